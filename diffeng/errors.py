@@ -1,0 +1,30 @@
+"""Errors that name the operation, the user's line and the cure."""
+import numpy as np
+
+from .where import line_of, user_frames
+
+
+def here():
+    """" at file.py:12", or nothing when no user code is on the stack."""
+    line = line_of(user_frames())
+    return f" at {line}" if line else ""
+
+
+def explain(error, name, operands):
+    """The same type of error, saying which primitive met which operands where. Explained once."""
+    if getattr(error, "explained", False):
+        return error
+    shapes = ", ".join(f"{np.shape(x)} {getattr(x, 'dtype', type(x).__name__)}" for x in operands)
+    text = f"{name}{here()}: {error}. Operands: {shapes}"
+    if "broadcast" in str(error) or "mismatch" in str(error):
+        text += ". Reshape one of them, or insert axes of length 1 (x[:, None]), so that the shapes fit"
+    new = type(error)(text) if type(error) in (ValueError, TypeError, IndexError) else ValueError(text)
+    new.explained = True
+    return new
+
+
+def refuse(kind, text):
+    """An error of the engine itself, made here so that every one carries the user's line: refuse(TypeError, "sort{here}: ...")."""
+    error = kind(text.replace("{here}", here()))
+    error.explained = True
+    return error

@@ -1,0 +1,191 @@
+"""Primitives, nodes, and the one dispatch between them.
+
+What it is: a `Primitive` is a name and a NumPy evaluation. Called, it looks at its operands, as NumPy's own
+protocol does: plain arrays are computed, and a `Traced` operand hands the call to its interpreter, which records
+it (`Tracing`), pushes tangents along (forward_mode) or computes it in 100 digits (precise). No primitive knows any of them.
+
+What it is not: no derivative, no NumPy function names (numpy_api.py), no networkx graph (graph.py).
+
+Why a file: everything else in the package imports this, and it imports nothing of the package but traced.py.
+"""
+import itertools
+
+import numpy as np
+
+from .errors import explain
+from .traced import Traced
+from .where import user_frames
+
+_serial = itertools.count()
+_level = itertools.count(1)
+
+
+class Primitive:
+    """One operation of the vocabulary.
+
+    name: NumPy's or SciPy's name for it. evaluate(*arrays, **params) -> array: plain NumPy.
+    kind: "map" (elementwise with broadcasting), "reduce", "view" (an index map, no arithmetic), "contract", "gather",
+    "scatter" or "opaque": what a compiler may assume.
+    slots: the operands with a derivative; None: every one. () marks piecewise constant primitives (sign, floor, less).
+    domain: the open interval of each operand in which the primitive is smooth (shared by tests and the accuracy report).
+    infer(*specimens, **params): (shape, dtype) of the result where computing it on a dummy would cost real work.
+    """
+
+    __slots__ = ("name", "evaluate", "kind", "slots", "domain", "infer")
+    registry = {}
+
+    def __init__(self, name, evaluate, kind="map", slots=None, domain=None, infer=None):
+        if name in Primitive.registry:
+            raise ValueError(f"primitive {name!r} exists already")
+        self.name, self.evaluate, self.kind, self.slots, self.domain, self.infer = name, evaluate, kind, slots, domain, infer
+        Primitive.registry[name] = self
+
+    def __call__(self, *operands, **params):
+        top = None
+        for x in operands:
+            if isinstance(x, Traced) and (top is None or x.interpreter.level > top.level):
+                top = x.interpreter
+        return self.compute(operands, params) if top is None else top.apply(self, operands, params)
+
+    def compute(self, operands, params):
+        """The plain NumPy value; an error names the primitive, the operands and the user's line."""
+        try:
+            return self.evaluate(*operands, **params)
+        except (ValueError, TypeError, IndexError) as error:
+            raise explain(error, self.name, operands) from error
+
+    def differentiable(self, slot):
+        return self.slots is None or slot in self.slots
+
+    def __repr__(self):
+        return f"<primitive {self.name}>"
+
+
+def spec(primitive, operands, params):
+    """(shape, dtype) of a result without its value: elementwise by broadcasting, else the primitive's own rule, else a dummy run.
+
+    operands: nodes without values, or constants.
+    """
+    shapes = [np.shape(x) if not isinstance(x, Node) else x.shape for x in operands]
+
+    def dummy(x, shape):      # zero strides: a view costs nothing, whatever the size
+        return np.broadcast_to(np.ones((), x.dtype), shape) if isinstance(x, Node) else x
+
+    if primitive.kind == "map":
+        tiny = [dummy(x, (1,) * len(s)) if isinstance(x, Node) or np.ndim(x) else x for x, s in zip(operands, shapes)]
+        tiny = [np.ones((1,) * np.ndim(x), np.asarray(x).dtype) if np.ndim(x) else x for x in tiny]
+        return np.broadcast_shapes(*shapes), np.result_type(primitive.compute(tiny, params))
+    full = [dummy(x, s) for x, s in zip(operands, shapes)]
+    if primitive.infer is not None:
+        return primitive.infer(*full, **params)
+    result = primitive.compute(full, params)
+    return result.shape, result.dtype
+
+
+class Node:
+    """One recorded operation: lean, immutable, hashable by identity, made in topological order (`serial` grows)."""
+
+    __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "__weakref__")
+
+    def __init__(self, primitive, operands, params, value, shape, dtype, frames):
+        self.primitive, self.operands, self.params = primitive, operands, params    # operands: Nodes, or constants as they came
+        self.value, self.shape, self.dtype, self.frames = value, shape, dtype, frames
+        self.serial = next(_serial)
+
+    def __repr__(self):
+        return f"<{self.primitive.name} {self.shape} {self.dtype}>"
+
+
+INPUT = Primitive("input", None, kind="input", slots=())
+
+
+class Interpreter:
+    """What it means to apply a primitive; `level` orders nested ones (an inner derivative has the higher level)."""
+
+    def __init__(self):
+        self.level = next(_level)
+
+    def apply(self, primitive, operands, params):
+        """The result of the primitive, as a Traced value of this interpreter. Operands of lower levels are constants here."""
+        raise NotImplementedError
+
+    def mine(self, x):
+        return isinstance(x, Traced) and x.interpreter is self
+
+
+class Tracing(Interpreter):
+    """Records every primitive as a Node; computes values along the way when the inputs have them.
+
+    looks: what Python saw of values in the order it looked: ("bool", True, frames), ... A judge replays the
+    branches taken, and a compiled program guards them.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.looks = []
+
+    def input(self, value, name, shape=None, dtype=None):
+        """A traced input with a value, or (value None) with a shape and dtype only."""
+        if value is not None:
+            shape, dtype = value.shape, value.dtype
+        return Tracer(self, Node(INPUT, (), {"name": name}, value, tuple(shape), np.dtype(dtype), ()))
+
+    def constant(self, value):
+        """A value recorded as it is: for functions that return something that does not depend on the inputs."""
+        return Tracer(self, Node(CONSTANT, (value,), {}, value, np.shape(value), np.result_type(value), user_frames()))
+
+    def apply(self, primitive, operands, params):
+        inputs = tuple([x.node if isinstance(x, Traced) and x.interpreter is self else x for x in operands])
+        values = [n.value if type(n) is Node else n for n in inputs]
+        frames = user_frames()
+        if any([v is None for v in values]):
+            shape, dtype = spec(primitive, inputs, params)
+            return Tracer(self, Node(primitive, inputs, params, None, shape, dtype, frames))
+        value = primitive(*values, **params)         # one level down
+        return Tracer(self, Node(primitive, inputs, params, value, value.shape, value.dtype, frames))
+
+    def look(self, kind, tracer, convert):
+        """Python asks for a number or a truth value."""
+        value = tracer.node.value
+        if value is None:
+            raise TypeError(f"{kind}() of {tracer.node!r}: a symbol has no value. Trace the function at numbers (diffeng.trace(fun, *args)), "
+                            "or write the choice as np.where")
+        seen = convert(value)
+        self.looks.append((kind, seen, user_frames()))
+        return seen
+
+
+CONSTANT = Primitive("constant", lambda x: x, kind="constant", slots=())
+
+
+class Tracer(Traced):
+    """What user code holds while it is recorded: an array-like around a Node. Never a key of anything: == is elementwise."""
+
+    __slots__ = ("interpreter", "node")
+
+    def __init__(self, interpreter, node):
+        self.interpreter, self.node = interpreter, node
+
+    shape = property(lambda self: self.node.shape)
+    dtype = property(lambda self: self.node.dtype)
+
+    def _adopt(self, other):
+        self.node = other.node
+
+    def _look(self, kind, convert):
+        return self.interpreter.look(kind, self, convert)
+
+    def __repr__(self):
+        v = self.node.value
+        return f"<traced {self.node.shape} {self.node.dtype}{'' if v is None else ' ' + repr(v)}>"
+
+
+def reachable(outputs):
+    """Every node the outputs depend on, in topological order. No recursion: a chain of a million nodes is ordinary."""
+    seen, stack = {}, [n for n in outputs if isinstance(n, Node)]
+    while stack:
+        n = stack.pop()
+        if id(n) not in seen:
+            seen[id(n)] = n
+            stack.extend([p for p in n.operands if type(p) is Node])
+    return sorted(seen.values(), key=lambda n: n.serial)

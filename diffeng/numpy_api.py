@@ -1,0 +1,292 @@
+"""Which NumPy function means which primitives.
+
+UFUNCS and FUNCTIONS are the tables the protocols of `Traced` look into; numpy_functions.py fills the second.
+No interpreter is named here: every composition runs on nodes, dual numbers and 100-digit arrays alike.
+"""
+import builtins
+
+import numpy as np
+
+from . import vocabulary as v
+from .errors import here, refuse
+from .traced import Traced, viewing, write
+from .vocabulary import contraction, elementwise as e, indexing, reductions, shaping
+
+FUNCTIONS = {}
+DIFFERENTIABLE = "fc"                    # dtype kinds
+
+
+def call_function(function, args, kwargs):
+    handler = FUNCTIONS.get(function)
+    name = f"{getattr(function, '__module__', 'numpy') or 'numpy'}.{function.__name__}"
+    if handler is None:
+        raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or apply it "
+                                "to values that do not depend on the inputs (diffeng.stop_gradient)")
+    out = kwargs.pop("out", None)
+    try:
+        result = handler(*args, **kwargs)
+    except (TypeError, ValueError, IndexError) as error:
+        if getattr(error, "explained", False) or "unexpected keyword" not in str(error):
+            raise
+        raise refuse(TypeError, f"{name}{{here}}: {str(error).split('()')[-1].strip()}: this option is not supported on traced values; leave it out") from error
+    return result if out is None else _into(out, result, name)
+
+
+def _into(out, result, name):
+    out = out[0] if isinstance(out, tuple) else out
+    if not isinstance(out, Traced):
+        raise refuse(TypeError, f"{name}{{here}}: a traced value cannot be written into a plain array (out= or an in-place operator): write x = x + y "
+                                "instead of x += y, or make the array inside the function with np.zeros(...)")
+    write(out, astype(result, out.dtype) if result.dtype != out.dtype else result)
+    return out
+
+
+# ---- ufuncs -------------------------------------------------------------------------------------------------------------
+
+UFUNCS = {getattr(np, p.name): p for p in v.PRIMITIVES.values() if isinstance(getattr(np, p.name, None), np.ufunc)}
+_REDUCE = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_and: "all", np.logical_or: "any"}
+_SPECIAL = "erf erfc expit log_expit logit xlogy"
+
+
+def _compositions():
+    one = {
+        np.positive: lambda x: e.copy(x), np.fabs: lambda x: e.absolute(x), np.float_power: lambda x, y: e.power(x, y),
+        np.deg2rad: lambda x: x * (_pi() / 180), np.radians: lambda x: x * (_pi() / 180),
+        np.rad2deg: lambda x: x * (180 / _pi()), np.degrees: lambda x: x * (180 / _pi()),
+        np.fmax: lambda x, y: e.where(e.isnan(x), y, e.where(e.isnan(y), x, e.maximum(x, y))),
+        np.fmin: lambda x, y: e.where(e.isnan(x), y, e.where(e.isnan(y), x, e.minimum(x, y))),
+        np.logaddexp2: lambda x, y: e.logaddexp(x * _log2(), y * _log2()) / _log2(),
+        np.copysign: lambda x, y: e.where(e.signbit(y), -e.absolute(x), e.absolute(x)),
+        np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, e.where(e.greater(x, 0), 1.0, 0.0)),
+        np.fmod: lambda x, y: x - e.trunc(x / y) * y, np.conjugate: lambda x: e.copy(x),
+        np.invert: lambda x: e.logical_not(x), np.bitwise_and: lambda x, y: e.logical_and(x, y), np.bitwise_or: lambda x, y: e.logical_or(x, y),
+    }
+    return one
+
+
+def _pi():
+    from .constants import PI
+    return PI
+
+
+def _log2():
+    from .constants import LOG2
+    return LOG2
+
+
+UFUNCS.update(_compositions())
+
+
+def _scipy_ufunc(ufunc):
+    """scipy.special's ufuncs by name: scipy need not be imported to know them."""
+    name = ufunc.__name__
+    if name in _SPECIAL.split():
+        return v.PRIMITIVES[name]
+    from . import special
+    return getattr(special, name, None) if name in special.UFUNC_NAMES else None
+
+
+def call_ufunc(ufunc, method, inputs, kwargs):
+    primitive = UFUNCS.get(ufunc)
+    if primitive is None:
+        primitive = _scipy_ufunc(ufunc)
+        if primitive is None:
+            raise refuse(TypeError, f"the ufunc {ufunc.__name__}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md "
+                                    "lists them)")
+        UFUNCS[ufunc] = primitive
+    if method == "__call__":
+        if not kwargs:
+            return primitive(*[operand(x) for x in inputs])
+        out, dtype = kwargs.pop("out", None), kwargs.pop("dtype", None)
+        if kwargs:
+            raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; use np.where, or leave it out")
+        result = primitive(*[operand(x) for x in inputs])
+        result = astype(result, dtype) if dtype is not None else result
+        return result if out is None else _into(out, result, ufunc.__name__)
+    if method == "reduce" and ufunc in _REDUCE:
+        kwargs = {k: x for k, x in kwargs.items() if not (k == "out" and (x is None or x == (None,)))}
+        axis = kwargs.pop("axis", inputs[1] if len(inputs) > 1 else 0)
+        return call_function(getattr(np, _REDUCE[ufunc]), (inputs[0],), {"axis": axis, **kwargs})
+    if method == "reduce" and ufunc is np.logaddexp:
+        return logsumexp(inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
+    if method == "accumulate" and ufunc in (np.add, np.multiply):
+        return call_function(np.cumsum if ufunc is np.add else np.cumprod, (inputs[0], kwargs.get("axis", 0)), {})
+    if method == "outer":
+        x, y = inputs
+        return primitive(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
+    if method == "at" and ufunc in (np.add, np.subtract) and isinstance(inputs[0], Traced):
+        target, index, value = inputs
+        arrays, template = split_index(index)
+        write(target, indexing.add_at(target, value if ufunc is np.add else -value, *arrays, index=template))
+        return None
+    raise refuse(TypeError, f"{ufunc.__name__}.{method}{{here}} is not supported on traced values: write it with whole-array functions")
+
+
+def operand(x):
+    """Scalars, arrays and traced values pass; lists become arrays; what has no place in a derivative is refused."""
+    if isinstance(x, Traced) or type(x) in (float, int, bool):
+        return x
+    if isinstance(x, np.ndarray):
+        if x.dtype == object:
+            return array(x.tolist())
+        _real(x.dtype)
+        return x
+    if isinstance(x, np.generic):
+        _real(x.dtype)
+        return x
+    if isinstance(x, (list, tuple)):
+        return array(x)
+    if isinstance(x, complex):
+        _real(np.dtype(complex))
+    return x
+
+
+def _real(dtype):
+    if dtype.kind == "c":
+        raise refuse(TypeError, "complex numbers{here}: diffeng differentiates real functions; keep real and imaginary parts in arrays of their own")
+
+
+# ---- what the methods and other modules call directly -----------------------------------------------------------------------------
+
+def axes_of(axis, ndim):
+    """A sorted tuple of axes >= 0; None: all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    axis = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple([int(a) for a in axis], ndim)))
+
+
+def axis_of(axis, ndim):
+    return np.lib.array_utils.normalize_axis_index(int(axis), ndim)
+
+
+def astype(x, dtype):
+    dtype = np.dtype(dtype)
+    _real(dtype)
+    return e.astype(x, dtype=dtype)
+
+
+def copy(x):
+    return e.copy(x)
+
+
+def logsumexp(x, axis=None, keepdims=False):
+    return reductions.logsumexp(x, axis=axes_of(axis, np.ndim(x)), keepdims=builtins.bool(keepdims))
+
+
+def array(items, dtype=None):
+    """np.array of nested lists in which traced scalars or arrays occur: stacked level by level."""
+    if isinstance(items, (list, tuple)):
+        parts = [array(i) for i in items]
+        if not parts or not builtins.any(isinstance(p, Traced) for p in parts):
+            out = np.array([np.asarray(p) for p in parts])
+        else:
+            out = np.stack(parts)
+    else:
+        out = items if isinstance(items, Traced) else np.asarray(items)
+    return out if dtype is None or out.dtype == dtype else astype(out, dtype)
+
+
+def is_basic(index):
+    """Slices, integers, None and Ellipsis only: NumPy then returns a view."""
+    items = index if isinstance(index, tuple) else (index,)
+    return builtins.all(i is None or i is Ellipsis or isinstance(i, (slice, int, np.integer)) and not isinstance(i, (bool, np.bool_)) for i in items)
+
+
+def split_index(index):
+    """(operands, template): integer arrays become operands, all else stays in the template (vocabulary/indexing.py)."""
+    items, arrays = index if isinstance(index, tuple) else (index,), []
+    template = []
+    for i in items:
+        if isinstance(i, list):
+            i = array(i) if len(i) else np.zeros(0, int)
+        if isinstance(i, Traced) and i.dtype.kind == "b":
+            i = np.asarray(i._look("mask", lambda x: plain(x)))       # a mask decides shapes: its value is looked at, like an `if`
+        if isinstance(i, Traced) and i.shape == () and i.dtype.kind in "iu":
+            template.append(indexing.Slot(len(arrays)))
+            arrays.append(i)
+        elif isinstance(i, (Traced, np.ndarray)) and i.dtype.kind in "iu":
+            template.append(indexing.Slot(len(arrays)))
+            arrays.append(i)
+        elif isinstance(i, slice):
+            template.append(slice(*[None if k is None else int(k) for k in (i.start, i.stop, i.step)]))
+        elif i is None or i is Ellipsis or isinstance(i, (bool, np.bool_)) or isinstance(i, np.ndarray) and i.dtype == bool:
+            template.append(i)
+        elif isinstance(i, (int, np.integer)):
+            template.append(int(i))
+        else:
+            raise refuse(IndexError, f"getitem{{here}}: {type(i).__name__} is no index; use integers, slices, integer arrays or boolean masks")
+    return arrays, tuple(template)
+
+
+def plain(x):
+    """The ndarray below a traced value: for masks and other looks. Raises where there is none."""
+    while isinstance(x, Traced):
+        return x._look("mask", plain)
+    return np.asarray(x)
+
+
+def getitem(x, index):
+    arrays, template = split_index(index)
+    return indexing.getitem(x, *arrays, index=template)
+
+
+def setitem(x, index, value):
+    """x with x[index] = value, in x's own dtype, as NumPy does it."""
+    value = operand(value)
+    if isinstance(value, Traced) and value.dtype != x.dtype:
+        value = astype(value, x.dtype)
+    arrays, template = split_index(index)
+    return indexing.setitem(x, value, *arrays, index=template)
+
+
+# ---- operators ----------------------------------------------------------------------------------------------------------------------
+
+def _binary(primitive):
+    def forward(self, other):
+        if not _known(other):
+            return NotImplemented
+        return primitive(self, operand(other))
+
+    def reflected(self, other):
+        if not _known(other):
+            return NotImplemented
+        return primitive(operand(other), self)
+
+    def in_place(self, other):
+        out = primitive(self, operand(other))
+        if out.shape != self.shape:
+            raise refuse(ValueError, f"{primitive.name}{{here}}: in place, shape {self.shape} cannot take a result of shape {out.shape}; write x = x + y")
+        if not self.shape:
+            return out                    # a scalar is immutable in NumPy: the name is bound anew, aliases keep their value
+        write(self, out if out.dtype == self.dtype else astype(out, self.dtype))
+        return self
+    return forward, reflected, in_place
+
+
+def _known(x):
+    return isinstance(x, (Traced, np.ndarray, float, int, np.generic, list, tuple, complex)) or hasattr(x, "__array_ufunc__")
+
+
+def _install():
+    for name, primitive in dict(add=e.add, sub=e.subtract, mul=e.multiply, truediv=e.divide, pow=e.power, mod=e.remainder,
+                                floordiv=e.floor_divide, matmul=contraction.matmul).items():
+        forward, reflected, in_place = _binary(primitive)
+        setattr(Traced, f"__{name}__", forward)
+        setattr(Traced, f"__r{name}__", reflected)
+        setattr(Traced, f"__i{name}__", in_place)
+    for name, primitive in dict(lt=e.less, le=e.less_equal, gt=e.greater, ge=e.greater_equal, eq=e.equal, ne=e.not_equal,
+                                **{"and": e.logical_and, "or": e.logical_or, "xor": e.logical_xor}).items():
+        setattr(Traced, f"__{name}__", _binary(primitive)[0])
+        if name in ("and", "or", "xor"):
+            setattr(Traced, f"__r{name}__", _binary(primitive)[1])
+    Traced.__neg__ = lambda self: e.negative(self)
+    Traced.__pos__ = lambda self: e.copy(self)
+    Traced.__abs__ = lambda self: e.absolute(self)
+    Traced.__invert__ = lambda self: e.logical_not(self)
+    Traced.__divmod__ = lambda self, other: (self // other, self % other)
+
+
+_install()
+
+from . import numpy_functions          # noqa: E402,F401  fills FUNCTIONS

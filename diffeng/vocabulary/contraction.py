@@ -1,0 +1,59 @@
+"""Sums of products: matmul, dot, tensordot, einsum.
+
+`subscripts` writes any of them as an einsum: what they compute, said once, for whoever needs the index notation of the value.
+"""
+import string
+
+import numpy as np
+
+from ..nodes import Primitive
+
+_A = ((0.3, 1.5), (0.3, 1.5))
+
+
+def subscripts(name, ranks, params):
+    """The explicit einsum string ("abc,cd->abd") of a contraction. matmul's batch axes broadcast: they align from the right."""
+    if name == "einsum":
+        return params["subscripts"]
+    letters = string.ascii_letters
+    m, n = ranks
+    if name == "matmul":
+        batch = max(m, n, 2) - 2
+        lead, row, inner, column = letters[:batch], letters[batch], letters[batch + 1], letters[batch + 2]
+        left = inner if m == 1 else lead[batch - (m - 2):] + row + inner
+        right = inner if n == 1 else lead[batch - (n - 2):] + inner + column
+        out = lead + ("" if m == 1 else row) + ("" if n == 1 else column)
+        return f"{left},{right}->{out}"
+    if name == "dot":
+        axes = ((m - 1,), (max(n - 2, 0),))
+    else:
+        axes = params["axes"]
+    left, right = list(letters[:m]), list(letters[m:m + n])
+    for i, j in zip(*axes):
+        right[j] = left[i]
+    out = [c for k, c in enumerate(left) if k not in axes[0]] + [c for k, c in enumerate(right) if k not in axes[1]]
+    return f"{''.join(left)},{''.join(right)}->{''.join(out)}"
+
+
+def _infer(name):
+    def infer(*operands, **params):
+        size = {}
+        inputs, out = subscripts(name, [x.ndim for x in operands], params).split("->")
+        for term, x in zip(inputs.split(","), operands):
+            for c, n in zip(term, x.shape):
+                size[c] = n if size.get(c, 1) == 1 else size[c]
+        return tuple(size[c] for c in out), np.result_type(*operands)
+    return infer
+
+
+def _einsum(*operands, subscripts):
+    if len(operands) < 3:
+        return np.einsum(subscripts, *operands, optimize=len(operands) == 2)
+    import opt_einsum
+    return opt_einsum.contract(subscripts, *operands, backend="numpy")
+
+
+matmul    = Primitive("matmul", np.matmul, "contract", None, _A, _infer("matmul"))
+dot       = Primitive("dot", np.dot, "contract", None, _A, _infer("dot"))                                        # ranks >= 1
+tensordot = Primitive("tensordot", lambda x, y, *, axes: np.tensordot(x, y, axes), "contract", None, _A, _infer("tensordot"))   # axes: two tuples >= 0
+einsum    = Primitive("einsum", _einsum, "contract", None, _A, _infer("einsum"))                                   # subscripts: explicit, no ellipsis

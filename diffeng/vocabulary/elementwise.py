@@ -1,0 +1,91 @@
+"""Elementwise primitives: one value out for each value in, after broadcasting.
+
+`domain` is an interval for each operand on which the primitive is smooth and its derivative is not small: where tests
+plant their faults and the accuracy report starts. Primitives with slots=() are constant between their jumps.
+"""
+import numpy as np
+
+from ..nodes import Primitive
+
+_ANY = (-2.0, 2.0)
+_POS = (0.2, 3.0)
+_UNIT = (-0.9, 0.9)
+
+
+def _special(name):
+    """scipy.special costs half a second to import: only when it is used."""
+    def evaluate(*x):
+        import scipy.special
+        return getattr(scipy.special, name)(*x)
+    return evaluate
+
+
+def _map(name, evaluate=None, *domain, slots=None):
+    return Primitive(name, evaluate or getattr(np, name), "map", slots, domain or (_ANY,))
+
+
+# ---- arithmetic ------------------------------------------------------------------------------------------------
+add           = _map("add", None, _ANY, _ANY)
+subtract      = _map("subtract", None, _ANY, _ANY)
+multiply      = _map("multiply", None, _POS, _POS)
+divide        = _map("divide", None, _POS, _POS)
+negative      = _map("negative")
+power         = _map("power", None, _POS, (1.2, 3.0))
+remainder     = _map("remainder", None, (2.1, 2.9), (0.91, 0.99))
+square        = _map("square", None, _POS)
+reciprocal    = _map("reciprocal", None, _POS)
+absolute      = _map("absolute", None, (0.1, 2.0))
+
+# ---- exponentials and logarithms ----------------------------------------------------------------------------------
+exp           = _map("exp")
+exp2          = _map("exp2")
+expm1         = _map("expm1")
+log           = _map("log", None, (1.2, 3.0))
+log2          = _map("log2", None, (1.2, 3.0))
+log10         = _map("log10", None, (1.2, 3.0))
+log1p         = _map("log1p", None, (-0.6, 2.0))
+sqrt          = _map("sqrt", None, _POS)
+cbrt          = _map("cbrt", None, _POS)
+logaddexp     = _map("logaddexp", None, _ANY, _ANY)
+
+# ---- trigonometric and hyperbolic functions -------------------------------------------------------------------------
+sin           = _map("sin", None, (-1.0, 1.0))
+cos           = _map("cos", None, (0.3, 2.0))
+tan           = _map("tan", None, (-1.2, 1.2))
+arcsin        = _map("arcsin", None, _UNIT)
+arccos        = _map("arccos", None, _UNIT)
+arctan        = _map("arctan")
+arctan2       = _map("arctan2", None, _POS, _POS)
+hypot         = _map("hypot", None, _POS, _POS)
+sinh          = _map("sinh")
+cosh          = _map("cosh", None, (0.3, 2.0))
+tanh          = _map("tanh")
+arcsinh       = _map("arcsinh")
+arccosh       = _map("arccosh", None, (1.2, 3.0))
+arctanh       = _map("arctanh", None, _UNIT)
+
+# ---- special functions ------------------------------------------------------------------------------------------------
+erf           = _map("erf", _special("erf"))
+erfc          = _map("erfc", _special("erfc"))
+expit         = _map("expit", _special("expit"))
+log_expit     = _map("log_expit", _special("log_expit"))
+logit         = _map("logit", _special("logit"), (0.1, 0.9))
+xlogy         = _map("xlogy", _special("xlogy"), _POS, (1.2, 3.0))
+
+# ---- choices: ties are shared equally (docs/kinks.md) --------------------------------------------------------------------
+maximum       = _map("maximum", None, _ANY, _ANY)
+minimum       = _map("minimum", None, _ANY, _ANY)
+where         = _map("where", np.where, (0.0, 1.0), _ANY, _ANY, slots=(1, 2))
+
+# ---- constant between jumps -----------------------------------------------------------------------------------------------
+sign, floor, ceil, trunc, rint = (_map(n, slots=()) for n in "sign floor ceil trunc rint".split())
+floor_divide  = _map("floor_divide", None, _POS, _POS, slots=())
+less, less_equal, greater, greater_equal, equal, not_equal, logical_and, logical_or, logical_xor = (
+    _map(n, None, _ANY, _ANY, slots=()) for n in
+    "less less_equal greater greater_equal equal not_equal logical_and logical_or logical_xor".split())
+logical_not, isnan, isinf, isfinite, signbit = (_map(n, slots=()) for n in "logical_not isnan isinf isfinite signbit".split())
+
+# ---- the same value, seen otherwise ------------------------------------------------------------------------------------------
+astype        = _map("astype", lambda x, *, dtype: np.asarray(x).astype(dtype))
+copy          = _map("copy", lambda x: np.array(x))
+stop_gradient = _map("stop_gradient", lambda x: np.array(x), slots=())

@@ -1,0 +1,68 @@
+"""Reading and writing parts of arrays.
+
+An index is split in two: `index`, a tuple of slices, integers, None, Ellipsis, boolean masks and `Slot(k)` marks, is a parameter; the integer arrays
+that stand at the marks are operands, so that they may be traced (tokens, say). Operand order: the arrays with a derivative first.
+"""
+import numpy as np
+
+from ..nodes import Primitive
+
+
+class Slot:
+    """The place in an index where the k-th integer-array operand goes."""
+
+    __slots__ = ("k",)
+
+    def __init__(self, k):
+        self.k = k
+
+    def __repr__(self):
+        return f"Slot({self.k})"
+
+    def __eq__(self, other):
+        return type(other) is Slot and other.k == self.k
+
+    def __hash__(self):
+        return hash(("Slot", self.k))
+
+
+def join(index, arrays):
+    """The index NumPy understands: parameter and operands together."""
+    return tuple([arrays[i.k] if type(i) is Slot else i for i in index])
+
+
+def _getitem(x, *arrays, index):
+    return x[join(index, arrays)]
+
+
+def _setitem(x, v, *arrays, index):
+    out = np.array(x)
+    out[join(index, arrays)] = v
+    return out
+
+
+def _add_at(x, v, *arrays, index):
+    out = np.array(x)
+    where = join(index, arrays)
+    if arrays or any(isinstance(i, np.ndarray) for i in index):
+        np.add.at(out, where, v)         # repeated positions add up
+    else:
+        out[where] += v
+    return out
+
+
+def _zeros_add_at(v, *arrays, index, shape):
+    out = np.zeros(shape, np.asarray(v).dtype)
+    where = join(index, arrays)
+    if arrays or any(isinstance(i, np.ndarray) for i in index):
+        np.add.at(out, where, v)
+    else:
+        out[where] = v
+    return out
+
+
+_A = (0.3, 2.0)
+getitem = Primitive("getitem", _getitem, "gather", (0,), (_A,))                # x[index]
+setitem = Primitive("setitem", _setitem, "scatter", (0, 1), (_A, _A))          # x with x[index] = v; positions must not repeat
+add_at  = Primitive("add_at", _add_at, "scatter", (0, 1), (_A, _A))            # x with v added at index
+scatter = Primitive("scatter", _zeros_add_at, "scatter", (0,), (_A,))          # zeros of `shape` with v added at index: getitem's adjoint

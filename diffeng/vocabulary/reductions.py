@@ -1,0 +1,44 @@
+"""Reductions and scans along axes. `axis` is always a sorted tuple of axes >= 0 (numpy_api.py sees to it)."""
+import numpy as np
+
+from ..nodes import Primitive
+
+
+def _shape(x, axis, keepdims):
+    return tuple(1 if k in axis else n for k, n in enumerate(x.shape) if keepdims or k not in axis)
+
+
+def _reduce(name, evaluate, slots=None):
+    def infer(x, *, axis, keepdims, **other):
+        tiny = evaluate(np.ones((1,) * x.ndim, x.dtype), axis=axis, keepdims=keepdims, **other)
+        return _shape(x, axis, keepdims), tiny.dtype
+    return Primitive(name, evaluate, "reduce", slots, ((0.3, 2.0),), infer)
+
+
+def _log_sum_exp(x, axis, keepdims):
+    """log(sum(exp(x))) with the largest entry taken out first (Blanchard, Higham & Higham, IMA J. Numer. Anal. 41, 2021)."""
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, np.zeros((), top.dtype))
+    with np.errstate(divide="ignore"):
+        out = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return out if keepdims else np.squeeze(out, axis=axis)
+
+
+sum       = _reduce("sum", lambda x, *, axis, keepdims: np.sum(x, axis=axis, keepdims=keepdims))
+mean      = _reduce("mean", lambda x, *, axis, keepdims: np.mean(x, axis=axis, keepdims=keepdims))
+var       = _reduce("var", lambda x, *, axis, keepdims, ddof: np.var(x, axis=axis, keepdims=keepdims, ddof=ddof))
+prod      = _reduce("prod", lambda x, *, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims))
+max       = _reduce("max", lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims))
+min       = _reduce("min", lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims))
+logsumexp = _reduce("logsumexp", lambda x, *, axis, keepdims: _log_sum_exp(x, axis, keepdims))
+any       = _reduce("any", lambda x, *, axis, keepdims: np.any(x, axis=axis, keepdims=keepdims), slots=())
+all       = _reduce("all", lambda x, *, axis, keepdims: np.all(x, axis=axis, keepdims=keepdims), slots=())
+
+# Running totals keep the shape; `axis` is one integer >= 0.
+cumsum    = Primitive("cumsum", lambda x, *, axis: np.cumsum(x, axis=axis), "opaque", None, ((0.3, 2.0),))
+cumprod   = Primitive("cumprod", lambda x, *, axis: np.cumprod(x, axis=axis), "opaque", None, ((0.3, 2.0),))
+
+# Positions: integers, constant between jumps.
+argmax    = Primitive("argmax", lambda x, *, axis: np.argmax(x, axis=axis), "opaque", ())
+argmin    = Primitive("argmin", lambda x, *, axis: np.argmin(x, axis=axis), "opaque", ())
+argsort   = Primitive("argsort", lambda x, *, axis: np.argsort(x, axis=axis, kind="stable"), "opaque", ())
