@@ -1,0 +1,38 @@
+"""diffeng: write NumPy; get the value, the derivative, the formula, the picture, and a verdict.
+
+Everything public is named here; a module is imported when the first of its names is used.
+"""
+__version__ = "0.1.0"
+
+_HOME = {
+    "differentiate": "grad value_and_grad jacobian hessian jvp vjp hvp stop_gradient",
+    "graph": "trace symbols to_graph Graph",
+    "expressions": "parse from_sympy",
+    "verdict": "compare",
+    "update": "at",
+    "testing": "",
+    "special": "erf erfc expit log_expit logit xlogy logsumexp softmax log_softmax",
+    "kernels": "",
+    "llm": "",
+}
+_WHERE = {name: module for module, names in _HOME.items() for name in names.split()}
+# NumPy's own functions under diffeng's name too, for expressions of symbols: de.sin(x) * y
+_NUMPY = set("exp exp2 expm1 log log2 log10 log1p sqrt cbrt square absolute abs sign sin cos tan arcsin arccos arctan arctan2 hypot sinh cosh tanh "
+             "arcsinh arccosh arctanh maximum minimum where power logaddexp sum mean prod var dot matmul einsum tensordot reshape transpose".split())
+__all__ = sorted(_WHERE) + ["special", "testing", "kernels", "llm"]
+
+
+def __getattr__(name):
+    import importlib
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    if name in _HOME:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _NUMPY:
+        import numpy
+        return getattr(numpy, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 
+from . import numpy_api          # noqa: F401  operators and tables of Traced must be there before user code runs
 from .nodes import Interpreter
 from .traced import Traced, viewing
 from .where import is_user_code, run

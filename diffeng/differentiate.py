@@ -1,0 +1,372 @@
+"""grad, jacobian, hessian, jvp, vjp, hvp: thin, and the same for every method.
+
+Two witnesses walk a recorded graph backwards (reverse_mode, symbolic: both offer `gradient`), one runs the function on dual
+numbers (forward_mode). Everything here is built from those two ways of asking.
+"""
+import numpy as np
+
+from .errors import refuse
+from .nodes import Node, Tracer, Tracing
+from .traced import Traced
+from .trees import Flat, as_array, flatten, function_name
+from .where import line_of
+
+METHODS = ("symbolic", "forward", "reverse")
+CHUNK = 256               # directions pushed forward together: bounds memory, and 256 rows keep BLAS busy
+
+
+def _check(method, auto):
+    if method == "auto":
+        return auto
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}: choose one of {', '.join(METHODS)}")
+    return method
+
+
+def backward(method):
+    """The module that accumulates cotangents: reverse_mode or symbolic."""
+    if method == "symbolic":
+        from . import symbolic
+        return symbolic
+    from . import reverse_mode
+    return reverse_mode
+
+
+class Recorded:
+    """A flat function recorded at its leaves: value, then cotangents on demand."""
+
+    def __init__(self, flat, leaves=None):
+        self.flat, self.tracing = flat, Tracing()
+        self.inputs = [self.tracing.input(x, name) for x, name in zip(flat.leaves if leaves is None else leaves, flat.names)]
+        self.nodes = [t.node for t in self.inputs]           # kept apart: the function may assign to its arguments
+        self.results = flat(*self.inputs)
+        self.outputs = [r.node if self.tracing.mine(r) else None for r in self.results]
+        self.values = [r.node.value if self.tracing.mine(r) else r for r in self.results]
+
+    def pull(self, cotangents, method="reverse", value_of=None):
+        """One cotangent a leaf; zeros where there is no influence."""
+        pairs = [(o, g) for o, g in zip(self.outputs, cotangents) if o is not None and o.dtype.kind == "f"]
+        found = backward(method).gradient([o for o, _ in pairs], [g for _, g in pairs], self.nodes, value_of or (lambda n: n.value))
+        return [_like(g, n) for g, n in zip(found, self.nodes)]
+
+
+def _like(g, node):
+    if g is None:
+        return np.zeros(node.shape, node.dtype)[()]
+    return g
+
+
+def _scalar(recorded_or_values, flat, what="grad"):
+    """The one scalar output, or the error that says what to do instead."""
+    values = recorded_or_values.values if isinstance(recorded_or_values, Recorded) else recorded_or_values
+    if len(values) != 1 or np.shape(values[0]) != ():
+        made = ""
+        if isinstance(recorded_or_values, Recorded) and len(values) == 1 and recorded_or_values.outputs[0] is not None:
+            node = recorded_or_values.outputs[0]
+            made = f", made by {node.primitive.name} at {line_of(node.frames)}"
+        shape = f"{len(values)} values" if len(values) != 1 else f"shape {np.shape(values[0])}"
+        raise refuse(TypeError, f"{what} needs a function with one scalar output, and {function_name(flat.fun)} returned {shape}{made}. "
+                                "Take np.sum of it, use diffeng.jacobian, or diffeng.vjp with a cotangent")
+    value = values[0]
+    if value.dtype.kind != "f":
+        raise refuse(TypeError, f"{what}: {function_name(flat.fun)} returned a value of dtype {value.dtype}, which has no derivative: "
+                                "compute it in floating point (a comparison, floor or integer conversion stands last)")
+    return value
+
+
+def _judged(leaves):
+    """Under the judge a derivative inside the user's function is a difference, too: no rule is met."""
+    for x in leaves:
+        if isinstance(x, Traced) and type(x).__name__ == "PreciseArray":
+            from . import judge
+            return judge
+    return None
+
+
+# ---- forward, in chunks of directions -------------------------------------------------------------------------------------------------
+
+def _seeds(leaves, lo, hi):
+    """Unit directions lo..hi over all leaves' entries together: one (K, *shape) array a leaf, None where a leaf has no part."""
+    tangents, start = [], 0
+    for x in leaves:
+        n = int(np.prod(x.shape, dtype=int))
+        first, last = max(lo, start), min(hi, start + n)
+        if first < last:
+            seed = np.zeros((hi - lo, n), x.dtype)
+            seed[np.arange(first - lo, last - lo), np.arange(first - start, last - start)] = 1
+            tangents.append(seed.reshape((hi - lo,) + x.shape))
+        else:
+            tangents.append(None)
+        start += n
+    return tangents
+
+
+def _bounds(leaves):
+    """Chunk boundaries: a leaf larger than a chunk starts its own, so that other leaves' zeros are not carried along."""
+    total, bounds = 0, [0]
+    for x in leaves:
+        n = int(np.prod(x.shape, dtype=int))
+        if total + n - bounds[-1] > CHUNK and total > bounds[-1]:
+            bounds.append(total)
+        while total + n - bounds[-1] > CHUNK:
+            bounds.append(bounds[-1] + CHUNK)
+        total += n
+    return bounds + [total] if total > bounds[-1] or total == 0 else bounds
+
+
+def forward_rows(flat, progress=None):
+    """(outputs, rows): rows[j] has shape (n, *output j's shape), the derivative along each of the n input entries, or None."""
+    from . import forward_mode
+    bounds, values, parts = _bounds(flat.leaves), None, []
+    for k, (lo, hi) in enumerate(zip(bounds, bounds[1:])):
+        values, tangents = forward_mode.push(flat, flat.leaves, _seeds(flat.leaves, lo, hi))
+        parts.append([np.zeros((hi - lo,) + np.shape(v)) if t is None else t for v, t in zip(values, tangents)])
+        if progress is not None:
+            progress(k + 1, len(bounds) - 1)
+    rows = [p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*parts)]
+    return values, rows
+
+
+def _split(rows, leaves):
+    """(n, ...) entries along all leaves -> one (*leaf.shape, ...) array a leaf."""
+    out, start = [], 0
+    for x in leaves:
+        n = int(np.prod(x.shape, dtype=int))
+        part = rows[start:start + n]
+        part = np.reshape(part, tuple(x.shape) + tuple(part.shape[1:]))
+        out.append(part.astype(x.dtype) if part.dtype != x.dtype else part)
+        start += n
+    return out
+
+
+def forward_pull(flat, cotangents=None, progress=None):
+    """(outputs, cotangents of the leaves) by forward mode: every direction is pushed, then contracted."""
+    values, rows = forward_rows(flat, progress)
+    total = None
+    for v, r, g in zip(values, rows, cotangents or [None] * len(values)):
+        if v.dtype.kind != "f":
+            continue
+        term = r if g is None else np.sum(r * g, axis=tuple(range(1, r.ndim)))
+        total = term if total is None else total + term
+    return values, _split(total, flat.leaves)
+
+
+# ---- the public functions --------------------------------------------------------------------------------------------------------------
+
+def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
+    """The function returning (value, gradient) of a scalar function.
+
+    The gradient has the structure, shapes and dtypes of the argument(s) argnums. method: "reverse", "forward" or "symbolic".
+    With has_aux, fun returns (value, aux) and the result is ((value, aux), gradient).
+
+    >>> import numpy as np, diffeng as de
+    >>> value, gradient = de.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
+    >>> print(value, gradient)
+    5.0 [2. 4.]
+    """
+    _check(method, "reverse")
+
+    def value_and_gradient(*args):
+        flat = Flat(fun, args, argnums, has_aux=has_aux)
+        judge = _judged(flat.leaves)
+        if judge is not None:
+            value, leaves = judge.nested_value_and_gradient(flat, flat.leaves)
+        elif method == "forward":
+            values, leaves = _forward_gradient(flat)
+            value = values
+        else:
+            recorded = Recorded(flat)
+            value = _scalar(recorded, flat)
+            leaves = recorded.pull([np.ones((), value.dtype)], method)
+        gradient = flat.restore(leaves)
+        return ((value, flat.aux), gradient) if has_aux else (value, gradient)
+
+    value_and_gradient.__name__ = f"value_and_grad_{function_name(fun)}"
+    return value_and_gradient
+
+
+def _forward_gradient(flat):
+    values, rows = forward_rows(flat)
+    value = _scalar(values, flat)
+    return value, _split(rows[0], flat.leaves)
+
+
+def grad(fun, argnums=0, has_aux=False, *, method="reverse"):
+    """The function returning the gradient of a scalar function, in the structure, shapes and dtypes of the argument(s) argnums.
+
+    Raises TypeError when the output is no floating-point scalar or an argument is an integer.
+
+    >>> import numpy as np, diffeng as de
+    >>> float(de.grad(lambda x: x**3)(2.0))
+    12.0
+    """
+    both = value_and_grad(fun, argnums, has_aux, method=method)
+
+    def gradient(*args):
+        value, g = both(*args)
+        return (g, value[1]) if has_aux else g
+
+    gradient.__name__ = f"grad_{function_name(fun)}"
+    return gradient
+
+
+def vjp(fun, *primals, method="reverse"):
+    """(out, pullback): pullback(cotangent) -> a tuple with one cotangent a primal. The cotangent has the structure of out.
+
+    >>> import numpy as np, diffeng as de
+    >>> out, pullback = de.vjp(lambda x: x * x, np.array([1.0, 2.0]))
+    >>> print(pullback(np.ones(2))[0])
+    [2. 4.]
+    """
+    _check(method, "reverse")
+    flat = Flat(fun, primals, tuple(range(len(primals))))
+    if _judged(flat.leaves):
+        raise refuse(TypeError, "diffeng.vjp{here} inside of a judged function: the judge has no pullback without rules; use diffeng.grad or diffeng.jvp there")
+    if method == "forward":
+        values, rows = forward_rows(flat)
+    else:
+        recorded = Recorded(flat)
+        values = recorded.values
+    rebuild = flat.out
+
+    def pullback(cotangent):
+        given = _cotangents(cotangent, values, flat)
+        if method == "forward":
+            total = sum(np.sum(r * g, axis=tuple(range(1, r.ndim))) for r, g, v in zip(rows, given, values) if v.dtype.kind == "f")
+            return flat.restore(_split(total, flat.leaves))
+        return flat.restore(recorded.pull(given, method))
+
+    return rebuild(values), pullback
+
+
+def _cotangents(cotangent, values, flat):
+    given, _, _ = flatten(cotangent)
+    if len(given) != len(values):
+        raise ValueError(f"the cotangent has {len(given)} arrays, the output of {function_name(flat.fun)} {len(values)}: give one an output")
+    out = []
+    for g, v, name in zip(given, values, flat.out_names):
+        if np.shape(g) != np.shape(v):
+            raise ValueError(f"the cotangent of {name} has shape {np.shape(g)}, the output {np.shape(v)}: they must be equal")
+        out.append(g if isinstance(g, Traced) else np.asarray(g, v.dtype))
+    return out
+
+
+def jvp(fun, primals, tangents, *, method="forward"):
+    """(out, tangent_out): the directional derivative of fun at primals along tangents (tuples of equal structure).
+
+    >>> import numpy as np, diffeng as de
+    >>> print(*de.jvp(np.sin, (0.0,), (2.0,)))
+    0.0 2.0
+    """
+    _check(method, "forward")
+    primals, tangents = tuple(primals), tuple(tangents)
+    if len(primals) != len(tangents):
+        raise ValueError(f"jvp: {len(primals)} primals and {len(tangents)} tangents: give one a primal")
+    flat = Flat(fun, primals, tuple(range(len(primals))))
+    given, _, _ = flatten(tangents)
+    given = [as_array(t, f"the tangent of {name}") for t, name in zip(given, flat.names)]
+    for t, x, name in zip(given, flat.leaves, flat.names):
+        if np.shape(t) != np.shape(x):
+            raise ValueError(f"jvp: the tangent of {name} has shape {np.shape(t)}, the primal {np.shape(x)}: they must be equal")
+    given = [t if t.dtype == x.dtype else t.astype(x.dtype) for t, x in zip(given, flat.leaves)]
+    judge = _judged(flat.leaves) or _judged(given)
+    if judge is not None:
+        values, out = judge.nested_jvp(flat, flat.leaves, given)
+    elif method == "forward":
+        from . import forward_mode
+        values, pushed = forward_mode.push(flat, flat.leaves, [np.reshape(t, (1,) + t.shape) for t in given])
+        out = [np.zeros(np.shape(v), v.dtype)[()] if t is None else t[0] for v, t in zip(values, pushed)]
+    else:
+        recorded = Recorded(flat)
+        values, out = recorded.values, _transposed_pull(recorded, given, method)
+    return flat.out(values), flat.out(out)
+
+
+def _transposed_pull(recorded, tangents, method):
+    """The pullback is linear in its cotangent; pulling the tangents back through it once more transposes it: J v."""
+    outer = Tracing()
+    seeds = [outer.input(np.ones(np.shape(v), v.dtype)[()] if v.dtype.kind == "f" else np.zeros(np.shape(v))[()], f"g{k}") for k, v in enumerate(recorded.values)]
+    pulled = recorded.pull(seeds, method)
+    pairs = [(p.node, t) for p, t in zip(pulled, tangents) if outer.mine(p)]
+    found = backward(method).gradient([p for p, _ in pairs], [t for _, t in pairs], [s.node for s in seeds], lambda n: n.value)
+    return [_like(g, s.node) for g, s in zip(found, seeds)]
+
+
+def hvp(fun, primals, tangents, *, method="auto"):
+    """(gradient, hessian @ tangents) of a scalar function, without the Hessian. Gradient and product have the structure of primals."""
+    outer, inner = ("forward", "reverse") if method == "auto" else (_check(method, None),) * 2
+    return jvp(grad(fun, tuple(range(len(primals))), method=inner), primals, tangents, method=outer)
+
+
+def jacobian(fun, argnums=0, *, method="auto", sparse=False):
+    """The function returning the Jacobian, of shape out.shape + in.shape (a tree of them when arguments or results are trees).
+
+    method "auto": forward when there are fewer inputs than outputs, else reverse.
+
+    >>> import numpy as np, diffeng as de
+    >>> print(de.jacobian(lambda x: x**2)(np.array([1.0, 2.0])))
+    [[2. 0.]
+     [0. 4.]]
+    """
+    _check(method, "reverse")
+    if sparse:
+        raise NotImplementedError("jacobian(sparse=True) is not there yet: leave sparse out")
+
+    def jacobian_of(*args):
+        flat = Flat(fun, args, argnums)
+        n = sum(int(np.prod(x.shape, dtype=int)) for x in flat.leaves)
+        chosen, recorded = method, None
+        if method != "forward":
+            recorded = Recorded(flat)
+            if method == "auto":
+                chosen = "forward" if n <= sum(int(np.prod(np.shape(v), dtype=int)) for v in recorded.values) else "reverse"
+        if chosen == "forward":
+            values, rows = forward_rows(flat)
+            blocks = [[_last(p, x.ndim) for p, x in zip(_split(r, flat.leaves), flat.leaves)] for r in rows]
+        else:
+            values, blocks = recorded.values, _rows_backward(recorded, chosen)
+        return flat.out([flat.restore(b) for b in blocks])
+
+    jacobian_of.__name__ = f"jacobian_{function_name(fun)}"
+    return jacobian_of
+
+
+def _last(part, rank):
+    """(*in, *out) -> (*out, *in)"""
+    return np.transpose(part, tuple(range(rank, part.ndim)) + tuple(range(rank)))
+
+
+def _rows_backward(recorded, method):
+    """One pullback an output entry."""
+    blocks = []
+    for j, v in enumerate(recorded.values):
+        shape = np.shape(v)
+        rows = []
+        for entry in np.ndindex(*shape):
+            unit = [np.zeros(np.shape(w), w.dtype if w.dtype.kind == "f" else float) for w in recorded.values]
+            unit[j][entry] = 1
+            rows.append(recorded.pull([u[()] for u in unit], method))
+        leaves = recorded.flat.leaves
+        blocks.append([np.reshape(np.stack([r[k] for r in rows]), shape + x.shape) if rows else np.zeros(shape + x.shape, x.dtype) for k, x in enumerate(leaves)])
+    return blocks
+
+
+def hessian(fun, argnums=0, *, method="auto", sparse=False):
+    """The function returning the Hessian of a scalar function, of shape in.shape + in.shape.
+
+    method "auto": forward over reverse; any other is used twice.
+
+    >>> import numpy as np, diffeng as de
+    >>> print(de.hessian(lambda x: x[0] * x[1]**2)(np.array([1.0, 2.0])))
+    [[0. 4.]
+     [4. 2.]]
+    """
+    outer, inner = ("forward", "reverse") if method == "auto" else (_check(method, None),) * 2
+    return jacobian(grad(fun, argnums, method=inner), argnums, method=outer, sparse=sparse)
+
+
+def stop_gradient(x):
+    """x itself, held constant by every method (and by the judge)."""
+    from .numpy_api import operand
+    from .vocabulary.elementwise import stop_gradient as hold
+    return hold(operand(x))

@@ -1,0 +1,382 @@
+"""Formulas as text and as sympy expressions, made into graphs: `parse("sin(x)*y")`, `from_sympy(expr)`.
+
+What it is: a tokeniser and an operator-precedence parser of our own (Dijkstra's shunting yard: two stacks, no recursion, so depth is no
+danger), and a walk over sympy's trees, also with a stack. Both end in the same place: primitives called on symbols without values.
+
+What it is not: nothing is ever handed to eval, exec or sympify, and no name is looked up anywhere but in the lists below.
+
+Why a file: it is the only way in for text, so it is the only place to check for what text may do.
+
+    expression  sum of terms           + and -
+    term        product of factors     * and /                (also · and ×)
+    factor      - factor | power
+    power       atom ** factor         right to left, ^ means the same; -x**2 is -(x**2), 2**-1 is 0.5; x² and x³ too
+    atom        number | name | function(expression, ...) | (expression)
+"""
+import math
+import re
+
+import numpy as np
+
+from .constants import PI
+from .nodes import Tracing
+from .vocabulary import PRIMITIVES as P
+
+_ONE = ("sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt "
+        "square reciprocal sign floor ceil trunc erf erfc expit log_expit logit").split()
+_TWO = "maximum minimum power hypot arctan2 logaddexp xlogy remainder".split()
+_ALIASES = {"ln": "log", "abs": "absolute", "fabs": "absolute", "absolute": "absolute", "sigmoid": "expit", "σ": "expit", "pow": "power",
+            "max": "maximum", "min": "minimum", "atan2": "arctan2", "mod": "remainder", "√": "sqrt",
+            **{f"a{f}": f"arc{f}" for f in "sin cos tan sinh cosh tanh".split()}}
+FUNCTIONS = {**{name: (name, 1) for name in _ONE}, **{name: (name, 2) for name in _TWO},
+             **{alias: (name, 2 if name in _TWO else 1) for alias, name in _ALIASES.items()}}      # name: (primitive, operands)
+CONSTANTS = {"pi": PI, "π": PI, "e": math.e}
+
+_TOKEN = re.compile(r"""\s*(?:
+    (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
+  | (?P<name>[^\W\d²³][^\W²³]*|√)
+  | (?P<operator>\*\*|[-+*/^(),·×−²³])
+  | (?P<end>$)
+  | (?P<wrong>.)
+)""", re.VERBOSE | re.DOTALL)
+_SAME = {"^": "**", "·": "*", "×": "*", "−": "-"}
+
+_RANK = {"+": 1, "-": 1, "*": 2, "/": 2, "negative": 3, "**": 4}
+_BINARY = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
+_OPERAND, _OPERATOR = "a number, a name, a function or '('", "an operator"
+
+
+def parse(text):
+    """The graph of a formula. Its inputs are float64 scalars, in the order in which their names first appear.
+
+    text: numbers, names, + - * / ** ^, parentheses, pi, e and the functions of `FUNCTIONS`. Raises ValueError with the column, and with what
+    was expected there.
+
+    >>> import diffeng as de
+    >>> float(de.parse("sin(x)*y + x**2")(0.0, 3.0))
+    0.0
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"parse() wants a formula as text, such as 'sin(x)*y', not {type(text).__name__}")
+    tracing, names = Tracing(), {}
+
+    def name_of(name):
+        if name not in names:
+            names[name] = tracing.input(None, name, (), float)
+        return names[name]
+
+    out = read(text, name_of, lambda name, *operands: _apply(name, operands))
+    return _graph(tracing, list(names.values()), out)
+
+
+def read(text, name_of, apply):
+    """Run the grammar over `text`: name_of(name) makes a variable, apply(primitive name, *operands) an operation; returns the last value made.
+
+    Numbers arrive as int and float, `pi` as an Exact. The formula printer reads the names of exact constants with it.
+    """
+    values, operators, expected = [], [], _OPERAND
+
+    def fail(column, problem):
+        raise ValueError(_pointing(text, column, problem))
+
+    def reduce():
+        name, column, count = operators.pop()
+        operands = values[len(values) - count:]
+        del values[len(values) - count:]
+        try:
+            values.append(apply(name, *operands))
+        except (ArithmeticError, ValueError) as error:
+            fail(column, f"{name} cannot be computed here: {error}")
+
+    def close(rank):
+        """Finish what binds at least as strongly."""
+        while operators and operators[-1][0] not in ("(", "call") and _strength(operators[-1]) >= rank:
+            reduce()
+
+    for kind, token, column in _tokens(text):
+        token = _SAME.get(token, token)
+        if expected is _OPERAND:
+            if kind == "number":
+                values.append(_number(token))
+                expected = _OPERATOR
+            elif kind == "name" and token in FUNCTIONS and _next_is_open(text, column + len(token)):
+                operators.append(("call", column, token, 1))
+                expected = "("
+            elif kind == "name":
+                if token in FUNCTIONS:
+                    fail(column + len(token), f"expected '(' after the function {token}")
+                if _next_is_open(text, column + len(token)):
+                    fail(column, f"expected {_OPERAND}, but {token!r} is no function diffeng.parse knows: {_near(token)}"
+                                 f" (for a product write {token}*(...))")
+                values.append(CONSTANTS[token] if token in CONSTANTS else name_of(token))
+                expected = _OPERATOR
+            elif token == "(":
+                operators.append(("(", column, 0))
+            elif token == "-":
+                operators.append(("negative", column, 1))
+            elif token != "+":                                       # a leading + changes nothing
+                fail(column, f"expected {_OPERAND}, found {_found(kind, token)}")
+        elif expected == "(":
+            expected = _OPERAND
+        elif kind == "end":
+            close(0)
+            if operators:
+                fail(operators[-1][1], "this parenthesis is never closed: expected ')' before the end")
+            return values.pop()
+        elif token in ("²", "³"):
+            operators.append(("power", column, 2))
+            values.append(2 if token == "²" else 3)
+            reduce()
+        elif token in _BINARY and kind == "operator":
+            close(_RANK[token] + (token == "**"))                      # ** goes from right to left
+            operators.append((_BINARY[token], column, 2))
+            expected = _OPERAND
+        elif token == ")" and kind == "operator":
+            close(0)
+            if not operators:
+                fail(column, "this parenthesis was never opened: expected an operator or the end")
+            opened = operators.pop()
+            if opened[0] == "call":
+                _, start, name, count = opened
+                primitive, wanted = FUNCTIONS[name]
+                if count != wanted:
+                    fail(column, f"{name} takes {wanted} operand{'s' * (wanted > 1)}, found {count}"
+                                 f": expected {'a comma and the other' if count < wanted else 'a parenthesis after the first' if wanted == 1 else 'no third'}")
+                operators.append((primitive, start, count))
+                reduce()
+        elif token == "," and kind == "operator":
+            close(0)
+            if not operators or operators[-1][0] != "call":
+                fail(column, "a comma stands between the operands of a function only: expected an operator or ')'")
+            _, start, name, count = operators.pop()
+            operators.append(("call", start, name, count + 1))
+            expected = _OPERAND
+        else:
+            fail(column, f"expected {_OPERATOR}{' or a parenthesis' if operators else ' or the end'}, found {_found(kind, token)}"
+                         + (" (a product is written with *)" if kind in ("number", "name") or token == "(" else ""))
+
+
+def _tokens(text):
+    at = 0
+    while True:
+        match = _TOKEN.match(text, at)
+        kind = match.lastgroup
+        yield kind, match.group(kind), match.start(kind)
+        if kind == "wrong":
+            raise ValueError(_pointing(text, match.start(kind), f"expected a formula, but {match.group(kind)!r} has no meaning in one"))
+        at = match.end()
+
+
+def _next_is_open(text, at):
+    return text[at:].lstrip()[:1] == "(" if at < len(text) else False
+
+
+_STRENGTH = {"add": 1, "subtract": 1, "multiply": 2, "divide": 2, "negative": 3, "power": 4}
+
+
+def _strength(operator):
+    return _STRENGTH[operator[0]]
+
+
+def _number(token):
+    number = float(token)
+    return int(token) if token.isdigit() and number < 2 ** 53 else number
+
+
+def _found(kind, token):
+    return "the end" if kind == "end" else repr(token)
+
+
+def _near(name):
+    import difflib
+    close = difflib.get_close_matches(name, FUNCTIONS, 1)
+    return f"did you mean {close[0]}?" if close else "it knows " + ", ".join(sorted(FUNCTIONS))
+
+
+def _pointing(text, column, problem):
+    """The text with a caret under the column; a window of it when it is long."""
+    shown = "".join(" " if c.isspace() else c for c in text)
+    start = max(0, column - 50) if len(text) > 100 else 0
+    window = shown[start:start + 100]
+    return f"column {column + 1}: {problem}\n    {window}\n    {' ' * (column - start)}^"
+
+
+# ---- constants are computed while reading -------------------------------------------------------------------------------------
+
+def _apply(name, operands):
+    from .traced import Traced
+    if any(isinstance(x, Traced) for x in operands):
+        return P[name](*operands)
+    if name in ("add", "subtract", "multiply", "divide") and not all(isinstance(x, float) for x in operands):
+        a, b = operands
+        if name == "divide" and isinstance(b, (int, float)) and b == 0:
+            raise ZeroDivisionError("division by zero")
+        out = a + b if name == "add" else a - b if name == "subtract" else a * b if name == "multiply" else a / b
+        return float(out) if isinstance(out, (np.generic, np.ndarray)) or isinstance(out, int) and abs(out) >= 2 ** 53 else out
+    if name == "negative":
+        return -operands[0]
+    with np.errstate(all="raise"):
+        out = float(P[name](*[float(x) for x in operands]))
+    return int(out) if out.is_integer() and abs(out) < 2 ** 53 and all(isinstance(x, int) for x in operands) else out
+
+
+def _graph(tracing, inputs, out):
+    from .graph import Graph
+    from .traced import Traced
+    if not isinstance(out, Traced):
+        out = tracing.constant(out if isinstance(out, bool) else np.float64(out))
+    return Graph([x.node for x in inputs], [out.node])
+
+
+# ---- sympy -----------------------------------------------------------------------------------------------------------------------
+
+_SYMPY = {"Abs": "absolute", "ceiling": "ceil", "Max": "maximum", "Min": "minimum", "Mod": "remainder", "atan2": "arctan2",
+          **{f: f for f in "sin cos tan sinh cosh tanh exp log sign floor erf erfc".split()},
+          **{f"a{f}": f"arc{f}" for f in "sin cos tan sinh cosh tanh".split()},
+          "StrictGreaterThan": "greater", "GreaterThan": "greater_equal", "StrictLessThan": "less", "LessThan": "less_equal",
+          "Equality": "equal", "Unequality": "not_equal", "And": "logical_and", "Or": "logical_or", "Not": "logical_not", "Xor": "logical_xor"}
+_RECIPROCAL = {"sec": "cos", "csc": "sin", "cot": "tan", "sech": "cosh", "csch": "sinh", "coth": "tanh"}
+
+
+def from_sympy(expr, inputs=None):
+    """The graph of a scalar sympy expression.
+
+    inputs: its symbols, or their names, in the order in which the graph takes them; None: by name. Each is a float64 scalar; one that the
+    expression does not mention is an input all the same. Raises ValueError for a symbol that is no input and for a function without a primitive.
+
+    >>> import sympy, diffeng as de
+    >>> x, y = sympy.symbols("x y")
+    >>> float(de.from_sympy(sympy.exp(x) / y, inputs=[x, y])(0.0, 4.0))
+    0.25
+    """
+    import sympy as sp
+    expr = sp.sympify(expr) if not isinstance(expr, (str, bytes)) else None
+    if not isinstance(expr, sp.Basic) or isinstance(expr, sp.MatrixBase) or getattr(expr, "is_Matrix", False):
+        raise TypeError("from_sympy() wants a scalar sympy expression; for text there is diffeng.parse, and a matrix goes entry by entry")
+    free = sorted(expr.free_symbols, key=str)
+    wanted = free if inputs is None else list(inputs)
+    names = [str(s) for s in wanted]
+    missing = [str(s) for s in free if str(s) not in names]
+    if missing or len(set(names)) < len(names):
+        raise ValueError(f"from_sympy: the symbol {missing[0]!r} is no input: pass inputs=[{', '.join(map(str, free))}]" if missing
+                         else f"from_sympy: an input is named twice: {names}")
+    tracing = Tracing()
+    tracers = {name: tracing.input(None, name, (), float) for name in names}
+    done, stack = {}, [expr]
+    while stack:                                                  # operands first; shared subexpressions once
+        node = stack[-1]
+        if node in done:
+            stack.pop()
+            continue
+        operands = _operands(node, sp)
+        waiting = [x for x in operands if x not in done]
+        if waiting:
+            stack.extend(waiting)
+        else:
+            stack.pop()
+            done[node] = tracers[str(node)] if node.is_Symbol else _convert(node, [done[x] for x in operands], sp)
+    return _graph(tracing, list(tracers.values()), done[expr])
+
+
+def _operands(node, sp):
+    if isinstance(node, sp.Piecewise):
+        return [x for pair in node.args for x in pair.args]
+    if node.is_Pow and _is_root(node.exp):
+        return [node.base]
+    if node.is_Mul:
+        return [part for f in node.args for part in _factor(f, sp)[0]]
+    if node.is_Add:
+        return [term for term, _ in _terms(node)]
+    return list(node.args) if not node.is_Atom else []
+
+
+def _is_root(power):
+    return power.is_Rational and abs(power.p) == 1 and power.q == 2 or power.is_Integer
+
+
+def _terms(node):
+    """[(term, subtracted?)], one that is added first: -x + y is y - x."""
+    def negative(term):
+        first = term.args[0] if term.is_Mul else term
+        return bool(first.is_Rational and first.is_negative)
+    terms = [(-t, True) if negative(t) else (t, False) for t in node.args]
+    return sorted(terms, key=lambda pair: pair[1]) if not all(minus for _, minus in terms) else [(t, False) for t in node.args]
+
+
+def _factor(f, sp):
+    """(parts, in the denominator?): x**-n is below the line, p/q on both sides of it."""
+    if f.is_Rational and not f.is_Integer:
+        return [sp.Integer(f.p), sp.Integer(f.q)], None
+    if f.is_Pow and f.exp.is_Rational and f.exp.is_negative:
+        return [f.base if f.exp == -1 else sp.Pow(f.base, -f.exp)], True
+    return [f], False
+
+
+def _convert(node, operands, sp):
+    """One sympy node on operands that are tracers or numbers."""
+    if node.is_Atom:
+        return _sympy_constant(node, sp)
+    if node.is_Add:
+        out = operands[0]
+        for (_, minus), x in zip(_terms(node)[1:], operands[1:]):
+            out = _apply("subtract" if minus else "add", (out, x))
+        return out
+    if node.is_Mul:
+        above, below, rest = [], [], iter(operands)
+        for f in node.args:
+            parts, under = _factor(f, sp)
+            for k, _ in enumerate(parts):
+                (below if under or under is None and k else above).append(next(rest))
+        negative = len(above) > 1 and isinstance(above[0], int) and above[0] == -1
+        above = [x for x in (above[1:] if negative else above) if not (isinstance(x, int) and x == 1)] or [1]
+        top, bottom = _product(above), _product(below)
+        out = top if bottom is None else _apply("divide", (top, bottom))
+        return _apply("negative", (out,)) if negative else out
+    if node.is_Pow:
+        power = node.exp
+        if _is_root(power):
+            base = operands[0]
+            out = _apply("sqrt", (base,)) if power.q == 2 else base if abs(power) == 1 else _apply("square", (base,)) if abs(power) == 2 else \
+                _apply("power", (base, abs(int(power))))
+            return _apply("divide", (1, out)) if power.is_negative else out
+        return _apply("power", tuple(operands))
+    if isinstance(node, sp.Piecewise):
+        pairs = list(zip(operands[::2], operands[1::2]))
+        if pairs[-1][1] is not True:
+            raise ValueError("from_sympy: a Piecewise needs a last piece for all other cases: (..., True)")
+        out = pairs[-1][0]
+        for value, condition in reversed(pairs[:-1]):
+            out = P["where"](condition, value, out)
+        return out
+    name = type(node).__name__
+    if name in _RECIPROCAL:
+        return _apply("divide", (1, _apply(_RECIPROCAL[name], tuple(operands))))
+    primitive = _SYMPY.get(name)
+    if primitive is None:
+        raise ValueError(f"from_sympy: {name} has no primitive (in {str(node)[:80]}): rewrite the expression with one of "
+                         f"{', '.join(sorted([*_SYMPY, *_RECIPROCAL]))}, a power or a Piecewise (sympy's .rewrite() and .doit() help)")
+    if len(operands) > 2 or len(operands) == 2 and name in ("Max", "Min", "And", "Or", "Xor"):
+        out = operands[0]
+        for x in operands[1:]:
+            out = _apply(primitive, (out, x))
+        return out
+    return _apply(primitive, tuple(operands))
+
+
+def _product(factors):
+    out = None
+    for f in factors:
+        out = f if out is None else _apply("multiply", (out, f))
+    return out
+
+
+def _sympy_constant(node, sp):
+    if node.is_Integer:
+        return int(node) if abs(int(node)) < 2 ** 53 else float(node)
+    if node is sp.pi:
+        return PI
+    if node in (sp.true, sp.false):
+        return bool(node)
+    if node.is_number and node.is_real:
+        return float(node)
+    raise ValueError(f"from_sympy: {node} is no real number: diffeng differentiates real functions")

@@ -1,0 +1,308 @@
+"""Reverse mode: PULL rows, and the walk that accumulates cotangents over recorded nodes.
+
+PULL[name][k](g, z, x, y, **params) -> cotangent of operand k: g the cotangent of the output, z the saved output, x, y the operands. Rows are plain NumPy,
+so on arrays they compute, on tracers they record the adjoint graph (to differentiate, print, draw or compile), on 100-digit arrays they
+are judged. Rows ignore broadcasting and dtype: `fit` sums and casts a cotangent to its operand once, for all of them.
+
+What it is not: no forward rule, no definition; it shares no expression with the other two witnesses.
+"""
+import numpy as np
+
+from .constants import LOG2, LOG10, SQRT_PI
+from .errors import refuse
+from .nodes import Node, reachable
+from .vocabulary import contraction, indexing
+from .where import line_of
+
+# ---- shapes --------------------------------------------------------------------------------------------------------------
+
+
+def fit(g, shape, dtype):
+    """Undo broadcasting: sum the axes that were added or stretched; keep the operand's dtype."""
+    if g.shape != shape:
+        extra = g.ndim - len(shape)
+        stretched = tuple(range(extra)) + tuple(k + extra for k, n in enumerate(shape) if n == 1 and g.shape[k + extra] != 1)
+        if stretched:
+            g = np.sum(g, axis=stretched)
+        if g.shape != shape:
+            g = np.reshape(g, shape)
+    return g if g.dtype == dtype else g.astype(dtype)
+
+
+def _spread(g, x, axis, keepdims):
+    """A reduction's cotangent along the axes it reduced (length 1 there, broadcasting does the rest)."""
+    return g if keepdims else np.reshape(g, tuple(1 if k in axis else n for k, n in enumerate(x.shape)))
+
+
+def _count(x, axis):
+    n = 1
+    for k in axis:
+        n *= x.shape[k]
+    return n
+
+
+# ---- rules that need more than a line ----------------------------------------------------------------------------------------
+
+
+def _tanh(g, x):
+    e = np.exp(-2 * np.absolute(x))               # 1 - z*z has no digits left at x = 18
+    return g * (4 * e / np.square(1 + e))
+
+
+def _power_base(g, x, y):
+    flat = np.equal(y, 0)                             # x**0 is 1 everywhere, 0**0 included
+    return g * (np.where(flat, 0, y) * np.power(x, np.where(flat, 1, y - 1)))
+
+
+def _power_exponent(g, z, x):
+    return g * z * np.log(np.where(np.equal(x, 0), 1, x))      # z log(x) -> 0 as x -> 0
+
+
+def _all_but_one(x):
+    """For each entry along the last axis the product of the others; exact where entries are 0."""
+    one = np.ones_like(x[..., :1]) if x.shape[-1] else x
+    before = np.cumprod(np.concatenate([one, x[..., :-1]], axis=-1), axis=-1)
+    after = np.flip(np.cumprod(np.concatenate([one, np.flip(x, -1)[..., :-1]], axis=-1), axis=-1), -1)
+    return before * after
+
+
+def _prod(g, x, axis, keepdims):
+    kept = [k for k in range(x.ndim) if k not in axis]
+    order = kept + list(axis)
+    rows = np.reshape(np.transpose(x, order), tuple(x.shape[k] for k in kept) + (_count(x, axis),))
+    others = np.reshape(_all_but_one(rows), tuple(x.shape[k] for k in order))
+    return _spread(g, x, axis, keepdims) * np.transpose(others, np.argsort(order))
+
+
+def _cumprod(g, x, axis):
+    n = x.shape[axis]
+    x, g = np.moveaxis(x, axis, -1), np.moveaxis(g, axis, -1)
+    without = np.cumprod(np.where(np.eye(n, dtype=bool), 1, x[..., None, :]), axis=-1)          # (..., i, j): x_0 .. x_j without x_i
+    later = np.where(np.tri(n, dtype=bool).T, without, 0)                                          # x_i is in the products from i on
+    return np.moveaxis(np.sum(later * g[..., None, :], axis=-1), -1, axis)
+
+
+def _extreme(g, z, x, axis, keepdims):
+    chosen = np.equal(x, _spread(z, x, axis, keepdims))
+    ties = np.sum(chosen.astype(g.dtype), axis=axis, keepdims=True)
+    return np.where(chosen, _spread(g, x, axis, keepdims) / ties, 0)
+
+
+def _matmul(g, x, y, slot):
+    a = x if x.ndim > 1 else np.reshape(x, (1, x.shape[0]))
+    b = y if y.ndim > 1 else np.reshape(y, (y.shape[0], 1))
+    if x.ndim == 1 or y.ndim == 1:
+        batch = g.shape[:g.ndim - (x.ndim > 1) - (y.ndim > 1)]
+        g = np.reshape(g, batch + (a.shape[-2], b.shape[-1]))
+    out = np.matmul(g, np.swapaxes(b, -1, -2)) if slot == 0 else np.matmul(np.swapaxes(a, -1, -2), g)
+    whole = a.shape if slot == 0 else b.shape
+    if out.shape != whole:
+        out = fit(out, whole, out.dtype)
+    shape = x.shape if slot == 0 else y.shape
+    return out if out.shape == shape else np.reshape(out, shape)
+
+
+def _tensordot(g, x, y, axes, slot):
+    mine, other = (x, y) if slot == 0 else (y, x)
+    summed, theirs = (axes[0], axes[1]) if slot == 0 else (axes[1], axes[0])
+    free = [k for k in range(mine.ndim) if k not in summed]
+    other_free = [k for k in range(other.ndim) if k not in theirs]
+    at = range(len(free), g.ndim) if slot == 0 else range(g.ndim - len(free))       # the other operand's free axes in g
+    out = np.tensordot(g, other, axes=(tuple(at), tuple(other_free)))                  # axes: free ones of mine, then theirs in order
+    came = free + [summed[theirs.index(k)] for k in sorted(theirs)]
+    return np.transpose(out, [came.index(k) for k in range(mine.ndim)])
+
+
+def _dot(g, x, y, slot):
+    if x.ndim <= 2 and y.ndim <= 2:
+        return _matmul(g, x, y, slot)
+    return _tensordot(g, x, y, ((x.ndim - 1,), (max(y.ndim - 2, 0),)), slot)
+
+
+class _Einsum:
+    """The adjoint of a sum of products with respect to one factor is a sum of products of the others."""
+
+    def __getitem__(self, slot):
+        def rule(g, z, *operands, subscripts):
+            inputs, out = subscripts.split("->")
+            terms = inputs.split(",")
+            mine, x = terms[slot], operands[slot]
+            others = [(t, o) for k, (t, o) in enumerate(zip(terms, operands)) if k != slot]
+            elsewhere = set(out).union(*[t for t, _ in others])
+            letters = "".join(dict.fromkeys(c for c in mine if c in elsewhere))
+            c = contraction.einsum(g, *[o for _, o in others], subscripts=",".join([out] + [t for t, _ in others]) + "->" + letters)
+            distinct = "".join(dict.fromkeys(mine))
+            sizes = dict(zip(mine, x.shape))
+            have = dict(zip(letters, c.shape))
+            c = np.reshape(c, tuple(have.get(i, 1) for i in distinct))                    # a letter of this factor alone was summed: spread it
+            full = tuple(max(sizes[i], have.get(i, 1)) if sizes[i] else 0 for i in distinct)
+            c = np.broadcast_to(c, full) if c.shape != full else c
+            if distinct == mine:
+                return c
+            grid = [np.arange(sizes[i]).reshape([-1 if i == j else 1 for j in distinct]) for i in mine]      # a repeated letter reads a diagonal
+            return indexing.scatter(c, *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))), shape=x.shape)
+        return rule
+
+
+class _Concatenate:
+    def __getitem__(self, slot):
+        def rule(g, z, *parts, axis):
+            start = sum(np.shape(p)[axis] for p in parts[:slot])
+            return g[(slice(None),) * axis + (slice(start, start + parts[slot].shape[axis]),)]
+        return rule
+
+
+def _unpad(g, widths):
+    return g[tuple(slice(lo, n - hi) for (lo, hi), n in zip(widths, g.shape))]
+
+
+# ---- the book ------------------------------------------------------------------------------------------------------------------------
+
+PULL = {
+    # ---- arithmetic
+    "add":         [lambda g, z, x, y: g,                                     lambda g, z, x, y: g],
+    "subtract":    [lambda g, z, x, y: g,                                     lambda g, z, x, y: -g],
+    "multiply":    [lambda g, z, x, y: g * y,                                 lambda g, z, x, y: g * x],
+    "divide":      [lambda g, z, x, y: g / y,                                 lambda g, z, x, y: -g * z / y],
+    "power":       [lambda g, z, x, y: _power_base(g, x, y),                  lambda g, z, x, y: _power_exponent(g, z, x)],
+    "remainder":   [lambda g, z, x, y: g,                                     lambda g, z, x, y: -g * np.floor_divide(x, y)],
+    "negative":    [lambda g, z, x: -g],
+    "square":      [lambda g, z, x: g * (2 * x)],
+    "reciprocal":  [lambda g, z, x: -g * np.square(z)],
+    "absolute":    [lambda g, z, x: g * np.sign(x)],
+    # ---- exponentials and logarithms
+    "exp":         [lambda g, z, x: g * z],
+    "exp2":        [lambda g, z, x: g * z * LOG2],
+    "expm1":       [lambda g, z, x: g * np.exp(x)],                           # z + 1 loses the digits of exp(-40)
+    "log":         [lambda g, z, x: g / x],
+    "log2":        [lambda g, z, x: g / x / LOG2],
+    "log10":       [lambda g, z, x: g / x / LOG10],
+    "log1p":       [lambda g, z, x: g / (1 + x)],
+    "sqrt":        [lambda g, z, x: g / (2 * z)],                             # infinite at 0
+    "cbrt":        [lambda g, z, x: g / (3 * np.square(z))],
+    "logaddexp":   [lambda g, z, x, y: g * _expit(x - y),                     lambda g, z, x, y: g * _expit(y - x)],
+    # ---- trigonometric and hyperbolic functions (DLMF 4.20, 4.24, 4.34, 4.38)
+    "sin":         [lambda g, z, x: g * np.cos(x)],
+    "cos":         [lambda g, z, x: -g * np.sin(x)],
+    "tan":         [lambda g, z, x: g * (1 + np.square(z))],
+    "arcsin":      [lambda g, z, x: g / np.sqrt((1 - x) * (1 + x))],          # 1 - x*x would lose the digits next to 1
+    "arccos":      [lambda g, z, x: -g / np.sqrt((1 - x) * (1 + x))],
+    "arctan":      [lambda g, z, x: g / (1 + np.square(x))],
+    "arctan2":     [lambda g, z, x, y: g * (y / np.hypot(x, y) / np.hypot(x, y)), lambda g, z, x, y: -g * (x / np.hypot(x, y) / np.hypot(x, y))],
+    "hypot":       [lambda g, z, x, y: g * (x / np.where(np.equal(z, 0), 1, z)), lambda g, z, x, y: g * (y / np.where(np.equal(z, 0), 1, z))],   # 0 at the origin
+    "sinh":        [lambda g, z, x: g * np.cosh(x)],
+    "cosh":        [lambda g, z, x: g * np.sinh(x)],
+    "tanh":        [lambda g, z, x: _tanh(g, x)],
+    "arcsinh":     [lambda g, z, x: g / np.hypot(x, 1)],
+    "arccosh":     [lambda g, z, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1))],
+    "arctanh":     [lambda g, z, x: g / ((1 - x) * (1 + x))],
+    # ---- special functions (DLMF 7.10.1; the logistic function s has s' = s(x) s(-x))
+    "erf":         [lambda g, z, x: g * (np.exp(-np.square(x)) * (2 / SQRT_PI))],
+    "erfc":        [lambda g, z, x: -g * (np.exp(-np.square(x)) * (2 / SQRT_PI))],
+    "expit":       [lambda g, z, x: g * (z * _expit(-x))],                    # 1 - z loses the digits of exp(-40)
+    "log_expit":   [lambda g, z, x: g * _expit(-x)],
+    "logit":       [lambda g, z, x: g / (x * (1 - x))],
+    "xlogy":       [lambda g, z, x, y: g * np.log(y),                         lambda g, z, x, y: np.where(np.equal(x, 0), 0, g * x / y)],
+    # ---- choices: equal shares among ties
+    "maximum":     [lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(x, z), g, 0)),
+                    lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(y, z), g, 0))],
+    "minimum":     [lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(x, z), g, 0)),
+                    lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(y, z), g, 0))],
+    "where":       [None, lambda g, z, c, x, y: np.where(c, g, 0),           lambda g, z, c, x, y: np.where(c, 0, g)],
+    # ---- the same value
+    "astype":      [lambda g, z, x, *, dtype: g],
+    "copy":        [lambda g, z, x: g],
+    # ---- reductions and scans
+    "sum":         [lambda g, z, x, *, axis, keepdims: np.broadcast_to(_spread(g, x, axis, keepdims), x.shape)],
+    "mean":        [lambda g, z, x, *, axis, keepdims: np.broadcast_to(_spread(g, x, axis, keepdims) / _count(x, axis), x.shape)],
+    "var":         [lambda g, z, x, *, axis, keepdims, ddof: _spread(g, x, axis, keepdims) / (_count(x, axis) - ddof) * (2 * (x - np.mean(x, axis=axis, keepdims=True)))],
+    "prod":        [lambda g, z, x, *, axis, keepdims: _prod(g, x, axis, keepdims)],
+    "max":         [lambda g, z, x, *, axis, keepdims: _extreme(g, z, x, axis, keepdims)],
+    "min":         [lambda g, z, x, *, axis, keepdims: _extreme(g, z, x, axis, keepdims)],
+    "logsumexp":   [lambda g, z, x, *, axis, keepdims: _spread(g, x, axis, keepdims) * np.exp(x - _spread(z, x, axis, keepdims))],
+    "cumsum":      [lambda g, z, x, *, axis: np.flip(np.cumsum(np.flip(g, axis), axis=axis), axis)],
+    "cumprod":     [lambda g, z, x, *, axis: _cumprod(g, x, axis)],
+    # ---- index maps
+    "reshape":     [lambda g, z, x, *, shape: np.reshape(g, x.shape)],
+    "transpose":   [lambda g, z, x, *, axes: np.transpose(g, tuple(axes.index(k) for k in range(len(axes))))],
+    "broadcast_to": [lambda g, z, x, *, shape: g],
+    "concatenate": _Concatenate(),
+    "pad":         [lambda g, z, x, *, widths, value: _unpad(g, widths)],
+    "getitem":     [lambda g, z, x, *i, index: indexing.scatter(g, *i, index=index, shape=x.shape)],
+    "scatter":     [lambda g, z, v, *i, index, shape: indexing.getitem(g, *i, index=index)],
+    "setitem":     [lambda g, z, x, v, *i, index: indexing.setitem(g, np.zeros((), g.dtype), *i, index=index),
+                    lambda g, z, x, v, *i, index: indexing.getitem(g, *i, index=index)],
+    "add_at":      [lambda g, z, x, v, *i, index: g,                          lambda g, z, x, v, *i, index: indexing.getitem(g, *i, index=index)],
+    # ---- sums of products
+    "matmul":      [lambda g, z, x, y: _matmul(g, x, y, 0),                   lambda g, z, x, y: _matmul(g, x, y, 1)],
+    "dot":         [lambda g, z, x, y: _dot(g, x, y, 0),                      lambda g, z, x, y: _dot(g, x, y, 1)],
+    "tensordot":   [lambda g, z, x, y, *, axes: _tensordot(g, x, y, axes, 0), lambda g, z, x, y, *, axes: _tensordot(g, x, y, axes, 1)],
+    "einsum":      _Einsum(),
+}
+
+
+def _expit(x):
+    from .vocabulary.elementwise import expit
+    return expit(x)
+
+
+# ---- the walk --------------------------------------------------------------------------------------------------------------------------
+
+def pull(primitive, slot, g, z, operands, params, frames=()):
+    """The cotangent of one operand, in its shape and dtype."""
+    try:
+        row = PULL[primitive.name][slot]
+    except (KeyError, IndexError):
+        row = None
+    if row is None:
+        raise refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: add a row to PULL in diffeng/reverse_mode.py")
+    x = operands[slot]
+    return fit(row(g, z, *operands, **params), np.shape(x), x.dtype)
+
+
+def influenced(order, inputs):
+    """The nodes of a topological order that depend on the inputs through differentiable operands of floating-point type."""
+    wanted = {id(n) for n in inputs}
+    for n in order:
+        if id(n) not in wanted and n.dtype.kind == "f":
+            slots = n.primitive.slots
+            for k, p in enumerate(n.operands):
+                if type(p) is Node and id(p) in wanted and (slots is None or k in slots):
+                    wanted.add(id(n))
+                    break
+    return wanted
+
+
+def gradient(outputs, cotangents, inputs, value_of, at=None):
+    """Cotangents of `inputs`, given those of `outputs`: a list, with None where an input has no influence.
+
+    outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node. at(frames): told whose
+    adjoint is recorded next.
+    """
+    order = reachable(outputs)
+    wanted = influenced(order, inputs)
+    kept = {id(n) for n in inputs}
+    cotangent = {}
+
+    def accumulate(node, g):
+        known = cotangent.get(id(node))
+        cotangent[id(node)] = g if known is None else known + g
+
+    with np.errstate(all="ignore"):
+        for node, g in zip(outputs, cotangents):
+            if type(node) is Node and id(node) in wanted:
+                accumulate(node, g)
+        for node in reversed(order):
+            if id(node) not in cotangent or not node.operands:
+                continue
+            g = cotangent[id(node)] if id(node) in kept else cotangent.pop(id(node))
+            if at is not None:
+                at(node)
+            values = None
+            for k, p in enumerate(node.operands):
+                if type(p) is Node and id(p) in wanted and node.primitive.differentiable(k):
+                    if values is None:
+                        values = [value_of(q) if type(q) is Node else q for q in node.operands]
+                        z = value_of(node)
+                    accumulate(p, pull(node.primitive, k, g, z, values, node.params, node.frames))
+    return [cotangent.get(id(n)) for n in inputs]

@@ -1,0 +1,140 @@
+"""Nested tuples, lists and dicts of arrays: taken apart by optree, named for reports and errors."""
+import inspect
+
+import numpy as np
+
+from .buffers import Buffer, call, unwrap
+from .errors import refuse
+from .traced import Traced
+
+
+def flatten(tree):
+    """(leaves, rebuild, paths): rebuild(new leaves) -> tree; paths: a tuple of keys a leaf."""
+    if isinstance(tree, (np.ndarray, Traced, float, int, np.generic)):
+        return [tree], _only, [()]
+    import optree
+    paths, leaves, spec = optree.tree_flatten_with_path(tree)
+    return list(leaves), spec.unflatten, list(paths)
+
+
+def _only(leaves):
+    (leaf,) = leaves
+    return leaf
+
+
+def is_float(x):
+    """Does this leaf carry a derivative?"""
+    return isinstance(x, float) or isinstance(x, (np.ndarray, np.generic, Traced)) and x.dtype.kind == "f"
+
+
+def as_array(x, what):
+    """A float array (or traced value) as the engine wants it; the clear error otherwise."""
+    if isinstance(x, Buffer):
+        x = unwrap(x)
+    if isinstance(x, Traced):
+        if x.dtype.kind != "f":
+            raise refuse(TypeError, f"{what} is of type {x.dtype}{{here}}: derivatives need floating-point numbers; convert it with x.astype(float)")
+        return x
+    if isinstance(x, (bool, int, np.bool_, np.integer)) or isinstance(x, np.ndarray) and x.dtype.kind in "iub":
+        raise refuse(TypeError, f"{what} is an integer{{here}} ({np.asarray(x).dtype}): derivatives need floating-point numbers. "
+                                "Pass 3.0 instead of 3, convert with x.astype(float), or leave it out of argnums")
+    if isinstance(x, (complex, np.complexfloating)) or isinstance(x, np.ndarray) and x.dtype.kind == "c":
+        raise refuse(TypeError, f"{what} is complex{{here}}: diffeng differentiates real functions; pass real and imaginary parts as arrays of their own")
+    if isinstance(x, (float, np.floating)):
+        return np.asarray(x)[()]
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize in (4, 8):
+        return x
+    raise refuse(TypeError, f"{what} is {_describe(x)}{{here}}: pass a float, or an array of dtype float64 or float32")
+
+
+def _describe(x):
+    return f"an array of dtype {x.dtype}" if isinstance(x, np.ndarray) else f"of type {type(x).__name__}"
+
+
+def argument_names(fun, n):
+    """The names of the first n positional parameters."""
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = []
+    for k in range(n):
+        p = parameters[min(k, len(parameters) - 1)] if parameters else None
+        if p is None or p.kind == p.KEYWORD_ONLY or p.kind == p.VAR_POSITIONAL or k >= len(parameters):
+            first = next((j for j, q in enumerate(parameters) if q.kind == q.VAR_POSITIONAL), 0)
+            names.append(f"{p.name}[{k - first}]" if p is not None and p.kind == p.VAR_POSITIONAL else f"arg{k}")
+        else:
+            names.append(p.name)
+    return names
+
+
+def function_name(fun):
+    return getattr(fun, "__name__", type(fun).__name__)
+
+
+class Flat:
+    """A function and its arguments, seen as a function of flat leaves: those of the chosen arguments.
+
+    leaves: float arrays (or traced values) in order; names: how reports call them. Called with as many new leaves it runs the user's
+    function, under whatever interpreter they belong to, and returns the flat outputs; `out` then rebuilds the output's structure.
+    """
+
+    def __init__(self, fun, args, argnums=0, every_float=False, has_aux=False):
+        self.fun, self.args, self.has_aux = fun, list(args), has_aux
+        if not callable(fun):
+            raise TypeError(f"the first argument must be a function, not {type(fun).__name__}")
+        self.single = isinstance(argnums, (int, np.integer))
+        chosen = (argnums,) if self.single else tuple(argnums)
+        for k in chosen:
+            if not -len(args) <= k < len(args):
+                raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s)")
+        self.chosen = tuple(k % len(args) for k in chosen) if args else ()
+        names = argument_names(fun, len(args))
+        self.leaves, self.names, self._where, self._rebuild, self._parts = [], [], [], {}, {}
+        for k in self.chosen:
+            parts, rebuild, paths = flatten(args[k])
+            self._rebuild[k], self._parts[k] = rebuild, parts
+            prefix = () if paths != [()] and len(args) == 1 else (names[k],)
+            for j, (leaf, path) in enumerate(zip(parts, paths)):
+                if every_float and not is_float(leaf):
+                    continue
+                name = ".".join(str(p) for p in prefix + tuple(path))
+                self.leaves.append(as_array(leaf, f"argument {name!r} of {function_name(fun)}"))
+                self.names.append(name)
+                self._where.append((k, j))
+        self.out = self.aux = None
+
+    def __call__(self, *leaves):
+        parts = {k: list(p) for k, p in self._parts.items()}
+        for (k, j), leaf in zip(self._where, leaves):
+            parts[k][j] = leaf
+        args = list(self.args)
+        for k in self.chosen:
+            args[k] = self._rebuild[k](parts[k])
+        result = call(self.fun, args)
+        if self.has_aux:
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise TypeError(f"{function_name(self.fun)} must return (value, aux) with has_aux=True")
+            result, self.aux = result
+        outputs, self.out, paths = flatten(result)
+        self.out_names = [".".join(["output", *map(str, p)]) for p in paths]
+        if not outputs:
+            raise refuse(TypeError, f"{function_name(self.fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them (is a return missing?)")
+        return [self._output(x) for x in outputs]
+
+    def _output(self, x):
+        x = unwrap(x)
+        if isinstance(x, (Traced, np.ndarray, np.generic)) and x.dtype.kind in "fiub":
+            return x
+        if isinstance(x, (bool, int, float)):
+            return np.asarray(x)[()]
+        raise refuse(TypeError, f"{function_name(self.fun)} returned {'an object of type ' + type(x).__name__ if not isinstance(x, np.ndarray) else 'an array of dtype ' + str(x.dtype)}: "
+                                "return a number, an array, or a tuple, list or dict of them")
+
+    def restore(self, leaves, into=None):
+        """Leaves in the structure of the arguments: one tree for an int argnums, else a tuple. Entries without a leaf are None."""
+        out = {k: [None] * len(p) for k, p in self._parts.items()}
+        for (k, j), leaf in zip(self._where, leaves):
+            out[k][j] = leaf
+        trees = tuple(self._rebuild[k](out[k]) for k in self.chosen)
+        return trees[0] if self.single else trees
