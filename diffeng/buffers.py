@@ -192,4 +192,9 @@ class constructors:
 def call(fun, args):
     """Run the user's function under the interpreters its arguments belong to."""
     with constructors():
-        return run(fun, args)
+        try:
+            return run(fun, args)
+        except ValueError as error:
+            if getattr(error.__cause__, "explained", False):
+                raise error.__cause__ from None          # NumPy wraps what __float__ refuses into "setting an array element with a sequence"
+            raise

@@ -35,8 +35,9 @@ def backward(method):
 class Recorded:
     """A flat function recorded at its leaves: value, then cotangents on demand."""
 
-    def __init__(self, flat, leaves=None):
+    def __init__(self, flat, leaves=None, log=False):
         self.flat, self.tracing = flat, Tracing()
+        self.tracing.log = [] if log else None
         self.inputs = [self.tracing.input(x, name) for x, name in zip(flat.leaves if leaves is None else leaves, flat.names)]
         self.nodes = [t.node for t in self.inputs]           # kept apart: the function may assign to its arguments
         self.results = flat(*self.inputs)

@@ -74,7 +74,8 @@ def spec(primitive, operands, params):
     if primitive.kind == "map":
         tiny = [dummy(x, (1,) * len(s)) if isinstance(x, Node) or np.ndim(x) else x for x, s in zip(operands, shapes)]
         tiny = [np.ones((1,) * np.ndim(x), np.asarray(x).dtype) if np.ndim(x) else x for x in tiny]
-        return np.broadcast_shapes(*shapes), np.result_type(primitive.compute(tiny, params))
+        with np.errstate(all="ignore"):              # arctanh(1) of a dummy is nobody's division by zero
+            return np.broadcast_shapes(*shapes), np.result_type(primitive.compute(tiny, params))
     full = [dummy(x, s) for x, s in zip(operands, shapes)]
     if primitive.infer is not None:
         return primitive.infer(*full, **params)
@@ -120,6 +121,11 @@ class Tracing(Interpreter):
     branches taken, and a compiled program guards them.
     """
 
+    values = True            # compute along the way where the operands' values are known
+    frames = None            # where to say that operations stand, instead of where the user's code runs
+
+    log = None               # a list: every node is appended as it is made, used or not
+
     def __init__(self):
         super().__init__()
         self.looks = []
@@ -130,19 +136,19 @@ class Tracing(Interpreter):
             shape, dtype = value.shape, value.dtype
         return Tracer(self, Node(INPUT, (), {"name": name}, value, tuple(shape), np.dtype(dtype), ()))
 
-    def constant(self, value):
-        """A value recorded as it is: for functions that return something that does not depend on the inputs."""
-        return Tracer(self, Node(CONSTANT, (value,), {}, value, np.shape(value), np.result_type(value), user_frames()))
-
     def apply(self, primitive, operands, params):
         inputs = tuple([x.node if isinstance(x, Traced) and x.interpreter is self else x for x in operands])
         values = [n.value if type(n) is Node else n for n in inputs]
-        frames = user_frames()
-        if any([v is None for v in values]):
+        frames = user_frames() if self.frames is None else self.frames
+        if not self.values or any([v is None for v in values]):
             shape, dtype = spec(primitive, inputs, params)
-            return Tracer(self, Node(primitive, inputs, params, None, shape, dtype, frames))
-        value = primitive(*values, **params)         # one level down
-        return Tracer(self, Node(primitive, inputs, params, value, value.shape, value.dtype, frames))
+            node = Node(primitive, inputs, params, None, shape, dtype, frames)
+        else:
+            value = primitive(*values, **params)         # one level down
+            node = Node(primitive, inputs, params, value, value.shape, value.dtype, frames)
+        if self.log is not None:
+            self.log.append(node)
+        return Tracer(self, node)
 
     def look(self, kind, tracer, convert):
         """Python asks for a number or a truth value."""

@@ -20,8 +20,8 @@ def call_function(function, args, kwargs):
     handler = FUNCTIONS.get(function)
     name = f"{getattr(function, '__module__', 'numpy') or 'numpy'}.{function.__name__}"
     if handler is None:
-        raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or apply it "
-                                "to values that do not depend on the inputs (diffeng.stop_gradient)")
+        raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or give it only "
+                                "plain arrays, which do not depend on the inputs")
     out = kwargs.pop("out", None)
     try:
         result = handler(*args, **kwargs)
@@ -58,7 +58,7 @@ def _compositions():
         np.logaddexp2: lambda x, y: e.logaddexp(x * _log2(), y * _log2()) / _log2(),
         np.copysign: lambda x, y: e.where(e.signbit(y), -e.absolute(x), e.absolute(x)),
         np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, e.where(e.greater(x, 0), 1.0, 0.0)),
-        np.fmod: lambda x, y: x - e.trunc(x / y) * y, np.conjugate: lambda x: e.copy(x),
+        np.fmod: lambda x, y: np.copysign(e.remainder(e.absolute(x), e.absolute(y)), x), np.vecdot: lambda x, y: np.sum(x * y, axis=-1), np.conjugate: lambda x: e.copy(x),
         np.invert: lambda x: e.logical_not(x), np.bitwise_and: lambda x, y: e.logical_and(x, y), np.bitwise_or: lambda x, y: e.logical_or(x, y),
     }
     return one

@@ -41,7 +41,7 @@ def _flag(keepdims):
     return bool(keepdims) and keepdims is not np._NoValue
 
 
-for _f, _p in ((np.sum, r.sum), (np.prod, r.prod), (np.max, r.max), (np.min, r.min), (np.any, r.any), (np.all, r.all)):
+for _f, _p in ((np.sum, r.sum), (np.prod, r.prod), (np.max, r.max), (np.min, r.min), (np.amax, r.max), (np.amin, r.min), (np.any, r.any), (np.all, r.all)):
     implements(_f)(_reducer(_p))
 
 
@@ -506,11 +506,6 @@ def tensordot(a, b, axes=2):
     left, right = (range(m - axes, m), range(axes)) if isinstance(axes, (int, np.integer)) else axes
     left, right = ((k,) if isinstance(k, (int, np.integer)) else k for k in (left, right))
     return c.tensordot(a, b, axes=(tuple(axis_of(k, m) for k in left), tuple(axis_of(k, n) for k in right)))
-
-
-@implements(np.vecdot)
-def vecdot(x1, x2, axis=-1):
-    return np.sum(operand(x1) * operand(x2), axis=axis)
 
 
 @implements(np.kron)

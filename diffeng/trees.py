@@ -6,6 +6,7 @@ import numpy as np
 from .buffers import Buffer, call, unwrap
 from .errors import refuse
 from .traced import Traced
+from .where import run
 
 
 def flatten(tree):
@@ -104,14 +105,21 @@ class Flat:
                 self._where.append((k, j))
         self.out = self.aux = None
 
+    def plain(self):
+        """The function on plain arrays, as its user runs it; copies, as it may assign to its arguments."""
+        return self._run(run, [np.array(x)[()] for x in self.leaves])
+
     def __call__(self, *leaves):
+        return self._run(call, leaves)
+
+    def _run(self, runner, leaves):
         parts = {k: list(p) for k, p in self._parts.items()}
         for (k, j), leaf in zip(self._where, leaves):
             parts[k][j] = leaf
         args = list(self.args)
         for k in self.chosen:
             args[k] = self._rebuild[k](parts[k])
-        result = call(self.fun, args)
+        result = runner(self.fun, args)
         if self.has_aux:
             if not isinstance(result, tuple) or len(result) != 2:
                 raise TypeError(f"{function_name(self.fun)} must return (value, aux) with has_aux=True")

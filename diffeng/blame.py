@@ -1,0 +1,307 @@
+"""Blame: every recorded operation, on its own, by every method, at the values that occurred, against the judge.
+
+The judge differences the primitive (in 100 digits) along a direction. Each method's rule is then asked twice: in 100 digits, where a right rule agrees to
+half a hundred digits and a wrong one does not, and in float64, entry by entry, where a rule may still be inaccurate. So an accusation never rests on a
+tolerance near rounding.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import judge, magnitude
+from .nodes import Node
+from .precise import PreciseArray, numbers, precise, precision
+from .where import line_of
+
+SAMPLE = 4096            # entries of an elementwise operation that are looked at; larger ones are sampled evenly (and the coverage says so)
+
+
+@dataclass
+class Culprit:
+    """A wrong operation. method: which witness ("graph": a value or an edge of the graph). error: relative. kind: "wrong", "inaccurate" or "missing"."""
+
+    primitive: str
+    method: str
+    slot: int | None
+    line: str
+    error: float
+    kind: str = "wrong"
+    node: int = -1
+    text: str = ""
+
+    def __str__(self):
+        operand = "" if self.slot is None else f", operand {self.slot}"
+        what = {"wrong": "is wrong", "inaccurate": "loses digits", "missing": "has no rule"}[self.kind]
+        return f"{self.method}: {self.primitive}{operand}, at {self.line or '(no user line)'}, {what}: relative error {self.error:.1e}" + (f" ({self.text})" if self.text else "")
+
+
+@dataclass
+class Local:
+    """What the local checks of all operations saw."""
+
+    culprits: list
+    kinks: list
+    checked: int = 0            # (operation, operand) pairs with a verdict
+    open: int = 0                # pairs the judge could not decide
+    reasons: list = None
+    sampled: int = 0
+
+
+def tolerance(dtype):
+    """Half of the digits of the dtype: an error beyond it is no rounding."""
+    return float(np.sqrt(np.finfo(dtype).eps))
+
+
+def check(nodes, keys, digits=50, progress=None):
+    """The local verdicts over nodes in trace order. keys: id(node) -> number in the graph."""
+    found = Local([], [], reasons=[])
+    seen = {}
+    depends = set()
+    for count, node in enumerate(nodes):
+        if progress is not None and (count % 20 == 0 or count + 1 == len(nodes)):
+            progress(count + 1, len(nodes))
+        if node.primitive.name in ("input", "constant"):
+            depends.add(id(node))
+            continue
+        if any(type(p) is Node and id(p) in depends for p in node.operands):
+            depends.add(id(node))
+        values = [p.value if type(p) is Node else p for p in node.operands]
+        number = keys.get(id(node), -1)
+        _value(node, values, number, found)
+        if node.dtype.kind != "f":
+            continue
+        for slot, p in enumerate(node.operands):
+            if type(p) is Node and p.dtype.kind == "f" and node.primitive.differentiable(slot):
+                mark = _mark(node, values, slot)
+                if mark is not None and mark in seen:                 # the same operation at the same values: the same verdict
+                    for c in seen[mark]:
+                        found.culprits.append(Culprit(c.primitive, c.method, c.slot, line_of(node.frames), c.error, c.kind, number, c.text))
+                    found.checked += 1
+                    continue
+                before = len(found.culprits)
+                _operand(node, values, slot, number, digits, found)
+                if mark is not None:
+                    seen[mark] = found.culprits[before:]
+    return found
+
+
+def _mark(node, values, slot):
+    if not all(np.ndim(v) == 0 for v in values):
+        return None
+    return (node.primitive.name, slot, repr(sorted(node.params.items())), tuple((type(v).__name__, str(getattr(v, "dtype", "")), float(v) if not isinstance(v, PreciseArray) else 0.0) for v in values))
+
+
+def _finite(*arrays):
+    return all(np.all(np.isfinite(x)) for x in arrays if getattr(x, "dtype", np.dtype(float)).kind == "f")
+
+
+def _value(node, values, number, found):
+    """The recorded value against the primitive in 100 digits, and its definition."""
+    from . import symbolic
+    z = np.asarray(node.value)
+    if z.dtype.kind != "f" or not _finite(z, *values):
+        return
+    line = line_of(node.frames)
+    small, z = _sampled(node.primitive, values, z, found)
+    with precision(60), np.errstate(all="ignore"):
+        try:
+            truth = numbers(node.primitive(*[precise(v) if _is_float(v) else v for v in small], **node.params))
+        except (ValueError, TypeError, IndexError, ArithmeticError):
+            found.culprits.append(Culprit(node.primitive.name, "graph", None, line, np.inf, "wrong", number, "the recorded operands do not fit the operation"))
+            return
+        scale = magnitude.value_scale(node.primitive, small, z, node.params)
+        bound = np.maximum(np.absolute(truth), scale)
+        if z.shape != truth.shape:
+            found.culprits.append(Culprit(node.primitive.name, "graph", None, line, np.inf, "wrong", number, f"the recorded value has shape {z.shape}, the operation gives {truth.shape}"))
+            return
+        error = _relative(z, truth, bound)
+        if error > tolerance(z.dtype):
+            found.culprits.append(Culprit(node.primitive.name, "graph", None, line, error, "wrong", number, "the recorded value is not what its recorded operands give"))
+            return
+        try:
+            defined = np.asarray(symbolic.value(node.primitive, small, node.params))
+        except NotImplementedError:
+            return
+        error = _relative(defined, truth, bound)
+        if error > tolerance(z.dtype):
+            found.culprits.append(Culprit(node.primitive.name, "symbolic", None, line, error, "wrong", number, "the definition gives another value"))
+
+
+def _relative(x, truth, bound):
+    """The worst error relative to its bound; NaN where the truth is finite counts as infinite."""
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(truth)
+        error = np.absolute(np.asarray(x, float) - truth)
+        error = np.where(error == 0, 0.0, error / np.where(bound == 0, np.finfo(float).tiny, bound))
+        error = np.where(finite, np.where(np.isnan(error), np.inf, error), 0.0)
+    return float(np.max(error, initial=0.0))
+
+
+def _is_float(x):
+    return isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "f"
+
+
+def _sampled(primitive, values, z, found):
+    """Entries of an elementwise operation are independent: a few thousand of them, evenly spread, when there are more."""
+    if primitive.kind != "map" or z.size <= SAMPLE:
+        return values, z
+    pick = np.unique(np.linspace(0, z.size - 1, SAMPLE).astype(int))
+    found.sampled += 1
+    small = [np.broadcast_to(v, z.shape).reshape(-1)[pick] if np.ndim(v) else v for v in values]
+    return small, z.reshape(-1)[pick]
+
+
+def _operand(node, values, slot, number, digits, found):
+    primitive, params, line = node.primitive, node.params, line_of(node.frames)
+    z = np.asarray(node.value)
+    if not _finite(z, *values):
+        found.open += 1
+        found.reasons.append(f"{primitive.name} at {line}: not finite here")
+        return
+    values, z = _sampled(primitive, values, z, found) if np.shape(values[slot]) == z.shape else (values, z)
+    x = np.asarray(values[slot])
+    if x.size == 0 or z.size == 0:
+        found.checked += 1
+        return
+    rng = np.random.default_rng(number + 1)
+    w = rng.uniform(0.5, 1.5, x.shape) * rng.choice([-1.0, 1.0], x.shape)
+
+    def alone(y):
+        return [primitive(*[y if k == slot else precise(v) if _is_float(v) else v for k, v in enumerate(values)], **params)]
+
+    truth = judge.directional(alone, [x], [w], digits=digits)
+    if truth.sure is None:
+        found.open += 1
+        found.reasons.append(f"{primitive.name} at {line}: {truth.reason}")
+        return
+    kink = np.asarray(truth.kink[0])
+    if kink.any():
+        found.kinks.append((number, primitive.name, line, int(kink.sum())))
+    found.checked += 1
+    with precision(2 * digits), np.errstate(all="ignore"):
+        exact = [precise(v) if _is_float(v) else v for v in values]
+        out = primitive(*exact, **params)
+        v = precise(w) * precise(truth.scale[0])
+        g = rng.uniform(0.5, 1.5, z.shape).astype(z.dtype) * rng.choice(np.array([-1, 1], z.dtype), z.shape)
+        case = _Case(primitive, slot, values, exact, params, z, out, v, w, truth, kink, g, digits)
+        for method, ask in (("symbolic", _backward("symbolic")), ("forward", _forward), ("reverse", _backward("reverse"))):
+            try:
+                verdict = ask(case)
+            except NotImplementedError as error:
+                verdict = (np.inf, "missing", str(error).split(":")[0])
+            except (ArithmeticError, ValueError, TypeError, IndexError) as error:
+                verdict = (np.inf, "wrong", f"{type(error).__name__}: {error}")
+            if verdict is not None:
+                found.culprits.append(Culprit(primitive.name, method, slot, line, verdict[0], verdict[1], number, verdict[2]))
+
+
+@dataclass
+class _Case:
+    primitive: object
+    slot: int
+    values: list
+    exact: list
+    params: dict
+    z: np.ndarray
+    out: object
+    v: object
+    w: np.ndarray
+    truth: object
+    kink: np.ndarray
+    g: np.ndarray
+    digits: int
+
+    def close(self, got, want, size):
+        """Do two 100-digit numbers agree to the digits asked for, less a margin of ten? Returns the relative error, or None."""
+        error = numbers(np.absolute(got - want))
+        bound = numbers(np.absolute(want) + size)
+        worst = _relative(error, np.zeros_like(error), bound)
+        return None if worst <= 10.0 ** (10 - self.digits) else worst
+
+
+def _forward(case):
+    """The tangent of every output entry against the difference quotient, entry by entry."""
+    from . import forward_mode
+
+    def fun(operands):
+        return lambda y: [case.primitive(*[y if k == case.slot else v for k, v in enumerate(operands)], **case.params)]
+
+    _, (tangent,) = forward_mode.push(fun(case.exact), [case.exact[case.slot]], [np.reshape(case.v, (1,) + case.v.shape)])
+    got = np.zeros(case.z.shape) if tangent is None else tangent[0]
+    if isinstance(got, np.ndarray):
+        got = precise(np.asarray(got, float))
+    want = case.truth.value[0]
+    smooth = ~case.kink
+    size = np.max(np.absolute(want)) * 1e-60 if case.z.size else 0.0
+    worst = case.close(np.where(smooth, got, 0.0), np.where(smooth, want, 0.0), size)
+    if worst is not None:
+        return worst, "wrong", ""
+    if case.kink.any():
+        outside = _outside(got, case.truth.left[0], case.truth.right[0], case.kink)
+        if outside:
+            return outside, "wrong", "outside of the one-sided derivatives"
+    v = (case.w * np.asarray(case.truth.scale[0], float)).astype(case.values[case.slot].dtype)
+    _, (tangent,) = forward_mode.push(fun(case.values), [case.values[case.slot]], [v[None]])
+    rounded = np.zeros(case.z.shape) if tangent is None else np.asarray(tangent[0], float)
+    _, (exactly,) = forward_mode.push(fun(case.exact), [case.exact[case.slot]], [precise(v[None])])
+    truth = np.zeros(case.z.shape) if exactly is None else numbers(exactly[0])
+    bound = np.maximum(np.absolute(truth), _pushed_scale(case, v))
+    return _inaccurate(rounded, truth, bound, case.z.dtype)
+
+
+def _pushed_scale(case, v):
+    """Sum of |terms| of a tangent: for bilinear operations and sums, the operation on absolute values."""
+    name, kind = case.primitive.name, case.primitive.kind
+    sizes = [np.absolute(x) if _is_float(x) else x for x in case.values]
+    sizes[case.slot] = np.absolute(v)
+    if kind == "contract" or name in ("sum", "mean", "cumsum", "add_at", "scatter"):
+        return np.absolute(case.primitive(*sizes, **case.params))
+    if kind == "reduce" or name == "cumprod":                    # many terms of both signs: their number times the largest
+        return np.max(np.absolute(v)) * np.max(np.absolute(case.z), initial=0) * 4 + np.max(np.absolute(v)) * np.max(np.absolute(case.values[0]), initial=0)
+    return np.zeros(case.z.shape)
+
+
+def _backward(method):
+    def ask(case):
+        from .differentiate import backward
+        pull = backward(method).pull
+
+        def cotangent(g, operands, z):
+            return pull(case.primitive, case.slot, g, z, operands, case.params)
+
+        smooth = np.where(case.kink, 0, case.g).astype(case.z.dtype)
+        got = cotangent(precise(smooth), case.exact, case.out)
+        terms = got * case.v
+        want = np.sum(precise(smooth) * case.truth.value[0]) if case.z.size else 0.0
+        worst = case.close(np.sum(terms), want, np.sum(np.absolute(terms)) + numbers(np.max(np.absolute(case.truth.value[0]))).item() * 1e-60)
+        if worst is not None:
+            return worst, "wrong", ""
+        if case.kink.any():
+            rough = np.where(case.kink, case.g, 0).astype(case.z.dtype)
+            slope = np.sum(cotangent(precise(rough), case.exact, case.out) * case.v)
+            left, right = case.truth.left[0] * precise(rough), case.truth.right[0] * precise(rough)
+            outside = _outside(slope, np.sum(np.minimum(left, right)), np.sum(np.maximum(left, right)), np.array(True))
+            if outside:
+                return outside, "wrong", "outside of the one-sided derivatives"
+        rounded = np.asarray(cotangent(case.g, case.values, case.z[()]), float)
+        truth = numbers(cotangent(precise(case.g), case.exact, case.out))
+        scale = magnitude.pulled(pull, case.primitive, case.slot, case.g, np.absolute(case.g), case.z[()], case.values, case.params)
+        return _inaccurate(rounded, truth, np.maximum(np.absolute(truth), scale if case.primitive.kind != "map" or rounded.shape != case.z.shape else 0), case.z.dtype)
+    return ask
+
+
+def _outside(got, left, right, where):
+    """How far beyond both one-sided derivatives, relative to them; 0 inside. One-sided quotients are good to some 25 digits."""
+    got, left, right = (numbers(x) if isinstance(x, PreciseArray) else np.asarray(x, float) for x in (got, left, right))
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    size = np.maximum(np.absolute(low), np.absolute(high))
+    beyond = np.maximum(low - got, got - high) / np.where(size == 0, 1, size)
+    worst = float(np.max(np.where(where, beyond, 0), initial=0))
+    return worst if worst > 1e-12 else 0.0
+
+
+def _inaccurate(rounded, truth, bound, dtype):
+    limit = np.finfo(dtype)
+    fits = (np.absolute(truth) < float(limit.max)) & (np.absolute(truth) > float(limit.tiny) / limit.eps)       # no verdict on under- and overflow
+    error = _relative(np.where(fits, rounded, 0), np.where(fits, truth, 0), bound)
+    return (error, "inaccurate", "") if error > tolerance(dtype) else None

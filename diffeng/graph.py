@@ -1,0 +1,304 @@
+"""Graph: what was recorded, as a networkx.MultiDiGraph of integers, and the ways to make one: trace, symbols, to_graph.
+
+A graph is derived from nodes in one walk and then frozen: it is what users hold, query, draw, differentiate and print. The engine
+itself goes from nodes to numbers without one. Edge keys are operand slots, so x*x has two edges.
+"""
+import networkx
+import numpy as np
+
+from .buffers import call, unwrap
+from .errors import refuse
+from .nodes import Node, Tracer, Tracing, reachable
+from .traced import Traced
+from .trees import argument_names, flatten, function_name
+from .where import line_of, modules_of
+
+
+class Graph(networkx.MultiDiGraph):
+    """A recorded function: callable, differentiable, printable.
+
+    graph.nodes[k]: {"primitive", "shape", "dtype", "params", "line", "modules", "value" when known, "name" of an input}; k counts in topological order.
+    graph.inputs, graph.outputs: node numbers.
+
+    >>> import numpy as np, diffeng as de
+    >>> graph = de.trace(lambda x: x * np.sin(x), 1.0)
+    >>> [graph.nodes[k]["primitive"] for k in graph]
+    ['input', 'sin', 'multiply']
+    >>> float(graph.derivative()(0.0))
+    0.0
+    """
+
+    def __init__(self, inputs=(), outputs=(), *, name="", rebuild=None, structure=None, **attributes):
+        """inputs: Nodes in the order of the arguments; outputs: Nodes, or constants. rebuild: flat outputs -> the function's own structure."""
+        super().__init__(**attributes)
+        self.input_nodes, self.output_nodes = list(inputs), [o if isinstance(o, Node) else _constant(o) for o in outputs]
+        self.order = reachable(self.output_nodes)
+        known = {id(n) for n in self.order}
+        self.order = [n for n in self.input_nodes if id(n) not in known] + self.order
+        self.title, self._rebuild, self._structure = name, rebuild, structure
+        self.key = {}                                   # id of a Node -> its number
+        self.constants = {}                             # number of a constant -> (the Node it feeds, slot)
+        for n in self.order:
+            feeds = []
+            for slot, p in enumerate(n.operands):
+                if isinstance(p, Node):
+                    feeds.append((self.key[id(p)], slot))
+                elif n.primitive.name != "constant":
+                    k = len(self)
+                    self.add_node(k, primitive="constant", shape=np.shape(p), dtype=getattr(p, "dtype", np.dtype(type(p)) if isinstance(p, (float, int, bool)) else np.dtype(float)),
+                                  params={}, line=line_of(n.frames), modules=modules_of(n.frames), frames=n.frames, value=p)
+                    self.constants[k] = (n, slot)
+                    feeds.append((k, slot))
+            k = self.key[id(n)] = len(self)
+            attributes = dict(primitive=n.primitive.name, shape=n.shape, dtype=n.dtype, params=n.params, line=line_of(n.frames), modules=modules_of(n.frames), frames=n.frames)
+            if n.value is not None:
+                attributes["value"] = n.value
+            if n.primitive.name == "input":
+                attributes["name"] = n.params["name"]
+            self.add_node(k, **attributes)
+            for source, slot in feeds:
+                self.add_edge(source, k, key=slot)
+        self.inputs = [self.key[id(n)] for n in self.input_nodes]
+        self.outputs = [self.key[id(n)] for n in self.output_nodes]
+        if self.order:
+            networkx.freeze(self)
+
+    # ---- evaluation -----------------------------------------------------------------------------------------------------
+
+    def evaluate(self, leaves):
+        """Flat input values -> {id of a Node: value}, node by node. Traced values pass: a graph is code like any other."""
+        env = {id(n): x for n, x in zip(self.input_nodes, leaves)}
+        for n in self.order:
+            if id(n) not in env:
+                if n.primitive.name == "input":
+                    raise refuse(TypeError, f"the graph was called without a value for {n.params['name']!r}")
+                env[id(n)] = n.primitive(*[env[id(p)] if isinstance(p, Node) else p for p in n.operands], **n.params)
+        return env
+
+    def __call__(self, *args):
+        """The outputs at new arguments, in the function's own structure; shapes must be those of the trace."""
+        leaves = self._leaves(args)
+        env = self.evaluate(leaves)
+        out = [env[id(n)] for n in self.output_nodes]
+        return self._rebuild(out) if self._rebuild is not None else out[0] if len(out) == 1 else tuple(out)
+
+    def _leaves(self, args):
+        if self._structure is not None:
+            leaves = self._structure(args)
+        else:
+            leaves = list(args)
+        if len(leaves) != len(self.input_nodes):
+            raise TypeError(f"{self.title or 'the graph'} takes {len(self.input_nodes)} input(s) ({', '.join(n.params['name'] for n in self.input_nodes)}), got {len(leaves)}")
+        out = []
+        for x, n in zip(leaves, self.input_nodes):
+            x = x if isinstance(x, Traced) else np.asarray(x)
+            x = x.astype(n.dtype) if x.dtype != n.dtype and (x.dtype.kind in "iub" or n.dtype.kind == x.dtype.kind) else x
+            if tuple(x.shape) != n.shape:
+                raise ValueError(f"input {n.params['name']!r} has shape {tuple(x.shape)}, the graph was made for {n.shape}: trace the function again at the new shapes")
+            out.append(x if isinstance(x, Traced) else x[()])
+        return out
+
+    # ---- derivatives, as graphs ----------------------------------------------------------------------------------------------
+
+    def derivative(self, wrt=0, method="symbolic"):
+        """The gradient as another graph of the same inputs: differentiate it again, print it, draw it, compile it.
+
+        wrt: the number or name of an input, or a tuple of them (then the result is a tuple). method: "symbolic", "reverse" or "forward".
+        The graph must have one scalar output.
+        """
+        from .differentiate import METHODS
+        if method not in METHODS:
+            raise ValueError(f"method={method!r}: choose one of {', '.join(METHODS)}")
+        if len(self.output_nodes) != 1 or self.output_nodes[0].shape != () or self.output_nodes[0].dtype.kind != "f":
+            shapes = ", ".join(str(n.shape) for n in self.output_nodes)
+            raise TypeError(f"derivative needs one scalar floating-point output, the graph has {len(self.output_nodes)} of shape {shapes}: sum it, or use diffeng.jacobian(graph)")
+        chosen = [self._input(w) for w in (wrt if isinstance(wrt, (tuple, list)) else (wrt,))]
+        if method == "forward":
+            found = _forward_derivative(self, chosen)
+        else:
+            found = adjoint(self.output_nodes, chosen, method)
+        return Graph(self.input_nodes, found, name=f"derivative of {self.title or 'the graph'}", structure=self._structure)
+
+    def _input(self, w):
+        names = [n.params["name"] for n in self.input_nodes]
+        if isinstance(w, str):
+            if w not in names:
+                raise ValueError(f"the graph has no input {w!r}; it has {', '.join(names)}")
+            return self.input_nodes[names.index(w)]
+        if not -len(names) <= w < len(names):
+            raise ValueError(f"wrt={w}: the graph has {len(names)} input(s): {', '.join(names)}")
+        return self.input_nodes[w]
+
+    # ---- other faces: each lives in its own room ---------------------------------------------------------------------------------
+
+    def formula(self):
+        """Readable mathematics, as text."""
+        from . import formulas
+        return formulas.formula(self)
+
+    def latex(self):
+        from . import formulas
+        return formulas.latex(self)
+
+    def sympy(self):
+        """The graph as a sympy expression."""
+        from . import formulas
+        return formulas.to_sympy(self)
+
+    def source(self, language="numpy"):
+        """Stand-alone code: "numpy", "numba" or "c"."""
+        from . import formulas
+        return formulas.source(self, language)
+
+    def compile(self, device="cpu"):
+        """The graph as a compiled Program; called with the flat inputs, it returns the list of outputs."""
+        if device != "cpu":
+            raise ValueError(f"device={device!r}: only 'cpu' is there yet")
+        from .kernels import Program
+        return Program(self.input_nodes, self.output_nodes)
+
+    def picture(self, values=None, adjoints=None, marks=None, detail="auto"):
+        """A graphviz.Digraph of the graph. values, adjoints: {node number: array}; by default the values known from the trace."""
+        from . import picture
+        return picture.draw(self, values=values, adjoints=adjoints, marks=marks, detail=detail, title=self.title or None)
+
+    def save(self, path, **options):
+        """Draw into a file: .svg, .png, .pdf, .html or .dot."""
+        from . import picture
+        return picture.render(self.picture(**options), path)
+
+    def _repr_svg_(self):
+        from . import picture
+        return picture.svg(self.picture())
+
+    def _repr_latex_(self):
+        return f"${self.latex()}$"
+
+
+def _constant(value):
+    from .nodes import CONSTANT
+    value = np.asarray(value)[()]
+    return Node(CONSTANT, (value,), {}, value, np.shape(value), value.dtype, ())
+
+
+def adjoint(outputs, inputs, method="reverse", values=True):
+    """Nodes of the gradient of one scalar output with respect to inputs, recorded on the nodes of the primal itself.
+
+    values=False: record shapes only, compute nothing (for compilation).
+    """
+    from .differentiate import backward
+    tracing = Adjoint(values)
+    seed = np.ones((), outputs[0].dtype)[()]
+    found = backward(method).gradient(outputs, [seed], inputs, tracing.tracer, at=tracing.stand_at)
+    return [leaf_node(g, n) for g, n in zip(found, inputs)]
+
+
+def leaf_node(g, like):
+    """The Node of a result, recorded or constant; zeros in the shape of `like` where there is none."""
+    if g is None:
+        return _constant(np.zeros(like.shape, like.dtype))
+    g = unwrap(g)
+    return g.node if isinstance(g, Tracer) else _constant(g if like is None else np.broadcast_to(g, like.shape))
+
+
+class Adjoint(Tracing):
+    """A tracing that goes on from nodes that exist: what it records stands where the primal operation stands."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = values
+
+    def tracer(self, node):
+        return Tracer(self, node)
+
+    def stand_at(self, node):
+        self.frames = node.frames
+
+
+def _forward_derivative(graph, chosen):
+    """Forward mode run on tracers: one direction an input entry, pushed through the graph."""
+    from . import forward_mode
+    tracing = Adjoint(True)
+    tracers = [tracing.tracer(n) for n in graph.input_nodes]
+    found = []
+    for node in chosen:
+        n = int(np.prod(node.shape, dtype=int))
+        seeds = [np.eye(n, dtype=node.dtype).reshape((n,) + node.shape) if m is node else None for m in graph.input_nodes]
+        _, tangents = forward_mode.push(lambda *x: [graph.evaluate(x)[id(graph.output_nodes[0])]], tracers, seeds)
+        found.append(leaf_node(None if tangents[0] is None else np.reshape(tangents[0], node.shape), node))
+    return found
+
+
+# ---- making graphs --------------------------------------------------------------------------------------------------------------------
+
+def trace(fun, *args):
+    """Record fun at args: a Graph. Every array or float among the arguments becomes an input that carries its name.
+
+    >>> import numpy as np, diffeng as de
+    >>> print(de.trace(lambda x, y: np.sum(x * y), np.ones(3), np.ones(3)).formula())
+    Σ(x y)
+    """
+    parts, rebuilds, paths = zip(*[flatten(a) for a in args]) if args else ((), (), ())
+    names = argument_names(fun, len(args))
+    tracing, inputs, traced_args, where = Tracing(), [], [], []
+    for k, (leaves, rebuild, path) in enumerate(zip(parts, rebuilds, paths)):
+        new = list(leaves)
+        prefix = () if path != [()] and len(args) == 1 else (names[k],)
+        for j, leaf in enumerate(leaves):
+            leaf = unwrap(leaf)
+            if isinstance(leaf, Traced) or isinstance(leaf, (np.ndarray, np.floating)) and leaf.dtype.kind in "fiub" or isinstance(leaf, float):
+                value = leaf if isinstance(leaf, Traced) else np.asarray(leaf)[()]
+                new[j] = tracing.input(value, ".".join(map(str, prefix + tuple(path[j]))))
+                inputs.append(new[j].node)
+                where.append((k, j))
+        traced_args.append(rebuild(new))
+    result = call(fun, traced_args)
+    outputs, rebuild_out, _ = flatten(result)
+    nodes = []
+    for x in map(unwrap, outputs):
+        if not isinstance(x, (Traced, np.ndarray, np.generic, float, int)):
+            raise refuse(TypeError, f"{function_name(fun)} returned an object of type {type(x).__name__}: return a number, an array, or a tuple, list or dict of them")
+        nodes.append(x.node if tracing.mine(x) else x)
+    if not nodes:
+        raise refuse(TypeError, f"{function_name(fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them (is a return missing?)")
+
+    def structure(new_args):
+        if len(new_args) != len(args):
+            raise TypeError(f"{function_name(fun)} was traced with {len(args)} argument(s), the graph called with {len(new_args)}")
+        flat = [flatten(a)[0] for a in new_args]
+        for k, (mine, theirs) in enumerate(zip(parts, flat)):
+            if len(mine) != len(theirs):
+                raise TypeError(f"argument {names[k]!r} has {len(theirs)} leaves, the trace had {len(mine)}")
+        return [flat[k][j] for k, j in where]
+
+    graph = Graph(inputs, nodes, name=function_name(fun), rebuild=rebuild_out, structure=structure)
+    graph.looks = tracing.looks
+    return graph
+
+
+_symbols = Tracing()
+
+
+def symbols(names, shape=(), dtype=float):
+    """Named inputs without values, for expressions: x, y = symbols("x y"). A single name gives a single symbol.
+
+    >>> import diffeng as de
+    >>> x, y = de.symbols("x y")
+    >>> print(de.to_graph(de.sin(x) * y).formula())
+    sin(x) y
+    """
+    split = names.replace(",", " ").split()
+    if not split or not all(n.isidentifier() for n in split):
+        raise ValueError(f"symbols({names!r}): give identifiers separated by spaces or commas")
+    made = tuple(_symbols.input(None, n, shape, dtype) for n in split)
+    return made[0] if len(made) == 1 else made
+
+
+def to_graph(expression, inputs=None):
+    """The Graph of an expression of symbols (or a tuple of expressions). inputs: symbols in the order of the arguments; by default as they were made."""
+    outputs = expression if isinstance(expression, (tuple, list)) else (expression,)
+    if not any(isinstance(x, Tracer) for x in outputs):
+        raise TypeError("to_graph needs an expression of symbols: x, y = diffeng.symbols('x y'); diffeng.to_graph(diffeng.sin(x) * y)")
+    nodes = [x.node if isinstance(x, Tracer) else x for x in outputs]
+    given = [s.node for s in inputs] if inputs is not None else [n for n in reachable(nodes) if n.primitive.name == "input"]
+    return Graph(given, nodes, name="expression")

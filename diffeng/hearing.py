@@ -1,0 +1,359 @@
+"""The judge's side of compare: is the recording what the function did, which gradient is the truth, and how far is each method from it.
+
+A method is *wrong* when it is wrong in 100-digit arithmetic, where rounding is no excuse; when it is right there but its float64 numbers are far off, either one of its rules
+loses digits (blame names it), or the function itself is ill-conditioned or at a kink, and nobody is accused.
+"""
+import time
+
+import numpy as np
+
+from . import blame, judge, magnitude
+from .blame import Culprit, tolerance
+from .differentiate import Recorded, backward
+from .nodes import Node, reachable
+from .precise import PreciseArray, Refused, Run, Undecided, call, numbers, precise, precision
+from .report import MethodResult
+from .where import line_of
+
+CERTIFIED_BY = ("reverse", "symbolic")
+MARGIN = 10                   # digits given away between what the judge is sure of and what is asked of a certified gradient
+VALUES_OFF = "its value differs from the plain function's"
+
+
+class Hearing:
+    def __init__(self, trial):
+        self.trial, self.flat, self.recorded = trial, trial.flat, trial.recorded
+        self.digits = trial.digits
+        self.reason = ""                     # why there is no verdict
+        self.coverage = {"entries": int(sum(np.size(x) for x in self.flat.leaves)), "differenced": 0, "directions": 0, "digits": None, "precision": None}
+        self.certificates = {}
+        self.truths, self.scales, self.intervals = [], [], []
+        self.local = None
+
+    def verdicts(self):
+        began = time.perf_counter()
+        say = self.trial.progress
+        nodes = [n for n in reachable([o for o in self.recorded.outputs if o is not None])]
+        keys = self._keys(nodes)
+        say("judge: running the function in 100 digits", 0, 1)
+        culprits = self._structure(keys)
+        say("judge: every operation on its own", 0, max(1, len(nodes)))
+        self.local = blame.check(nodes, keys, self.digits, lambda k, n: say("judge: every operation on its own", k, n))
+        culprits += self.local.culprits
+        say("judge: certifying the truth", 0, 1)
+        if not self.reason:
+            for k, cotangents in enumerate(self.trial.cotangents):
+                self._truth(cotangents)
+                say("judge: certifying the truth", k + 1, len(self.trial.cotangents))
+        culprits.sort(key=lambda c: (c.node, c.method != "graph"))
+        methods = {name: self._verdict(name, answer, culprits) for name, answer in self.trial.answers.items()}
+        if "reverse (kernels)" in methods and methods["reverse (kernels)"].verdict == "wrong" and methods["reverse"].verdict == "right":
+            culprit = self._kernel_culprit()
+            culprits += [culprit] if culprit else []
+        self.coverage.update(operations=self.local.checked, undecided=self.local.open, sampled=self.local.sampled, reasons=sorted(set(self.local.reasons))[:5], judge_seconds=time.perf_counter() - began)
+        return dict(methods=methods, culprits=culprits, kinks=[dict(node=n, primitive=p, line=line, entries=e) for n, p, line, e in self.local.kinks],
+                    nonfinite=self._nonfinite(nodes, keys), coverage=self.coverage, reason=self.reason, names=self.flat.names, rows=self._rows(),
+                    function=getattr(self.flat.fun, "__name__", "function"), truth=self._truth_tree(), recorded=self.recorded, digits=self.digits, adjoints=getattr(self, "adjoints", {}))
+
+    def _keys(self, nodes):
+        return {id(n): k for k, n in enumerate(nodes)}
+
+    # ---- is the graph what the function did? --------------------------------------------------------------------------------------
+
+    def _structure(self, keys):
+        """The judge's own run, call by call, against the recorded nodes: primitive, parameters, where each operand came from."""
+        run = Run(self.recorded.tracing.looks, record=True)
+        try:
+            with precision(2 * self.digits):
+                self.value = call(self.flat, [precise(np.asarray(x)) for x in self.flat.leaves], run)
+        except (Refused, Undecided) as error:
+            self.reason = str(error)
+            return []
+        log = self.recorded.tracing.log
+        if len(log) != len(run.calls):
+            self.reason = f"the function does not do the same twice: it made {len(log)} operations when recorded and {len(run.calls)} in the judge's run (random numbers? changing globals?)"
+            return []
+        place = {id(n): k for k, n in enumerate(log)}
+        place_input = {id(n): k for k, n in enumerate(self.recorded.nodes)}
+        found = []
+        for node, (primitive, inputs, params, _) in zip(log, run.calls):
+            if node.primitive is not primitive:
+                self.reason = f"the function does not do the same twice: {node.primitive.name} at {line_of(node.frames)} became {primitive.name} in the judge's run"
+                return []
+            for slot, (edge, want) in enumerate(zip(node.operands, inputs)):
+                if isinstance(edge, Node):
+                    have = place[id(edge)] if id(edge) in place else ("input", place_input.get(id(edge)))
+                else:
+                    have = "constant"
+                want = "constant" if isinstance(want, tuple) and want[0] == "constant" else want
+                if have != want and id(node) in keys:
+                    found.append(Culprit(primitive.name, "graph", slot, line_of(node.frames), np.inf, "wrong", keys[id(node)], "the edge is not the operand that the function used"))
+        return found
+
+    # ---- the truth -------------------------------------------------------------------------------------------------------------------
+
+    def _along(self, cotangents):
+        """The function of the leaves whose gradient is judged: outputs against fixed cotangents."""
+        def scalar(*leaves):
+            total = None
+            for out, g in zip(self.flat(*leaves), cotangents):
+                if out.dtype.kind == "f":
+                    term = np.sum(out * precise(np.asarray(g))) if np.ndim(g) or len(cotangents) > 1 else out
+                    total = term if total is None else total + term
+            return [total]
+        return scalar
+
+    def _truth(self, cotangents):
+        """Append the gradient (100-digit arrays) that is certified, the scale of its entries, and one-sided bounds where known."""
+        leaves = [np.asarray(x) for x in self.flat.leaves]
+        scalar, looks = self._along(cotangents), self.recorded.tracing.looks
+        weights = self._weights(leaves)
+        differences = []
+        for w in weights:
+            d = judge.directional(scalar, leaves, w, digits=self.digits, looks=looks)
+            if d.sure is None:
+                self.reason = self.reason or d.reason
+            else:
+                self.coverage["digits"] = min(d.sure, self.coverage["digits"] or d.sure)
+                self.coverage["precision"] = max(d.precision, self.coverage["precision"] or 0)
+            differences.append((w, d))
+        self.coverage["directions"] += len(weights)
+        truth = None
+        with precision(2 * self.digits + 20), np.errstate(all="ignore"):
+            gradients = {m: self._exact_gradient(m, leaves, cotangents) for m in CERTIFIED_BY}
+            for method, g in gradients.items():
+                verdict = self._certify(g, differences) if not isinstance(g, str) else (g, None)
+                self.certificates.setdefault(method, []).append(verdict)
+                if verdict == "certified" and truth is None:
+                    truth, self.certified = g, method
+            self.certificates.setdefault("forward", []).append(self._certify_forward(leaves, cotangents, differences))
+        bounds = None
+        if self.coverage["entries"] <= ENTRYWISE:
+            truth, bounds = self._entrywise(scalar, leaves, looks, truth)
+        if truth is None and not self.reason:
+            self.reason = "no method's gradient could be certified, and there are too many entries to difference one by one"
+        self.truths.append(truth)
+        self.intervals.append(bounds)
+        module = backward(getattr(self, "certified", "reverse"))
+        outputs = [(o, g) for o, g in zip(self.recorded.outputs, cotangents) if o is not None and o.dtype.kind == "f"]
+        try:
+            scale, self.adjoints = magnitude.gradient_scale(module, [o for o, _ in outputs], [g for _, g in outputs], self.recorded.nodes)
+        except (NotImplementedError, ValueError, TypeError, IndexError):
+            scale = [np.zeros(x.shape) for x in leaves]
+        self.scales.append(scale)
+
+    def _weights(self, leaves):
+        rng = np.random.default_rng(1)
+        return [[rng.uniform(0.5, 1.5, x.shape) * rng.choice([-1.0, 1.0], x.shape) for x in leaves] for _ in range(DIRECTIONS)]
+
+    def _exact_gradient(self, method, leaves, cotangents):
+        """The method's gradient in 100 digits, or the text of its failure."""
+        try:
+            with Run(self.recorded.tracing.looks):
+                recorded = Recorded(self.flat, [precise(x) for x in leaves])
+                found = recorded.pull([precise(np.asarray(g)) for g in cotangents], method)
+            return [g if isinstance(g, PreciseArray) else precise(np.asarray(g)) for g in found]
+        except (NotImplementedError, TypeError, ValueError, ArithmeticError, IndexError, Refused, Undecided) as error:
+            return f"{type(error).__name__}: {error}"
+
+    def _certify(self, gradient, differences):
+        """"certified", "wrong", or "open" when no difference could be taken."""
+        answer = "open"
+        for w, d in differences:
+            if d.sure is None:
+                continue
+            terms = [np.sum(g * precise(x) * precise(s)) for g, x, s in zip(gradient, w, d.scale)]
+            sizes = [np.sum(np.absolute(g * precise(x) * precise(s))) for g, x, s in zip(gradient, w, d.scale)]
+            verdict = self._agrees(sum(terms[1:], terms[0]), sum(sizes[1:], sizes[0]), d)
+            if verdict != "certified":
+                return verdict
+            answer = "certified"
+        return answer
+
+    def _agrees(self, got, size, d):
+        if np.asarray(d.kink[0]).any():
+            return "wrong" if blame._outside(got, d.left[0], d.right[0], np.array(True)) else "certified"
+        error = float(numbers(np.absolute(got - d.value[0])))
+        value = max([float(np.max(np.absolute(numbers(v)), initial=0)) for v in self.value if v.dtype.kind == "f"] or [0.0])
+        bound = float(numbers(size)) + abs(float(numbers(d.value[0]))) + value
+        return "certified" if error <= 10.0 ** (MARGIN - self.digits) * bound else "wrong" if np.isfinite(error) and np.isfinite(bound) else "open"
+
+    def _certify_forward(self, leaves, cotangents, differences):
+        from . import forward_mode
+        answer = "open"
+        for w, d in differences:
+            if d.sure is None:
+                continue
+            try:
+                with Run(self.recorded.tracing.looks):
+                    values, tangents = forward_mode.push(self._along(cotangents), [precise(x) for x in leaves], [(precise(x) * precise(s))[None] for x, s in zip(w, d.scale)])
+                got = precise(np.zeros(())) if tangents[0] is None else tangents[0][0]
+            except (NotImplementedError, TypeError, ValueError, ArithmeticError, IndexError, Refused, Undecided) as error:
+                return f"{type(error).__name__}: {error}"
+            verdict = self._agrees(got, np.absolute(got), d)
+            if verdict != "certified":
+                return verdict
+            answer = "certified"
+        return answer
+
+    def _entrywise(self, scalar, leaves, looks, certified):
+        """Few entries: each is differenced on its own, so the truth needs no method at all."""
+        truth, low, high = [], [], []
+        for k, x in enumerate(leaves):
+            columns = []
+            for entry in np.ndindex(*x.shape):
+                unit = np.zeros(x.shape)
+                unit[entry] = 1.0
+                d = judge.directional(scalar, leaves, [unit if j == k else None for j in range(len(leaves))], digits=self.digits, looks=looks)
+                if d.sure is None:
+                    self.reason = self.reason or d.reason
+                    return certified, None
+                with precision(2 * self.digits + 20):
+                    s = precise(d.scale[k])[entry]
+                    columns.append([d.value[0] / s, d.left[0] / s, d.right[0] / s, bool(np.asarray(d.kink[0]).any())])
+                self.coverage["differenced"] += 1
+            with precision(2 * self.digits + 20):
+                def column(j):
+                    return np.reshape(np.stack([c[j] for c in columns]), x.shape) if columns else precise(np.zeros(x.shape))
+                truth.append(column(0))
+                kink = np.array([c[3] for c in columns], bool).reshape(x.shape)
+                left, right = numbers(column(1)), numbers(column(2))
+                low.append(np.where(kink, np.minimum(left, right), np.nan))
+                high.append(np.where(kink, np.maximum(left, right), np.nan))
+        return truth, (low, high)
+
+    # ---- the methods against the truth ----------------------------------------------------------------------------------------------------
+
+    def _errors(self, gradient, round_):
+        """Per leaf: (relative errors, ULP errors), every entry."""
+        out = []
+        truth, scale, bounds = self.truths[round_], self.scales[round_], self.intervals[round_]
+        for k, (g, t, s, x) in enumerate(zip(gradient, truth, scale, self.flat.leaves)):
+            g, dtype = np.asarray(g), np.asarray(x).dtype
+            with precision(2 * self.digits), np.errstate(all="ignore"):
+                error = numbers(np.absolute(precise(g.astype(dtype)) - t))
+                size = np.maximum(np.absolute(numbers(t)), np.asarray(s, float))
+            finite = np.isfinite(numbers(t))
+            error = np.where(np.isnan(error) & finite, np.inf, np.where(finite, error, np.where(np.isfinite(g), np.inf, 0)))
+            if bounds is not None:
+                inside = (bounds[0][k] <= g) & (g <= bounds[1][k])
+                error = np.where(inside, 0.0, error)
+            error = np.where(error < np.finfo(dtype).tiny, 0.0, error)          # an underflow is no error
+            relative = np.where(error == 0, 0.0, error / np.where(size == 0, np.finfo(dtype).tiny, size))
+            spacing = np.spacing(np.maximum(size, np.finfo(dtype).tiny).astype(dtype)).astype(float)
+            out.append((relative, np.where(error == 0, 0.0, error / spacing)))
+        return out
+
+    def _verdict(self, name, answer, culprits):
+        result = MethodResult(value=answer.value, derivative=None, error=None, ulp=None, seconds=answer.seconds, bytes=answer.bytes, preparation=answer.preparation, verdict="no verdict")
+        if answer.gradients:
+            result.derivative = self.flat.restore(answer.gradients[0])
+        if answer.value is not None and self.flat.out is not None:
+            result.value = self.flat.out(answer.value)
+        if answer.failure:
+            result.verdict, result.note = "wrong", answer.failure
+            return result
+        dtype = np.result_type(*[x.dtype for x in self.flat.leaves])
+        base = "reverse" if name == "reverse (kernels)" else name
+        mine = [c for c in culprits if c.method == base or c.method == "graph" and base != "forward" and name not in self.trial.candidates]
+        worst = None
+        if all(t is not None for t in self.truths) and self.truths:
+            rows = [self._errors(g, k) for k, g in enumerate(answer.gradients)]
+            result.error = max((float(np.max(r, initial=0)) for round_ in rows for r, _ in round_), default=0.0)
+            result.ulp = max((float(np.max(u, initial=0)) for round_ in rows for _, u in round_), default=0.0)
+            result.per_leaf = [(float(np.max(r, initial=0)), float(np.max(u, initial=0)), tuple(int(i) for i in np.unravel_index(np.argmax(r), r.shape)) if r.size else ()) for r, u in rows[0]]
+            worst = result.error
+        certificate = self.certificates.get(base, [])
+        uncertified = [c for c in certificate if c not in ("certified", "open")]
+        if any(c.kind in ("wrong", "missing") for c in mine) or uncertified:
+            result.verdict = "wrong"
+            result.note = "" if mine else next((c for c in uncertified if c != "wrong"), "its 100-digit gradient fails the judge's differences")
+            return result
+        if answer.value is not None and self._value_off(answer.value, dtype):
+            result.verdict, result.note = "wrong", VALUES_OFF
+            return result
+        if worst is None:
+            result.note = self.reason
+            return result
+        if worst <= tolerance(dtype):
+            result.verdict = "right"
+        elif any(c.kind == "inaccurate" for c in mine):
+            result.verdict, result.note = "inaccurate", "a rule loses digits"
+        elif name in self.trial.candidates:
+            own = [self._worst(m) for m in ("reverse", "symbolic", "forward")]
+            ill = min((w for w in own if w is not None), default=0.0)
+            result.verdict = "wrong" if worst > 10 * max(ill, tolerance(dtype)) or ill <= tolerance(dtype) else "no verdict"
+            result.note = self._worst_entry(result)
+        elif name == "reverse (kernels)" and (self._worst("reverse") or 0.0) <= tolerance(dtype):
+            result.verdict, result.note = "wrong", "the kernels compute something else than NumPy"
+        elif self.local.kinks:
+            result.verdict, result.note = "right", "at a kink: rounding decides the side"
+        else:
+            result.verdict, result.note = "no verdict", "ill-conditioned: every operation is right, but rounding is amplified beyond half of the digits"
+        if result.verdict == "right" and any(c.kind == "inaccurate" for c in mine):
+            result.verdict, result.note = "inaccurate", "a rule loses digits"
+        return result
+
+    def _worst(self, name):
+        answer = self.trial.answers[name]
+        if answer.failure or any(t is None for t in self.truths) or any(c not in ("certified", "open") for c in self.certificates.get(name, [])):
+            return None
+        return max((float(np.max(r, initial=0)) for k, g in enumerate(answer.gradients) for r, _ in self._errors(g, k)), default=0.0)
+
+    def _worst_entry(self, result):
+        k = int(np.argmax([r for r, _, _ in result.per_leaf]))
+        return f"worst at {self.flat.names[k]}{list(result.per_leaf[k][2]) if result.per_leaf[k][2] else ''}"
+
+    def _value_off(self, value, dtype):
+        """Does a method's value differ from the plain one by more than the function's own rounding?"""
+        for mine, plain, exact in zip(value, self.trial.plain, getattr(self, "value", self.trial.plain)):
+            if plain.dtype.kind != "f":
+                continue
+            with np.errstate(all="ignore"):
+                known = numbers(exact) if isinstance(exact, PreciseArray) else np.asarray(plain, float)
+                own = np.absolute(np.asarray(plain, float) - known)            # what rounding did to the plain run
+                size = np.maximum(np.absolute(plain), np.absolute(known)) + np.max(np.absolute(known), initial=0)
+                off = np.absolute(np.asarray(mine, float) - np.asarray(plain, float)) > tolerance(dtype) * size + 10 * own
+            if np.any(off & np.isfinite(plain)):
+                return True
+        return False
+
+    def _kernel_culprit(self):
+        """The first node whose kernel value differs from NumPy's, found by asking the program for every node."""
+        from .kernels import Program
+        program = self.trial.program
+        nodes = [n for n in reachable(program.outputs) if n.primitive.name not in ("input", "constant")]
+        leaves = [np.asarray(x) for x in self.flat.leaves] + [np.asarray(c) for c in self.trial.cotangents[0]]
+        values = Program(program.inputs, nodes)(*leaves)
+        known = dict(zip(map(id, program.inputs), leaves))
+        for k, (n, v) in enumerate(zip(nodes, values)):
+            operands = [known[id(p)] if isinstance(p, Node) and id(p) in known else p.operands[0] if isinstance(p, Node) else p for p in n.operands]
+            with np.errstate(all="ignore"):
+                want = np.asarray(n.primitive(*operands, **n.params))
+                scale = magnitude.value_scale(n.primitive, operands, want, n.params) if want.dtype.kind == "f" else np.ones(want.shape)
+                error = blame._relative(v, want.astype(float), np.maximum(np.absolute(want), scale))
+            if error > tolerance(want.dtype if want.dtype.kind == "f" else float):
+                return Culprit(n.primitive.name, "reverse (kernels)", None, line_of(n.frames), error, "wrong", k, "its kernel computes something else than NumPy")
+            known[id(n)] = v
+        return None
+
+    # ---- what else the report says -------------------------------------------------------------------------------------------------------------
+
+    def _nonfinite(self, nodes, keys):
+        for n in nodes:
+            if n.dtype.kind == "f" and not np.all(np.isfinite(n.value)):
+                return dict(node=keys[id(n)], primitive=n.primitive.name, line=line_of(n.frames), what="value", name=n.params.get("name", ""))
+        adjoints = getattr(self, "adjoints", {})
+        for n in reversed(nodes):
+            g = adjoints.get(id(n))
+            if g is not None and not np.all(np.isfinite(g)):
+                return dict(node=keys[id(n)], primitive=n.primitive.name, line=line_of(n.frames), what="adjoint", name=n.params.get("name", ""))
+        return None
+
+    def _rows(self):
+        return [(name, tuple(np.shape(x))) for name, x in zip(self.flat.names, self.flat.leaves)]
+
+    def _truth_tree(self):
+        if not self.truths or self.truths[0] is None:
+            return None
+        return self.flat.restore([numbers(t).astype(np.asarray(x).dtype)[()] for t, x in zip(self.truths[0], self.flat.leaves)])

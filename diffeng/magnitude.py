@@ -1,0 +1,87 @@
+"""What an error is measured against: the sum of |terms| in the last accumulating operation.
+
+A gradient entry that is zero by cancellation (the key bias of softmax attention) has no relative error of its own; what rounding can do to it
+is set by the terms that were added. `gradient_scale` carries that sum backwards: contractions and broadcasts start it anew, maps, views and gathers hand
+it on, contributions from several consumers add up. Magnitudes judge nobody: they only turn an error into digits and ULP.
+"""
+import numpy as np
+
+from .nodes import Node, reachable
+
+_HAND_ON = ("view", "gather", "scatter")
+
+
+def pulled(pull, primitive, slot, g, s, z, operands, params):
+    """Sum of |terms| of one cotangent contribution. g: cotangent, s: its own scale; operands and z: float arrays. Shape: operand `slot`'s."""
+    shape = np.shape(operands[slot])
+    kind, name = primitive.kind, primitive.name
+    if kind == "contract":
+        sizes = [np.absolute(x) for x in operands]
+        return np.absolute(pull(primitive, slot, np.absolute(g), np.absolute(z), sizes, params))
+    if kind == "map":
+        full = [np.broadcast_to(x, np.shape(z)) if np.ndim(x) else x for x in operands]
+        if np.shape(full[slot]) != np.shape(z):
+            full[slot] = np.broadcast_to(full[slot], np.shape(z))
+        each = np.absolute(pull(primitive, slot, s if shape == np.shape(z) else np.absolute(g), z, full, params))
+        return _summed(each, shape)
+    if name == "broadcast_to":
+        return _summed(np.absolute(g), shape)
+    if name == "var":
+        x, axis = operands[0], params["axis"]
+        n = max(1, int(np.prod([x.shape[k] for k in axis])) - params["ddof"])
+        spread = np.reshape(s, tuple(1 if k in axis else m for k, m in enumerate(x.shape)))
+        return 2 * spread / n * (np.absolute(x) + np.absolute(np.mean(x, axis=axis, keepdims=True)))
+    if kind in _HAND_ON:
+        return np.absolute(pull(primitive, slot, s, z, operands, params))
+    return np.absolute(pull(primitive, slot, np.absolute(g), z, operands, params))
+
+
+def _summed(each, shape):
+    extra = each.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(k + extra for k, n in enumerate(shape) if n == 1 and each.shape[k + extra] != 1)
+    return np.reshape(np.sum(each, axis=axes), shape) if axes else each
+
+
+def gradient_scale(module, outputs, cotangents, inputs):
+    """One array an input: the scale of each gradient entry. module: reverse_mode or symbolic, whichever was certified."""
+    order = reachable(outputs)
+    wanted = {id(n) for n in inputs}
+    for n in order:
+        if n.dtype.kind == "f" and any(type(p) is Node and id(p) in wanted and n.primitive.differentiable(k) for k, p in enumerate(n.operands)):
+            wanted.add(id(n))
+    g, s = {}, {}
+
+    def accumulate(book, node, x):
+        book[id(node)] = book[id(node)] + x if id(node) in book else x
+
+    with np.errstate(all="ignore"):
+        for n, c in zip(outputs, cotangents):
+            if id(n) in wanted:
+                accumulate(g, n, c)
+                accumulate(s, n, np.absolute(c))
+        for n in reversed(order):
+            if id(n) not in g or not n.operands:
+                continue
+            values = [p.value if type(p) is Node else p for p in n.operands]
+            for k, p in enumerate(n.operands):
+                if type(p) is Node and id(p) in wanted and n.primitive.differentiable(k):
+                    accumulate(g, p, module.pull(n.primitive, k, g[id(n)], n.value, values, n.params))
+                    accumulate(s, p, pulled(module.pull, n.primitive, k, g[id(n)], s[id(n)], n.value, values, n.params))
+    return [np.absolute(s.get(id(n), np.zeros(n.shape, n.dtype))) for n in inputs], {k: g[k] for k in g}
+
+
+def value_scale(primitive, operands, z, params):
+    """Sum of |terms| of a value: what rounding in the primitive itself can be measured against."""
+    name = primitive.name
+    sizes = [np.absolute(x) if not isinstance(x, (bool, np.bool_)) and getattr(x, "dtype", np.dtype(float)).kind == "f" else x for x in operands]
+    if primitive.kind == "contract" or name in ("sum", "mean", "cumsum", "prod", "cumprod", "add_at", "scatter"):
+        return np.absolute(primitive(*sizes, **params))
+    if name in ("add", "subtract"):
+        return np.absolute(sizes[0]) + np.absolute(sizes[1])
+    if name == "remainder":
+        return np.absolute(z) + sizes[0] + sizes[1]
+    if name == "var":
+        return np.absolute(z) + np.mean(np.square(sizes[0]), axis=params["axis"], keepdims=params["keepdims"])
+    if name == "logsumexp":
+        return np.absolute(z) + np.max(sizes[0], axis=params["axis"], keepdims=params["keepdims"], initial=1)
+    return np.absolute(z)

@@ -1,0 +1,189 @@
+"""compare: the witnesses, the judge, the verdict.
+
+Order of the proceedings: the function runs plainly; it is recorded; each method derives; the judge runs the function in 100 digits, checks that the
+recording is what the function did, and certifies a gradient evaluated in 100 digits by differences along random directions; that truth, entry by entry,
+measures the methods; and every operation is checked on its own (blame.py). Never a majority vote.
+"""
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .differentiate import Recorded, backward, forward_pull
+from .nodes import Node
+from .report import MethodResult, Report
+from .trees import Flat, flatten, function_name, is_float
+from .where import line_of
+
+ENTRYWISE = 24           # so few entries are differenced one by one; more are certified along random directions
+DIRECTIONS = 2           # each misses a wrong gradient with probability 0: its weights are real numbers
+
+
+def compare(fun, *args, argnums=None, candidates=None, digits=50, progress=None, kernels=True):
+    """Derive the gradient of fun at args by every method, and judge them.
+
+    fun: plain NumPy code. args: nested arrays; argnums: which to differentiate (None: every floating-point one, the others are held). A function with several or
+    array outputs is compared along a random cotangent and on chosen entries. candidates: {name: gradient function called with *args}, returning
+    what diffeng.grad would return, judged likewise. digits: how many the judge must be sure of. progress: called as progress(stage, done, total).
+
+    Returns a Report. Raises what fun raises, and TypeError for arguments or results that no derivative can be taken of.
+
+    >>> import numpy as np, diffeng as de
+    >>> de.compare(lambda x: np.sum(np.exp(x) * x), np.array([0.5, 1.5])).agree
+    True
+    """
+    return _Trial(fun, args, argnums, candidates or {}, digits, progress, kernels).report()
+
+
+@dataclass
+class _Answer:
+    """What one method said: the flat value and, per cotangent, flat gradients."""
+
+    value: list = None
+    gradients: list = field(default_factory=list)
+    seconds: float = None
+    bytes: int = None
+    failure: str = ""
+    preparation: float = 0.0
+
+
+class _Trial:
+    def __init__(self, fun, args, argnums, candidates, digits, progress, kernels):
+        self.progress = progress or (lambda stage, done, total: None)
+        self.digits, self.candidates, self.args = digits, candidates, args
+        fun = getattr(fun, "__wrapped__", fun) if type(fun).__module__.startswith("diffeng") else fun       # see through jit
+        chosen = argnums
+        if argnums is None:
+            chosen = tuple(k for k, a in enumerate(args) if any(map(is_float, flatten(a)[0])))
+            if not chosen:
+                raise TypeError(f"compare: {function_name(fun)} has no floating-point argument to differentiate; pass 3.0 instead of 3, or arrays of floats")
+            chosen = chosen[0] if len(chosen) == 1 else chosen
+        self.flat = Flat(fun, args, chosen, every_float=argnums is None)
+        self.with_kernels = kernels
+
+    def report(self):
+        flat, say = self.flat, self.progress
+        say("running the function", 0, 1)
+        self.plain = flat.plain()
+        self.cotangents = self._cotangents()
+        say("recording the graph", 0, 1)
+        self.recorded = Recorded(flat, log=True)
+        self.answers = {"symbolic": self._ask_backward("symbolic"), "forward": self._ask_forward(), "reverse": self._ask_backward("reverse")}
+        if self.with_kernels:
+            self.answers["reverse (kernels)"] = self._ask_kernels()
+        for name, gradient in self.candidates.items():
+            self.answers[name] = self._ask_candidate(name, gradient)
+        from .hearing import Hearing
+        return Report(**Hearing(self).verdicts())
+
+    def _cotangents(self):
+        """One list of cotangents a round. A scalar needs one; others get a random one, and single entries of the output."""
+        floats = [v.dtype.kind == "f" for v in self.plain]
+        if not any(floats):
+            raise TypeError(f"{function_name(self.flat.fun)} returned no floating-point value: there is no derivative to compare (dtype {self.plain[0].dtype})")
+        if len(self.plain) == 1 and np.shape(self.plain[0]) == ():
+            return [[np.ones((), self.plain[0].dtype)[()]]]
+        rng = np.random.default_rng(0)
+        rounds = [[rng.uniform(0.5, 1.5, np.shape(v)).astype(v.dtype)[()] if f else np.zeros(np.shape(v))[()] for v, f in zip(self.plain, floats)]]
+        total = sum(int(np.size(v)) for v, f in zip(self.plain, floats) if f)
+        for entry in sorted({0, total // 2, total - 1}) if total else ():
+            start, unit = 0, []
+            for v, f in zip(self.plain, floats):
+                g = np.zeros(np.shape(v), v.dtype if f else float)
+                if f:
+                    if 0 <= entry - start < g.size:
+                        g.reshape(-1)[entry - start] = 1
+                    start += g.size
+                unit.append(g[()])
+            rounds.append(unit)
+        return rounds
+
+    # ---- the witnesses ----------------------------------------------------------------------------------------------------------
+
+    def _ask(self, stage, derive, total=1):
+        """Time a derivation; a method that fails is a finding, not a crash."""
+        self.progress(stage, 0, total)
+        answer = _Answer()
+        began = time.perf_counter()
+        try:
+            derive(answer)
+        except (NotImplementedError, TypeError, ValueError, ArithmeticError, IndexError) as error:
+            answer.failure = f"{type(error).__name__}: {error}"
+        if answer.seconds is None:
+            answer.seconds = time.perf_counter() - began
+        if answer.bytes is None:
+            answer.bytes = sum(np.asarray(g).nbytes for round_ in answer.gradients for g in round_)
+        self.progress(stage, total, total)
+        return answer
+
+    def _ask_backward(self, method):
+        def derive(answer):
+            if method == "symbolic":
+                began = time.perf_counter()
+                backward(method)
+                answer.preparation = time.perf_counter() - began
+            began = time.perf_counter()
+            recorded = Recorded(self.flat)
+            answer.value = recorded.values
+            answer.gradients.append(recorded.pull(self.cotangents[0], method))
+            answer.seconds = time.perf_counter() - began
+            answer.gradients += [recorded.pull(g, method) for g in self.cotangents[1:]]
+            answer.bytes = sum(n.value.nbytes for n in _all_nodes(recorded))
+        return self._ask(method, derive)
+
+    def _ask_forward(self):
+        def derive(answer):
+            began = time.perf_counter()
+            answer.value, gradients = forward_pull(self.flat, self.cotangents[0], lambda k, n: self.progress("forward", k, n))
+            answer.gradients.append(gradients)
+            answer.seconds = time.perf_counter() - began
+            for g in self.cotangents[1:]:
+                answer.gradients.append(forward_pull(self.flat, g)[1])
+        return self._ask("forward", derive)
+
+    def _ask_kernels(self):
+        def derive(answer):
+            began = time.perf_counter()
+            self.program = compiled_gradient(Recorded(self.flat), self.plain)
+            leaves = [np.asarray(x) for x in self.flat.leaves]
+            run = [self.program(*leaves, *[np.asarray(c) for c in g]) for g in self.cotangents]
+            answer.preparation = time.perf_counter() - began
+            began = time.perf_counter()
+            again = self.program(*leaves, *[np.asarray(c) for c in self.cotangents[0]])
+            answer.seconds = time.perf_counter() - began
+            n = len(self.plain)
+            answer.value = [v[()] for v in again[:n]]
+            answer.gradients = [[g[()] for g in r[n:]] for r in run]
+        return self._ask("reverse (kernels)", derive)
+
+    def _ask_candidate(self, name, gradient):
+        def derive(answer):
+            if len(self.cotangents) > 1:
+                raise TypeError("a candidate gradient needs a function with one scalar output")
+            result = gradient(*self.args)
+            leaves = [np.asarray(x) for x in flatten(result)[0]]
+            if len(leaves) != len(self.flat.leaves):
+                raise ValueError(f"it returned {len(leaves)} arrays for {len(self.flat.leaves)} differentiated arrays ({', '.join(self.flat.names[:4])}, ...)")
+            for g, x, where in zip(leaves, self.flat.leaves, self.flat.names):
+                if g.shape != np.shape(x):
+                    raise ValueError(f"its gradient of {where} has shape {g.shape}, the argument {np.shape(x)}")
+            answer.gradients = [[g[()] for g in leaves]]
+        return self._ask(name, derive)
+
+
+def _all_nodes(recorded):
+    from .nodes import reachable
+    return [n for n in reachable([o for o in recorded.outputs if o is not None]) if isinstance(n.value, (np.ndarray, np.generic))]
+
+
+def compiled_gradient(recorded, plain):
+    """The Program computing outputs and gradients from leaves and cotangents: the adjoint graph, compiled."""
+    from .graph import Adjoint, leaf_node
+    from .kernels import Program
+    tracing = Adjoint(values=False)
+    seeds = [tracing.input(None, f"cotangent {k}", np.shape(v), v.dtype if v.dtype.kind == "f" else float) for k, v in enumerate(plain)]
+    pairs = [(o, s) for o, s in zip(recorded.outputs, seeds) if o is not None and o.dtype.kind == "f"]
+    from . import reverse_mode
+    found = reverse_mode.gradient([o for o, _ in pairs], [s for _, s in pairs], recorded.nodes, tracing.tracer, at=tracing.stand_at)
+    outputs = [o if o is not None else leaf_node(v, None) for o, v in zip(recorded.outputs, plain)]
+    return Program(recorded.nodes + [s.node for s in seeds], outputs + [leaf_node(g, n) for g, n in zip(found, recorded.nodes)])
