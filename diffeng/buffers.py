@@ -145,7 +145,7 @@ def _like(name):
         if not _asked() or isinstance(a, Traced):
             return original(a, *args, **kwargs)
         if name == "full_like" and args and isinstance(args[0], Traced):
-            from .numpy_functions import full_like
+            from .numpy_functions.making import full_like
             return full_like(np.asarray(a), *args, **kwargs)
         return Buffer(original(a, *args, **kwargs))
     return original, like

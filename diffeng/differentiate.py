@@ -6,7 +6,7 @@ numbers (forward_mode). Everything here is built from those two ways of asking.
 import numpy as np
 
 from .errors import refuse
-from .nodes import Node, Tracer, Tracing
+from .nodes import Tracing
 from .traced import Traced
 from .trees import Flat, as_array, flatten, function_name
 from .where import line_of

@@ -15,6 +15,8 @@ from .precise import PreciseArray, Refused, Run, Undecided, call, numbers, preci
 from .report import MethodResult
 from .where import line_of
 
+ENTRYWISE = 24                # so few entries are differenced one by one; more are certified along random directions
+DIRECTIONS = 2                # each misses a wrong gradient with probability 0: its weights are random real numbers
 CERTIFIED_BY = ("reverse", "symbolic")
 MARGIN = 10                   # digits given away between what the judge is sure of and what is asked of a certified gradient
 VALUES_OFF = "its value differs from the plain function's"
@@ -186,7 +188,7 @@ class Hearing:
                 continue
             try:
                 with Run(self.recorded.tracing.looks):
-                    values, tangents = forward_mode.push(self._along(cotangents), [precise(x) for x in leaves], [(precise(x) * precise(s))[None] for x, s in zip(w, d.scale)])
+                    _, tangents = forward_mode.push(self._along(cotangents), [precise(x) for x in leaves], [(precise(x) * precise(s))[None] for x, s in zip(w, d.scale)])
                 got = precise(np.zeros(())) if tangents[0] is None else tangents[0][0]
             except (NotImplementedError, TypeError, ValueError, ArithmeticError, IndexError, Refused, Undecided) as error:
                 return f"{type(error).__name__}: {error}"

@@ -8,9 +8,9 @@ import builtins
 import numpy as np
 
 from . import vocabulary as v
-from .errors import here, refuse
-from .traced import Traced, viewing, write
-from .vocabulary import contraction, elementwise as e, indexing, reductions, shaping
+from .errors import refuse
+from .traced import Traced, write
+from .vocabulary import contraction, elementwise as e, indexing, reductions
 
 FUNCTIONS = {}
 DIFFERENTIABLE = "fc"                    # dtype kinds

@@ -9,7 +9,6 @@
 """
 import contextlib
 
-import numpy as np
 
 from . import numpy_api          # noqa: F401  the vocabulary must be there
 from .nodes import Node, Primitive, Tracing

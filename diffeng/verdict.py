@@ -10,13 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .differentiate import Recorded, backward, forward_pull
-from .nodes import Node
-from .report import MethodResult, Report
+from .report import Report
 from .trees import Flat, flatten, function_name, is_float
-from .where import line_of
-
-ENTRYWISE = 24           # so few entries are differenced one by one; more are certified along random directions
-DIRECTIONS = 2           # each misses a wrong gradient with probability 0: its weights are real numbers
 
 
 def compare(fun, *args, argnums=None, candidates=None, digits=50, progress=None, kernels=True):

@@ -10,7 +10,7 @@ def _shape(x, axis, keepdims):
 
 def _reduce(name, evaluate, slots=None):
     def infer(x, *, axis, keepdims, **other):
-        tiny = evaluate(np.ones((1,) * x.ndim, x.dtype), axis=axis, keepdims=keepdims, **other)
+        tiny = evaluate(np.ones((2 + int(other.get("ddof", 0)),) * x.ndim, x.dtype), axis=axis, keepdims=keepdims, **other)
         return _shape(x, axis, keepdims), tiny.dtype
     return Primitive(name, evaluate, "reduce", slots, ((0.3, 2.0),), infer)
 

@@ -1,0 +1,249 @@
+"""Shapes: np.reshape, np.transpose, np.concatenate, np.split, np.pad, np.tile, np.diag, ... Reshapes and transpositions are views."""
+import numpy as np
+
+from ..errors import refuse
+from ..numpy_api import astype, axes_of, axis_of, getitem, operand
+from ..traced import Traced, viewing
+from ..vocabulary import elementwise as e, shaping as s
+from .table import implements
+
+
+def reshaped(x, shape):
+    """reshape to a full shape, as a view: writes go through to x."""
+    old = x.shape
+    return viewing(s.reshape(x, shape=tuple(shape)), x, lambda y: s.reshape(y, shape=tuple(shape)), lambda y, v: s.reshape(v, shape=old))
+
+
+def transposed(x, axes):
+    back = tuple(int(k) for k in np.argsort(axes))
+    return viewing(s.transpose(x, axes=tuple(axes)), x, lambda y: s.transpose(y, axes=tuple(axes)), lambda y, v: s.transpose(v, axes=back))
+
+
+@implements(np.reshape)
+def reshape(a, /, shape=None, order="C", newshape=None, copy=None):
+    if order not in ("C", "A", "K"):
+        raise refuse(TypeError, f"reshape{{here}}: order={order!r} is not supported on traced values; transpose, reshape, transpose back")
+    shape = newshape if shape is None else shape
+    shape = [int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,))]
+    if -1 in shape:
+        known = -int(np.prod(shape))
+        if known == 0 or a.size % known:
+            raise refuse(ValueError, f"reshape{{here}}: cannot reshape {a.shape} into {tuple(shape)}: {a.size} entries do not divide")
+        shape[shape.index(-1)] = a.size // known
+    return reshaped(a, shape)
+
+
+@implements(np.ravel)
+def ravel(a, order="C"):
+    return reshape(a, (a.size,), order)
+
+
+@implements(np.squeeze)
+def squeeze(a, axis=None):
+    drop = [k for k, n in enumerate(a.shape) if n == 1] if axis is None else axes_of(axis, a.ndim)
+    if any(a.shape[k] != 1 for k in drop):
+        raise refuse(ValueError, f"squeeze{{here}}: an axis to drop has a length other than 1 in shape {a.shape}")
+    return reshaped(a, [n for k, n in enumerate(a.shape) if k not in drop])
+
+
+@implements(np.expand_dims)
+def expand_dims(a, axis):
+    axis = axis if isinstance(axis, (tuple, list)) else (axis,)
+    new = axes_of(axis, a.ndim + len(axis))
+    old = iter(a.shape)
+    return reshaped(a, [1 if k in new else next(old) for k in range(a.ndim + len(new))])
+
+
+@implements(np.atleast_1d)
+def atleast_1d(*arrays):
+    out = [reshaped(a, (1,)) if np.ndim(a) == 0 else a for a in map(operand, arrays)]
+    return out[0] if len(out) == 1 else out
+
+
+@implements(np.atleast_2d)
+def atleast_2d(*arrays):
+    out = [a if a.ndim > 1 else reshaped(a, (1, a.size)) for a in map(operand, arrays)]
+    return out[0] if len(out) == 1 else out
+
+
+@implements(np.transpose, np.permute_dims)
+def transpose(a, axes=None):
+    return transposed(a, range(a.ndim)[::-1] if axes is None else [axis_of(k, a.ndim) for k in axes])
+
+
+@implements(np.matrix_transpose)
+def matrix_transpose(a):
+    return swapaxes(a, -1, -2)
+
+
+@implements(np.swapaxes)
+def swapaxes(a, axis1, axis2):
+    axes = list(range(a.ndim))
+    i, j = axis_of(axis1, a.ndim), axis_of(axis2, a.ndim)
+    axes[i], axes[j] = axes[j], axes[i]
+    return transposed(a, axes)
+
+
+@implements(np.moveaxis)
+def moveaxis(a, source, destination):
+    source, destination = (list(np.lib.array_utils.normalize_axis_tuple(k, a.ndim)) for k in (source, destination))
+    order = [k for k in range(a.ndim) if k not in source]
+    for to, of in sorted(zip(destination, source)):
+        order.insert(to, of)
+    return transposed(a, order)
+
+
+@implements(np.rollaxis)
+def rollaxis(a, axis, start=0):
+    axis = axis_of(axis, a.ndim)
+    return moveaxis(a, axis, start - (start > axis))
+
+
+@implements(np.broadcast_to)
+def broadcast_to(a, shape, subok=False):
+    return s.broadcast_to(a, shape=tuple(int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,))))
+
+
+@implements(np.broadcast_arrays)
+def broadcast_arrays(*arrays, subok=False):
+    shape = np.broadcast_shapes(*[np.shape(a) for a in arrays])
+    return tuple(broadcast_to(a, shape) if isinstance(a, Traced) else np.broadcast_to(a, shape) for a in arrays)
+
+
+@implements(np.concatenate)
+def concatenate(arrays, /, axis=0, dtype=None, casting=None):
+    parts = [operand(a) for a in arrays]
+    if axis is None:
+        parts, axis = [np.ravel(p) for p in parts], 0
+    out = s.concatenate(*parts, axis=axis_of(axis, np.ndim(parts[0])))
+    return out if dtype is None else astype(out, dtype)
+
+
+@implements(np.stack)
+def stack(arrays, axis=0, dtype=None, casting=None):
+    parts = [operand(a) for a in arrays]
+    return concatenate([np.expand_dims(p, axis) for p in parts], axis if axis >= 0 else axis_of(axis, np.ndim(parts[0]) + 1), dtype)
+
+
+@implements(np.hstack)
+def hstack(arrays, dtype=None, casting=None):
+    parts = [np.atleast_1d(operand(a)) for a in arrays]
+    return concatenate(parts, 0 if parts[0].ndim == 1 else 1)
+
+
+@implements(np.vstack)
+def vstack(arrays, dtype=None, casting=None):
+    return concatenate([np.atleast_2d(operand(a)) for a in arrays], 0)
+
+
+@implements(np.column_stack)
+def column_stack(arrays):
+    return concatenate([np.reshape(a, (-1, 1)) if np.ndim(a) < 2 else a for a in map(operand, arrays)], 1)
+
+
+@implements(np.append)
+def append(arr, values, axis=None):
+    return concatenate([operand(arr), operand(values)], axis)
+
+
+def _pieces(a, where, axis):
+    at = [slice(None)] * a.ndim
+    out = []
+    for lo, hi in zip([0, *where], [*where, a.shape[axis]]):
+        at[axis] = slice(int(lo), int(hi))
+        out.append(a[tuple(at)])
+    return out
+
+
+@implements(np.array_split)
+def array_split(a, sections, axis=0):
+    axis = axis_of(axis, a.ndim)
+    if isinstance(sections, (int, np.integer)):
+        n = a.shape[axis]
+        sizes = [n // sections + (k < n % sections) for k in range(sections)]
+        sections = list(np.cumsum(sizes)[:-1])
+    return _pieces(a, sections, axis)
+
+
+@implements(np.split)
+def split(a, sections, axis=0):
+    if isinstance(sections, (int, np.integer)) and a.shape[axis_of(axis, a.ndim)] % sections:
+        raise refuse(ValueError, f"split{{here}}: axis {axis} of {a.shape} does not divide into {sections} equal parts; use np.array_split")
+    return array_split(a, sections, axis)
+
+
+@implements(np.unstack)
+def unstack(a, axis=0):
+    return tuple(moveaxis(a, axis, 0))
+
+
+@implements(np.pad)
+def pad(a, pad_width, mode="constant", constant_values=0):
+    if mode != "constant" or np.ndim(constant_values):
+        raise refuse(TypeError, "pad{here}: only mode='constant' with one value is supported on traced values; concatenate the parts of other modes")
+    widths = np.broadcast_to(np.asarray(pad_width, int), (a.ndim, 2))
+    return s.pad(a, widths=tuple((int(lo), int(hi)) for lo, hi in widths), value=constant_values)
+
+
+@implements(np.flip)
+def flip(m, axis=None):
+    axes = axes_of(axis, m.ndim)
+    return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(m.ndim))]
+
+
+@implements(np.roll)
+def roll(a, shift, axis=None):
+    if axis is None:
+        return np.reshape(roll(np.ravel(a), shift, 0), a.shape)
+    for n, k in np.broadcast(shift, axis):
+        k = axis_of(k, a.ndim)
+        a = np.take(a, (np.arange(a.shape[k]) - n) % max(a.shape[k], 1), k)
+    return a
+
+
+@implements(np.tile)
+def tile(A, reps):
+    reps = tuple(reps) if np.ndim(reps) else (int(reps),)
+    rank = max(len(reps), A.ndim)
+    reps, shape = (1,) * (rank - len(reps)) + reps, (1,) * (rank - A.ndim) + A.shape
+    wide = broadcast_to(reshaped(A, [n for k in shape for n in (1, k)]), [n for p in zip(reps, shape) for n in p])
+    return reshaped(wide, [i * j for i, j in zip(reps, shape)])
+
+
+@implements(np.repeat)
+def repeat(a, repeats, axis=None):
+    a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
+    return np.take(a, np.repeat(np.arange(a.shape[axis]), repeats), axis)
+
+
+@implements(np.tril)
+def tril(m, k=0):
+    return e.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, np.zeros((), m.dtype))
+
+
+@implements(np.triu)
+def triu(m, k=0):
+    return e.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), np.zeros((), m.dtype), m)
+
+
+@implements(np.diagonal)
+def diagonal(a, offset=0, axis1=0, axis2=1):
+    a = moveaxis(a, (axis1, axis2), (-2, -1))
+    rows, columns = a.shape[-2:]
+    n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    return getitem(a, (..., np.arange(n) + max(-offset, 0), np.arange(n) + max(offset, 0)))
+
+
+@implements(np.diag)
+def diag(v, k=0):
+    if v.ndim == 2:
+        return diagonal(v, k)
+    n = v.shape[0] + abs(k)
+    from ..vocabulary.indexing import Slot, scatter
+    rows = np.arange(v.shape[0]) + max(-k, 0)
+    return scatter(v, rows, rows + k, index=(Slot(0), Slot(1)), shape=(n, n))
+
+
+@implements(np.trace)
+def trace(a, offset=0, axis1=0, axis2=1):
+    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1)

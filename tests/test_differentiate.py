@@ -1,0 +1,120 @@
+"""grad, jacobian, hessian, jvp, vjp, hvp: interchangeable methods, nesting, containers, errors."""
+import numpy as np
+import pytest
+
+import diffeng as de
+
+METHODS = ["symbolic", "forward", "reverse"]
+R = np.random.default_rng(3)
+A, x0 = R.normal(size=(4, 3)), R.normal(size=3)
+
+
+def quadratic(x):
+    return np.sum((A @ x) ** 2) / 2 + np.sum(np.sin(x))
+
+
+GRADIENT = A.T @ A @ x0 + np.cos(x0)
+HESSIAN = A.T @ A - np.diag(np.sin(x0))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_first_derivatives(method):
+    value, gradient = de.value_and_grad(quadratic, method=method)(x0)
+    assert value == pytest.approx(quadratic(x0))
+    np.testing.assert_allclose(gradient, GRADIENT, rtol=1e-13)
+    np.testing.assert_allclose(de.jacobian(lambda x: A @ np.tanh(x), method=method)(x0), A * (1 - np.tanh(x0) ** 2), rtol=1e-12)
+    v, g = R.normal(size=3), R.normal(size=4)
+    out, tangent = de.jvp(lambda x: A @ np.exp(x), (x0,), (v,), method=method)
+    np.testing.assert_allclose(tangent, A @ (np.exp(x0) * v), rtol=1e-13)
+    np.testing.assert_allclose(out, A @ np.exp(x0))
+    out, pullback = de.vjp(lambda x: A @ np.exp(x), x0, method=method)
+    np.testing.assert_allclose(pullback(g)[0], (A.T @ g) * np.exp(x0), rtol=1e-13)
+
+
+@pytest.mark.parametrize("method", METHODS + ["auto"])
+def test_second_derivatives(method):
+    np.testing.assert_allclose(de.hessian(quadratic, method=method)(x0), HESSIAN, rtol=1e-12, atol=1e-13)
+    v = R.normal(size=3)
+    gradient, product = de.hvp(quadratic, (x0,), (v,), method=method)
+    np.testing.assert_allclose(gradient[0], GRADIENT, rtol=1e-12)
+    np.testing.assert_allclose(product[0], HESSIAN @ v, rtol=1e-12)
+
+
+@pytest.mark.parametrize("outer", METHODS)
+@pytest.mark.parametrize("inner", METHODS)
+def test_nesting_does_not_confuse_perturbations(outer, inner):
+    f = lambda x: x * de.grad(lambda y: x + y, method=inner)(x)      # noqa: E731
+    assert de.grad(f, method=outer)(2.0) == 1
+    g = lambda x: x * de.grad(lambda y: x * y * y, method=inner)(x)      # noqa: E731  2 x^3
+    assert de.grad(g, method=outer)(2.0) == pytest.approx(24)
+    third = de.grad(de.grad(de.grad(lambda x: x ** 5, method=inner), method=outer), method=inner)
+    assert third(2.0) == pytest.approx(240)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_containers_keep_their_structure(method):
+    def loss(p, x):
+        h = np.tanh(x @ p["w"][0] + p["b"])
+        return np.sum(h @ p["w"][1]), {"hidden": h}
+
+    p = {"w": [R.normal(size=(3, 4)), R.normal(size=(4,))], "b": np.zeros(4, np.float32)}
+    (value, aux), g = de.value_and_grad(loss, has_aux=True, method=method)(p, x0)
+    assert set(g) == {"w", "b"} and isinstance(g["w"], list) and g["b"].dtype == np.float32 and g["w"][0].shape == (3, 4)
+    assert np.shape(aux["hidden"]) == (4,)
+    both = de.grad(lambda x, y: np.sum(x * y), argnums=(0, 1), method=method)(x0, 2 * x0)
+    np.testing.assert_allclose(both[0], 2 * x0)
+    np.testing.assert_allclose(both[1], x0)
+    J = de.jacobian(lambda q: {"s": q["a"] * q["b"]}, method=method)({"a": np.ones(2), "b": np.full(2, 3.0)})
+    np.testing.assert_allclose(J["s"]["a"], 3 * np.eye(2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_influence_is_zero(method):
+    np.testing.assert_array_equal(de.grad(lambda x: 3.0 + 0 * np.sum(np.floor(x)), method=method)(x0), np.zeros(3))
+    np.testing.assert_array_equal(de.grad(lambda x, y: np.sum(y), method=method)(x0, x0), np.zeros(3))
+    np.testing.assert_array_equal(de.jacobian(lambda x: np.ones(2), method=method)(x0), np.zeros((2, 3)))
+    np.testing.assert_array_equal(de.grad(lambda x: np.sum(de.stop_gradient(x) * x), method=method)(x0), x0)
+
+
+@pytest.mark.parametrize("call,text", [
+    (lambda: de.grad(lambda x: x * 2)(x0), r"scalar output, and <lambda> returned shape \(3,\), made by multiply at test_differentiate.py:\d+.*jacobian"),
+    (lambda: de.grad(lambda x: x * 2)(3), "integer.*3.0 instead of 3"),
+    (lambda: de.grad(lambda x: x * 2)(np.arange(3)), "integer"),
+    (lambda: de.grad(lambda x: x * 2)("a"), "type str"),
+    (lambda: de.grad(lambda x: x * 2)(1j), "complex"),
+    (lambda: de.grad(lambda x: None)(1.0), "returned None.*return missing"),
+    (lambda: de.grad(lambda x: "no")(1.0), "returned an object of type str"),
+    (lambda: de.grad(lambda x: x > 0)(1.0), "dtype bool, which has no derivative"),
+    (lambda: de.grad(lambda x: x, argnums=2)(1.0), "argnums=2"),
+    (lambda: de.grad(5), "must be a function") if False else (lambda: de.grad(5)(1.0), "must be a function"),
+    (lambda: de.jvp(np.sin, (x0,), (np.ones(2),)), "shape"),
+    (lambda: de.grad(lambda x: x @ np.ones(4))(x0), r"matmul at test_differentiate.py:\d+.*\(3,\) float64, \(4,\) float64"),
+    (lambda: de.grad(lambda x: np.sum(x + np.ones(4)))(x0), r"add at test_differentiate.py:\d+.*broadcast.*x\[:, None\]"),
+    (lambda: de.grad(lambda x: x[7])(x0), r"getitem at test_differentiate.py:\d+"),
+])
+def test_errors_say_what_to_do(call, text):
+    with pytest.raises((TypeError, ValueError, IndexError), match=text):
+        call()
+
+
+def test_unknown_method():
+    with pytest.raises(ValueError, match="choose one of symbolic, forward, reverse"):
+        de.grad(np.sin, method="backward")
+
+
+@pytest.mark.parametrize("method", ["forward", "reverse"])
+def test_a_hundred_thousand_operations_need_no_recursion(method):
+    def chain(x):
+        for _ in range(50_000):
+            x = x * 0.5 + 0.25
+        return x
+
+    assert de.grad(chain, method=method)(3.0) == pytest.approx(0.5 ** 50_000, abs=1e-300)
+
+
+def test_import_is_light():
+    import subprocess
+    import sys
+    code = ("import sys, numpy; before = set(sys.modules); import diffeng; heavy = {'sympy', 'numba', 'scipy', 'networkx', 'flint', 'graphviz', 'optree'} & (set(sys.modules) - before);"
+            "assert not heavy, heavy; diffeng.grad(lambda x: x * x)(1.0); heavy = {'sympy', 'numba', 'networkx', 'flint'} & set(sys.modules); assert not heavy, heavy")
+    subprocess.run([sys.executable, "-c", code], check=True)
