@@ -1,0 +1,116 @@
+"""The card of a primitive: its row in each of the three books, its domain, its formula, and its measured error.
+
+What it is not: no rule is written or used here; rows are quoted from the source text, so the card shows what runs. Why a file: it is the
+only place that opens all three books at once, and only to read them.
+"""
+import ast
+import inspect
+import textwrap
+
+import numpy as np
+
+from .loading import BadInput
+from .vocabulary import PRIMITIVES
+
+BOOKS = (("symbolic", "DEFINITION", "symbolic.definitions"), ("forward", "PUSH", "forward_mode"), ("reverse", "PULL", "reverse_mode"))
+POINTS = 256
+
+
+def card(name):
+    """The card as text. Raises BadInput when there is no such primitive.
+
+    >>> print(card("sign"))
+    sign(x)
+      kind         map: elementwise, with broadcasting
+      derivative   0: constant between its jumps; no method needs a row
+    """
+    primitive = PRIMITIVES.get(name)
+    if primitive is None or primitive.kind in ("input", "constant"):
+        import difflib
+        near = difflib.get_close_matches(name, PRIMITIVES, 3)
+        raise BadInput(f"there is no primitive {name!r}; " + (f"did you mean {' or '.join(near)}?" if near else "docs/vocabulary.md lists them"))
+    lines = [_signature(primitive), f"  kind         {_KINDS.get(primitive.kind, primitive.kind)}"]
+    if primitive.slots == ():
+        held = "held constant" if name == "stop_gradient" else "constant between its jumps"
+        return "\n".join(lines + [f"  derivative   0: {held}; no method needs a row"])
+    lines.append(f"  derivative   {'every operand' if primitive.slots is None else 'operand ' + ', '.join(map(str, primitive.slots))}")
+    if primitive.domain:
+        lines.append("  domain       " + " × ".join(f"({lo:g}, {hi:g})" for lo, hi in primitive.domain) + "   where tests begin")
+    lines += _formulas(primitive)
+    for method, book, module in BOOKS:
+        lines += ["", f"{method}: {book}[{name!r}] in diffeng/{module.replace('.', '/')}.py", textwrap.indent(_row(book, module, name), "    ")]
+    return "\n".join(lines + _measured(primitive))
+
+
+_KINDS = {"map": "map: elementwise, with broadcasting", "reduce": "reduce: along axes", "view": "view: an index map, no arithmetic", "contract": "contract: a sum of products",
+          "gather": "gather: each entry of the result is an entry of an operand", "scatter": "scatter: entries are put or added at places",
+          "opaque": "opaque: computed by NumPy as a whole"}
+
+
+def _arity(primitive):
+    return len(primitive.domain or (0,))
+
+
+def _signature(primitive):
+    operands = ["x", "y", "z"][:_arity(primitive)] if primitive.name != "where" else ["condition", "x", "y"]
+    function = primitive.evaluate
+    params = [p.name for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY] if inspect.isfunction(function) else []
+    return f"{primitive.name}({', '.join(operands + params)})"
+
+
+def _formulas(primitive):
+    """d/dx by the symbolic method, for elementwise functions."""
+    if primitive.kind != "map" or primitive.name in ("astype", "copy"):
+        return []
+    import diffeng as de
+    names = ["condition", "x", "y"] if primitive.name == "where" else ["x", "y"][:_arity(primitive)]
+    symbols = [de.symbols(n, dtype=bool if n == "condition" else float) for n in names]
+    graph = de.to_graph(primitive(*symbols), symbols)
+    return [f"  d/d{n}         {graph.derivative(k).formula()}" for k, n in enumerate(names) if primitive.differentiable(k)]
+
+
+def _row(book, module, name):
+    """The row's source text, and the text of the helpers of that module which it names."""
+    source = _source(module)
+    tree = ast.parse(source)
+    helpers = {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Dict):
+            continue
+        for key, value in zip(node.keys, node.values):
+            if isinstance(key, ast.Constant) and key.value == name and _belongs(tree, node, book):
+                text = _text(source, value)
+                named = [n.id for n in ast.walk(value) if isinstance(n, ast.Name) and n.id in helpers]
+                return "\n".join([text] + [_text(source, helpers[n]) for n in dict.fromkeys(named)])
+    functions = [n for n in helpers.values() if isinstance(n, ast.FunctionDef) for d in n.decorator_list
+                 if any(isinstance(c, ast.Constant) and c.value == name for c in ast.walk(d))]
+    return "\n".join(_text(source, n) for n in functions) or f"(made by a general rule; see diffeng/{module.replace('.', '/')}.py)"
+
+
+def _source(module):
+    import importlib
+    return inspect.getsource(importlib.import_module(f"diffeng.{module}"))
+
+
+def _belongs(tree, table, book):
+    """Is this dict literal part of a statement that assigns to, or updates, the book?"""
+    return any(any(n is table for n in ast.walk(statement)) and any(isinstance(n, ast.Name) and n.id == book for n in ast.walk(statement))
+               for statement in tree.body)
+
+
+def _text(source, node):
+    text = ast.get_source_segment(source, node, padded=True) or ""
+    first, *rest = text.splitlines()
+    return "\n".join([first.strip(), *textwrap.dedent("\n".join(rest)).splitlines()]) if isinstance(node, (ast.List, ast.Lambda, ast.Dict)) else textwrap.dedent(text)
+
+
+def _measured(primitive):
+    """Worst error in ULP of the derivative at seeded points of the domain."""
+    if primitive.kind != "map" or primitive.name in ("where", "astype", "copy"):
+        return []
+    import diffeng as de
+    random = np.random.default_rng(0)
+    points = [random.uniform(lo, hi, POINTS) for lo, hi in primitive.domain]
+    report = de.compare(lambda *x: np.sum(primitive(*x)), *points)
+    lines = ["", f"measured at {POINTS} seeded points of the domain against the judge (worst derivative, in units of the last place)"]
+    return lines + [f"    {name:<18} {seen.ulp:8.3g} ULP   {seen.verdict}" for name, seen in report.methods.items()]

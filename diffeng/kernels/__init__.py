@@ -1,0 +1,21 @@
+"""From a graph to a program of compiled kernels.
+
+    program = Program(inputs, outputs)         nodes in, a callable out
+    compilations                               kernels compiled in this process so far
+
+Rooms: lower.py (what each primitive asks for), fuse.py (which operations share a loop), contract.py (products), layout.py (views and strides),
+scalar.py (one expression a primitive), source.py (kernel texts), cpu.py (intrinsics, compiled kernels, the driver), memory.py, threads.py.
+Nothing else in the package imports numba, and it is imported when the first program is built.
+"""
+import sys
+
+from .program import Program
+
+__all__ = ["Program", "compilations"]
+
+
+def __getattr__(name):
+    if name == "compilations":
+        cpu = sys.modules.get(__name__ + ".cpu")
+        return 0 if cpu is None else cpu.compilations
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,189 @@
+"""Contractions: any einsum of one or two operands as diagonals, sums, transposes and matrix products that BLAS can walk.
+
+What it is: index notation in, `Product` steps out (or an elementwise product where nothing is summed). Transposes become strides and flags; an
+operand is copied only where no order of its axes makes it a matrix.
+
+What it is not: no contraction order (opt_einsum finds it for three operands and more), no arithmetic.
+"""
+from .fuse import Operation, Product, Reduce
+from .layout import View, broadcast, collapse, diagonal, new, reshaped, transposed
+from .scalar import FLOAT, type_name
+from .source import Instruction, indent, product_of, table_of, walk
+
+
+def einsum(fuser, subscripts, views, dtype):
+    """A view of the result, or None for what is left to NumPy. views: all float64 or all float32 after a cast to dtype."""
+    if type_name(dtype) not in ("f64", "f32") or any(0 in v.shape or v.ndim == 0 or type_name(v.dtype) is None for v in views):
+        return None
+    terms, out = subscripts.split("->")
+    terms = terms.split(",")
+    if len(views) > 2:
+        return _many(fuser, subscripts, terms, views, dtype)
+    if len(views) == 1:
+        view, letters = _single(fuser, *diagonal(views[0], terms[0]), set(out))
+        if view.dtype != dtype:
+            return None
+        return transposed(view, [letters.index(c) for c in out])
+    return _pair(fuser, (views[0], terms[0]), (views[1], terms[1]), out, dtype)
+
+
+def _many(fuser, subscripts, terms, views, dtype):
+    """Pair after pair, in the order opt_einsum finds."""
+    import opt_einsum
+    _, info = opt_einsum.contract_path(subscripts, *[v.shape for v in views], shapes=True)
+    steps = [(step[0], step[2]) for step in info.contraction_list]
+    if any(len(places) > 2 for places, _ in steps):
+        return None
+    views = list(views)
+    for places, text in steps:
+        chosen = [views.pop(k) for k in sorted(places, reverse=True)]
+        # opt_einsum writes the terms in the order in which it pops them.
+        found = einsum(fuser, text, chosen, dtype)
+        if found is None:
+            return None
+        views.append(found)
+    return views[0]
+
+
+def _single(fuser, view, letters, keep):
+    """Letters of one operand that nobody else has are summed first."""
+    axes = tuple(k for k, c in enumerate(letters) if c not in keep)
+    if not axes:
+        return view, letters
+    out = new("arena", [n for k, n in enumerate(view.shape) if k not in axes], view.dtype)
+    fuser.step(Reduce("sum", view, axes, out, 1.0), [view], out)
+    return out, "".join(c for c in letters if c in keep)
+
+
+def _pair(fuser, left, right, out, dtype):
+    (a, la), (b, lb) = diagonal(*left), diagonal(*right)
+    a, la = _single(fuser, _as(fuser, a, dtype), la, set(lb) | set(out))
+    b, lb = _single(fuser, _as(fuser, b, dtype), lb, set(la) | set(out))
+    size = dict(zip(la, a.shape))
+    for c, n in zip(lb, b.shape):
+        size[c] = n if size.get(c, 1) == 1 else size[c]
+
+    def strides(v, letters):                          # of each letter; 0 where the operand does not vary with it
+        return {c: s if n == size[c] else 0 for c, n, s in zip(letters, v.shape, v.strides)}
+    sa, sb = strides(a, la), strides(b, lb)
+
+    def arranged(v, s, order):
+        return View(v.buffer, v.offset, [size[c] for c in order], [s.get(c, 0) for c in order], v.dtype)
+    summed = [c for c in la if c in lb and c not in out]
+    if not summed:
+        result = new("arena", [size[c] for c in out], dtype)
+        type = type_name(dtype)
+        fuser.operate(result.shape, Operation(FLOAT["multiply"], type, type, (type, type), (arranged(a, sa, out), arranged(b, sb, out)), result))
+        return result
+    batch = [c for c in out if c in la and c in lb]
+    rows, columns = ([c for c in out if c in mine and c not in other] for mine, other in ((la, lb), (lb, la)))
+
+    def by(s, letters):
+        return sorted(letters, key=lambda c: -abs(s[c]))
+
+    def matrix(v, s, first, second):
+        """batch + (first melted, second melted), or None where BLAS cannot walk that."""
+        melted = []
+        for letters in (first, second):
+            dims, (steps,) = collapse([size[c] for c in letters], [[s[c] for c in letters]])
+            if len(dims) > 1:
+                return None
+            melted.append((dims[0], steps[0]) if dims else (1, v.dtype.itemsize))
+        m = View(v.buffer, v.offset, [size[c] for c in batch] + [n for n, _ in melted], [s.get(c, 0) for c in batch] + [n for _, n in melted], v.dtype)
+        return m if blas_walks(m) else None
+
+    def straight(v, s, letters):
+        return len(collapse([size[c] for c in letters], [[s[c] for c in letters]])[0]) <= 1
+    rows = rows if straight(a, sa, rows) else by(sa, rows)
+    columns = columns if straight(b, sb, columns) else by(sb, columns)
+    tries = []
+    for order in (by(sa, summed), by(sb, summed)):
+        m, n = matrix(a, sa, rows, order), matrix(b, sb, order, columns)
+        tries.append(((m is None) + (n is None), order, m, n))
+    _, order, m, n = min(tries, key=lambda t: t[0])
+
+    def copied(v, s, first, second):
+        """The operand written anew as matrices; batch axes along which it does not vary are not repeated."""
+        own = [c for c in batch if s.get(c, 0) != 0]
+        source = arranged(v, s, own + first + second)
+        fresh = copy(fuser, source, dtype)
+        inner = [[size[c] for c in letters] for letters in (first, second)]
+        shape = [size[c] for c in own]
+        for dims in inner:
+            n = 1
+            for k in dims:
+                n *= k
+            shape.append(n)
+        flat = reshaped(fresh, shape)
+        flat = reshaped(flat, [size[c] if c in own else 1 for c in batch] + shape[len(own):])
+        return broadcast(flat, [size[c] for c in batch] + shape[len(own):])
+    m = copied(a, sa, rows, order) if m is None else m
+    n = copied(b, sb, order, columns) if n is None else n
+    result = new("arena", [size[c] for c in out], dtype)
+    c = matrix(result, dict(zip(out, result.strides)), rows, columns)
+    if c is None:                                     # BLAS cannot write in this order: the result is a transposed view of what it can write
+        natural = batch + rows + columns
+        fresh = new("arena", [size[k] for k in natural], dtype)
+        c = matrix(fresh, dict(zip(natural, fresh.strides)), rows, columns)
+        result = transposed(fresh, [natural.index(k) for k in out])
+    fuser.step(Product(m, n, c), [m, n], c)
+    c.buffer.stored = True
+    return result
+
+
+def _as(fuser, v, dtype):
+    return v if v.dtype == dtype else copy(fuser, v, dtype)
+
+
+def copy(fuser, v, dtype):
+    """v in C order and in a dtype, in a buffer of its own."""
+    out = new("arena", v.shape, dtype)
+    have, want = type_name(v.dtype), type_name(dtype)
+    fuser.operate(v.shape, Operation("{0}", want, want, (want,), (v,), out))
+    return out
+
+
+# ---- BLAS --------------------------------------------------------------------------------------------------------------------------
+
+def product(step, type, blas):
+    """BLAS's gemm for each entry of the batch axes. blas: its address."""
+    a, b, c = step.left, step.right, step.out
+    (m, k), n, size = a.shape[-2:], b.shape[-1], a.dtype.itemsize
+    if c.strides[-1] != size and n > 1:               # the result runs along i: its transpose is the product of the transposes
+        a, b, m, n = _turned(b), _turned(a), n, m
+        c = _turned(c)
+    # BLAS counts columns first: it is given C' = B'A', where a matrix that runs along its last axis is already transposed.
+    ta, lda = _flag(a, size)
+    tb, ldb = _flag(b, size)
+    ldc = c.strides[-2] // size if m > 1 else n
+    dims, strides = collapse(a.shape[:-2], [v.strides[:-2] for v in (a, b, c)])
+    words = [blas, tb, ta, n, m, k, max(ldb, 1), max(lda, 1), max(ldc, 1), (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset), len(dims)]
+    table = len(words)
+    words += table_of(dims, [strides[1], strides[0], strides[2]])
+    lines = ["depth = word(t, 12)", "pb = word(t, 9)", "pa = word(t, 10)", "pc = word(t, 11)", "for r in range(lo, hi):",
+             *indent(walk("r", "depth", table, [("b", "pb"), ("a", "pa"), ("c", "pc")])),
+             f"    gemm_{type}(word(t, 0), word(t, 1), word(t, 2), word(t, 3), word(t, 4), word(t, 5), b, word(t, 6), a, word(t, 7), c, word(t, 8))"]
+    rows = 1
+    for x in dims:
+        rows *= x
+    # OpenBLAS is parallel by itself from about 2.6e5 multiply-adds on: only smaller products are shared out by rows.
+    return Instruction(lines, words, rows, 100 + m * n * k * 0.05, divisible=m * n * k < 200_000)
+
+
+def _turned(v):
+    return transposed(v, (*range(v.ndim - 2), v.ndim - 1, v.ndim - 2))
+
+
+def blas_walks(v):
+    """Can BLAS read the last two axes as a matrix with one leading dimension?"""
+    return _flag(v, v.dtype.itemsize) is not None
+
+
+def _flag(v, size):
+    """(transpose flag, leading dimension) of a row-major matrix seen by a column-major BLAS as its transpose; None where it cannot walk it."""
+    (rows, columns), (down, across) = v.shape[-2:], v.strides[-2:]
+    if (columns == 1 or across == size) and (rows == 1 or down % size == 0 and down >= size * columns):
+        return ord("N"), down // size if rows > 1 else columns
+    if (rows == 1 or down == size) and (columns == 1 or across % size == 0 and across >= size * rows):
+        return ord("T"), across // size if columns > 1 else rows
+    return None

@@ -1,0 +1,272 @@
+"""The processor's side: what generated kernels are made of, the store of compiled ones, BLAS by address, and the driver.
+
+What it is: tiny intrinsics on raw addresses (load, store, words of an operand table), `kernel(text)`, which compiles each text once in a
+process, and `driver()`, the one function that walks a program's table. All kernels have the C signature (table address, lo, hi).
+
+What it is not: no grouping, no memory, no decision about threads. Only this file imports numba, and it is imported when a program is built.
+
+Aliasing: a kernel never stores to what it loads, so every load carries an alias scope and every store declares that it touches none of
+them; LLVM then vectorises without checking each pair of operands. Accumulation in place (`bump`) claims nothing.
+"""
+import ctypes
+import math
+import threading
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import get_cython_function_address, intrinsic
+
+from . import reductions, source
+from .scalar import INF, LOG2
+
+compilations = 0                          # kernels compiled in this process
+_kernels = {}                             # text -> Kernel: the text is the structure, so it is its own key
+_lock = threading.RLock()
+_I64 = ir.IntType(64)
+_SIGNATURE = types.void(types.int64, types.int64, types.int64)
+
+# Names of element types in kernel texts: numba's type, LLVM's, bytes. Truth values lie in memory as bytes.
+ELEMENTS = {
+    "f64": (types.float64, ir.DoubleType(), 8), "f32": (types.float32, ir.FloatType(), 4),
+    "i64": (types.int64, _I64, 8), "i32": (types.int32, ir.IntType(32), 4), "i16": (types.int16, ir.IntType(16), 2), "i8": (types.int8, ir.IntType(8), 1),
+    "u64": (types.uint64, _I64, 8), "u32": (types.uint32, ir.IntType(32), 4), "u16": (types.uint16, ir.IntType(16), 2), "u8": (types.uint8, ir.IntType(8), 1),
+}
+
+
+# ---- intrinsics ------------------------------------------------------------------------------------------------------------
+
+def _scoped(builder, instruction, loads):
+    """Loads are in one alias scope, stores in another, and neither touches the other."""
+    module = builder.module
+    domain = module.add_metadata(["diffeng"])
+    scopes = [module.add_metadata([module.add_metadata([name, domain])]) for name in ("diffeng.load", "diffeng.store")]
+    instruction.set_metadata("alias.scope", scopes[0 if loads else 1])
+    instruction.set_metadata("noalias", scopes[1 if loads else 0])
+
+
+def _address(builder, base, index, element):
+    return builder.gep(builder.inttoptr(base, element.as_pointer()), [index])
+
+
+def _load(number, element):
+    @intrinsic
+    def load(typing, base, index):
+        def codegen(context, builder, signature, args):
+            out = builder.load(_address(builder, args[0], args[1], element))
+            _scoped(builder, out, True)
+            return out
+        return number(types.int64, types.int64), codegen
+    return load
+
+
+def _store(number, element):
+    @intrinsic
+    def store(typing, base, index, value):
+        def codegen(context, builder, signature, args):
+            _scoped(builder, builder.store(args[2], _address(builder, args[0], args[1], element)), False)
+            return context.get_dummy_value()
+        return types.void(types.int64, types.int64, number), codegen
+    return store
+
+
+def _bump(number, element):
+    """Add to what is there already."""
+    @intrinsic
+    def bump(typing, base, index, value):
+        def codegen(context, builder, signature, args):
+            place = _address(builder, args[0], args[1], element)
+            add = builder.fadd if isinstance(number, types.Float) else builder.add
+            builder.store(add(builder.load(place), args[2]), place)
+            return context.get_dummy_value()
+        return types.void(types.int64, types.int64, number), codegen
+    return bump
+
+
+def _peek(number, element):
+    """A load that may read what the same kernel wrote."""
+    @intrinsic
+    def peek(typing, base, index):
+        def codegen(context, builder, signature, args):
+            return builder.load(_address(builder, args[0], args[1], element))
+        return number(types.int64, types.int64), codegen
+    return peek
+
+
+def _poke(number, element):
+    @intrinsic
+    def poke(typing, base, index, value):
+        def codegen(context, builder, signature, args):
+            builder.store(args[2], _address(builder, args[0], args[1], element))
+            return context.get_dummy_value()
+        return types.void(types.int64, types.int64, number), codegen
+    return poke
+
+
+def _gather_add(number):
+    """s + x that may be summed in any order: what lets a sum be vectorised, and no other operation has it."""
+    @intrinsic
+    def accumulate(typing, s, x):
+        def codegen(context, builder, signature, args):
+            if isinstance(number, types.Float):
+                return builder.fadd(*args, flags=("reassoc", "nsz"))
+            return builder.add(*args)
+        return number(number, number), codegen
+    return accumulate
+
+
+@intrinsic
+def udiv(typing, a, b):
+    """a // b for a >= 0, b > 0, without the checks a signed division brings along."""
+    def codegen(context, builder, signature, args):
+        return builder.udiv(*args)
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def moved(typing, t, table, depth, operand, row):
+    """The bytes operand number `operand` moves to reach a row: t[table:] has the lengths of `depth` axes, innermost first, then the strides of each operand.
+
+    One function in LLVM, not lines of every kernel's text: compiling such a loop through numba costs 10 ms each time.
+    """
+    def codegen(context, builder, signature, args):
+        module, name = builder.module, "diffeng.moved"
+        function = module.globals.get(name) or _build_moved(module, name)
+        return builder.call(function, args)
+    return types.int64(*[types.int64] * 5), codegen
+
+
+def _build_moved(module, name):
+    function = ir.Function(module, ir.FunctionType(_I64, [_I64] * 5), name)
+    function.linkage = "internal"
+    t, table, depth, operand, row = function.args
+    entry, flat, deep, body, done = (function.append_basic_block(n) for n in ("entry", "flat", "deep", "body", "done"))
+    b = ir.IRBuilder(entry)
+
+    def word(at):
+        out = b.load(_address(b, t, at, _I64))
+        _scoped(b, out, True)
+        return out
+    one = _I64(1)
+    strides = b.add(table, b.mul(depth, b.add(operand, one)))
+    b.cbranch(b.icmp_signed("==", depth, one), flat, deep)
+    b.position_at_end(flat)                               # rows along one axis: no division
+    b.ret(b.mul(row, word(strides)))
+    b.position_at_end(deep)
+    b.cbranch(b.icmp_signed(">", depth, _I64(0)), body, done)
+    b.position_at_end(body)
+    axis, rest, total = b.phi(_I64), b.phi(_I64), b.phi(_I64)
+    length = word(b.add(table, axis))
+    quotient = b.udiv(rest, length)
+    digit = b.sub(rest, b.mul(quotient, length))
+    sum_ = b.add(total, b.mul(digit, word(b.add(strides, axis))))
+    following = b.add(axis, one)
+    for phi, first, again in ((axis, _I64(0), following), (rest, row, quotient), (total, _I64(0), sum_)):
+        phi.add_incoming(first, deep)
+        phi.add_incoming(again, body)
+    b.cbranch(b.icmp_signed("<", following, depth), body, done)
+    b.position_at_end(done)
+    result = b.phi(_I64)
+    result.add_incoming(_I64(0), deep)
+    result.add_incoming(sum_, body)
+    b.ret(result)
+    return function
+
+
+@intrinsic
+def scratch(typing):
+    """The address of 2 KB on the stack: the accumulators of a tile of columns."""
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(cgutils.alloca_once(builder, ir.ArrayType(ir.DoubleType(), reductions.TILE)), _I64)
+    return types.int64(), codegen
+
+
+@intrinsic
+def call_kernel(typing, address, table, lo, hi):
+    def codegen(context, builder, signature, args):
+        function = ir.FunctionType(ir.VoidType(), [_I64] * 3)
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), args[1:])
+        return context.get_dummy_value()
+    return types.void(*[types.int64] * 4), codegen
+
+
+def _gemm(element):
+    """BLAS's gemm at an address: every argument by reference, sizes as 32-bit integers, alpha 1 and beta 0."""
+    @intrinsic
+    def gemm(typing, address, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
+        def codegen(context, builder, signature, args):
+            i8, i32 = ir.IntType(8), ir.IntType(32)
+
+            def at(value, kind):
+                place = cgutils.alloca_once(builder, kind)
+                builder.store(value, place)
+                return place
+            address, ta, tb, m, n, k, a, lda, b, ldb, c, ldc = args
+            small = {name: at(builder.trunc(x, i32), i32) for name, x in dict(m=m, n=n, k=k, lda=lda, ldb=ldb, ldc=ldc).items()}
+            flags = [at(builder.trunc(x, i8), i8) for x in (ta, tb)]
+            one, zero = at(element(1.0), element), at(element(0.0), element)
+            pointer = element.as_pointer()
+            a, b, c = (builder.inttoptr(x, pointer) for x in (a, b, c))
+            kinds = [i8.as_pointer()] * 2 + [i32.as_pointer()] * 3 + [pointer] * 2 + [i32.as_pointer(), pointer, i32.as_pointer(), pointer, pointer, i32.as_pointer()]
+            function = ir.FunctionType(ir.VoidType(), kinds)
+            builder.call(builder.inttoptr(address, function.as_pointer()),
+                         [*flags, small["m"], small["n"], small["k"], one, a, small["lda"], b, small["ldb"], zero, c, small["ldc"]])
+            return context.get_dummy_value()
+        return types.void(*[types.int64] * 12), codegen
+    return gemm
+
+
+def _vocabulary():
+    """Every name a kernel text may use."""
+    names = {"udiv": udiv, "moved": moved, "scratch": scratch, "word": _load(types.int64, _I64), "call_kernel": call_kernel, "INF": INF, "LOG2": LOG2,
+             "pow": math.pow, "fabs": math.fabs, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "cbrt": np.cbrt, "exp2": np.exp2,
+             "int64": types.int64, "boolean": types.boolean, "range": range}
+    for name in "exp expm1 log log2 log10 log1p sqrt sin cos tan asin acos atan atan2 hypot sinh cosh tanh asinh acosh atanh erf erfc fmod copysign".split():
+        names[name] = getattr(math, name)
+    for name, (number, element, _) in ELEMENTS.items():
+        names.update({name: number, f"load_{name}": _load(number, element), f"store_{name}": _store(number, element), f"bump_{name}": _bump(number, element),
+                      f"peek_{name}": _peek(number, element), f"poke_{name}": _poke(number, element), f"accumulate_{name}": _gather_add(number)})
+    names.update({"gemm_f64": _gemm(ir.DoubleType()), "gemm_f32": _gemm(ir.FloatType())})
+    return names
+
+
+_NAMES = _vocabulary()
+
+
+# ---- compiled kernels ----------------------------------------------------------------------------------------------------------
+
+class Kernel:
+    """Machine code: its address, a ctypes function for it (which releases the interpreter lock), and what keeps both alive."""
+
+    __slots__ = ("address", "call", "_compiled")
+
+    def __init__(self, compiled):
+        self.address, self._compiled = compiled.address, compiled
+        self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(compiled._sig.args))(compiled.address)
+
+
+def kernel(text, signature=_SIGNATURE):
+    """The compiled kernel of a text; compiled at most once in a process."""
+    global compilations
+    found = _kernels.get(text)
+    if found is None:
+        with _lock:
+            found = _kernels.get(text)
+            if found is None:
+                # error_model "numpy": a division by zero gives inf or nan, as in NumPy, and raises nothing.
+                compiled = numba.cfunc(signature, error_model="numpy")(source.define(text, _NAMES))
+                compilations += 1
+                found = _kernels[text] = Kernel(compiled)
+    return found
+
+
+def gemm_address(name):
+    """Where scipy's BLAS has dgemm or sgemm."""
+    return get_cython_function_address("scipy.linalg.cython_blas", {"f64": "dgemm", "f32": "sgemm"}[name])
+
+
+def driver():
+    """The function that walks a table: (table, rows of it, words, bases, patches, number of patches)."""
+    return kernel(source.DRIVER, types.void(*[types.int64] * 6)).call

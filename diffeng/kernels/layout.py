@@ -1,0 +1,189 @@
+"""Where the entries of an array lie: views as offsets and strides into buffers, and index maps on them.
+
+What it is: `View` and the few index maps that need no copy (transpose, broadcast, reshape where it can be, slices, diagonals, integer
+arrays as indirect axes), and `collapse`, which melts an iteration space down to the axes that matter.
+
+What it is not: nothing here holds numbers or knows NumPy's arrays; a view is five small tuples.
+
+Why a file: whoever groups, generates or calls kernels speaks of operands by these.
+"""
+import math
+
+from ..vocabulary.indexing import Slot
+
+
+class Buffer:
+    """A stretch of memory with one dtype. kind: "arena" (between steps), "input", "output" (the user's, at number `slot`) or "constant" (`array`)."""
+
+    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers")
+
+    def __init__(self, kind, dtype, size, slot=None, array=None):
+        self.kind, self.slot, self.array, self.dtype, self.size = kind, slot, array, dtype, size
+        self.place = None            # byte offset in the arena, from memory.py
+        self.stored = False          # does anything read it from memory?
+        self.writers = []            # open groups that write it (fuse.py)
+
+
+class View:
+    """Entries of a buffer in some order: offset and strides in bytes."""
+
+    __slots__ = ("buffer", "offset", "shape", "strides", "dtype")
+
+    def __init__(self, buffer, offset, shape, strides, dtype):
+        self.buffer, self.offset, self.shape, self.strides, self.dtype = buffer, offset, tuple(shape), tuple(strides), dtype
+
+    ndim = property(lambda self: len(self.shape))
+    size = property(lambda self: math.prod(self.shape))
+
+    def key(self):
+        return id(self.buffer), self.offset, self.strides
+
+    def whole(self):
+        """Is this the entire buffer in C order?"""
+        return self.offset == 0 and self.size == self.buffer.size and self.contiguous()
+
+    def contiguous(self):
+        return same_walk(self.shape, self.strides, c_strides(self.shape, self.dtype.itemsize))
+
+
+def c_strides(shape, itemsize):
+    out = []
+    for n in reversed(shape):
+        out.append(itemsize)
+        itemsize *= max(n, 1)
+    return tuple(reversed(out))
+
+
+def same_walk(shape, a, b):
+    """Do two strides reach the same places? Those of axes of length 1 do not matter."""
+    return 0 in shape or all([n == 1 or s == t for n, s, t in zip(shape, a, b)])
+
+
+def new(kind, shape, dtype, slot=None):
+    """A view of a fresh buffer in C order."""
+    return View(Buffer(kind, dtype, math.prod(shape), slot), 0, shape, c_strides(shape, dtype.itemsize), dtype)
+
+
+# ---- index maps ------------------------------------------------------------------------------------------------------------
+
+def transposed(v, axes):
+    return View(v.buffer, v.offset, [v.shape[k] for k in axes], [v.strides[k] for k in axes], v.dtype)
+
+
+def broadcast(v, shape):
+    """v with new leading axes and axes of length 1 repeated: stride 0."""
+    lead = len(shape) - v.ndim
+    strides = [0] * lead + [s if n == m else 0 for n, m, s in zip(v.shape, shape[lead:], v.strides)]
+    return View(v.buffer, v.offset, shape, strides, v.dtype)
+
+
+def reshaped(v, shape):
+    """v in another shape without a copy, or None where there is no way."""
+    if 0 in shape:
+        return View(v.buffer, v.offset, shape, c_strides(shape, v.dtype.itemsize), v.dtype)
+    dims, (strides,) = collapse(v.shape, [v.strides])
+    want, out, k = [n for n in shape if n != 1], [], 0
+    for n, s in zip(dims, strides):
+        taken, product = [], 1
+        while product < n and k < len(want):
+            taken.append(want[k])
+            product *= want[k]
+            k += 1
+        if product != n:
+            return None
+        s *= n
+        for m in taken:
+            s //= m
+            out.append(s)
+    rest = iter(out)
+    return View(v.buffer, v.offset, shape, [0 if n == 1 else next(rest) for n in shape], v.dtype)
+
+
+def expand(index, ndim):
+    """The items of an index, with the Ellipsis and missing trailing axes written out as slices."""
+    items = list(index)
+    used = sum(i is not None and i is not Ellipsis for i in items)
+    at = next((k for k, i in enumerate(items) if i is Ellipsis), len(items))
+    return items[:at] + [slice(None)] * (ndim - used) + items[at + 1:]
+
+
+def sliced(v, index):
+    """(view, places): the slices, integers and None of an index applied; places: (output axis, axis length, stride) of each Slot, in order.
+
+    Returns None for what is no plain index: masks, more than one Ellipsis. Where the axes of integer arrays go is NumPy's rule: to the place
+    of the first if they stand side by side, to the front otherwise; integers count among them.
+    """
+    if any([not (i is None or i is Ellipsis or type(i) in (slice, int, Slot)) for i in index]):
+        return None
+    offset, shape, strides, places, advanced, axis = v.offset, [], [], {}, [], 0
+    for k, i in enumerate(expand(index, v.ndim)):
+        if i is None:
+            shape.append(1)
+            strides.append(0)
+            continue
+        n, s = v.shape[axis], v.strides[axis]
+        axis += 1
+        if type(i) is slice:
+            start, stop, step = i.indices(n)
+            m = len(range(start, stop, step))
+            offset += start * s if m else 0
+            shape.append(m)
+            strides.append(s * step)
+            continue
+        advanced.append((k, len(shape)))
+        if type(i) is int:
+            if not -n <= i < n:
+                raise IndexError(f"index {i} is out of bounds for axis {axis - 1} with size {n}")
+            offset += (i + n if i < 0 else i) * s
+        else:
+            places[i.k] = (n, s)
+    side_by_side = not advanced or advanced[-1][0] - advanced[0][0] == len(advanced) - 1
+    at = advanced[0][1] if advanced and side_by_side else 0
+    return View(v.buffer, offset, shape, strides, v.dtype), at, [places[k] for k in sorted(places)]
+
+
+def indirect(v, index, arrays):
+    """An index with integer arrays: (v over the axes of the result, arrays over the same axes, (length, stride) of each indexed axis), or None."""
+    found = sliced(v, index)
+    if found is None:
+        return None
+    base, at, places = found
+    shape = broadcast_shapes([a.shape for a in arrays])
+    full = base.shape[:at] + shape + base.shape[at:]
+    rest = base.ndim - at
+    over = View(base.buffer, base.offset, full, base.strides[:at] + (0,) * len(shape) + base.strides[at:], v.dtype)
+    wide = [broadcast(a, shape) for a in arrays]
+    wide = [View(a.buffer, a.offset, full, (0,) * at + a.strides + (0,) * rest, a.dtype) for a in wide]
+    return over, wide, places
+
+
+def broadcast_shapes(shapes):
+    rank = max(map(len, shapes), default=0)
+    padded = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
+    return tuple([next((n for n in column if n != 1), 1) for column in zip(*padded)])
+
+
+def diagonal(v, letters):
+    """(view, letters) with every letter once: a repeated one walks along the diagonal."""
+    out = {}
+    for c, n, s in zip(letters, v.shape, v.strides):
+        out[c] = (n, out[c][1] + s) if c in out else (n, s)
+    return View(v.buffer, v.offset, [n for n, _ in out.values()], [s for _, s in out.values()], v.dtype), "".join(out)
+
+
+# ---- iteration spaces ---------------------------------------------------------------------------------------------------------
+
+def collapse(shape, strides):
+    """(dims, strides): axes of length 1 dropped, and neighbours melted into one where every operand walks straight through them."""
+    keep = [k for k, n in enumerate(shape) if n != 1]
+    dims, out = [], [[] for _ in strides]
+    for k in keep:
+        if dims and all([o[-1] == s[k] * shape[k] for o, s in zip(out, strides)]):
+            dims[-1] *= shape[k]
+            for o, s in zip(out, strides):
+                o[-1] = s[k]
+        else:
+            dims.append(shape[k])
+            for o, s in zip(out, strides):
+                o.append(s[k])
+    return dims, out

@@ -1,0 +1,273 @@
+"""From primitives to steps: what each node of a graph asks of the fuser.
+
+What it is: `lower` returns the view where a node's value will lie. Views cost nothing, elementwise primitives become operations, the rest
+reductions, products, indirect reads and writes. Whatever has no row here, or a dtype kernels do not have, becomes a `Call` of NumPy.
+
+What it is not: no code generation, no derivative; it learns about a primitive its name, its parameters and its operands' dtypes.
+"""
+import numpy as np
+
+from ..constants import Exact
+from ..vocabulary.contraction import subscripts
+from . import scalar
+from .contract import copy, einsum
+from .fuse import Call, Immediate, Indirect, Operation, Reduce
+from .layout import Buffer, View, broadcast, indirect, new, reshaped, sliced, transposed
+from .scalar import type_name
+
+
+class Lowering:
+    """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one."""
+
+    def __init__(self, fuser):
+        self.fuser, self.origins, self._constants = fuser, [], {}
+
+    def lower(self, node, operands):
+        """The view of a node's value. operands: Views, and Python or NumPy scalars as they came."""
+        if 0 in node.shape:
+            return new("arena", node.shape, node.dtype)
+        row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
+        out = row(self, node, *operands) if row is not None else None
+        return self.call(node, operands) if out is None else out
+
+    def call(self, node, operands):
+        out = new("arena", node.shape, node.dtype)
+        out.buffer.stored = True
+        self.fuser.step(Call(node, operands, out), [x for x in operands if type(x) is View], out)
+        return out
+
+    def constant(self, array):
+        """A view of an array the function closed over: read where it lies, at every call."""
+        found = self._constants.get(id(array))
+        if found is None:
+            held = array if array.flags.aligned else array.copy()
+            found = View(Buffer("constant", held.dtype, held.size, array=held), 0, held.shape, held.strides, held.dtype)
+            self._constants[id(array)] = found
+            found.buffer.slot = array         # its id stays its own
+        return found
+
+    def view(self, x, dtype=None):
+        """Any operand as a view."""
+        return x if type(x) is View else self.constant(np.asarray(_plain(x), dtype))
+
+    def cast(self, x, out, shape, accumulate=False):
+        """Write x, broadcast to a shape, to `out` (a View or an Indirect)."""
+        target = out.view if type(out) is Indirect else out
+        want = type_name(target.dtype)
+        x = broadcast(x, shape) if type(x) is View else immediate(x, target.dtype)
+        self.fuser.operate(shape, Operation("{0}", want, want, (want,), (x,), out, accumulate))
+
+    def code(self, node):
+        self.origins.append(node)
+        return len(self.origins)
+
+
+def _plain(x):
+    return x.value if type(x) is Exact else x
+
+
+def immediate(x, dtype):
+    """A scalar as an entry of the operand table, in the dtype it is computed in: Python's are weak, NumPy's are cast."""
+    x = _plain(x)
+    return Immediate(np.asarray(x).astype(dtype)[()] if isinstance(x, np.generic) else dtype.type(x), type_name(dtype))
+
+
+def castable(have, want):
+    """Casts that mean the same everywhere. Floats to integers do not, for NaN and what is out of range: NumPy decides."""
+    have, want = type_name(have), type_name(want)
+    return have is not None and want is not None and (have[0] != "f" or want[0] in "fb")
+
+
+# ---- elementwise ---------------------------------------------------------------------------------------------------------------
+
+def _map(lowering, node, *operands):
+    name, dtype = node.primitive.name, node.dtype
+    if not any(type(x) is View for x in operands) or type_name(dtype) is None:
+        return None
+    dtypes = [x.dtype if type(x) is View else _plain(x) for x in operands]
+    try:
+        found = _rule(name, dtypes, dtype)
+        if found is None:
+            return None
+        rule, within, casts, used = found
+        chosen = [operands[k] for k in used]
+        if not all(castable(x.dtype if isinstance(x, View) else np.asarray(_plain(x)).dtype, c) for x, c in zip(chosen, casts)):
+            return None
+        args = [broadcast(x, node.shape) if isinstance(x, View) else immediate(x, c) for x, c in zip(chosen, casts)]
+    except OverflowError:                    # a Python integer that does not fit: NumPy compares it all the same
+        return None
+    if name in scalar.SAME and type(args[0]) is View and args[0].dtype == dtype:
+        return operands[0]                   # values never change, so a copy is the thing itself
+    out = new("arena", node.shape, dtype)
+    lowering.fuser.operate(node.shape, Operation(rule, type_name(within), type_name(dtype), tuple(type_name(c) for c in casts), tuple(args), out,
+                                                 cost=scalar.COST.get(name, 0.5)))
+    return out
+
+
+_TRUTH = np.dtype(bool)
+
+
+def _rule(name, dtypes, dtype):
+    """(rule, dtype computed in, dtype of each used operand, used operands) of an elementwise primitive, or None. dtypes: those of arrays, values of scalars."""
+    every = tuple(range(len(dtypes)))
+    if name in scalar.SAME:
+        return "{0}", dtype, (dtype,), every
+    if name == "where":
+        return scalar.SELECT, dtype, (_TRUTH, dtype, dtype), every
+    if name in scalar.LOGICAL:
+        return scalar.LOGICAL[name], _TRUTH, (_TRUTH,) * len(dtypes), every
+    if name in scalar.COMPARE:
+        common = np.result_type(*dtypes)
+        if common.kind == "f" and any(isinstance(d, np.dtype) and d.kind in "iu" and d.itemsize == 8 for d in dtypes) and not any(
+                isinstance(d, (np.dtype, np.generic)) and np.dtype(getattr(d, "dtype", d)).kind == "f" or isinstance(d, float) for d in dtypes):
+            return None                      # int64 with uint64: NumPy compares without rounding
+        common = np.dtype(np.uint8) if common == _TRUTH else common
+        return (scalar.COMPARE[name], common, (common,) * len(dtypes), every) if type_name(common) else None
+    if name in scalar.CLASSIFY:
+        own = np.result_type(*dtypes)
+        return (scalar.CLASSIFY[name], own, (own,), every) if own.kind == "f" and type_name(own) else None
+    if name == "power" and not isinstance(dtypes[1], np.dtype):
+        table = scalar.POWERS if dtype.kind == "f" else scalar.INTEGER_POWERS if dtype.kind == "i" else {}
+        if dtypes[1] in table:
+            return table[dtypes[1]], dtype, (dtype,), (0,)
+    table = {"f": scalar.FLOAT, "i": scalar.INTEGER, "u": scalar.UNSIGNED}.get(dtype.kind, {})
+    return (table[name], dtype, (dtype,) * len(dtypes), every) if name in table else None
+
+
+# ---- views -----------------------------------------------------------------------------------------------------------------------
+
+def _reshape(lowering, node, x, *, shape):
+    out = reshaped(x, shape)
+    if out is None and type_name(x.dtype) is not None:
+        out = reshaped(copy(lowering.fuser, x, x.dtype), shape)
+    return out
+
+
+# ---- reductions -------------------------------------------------------------------------------------------------------------------
+
+def _reduce(lowering, node, x, *, axis, keepdims, ddof=0):
+    name = node.primitive.name
+    have, want = type_name(x.dtype), type_name(node.dtype)
+    if have is None or want is None or 0 in x.shape or have == "b1" and name in ("max", "min", "prod"):
+        return None
+    if name in ("var", "logsumexp", "mean") and want[0] != "f" or name in ("max", "min") and have != want:
+        return None
+    count = 1
+    for k in axis:
+        count *= x.shape[k]
+    out = new("arena", [n for k, n in enumerate(x.shape) if k not in axis], node.dtype)
+    out.buffer.stored = True
+    lowering.fuser.step(Reduce(name, x, axis, out, float(max(count - ddof, 0))), [x], out)
+    return reshaped(out, node.shape)
+
+
+# ---- products ----------------------------------------------------------------------------------------------------------------------
+
+def _contract(lowering, node, *operands, **params):
+    text = subscripts(node.primitive.name, [np.ndim(x) for x in operands], params)
+    return einsum(lowering.fuser, text, [lowering.view(x) for x in operands], node.dtype)
+
+
+# ---- reading and writing parts --------------------------------------------------------------------------------------------------------
+
+def _getitem(lowering, node, x, *arrays, index):
+    if not arrays:
+        found = sliced(x, index)
+        return found and found[0]
+    arrays = [lowering.view(a) for a in arrays]
+    found = indirect(x, index, arrays)
+    type = type_name(x.dtype)
+    if found is None or type is None or 0 in x.shape or any(type_name(a.dtype) is None for a in arrays):
+        return None
+    out = new("arena", node.shape, node.dtype)
+    lowering.fuser.operate(node.shape, Operation("{0}", type, type, (type,), (Indirect(*found, lowering.code(node)),), out, cost=2.0))
+    return out
+
+
+def _put(lowering, node, x, v, arrays, index, shape, accumulate):
+    """x (None: zeros) with v written or added at an index."""
+    dtype = node.dtype
+    arrays = [lowering.view(a) for a in arrays]
+    if type_name(dtype) is None or any(type_name(a.dtype) is None for a in arrays) or accumulate and dtype.kind == "b":
+        return None
+    for source in (x, v):
+        if source is not None and not castable(source.dtype if type(source) is View else np.asarray(_plain(source)).dtype, dtype):
+            return None
+    out = new("arena", shape, dtype)
+    found = indirect(out, index, arrays)
+    if found is None:
+        return None
+    over, wide, places = found
+    if type(v) is View and v.ndim > over.ndim:
+        v = reshaped(v, v.shape[v.ndim - over.ndim:])             # NumPy lets a value have extra leading axes of length 1
+    lowering.cast(0 if x is None else x, out, out.shape)
+    if 0 not in over.shape:
+        target = Indirect(over, wide, places, lowering.code(node)) if arrays or accumulate else over
+        out.buffer.stored = True
+        lowering.cast(v, target, over.shape, accumulate)
+    return out
+
+
+def _setitem(lowering, node, x, v, *arrays, index):
+    return _put(lowering, node, lowering.view(x), v, arrays, index, node.shape, False)
+
+
+def _add_at(lowering, node, x, v, *arrays, index):
+    return _put(lowering, node, lowering.view(x), v, arrays, index, node.shape, True)
+
+
+def _scatter(lowering, node, v, *arrays, index, shape):
+    return _put(lowering, node, None, v, arrays, index, shape, bool(arrays))
+
+
+def _concatenate(lowering, node, *parts, axis):
+    parts = [lowering.view(p) for p in parts]
+    if not all(castable(p.dtype, node.dtype) for p in parts):
+        return None
+    out, start = new("arena", node.shape, node.dtype), 0
+    out.buffer.stored = True
+    for p in parts:
+        stop = start + p.shape[axis]
+        piece = View(out.buffer, start * out.strides[axis], p.shape, out.strides, node.dtype)
+        if 0 not in p.shape:
+            lowering.cast(p, piece, p.shape)
+        start = stop
+    return out
+
+
+def _pad(lowering, node, x, *, widths, value):
+    if not castable(x.dtype, node.dtype) or not castable(np.asarray(value).dtype, node.dtype):
+        return None
+    out = new("arena", node.shape, node.dtype)
+    out.buffer.stored = True
+    lowering.cast(value, out, out.shape)
+    if 0 not in x.shape:
+        offset = sum(before * s for (before, _), s in zip(widths, out.strides))
+        lowering.cast(x, View(out.buffer, offset, x.shape, out.strides, node.dtype), x.shape)
+    return out
+
+
+def _rows():
+    """Primitive -> row(lowering, node, *operands). Elementwise ones need none."""
+    def plain(f):
+        return lambda lowering, node, *operands: f(lowering, node, *operands, **node.params)
+
+    def viewed(f):                            # the first operand as a view, whatever it is
+        return lambda lowering, node, x, *rest: f(lowering, node, lowering.view(x), *rest, **node.params)
+    return {
+        "constant":     lambda lowering, node, x: lowering.view(x, node.dtype),
+        "reshape":      viewed(_reshape),
+        "transpose":    viewed(lambda lowering, node, x, *, axes: transposed(x, axes)),
+        "broadcast_to": viewed(lambda lowering, node, x, *, shape: broadcast(x, shape)),
+        "getitem":      viewed(_getitem),
+        "setitem":      plain(_setitem),
+        "add_at":       plain(_add_at),
+        "scatter":      plain(_scatter),
+        "concatenate":  plain(_concatenate),
+        "pad":          viewed(_pad),
+        **{name: plain(_contract) for name in "matmul dot tensordot einsum".split()},
+        **{name: viewed(_reduce) for name in "sum mean var prod max min logsumexp any all".split()},
+    }
+
+
+ROWS = _rows()

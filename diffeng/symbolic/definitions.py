@@ -1,0 +1,234 @@
+"""DEFINITION: what each primitive is, in sympy. REWRITES: what sympy needs help with, and why.
+
+What it is: one row a primitive, as a textbook has it. x, y are the operands, z the value of the primitive.
+What it is not: no derivative; sp.diff finds them.
+Why a file: it is what one reads to believe the symbolic witness.
+"""
+import string
+from typing import Callable, NamedTuple
+
+import sympy as sp
+
+from ..vocabulary.contraction import subscripts
+
+x, y, z, g = sp.symbols("x y z g", real=True)         # operands, saved output, cotangent
+n, ddof = sp.symbols("n ddof")                        # how many entries a reduction meets; var's parameter
+i, k, l, r = sp.symbols("i k l r", integer=True)      # multi-indices: i the kept axes, k and l the reduced ones, r the entry differentiated by
+
+
+# ---- functions sympy has not -----------------------------------------------------------------------------------------
+
+class _Constant(sp.Function):
+    """Constant between jumps: sympy would answer with DiracDelta, or not at all."""
+
+    def fdiff(self, argindex=1):
+        return sp.Integer(0)
+
+
+class floor_divide(_Constant):
+    """floor(x / y)"""
+
+
+class largest(_Constant):
+    """The largest entry along the reduced axes: which one it is does not change between ties."""
+
+
+class smallest(_Constant):
+    """The smallest entry along the reduced axes."""
+
+
+class shift(_Constant):
+    """The largest entry, or 0 where that is infinite. Only used where a shift cancels, so that it may count as a constant."""
+
+
+class nonzero(sp.Function):
+    """nonzero(e, test): e, but 1 where test is 0: a denominator, or the argument of a logarithm, that must not be 0 there."""
+
+
+expit, hypot, log1p, expm1 = (sp.Function(name, real=True) for name in "expit hypot log1p expm1".split())
+
+
+def total(e):
+    """Sum over the reduced axes."""
+    return sp.Sum(e, (k, 1, n))
+
+
+def product(e):
+    return sp.Product(e, (k, 1, n))
+
+
+def _share(e, best):
+    """The mean of the entries that equal the best: each of m ties has 1/m of it."""
+    chosen = sp.Eq(e, best(e))
+    return total(sp.Piecewise((e, chosen), (0, True))) / total(sp.Piecewise((1, chosen), (0, True)))
+
+
+# ---- kinds of rows that are not elementwise ----------------------------------------------------------------------------
+
+class Reduction(NamedTuple):
+    """formula(x[i, k]) -> the value at i, with `total` and `product` over k."""
+    formula: Callable
+
+
+class Running(NamedTuple):
+    """formula(x[i, l], limits) -> the value at (i, k): sums or products over l = 1..k along one axis."""
+    formula: Callable
+
+
+class Contraction(NamedTuple):
+    """subscripts(ranks, params) -> "ab,bc->ac": the sum over all letters that the output has not, of the product of the operands.
+
+    An output letter that no operand has repeats; an axis of length 1 under a longer letter stands still at index 0.
+    """
+    subscripts: Callable
+
+
+class IndexMap(NamedTuple):
+    """out[p] = operand[phi(p)]; phi is what the primitive does to positions. none: parameters under which an entry from nowhere shows as -1."""
+    none: dict
+
+
+class Accumulation(NamedTuple):
+    """out = base + the sum over all p with psi(p) = position of v[p]; psi(p) is what index reads at p. has_base: is operand 0 the base?"""
+    has_base: bool
+
+
+def _letters(rank):
+    return string.ascii_letters[:rank]
+
+
+DEFINITION = {
+    # ---- arithmetic
+    "add":           lambda x, y: x + y,
+    "subtract":      lambda x, y: x - y,
+    "multiply":      lambda x, y: x * y,
+    "divide":        lambda x, y: x / y,
+    "negative":      lambda x: -x,
+    "power":         lambda x, y: x**y,
+    "remainder":     lambda x, y: x - y * floor_divide(x, y),
+    "square":        lambda x: x**2,
+    "reciprocal":    lambda x: 1 / x,
+    "absolute":      lambda x: sp.Abs(x),
+    # ---- exponentials and logarithms
+    "exp":           lambda x: sp.exp(x),
+    "exp2":          lambda x: 2**x,
+    "expm1":         lambda x: sp.exp(x) - 1,
+    "log":           lambda x: sp.log(x),
+    "log2":          lambda x: sp.log(x) / sp.log(2),
+    "log10":         lambda x: sp.log(x) / sp.log(10),
+    "log1p":         lambda x: sp.log(1 + x),
+    "sqrt":          lambda x: sp.sqrt(x),
+    "cbrt":          lambda x: sp.Piecewise((sp.cbrt(x), x > 0), (-sp.cbrt(-x), True)),
+    "logaddexp":     lambda x, y: sp.log(sp.exp(x) + sp.exp(y)),
+    # ---- trigonometric and hyperbolic functions
+    "sin":           lambda x: sp.sin(x),
+    "cos":           lambda x: sp.cos(x),
+    "tan":           lambda x: sp.tan(x),
+    "arcsin":        lambda x: sp.asin(x),
+    "arccos":        lambda x: sp.acos(x),
+    "arctan":        lambda x: sp.atan(x),
+    "arctan2":       lambda x, y: sp.atan2(x, y),
+    "hypot":         lambda x, y: sp.sqrt(x**2 + y**2),
+    "sinh":          lambda x: sp.sinh(x),
+    "cosh":          lambda x: sp.cosh(x),
+    "tanh":          lambda x: sp.tanh(x),
+    "arcsinh":       lambda x: sp.asinh(x),
+    "arccosh":       lambda x: sp.acosh(x),
+    "arctanh":       lambda x: sp.atanh(x),
+    # ---- special functions
+    "erf":           lambda x: sp.erf(x),
+    "erfc":          lambda x: sp.erfc(x),
+    "expit":         lambda x: 1 / (1 + sp.exp(-x)),
+    "log_expit":     lambda x: -sp.log(1 + sp.exp(-x)),
+    "logit":         lambda x: sp.log(x) - sp.log(1 - x),
+    "xlogy":         lambda x, y: x * sp.log(y),
+    # ---- choices: ties are shared equally
+    "maximum":       lambda x, y: sp.Piecewise((x, x > y), (y, x < y), ((x + y) / 2, True)),
+    "minimum":       lambda x, y: sp.Piecewise((x, x < y), (y, x > y), ((x + y) / 2, True)),
+    "where":         lambda condition, x, y: sp.Piecewise((x, sp.Ne(condition, 0)), (y, True)),
+    # ---- the same value, seen otherwise
+    "astype":        lambda x: x,
+    "copy":          lambda x: x,
+    # ---- reductions and scans
+    "sum":           Reduction(lambda x: total(x)),
+    "mean":          Reduction(lambda x: total(x) / n),
+    "var":           Reduction(lambda x: total((x - total(x) / n)**2) / (n - ddof)),
+    "prod":          Reduction(lambda x: product(x)),
+    "logsumexp":     Reduction(lambda x: sp.log(total(sp.exp(x)))),
+    "max":           Reduction(lambda x: _share(x, largest)),
+    "min":           Reduction(lambda x: _share(x, smallest)),
+    "cumsum":        Running(lambda x, limits: sp.Sum(x, limits)),
+    "cumprod":       Running(lambda x, limits: sp.Product(x, limits)),
+    # ---- sums of products
+    "matmul":        Contraction(lambda ranks, params: subscripts("matmul", ranks, params)),
+    "dot":           Contraction(lambda ranks, params: subscripts("dot", ranks, params)),
+    "tensordot":     Contraction(lambda ranks, params: subscripts("tensordot", ranks, params)),
+    "einsum":        Contraction(lambda ranks, params: subscripts("einsum", ranks, params)),
+    "transpose":     Contraction(lambda ranks, axes: f"{_letters(ranks[0])}->{''.join(_letters(ranks[0])[a] for a in axes['axes'])}"),
+    "broadcast_to":  Contraction(lambda ranks, to: f"{_letters(len(to['shape']))[len(to['shape']) - ranks[0]:]}->{_letters(len(to['shape']))}"),
+    # ---- index maps
+    "reshape":       IndexMap({}),
+    "concatenate":   IndexMap({}),
+    "pad":           IndexMap({"value": -1}),
+    "getitem":       IndexMap({}),
+    "setitem":       IndexMap({}),
+    "add_at":        Accumulation(True),
+    "scatter":       Accumulation(False),
+}
+
+
+class Rewrite(NamedTuple):
+    """An identity for one primitive: `before` becomes `after` in its derivative by operand `slot`, or in its value (slot None)."""
+    primitive: str
+    slot: int | None
+    before: sp.Expr
+    after: sp.Expr
+    reason: str
+
+
+_entry, _each = sp.IndexedBase("x")[i, r], sp.IndexedBase("x")[i, k]          # where the primitive is a reduction
+_small = sp.exp(-2 * sp.Abs(x))
+_near = sp.exp(-sp.Abs(x))
+_SAVED = "the value is saved: by the equation of the definition"
+_SQUARE = "a square overflows where the result does not"
+_CANCEL = "1 - x*x has lost its digits where x is near 1; each factor is exact there"
+
+REWRITES = [
+    # ---- derivatives: saved outputs
+    Rewrite("exp", 0, sp.exp(x), z, _SAVED),
+    Rewrite("exp2", 0, 2**x, z, _SAVED),
+    Rewrite("sqrt", 0, sp.sqrt(x), z, _SAVED),
+    Rewrite("tan", 0, sp.tan(x), z, _SAVED),
+    Rewrite("cbrt", 0, x**sp.Rational(2, 3), z**2, _SAVED),
+    Rewrite("cbrt", 0, sp.cbrt(-x) / x, -1 / z**2, _SAVED),
+    Rewrite("hypot", 0, sp.sqrt(x**2 + y**2), nonzero(z, z), _SAVED + "; at the origin 0/1 = 0, the convention at kinks"),
+    Rewrite("hypot", 1, sp.sqrt(x**2 + y**2), nonzero(z, z), _SAVED + "; at the origin 0/1 = 0, the convention at kinks"),
+    # ---- derivatives: digits and overflow
+    Rewrite("tanh", 0, 1 - sp.tanh(x)**2, 4 * _small / (1 + _small)**2, "1 - z*z is 0 from x = 19 on; exp of a negative number never overflows"),
+    Rewrite("expit", 0, sp.exp(-x) / (1 + sp.exp(-x))**2, _near / (1 + _near)**2, "even in x: exp of a negative number never overflows"),
+    Rewrite("log_expit", 0, sp.exp(-x) / (1 + sp.exp(-x)), expit(-x), "exp(-x) overflows"),
+    Rewrite("logaddexp", 0, sp.exp(x) / (sp.exp(x) + sp.exp(y)), expit(x - y), "exp overflows; only the difference matters"),
+    Rewrite("logaddexp", 1, sp.exp(y) / (sp.exp(x) + sp.exp(y)), expit(y - x), "exp overflows; only the difference matters"),
+    Rewrite("logsumexp", 0, sp.exp(_entry) / total(sp.exp(_each)), sp.exp(_entry - shift(_entry)) / total(sp.exp(_each - shift(_each))),
+            "exp overflows; the quotient does not see a shift, so the largest is taken out of both"),
+    Rewrite("arcsin", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
+    Rewrite("arccos", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
+    Rewrite("arctanh", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
+    Rewrite("arcsinh", 0, sp.sqrt(x**2 + 1), hypot(x, 1), _SQUARE),
+    Rewrite("arctan", 0, x**2 + 1, hypot(x, 1)**2, _SQUARE),
+    Rewrite("arctan2", 0, x**2 + y**2, hypot(x, y)**2, _SQUARE),
+    Rewrite("arctan2", 1, x**2 + y**2, hypot(x, y)**2, _SQUARE),
+    # ---- derivatives: 0/0
+    Rewrite("power", 0, x**y * y / x, y * x**sp.Piecewise((0, sp.And(sp.Eq(x, 0), sp.Eq(y, 0))), (y - 1, True)), "0**y * y/0; and x**0 is 1 at x = 0 too"),
+    Rewrite("power", 1, x**y * sp.log(x), z * sp.log(nonzero(x, z)), _SAVED + "; 0**y is 0 for all y > 0, but 0 * log(0) is NaN"),
+    Rewrite("xlogy", 1, x / y, x / nonzero(y, x), "0 log(y) is 0 for every y, 0 included"),
+    # ---- values
+    Rewrite("expm1", None, sp.exp(x) - 1, expm1(x), "exp(x) - 1 has lost its digits near 0"),
+    Rewrite("log1p", None, sp.log(1 + x), log1p(x), "1 + x has lost the digits of a small x"),
+    Rewrite("log_expit", None, -sp.log(1 + sp.exp(-x)), sp.Piecewise((x, x < 0), (0, True)) - log1p(_near), "exp(-x) overflows"),
+    Rewrite("logaddexp", None, sp.log(sp.exp(x) + sp.exp(y)), sp.Piecewise((x, sp.Eq(x, y)), (sp.Piecewise((x, x > y), (y, True)), True))
+            + log1p(sp.Piecewise((1, sp.Eq(x, y)), (sp.exp(-sp.Abs(x - y)), True))), "exp overflows; infinities have no difference"),
+    Rewrite("logit", None, sp.log(1 - x), log1p(-x), "1 - x has lost the digits of a small x"),
+    Rewrite("hypot", None, sp.sqrt(x**2 + y**2), hypot(x, y), _SQUARE),
+    Rewrite("logsumexp", None, sp.log(total(sp.exp(_each))), shift(_each) + sp.log(total(sp.exp(_each - shift(_each)))), "exp overflows"),
+]

@@ -1,0 +1,94 @@
+"""README and docs say what is so: snippets run with the answers they print, tables are complete, commands are those that CI runs."""
+import doctest
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import diffeng as de
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+METHODS = ("symbolic", "forward", "reverse")
+
+
+def test_the_readme_prints_what_it_says():
+    result = doctest.testfile(str(ROOT / "README.md"), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert result.attempted >= 5 and result.failed == 0
+
+
+def test_ci_runs_the_readmes_commands():
+    commands = re.findall(r"^    (python -m pip install .*)$", README, re.M)
+    assert len(commands) == 2
+    script = (ROOT / ".ci" / "run").read_text()
+    assert all(command in script for command in commands)
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o100
+
+
+def test_links_of_the_docs_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_architecture_names_files_that_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:diffeng|tests|benchmarks|docs)/[\w/]+(?:\.py|/))`", text))
+    assert len(named) > 20
+    assert [n for n in sorted(named) if not (ROOT / n).exists()] == []
+    modules = {str(f.relative_to(ROOT)) for f in (ROOT / "diffeng").glob("*.py")} - {"diffeng/__init__.py"}
+    assert sorted(modules - named) == []
+
+
+def _make_vocabulary():
+    spec = importlib.util.spec_from_file_location("make_vocabulary", ROOT / "docs" / "make_vocabulary.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_vocabulary_page_is_up_to_date_and_complete():
+    page = (ROOT / "docs" / "vocabulary.md").read_text(encoding="utf-8")
+    assert page == _make_vocabulary().text(), "run: python docs/make_vocabulary.py"
+    from diffeng.vocabulary import PRIMITIVES
+    missing = [name for name in PRIMITIVES if f"| `{name}` |" not in page]
+    assert sorted(missing) == ["constant", "input"]          # what graphs begin with; no operation
+
+
+# ---- docs/kinks.md, line by line --------------------------------------------------------------------------------------------------
+
+def _norm_at_zero(x):
+    return np.linalg.norm(x)
+
+
+KINKS = {
+    "maximum(x, y)": [(lambda x: np.maximum(x, 1.0), 1.0, 0.5), (lambda x: np.minimum(1.0, x), 1.0, 0.5), (lambda x: np.maximum(x, x), 1.0, 1.0)],
+    "max(x)": [(np.max, np.array([2.0, 1.0, 2.0]), [0.5, 0, 0.5]), (np.min, np.array([1.0, 1.0, 1.0, 5.0]), [1 / 3, 1 / 3, 1 / 3, 0])],
+    "clip(x, low, high)": [(lambda x: np.clip(x, 0.0, 1.0), 0.0, 0.5), (lambda x: np.clip(x, 0.0, 1.0), 1.0, 0.5)],
+    "abs(x)": [(np.abs, 0.0, 0.0), (np.fabs, 0.0, 0.0)],
+    "sign": [(lambda x, f=f: f(x) + x, 0.0, 1.0) for f in (np.sign, np.floor, np.ceil, np.trunc, np.rint)],
+    "linalg.norm(x)": [(_norm_at_zero, np.zeros(3), [0, 0, 0])],
+    "sqrt(x)": [(np.sqrt, 0.0, np.inf)],
+    "cbrt(x)": [(np.cbrt, 0.0, np.inf)],
+    "where(x > 0, x, 0)": [(lambda x: np.where(x > 0, x, 0.0), 0.0, 0.0), (lambda x: np.where(x > 0, np.log(np.where(x > 0, x, 1.0)), 2 * x), 0.0, 2.0)],
+    "sort": [(lambda x: np.sort(x)[1], np.array([3.0, 3.0, 1.0]), [1, 0, 0])],
+    "Python's": [(lambda x: 2 * x if x > 0 else 3 * x, 0.0, 3.0)],
+}
+
+
+def test_every_line_of_the_table_of_kinks_has_a_test():
+    rows = re.findall(r"^\| `?([^|]+?) \|", (ROOT / "docs" / "kinks.md").read_text(encoding="utf-8"), re.M)
+    rows = [r for r in rows if r not in ("at", "---") and not set(r) <= {"-"}]
+    assert [k for k in KINKS if not any(r.startswith(k) for r in rows)] == []
+    assert [r for r in rows if not any(r.startswith(k) for k in KINKS)] == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("line", KINKS)
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_conventions_at_kinks(line, method):
+    for fun, x, expected in KINKS[line]:
+        got = de.grad(fun, method=method)(x)
+        assert np.allclose(got, expected, rtol=1e-15, atol=0), (got, expected)

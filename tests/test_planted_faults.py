@@ -1,0 +1,76 @@
+"""A fault in every row of every book: named rightly each time, and nobody right is accused."""
+import collections
+
+import numpy as np
+import pytest
+
+import diffeng as de
+from diffeng.nodes import Primitive
+from diffeng.specimens import names, specimen
+from diffeng.testing import KINDS, plant
+
+METHODS = ("symbolic", "forward", "reverse")
+COUNT = collections.Counter()
+
+
+def user_function(name, params):
+    p = Primitive.registry[name]
+    return lambda *operands: p(*operands, **params)          # the line that a report must name
+
+
+LINE = f"test_planted_faults.py:{user_function.__code__.co_firstlineno + 2}"
+
+
+def case(name, dtype):
+    operands, params, slots = specimen(name, dtype)
+    return user_function(name, params), operands, slots
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", names())
+def test_every_row(name, dtype):
+    fun, operands, slots = case(name, dtype)
+    argnums = tuple(slots)
+    clean = de.compare(fun, *operands, argnums=argnums, kernels=False)
+    assert clean.agree, str(clean)
+    for method in METHODS:
+        for slot in slots:
+            for kind in KINDS:
+                with plant(method, name, kind, slot):
+                    report = de.compare(fun, *operands, argnums=argnums, kernels=False)
+                accused = {(c.method, c.primitive, c.slot, c.line) for c in report.culprits}
+                assert accused == {(method, name, slot, LINE)}, f"{method} {name} {kind} slot {slot}: {report}"
+                wrong = {m for m, r in report.methods.items() if r.verdict != "right"}
+                assert wrong == {method}, f"{method} {name} {kind} slot {slot}: {report}"
+                COUNT["rows"] += 1
+    assert de.compare(fun, *operands, argnums=argnums, kernels=False).agree          # nothing is left behind
+
+
+@pytest.mark.parametrize("kind,body,name,slot", [
+    ("swap", lambda x: np.sum(x[0] - np.exp(x[1])), "subtract", 0), ("swap", lambda x: np.sum((x / 3) @ np.outer(x, x)), "matmul", 0), ("swap", lambda x: np.sum(x ** np.sin(x)), "power", 0),
+    ("swap", lambda x: x[0] / x[1], "divide", 0), ("lose", lambda x: np.sum(x * x), "multiply", 0), ("lose", lambda x: np.sum(x * x), "multiply", 1), ("lose", lambda x: x @ x, "matmul", 1),
+    ("lose", lambda x: np.sum(np.hypot(x, x)), "hypot", 1), ("lose", lambda x: np.sum(np.exp(x) + x), "add", 1),
+])
+def test_graph_faults(kind, body, name, slot):
+    x = np.array([0.7, 1.3, 0.4])
+    assert de.compare(body, x).agree
+    with plant("graph", name, kind, slot):
+        report = de.compare(body, x)
+    assert report.culprit.method == "graph" and report.culprit.primitive == name and {c.method for c in report.culprits} == {"graph"}, str(report)
+    assert report.methods["forward"].verdict == "right", str(report)
+    assert report.culprit.line.startswith("test_planted_faults.py:")
+    assert de.compare(body, x).agree
+    COUNT["graph"] += 1
+
+
+def test_the_plant_refuses_what_it_cannot_do():
+    for arguments, text in ((("reverse", "tahn"), "did you mean tanh"), (("reverse", "where", "sign", 0), "no derivative with respect to operand 0"), (("backward", "tanh"), "choose symbolic"),
+                            (("reverse", "tanh", "typo"), "choose one of"), (("forward", "tanh", "sign", 3), "no operand 3")):
+        with pytest.raises(ValueError, match=text):
+            with plant(*arguments):
+                pass
+
+
+def test_counts(capsys):
+    with capsys.disabled():
+        print(f"\nplanted faults named rightly: {COUNT['rows']} in rows, {COUNT['graph']} in graphs")
