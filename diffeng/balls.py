@@ -90,6 +90,22 @@ def _cbrt(x):
     return -((-x).root(3)) if x < 0 else x.root(3)
 
 
+def _sin(x):
+    return NAN if infinite(x) else x.sin()                  # arb answers the interval [-1, 1]
+
+
+def _cos(x):
+    return NAN if infinite(x) else x.cos()
+
+
+def _asin(x):
+    return NAN if x.is_nan() else x.asin()                  # arb answers -pi/2 for NaN
+
+
+def _acos(x):
+    return NAN if x.is_nan() else x.acos()
+
+
 def _expit(x):
     return ONE / (ONE + (-x).exp())
 
@@ -131,6 +147,8 @@ def _trunc(x):
 
 
 def _rint(x):
+    if x.is_integer():
+        return x
     t = x + HALF
     up = _floor(t)
     if up is None or up < t:
@@ -191,7 +209,7 @@ def _power(x, y):
         return NAN
     if infinite(x) or infinite(y):
         with np.errstate(all="ignore"):
-            return arb(float(np.float64(float(x)) ** np.float64(float(y))))
+            return arb(float(np.power(float(x), float(y))))
     if x.is_zero() and y < 0:
         return INF
     if x < 0 and not y.contains_integer():
@@ -200,6 +218,10 @@ def _power(x, y):
 
 
 def _floor_divide(x, y):
+    if infinite(x) and not y.is_zero():
+        return NAN
+    if infinite(y) and not x.is_nan():
+        return ZERO if x.is_zero() or (x > 0) == (y > 0) else -ONE
     quotient = _divide(x, y)
     if not quotient.is_finite():
         return quotient
@@ -231,6 +253,14 @@ def _logaddexp(x, y):
 
 def _xlogy(x, y):
     return NAN if y.is_nan() else ZERO if x.is_zero() else x * _log(y)
+
+
+def _arctan2(y, x):
+    if x.is_nan() or y.is_nan():
+        return NAN
+    if infinite(x) and infinite(y):
+        x, y = (ONE if a > 0 else -ONE for a in (x, y))
+    return arb.atan2(y, x)
 
 
 def _hypot(x, y):
@@ -289,11 +319,11 @@ _SMOOTH = {
     "log1p":     (arb.log1p,               NAN,    INF,      -1, -INF),
     "sqrt":      (arb.sqrt,                NAN,    INF,      0, ZERO),
     "cbrt":      (_cbrt,                   -INF,   INF),
-    "sin":       (arb.sin,                 NAN,    NAN),
-    "cos":       (arb.cos,                 NAN,    NAN),
+    "sin":       (_sin,                    NAN,    NAN),
+    "cos":       (_cos,                    NAN,    NAN),
     "tan":       (arb.tan,                 NAN,    NAN),
-    "arcsin":    (arb.asin,                NAN,    NAN,      -1, NAN, 1, NAN),       # finite at the ends: outside only
-    "arccos":    (arb.acos,                NAN,    NAN,      -1, NAN, 1, NAN),
+    "arcsin":    (_asin,                   NAN,    NAN,      -1, NAN, 1, NAN),       # finite at the ends: outside only
+    "arccos":    (_acos,                   NAN,    NAN,      -1, NAN, 1, NAN),
     "arctan":    (arb.atan,                NAN,    NAN),                             # finite at infinity
     "sinh":      (arb.sinh,                -INF,   INF),
     "cosh":      (arb.cosh,                INF,    INF),
@@ -318,7 +348,7 @@ ELEMENTWISE = {
     "power":        _binary(np.power, _power),
     "remainder":    np.frompyfunc(_remainder, 2, 1),
     "floor_divide": np.frompyfunc(_floor_divide, 2, 1),
-    "arctan2":      np.frompyfunc(arb.atan2, 2, 1),
+    "arctan2":      np.frompyfunc(_arctan2, 2, 1),
     "hypot":        np.frompyfunc(_hypot, 2, 1),
     "logaddexp":    np.frompyfunc(_logaddexp, 2, 1),
     "xlogy":        np.frompyfunc(_xlogy, 2, 1),

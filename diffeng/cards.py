@@ -105,12 +105,19 @@ def _text(source, node):
 
 
 def _measured(primitive):
-    """Worst error in ULP of the derivative at seeded points of the domain."""
-    if primitive.kind != "map" or primitive.name in ("where", "astype", "copy"):
-        return []
+    """Worst error of the derivative in ULP: at seeded points of an elementwise primitive's domain, else at its specimen."""
     import diffeng as de
-    random = np.random.default_rng(0)
-    points = [random.uniform(lo, hi, POINTS) for lo, hi in primitive.domain]
-    report = de.compare(lambda *x: np.sum(primitive(*x)), *points)
-    lines = ["", f"measured at {POINTS} seeded points of the domain against the judge (worst derivative, in units of the last place)"]
-    return lines + [f"    {name:<18} {seen.ulp:8.3g} ULP   {seen.verdict}" for name, seen in report.methods.items()]
+    from .specimens import specimen
+    operands, params, slots = specimen(primitive.name)
+    where = "at its specimen (diffeng/specimens.py)"
+    if primitive.kind == "map" and len(slots) == len(operands) and not params:
+        random = np.random.default_rng(0)
+        operands, where = [random.uniform(lo, hi, POINTS) for lo, hi in primitive.domain], f"at {POINTS} seeded points of the domain"
+
+    def fun(*moving):
+        given = iter(moving)
+        return np.sum(primitive(*[next(given) if k in slots else x for k, x in enumerate(operands)], **params))
+
+    report = de.compare(fun, *[operands[k] for k in slots])
+    lines = ["", f"measured {where}, against the judge: the worst derivative, in units of the last place"]
+    return lines + [f"    {name:<18} {'-' if seen.ulp is None else format(seen.ulp, '8.3g')} ULP   {seen.verdict}" for name, seen in report.methods.items()]

@@ -109,6 +109,7 @@ def _gpt2_block(text, dtype, at, context, width, heads, layers, seed):
     def next_byte_loss(parameters):
         return loss(parameters, tokens, targets, config)
 
+    next_byte_loss.__name__ = BLOCK                # what reports call it
     return next_byte_loss, (parameters,)
 
 

@@ -40,7 +40,8 @@ class Hearing:
         say("judge: running the function in 100 digits", 0, 1)
         culprits = self._structure(keys)
         say("judge: every operation on its own", 0, max(1, len(nodes)))
-        self.local = blame.check(nodes, keys, self.digits, lambda k, n: say("judge: every operation on its own", k, n))
+        self.local = blame.check(nodes, keys, self.digits, lambda k, n: say("judge: every operation on its own", k, n),
+                                 {c.node for c in culprits})
         culprits += self.local.culprits
         say("judge: certifying the truth", 0, 1)
         if not self.reason:

@@ -19,6 +19,7 @@ from .terms import index_text, operands_of
 from .vocabulary import PRIMITIVES
 
 LIMIT = 300                   # boxes in a picture that nobody asked to be larger
+_LINKS = 600                  # different edges between them
 _WORTH = 8                    # boxes that folding must save
 
 SYMBOLS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^", "negative": "−", "matmul": "@", "sum": "Σ", "prod": "Π", "expit": "σ",
@@ -57,7 +58,7 @@ def draw(graph, values=None, adjoints=None, marks=None, detail="auto", title=Non
     if len(view.boxes) > 2 * LIMIT:                          # network simplex to the end would take minutes
         attributes.update(nslimit="1", nslimit1="1", splines="line")
     dot = graphviz.Digraph("diffeng", graph_attr=attributes,
-                           node_attr=dict(shape="box", style="rounded,filled", fontname="Helvetica,Arial,sans-serif", fontsize="11", margin="0.12,0.06", height="0.3", penwidth="1.1"),
+                           node_attr=dict(shape="box", style="rounded,filled", fontname="Helvetica,Arial,sans-serif", fontsize="11", margin="0.16,0.06", height="0.3", penwidth="1.1"),
                            edge_attr=dict(color="#78909c", arrowsize="0.6", fontname="Helvetica,Arial,sans-serif", fontsize="9", fontcolor="#78909c"))
     if values is None:
         values = {k: graph.nodes[k]["value"] for k in graph.nodes if graph.nodes[k].get("value") is not None}
@@ -132,7 +133,7 @@ class _View:
                     run += 1
                 previous = key
                 grouped.setdefault(run, []).append(k)
-            if len(grouped) <= limit:
+            if len(grouped) <= limit and self._links(grouped) <= _LINKS:
                 break
             depth -= 1
         if depth == 0:
@@ -140,8 +141,12 @@ class _View:
                 if len(visible) <= LIMIT:
                     return
                 limit = LIMIT
-            size = -(-len(visible) // limit)
-            grouped = {n: visible[n * size:(n + 1) * size] for n in range(-(-len(visible) // size))}
+            while True:
+                size = -(-len(visible) // limit)
+                grouped = {n: visible[n * size:(n + 1) * size] for n in range(-(-len(visible) // size))}
+                if limit < 10 or self._links(grouped) <= _LINKS:
+                    break
+                limit = limit * 2 // 3
         for n, members in grouped.items():
             if len(members) < 2:
                 continue
@@ -152,6 +157,10 @@ class _View:
             self.paths[members[0]] = self.paths[members[0]][:max(depth - 1, 0)]
         for k in self.ops:
             self.shown[k] = self.shown[self.shown[k]]
+
+    def _links(self, grouped):
+        home = {k: n for n, members in grouped.items() for k in members}
+        return len({(home[self.shown[u]], home[k]) for k in home for u in self.operands[k] if u not in self.leaves and self.shown[u] in home})
 
     def _marks(self, marks):
         out = {}
@@ -167,7 +176,7 @@ class _View:
 
     def _finish(self):
         drawn = {k for k in self.ops if self.shown[k] == k}
-        seen, self.edges, used = set(), [], set()
+        seen, self.edges, used, self.repeated = set(), [], set(), {}
         for k in self.ops:
             at = self.shown[k]
             copy = k != at and at not in self.groups
@@ -175,6 +184,7 @@ class _View:
                 if u in self.inline:
                     continue
                 if u in self.leaves:
+                    self.repeated[u] = self.repeated.get(u, False) or at in self.copies
                     if copy:
                         continue                            # the weights of the second layer are those of the first, times twelve
                     tail = u
@@ -188,11 +198,12 @@ class _View:
                     continue
                 if copy and not back and self.shown[u] != u:
                     continue                                 # inside a repetition: drawn in the first
-                key = (tail, at, slot if at not in self.groups else 0, back)
+                key = (tail, "back") if back else (tail, at, slot if at not in self.groups else 0)     # one way back is enough
                 if key not in seen and not (copy and not back):
                     seen.add(key)
                     self.edges.append((_id(tail), _id(at), self._edge(k, at, slot, back)))
-        kept = used | {k for k in self.graph.inputs} | {k for k in self.graph.outputs if k in self.leaves}
+        unused = [k for k in self.graph.inputs if not self.graph.out_degree(k)]
+        kept = used | set(unused if len(unused) <= 12 else ()) | {k for k in self.graph.outputs if k in self.leaves}
         self.boxes = sorted(drawn | (kept & self.leaves))
         self._place_leaves(kept)
         self.paths_used = any(self.path(k) for k in drawn)
@@ -343,7 +354,7 @@ def _box(graph, view, k, values, adjoints):
     if k in view.groups:
         return _group(graph, view, k)
     kind = PRIMITIVES[name].kind if name in PRIMITIVES else "opaque"
-    many = len(view.copies.get(k, ())) > 1
+    many = len(view.copies.get(k, ())) > 1 or k in view.leaves and view.repeated.get(k, False)
     lines = [_title(graph, view, k)]
     about = [str(tuple(node["shape"]))] if tuple(node["shape"]) else []
     if str(node["dtype"]) != "float64":
@@ -360,13 +371,13 @@ def _box(graph, view, k, values, adjoints):
         lines.append(node["line"])
     attributes = dict(fillcolor=FILL[kind], color=LINE[kind], tooltip=f"{k}: {name} {tuple(node['shape'])} {node['dtype']} {node.get('line') or ''}".strip())
     if name == "input":
-        attributes["shape"] = "ellipse"
-        attributes["style"] = "filled"
+        attributes["style"] = "rounded,filled,bold"
     elif name == "constant":
         attributes["shape"] = "note"
         attributes["style"] = "filled"
-    if k in graph.outputs:
-        lines.append("output" if len(graph.outputs) == 1 else f"output {graph.outputs.index(k)}")
+    ends = [c for c in view.copies.get(k, [k]) if c in graph.outputs]
+    if ends:
+        lines.append("output" if len(graph.outputs) == 1 else f"output {graph.outputs.index(ends[0])}")
         attributes.update(peripheries="2", color="#37474f")
     if many:
         attributes["color"] = "#5c6bc0"
@@ -416,7 +427,7 @@ def _title(graph, view, k):
         indexes = {index_text(graph.nodes[c]["params"]["index"], operands[1:]) for c in copies}
         return f"getitem [{indexes.pop() if len(indexes) == 1 else '…'}]"
     if any(o != "·" for o in operands):
-        written = f"{operands[0]} {SYMBOLS[name]} {operands[1]}" if name in _INFIX else f"{SYMBOLS.get(name, '') if name in ('expit',) else name}({', '.join(operands)})"
+        written = f"{operands[0]} {SYMBOLS[name]} {operands[1]}".strip("· ") if name in _INFIX else f"{SYMBOLS.get(name, '') if name in ('expit',) else name}({', '.join(operands)})"
         title = f"{written}   {name}" if name in _INFIX else written
     else:
         title = f"{SYMBOLS[name]}  {name}" if name in SYMBOLS else name

@@ -23,7 +23,7 @@ def find(signatures, wires, shortest=2, fewest=2):
     """Repeats in a list of operations, outermost first, none overlapping another at the same depth.
 
     signatures: something hashable for each operation. wires: for each operation a list of the positions of its operands, None for what is no operation.
-    shortest: operations in a block (single operations count from three repetitions on); fewest: repetitions.
+    shortest: operations in a block (single operations count from six repetitions on: fewer are rather q, k and v); fewest: repetitions.
 
     >>> find("abcabcabcd", [[None]] + [[k] for k in range(9)])
     [Repeat(start=0, period=3, count=3, depth=0)]
@@ -44,7 +44,7 @@ def find(signatures, wires, shortest=2, fewest=2):
                 count = 1
                 while k + (count + 1) * period <= high and _equal(ids, wires, k, k + count * period, period):
                     count += 1
-                enough = count >= max(fewest, 3) if period < shortest else count >= fewest
+                enough = count >= max(fewest, 6) if period < shortest else count >= fewest
                 if enough and (best is None or count * period > best[0] * best[1]):
                     best = (count, period)
             if best is None:

@@ -256,7 +256,7 @@ def test_text_of_any_alphabet_is_its_bytes(capsys):
 
 def test_formula_of_an_expression_and_of_a_function(user, capsys):
     assert run(capsys, "formula", "sin(x)*y")[:2] == (0, "sin(x)·y\n")
-    assert run(capsys, "formula", "sin(x)*y", "--wrt", "x")[:2] == (0, "cos(x)·y\n")
+    assert run(capsys, "formula", "sin(x)*y", "--wrt", "x")[:2] in [(0, "cos(x)·y\n"), (0, "y·cos(x)\n")]
     status, out, _ = run(capsys, "formula", "sin(x)*y", "--latex")
     assert status == 0 and "\\sin" in out
     status, out, _ = run(capsys, "formula", "user.py:f", "--at", "x=[1,2,3]", "--wrt", "x")
@@ -272,7 +272,7 @@ def test_source_runs_alone(user, capsys):
     assert float(functions[-1](0.3, 2.0)) == pytest.approx(2 * np.cos(0.3), rel=1e-15)
 
 
-@pytest.mark.parametrize("ending, start", [("svg", b"<"), ("dot", b""), ("png", b"\x89PNG")])
+@pytest.mark.parametrize("ending, start", [("svg", b"<"), ("dot", b"digraph"), ("html", b"<")])
 def test_picture(user, capsys, ending, start):
     status, out, err = run(capsys, "picture", "user.py:f", "--at", "x=[1,2,3]", "-o", f"drawn.{ending}")
     assert status == 0 and f"drawn.{ending}" in out, err

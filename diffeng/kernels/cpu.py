@@ -221,9 +221,9 @@ def _gemm(element):
 def _vocabulary():
     """Every name a kernel text may use."""
     names = {"udiv": udiv, "moved": moved, "scratch": scratch, "word": _load(types.int64, _I64), "call_kernel": call_kernel, "INF": INF, "LOG2": LOG2,
-             "pow": math.pow, "fabs": math.fabs, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "cbrt": np.cbrt, "exp2": np.exp2,
+             "pow": math.pow, "fabs": math.fabs, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "cbrt": np.cbrt, "exp2": np.exp2, "fmod": np.fmod,
              "int64": types.int64, "boolean": types.boolean, "range": range}
-    for name in "exp expm1 log log2 log10 log1p sqrt sin cos tan asin acos atan atan2 hypot sinh cosh tanh asinh acosh atanh erf erfc fmod copysign".split():
+    for name in "exp expm1 log log2 log10 log1p sqrt sin cos tan asin acos atan atan2 hypot sinh cosh tanh asinh acosh atanh erf erfc copysign".split():
         names[name] = getattr(math, name)
     for name, (number, element, _) in ELEMENTS.items():
         names.update({name: number, f"load_{name}": _load(number, element), f"store_{name}": _store(number, element), f"bump_{name}": _bump(number, element),

@@ -19,7 +19,7 @@ class Buffer:
 
     def __init__(self, kind, dtype, size, slot=None, array=None):
         self.kind, self.slot, self.array, self.dtype, self.size = kind, slot, array, dtype, size
-        self.place = None            # byte offset in the arena, from memory.py
+        self.place = 0               # byte offset in the arena, from memory.py
         self.stored = False          # does anything read it from memory?
         self.writers = []            # open groups that write it (fuse.py)
 

@@ -26,7 +26,7 @@ class Program:
 
     inputs: the graph's input nodes, in the order of the call's arguments. outputs: nodes, or constants. Every node has a shape and a dtype;
     values are not needed. Arrays are checked (TypeError for a dtype, ValueError for a shape); any strides will do. Kernels are shared by all programs of
-    a process: a second program of the same structure compiles nothing, whatever its sizes.
+    a process: a second program of the same structure compiles nothing, whatever its sizes. calls: the primitives that NumPy computes.
 
     >>> import numpy as np
     >>> from diffeng.nodes import Tracing
@@ -50,7 +50,9 @@ class Program:
             places[id(node)] = lowering.lower(node, operands)
         self.outputs, self._constants = self._finish(outputs, places, lowering)
         self._origins = lowering.origins
-        self._build(fuser.finish())
+        steps = fuser.finish()
+        self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
+        self._build(steps)
         self._lock = threading.Lock()             # words and arena belong to one call at a time
 
     def _finish(self, outputs, places, lowering):

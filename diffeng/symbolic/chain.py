@@ -129,7 +129,7 @@ def _values(row, context, operands, needed, **more):
     out = dict(more)
     for symbol, a in zip(_arguments(row), operands):
         if symbol.name in needed:
-            out[symbol.name] = _prepared(a, context.dtype, context.anchor is not None)
+            out[symbol.name] = _prepared(a, context.dtype, context.lowest is not None)
     return out
 
 
@@ -254,11 +254,12 @@ def _accumulated(row, operands, params):
 
 # ---- the chain rule ----------------------------------------------------------------------------------------------------------
 
-def gradient(outputs, cotangents, inputs, value_of):
+def gradient(outputs, cotangents, inputs, value_of, at=None):
     """The cotangents of `inputs`, None where an input has no influence.
 
     outputs, inputs: Nodes. cotangents: one array or traced value an output, of its shape (None: nothing comes in there).
-    value_of: Node -> array or traced value. Each node's local cotangents are named intermediates, never one large formula.
+    value_of: Node -> array or traced value. at(node): told whose local derivatives are recorded next.
+    Every node's cotangent is a named intermediate, so that no formula grows with the graph.
     """
     order = reachable(outputs)
     wanted = {id(node) for node in inputs}
@@ -284,6 +285,8 @@ def gradient(outputs, cotangents, inputs, value_of):
             found[id(node)] = cotangent
         slots = [q for q, p in enumerate(node.operands) if type(p) is Node and id(p) in leads and p.dtype.kind == "f" and node.primitive.differentiable(q)]
         if slots:
+            if at is not None:
+                at(node)
             z, operands = value_of(node), tuple([value_of(p) if type(p) is Node else p for p in node.operands])
             for q in slots:
                 arrive(node.operands[q], pull(node.primitive, q, cotangent, z, operands, node.params))

@@ -83,13 +83,13 @@ def _fold(primitive, args):
 
 
 class Context:
-    """What a formula runs in. dtype: of the results. anchor: some Traced input, or None. axes, count: of a reduction."""
+    """What a formula runs in. dtype: of the results. lowest: the lowest interpreter among the inputs, or None. axis, count: of a reduction."""
 
-    __slots__ = ("dtype", "anchor", "axis", "count")
+    __slots__ = ("dtype", "lowest", "axis", "count")
 
     def __init__(self, dtype, inputs, axis=None, count=None):
         self.dtype, self.axis, self.count = dtype, axis, count
-        self.anchor = next((v for v in inputs if isinstance(v, Traced)), None)
+        self.lowest = min((v.interpreter for v in inputs if isinstance(v, Traced)), key=lambda i: i.level, default=None)
 
 
 _ROUNDS_NOT = {"negative", "absolute", "where", "copy", "astype", "stop_gradient"}
@@ -108,8 +108,8 @@ def call(primitive, context, args):
         for a, b in (args, args[::-1]):
             if isinstance(a, (bool, float)):
                 return b if bool(a) is (primitive is e.logical_and) else bool(a)
-    if context.anchor is not None and primitive.slots != () and primitive.name not in _ROUNDS_NOT and not any([isinstance(a, Traced) for a in args]):
-        args = (e.where(True, args[0], e.stop_gradient(context.anchor)), *args[1:])          # a closed-over array: computed where the rest is
+    if context.lowest is not None and primitive.slots != () and primitive.name not in _ROUNDS_NOT and not any([isinstance(a, Traced) for a in args]):
+        return context.lowest.apply(primitive, args, {})         # constants only: computed, or recorded, where the rest is
     return primitive(*args)
 
 

@@ -1,0 +1,556 @@
+"""diffeng.kernels against NumPy and SciPy: the same function on plain arrays, and compiled from its graph."""
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import scipy.special
+
+import diffeng
+from diffeng import buffers, kernels, vocabulary
+from diffeng.nodes import Node, Tracing
+from diffeng.numpy_api import astype
+from diffeng.vocabulary import contraction, elementwise as e, indexing, reductions, shaping
+from diffeng.vocabulary.indexing import Slot
+
+
+def compiled(function, *arrays, values=True):
+    """A Program of function at arrays of these shapes and dtypes."""
+    tracing = Tracing()
+    traced = [tracing.input(a if values else None, f"x{k}", a.shape, a.dtype) for k, a in enumerate(arrays)]
+    out = buffers.call(function, traced)
+    out = out if isinstance(out, (tuple, list)) else [out]
+    return kernels.Program([x.node for x in traced], [getattr(o, "node", o) for o in out])
+
+
+def ulps(got, want):
+    """Largest distance in units of the last place; NaN and infinities must agree exactly."""
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.dtype == want.dtype and got.shape == want.shape, (got.dtype, want.dtype, got.shape, want.shape)
+    if want.dtype.kind != "f":
+        assert np.array_equal(got, want)
+        return 0.0
+    assert np.array_equal(np.isnan(got), np.isnan(want))
+    finite = np.isfinite(want)
+    assert np.array_equal(got[~finite & ~np.isnan(want)], want[~finite & ~np.isnan(want)])
+    return float(np.max(np.abs(got[finite] - want[finite]) / np.spacing(np.abs(want[finite])), initial=0))
+
+
+def agree(function, *arrays, ulp=4, program=None):
+    """The compiled function gives NumPy's values; returns the program."""
+    program = program or compiled(function, *arrays)
+    got = program(*arrays)
+    with np.errstate(all="ignore"):
+        want = function(*arrays)
+    want = want if isinstance(want, (tuple, list)) else [want]
+    for g, w in zip(got, want, strict=True):
+        assert isinstance(g, np.ndarray) and ulps(g, w) <= ulp, (g, w)
+    return program
+
+
+def close(function, *arrays, rtol=1e-11):
+    """As agree, relative to the largest entry: for sums, whose order is free."""
+    program = compiled(function, *arrays)
+    got, want = program(*arrays), function(*arrays)
+    for g, w in zip(got, want if isinstance(want, (tuple, list)) else [want], strict=True):
+        w = np.asarray(w)
+        assert g.dtype == w.dtype and g.shape == w.shape, (g.dtype, w.dtype, g.shape, w.shape)
+        rtol = rtol if w.dtype != np.float32 else 2e-6
+        assert np.max(np.abs(g - w), initial=0) <= rtol * max(np.max(np.abs(w), initial=0), 1e-300)
+    return program
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+# ---- every primitive ---------------------------------------------------------------------------------------------------------
+
+I = np.array([[2, 0, -1], [1, 1, 2]])                                                    # noqa: E741
+CASES = {          # primitive -> functions of x (3, 4) and y (3, 4), positive floats
+    "matmul":       [lambda x, y: contraction.matmul(x, np.transpose(y))],
+    "dot":          [lambda x, y: contraction.dot(x, np.transpose(y))],
+    "tensordot":    [lambda x, y: contraction.tensordot(x, y, axes=((0, 1), (0, 1))), lambda x, y: contraction.tensordot(x, y, axes=((0,), (0,)))],
+    "einsum":       [lambda x, y: contraction.einsum(x, y, subscripts=s) for s in ("ij,ij->ji", "ij,kj->ki", "ij,ij->", "ij,kl->", "ij,ij->j")]
+                    + [lambda x, y: contraction.einsum(x, y, np.transpose(x), subscripts="ij,kj,jl->il")],
+    **{n: [lambda x, y, p=vocabulary.PRIMITIVES[n], a=a, k=k: p(x, axis=a, keepdims=k) for a in ((0,), (1,), (0, 1), ()) for k in (False, True)]
+       for n in "sum mean prod max min logsumexp any all".split()},
+    "var":          [lambda x, y, a=a, d=d: reductions.var(x, axis=a, keepdims=False, ddof=d) for a in ((0,), (1,), (0, 1)) for d in (0, 1)],
+    "cumsum":       [lambda x, y: reductions.cumsum(x, axis=1)],
+    "cumprod":      [lambda x, y: reductions.cumprod(x, axis=0)],
+    "argmax":       [lambda x, y: reductions.argmax(x, axis=1)],
+    "argmin":       [lambda x, y: reductions.argmin(x, axis=None)],
+    "argsort":      [lambda x, y: reductions.argsort(x, axis=1)],
+    "reshape":      [lambda x, y: shaping.reshape(x, shape=(2, 6)), lambda x, y: shaping.reshape(x.T, shape=(2, 6))],
+    "transpose":    [lambda x, y: shaping.transpose(x, axes=(1, 0))],
+    "broadcast_to": [lambda x, y: shaping.broadcast_to(x, shape=(2, 3, 4))],
+    "concatenate":  [lambda x, y: shaping.concatenate(x, y, axis=0), lambda x, y: shaping.concatenate(x.T, y.T, x.T, axis=1)],
+    "pad":          [lambda x, y: shaping.pad(x, widths=((1, 0), (2, 3)), value=7)],
+    "getitem":      [lambda x, y, i=i: x[i] for i in (1, (slice(None), -1), (slice(2, 0, -1), None, slice(None, None, 2)), (..., 2), I, (slice(None), I),
+                                                      (I, I), (I, slice(1, 3)), (I, None, 2), (1, slice(None), None), np.array([True, False, True]))]
+                    + [lambda x, y: x[1, :, None][[0, 3]]],
+    "setitem":      [lambda x, y: indexing.setitem(x, y[0], index=(1,)), lambda x, y: indexing.setitem(x, y[:2], np.array([2, 0]), index=(Slot(0),)),
+                     lambda x, y: indexing.setitem(x, 0.5, index=(slice(None), slice(1, 3)))],
+    "add_at":       [lambda x, y: indexing.add_at(x, y[:, 1], index=(slice(None), 2)), lambda x, y: indexing.add_at(x, y, np.array([1, 1, 0]), index=(Slot(0),))],
+    "scatter":      [lambda x, y: indexing.scatter(x, index=(slice(0, 6, 2), slice(1, 5)), shape=(6, 5)),
+                     lambda x, y: indexing.scatter(x, np.array([1, 1, -2]), index=(Slot(0),), shape=(5, 4)),
+                     lambda x, y: indexing.scatter(x[:, :3], I[:1].T, I[1:], index=(Slot(0), Slot(1)), shape=(3, 4))],
+    "astype":       [lambda x, y: astype(x, np.float32), lambda x, y: astype(x, int), lambda x, y: astype(astype(x, bool), float)],
+    "where":        [lambda x, y: e.where(e.less(x, y), x, y), lambda x, y: e.where(x, 1.0, y)],
+    "power":        [lambda x, y: x ** y, *[lambda x, y, k=k: e.power(x, k) for k in (2, 3, 2.5, -1, 0.5, 0, -2.0)]],
+    "constant":     [lambda x, y: y * 0 + 1],
+}
+NUMPY = set("cumsum cumprod argmax argmin argsort".split())         # what has no kernel (later issues may shorten this, never lengthen it)
+
+
+def test_every_primitive(random, capsys):
+    missing, in_numpy = [], {}
+    for name, primitive in vocabulary.PRIMITIVES.items():
+        if name == "input":
+            continue
+        cases = CASES.get(name)
+        if cases is None and primitive.kind != "map":
+            missing.append(name)
+            continue
+        rank = len(primitive.domain or ()) or 1
+        domain = [(a if a > -1e300 else -2, b) for a, b in primitive.domain or ((0.2, 3.0),)]
+        if cases is None:
+            cases = [lambda x, y: primitive(*(x, y)[:rank])]
+        else:
+            domain = [(0.2, 3.0)] * 2
+        domain = (domain * 2)[:2]
+        for dtype in (np.float64, np.float32):
+            x, y = (random.uniform(a, b, (3, 4)).astype(dtype) for a, b in domain)
+            for case in cases:
+                program = compiled(case, x, y)
+                (got,) = program(x, y)
+                want = np.asarray(case(x, y))
+                summed = primitive.kind in ("contract", "reduce")
+                assert got.dtype == want.dtype and got.shape == want.shape, name
+                if summed:
+                    np.testing.assert_allclose(got, want, rtol=1e-14 if dtype is np.float64 else 2e-6)
+                else:
+                    assert ulps(got, want) <= 4, (name, got, want)
+                for c in program.calls:
+                    in_numpy.setdefault(c, 0)
+                    in_numpy[c] += 1
+    with capsys.disabled():
+        print(f"\nkernels: {len(vocabulary.PRIMITIVES) - 1 - len(NUMPY & set(in_numpy))} primitives compiled, {sorted(NUMPY & set(in_numpy))} by NumPy")
+    assert not missing, f"no case for {missing}: add one to CASES"
+    # Beside those: float to integer casts, masks and integers beside arrays in an index.
+    assert set(in_numpy) <= NUMPY | {"astype", "getitem"}
+
+
+SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -3.0, 1e-300, -1e-300, 1e-8, 40.0, -40.0, 710.0, -745.0, 1e300, -1e300, np.inf, -np.inf, np.nan])
+# The distance to NumPy in ULP of what NumPy and SciPy themselves know to fewer digits there.
+COARSE = {"erfc": 8, "logaddexp": 6, "logit": 4, "float32": 8}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_infinities_nan_and_zeros(dtype):
+    with np.errstate(all="ignore"):
+        special = SPECIAL.astype(dtype)
+        x, y = (a.ravel() for a in np.meshgrid(special, special))
+        for name, primitive in vocabulary.PRIMITIVES.items():
+            if primitive.kind != "map" or name in ("where", "astype", "copy", "stop_gradient"):
+                continue
+            rank = len(primitive.domain or (0,))
+            program = compiled(lambda *a: primitive(*a), *(x, y)[:rank])
+            (got,), want = program(*(x, y)[:rank]), primitive(*(x, y)[:rank])
+            large = np.isfinite(want) & (np.abs(want) < np.finfo(dtype).tiny) if want.dtype.kind == "f" else np.zeros(want.shape, bool)
+            got[large] = want[large] = 0          # subnormal results: exact digits are not promised
+            with np.errstate(all="ignore"):
+                assert ulps(got, want) <= COARSE.get(name, 2 if dtype is np.float64 else COARSE["float32"]), (name, x[:, None], got, want)
+
+
+def test_signs_of_zero(random):
+    x = np.array([0.0, -0.0, -1.0, 1.0])
+    for f in (np.negative, np.sqrt, np.trunc, np.ceil, np.rint, np.sin, np.arctan, np.cbrt, lambda x: np.remainder(x, 1.0), lambda x: np.floor_divide(x, 5.0)):
+        (got,) = compiled(f, x)(x)
+        with np.errstate(all="ignore"):
+            assert np.array_equal(np.signbit(got), np.signbit(f(x))), f
+
+
+# ---- dtypes ---------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.int8, np.uint8, np.uint64, bool])
+def test_integers(random, dtype):
+    x, y = (random.integers(0, 2 if dtype is bool else 100, (5, 6)).astype(dtype) for _ in range(2))
+    signed = np.dtype(dtype).kind == "i"
+    functions = [lambda x, y: x + y, lambda x, y: x * y, lambda x, y: np.maximum(x, y), lambda x, y: x < y, lambda x, y: x == 3, lambda x, y: np.where(x > y, x, y),
+                 lambda x, y: x / (y + 1), lambda x, y: x * 1.5, lambda x, y: np.sum(x, axis=0), lambda x, y: np.sum(x), lambda x, y: np.mean(x, axis=1),
+                 lambda x, y: np.any(x, axis=0), lambda x, y: np.all(x), lambda x, y: np.max(x, axis=1), lambda x, y: np.prod(x[:, :2], axis=1), lambda x, y: np.exp(x / 100.0),
+                 lambda x, y: (x & y) if dtype is bool else x + y, lambda x, y: np.logical_and(x, y), lambda x, y: astype(x, np.float32), lambda x, y: astype(x, bool),
+                 lambda x, y: np.isnan(x), lambda x, y: np.concatenate([x, y]), lambda x, y: x.T[1:]]
+    if dtype is not bool:
+        functions += [lambda x, y: x - y, lambda x, y: x % (y // 7), lambda x, y: x // (y // 7), np.square, lambda x, y: x ** 2, lambda x, y: x @ y.T, lambda x, y: x + 300]
+    if signed:
+        functions += [lambda x, y: -x // (y - 50), lambda x, y: -x % (y - 50), lambda x, y: abs(x - y), lambda x, y: np.sign(x - y), lambda x, y: np.floor(x)]
+    for f in functions:
+        g = (lambda x, y, f=f: f(x)) if isinstance(f, np.ufunc) else f
+        try:
+            with np.errstate(all="ignore"):
+                g(x, y)
+        except (OverflowError, TypeError, ValueError):       # what NumPy does not define (uint8 + 300)
+            continue
+        with np.errstate(all="ignore"):
+            agree(g, x, y)
+
+
+def test_the_smallest_integer_divided_by_minus_one():
+    x, y = np.array([np.iinfo(np.int64).min, 7, 7]), np.array([-1, 0, -2])
+    with np.errstate(all="ignore"):
+        agree(lambda x, y: (x // y, x % y), x, y)
+
+
+def test_python_scalars_are_weak(random):
+    x = random.standard_normal(5).astype(np.float32)
+    program = agree(lambda x: (0.1 * x + 1, x + np.float64(0.1), x > 0.1, np.maximum(x, 0)), x)
+    assert [o.dtype.name for o in program(x)] == ["float32", "float64", "bool", "float32"]
+
+
+def test_mixed_dtypes(random):
+    x, n = random.standard_normal((3, 4)).astype(np.float32), random.integers(0, 9, (3, 4))
+    agree(lambda x, n: (x * n, x < n, np.where(n > 4, x, n), np.sum(n * x.astype(float)), n.astype(np.float32) * x), x, n)
+    close(lambda x, n: x @ np.asarray(n.T, float), x, n)
+
+
+def test_dtypes_without_kernels(random):
+    x = random.standard_normal((3, 4)).astype(np.float16)
+    assert compiled(lambda x: x * 2, x).calls == ["multiply"]
+    agree(lambda x: (x * x + 1, np.sum(x, axis=0), x.T, np.transpose(x)[1:]), x, ulp=1)
+
+
+# ---- shapes and strides ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("shapes", [((), ()), ((1,), (3,)), ((3, 1), (1, 4)), ((2, 1, 3), (4, 1)), ((0,), (1,)), ((3, 0), (1, 1)), ((1, 1), (1, 1)),
+                                    ((5, 1, 7), (5, 6, 1)), ((7, 513), (513,)), ((2, 3, 4, 5), (3, 1, 5)), ((2, 2), ())])
+def test_broadcasting(random, shapes):
+    x, y = (random.uniform(0.5, 2, s) for s in shapes)
+    agree(lambda x, y: (x * y + 1.0, np.exp(x) - y, x + 0.0), x, y)
+    close(lambda x, y: (np.sum(x * y), np.sum(x * y, axis=tuple(range(np.ndim(x)))[:1])), x, y)
+
+
+def test_strided_inputs(random):
+    big = random.standard_normal((8, 10, 6))
+    for x in (big[::2, ::-1], big.T, np.asfortranarray(big), big[:, 3], big[1:2, :, 1:2], np.broadcast_to(big[0, 0], (4, 6))):
+        agree(lambda x: (x * 2.0, np.transpose(x) + 1.0, x[..., ::-1]), x)
+        close(lambda x: (np.sum(x, axis=0), np.sum(x, axis=-1), np.mean(x)), x)
+
+
+def test_strided_closed_over_arrays_are_read_where_they_lie(random):
+    held = random.standard_normal((6, 4))
+    view = held.T[::2]
+    x = random.standard_normal((2, 6))
+    program = agree(lambda x: (x * view, x @ view.T), x, ulp=50)
+    held[:] = random.standard_normal((6, 4))
+    agree(lambda x: (x * view, x @ view.T), x, ulp=50, program=program)
+
+
+def test_views_need_no_copy(random):
+    x = random.standard_normal((4, 6))
+    tracing = Tracing()
+    t = tracing.input(x, "x")
+    out = np.exp(t).reshape(2, 2, 6).transpose(2, 0, 1)[1:, None, ::-1]
+    program = kernels.Program([t.node], [(out * 2.0).node])
+    assert len(program._table) == 2
+    agree(lambda x: np.exp(x).reshape(2, 2, 6).transpose(2, 0, 1)[1:, None, ::-1] * 2.0, x, program=program)
+
+
+@pytest.mark.parametrize("axis", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize("shape", [(3, 5, 7), (1, 20, 300), (300, 2, 3), (2, 1, 1), (40, 17, 9)])
+def test_reductions(random, axis, shape):
+    for x in (random.uniform(0.5, 1.5, shape), random.uniform(0.5, 1.5, shape[::-1]).T, random.uniform(0.5, 1.5, shape).astype(np.float32)):
+        close(lambda x: [getattr(np, n)(x, axis=axis, keepdims=k) for n in "sum mean max min var".split() for k in (True, False)]
+              + [np.prod(x / 1.01, axis=axis), diffeng.vocabulary.reductions.logsumexp(x, axis=axis, keepdims=False)], x)
+        agree(lambda x: (np.any(x > 1, axis=axis), np.all(x > 0.6, axis=axis), np.sum(x > 1, axis=axis)), x)
+
+
+def test_reductions_of_nan_and_infinity():
+    x = np.array([[1.0, np.nan, 2.0], [np.inf, 1.0, 3.0], [np.inf, -np.inf, 0.0], [-np.inf, -np.inf, -np.inf]])
+    with np.errstate(all="ignore"):
+        wide = np.tile(x.T, (1, 5))
+        agree(lambda x: [f(x, axis=k) for f in (np.sum, np.max, np.min, np.mean, np.prod) for k in (0, 1)], x)
+        agree(lambda x: [f(x, axis=k) for f in (np.sum, np.max, np.min, np.mean, np.prod) for k in (0, 1)], wide)
+        (got,) = compiled(lambda x: reductions.logsumexp(x, axis=(1,), keepdims=False), x)(x)
+    assert ulps(got, np.array([np.nan, np.inf, np.inf, -np.inf])) == 0
+
+
+def test_empty_reductions():
+    x = np.zeros((0, 3))
+    agree(lambda x: (np.sum(x), np.sum(x, axis=0), np.prod(x, axis=1), np.all(x)), x)
+    agree(lambda x: x @ np.ones((3, 2)), x)
+    agree(lambda x: np.transpose(x) @ x, x)
+    with pytest.raises(ValueError, match="max"):
+        compiled(lambda x: np.max(x, axis=0), x, values=False)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-14), (np.float32, 1.2e-7)])
+def test_sums_are_accurate(random, dtype, tolerance):
+    import math
+    x = random.uniform(0, 1, 1_000_003).astype(dtype)
+    exact = math.fsum(x.tolist())
+    for f in (np.sum, lambda x: np.sum(x[::-1]), lambda x: np.sum(x[:1_000_000].reshape(-1, 50), axis=0), lambda x: np.mean(x) * x.size):
+        (got,) = compiled(f, x)(x)
+        reference = exact if np.ndim(got) == 0 else [math.fsum(c) for c in x[:1_000_000].reshape(-1, 50).T.tolist()]
+        assert np.max(np.abs(got / reference - 1)) <= tolerance
+
+
+# ---- products -------------------------------------------------------------------------------------------------------------------------
+
+SUBSCRIPTS = ["ij,jk->ik", "ij,jk->ki", "ji,jk->ik", "ij,kj->ik", "bij,bjk->bik", "bij,jk->bik", "bij,bkj->bik", "bij,bkj->ikb", "bthd,bshd->bhts", "bhts,bshd->bthd",
+              "i,i->", "i,j->ij", "ij,j->i", "ij,ij->i", "ij,ij->ij", "ijk,jil->kl", "ijk,ilj->kl", "ii,ij->j", "iji,j->i", "ij,k->j", "ab,bcd,de->ace", "ij->ji", "ii->i",
+              "ii->", "ijk->j", "ij,jk,kl,lm->im", "bi,bj->bij", "ijk,k->ji", "kij,k->ij"]
+
+
+@pytest.mark.parametrize("subscripts", SUBSCRIPTS)
+def test_einsum(random, subscripts):
+    sizes = dict(zip("abcdehijklmst", (2, 3, 4, 5, 2, 3, 4, 5, 6, 3, 4, 5, 7)))
+    for dtype in (np.float64, np.float32):
+        arrays = [random.standard_normal([sizes[c] for c in term]).astype(dtype) for term in subscripts.split("->")[0].split(",")]
+        program = close(lambda *a: np.einsum(subscripts, *a), *arrays)
+        assert not program.calls
+        arrays = [np.asfortranarray(a) for a in arrays]
+        close(lambda *a: np.einsum(subscripts, *a), *arrays)
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (4, 5)), ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 1, 3, 4), (6, 4, 5)), ((1, 1), (1, 1)),
+                                    ((3, 1), (1, 5)), ((2, 3, 4), (2, 4, 1)), ((5, 1, 4), (4, 3)), ((130, 70), (70, 90))])
+def test_matmul(random, shapes):
+    x, y = (random.standard_normal(s) for s in shapes)
+    assert not close(lambda x, y: x @ y, x, y).calls
+    if min(map(len, shapes)) > 1:
+        assert not close(lambda x, y: np.swapaxes(np.swapaxes(y, -1, -2) @ np.swapaxes(x, -1, -2), -1, -2) * 2.0, x, y).calls
+        close(lambda x, y: x @ y[..., ::-1], x, y)
+        close(lambda x, y: x[..., ::2] @ y[..., ::2, :], x, y)
+
+
+def test_transposes_are_flags(random):
+    x, y = random.standard_normal((5, 6)), random.standard_normal((5, 7))
+    for f in (lambda x, y: x.T @ y, lambda x, y: (y.T @ x).T, lambda x, y: np.einsum("ij,ik->jk", x, y)):
+        tracing = Tracing()
+        a, b = tracing.input(x, "x"), tracing.input(y, "y")
+        program = kernels.Program([a.node, b.node], [np.sum(buffers.call(f, (a, b))).node])
+        assert len(program._table) == 2                       # one product, one sum, no copy
+
+
+# ---- indices ---------------------------------------------------------------------------------------------------------------------------
+
+def test_embedding_and_its_adjoint(random):
+    table, tokens, g = random.standard_normal((11, 5)), random.integers(-11, 11, (3, 4)), random.standard_normal((3, 4, 5))
+    program = agree(lambda w, t, g: (w[t] + 1.0, indexing.scatter(g, t, index=(Slot(0),), shape=(11, 5))), table, tokens, g)
+    assert not program.calls
+    for bad in (11, -12):
+        wrong = tokens.copy()
+        wrong[1, 1] = bad
+        with pytest.raises(IndexError, match="getitem at test_kernels.py"):
+            program(table, wrong, g)
+    agree(lambda w, t, g: (w[t] + 1.0, indexing.scatter(g, t, index=(Slot(0),), shape=(11, 5))), table, tokens, g, program=program)
+
+
+def test_picking_one_entry_a_row(random):
+    x, t = random.standard_normal((6, 9)), random.integers(0, 9, 6)
+    program = agree(lambda x, t: (x[np.arange(6), t], x[:, t], x[t[:3] % 6, 1:4], x[1, t]), x, t)
+    assert program.calls == []
+
+
+# ---- programs ---------------------------------------------------------------------------------------------------------------------------
+
+def mlp(x, w1, b1, w2, b2):
+    return np.tanh(x @ w1 + b1) @ w2 + b2
+
+
+def attention(x, wq, wk, wv, n_heads=2):
+    T, C = x.shape[-2:]
+    q, k, v = [np.swapaxes((x @ w).reshape(x.shape[:-1] + (n_heads, C // n_heads)), -2, -3) for w in (wq, wk, wv)]
+    s = np.where(np.tri(T, dtype=bool), q @ np.swapaxes(k, -1, -2) / (C // n_heads) ** 0.5, -1e10)
+    z = np.exp(s - np.max(s, axis=-1, keepdims=True))
+    return np.swapaxes(z / np.sum(z, axis=-1, keepdims=True) @ v, -2, -3).reshape(x.shape)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_mlp_and_attention(random, dtype):
+    x, w1, b1, w2, b2 = (random.standard_normal(s).astype(dtype) for s in ((7, 5), (5, 8), (8,), (8, 3), (3,)))
+    assert not close(mlp, x, w1, b1, w2, b2).calls
+    x, q, k, v = (random.standard_normal(s).astype(dtype) for s in ((3, 6, 8), (8, 8), (8, 8), (8, 8)))
+    assert not close(attention, x, q, k, v).calls
+
+
+def test_nothing_is_stale(random):
+    x, w = random.standard_normal((4, 3)), random.standard_normal((3, 2))
+    program = compiled(lambda x, w: (np.tanh(x @ w) * 2.0, np.cumsum(x, axis=0) + 1.0, x), x, w)
+    first = program(x, w)
+    kept = [o.copy() for o in first]
+    for _ in range(3):
+        x, w = random.standard_normal((4, 3)), random.standard_normal((3, 2))
+        y, c, same = program(x, w)
+        assert np.allclose(y, np.tanh(x @ w) * 2) and np.allclose(c, np.cumsum(x, axis=0) + 1) and np.array_equal(same, x)
+    assert all(np.array_equal(a, b) for a, b in zip(first, kept))                      # results belong to the user
+
+
+def test_outputs_are_fresh(random):
+    x = random.standard_normal((3, 4))
+    held = np.arange(3.0)
+    program = compiled(lambda x: (x, x.T, x * 2, x * 2, np.sum(x), 3.5, held, x + held[:, None]), x)
+    out = program(x)
+    again = program(x)
+    for a, b in zip(out, again):
+        assert np.array_equal(a, b) and not np.shares_memory(a, b) and not np.shares_memory(a, x) and not np.shares_memory(a, held)
+        a[...] = 0
+    assert np.array_equal(again[1], x.T) and held[1] == 1
+    y = Tracing().input(x, "x")
+    node = (y * 2.0).node
+    a, b, c = kernels.Program([y.node], [node, node, np.transpose(y).node])(x)
+    assert np.array_equal(a, b) and not np.shares_memory(a, b) and np.array_equal(c, x.T)
+
+
+def test_wrong_arguments(random):
+    program = compiled(lambda x, y: x + y, np.ones(3), np.ones(3))
+    with pytest.raises(ValueError, match=r"input 'x0' has the shape \(4,\) where the program was built for \(3,\)"):
+        program(np.ones(4), np.ones(3))
+    with pytest.raises(TypeError, match="input 'x1' is float32 where the program was built for float64"):
+        program(np.ones(3), np.ones(3, np.float32))
+    with pytest.raises(TypeError, match="takes 2 arrays"):
+        program(np.ones(3))
+    x, y = (Tracing().input(np.ones(3), n) for n in "xy")
+    with pytest.raises(ValueError, match="the input 'x', which is not among"):
+        kernels.Program([y.node], [(x * 2.0).node])
+
+
+def test_another_shape_compiles_nothing(random):
+    def build(n, m, c):
+        x, w = random.standard_normal((n, m)), random.standard_normal((m, m))
+        return close(lambda x, w: np.sum(np.tanh(x @ w + c) * x / np.sum(x * x + c, axis=1, keepdims=True), axis=0), x, w)
+    build(4, 9, 0.5)
+    before = kernels.compilations
+    build(7, 13, 0.25)
+    build(30, 11, 4.0)
+    assert kernels.compilations == before and isinstance(before, int) and before > 0
+
+
+def test_equal_layers_share_kernels(random):
+    x, b = random.standard_normal((4, 8)), random.standard_normal(8)
+    w = random.standard_normal((8, 8)) / 3
+
+    def layers(n):
+        def f(x, w, b):
+            for _ in range(n):
+                x = np.tanh(x @ w + b) * 1.5 + x
+            return x
+        return f
+    close(layers(2), x, w, b)
+    before = kernels.compilations
+    close(layers(12), x, w, b)
+    assert kernels.compilations == before
+
+
+def test_chains_become_one_loop(random):
+    x, y = random.standard_normal((2, 50, 20))
+    program = agree(lambda x, y: np.where(x > 0, np.exp(-x * x) * y, np.sin(y)) / (1.0 + x * x), x, y)
+    assert len(program._table) == 1
+
+
+def test_groups_in_a_cycle_are_not_fused(random):
+    # c reads a (its own shape) and the sum, which reads a: a and c in one loop would need the sum before it exists.
+    x = random.standard_normal((5, 6))
+    close(lambda x: np.exp(x) / np.sum(np.exp(x), axis=1, keepdims=True) + np.cos(x), x)
+
+    def f(x):
+        a, b = np.exp(x), np.sin(x)
+        c = a * np.sum(b)
+        return c + b * np.sum(a), a + b.T.reshape(5, 6), np.concatenate([a, c], axis=1) * np.max(b)
+    close(f, x)
+
+
+def test_very_many_scalars(random):
+    def f(x):
+        for k in range(3000):
+            x = x * 0.999 + (k % 7)
+        return x
+    x = np.array(1.5)
+    before = kernels.compilations
+    agree(f, x, ulp=16)
+    assert kernels.compilations - before < 12
+
+
+def test_symbols_without_values(random):
+    x = random.standard_normal((3, 4))
+    agree(lambda x: np.sum(np.exp(x) @ x.T, axis=0), x, ulp=20, program=compiled(lambda x: np.sum(np.exp(x) @ x.T, axis=0), x, values=False))
+
+
+def test_the_same_bits_every_time(random):
+    x, w = random.standard_normal((700, 300)), random.standard_normal((300, 300))
+    program = compiled(lambda x, w: np.sum(np.exp(np.tanh(x @ w)), axis=0) * np.mean(x), x, w)
+    first = program(x, w)[0]
+    assert all(np.array_equal(program(x, w)[0], first) for _ in range(5))
+
+
+def test_parallel_and_serial_are_the_same(random, monkeypatch):
+    x = random.standard_normal((900, 700))
+    f = (lambda x: (np.tanh(x) * x, np.sum(x, axis=0), np.var(x, axis=1), (np.exp(x.T) + x[:700].T[:, :1]), np.max(x.reshape(30, 30, 700), axis=1)))
+    monkeypatch.setenv("DIFFENG_THREADS", "1")
+    serial = compiled(f, x)
+    monkeypatch.setenv("DIFFENG_THREADS", "3")
+    parallel = compiled(f, x)
+    assert len(parallel._segments) > len(serial._segments)
+    assert all(np.array_equal(a, b) for a, b in zip(serial(x), parallel(x)))
+
+
+def test_threads(random):
+    x = random.standard_normal((400, 400))
+    program, out = compiled(lambda x: np.tanh(x @ x) + np.sum(x, axis=0), x), {}
+    inputs = [x + k for k in range(4)]
+    want = [program(i)[0] for i in inputs]
+
+    def work(k):
+        out[k] = all(np.array_equal(program(inputs[k])[0], want[k]) for _ in range(5))
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert out == dict.fromkeys(range(4), True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_fork():
+    code = """
+import os, numpy as np
+from diffeng import kernels
+from diffeng.nodes import Tracing
+x = np.linspace(0, 1, 600_000)
+t = Tracing().input(x, "x")
+program = kernels.Program([t.node], [np.tanh(t).node])
+program(x)
+pid = os.fork()
+if not pid:
+    os._exit(0 if np.allclose(program(x)[0], np.tanh(x)) else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], env={**os.environ, "DIFFENG_THREADS": "2"}, timeout=60).returncode == 0
+
+
+def test_import_without_numba():
+    code = "import sys, diffeng.kernels as k; assert k.compilations == 0 and 'numba' not in sys.modules and 'scipy' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_special_functions_are_scipys(random):
+    x = random.uniform(-6, 6, 400)
+    agree(lambda x: (scipy.special.expit(x), scipy.special.log_expit(x), scipy.special.erf(x)), x)
+    agree(lambda x: scipy.special.xlogy(x * x, np.abs(x)), x)
+
+
+def test_an_error_in_numpy_names_the_primitive():
+    bad = diffeng.nodes.Primitive("test_kernels_bad", lambda x: np.linalg.cholesky(x), "opaque", infer=lambda x: (x.shape, x.dtype))
+    try:
+        program = compiled(lambda x: bad(x), np.eye(2), values=False)
+        assert program.calls == ["test_kernels_bad"] and np.array_equal(program(np.eye(2))[0], np.eye(2))
+        with pytest.raises(ValueError, match="test_kernels_bad"):
+            program(np.array([[1.0, 2.0], [2.0, 1.0]]))
+    finally:
+        del diffeng.nodes.Primitive.registry["test_kernels_bad"]
+    assert isinstance(Node, type)
