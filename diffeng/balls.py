@@ -208,8 +208,7 @@ def _power(x, y):
     if x.is_nan() or y.is_nan():
         return NAN
     if infinite(x) or infinite(y):
-        with np.errstate(all="ignore"):
-            return arb(float(np.power(float(x), float(y))))
+        return arb(float(np.power(float(x), float(y))))
     if x.is_zero() and y < 0:
         return INF
     if x < 0 and not y.contains_integer():

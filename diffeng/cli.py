@@ -68,8 +68,10 @@ def compare(what, at, text, dtype, context, width, heads, layers, seed, verbose,
     click.echo(report.table(verbose=True) if verbose else str(report))
     if fault:
         _note_absent(report, fault.split(":")[1])
-    written = [_write(os.path.join(directory, name), make) for name, make in
-               (("graph.svg", lambda path: _draw(report.picture(), path)), ("report.json", lambda path: _save_json(report.to_json(), path)))]
+    files = {"graph.svg": lambda path: _draw(report.picture(), path), "report.json": lambda path: _save_json(report.to_json(), path)}
+    with _Progress() as progress:
+        progress("drawing the picture", 0, 1)
+        written = [_write(os.path.join(directory, name), make) for name, make in files.items()]
     click.echo(f"picture: {written[0]}\nreport:  {written[1]}")
     return 0 if report.agree else 1
 
@@ -245,7 +247,7 @@ def _explain(error, verbose):
     if verbose:
         import traceback
         traceback.print_exception(error)
-    if getattr(error, "explained", False) or isinstance(error, (ValueError, TypeError, NotImplementedError, OSError)):
+    if getattr(error, "explained", False) or isinstance(error, (ValueError, TypeError, NotImplementedError, OSError)) or type(error) is RuntimeError:
         text = _text(error)
     else:
         text = f"{type(error).__name__}: {_text(error)}: this is a fault of diffeng, not of the input; --verbose shows where it happened"
@@ -311,10 +313,9 @@ def _draw(digraph, path):
     picture.render(digraph, path)
 
 
-def _save_json(report, path):
-    import json
+def _save_json(text, path):
     with open(path, "w", encoding="utf-8") as file:
-        file.write(report if isinstance(report, str) else json.dumps(report, indent=1))
+        file.write(text)
 
 
 if __name__ == "__main__":

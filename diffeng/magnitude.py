@@ -1,8 +1,9 @@
 """What an error is measured against: the sum of |terms| in the last accumulating operation.
 
 A gradient entry that is zero by cancellation (the key bias of softmax attention) has no relative error of its own; what rounding can do to it
-is set by the terms that were added. `gradient_scale` carries that sum backwards: contractions and broadcasts start it anew, maps, views and gathers hand
-it on, contributions from several consumers add up. Magnitudes judge nobody: they only turn an error into digits and ULP.
+is set by the terms that were added. `gradient_scale` carries that sum backwards: contractions and broadcasts start it anew; maps, views and gathers hand
+it on; where contributions from several consumers meet, they are the terms (with what a contraction handed them, but not what an earlier meeting
+did: in a long chain of x*(1-x) the sums would compound until they excuse everything). Magnitudes judge nobody: they only turn an error into digits and ULP.
 """
 import numpy as np
 
@@ -49,25 +50,32 @@ def gradient_scale(module, outputs, cotangents, inputs):
     for n in order:
         if n.dtype.kind == "f" and any(type(p) is Node and id(p) in wanted and n.primitive.differentiable(k) for k, p in enumerate(n.operands)):
             wanted.add(id(n))
-    g, s = {}, {}
+    g, s, summed = {}, {}, {}                  # cotangent; scale; does the scale come from a sum inside of an operation?
+    meeting = {}                                # contributions so far: (cotangent, scale, summed)
 
-    def accumulate(book, node, x):
-        book[id(node)] = book[id(node)] + x if id(node) in book else x
+    def settle(n):
+        """All contributions to a node are there: add them up."""
+        parts = meeting.pop(id(n))
+        g[id(n)] = sum((c for c, _, _ in parts[1:]), parts[0][0])
+        sizes = [size if inside or len(parts) == 1 else np.absolute(c) for c, size, inside in parts]
+        s[id(n)], summed[id(n)] = sum(sizes[1:], sizes[0]), any(inside for _, _, inside in parts)
 
     with np.errstate(all="ignore"):
         for n, c in zip(outputs, cotangents):
             if id(n) in wanted:
-                accumulate(g, n, c)
-                accumulate(s, n, np.absolute(c))
+                meeting.setdefault(id(n), []).append((c, np.absolute(c), False))
         for n in reversed(order):
-            if id(n) not in g or not n.operands:
+            if id(n) not in meeting:
                 continue
+            settle(n)
             values = [p.value if type(p) is Node else p for p in n.operands]
             for k, p in enumerate(n.operands):
                 if type(p) is Node and id(p) in wanted and n.primitive.differentiable(k):
-                    accumulate(g, p, module.pull(n.primitive, k, g[id(n)], n.value, values, n.params))
-                    accumulate(s, p, pulled(module.pull, n.primitive, k, g[id(n)], s[id(n)], n.value, values, n.params))
-    return [np.absolute(s.get(id(n), np.zeros(n.shape, n.dtype))) for n in inputs], {k: g[k] for k in g}
+                    c = module.pull(n.primitive, k, g[id(n)], n.value, values, n.params)
+                    size = pulled(module.pull, n.primitive, k, g[id(n)], s[id(n)], n.value, values, n.params)
+                    inside = summed[id(n)] or n.primitive.kind in ("contract", "scatter", "reduce", "opaque") or np.shape(p.value) != np.shape(n.value)
+                    meeting.setdefault(id(p), []).append((c, size, inside))
+    return [np.absolute(s.get(id(n), np.zeros(n.shape, n.dtype))) for n in inputs], g
 
 
 def value_scale(primitive, operands, z, params):

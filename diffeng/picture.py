@@ -92,7 +92,7 @@ class _View:
         self.groups = {}                                   # the name of a box for many operations -> (title, operations)
         visible = [k for k in self.ops if self.shown[k] == k]
         if detail == "modules" or detail == "auto" and len(visible) > LIMIT:
-            self._fold_functions(visible, 1 if detail == "modules" else LIMIT)
+            self._fold_functions(visible)
         self.marks = self._marks(marks)
         self._finish()
 
@@ -118,7 +118,7 @@ class _View:
             while self.shown[self.shown[k]] != self.shown[k]:
                 self.shown[k] = self.shown[self.shown[k]]
 
-    def _fold_functions(self, visible, limit):
+    def _fold_functions(self, visible):
         """Deepest functions first become one box each, until few enough are left; what has no function goes by runs of operations."""
         def keys(k, depth):
             return tuple(self.paths[k][:depth])
@@ -133,14 +133,13 @@ class _View:
                     run += 1
                 previous = key
                 grouped.setdefault(run, []).append(k)
-            if len(grouped) <= limit and self._links(grouped) <= _LINKS:
+            if len(grouped) <= LIMIT and self._links(grouped) <= _LINKS:
                 break
             depth -= 1
         if depth == 0:
-            if limit == 1:                                    # no functions at all: nothing to fold
-                if len(visible) <= LIMIT:
-                    return
-                limit = LIMIT
+            if len(visible) <= LIMIT:
+                return
+            limit = LIMIT
             while True:
                 size = -(-len(visible) // limit)
                 grouped = {n: visible[n * size:(n + 1) * size] for n in range(-(-len(visible) // size))}

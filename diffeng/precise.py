@@ -23,7 +23,8 @@ from .nodes import Interpreter
 from .traced import Traced
 from .where import user_frames
 
-__all__ = ["PreciseArray", "PRECISE", "Run", "Refused", "Undecided", "precise", "numbers", "radius", "arbs", "precision", "digits_in_force", "call", "current_run"]
+__all__ = ["PreciseArray", "PRECISE", "Run", "Refused", "Undecided", "precise", "numbers", "radius", "arbs", "precision", "digits_in_force", "call",
+           "current_run"]
 
 FLOAT = np.dtype(float)
 
@@ -78,8 +79,9 @@ class PreciseArray(Traced):
     def _look(self, kind, convert):
         run = current_run()
         if kind == "float" and self.dtype.kind == "f":
-            raise refuse(Refused, "float(){here}: a number was taken out of its array under the judge (math.sin(x), float(x) and the like do that), and what is computed "
-                                  "from it has no derivative. Use NumPy's functions on the array itself: np.sin(x) for math.sin(x), x for float(x)")
+            raise refuse(Refused, "float(){here}: a number was taken out of its array under the judge (math.sin(x), float(x) and the like do that), and "
+                                  "what is computed from it has no derivative. Use NumPy's functions on the array itself: np.sin(x) for math.sin(x), x "
+                                  "for float(x)")
         if run is not None and run.looks is not None:
             return run.replay(kind)
         if self.doubt is not None:
@@ -136,12 +138,14 @@ def numbers(p):
         return np.asarray(p, float)
     if p.data.dtype != object:
         return p.data.astype(float)
-    return np.asarray((_float if all_finite(p.data) else _nearest)(p.data), float)
+    with np.errstate(all="ignore"):
+        return np.asarray((_float if all_finite(p.data) else _nearest)(p.data), float)
 
 
 def radius(p):
     """Upper bounds of the balls' radii, as a float64 array."""
-    return np.asarray(_radius(arbs(p)), float)
+    with np.errstate(all="ignore"):
+        return np.asarray(_radius(arbs(p)), float)
 
 
 # ---- what NumPy's dtype would be ---------------------------------------------------------------------------------------------------------
@@ -200,8 +204,7 @@ def _balls(x, meet):
         return box(x.digits(arb))
     if kind is float or kind is int or kind is bool:
         if meet.kind == "f":
-            with np.errstate(over="ignore"):
-                x = float(meet.type(x))
+            x = float(meet.type(x))
         return box(arb(x))
     return enclose(np.asarray(x))
 
@@ -230,10 +233,11 @@ class _Precise(Interpreter):
         if doubt is not None and name not in _TRUTH:
             raise doubt
         try:
-            if balls:
-                data = self._compute(name, operands, params, dtype, meet)
-            else:
-                data = np.asarray(primitive.evaluate(*[x.data if type(x) is PreciseArray else x for x in operands], **params))
+            with np.errstate(all="ignore"):                          # balls use floating-point units inside; their flags mean nothing
+                if balls:
+                    data = self._compute(name, operands, params, dtype, meet)
+                else:
+                    data = np.asarray(primitive.evaluate(*[x.data if type(x) is PreciseArray else x for x in operands], **params))
         except Undecided as undecided:
             if name not in _COMPARISONS or run is None or run.looks is None:
                 raise
@@ -274,6 +278,7 @@ PRECISE = PreciseArray.interpreter = _Precise()
 
 # ---- one execution of the user's function ------------------------------------------------------------------------------------------------------
 
+_UNSTEADY = "it behaves differently from run to run (random numbers, a counter, a cache?). Make it depend on its arguments only"
 _here = threading.local()
 
 
@@ -309,26 +314,23 @@ class Run:
     def replay(self, kind):
         frames = user_frames()
         if self.position >= len(self.looks):
-            raise refuse(Refused, f"the function looks at a value{{here}} ({kind}) where it did not look when it was recorded in float64: it behaves differently from run "
-                                  "to run (random numbers, a counter, a cache?). Make it depend on its arguments only")
+            raise refuse(Refused, f"the function looks at a value{{here}} ({kind}) where it did not look when it was recorded in float64: {_UNSTEADY}")
         expected, seen, before = self.looks[self.position]
         if expected != kind or before and frames and before[0] != frames[0]:
-            raise refuse(Refused, f"the function looks at a value{{here}} ({kind}) where its float64 recording looked elsewhere ({expected}): it behaves differently from "
-                                  "run to run (random numbers, a counter, a cache?). Make it depend on its arguments only")
+            raise refuse(Refused, f"the function looks at a value{{here}} ({kind}) where its float64 recording looked elsewhere ({expected}): {_UNSTEADY}")
         self.position += 1
         return seen
 
     def finish(self):
         if self.looks is not None and self.position < len(self.looks):
-            raise refuse(Refused, f"the function looked at {self.position} values where its float64 recording looked at {len(self.looks)}: it behaves differently from run "
-                                  "to run (random numbers, a counter, a cache?). Make it depend on its arguments only")
+            raise refuse(Refused, f"the function looked at {self.position} values where its float64 recording looked at {len(self.looks)}: {_UNSTEADY}")
 
     def hold(self, data):
         if not self.replaying:
             self.held.append(data)
             return data
         if self.cursor >= len(self.held) or self.held[self.cursor].shape != data.shape:
-            raise refuse(Refused, "stop_gradient{here}: called in another order than at the point itself: the function behaves differently from run to run")
+            raise refuse(Refused, "stop_gradient{here}: called in another order than at the point itself: " + _UNSTEADY)
         self.cursor += 1
         return self.held[self.cursor - 1]
 

@@ -74,7 +74,7 @@ class Report:
                                     [(name, str(shape), method, _number(m.per_leaf[k][0]), _number(m.per_leaf[k][1]), str(list(m.per_leaf[k][2])))
                                      for k, (name, shape) in enumerate(self.rows) for method, m in self.methods.items() if m.per_leaf])]
         lines += ["", self._judge()]
-        if self.reason:
+        if self.reason and any(m.verdict == "no verdict" for m in self.methods.values()):
             lines.append(f"No verdict: {self.reason}")
         if self.culprits:
             first = self.culprits[0]
@@ -98,6 +98,8 @@ class Report:
         parts = [f"The judge {seen}{sure}, and checked {c['operations']} operands of operations on their own"]
         if c["undecided"]:
             parts.append(f"{c['undecided']} could not be decided ({c['reasons'][0]})")
+        if c.get("unstructured"):
+            parts.append(c["unstructured"])
         if c["sampled"]:
             parts.append(f"elementwise operations sampled in {c['sampled']} case(s)")
         return "; ".join(parts) + f" ({_seconds(c['judge_seconds'])})."

@@ -1,1 +1,598 @@
-def source(graph, language="numpy"): raise NotImplementedError
+"""Graphs as stand-alone source code: NumPy here, numba (the same text, restricted to what numba compiles) here, C in source_c.py.
+
+What it is: a printer. Every operation becomes the expression it was recorded from, in the graph's own order and association, so the NumPy text
+computes the same bits; an expression used once stands inside the next one while the line stays short.
+
+What it is not: a compiler. kernels/ makes fast programs; this makes text that people read, keep and take elsewhere. Nothing here runs it.
+
+Why a file: formulas.py shows what is meant, this shows what is done.
+"""
+import keyword
+import math
+import re
+
+import numpy as np
+
+from .constants import Exact
+from .terms import index_text, operands_of
+from .vocabulary import contraction, indexing
+
+COMPARE, ADD, MULTIPLY, UNARY, POWER, ATOM = range(6)
+_INFIX = {"add": ("+", ADD), "subtract": ("-", ADD), "multiply": ("*", MULTIPLY), "divide": ("/", MULTIPLY), "remainder": ("%", MULTIPLY), "floor_divide": ("//", MULTIPLY),
+          "matmul": ("@", MULTIPLY), "power": ("**", POWER), "less": ("<", COMPARE), "less_equal": ("<=", COMPARE), "greater": (">", COMPARE), "greater_equal": (">=", COMPARE),
+          "equal": ("==", COMPARE), "not_equal": ("!=", COMPARE)}
+_SPECIAL = set("erf erfc expit log_expit logit xlogy".split())
+_LONG = 88                      # characters of an expression that may still stand inside another
+_WRITTEN = 4096                 # entries of a constant that is written out; a larger one becomes a parameter
+
+
+def source(graph, language="numpy", name=None):
+    """Stand-alone code of a function that computes the graph: its inputs in order, its outputs returned (a tuple when there are several).
+
+    language: "numpy", "numba" or "c" (C99: scalars by value, arrays as pointers in C order, results into pointers at the end, 0 returned). Constants of more than
+    4096 entries become parameters after the inputs; the head of the text names them. Raises ValueError for another language, and TypeError naming an
+    operation that a language has no words for.
+
+    >>> import diffeng as de
+    >>> print(source(de.parse("sin(x)*y"), name="f"))
+    import numpy as np
+    <BLANKLINE>
+    <BLANKLINE>
+    def f(x, y):
+        x = np.asarray(x, np.float64)[()]
+        y = np.asarray(y, np.float64)[()]
+        return np.sin(x) * y
+    <BLANKLINE>
+    """
+    if language == "numpy":
+        return _NumPy(graph, name).text()
+    if language == "numba":
+        return _Numba(graph, name).text()
+    if language in ("c", "C"):
+        from .source_c import C
+        return C(graph, name).text()
+    raise ValueError(f"language={language!r}: choose 'numpy', 'numba' or 'c'")
+
+
+# ---- what the languages share --------------------------------------------------------------------------------------------------
+
+class Names:
+    """Identifiers that no language refuses and no two things share."""
+
+    def __init__(self, taken):
+        self.taken = set(taken) | set(keyword.kwlist)
+
+    def new(self, wish):
+        wish = re.sub(r"\W", "_", wish, flags=re.ASCII).strip("_") or "x"
+        wish = wish if wish[0].isalpha() else f"x{wish}"
+        name, n = wish, 1
+        while name in self.taken:
+            n += 1
+            name = f"{wish}_{n}"
+        self.taken.add(name)
+        return name
+
+
+def needed(graph):
+    """The nodes that the outputs depend on, in order."""
+    seen, stack = set(), list(graph.outputs)
+    while stack:
+        k = stack.pop()
+        if k not in seen:
+            seen.add(k)
+            stack.extend(graph.predecessors(k))
+    return sorted(seen)
+
+
+def refuse(graph, k, language, why=""):
+    node = graph.nodes[k]
+    where = f" at {node['line']}" if node.get("line") else ""
+    return TypeError(f"{language} source: {node['primitive']}{where} {why or 'has no words in this language'}; graph.source('numpy') writes every graph")
+
+
+def static_index(graph, operands, index, first):
+    """The index with its integer arrays filled in, or None when one of them is computed."""
+    arrays = operands[first:]
+    if any(graph.nodes[u]["primitive"] != "constant" for u in arrays):
+        return None
+    return indexing.join(index, [np.asarray(graph.nodes[u]["value"]) for u in arrays])
+
+
+def positions(graph, k):
+    """For an index map of one array: the flat position in it of every entry of the result. None when that is not known beforehand."""
+    node = graph.nodes[k]
+    name, params = node["primitive"], node["params"]
+    operands = operands_of(graph, k)
+    shape = tuple(graph.nodes[operands[0]]["shape"])
+    grid = np.arange(math.prod(shape)).reshape(shape)
+    if name == "getitem":
+        index = static_index(graph, operands, params["index"], 1)
+        return None if index is None else np.asarray(grid[index])
+    if name == "transpose":
+        return np.transpose(grid, params["axes"])
+    return np.broadcast_to(grid, params["shape"])
+
+
+def targets(graph, k):
+    """For setitem, add_at and scatter: the flat positions in the result that are written, or None."""
+    node = graph.nodes[k]
+    operands = operands_of(graph, k)
+    index = static_index(graph, operands, node["params"]["index"], 1 if node["primitive"] == "scatter" else 2)
+    return None if index is None else np.asarray(np.arange(math.prod(node["shape"])).reshape(node["shape"])[index])
+
+
+# ---- NumPy -------------------------------------------------------------------------------------------------------------------------
+
+_HELPERS = {
+    "logsumexp": '''def logsumexp(x, axis, keepdims):
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, np.zeros((), top.dtype))
+    with np.errstate(divide="ignore"):
+        out = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return out if keepdims else np.squeeze(out, axis=axis)
+''',
+    "setitem": '''def setitem(x, v, index):
+    out = np.array(x)
+    out[index] = v
+    return out
+''',
+    "add_at": '''def add_at(x, v, index):
+    out = np.array(x)
+    np.add.at(out, index, v)
+    return out
+''',
+    "scatter": '''def scatter(v, index, shape):
+    out = np.zeros(shape, np.asarray(v).dtype)
+    np.add.at(out, index, v)
+    return out
+''',
+}
+
+
+class _NumPy:
+    language = "numpy"
+    imports = ("import numpy as np",)
+
+    def __init__(self, graph, name):
+        self.graph = graph
+        self.names = Names({"np", "special", "numba", "math", *_HELPERS, *_NUMBA_HELPERS})
+        self.function = self.names.new(name or _wish(graph))
+        self.single = all(np.dtype(graph.nodes[k]["dtype"]) != np.float32 and np.dtype(graph.nodes[k]["dtype"]) != np.float16 for k in graph.nodes)
+        self.order = needed(graph)
+        self.uses = {}
+        for k in self.order:
+            for u in operands_of(graph, k):
+                self.uses[u] = self.uses.get(u, 0) + 1
+        for k in graph.outputs:
+            self.uses[k] = self.uses.get(k, 0) + 1
+        self.expression = {}                      # node -> (text, strength)
+        self.lines, self.constants, self.parameters, self.notes = [], [], [], []
+        self.helpers, self.extra = {}, set()
+
+    def text(self):
+        graph = self.graph
+        for k in graph.inputs:
+            name = self.names.new(str(graph.nodes[k]["name"]))
+            self.parameters.append(name)
+            self.expression[k] = name, ATOM
+            line = self.receive(k, name)
+            if line:
+                self.lines.append(line)
+        for k in self.order:
+            if k in self.expression:
+                continue
+            node = graph.nodes[k]
+            if node["primitive"] == "constant":
+                self.expression[k] = self.constant(k, node["value"])
+                continue
+            text, strength = self.operation(k, node["primitive"], operands_of(graph, k), node["params"])
+            if self.uses[k] == 1 and len(text) <= _LONG and self.may_stand_inside(k):
+                self.expression[k] = text, strength
+            else:
+                name = self.names.new("t1") if "t1" not in self.names.taken else self._next()
+                self.lines.append(f"{name} = {text}")
+                self.expression[k] = name, ATOM
+        results = [self.expression[k][0] for k in graph.outputs]
+        self.lines.append("return " + (results[0] if len(results) == 1 else "(" + ", ".join(results) + ")"))
+        imports = [*self.imports, *sorted(self.extra)]
+        head = "\n".join(imports) + "\n"
+        blocks = [head, *([f"{note}" for note in self.notes]), *([("\n".join(self.constants) + "\n")] if self.constants else [])]
+        functions = [*self.helpers.values(), f"{self.decorator()}def {self.function}({', '.join(self.parameters)}):\n" + "".join(f"    {line}\n" for line in self.lines)]
+        return "\n".join(blocks) + "\n\n" + "\n\n".join(functions)
+
+    def _next(self):
+        self.count = getattr(self, "count", 1) + 1
+        return self.names.new(f"t{self.count}")
+
+    # ---- pieces a language may say otherwise
+
+    def decorator(self):
+        return ""
+
+    def may_stand_inside(self, k):
+        return True
+
+    def receive(self, k, name):
+        return f"{name} = np.asarray({name}, np.{self.graph.nodes[k]['dtype']})[()]"
+
+    def constant(self, k, value):
+        if isinstance(value, Exact):
+            return self.literal(value.value)
+        if isinstance(value, (bool, int, float)):
+            return self.literal(value)
+        value = np.asarray(value)
+        if value.ndim == 0:
+            text, strength = self.literal(value.item())
+            plain = value.dtype == np.float64 and self.single or value.dtype == bool
+            return (text, strength) if plain else (f"np.{value.dtype}({text})", ATOM)
+        return self.array(value), ATOM
+
+    def array(self, value):
+        for name, known in self.__dict__.setdefault("written", []):
+            if known.shape == value.shape and known.dtype == value.dtype and np.array_equal(known, value):
+                return name
+        if value.size > _WRITTEN:
+            name = self.names.new(f"c{len(self.written) + 1}")
+            self.parameters.append(name)
+            self.notes.append(f"# {name}: a constant of the graph, {value.dtype} of shape {value.shape}, too large to be written here\n")
+        else:
+            name = self.names.new(f"C{len(self.written) + 1}")
+            flat = value.ravel()
+            if value.size and np.all(flat == flat[0]):
+                text = f"np.full({value.shape}, {self.literal(flat[0].item())[0]}, np.{value.dtype})"
+            else:
+                entries = ", ".join(self.literal(v)[0] for v in flat.tolist())
+                text = f"np.array([{entries}], np.{value.dtype})" + (f".reshape({value.shape})" if value.ndim != 1 else "")
+            self.constants.append(f"{name} = {text}")
+        self.written.append((name, value))
+        return name
+
+    def literal(self, value):
+        if isinstance(value, float) and not math.isfinite(value):
+            return ("np.nan", ATOM) if math.isnan(value) else ("np.inf", ATOM) if value > 0 else ("-np.inf", UNARY)
+        text = repr(value)
+        return text, UNARY if text.startswith("-") else ATOM
+
+    # ---- operations
+
+    def at_least(self, u, strength):
+        text, own = self.expression[u]
+        return text if own >= strength else f"({text})"
+
+    def plain(self, u):
+        return self.expression[u][0]
+
+    def operation(self, k, name, operands, params):
+        if name in _INFIX and (name != "matmul" or self.infix_matmul(operands)):
+            sign, strength = _INFIX[name]
+            left = self.at_least(operands[0], strength + (name == "power" or strength == COMPARE))
+            right = self.at_least(operands[1], UNARY if name == "power" else strength + 1)
+            return f"{left} {sign} {right}", strength
+        if name == "negative":
+            return f"-{self.at_least(operands[0], UNARY)}", UNARY
+        method = getattr(self, "_" + name, None)
+        if method is not None:
+            return method(k, operands, params), ATOM
+        return self.call(k, name, operands, params), ATOM
+
+    def infix_matmul(self, operands):
+        return True
+
+    def call(self, k, name, operands, params):
+        arguments = [self.plain(u) for u in operands]
+        if name in _SPECIAL:
+            self.extra.add("from scipy import special")
+            return f"special.{name}({', '.join(arguments)})"
+        if name in ("sum", "mean", "var", "prod", "max", "min", "any", "all"):
+            rank = len(self.graph.nodes[operands[0]]["shape"])
+            axis = params["axis"]
+            if len(axis) != rank or params["keepdims"] or not rank:
+                arguments.append(f"axis={axis[0] if len(axis) == 1 else axis}")
+            arguments += [f"{key}={value}" for key, value in params.items() if key not in ("axis",) and value]
+            return f"np.{name}({', '.join(arguments)})"
+        if name in ("cumsum", "cumprod", "argmax", "argmin", "argsort"):
+            kind = ", kind='stable'" if name == "argsort" else ""
+            return f"np.{name}({arguments[0]}, axis={params['axis']}{kind})"
+        if getattr(np, name, None) is None or params:
+            raise refuse(self.graph, k, self.language)
+        return f"np.{name}({', '.join(arguments)})"
+
+    def helper(self, name):
+        self.helpers.setdefault(name, _HELPERS[name])
+        return name
+
+    def _logsumexp(self, k, operands, params):
+        return f"{self.helper('logsumexp')}({self.plain(operands[0])}, {params['axis']}, {params['keepdims']})"
+
+    def _reshape(self, k, operands, params):
+        return f"np.reshape({self.plain(operands[0])}, {params['shape']})"
+
+    def _broadcast_to(self, k, operands, params):
+        return f"np.broadcast_to({self.plain(operands[0])}, {params['shape']})"
+
+    def _transpose(self, k, operands, params):
+        axes = tuple(params["axes"])
+        return f"{self.at_least(operands[0], ATOM)}.T" if axes == tuple(range(len(axes)))[::-1] else f"np.transpose({self.plain(operands[0])}, {axes})"
+
+    def _concatenate(self, k, operands, params):
+        return f"np.concatenate([{', '.join(self.plain(u) for u in operands)}], axis={params['axis']})"
+
+    def _pad(self, k, operands, params):
+        return f"np.pad({self.plain(operands[0])}, {params['widths']}, constant_values={params['value']!r})"
+
+    def _dot(self, k, operands, params):
+        return f"np.dot({self.plain(operands[0])}, {self.plain(operands[1])})"
+
+    def _tensordot(self, k, operands, params):
+        return f"np.tensordot({self.plain(operands[0])}, {self.plain(operands[1])}, {params['axes']})"
+
+    def _einsum(self, k, operands, params):
+        optimize = ", optimize=True" if len(operands) > 1 else ""
+        return f"np.einsum({params['subscripts']!r}, {', '.join(self.plain(u) for u in operands)}{optimize})"
+
+    def _astype(self, k, operands, params):
+        return f"np.asarray({self.plain(operands[0])}).astype(np.{np.dtype(params['dtype'])})[()]"
+
+    def _copy(self, k, operands, params):
+        return f"np.array({self.plain(operands[0])})"
+
+    def _stop_gradient(self, k, operands, params):
+        return f"np.array({self.plain(operands[0])})"
+
+    def index(self, index, arrays):
+        index = tuple([indexing.Slot(len(arrays) + j) if isinstance(i, np.ndarray) else i for j, i in enumerate(index)]) if any(isinstance(i, np.ndarray) for i in index) else index
+        masks = {}
+        return index, masks
+
+    def _index_text(self, params, arrays):
+        """The inside of x[...]; masks are constants of their own."""
+        texts = [self.plain(u) for u in arrays]
+        index = []
+        for i in params["index"]:
+            if isinstance(i, np.ndarray):
+                texts.append(self.array(i))
+                i = indexing.Slot(len(texts) - 1)
+            index.append(i)
+        return index_text(tuple(index), texts) or "()"
+
+    def _tuple_text(self, params, arrays):
+        inside = self._index_text(params, arrays)
+        return f"np.index_exp[{inside}]"
+
+    def _getitem(self, k, operands, params):
+        return f"{self.at_least(operands[0], ATOM)}[{self._index_text(params, operands[1:])}]"
+
+    def _setitem(self, k, operands, params):
+        return f"{self.helper('setitem')}({self.plain(operands[0])}, {self.plain(operands[1])}, {self._tuple_text(params, operands[2:])})"
+
+    def _add_at(self, k, operands, params):
+        return f"{self.helper('add_at')}({self.plain(operands[0])}, {self.plain(operands[1])}, {self._tuple_text(params, operands[2:])})"
+
+    def _scatter(self, k, operands, params):
+        return f"{self.helper('scatter')}({self.plain(operands[0])}, {self._tuple_text(params, operands[1:])}, {params['shape']})"
+
+
+def _wish(graph):
+    title = getattr(graph, "title", "") or "f"
+    return title if title.isidentifier() else "f"
+
+
+# ---- numba ---------------------------------------------------------------------------------------------------------------------------
+
+_VECTORIZED = {
+    "expit": ("x", "1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)"), "log_expit": ("x", "-math.log1p(math.exp(-x)) if x > 0 else x - math.log1p(math.exp(x))"),
+    "logit": ("x", "math.log(x / (1 - x))"), "erf": ("x", "math.erf(x)"), "erfc": ("x", "math.erfc(x)"), "xlogy": ("x, y", "x * 0 if x == 0 else x * math.log(y)"),
+    "where": ("c, x, y", "x if c else y"), "square": ("x", "x * x"), "reciprocal": ("x", "1 / x"), "cbrt": ("x", "math.copysign(abs(x) ** (1 / 3), x)"),
+    "logaddexp": ("x, y", "max(x, y) + math.log1p(math.exp(-abs(x - y))) if x != y else x + math.log(2.0)"),
+}
+_REDUCE = {"sum": ("0.0", "total + v"), "prod": ("1.0", "total * v"), "max": ("-np.inf", "v if v > total or v != v else total"), "min": ("np.inf", "v if v < total or v != v else total")}
+_NUMBA_HELPERS = ("flat", "gathered", "scattered", "written", "added", *_VECTORIZED, *[f"reduce_{r}" for r in _REDUCE])
+_NUMBA_TEXTS = {
+    "flat": '''@numba.njit
+def flat(x):
+    return np.ascontiguousarray(x).reshape(x.size)
+''',
+    "gathered": '''@numba.njit
+def gathered(x, positions, shape):
+    return np.take(np.ascontiguousarray(x), positions).reshape(shape)
+''',
+    "scattered": '''@numba.njit
+def scattered(v, positions, size, shape):
+    out = np.zeros(size, v.dtype)
+    v = np.ascontiguousarray(v).reshape(v.size)
+    for i in range(positions.size):
+        out[positions[i]] += v[i]
+    return out.reshape(shape)
+''',
+}
+
+
+class _Numba(_NumPy):
+    """The NumPy text with a decorator; what numba does not compile is written as a loop or a helper beside it."""
+
+    language = "numba"
+    imports = ("import math\n", "import numba", "import numpy as np")
+
+    def decorator(self):
+        return "@numba.njit\n"
+
+    def receive(self, k, name):
+        node = self.graph.nodes[k]
+        return None if tuple(node["shape"]) else f"{name} = np.{node['dtype']}({name})"
+
+    def shape(self, u):
+        return tuple(self.graph.nodes[u]["shape"])
+
+    def infix_matmul(self, operands):
+        return False
+
+    def call(self, k, name, operands, params):
+        arguments = [self.plain(u) for u in operands]
+        if name in _VECTORIZED:
+            return f"{self.vectorized(name)}({', '.join(arguments)})"
+        if name in ("sum", "prod", "max", "min", "mean", "var"):
+            return self.reduced(name, operands[0], self.plain(operands[0]), params, self.shape(k))
+        if name in ("argmax", "argmin", "argsort", "any", "all", "cumprod") or name == "cumsum" and len(self.shape(k)) != 1:
+            raise refuse(self.graph, k, "numba")
+        if name == "cumsum":
+            return f"np.cumsum({arguments[0]})"
+        return super().call(k, name, operands, params)
+
+    def vectorized(self, name):
+        arguments, body = _VECTORIZED[name]
+        self.helpers.setdefault(name, f"@numba.vectorize\ndef {name}({arguments}):\n    return {body}\n")
+        return name
+
+    def reduced(self, name, u, text, params, shape):
+        axes, old = params["axis"], self.shape(u)
+        if not old or not axes:
+            return text if name != "var" else f"{text} * 0.0"
+        if name in ("mean", "var"):
+            n = math.prod(old[a] for a in axes)
+            kept = tuple(1 if a in axes else m for a, m in enumerate(old))
+            if name == "mean":
+                return f"({self.reduced('sum', u, text, params, shape)} / {n})"
+            middle = self.reduced("sum", u, text, {**params, "keepdims": True}, kept)
+            return f"({self.reduced('sum', u, f'({text} - {middle} / {n}) ** 2', params, shape)} / {n - params['ddof']})"
+        order = tuple(a for a in range(len(old)) if a not in axes) + tuple(axes)
+        helper = f"reduce_{name}"
+        start, step = _REDUCE[name]
+        self.helpers.setdefault(helper, f'''@numba.njit
+def {helper}(x, rows, columns):
+    x = np.ascontiguousarray(x).reshape((rows, columns))
+    out = np.empty(rows, x.dtype)
+    for i in range(rows):
+        total = {start}
+        for j in range(columns):
+            v = x[i, j]
+            total = {step}
+        out[i] = total
+    return out
+''')
+        columns = math.prod(old[a] for a in axes)
+        rows = math.prod(old) // max(columns, 1) if columns else math.prod(shape)
+        turned = text if order == tuple(range(len(old))) else f"np.transpose({text}, {order})"
+        call = f"{helper}({turned}, {rows}, {columns})"
+        return f"{call}[0]" if shape == () else call if shape == (rows,) else f"{call}.reshape({shape})"
+
+    def _logsumexp(self, k, operands, params):
+        old = self.shape(operands[0])
+        x = self.plain(operands[0])
+        kept = tuple(1 if a in params["axis"] else m for a, m in enumerate(old))
+        top = self.reduced("max", operands[0], x, {**params, "keepdims": True}, kept)
+        name = self._next()
+        self.lines.append(f"{name} = {top}")
+        total = self.reduced("sum", operands[0], f"np.exp({self.at_least(operands[0], ATOM)} - {name})", params, self.shape(k))
+        shaped = name if self.shape(k) == kept else f"flat({name})[0]" if self.shape(k) == () else f"{name}.reshape({self.shape(k)})"
+        if "flat(" in shaped:
+            self.helpers.setdefault("flat", _NUMBA_TEXTS["flat"])
+        return f"(np.log({total}) + {shaped})"
+
+    def _reshape(self, k, operands, params):
+        if not self.shape(operands[0]):
+            return f"np.full({params['shape']}, {self.plain(operands[0])})"
+        if not params["shape"]:
+            self.helpers.setdefault("flat", _NUMBA_TEXTS["flat"])
+            return f"flat({self.plain(operands[0])})[0]"
+        return f"np.ascontiguousarray({self.plain(operands[0])}).reshape({params['shape']})"
+
+    def _broadcast_to(self, k, operands, params):
+        if not params["shape"]:
+            return self.at_least(operands[0], ATOM)
+        if not self.shape(operands[0]):
+            return f"np.full({params['shape']}, {self.plain(operands[0])})"
+        return f"np.broadcast_to({self.plain(operands[0])}, {params['shape']})"
+
+    def _transpose(self, k, operands, params):
+        return f"np.transpose({self.plain(operands[0])}, {tuple(params['axes'])})"
+
+    def _concatenate(self, k, operands, params):
+        return f"np.concatenate(({', '.join(self.plain(u) for u in operands)},), axis={params['axis']})"
+
+    def _astype(self, k, operands, params):
+        dtype = np.dtype(params["dtype"])
+        return f"{self.at_least(operands[0], ATOM)}.astype(np.{dtype})" if self.shape(operands[0]) else f"np.{dtype}({self.plain(operands[0])})"
+
+    def _copy(self, k, operands, params):
+        return f"{self.at_least(operands[0], ATOM)}.copy()" if self.shape(operands[0]) else self.at_least(operands[0], ATOM)
+
+    _stop_gradient = _copy
+
+    def _absolute(self, k, operands, params):
+        return f"np.abs({self.plain(operands[0])})"
+
+    def _pad(self, k, operands, params):
+        raise refuse(self.graph, k, "numba")
+
+    def _getitem(self, k, operands, params):
+        index = params["index"]
+        if all(isinstance(i, (int, slice)) or i is Ellipsis for i in index):
+            return super()._getitem(k, operands, params)
+        at = positions(self.graph, k)
+        if at is None:
+            raise refuse(self.graph, k, "numba", "takes an index that is computed")
+        self.helpers.setdefault("gathered", _NUMBA_TEXTS["gathered"])
+        if self.shape(k) == ():
+            self.helpers.setdefault("flat", _NUMBA_TEXTS["flat"])
+            return f"flat({self.plain(operands[0])})[{int(at)}]"
+        return f"gathered({self.plain(operands[0])}, {self.array(at.ravel())}, {self.shape(k)})"
+
+    def _scatter(self, k, operands, params):
+        return self.scattered(k, operands[0])
+
+    def scattered(self, k, v):
+        at = targets(self.graph, k)
+        if at is None:
+            raise refuse(self.graph, k, "numba", "takes an index that is computed")
+        self.helpers.setdefault("scattered", _NUMBA_TEXTS["scattered"])
+        wide = f"np.full({at.size}, {self.plain(v)})" if not self.shape(v) else self.plain(v) if self.shape(v) == at.shape else f"np.broadcast_to({self.plain(v)}, {at.shape})"
+        return f"scattered({wide}, {self.array(at.ravel())}, {math.prod(self.shape(k))}, {self.shape(k)})"
+
+    def _add_at(self, k, operands, params):
+        return f"({self.at_least(operands[0], ADD)} + {self.scattered(k, operands[1])})"
+
+    def _setitem(self, k, operands, params):
+        at = targets(self.graph, k)
+        kept = np.ones(self.shape(k))
+        if at is None:
+            raise refuse(self.graph, k, "numba", "takes an index that is computed")
+        kept.reshape(-1)[at.ravel()] = 0
+        return f"({self.vectorized('where')}({self.array(kept)}, {self.plain(operands[0])}, {self.scattered(k, operands[1])}))"
+
+    def contracted(self, k, operands, params):
+        """Nested loops in a function of their own."""
+        node = self.graph.nodes[k]
+        spec = contraction.subscripts(node["primitive"], [len(self.shape(u)) for u in operands], params)
+        left, out = spec.split("->")
+        terms = left.split(",")
+        names = [f"a{j}" for j in range(len(operands))]
+        size = {}
+        for u, t in zip(operands, terms):
+            for c, n in zip(t, self.shape(u)):
+                size[c] = n if size.get(c, 1) == 1 else size[c]
+
+        def at(u, t):
+            return ", ".join("0" if n == 1 and size[c] != 1 else c for c, n in zip(t, self.shape(u)))
+        order = list(out) + [c for c in dict.fromkeys("".join(terms)) if c not in out]
+        product = " * ".join(f"{n}[{at(u, t)}]" if t else n for n, u, t in zip(names, operands, terms))
+        body, indent = "", "    "
+        for c in order:
+            body += f"{indent}for {c} in range({size[c]}):\n"
+            indent += "    "
+        body += f"{indent}out[{', '.join(out) or '0'}] += {product}\n"
+        shape = tuple(size[c] for c in out) or (1,)
+        text = f"({', '.join(names)}):\n    out = np.zeros({shape}, np.{node['dtype']})\n{body}    return out{'' if out else '[0]'}\n"
+        for name, known in self.helpers.items():
+            if known == f"@numba.njit\ndef {name}{text}":
+                break
+        else:
+            name = self.names.new("product")
+            self.helpers[name] = f"@numba.njit\ndef {name}{text}"
+        return f"{name}({', '.join(self.plain(u) for u in operands)})"
+
+    def _matmul(self, k, operands, params):
+        if all(len(self.shape(u)) == 2 for u in operands) and len({np.dtype(self.graph.nodes[u]["dtype"]) for u in (*operands, k)}) == 1:
+            return "np.dot(" + ", ".join(f"np.ascontiguousarray({self.plain(u)})" for u in operands) + ")"
+        return self.contracted(k, operands, params)
+
+    _dot = _tensordot = _einsum = contracted

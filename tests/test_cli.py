@@ -260,7 +260,7 @@ def test_formula_of_an_expression_and_of_a_function(user, capsys):
     status, out, _ = run(capsys, "formula", "sin(x)*y", "--latex")
     assert status == 0 and "\\sin" in out
     status, out, _ = run(capsys, "formula", "user.py:f", "--at", "x=[1,2,3]", "--wrt", "x")
-    assert status == 0 and "y" in out
+    assert status == 0 and "tanh" in out
 
 
 def test_source_runs_alone(user, capsys):

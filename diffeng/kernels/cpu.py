@@ -129,48 +129,55 @@ def udiv(typing, a, b):
 def moved(typing, t, table, depth, operand, row):
     """The bytes operand number `operand` moves to reach a row: t[table:] has the lengths of `depth` axes, innermost first, then the strides of each operand.
 
-    One function in LLVM, not lines of every kernel's text: compiling such a loop through numba costs 10 ms each time.
+    A function of LLVM and not lines of every kernel's text: compiling such a loop through numba costs 10 ms each time.
     """
     def codegen(context, builder, signature, args):
-        module, name = builder.module, "diffeng.moved"
-        function = module.globals.get(name) or _build_moved(module, name)
-        return builder.call(function, args)
+        t, table, depth, operand, row = args
+        one = _I64(1)
+        at = builder.add(table, builder.mul(depth, builder.add(operand, one)))
+        place = cgutils.alloca_once(builder, _I64)
+        with builder.if_else(builder.icmp_signed("==", depth, one)) as (flat, deep):
+            with flat:                                    # rows along one axis: no division
+                builder.store(builder.mul(row, _word(builder, t, at)), place)
+            with deep:
+                module, name = builder.module, "diffeng.digits"
+                function = module.globals.get(name) or _digits(module, name)
+                builder.store(builder.call(function, [t, table, at, depth, row]), place)
+        return builder.load(place)
     return types.int64(*[types.int64] * 5), codegen
 
 
-def _build_moved(module, name):
+def _word(builder, t, at):
+    out = builder.load(_address(builder, t, at, _I64))
+    _scoped(builder, out, True)
+    return out
+
+
+def _digits(module, name):
+    """The sum of digit times stride, where the digits are those of the row number in the mixed base of the axes' lengths."""
     function = ir.Function(module, ir.FunctionType(_I64, [_I64] * 5), name)
     function.linkage = "internal"
-    t, table, depth, operand, row = function.args
-    entry, flat, deep, body, done = (function.append_basic_block(n) for n in ("entry", "flat", "deep", "body", "done"))
+    for attribute in ("noinline", "minsize"):             # inlined, it would be unrolled and vectorised once an operand
+        function.attributes.add(attribute)
+    t, lengths, strides, depth, row = function.args
+    entry, body, done = (function.append_basic_block(n) for n in ("entry", "body", "done"))
     b = ir.IRBuilder(entry)
-
-    def word(at):
-        out = b.load(_address(b, t, at, _I64))
-        _scoped(b, out, True)
-        return out
-    one = _I64(1)
-    strides = b.add(table, b.mul(depth, b.add(operand, one)))
-    b.cbranch(b.icmp_signed("==", depth, one), flat, deep)
-    b.position_at_end(flat)                               # rows along one axis: no division
-    b.ret(b.mul(row, word(strides)))
-    b.position_at_end(deep)
     b.cbranch(b.icmp_signed(">", depth, _I64(0)), body, done)
     b.position_at_end(body)
     axis, rest, total = b.phi(_I64), b.phi(_I64), b.phi(_I64)
-    length = word(b.add(table, axis))
+    length = _word(b, t, b.add(lengths, axis))
     quotient = b.udiv(rest, length)
     digit = b.sub(rest, b.mul(quotient, length))
-    sum_ = b.add(total, b.mul(digit, word(b.add(strides, axis))))
-    following = b.add(axis, one)
-    for phi, first, again in ((axis, _I64(0), following), (rest, row, quotient), (total, _I64(0), sum_)):
-        phi.add_incoming(first, deep)
+    further = b.add(total, b.mul(digit, _word(b, t, b.add(strides, axis))))
+    following = b.add(axis, _I64(1))
+    for phi, first, again in ((axis, _I64(0), following), (rest, row, quotient), (total, _I64(0), further)):
+        phi.add_incoming(first, entry)
         phi.add_incoming(again, body)
     b.cbranch(b.icmp_signed("<", following, depth), body, done)
     b.position_at_end(done)
     result = b.phi(_I64)
-    result.add_incoming(_I64(0), deep)
-    result.add_incoming(sum_, body)
+    result.add_incoming(_I64(0), entry)
+    result.add_incoming(further, body)
     b.ret(result)
     return function
 

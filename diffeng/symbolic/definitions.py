@@ -187,7 +187,6 @@ class Rewrite(NamedTuple):
 
 
 _entry, _each = sp.IndexedBase("x")[i, r], sp.IndexedBase("x")[i, k]          # where the primitive is a reduction
-_small = sp.exp(-2 * sp.Abs(x))
 _near = sp.exp(-sp.Abs(x))
 _SAVED = "the value is saved: by the equation of the definition"
 _SQUARE = "a square overflows where the result does not"
@@ -204,8 +203,8 @@ REWRITES = [
     Rewrite("hypot", 0, sp.sqrt(x**2 + y**2), nonzero(z, z), _SAVED + "; at the origin 0/1 = 0, the convention at kinks"),
     Rewrite("hypot", 1, sp.sqrt(x**2 + y**2), nonzero(z, z), _SAVED + "; at the origin 0/1 = 0, the convention at kinks"),
     # ---- derivatives: digits and overflow
-    Rewrite("tanh", 0, 1 - sp.tanh(x)**2, 4 * _small / (1 + _small)**2, "1 - z*z is 0 from x = 19 on; exp of a negative number never overflows"),
-    Rewrite("expit", 0, sp.exp(-x) / (1 + sp.exp(-x))**2, _near / (1 + _near)**2, "even in x: exp of a negative number never overflows"),
+    Rewrite("tanh", 0, 1 - sp.tanh(x)**2, 4 * expit(2 * x) * expit(-2 * x), "1 - z*z is 0 from x = 19 on; a form with abs(x) would spoil the third derivative at 0"),
+    Rewrite("expit", 0, sp.exp(-x) / (1 + sp.exp(-x))**2, z * expit(-x), "exp(-x) overflows, and 1 - z has no digits for a large x"),
     Rewrite("log_expit", 0, sp.exp(-x) / (1 + sp.exp(-x)), expit(-x), "exp(-x) overflows"),
     Rewrite("logaddexp", 0, sp.exp(x) / (sp.exp(x) + sp.exp(y)), expit(x - y), "exp overflows; only the difference matters"),
     Rewrite("logaddexp", 1, sp.exp(y) / (sp.exp(x) + sp.exp(y)), expit(y - x), "exp overflows; only the difference matters"),
