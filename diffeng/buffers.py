@@ -3,6 +3,8 @@
 NumPy makes these without asking anybody, so while a function runs under an interpreter, and only for calls from user code of that
 thread, numpy's constructors are replaced by ones that return a `Buffer` (or stack traced values). Outside they are NumPy's own.
 """
+import dis
+import sys
 import threading
 
 import numpy as np
@@ -15,6 +17,7 @@ from .where import is_user_code, run
 _active = threading.local()
 _lock = threading.Lock()
 _users = 0
+_sites = {}               # (id of a code object, offset of a call in it) -> (does it call a constructor?, the code object)
 _original = {}
 
 
@@ -99,7 +102,7 @@ def _maker(name):
     original = getattr(np, name)
 
     def make(*args, **kwargs):
-        return Buffer(original(*args, **kwargs)) if _asked() else original(*args, **kwargs)
+        return Buffer(original(*args, **kwargs)) if _asked(name) else original(*args, **kwargs)
     return original, make
 
 
@@ -107,7 +110,7 @@ def _converter(name):
     original = getattr(np, name)
 
     def convert(a, dtype=None, *args, **kwargs):
-        if not _asked():
+        if not _asked(name):
             return original(a, dtype, *args, **kwargs)
         if isinstance(a, Traced):
             from .numpy_api import astype, copy
@@ -128,7 +131,7 @@ def _full():
     original = np.full
 
     def full(shape, fill_value, dtype=None, *args, **kwargs):
-        if not _asked():
+        if not _asked("full"):
             return original(shape, fill_value, dtype, *args, **kwargs)
         if isinstance(fill_value, Traced):
             from .numpy_api import astype, copy
@@ -142,7 +145,7 @@ def _like(name):
     original = getattr(np, name)
 
     def like(a, *args, **kwargs):
-        if not _asked() or isinstance(a, Traced):
+        if not _asked(name) or isinstance(a, Traced):
             return original(a, *args, **kwargs)
         if name == "full_like" and args and isinstance(args[0], Traced):
             from .numpy_functions.making import full_like
@@ -155,10 +158,39 @@ def _holds_traced(items):
     return any(isinstance(i, Traced) or isinstance(i, (list, tuple)) and _holds_traced(i) for i in items)
 
 
-def _asked():
-    """Does user code of a thread that traces ask? (Libraries get NumPy's own arrays.)"""
-    import sys
-    return getattr(_active, "depth", 0) > 0 and is_user_code(sys._getframe(2).f_code)
+def _asked(name):
+    """Does user code of a thread that traces ask? (Libraries get NumPy's own arrays, compiled ones without frames of their own too.)"""
+    if not getattr(_active, "depth", 0):
+        return False
+    frame = sys._getframe(2)
+    code, offset = frame.f_code, frame.f_lasti
+    if not is_user_code(code):
+        return False
+    known = _sites.get((id(code), offset))
+    if known is None:
+        called = _called_name(code, offset)
+        known = _sites[id(code), offset] = (called == name if called is not None else name in code.co_names, code)
+    return known[0]
+
+
+def _called_name(code, offset):
+    """The attribute that the call at a bytecode offset calls, as in np.zeros(...); None when it cannot be told.
+
+    Walks back from the call until its arguments are accounted for on the stack.
+    """
+    before = [i for i in dis.get_instructions(code) if i.offset <= offset and i.opname not in ("CACHE", "RESUME")]
+    if not before or before[-1].opname not in ("CALL", "PRECALL", "CALL_KW"):
+        return None
+    pushed, wanted = 0, before[-1].arg + (before[-1].opname == "CALL_KW")
+    for i in reversed(before[:-1]):
+        if i.opname in ("PRECALL", "KW_NAMES"):
+            continue
+        if i.opname in ("LOAD_METHOD", "LOAD_ATTR") and pushed >= wanted:
+            return i.argval
+        pushed += dis.stack_effect(i.opcode, i.arg if i.opcode >= dis.HAVE_ARGUMENT else None, jump=False)
+        if pushed > wanted + 1:
+            return None
+    return None
 
 
 _REPLACED = {**{n: _maker for n in ("zeros", "ones", "empty")}, **{n: _converter for n in ("array", "asarray", "asanyarray", "ascontiguousarray")},

@@ -159,14 +159,14 @@ _verbose = click.option("--verbose", "-v", is_flag=True, expose_value=False, hel
 @click.option("--wrt", metavar="NAME", help="Show the derivative with respect to this input instead.")
 @click.option("--at", help="Arguments to trace FUNCTION at; without them every parameter is a scalar symbol.")
 @click.option("--latex", is_flag=True, help="As LaTeX.")
-@click.option("--source", metavar="LANGUAGE", help="As stand-alone code: numpy.")
+@click.option("--source", metavar="LANGUAGE", help="As stand-alone code: numpy, numba or c.")
 @_verbose
 def formula(what, wrt, at, latex, source):
     """Print the formula of a function or of its derivative."""
     if latex and source:
         raise _bad("--latex and --source are two answers to one question: give one of them")
-    if source not in (None, "numpy"):
-        raise _bad(f"--source {source}: only numpy is there yet")
+    if source not in (None, "numpy", "numba", "c"):
+        raise _bad(f"--source {source}: choose numpy, numba or c")
     graph = _graph(what, at)
     if wrt is not None:
         graph = graph.derivative(_input_named(graph, wrt))
@@ -264,20 +264,17 @@ class _Progress:
         return self
 
     def __call__(self, stage, done=0, total=None):
-        if not sys.stderr.isatty():
-            if stage != self.stage:
-                click.echo(f"{stage} ...", err=True)
-            self.stage = stage
-            return
-        if self.bar is None:
-            from tqdm import tqdm
-            self.bar = tqdm(file=sys.stderr, leave=False, bar_format="{desc} {bar:30} {n_fmt}/{total_fmt} {elapsed}")
         if stage != self.stage:
             self.stage = stage
-            self.bar.reset(total)
-            self.bar.set_description(stage, refresh=False)
-        self.bar.total, self.bar.n = total, done
-        self.bar.refresh()
+            if not sys.stderr.isatty():
+                click.echo(f"{stage} ...", err=True)
+                return
+            from tqdm import tqdm
+            self.__exit__()
+            self.bar = tqdm(desc=stage, total=total, file=sys.stderr, leave=False, bar_format="{desc:28} {bar:30} {n_fmt}/{total_fmt} {elapsed}")
+        if self.bar is not None:
+            self.bar.total, self.bar.n = total, done
+            self.bar.refresh()
 
     def __exit__(self, *_):
         if self.bar is not None:

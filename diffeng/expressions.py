@@ -66,7 +66,7 @@ def parse(text):
         return names[name]
 
     out = read(text, name_of, lambda name, *operands: _apply(name, operands))
-    return _graph(tracing, list(names.values()), out)
+    return _graph(list(names.values()), out)
 
 
 def read(text, name_of, apply):
@@ -162,8 +162,6 @@ def _tokens(text):
         match = _TOKEN.match(text, at)
         kind = match.lastgroup
         yield kind, match.group(kind), match.start(kind)
-        if kind == "wrong":
-            raise ValueError(_pointing(text, match.start(kind), f"expected a formula, but {match.group(kind)!r} has no meaning in one"))
         at = match.end()
 
 
@@ -220,12 +218,11 @@ def _apply(name, operands):
     return int(out) if out.is_integer() and abs(out) < 2 ** 53 and all(isinstance(x, int) for x in operands) else out
 
 
-def _graph(tracing, inputs, out):
+def _graph(inputs, out):
     from .graph import Graph
     from .traced import Traced
-    if not isinstance(out, Traced):
-        out = tracing.constant(out if isinstance(out, bool) else np.float64(out))
-    return Graph([x.node for x in inputs], [out.node])
+    out = out.node if isinstance(out, Traced) else np.asarray(out if isinstance(out, bool) else float(out))[()]
+    return Graph([x.node for x in inputs], [out])
 
 
 # ---- sympy -----------------------------------------------------------------------------------------------------------------------
@@ -275,7 +272,7 @@ def from_sympy(expr, inputs=None):
         else:
             stack.pop()
             done[node] = tracers[str(node)] if node.is_Symbol else _convert(node, [done[x] for x in operands], sp)
-    return _graph(tracing, list(tracers.values()), done[expr])
+    return _graph(list(tracers.values()), done[expr])
 
 
 def _operands(node, sp):

@@ -19,7 +19,7 @@ from flint import arb
 from .balls import INF, NAN, ZERO, box, infinite
 from .buffers import call as call_user, unwrap
 from .errors import refuse
-from .precise import PreciseArray, Refused, Run, Undecided, arbs, call, current_run, digits_in_force, numbers, precise, precision, unrecorded
+from .precise import PreciseArray, Refused, Run, Undecided, arbs, call, current_run, digits_in_force, precise, precision, unrecorded
 
 FIRST, LIMIT = 100, 1600          # digits of the first quotient, and of the last before the judge gives up
 STEP = 0.3                        # h = 10**(-0.3 digits): the error of a central difference is h**2, and rounding leaves 10**-0.7 digits
@@ -30,7 +30,7 @@ class Difference:
     """What the judge found along one direction. Lists have one entry an output of the function.
 
     value: PreciseArrays, the derivative sum_i g_i w_i s_i of every output entry. scale: the s_i, float64, one array an argument.
-    left, right: the one-sided quotients (+-inf, or NaN where they do not settle or the function is not defined on that side).
+    left, right: the one-sided quotients; at a kink +-inf where they grow, NaN where they do not settle or the function is not defined on that side.
     kink: bool arrays, where left and right differ. decided: bool arrays, where value has a verdict.
     sure: digits on which two successive steps agree, of the worst entry; None if an entry has no verdict: then reason says why.
     precision: digits used last. evaluations of the function, seconds.
@@ -136,7 +136,8 @@ class Judge:
                 undecided_text = ""
                 if len(steps) > 1:
                     with precision(digits):
-                        verdicts = [self._entry(steps, j) for j in range(steps[-1].f.size)]
+                        bound = arb(10) ** -self.digits
+                        verdicts = [self._entry(steps, j, bound) for j in range(steps[-1].f.size)]
                     if all([v.final for v in verdicts]):
                         break
             digits *= 2
@@ -146,18 +147,18 @@ class Judge:
                 verdicts = None
         return self._difference(steps, verdicts, reason, began, before)
 
-    def _entry(self, steps, j):
+    def _entry(self, steps, j, bound):
         """The verdict on one output entry, by all steps so far."""
         a, b = steps[-2], steps[-1]
         if not b.central[j].is_finite() or not a.central[j].is_finite():
             return self._unfinished(steps, j)
-        left, right = _one_sided(a, b, "left", j), _one_sided(a, b, "right", j)
         kink = _kink(a, b, j)
+        left, right = (_one_sided(a, b, "left", j), _one_sided(a, b, "right", j)) if kink else (b.left[j], b.right[j])
         size = (a.central[j] - b.central[j]).abs_upper()                # the balls' radii included
         if size.is_zero():
             return _Verdict(b.central[j], float("inf"), kink, left, right)
         floor = b.central[j].abs_lower()
-        if size <= floor * arb(10) ** -self.digits:
+        if size <= floor * bound:
             return _Verdict(b.central[j], _digits(floor / size), kink, left, right)
         zero, reason = self._zero(steps, j)
         if zero is not None:
@@ -171,8 +172,8 @@ class Judge:
         a, b = steps[-2].central[j], steps[-1].central[j]
         if b.contains(ZERO):
             f, ten = steps[-1].f[j], arb(10)
-            terms = min((f.rad() * ten ** steps[-1].digits, arb(self.largest)), key=float)           # rounding tells how large the terms of f were
-            scale = terms if f.abs_upper() < terms else f.abs_upper()
+            noise = f.rad().max(b.rad() * steps[-1].h) * ten ** steps[-1].digits           # rounding tells how large the terms of f were
+            scale = noise.min(arb(self.largest)).max(f.abs_upper())
             settled = b.abs_upper() <= scale * ten ** -self.vanishing and a.abs_upper() <= scale * ten ** -self.digits
             return (b.abs_upper(), "") if settled else (None, "")
         if len(steps) < 3 or any(s.central[j].contains(ZERO) or not s.central[j].is_finite() for s in steps[-3:]):
@@ -253,7 +254,7 @@ def _one_sided(a, b, side, j):
     x, y = getattr(a, side)[j], getattr(b, side)[j]
     if not x.is_finite() or not y.is_finite():
         return NAN
-    larger = max(x.abs_upper(), y.abs_upper(), key=float)
+    larger = x.abs_upper().max(y.abs_upper())
     if (x - y).abs_upper() <= larger * arb(10) ** -10:
         return y
     if y.abs_upper() * 1000 < x.abs_upper():
@@ -277,6 +278,7 @@ def directional(fun, args, directions, digits=50, looks=None):
     moves by h w_i s_i with s_i = |x_i| (1 where x_i = 0). digits: how many are asked for. looks: the branches to take (Run).
 
     >>> import numpy as np
+    >>> from diffeng.precise import numbers
     >>> d = directional(lambda x: [np.log(x)], [np.array(1e-29)], [np.array(1.0)])
     >>> float(numbers(d.value[0])), d.sure >= 50
     (1.0, True)

@@ -20,7 +20,7 @@ from .vocabulary import PRIMITIVES
 
 LIMIT = 300                   # boxes in a picture that nobody asked to be larger
 _LINKS = 600                  # different edges between them
-_WORTH = 8                    # boxes that folding must save
+_WORTH = 8                    # boxes that folding a repetition must save
 
 SYMBOLS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^", "negative": "−", "matmul": "@", "sum": "Σ", "prod": "Π", "expit": "σ",
            "square": "x²", "sqrt": "√", "absolute": "|x|", "reciprocal": "1/x", "less": "<", "less_equal": "≤", "greater": ">", "greater_equal": "≥",
@@ -58,7 +58,7 @@ def draw(graph, values=None, adjoints=None, marks=None, detail="auto", title=Non
     if len(view.boxes) > 2 * LIMIT:                          # network simplex to the end would take minutes
         attributes.update(nslimit="1", nslimit1="1", splines="line")
     dot = graphviz.Digraph("diffeng", graph_attr=attributes,
-                           node_attr=dict(shape="box", style="rounded,filled", fontname="Helvetica,Arial,sans-serif", fontsize="11", margin="0.16,0.06", height="0.3", penwidth="1.1"),
+                           node_attr=dict(shape="box", style="rounded,filled", fontname="Helvetica,Arial,sans-serif", fontsize="11", margin="0.2,0.06", height="0.3", penwidth="1.1"),
                            edge_attr=dict(color="#78909c", arrowsize="0.6", fontname="Helvetica,Arial,sans-serif", fontsize="9", fontcolor="#78909c"))
     if values is None:
         values = {k: graph.nodes[k]["value"] for k in graph.nodes if graph.nodes[k].get("value") is not None}
@@ -80,6 +80,7 @@ class _View:
         self.leaves = {k for k in graph.nodes if graph.nodes[k]["primitive"] in ("input", "constant")}
         self.ops = [k for k in sorted(graph.nodes) if k not in self.leaves]
         self.paths = _function_paths(graph, self.ops)
+        self.calls = {k: tuple(path) for k, path in self.paths.items()}       # as they were before functions became boxes
         self._placed, self._extent = {}, {}                # of a call: its first and last operation
         for i, k in enumerate(self.ops):
             for _, call in self.paths[k]:
@@ -88,7 +89,8 @@ class _View:
         self.copies = {}                                   # an operation that stands for several -> all of them
         self.counts, self.folded = {}, False
         if detail != "full":
-            self._fold_repeats(always=detail == "modules")
+            self._fold_repeats()
+        self.first = dict(self.shown)                      # before functions become boxes: itself, or the operation of the first repetition
         self.groups = {}                                   # the name of a box for many operations -> (title, operations)
         visible = [k for k in self.ops if self.shown[k] == k]
         if detail == "modules" or detail == "auto" and len(visible) > LIMIT:
@@ -96,14 +98,11 @@ class _View:
         self.marks = self._marks(marks)
         self._finish()
 
-    def _fold_repeats(self, always):
+    def _fold_repeats(self):
         position = {k: i for i, k in enumerate(self.ops)}
         signatures = [_signature(self.graph, k) for k in self.ops]
         wires = [[position.get(u) for u in self.operands[k]] for k in self.ops]
-        repeats = find(signatures, wires)
-        if not always and sum(r.period * (r.count - 1) for r in repeats if r.depth == 0) < _WORTH:
-            return
-        for r in repeats:                                   # outermost first, so what stands for an operation may get a smaller one to stand for it
+        for r in [r for r in find(signatures, wires) if r.period * (r.count - 1) >= _WORTH]:                                   # outermost first, so what stands for an operation may get a smaller one to stand for it
             self.folded = True
             for t in range(r.period):
                 first = self.ops[r.start + t]
@@ -120,19 +119,16 @@ class _View:
 
     def _fold_functions(self, visible):
         """Deepest functions first become one box each, until few enough are left; what has no function goes by runs of operations."""
-        def keys(k, depth):
-            return tuple(self.paths[k][:depth])
         depth = max((len(self.paths[k]) for k in visible), default=0)
-        grouped = {}
         while depth > 0:
-            grouped, run = {}, -1
-            previous = None
-            for k in visible:
-                key = keys(k, depth) if len(self.paths[k]) >= depth else None
-                if key != previous or key is None:
-                    run += 1
+            keys = [tuple(self.paths[k][:depth]) for k in visible]
+            holds = {key[:d] for key in keys for d in range(len(key))}        # functions that hold others keep their own operations one by one
+            grouped, previous = [], None
+            for k, key in zip(visible, keys):
+                if key != previous or key in holds:
+                    grouped.append([])
+                grouped[-1].append(k)
                 previous = key
-                grouped.setdefault(run, []).append(k)
             if len(grouped) <= LIMIT and self._links(grouped) <= _LINKS:
                 break
             depth -= 1
@@ -142,33 +138,33 @@ class _View:
             limit = LIMIT
             while True:
                 size = -(-len(visible) // limit)
-                grouped = {n: visible[n * size:(n + 1) * size] for n in range(-(-len(visible) // size))}
+                grouped = [visible[n:n + size] for n in range(0, len(visible), size)]
                 if limit < 10 or self._links(grouped) <= _LINKS:
                     break
                 limit = limit * 2 // 3
-        for n, members in grouped.items():
+        for members in grouped:
             if len(members) < 2:
                 continue
-            title = self.paths[members[0]][depth - 1][0] if depth else f"{len(members)} operations"
-            self.groups[members[0]] = (title, members)
+            path = self.paths[members[0]][:depth]
+            self.groups[members[0]] = (path[-1][0] if path else f"{len(members)} operations", members)
             for k in members:
                 self.shown[k] = members[0]
-            self.paths[members[0]] = self.paths[members[0]][:max(depth - 1, 0)]
+            self.paths[members[0]] = path[:-1]
         for k in self.ops:
             self.shown[k] = self.shown[self.shown[k]]
 
     def _links(self, grouped):
-        home = {k: n for n, members in grouped.items() for k in members}
+        home = {k: n for n, members in enumerate(grouped) for k in members}
         return len({(home[self.shown[u]], home[k]) for k in home for u in self.operands[k] if u not in self.leaves and self.shown[u] in home})
 
     def _marks(self, marks):
         out = {}
         for k, (severity, text) in marks.items():
-            at = self.shown.get(k, k)
-            if at != k:
-                copies = self.copies.get(at, [])
-                which = f"repetition {copies.index(k) + 1}: " if k in copies else f"{self.graph.nodes[k]['primitive']} {self.graph.nodes[k].get('line', '')}: "
-                text = which + str(text)
+            at, first = self.shown.get(k, k), self.first.get(k, k)
+            if first != k:
+                text = f"repetition {self.copies[first].index(k) + 1}: {text}"
+            if at in self.groups:
+                text = f"{self.graph.nodes[k]['primitive']} {self.graph.nodes[k].get('line', '')}: {text}"
             if at not in out or severity in ("error", "red", "wrong"):
                 out[at] = (severity, str(text) if at not in out else f"{text}\n{out[at][1]}")
         return out
@@ -178,7 +174,7 @@ class _View:
         seen, self.edges, used, self.repeated = set(), [], set(), {}
         for k in self.ops:
             at = self.shown[k]
-            copy = k != at and at not in self.groups
+            copy = self.first[k] != k
             for slot, u in enumerate(self.operands[k]):
                 if u in self.inline:
                     continue
@@ -190,13 +186,9 @@ class _View:
                     used.add(u)
                 else:
                     tail = self.shown[u]
-                    if copy and tail not in self.copies:
-                        continue
-                back = tail == at or copy and self._later(tail, at)
-                if back and tail == at and at in self.groups:
+                back = copy and self.first[u] >= self.first[k]           # from one repetition to the next
+                if tail == at and at in self.groups:
                     continue
-                if copy and not back and self.shown[u] != u:
-                    continue                                 # inside a repetition: drawn in the first
                 key = (tail, "back") if back else (tail, at, slot if at not in self.groups else 0)     # one way back is enough
                 if key not in seen and not (copy and not back):
                     seen.add(key)
@@ -206,10 +198,6 @@ class _View:
         self.boxes = sorted(drawn | (kept & self.leaves))
         self._place_leaves(kept)
         self.paths_used = any(self.path(k) for k in drawn)
-
-    def _later(self, tail, at):
-        """Does an edge between stand-ins go back, from one repetition to the next?"""
-        return tail >= at
 
     def _edge(self, k, at, slot, back):
         attributes = {}
@@ -237,8 +225,12 @@ class _View:
     def path(self, k):
         """((label, key), ...): functions, and repetitions as boxes of their own."""
         path = list(self.paths.get(k, ()))
-        for n, r in enumerate(self.counts.get(k, ())):
+        members = self.groups[k][1] if k in self.groups else ()
+        around = [r for r in self.counts.get(k, ()) if all(r in self.counts.get(m, ()) for m in members)]
+        for n, r in enumerate(around):
             depth, whole = self._place(r)
+            if depth + n > len(path):
+                break                                        # a box for the whole function that holds it
             if whole:                                        # the function's box is this repetition: one box says both
                 path[depth + n - 1] = (f"{path[depth + n - 1][0]} × {r.count}", ("repeat", r.start, r.period))
             path[depth + n:depth + n] = [] if whole else [(f"× {r.count}", ("repeat", r.start, r.period))]
@@ -250,7 +242,7 @@ class _View:
         """How many functions stand around a repetition, and whether the innermost of them holds nothing else."""
         known = self._placed.get(r)
         if known is None:
-            common = _common([tuple(self.paths[k]) for k in self.ops[r.start:r.start + r.period]])
+            common = _common([self.calls[k] for k in self.ops[r.start:r.start + r.period]])
             whole = bool(common) and self._extent[common[-1][1]] == (r.start, r.start + r.period * r.count - 1)
             known = self._placed[r] = len(common), whole
         return known
@@ -402,10 +394,7 @@ def _group(graph, view, k):
     common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     lines = [title] if title.endswith("operations") else [title, f"{len(members)} operations"]
     lines.append(", ".join(f"{name} {n}" if n > 1 else name for name, n in common[:3]) + (", …" if len(common) > 3 else ""))
-    times = view.counts.get(k)
-    if times:
-        lines[0] += " " + " ".join(f"× {r.count}" for r in times)
-    ends = [m for m in members if m in graph.outputs]
+    ends = [c for m in members for c in view.copies.get(m, [m]) if c in graph.outputs]
     attributes = dict(shape="box3d", style="filled", fillcolor="#e8eaf6", color="#5c6bc0", tooltip=f"{len(members)} operations, {graph.nodes[members[0]].get('line', '')}")
     if ends:
         lines.append("output")
@@ -445,7 +434,7 @@ def _other_inputs(graph, view, k):
     """The inputs that stand at the same place in the other repetitions."""
     for user in view.ops:
         copies = view.copies.get(user, ())
-        if view.shown[user] == user and len(copies) > 1 and k in view.operands[user]:
+        if view.first[user] == user and len(copies) > 1 and k in view.operands[user]:
             slot = view.operands[user].index(k)
             others = [view.operands[c][slot] for c in copies[1:]]
             return [graph.nodes[u].get("name", "") for u in others if graph.nodes[u]["primitive"] == "input"]

@@ -15,7 +15,7 @@ import numpy as np
 from flint import arb, ctx
 
 from .ball_arrays import BALLS
-from .balls import NAN, Undecided, all_finite, box, enclose, infinite, nonzero, whole
+from .balls import Undecided, all_finite, box, enclose, infinite, nonzero, whole
 from .buffers import call as call_user, unwrap
 from .constants import Exact
 from .errors import explain, refuse

@@ -88,7 +88,9 @@ def _raster(source, form):
         except ImportError:
             pass
         else:
-            return bytes(resvg_py.svg_to_bytes(svg_string=text, zoom=2))
+            if not _fonts():
+                raise RuntimeError("this machine has no font for the labels of a .png: install one (apt install fonts-dejavu-core), or draw into .svg or .html")
+            return bytes(resvg_py.svg_to_bytes(svg_string=text.replace(_FAMILY, _FAMILIES), dpi=_DOTS))
     try:
         import cairosvg
     except (ImportError, OSError):
@@ -97,6 +99,18 @@ def _raster(source, form):
                            ".svg, .html and .dot need nothing more") from None
     make = cairosvg.svg2png if form == "png" else cairosvg.svg2pdf
     return make(bytestring=text.encode(), **({"scale": 2} if form == "png" else {}))
+
+
+_FAMILY = 'font-family="Helvetica,Arial,sans-serif"'
+_FAMILIES = 'font-family="Helvetica, Arial, Liberation Sans, DejaVu Sans, Noto Sans, FreeSans, Open Sans, Roboto, Segoe UI, Verdana, sans-serif"'
+
+
+def _fonts():
+    """Is there any font? resvg draws no letter, and says nothing, where there is none."""
+    home = os.path.expanduser("~")
+    places = ["/usr/share/fonts", "/usr/local/share/fonts", f"{home}/.fonts", f"{home}/.local/share/fonts", "/System/Library/Fonts", "/Library/Fonts",
+              os.path.join(os.environ.get("WINDIR", r"C:\Windows"), "Fonts")]
+    return any(name.lower().endswith((".ttf", ".otf", ".ttc")) for place in places for _, _, names in os.walk(place) for name in names)
 
 
 # ---- looks that plain labels cannot say ------------------------------------------------------------------------------------------
@@ -112,17 +126,18 @@ def _dress(text):
 
 
 def _dress_node(node):
-    first = True
+    first, marked = True, False
 
     def line(match):
-        nonlocal first
+        nonlocal first, marked
         attributes, content = match.groups()
+        marked = marked or content.startswith("⚠")
         if first:
             first, extra = False, 'font-weight="bold" '
         elif content.startswith("∂"):
             extra = 'fill="#1565c0" '
-        elif content.startswith("⚠"):
-            extra = 'fill="#b71c1c" font-weight="bold" '
+        elif marked:
+            extra = 'fill="#b71c1c" '
         elif re.fullmatch(r"[^\s:]+:\d+", content):
             extra = 'fill="#90a4ae" '
         else:

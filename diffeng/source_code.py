@@ -1,4 +1,4 @@
-"""Graphs as stand-alone source code: NumPy here, numba (the same text, restricted to what numba compiles) here, C in source_c.py.
+"""Graphs as stand-alone source code: NumPy here, numba in source_numba.py, C in source_c.py.
 
 What it is: a printer. Every operation becomes the expression it was recorded from, in the graph's own order and association, so the NumPy text
 computes the same bits; an expression used once stands inside the next one while the line stays short.
@@ -15,7 +15,7 @@ import numpy as np
 
 from .constants import Exact
 from .terms import index_text, operands_of
-from .vocabulary import contraction, indexing
+from .vocabulary import indexing
 
 COMPARE, ADD, MULTIPLY, UNARY, POWER, ATOM = range(6)
 _INFIX = {"add": ("+", ADD), "subtract": ("-", ADD), "multiply": ("*", MULTIPLY), "divide": ("/", MULTIPLY), "remainder": ("%", MULTIPLY), "floor_divide": ("//", MULTIPLY),
@@ -45,9 +45,10 @@ def source(graph, language="numpy", name=None):
     <BLANKLINE>
     """
     if language == "numpy":
-        return _NumPy(graph, name).text()
+        return NumPy(graph, name).text()
     if language == "numba":
-        return _Numba(graph, name).text()
+        from .source_numba import Numba
+        return Numba(graph, name).text()
     if language in ("c", "C"):
         from .source_c import C
         return C(graph, name).text()
@@ -121,6 +122,12 @@ def targets(graph, k):
     return None if index is None else np.asarray(np.arange(math.prod(node["shape"])).reshape(node["shape"])[index])
 
 
+def inner_positions(node):
+    """For pad: the flat positions in the result where the operand lands."""
+    inside = tuple(slice(lo, n - hi) for (lo, hi), n in zip(node["params"]["widths"], node["shape"]))
+    return np.arange(math.prod(node["shape"])).reshape(node["shape"])[inside]
+
+
 # ---- NumPy -------------------------------------------------------------------------------------------------------------------------
 
 _HELPERS = {
@@ -149,13 +156,14 @@ _HELPERS = {
 }
 
 
-class _NumPy:
+class NumPy:
     language = "numpy"
     imports = ("import numpy as np",)
+    reserved = ()
 
     def __init__(self, graph, name):
         self.graph = graph
-        self.names = Names({"np", "special", "numba", "math", *_HELPERS, *_NUMBA_HELPERS})
+        self.names = Names({"np", "special", "numba", "math", *_HELPERS, *self.reserved})
         self.function = self.names.new(name or _wish(graph))
         self.single = all(np.dtype(graph.nodes[k]["dtype"]) != np.float32 and np.dtype(graph.nodes[k]["dtype"]) != np.float16 for k in graph.nodes)
         self.order = needed(graph)
@@ -218,14 +226,17 @@ class _NumPy:
     def constant(self, k, value):
         if isinstance(value, Exact):
             return self.literal(value.value)
-        if isinstance(value, (bool, int, float)):
-            return self.literal(value)
+        if type(value) in (bool, int, float):
+            return self.weak(k, value)
         value = np.asarray(value)
         if value.ndim == 0:
             text, strength = self.literal(value.item())
             plain = value.dtype == np.float64 and self.single or value.dtype == bool
             return (text, strength) if plain else (f"np.{value.dtype}({text})", ATOM)
         return self.array(value), ATOM
+
+    def weak(self, k, value):
+        return self.literal(value)                        # NEP 50: a Python number takes the precision of what it meets
 
     def array(self, value):
         for name, known in self.__dict__.setdefault("written", []):
@@ -339,11 +350,6 @@ class _NumPy:
     def _stop_gradient(self, k, operands, params):
         return f"np.array({self.plain(operands[0])})"
 
-    def index(self, index, arrays):
-        index = tuple([indexing.Slot(len(arrays) + j) if isinstance(i, np.ndarray) else i for j, i in enumerate(index)]) if any(isinstance(i, np.ndarray) for i in index) else index
-        masks = {}
-        return index, masks
-
     def _index_text(self, params, arrays):
         """The inside of x[...]; masks are constants of their own."""
         texts = [self.plain(u) for u in arrays]
@@ -375,224 +381,3 @@ class _NumPy:
 def _wish(graph):
     title = getattr(graph, "title", "") or "f"
     return title if title.isidentifier() else "f"
-
-
-# ---- numba ---------------------------------------------------------------------------------------------------------------------------
-
-_VECTORIZED = {
-    "expit": ("x", "1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)"), "log_expit": ("x", "-math.log1p(math.exp(-x)) if x > 0 else x - math.log1p(math.exp(x))"),
-    "logit": ("x", "math.log(x / (1 - x))"), "erf": ("x", "math.erf(x)"), "erfc": ("x", "math.erfc(x)"), "xlogy": ("x, y", "x * 0 if x == 0 else x * math.log(y)"),
-    "where": ("c, x, y", "x if c else y"), "square": ("x", "x * x"), "reciprocal": ("x", "1 / x"), "cbrt": ("x", "math.copysign(abs(x) ** (1 / 3), x)"),
-    "logaddexp": ("x, y", "max(x, y) + math.log1p(math.exp(-abs(x - y))) if x != y else x + math.log(2.0)"),
-}
-_REDUCE = {"sum": ("0.0", "total + v"), "prod": ("1.0", "total * v"), "max": ("-np.inf", "v if v > total or v != v else total"), "min": ("np.inf", "v if v < total or v != v else total")}
-_NUMBA_HELPERS = ("flat", "gathered", "scattered", "written", "added", *_VECTORIZED, *[f"reduce_{r}" for r in _REDUCE])
-_NUMBA_TEXTS = {
-    "flat": '''@numba.njit
-def flat(x):
-    return np.ascontiguousarray(x).reshape(x.size)
-''',
-    "gathered": '''@numba.njit
-def gathered(x, positions, shape):
-    return np.take(np.ascontiguousarray(x), positions).reshape(shape)
-''',
-    "scattered": '''@numba.njit
-def scattered(v, positions, size, shape):
-    out = np.zeros(size, v.dtype)
-    v = np.ascontiguousarray(v).reshape(v.size)
-    for i in range(positions.size):
-        out[positions[i]] += v[i]
-    return out.reshape(shape)
-''',
-}
-
-
-class _Numba(_NumPy):
-    """The NumPy text with a decorator; what numba does not compile is written as a loop or a helper beside it."""
-
-    language = "numba"
-    imports = ("import math\n", "import numba", "import numpy as np")
-
-    def decorator(self):
-        return "@numba.njit\n"
-
-    def receive(self, k, name):
-        node = self.graph.nodes[k]
-        return None if tuple(node["shape"]) else f"{name} = np.{node['dtype']}({name})"
-
-    def shape(self, u):
-        return tuple(self.graph.nodes[u]["shape"])
-
-    def infix_matmul(self, operands):
-        return False
-
-    def call(self, k, name, operands, params):
-        arguments = [self.plain(u) for u in operands]
-        if name in _VECTORIZED:
-            return f"{self.vectorized(name)}({', '.join(arguments)})"
-        if name in ("sum", "prod", "max", "min", "mean", "var"):
-            return self.reduced(name, operands[0], self.plain(operands[0]), params, self.shape(k))
-        if name in ("argmax", "argmin", "argsort", "any", "all", "cumprod") or name == "cumsum" and len(self.shape(k)) != 1:
-            raise refuse(self.graph, k, "numba")
-        if name == "cumsum":
-            return f"np.cumsum({arguments[0]})"
-        return super().call(k, name, operands, params)
-
-    def vectorized(self, name):
-        arguments, body = _VECTORIZED[name]
-        self.helpers.setdefault(name, f"@numba.vectorize\ndef {name}({arguments}):\n    return {body}\n")
-        return name
-
-    def reduced(self, name, u, text, params, shape):
-        axes, old = params["axis"], self.shape(u)
-        if not old or not axes:
-            return text if name != "var" else f"{text} * 0.0"
-        if name in ("mean", "var"):
-            n = math.prod(old[a] for a in axes)
-            kept = tuple(1 if a in axes else m for a, m in enumerate(old))
-            if name == "mean":
-                return f"({self.reduced('sum', u, text, params, shape)} / {n})"
-            middle = self.reduced("sum", u, text, {**params, "keepdims": True}, kept)
-            return f"({self.reduced('sum', u, f'({text} - {middle} / {n}) ** 2', params, shape)} / {n - params['ddof']})"
-        order = tuple(a for a in range(len(old)) if a not in axes) + tuple(axes)
-        helper = f"reduce_{name}"
-        start, step = _REDUCE[name]
-        self.helpers.setdefault(helper, f'''@numba.njit
-def {helper}(x, rows, columns):
-    x = np.ascontiguousarray(x).reshape((rows, columns))
-    out = np.empty(rows, x.dtype)
-    for i in range(rows):
-        total = {start}
-        for j in range(columns):
-            v = x[i, j]
-            total = {step}
-        out[i] = total
-    return out
-''')
-        columns = math.prod(old[a] for a in axes)
-        rows = math.prod(old) // max(columns, 1) if columns else math.prod(shape)
-        turned = text if order == tuple(range(len(old))) else f"np.transpose({text}, {order})"
-        call = f"{helper}({turned}, {rows}, {columns})"
-        return f"{call}[0]" if shape == () else call if shape == (rows,) else f"{call}.reshape({shape})"
-
-    def _logsumexp(self, k, operands, params):
-        old = self.shape(operands[0])
-        x = self.plain(operands[0])
-        kept = tuple(1 if a in params["axis"] else m for a, m in enumerate(old))
-        top = self.reduced("max", operands[0], x, {**params, "keepdims": True}, kept)
-        name = self._next()
-        self.lines.append(f"{name} = {top}")
-        total = self.reduced("sum", operands[0], f"np.exp({self.at_least(operands[0], ATOM)} - {name})", params, self.shape(k))
-        shaped = name if self.shape(k) == kept else f"flat({name})[0]" if self.shape(k) == () else f"{name}.reshape({self.shape(k)})"
-        if "flat(" in shaped:
-            self.helpers.setdefault("flat", _NUMBA_TEXTS["flat"])
-        return f"(np.log({total}) + {shaped})"
-
-    def _reshape(self, k, operands, params):
-        if not self.shape(operands[0]):
-            return f"np.full({params['shape']}, {self.plain(operands[0])})"
-        if not params["shape"]:
-            self.helpers.setdefault("flat", _NUMBA_TEXTS["flat"])
-            return f"flat({self.plain(operands[0])})[0]"
-        return f"np.ascontiguousarray({self.plain(operands[0])}).reshape({params['shape']})"
-
-    def _broadcast_to(self, k, operands, params):
-        if not params["shape"]:
-            return self.at_least(operands[0], ATOM)
-        if not self.shape(operands[0]):
-            return f"np.full({params['shape']}, {self.plain(operands[0])})"
-        return f"np.broadcast_to({self.plain(operands[0])}, {params['shape']})"
-
-    def _transpose(self, k, operands, params):
-        return f"np.transpose({self.plain(operands[0])}, {tuple(params['axes'])})"
-
-    def _concatenate(self, k, operands, params):
-        return f"np.concatenate(({', '.join(self.plain(u) for u in operands)},), axis={params['axis']})"
-
-    def _astype(self, k, operands, params):
-        dtype = np.dtype(params["dtype"])
-        return f"{self.at_least(operands[0], ATOM)}.astype(np.{dtype})" if self.shape(operands[0]) else f"np.{dtype}({self.plain(operands[0])})"
-
-    def _copy(self, k, operands, params):
-        return f"{self.at_least(operands[0], ATOM)}.copy()" if self.shape(operands[0]) else self.at_least(operands[0], ATOM)
-
-    _stop_gradient = _copy
-
-    def _absolute(self, k, operands, params):
-        return f"np.abs({self.plain(operands[0])})"
-
-    def _pad(self, k, operands, params):
-        raise refuse(self.graph, k, "numba")
-
-    def _getitem(self, k, operands, params):
-        index = params["index"]
-        if all(isinstance(i, (int, slice)) or i is Ellipsis for i in index):
-            return super()._getitem(k, operands, params)
-        at = positions(self.graph, k)
-        if at is None:
-            raise refuse(self.graph, k, "numba", "takes an index that is computed")
-        self.helpers.setdefault("gathered", _NUMBA_TEXTS["gathered"])
-        if self.shape(k) == ():
-            self.helpers.setdefault("flat", _NUMBA_TEXTS["flat"])
-            return f"flat({self.plain(operands[0])})[{int(at)}]"
-        return f"gathered({self.plain(operands[0])}, {self.array(at.ravel())}, {self.shape(k)})"
-
-    def _scatter(self, k, operands, params):
-        return self.scattered(k, operands[0])
-
-    def scattered(self, k, v):
-        at = targets(self.graph, k)
-        if at is None:
-            raise refuse(self.graph, k, "numba", "takes an index that is computed")
-        self.helpers.setdefault("scattered", _NUMBA_TEXTS["scattered"])
-        wide = f"np.full({at.size}, {self.plain(v)})" if not self.shape(v) else self.plain(v) if self.shape(v) == at.shape else f"np.broadcast_to({self.plain(v)}, {at.shape})"
-        return f"scattered({wide}, {self.array(at.ravel())}, {math.prod(self.shape(k))}, {self.shape(k)})"
-
-    def _add_at(self, k, operands, params):
-        return f"({self.at_least(operands[0], ADD)} + {self.scattered(k, operands[1])})"
-
-    def _setitem(self, k, operands, params):
-        at = targets(self.graph, k)
-        kept = np.ones(self.shape(k))
-        if at is None:
-            raise refuse(self.graph, k, "numba", "takes an index that is computed")
-        kept.reshape(-1)[at.ravel()] = 0
-        return f"({self.vectorized('where')}({self.array(kept)}, {self.plain(operands[0])}, {self.scattered(k, operands[1])}))"
-
-    def contracted(self, k, operands, params):
-        """Nested loops in a function of their own."""
-        node = self.graph.nodes[k]
-        spec = contraction.subscripts(node["primitive"], [len(self.shape(u)) for u in operands], params)
-        left, out = spec.split("->")
-        terms = left.split(",")
-        names = [f"a{j}" for j in range(len(operands))]
-        size = {}
-        for u, t in zip(operands, terms):
-            for c, n in zip(t, self.shape(u)):
-                size[c] = n if size.get(c, 1) == 1 else size[c]
-
-        def at(u, t):
-            return ", ".join("0" if n == 1 and size[c] != 1 else c for c, n in zip(t, self.shape(u)))
-        order = list(out) + [c for c in dict.fromkeys("".join(terms)) if c not in out]
-        product = " * ".join(f"{n}[{at(u, t)}]" if t else n for n, u, t in zip(names, operands, terms))
-        body, indent = "", "    "
-        for c in order:
-            body += f"{indent}for {c} in range({size[c]}):\n"
-            indent += "    "
-        body += f"{indent}out[{', '.join(out) or '0'}] += {product}\n"
-        shape = tuple(size[c] for c in out) or (1,)
-        text = f"({', '.join(names)}):\n    out = np.zeros({shape}, np.{node['dtype']})\n{body}    return out{'' if out else '[0]'}\n"
-        for name, known in self.helpers.items():
-            if known == f"@numba.njit\ndef {name}{text}":
-                break
-        else:
-            name = self.names.new("product")
-            self.helpers[name] = f"@numba.njit\ndef {name}{text}"
-        return f"{name}({', '.join(self.plain(u) for u in operands)})"
-
-    def _matmul(self, k, operands, params):
-        if all(len(self.shape(u)) == 2 for u in operands) and len({np.dtype(self.graph.nodes[u]["dtype"]) for u in (*operands, k)}) == 1:
-            return "np.dot(" + ", ".join(f"np.ascontiguousarray({self.plain(u)})" for u in operands) + ")"
-        return self.contracted(k, operands, params)
-
-    _dot = _tensordot = _einsum = contracted

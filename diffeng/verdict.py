@@ -57,9 +57,13 @@ class _Trial:
         self.with_kernels = kernels
 
     def report(self):
+        self.progress("running the function", 0, 1)
+        self.plain = self.flat.plain()                 # NumPy's warnings are the user's here, and only here
+        with np.errstate(all="ignore"):
+            return self._proceed()
+
+    def _proceed(self):
         flat, say = self.flat, self.progress
-        say("running the function", 0, 1)
-        self.plain = flat.plain()
         self.cotangents = self._cotangents()
         say("recording the graph", 0, 1)
         self.recorded = Recorded(flat, log=True)
@@ -139,7 +143,9 @@ class _Trial:
     def _ask_kernels(self):
         def derive(answer):
             began = time.perf_counter()
-            self.program = compiled_gradient(Recorded(self.flat), self.plain)
+            self.inputs, self.outputs = gradient_nodes(Recorded(self.flat), self.plain)
+            from .kernels import Program
+            self.program = Program(self.inputs, self.outputs)
             leaves = [np.asarray(x) for x in self.flat.leaves]
             run = [self.program(*leaves, *[np.asarray(c) for c in g]) for g in self.cotangents]
             answer.preparation = time.perf_counter() - began
@@ -171,14 +177,13 @@ def _all_nodes(recorded):
     return [n for n in reachable([o for o in recorded.outputs if o is not None]) if isinstance(n.value, (np.ndarray, np.generic))]
 
 
-def compiled_gradient(recorded, plain):
-    """The Program computing outputs and gradients from leaves and cotangents: the adjoint graph, compiled."""
+def gradient_nodes(recorded, plain):
+    """(inputs, outputs) of the program that computes outputs and gradients from leaves and cotangents: the adjoint graph."""
+    from . import reverse_mode
     from .graph import Adjoint, leaf_node
-    from .kernels import Program
     tracing = Adjoint(values=False)
     seeds = [tracing.input(None, f"cotangent {k}", np.shape(v), v.dtype if v.dtype.kind == "f" else float) for k, v in enumerate(plain)]
     pairs = [(o, s) for o, s in zip(recorded.outputs, seeds) if o is not None and o.dtype.kind == "f"]
-    from . import reverse_mode
     found = reverse_mode.gradient([o for o, _ in pairs], [s for _, s in pairs], recorded.nodes, tracing.tracer, at=tracing.stand_at)
     outputs = [o if o is not None else leaf_node(v, None) for o, v in zip(recorded.outputs, plain)]
-    return Program(recorded.nodes + [s.node for s in seeds], outputs + [leaf_node(g, n) for g, n in zip(found, recorded.nodes)])
+    return recorded.nodes + [s.node for s in seeds], outputs + [leaf_node(g, n) for g, n in zip(found, recorded.nodes)]

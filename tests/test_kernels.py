@@ -107,70 +107,62 @@ NUMPY = set("cumsum cumprod argmax argmin argsort".split())         # what has n
 
 
 def test_every_primitive(random, capsys):
-    missing, in_numpy = [], {}
-    for name, primitive in vocabulary.PRIMITIVES.items():
-        if name == "input":
-            continue
-        cases = CASES.get(name)
-        if cases is None and primitive.kind != "map":
-            missing.append(name)
-            continue
-        rank = len(primitive.domain or ()) or 1
-        domain = [(a if a > -1e300 else -2, b) for a, b in primitive.domain or ((0.2, 3.0),)]
-        if cases is None:
-            cases = [lambda x, y: primitive(*(x, y)[:rank])]
-        else:
-            domain = [(0.2, 3.0)] * 2
-        domain = (domain * 2)[:2]
-        for dtype in (np.float64, np.float32):
-            x, y = (random.uniform(a, b, (3, 4)).astype(dtype) for a, b in domain)
-            for case in cases:
-                program = compiled(case, x, y)
-                (got,) = program(x, y)
-                want = np.asarray(case(x, y))
-                summed = primitive.kind in ("contract", "reduce")
-                assert got.dtype == want.dtype and got.shape == want.shape, name
-                if summed:
-                    np.testing.assert_allclose(got, want, rtol=1e-14 if dtype is np.float64 else 2e-6)
-                else:
-                    assert ulps(got, want) <= 4, (name, got, want)
-                for c in program.calls:
-                    in_numpy.setdefault(c, 0)
-                    in_numpy[c] += 1
-    with capsys.disabled():
-        print(f"\nkernels: {len(vocabulary.PRIMITIVES) - 1 - len(NUMPY & set(in_numpy))} primitives compiled, {sorted(NUMPY & set(in_numpy))} by NumPy")
+    others = {n: p for n, p in vocabulary.PRIMITIVES.items() if p.kind not in ("map", "input")}
+    missing, in_numpy = [n for n in others if n not in CASES], set()
     assert not missing, f"no case for {missing}: add one to CASES"
-    # Beside those: float to integer casts, masks and integers beside arrays in an index.
-    assert set(in_numpy) <= NUMPY | {"astype", "getitem"}
+    x, y = random.uniform(0.2, 3.0, (2, 3, 4))
+    for name, cases in CASES.items():
+        program = compiled(lambda x, y: [case(x, y) for case in cases], x, y)
+        in_numpy.update(program.calls)
+        for got, case in zip(program(x, y), cases, strict=True):
+            want = np.asarray(case(x, y))
+            assert ulps(got, want) <= (24 if vocabulary.PRIMITIVES[name].kind in ("contract", "reduce") else 4), (name, got, want)
+    # Beside what is listed: float to integer casts, masks in an index.
+    assert in_numpy <= NUMPY | {"astype", "getitem"}
+    with capsys.disabled():
+        print(f"\nkernels: {len(vocabulary.PRIMITIVES) - 1 - len(NUMPY)} primitives compiled; by NumPy {sorted(NUMPY)}, and cases of {sorted(in_numpy - NUMPY)}")
 
 
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -3.0, 1e-300, -1e-300, 1e-8, 40.0, -40.0, 710.0, -745.0, 1e300, -1e300, np.inf, -np.inf, np.nan])
-# The distance to NumPy in ULP of what NumPy and SciPy themselves know to fewer digits there.
-COARSE = {"erfc": 8, "logaddexp": 6, "logit": 4, "float32": 8}
+# The distance in ULP where NumPy and SciPy themselves are a little off; float64, float32.
+COARSE = {"logaddexp": (6, 8), "logit": (4, 8)}
+
+
+def exact_erfc(x):
+    """SciPy's erfc is 500 ULP off at 25: the truth is arb's."""
+    import flint
+    with flint.ctx.workprec(200):
+        return np.array([float(flint.arb(float(v)).erfc()) if np.isfinite(v) else 1.0 - np.sign(v) for v in x]).astype(x.dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_infinities_nan_and_zeros(dtype):
+def test_elementwise(random, dtype):
+    """All elementwise primitives in their domains, and at zeros, infinities, NaN, where exp overflows and where it vanishes."""
+    names = [n for n, p in vocabulary.PRIMITIVES.items() if p.kind == "map" and n not in CASES and n not in ("copy", "stop_gradient")]
+    ranks = {n: len(vocabulary.PRIMITIVES[n].domain or (0,)) for n in names}
     with np.errstate(all="ignore"):
         special = SPECIAL.astype(dtype)
-        x, y = (a.ravel() for a in np.meshgrid(special, special))
-        for name, primitive in vocabulary.PRIMITIVES.items():
-            if primitive.kind != "map" or name in ("where", "astype", "copy", "stop_gradient"):
-                continue
-            rank = len(primitive.domain or (0,))
-            program = compiled(lambda *a: primitive(*a), *(x, y)[:rank])
-            (got,), want = program(*(x, y)[:rank]), primitive(*(x, y)[:rank])
-            large = np.isfinite(want) & (np.abs(want) < np.finfo(dtype).tiny) if want.dtype.kind == "f" else np.zeros(want.shape, bool)
-            got[large] = want[large] = 0          # subnormal results: exact digits are not promised
-            with np.errstate(all="ignore"):
-                assert ulps(got, want) <= COARSE.get(name, 2 if dtype is np.float64 else COARSE["float32"]), (name, x[:, None], got, want)
+        x, y = (np.concatenate([a.ravel(), random.uniform(0.2, 0.95, 300), random.uniform(-3, 3, 300)]).astype(dtype) for a in np.meshgrid(special, special))
+
+        def every(x, y):
+            return [vocabulary.PRIMITIVES[n](*(x, y)[:ranks[n]]) for n in names]
+        program = compiled(every, x, y)
+        assert not program.calls
+        for name, got, want in zip(names, program(x, y), every(x, y)):
+            want = exact_erfc(x) if name == "erfc" else want
+            if want.dtype.kind == "f":          # digits of subnormal results are not promised
+                small = np.abs(want) < np.finfo(dtype).tiny
+                assert np.all(np.abs(got[small]) <= np.finfo(dtype).tiny)
+                got[small] = want[small] = 0
+            limit = COARSE.get(name, (2, 4))[dtype is np.float32]
+            assert ulps(got, want) <= limit, (name, ulps(got, want), limit)
 
 
 def test_signs_of_zero(random):
     x = np.array([0.0, -0.0, -1.0, 1.0])
     for f in (np.negative, np.sqrt, np.trunc, np.ceil, np.rint, np.sin, np.arctan, np.cbrt, lambda x: np.remainder(x, 1.0), lambda x: np.floor_divide(x, 5.0)):
-        (got,) = compiled(f, x)(x)
         with np.errstate(all="ignore"):
+            (got,) = compiled(f, x)(x)
             assert np.array_equal(np.signbit(got), np.signbit(f(x))), f
 
 
@@ -189,15 +181,17 @@ def test_integers(random, dtype):
         functions += [lambda x, y: x - y, lambda x, y: x % (y // 7), lambda x, y: x // (y // 7), np.square, lambda x, y: x ** 2, lambda x, y: x @ y.T, lambda x, y: x + 300]
     if signed:
         functions += [lambda x, y: -x // (y - 50), lambda x, y: -x % (y - 50), lambda x, y: abs(x - y), lambda x, y: np.sign(x - y), lambda x, y: np.floor(x)]
-    for f in functions:
-        g = (lambda x, y, f=f: f(x)) if isinstance(f, np.ufunc) else f
-        try:
-            with np.errstate(all="ignore"):
-                g(x, y)
-        except (OverflowError, TypeError, ValueError):       # what NumPy does not define (uint8 + 300)
-            continue
-        with np.errstate(all="ignore"):
-            agree(g, x, y)
+    chosen = []
+    with np.errstate(all="ignore"):
+        for f in functions:
+            f = (lambda x, y, f=f: f(x)) if isinstance(f, np.ufunc) else f
+            try:
+                f(x, y)
+                chosen.append(f)
+            except (OverflowError, TypeError, ValueError):       # what NumPy does not define (uint8 + 300)
+                pass
+        agree(lambda x, y: [f(x, y) for f in chosen], x, y)
+    assert len(chosen) > 15
 
 
 def test_the_smallest_integer_divided_by_minus_one():
@@ -230,8 +224,8 @@ def test_dtypes_without_kernels(random):
                                     ((5, 1, 7), (5, 6, 1)), ((7, 513), (513,)), ((2, 3, 4, 5), (3, 1, 5)), ((2, 2), ())])
 def test_broadcasting(random, shapes):
     x, y = (random.uniform(0.5, 2, s) for s in shapes)
-    agree(lambda x, y: (x * y + 1.0, np.exp(x) - y, x + 0.0), x, y)
-    close(lambda x, y: (np.sum(x * y), np.sum(x * y, axis=tuple(range(np.ndim(x)))[:1])), x, y)
+    agree(lambda x, y: (x * y + 1.0, np.exp(x) * y, x + 0.0), x, y)
+    close(lambda x, y: (np.sum(x * y), np.sum(x * y, axis=tuple(range(x.ndim))[:1])), x, y)
 
 
 def test_strided_inputs(random):
@@ -285,7 +279,7 @@ def test_empty_reductions():
     agree(lambda x: x @ np.ones((3, 2)), x)
     agree(lambda x: np.transpose(x) @ x, x)
     with pytest.raises(ValueError, match="max"):
-        compiled(lambda x: np.max(x, axis=0), x, values=False)
+        compiled(lambda x: np.max(x, axis=0), x, values=False)(x)
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-14), (np.float32, 1.2e-7)])

@@ -4,7 +4,8 @@ What it is: `Fuser` takes operations in topological order and returns steps in a
 `Reduce`, `Product` (BLAS) and `Call` (a primitive that NumPy computes).
 
 How: a group is open until something outside of it reads what it writes, then it is emitted. An open group therefore has no reader, open groups
-do not depend on each other, and two of them merge whenever one operation reads both. One pass, no search, no cycle possible.
+do not depend on each other, and two of them merge whenever one operation reads both; an operation that reads none joins one that reads the same
+memory. One pass, no search, no cycle possible.
 
 What it is not: it knows no primitive (lower.py) and writes no code (source.py).
 """
@@ -85,7 +86,7 @@ class Fuser:
     """Collects operations; `steps` is the program's order once `finish` was called."""
 
     def __init__(self):
-        self.steps, self._open, self._scalars = [], {}, 0
+        self.steps, self._open, self._scalars, self._readers = [], {}, 0, {}
 
     def need(self, *views):
         """What follows reads these from memory: close the groups that write them."""
@@ -137,7 +138,12 @@ class Fuser:
         for x in operation.operands:
             if not isinstance(x, (Immediate, Indirect)) and not any(g in joined for g in x.buffer.writers):
                 x.buffer.stored = True
+        if not joined and not alone:
+            joined = self._beside(shape, operation.operands)
         group = joined[0] if joined else Loop(shape)
+        for x in operation.operands:
+            if not isinstance(x, (Immediate, Indirect)):
+                self._readers[(id(x.buffer), shape)] = group
         self._open[id(group)] = group
         for other in joined[1:]:
             self._merge(group, other)
@@ -146,6 +152,14 @@ class Fuser:
             self._close(group)
         else:
             out.buffer.writers = [group]
+
+    def _beside(self, shape, operands):
+        """An open group that reads one of these operands anyway: it has no part in computing them, and reads them once for both."""
+        for x in operands:
+            group = None if isinstance(x, (Immediate, Indirect)) else self._readers.get((id(x.buffer), shape))
+            if group is not None and group.open and len(group.operations) < MOST_OPERATIONS:
+                return [group]
+        return []
 
     def _produces(self, group, view):
         """Does the group hold the one operation that writes the whole of this buffer?"""

@@ -60,7 +60,7 @@ def derivative_expression(name, slot):
     """
     row = _row(name)
     if not callable(row):
-        raise ValueError(f"{name} is not elementwise: its derivative is a sum over indices")
+        raise ValueError(f"{name!r} is not elementwise: its derivative is a sum over indices")
     arguments = _arguments(row)
     return _rewritten(sp.diff(row(*arguments), arguments[slot]), name, slot)
 

@@ -5,7 +5,8 @@ What it is not: no derivative; sp.diff finds them.
 Why a file: it is what one reads to believe the symbolic witness.
 """
 import string
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import sympy as sp
 
@@ -203,7 +204,8 @@ REWRITES = [
     Rewrite("hypot", 0, sp.sqrt(x**2 + y**2), nonzero(z, z), _SAVED + "; at the origin 0/1 = 0, the convention at kinks"),
     Rewrite("hypot", 1, sp.sqrt(x**2 + y**2), nonzero(z, z), _SAVED + "; at the origin 0/1 = 0, the convention at kinks"),
     # ---- derivatives: digits and overflow
-    Rewrite("tanh", 0, 1 - sp.tanh(x)**2, 4 * expit(2 * x) * expit(-2 * x), "1 - z*z is 0 from x = 19 on; a form with abs(x) would spoil the third derivative at 0"),
+    Rewrite("tanh", 0, 1 - sp.tanh(x)**2, 4 * expit(2 * x) * expit(-2 * x),
+            "1 - z*z is 0 from x = 19 on; a form with abs(x) would spoil the third derivative at 0"),
     Rewrite("expit", 0, sp.exp(-x) / (1 + sp.exp(-x))**2, z * expit(-x), "exp(-x) overflows, and 1 - z has no digits for a large x"),
     Rewrite("log_expit", 0, sp.exp(-x) / (1 + sp.exp(-x)), expit(-x), "exp(-x) overflows"),
     Rewrite("logaddexp", 0, sp.exp(x) / (sp.exp(x) + sp.exp(y)), expit(x - y), "exp overflows; only the difference matters"),

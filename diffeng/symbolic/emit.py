@@ -72,9 +72,9 @@ def _fold(primitive, args):
     operate = _ARITHMETIC.get(primitive.name)
     if not np.isfinite(out):
         return float(out)
-    if primitive.name in ("add", "subtract", "multiply", "divide", "negative", "square", "absolute") and not any(isinstance(a, Exact) for a in args):
-        if operate(*[Fraction(v) for v in values]) == Fraction(float(out)):
-            return float(out)
+    rational = operate is not None and primitive.name != "power" and not any(isinstance(a, Exact) for a in args)
+    if rational and operate(*[Fraction(v) for v in values]) == Fraction(float(out)):
+        return float(out)
 
     def digits(arb):
         exact = [a.digits(arb) if isinstance(a, Exact) else arb(a) for a in args]
@@ -179,7 +179,8 @@ class Formula:
             return self._call("where", self._call("equal", self._emit(x.args[1]), (1, 0)), (1, 1), self._emit(x.args[0]))
         name = NAMES.get(type(x), name)
         if name not in PRIMITIVES:
-            raise NotImplementedError(f"the function {name} of a definition has no NumPy form: add it to NAMES in diffeng/symbolic/emit.py, or a primitive of that name")
+            raise NotImplementedError(f"the function {name} of a definition has no NumPy form: add it to NAMES in "
+                                      "diffeng/symbolic/emit.py, or a primitive of that name")
         return self._call(name, *[self._emit(a) for a in x.args])
 
     def _sum(self, x):

@@ -126,26 +126,19 @@ def _slices(phi, shape):
 
 
 def _scattered(g, phi, shape):
-    """g added up at phi. Trailing axes that are copied whole stay slices; axes along which phi repeats are summed first."""
+    """g added up at phi. Trailing axes that are copied whole, as in table[tokens], stay slices."""
     if not shape:
         return _gathered(g)
-    if any(isinstance(c, Traced) for c in phi):
-        return scatter(g, *phi, index=tuple(Slot(m) for m in range(len(phi))), shape=shape)
-    rank, whole, varies = np.ndim(g), 0, [_varies(c) for c in phi]
-    while whole < len(shape) - 1 and phi[0].size:
-        axis, m = rank - 1 - whole, len(shape) - 1 - whole
-        free = [v for q, v in enumerate(varies) if q != m]
-        if axis < 0 or phi[m].shape[axis] != shape[m] or varies[m] not in ([axis], []) or any(axis in v for v in free) \
-                or np.any(phi[m].take([0], axis=axis) != 0) or shape[m] > 1 and _progression(phi[m][(0,) * axis + (slice(None),) + (0,) * whole]) != slice(0, shape[m], 1):
-            break
-        whole += 1
-    lead = rank - whole
-    arrays = [c[(Ellipsis,) + (0,) * whole] for c in phi[:len(phi) - whole]]
-    lone = tuple(a for a in range(lead) if g.shape[a] > 1 and not any(a in _varies(c) for c in arrays))
-    if lone:
-        g = reductions.sum(g, axis=lone, keepdims=True)
-        arrays = [c.take([0], axis=lone[0]) if len(lone) == 1 else c[tuple(slice(0, 1) if a in lone else slice(None) for a in range(lead))] for c in arrays]
+    arrays, whole = list(phi), 0
+    while len(arrays) > 1 and not any(isinstance(c, Traced) for c in arrays) and arrays[0].ndim and _is_position(arrays[-1], shape[len(arrays) - 1]) \
+            and not any(arrays[0].ndim - 1 in _varies(c) for c in arrays[:-1]):
+        arrays, whole = [c[..., 0] for c in arrays[:-1]], whole + 1
     return scatter(g, *arrays, index=tuple(Slot(m) for m in range(len(arrays))) + (slice(None),) * whole, shape=shape)
+
+
+def _is_position(c, length):
+    """Does a coordinate count 0, 1, ... along its last axis?"""
+    return c.shape[-1] == length > 0 and bool(np.all(c == np.arange(length)))
 
 
 def gather(primitive, row, operands, params):
@@ -154,12 +147,12 @@ def gather(primitive, row, operands, params):
     for slot, a in enumerate(operands):
         if not primitive.differentiable(slot):
             continue
-        phi = coordinates(primitive, row, slot, operands, params) if primitive.kind != "view" else None
-        if phi is None:
-            order = primitive(np.arange(int(np.prod(np.shape(a)))).reshape(np.shape(a)), **params)
-            return getitem(shaping.reshape(a, shape=(a.size,)), order, index=(Slot(0),))
+        if primitive.kind == "view":                            # one coordinate: the place in the flattened operand
+            place = primitive(np.arange(int(np.prod(np.shape(a)))).reshape(np.shape(a)), **params)
+            return getitem(shaping.reshape(a, shape=(int(np.size(a)),)), place, index=(Slot(0),))
         if np.size(a) == 0:
             continue
+        phi = coordinates(primitive, row, slot, operands, params)
         at = [e.maximum(c, 0) for c in phi]
         part = getitem(a, *at, index=tuple(Slot(m) for m in range(len(at)))) if np.ndim(a) else a
         out = e.where(e.greater_equal(phi[0], 0), part, out)
