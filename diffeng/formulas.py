@@ -153,7 +153,7 @@ class Text:
         if abs(value) in _SPECIAL:
             text, strength = self.special(_SPECIAL[abs(value)])
             return (text, strength) if value > 0 else (f"{self.minus}{text}", NEGATIVE)
-        if value == int(value) and abs(value) < 1e15:
+        if value == int(value) and abs(value) < 1e6:
             return self.signed(str(int(value)))
         return self.signed(self.power_of_ten(repr(value) if len(repr(value)) <= 8 else f"{value:.6g}"))
 
@@ -498,7 +498,8 @@ def _symbolic(node, operands, sp):
     if name in ("getitem", "setitem", "add_at", "scatter"):
         many = 2 if name in ("setitem", "add_at") else 1
         return PRIMITIVES[name].evaluate(*lifted[:many], *[np.asarray(x, int) for x in operands[many:]], **params)
-    lifted = [np.frompyfunc(lambda a: sp.Piecewise((1, a), (0, True)) if getattr(a, "is_Boolean", False) else a, 1, 1)(x) for x in lifted]
+    from sympy.logic.boolalg import Boolean
+    lifted = [np.frompyfunc(lambda a: sp.Piecewise((1, a), (0, True)) if isinstance(a, Boolean) and not a.is_Symbol else a, 1, 1)(x) for x in lifted]
     if name in ("sum", "prod", "mean", "matmul", "dot", "tensordot", "reshape", "transpose", "broadcast_to", "concatenate", "cumsum", "cumprod", "pad"):
         return PRIMITIVES[name].evaluate(*lifted, **params)
     if name == "einsum":

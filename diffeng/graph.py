@@ -236,7 +236,7 @@ def trace(fun, *args):
 
     >>> import numpy as np, diffeng as de
     >>> print(de.trace(lambda x, y: np.sum(x * y), np.ones(3), np.ones(3)).formula())
-    Σ(x y)
+    Σ(x ⊙ y)
     """
     parts, rebuilds, paths = zip(*[flatten(a) for a in args]) if args else ((), (), ())
     names = argument_names(fun, len(args))
@@ -285,7 +285,7 @@ def symbols(names, shape=(), dtype=float):
     >>> import diffeng as de
     >>> x, y = de.symbols("x y")
     >>> print(de.to_graph(de.sin(x) * y).formula())
-    sin(x) y
+    sin(x)·y
     """
     split = names.replace(",", " ").split()
     if not split or not all(n.isidentifier() for n in split):

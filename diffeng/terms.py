@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from .constants import Exact
-from .vocabulary import contraction, indexing
+from .vocabulary import PRIMITIVES, contraction, indexing
 
 # Terms are (op, args, data):
 #   name "w"          number 2.5            array "A1"         vector (a, b, c)        broadcast x to a shape
@@ -220,9 +220,9 @@ class Terms:
         for p, rest in ((a, lambda q: self._divide(q, b)), (b, lambda q: self._divide(a, q))):
             if _below_zero(p) and not (a.op == b.op == "number"):
                 return self._negative(rest(self._negative(p)))
-        slope = self._slope(a, b)
-        if slope is not None:
-            return slope
+        known = self._slope(a, b) or self._softmax(a, b)
+        if known is not None:
+            return known
         return self._fold(a, b, lambda p, q: p / q) or self.make("div", (a, b))
 
     def _slope(self, a, b):
@@ -249,6 +249,19 @@ class Terms:
         for f in factors:
             out = f if out is None else self._multiply(out, f)
         return slope if out is None else self._multiply(out, slope)
+
+    def _softmax(self, a, b):
+        """exp(z - max(z))/sum(exp(z - max(z))), the form that does not overflow."""
+        if b.op != "sum" or b.args[0] is not a or a.op != "call" or a.data[0] != "exp" or a.args[0].op != "sub":
+            return None
+        z, top = a.args[0].args
+        while top.op in ("reshape", "broadcast") or top.op == "call" and top.data[0] == "stop_gradient":
+            top = top.args[0]
+        axes, rank = b.data
+        over = {} if len(axes) == rank else {"axis": _one(axes)}
+        if top.op != "call" or top.data[0] != "max" or top.args[0] is not z or (top.data[1] or {}) != over:
+            return None
+        return self.call("softmax", (z,), a.shape, over)
 
     def _expit(self, z):
         turned = self.known.get(("call", (self._negative(z).serial,), ("expit", "None"), z.shape))
@@ -471,7 +484,7 @@ class Terms:
             return self.joined(args, params["axis"], shape)
         if name == "astype":
             return self.make("iverson", args) if args[0].op == "compare" else args[0]
-        if not params and np.broadcast_shapes(*[a.shape for a in args] or [()]) == shape:
+        if not params and name in PRIMITIVES and PRIMITIVES[name].kind == "map":
             return self.map(name, args)
         return self.call(name, args, shape, params)
 

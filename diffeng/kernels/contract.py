@@ -51,7 +51,7 @@ def _single(fuser, view, letters, keep):
     if not axes:
         return view, letters
     out = new("arena", [n for k, n in enumerate(view.shape) if k not in axes], view.dtype)
-    fuser.step(Reduce("sum", view, axes, out, 1.0), [view], out)
+    fuser.step(Reduce("sum", view, axes, out, 1.0), [view])
     return out, "".join(c for c in letters if c in keep)
 
 
@@ -75,6 +75,8 @@ def _pair(fuser, left, right, out, dtype):
         type = type_name(dtype)
         fuser.operate(result.shape, Operation(FLOAT["multiply"], type, type, (type, type), (arranged(a, sa, out), arranged(b, sb, out)), result))
         return result
+    if max(size.values()) >= 2 ** 31:                  # BLAS counts in 32 bits
+        return None
     batch = [c for c in out if c in la and c in lb]
     rows, columns = ([c for c in out if c in mine and c not in other] for mine, other in ((la, lb), (lb, la)))
 
@@ -126,7 +128,7 @@ def _pair(fuser, left, right, out, dtype):
         fresh = new("arena", [size[k] for k in natural], dtype)
         c = matrix(fresh, dict(zip(natural, fresh.strides)), rows, columns)
         result = transposed(fresh, [natural.index(k) for k in out])
-    fuser.step(Product(m, n, c), [m, n], c)
+    fuser.step(Product(m, n, c), [m, n])
     c.buffer.stored = True
     return result
 

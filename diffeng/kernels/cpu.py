@@ -117,6 +117,19 @@ def _gather_add(number):
     return accumulate
 
 
+def _extreme(number, element, name, comparison):
+    """The larger (smaller) of two; NaN if one is. LLVM vectorises a reduction over it, which it does not with a comparison and a test for NaN."""
+    @intrinsic
+    def extreme(typing, a, b):
+        def codegen(context, builder, signature, args):
+            if isinstance(number, types.Float):
+                return builder.call(builder.module.declare_intrinsic(f"llvm.{name}", [element], ir.FunctionType(element, [element] * 2)), args)
+            compare = builder.icmp_signed if number.signed else builder.icmp_unsigned
+            return builder.select(compare(comparison, *args), *args)
+        return number(number, number), codegen
+    return extreme
+
+
 @intrinsic
 def udiv(typing, a, b):
     """a // b for a >= 0, b > 0, without the checks a signed division brings along."""
@@ -234,7 +247,8 @@ def _vocabulary():
         names[name] = getattr(math, name)
     for name, (number, element, _) in ELEMENTS.items():
         names.update({name: number, f"load_{name}": _load(number, element), f"store_{name}": _store(number, element), f"bump_{name}": _bump(number, element),
-                      f"peek_{name}": _peek(number, element), f"poke_{name}": _poke(number, element), f"accumulate_{name}": _gather_add(number)})
+                      f"peek_{name}": _peek(number, element), f"poke_{name}": _poke(number, element), f"accumulate_{name}": _gather_add(number),
+                      f"max_{name}": _extreme(number, element, "maximum", ">"), f"min_{name}": _extreme(number, element, "minimum", "<")})
     names.update({"gemm_f64": _gemm(ir.DoubleType()), "gemm_f32": _gemm(ir.FloatType())})
     return names
 

@@ -95,8 +95,8 @@ class Fuser:
             for group in list(view.buffer.writers):
                 self._close(group)
 
-    def step(self, step, reads, writes):
-        """A step of its own."""
+    def step(self, step, reads):
+        """A step of its own, which writes a fresh buffer."""
         self.need(*reads)
         self.steps.append(step)
 
@@ -106,64 +106,57 @@ class Fuser:
         A program of very many scalar operations would be compiled for minutes as fused text, but consists of few different ones: unfused, their
         kernels are shared and cost some nanoseconds a call.
         """
-        joined, alone = [], operation.accumulate or isinstance(operation.out, Indirect)
+        out, alone = operation.out, operation.accumulate or isinstance(operation.out, Indirect)
         if shape == ():
             self._scalars += 1
             alone |= self._scalars > SCALARS_FUSED
-        for x in operation.operands:
-            if isinstance(x, Immediate):
-                continue
+        direct = [x for x in operation.operands if not isinstance(x, (Immediate, Indirect))]
+        joined = []
+        for x in direct:
+            group = None if alone else self._producer(shape, x)
+            if group is None:
+                self.need(x)
+            elif group not in joined:
+                joined.append(group)
+        for x in (*operation.operands, out):
             if isinstance(x, Indirect):
                 self.need(x.view, *x.arrays)
-                continue
-            groups = x.buffer.writers
-            if not groups:
-                x.buffer.stored = True
-            elif not alone and len(groups) == 1 and groups[0].shape == shape and x.shape == shape and x.whole() and self._produces(groups[0], x):
-                if groups[0] not in joined:
-                    joined.append(groups[0])
-            else:
-                self.need(x)
+        if not isinstance(out, Indirect):
+            for group in list(out.buffer.writers):           # a partial write comes after what was there before
+                self._close(group)
         joined = [g for g in joined if g.open]
-        out = operation.out
-        if isinstance(out, Indirect):
-            self.need(out.view, *out.arrays)
-        else:
-            for g in list(out.buffer.writers):        # a partial write comes after what was there before
-                self._close(g)
-            joined = [g for g in joined if g.open]
         while joined and sum(len(g.operations) for g in joined) >= MOST_OPERATIONS:
             self._close(joined.pop(0))
-        # A group that was closed meanwhile is read from memory.
-        for x in operation.operands:
-            if not isinstance(x, (Immediate, Indirect)) and not any(g in joined for g in x.buffer.writers):
+        for x in direct:                                     # groups closed meanwhile are read from memory after all
+            if not any(g in joined for g in x.buffer.writers):
                 x.buffer.stored = True
-        if not joined and not alone:
-            joined = self._beside(shape, operation.operands)
-        group = joined[0] if joined else Loop(shape)
-        for x in operation.operands:
-            if not isinstance(x, (Immediate, Indirect)):
-                self._readers[(id(x.buffer), shape)] = group
-        self._open[id(group)] = group
+        group = joined[0] if joined else None if alone else self._beside(shape, direct)
+        group = group or Loop(shape)
         for other in joined[1:]:
             self._merge(group, other)
+        self._open[id(group)] = group
+        self._readers.update({(id(x.buffer), shape): group for x in direct})
         group.operations.append(operation)
         if isinstance(out, Indirect):
             self._close(group)
         else:
             out.buffer.writers = [group]
 
-    def _beside(self, shape, operands):
-        """An open group that reads one of these operands anyway: it has no part in computing them, and reads them once for both."""
-        for x in operands:
-            group = None if isinstance(x, (Immediate, Indirect)) else self._readers.get((id(x.buffer), shape))
-            if group is not None and group.open and len(group.operations) < MOST_OPERATIONS:
-                return [group]
-        return []
+    def _producer(self, shape, view):
+        """The open group over this shape that computes exactly this operand, entry for entry; None otherwise."""
+        writers = view.buffer.writers
+        if len(writers) == 1 and writers[0].shape == shape == view.shape and view.whole():
+            if any(o.out.buffer is view.buffer and o.out.whole() for o in reversed(writers[0].operations)):
+                return writers[0]
+        return None
 
-    def _produces(self, group, view):
-        """Does the group hold the one operation that writes the whole of this buffer?"""
-        return any(o.out.buffer is view.buffer and o.out.whole() for o in reversed(group.operations))
+    def _beside(self, shape, views):
+        """An open group that reads one of these anyway: it has no part in computing them, and reads them once for both."""
+        for x in views:
+            group = self._readers.get((id(x.buffer), shape))
+            if group is not None and group.open and len(group.operations) < MOST_OPERATIONS:
+                return group
+        return None
 
     def _merge(self, group, other):
         group.operations += other.operations

@@ -33,7 +33,7 @@ class Lowering:
     def call(self, node, operands):
         out = new("arena", node.shape, node.dtype)
         out.buffer.stored = True
-        self.fuser.step(Call(node, operands, out), [x for x in operands if type(x) is View], out)
+        self.fuser.step(Call(node, operands, out), [x for x in operands if type(x) is View])
         return out
 
     def constant(self, array):
@@ -72,9 +72,13 @@ def immediate(x, dtype):
     return Immediate(np.asarray(x).astype(dtype)[()] if isinstance(x, np.generic) else dtype.type(x), type_name(dtype))
 
 
-def castable(have, want):
-    """Casts that mean the same everywhere. Floats to integers do not, for NaN and what is out of range: NumPy decides."""
-    have, want = type_name(have), type_name(want)
+_PYTHON = {float: np.dtype(float), int: np.dtype(np.int64), bool: np.dtype(bool), Exact: np.dtype(float)}
+
+
+def castable(x, want):
+    """Can an operand be cast in a way that means the same everywhere? Floats to integers do not, for NaN and what is out of range: NumPy decides."""
+    dtype = _PYTHON.get(type(x)) or x.dtype
+    have, want = type_name(dtype), type_name(want)
     return have is not None and want is not None and (have[0] != "f" or want[0] in "fb")
 
 
@@ -91,7 +95,7 @@ def _map(lowering, node, *operands):
             return None
         rule, within, casts, used = found
         chosen = [operands[k] for k in used]
-        if not all(castable(x.dtype if isinstance(x, View) else np.asarray(_plain(x)).dtype, c) for x, c in zip(chosen, casts)):
+        if not all([castable(x, c) for x, c in zip(chosen, casts)]):
             return None
         args = [broadcast(x, node.shape) if isinstance(x, View) else immediate(x, c) for x, c in zip(chosen, casts)]
     except OverflowError:                    # a Python integer that does not fit: NumPy compares it all the same
@@ -118,8 +122,7 @@ def _rule(name, dtypes, dtype):
         return scalar.LOGICAL[name], _TRUTH, (_TRUTH,) * len(dtypes), every
     if name in scalar.COMPARE:
         common = np.result_type(*dtypes)
-        if common.kind == "f" and any(isinstance(d, np.dtype) and d.kind in "iu" and d.itemsize == 8 for d in dtypes) and not any(
-                isinstance(d, (np.dtype, np.generic)) and np.dtype(getattr(d, "dtype", d)).kind == "f" or isinstance(d, float) for d in dtypes):
+        if common.kind == "f" and all(np.result_type(d).kind in "iub" for d in dtypes):
             return None                      # int64 with uint64: NumPy compares without rounding
         common = np.dtype(np.uint8) if common == _TRUTH else common
         return (scalar.COMPARE[name], common, (common,) * len(dtypes), every) if type_name(common) else None
@@ -157,7 +160,7 @@ def _reduce(lowering, node, x, *, axis, keepdims, ddof=0):
         count *= x.shape[k]
     out = new("arena", [n for k, n in enumerate(x.shape) if k not in axis], node.dtype)
     out.buffer.stored = True
-    lowering.fuser.step(Reduce(name, x, axis, out, float(max(count - ddof, 0))), [x], out)
+    lowering.fuser.step(Reduce(name, x, axis, out, float(max(count - ddof, 0))), [x])
     return reshaped(out, node.shape)
 
 
@@ -191,7 +194,7 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     if type_name(dtype) is None or any(type_name(a.dtype) is None for a in arrays) or accumulate and dtype.kind == "b":
         return None
     for source in (x, v):
-        if source is not None and not castable(source.dtype if type(source) is View else np.asarray(_plain(source)).dtype, dtype):
+        if source is not None and not castable(source, dtype):
             return None
     out = new("arena", shape, dtype)
     found = indirect(out, index, arrays)
@@ -222,7 +225,7 @@ def _scatter(lowering, node, v, *arrays, index, shape):
 
 def _concatenate(lowering, node, *parts, axis):
     parts = [lowering.view(p) for p in parts]
-    if not all(castable(p.dtype, node.dtype) for p in parts):
+    if not all(castable(p, node.dtype) for p in parts):
         return None
     out, start = new("arena", node.shape, node.dtype), 0
     out.buffer.stored = True
@@ -236,7 +239,7 @@ def _concatenate(lowering, node, *parts, axis):
 
 
 def _pad(lowering, node, x, *, widths, value):
-    if not castable(x.dtype, node.dtype) or not castable(np.asarray(value).dtype, node.dtype):
+    if not castable(x, node.dtype) or not castable(value, node.dtype):
         return None
     out = new("arena", node.shape, node.dtype)
     out.buffer.stored = True

@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 
+from ..constants import Exact
 from ..errors import explain
 from ..nodes import INPUT, Node, reachable
 from ..where import line_of
@@ -60,7 +61,7 @@ class Program:
         specs, constants = [], {}
         for k, output in enumerate(outputs):
             if not isinstance(output, Node):
-                constants[k] = output
+                constants[k] = output.value if type(output) is Exact else output
                 specs.append((np.shape(output), None))
                 continue
             view = places[id(output)]
@@ -72,7 +73,7 @@ class Program:
                 out = new("output", output.shape, view.dtype, k)
                 out.buffer.stored = True
                 if type_name(view.dtype) is None:
-                    lowering.fuser.step(Call(None, [view], out), [view], out)
+                    lowering.fuser.step(Call(None, [view], out), [view])
                 else:
                     lowering.cast(view, out, view.shape)
         return specs, constants

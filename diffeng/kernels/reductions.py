@@ -15,8 +15,8 @@ BLOCK = 512                                # entries of one plain partial sum, m
 
 # First entry and next entry into an accumulator m of type A; {x} is the entry. Sums start from 0, so that blocks can be added.
 _MERGE = {
-    "max": "m = {x} if {x} > m or {x} != {x} else m",
-    "min": "m = {x} if {x} < m or {x} != {x} else m",
+    "max": "m = max_{a}(m, {x})",
+    "min": "m = min_{a}(m, {x})",
     "prod": "m = m * {x}",
     "any": "m = m | {x}",
     "all": "m = m & {x}",
@@ -62,7 +62,7 @@ def reduce(step, type, result):
         lines += inner.sum("total", a, [f"x = {_as(entry, type, a)}"]) + ["mean = total / f64(runs * n0)"]
         lines += inner.sum("squares", a, [f"x = {_as(entry, type, a)} - mean", "x = x * x"]) + ["y = squares / divisor"]
     elif step.name == "logsumexp":
-        lines += [f"m = {result}(-INF)", *inner.each([f"x = {_as(entry, type, result)}", _MERGE["max"].format(x="x")]),
+        lines += [f"m = {result}(-INF)", *inner.each([f"x = {_as(entry, type, result)}", _MERGE["max"].format(x="x", a=result)]),
                   f"top = m if fabs(m) < {result}(INF) else {result}(0)"]
         lines += inner.sum("total", a, [f"x = {a}(exp({_as(entry, type, result)} - top))"])
         # A NaN in the row makes m a NaN, top 0 and the sum a NaN.
@@ -71,11 +71,11 @@ def reduce(step, type, result):
         start = f"load_{element(type)}(o, 0)"
         if step.name in ("any", "all"):
             entry = f"u8({entry} != {element(type)}(0))"
-            lines += [f"m = u8({int(step.name == 'all')})", *inner.each([f"x = {entry}", _MERGE[step.name].format(x="x")])]
+            lines += [f"m = u8({int(step.name == 'all')})", *inner.each([f"x = {entry}", _MERGE[step.name].format(x="x", a=a)])]
         elif step.name == "prod":
             lines += [f"m = {a}(1)", *inner.each([f"x = {_as(entry, type, a)}", f"m = {a}(m * x)"])]
         else:
-            lines += [f"m = {start}", *inner.each([f"x = {entry}", _MERGE[step.name].format(x="x")])]
+            lines += [f"m = {start}", *inner.each([f"x = {entry}", _MERGE[step.name].format(x="x", a=a)])]
         lines.append("y = m")
     head = ["p = word(t, 0)", "out = word(t, 1)", "depth = word(t, 2)", "inside = word(t, 3)", "n0 = word(t, 4)", "s = word(t, 5)",
             "divisor = load_f64(t, 6)", "runs = word(t, 7)", "block = word(t, 8)", f"second = {first} + 2 * depth"]
@@ -141,7 +141,7 @@ def _columns(step, type, result, kept_dims, kept_strides, dims, strides):
     words += table_of(kept_dims[:-1], [kept_strides]) + table_of(dims, [strides])
     load = f"load_{element(type)}(e, i)"
     x = f"u8({load} != {element(type)}(0))" if step.name in ("any", "all") else _as(load, type, a)
-    merge = _MERGE.get(step.name, "m = m + {x}").format(x="x")
+    merge = _MERGE.get(step.name, "m = m + {x}").format(x="x", a=a)
     finish = "m / divisor" if step.name == "mean" else "m"
     lines = ["p = word(t, 0)", "out = word(t, 1)", "depth = word(t, 2)", "inside = word(t, 3)", "columns = word(t, 4)", "tiles = word(t, 5)",
              "divisor = load_f64(t, 6)", "count = word(t, 7)", f"second = {first} + 2 * depth", "acc = scratch()",

@@ -4,15 +4,17 @@
 the result makes a local that is used as {name}. Functions are those of C's mathematics library (exp, log1p, fmod, ...). Infinities, NaN
 and zeros follow NumPy; where an expression is longer than the mathematics, that is why.
 
-What it is not: no derivative, no loop, no type rules (fuse.py decides what is computed in which type).
+What it is not: no derivative, no loop, no type rules (lower.py decides what is computed in which type).
 """
+import numpy as np
 
-_TYPES = {"float64": "f64", "float32": "f32", "bool": "b1", **{f"{u}int{n}": f"{u or 'i'}{n}" for u in ("", "u") for n in (8, 16, 32, 64)}}
+_TYPES = {np.dtype(bool): "b1", np.dtype(np.float64): "f64", np.dtype(np.float32): "f32",
+          **{np.dtype(f"{u}int{n}"): f"{u or 'i'}{n}" for u in ("", "u") for n in (8, 16, 32, 64)}}
 
 
 def type_name(dtype):
     """The name kernels have for a dtype (float64: f64), or None where they have no such type (float16, big-endian)."""
-    return _TYPES.get(dtype.name) if dtype.isnative else None
+    return _TYPES.get(dtype)
 
 
 INF = float("inf")

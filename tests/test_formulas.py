@@ -1,0 +1,381 @@
+"""Formulas are right as mathematics and read well; source code computes what the graph computes."""
+import ctypes
+import importlib.util
+import itertools
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import scipy.special as special
+import sympy as sp
+
+import diffeng as de
+from diffeng.formulas import formula, latex, source, to_sympy
+
+rng = np.random.default_rng(20)
+X, W, w, Q = rng.standard_normal((5, 3)), rng.standard_normal((3, 2)), rng.standard_normal(3), rng.standard_normal((3, 3))
+labels = (rng.random(5) > 0.5) * 1.0
+
+
+def neuron(x, w, b, y):
+    a = special.expit(x * w + b)
+    return -(y * np.log(a) + (1 - y) * np.log(1 - a))
+
+
+def logistic(X, w, y):
+    p = special.expit(X @ w)
+    return -np.sum(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+
+def text(fun, *args):
+    return formula(de.trace(fun, *args))
+
+
+# ---- text -------------------------------------------------------------------------------------------------------------------
+
+def test_the_single_neuron():
+    graph = de.trace(neuron, 1.1, 2.2, 0.0, 1.0)
+    assert formula(graph) == "−(y·log(s) + (1 − y)·log(1 − s))\nwhere s = σ(x·w + b)"
+    gradient = graph.derivative("w", method="reverse")
+    lines = formula(gradient).splitlines()
+    assert len(lines) == 2 and lines[1] == "where s = σ(x·w + b)" and len(lines[0]) < 60
+    found = eval_formula(gradient)
+    assert found == pytest.approx(-0.0898262810, abs=1e-9)
+
+
+def eval_formula(graph):
+    """The printed formula of the neuron's derivative, read back by diffeng.parse: names in it are the inputs and s."""
+    main, _, where = formula(graph).partition("\nwhere s = ")
+    values = dict(x=1.1, w=2.2, b=0.0, y=1.0)
+
+    def at(text, values):
+        g = de.parse(text)
+        return float(g(*[values[g.nodes[k]["name"]] for k in g.inputs]))
+    return at(main, values | {"s": at(where, values)} if where else values)
+
+
+@pytest.mark.parametrize("text_in", [
+    "sin(x)·y + x²", "x − (y − z)", "x/(y/z)", "(x + y)·z", "−(x + y)", "x^(y^z)", "(x^y)^z", "(−x)²", "−x²", "x/(y·z)", "x·y/z", "√(x + y)·z", "log(x)²", "2^(−x)", "x − y·(z + 1)",
+    "(x + y)/(x − y)", "x − y + z", "1/(1 + exp(−x))", "abs(x − y)³", "max(x, y)·(x + 1)", "0.1·x + 1e-05·y", "x^2.5", "(1 + x)^(y + z)", "σ(x)·(1 − σ(x))",
+])
+def test_what_is_printed_means_what_was_read(text_in):
+    """Parentheses: a formula, printed and read again, has the same value at random points."""
+    graph = de.parse(text_in)
+    again = de.parse(formula(graph).replace("maximum", "max"))
+    point = {"x": 1.37, "y": 0.61, "z": 2.21}
+    values = [float(g(*[point[g.nodes[k]["name"]] for k in g.inputs])) for g in (graph, again)]
+    assert values[0] == pytest.approx(values[1], rel=1e-13)
+
+
+def test_random_expressions_survive_printing():
+    """300 random trees over all arithmetic: print, read, compare."""
+    r = np.random.default_rng(7)
+    point = {"x": 1.37, "y": 0.61, "z": 2.21}
+
+    def tree(depth):
+        kind = int(r.integers(0, 9 if depth else 2))
+        if kind < 2:
+            return ("x", "y", "z", "2", "3")[int(r.integers(0, 5))]
+        if kind == 2:
+            return f"(-{tree(depth - 1)})"
+        if kind == 3:
+            return f"{('sin', 'exp', 'σ', 'abs', 'tanh')[int(r.integers(0, 5))]}({tree(depth - 1)})"
+        sign = ("+", "-", "*", "/", "-")[kind - 4]
+        return f"({tree(depth - 1)} {sign} {tree(depth - 1)})"
+    compared = 0
+    for _ in range(300):
+        try:
+            graph = de.parse(tree(4))
+            with np.errstate(all="ignore"):
+                value = float(graph(*[point[graph.nodes[k]["name"]] for k in graph.inputs]))
+        except ValueError:                          # a constant division by zero
+            continue
+        if not np.isfinite(value) or abs(value) > 1e6:
+            continue
+        main, _, where = formula(graph).partition("\nwhere ")
+        values = dict(point)
+        for line in where.splitlines():
+            name, _, definition = line.strip().partition(" = ")
+            g = de.parse(definition)
+            values[name] = float(g(*[values[g.nodes[k]["name"]] for k in g.inputs]))
+        g = de.parse(main)
+        with np.errstate(all="ignore"):
+            again = float(g(*[values[g.nodes[k]["name"]] for k in g.inputs]))
+        assert again == pytest.approx(value, rel=1e-4, abs=1e-4), formula(graph)          # six digits of a constant are shown
+        compared += 1
+    assert compared > 200
+
+
+def test_safe_simplifications_only():
+    assert text(lambda x: 1.0 * x + 0.0 - -x, 2.0) == "x + x"
+    assert text(lambda x: -(-x) * 1, 2.0) == "x"
+    assert text(lambda x: 0.0 * x, 2.0) == "0·x"                     # 0 times infinity is not 0
+    assert text(lambda x: x / x, 2.0) == "x/x"
+    assert text(lambda x: x - x, 2.0) == "x − x"
+    assert text(lambda x: x * x, 2.0) == "x²"
+    assert text(lambda x: np.reshape(np.broadcast_to(x * 3, (1, 1)), ()), 2.0) == "3·x"
+
+
+def test_numbers():
+    assert text(lambda x: x * 0.1 + 3 + 1e-5 * x, 2.0) == "0.1·x + 3 + 1e-05·x"
+    assert text(lambda x: x * np.sqrt(2 / np.pi), 2.0) == "√(2/π)·x"
+    assert text(lambda x: x * np.pi - np.inf, 2.0) == "π·x − ∞"
+    from diffeng.constants import PI, SQRT_PI
+    assert text(lambda x: np.exp(-x * x) * (2 / SQRT_PI), 2.0) == "2·exp(−x²)/√π" or "√π" in text(lambda x: np.exp(-x * x) * (2 / SQRT_PI), 2.0)
+    assert text(lambda x: x * PI, 2.0) == "π·x"
+
+
+def test_matrices():
+    assert text(lambda X, w: X @ w, X, w) == "X w"
+    assert text(lambda X, W: (X @ W).T @ X, X, W) == "(X W)ᵀ X"
+    assert text(lambda x, Q: x @ Q @ x, w, Q) == "xᵀ Q x"
+    assert text(lambda x: np.sum(x * x), w) == "Σ(x²)"
+    assert text(lambda x, y: np.outer(x, y), w, labels) == "x yᵀ"
+    assert text(lambda x, y: x * y, w, w + 1) == "x ⊙ y"
+    assert text(lambda X, Q: X @ Q * X, X, Q) == "(X Q) ⊙ X"
+    assert text(lambda X: X / np.sum(X, axis=1, keepdims=True), X) == "X/Σ₁(X)"
+    assert text(lambda x: x[0] * x[1:3] @ x[::2], w) == "(x[0]·x[1:3])ᵀ x[::2]" or text(lambda x: x[0] * x[1:3] @ x[::2], w) == "x[0]·x[1:3]ᵀ x[::2]"
+    assert text(lambda x: np.where(x > 0, x, 0.0).sum(), w) == "Σ(where(x > 0, x, 0))"
+
+
+@pytest.mark.parametrize("spec, shapes, expected", [
+    ("ij,jk->ik", "AB", "A B"), ("ij,kj->ik", "AB", "A Bᵀ"), ("ji,jk->ik", "AB", "Aᵀ B"), ("ji,kj->ik", "AB", "Aᵀ Bᵀ"), ("ij,jk->ki", "AB", "Bᵀ Aᵀ"),
+    ("ij,j->i", "Ab", "A b"), ("ij,i->j", "Ab", "Aᵀ b"), ("i,ij->j", "aB", "Bᵀ a"), ("i,j->ij", "ab", "a bᵀ"), ("i,j->ji", "ab", "b aᵀ"), ("i,i->", "ab", "aᵀ b"),
+    ("ij,ij->ij", "AB", "A ⊙ B"), ("ij->ji", "A", "Aᵀ"), ("ij->", "A", "Σ(A)"), ("ij->i", "A", "Σ₁(A)"), ("ii->", "A", "tr(A)"), ("bij,bjk->bik", "CD", "C D"),
+    ("bij,bkj->bik", "CD", "C Dᵀ"), ("ij,ij->", "AB", "Σ(A ⊙ B)"), ("i,ij->ij", "aB", "[a[i]·B[i,j]]_ij"),
+])
+def test_einsums_are_recognised_and_right(spec, shapes, expected):
+    sizes = {"A": (3, 3), "B": (3, 3), "C": (2, 3, 3), "D": (2, 3, 3), "a": (3,), "b": (3,)}
+    args = [rng.standard_normal(sizes[s]) for s in shapes]
+    names = list(shapes)
+    fun = {1: lambda A: np.einsum(spec, A), 2: lambda A, B: np.einsum(spec, A, B)}[len(args)]
+    shown = text(fun, *args)
+    for i, name in enumerate(names):
+        shown = shown.replace("AB"[i], "\0" + str(i))
+    for i, name in enumerate(names):
+        shown = shown.replace("\0" + str(i), name)
+    assert shown == expected
+    plain = {"A B": lambda: args[0] @ args[1], "A Bᵀ": lambda: args[0] @ args[1].T, "Aᵀ B": lambda: args[0].T @ args[1], "Aᵀ Bᵀ": lambda: args[0].T @ args[1].T,
+             "Bᵀ Aᵀ": lambda: args[1].T @ args[0].T, "A b": lambda: args[0] @ args[1], "Aᵀ b": lambda: args[0].T @ args[1], "Bᵀ a": lambda: args[1].T @ args[0],
+             "a bᵀ": lambda: np.outer(*args), "b aᵀ": lambda: np.outer(*args[::-1]), "aᵀ b": lambda: args[0] @ args[1], "C D": lambda: args[0] @ args[1],
+             "C Dᵀ": lambda: args[0] @ args[1].swapaxes(1, 2)}
+    if expected in plain:                                                  # what is printed is what einsum computes
+        np.testing.assert_allclose(np.einsum(spec, *args), plain[expected](), rtol=1e-12)
+
+
+def test_gradients_read_like_mathematics():
+    graph = de.trace(logistic, X, w, labels)
+    assert formula(graph.derivative("w", method="reverse")).startswith("Xᵀ (")
+    quadratic = de.trace(lambda x, Q: x @ Q @ x, w, Q)
+    assert formula(quadratic.derivative("x", method="reverse")) in ("Qᵀ x + Q x", "Q x + Qᵀ x")
+    assert formula(quadratic.derivative("Q", method="reverse")) == "x xᵀ"
+    pieces = de.trace(lambda x: np.sin(x[0]) * x[1], np.array([1.0, 2.0]))
+    assert formula(pieces.derivative(0, method="reverse")) in ("[x[1]·cos(x[0]), sin(x[0])]", "[cos(x[0])·x[1], sin(x[0])]")
+
+
+def test_shared_parts_get_names_where_the_formula_would_swell():
+    def chain(x):
+        for _ in range(40):
+            x = 3.7 * x * (1 - x)
+        return x
+    shown = formula(de.trace(chain, 0.3))
+    assert "where s₁ = " in shown and max(map(len, shown.splitlines())) < 230 and len(shown) < 4000
+
+
+def test_named_intermediates_do_not_take_an_inputs_name():
+    def f(s, t, u):
+        a = np.exp(s * t + u)
+        return a / (1 + a) ** 2 + a * np.sin(a) + np.log(1 + a * s * t * u)
+    shown = formula(de.trace(f, 1.0, 2.0, 3.0))
+    assert "where v = " in shown
+
+
+def test_large_constants_are_described_and_several_outputs_labelled():
+    assert "where A₁: constant float64 array of shape (5, 3)" in text(lambda w: X @ w, w)
+    assert "A₁ᵀ" in text(lambda r, w: X.T @ (X @ w - r), labels, w)
+    assert text(lambda x: (x, 2 * x), 1.0) == "output 0 = x\noutput 1 = 2·x"
+
+
+def test_a_long_chain_is_no_danger():
+    def f(x):
+        for _ in range(5_000):
+            x = np.sin(x) + 1.0
+        return x
+    graph = de.trace(f, 0.5)
+    assert formula(graph).count("sin") == 5_000 and latex(graph).count(r"\sin") == 5_000
+
+
+# ---- LaTeX -------------------------------------------------------------------------------------------------------------------------
+
+def test_latex():
+    assert latex(de.parse("sin(x)/y + x**2")) == r"\frac{\sin\left(x\right)}{y} + x^{2}"
+    assert latex(de.parse("exp(-x)*alpha")) == r"e^{-x}\, \alpha"
+    assert latex(de.parse("sqrt(x)*abs(y)")) == r"\sqrt{x}\, \left|y\right|"
+    assert latex(de.trace(lambda X, w: X.T @ (X @ w), X, w)) == r"X^{\top} \, X \, w"
+    assert latex(de.trace(lambda x: np.where(x > 0, x, 0.0), 1.0)) == r"\begin{cases}x & x > 0 \\ 0 & \text{otherwise}\end{cases}"
+    assert latex(de.trace(lambda w_1, rate: w_1 * rate, 1.0, 2.0)) == r"w_{1}\, \mathrm{rate}"
+    assert r"\begin{aligned}" in latex(de.trace(neuron, 1.1, 2.2, 0.0, 1.0))
+
+
+@pytest.mark.parametrize("fun, args", [(neuron, (1.1, 2.2, 0.0, 1.0)), (logistic, (X, w, labels)), (lambda x: x[0] ** x[1] - x[2], (w,))])
+def test_latex_braces_and_delimiters_match(fun, args):
+    graph = de.trace(fun, *args)
+    for g in (graph, *([graph.derivative(0, method="reverse")] if graph.nodes[graph.outputs[0]]["shape"] == () else [])):
+        shown = latex(g)
+        assert shown.count("{") == shown.count("}") and shown.count(r"\left") == shown.count(r"\right")
+        assert shown.count(r"\begin") == shown.count(r"\end")
+        assert not any(f"}}_{{{i}}}_" in shown for i in range(9))            # no double subscript
+
+
+# ---- sympy -----------------------------------------------------------------------------------------------------------------------------
+
+def test_sympy_of_scalars_is_the_function_itself():
+    graph = de.trace(neuron, 1.1, 2.2, 0.0, 1.0)
+    x, v, b, y = sp.symbols("x w b y")
+    a = 1 / (1 + sp.exp(-x * v - b))
+    assert sp.simplify(to_sympy(graph) + y * sp.log(a) + (1 - y) * sp.log(1 - a)) == 0
+
+
+def test_sympys_own_derivative_agrees_with_the_graphs():
+    graph = de.parse("sin(x)*y + x**3/(1 + y**2) + exp(-x*y) + 0.5*x")
+    expr = to_sympy(graph)
+    for name in "xy":
+        found = to_sympy(graph.derivative(name, method="reverse"))
+        for at in ({"x": 0.7, "y": 1.9}, {"x": -1.2, "y": 0.3}):
+            values = {sp.Symbol(k): sp.Float(v, 30) for k, v in at.items()}
+            assert abs((sp.diff(expr, sp.Symbol(name)) - found).evalf(30, subs=values)) < 1e-13
+
+
+def test_constants_stay_exact_in_sympy():
+    from diffeng.constants import PI, SQRT_PI
+    assert to_sympy(de.trace(lambda x: x * PI + x * 0.25, 1.0)).coeff(sp.Symbol("x")) == sp.pi + sp.Rational(1, 4)
+    assert to_sympy(de.trace(lambda x: x * (2 / SQRT_PI), 1.0)) == 2 * sp.Symbol("x") / sp.sqrt(sp.pi)
+
+
+def test_sympy_goes_entry_by_entry_through_arrays():
+    graph = de.trace(lambda A, v: np.sum((A @ v) ** 2) + np.max(v) - np.mean(A[0, ::2]) + np.prod(v > 0), Q, w)
+    expr = to_sympy(graph)
+    values = {**{f"A_{i}_{j}": Q[i, j] for i in range(3) for j in range(3)}, **{f"v_{i}": w[i] for i in range(3)}}
+    assert float(expr.subs(values)) == pytest.approx(float(graph(Q, w)), rel=1e-12)
+    out = to_sympy(de.trace(lambda v: np.concatenate([np.cumsum(v), v[1:]]), w))
+    assert out.shape == (5,) and out[2] == sum(sp.symbols("v_0 v_1 v_2"))
+
+
+def test_sympy_refuses_what_it_cannot_say():
+    with pytest.raises(ValueError, match="formula"):
+        to_sympy(de.trace(lambda x: np.sum(x), np.ones(5000)))
+    with pytest.raises(TypeError, match="argsort"):
+        to_sympy(de.trace(lambda x: np.sort(x), np.array([2.0, 1.0])))
+
+
+# ---- source ------------------------------------------------------------------------------------------------------------------------------
+
+def everything(x, A, v):
+    y = np.concatenate([x[1:], x[:1]]) * 2 - x ** 2
+    e = np.exp(A - np.max(A, axis=1, keepdims=True))
+    z = e / e.sum(1, keepdims=True) @ v + A.mean(0).sum() + A.var(axis=(0, 1), ddof=1)
+    q = np.einsum("ij,kj->ik", A, A) + np.tensordot(A, A, axes=([1], [1]))
+    t = np.where(x > 0, x, special.expit(x)) + np.maximum(x, 0.1) + np.arctan2(x, 1.5)
+    u = A[np.array([0, 1, 1]), np.array([2, 2, 0])]
+    o = np.zeros(4)
+    o[1] = x[0]
+    o[2:] = x[:2]
+    s = de.special.logsumexp(A, axis=0) + np.pad(v, (1, 1))[1:-1]
+    return (np.sum(y) + np.sum(z) + q.sum() + s.sum() + t.sum() + np.sum(u * u) + A[:, None, ::-1].reshape(-1)[3] + np.sum(o * np.arange(4.0))
+            + np.sum(np.cumsum(x)) + special.erf(x).min() + np.dot(A, v).max() - (x[0] - (x[1] - x[2])) / (x[0] / v[1]) - (-x[0]) ** 2 - 2.0 ** -x[1])
+
+
+ARGS = (np.array([0.3, -0.7, 1.2]), rng.standard_normal((3, 4)), np.array([0.4, 1.7, -0.2, 0.9]))
+GRAPHS = {
+    "everything": (de.trace(everything, *ARGS), ARGS),
+    "gradient of everything": (de.trace(everything, *ARGS).derivative(1, method="reverse"), ARGS),
+    "neuron": (de.trace(neuron, 1.1, 2.2, 0.0, 1.0), (1.1, 2.2, 0.0, 1.0)),
+    "gradient of the neuron": (de.trace(neuron, 1.1, 2.2, 0.0, 1.0).derivative(1, method="reverse"), (1.1, 2.2, 0.0, 1.0)),
+    "float32": (de.trace(lambda x: np.sqrt(x) * 2.5 + np.float32(0.1) + special.expit(x), np.float32([1, 2, 3])), (np.float32([1, 2, 3]),)),
+    "two outputs": (de.trace(lambda x, y: (x * y, np.sum(y)), 2.0, np.ones(3)), (2.0, np.array([1.0, 2.0, 4.0]))),
+}
+_count = itertools.count()
+
+
+def load(folder, code):
+    path = folder / f"generated_{next(_count)}.py"
+    path.write_text(code)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("which", GRAPHS)
+def test_numpy_source_computes_the_same_bits(which, tmp_path):
+    graph, args = GRAPHS[which]
+    code = source(graph, "numpy", name="f")
+    assert "diffeng" not in code
+    found, expected = load(tmp_path, code).f(*args), graph(*args)
+    for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, expected))):
+        np.testing.assert_array_equal(a, b)
+        assert np.asarray(a).dtype == np.asarray(b).dtype and np.shape(a) == np.shape(b)
+
+
+def some(A, v):                                     # numba compiles everything() too, in twenty seconds
+    e = np.exp(A - np.max(A, axis=1, keepdims=True))
+    return np.sum((e / e.sum(1, keepdims=True) @ v) ** 2) + A.var(axis=0).mean() + A[np.array([0, 1, 1]), np.array([2, 2, 0])] @ np.einsum("ij,ij->i", A, A)
+
+
+GRAPHS["some"] = (de.trace(some, *ARGS[1:]), ARGS[1:])
+
+
+@pytest.mark.parametrize("which", ["some", "gradient of the neuron", "float32"])
+def test_numba_source(which, tmp_path):
+    graph, args = GRAPHS[which]
+    code = source(graph, "numba", name="f")
+    assert "@numba.njit" in code and "diffeng" not in code
+    found, expected = load(tmp_path, code).f(*args), graph(*args)
+    tolerance = 1e-6 if np.asarray(expected).dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(found, expected, rtol=tolerance)
+    if np.ndim(expected):
+        assert found.dtype == expected.dtype
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
+@pytest.mark.parametrize("which", [k for k in GRAPHS if k != "two outputs"])
+def test_c_source(which, tmp_path):
+    graph, args = GRAPHS[which]
+    (tmp_path / "f.c").write_text(source(graph, "c", name="f"))
+    subprocess.run(["cc", "-std=c99", "-O1", "-Wall", "-Wextra", "-pedantic", "-Werror", "-shared", "-fPIC", "-o", tmp_path / "f.so", tmp_path / "f.c", "-lm"], check=True)
+    kinds = {"float64": ctypes.c_double, "float32": ctypes.c_float}
+    expected = np.asarray(graph(*args))
+    out = np.full(expected.shape, np.nan, expected.dtype)
+    passed = []
+    for k, x in zip(graph.inputs, args):
+        x = np.ascontiguousarray(x, graph.nodes[k]["dtype"])
+        passed.append(kinds[str(x.dtype)](x.item()) if graph.nodes[k]["shape"] == () else x.ctypes.data_as(ctypes.c_void_p))
+    assert ctypes.CDLL(str(tmp_path / "f.so")).f(*passed, out.ctypes.data_as(ctypes.c_void_p)) == 0
+    np.testing.assert_allclose(out, expected, rtol=1e-6 if expected.dtype == np.float32 else 1e-13)
+
+
+def test_large_constants_become_parameters(tmp_path):
+    big = rng.standard_normal((100, 100))
+    graph = de.trace(lambda v: big @ v, np.ones(100))
+    code = source(graph, "numpy", name="f")
+    assert len(code) < 1000 and "# c1: a constant of the graph, float64 of shape (100, 100)" in code
+    np.testing.assert_array_equal(load(tmp_path, code).f(np.ones(100), big), big @ np.ones(100))
+
+
+def test_names_that_a_language_refuses(tmp_path):
+    graph = de.trace(lambda p, np_: p["lambda"] * p["w 1"] + np_, {"lambda": 2.0, "w 1": 3.0}, 1.0)
+    assert load(tmp_path, source(graph, "numpy", name="f")).f(2.0, 3.0, 1.0) == 7.0
+
+
+def test_source_refuses_clearly():
+    graph = de.parse("x*y")
+    with pytest.raises(ValueError, match="'numpy', 'numba' or 'c'"):
+        source(graph, "fortran")
+    sorting = de.trace(lambda x: np.sort(x), np.array([2.0, 1.0]))
+    for language in ("numba", "c"):
+        with pytest.raises(TypeError, match=r"argsort at test_formulas\.py:\d+"):
+            source(sorting, language)
+    chosen = de.trace(lambda x, i: x[i], np.arange(3.0), np.array([0, 2]))
+    with pytest.raises(TypeError, match="computed"):
+        source(chosen, "c")
