@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import judge, magnitude
-from .nodes import Node
+from .nodes import Node, lifted
 from .precise import PreciseArray, numbers, precise, precision
 from .where import line_of
 
@@ -181,7 +181,7 @@ def _operand(node, values, slot, number, digits, found):
         found.kinks.append((number, primitive.name, line, int(kink.sum())))
     found.checked += 1
     with precision(2 * digits), np.errstate(all="ignore"):
-        exact = [precise(v) if _is_float(v) else v for v in values]
+        exact = lifted(primitive, [precise(v) if _is_float(v) else v for v in values], params)
         out = primitive(*exact, **params)
         v = precise(w) * precise(truth.scale[0])
         g = rng.uniform(0.5, 1.5, z.shape).astype(z.dtype) * rng.choice(np.array([-1, 1], z.dtype), z.shape)

@@ -1,4 +1,4 @@
-"""Graphs as readable mathematics: text, LaTeX, sympy. (Code to run is made by source_code.py, and reached from here as `source`.)
+"""Graphs as readable mathematics: text and LaTeX. (sympy expressions are made by as_sympy.py, code to run by source_code.py; both are reached from here.)
 
 What it is: two alphabets for the terms of terms.py. Each writes one term from the texts of its parts, with the strength of its binding beside
 it, so parentheses stand exactly where they are needed; no recursion, so a chain of any length is ordinary. What is used more than once in a
@@ -13,19 +13,25 @@ import re
 
 import numpy as np
 
+from .as_sympy import to_sympy                          # noqa: F401  graph.sympy() looks for it here
 from .constants import Exact
 from .source_code import source                        # noqa: F401  graph.source() looks for it here
-from .terms import Terms, index_text, operands_of
+from .terms import Terms, index_text
 
 # How strongly a text binds.
 CHOICE, COMPARE, ADD, NEGATIVE, MULTIPLY, JOIN, POWER, ATOM = range(8)
 
-_SWELL, _NAMED, _LONG = 60, 10, 200          # characters: formulas shorter than the first get no names; shared texts from the second on do; no text grows past the third
+_SWELL = 60                   # characters: a shorter formula gets no names,
+_NAMED = 10                   # a longer one names what is shared and has that many,
+_LONG = 200                   # and no text grows past this one
+_LOWER, _UPPER = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"), str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _GREEK = ("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
           "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega").split()
-_SPECIAL = {math.pi: ("π", r"\pi"), 2 * math.pi: ("2π", r"2\pi"), math.pi / 2: ("π/2", r"\tfrac{\pi}{2}"), math.e: ("e", "e"), 2 ** 0.5: ("√2", r"\sqrt{2}"),
-            0.5 ** 0.5: ("1/√2", r"\tfrac{1}{\sqrt{2}}"), math.sqrt(2 / math.pi): ("√(2/π)", r"\sqrt{2/\pi}"), math.sqrt(math.pi): ("√π", r"\sqrt{\pi}"),
-            math.sqrt(2 * math.pi): ("√(2π)", r"\sqrt{2\pi}"), math.log(2): ("log(2)", r"\log 2"), 1 / 3: ("1/3", r"\tfrac{1}{3}"), 2 / 3: ("2/3", r"\tfrac{2}{3}")}
+_SPECIAL = {math.pi: ("π", r"\pi"), 2 * math.pi: ("2π", r"2\pi"), math.pi / 2: ("π/2", r"\tfrac{\pi}{2}"), math.e: ("e", "e"),
+            2 ** 0.5: ("√2", r"\sqrt{2}"), 0.5 ** 0.5: ("1/√2", r"\tfrac{1}{\sqrt{2}}"), math.sqrt(2 / math.pi): ("√(2/π)", r"\sqrt{2/\pi}"),
+            math.sqrt(math.pi): ("√π", r"\sqrt{\pi}"),
+            math.sqrt(2 * math.pi): ("√(2π)", r"\sqrt{2\pi}"), math.log(2): ("log(2)", r"\log 2"), 1 / 3: ("1/3", r"\tfrac{1}{3}"),
+            2 / 3: ("2/3", r"\tfrac{2}{3}")}
 
 
 def formula(graph):
@@ -117,7 +123,7 @@ class Text:
 
     def name(self, text):
         match = re.fullmatch(r"([^\W\d_])(\d+)", text)
-        return match[1] + match[2].translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")) if match else text
+        return match[1] + match[2].translate(_LOWER) if match else text
 
     def note(self, text):
         return text
@@ -198,7 +204,7 @@ class Text:
     def _pow(self, t, parts):
         base, exponent = self.at_least(parts[0], ATOM), t.args[1]
         if exponent.op == "number" and isinstance(exponent.data, (int, float)) and float(exponent.data).is_integer() and abs(exponent.data) < 100:
-            return base + str(int(exponent.data)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")), POWER
+            return base + str(int(exponent.data)).translate(_UPPER), POWER
         return f"{base}^{self.at_least(parts[1], ATOM)}", POWER
 
     def _T(self, t, parts):
@@ -209,7 +215,8 @@ class Text:
 
     def _sum(self, t, parts):
         axes, n = t.data
-        return ("Σ" if len(axes) == n else "Σ" + "".join(str(a) for a in axes).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))) + self.group(parts[0][0]), ATOM
+        below = "" if len(axes) == n else "".join(str(a) for a in axes).translate(_LOWER)
+        return f"Σ{below}{self.group(parts[0][0])}", ATOM
 
     def _compare(self, t, parts):
         if len(parts) != 2:
@@ -260,7 +267,7 @@ class Latex(Text):
     """The same for LaTeX."""
 
     minus, times, each = "-", r" \cdot ", r"\odot"
-    functions = {**{f: "\\" + f for f in "sin cos tan sinh cosh tanh log exp max min arcsin arccos arctan".split()}, "expit": r"\sigma", "tr": r"\operatorname{tr}"}
+    functions = {**{f: "\\" + f for f in "sin cos tan sinh cosh tanh log exp max min arcsin arccos arctan".split()}, "expit": r"\sigma"}
     _SIGNS = {"<": "<", "≤": r"\le", ">": ">", "≥": r"\ge", "=": "=", "≠": r"\ne", "∧": r"\land", "∨": r"\lor", "⊻": r"\oplus"}
 
     def group(self, text):
@@ -396,130 +403,3 @@ def _inserted(old, new):
             k += 1
     out += ["0"] * (len(old) - k) if all(n == 1 for n in old[k:]) else ["?"]
     return None if "?" in out else ", ".join(out)
-
-
-# ---- sympy ---------------------------------------------------------------------------------------------------------------------------
-
-_MOST = 2000                     # entries of one array that are worth a symbol each
-
-
-def to_sympy(graph):
-    """The graph as a sympy expression; entry by entry when there are arrays (then a sympy Array, and x of shape (3,) is x_0, x_1, x_2).
-
-    Every operation is applied to arrays of symbols, so this is exact: no entry is left out and no float is made of a constant that has a name. Raises
-    ValueError for arrays of more than 2000 entries and TypeError for operations sympy has no word for. Several outputs give a tuple.
-    """
-    import sympy as sp
-    values = {}
-    for k in sorted(graph.nodes):
-        node = graph.nodes[k]
-        shape = tuple(node["shape"])
-        if math.prod(shape) > _MOST:
-            raise ValueError(f"sympy: {node['primitive']} at {node.get('line') or 'the input'} has shape {shape}, more than {_MOST} entries: trace the function at "
-                             "smaller arrays, or use graph.formula(), which keeps arrays whole")
-        if node["primitive"] == "input":
-            out = np.empty(shape, object)
-            for i in np.ndindex(*shape):
-                out[i] = sp.Symbol("_".join([str(node["name"]), *map(str, i)]))
-        elif node["primitive"] == "constant":
-            out = _numbers(node["value"], sp)
-        else:
-            out = _symbolic(node, [values[u] for u in operands_of(graph, k)], sp)
-        out = np.asarray(out, dtype=object) if node["dtype"].kind in "fb" or node["primitive"] == "constant" and isinstance(out, np.ndarray) and out.dtype == object else np.asarray(out)
-        values[k] = out if out.shape == shape else np.broadcast_to(out, shape)
-    outs = [values[k].item() if values[k].size == 1 and not values[k].shape else sp.Array(values[k].ravel().tolist(), values[k].shape) for k in graph.outputs]
-    return outs[0] if len(outs) == 1 else tuple(outs)
-
-
-def _numbers(value, sp):
-    if isinstance(value, Exact):
-        return np.array(_exact(value, sp), dtype=object)
-    value = np.asarray(value)
-    if value.dtype.kind in "iu":
-        return value                                       # an index, or an exponent: NumPy's integers do
-    out = np.empty(value.shape, object)
-    for i in np.ndindex(*value.shape):
-        out[i] = _number(value[i].item(), sp)
-    return out
-
-
-def _number(v, sp):
-    if isinstance(v, bool):
-        return sp.true if v else sp.false
-    if isinstance(v, int):
-        return sp.Integer(v)
-    if not math.isfinite(v):
-        return sp.nan if math.isnan(v) else sp.oo if v > 0 else -sp.oo
-    top, bottom = v.as_integer_ratio()
-    return sp.Rational(top, bottom) if bottom <= 1024 else sp.Float(v, 17)
-
-
-def _exact(value, sp):
-    from .expressions import read
-    words = {"add": sp.Add, "multiply": sp.Mul, "subtract": lambda a, b: a - b, "divide": lambda a, b: a / b, "negative": lambda a: -a, "sqrt": sp.sqrt, "log": sp.log}
-
-    def lift(x):
-        return sp.pi if isinstance(x, Exact) else sp.Integer(x) if isinstance(x, int) else x
-    try:
-        return sp.sympify(lift(read(value.name, sp.Symbol, lambda name, *xs: words[name](*map(lift, xs)))))
-    except (ValueError, KeyError):
-        return sp.Float(value.value, 17)
-
-
-def _table(sp):
-    piece = sp.Piecewise
-    one = sp.Integer(1)
-    return {
-        "add": lambda a, b: a + b, "subtract": lambda a, b: a - b, "multiply": lambda a, b: a * b, "divide": lambda a, b: a / b, "negative": lambda a: -a,
-        "power": lambda a, b: sp.Pow(a, b), "square": lambda a: a ** 2, "reciprocal": lambda a: one / a, "absolute": sp.Abs, "remainder": sp.Mod,
-        "exp": sp.exp, "exp2": lambda a: 2 ** a, "expm1": lambda a: sp.exp(a) - 1, "log": sp.log, "log2": lambda a: sp.log(a) / sp.log(2),
-        "log10": lambda a: sp.log(a) / sp.log(10), "log1p": lambda a: sp.log(1 + a), "sqrt": sp.sqrt, "cbrt": lambda a: sp.sign(a) * sp.Abs(a) ** sp.Rational(1, 3),
-        "logaddexp": lambda a, b: sp.log(sp.exp(a) + sp.exp(b)), "sin": sp.sin, "cos": sp.cos, "tan": sp.tan, "arcsin": sp.asin, "arccos": sp.acos, "arctan": sp.atan,
-        "arctan2": sp.atan2, "hypot": lambda a, b: sp.sqrt(a ** 2 + b ** 2), "sinh": sp.sinh, "cosh": sp.cosh, "tanh": sp.tanh, "arcsinh": sp.asinh, "arccosh": sp.acosh,
-        "arctanh": sp.atanh, "erf": sp.erf, "erfc": sp.erfc, "expit": lambda a: one / (1 + sp.exp(-a)), "log_expit": lambda a: -sp.log(1 + sp.exp(-a)),
-        "logit": lambda a: sp.log(a / (1 - a)), "xlogy": lambda a, b: piece((0, sp.Eq(a, 0)), (a * sp.log(b), True)), "maximum": sp.Max, "minimum": sp.Min,
-        "where": lambda c, a, b: piece((a, c), (b, True)), "sign": sp.sign, "floor": sp.floor, "ceil": sp.ceiling,
-        "floor_divide": lambda a, b: sp.floor(a / b), "less": sp.Lt, "less_equal": sp.Le, "greater": sp.Gt, "greater_equal": sp.Ge, "equal": sp.Eq, "not_equal": sp.Ne,
-        "logical_and": sp.And, "logical_or": sp.Or, "logical_not": sp.Not, "logical_xor": sp.Xor, "copy": lambda a: a, "stop_gradient": lambda a: a,
-        "trunc": lambda a: sp.sign(a) * sp.floor(sp.Abs(a)),
-    }
-
-
-def _symbolic(node, operands, sp):
-    """One operation on arrays of sympy expressions."""
-    from .vocabulary import PRIMITIVES
-    name, params = node["primitive"], node["params"]
-    lifted = [x if x.dtype == object else np.vectorize(lambda v: sp.Integer(int(v)), otypes=[object])(x) if x.size else x.astype(object) for x in operands]
-    rule = _table(sp).get(name)
-    if rule is not None:
-        return np.frompyfunc(rule, len(lifted), 1)(*lifted)
-    if name == "astype":
-        return lifted[0]
-    if name in ("getitem", "setitem", "add_at", "scatter"):
-        many = 2 if name in ("setitem", "add_at") else 1
-        return PRIMITIVES[name].evaluate(*lifted[:many], *[np.asarray(x, int) for x in operands[many:]], **params)
-    from sympy.logic.boolalg import Boolean
-    lifted = [np.frompyfunc(lambda a: sp.Piecewise((1, a), (0, True)) if isinstance(a, Boolean) and not a.is_Symbol else a, 1, 1)(x) for x in lifted]
-    if name in ("sum", "prod", "mean", "matmul", "dot", "tensordot", "reshape", "transpose", "broadcast_to", "concatenate", "cumsum", "cumprod", "pad"):
-        return PRIMITIVES[name].evaluate(*lifted, **params)
-    if name == "einsum":
-        return np.einsum(params["subscripts"], *lifted)
-    x = lifted[0]
-    if name in ("max", "min"):
-        return np.frompyfunc(sp.Max if name == "max" else sp.Min, 2, 1).reduce(x, axis=params["axis"], keepdims=params["keepdims"]) if len(params["axis"]) < 2 else \
-            _over_axes(x, params, sp.Max if name == "max" else sp.Min)
-    if name == "logsumexp":
-        total = np.sum(np.frompyfunc(sp.exp, 1, 1)(x), axis=params["axis"], keepdims=params["keepdims"])
-        return np.frompyfunc(sp.log, 1, 1)(total)
-    if name == "var":
-        n = math.prod(x.shape[k] for k in params["axis"])
-        off = x - np.sum(x, axis=params["axis"], keepdims=True) / sp.Integer(n)
-        return np.sum(off * off, axis=params["axis"], keepdims=params["keepdims"]) / sp.Integer(n - params["ddof"])
-    raise TypeError(f"sympy: {name} at {node.get('line') or 'an unknown line'} has no counterpart in sympy; graph.formula() shows the graph without it")
-
-
-def _over_axes(x, params, operate):
-    kept = [k for k in range(x.ndim) if k not in params["axis"]]
-    flat = np.transpose(x, (*kept, *params["axis"])).reshape([x.shape[k] for k in kept] + [-1])
-    out = np.asarray(np.frompyfunc(operate, 2, 1).reduce(flat, axis=-1), dtype=object)
-    return out.reshape([1 if k in params["axis"] else x.shape[k] for k in range(x.ndim)]) if params["keepdims"] else out

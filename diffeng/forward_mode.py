@@ -419,7 +419,7 @@ class Pushing(Interpreter):
     def apply(self, primitive, operands, params):
         primals = [x.primal if isinstance(x, Traced) and x.interpreter is self else x for x in operands]
         value = primitive(*primals, **params)                        # one level down
-        tangent = None
+        primals, tangent = lifted(primitive, primals, params), None
         if value.dtype.kind == "f":
             for slot, x in enumerate(operands):
                 if isinstance(x, Traced) and x.interpreter is self and x.tangent is not None and primitive.differentiable(slot):

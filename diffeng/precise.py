@@ -209,6 +209,13 @@ def _balls(x, meet):
     return enclose(np.asarray(x))
 
 
+def _lifted(x, meet):
+    """A number that meets precise values, precise in turn."""
+    if type(x) in (float, int):
+        return PreciseArray(_balls(x, meet), meet)
+    return precise(x) if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "fiu" else x
+
+
 def _stored(x, meet):
     """A plain array that is written into one of dtype `meet` is cast to it."""
     return x.astype(meet) if isinstance(x, (np.ndarray, np.generic)) and meet.kind == "f" else x
@@ -252,6 +259,11 @@ class _Precise(Interpreter):
             if run.calls is not None:
                 run.note(primitive, operands, params, out)
         return out
+
+    def lift(self, primitive, operands, params):
+        name, meet = primitive.name, _promote(primitive, tuple([_kind(x) for x in operands]), params)[1]
+        first, last = int(name == "where"), _VALUES.get(name, len(operands))
+        return [_lifted(x, meet) if first <= k < last and meet.kind == "f" else x for k, x in enumerate(operands)]
 
     @staticmethod
     def _compute(name, operands, params, dtype, meet):

@@ -1,7 +1,7 @@
 """Graphs as stand-alone C99: one function of scalars and pointers, one loop nest an operation.
 
-What it is: text for a C compiler (cc -O2 -lm). Scalars are values, arrays are C-ordered pointers, results go into pointers at the end, intermediate arrays lie in
-one allocation. A view or gather is a loop over positions: strides where the positions are affine, a table of numbers where they are not.
+What it is: text for a C compiler (cc -O2 -lm). Scalars are values, arrays are C-ordered pointers, results go into pointers at the end, intermediate
+arrays lie in one allocation. A view or gather is a loop over positions: strides where the positions are affine, a table of numbers where they are not.
 
 What it is not: fast code with fused loops and BLAS; kernels/ does that. Shapes are those of the trace.
 
@@ -18,14 +18,17 @@ from .terms import operands_of
 from .vocabulary import contraction
 
 _TYPES = {"float64": "double", "float32": "float", "bool": "unsigned char", "int64": "int64_t", "int32": "int32_t"}
-_KEYWORDS = set("auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short signed sizeof static "
-                "struct switch typedef union unsigned void volatile while work main exp log sin cos tan sqrt pow y0 y1 yn j0 j1 jn gamma".split())
+_KEYWORDS = set("auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short "
+                "signed sizeof static struct switch typedef union unsigned void volatile while work main exp log sin cos tan sqrt"
+                " pow y0 y1 yn j0 j1 jn gamma".split())
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==",
           "not_equal": "!=", "logical_and": "&&", "logical_or": "||"}
-_CALLS = {**{f: f for f in "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan sinh cosh tanh hypot floor ceil trunc rint erf erfc isnan isinf isfinite signbit".split()},
-          "power": "pow", "absolute": "fabs", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh"}
-_FORMS = {"negative": "-{0}", "square": "{0} * {0}", "reciprocal": "1 / {0}", "where": "{0} ? {1} : {2}", "copy": "{0}", "stop_gradient": "{0}", "astype": "{0}",
-          "logical_not": "!{0}", "logical_xor": "!{0} != !{1}", "sign": "({0} > 0) - ({0} < 0)", "maximum": "{0} > {1} || {0} != {0} ? {0} : {1}",
+_CALLS = {**{f: f for f in ("exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan sinh cosh tanh hypot floor ceil trunc rint erf erfc "
+                            "isnan isinf isfinite signbit").split()},
+          "power": "pow", "absolute": "fabs", "arctan2": "atan2", **{f"arc{f}": f"a{f}" for f in "sin cos tan sinh cosh tanh".split()}}
+_FORMS = {"negative": "-{0}", "square": "{0} * {0}", "reciprocal": "1 / {0}", "where": "{0} ? {1} : {2}", "copy": "{0}", "stop_gradient": "{0}",
+          "astype": "{0}", "logical_not": "!{0}", "logical_xor": "!{0} != !{1}", "sign": "({0} > 0) - ({0} < 0)",
+          "maximum": "{0} > {1} || {0} != {0} ? {0} : {1}",
           "minimum": "{0} < {1} || {0} != {0} ? {0} : {1}"}
 _HELPERS = {
     "expit": "static double expit(double x) { return x > -700 ? 1 / (1 + exp(-x)) : exp(x); }",
@@ -67,8 +70,11 @@ class C:
         head += [*self.helpers.values(), ""] if self.helpers else []
         head += [*self.tables, ""] if self.tables else []
         note = f"/* {'shapes: ' + shapes + '; ' if shapes else ''}returns 0, or 1 when there is no memory */"
-        lines = [f"char *work = malloc({self.bytes});", "if (!work) return 1;"] * bool(self.bytes) + self.body + ["free(work);"] * bool(self.bytes) + ["return 0;"]
-        return "\n".join([*head, note, f"int {self.function}({', '.join(parameters)})", "{", *["    " + line.replace("\n", "\n    ") for line in lines], "}", ""])
+        lines = [*self.body, "return 0;"]
+        if self.bytes:
+            lines = [f"char *work = malloc({self.bytes});", "if (!work) return 1;", *self.body, "free(work);", "return 0;"]
+        lines = ["    " + line.replace("\n", "\n    ") for line in lines]
+        return "\n".join([*head, note, f"int {self.function}({', '.join(parameters)})", "{", *lines, "}", ""])
 
     # ---- what a node is in C
 
@@ -146,7 +152,9 @@ class C:
             corner = [0] * at.ndim
             corner[d] = 1 if n > 1 else 0
             steps.append(int(at[tuple(corner)]) - first)
-        grid = first + sum((np.arange(n).reshape([-1 if j == d else 1 for j in range(at.ndim)]) * s for d, (n, s) in enumerate(zip(at.shape, steps))), np.zeros(at.shape, int))
+        grid = np.full(at.shape, first)
+        for d, (n, s) in enumerate(zip(at.shape, steps)):
+            grid += np.arange(n).reshape([-1 if j == d else 1 for j in range(at.ndim)]) * s
         if np.array_equal(grid, at):
             return _sum([(f"i{d}", s) for d, s in enumerate(steps) if s and at.shape[d] > 1], first)
         name = self.table(at.astype(np.int64), "int64_t")
@@ -197,7 +205,8 @@ class C:
         users = [self.graph.nodes[u] for u in self.graph.successors(k)]
         if isinstance(value, Exact) or np.ndim(value) == 0:
             narrow = users and all(str(u["dtype"]) == "float32" for u in users)
-            kind = "float32" if narrow else "float64" if isinstance(value, (float, Exact)) or np.asarray(value).dtype.kind == "f" else str(self.graph.nodes[k]["dtype"])
+            real = isinstance(value, (float, Exact)) or np.asarray(value).dtype.kind == "f"
+            kind = "float32" if narrow else "float64" if real else str(self.graph.nodes[k]["dtype"])
             if kind.startswith("int") and any(np.dtype(u["dtype"]).kind == "f" for u in users):
                 kind = "float64"
             self.where[k] = self.literal(value, kind)

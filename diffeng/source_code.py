@@ -18,9 +18,9 @@ from .terms import index_text, operands_of
 from .vocabulary import indexing
 
 COMPARE, ADD, MULTIPLY, UNARY, POWER, ATOM = range(6)
-_INFIX = {"add": ("+", ADD), "subtract": ("-", ADD), "multiply": ("*", MULTIPLY), "divide": ("/", MULTIPLY), "remainder": ("%", MULTIPLY), "floor_divide": ("//", MULTIPLY),
-          "matmul": ("@", MULTIPLY), "power": ("**", POWER), "less": ("<", COMPARE), "less_equal": ("<=", COMPARE), "greater": (">", COMPARE), "greater_equal": (">=", COMPARE),
-          "equal": ("==", COMPARE), "not_equal": ("!=", COMPARE)}
+_INFIX = {"add": ("+", ADD), "subtract": ("-", ADD), "multiply": ("*", MULTIPLY), "divide": ("/", MULTIPLY), "remainder": ("%", MULTIPLY),
+          "floor_divide": ("//", MULTIPLY), "matmul": ("@", MULTIPLY), "power": ("**", POWER), "less": ("<", COMPARE), "less_equal": ("<=", COMPARE),
+          "greater": (">", COMPARE), "greater_equal": (">=", COMPARE), "equal": ("==", COMPARE), "not_equal": ("!=", COMPARE)}
 _SPECIAL = set("erf erfc expit log_expit logit xlogy".split())
 _LONG = 88                      # characters of an expression that may still stand inside another
 _WRITTEN = 4096                 # entries of a constant that is written out; a larger one becomes a parameter
@@ -29,9 +29,9 @@ _WRITTEN = 4096                 # entries of a constant that is written out; a l
 def source(graph, language="numpy", name=None):
     """Stand-alone code of a function that computes the graph: its inputs in order, its outputs returned (a tuple when there are several).
 
-    language: "numpy", "numba" or "c" (C99: scalars by value, arrays as pointers in C order, results into pointers at the end, 0 returned). Constants of more than
-    4096 entries become parameters after the inputs; the head of the text names them. Raises ValueError for another language, and TypeError naming an
-    operation that a language has no words for.
+    language: "numpy", "numba" or "c" (C99: scalars by value, arrays as pointers in C order, results into pointers at the end, 0 returned).
+    Constants of more than 4096 entries become parameters after the inputs; the head of the text names them. Raises ValueError for another language,
+    and TypeError naming an operation that a language has no words for.
 
     >>> import diffeng as de
     >>> print(source(de.parse("sin(x)*y"), name="f"))
@@ -205,7 +205,8 @@ class NumPy:
         imports = [*self.imports, *sorted(self.extra)]
         head = "\n".join(imports) + "\n"
         blocks = [head, *([f"{note}" for note in self.notes]), *([("\n".join(self.constants) + "\n")] if self.constants else [])]
-        functions = [*self.helpers.values(), f"{self.decorator()}def {self.function}({', '.join(self.parameters)}):\n" + "".join(f"    {line}\n" for line in self.lines)]
+        body = "".join(f"    {line}\n" for line in self.lines)
+        functions = [*self.helpers.values(), f"{self.decorator()}def {self.function}({', '.join(self.parameters)}):\n{body}"]
         return "\n".join(blocks) + "\n\n" + "\n\n".join(functions)
 
     def _next(self):

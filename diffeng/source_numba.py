@@ -15,12 +15,15 @@ from .source_code import ADD, ATOM, NumPy, inner_positions, positions, refuse, t
 from .vocabulary import contraction
 
 _VECTORIZED = {
-    "expit": ("x", "1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)"), "log_expit": ("x", "-math.log1p(math.exp(-x)) if x > 0 else x - math.log1p(math.exp(x))"),
-    "logit": ("x", "math.log(x / (1 - x))"), "erf": ("x", "math.erf(x)"), "erfc": ("x", "math.erfc(x)"), "xlogy": ("x, y", "x * 0 if x == 0 else x * math.log(y)"),
+    "expit": ("x", "1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)"),
+    "log_expit": ("x", "-math.log1p(math.exp(-x)) if x > 0 else x - math.log1p(math.exp(x))"),
+    "logit": ("x", "math.log(x / (1 - x))"), "erf": ("x", "math.erf(x)"), "erfc": ("x", "math.erfc(x)"),
+    "xlogy": ("x, y", "x * 0 if x == 0 else x * math.log(y)"),
     "where": ("c, x, y", "x if c else y"), "square": ("x", "x * x"), "reciprocal": ("x", "1 / x"), "cbrt": ("x", "math.copysign(abs(x) ** (1 / 3), x)"),
     "logaddexp": ("x, y", "max(x, y) + math.log1p(math.exp(-abs(x - y))) if x != y else x + math.log(2.0)"),
 }
-_REDUCE = {"sum": ("0.0", "total + v"), "prod": ("1.0", "total * v"), "max": ("-np.inf", "v if v > total or v != v else total"), "min": ("np.inf", "v if v < total or v != v else total")}
+_REDUCE = {"sum": ("0.0", "total + v"), "prod": ("1.0", "total * v"),
+           "max": ("-np.inf", "v if v > total or v != v else total"), "min": ("np.inf", "v if v < total or v != v else total")}
 _NUMBA_HELPERS = ("flat", "gathered", "scattered", "written", "added", *_VECTORIZED, *[f"reduce_{r}" for r in _REDUCE])
 _NUMBA_TEXTS = {
     "flat": '''@numba.njit
@@ -77,7 +80,8 @@ class Numba(NumPy):
     def weak(self, k, value):
         """numba would widen float32 by a float64 literal."""
         graph = self.graph
-        kinds = {np.dtype(graph.nodes[u]["dtype"]) for user in graph.successors(k) for u in graph.predecessors(user) if graph.nodes[u]["primitive"] != "constant"}
+        others = [graph.nodes[u] for user in graph.successors(k) for u in graph.predecessors(user)]
+        kinds = {np.dtype(node["dtype"]) for node in others if node["primitive"] != "constant"}
         text, strength = self.literal(value)
         return (f"np.float32({text})", ATOM) if kinds and all(d == np.float32 or d.kind == "b" for d in kinds) else (text, strength)
 
@@ -204,7 +208,9 @@ def {helper}(x, rows, columns):
     def landed(self, v, at, k):
         """v added to zeros at flat positions."""
         self.helpers.setdefault("scattered", _NUMBA_TEXTS["scattered"])
-        wide = f"np.full({at.size}, {self.plain(v)})" if not self.shape(v) else self.plain(v) if self.shape(v) == at.shape else f"np.broadcast_to({self.plain(v)}, {at.shape})"
+        wide = self.plain(v)
+        if self.shape(v) != at.shape:
+            wide = f"np.broadcast_to({wide}, {at.shape})" if self.shape(v) else f"np.full({at.size}, {wide})"
         return f"scattered({wide}, {self.array(at.ravel())}, {math.prod(self.shape(k))}, {self.shape(k)})"
 
     def _add_at(self, k, operands, params):

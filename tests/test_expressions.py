@@ -109,8 +109,10 @@ x, y = sp.symbols("x y")
 
 @pytest.mark.parametrize("expr", [
     sp.sqrt(x) / y, 1 / sp.sqrt(x), x ** 2 / 3, -x * y, sp.Rational(2, 3) * x - y, x ** -3, sp.exp(-x) * sp.sin(y), x ** y, x ** sp.pi, x ** sp.Rational(1, 3),
-    sp.Piecewise((x ** 2, x > y), (-y, True)), sp.Max(x, y, sp.Rational(1, 2)), sp.Min(x, y), sp.pi * x + sp.E, sp.sec(x) + sp.coth(y), sp.atan2(x, y), sp.log(x * y),
-    sp.asinh(x) + sp.erf(y) + sp.erfc(x), -(x + 1) / (2 * y), sp.Abs(x - y), sp.tanh(x) ** 2, y - x - 3, sp.floor(x) + sp.sign(x - y), sp.S(7), sp.GoldenRatio * x,
+    sp.Piecewise((x ** 2, x > y), (-y, True)), sp.Max(x, y, sp.Rational(1, 2)), sp.Min(x, y), sp.pi * x + sp.E, sp.sec(x) + sp.coth(y),
+    sp.atan2(x, y), sp.log(x * y),
+    sp.asinh(x) + sp.erf(y) + sp.erfc(x), -(x + 1) / (2 * y), sp.Abs(x - y), sp.tanh(x) ** 2, y - x - 3, sp.floor(x) + sp.sign(x - y), sp.S(7),
+    sp.GoldenRatio * x,
     sp.diff(sp.exp(-x ** 2) / (1 + y ** 2), x, y),
 ])
 def test_from_sympy_means_what_sympy_means(expr):

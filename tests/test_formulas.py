@@ -56,7 +56,8 @@ def eval_formula(graph):
 
 
 @pytest.mark.parametrize("text_in", [
-    "sin(x)·y + x²", "x − (y − z)", "x/(y/z)", "(x + y)·z", "−(x + y)", "x^(y^z)", "(x^y)^z", "(−x)²", "−x²", "x/(y·z)", "x·y/z", "√(x + y)·z", "log(x)²", "2^(−x)", "x − y·(z + 1)",
+    "sin(x)·y + x²", "x − (y − z)", "x/(y/z)", "(x + y)·z", "−(x + y)", "x^(y^z)", "(x^y)^z", "(−x)²", "−x²", "x/(y·z)", "x·y/z", "√(x + y)·z",
+    "log(x)²", "2^(−x)", "x − y·(z + 1)",
     "(x + y)/(x − y)", "x − y + z", "1/(1 + exp(−x))", "abs(x − y)³", "max(x, y)·(x + 1)", "0.1·x + 1e-05·y", "x^2.5", "(1 + x)^(y + z)", "σ(x)·(1 − σ(x))",
 ])
 def test_what_is_printed_means_what_was_read(text_in):
@@ -139,9 +140,23 @@ def test_matrices():
     assert text(lambda x: np.where(x > 0, x, 0.0).sum(), w) == "Σ(where(x > 0, x, 0))"
 
 
+def test_stable_forms_are_shown_as_what_they_are():
+    def softmax(x):
+        e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+        return e / np.sum(e, axis=-1, keepdims=True)
+    assert text(softmax, X) == "softmax(x, axis=1)"
+    assert text(softmax, w) == "softmax(x)"
+    derivative = de.trace(lambda x: np.sum(np.tanh(x)), w).derivative(0, method="reverse")
+    assert formula(derivative) == "1 − tanh(x)²"
+    assert text(lambda x: 4 * np.exp(-2 * np.abs(x)) / (1 + np.exp(-2 * np.abs(x))) ** 2, 0.3) == "1 − tanh(x)²"
+    assert text(lambda x: np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))) ** 2, 0.3) == "σ(x)·(1 − σ(x))"
+    assert "tanh" not in text(lambda x: 3 * np.exp(-2 * np.abs(x)) / (1 + np.exp(-2 * np.abs(x))) ** 2, 0.3)
+
+
 @pytest.mark.parametrize("spec, shapes, expected", [
     ("ij,jk->ik", "AB", "A B"), ("ij,kj->ik", "AB", "A Bᵀ"), ("ji,jk->ik", "AB", "Aᵀ B"), ("ji,kj->ik", "AB", "Aᵀ Bᵀ"), ("ij,jk->ki", "AB", "Bᵀ Aᵀ"),
-    ("ij,j->i", "Ab", "A b"), ("ij,i->j", "Ab", "Aᵀ b"), ("i,ij->j", "aB", "Bᵀ a"), ("i,j->ij", "ab", "a bᵀ"), ("i,j->ji", "ab", "b aᵀ"), ("i,i->", "ab", "aᵀ b"),
+    ("ij,j->i", "Ab", "A b"), ("ij,i->j", "Ab", "Aᵀ b"), ("i,ij->j", "aB", "Bᵀ a"), ("i,j->ij", "ab", "a bᵀ"), ("i,j->ji", "ab", "b aᵀ"),
+    ("i,i->", "ab", "aᵀ b"),
     ("ij,ij->ij", "AB", "A ⊙ B"), ("ij->ji", "A", "Aᵀ"), ("ij->", "A", "Σ(A)"), ("ij->i", "A", "Σ₁(A)"), ("ii->", "A", "tr(A)"), ("bij,bjk->bik", "CD", "C D"),
     ("bij,bkj->bik", "CD", "C Dᵀ"), ("ij,ij->", "AB", "Σ(A ⊙ B)"), ("i,ij->ij", "aB", "[a[i]·B[i,j]]_ij"),
 ])
@@ -204,6 +219,112 @@ def test_a_long_chain_is_no_danger():
         return x
     graph = de.trace(f, 0.5)
     assert formula(graph).count("sin") == 5_000 and latex(graph).count(r"\sin") == 5_000
+
+
+# ---- every term is what its node computes ------------------------------------------------------------------------------------------
+
+def evaluate(terms, graph, args):
+    """Terms computed as mathematics: an evaluator that shares nothing with the printer or the graph."""
+    from diffeng.constants import Exact
+    inputs = {str(graph.nodes[k]["name"]): np.asarray(x) for k, x in zip(graph.inputs, args)}
+    arrays, done, stack = dict(terms.arrays), {}, list(terms.outputs)
+    functions = {"expit": special.expit, "erf": special.erf, "logsumexp": None}
+    compare = {"<": np.less, "≤": np.less_equal, ">": np.greater, "≥": np.greater_equal, "=": np.equal, "≠": np.not_equal}
+
+    def turned(x):
+        return np.swapaxes(x, -1, -2) if np.ndim(x) > 1 else x
+
+    def axis(d, rank):
+        return tuple(range(rank)) if "axis" not in (d or {}) else d["axis"] if isinstance(d["axis"], tuple) else (d["axis"],)
+
+    def product(t, a, b):
+        left, right = t.args
+        if left.op == "T" and len(left.args[0].shape) == 1:                    # x' y, x' A
+            return a @ b
+        if right.op == "T" and len(right.args[0].shape) == 1 and np.ndim(a) == 1:
+            return np.outer(a, b)
+        return a @ b
+    while stack:
+        t = stack[-1]
+        if t.serial in done:
+            stack.pop()
+            continue
+        waiting = [a for a in t.args if a.serial not in done]
+        if waiting:
+            stack.extend(waiting)
+            continue
+        stack.pop()
+        x = [done[a.serial] for a in t.args]
+        if t.op == "call":
+            name, data = t.data
+            if name == "scatter":
+                from diffeng.vocabulary.indexing import scatter
+                out = scatter.evaluate(np.reshape(x[0], np.zeros(data[1])[tuple(np.asarray(x[1 + i.k]).astype(int) if hasattr(i, "k") else i for i in data[0])].shape),
+                                       *[np.asarray(i).astype(int) for i in x[1:]], index=data[0], shape=data[1])
+            elif name in ("mean", "max", "min", "var", "prod"):
+                keep = len(t.shape) == np.ndim(x[0])
+                out = getattr(np, name)(x[0], axis=axis(data, np.ndim(x[0])), keepdims=keep, **{k: v for k, v in (data or {}).items() if k == "ddof"})
+            elif name == "softmax":
+                out = special.softmax(x[0], axis=axis(data, np.ndim(x[0])))
+            elif name == "logsumexp":
+                out = special.logsumexp(x[0], axis=axis(data, np.ndim(x[0])), keepdims=len(t.shape) == np.ndim(x[0]))
+            elif name == "concatenate":
+                out = np.concatenate(x, axis=data["axis"])
+            elif name == "pad":
+                out = np.pad(x[0], data["widths"], constant_values=data["value"])
+            elif name == "setitem":
+                out = np.array(x[0])
+                out[data["index"]] = x[1]
+            elif name == "cumsum":
+                out = np.cumsum(x[0], axis=data["axis"])
+            elif name == "transpose":
+                out = np.transpose(x[0], data["axes"])
+            else:
+                out = (functions.get(name) or getattr(np, name))(*x)
+        elif t.op == "index":
+            out = x[0][tuple(np.asarray(x[1 + i.k]).astype(int) if hasattr(i, "k") else i for i in t.data)]
+        else:
+            out = {"name": lambda: inputs[t.data], "number": lambda: float(t.data) if isinstance(t.data, Exact) else t.data, "array": lambda: arrays[t.data],
+                   "vector": lambda: np.array([np.reshape(v, ()) for v in x]), "broadcast": lambda: np.broadcast_to(x[0], t.shape), "add": lambda: x[0] + x[1],
+                   "sub": lambda: x[0] - x[1], "mul": lambda: x[0] * x[1], "div": lambda: x[0] / x[1], "neg": lambda: -np.asarray(x[0]),
+                   "pow": lambda: np.power(x[0], x[1], dtype=float), "compare": lambda: compare[t.data](*x), "iverson": lambda: np.asarray(x[0]).astype(float),
+                   "where": lambda: np.where(*x), "matmul": lambda: product(t, *x), "T": lambda: turned(x[0]), "reshape": lambda: np.reshape(x[0], t.shape),
+                   "sum": lambda: np.sum(x[0], axis=t.data[0], keepdims=len(t.shape) == np.ndim(x[0]) and t.data[0] != ()),
+                   "einsum": lambda: np.einsum(t.data, *x)}[t.op]()
+        done[t.serial] = out
+    return [done[t.serial] for t in terms.outputs]
+
+
+def mlp(X, W, v):
+    return np.sum((np.tanh(X @ W) @ W.T - v) ** 2) + np.mean(np.maximum(X, 0.1) / (1 + np.abs(X)))
+
+
+def classes(X, W):
+    z = X @ W
+    e = np.exp(z - np.max(z, axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    return -np.mean(np.log(p[np.arange(5), np.array([0, 1, 1, 0, 1])]))
+
+
+def batched(A, B):
+    C = np.swapaxes(A, 1, 2) @ B
+    return np.sum(np.sin(C) * np.einsum("bij,bik->bjk", A, B)) + np.sum(A[0].T @ B[1, :, 0]) + np.sum(np.outer(A[0, 0], B[0, 1]))
+
+
+_A, _B = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 3, 4))
+
+
+@pytest.mark.parametrize("fun, args", [(neuron, (1.1, 2.2, 0.3, 0.7)), (logistic, (X, w, labels)), (mlp, (X, W, w)), (classes, (X, W)), (lambda x, Q: x @ Q @ x, (w, Q)),
+                                       (batched, (_A, _B)), (lambda x: x[0] * np.sin(x[1]) / (x[2] - (x[0] - x[1])) - (-x[0]) ** 3, (w,))])
+def test_terms_compute_what_the_graph_computes(fun, args):
+    from diffeng.terms import Terms
+    graph = de.trace(fun, *args)
+    graphs = [graph] + [graph.derivative(k, method="reverse") for k in range(len(args))]
+    for g in graphs:
+        expected = np.asarray(g(*args))
+        found = np.asarray(evaluate(Terms(g), g, args)[0])
+        assert found.size == expected.size or found.size == 1
+        np.testing.assert_allclose(np.broadcast_to(found if found.size == 1 else found.reshape(expected.shape), expected.shape), expected, rtol=1e-9, atol=1e-12)
 
 
 # ---- LaTeX -------------------------------------------------------------------------------------------------------------------------
@@ -343,7 +464,8 @@ def test_numba_source(which, tmp_path):
 def test_c_source(which, tmp_path):
     graph, args = GRAPHS[which]
     (tmp_path / "f.c").write_text(source(graph, "c", name="f"))
-    subprocess.run(["cc", "-std=c99", "-O1", "-Wall", "-Wextra", "-pedantic", "-Werror", "-shared", "-fPIC", "-o", tmp_path / "f.so", tmp_path / "f.c", "-lm"], check=True)
+    subprocess.run(["cc", "-std=c99", "-O1", "-Wall", "-Wextra", "-pedantic", "-Werror", "-shared", "-fPIC", "-o", tmp_path / "f.so",
+    tmp_path / "f.c", "-lm"], check=True)
     kinds = {"float64": ctypes.c_double, "float32": ctypes.c_float}
     expected = np.asarray(graph(*args))
     out = np.full(expected.shape, np.nan, expected.dtype)

@@ -10,7 +10,7 @@ import scipy.special
 
 import diffeng
 from diffeng import buffers, kernels, vocabulary
-from diffeng.nodes import Node, Tracing
+from diffeng.nodes import Tracing
 from diffeng.numpy_api import astype
 from diffeng.vocabulary import contraction, elementwise as e, indexing, reductions, shaping
 from diffeng.vocabulary.indexing import Slot
@@ -94,7 +94,8 @@ CASES = {          # primitive -> functions of x (3, 4) and y (3, 4), positive f
                     + [lambda x, y: x[1, :, None][[0, 3]]],
     "setitem":      [lambda x, y: indexing.setitem(x, y[0], index=(1,)), lambda x, y: indexing.setitem(x, y[:2], np.array([2, 0]), index=(Slot(0),)),
                      lambda x, y: indexing.setitem(x, 0.5, index=(slice(None), slice(1, 3)))],
-    "add_at":       [lambda x, y: indexing.add_at(x, y[:, 1], index=(slice(None), 2)), lambda x, y: indexing.add_at(x, y, np.array([1, 1, 0]), index=(Slot(0),))],
+    "add_at":       [lambda x, y: indexing.add_at(x, y[:, 1], index=(slice(None), 2)),
+                     lambda x, y: indexing.add_at(x, y, np.array([1, 1, 0]), index=(Slot(0),))],
     "scatter":      [lambda x, y: indexing.scatter(x, index=(slice(0, 6, 2), slice(1, 5)), shape=(6, 5)),
                      lambda x, y: indexing.scatter(x, np.array([1, 1, -2]), index=(Slot(0),), shape=(5, 4)),
                      lambda x, y: indexing.scatter(x[:, :3], I[:1].T, I[1:], index=(Slot(0), Slot(1)), shape=(3, 4))],
@@ -120,7 +121,8 @@ def test_every_primitive(random, capsys):
     # Beside what is listed: float to integer casts, masks in an index.
     assert in_numpy <= NUMPY | {"astype", "getitem"}
     with capsys.disabled():
-        print(f"\nkernels: {len(vocabulary.PRIMITIVES) - 1 - len(NUMPY)} primitives compiled; by NumPy {sorted(NUMPY)}, and cases of {sorted(in_numpy - NUMPY)}")
+        print(f"\nkernels: {len(vocabulary.PRIMITIVES) - 1 - len(NUMPY)} primitives compiled; by NumPy {sorted(NUMPY)}, "
+              f"and cases of {sorted(in_numpy - NUMPY)}")
 
 
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -3.0, 1e-300, -1e-300, 1e-8, 40.0, -40.0, 710.0, -745.0, 1e300, -1e300, np.inf, -np.inf, np.nan])
@@ -172,13 +174,17 @@ def test_signs_of_zero(random):
 def test_integers(random, dtype):
     x, y = (random.integers(0, 2 if dtype is bool else 100, (5, 6)).astype(dtype) for _ in range(2))
     signed = np.dtype(dtype).kind == "i"
-    functions = [lambda x, y: x + y, lambda x, y: x * y, lambda x, y: np.maximum(x, y), lambda x, y: x < y, lambda x, y: x == 3, lambda x, y: np.where(x > y, x, y),
+    functions = [lambda x, y: x + y, lambda x, y: x * y, lambda x, y: np.maximum(x, y), lambda x, y: x < y, lambda x, y: x == 3,
+                 lambda x, y: np.where(x > y, x, y),
                  lambda x, y: x / (y + 1), lambda x, y: x * 1.5, lambda x, y: np.sum(x, axis=0), lambda x, y: np.sum(x), lambda x, y: np.mean(x, axis=1),
-                 lambda x, y: np.any(x, axis=0), lambda x, y: np.all(x), lambda x, y: np.max(x, axis=1), lambda x, y: np.prod(x[:, :2], axis=1), lambda x, y: np.exp(x / 100.0),
-                 lambda x, y: (x & y) if dtype is bool else x + y, lambda x, y: np.logical_and(x, y), lambda x, y: astype(x, np.float32), lambda x, y: astype(x, bool),
+                 lambda x, y: np.any(x, axis=0), lambda x, y: np.all(x), lambda x, y: np.max(x, axis=1), lambda x, y: np.prod(x[:, :2], axis=1),
+                 lambda x, y: np.exp(x / 100.0),
+                 lambda x, y: (x & y) if dtype is bool else x + y, lambda x, y: np.logical_and(x, y), lambda x, y: astype(x, np.float32),
+                 lambda x, y: astype(x, bool),
                  lambda x, y: np.isnan(x), lambda x, y: np.concatenate([x, y]), lambda x, y: x.T[1:]]
     if dtype is not bool:
-        functions += [lambda x, y: x - y, lambda x, y: x % (y // 7), lambda x, y: x // (y // 7), np.square, lambda x, y: x ** 2, lambda x, y: x @ y.T, lambda x, y: x + 300]
+        functions += [lambda x, y: x - y, lambda x, y: x % (y // 7), lambda x, y: x // (y // 7), np.square, lambda x, y: x ** 2, lambda x, y: x @ y.T,
+                      lambda x, y: x + 300]
     if signed:
         functions += [lambda x, y: -x // (y - 50), lambda x, y: -x % (y - 50), lambda x, y: abs(x - y), lambda x, y: np.sign(x - y), lambda x, y: np.floor(x)]
     chosen = []
@@ -295,9 +301,9 @@ def test_sums_are_accurate(random, dtype, tolerance):
 
 # ---- products -------------------------------------------------------------------------------------------------------------------------
 
-SUBSCRIPTS = ["ij,jk->ik", "ij,jk->ki", "ji,jk->ik", "ij,kj->ik", "bij,bjk->bik", "bij,jk->bik", "bij,bkj->bik", "bij,bkj->ikb", "bthd,bshd->bhts", "bhts,bshd->bthd",
-              "i,i->", "i,j->ij", "ij,j->i", "ij,ij->i", "ij,ij->ij", "ijk,jil->kl", "ijk,ilj->kl", "ii,ij->j", "iji,j->i", "ij,k->j", "ab,bcd,de->ace", "ij->ji", "ii->i",
-              "ii->", "ijk->j", "ij,jk,kl,lm->im", "bi,bj->bij", "ijk,k->ji", "kij,k->ij"]
+SUBSCRIPTS = ["ij,jk->ik", "ij,jk->ki", "ji,jk->ik", "ij,kj->ik", "bij,bjk->bik", "bij,jk->bik", "bij,bkj->bik", "bij,bkj->ikb", "bthd,bshd->bhts",
+              "bhts,bshd->bthd", "i,i->", "i,j->ij", "ij,j->i", "ij,ij->i", "ij,ij->ij", "ijk,jil->kl", "ijk,ilj->kl", "ii,ij->j", "iji,j->i", "ij,k->j",
+              "ab,bcd,de->ace", "ij->ji", "ii->i", "ii->", "ijk->j", "ij,jk,kl,lm->im", "bi,bj->bij", "ijk,k->ji", "kij,k->ij"]
 
 
 @pytest.mark.parametrize("subscripts", SUBSCRIPTS)
@@ -311,7 +317,8 @@ def test_einsum(random, subscripts):
         close(lambda *a: np.einsum(subscripts, *a), *arrays)
 
 
-@pytest.mark.parametrize("shapes", [((3, 4), (4, 5)), ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 1, 3, 4), (6, 4, 5)), ((1, 1), (1, 1)),
+@pytest.mark.parametrize("shapes", [((3, 4), (4, 5)), ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 1, 3, 4), (6, 4, 5)),
+                                    ((1, 1), (1, 1)),
                                     ((3, 1), (1, 5)), ((2, 3, 4), (2, 4, 1)), ((5, 1, 4), (4, 3)), ((130, 70), (70, 90))])
 def test_matmul(random, shapes):
     x, y = (random.standard_normal(s) for s in shapes)
@@ -459,6 +466,54 @@ def test_groups_in_a_cycle_are_not_fused(random):
     close(f, x)
 
 
+def recipe(random, n):
+    """A random function of x and y: steps of every kind on whatever is there."""
+    steps = random.integers(0, 1 << 30, (n, 4)).tolist()
+
+    def function(x, y):
+        pool = [x, y, np.sum(x, axis=0)]
+        for kind, a, b, c in steps:
+            u, w, k = pool[a % len(pool)], pool[b % len(pool)], kind % 15
+            axis = c % max(u.ndim, 1)
+            if k < 5 and u.shape == w.shape:
+                out = (u + w, u * w * 0.5, np.maximum(u, w), u - 2.0 * w, np.concatenate([u, w], axis=axis) if u.ndim else u * w)[k]
+            elif u.ndim == 0:
+                out = np.tanh(u) * pool[b % len(pool)]
+            elif k == 5:
+                out = np.sum(u, axis=axis, keepdims=bool(c & 8)) * 0.25
+            elif k == 6:
+                out = np.swapaxes(u, 0, -1)
+            elif k == 7:
+                out = u.reshape(u.shape[1:] + u.shape[:1])
+            elif k == 8:
+                out = u[1:] if u.shape[0] > 1 else u[::-1]
+            elif k == 9 and u.ndim == 2:
+                out = u @ u.T * 0.2
+            elif k == 10:
+                out = u[np.array([0, -1, c % u.shape[0]])]
+            elif k == 11:
+                out = u.copy()
+                out[0] = 1.5
+                out[-1] += u[0]
+            elif k == 12:
+                out = np.max(u, axis=axis)
+            elif k == 13:
+                out = np.cumsum(u, axis=axis) * 0.1
+            else:
+                out = np.where(u > 0, u, 0.1 * u)
+            if out.ndim < 4 and out.size < 2000:
+                pool.append(out)
+        return pool[-6:] + pool[3:5]
+    return function
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_programs(seed):
+    random = np.random.default_rng(seed)
+    x, y = random.standard_normal((2, *random.integers(1, 6, 2)))
+    close(recipe(random, int(random.integers(5, 40))), x, y)
+
+
 def test_axes_of_length_one_are_one_group(random):
     x = random.standard_normal((3, 1))
     program = agree(lambda x: np.cos(np.reshape(np.sin(x), (3, 1))[:, :, None][..., 0] * 2.0), x)
@@ -531,7 +586,8 @@ if not pid:
     os._exit(0 if np.allclose(program(x)[0], np.tanh(x)) else 1)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
-    assert subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], env={**os.environ, "DIFFENG_THREADS": "2"}, timeout=60).returncode == 0
+    child = subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], env={**os.environ, "DIFFENG_THREADS": "2"}, timeout=60)
+    assert child.returncode == 0
 
 
 def test_import_without_numba():
@@ -554,4 +610,3 @@ def test_an_error_in_numpy_names_the_primitive():
             program(np.array([[1.0, 2.0], [2.0, 1.0]]))
     finally:
         del diffeng.nodes.Primitive.registry["test_kernels_bad"]
-    assert isinstance(Node, type)

@@ -102,8 +102,10 @@ def test_arrays_show_shape_range_norm_and_dtype():
 
 
 @pytest.mark.parametrize("value, shown", [
-    (0.0898262810077541, "0.089826"), (-2.0, "−2"), (1e-300, "1e−300"), (np.inf, "∞"), (-np.inf, "−∞"), (np.nan, "NaN"), (np.float32(0.1), "0.1"), (3, "3"), (True, "True"),
-    (np.zeros(0), "empty"), (np.ones((2, 2)), "all 1"), (np.array([1, 5]), "1 … 5"), (np.array([True, False]), "1 of 2 true"), (np.array([1.0, np.inf]), "1 inf"),
+    (0.0898262810077541, "0.089826"), (-2.0, "−2"), (1e-300, "1e−300"), (np.inf, "∞"), (-np.inf, "−∞"), (np.nan, "NaN"), (np.float32(0.1), "0.1"),
+    (3, "3"), (True, "True"),
+    (np.zeros(0), "empty"), (np.ones((2, 2)), "all 1"), (np.array([1, 5]), "1 … 5"), (np.array([True, False]), "1 of 2 true"),
+    (np.array([1.0, np.inf]), "1 inf"),
     (np.array([1e200, -1e200]), "−1e+200 … 1e+200, norm ∞"),
 ])
 def test_numbers(value, shown):
@@ -226,6 +228,31 @@ def test_modules_are_one_box_each():
     boxes = [a["label"] for a in nodes(dot).values() if a.get("shape") == "box3d"]
     assert len(boxes) == 2 and all(b.startswith("normed\\n6 operations") for b in boxes)
     assert "layer × 12" in dot.source
+
+
+def test_functions_deeper_than_the_frames_that_are_kept():
+    def f7(x):
+        return np.sin(x) * 2
+
+    def f6(x):
+        return f7(x) + 1
+
+    def f5(x):
+        return np.exp(f6(x))
+
+    def f4(x):
+        return f5(x) - x
+
+    def f3(x):
+        return f4(np.tan(x))
+
+    def f2(x):
+        return f3(x * 3)
+
+    def f1(x):
+        return f2(np.sqrt(x)) + x
+    graph = de.trace(lambda x: f1(x) ** 2, 0.4)
+    assert clusters(draw(graph)) == ["f1", "f2", "f3", "f4", "f5", "f6", "f7"]
 
 
 def test_derivatives_are_folded_too():

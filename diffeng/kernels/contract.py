@@ -109,13 +109,7 @@ def _pair(fuser, left, right, out, dtype):
         own = [c for c in batch if s.get(c, 0) != 0]
         source = arranged(v, s, own + first + second)
         fresh = copy(fuser, source, dtype)
-        inner = [[size[c] for c in letters] for letters in (first, second)]
-        shape = [size[c] for c in own]
-        for dims in inner:
-            n = 1
-            for k in dims:
-                n *= k
-            shape.append(n)
+        shape = [size[c] for c in own] + [product_of(size[c] for c in letters) for letters in (first, second)]
         flat = reshaped(fresh, shape)
         flat = reshaped(flat, [size[c] if c in own else 1 for c in batch] + shape[len(own):])
         return broadcast(flat, [size[c] for c in batch] + shape[len(own):])
@@ -129,7 +123,6 @@ def _pair(fuser, left, right, out, dtype):
         c = matrix(fresh, dict(zip(natural, fresh.strides)), rows, columns)
         result = transposed(fresh, [natural.index(k) for k in out])
     fuser.step(Product(m, n, c), [m, n])
-    c.buffer.stored = True
     return result
 
 
@@ -140,7 +133,7 @@ def _as(fuser, v, dtype):
 def copy(fuser, v, dtype):
     """v in C order and in a dtype, in a buffer of its own."""
     out = new("arena", v.shape, dtype)
-    have, want = type_name(v.dtype), type_name(dtype)
+    want = type_name(dtype)
     fuser.operate(v.shape, Operation("{0}", want, want, (want,), (v,), out))
     return out
 
@@ -165,9 +158,7 @@ def product(step, type, blas):
     lines = ["depth = word(t, 12)", "pb = word(t, 9)", "pa = word(t, 10)", "pc = word(t, 11)", "for r in range(lo, hi):",
              *indent(walk("r", "depth", table, [("b", "pb"), ("a", "pa"), ("c", "pc")])),
              f"    gemm_{type}(word(t, 0), word(t, 1), word(t, 2), word(t, 3), word(t, 4), word(t, 5), b, word(t, 6), a, word(t, 7), c, word(t, 8))"]
-    rows = 1
-    for x in dims:
-        rows *= x
+    rows = product_of(dims)
     # OpenBLAS is parallel by itself from about 2.6e5 multiply-adds on: only smaller products are shared out by rows.
     return Instruction(lines, words, rows, 100 + m * n * k * 0.05, divisible=m * n * k < 200_000)
 

@@ -1,32 +1,28 @@
-"""The processor's side: what generated kernels are made of, the store of compiled ones, BLAS by address, and the driver.
+"""The compiler for the processor: what generated kernels are made of, and `compile_kernel(text, arguments)`, text in, object code out.
 
-What it is: tiny intrinsics on raw addresses (load, store, words of an operand table), `kernel(text)`, which compiles each text once in a
-process, and `driver()`, the one function that walks a program's table. All kernels have the C signature (table address, lo, hi).
+What it is: tiny intrinsics on raw addresses (load, store, words of an operand table, BLAS's gemm) over which kernel texts are written.
 
-What it is not: no grouping, no memory, no decision about threads. Only this file imports numba, and it is imported when a program is built.
+What it is not: no grouping, no memory, no decision about threads, no store of kernels (machine.py). Only this file imports numba, and it is
+imported when a kernel is neither in the process's store nor on disk.
 
 Aliasing: a kernel never stores to what it loads, so every load carries an alias scope and every store declares that it touches none of
 them; LLVM then vectorises without checking each pair of operands. Accumulation in place (`bump`) claims nothing.
 """
-import ctypes
 import math
-import threading
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import get_cython_function_address, intrinsic
+from numba.extending import intrinsic
 
 from . import reductions, source
 from .scalar import INF, LOG2
 
-compilations = 0                          # kernels compiled in this process
-_kernels = {}                             # text -> Kernel: the text is the structure, so it is its own key
-_lock = threading.RLock()
 _I64 = ir.IntType(64)
-_SIGNATURE = types.void(types.int64, types.int64, types.int64)
+
+LIBRARY = "exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan atan2 sinh cosh tanh".split()         # what LLVM has intrinsics for and the C library computes
 
 # Names of element types in kernel texts: numba's type, LLVM's, bytes. Truth values lie in memory as bytes.
 ELEMENTS = {
@@ -229,7 +225,8 @@ def _gemm(element):
             one, zero = at(element(1.0), element), at(element(0.0), element)
             pointer = element.as_pointer()
             a, b, c = (builder.inttoptr(x, pointer) for x in (a, b, c))
-            kinds = [i8.as_pointer()] * 2 + [i32.as_pointer()] * 3 + [pointer] * 2 + [i32.as_pointer(), pointer, i32.as_pointer(), pointer, pointer, i32.as_pointer()]
+            letter, size = i8.as_pointer(), i32.as_pointer()
+            kinds = [letter, letter, size, size, size, pointer, pointer, size, pointer, size, pointer, pointer, size]
             function = ir.FunctionType(ir.VoidType(), kinds)
             builder.call(builder.inttoptr(address, function.as_pointer()),
                          [*flags, small["m"], small["n"], small["k"], one, a, small["lda"], b, small["ldb"], zero, c, small["ldc"]])
@@ -241,7 +238,8 @@ def _gemm(element):
 def _vocabulary():
     """Every name a kernel text may use."""
     names = {"udiv": udiv, "moved": moved, "scratch": scratch, "word": _load(types.int64, _I64), "call_kernel": call_kernel, "INF": INF, "LOG2": LOG2,
-             "pow": math.pow, "fabs": math.fabs, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "cbrt": np.cbrt, "exp2": np.exp2, "fmod": np.fmod,
+             "pow": math.pow, "fabs": math.fabs, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
+             "cbrt": np.cbrt, "exp2": np.exp2, "fmod": np.fmod,
              "int64": types.int64, "boolean": types.boolean, "range": range}
     for name in "exp expm1 log log2 log10 log1p sqrt sin cos tan asin acos atan atan2 hypot sinh cosh tanh asinh acosh atanh erf erfc copysign".split():
         names[name] = getattr(math, name)
@@ -256,39 +254,22 @@ def _vocabulary():
 _NAMES = _vocabulary()
 
 
-# ---- compiled kernels ----------------------------------------------------------------------------------------------------------
+# ---- compiling ---------------------------------------------------------------------------------------------------------------
 
-class Kernel:
-    """Machine code: its address, a ctypes function for it (which releases the interpreter lock), and what keeps both alive."""
-
-    __slots__ = ("address", "call", "_compiled")
-
-    def __init__(self, compiled):
-        self.address, self._compiled = compiled.address, compiled
-        self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(compiled._sig.args))(compiled.address)
+def _linked(name):
+    """The symbol that a declaration ends up as: LLVM's own functions of mathematics are calls of the C library, its others are instructions."""
+    if not name.startswith("llvm."):
+        return name
+    _, function, *kind = name.split(".")
+    return function + {"f64": "", "f32": "f"}[kind[0]] if function in LIBRARY and kind and kind[0] in ("f64", "f32") else None
 
 
-def kernel(text, signature=_SIGNATURE):
-    """The compiled kernel of a text; compiled at most once in a process."""
-    global compilations
-    found = _kernels.get(text)
-    if found is None:
-        with _lock:
-            found = _kernels.get(text)
-            if found is None:
-                # error_model "numpy": a division by zero gives inf or nan, as in NumPy, and raises nothing.
-                # Kernels own nothing and need no rewriting of array expressions: without both, compiling takes a tenth less.
-                compiled = numba.cfunc(signature, error_model="numpy", no_rewrites=True, _nrt=False)(source.define(text, _NAMES))
-                compilations += 1
-                found = _kernels[text] = Kernel(compiled)
-    return found
-
-
-def gemm_address(name):
-    """Where scipy's BLAS has dgemm or sgemm."""
-    return get_cython_function_address("scipy.linalg.cython_blas", {"f64": "dgemm", "f32": "sgemm"}[name])
-
-
-def driver():
-    """The function that walks a table: (table, rows of it, words, bases, patches, number of patches)."""
-    return kernel(source.DRIVER, types.void(*[types.int64] * 6)).call
+def compile_kernel(text, arguments):
+    """A kernel's text -> {"code": object code, "symbol": its name there, "needs": symbols it leaves open}: a C function of so many 64-bit integers."""
+    # error_model "numpy": a division by zero gives inf or nan, as in NumPy, and raises nothing.
+    # Kernels own nothing and need no rewriting of array expressions: without both, compiling takes a tenth less.
+    compiled = numba.cfunc(types.void(*[types.int64] * arguments), error_model="numpy", no_rewrites=True, _nrt=False)(source.define(text, _NAMES))
+    library = compiled._library
+    _, _, (code, _) = library.serialize_using_object_code()
+    needs = sorted({_linked(f.name) for f in library._final_module.functions if f.is_declaration} - {None})
+    return {"code": code, "symbol": compiled.native_name, "needs": needs}

@@ -98,6 +98,7 @@ class Fuser:
     def step(self, step, reads):
         """A step of its own, which writes a fresh buffer."""
         self.need(*reads)
+        step.out.buffer.stored = True
         self.steps.append(step)
 
     def operate(self, shape, operation):

@@ -32,7 +32,6 @@ class Lowering:
 
     def call(self, node, operands):
         out = new("arena", node.shape, node.dtype)
-        out.buffer.stored = True
         self.fuser.step(Call(node, operands, out), [x for x in operands if type(x) is View])
         return out
 
@@ -159,7 +158,6 @@ def _reduce(lowering, node, x, *, axis, keepdims, ddof=0):
     for k in axis:
         count *= x.shape[k]
     out = new("arena", [n for k, n in enumerate(x.shape) if k not in axis], node.dtype)
-    out.buffer.stored = True
     lowering.fuser.step(Reduce(name, x, axis, out, float(max(count - ddof, 0))), [x])
     return reshaped(out, node.shape)
 

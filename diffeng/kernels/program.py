@@ -1,7 +1,7 @@
 """Program: a graph as a table of kernel calls over planned memory.
 
 What it is: nodes are lowered to steps (lower.py), steps grouped (fuse.py), groups written as kernels (source.py), compiled or found in the process's
-store (cpu.py), buffers placed (memory.py). A call fills in the addresses of inputs and outputs and walks the table; a primitive without a kernel
+store (machine.py), buffers placed (memory.py). A call fills in the addresses of inputs and outputs and walks the table; a primitive without a kernel
 is a NumPy call between two stretches of it.
 
 What it is not: no derivative, no tracing, no guards: the caller knows what the graph stands for.
@@ -15,7 +15,7 @@ from ..errors import explain
 from ..nodes import INPUT, Node, reachable
 from ..where import line_of
 from . import contract, reductions, source, threads
-from .fuse import Call, Fuser, Immediate, Loop, Product, Reduce
+from .fuse import Call, Fuser, Immediate, Loop, Reduce
 from .layout import View, new
 from .lower import Lowering
 from .memory import address, aligned, array_at, plan
@@ -71,7 +71,7 @@ class Program:
                 view.buffer.stored = True
             elif 0 not in output.shape:
                 out = new("output", output.shape, view.dtype, k)
-                out.buffer.stored = True
+                out.buffer.stored = True              # whoever writes it
                 if type_name(view.dtype) is None:
                     lowering.fuser.step(Call(None, [view], out), [view])
                 else:
@@ -81,7 +81,8 @@ class Program:
     # ---- building -------------------------------------------------------------------------------------------------------------
 
     def _build(self, steps):
-        from . import cpu                         # numba is imported here, not before
+        """Kernels, memory, operand tables."""
+        from . import machine                     # llvmlite is imported here, not before
 
         def instruction(step):
             if type(step) is Loop:
@@ -89,14 +90,10 @@ class Program:
             if type(step) is Reduce:
                 return reductions.reduce(step, type_name(step.view.dtype), type_name(step.out.dtype))
             type_ = type_name(step.out.dtype)
-            return contract.product(step, type_, cpu.gemm_address(type_))
+            return contract.product(step, type_, machine.gemm_address(type_))
         work = [step if type(step) is Call else instruction(step) for step in steps]
-        for step in steps:
-            if type(step) in (Reduce, Product):
-                step.out.buffer.stored = True
         buffers = list({id(v.buffer): v.buffer for step in steps for v in _written(step) if v.buffer.kind == "arena" and v.buffer.stored}.values())
         self._arena = aligned(plan(buffers))
-        self._buffers = buffers
         arena = address(self._arena)
         self._status = np.zeros(1, np.int64)
         status = address(self._status)
@@ -119,7 +116,7 @@ class Program:
                 elif x is source.STATUS:
                     x = status
                 words.append(x)
-            rows.append((cpu.kernel(w.text), start, w.rows, threads.split(w.rows, w.cost) if w.divisible else w.rows))
+            rows.append((machine.kernel(w.text), start, w.rows, threads.split(w.rows, w.cost) if w.divisible else w.rows))
         self._words = np.array(words or [0], np.int64)
         self._patches = np.array(patches or [0], np.int64)
         self._patched = len(patches) // 3
@@ -128,7 +125,7 @@ class Program:
         self._table = np.array([(kernel.address, base + 8 * start, n, chunk) for kernel, start, n, chunk in rows] or [(0,) * 4], np.int64)
         self._kernels = [kernel for kernel, *_ in rows]                      # machine code stays alive
         self._constant_arrays = [x[0].array for w in work if type(w) is not Call for x in w.words if type(x) is tuple and x[0].kind == "constant"]
-        self._driver = cpu.driver()
+        self._driver = machine.driver()
         self._memory = (address(self._words), address(self._bases), address(self._patches))
         self._segments = self._cut(work, rows)
 

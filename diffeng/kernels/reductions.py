@@ -44,16 +44,12 @@ def reduce(step, type, result):
     n, s = (dims.pop(), strides.pop()) if dims else (1, size)
     unit = s == size
     words = [(step.view.buffer, step.view.offset), (step.out.buffer, step.out.offset), len(kept_dims), len(dims), n, s, Immediate(step.divisor, "f64")]
-    count = 1
-    for m in dims:
-        count *= m
+    count = product_of(dims)
     words += [count, max(BLOCK, n // BLOCK)]
     first = len(words)
-    words += table_of(kept_dims, [kept_strides])
-    second = "second"
-    words += table_of(dims, [strides])
+    words += table_of(kept_dims, [kept_strides]) + table_of(dims, [strides])
     entry = f"load_{element(type)}({'e' if unit else 'e + i * s'}, {'i' if unit else '0'})"
-    inner = _Pass(entry, second)
+    inner = _Pass(entry)
     a, lines = accumulator(step.name, type, result), []
     if step.name in ("sum", "mean"):
         lines += inner.sum("total", a, [f"x = {_as(entry, type, a)}"])
@@ -102,11 +98,11 @@ def _as(entry, have, want):
 class _Pass:
     """Lines that run over the reduced axes of one row: `runs` stretches of `n0` entries each."""
 
-    def __init__(self, entry, table):
-        self.entry, self.table = entry, table
+    def __init__(self, entry):
+        self.entry = entry
 
     def _runs(self, lines):
-        return ["for z in range(runs):", *indent(walk("z", "inside", self.table, [("e", "o")])), *indent(lines)]
+        return ["for z in range(runs):", *indent(walk("z", "inside", "second", [("e", "o")])), *indent(lines)]
 
     def each(self, lines):
         return self._runs(["for i in range(n0):", *indent(lines)])
@@ -130,11 +126,7 @@ def _columns(step, type, result, kept_dims, kept_strides, dims, strides):
     a = accumulator(step.name, type, result)
     columns = kept_dims[-1]
     tiles = -(-columns // TILE)
-    count = rows = 1
-    for n in dims:
-        count *= n
-    for n in kept_dims[:-1]:
-        rows *= n
+    count, rows = product_of(dims), product_of(kept_dims[:-1])
     words = [(step.view.buffer, step.view.offset), (step.out.buffer, step.out.offset), len(kept_dims) - 1, len(dims), columns, tiles,
              Immediate(step.divisor, "f64"), count]
     first = len(words)

@@ -164,7 +164,7 @@ class _Loop:
         return self._values[j]
 
     def _address(self, x, name):
-        """(base, index, lines) of a place found by integer arrays. What is out of range is reported, and the first entry taken: nothing else is ever touched."""
+        """(base, index, lines) of a place found by integer arrays. What is out of range is reported and the first entry taken, nothing else touched."""
         j = self._number(x.view)
         still = all(self._classes[self._number(a)] == "z" for a in x.arrays)
         lines, moves = self.row if still else self.body, []

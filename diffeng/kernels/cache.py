@@ -1,0 +1,93 @@
+"""Compiled kernels on disk: object code behind a JSON header, loaded by llvmlite without importing numba.
+
+What it is: `find(text)` and `keep(text, ...)`. One file a kernel, named by the SHA-256 of everything its code depends on: the kernel's text, the engine's
+own compiler source, the versions of numba, llvmlite and Python, the processor and its features. The header repeats that key and carries the SHA-256 of the code.
+
+What it is not trusted for: a file that is truncated, altered or made for something else is compiled anew and replaced; a folder that others may write is
+not used; a folder that cannot be written is done without. Files appear by renaming, so concurrent processes see whole ones or none. No pickle.
+
+DIFFENG_CACHE in the environment names the folder, "off" switches it off; default: diffeng/kernels in the user's cache folder ($XDG_CACHE_HOME or ~/.cache).
+"""
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import stat
+import sys
+import tempfile
+
+_FORMAT = 1
+
+
+@functools.lru_cache(maxsize=None)
+def _circumstances():
+    """What machine code depends on besides the kernel's text."""
+    import importlib.metadata
+    import llvmlite.binding as llvm
+    own = hashlib.sha256()
+    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        own.update(path.read_bytes())
+    features = llvm.get_host_cpu_features().flatten()
+    return {"format": _FORMAT, "compiler": own.hexdigest(), "numba": importlib.metadata.version("numba"), "llvmlite": importlib.metadata.version("llvmlite"),
+            "python": platform.python_version(), "system": f"{sys.platform} {platform.machine()}", "processor": llvm.get_host_cpu_name(), "features": hashlib.sha256(features.encode()).hexdigest()}
+
+
+@functools.lru_cache(maxsize=None)
+def _folder(asked):
+    """The folder, made if need be; None when there is none to be trusted."""
+    if asked.lower() in ("off", "0", "none"):
+        return None
+    base = asked or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "diffeng", "kernels")
+    try:
+        os.makedirs(base, mode=0o700, exist_ok=True)
+        found = os.stat(base)
+    except OSError:
+        return None
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+        return None                           # machine code that somebody else could have put there
+    return base
+
+
+def _place(text, arguments):
+    folder = _folder(os.environ.get("DIFFENG_CACHE", ""))
+    if folder is None:
+        return None, None
+    key = dict(_circumstances(), text=hashlib.sha256(text.encode()).hexdigest(), arguments=arguments)
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return os.path.join(folder, name[:40]), key
+
+
+def find(text, arguments):
+    """What `keep` was given for this kernel, or None."""
+    path, key = _place(text, arguments)
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            header, code = json.loads(file.readline()), file.read()
+        if header["key"] == key and header["sha256"] == hashlib.sha256(code).hexdigest():
+            return {"code": code, "symbol": header["symbol"], "needs": header["needs"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass                                   # absent or damaged: the same to us
+    return None
+
+
+def keep(text, arguments, compiled):
+    """Write a kernel ("code", "symbol", "needs": see cpu.compile_kernel), whole or not at all. A cache that cannot be written is no error."""
+    path, key = _place(text, arguments)
+    if path is None:
+        return
+    code = compiled["code"]
+    header = json.dumps({"key": key, "sha256": hashlib.sha256(code).hexdigest(), "symbol": compiled["symbol"], "needs": compiled["needs"]}).encode()
+    try:
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(header + b"\n" + code)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+    except OSError:
+        pass
