@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import judge, magnitude
-from .nodes import Node, lifted
-from .precise import PreciseArray, numbers, precise, precision
+from .nodes import Node, exactly
+from .precise import PreciseArray, Undecided, certainly, numbers, precise, precision
 from .where import line_of
 
 SAMPLE = 4096            # entries of an elementwise operation that are looked at; larger ones are sampled evenly (and the coverage says so)
@@ -101,7 +101,7 @@ def _value(node, values, number, found):
     """Is the recorded value what the primitive gives on the recorded operands, in 100 digits and by its definition? False: the node is misrecorded."""
     from . import symbolic
     z = np.asarray(node.value)
-    if z.dtype.kind != "f" or not _finite(z, *values):
+    if z.dtype.kind != "f":
         return True
 
     def accuse(method, error, text):
@@ -109,24 +109,44 @@ def _value(node, values, number, found):
         return method != "graph"
 
     small, z = _sampled(node.primitive, values, z, found)
+    if not _finite(z, *small):
+        return True
+    dtype = coarsest(z, *small)
     with precision(60), np.errstate(all="ignore"):
         try:
-            truth = numbers(node.primitive(*[precise(v) if _is_float(v) else v for v in small], **node.params))
+            truth = numbers(node.primitive(*exactly(node.primitive, [precise(v) if _is_float(v) else v for v in small], node.params), **node.params))
+        except Undecided:
+            return True
         except (ValueError, TypeError, IndexError, ArithmeticError):
             return accuse("graph", np.inf, "the recorded operands do not fit the operation")
         if z.shape != truth.shape:
             return accuse("graph", np.inf, f"the recorded value has shape {z.shape}, the operation gives {truth.shape}")
         bound = np.maximum(np.absolute(truth), magnitude.value_scale(node.primitive, small, z, node.params))
-        error = _relative(z, truth, bound)
-        if error > tolerance(z.dtype):
+        error = _off(z, truth, bound, z.dtype)
+        if error > tolerance(dtype):
             return accuse("graph", error, "the recorded value is not what its recorded operands give")
         try:
-            error = _relative(np.asarray(symbolic.value(node.primitive, small, node.params)), truth, bound)
+            error = _off(np.asarray(symbolic.value(node.primitive, small, node.params)), truth, bound, z.dtype)
         except NotImplementedError:            # a missing definition is found when its derivative is asked for
             return True
-        if error > tolerance(z.dtype):
+        except Exception as failure:
+            return accuse("symbolic", np.inf, f"{type(failure).__name__}: {failure}")
+        if error > tolerance(dtype):
             accuse("symbolic", error, "the definition gives another value")
     return True
+
+
+def _off(x, truth, bound, dtype):
+    """The worst relative error of numbers of this dtype; what its smallest numbers swallow is none."""
+    limit = np.finfo(dtype)
+    with np.errstate(all="ignore"):
+        swallowed = np.absolute(np.asarray(x, float) - truth) < float(limit.tiny)
+    return _relative(np.where(swallowed, truth, x), truth, bound)
+
+
+def coarsest(*arrays):
+    """The floating-point dtype with the fewest digits among these."""
+    return max([x.dtype for x in arrays if getattr(x, "dtype", np.dtype(int)).kind == "f"], key=lambda d: np.finfo(d).eps)
 
 
 def _relative(x, truth, bound):
@@ -144,23 +164,25 @@ def _is_float(x):
 
 
 def _sampled(primitive, values, z, found):
-    """Entries of an elementwise operation are independent: a few thousand of them, evenly spread, when there are more."""
-    if primitive.kind != "map" or z.size <= SAMPLE:
+    """Entries of an elementwise operation are independent: those with finite numbers, and a few thousand of them, evenly spread, when there are more."""
+    if primitive.kind != "map" or z.size <= SAMPLE and _finite(z, *values):
         return values, z
-    pick = np.unique(np.linspace(0, z.size - 1, SAMPLE).astype(int))
-    found.sampled += 1
-    small = [np.broadcast_to(v, z.shape).reshape(-1)[pick] if np.ndim(v) else v for v in values]
-    return small, z.reshape(-1)[pick]
+    full = [np.broadcast_to(v, z.shape).reshape(-1) if np.ndim(v) else v for v in values]
+    pick = np.flatnonzero(np.all([np.isfinite(v) & np.ones(z.size, bool) for v in (z.reshape(-1), *full) if _is_float(v)], axis=0))
+    if pick.size > SAMPLE:
+        pick = pick[np.unique(np.linspace(0, pick.size - 1, SAMPLE).astype(int))]
+        found.sampled += 1
+    return ([v[pick] if np.ndim(v) else v for v in full], z.reshape(-1)[pick]) if pick.size else (values, z)
 
 
 def _operand(node, values, slot, number, digits, found):
     primitive, params, line = node.primitive, node.params, line_of(node.frames)
     z = np.asarray(node.value)
+    values, z = _sampled(primitive, values, z, found) if np.shape(values[slot]) == z.shape else (values, z)
     if not _finite(z, *values):
         found.open += 1
         found.reasons.append(f"{primitive.name} at {line}: not finite here")
         return
-    values, z = _sampled(primitive, values, z, found) if np.shape(values[slot]) == z.shape else (values, z)
     x = np.asarray(values[slot])
     if x.size == 0 or z.size == 0:
         found.checked += 1
@@ -181,7 +203,7 @@ def _operand(node, values, slot, number, digits, found):
         found.kinks.append((number, primitive.name, line, int(kink.sum())))
     found.checked += 1
     with precision(2 * digits), np.errstate(all="ignore"):
-        exact = lifted(primitive, [precise(v) if _is_float(v) else v for v in values], params)
+        exact = exactly(primitive, [precise(v) if _is_float(v) else v for v in values], params)
         out = primitive(*exact, **params)
         v = precise(w) * precise(truth.scale[0])
         g = rng.uniform(0.5, 1.5, z.shape).astype(z.dtype) * rng.choice(np.array([-1, 1], z.dtype), z.shape)
@@ -191,7 +213,9 @@ def _operand(node, values, slot, number, digits, found):
                 verdict = ask(case)
             except NotImplementedError as error:
                 verdict = (np.inf, "missing", str(error).split(":")[0])
-            except (ArithmeticError, ValueError, TypeError, IndexError) as error:
+            except Undecided:
+                verdict = None
+            except Exception as error:                   # whatever a faulty rule raises
                 verdict = (np.inf, "wrong", f"{type(error).__name__}: {error}")
             if verdict is not None:
                 found.culprits.append(Culprit(primitive.name, method, slot, line, verdict[0], verdict[1], number, verdict[2]))
@@ -215,7 +239,7 @@ class _Case:
 
     def close(self, got, want, size):
         """Do two 100-digit numbers agree to the digits asked for, less a margin of ten? Returns the relative error, or None."""
-        error = numbers(np.absolute(got - want))
+        error = certainly(got - want)
         bound = numbers(np.absolute(want) + size)
         worst = _relative(error, np.zeros_like(error), bound)
         return None if worst <= 10.0 ** (10 - self.digits) else worst
@@ -248,7 +272,7 @@ def _forward(case):
     _, (exactly,) = forward_mode.push(fun(case.exact), [case.exact[case.slot]], [precise(v[None])])
     truth = np.zeros(case.z.shape) if exactly is None else numbers(exactly[0])
     bound = np.maximum(np.absolute(truth), _pushed_scale(case, v))
-    return _inaccurate(rounded, truth, bound, case.z.dtype)
+    return _inaccurate(rounded, truth, bound, coarsest(case.z, *case.values))
 
 
 def _pushed_scale(case, v):
@@ -289,7 +313,7 @@ def _backward(method):
         truth = numbers(cotangent(precise(case.g), case.exact, case.out))
         scale = magnitude.pulled(pull, case.primitive, case.slot, case.g, np.absolute(case.g), case.z[()], case.values, case.params)
         return _inaccurate(rounded, truth, np.maximum(np.absolute(truth), scale if case.primitive.kind != "map" or rounded.shape != case.z.shape else 0),
-                           max(case.z.dtype, case.values[case.slot].dtype, key=lambda d: np.finfo(d).eps))
+                           coarsest(case.z, *case.values))
     return ask
 
 

@@ -17,6 +17,7 @@ from .as_sympy import to_sympy                          # noqa: F401  graph.symp
 from .constants import Exact
 from .source_code import source                        # noqa: F401  graph.source() looks for it here
 from .terms import Terms, index_text
+from .tidying import tidy
 
 # How strongly a text binds.
 CHOICE, COMPARE, ADD, NEGATIVE, MULTIPLY, JOIN, POWER, ATOM = range(8)
@@ -58,6 +59,7 @@ def latex(graph):
 
 def _write(graph, style):
     terms = Terms(graph)
+    terms.outputs = tidy(terms, terms.outputs)
     names = [str(graph.nodes[k].get("name", "")) for k in graph.inputs]
     letter = next((c for c in "stuvqr" if not any(n.startswith(c) for n in names)), "tmp")
     order = _needed(terms.outputs)

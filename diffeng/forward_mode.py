@@ -35,7 +35,7 @@ import numpy as np
 from .buffers import call, unwrap
 from .constants import LOG2, LOG10, SQRT_PI
 from .errors import here, refuse
-from .nodes import Interpreter, Tracer
+from .nodes import Interpreter, Tracer, exactly
 from .traced import ASSIGN, Traced
 from .vocabulary import contraction as c, elementwise as e, indexing as ix, reductions as r, shaping as s
 
@@ -419,7 +419,7 @@ class Pushing(Interpreter):
     def apply(self, primitive, operands, params):
         primals = [x.primal if isinstance(x, Traced) and x.interpreter is self else x for x in operands]
         value = primitive(*primals, **params)                        # one level down
-        primals, tangent = lifted(primitive, primals, params), None
+        primals, tangent = exactly(primitive, primals, params), None
         if value.dtype.kind == "f":
             for slot, x in enumerate(operands):
                 if isinstance(x, Traced) and x.interpreter is self and x.tangent is not None and primitive.differentiable(slot):

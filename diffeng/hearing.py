@@ -11,7 +11,7 @@ from . import blame, judge, magnitude
 from .blame import Culprit, tolerance
 from .differentiate import Recorded, backward
 from .nodes import Node, reachable
-from .precise import PreciseArray, Refused, Run, Undecided, call, numbers, precise, precision
+from .precise import PreciseArray, Refused, Run, Undecided, call, certainly, numbers, precise, precision, radius
 from .report import MethodResult
 from .where import line_of
 
@@ -20,6 +20,19 @@ DIRECTIONS = 2                # each misses a wrong gradient with probability 0:
 CERTIFIED_BY = ("reverse", "symbolic")
 MARGIN = 10                   # digits given away between what the judge is sure of and what is asked of a certified gradient
 VALUES_OFF = "its value differs from the plain function's"
+
+
+def _summed(scale, weights, d):
+    """The size of all terms behind a directional derivative; 0 where it is not finite, so that it excuses nothing."""
+    with np.errstate(all="ignore"):
+        total = sum(float(np.sum(np.asarray(s, float) * np.absolute(w) * r)) for s, w, r in zip(scale, weights, d.scale))
+    return total if np.isfinite(total) else 0.0
+
+
+def _dtypes(nodes, leaves):
+    """One dtype a leaf: its own, or the coarser one in which something was computed on the way: no gradient has more digits than that."""
+    computed = [n.dtype for n in nodes if n.dtype.kind == "f" and n.primitive.kind not in ("input", "constant", "view", "gather")]
+    return [max([np.asarray(x).dtype, *computed], key=lambda d: np.finfo(d).eps) for x in leaves]
 
 
 class Hearing:
@@ -37,6 +50,8 @@ class Hearing:
         say = self.trial.progress
         nodes = [n for n in reachable([o for o in self.recorded.outputs if o is not None])]
         keys = self._keys(nodes)
+        self.dtypes = _dtypes(nodes, self.flat.leaves)
+        self.tolerance = max(map(tolerance, self.dtypes))
         say("judge: running the function in 100 digits", 0, 1)
         culprits = self._structure(keys) if self._repeats() else []
         say("judge: every operation on its own", 0, max(1, len(nodes)))
@@ -49,13 +64,14 @@ class Hearing:
                 self._truth(cotangents)
                 say("judge: certifying the truth", k + 1, len(self.trial.cotangents))
         culprits.sort(key=lambda c: (c.node, c.method != "graph"))
+        self.nonfinite = self._nonfinite(nodes, keys)
         methods = {name: self._verdict(name, answer, culprits) for name, answer in self.trial.answers.items()}
         if "reverse (kernels)" in methods and methods["reverse (kernels)"].verdict == "wrong" and methods["reverse"].verdict == "right":
             culprit = self._kernel_culprit()
             culprits += [culprit] if culprit else []
         self.coverage.update(operations=self.local.checked, undecided=self.local.open, sampled=self.local.sampled, reasons=sorted(set(self.local.reasons))[:5], judge_seconds=time.perf_counter() - began)
         return dict(methods=methods, culprits=culprits, kinks=[dict(node=n, primitive=p, line=line, entries=e) for n, p, line, e in self.local.kinks],
-                    nonfinite=self._nonfinite(nodes, keys), coverage=self.coverage, reason=self.reason, names=self.flat.names, rows=self._rows(),
+                    nonfinite=self.nonfinite, coverage=self.coverage, reason=self.reason, names=self.flat.names, rows=self._rows(),
                     function=getattr(self.flat.fun, "__name__", "function"), truth=self._truth_tree(), recorded=self.recorded, digits=self.digits, adjoints=getattr(self, "adjoints", {}))
 
     def _keys(self, nodes):
@@ -133,15 +149,15 @@ class Hearing:
             differences.append((w, d))
         self.coverage["directions"] += len(weights)
         self.differences.append(differences)
-        truth = None
+        truth, self.certified, scale = None, "reverse", self._scale("reverse", cotangents)
         with precision(2 * self.digits + 20), np.errstate(all="ignore"):
             gradients = {m: self._exact_gradient(m, leaves, cotangents) for m in CERTIFIED_BY}
             for method, g in gradients.items():
-                verdict = g if isinstance(g, str) else self._certify(g, differences)
+                verdict = g if isinstance(g, str) else self._certify(g, differences, scale)
                 self.certificates.setdefault(method, []).append(verdict)
                 if verdict == "certified" and truth is None:
                     truth, self.certified = g, method
-            self.certificates.setdefault("forward", []).append(self._certify_forward(leaves, cotangents, differences))
+            self.certificates.setdefault("forward", []).append(self._certify_forward(leaves, cotangents, differences, scale))
         bounds = None
         if self.coverage["entries"] <= ENTRYWISE:
             truth, bounds = self._entrywise(scalar, leaves, looks, truth)
@@ -149,13 +165,16 @@ class Hearing:
             self.reason = "no method's gradient could be certified, and there are too many entries to difference one by one"
         self.truths.append(truth)
         self.intervals.append(bounds)
-        module = backward(getattr(self, "certified", "reverse"))
+        self.scales.append(scale if self.certified == "reverse" else self._scale(self.certified, cotangents))
+
+    def _scale(self, method, cotangents):
+        """The size of the terms that were summed into each gradient entry; sets the adjoints, too."""
         outputs = [(o, g) for o, g in zip(self.recorded.outputs, cotangents) if o is not None and o.dtype.kind == "f"]
         try:
-            scale, self.adjoints = magnitude.gradient_scale(module, [o for o, _ in outputs], [g for _, g in outputs], self.recorded.nodes)
-        except (NotImplementedError, ValueError, TypeError, IndexError):
-            scale = [np.zeros(x.shape) for x in leaves]
-        self.scales.append(scale)
+            scale, self.adjoints = magnitude.gradient_scale(backward(method), [o for o, _ in outputs], [g for _, g in outputs], self.recorded.nodes)
+        except (NotImplementedError, ValueError, TypeError, IndexError, ArithmeticError):
+            scale = [np.zeros(np.shape(x)) for x in self.flat.leaves]
+        return scale
 
     def _weights(self, leaves):
         rng = np.random.default_rng(1)
@@ -170,10 +189,10 @@ class Hearing:
             return [g if isinstance(g, PreciseArray) else precise(np.asarray(g)) for g in found]
         except (Refused, Undecided):
             return "open"
-        except (NotImplementedError, TypeError, ValueError, ArithmeticError, IndexError) as error:
+        except Exception as error:
             return f"{type(error).__name__}: {error}"
 
-    def _certify(self, gradient, differences):
+    def _certify(self, gradient, differences, scale):
         """"certified", "wrong", or "open" when no difference could be taken."""
         answer = "open"
         for w, d in differences:
@@ -181,23 +200,25 @@ class Hearing:
                 continue
             terms = [np.sum(g * precise(x) * precise(s)) for g, x, s in zip(gradient, w, d.scale)]
             sizes = [np.sum(np.absolute(g * precise(x) * precise(s))) for g, x, s in zip(gradient, w, d.scale)]
-            verdict = self._agrees(sum(terms[1:], terms[0]), sum(sizes[1:], sizes[0]), d)
+            verdict = self._agrees(sum(terms[1:], terms[0]), sum(sizes[1:], sizes[0]), d, _summed(scale, w, d))
             if verdict != "certified":
                 return verdict
             answer = "certified"
         return answer
 
-    def _agrees(self, got, size, d):
+    def _agrees(self, got, size, d, summed):
+        """size: of the terms got was summed from, in 100 digits; summed: the same, further back in the function, in float64: what rounding can be measured by."""
         if np.asarray(d.kink[0]).any():
             return "wrong" if blame._outside(got, d.left[0], d.right[0], np.array(True)) else "certified"
-        error = float(numbers(np.absolute(got - d.value[0])))
-        value = max([float(np.max(np.absolute(numbers(v)), initial=0)) for v in self.value if v.dtype.kind == "f"] or [0.0])
-        bound = float(numbers(size)) + abs(float(numbers(d.value[0]))) + value
-        if not (np.isfinite(error) and np.isfinite(bound)):
+        off, slack = got - d.value[0], precise(10.0 ** (MARGIN - self.digits))
+        size = np.absolute(size) + np.absolute(d.value[0])
+        if not np.isfinite(radius(off)):
             return "open"
-        return "certified" if error <= 10.0 ** (MARGIN - self.digits) * bound else "wrong"
+        if certainly(np.maximum(np.absolute(off) - slack * size, precise(0.0))) > 0:
+            return "wrong"
+        return "certified" if radius(off) <= numbers(slack * (size + precise(summed))) else "open"
 
-    def _certify_forward(self, leaves, cotangents, differences):
+    def _certify_forward(self, leaves, cotangents, differences, scale):
         from . import forward_mode
         answer = "open"
         for w, d in differences:
@@ -209,9 +230,9 @@ class Hearing:
                 got = precise(np.zeros(())) if tangents[0] is None else tangents[0][0]
             except (Refused, Undecided):
                 return "open"
-            except (NotImplementedError, TypeError, ValueError, ArithmeticError, IndexError) as error:
+            except Exception as error:
                 return f"{type(error).__name__}: {error}"
-            verdict = self._agrees(got, np.absolute(got), d)
+            verdict = self._agrees(got, np.absolute(got), d, _summed(scale, w, d))
             if verdict != "certified":
                 return verdict
             answer = "certified"
@@ -249,7 +270,7 @@ class Hearing:
         """Per leaf: (relative errors, ULP errors), every entry."""
         out = []
         truth, scale, bounds = self.truths[round_], self.scales[round_], self.intervals[round_]
-        for k, (g, t, s, x) in enumerate(zip(gradient, truth, scale, self.flat.leaves)):
+        for k, (g, t, s, x, coarse) in enumerate(zip(gradient, truth, scale, self.flat.leaves, self.dtypes)):
             g, dtype = np.asarray(g), np.asarray(x).dtype
             with precision(2 * self.digits), np.errstate(all="ignore"):
                 error = numbers(np.absolute(precise(g.astype(dtype)) - t))
@@ -261,10 +282,14 @@ class Hearing:
                 error = np.where(inside, 0.0, error)
             error = np.where(error < np.finfo(dtype).tiny, 0.0, error)          # an underflow is no error
             with np.errstate(all="ignore"):
-                relative = np.where(error == 0, 0.0, error / np.where(size == 0, np.finfo(dtype).tiny, size))
-                spacing = np.spacing(np.maximum(size, np.finfo(dtype).tiny).astype(dtype)).astype(float)
-                out.append((relative, np.where(error == 0, 0.0, error / spacing)))
+                relative = np.where(error == 0, 0.0, np.where(np.isinf(error), np.inf, error / np.where(size == 0, np.finfo(dtype).tiny, size)))
+                spacing = np.spacing(np.maximum(size, np.finfo(coarse).tiny).astype(coarse)).astype(float)
+                out.append((relative, np.where(error == 0, 0.0, np.where(np.isinf(error), np.inf, error / spacing))))
         return out
+
+    def _excess(self, rows):
+        """The worst relative error in tolerances of the dtype that the numbers came through: right up to 1."""
+        return max((float(np.max(r, initial=0)) / tolerance(dtype) for round_ in rows for (r, _), dtype in zip(round_, self.dtypes)), default=0.0)
 
     def _verdict(self, name, answer, culprits):
         result = MethodResult(value=answer.value, derivative=None, error=None, ulp=None, seconds=answer.seconds, bytes=answer.bytes, preparation=answer.preparation, verdict="no verdict")
@@ -273,9 +298,8 @@ class Hearing:
         if answer.value is not None and self.flat.out is not None:
             result.value = self.flat.out(answer.value)
         if answer.failure:
-            result.verdict, result.note = "wrong", answer.failure
+            result.verdict, result.note = "no verdict" if answer.refused else "wrong", answer.failure
             return result
-        dtype = np.result_type(*[x.dtype for x in self.flat.leaves])
         base = "reverse" if name == "reverse (kernels)" else name
         mine = [c for c in culprits if c.method == base or c.method == "graph" and base != "forward" and name not in self.trial.candidates]
         worst = None
@@ -284,42 +308,47 @@ class Hearing:
             result.error = max((float(np.max(r, initial=0)) for round_ in rows for r, _ in round_), default=0.0)
             result.ulp = max((float(np.max(u, initial=0)) for round_ in rows for _, u in round_), default=0.0)
             result.per_leaf = [(float(np.max(r, initial=0)), float(np.max(u, initial=0)), tuple(int(i) for i in np.unravel_index(np.argmax(r), r.shape)) if r.size else ()) for r, u in rows[0]]
-            worst = result.error
+            worst = self._excess(rows)
         certificate = self.certificates.get(base, [])
         uncertified = [c for c in certificate if c not in ("certified", "open")]
+        if uncertified and not mine and self.local.kinks and set(uncertified) == {"wrong"}:
+            result.note = "at a kink: every operation lies between its one-sided derivatives, but joined by the chain rule they miss those of the function"
+            return result
         if any(c.kind in ("wrong", "missing") for c in mine) or uncertified:
             result.verdict = "wrong"
             result.note = "" if mine else next((c for c in uncertified if c != "wrong"), "its 100-digit gradient fails the judge's differences")
             return result
-        if answer.value is not None and not self.reason and self._value_off(answer.value, dtype):
+        if answer.value is not None and not self.reason and self._value_off(answer.value):
             result.verdict, result.note = "wrong", VALUES_OFF
             return result
         if worst is None:
             if self.differences and any(c == "certified" for c in certificate):
-                self._along_directions(result, answer, dtype)
+                self._along_directions(result, answer)
             else:
                 result.note = self.reason
             return result
-        if worst <= tolerance(dtype):
+        if worst <= 1:
             result.verdict = "right"
         elif any(c.kind == "inaccurate" for c in mine):
             result.verdict, result.note = "inaccurate", "a rule loses digits"
         elif name in self.trial.candidates:
             own = [self._worst(m) for m in ("reverse", "symbolic", "forward")]
             ill = min((w for w in own if w is not None), default=0.0)
-            result.verdict = "wrong" if worst > 10 * max(ill, tolerance(dtype)) or ill <= tolerance(dtype) else "no verdict"
+            result.verdict = "wrong" if worst > 10 * ill or ill <= 1 else "no verdict"
             result.note = self._worst_entry(result)
-        elif name == "reverse (kernels)" and (self._worst("reverse") or 0.0) <= tolerance(dtype):
+        elif name == "reverse (kernels)" and (self._worst("reverse") or 0.0) <= 1:
             result.verdict, result.note = "wrong", "the kernels compute something else than NumPy"
         elif self.local.kinks:
             result.verdict, result.note = "right", "at a kink: rounding decides the side"
+        elif self.nonfinite:
+            result.verdict, result.note = "no verdict", f"the {self.nonfinite['what']} of {self.nonfinite['primitive']} is not finite in floating point"
         else:
             result.verdict, result.note = "no verdict", "ill-conditioned: every operation is right, but rounding is amplified beyond half of the digits"
         if result.verdict == "right" and any(c.kind == "inaccurate" for c in mine):
             result.verdict, result.note = "inaccurate", "a rule loses digits"
         return result
 
-    def _along_directions(self, result, answer, dtype):
+    def _along_directions(self, result, answer):
         """Without a truth for every entry (the graph itself is wrong): the float64 gradient along the judge's directions."""
         result.error = 0.0
         for gradient, differences in zip(answer.gradients, self.differences):
@@ -329,19 +358,19 @@ class Hearing:
                     off = sum((np.sum(t) for t in terms[1:]), np.sum(terms[0])) - d.value[0]
                     size = sum(float(numbers(np.sum(np.absolute(t)))) for t in terms)
                     result.error = max(result.error, abs(float(numbers(off))) / (size or 1.0))
-        result.verdict, result.note = ("right" if result.error <= tolerance(dtype) else "no verdict"), "judged along random directions only"
+        result.verdict, result.note = ("right" if result.error <= self.tolerance else "no verdict"), "judged along random directions only"
 
     def _worst(self, name):
         answer = self.trial.answers[name]
         if answer.failure or any(t is None for t in self.truths) or any(c not in ("certified", "open") for c in self.certificates.get(name, [])):
             return None
-        return max((float(np.max(r, initial=0)) for k, g in enumerate(answer.gradients) for r, _ in self._errors(g, k)), default=0.0)
+        return self._excess([self._errors(g, k) for k, g in enumerate(answer.gradients)])
 
     def _worst_entry(self, result):
         k = int(np.argmax([r for r, _, _ in result.per_leaf]))
         return f"worst at {self.flat.names[k]}{list(result.per_leaf[k][2]) if result.per_leaf[k][2] else ''}"
 
-    def _value_off(self, value, dtype):
+    def _value_off(self, value):
         """Does a method's value differ from the plain one by more than the function's own rounding?"""
         for mine, plain, exact in zip(value, self.trial.plain, getattr(self, "value", self.trial.plain)):
             if plain.dtype.kind != "f":
@@ -350,7 +379,7 @@ class Hearing:
                 known = numbers(exact) if isinstance(exact, PreciseArray) else np.asarray(plain, float)
                 own = np.absolute(np.asarray(plain, float) - known)            # what rounding did to the plain run
                 size = np.maximum(np.absolute(plain), np.absolute(known)) + np.max(np.absolute(known), initial=0)
-                off = np.absolute(np.asarray(mine, float) - np.asarray(plain, float)) > tolerance(dtype) * size + 10 * own
+                off = np.absolute(np.asarray(mine, float) - np.asarray(plain, float)) > self.tolerance * size + 10 * own
             if np.any(off & np.isfinite(plain)):
                 return True
         return False

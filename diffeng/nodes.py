@@ -118,7 +118,7 @@ class Interpreter:
         return operands
 
 
-def lifted(primitive, operands, params):
+def exactly(primitive, operands, params):
     """Constants beside traced values, as precise as these: a rule that computes log(2) for 2**x must not round under the judge."""
     for x in operands:
         if isinstance(x, Traced):
@@ -157,7 +157,9 @@ class Tracing(Interpreter):
             node = Node(primitive, inputs, params, None, shape, dtype, frames)
         else:
             value = primitive(*values, **params)         # one level down
-            inputs = tuple([n if type(n) is Node else x for n, x in zip(inputs, lifted(primitive, values, params))])
+            met = exactly(primitive, values, params)
+            if met is not values:
+                inputs = tuple([n if type(n) is Node else x for n, x in zip(inputs, met)])
             node = Node(primitive, inputs, params, value, value.shape, value.dtype, frames)
         if self.log is not None:
             self.log.append(node)

@@ -23,7 +23,7 @@ from .nodes import Interpreter
 from .traced import Traced
 from .where import user_frames
 
-__all__ = ["PreciseArray", "PRECISE", "Run", "Refused", "Undecided", "precise", "numbers", "radius", "arbs", "precision", "digits_in_force", "call",
+__all__ = ["PreciseArray", "PRECISE", "Run", "Refused", "Undecided", "precise", "numbers", "radius", "certainly", "arbs", "precision", "digits_in_force", "call",
            "current_run"]
 
 FLOAT = np.dtype(float)
@@ -128,6 +128,7 @@ def arbs(p):
 
 _nearest = np.frompyfunc(lambda x: float(x) if x.is_finite() or infinite(x) else np.nan, 1, 1)
 _float = np.frompyfunc(float, 1, 1)
+_certainly = np.frompyfunc(lambda x: float(x.abs_lower()) if x.is_finite() else np.inf, 1, 1)
 _radius = np.frompyfunc(lambda x: max(float(x.rad()), 0.0 if x.is_exact() else 5e-324) if x.is_finite() or infinite(x) else np.inf, 1, 1)
 
 
@@ -146,6 +147,12 @@ def radius(p):
     """Upper bounds of the balls' radii, as a float64 array."""
     with np.errstate(all="ignore"):
         return np.asarray(_radius(arbs(p)), float)
+
+
+def certainly(p):
+    """How far from 0 each entry is at least: 0 where its ball holds 0, infinite where it has no bounds. Float64."""
+    with np.errstate(all="ignore"):
+        return np.asarray(_certainly(arbs(p)), float)
 
 
 # ---- what NumPy's dtype would be ---------------------------------------------------------------------------------------------------------
@@ -183,9 +190,9 @@ def _infer(primitive, kinds, params):
     if name in _SPECIAL:
         return np.result_type(np.exp(samples[0])), meet
     if primitive.kind == "map":
-        stand_in = np.logaddexp if name == "xlogy" else primitive.evaluate
         with np.errstate(all="ignore"):
-            return np.result_type(stand_in(*samples, **params)), meet
+            dtype = np.result_type(primitive.evaluate(*samples, **params))
+        return dtype, dtype if name == "xlogy" else meet             # scipy knows no weak numbers: they meet float32 in float64
     if primitive.kind == "reduce":
         return np.result_type(primitive.evaluate(samples[0], axis=(0,), keepdims=True, **({"ddof": 0} if name == "var" else {}))), meet
     if name in ("cumsum", "cumprod"):

@@ -147,7 +147,7 @@ class Terms(Products):
             return self.vector([self._add(p, q) for p, q in zip(a.args, b.args)])
         if _below_zero(b):
             return self._subtract(a, self._negative(b))
-        return self._fold(a, b, lambda p, q: p + q) or self.make("add", (a, b))
+        return self._gathered(a, b, self._add) or self._fold(a, b, lambda p, q: p + q) or self.make("add", (a, b))
 
     def _subtract(self, a, b):
         if _is(b, 0) and self._same(a, b):
@@ -160,7 +160,16 @@ class Terms(Products):
             return self._negative(self._add(a.args[0], b))
         if _below_zero(b):
             return self._add(a, self._negative(b))
-        return self._fold(a, b, lambda p, q: p - q) or self.make("sub", (a, b))
+        return self._gathered(a, b, self._subtract) or self._fold(a, b, lambda p, q: p - q) or self.make("sub", (a, b))
+
+    def _gathered(self, a, b, combine):
+        """A B + A C is A (B + C), and so from the other side."""
+        if a.op == b.op == "matmul":
+            if a.args[0] is b.args[0] and a.args[1].shape == b.args[1].shape:
+                return self.product(a.args[0], combine(a.args[1], b.args[1]), a.shape)
+            if a.args[1] is b.args[1] and a.args[0].shape == b.args[0].shape:
+                return self.product(combine(a.args[0], b.args[0]), a.args[1], a.shape)
+        return None
 
     def _negative(self, a):
         if a.op == "neg":

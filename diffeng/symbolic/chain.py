@@ -215,7 +215,7 @@ def value(primitive, operands, params):
 
 def _value(row, primitive, operands, params):
     name = primitive.name
-    dtype = np.result_type(*[a.dtype if hasattr(a, "dtype") else a for a in operands])
+    dtype = np.result_type(*[a.dtype if hasattr(a, "dtype") else a.value if type(a) is Exact else a for a in operands])
     dtype = dtype if dtype.kind == "f" or name in ("astype", "copy") else np.dtype(float)
     if isinstance(row, (Reduction, Running)):
         (x,) = operands
