@@ -13,9 +13,9 @@ import pytest
 import scipy.special as special
 
 import diffeng as de
-from diffeng import rendering
+from diffeng.picture import rendering
 from diffeng.picture import draw, number, render, svg
-from diffeng.repeats import Repeat, find
+from diffeng.picture.repeats import Repeat, find
 
 rng = np.random.default_rng(30)
 

@@ -14,7 +14,7 @@ import re
 import numpy as np
 
 from .as_sympy import to_sympy                          # noqa: F401  graph.sympy() looks for it here
-from .constants import Exact
+from ..constants import Exact
 from .source_code import source                        # noqa: F401  graph.source() looks for it here
 from .terms import Terms, index_text
 from .tidying import tidy

@@ -5,7 +5,7 @@ What it is not: useful alone: it calls the other constructors of Terms.
 
 Why a file: recognising a product is a subject of its own.
 """
-from .vocabulary import contraction
+from ..vocabulary import contraction
 
 
 class Products:

@@ -13,9 +13,9 @@ import re
 
 import numpy as np
 
-from .constants import Exact
+from ..constants import Exact
 from .terms import index_text, operands_of
-from .vocabulary import indexing
+from ..vocabulary import indexing
 
 COMPARE, ADD, MULTIPLY, UNARY, POWER, ATOM = range(6)
 _INFIX = {"add": ("+", ADD), "subtract": ("-", ADD), "multiply": ("*", MULTIPLY), "divide": ("/", MULTIPLY), "remainder": ("%", MULTIPLY),

@@ -12,11 +12,11 @@ import re
 
 import numpy as np
 
-from .constants import Exact
+from ..constants import Exact
 from .folding import LIMIT, View
 from .rendering import render, svg                     # noqa: F401  Graph looks for both here
-from .terms import index_text, operands_of
-from .vocabulary import PRIMITIVES
+from ..formulas.terms import index_text, operands_of
+from ..vocabulary import PRIMITIVES
 
 SYMBOLS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^", "negative": "−", "matmul": "@", "sum": "Σ", "prod": "Π", "expit": "σ",
            "square": "x²", "sqrt": "√", "absolute": "|x|", "reciprocal": "1/x", "less": "<", "less_equal": "≤", "greater": ">", "greater_equal": "≥",

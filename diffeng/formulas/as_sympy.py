@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .constants import Exact
+from ..constants import Exact
 from .terms import operands_of
 
 _MOST = 2000                     # entries of one array that are worth a symbol each
@@ -68,7 +68,7 @@ def _number(v, sp):
 
 
 def _exact(value, sp):
-    from .expressions import read
+    from ..expressions import read
     words = {"add": sp.Add, "multiply": sp.Mul, "subtract": lambda a, b: a - b, "divide": lambda a, b: a / b,
              "negative": lambda a: -a, "sqrt": sp.sqrt, "log": sp.log}
 
@@ -105,7 +105,7 @@ def _table(sp):
 
 def _symbolic(node, operands, sp):
     """One operation on arrays of sympy expressions."""
-    from .vocabulary import PRIMITIVES
+    from ..vocabulary import PRIMITIVES
     name, params = node["primitive"], node["params"]
     lifted = [x if x.dtype == object else np.vectorize(lambda v: sp.Integer(int(v)), otypes=[object])(x) if x.size else x.astype(object) for x in operands]
     rule = _table(sp).get(name)

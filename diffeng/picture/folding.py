@@ -9,9 +9,9 @@ Why a file: it decides what a reader does not see, which deserves tests of its o
 """
 import numpy as np
 
-from .constants import Exact
+from ..constants import Exact
 from .repeats import find
-from .terms import operands_of
+from ..formulas.terms import operands_of
 
 LIMIT = 300                   # boxes in a picture that nobody asked to be larger
 _LINKS = 600                  # different edges between them

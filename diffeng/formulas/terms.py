@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 
-from .constants import Exact
+from ..constants import Exact
 from .products import Products
-from .vocabulary import PRIMITIVES, indexing
+from ..vocabulary import PRIMITIVES, indexing
 
 # Terms are (op, args, data):
 #   name "w"          number 2.5            array "A1"         vector (a, b, c)        broadcast x to a shape
@@ -70,7 +70,7 @@ class Terms(Products):
     def _exact(self, value):
         if value.name == "pi":
             return self.make("number", (), value, (), key="pi")
-        from .expressions import read
+        from ..expressions import read
         try:
             tree = read(value.name, self.name, lambda name, *xs: self.map(name, [x if isinstance(x, Term) else self.number(x) for x in xs]))
         except ValueError:                                        # a name that is no formula: shown as it is

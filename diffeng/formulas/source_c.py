@@ -12,10 +12,10 @@ import re
 
 import numpy as np
 
-from .constants import Exact
+from ..constants import Exact
 from .source_code import Names, _wish, inner_positions, needed, positions, refuse, targets
 from .terms import operands_of
-from .vocabulary import contraction
+from ..vocabulary import contraction
 
 _TYPES = {"float64": "double", "float32": "float", "bool": "unsigned char", "int64": "int64_t", "int32": "int32_t"}
 _KEYWORDS = set("auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short "

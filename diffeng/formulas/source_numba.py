@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .source_code import ADD, ATOM, NumPy, inner_positions, positions, refuse, targets
-from .vocabulary import contraction
+from ..vocabulary import contraction
 
 _VECTORIZED = {
     "expit": ("x", "1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)"),
