@@ -8,6 +8,7 @@ _HOME = {
     "differentiate": "grad value_and_grad jacobian hessian jvp vjp hvp stop_gradient",
     "graph": "trace symbols to_graph Graph",
     "expressions": "parse from_sympy",
+    "compiled": "jit",
     "verdict": "compare",
     "update": "at",
     "testing": "",

@@ -6,11 +6,12 @@ itself goes from nodes to numbers without one. Edge keys are operand slots, so x
 import networkx
 import numpy as np
 
-from .buffers import call, unwrap
+from .buffers import unwrap
 from .errors import refuse
 from .nodes import Node, Tracer, Tracing, reachable
+from .recording import record
 from .traced import Traced
-from .trees import argument_names, flatten, function_name
+from .trees import function_name
 from .where import line_of, modules_of
 
 
@@ -157,6 +158,11 @@ class Graph(networkx.MultiDiGraph):
         from .kernels import Program
         return Program(self.input_nodes, self.output_nodes)
 
+    def cost(self):
+        """{"operations", "bytes", "methods"}: counted from shapes, for the graph and for its gradient by each method."""
+        from .cost import cost
+        return cost(self)
+
     def picture(self, values=None, adjoints=None, marks=None, detail="auto"):
         """A graphviz.Digraph of the graph. values, adjoints: {node number: array}; by default the values known from the trace."""
         from . import picture
@@ -238,41 +244,9 @@ def trace(fun, *args):
     >>> print(de.trace(lambda x, y: np.sum(x * y), np.ones(3), np.ones(3)).formula())
     Σ(x ⊙ y)
     """
-    parts, rebuilds, paths = zip(*[flatten(a) for a in args]) if args else ((), (), ())
-    names = argument_names(fun, len(args))
-    tracing, inputs, traced_args, where = Tracing(), [], [], []
-    for k, (leaves, rebuild, path) in enumerate(zip(parts, rebuilds, paths)):
-        new = list(leaves)
-        prefix = () if path != [()] and len(args) == 1 else (names[k],)
-        for j, leaf in enumerate(leaves):
-            leaf = unwrap(leaf)
-            if isinstance(leaf, Traced) or isinstance(leaf, (np.ndarray, np.floating)) and leaf.dtype.kind in "fiub" or isinstance(leaf, float):
-                value = leaf if isinstance(leaf, Traced) else np.asarray(leaf)[()]
-                new[j] = tracing.input(value, ".".join(map(str, prefix + tuple(path[j]))))
-                inputs.append(new[j].node)
-                where.append((k, j))
-        traced_args.append(rebuild(new))
-    result = call(fun, traced_args)
-    outputs, rebuild_out, _ = flatten(result)
-    nodes = []
-    for x in map(unwrap, outputs):
-        if not isinstance(x, (Traced, np.ndarray, np.generic, float, int)):
-            raise refuse(TypeError, f"{function_name(fun)} returned an object of type {type(x).__name__}: return a number, an array, or a tuple, list or dict of them")
-        nodes.append(x.node if tracing.mine(x) else x)
-    if not nodes:
-        raise refuse(TypeError, f"{function_name(fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them (is a return missing?)")
-
-    def structure(new_args):
-        if len(new_args) != len(args):
-            raise TypeError(f"{function_name(fun)} was traced with {len(args)} argument(s), the graph called with {len(new_args)}")
-        flat = [flatten(a)[0] for a in new_args]
-        for k, (mine, theirs) in enumerate(zip(parts, flat)):
-            if len(mine) != len(theirs):
-                raise TypeError(f"argument {names[k]!r} has {len(theirs)} leaves, the trace had {len(mine)}")
-        return [flat[k][j] for k, j in where]
-
-    graph = Graph(inputs, nodes, name=function_name(fun), rebuild=rebuild_out, structure=structure)
-    graph.looks = tracing.looks
+    recording = record(fun, args)
+    graph = Graph(recording.inputs, recording.outputs, name=function_name(fun), rebuild=recording.rebuild, structure=recording.leaves)
+    graph.looks = recording.tracing.looks
     return graph
 
 

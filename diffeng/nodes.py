@@ -129,8 +129,8 @@ def exactly(primitive, operands, params):
 class Tracing(Interpreter):
     """Records every primitive as a Node; computes values along the way when the inputs have them.
 
-    looks: what Python saw of values in the order it looked: ("bool", True, frames), ... A judge replays the
-    branches taken, and a compiled program guards them.
+    looks: what Python saw of values in the order it looked: ("bool", True, frames), ..., and looked: the nodes it looked at. A judge
+    replays the branches taken, and a compiled program guards them.
     """
 
     values = True            # compute along the way where the operands' values are known
@@ -140,7 +140,7 @@ class Tracing(Interpreter):
 
     def __init__(self):
         super().__init__()
-        self.looks = []
+        self.looks, self.looked = [], []
 
     def input(self, value, name, shape=None, dtype=None):
         """A traced input with a value, or (value None) with a shape and dtype only."""
@@ -173,6 +173,7 @@ class Tracing(Interpreter):
                             "or write the choice as np.where")
         seen = convert(value)
         self.looks.append((kind, seen, user_frames()))
+        self.looked.append(tracer.node)
         return seen
 
 
@@ -189,6 +190,7 @@ class Tracer(Traced):
 
     shape = property(lambda self: self.node.shape)
     dtype = property(lambda self: self.node.dtype)
+    below = property(lambda self: self.node.value)
 
     def _adopt(self, other):
         self.node = other.node

@@ -1,0 +1,160 @@
+"""jit: a function recorded once for each kind of arguments, and run as a compiled program from then on.
+
+What it is: signatures (structure, shapes, dtypes, Python constants), guards (what Python saw of values, what the function closes over), and the program between them.
+What it is not: no compiler stands here (kernels/), and nothing is traced that record() does not trace.
+"""
+import functools
+import threading
+
+import numpy as np
+
+from .captured import Captured
+from .recording import enters, record
+from .traced import Traced
+from .trees import flatten, function_name
+from .where import line_of
+
+MOST_TRACES = 64
+_SEEN = {"bool": lambda v: bool(np.all(v)), "float": float, "int": int, "mask": np.asarray, "format": lambda v: v.item()}
+
+
+def jit(fun=None, *, device="cpu", wait=True):
+    """The function, compiled: the same results, recorded and compiled at the first call with arguments of new shapes, dtypes or Python constants.
+
+    Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Python branches on values are remembered and guarded: a call that
+    would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every call; a change of other captured values is noticed.
+    wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
+
+    Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies; ValueError for a device other than "cpu".
+
+    >>> import numpy as np, diffeng as de
+    >>> gradient = de.jit(de.grad(lambda x: np.sum(np.sin(x) * x)))
+    >>> print(gradient(np.array([0.0, 1.0])).round(4))
+    [0.     1.3818]
+    """
+    if device != "cpu":
+        raise ValueError(f"device={device!r}: only 'cpu' is there yet")
+    if fun is None:
+        return lambda f: jit(f, device=device, wait=wait)
+    if not callable(fun):
+        raise TypeError(f"jit needs a function, not {type(fun).__name__}")
+    return Jitted(fun, wait)
+
+
+class _Trace:
+    """One recording: its program, the looks that must come out as they did, and how to put the outputs together."""
+
+    def __init__(self, fun, args, captured):
+        arrays = captured.values()
+        holder = record(lambda new, *rest: captured.rebound(new)(*rest), [arrays, *args])
+        self.captured, self.rebuild = captured, holder.rebuild
+        looks = holder.tracing.looks
+        self.looks = [(kind, seen, frames) for kind, seen, frames in looks]
+        self.count = len(holder.outputs)
+        from .kernels import Program
+        self.program = Program(holder.inputs, holder.outputs + holder.tracing.looked)
+
+    def __call__(self, leaves):
+        """The results, or None when the branches taken would differ."""
+        arrays = self.captured.values()
+        if arrays is None or not self.captured.unchanged():
+            return None
+        try:
+            out = self.program(*arrays, *leaves)
+        except (TypeError, ValueError):
+            if any(a.shape != s or a.dtype != d for a, (_, s, d) in zip(arrays, self.program.inputs)):
+                return None                    # a captured array was replaced by one of another shape or dtype
+            raise
+        for value, (kind, seen, _) in zip(out[self.count:], self.looks):
+            now = _SEEN[kind](value)
+            if not (np.array_equal(now, seen) if kind == "mask" else now == seen or now != now and seen != seen):
+                return None
+        return self.rebuild([x[()] for x in out[:self.count]])
+
+
+class Jitted:
+    """What jit returns. `traces`: how many recordings there are; `__wrapped__`: the function itself."""
+
+    def __init__(self, fun, wait):
+        self._wait, self._traces, self._lock, self._busy = wait, {}, threading.RLock(), {}
+        functools.update_wrapper(self, fun, updated=())
+        self.__wrapped__ = fun
+
+    @property
+    def traces(self):
+        return sum(map(len, self._traces.values()))
+
+    def __call__(self, *args):
+        key, leaves = [], []
+        for a in args:
+            if type(a) is np.ndarray:
+                key.append((a.shape, a.dtype))
+                leaves.append(a)
+                continue
+            parts, rebuild, paths = flatten(a)
+            key.append(tuple(paths))
+            for x in parts:
+                if isinstance(x, Traced):
+                    return self.__wrapped__(*args)            # inside another transformation: part of its recording
+                if enters(x):
+                    x = np.asarray(x)
+                    leaves.append(x)
+                    key.append((x.shape, x.dtype))
+                else:
+                    key.append((type(x), repr(x)))
+        key = tuple(key)
+        for trace in self._traces.get(key, ()):
+            result = trace(leaves)
+            if result is not None:
+                return result
+        return self._record(key, args, leaves)
+
+    def _record(self, key, args, leaves):
+        if not self._wait:
+            self._compile_behind(key, args)
+            return self.__wrapped__(*args)
+        with self._lock:
+            for trace in self._traces.get(key, ()):                 # another thread may have been faster
+                result = trace(leaves)
+                if result is not None:
+                    return result
+            trace = self._add(key, args)
+        result = trace(leaves)
+        return self.__wrapped__(*args) if result is None else result
+
+    def _add(self, key, args):
+        known = self._traces.setdefault(key, [])
+        if len(known) >= MOST_TRACES:
+            raise RuntimeError(f"jit: {function_name(self.__wrapped__)} was recorded {MOST_TRACES} times for the same kind of arguments, because {self._varying(known)}; "
+                               "write the choice as np.where, or call the function without jit")
+        trace = _Trace(self.__wrapped__, args, Captured(self.__wrapped__))
+        known.append(trace)
+        return trace
+
+    def _varying(self, traces):
+        looks = [t.looks for t in traces]
+        for together in zip(*looks):
+            if len({repr(seen) for _, seen, _ in together}) > 1:
+                return f"what Python sees of a value varies at {line_of(together[0][2])}"
+        longest = max(looks, key=len, default=[])
+        return f"what Python sees of values varies at {line_of(longest[-1][2])}" if longest else "a captured value changes from call to call"
+
+    def _compile_behind(self, key, args):
+        with self._lock:
+            if key in self._busy:
+                return
+            self._busy[key] = True
+
+        def work():
+            try:
+                with self._lock:
+                    self._add(key, args)
+            finally:
+                self._busy.pop(key, None)
+        threading.Thread(target=work, daemon=True).start()
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self):
+        return f"<jit of {function_name(self.__wrapped__)}, {self.traces} recording(s)>"

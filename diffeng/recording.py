@@ -1,0 +1,61 @@
+"""One run of a user's function, recorded: where its arguments entered, what came out, and how both were nested.
+
+What it is: `record(fun, args)`, on which graph.trace and jit stand. What it is not: a derivative takes flat leaves and cotangents (trees.Flat, differentiate.Recorded).
+"""
+import numpy as np
+
+from .buffers import call, unwrap
+from .errors import refuse
+from .nodes import Tracing
+from .traced import Traced
+from .trees import argument_names, flatten, function_name
+
+
+class Recording:
+    """tracing; inputs: Nodes; outputs: Nodes, or constants as they came; rebuild: flat outputs -> the function's structure; leaves(args): the values of the inputs."""
+
+    def __init__(self, tracing, inputs, outputs, rebuild, leaves):
+        self.tracing, self.inputs, self.outputs, self.rebuild, self.leaves = tracing, inputs, outputs, rebuild, leaves
+
+
+def enters(leaf):
+    """Does this leaf of an argument become an input? Arrays and floats do; Python integers, truth values and strings are constants."""
+    return isinstance(leaf, (Traced, float)) or isinstance(leaf, (np.ndarray, np.floating)) and leaf.dtype.kind in "fiub"
+
+
+def record(fun, args, tracing=None):
+    """Run fun(*args) on tracers of these arguments."""
+    parts, rebuilds, paths = zip(*[flatten(a) for a in args]) if args else ((), (), ())
+    names = argument_names(fun, len(args))
+    tracing = Tracing() if tracing is None else tracing
+    inputs, traced_args, where = [], [], []
+    for k, (leaves, rebuild, path) in enumerate(zip(parts, rebuilds, paths)):
+        new = list(leaves)
+        prefix = () if path != [()] and len(args) == 1 else (names[k],)
+        for j, leaf in enumerate(map(unwrap, leaves)):
+            if enters(leaf):
+                value = leaf if isinstance(leaf, Traced) else np.asarray(leaf)[()]
+                new[j] = tracing.input(value, ".".join(map(str, prefix + tuple(path[j]))))
+                inputs.append(new[j].node)
+                where.append((k, j))
+        traced_args.append(rebuild(new))
+    result = call(fun, traced_args)
+    leaves_out, rebuild_out, _ = flatten(result)
+    outputs = []
+    for x in map(unwrap, leaves_out):
+        if not isinstance(x, (Traced, np.ndarray, np.generic, float, int)):
+            raise refuse(TypeError, f"{function_name(fun)} returned an object of type {type(x).__name__}: return a number, an array, or a tuple, list or dict of them")
+        outputs.append(x.node if tracing.mine(x) else x)
+    if not outputs:
+        raise refuse(TypeError, f"{function_name(fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them (is a return missing?)")
+
+    def leaves_of(new_args):
+        if len(new_args) != len(args):
+            raise TypeError(f"{function_name(fun)} was recorded with {len(args)} argument(s), and called with {len(new_args)}")
+        flat = [flatten(a)[0] for a in new_args]
+        for k, (mine, theirs) in enumerate(zip(parts, flat)):
+            if len(mine) != len(theirs):
+                raise TypeError(f"argument {names[k]!r} has {len(theirs)} leaves, the recording had {len(mine)}")
+        return [flat[k][j] for k, j in where]
+
+    return Recording(tracing, inputs, outputs, rebuild_out, leaves_of)

@@ -1,0 +1,176 @@
+"""jit gives what the function gives: for every expression, structure, branch and captured value; and tells nothing wrong."""
+import threading
+
+import numpy as np
+import pytest
+
+import diffeng as de
+from diffeng import kernels
+from expressions_numpy import EXPRESSIONS, X
+
+rng = np.random.default_rng(4)
+SCALE = np.array([1.0, 2.0, 3.0])
+FACTOR = 2.0
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_value_and_gradient_of_every_expression(block):
+    for name, f in EXPRESSIONS[block::8]:
+        weights = np.random.default_rng(len(name)).uniform(0.5, 1.5, np.shape(f(X.copy())))
+
+        def scalar(x):
+            return np.sum(np.asarray(f(x)) * weights)
+
+        compiled = de.jit(de.value_and_grad(scalar))
+        for x in (X, X * 1.01):
+            value, gradient = compiled(x)
+            plain_value, plain_gradient = de.value_and_grad(scalar)(x)
+            assert type(value) is np.float64 and gradient.shape == x.shape, name
+            np.testing.assert_allclose(value, plain_value, rtol=1e-13, err_msg=name)
+            np.testing.assert_allclose(gradient, plain_gradient, rtol=1e-11, atol=1e-12 * np.abs(plain_gradient).max(), err_msg=name)
+
+
+def test_structures_and_python_constants():
+    @de.jit
+    def f(p, n, flag="a"):
+        return {"s": p["a"] * n, "t": [np.sum(p["b"][0]), 3.0, n]}, p["a"] if flag == "a" else -p["a"]
+
+    p = {"a": np.ones(2), "b": [np.arange(3.0)]}
+    out, same = f(p, 3)
+    np.testing.assert_array_equal(out["s"], [3, 3])
+    assert out["t"][0] == 3 and out["t"][1] == 3.0 and out["t"][2] == 3
+    np.testing.assert_array_equal(f(p, 4)[0]["s"], [4, 4])
+    np.testing.assert_array_equal(f(p, 3, "b")[1], [-1, -1])
+    assert f.traces == 3 and f.__wrapped__.__name__ == "f"
+    assert f(dict(p, a=np.ones(2, np.float32)), 3)[1].dtype == np.float32
+
+
+def test_branches_are_guarded():
+    @de.jit
+    def f(x):
+        if x > 0:
+            return x * 2
+        k = 0
+        while x < 0:
+            x, k = x + 1.5, k + 1
+        return x * k
+
+    for x in (1.0, 2.0, -1.0, -2.0, -5.0, 1.0, -2.0):
+        assert f(x) == f.__wrapped__(x)
+    assert f.traces == 4                         # positive, and one, two and four steps
+
+
+def test_too_many_branches_name_the_line():
+    @de.jit
+    def f(x):
+        return x * float(int(x))
+
+    with pytest.raises(RuntimeError, match=r"recorded 64 times.*varies at test_compiled.py:\d+"):
+        for k in range(80):
+            f(k + 0.5)
+
+
+def test_captured_values_are_read_or_guarded():
+    data, factor, table = np.array([1.0, 2.0, 3.0]), 2.0, [1.0, 2.0]
+
+    @de.jit
+    def f(x):
+        return np.sum(np.exp(data) * x) * factor + table[0] + np.sum(SCALE) * FACTOR
+
+    x = np.ones(3)
+    first = f(x)
+    assert first == pytest.approx(f.__wrapped__(x))
+    data[0] = 5.0                                   # in place: derived values such as exp(data) follow
+    assert f(x) == pytest.approx(f.__wrapped__(x)) and f.traces == 1
+    data = np.array([0.5, 0.5, 0.5])                  # bound anew
+    assert f(x) == pytest.approx(f.__wrapped__(x)) and f.traces == 1
+    SCALE[0] += 1.0
+    assert f(x) == pytest.approx(f.__wrapped__(x)) and f.traces == 1
+    factor = 3.0
+    assert f(x) == pytest.approx(f.__wrapped__(x)) and f.traces == 2
+    table[0] = 7.0
+    assert f(x) == pytest.approx(f.__wrapped__(x)) and f.traces == 3
+    data = np.full((4, 3), 0.1)                          # another shape
+    assert f(x) == pytest.approx(f.__wrapped__(x))
+    assert first != f(x)
+
+
+def helper(x):
+    return x * SCALE
+
+
+def test_captured_through_other_functions_and_gradients():
+    gradient = de.jit(de.grad(lambda x: np.sum(helper(x) ** 2)))
+    x = np.ones(3)
+    np.testing.assert_allclose(gradient(x), 2 * SCALE ** 2)
+    SCALE[1] = 7.0
+    np.testing.assert_allclose(gradient(x), 2 * SCALE ** 2)
+    assert gradient.traces == 1 and helper.__globals__["SCALE"] is SCALE and type(SCALE) is np.ndarray
+
+
+def test_results_belong_to_the_caller():
+    f = de.jit(lambda x: (x, x.T, x * 1.0))
+    x = np.arange(6.0).reshape(2, 3)
+    a, b, c = f(x)
+    kept = a.copy(), b.copy(), c.copy()
+    f(x * 2)
+    x[:] = 0
+    for now, before in zip((a, b, c), kept):
+        np.testing.assert_array_equal(now, before)
+    a[0, 0] = 9.0
+    assert x[0, 0] == 0 and b[0, 0] == 0
+
+
+def test_inside_and_outside_of_other_transformations():
+    f = de.jit(lambda x: np.sum(np.sin(x) * x))
+    x = np.array([0.3, 0.4])
+    np.testing.assert_allclose(de.grad(f)(x), np.sin(x) + x * np.cos(x))
+    np.testing.assert_allclose(de.jit(de.hessian(f))(x), np.diag(2 * np.cos(x) - x * np.sin(x)), atol=1e-14)
+    np.testing.assert_allclose(de.jit(lambda x, v: de.jvp(f, (x,), (v,))[1])(x, x), np.sum((np.sin(x) + x * np.cos(x)) * x))
+    np.testing.assert_allclose(de.jit(de.jacobian(lambda x: np.tanh(x)))(x), np.diag(1 - np.tanh(x) ** 2))
+    assert de.compare(f, x).agree
+
+
+def test_another_shape_compiles_nothing():
+    f = de.jit(de.value_and_grad(lambda x, y: np.sum(np.tanh(x @ y) ** 2)))
+    f(rng.normal(size=(3, 4)), rng.normal(size=(4, 5)))
+    before = kernels.compilations
+    x, y = rng.normal(size=(7, 2)), rng.normal(size=(2, 3))
+    np.testing.assert_allclose(f(x, y)[1], de.grad(lambda x, y: np.sum(np.tanh(x @ y) ** 2))(x, y))
+    assert kernels.compilations == before and f.traces == 2
+
+
+def test_several_threads_share_one():
+    f = de.jit(de.grad(lambda x: np.sum(np.sin(x) ** 2)))
+    wrong = []
+
+    def work(k):
+        x = np.full(1000, k / 10)
+        for _ in range(50):
+            if not np.allclose(f(x), np.sin(2 * x)):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert not wrong and f.traces == 1
+
+
+def test_without_waiting_the_answer_is_there_at_once():
+    import time
+    f = de.jit(lambda x: np.sum(np.exp(x) * 3), wait=False)
+    assert f(1.0) == pytest.approx(3 * np.e)
+    for _ in range(400):
+        if f.traces:
+            break
+        time.sleep(0.05)
+    assert f.traces == 1 and f(1.0) == pytest.approx(3 * np.e)
+
+
+@pytest.mark.parametrize("call,error,text", [
+    (lambda: de.jit(lambda x: x, device="cuda"), ValueError, "only 'cpu'"), (lambda: de.jit(3), TypeError, "needs a function"),
+    (lambda: de.jit(lambda x: x @ np.ones(4))(np.ones(3)), ValueError, r"matmul at test_compiled.py:\d+"), (lambda: de.jit(lambda x: None)(1.0), TypeError, "return missing"),
+])
+def test_errors(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
