@@ -16,7 +16,7 @@ import numpy as np
 from .as_sympy import to_sympy                          # noqa: F401  graph.sympy() looks for it here
 from ..constants import Exact
 from .source_code import source                        # noqa: F401  graph.source() looks for it here
-from .terms import Terms, index_text
+from .terms import Terms, below, index_text
 from .tidying import tidy
 
 # How strongly a text binds.
@@ -62,7 +62,7 @@ def _write(graph, style):
     terms.outputs = tidy(terms, terms.outputs)
     names = [str(graph.nodes[k].get("name", "")) for k in graph.inputs]
     letter = next((c for c in "stuvqr" if not any(n.startswith(c) for n in names)), "tmp")
-    order = _needed(terms.outputs)
+    order = below(terms.outputs)
     texts, definitions = _texts(order, terms.outputs, style, lambda k: f"{letter}{k}")
     if len(definitions) == 1:                       # a single one needs no number
         texts, definitions = _texts(order, terms.outputs, style, lambda k: letter)
@@ -70,16 +70,6 @@ def _write(graph, style):
     arrays = [(style.name(label), style.note(f"constant {value.dtype} array of shape {value.shape}")) for label, value in terms.arrays
               if any(t.op == "array" and t.data == label for t in order)]
     return style.page([(label, texts[t.serial][0]) for label, t in zip(labels, terms.outputs)], definitions, arrays)
-
-
-def _needed(outputs):
-    seen, stack = {}, list(outputs)
-    while stack:
-        t = stack.pop()
-        if t.serial not in seen:
-            seen[t.serial] = t
-            stack.extend(t.args)
-    return [seen[s] for s in sorted(seen)]
 
 
 def _texts(order, outputs, style, naming):

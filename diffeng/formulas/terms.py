@@ -402,6 +402,17 @@ def operands_of(graph, k):
     return [u for u, _, _ in sorted(graph.in_edges(k, keys=True), key=lambda edge: edge[2])]
 
 
+def below(outputs):
+    """Every term the outputs are made of, parts first."""
+    seen, stack = {}, list(outputs)
+    while stack:
+        t = stack.pop()
+        if t.serial not in seen:
+            seen[t.serial] = t
+            stack.extend(t.args)
+    return [seen[s] for s in sorted(seen)]
+
+
 def index_text(index, arrays):
     """x[...]'s inside as NumPy writes it; arrays: the texts of the integer-array operands."""
     def part(i):

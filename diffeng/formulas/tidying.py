@@ -10,6 +10,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from .terms import below
+
 _ARITHMETIC = ("add", "sub", "mul", "div", "neg")
 _LARGEST = 60                     # operations in a piece: beyond that a reader is not helped, and sympy takes its time
 _SIMPLE = 1000                     # a float is shown as a fraction when that is exact and the denominator at most this
@@ -17,23 +19,13 @@ _SIMPLE = 1000                     # a float is shown as a fraction when that is
 
 def tidy(terms, outputs):
     """The same outputs, shorter where possible: new terms made by `terms`."""
-    done, order = {}, _below(outputs)
+    done, order = {}, below(outputs)
     ends = {a.serial for t in order if not _is_piece(t) for a in t.args} | {t.serial for t in outputs}         # where a piece ends
     for t in order:
         args = [done[a.serial] for a in t.args]
         new = t if all(x is y for x, y in zip(args, t.args)) else _again(terms, t, args)
         done[t.serial] = _shorter(terms, new) if t.serial in ends else new
     return [done[t.serial] for t in outputs]
-
-
-def _below(outputs):
-    seen, stack = {}, list(outputs)
-    while stack:
-        t = stack.pop()
-        if t.serial not in seen:
-            seen[t.serial] = t
-            stack.extend(t.args)
-    return [seen[s] for s in sorted(seen)]
 
 
 def _again(terms, t, args):
@@ -79,7 +71,7 @@ def _shorter(terms, t):
     if any(f.has(sympy.nan, sympy.zoo, sympy.oo) for f in forms):
         return t
     best = min(forms, key=_cost)
-    gain = 1 if any(_twice(a) for piece in _below([t]) for a in piece.args) else 2
+    gain = 1 if any(_twice(a) for piece in below([t]) for a in piece.args) else 2
     if best.count_ops() > size - gain or len(best.free_symbols) < len(atoms):         # as it was written, unless much is gained; and 0 x may not be 0
         return t
     new = _term(sympy, terms, best, {symbol: term for symbol, term in atoms.values()})
