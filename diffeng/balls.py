@@ -107,11 +107,14 @@ def _acos(x):
 
 
 def _expit(x):
+    if x < 0:                                               # exp(-x) would leave even a ball's range
+        e = x.exp()
+        return e / (ONE + e)
     return ONE / (ONE + (-x).exp())
 
 
 def _log_expit(x):
-    return -((-x).exp().log1p())
+    return x - x.exp().log1p() if x < 0 else -((-x).exp().log1p())
 
 
 def _logit(x):
@@ -175,6 +178,10 @@ def _test(rule):
 
 
 # ---- two operands ---------------------------------------------------------------------------------------------------------------
+
+def _subtract(x, y):
+    return ZERO if x is y and x.is_finite() else x - y          # x - max(x): one number less itself is 0, not a ball around it
+
 
 def _binary(fast, careful):
     slow = np.frompyfunc(careful, 2, 1)
@@ -340,7 +347,7 @@ _SMOOTH = {
 ELEMENTWISE = {
     **{name: _unary(name, *row) for name, row in _SMOOTH.items()},
     # arithmetic: NumPy's own loops call the balls' operators
-    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "negative": np.negative, "absolute": np.absolute,
+    "add": np.add, "subtract": np.frompyfunc(_subtract, 2, 1), "multiply": np.multiply, "negative": np.negative, "absolute": np.absolute,
     "square":       lambda x: x * x,
     "reciprocal":   lambda x: ELEMENTWISE["divide"](box(ONE), x),
     "divide":       _binary(np.true_divide, _divide),

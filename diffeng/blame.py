@@ -13,7 +13,9 @@ from .nodes import Node, exactly
 from .precise import PreciseArray, Undecided, certainly, numbers, precise, precision
 from .where import line_of
 
-SAMPLE = 4096            # entries of an elementwise operation that are looked at; larger ones are sampled evenly (and the coverage says so)
+SAMPLE = 4096            # entries of an elementwise operation that are looked at; larger ones are sampled (and the coverage says so)
+LARGE = 1 << 18          # entries of any other operation that is checked on its own; a running product counts squared
+EVERY = 1 << 17          # as many when a method is known to be wrong and the sample did not show where
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Local:
     open: int = 0                # pairs the judge could not decide
     reasons: list = None
     sampled: int = 0
+    sample: int = SAMPLE
 
 
 def tolerance(dtype):
@@ -52,22 +55,18 @@ def tolerance(dtype):
     return float(np.sqrt(np.finfo(dtype).eps))
 
 
-def check(nodes, keys, digits=50, progress=None, misrecorded=()):
+def check(nodes, keys, digits=50, progress=None, misrecorded=(), sample=SAMPLE):
     """The local verdicts over nodes in trace order. keys: id(node) -> number in the graph. misrecorded: numbers of nodes known to have wrong edges.
 
     The rules of a misrecorded node are not asked: its operands and its value do not belong together.
     """
-    found = Local([], [], reasons=[])
+    found = Local([], [], reasons=[], sample=sample)
     seen = {}
-    depends = set()
     for count, node in enumerate(nodes):
         if progress is not None and (count % 20 == 0 or count + 1 == len(nodes)):
             progress(count + 1, len(nodes))
         if node.primitive.name in ("input", "constant"):
-            depends.add(id(node))
             continue
-        if any(type(p) is Node and id(p) in depends for p in node.operands):
-            depends.add(id(node))
         values = [p.value if type(p) is Node else p for p in node.operands]
         number = keys.get(id(node), -1)
         if number in misrecorded or not _value(node, values, number, found) or node.dtype.kind != "f":
@@ -164,13 +163,15 @@ def _is_float(x):
 
 
 def _sampled(primitive, values, z, found):
-    """Entries of an elementwise operation are independent: those with finite numbers, and a few thousand of them, evenly spread, when there are more."""
-    if primitive.kind != "map" or z.size <= SAMPLE and _finite(z, *values):
+    """Entries of an elementwise operation are independent: those with finite numbers, and a few thousand of them, evenly spread, with the largest and the
+    smallest, when there are more."""
+    if primitive.kind != "map" or z.size <= found.sample and _finite(z, *values):
         return values, z
     full = [np.broadcast_to(v, z.shape).reshape(-1) if np.ndim(v) else v for v in values]
     pick = np.flatnonzero(np.all([np.isfinite(v) & np.ones(z.size, bool) for v in (z.reshape(-1), *full) if _is_float(v)], axis=0))
-    if pick.size > SAMPLE:
-        pick = pick[np.unique(np.linspace(0, pick.size - 1, SAMPLE).astype(int))]
+    if pick.size > found.sample:
+        ends = [at for v in full if _is_float(v) and np.ndim(v) for at in (np.argmin(v[pick]), np.argmax(v[pick]), np.argmin(np.absolute(v[pick])))]
+        pick = pick[np.unique([*np.linspace(0, pick.size - 1, found.sample - len(ends)).astype(int), *ends])]
         found.sampled += 1
     return ([v[pick] if np.ndim(v) else v for v in full], z.reshape(-1)[pick]) if pick.size else (values, z)
 
@@ -184,6 +185,11 @@ def _operand(node, values, slot, number, digits, found):
         found.reasons.append(f"{primitive.name} at {line}: not finite here")
         return
     x = np.asarray(values[slot])
+    size = max(x.size, z.size) * (x.shape[params["axis"]] if primitive.name == "cumprod" else 1)
+    if size > LARGE:
+        found.open += 1
+        found.reasons.append(f"{primitive.name} at {line}: {size} entries are too many to check it on its own")
+        return
     if x.size == 0 or z.size == 0:
         found.checked += 1
         return
@@ -200,11 +206,16 @@ def _operand(node, values, slot, number, digits, found):
         return
     kink = np.asarray(truth.kink[0])
     if kink.any():
-        found.kinks.append((number, primitive.name, line, int(kink.sum())))
+        found.kinks.append(dict(node=number, primitive=primitive.name, line=line, entries=int(kink.sum())))
     found.checked += 1
     with precision(2 * digits), np.errstate(all="ignore"):
         exact = exactly(primitive, [precise(v) if _is_float(v) else v for v in values], params)
-        out = primitive(*exact, **params)
+        try:
+            out = primitive(*exact, **params)
+        except Undecided as error:
+            found.open += 1
+            found.reasons.append(f"{primitive.name} at {line}: {error}")
+            return
         v = precise(w) * precise(truth.scale[0])
         g = rng.uniform(0.5, 1.5, z.shape).astype(z.dtype) * rng.choice(np.array([-1, 1], z.dtype), z.shape)
         case = _Case(primitive, slot, values, exact, params, z, out, v, w, truth, kink, g, digits)
@@ -219,6 +230,52 @@ def _operand(node, values, slot, number, digits, found):
                 verdict = (np.inf, "wrong", f"{type(error).__name__}: {error}")
             if verdict is not None:
                 found.culprits.append(Culprit(primitive.name, method, slot, line, verdict[0], verdict[1], number, verdict[2]))
+        if kink.any():
+            found.kinks[-1].update(operand=slot, **_slopes(case))
+
+
+def _slopes(case):
+    """What each method returned at the first kink, and between which one-sided derivatives it had to lie: of that entry of an elementwise operation, else
+    along the judge's direction."""
+    from . import forward_mode
+    from .differentiate import backward
+    at = tuple(int(i) for i in np.argwhere(case.kink)[0])
+    along, unit = numbers(case.v).astype(case.values[case.slot].dtype), np.zeros(case.z.shape, case.z.dtype)
+    unit[at] = 1
+    per = float(along[at]) if case.primitive.kind == "map" and along.shape == case.z.shape else 1.0
+    found = {"at": list(at), "between": sorted(float(numbers(side[0])[at]) / per for side in (case.truth.left, case.truth.right)), "methods": {}}
+    for method in ("symbolic", "reverse"):
+        try:
+            found["methods"][method] = float(np.sum(backward(method).pull(case.primitive, case.slot, unit, case.z[()], case.values, case.params) * along)) / per
+        except Exception:                            # accused above
+            found["methods"][method] = None
+    try:
+        _, (tangent,) = forward_mode.push(_alone(case, case.values), [case.values[case.slot]], [along[None]])
+        found["methods"]["forward"] = 0.0 if tangent is None else float(tangent[0][at]) / per
+    except Exception:
+        found["methods"]["forward"] = None
+    return found
+
+
+def edges(log):
+    """Operations that stand exactly where they change their mind: comparisons of equal numbers, ties in an order. The function may have a kink there, or may not."""
+    found = []
+    for k, node in enumerate(log):
+        values = [np.asarray(p.value if type(p) is Node else p) for p in node.operands]
+        ties = 0
+        if node.primitive.name in ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal") and any(v.dtype.kind == "f" for v in values):
+            ties = int(np.sum(values[0] == values[1]))
+        elif node.primitive.name in ("argmax", "argmin", "argsort") and values[0].dtype.kind == "f" and values[0].size:
+            axis = node.params["axis"]
+            rows = np.sort(values[0], axis=None if axis is None else axis)
+            gaps = np.diff(rows, axis=-1 if axis is None else axis) == 0
+            last = {"argmax": [-1], "argmin": [0]}.get(node.primitive.name, slice(None))
+            ties = int(np.sum(np.moveaxis(gaps, -1 if axis is None else axis, -1)[..., last])) if gaps.size else 0
+        elif node.primitive.name == "sign":
+            ties = int(np.sum(values[0] == 0))
+        if ties:
+            found.append(dict(node=k, primitive=node.primitive.name, line=line_of(node.frames), entries=ties))
+    return found
 
 
 @dataclass
@@ -245,14 +302,16 @@ class _Case:
         return None if worst <= 10.0 ** (10 - self.digits) else worst
 
 
+def _alone(case, operands):
+    """The operation as a function of the operand in question."""
+    return lambda y: [case.primitive(*[y if k == case.slot else v for k, v in enumerate(operands)], **case.params)]
+
+
 def _forward(case):
     """The tangent of every output entry against the difference quotient, entry by entry."""
     from . import forward_mode
 
-    def fun(operands):
-        return lambda y: [case.primitive(*[y if k == case.slot else v for k, v in enumerate(operands)], **case.params)]
-
-    _, (tangent,) = forward_mode.push(fun(case.exact), [case.exact[case.slot]], [np.reshape(case.v, (1,) + case.v.shape)])
+    _, (tangent,) = forward_mode.push(_alone(case, case.exact), [case.exact[case.slot]], [np.reshape(case.v, (1,) + case.v.shape)])
     got = np.zeros(case.z.shape) if tangent is None else tangent[0]
     if isinstance(got, np.ndarray):
         got = precise(np.asarray(got, float))
@@ -266,10 +325,10 @@ def _forward(case):
         outside = _outside(got, case.truth.left[0], case.truth.right[0], case.kink)
         if outside:
             return outside, "wrong", "outside of the one-sided derivatives"
-    v = (case.w * np.asarray(case.truth.scale[0], float)).astype(case.values[case.slot].dtype)
-    _, (tangent,) = forward_mode.push(fun(case.values), [case.values[case.slot]], [v[None]])
+    v = case.w.astype(case.values[case.slot].dtype)
+    _, (tangent,) = forward_mode.push(_alone(case, case.values), [case.values[case.slot]], [v[None]])
     rounded = np.zeros(case.z.shape) if tangent is None else np.asarray(tangent[0], float)
-    _, (exactly,) = forward_mode.push(fun(case.exact), [case.exact[case.slot]], [precise(v[None])])
+    _, (exactly,) = forward_mode.push(_alone(case, case.exact), [case.exact[case.slot]], [precise(v[None])])
     truth = np.zeros(case.z.shape) if exactly is None else numbers(exactly[0])
     bound = np.maximum(np.absolute(truth), _pushed_scale(case, v))
     return _inaccurate(rounded, truth, bound, coarsest(case.z, *case.values))

@@ -1,34 +1,34 @@
-"""Arrays that a function makes and then fills: np.zeros(n) with x[i] = traced value, np.array([x0, x1]), np.full_like(a, x).
+"""Arrays that a function makes and then fills: np.zeros(n) with x[i] = traced value; and lists of traced values: np.array([x0, x1]), np.mean([x0, x1]).
 
-NumPy makes these without asking anybody, so while a function runs under an interpreter, and only for calls from user code of that
-thread, numpy's constructors are replaced by ones that return a `Buffer` (or stack traced values). Outside they are NumPy's own.
+NumPy makes arrays, and looks into lists, without asking anybody. So while a function runs under an interpreter numpy's constructors are replaced by ones
+that return a `Buffer` to user code of that thread, and the functions that diffeng knows by ones that join lists. Outside they are NumPy's own.
 """
-import dis
+import functools
 import sys
 import threading
 
 import numpy as np
 
-from . import numpy_api          # noqa: F401  operators and tables of Traced must be there before user code runs
+from . import numpy_api
+from .errors import refuse
 from .nodes import Interpreter
-from .traced import Traced, viewing
-from .where import is_user_code, run
+from .numpy_functions.making import full
+from .traced import Traced
+from .where import is_user_code, run, user_call
 
 _active = threading.local()
 _lock = threading.Lock()
 _users = 0
-_sites = {}               # (id of a code object, offset of a call in it) -> (does it call a constructor?, the code object)
-_original = {}
 
 
 class _Unwrap(Interpreter):
-    """A buffer is what it holds: plain until something traced is written into it."""
+    """A buffer is what it holds: plain until something traced is written into it. What is computed from plain ones may be written into, too."""
 
     def __init__(self):
         self.level = float("inf")
 
     def apply(self, primitive, operands, params):
-        return primitive(*[x.share() if type(x) is Buffer else x for x in operands], **params)
+        return fillable(primitive(*[x.share() if type(x) is Buffer else x for x in operands], **params))
 
 
 _UNWRAP = _Unwrap()
@@ -61,15 +61,6 @@ class Buffer(Traced):
             return self.held.__array__()
         return np.array(self.held, dtype, copy=copy) if copy is not None else np.asarray(self.held, dtype)
 
-    def __getitem__(self, index):
-        out = super().__getitem__(index)
-        if isinstance(out, Traced) or not out.shape:
-            return out
-        from .numpy_api import is_basic
-        if not is_basic(index):
-            return out
-        return viewing(Buffer(out), self, lambda x: _plain_or_held(x, index), lambda x, v: _put(x, index, v))
-
     def __setitem__(self, index, value):
         value = value.held if type(value) is Buffer else value
         has_views = getattr(self, "_views", None) or getattr(self, "_base", None)
@@ -82,76 +73,111 @@ class Buffer(Traced):
         return f"Buffer({self.held!r})"
 
 
-def _plain_or_held(x, index):
-    from .numpy_api import getitem
-    return getitem(x, index)
+def fillable(x):
+    """A plain array of floating-point numbers as a Buffer; anything else as it is."""
+    if type(x) is not np.ndarray or not x.shape or x.dtype.kind != "f":
+        return x
+    out = Buffer(x)
+    out._shared = x.base is not None         # somebody else's memory: a write makes a copy first
+    return out
 
 
-def _put(x, index, value):
-    from .numpy_api import setitem
-    return setitem(x, index, value)
+def is_plain(x):
+    """A buffer into which nothing traced was written."""
+    return type(x) is Buffer and not isinstance(x.held, Traced)
 
 
 def unwrap(x):
     return x.share() if type(x) is Buffer else x
 
 
-# ---- the constructors -------------------------------------------------------------------------------------------------------------
+# ---- the replacements -------------------------------------------------------------------------------------------------------------
 
-def _maker(name):
-    original = getattr(np, name)
-
-    def make(*args, **kwargs):
-        return Buffer(original(*args, **kwargs)) if _asked(name) else original(*args, **kwargs)
-    return original, make
+CONSTRUCTORS = tuple("zeros ones empty full zeros_like ones_like empty_like full_like eye identity tri diag arange linspace logspace geomspace array copy".split())
+CONVERTERS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asarray_chkfinite")
+INTEGERS_STAY = ("arange", "copy", "diag", *CONVERTERS)          # positions and counters: nobody writes a traced number into them
 
 
-def _converter(name):
-    original = getattr(np, name)
+def _replacement(name, original):
+    """A function of numpy that knows lists of traced values, and whose new arrays may be filled with traced values."""
+    known, sequence, fills, converts = original in numpy_api.FUNCTIONS, name in numpy_api.OF_SEQUENCES, name in CONSTRUCTORS, name in CONVERTERS
 
-    def convert(a, dtype=None, *args, **kwargs):
-        if not _asked(name):
-            return original(a, dtype, *args, **kwargs)
-        if isinstance(a, Traced):
-            from .numpy_api import astype, copy
-            a = unwrap(a)
-            if not isinstance(a, Traced):
-                return Buffer(original(a, dtype, *args, **kwargs))
-            a = copy(a) if name == "array" and kwargs.get("copy", True) else a
-            return a if dtype is None or a.dtype == dtype else astype(a, dtype)
-        if isinstance(a, (list, tuple)) and _holds_traced(a):
-            from .numpy_api import array
-            return array(a, dtype)
-        out = original(a, dtype, *args, **kwargs)
-        return Buffer(out) if name == "array" and out.dtype.kind == "f" else out
-    return original, convert
-
-
-def _full():
-    original = np.full
-
-    def full(shape, fill_value, dtype=None, *args, **kwargs):
-        if not _asked("full"):
-            return original(shape, fill_value, dtype, *args, **kwargs)
-        if isinstance(fill_value, Traced):
-            from .numpy_api import astype, copy
-            value = fill_value if dtype is None else astype(fill_value, dtype)
-            return copy(np.broadcast_to(value, shape))
-        return Buffer(original(shape, fill_value, dtype, *args, **kwargs))
-    return original, full
+    @functools.wraps(original)
+    def call(*args, **kwargs):
+        if not getattr(_active, "depth", 0):
+            return original(*args, **kwargs)
+        if converts and args and _holds_traced(args[:1]):
+            return _convert(name, original, *args, **kwargs) if _asked(name) else original(*args, **kwargs)
+        if known and (_in_lists(args) or kwargs and _in_lists(kwargs.values())):
+            if not sequence:
+                args, kwargs = [_joined(a) for a in args], {k: _joined(a) for k, a in kwargs.items()}
+            return numpy_api.call_function(original, args, kwargs)
+        if name in ("full", "full_like") and _holds_traced(args[1:2] or [kwargs.get("fill_value")]) and _asked(name):
+            return full(*args, **kwargs) if name == "full" else numpy_api.call_function(original, args, kwargs)
+        out = original(*args, **kwargs)
+        new = fills or converts and args and isinstance(args[0], (list, tuple))
+        if new and type(out) is np.ndarray and (out.dtype.kind == "f" or name not in INTEGERS_STAY) and _asked(name):
+            return Buffer(out)
+        return out
+    return call
 
 
-def _like(name):
-    original = getattr(np, name)
+def _convert(name, original, a, dtype=None, **kwargs):
+    """np.array, np.asarray, ... of a traced value, or of lists of them."""
+    if isinstance(a, Traced):
+        a = unwrap(a)
+        if not isinstance(a, Traced):
+            return fillable(original(a, dtype, **kwargs))
+        out = numpy_api.copy(a) if name == "array" and kwargs.get("copy", True) else a
+        out = out if dtype is None or out.dtype == dtype else numpy_api.astype(out, dtype)
+    else:
+        out = numpy_api.array(a, dtype)
+    extra = kwargs.get("ndmin", 0) - out.ndim
+    return np.reshape(out, (1,) * extra + out.shape) if extra > 0 else out
 
-    def like(a, *args, **kwargs):
-        if not _asked(name) or isinstance(a, Traced):
-            return original(a, *args, **kwargs)
-        if name == "full_like" and args and isinstance(args[0], Traced):
-            from .numpy_functions.making import full_like
-            return full_like(np.asarray(a), *args, **kwargs)
-        return Buffer(original(a, *args, **kwargs))
-    return original, like
+
+def _in_lists(items):
+    return any(isinstance(a, (list, tuple)) and _holds_traced(a) for a in items)
+
+
+def _joined(a):
+    return numpy_api.array(a) if isinstance(a, (list, tuple)) and _holds_traced(a) else a
+
+
+def _isscalar(original):
+    return functools.wraps(original)(lambda element: isinstance(element, Traced) and element.shape == () or original(element))
+
+
+def _fromiter(original):
+    @functools.wraps(original)
+    def fromiter(iter, dtype, *args, **kwargs):
+        items = list(iter) if getattr(_active, "depth", 0) else iter
+        return numpy_api.array(items, np.dtype(dtype)) if items is not iter and _holds_traced(items) else original(items, dtype, *args, **kwargs)
+    return fromiter
+
+
+class _Rows:
+    """np.r_ and np.c_: pieces side by side along the first or last axis."""
+
+    def __init__(self, name, original):
+        self.name, self.original = name, original
+
+    def __getitem__(self, key):
+        items = key if isinstance(key, tuple) else (key,)
+        if not _holds_traced(items):
+            return self.original[key]
+        if any(isinstance(i, str) for i in items):
+            raise refuse(TypeError, f"{self.name}{{here}}: directions in a string are not supported on traced values; use np.concatenate")
+        return np.concatenate([self._part(i) for i in items], axis=0 if self.name == "r_" else -1)
+
+    def _part(self, item):
+        if isinstance(item, slice):
+            return self.original[item]
+        x = numpy_api.operand(item)
+        return np.atleast_1d(x) if self.name == "r_" else x if np.ndim(x) > 1 else np.reshape(x, (-1, 1))
+
+    def __len__(self):
+        return 0
 
 
 def _holds_traced(items):
@@ -163,38 +189,24 @@ def _asked(name):
     if not getattr(_active, "depth", 0):
         return False
     frame = sys._getframe(2)
-    code, offset = frame.f_code, frame.f_lasti
-    if not is_user_code(code):
+    if not is_user_code(frame.f_code):
         return False
-    known = _sites.get((id(code), offset))
-    if known is None:
-        called = _called_name(code, offset)
-        known = _sites[id(code), offset] = (called == name if called is not None else name in code.co_names, code)
-    return known[0]
+    called = user_call(frame)
+    return called == name if called is not None else name in frame.f_code.co_names
 
 
-def _called_name(code, offset):
-    """The attribute that the call at a bytecode offset calls, as in np.zeros(...); None when it cannot be told.
-
-    Walks back from the call until its arguments are accounted for on the stack.
-    """
-    before = [i for i in dis.get_instructions(code) if i.offset <= offset and i.opname not in ("CACHE", "RESUME")]
-    if not before or before[-1].opname not in ("CALL", "PRECALL", "CALL_KW"):
-        return None
-    pushed, wanted = 0, before[-1].arg + (before[-1].opname == "CALL_KW")
-    for i in reversed(before[:-1]):
-        if i.opname in ("PRECALL", "KW_NAMES"):
-            continue
-        if i.opname in ("LOAD_METHOD", "LOAD_ATTR") and pushed >= wanted:
-            return i.argval
-        pushed += dis.stack_effect(i.opcode, i.arg if i.opcode >= dis.HAVE_ARGUMENT else None, jump=False)
-        if pushed > wanted + 1:
-            return None
-    return None
+def _replaced():
+    """module -> ({name: numpy's own}, {name: ours})."""
+    found = {np: {}, np.linalg: {}}
+    for module, ours in found.items():
+        for name, f in vars(module).items():
+            if isinstance(f, type(np.sum)) and f in numpy_api.FUNCTIONS or module is np and name in CONSTRUCTORS + CONVERTERS:
+                ours[name] = _replacement(name, f)
+    found[np] |= {"isscalar": _isscalar(np.isscalar), "fromiter": _fromiter(np.fromiter), "r_": _Rows("r_", np.r_), "c_": _Rows("c_", np.c_)}
+    return {module: ({name: getattr(module, name) for name in ours}, ours) for module, ours in found.items()}
 
 
-_REPLACED = {**{n: _maker for n in ("zeros", "ones", "empty")}, **{n: _converter for n in ("array", "asarray", "asanyarray", "ascontiguousarray")},
-             **{n: _like for n in ("zeros_like", "ones_like", "empty_like", "full_like")}, "full": lambda name: _full()}
+_REPLACED = _replaced()
 
 
 class constructors:
@@ -204,10 +216,8 @@ class constructors:
         global _users
         with _lock:
             if _users == 0:
-                for name, kind in _REPLACED.items():
-                    if name not in _original:
-                        _original[name] = kind(name)
-                    setattr(np, name, _original[name][1])
+                for module, (_, ours) in _REPLACED.items():
+                    vars(module).update(ours)
             _users += 1
         _active.depth = getattr(_active, "depth", 0) + 1
 
@@ -217,8 +227,8 @@ class constructors:
         with _lock:
             _users -= 1
             if _users == 0:
-                for name in _REPLACED:
-                    setattr(np, name, _original[name][0])
+                for module, (own, _) in _REPLACED.items():
+                    vars(module).update(own)
 
 
 def call(fun, args):

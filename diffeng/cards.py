@@ -27,7 +27,7 @@ def card(name):
     primitive = PRIMITIVES.get(name)
     if primitive is None or primitive.kind in ("input", "constant"):
         import difflib
-        near = difflib.get_close_matches(name, PRIMITIVES, 3)
+        near = difflib.get_close_matches(name, [k for k, p in PRIMITIVES.items() if p.kind not in ("input", "constant")], 3)
         raise BadInput(f"there is no primitive {name!r}; " + (f"did you mean {' or '.join(near)}?" if near else "docs/vocabulary.md lists them"))
     lines = [_signature(primitive), f"  kind         {_KINDS.get(primitive.kind, primitive.kind)}"]
     if primitive.slots == ():

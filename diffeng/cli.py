@@ -183,6 +183,8 @@ def picture(what, at, output):
     """Draw the graph of a function."""
     if not os.path.isdir(os.path.dirname(output) or "."):
         raise _bad(f"there is no directory {os.path.dirname(output)!r}: make it, or name another file with -o")
+    if os.path.splitext(output)[1] not in (".svg", ".png", ".pdf", ".html", ".dot"):
+        raise _bad(f"cannot draw into {output!r}: give it one of the suffixes .svg, .png, .pdf, .html, .dot")
     fun, args = _user_function(what, at)
     import diffeng as de
     written = _write(output, de.trace(fun, *args).save)
@@ -218,7 +220,7 @@ def _graph(what, at):
             try:
                 return de.to_graph(call(fun, inputs), inputs)
             except Exception as error:
-                raise _bad(f"{what} cannot be written with a scalar symbol for each parameter ({type(error).__name__}: {_text(error)}); give values with --at \"{names[0]}=1.0\"") from error
+                raise _bad(f"{what} cannot be written with a scalar symbol for each parameter ({type(error).__name__}: {_text(error)}); give values with --at \"{', '.join(f'{n}=1.0' for n in names)}\"") from error
     args = loading.bind(fun, at)
     loading.check(fun, args)
     return de.trace(fun, *args)

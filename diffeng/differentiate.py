@@ -3,12 +3,14 @@
 Two witnesses walk a recorded graph backwards (reverse_mode, symbolic: both offer `gradient`), one runs the function on dual
 numbers (forward_mode). Everything here is built from those two ways of asking.
 """
+import sys
+
 import numpy as np
 
 from .errors import refuse
 from .nodes import Tracing
 from .traced import Traced
-from .trees import Flat, as_array, flatten, function_name
+from .trees import Flat, as_array, flatten, function_name, is_float
 from .where import line_of
 
 METHODS = ("symbolic", "forward", "reverse")
@@ -75,13 +77,18 @@ def _scalar(recorded_or_values, flat, what="grad"):
     return value
 
 
-def _judged(leaves):
-    """Under the judge a derivative inside the user's function is a difference, too: no rule is met."""
-    for x in leaves:
-        if isinstance(x, Traced) and type(x).__name__ == "PreciseArray":
-            from . import judge
-            return judge
-    return None
+def _judged(flat):
+    """The judge, where it runs the function around: there a derivative inside is a difference, and no rule is met. None elsewhere.
+
+    In either kind of 100-digit run the arguments get these digits, too: they may be plain numbers, and the variable stand in a closure.
+    """
+    precise = sys.modules.get(f"{__package__}.precise")            # not imported: no such run
+    run = precise.current_run() if precise is not None else None
+    if run is None:
+        return None
+    flat.leaves = [x if isinstance(x, Traced) else precise.precise(x) for x in flat.leaves]
+    from . import judge
+    return judge if run.judging else None
 
 
 # ---- forward, in chunks of directions -------------------------------------------------------------------------------------------------
@@ -134,10 +141,15 @@ def _split(rows, leaves):
     for x in leaves:
         n = int(np.prod(x.shape, dtype=int))
         part = rows[start:start + n]
-        part = np.reshape(part, tuple(x.shape) + tuple(part.shape[1:]))
+        part = _scalar_of(np.reshape(part, tuple(x.shape) + tuple(part.shape[1:])))
         out.append(part.astype(x.dtype) if part.dtype != x.dtype else part)
         start += n
     return out
+
+
+def _scalar_of(x):
+    """NumPy's scalar for an array without axes, as NumPy's own functions return it."""
+    return x[()] if type(x) is np.ndarray else x
 
 
 def forward_pull(flat, cotangents=None, progress=None):
@@ -150,6 +162,22 @@ def forward_pull(flat, cotangents=None, progress=None):
         term = r if g is None else np.sum(r * g, axis=tuple(range(1, r.ndim)))
         total = term if total is None else total + term
     return values, _split(total, flat.leaves)
+
+
+def forward_entries(flat, cotangents, entries):
+    """(outputs, cotangents of the leaves) by forward mode along a few unit directions only; NaN in every other entry. entries: their numbers over all leaves."""
+    from . import forward_mode
+    seeds, start = [], 0
+    for x in flat.leaves:
+        seed = np.zeros((len(entries), x.size), x.dtype)
+        inside = np.flatnonzero((entries >= start) & (entries < start + x.size))
+        seed[inside, entries[inside] - start] = 1
+        seeds.append(seed.reshape((len(entries),) + x.shape))
+        start += x.size
+    values, tangents = forward_mode.push(flat, flat.leaves, seeds)
+    found = np.full(start, np.nan)
+    found[entries] = sum(np.sum(t * g, axis=tuple(range(1, t.ndim))) for v, t, g in zip(values, tangents, cotangents) if t is not None and v.dtype.kind == "f")
+    return values, _split(found, flat.leaves)
 
 
 # ---- the public functions --------------------------------------------------------------------------------------------------------------
@@ -167,9 +195,9 @@ def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
     """
     _check(method, "reverse")
 
-    def value_and_gradient(*args):
-        flat = Flat(fun, args, argnums, has_aux=has_aux)
-        judge = _judged(flat.leaves)
+    def value_and_gradient(*args, **options):
+        flat = Flat(fun, args, argnums, has_aux=has_aux, options=options)
+        judge = _judged(flat)
         if judge is not None:
             value, leaves = judge.nested_value_and_gradient(flat, flat.leaves)
         elif method == "forward":
@@ -203,8 +231,8 @@ def grad(fun, argnums=0, has_aux=False, *, method="reverse"):
     """
     both = value_and_grad(fun, argnums, has_aux, method=method)
 
-    def gradient(*args):
-        value, g = both(*args)
+    def gradient(*args, **options):
+        value, g = both(*args, **options)
         return (g, value[1]) if has_aux else g
 
     gradient.__name__ = f"grad_{function_name(fun)}"
@@ -212,7 +240,7 @@ def grad(fun, argnums=0, has_aux=False, *, method="reverse"):
 
 
 def vjp(fun, *primals, method="reverse"):
-    """(out, pullback): pullback(cotangent) -> a tuple with one cotangent a primal. The cotangent has the structure of out.
+    """(out, pullback): pullback(cotangent) -> a tuple with one cotangent a primal, None for integers. The cotangent has the structure of out.
 
     >>> import numpy as np, diffeng as de
     >>> out, pullback = de.vjp(lambda x: x * x, np.array([1.0, 2.0]))
@@ -220,10 +248,13 @@ def vjp(fun, *primals, method="reverse"):
     [2. 4.]
     """
     _check(method, "reverse")
-    flat = Flat(fun, primals, tuple(range(len(primals))))
-    if _judged(flat.leaves):
-        raise refuse(TypeError, "diffeng.vjp{here} inside of a judged function: the judge has no pullback without rules; use diffeng.grad or diffeng.jvp there")
-    if method == "forward":
+    flat = Flat(fun, primals, tuple(range(len(primals))), every_float=True)
+    if not flat.leaves:
+        raise TypeError(f"vjp: no argument of {function_name(fun)} is a floating-point number or array: pass 3.0 instead of 3, or convert with x.astype(float)")
+    judge = _judged(flat)
+    if judge is not None:
+        values, blocks = judge.nested_blocks(flat, flat.leaves)
+    elif method == "forward":
         values, rows = forward_rows(flat)
     else:
         recorded = Recorded(flat)
@@ -232,6 +263,9 @@ def vjp(fun, *primals, method="reverse"):
 
     def pullback(cotangent):
         given = _cotangents(cotangent, values, flat)
+        if judge is not None:
+            terms = [[np.tensordot(g, b, g.ndim) for b in row] for g, row, v in zip(given, blocks, values) if v.dtype.kind == "f"]
+            return flat.restore([sum(column[1:], column[0]) for column in zip(*terms)])
         if method == "forward":
             total = sum(np.sum(r * g, axis=tuple(range(1, r.ndim))) for r, g, v in zip(rows, given, values) if v.dtype.kind == "f")
             return flat.restore(_split(total, flat.leaves))
@@ -255,6 +289,8 @@ def _cotangents(cotangent, values, flat):
 def jvp(fun, primals, tangents, *, method="forward"):
     """(out, tangent_out): the directional derivative of fun at primals along tangents (tuples of equal structure).
 
+    A tangent None holds its primal constant; so are integers.
+
     >>> import numpy as np, diffeng as de
     >>> print(*de.jvp(np.sin, (0.0,), (2.0,)))
     0.0 2.0
@@ -263,14 +299,14 @@ def jvp(fun, primals, tangents, *, method="forward"):
     primals, tangents = tuple(primals), tuple(tangents)
     if len(primals) != len(tangents):
         raise ValueError(f"jvp: {len(primals)} primals and {len(tangents)} tangents: give one a primal")
-    flat = Flat(fun, primals, tuple(range(len(primals))))
-    given, _, _ = flatten(tangents)
-    given = [as_array(t, f"the tangent of {name}") for t, name in zip(given, flat.names)]
+    moving = tuple(k for k, t in enumerate(tangents) if t is not None)
+    flat = Flat(fun, primals, moving, every_float=True)
+    given = [as_array(t, f"the tangent of {name}") for t, name in zip(_tangents(flat, primals, tangents, moving), flat.names)]
     for t, x, name in zip(given, flat.leaves, flat.names):
         if np.shape(t) != np.shape(x):
             raise ValueError(f"jvp: the tangent of {name} has shape {np.shape(t)}, the primal {np.shape(x)}: they must be equal")
     given = [t if t.dtype == x.dtype else t.astype(x.dtype) for t, x in zip(given, flat.leaves)]
-    judge = _judged(flat.leaves) or _judged(given)
+    judge = _judged(flat)
     if judge is not None:
         values, out = judge.nested_jvp(flat, flat.leaves, given)
     elif method == "forward":
@@ -281,6 +317,20 @@ def jvp(fun, primals, tangents, *, method="forward"):
         recorded = Recorded(flat)
         values, out = recorded.values, _transposed_pull(recorded, given, method)
     return flat.out(values), flat.out(out)
+
+
+def _tangents(flat, primals, tangents, moving):
+    """The tangents of the floating-point leaves, in their order."""
+    out = []
+    for k in moving:
+        parts, _, paths = flatten(primals[k])
+        given, _, given_paths = flatten(tangents[k])
+        if paths != given_paths:
+            raise ValueError(f"jvp: tangent {k} has another structure than primal {k}: give one number or array for each of the primal's; None for a primal that is held constant")
+        out += [t for x, t in zip(parts, given) if is_float(x)]
+    if not flat.leaves:
+        raise TypeError(f"jvp: nothing moves: no primal of {function_name(flat.fun)} with a tangent is a floating-point number or array")
+    return out
 
 
 def _transposed_pull(recorded, tangents, method):
@@ -313,8 +363,12 @@ def jacobian(fun, argnums=0, *, method="auto", sparse=False):
     if sparse:
         raise NotImplementedError("jacobian(sparse=True) is not there yet: leave sparse out")
 
-    def jacobian_of(*args):
-        flat = Flat(fun, args, argnums)
+    def jacobian_of(*args, **options):
+        flat = Flat(fun, args, argnums, options=options)
+        judge = _judged(flat)
+        if judge is not None:
+            _, blocks = judge.nested_blocks(flat, flat.leaves)
+            return flat.out([flat.restore(b) for b in blocks])
         n = sum(int(np.prod(x.shape, dtype=int)) for x in flat.leaves)
         chosen, recorded = method, None
         if method != "forward":
@@ -323,7 +377,7 @@ def jacobian(fun, argnums=0, *, method="auto", sparse=False):
                 chosen = "forward" if n <= sum(int(np.prod(np.shape(v), dtype=int)) for v in recorded.values) else "reverse"
         if chosen == "forward":
             values, rows = forward_rows(flat)
-            blocks = [[_last(p, x.ndim) for p, x in zip(_split(r, flat.leaves), flat.leaves)] for r in rows]
+            blocks = [[_scalar_of(_last(p, x.ndim)) for p, x in zip(_split(r, flat.leaves), flat.leaves)] for r in rows]
         else:
             values, blocks = recorded.values, _rows_backward(recorded, chosen)
         return flat.out([flat.restore(b) for b in blocks])
@@ -348,7 +402,7 @@ def _rows_backward(recorded, method):
             unit[j][entry] = 1
             rows.append(recorded.pull([u[()] for u in unit], method))
         leaves = recorded.flat.leaves
-        blocks.append([np.reshape(np.stack([r[k] for r in rows]), shape + x.shape) if rows else np.zeros(shape + x.shape, x.dtype) for k, x in enumerate(leaves)])
+        blocks.append([_scalar_of(np.reshape(np.stack([r[k] for r in rows]), shape + x.shape)) if rows else np.zeros(shape + x.shape, x.dtype) for k, x in enumerate(leaves)])
     return blocks
 
 

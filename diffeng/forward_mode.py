@@ -392,6 +392,7 @@ class Dual(Traced):
 
     shape = property(lambda self: self.primal.shape)
     dtype = property(lambda self: self.primal.dtype)
+    below = property(lambda self: self.primal)
 
     def _adopt(self, other):
         other = unwrap(other)

@@ -396,6 +396,21 @@ def nested_value_and_gradient(fun, args):
     return outputs[0], gradients
 
 
+def nested_blocks(fun, args):
+    """(outputs, blocks): blocks[j][k] is the Jacobian of output j with respect to args[k], of shape output.shape + args[k].shape."""
+    outputs, columns = nested_jacobian(fun, args)
+    blocks = []
+    for j, f in enumerate(outputs):
+        row = []
+        for x, column in zip(args, columns):
+            data = np.empty(f.shape + column.shape, object)
+            for entry in np.ndindex(*column.shape):
+                data[(...,) + entry] = column[entry][j][()]
+            row.append(PreciseArray(data, f.dtype if f.dtype.kind == "f" else precise(x).dtype))
+        blocks.append(row)
+    return outputs, blocks
+
+
 def nested_gradient(fun, x):
     """The gradient of fun (PreciseArray -> scalar PreciseArray) at x, in the shape of x."""
     return nested_value_and_gradient(fun, [x])[1][0]

@@ -8,11 +8,13 @@ import builtins
 import numpy as np
 
 from . import vocabulary as v
-from .errors import refuse
+from .errors import explain, refuse
 from .traced import Traced, write
 from .vocabulary import contraction, elementwise as e, indexing, reductions
 
 FUNCTIONS = {}
+OF_SEQUENCES = "concatenate stack hstack vstack dstack column_stack block select choose multi_dot broadcast_arrays".split()      # their lists are no arrays
+IN_PLACE = "copyto fill_diagonal put putmask place put_along_axis".split()
 DIFFERENTIABLE = "fc"                    # dtype kinds
 
 
@@ -20,16 +22,44 @@ def call_function(function, args, kwargs):
     handler = FUNCTIONS.get(function)
     name = f"{getattr(function, '__module__', 'numpy') or 'numpy'}.{function.__name__}"
     if handler is None:
+        released = _released((args, kwargs))
+        if released is not None:                 # arrays made inside the function that hold nothing traced: NumPy's own affair
+            return function(*released[0], **released[1])
+        if "linalg" in name:
+            raise refuse(TypeError, f"{name}{{here}} has no derivative in diffeng yet: of numpy.linalg there are {_listed('linalg')}. Write it out with these and with "
+                                    "elementwise functions (a 2 by 2 inverse or determinant, elimination), or give it only plain arrays, which do not depend on the inputs")
         raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or give it only "
                                 "plain arrays, which do not depend on the inputs")
     out = kwargs.pop("out", None)
     try:
         result = handler(*args, **kwargs)
     except (TypeError, ValueError, IndexError) as error:
-        if getattr(error, "explained", False) or "unexpected keyword" not in str(error):
+        if getattr(error, "explained", False):
             raise
+        if "unexpected keyword" not in str(error) and "positional argument" not in str(error):
+            raise explain(error, name.removeprefix("numpy."), [x for x in args if isinstance(x, (Traced, np.ndarray))]) from error
+        released = _released((args, kwargs))
+        if released is not None and out is None and function.__name__ not in IN_PLACE:
+            return function(*released[0], **released[1])
         raise refuse(TypeError, f"{name}{{here}}: {str(error).split('()')[-1].strip()}: this option is not supported on traced values; leave it out") from error
     return result if out is None else _into(out, result, name)
+
+
+def _listed(part):
+    return ", ".join(sorted({f.__name__ for f in FUNCTIONS if part in (f.__module__ or "")}))
+
+
+def _released(tree):
+    """Arguments with plain arrays in place of the buffers that hold them; None where anything is traced."""
+    from .buffers import Buffer, is_plain
+    if isinstance(tree, Traced):
+        return np.asarray(tree) if type(tree) is Buffer and is_plain(tree) else None
+    if type(tree) not in (list, tuple, dict):
+        return tree
+    parts = [_released(x) for x in (tree.values() if type(tree) is dict else tree)]
+    if builtins.any(p is None and x is not None for p, x in zip(parts, tree.values() if type(tree) is dict else tree)):
+        return None
+    return dict(zip(tree, parts)) if type(tree) is dict else type(tree)(parts)
 
 
 def _into(out, result, name):
@@ -44,7 +74,8 @@ def _into(out, result, name):
 # ---- ufuncs -------------------------------------------------------------------------------------------------------------
 
 UFUNCS = {getattr(np, p.name): p for p in v.PRIMITIVES.values() if isinstance(getattr(np, p.name, None), np.ufunc)}
-_REDUCE = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_and: "all", np.logical_or: "any"}
+_REDUCE = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min, np.logical_and: np.all, np.logical_or: np.any}
+_ACCUMULATE = {np.add: np.cumsum, np.multiply: np.cumprod}
 _SPECIAL = "erf erfc expit log_expit logit xlogy"
 
 
@@ -58,9 +89,14 @@ def _compositions():
         np.logaddexp2: lambda x, y: e.logaddexp(x * _log2(), y * _log2()) / _log2(),
         np.copysign: lambda x, y: e.where(e.signbit(y), -e.absolute(x), e.absolute(x)),
         np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, e.where(e.greater(x, 0), 1.0, 0.0)),
-        np.fmod: lambda x, y: np.copysign(e.remainder(e.absolute(x), e.absolute(y)), x), np.vecdot: lambda x, y: np.sum(x * y, axis=-1), np.conjugate: lambda x: e.copy(x),
+        np.fmod: lambda x, y: np.copysign(e.remainder(e.absolute(x), e.absolute(y)), x), np.conjugate: lambda x: e.copy(x),
+        np.divmod: lambda x, y: (e.floor_divide(x, y), e.remainder(x, y)), np.modf: lambda x: (x - e.trunc(x), e.trunc(x)),
+        np.ldexp: lambda x, n: x * 2.0 ** n, np.vecdot: lambda x, y: np.sum(x * y, axis=-1),
         np.invert: lambda x: e.logical_not(x), np.bitwise_and: lambda x, y: e.logical_and(x, y), np.bitwise_or: lambda x, y: e.logical_or(x, y),
     }
+    if hasattr(np, "matvec"):                                # NumPy 2.2
+        one[np.matvec] = lambda a, x: contraction.matmul(a, np.expand_dims(x, -1))[..., 0]
+        one[np.vecmat] = lambda x, a: contraction.matmul(np.expand_dims(x, -2), a)[..., 0, :]
     return one
 
 
@@ -91,6 +127,9 @@ def call_ufunc(ufunc, method, inputs, kwargs):
     if primitive is None:
         primitive = _scipy_ufunc(ufunc)
         if primitive is None:
+            released = _released((inputs, kwargs))
+            if released is not None and not kwargs.get("out"):
+                return getattr(ufunc, method)(*released[0], **released[1])
             raise refuse(TypeError, f"the ufunc {ufunc.__name__}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md "
                                     "lists them)")
         UFUNCS[ufunc] = primitive
@@ -99,6 +138,9 @@ def call_ufunc(ufunc, method, inputs, kwargs):
             return primitive(*[operand(x) for x in inputs])
         out, dtype = kwargs.pop("out", None), kwargs.pop("dtype", None)
         if kwargs:
+            released = _released((inputs, kwargs))
+            if released is not None and out is None:
+                return ufunc(*released[0], dtype=dtype, **released[1])
             raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; use np.where, or leave it out")
         result = primitive(*[operand(x) for x in inputs])
         result = astype(result, dtype) if dtype is not None else result
@@ -106,11 +148,11 @@ def call_ufunc(ufunc, method, inputs, kwargs):
     if method == "reduce" and ufunc in _REDUCE:
         kwargs = {k: x for k, x in kwargs.items() if not (k == "out" and (x is None or x == (None,)))}
         axis = kwargs.pop("axis", inputs[1] if len(inputs) > 1 else 0)
-        return call_function(getattr(np, _REDUCE[ufunc]), (inputs[0],), {"axis": axis, **kwargs})
+        return call_function(_REDUCE[ufunc], (inputs[0],), {"axis": axis, **kwargs})
     if method == "reduce" and ufunc is np.logaddexp:
         return logsumexp(inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
-    if method == "accumulate" and ufunc in (np.add, np.multiply):
-        return call_function(np.cumsum if ufunc is np.add else np.cumprod, (inputs[0], kwargs.get("axis", 0)), {})
+    if method == "accumulate" and ufunc in _ACCUMULATE:
+        return call_function(_ACCUMULATE[ufunc], (inputs[0], kwargs.get("axis", inputs[1] if len(inputs) > 1 else 0)), {})
     if method == "outer":
         x, y = inputs
         return primitive(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
@@ -181,6 +223,8 @@ def array(items, dtype=None):
         if not parts or not builtins.any(isinstance(p, Traced) for p in parts):
             out = np.array([np.asarray(p) for p in parts])
         else:
+            if len({np.shape(p) for p in parts}) > 1:
+                raise refuse(ValueError, f"array{{here}}: the parts have shapes {', '.join(sorted({str(np.shape(p)) for p in parts}))}: an array needs equal ones; use np.concatenate")
             out = np.stack(parts)
     else:
         out = items if isinstance(items, Traced) else np.asarray(items)
@@ -215,7 +259,8 @@ def split_index(index):
         elif isinstance(i, (int, np.integer)):
             template.append(int(i))
         else:
-            raise refuse(IndexError, f"getitem{{here}}: {type(i).__name__} is no index; use integers, slices, integer arrays or boolean masks")
+            raise refuse(IndexError, f"getitem{{here}}: {f'a value of dtype {i.dtype}' if isinstance(i, Traced) else type(i).__name__} is no index; use integers, slices, integer "
+                                       "arrays or boolean masks (x.astype(int) makes integers)")
     return arrays, tuple(template)
 
 

@@ -319,6 +319,7 @@ class Run:
         self.calls = [] if record else None
         self.held, self.replaying, self.cursor = ([] if held is None else held), held is not None, 0
         self.derivatives = 0                    # how many derivatives the function took inside
+        self.judging = False                    # is it the judge who runs the function (and not a method in 100 digits)?
 
     def __enter__(self):
         stack = getattr(_here, "stack", None)
@@ -408,6 +409,7 @@ def _flat(result):
 def call(fun, args, run=None):
     """fun(*args) under a run: a flat list of what it returned (PreciseArrays, and constants as they are)."""
     run = Run() if run is None else run
+    run.judging = True
     with run:
         result = call_user(fun, _named(args, [0]))
         run.finish()

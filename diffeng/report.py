@@ -64,10 +64,10 @@ class Report:
 
     def table(self, verbose=False):
         """The report as text; verbose: one row a parameter tensor and method too."""
-        lines = [f"{self.function}: {self.coverage['entries']} entries in {len(self.rows)} array(s)", ""]
+        lines = [f"{self.function}: {_count(self.coverage['entries'], 'entry', 'entries')} in {_count(len(self.rows), 'array', 'arrays')}", ""]
         head = ("method", "seconds", "worst relative error", "worst ULP error", "verdict")
         body = [(name, _seconds(m.seconds) + (f" (+{_seconds(m.preparation)} to prepare)" if m.preparation > 0.05 else ""), _number(m.error), _number(m.ulp),
-                 m.verdict + (f": {m.note}" if m.note else "")) for name, m in self.methods.items()]
+                 m.verdict + (f": {m.note}" if m.note and m.note != self.reason else "")) for name, m in self.methods.items()]
         lines += _columns(head, body)
         if verbose:
             lines += ["", *_columns(("array", "shape", "method", "relative error", "ULP", "worst at"),
@@ -79,11 +79,12 @@ class Report:
         if self.culprits:
             first = self.culprits[0]
             lines.append(f"Wrong: {first}")
-            others = len(self.culprits) - 1
+            others = self.culprits[1:]
             if others:
-                lines.append(f"       and {others} more place(s): " + "; ".join(sorted({f'{c.method} {c.primitive}' + (f' operand {c.slot}' if c.slot is not None else '') for c in self.culprits})))
+                where = {f"{c.method} {c.primitive}" + (f" operand {c.slot}" if c.slot is not None else "") + (f" at {c.line}" if c.line else ""): None for c in others}
+                lines.append(f"       and {_count(len(others), 'more place', 'more places')}: " + "; ".join(list(where)[:6]) + ("; ..." if len(where) > 6 else ""))
         for k in self.kinks[:3]:
-            lines.append(f"Kink: {k['primitive']} at {k['line']} has no derivative at {k['entries']} entr{'y' if k['entries'] == 1 else 'ies'}; every method must lie between the one-sided ones")
+            lines.append(f"Kink: {k['primitive']} at {k['line']} has no derivative at {_count(k['entries'], 'entry', 'entries')}; every method must lie between the one-sided ones")
         if self.nonfinite:
             n = self.nonfinite
             lines.append(f"Not finite: the first is the {n['what']} of {n['primitive']}{' ' + n['name'] if n['name'] else ''}{' at ' + n['line'] if n['line'] else ''}")
@@ -93,7 +94,7 @@ class Report:
 
     def _judge(self):
         c = self.coverage
-        seen = f"differenced each of the {c['differenced']} entries" if c["differenced"] else f"certified the truth of all {c['entries']} entries along {c['directions']} random directions"
+        seen = f"differenced {'the one entry' if c['differenced'] == 1 else 'each of the %d entries' % c['differenced']}" if c["differenced"] else f"certified the truth of all {c['entries']} entries along {c['directions']} random directions"
         sure = f", sure of {c['digits']} digits at precision {c['precision']}" if c["digits"] else ""
         parts = [f"The judge {seen}{sure}, and checked {c['operations']} operands of operations on their own"]
         if c["undecided"]:
@@ -101,7 +102,7 @@ class Report:
         if c.get("unstructured"):
             parts.append(c["unstructured"])
         if c["sampled"]:
-            parts.append(f"elementwise operations sampled in {c['sampled']} case(s)")
+            parts.append(f"elementwise operations sampled in {_count(c['sampled'], 'case', 'cases')}")
         return "; ".join(parts) + f" ({_seconds(c['judge_seconds'])})."
 
     def __str__(self):
@@ -169,6 +170,10 @@ class Report:
         if self.truth is None or m.derivative is None:
             return False
         return all(np.all(np.absolute(np.asarray(g) - t) <= atol + rtol * np.absolute(t)) for g, t in zip(flatten(m.derivative)[0], flatten(self.truth)[0]))
+
+
+def _count(n, one, many):
+    return f"{n} {one if n == 1 else many}"
 
 
 def _seconds(t):

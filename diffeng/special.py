@@ -10,6 +10,7 @@ from . import numpy_api as api
 from .vocabulary import elementwise as e
 
 UFUNC_NAMES = ("xlog1py", "entr", "rel_entr", "exp10", "ndtr", "softplus")          # scipy ufuncs written as compositions below
+TWINS = ("logsumexp", "softmax", "log_softmax")          # scipy functions that convert their arguments, and so cannot see a traced one
 
 erf, erfc, expit, log_expit, logit, xlogy = e.erf, e.erfc, e.expit, e.log_expit, e.logit, e.xlogy
 

@@ -6,6 +6,8 @@ user types on an array is here once, so that the interpreters cannot differ. The
 Assignment: traced values are functional inside, so `x[i] = v` and `x += v` make a new value and let x, everything x
 is a view of, and every living view of x adopt it: NumPy's aliasing, kept by weak references.
 """
+import contextvars
+import sys
 import weakref
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from .errors import refuse
 
 ASSIGN = "the array was made outside of the function, or by a function imported by name (from numpy import zeros). "\
-         "Make it inside with np.zeros(...), or write x = diffeng.at(x, i).set(v)"
+         "Make it inside with np.zeros(...), or a copy of it with np.array(x), or write x = diffeng.at(x, i).set(v)"
 
 
 class Traced:
@@ -34,8 +36,7 @@ class Traced:
         return call_function(function, args, kwargs)
 
     def __array__(self, dtype=None, copy=None):
-        raise refuse(TypeError, "a traced value was converted to a plain array{here}: this would cut the derivative. Use numpy functions and ufuncs on "
-                     "it (for scipy functions that convert their arguments there are twins in diffeng.special and diffeng.linalg); for arrays: " + ASSIGN)
+        raise _converted(sys._getframe(1))
 
     # ---- what an array is ---------------------------------------------------------------------------------------------
 
@@ -46,7 +47,7 @@ class Traced:
     mT = property(lambda self: np.swapaxes(self, -1, -2))
     real = property(lambda self: self)
     imag = property(lambda self: np.zeros(self.shape, self.dtype))
-    flat = property(lambda self: iter(np.ravel(self)))
+    flat = property(lambda self: Entries(self), lambda self, value: Entries(self).__setitem__(slice(None), value))
 
     @property
     def size(self):
@@ -76,11 +77,11 @@ class Traced:
         return self._look("bool", lambda v: bool(np.all(v)))
 
     def __float__(self):
-        _no_store()
+        _no_cut(self)
         return self._look("float", lambda v: float(np.reshape(v, ())))
 
     def __int__(self):
-        _no_store()
+        _no_cut(self)
         return self._look("int", lambda v: int(np.reshape(v, ())))
 
     def __index__(self):
@@ -133,7 +134,8 @@ class Traced:
         return astype(self, dtype)
 
     def item(self, *index):
-        x = self[index] if index else self
+        index = index[0] if len(index) == 1 else index
+        x = np.ravel(self)[index] if isinstance(index, int) else self[index] if index else self
         if x.size != 1:
             raise ValueError("can only convert an array of size 1 to a scalar")
         return np.reshape(x, ())
@@ -141,8 +143,25 @@ class Traced:
     def tolist(self):
         return [row.tolist() for row in self] if self.shape else self
 
-    def sort(self, axis=-1):
+    def sort(self, axis=-1, kind=None, order=None, *, stable=None):
         write(self, np.sort(self, axis))
+
+    def compress(self, condition, axis=None):
+        return np.compress(condition, self, axis)
+
+    def partition(self, kth, axis=-1):
+        write(self, np.partition(self, kth, axis))
+
+    def view(self, dtype=None):
+        if dtype is not None and dtype != self.dtype:
+            raise refuse(TypeError, "view{here}: the bytes of a traced value cannot be seen as another type; convert it with astype")
+        return np.reshape(self, self.shape)
+
+    def __getattr__(self, name):
+        if name.startswith("__") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"a traced value has no attribute {name!r}")
+        raise refuse(AttributeError, f"ndarray.{name}{{here}} is not there on traced values: it is about memory or files. Leave it out, or take it of "
+                                     "a plain array")
 
     def conj(self):
         return self
@@ -158,8 +177,36 @@ def _method(name):
 
 
 for _name in ("sum mean prod max min var std cumsum dot ravel swapaxes squeeze clip round argmax argmin argsort take repeat "
-              "trace diagonal all any nonzero ptp compress searchsorted cumprod").split():
+              "trace diagonal all any nonzero ptp searchsorted cumprod argpartition put").split():
     setattr(Traced, _name, _method(_name))
+
+
+class Entries:
+    """x.flat: the entries of x in order, to be walked, read and written by one index."""
+
+    def __init__(self, x):
+        self.base, self._at = x, 0
+
+    def __iter__(self):
+        return iter(np.ravel(self.base))
+
+    def __next__(self):
+        if self._at == self.base.size:
+            raise StopIteration
+        self._at += 1
+        return np.ravel(self.base)[self._at - 1]
+
+    def __len__(self):
+        return self.base.size
+
+    def __getitem__(self, index):
+        return np.ravel(self.base)[index].copy()
+
+    def __setitem__(self, index, value):
+        np.ravel(self.base)[index] = value
+
+    def copy(self):
+        return self.base.flatten()
 
 
 def _set(x, index, value):
@@ -167,14 +214,59 @@ def _set(x, index, value):
     return setitem(x, index, value)
 
 
-def _no_store():
-    """ndarray.__setitem__ asks a traced scalar for its float, and the derivative would be lost without a word."""
-    import dis
-    import sys
-    from .where import is_user_code
+# ---- where a derivative would be lost without a word ----------------------------------------------------------------------------
+
+_STORES = ("[]", "fill", "setitem", "__setitem__", "itemset")
+_MATH = set("sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt pow hypot dist fsum fabs "
+            "erf erfc gamma lgamma degrees radians fmod remainder copysign modf ldexp".split())
+_TYPES = ("float64", "float32", "double", "single", "int64", "int32", "intp")
+judged = contextvars.ContextVar("judged", default=False)           # a judge watches: numbers taken out of their arrays are its business
+
+
+def _converted(frame):
+    """The error of a conversion to a plain array: by a library's function, by an assignment, or of a list in a ufunc."""
+    from . import special
+    from .where import is_library, is_user_code, run, user_call
+    inside = []
+    while frame is not None and not is_user_code(frame.f_code) and frame.f_code is not run.__code__:
+        inside += [frame.f_code.co_name] if is_library(frame.f_code) else []
+        frame = frame.f_back
+    if inside:
+        twins = [n for n in reversed(inside) if n in special.TWINS]
+        name = twins[0] if twins else inside[-1]
+        cure = f"use diffeng.special.{name}, which takes traced and plain arrays alike" if twins else "write it with numpy functions and ufuncs"
+        return refuse(TypeError, f"{name}{{here}}, a function of numpy or scipy, converts a traced value to a plain array: this would cut the derivative; {cure}")
+    name = user_call(frame, True) if frame is not None else None
+    if name in _STORES:
+        return refuse(TypeError, "a traced value was assigned into a plain array{here}: " + ASSIGN)
+    if name in _TYPES:
+        return _plain_number(name)
+    return refuse(TypeError, "a traced value was converted to a plain array{here}: this would cut the derivative. A list of traced "
+                             "values that goes into a ufunc or an operator becomes an array with np.array([...]); otherwise " + ASSIGN)
+
+
+def _plain_number(name):
+    return refuse(TypeError, f"np.{name}(x){{here}} makes a plain number of a traced value: this would cut the derivative. "
+                             f"Write x.astype(np.{name}), or leave it out")
+
+
+def _no_cut(x):
+    """NumPy, math and compiled libraries ask a traced scalar for its float when they store it or compute with it."""
+    from .where import is_library, user_call
     frame = sys._getframe(2)
-    if is_user_code(frame.f_code) and dis.opname[frame.f_code.co_code[frame.f_lasti]] == "STORE_SUBSCR":
+    if is_library(frame.f_code):
+        raise refuse(TypeError, f"{frame.f_code.co_name}{{here}}, a function of numpy or scipy, takes a traced value for a plain number: this would "
+                                "cut the derivative. Compute it with numpy functions and ufuncs, or outside of the function that is derived")
+    name = user_call(frame, True)
+    if name in _STORES:
         raise refuse(TypeError, "a traced value was assigned into a plain array{here}: " + ASSIGN)
+    if judged.get() or not hasattr(x, "below"):                     # the judge says so itself, and compare reports it
+        return
+    if name in _TYPES:
+        raise _plain_number(name)
+    if name in _MATH:
+        raise refuse(TypeError, f"math.{name}{{here}} takes a traced value for a plain number: this would cut the derivative. "
+                                "Use the function of numpy or scipy.special (np.sin for math.sin)")
 
 
 # ---- aliases ----------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Nested tuples, lists and dicts of arrays: taken apart by optree, named for reports and errors."""
 import inspect
+from functools import partial
 
 import numpy as np
 
@@ -41,15 +42,18 @@ def as_array(x, what):
                                 "Pass 3.0 instead of 3, convert with x.astype(float), or leave it out of argnums")
     if isinstance(x, (complex, np.complexfloating)) or isinstance(x, np.ndarray) and x.dtype.kind == "c":
         raise refuse(TypeError, f"{what} is complex{{here}}: diffeng differentiates real functions; pass real and imaginary parts as arrays of their own")
-    if isinstance(x, (float, np.floating)):
+    if isinstance(x, float) or isinstance(x, np.floating) and x.dtype.itemsize in (4, 8):
         return np.asarray(x)[()]
+    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
+        raise refuse(TypeError, f"{what} is a {type(x).__name__}{{here}}: what makes it more than an array (a mask, a unit, another "
+                                "product) would be lost; pass np.asarray of it")
     if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize in (4, 8):
         return x
     raise refuse(TypeError, f"{what} is {_describe(x)}{{here}}: pass a float, or an array of dtype float64 or float32")
 
 
 def _describe(x):
-    return f"an array of dtype {x.dtype}" if isinstance(x, np.ndarray) else f"of type {type(x).__name__}"
+    return f"an array of dtype {x.dtype}" if isinstance(x, np.ndarray) else f"a number of dtype {x.dtype}" if isinstance(x, np.floating) else f"of type {type(x).__name__}"
 
 
 def argument_names(fun, n):
@@ -73,6 +77,17 @@ def function_name(fun):
     return getattr(fun, "__name__", type(fun).__name__)
 
 
+def _below(x, leaves):
+    """What a value that leaves a function holds: nothing of the interpreter of its leaves is left in it."""
+    x = unwrap(x)
+    while isinstance(x, Traced) and any(isinstance(leaf, Traced) and leaf.interpreter is x.interpreter for leaf in leaves):
+        below = getattr(x, "below", None)          # a precise array, or a symbol without a value, stays what it is
+        if below is None:
+            break
+        x = unwrap(below)
+    return x
+
+
 class Flat:
     """A function and its arguments, seen as a function of flat leaves: those of the chosen arguments.
 
@@ -80,15 +95,18 @@ class Flat:
     function, under whatever interpreter they belong to, and returns the flat outputs; `out` then rebuilds the output's structure.
     """
 
-    def __init__(self, fun, args, argnums=0, every_float=False, has_aux=False):
-        self.fun, self.args, self.has_aux = fun, list(args), has_aux
+    def __init__(self, fun, args, argnums=0, every_float=False, has_aux=False, options=None):
+        self.fun, self.args, self.has_aux, self.options = fun, list(args), has_aux, options or {}
         if not callable(fun):
             raise TypeError(f"the first argument must be a function, not {type(fun).__name__}")
         self.single = isinstance(argnums, (int, np.integer))
         chosen = (argnums,) if self.single else tuple(argnums)
         for k in chosen:
+            if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
+                raise TypeError(f"argnums={argnums!r}: give the number of a positional argument, or a tuple of them")
             if not -len(args) <= k < len(args):
-                raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s)")
+                raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with respect to "
+                                "positional arguments; those given by keyword are held constant")
         self.chosen = tuple(k % len(args) for k in chosen) if args else ()
         names = argument_names(fun, len(args))
         self.leaves, self.names, self._where, self._rebuild, self._parts = [], [], [], {}, {}
@@ -100,7 +118,8 @@ class Flat:
                 if every_float and not is_float(leaf):
                     continue
                 name = ".".join(str(p) for p in prefix + tuple(path))
-                self.leaves.append(as_array(leaf, f"argument {name!r} of {function_name(fun)}"))
+                full = name if prefix else ".".join([names[k], *map(str, path)])
+                self.leaves.append(as_array(leaf, f"argument {full!r} of {function_name(fun)}"))
                 self.names.append(name)
                 self._where.append((k, j))
         self.out = self.aux = None
@@ -119,11 +138,13 @@ class Flat:
         args = list(self.args)
         for k in self.chosen:
             args[k] = self._rebuild[k](parts[k])
-        result = runner(self.fun, args)
+        result = runner(partial(self.fun, **self.options) if self.options else self.fun, args)
         if self.has_aux:
             if not isinstance(result, tuple) or len(result) != 2:
                 raise TypeError(f"{function_name(self.fun)} must return (value, aux) with has_aux=True")
-            result, self.aux = result
+            result, aux = result
+            parts, rebuild, _ = flatten(aux)
+            self.aux = rebuild([_below(x, leaves) for x in parts])
         outputs, self.out, paths = flatten(result)
         self.out_names = [".".join(["output", *map(str, p)]) for p in paths]
         if not outputs:

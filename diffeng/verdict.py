@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .differentiate import Recorded, backward, forward_pull
+from .differentiate import Recorded, backward, forward_entries, forward_pull
 from .report import Report
+from .traced import judged
 from .trees import Flat, flatten, function_name, is_float
+
+FORWARD = 10 ** 10           # numbers that forward mode may compute for a whole gradient (half a minute); beyond, it is asked for a few entries
+FEWEST, MOST = 20, 400       # digits: fewer do not tell rounding from a fault in float64, more the judge's own limit forbids
+AT_ONCE = 10 ** 7            # numbers of one value that it may hold then
 
 
 def compare(fun, *args, argnums=None, candidates=None, digits=50, progress=None, kernels=True):
@@ -27,7 +32,15 @@ def compare(fun, *args, argnums=None, candidates=None, digits=50, progress=None,
     >>> de.compare(lambda x: np.sum(np.exp(x) * x), np.array([0.5, 1.5])).agree
     True
     """
-    return _Trial(fun, args, argnums, candidates or {}, digits, progress, kernels).report()
+    candidates = {} if candidates is None else candidates
+    if not isinstance(candidates, dict) or not all(map(callable, candidates.values())):
+        raise TypeError("candidates must be a dict of functions: {\"mine\": my_gradient}")
+    taken = sorted({"symbolic", "forward", "reverse", "reverse (kernels)", "graph"} & set(candidates))
+    if taken:
+        raise ValueError(f"candidates: {taken[0]!r} is the name of a method: give yours another")
+    if not FEWEST <= digits <= MOST:
+        raise ValueError(f"digits={digits}: the judge can be sure of {FEWEST} to {MOST}")
+    return _Trial(fun, args, argnums, candidates, digits, progress, kernels).report()
 
 
 @dataclass
@@ -39,8 +52,9 @@ class _Answer:
     seconds: float = None
     bytes: int = None
     failure: str = ""
-    refused: bool = False        # it was not asked: the failure is ours
+    refused: bool = False        # it was not asked, or there was no room: nothing wrong was said
     preparation: float = 0.0
+    entries: np.ndarray = None   # numbers of the gradient's entries that it was asked for; None: every one
 
 
 class _Trial:
@@ -54,14 +68,20 @@ class _Trial:
             if not chosen:
                 raise TypeError(f"compare: {function_name(fun)} has no floating-point argument to differentiate; pass 3.0 instead of 3, or arrays of floats")
             chosen = chosen[0] if len(chosen) == 1 else chosen
+        elif isinstance(argnums, (tuple, list)) and not argnums:
+            raise ValueError("compare: argnums is empty: leave it out, or name an argument to differentiate")
         self.flat = Flat(fun, args, chosen, every_float=argnums is None)
         self.with_kernels = kernels
 
     def report(self):
         self.progress("running the function", 0, 1)
         self.plain = self.flat.plain()                 # NumPy's warnings are the user's here, and only here
-        with np.errstate(all="ignore"):
-            return self._proceed()
+        watched = judged.set(True)
+        try:
+            with np.errstate(all="ignore"):
+                return self._proceed()
+        finally:
+            judged.reset(watched)
 
     def _proceed(self):
         flat, say = self.flat, self.progress
@@ -109,6 +129,7 @@ class _Trial:
             derive(answer)
         except Exception as error:                 # whatever a rule or somebody else's gradient raises
             answer.failure = f"{type(error).__name__}: {error}"
+            answer.refused = answer.refused or isinstance(error, MemoryError)
         if answer.seconds is None:
             answer.seconds = time.perf_counter() - began
         if answer.bytes is None:
@@ -132,8 +153,18 @@ class _Trial:
         return self._ask(method, derive)
 
     def _ask_forward(self):
+        sizes = [n.value.size for n in _all_nodes(self.recorded) if n.dtype.kind == "f"] or [1]
+        total = sum(x.size for x in self.flat.leaves)
+        few = np.unique(np.linspace(0, total - 1, int(np.clip(AT_ONCE // max(sizes), 2, 256))).astype(int)) if total * sum(sizes) > FORWARD else None
+
         def derive(answer):
             began = time.perf_counter()
+            if few is not None:
+                answer.entries = few
+                for g in self.cotangents:
+                    answer.value, found = forward_entries(self.flat, g, few)
+                    answer.gradients.append(found)
+                return
             answer.value, gradients = forward_pull(self.flat, self.cotangents[0], lambda k, n: self.progress("forward", k, n))
             answer.gradients.append(gradients)
             answer.seconds = time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 Frames of the engine, NumPy and SciPy are skipped; diffeng/llm is user code like any other.
 """
+import dis
 import os
 import sys
 
@@ -11,6 +12,7 @@ _ENGINE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LLM = os.path.join(_ENGINE, "llm") + os.sep
 _LIBRARIES = (os.path.dirname(numpy.__file__) + os.sep, os.path.join(os.path.dirname(os.path.dirname(numpy.__file__)), "scipy") + os.sep)
 _DEPTH = 6                # innermost user frames kept: enough for the modules of a picture, bounded for deep recursion
+_calls = {}               # (id of a code object, offset in it) -> (what is called there, the code object)
 _known = {}               # id of a code object -> (is it user code?, the code object, kept so that its id stays its own)
 
 
@@ -21,6 +23,39 @@ def is_user_code(code):
         ours = name.startswith(_ENGINE) and not name.startswith(_LLM) or name.startswith(_LIBRARIES) or name.startswith("<__array_function__")
         known = _known[id(code)] = (not ours, code)
     return known[0]
+
+
+def is_library(code):
+    return code.co_filename.startswith(_LIBRARIES)
+
+
+def user_call(frame, plain_names=False):
+    """What an instruction of user code calls: the attribute in np.zeros(...), "[]" where an item is assigned; with plain_names also the name in zeros(...).
+    None when it cannot be told."""
+    code, offset = frame.f_code, frame.f_lasti
+    known = _calls.get((id(code), offset))
+    if known is None:
+        stores = dis.opname[code.co_code[offset]] == "STORE_SUBSCR"
+        known = _calls[id(code), offset] = (*((True, "[]") if stores else _called(code, offset)), code)
+    attribute, name, _ = known
+    return name if attribute or plain_names else None
+
+
+def _called(code, offset):
+    """(is it an attribute?, its name or None): walks back from a call until its arguments are accounted for on the stack."""
+    before = [i for i in dis.get_instructions(code) if i.offset <= offset and i.opname not in ("CACHE", "RESUME")]
+    if not before or before[-1].opname not in ("CALL", "PRECALL", "CALL_KW"):
+        return False, None
+    pushed, wanted = 0, before[-1].arg + (before[-1].opname == "CALL_KW")
+    for i in reversed(before[:-1]):
+        if i.opname in ("PRECALL", "KW_NAMES"):
+            continue
+        if i.opname in ("LOAD_METHOD", "LOAD_ATTR", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST") and pushed >= wanted:
+            return i.opname in ("LOAD_METHOD", "LOAD_ATTR"), i.argval
+        pushed += dis.stack_effect(i.opcode, i.arg if i.opcode >= dis.HAVE_ARGUMENT else None, jump=False)
+        if pushed > wanted + 1:
+            return False, None
+    return False, None
 
 
 def user_frames():

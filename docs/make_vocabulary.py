@@ -44,7 +44,7 @@ def text():
     lines += _listed("Ufunc methods", [f"{u.__name__}.reduce" for u in numpy_api._REDUCE] + ["add.accumulate", "add.at", "logaddexp.reduce", "multiply.accumulate",
                                                                                            "subtract.at"])
     lines += _listed("ndarray's attributes and methods", [n for n in dir(Traced) if not n.startswith("_") and hasattr(np.ndarray, n)])
-    lines += _listed("Constructors that may hold or be filled with traced values", list(buffers._REPLACED))
+    lines += _listed("Constructors that may hold or be filled with traced values", [*buffers.CONSTRUCTORS, *buffers.CONVERTERS, "fromiter", "r_", "c_"])
     lines += ["## SciPy\n"]
     lines += _listed("`scipy.special`, ufuncs, used as they are", numpy_api._SPECIAL.split() + list(special.UFUNC_NAMES))
     lines += _listed("`diffeng.special`, the same and what SciPy's own cannot do on traced values",

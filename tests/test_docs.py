@@ -59,6 +59,10 @@ def test_the_vocabulary_page_is_up_to_date_and_complete():
 
 # ---- docs/kinks.md, line by line --------------------------------------------------------------------------------------------------
 
+def _std_of_equals(x):
+    return np.std(x)
+
+
 def _norm_at_zero(x):
     return np.linalg.norm(x)
 
@@ -70,6 +74,7 @@ KINKS = {
     "abs(x)": [(np.abs, 0.0, 0.0), (np.fabs, 0.0, 0.0)],
     "sign": [(lambda x, f=f: f(x) + x, 0.0, 1.0) for f in (np.sign, np.floor, np.ceil, np.trunc, np.rint)],
     "linalg.norm(x)": [(_norm_at_zero, np.zeros(3), [0, 0, 0])],
+    "std(x)": [(_std_of_equals, np.ones(3), [0, 0, 0])],
     "sqrt(x)": [(np.sqrt, 0.0, np.inf)],
     "cbrt(x)": [(np.cbrt, 0.0, np.inf)],
     "where(x > 0, x, 0)": [(lambda x: np.where(x > 0, x, 0.0), 0.0, 0.0), (lambda x: np.where(x > 0, np.log(np.where(x > 0, x, 1.0)), 2 * x), 0.0, 2.0)],

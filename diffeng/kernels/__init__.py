@@ -4,8 +4,9 @@
     compilations                               kernels compiled in this process so far
 
 Rooms: lower.py (what each primitive asks for), fuse.py (which operations share a loop), contract.py (products), layout.py (views and strides),
-scalar.py (one expression a primitive), source.py (kernel texts), cpu.py (intrinsics, compilation), machine.py (compiled kernels,
-the driver), cache.py (kernels on disk), memory.py, threads.py. Nothing else in the package imports numba, and it is imported when the first kernel is compiled.
+scalar.py (one expression a primitive), source.py (kernel texts), elementary.py with values.py and coefficients.py (exp, sin, erf, ...: what vectorises),
+cpu.py (intrinsics, compilation), machine.py (compiled kernels, the driver), cache.py (kernels on disk), memory.py, threads.py. Nothing else in the
+package imports numba, and it is imported when the first kernel is compiled.
 """
 import sys
 

@@ -17,12 +17,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from . import reductions, source
+from . import elementary, reductions, source, values
 from .scalar import INF, LOG2
 
 _I64 = ir.IntType(64)
 
-LIBRARY = "exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan atan2 sinh cosh tanh".split()         # what LLVM has intrinsics for and the C library computes
+LIBRARY = "fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan atan2 sinh cosh tanh".split()         # what LLVM has intrinsics for and the C library computes
 
 # Names of element types in kernel texts: numba's type, LLVM's, bytes. Truth values lie in memory as bytes.
 ELEMENTS = {
@@ -235,14 +235,28 @@ def _gemm(element):
     return gemm
 
 
+def _rule(rule, operands):
+    """A function of elementary.py, for float64 and float32; of anything else a kernel text has none."""
+    def codegen(context, builder, signature, args):
+        type = "f64" if signature.return_type == types.float64 else "f32"
+        return rule(*(values.Value(builder, a, type) for a in args)).ir
+
+    def typed(*kinds):
+        return (kinds[0](*kinds), codegen) if kinds[0] in (types.float64, types.float32) and len(set(kinds)) == 1 else None
+    if operands == 1:
+        return intrinsic(lambda typing, x: typed(x))
+    return intrinsic(lambda typing, x, y: typed(x, y))
+
+
 def _vocabulary():
     """Every name a kernel text may use."""
     names = {"udiv": udiv, "moved": moved, "scratch": scratch, "word": _load(types.int64, _I64), "call_kernel": call_kernel, "INF": INF, "LOG2": LOG2,
-             "pow": math.pow, "fabs": math.fabs, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
-             "cbrt": np.cbrt, "exp2": np.exp2, "fmod": np.fmod,
+             "fabs": math.fabs, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
+             "cbrt": np.cbrt, "fmod": np.fmod,
              "int64": types.int64, "boolean": types.boolean, "range": range}
-    for name in "exp expm1 log log2 log10 log1p sqrt sin cos tan asin acos atan atan2 hypot sinh cosh tanh asinh acosh atanh erf erfc copysign".split():
+    for name in "sqrt asin acos atan atan2 hypot asinh acosh atanh copysign".split():
         names[name] = getattr(math, name)
+    names.update({name: _rule(rule, rule.__code__.co_argcount) for name, rule in elementary.RULES.items()})
     for name, (number, element, _) in ELEMENTS.items():
         names.update({name: number, f"load_{name}": _load(number, element), f"store_{name}": _store(number, element), f"bump_{name}": _bump(number, element),
                       f"peek_{name}": _peek(number, element), f"poke_{name}": _poke(number, element), f"accumulate_{name}": _gather_add(number),

@@ -1,8 +1,8 @@
 """What each elementwise primitive computes on one entry: a Python expression over {0}, {1}, {2}, for every compiled device.
 
 {T} is the type computed in, so that float32 stays float32: numbers are written {T}(1), never 1. `name := expression;` before
-the result makes a local that is used as {name}. Functions are those of C's mathematics library (exp, log1p, fmod, ...). Infinities, NaN
-and zeros follow NumPy; where an expression is longer than the mathematics, that is why.
+the result makes a local that is used as {name}. Functions are those of elementary.py (exp, log1p, expit, ...) and, for the rest (atan, fmod, ...), of
+C's mathematics library. Infinities, NaN and zeros follow NumPy; where an expression is longer than the mathematics, that is why.
 
 What it is not: no derivative, no loop, no type rules (lower.py decides what is computed in which type).
 """
@@ -64,7 +64,7 @@ FLOAT = {
     "arctanh":      "atanh({0})",
     "erf":          "erf({0})",
     "erfc":         "erfc({0})",
-    "expit":        "{T}(1) / ({T}(1) + exp(-{0}))",
+    "expit":        "expit({0})",
     "log_expit":    "({0} if {0} < {T}(0) else {T}(0)) - log1p(exp(-fabs({0})))",
     # Near 1/2 the quotient is near 1 and its logarithm loses digits: log1p of s = 2x - 1, which is exact there.
     "logit":        "s := {T}(2) * ({0} - {T}(0.5)); log1p({s}) - log1p(-{s}) if fabs({s}) < {T}(0.4) else log({0} / ({T}(1) - {0}))",
@@ -126,6 +126,6 @@ SELECT = "{1} if {0} else {2}"          # where: a truth value and two of the re
 SAME = ("astype", "copy", "stop_gradient", "fill")                # the value itself, cast
 
 # Nanoseconds an entry, roughly, for the choice between one thread and several. What is not named costs 0.5.
-COST = {**dict.fromkeys("exp exp2 log log2 log10 sqrt".split(), 5.0),
-        **dict.fromkeys("expm1 log1p cbrt sin cos tan arcsin arccos arctan arctan2 hypot sinh cosh tanh arcsinh arccosh arctanh erf erfc "
-                        "expit log_expit logit logaddexp xlogy power remainder floor_divide".split(), 15.0)}
+COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh expit xlogy".split(), 1.5),
+        **dict.fromkeys("erf erfc log_expit logit logaddexp power".split(), 4.0),
+        **dict.fromkeys("cbrt arcsin arccos arctan arctan2 hypot arcsinh arccosh arctanh remainder floor_divide".split(), 15.0)}

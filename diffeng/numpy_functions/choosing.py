@@ -4,14 +4,19 @@ import numpy as np
 from ..errors import refuse
 from ..numpy_api import axis_of, getitem, operand, plain
 from ..traced import Traced
-from ..vocabulary import elementwise as e
+from ..vocabulary import elementwise as e, indexing
 from .table import implements
 
 
 @implements(np.take)
 def take(a, indices, axis=None, mode="raise"):
+    a = operand(a)
     a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
     indices = indices if isinstance(indices, Traced) else np.asarray(indices)
+    if mode == "wrap":
+        indices = indices % a.shape[axis]
+    elif mode == "clip":
+        indices = np.clip(indices, 0, a.shape[axis] - 1)
     return getitem(a, (slice(None),) * axis + (indices,))
 
 
@@ -65,8 +70,24 @@ def nonzero(a):
     return np.nonzero(plain(e.not_equal(a, 0)))
 
 
+@implements(np.isposinf)
+def isposinf(x):
+    return e.equal(x, np.inf)
+
+
+@implements(np.isneginf)
+def isneginf(x):
+    return e.equal(x, -np.inf)
+
+
+@implements(np.fix)
+def fix(x):
+    return e.trunc(x)
+
+
 @implements(np.round, np.around)
 def round_(a, decimals=0):
+    a = operand(a)
     return e.rint(a) if decimals == 0 else e.rint(a * 10.0 ** decimals) / 10.0 ** decimals
 
 
@@ -80,15 +101,140 @@ def sinc(x):
 
 @implements(np.interp)
 def interp(x, xp, fp, left=None, right=None, period=None):
-    if period is not None or left is not None or right is not None:
-        raise refuse(TypeError, "interp{here}: left, right and period are not supported on traced values")
-    xp = operand(xp)
-    k = np.clip(np.searchsorted(plain(xp), plain(x)) - 1, 0, len(xp) - 2)
-    x = np.clip(x, xp[0], xp[-1])
-    t = (x - np.take(xp, k)) / (np.take(xp, k + 1) - np.take(xp, k))
-    return np.take(fp, k) + t * (np.take(fp, k + 1) - np.take(fp, k))
+    if period is not None:
+        raise refuse(TypeError, "interp{here}: period= is not supported on traced values; take x modulo the period, and repeat the points")
+    x, xp, fp = operand(x), operand(xp), operand(fp)
+    k = np.clip(np.searchsorted(plain(xp), plain(x), side="right") - 1, 0, len(xp) - 2)
+    t = (np.clip(x, xp[0], xp[-1]) - np.take(xp, k)) / (np.take(xp, k + 1) - np.take(xp, k))
+    out = np.take(fp, k) + t * (np.take(fp, k + 1) - np.take(fp, k))
+    out = out if left is None else e.where(e.less(x, xp[0]), operand(left), out)
+    return out if right is None else e.where(e.greater(x, xp[-1]), operand(right), out)
+
+
+# ---- positions: looked up in the value, like an `if` -------------------------------------------------------------------------
 
 
 @implements(np.searchsorted)
 def searchsorted(a, v, side="left", sorter=None):
     return np.searchsorted(plain(a), plain(v), side, sorter)
+
+
+@implements(np.unravel_index)
+def unravel_index(indices, shape, order="C"):
+    return np.unravel_index(plain(indices), shape, order)
+
+
+@implements(np.isin)
+def isin(element, test_elements, assume_unique=False, invert=False):
+    return np.isin(plain(element), plain(test_elements), assume_unique, invert)
+
+
+@implements(np.unique)
+def unique(ar):
+    return np.take(np.ravel(operand(ar)), np.unique(plain(ar), return_index=True)[1])
+
+
+@implements(np.bincount)
+def bincount(x, weights=None, minlength=0):
+    x = plain(x)
+    if weights is None:
+        return np.bincount(x, None, minlength)
+    out = np.zeros(max(int(x.max(initial=-1)) + 1, minlength))
+    return indexing.add_at(out, operand(weights), x, index=(indexing.Slot(0),))
+
+
+@implements(np.digitize)
+def digitize(x, bins, right=False):
+    return np.digitize(plain(x), plain(bins), right)
+
+
+@implements(np.flatnonzero)
+def flatnonzero(a):
+    return np.flatnonzero(plain(e.not_equal(a, 0)))
+
+
+@implements(np.argwhere)
+def argwhere(a):
+    return np.argwhere(plain(e.not_equal(a, 0)))
+
+
+@implements(np.argpartition)
+def argpartition(a, kth, axis=-1, kind="introselect", order=None):
+    return np.argpartition(plain(a), kth, axis, kind)
+
+
+@implements(np.partition)
+def partition(a, kth, axis=-1, kind="introselect", order=None):
+    a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
+    ranks = np.argsort(np.argsort(np.partition(plain(a), kth, axis, kind), axis, stable=True), axis)      # NumPy's own order, as places in the sorted one
+    return np.take_along_axis(np.sort(a, axis), ranks, axis)
+
+
+@implements(np.extract)
+def extract(condition, arr):
+    return take(np.ravel(operand(arr)), np.flatnonzero(plain(condition)))
+
+
+@implements(np.choose)
+def choose(a, choices, mode="raise"):
+    parts = [operand(x) for x in choices]
+    a = plain(a) if isinstance(a, Traced) else np.asarray(a)
+    shape = np.broadcast_shapes(a.shape, *[np.shape(x) for x in parts])
+    which = np.broadcast_to({"wrap": a % len(parts), "clip": np.clip(a, 0, len(parts) - 1)}.get(mode, a), shape)
+    return getitem(np.stack([np.broadcast_to(x, shape) for x in parts]), (which, *np.indices(shape, sparse=True)))
+
+
+@implements(np.piecewise)
+def piecewise(x, condlist, funclist, *args, **kwargs):
+    conditions = [plain(c).astype(bool) for c in (condlist if isinstance(condlist, (list, tuple)) or np.ndim(condlist) > x.ndim else [condlist])]
+    if len(funclist) == len(conditions) + 1:
+        conditions.append(~np.any(conditions, axis=0))
+    out = np.zeros_like(x)
+    for chosen, f in zip(conditions, funclist, strict=True):
+        out[chosen] = f(x[chosen], *args, **kwargs) if callable(f) else f
+    return out if out.shape else out[()]
+
+
+# ---- assignment by function ---------------------------------------------------------------------------------------------------
+
+
+def _own(a, name):
+    if not isinstance(a, Traced):
+        raise refuse(TypeError, f"{name}{{here}}: a traced value cannot be written into a plain array; make it inside the function with np.zeros(...) or np.array(...)")
+
+
+@implements(np.fill_diagonal)
+def fill_diagonal(a, val, wrap=False):
+    _own(a, "fill_diagonal")
+    n = np.arange(min(a.shape))
+    a[(n,) * a.ndim] = val if np.ndim(val) == 0 else np.resize(operand(val), (len(n),))
+
+
+@implements(np.put)
+def put(a, ind, v, mode="raise"):
+    _own(a, "put")
+    ind, v = np.ravel(ind), operand(v)
+    np.ravel(a)[ind if mode == "raise" else ind % a.size if mode == "wrap" else np.clip(ind, 0, a.size - 1)] = np.resize(v, (ind.size,)) if np.ndim(v) else v
+
+
+@implements(np.putmask)
+def putmask(a, mask, values):
+    _own(a, "putmask")
+    at, values = np.flatnonzero(plain(mask)), np.ravel(operand(values))
+    np.ravel(a)[at] = np.take(values, at % values.size)
+
+
+@implements(np.place)
+def place(arr, mask, vals):
+    _own(arr, "place")
+    at = np.flatnonzero(plain(mask))
+    np.ravel(arr)[at] = np.resize(operand(vals), (at.size,))
+
+
+@implements(np.put_along_axis)
+def put_along_axis(arr, indices, values, axis=-1):
+    _own(arr, "put_along_axis")
+    arr, axis = (np.ravel(arr), 0) if axis is None else (arr, axis_of(axis, arr.ndim))
+    grid = [np.arange(n).reshape([-1 if j == k else 1 for j in range(arr.ndim)]) for k, n in enumerate(np.shape(indices))]
+    grid[axis] = indices
+    arr[tuple(grid)] = values

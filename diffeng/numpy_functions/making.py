@@ -47,12 +47,35 @@ def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None):
     return _full(a, fill_value, dtype, shape)
 
 
+def full(shape, fill_value, dtype=None, order="C"):
+    """np.full of a traced number or row."""
+    return copy(np.broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), shape))
+
+
 @implements(np.linspace)
-def linspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
-    n = num - 1 if endpoint else num
-    t = np.arange(num) / max(n, 1)
-    t = t.reshape((-1,) + (1,) * max(np.ndim(start), np.ndim(stop)))
-    return start + (stop - start) * t
+def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
+    start, stop = operand(start), operand(stop)
+    n = max(num - 1 if endpoint else num, 1)
+    t = np.arange(num) / n
+    out = start + (stop - start) * t.reshape((-1,) + (1,) * max(np.ndim(start), np.ndim(stop)))
+    out = np.moveaxis(out, 0, axis) if axis else out
+    out = out if dtype is None else astype(out, dtype)
+    return (out, (stop - start) / n) if retstep else out
+
+
+@implements(np.logspace)
+def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0):
+    out = e.power(operand(base), linspace(start, stop, num, endpoint, axis=axis))
+    return out if dtype is None else astype(out, dtype)
+
+
+@implements(np.geomspace)
+def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
+    start, stop = operand(start), operand(stop)
+    t = linspace(np.zeros_like(start), np.ones_like(stop), num, endpoint)
+    out = start * e.power(stop / start, t)
+    out = np.moveaxis(out, 0, axis) if axis else out
+    return out if dtype is None else astype(out, dtype)
 
 
 @implements(np.meshgrid)
@@ -103,13 +126,40 @@ def isrealobj(x):
     return True
 
 
+@implements(np.iscomplex)
+def iscomplex(x):
+    return np.zeros(x.shape, bool)[()]
+
+
+@implements(np.isreal)
+def isreal(x):
+    return np.ones(x.shape, bool)[()]
+
+
 @implements(np.real)
 def real(val):
     return val
 
 
+@implements(np.real_if_close)
+def real_if_close(a, tol=100):
+    return a
+
+
+@implements(np.imag)
+def imag(val):
+    return np.zeros(val.shape, val.dtype)[()]
+
+
+@implements(np.angle)
+def angle(z, deg=False):
+    from ..constants import PI
+    return e.where(e.less(z, 0), 1.0, 0.0) * (180.0 if deg else PI)
+
+
 @implements(np.isclose)
 def isclose(a, b, rtol=1e-5, atol=1e-8, equal_nan=False):
+    a, b = operand(a), operand(b)
     return e.less_equal(np.abs(a - b), atol + rtol * np.abs(b))
 
 
@@ -118,8 +168,14 @@ def allclose(a, b, rtol=1e-5, atol=1e-8, equal_nan=False):
     return bool(np.all(isclose(a, b, rtol, atol)))
 
 
+@implements(np.array_equiv)
+def array_equiv(a1, a2):
+    return bool(np.all(e.equal(a1, a2)))
+
+
 @implements(np.array_equal)
 def array_equal(a1, a2, equal_nan=False):
+    a1, a2 = operand(a1), operand(a2)
     return np.shape(a1) == np.shape(a2) and bool(np.all(e.equal(a1, a2)))
 
 

@@ -1,4 +1,6 @@
 """Products: np.dot, np.inner, np.tensordot, np.kron, np.einsum, ..."""
+import string
+
 import numpy as np
 
 from ..errors import refuse
@@ -24,12 +26,12 @@ def inner(a, b):
     return e.multiply(a, b) if np.ndim(a) == 0 or np.ndim(b) == 0 else c.tensordot(a, b, axes=((np.ndim(a) - 1,), (np.ndim(b) - 1,)))
 
 
-@implements(np.outer)
+@implements(np.outer, np.linalg.outer)
 def outer(a, b):
     return e.multiply(np.reshape(operand(a), (-1, 1)), np.reshape(operand(b), (1, -1)))
 
 
-@implements(np.tensordot)
+@implements(np.tensordot, np.linalg.tensordot)
 def tensordot(a, b, axes=2):
     a, b = operand(a), operand(b)
     m, n = np.ndim(a), np.ndim(b)
@@ -48,10 +50,39 @@ def kron(a, b):
 
 
 @implements(np.cross)
-def cross(a, b, axis=-1):
-    a, b = operand(a), operand(b)
-    x, y = ([np.moveaxis(v, axis, 0)[k] for k in range(3)] for v in (a, b))
-    return np.stack([x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]], axis)
+def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
+    axisa, axisb, axisc = (axisa, axisb, axisc) if axis is None else (axis,) * 3
+    a, b = np.moveaxis(operand(a), axisa, 0), np.moveaxis(operand(b), axisb, 0)
+    if a.shape[0] != 3 or b.shape[0] != 3:
+        raise refuse(ValueError, f"cross{{here}}: vectors of length 3 are needed, there are {a.shape[0]} and {b.shape[0]}; of two dimensions write x[0] * y[1] - x[1] * y[0]")
+    return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axisc)
+
+
+@implements(np.linalg.cross)
+def linalg_cross(x1, x2, axis=-1):
+    return cross(x1, x2, axis=axis)
+
+
+@implements(np.linalg.matmul)
+def matmul(x1, x2):
+    return c.matmul(operand(x1), operand(x2))
+
+
+@implements(np.linalg.vecdot)
+def vecdot(x1, x2, axis=-1):
+    return np.sum(operand(x1) * operand(x2), axis=axis)
+
+
+@implements(np.linalg.matrix_power)
+def matrix_power(a, n):
+    if n < 0:
+        raise refuse(TypeError, "matrix_power{here}: a negative power needs the inverse, which has no derivative in diffeng yet")
+    out, a = None, operand(a)
+    while n:                                       # by squaring
+        out = (a if out is None else out @ a) if n % 2 else out
+        n //= 2
+        a = a @ a if n else a
+    return np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape) + 0 * a if out is None else out
 
 
 @implements(np.linalg.multi_dot)
@@ -62,13 +93,22 @@ def multi_dot(arrays):
     return out
 
 
+def _interleaved(operands):
+    """np.einsum(A, [0, 1], B, [1, 2], [0, 2]) as np.einsum("ab,bc->ac", A, B)."""
+    def term(labels):
+        return "".join("..." if k is Ellipsis else string.ascii_letters[k] for k in labels)
+
+    pairs = len(operands) // 2
+    out = "->" + term(operands[-1]) if len(operands) % 2 else ""
+    return (",".join(term(operands[2 * k + 1]) for k in range(pairs)) + out, *operands[0:2 * pairs:2])
+
+
 @implements(np.einsum)
 def einsum(*operands, optimize=False, **kwargs):
     from opt_einsum.parser import parse_einsum_input
     if kwargs:
         raise TypeError(f"unexpected keyword {sorted(kwargs)[0]}")
+    operands = _interleaved(operands) if not isinstance(operands[0], str) else operands
     spec, arrays = operands[0], [operand(x) for x in operands[1:]]
-    if not isinstance(spec, str):
-        raise refuse(TypeError, "einsum{here}: on traced values the subscripts must be a string, as in np.einsum('ij,jk->ik', A, B)")
     left, out, _ = parse_einsum_input((spec, *[np.shape(x) for x in arrays]), shapes=True)
     return c.einsum(*arrays, subscripts=f"{left}->{out}")

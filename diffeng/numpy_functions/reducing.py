@@ -2,64 +2,99 @@
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import astype, axes_of, axis_of, getitem, operand
+from ..numpy_api import astype, axes_of, axis_of, operand
+from ..traced import Traced
 from ..vocabulary import elementwise as e, reductions as r
 from .table import implements
+
+
+def asked(flag):
+    """keepdims and the like, which NumPy's methods pass as a mark for "not given"."""
+    return bool(flag) and flag is not np._NoValue
+
+
+def _given(x):
+    return x is not None and x is not np._NoValue
+
+
+def reduced_shape(x, axis, keepdims):
+    axes = axes_of(axis, x.ndim)
+    return tuple(1 if k in axes else n for k, n in enumerate(x.shape) if asked(keepdims) or k not in axes)
+
+
+def norm_of(squares):
+    """The square root of a sum of squares: at 0 its derivative is 0 (docs/kinks.md), not 0 * inf."""
+    zero = e.equal(squares, 0)
+    return e.where(zero, e.absolute(squares), e.sqrt(e.where(zero, 1.0, squares)))
 
 
 def _reducer(primitive):
     def reduce(a, axis=None, dtype=None, keepdims=False, initial=None, where=None):
         x = operand(a)
-        if where is not None and where is not np._NoValue:
-            neutral = {"sum": 0.0, "prod": 1.0}.get(primitive.name)
-            if neutral is None:
-                raise refuse(TypeError, f"{primitive.name}{{here}}: where= is not supported here on traced values; select with np.where first")
-            x = e.where(where, x, neutral)
+        if _given(where) and where is not True:
+            neutral = {"sum": 0, "prod": 1, "any": False, "all": True}.get(primitive.name, initial)
+            if not _given(neutral):
+                raise refuse(ValueError, f"{primitive.name}{{here}}: with where= it needs initial=, as in NumPy")
+            x = e.where(operand(where), x, neutral)
         if dtype is not None:
             x = astype(x, dtype)
-        out = primitive(x, axis=axes_of(axis, x.ndim), keepdims=_flag(keepdims))
-        if initial is not None and initial is not np._NoValue:
-            out = {"sum": e.add, "prod": e.multiply, "max": e.maximum, "min": e.minimum}[primitive.name](out, initial)
+        out = primitive(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims))
+        if _given(initial):
+            out = {"sum": e.add, "prod": e.multiply, "max": e.maximum, "min": e.minimum}[primitive.name](out, operand(initial))
         return out
     return reduce
-
-
-def _flag(keepdims):
-    return bool(keepdims) and keepdims is not np._NoValue
 
 
 for _f, _p in ((np.sum, r.sum), (np.prod, r.prod), (np.max, r.max), (np.min, r.min), (np.amax, r.max), (np.amin, r.min), (np.any, r.any), (np.all, r.all)):
     implements(_f)(_reducer(_p))
 
 
+def _counted(where, x, axis, keepdims):
+    chosen = np.broadcast_to(astype(operand(where), x.dtype) if isinstance(where, Traced) else np.asarray(where, x.dtype), x.shape)
+    return np.sum(chosen, axis=axis, keepdims=asked(keepdims))
+
+
 @implements(np.mean)
-def mean(a, axis=None, dtype=None, keepdims=False):
+def mean(a, axis=None, dtype=None, keepdims=False, where=None):
     x = operand(a) if dtype is None else astype(a, dtype)
-    return r.mean(x, axis=axes_of(axis, x.ndim), keepdims=_flag(keepdims))
+    if _given(where) and where is not True:
+        return np.sum(x, axis=axis, keepdims=asked(keepdims), where=where) / _counted(where, x, axis, keepdims)
+    return r.mean(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims))
 
 
 @implements(np.var)
-def var(a, axis=None, dtype=None, ddof=0, keepdims=False, correction=None):
-    ddof = correction if correction not in (None, np._NoValue) else ddof
+def var(a, axis=None, dtype=None, ddof=0, keepdims=False, where=None, mean=None, correction=None):
+    ddof = correction if _given(correction) else ddof
     x = operand(a) if dtype is None else astype(a, dtype)
-    return r.var(x, axis=axes_of(axis, x.ndim), keepdims=_flag(keepdims), ddof=ddof)
+    if _given(where) and where is not True or _given(mean):
+        where = where if _given(where) else True
+        centre = mean if _given(mean) else np.mean(x, axis=axis, keepdims=True, where=where)
+        return np.sum(e.square(x - centre), axis=axis, keepdims=asked(keepdims), where=where) / (_counted(where, x, axis, keepdims) - ddof)
+    return r.var(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims), ddof=ddof)
 
 
 @implements(np.std)
-def std(a, axis=None, dtype=None, ddof=0, keepdims=False, correction=None):
-    return e.sqrt(var(a, axis, dtype, ddof, keepdims, correction))
+def std(a, axis=None, dtype=None, ddof=0, keepdims=False, where=None, mean=None, correction=None):
+    return norm_of(var(a, axis, dtype, ddof, keepdims, where, mean, correction))
 
 
 @implements(np.average)
-def average(a, axis=None, weights=None, keepdims=False):
+def average(a, axis=None, weights=None, returned=False, keepdims=False):
+    a = operand(a)
     if weights is None:
-        return mean(a, axis, keepdims=keepdims)
-    return np.sum(a * weights, axis=axis, keepdims=_flag(keepdims)) / np.sum(np.broadcast_to(weights, np.shape(a)), axis=axis, keepdims=_flag(keepdims))
+        out = mean(a, axis, keepdims=keepdims)
+        return (out, a.size / np.size(out) + 0 * out) if returned else out
+    w = operand(weights)
+    if np.shape(w) != np.shape(a):                    # one weight a position along the axis
+        w = np.reshape(w, [n if k in axes_of(axis, a.ndim) else 1 for k, n in enumerate(a.shape)])
+    total = np.sum(np.broadcast_to(w, np.shape(a)), axis=axis, keepdims=asked(keepdims))
+    out = np.sum(a * w, axis=axis, keepdims=asked(keepdims)) / total
+    return (out, total) if returned else out
 
 
 @implements(np.ptp)
 def ptp(a, axis=None, keepdims=False):
-    return np.max(a, axis=axis, keepdims=_flag(keepdims)) - np.min(a, axis=axis, keepdims=_flag(keepdims))
+    return np.max(a, axis=axis, keepdims=asked(keepdims)) - np.min(a, axis=axis, keepdims=asked(keepdims))
 
 
 @implements(np.cumsum)
@@ -75,25 +110,26 @@ def cumprod(a, axis=None, dtype=None):
     return r.cumprod(x, axis=axis_of(0 if axis is None else axis, x.ndim))
 
 
-@implements(np.diff)
-def diff(a, n=1, axis=-1):
-    x = operand(a)
-    axis = axis_of(axis, x.ndim)
-    for _ in range(n):
-        after, before = [slice(None)] * x.ndim, [slice(None)] * x.ndim
-        after[axis], before[axis] = slice(1, None), slice(None, -1)
-        x = getitem(x, tuple(after)) - getitem(x, tuple(before))
-    return x
+@implements(np.cumulative_sum)
+def cumulative_sum(x, axis=None, dtype=None):
+    return cumsum(x, 0 if axis is None and x.ndim == 1 else axis, dtype)
 
 
-@implements(np.argmax)
-def argmax(a, axis=None, keepdims=False):
-    return r.argmax(a, axis=None if axis is None else axis_of(axis, a.ndim))
+@implements(np.cumulative_prod)
+def cumulative_prod(x, axis=None, dtype=None):
+    return cumprod(x, 0 if axis is None and x.ndim == 1 else axis, dtype)
 
 
-@implements(np.argmin)
-def argmin(a, axis=None, keepdims=False):
-    return r.argmin(a, axis=None if axis is None else axis_of(axis, a.ndim))
+def _position(primitive):
+    def find(a, axis=None, keepdims=False):
+        a = operand(a)
+        out = primitive(a, axis=None if axis is None else axis_of(axis, a.ndim))
+        return np.reshape(out, reduced_shape(a, axis, True)) if asked(keepdims) else out
+    return find
+
+
+implements(np.argmax)(_position(r.argmax))
+implements(np.argmin)(_position(r.argmin))
 
 
 @implements(np.argsort)
@@ -108,24 +144,49 @@ def sort(a, axis=-1, kind=None, order=None, stable=None):
     return np.take_along_axis(a, r.argsort(a, axis=axis), axis)
 
 
-@implements(np.median)
-def median(a, axis=None, keepdims=False):
-    x = sort(a, axis)
-    axis = 0 if axis is None else axis_of(axis, a.ndim)
-    n, at = x.shape[axis], [slice(None)] * x.ndim
-    at[axis] = slice((n - 1) // 2, n // 2 + 1)
-    return np.mean(getitem(x, tuple(at)), axis=axis, keepdims=_flag(keepdims))
-
-
 @implements(np.count_nonzero)
 def count_nonzero(a, axis=None, keepdims=False):
-    return np.sum(astype(e.not_equal(a, 0), np.intp), axis=axis, keepdims=_flag(keepdims))
+    return np.sum(astype(e.not_equal(a, 0), np.intp), axis=axis, keepdims=asked(keepdims))
 
 
 @implements(np.linalg.norm)
 def norm(x, ord=None, axis=None, keepdims=False):
-    if ord not in (None, 2, "fro") or ord == 2 and axis is None and x.ndim == 2:
-        raise refuse(TypeError, f"numpy.linalg.norm{{here}}: ord={ord!r} is not supported on traced values; write it with np.abs, np.sum and np.max")
-    squares = np.sum(e.square(x), axis=axis, keepdims=_flag(keepdims))
-    zero = e.equal(squares, 0)                      # the norm at 0 has derivative 0 (docs/kinks.md), not 0 * inf
-    return e.where(zero, e.absolute(squares), e.sqrt(e.where(zero, 1.0, squares)))
+    x = operand(x)
+    axes = axes_of(axis, x.ndim)
+    if ord is None or ord == "fro" and len(axes) == 2 or ord == 2 and len(axes) == 1:
+        return norm_of(np.sum(e.square(x), axis=axes, keepdims=asked(keepdims)))
+    if len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
+        row, column = (axis if axis is not None else axes) if abs(ord) == 1 else (axis if axis is not None else axes)[::-1]
+        sums = np.sum(e.absolute(x), axis=row, keepdims=True)
+        out = (np.max if ord > 0 else np.min)(sums, axis=column, keepdims=True)
+        return np.reshape(out, reduced_shape(x, axes, keepdims))
+    if len(axes) != 1 or isinstance(ord, str):
+        raise refuse(TypeError, f"numpy.linalg.norm{{here}}: ord={ord!r} of {'a matrix' if len(axes) == 2 else f'{len(axes)} axes'} is not supported on traced values: there are None, "
+                                "'fro', 1, -1, inf and -inf for matrices, numbers for vectors")
+    return _vector_norm(x, axes, keepdims, ord)
+
+
+def _vector_norm(x, axes, keepdims, ord):
+    size = e.absolute(x)
+    if ord in (np.inf, -np.inf):
+        return (np.max if ord > 0 else np.min)(size, axis=axes, keepdims=asked(keepdims))
+    if ord == 0:
+        return np.sum(astype(e.not_equal(x, 0), x.dtype), axis=axes, keepdims=asked(keepdims))
+    if ord == 1:
+        return np.sum(size, axis=axes, keepdims=asked(keepdims))
+    if ord == 2:
+        return norm_of(np.sum(e.square(x), axis=axes, keepdims=asked(keepdims)))
+    powers = np.sum(e.power(size, ord), axis=axes, keepdims=asked(keepdims))
+    zero = e.equal(powers, 0)
+    return e.where(zero, powers, e.power(e.where(zero, 1.0, powers), 1 / ord))
+
+
+@implements(np.linalg.vector_norm)
+def vector_norm(x, axis=None, keepdims=False, ord=2):
+    x = operand(x)
+    return _vector_norm(x, axes_of(axis, x.ndim), keepdims, ord)
+
+
+@implements(np.linalg.matrix_norm)
+def matrix_norm(x, keepdims=False, ord="fro"):
+    return norm(x, ord, (-2, -1), keepdims)

@@ -1,4 +1,4 @@
-"""Shapes: np.reshape, np.transpose, np.concatenate, np.split, np.pad, np.tile, np.diag, ... Reshapes and transpositions are views."""
+"""Shapes: np.reshape, np.transpose, np.concatenate, np.split, np.tile, np.diag, ... Reshapes and transpositions are views."""
 import numpy as np
 
 from ..errors import refuse
@@ -66,12 +66,18 @@ def atleast_2d(*arrays):
     return out[0] if len(out) == 1 else out
 
 
+@implements(np.atleast_3d)
+def atleast_3d(*arrays):
+    out = [a if a.ndim > 2 else reshaped(a, (1, a.size, 1) if a.ndim < 2 else (*a.shape, 1)) for a in map(operand, arrays)]
+    return out[0] if len(out) == 1 else out
+
+
 @implements(np.transpose, np.permute_dims)
 def transpose(a, axes=None):
     return transposed(a, range(a.ndim)[::-1] if axes is None else [axis_of(k, a.ndim) for k in axes])
 
 
-@implements(np.matrix_transpose)
+@implements(np.matrix_transpose, np.linalg.matrix_transpose)
 def matrix_transpose(a):
     return swapaxes(a, -1, -2)
 
@@ -136,6 +142,11 @@ def vstack(arrays, dtype=None, casting=None):
     return concatenate([np.atleast_2d(operand(a)) for a in arrays], 0)
 
 
+@implements(np.dstack)
+def dstack(arrays):
+    return concatenate([np.atleast_3d(operand(a)) for a in arrays], 2)
+
+
 @implements(np.column_stack)
 def column_stack(arrays):
     return concatenate([np.reshape(a, (-1, 1)) if np.ndim(a) < 2 else a for a in map(operand, arrays)], 1)
@@ -172,33 +183,24 @@ def split(a, sections, axis=0):
     return array_split(a, sections, axis)
 
 
+@implements(np.vsplit)
+def vsplit(a, sections):
+    return split(a, sections, 0)
+
+
+@implements(np.hsplit)
+def hsplit(a, sections):
+    return split(a, sections, 1 if a.ndim > 1 else 0)
+
+
+@implements(np.dsplit)
+def dsplit(a, sections):
+    return split(a, sections, 2)
+
+
 @implements(np.unstack)
 def unstack(a, axis=0):
     return tuple(moveaxis(a, axis, 0))
-
-
-@implements(np.pad)
-def pad(a, pad_width, mode="constant", constant_values=0):
-    if mode != "constant" or np.ndim(constant_values):
-        raise refuse(TypeError, "pad{here}: only mode='constant' with one value is supported on traced values; concatenate the parts of other modes")
-    widths = np.broadcast_to(np.asarray(pad_width, int), (a.ndim, 2))
-    return s.pad(a, widths=tuple((int(lo), int(hi)) for lo, hi in widths), value=constant_values)
-
-
-@implements(np.flip)
-def flip(m, axis=None):
-    axes = axes_of(axis, m.ndim)
-    return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(m.ndim))]
-
-
-@implements(np.roll)
-def roll(a, shift, axis=None):
-    if axis is None:
-        return np.reshape(roll(np.ravel(a), shift, 0), a.shape)
-    for n, k in np.broadcast(shift, axis):
-        k = axis_of(k, a.ndim)
-        a = np.take(a, (np.arange(a.shape[k]) - n) % max(a.shape[k], 1), k)
-    return a
 
 
 @implements(np.tile)
@@ -234,8 +236,14 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
     return getitem(a, (..., np.arange(n) + max(-offset, 0), np.arange(n) + max(offset, 0)))
 
 
+@implements(np.linalg.diagonal)
+def linalg_diagonal(x, offset=0):
+    return diagonal(x, offset, -2, -1)
+
+
 @implements(np.diag)
 def diag(v, k=0):
+    v = operand(v)
     if v.ndim == 2:
         return diagonal(v, k)
     n = v.shape[0] + abs(k)
@@ -244,6 +252,11 @@ def diag(v, k=0):
     return scatter(v, rows, rows + k, index=(Slot(0), Slot(1)), shape=(n, n))
 
 
-@implements(np.trace)
+@implements(np.diagflat)
+def diagflat(v, k=0):
+    return diag(np.ravel(operand(v)), k)
+
+
+@implements(np.trace, np.linalg.trace)
 def trace(a, offset=0, axis1=0, axis2=1):
     return np.sum(diagonal(a, offset, axis1, axis2), axis=-1)

@@ -225,6 +225,7 @@ REWRITES = [
     Rewrite("xlogy", 1, x / y, x / nonzero(y, x), "0 log(y) is 0 for every y, 0 included"),
     # ---- values
     Rewrite("expm1", None, sp.exp(x) - 1, expm1(x), "exp(x) - 1 has lost its digits near 0"),
+    Rewrite("xlogy", None, x * sp.log(y), x * sp.log(nonzero(y, x)), "0 log(y) is 0 for every y, 0 included"),
     Rewrite("log1p", None, sp.log(1 + x), log1p(x), "1 + x has lost the digits of a small x"),
     Rewrite("log_expit", None, -sp.log(1 + sp.exp(-x)), sp.Piecewise((x, x < 0), (0, True)) - log1p(_near), "exp(-x) overflows"),
     Rewrite("logaddexp", None, sp.log(sp.exp(x) + sp.exp(y)), sp.Piecewise((x, sp.Eq(x, y)), (sp.Piecewise((x, x > y), (y, True)), True))

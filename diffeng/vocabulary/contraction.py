@@ -37,6 +37,8 @@ def subscripts(name, ranks, params):
 
 def _infer(name):
     def infer(*operands, **params):
+        if name == "matmul" and not all(x.ndim for x in operands):
+            raise ValueError("matmul: a scalar is no operand; use * instead")
         size = {}
         inputs, out = subscripts(name, [x.ndim for x in operands], params).split("->")
         for term, x in zip(inputs.split(","), operands):

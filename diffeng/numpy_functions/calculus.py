@@ -1,0 +1,162 @@
+"""Differences, integrals and polynomials of sampled functions: np.gradient, np.trapezoid, np.convolve, np.polyval, ..."""
+import numpy as np
+
+from ..constants import PI
+from ..errors import refuse
+from ..numpy_api import axes_of, axis_of, getitem, operand, plain
+from ..vocabulary import elementwise as e
+from .table import implements
+
+
+def _along(x, axis, index):
+    return getitem(x, (slice(None),) * axis + (index,))
+
+
+@implements(np.diff)
+def diff(a, n=1, axis=-1, prepend=None, append=None):
+    x = operand(a)
+    axis = axis_of(axis, x.ndim)
+    ends = [None if v is None or v is np._NoValue else operand(v) for v in (prepend, append)]
+    ends = [v if v is None or np.ndim(v) else np.broadcast_to(v, x.shape[:axis] + (1,) + x.shape[axis + 1:]) for v in ends]
+    if ends[0] is not None or ends[1] is not None:
+        x = np.concatenate([p for p in (ends[0], x, ends[1]) if p is not None], axis=axis)
+    for _ in range(n):
+        x = _along(x, axis, slice(1, None)) - _along(x, axis, slice(None, -1))
+    return x
+
+
+@implements(np.ediff1d)
+def ediff1d(ary, to_end=None, to_begin=None):
+    parts = [to_begin, diff(np.ravel(operand(ary))), to_end]
+    return np.concatenate([np.ravel(operand(p)) for p in parts if p is not None])
+
+
+@implements(np.trapezoid)
+def trapezoid(y, x=None, dx=1.0, axis=-1):
+    y = operand(y)
+    axis = axis_of(axis, y.ndim)
+    width = dx
+    if x is not None:
+        x = operand(x)
+        width = diff(x, axis=0 if x.ndim == 1 else axis)
+        width = np.reshape(width, [-1 if k == axis else 1 for k in range(y.ndim)]) if x.ndim == 1 else width
+    return np.sum(width * (_along(y, axis, slice(1, None)) + _along(y, axis, slice(None, -1))) / 2, axis=axis)
+
+
+@implements(np.gradient)
+def gradient(f, *varargs, axis=None, edge_order=1):
+    f = operand(f)
+    axes = tuple(axis_of(k, f.ndim) for k in axis) if isinstance(axis, (tuple, list)) else axes_of(axis, f.ndim)
+    steps = list(varargs) * len(axes) if len(varargs) == 1 else list(varargs) or [1.0] * len(axes)
+    if len(steps) != len(axes):
+        raise refuse(TypeError, f"gradient{{here}}: {len(steps)} spacings for {len(axes)} axes: give one an axis, or one for all")
+    if edge_order not in (1, 2) or any(f.shape[k] < edge_order + 1 for k in axes):
+        raise refuse(ValueError, f"gradient{{here}}: edge_order={edge_order} needs {edge_order + 1} entries along an axis, the shape is {f.shape}; edge_order is 1 or 2")
+    out = [_slope(f, operand(h), k, edge_order) for h, k in zip(steps, axes)]
+    return out[0] if len(out) == 1 else tuple(out)
+
+
+def _slope(f, h, axis, edge_order):
+    """Differences of second order at points whose distances h may differ (Fornberg, Math. Comp. 51, 1988)."""
+    n = f.shape[axis]
+    h = np.broadcast_to(h, (n - 1,)) if np.ndim(h) == 0 else diff(h)
+    h = np.reshape(h, [-1 if k == axis else 1 for k in range(f.ndim)])
+    slope = diff(f, axis=axis) / h                                       # (..., n - 1, ...): of each interval
+    left, right = _along(h, axis, slice(None, -1)), _along(h, axis, slice(1, None))
+    inner = (right * _along(slope, axis, slice(None, -1)) + left * _along(slope, axis, slice(1, None))) / (left + right)
+    first, last = _along(slope, axis, slice(0, 1)), _along(slope, axis, slice(n - 2, n - 1))
+    if edge_order == 2:                                                  # the parabola through the three points at the edge
+        first = 2 * first - _along(inner, axis, slice(0, 1)) if n == 3 else first - (_along(inner, axis, slice(0, 1)) - first)
+        last = last - (_along(inner, axis, slice(n - 3, n - 2)) - last)
+    return np.concatenate([first, inner, last], axis=axis)
+
+
+@implements(np.unwrap)
+def unwrap(p, discont=None, axis=-1, period=None):
+    p = operand(p)
+    own = period is None
+    value = plain(p)
+    turns = np.rint((np.unwrap(value, discont, axis, **({} if own else {"period": period})) - value) / (2 * np.pi if own else period))
+    return p + turns.astype(p.dtype) * (2 * PI if own else period)
+
+
+@implements(np.convolve)
+def convolve(a, v, mode="full"):
+    a, v = np.atleast_1d(operand(a)), np.atleast_1d(operand(v))
+    a, v = (v, a) if v.size > a.size else (a, v)
+    return _part(_full(a, v), a.size, v.size, mode, (v.size - 1) // 2)
+
+
+@implements(np.correlate)
+def correlate(a, v, mode="valid"):
+    a, v = np.atleast_1d(operand(a)), np.atleast_1d(operand(v))
+    m, n = sorted((a.size, v.size))
+    return _part(_full(a, v[::-1]), n, m, mode, m // 2 if v.size > a.size else (m - 1) // 2)
+
+
+def _full(a, v):
+    """sum_j a[i - j] v[j]: every window of a, padded, against v turned round."""
+    m = v.shape[0]
+    padded = np.pad(a, m - 1)
+    return np.take(padded, np.arange(a.shape[0] + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
+
+
+def _part(full, n, m, mode, start):
+    """Of the full result the middle n entries ("same"), or those where both overlap wholly ("valid")."""
+    if mode not in ("full", "same", "valid"):
+        raise refuse(ValueError, f"convolve{{here}}: mode={mode!r}: choose one of 'full', 'same', 'valid'")
+    return full if mode == "full" else full[start:start + n] if mode == "same" else full[m - 1:n]
+
+
+@implements(np.polyval)
+def polyval(p, x):
+    p, x = operand(p), operand(x)
+    y = x * 0
+    for k in range(p.shape[0]):
+        y = y * x + p[k]
+    return y
+
+
+@implements(np.polyder)
+def polyder(p, m=1):
+    p = operand(p)
+    for _ in range(m):
+        p = p[:-1] * np.arange(p.shape[0] - 1, 0, -1)
+    return p
+
+
+@implements(np.polyint)
+def polyint(p, m=1, k=None):
+    p = operand(p)
+    if k is not None:
+        raise refuse(TypeError, "polyint{here}: integration constants are not supported on traced values; add them to the last entry")
+    for _ in range(m):
+        p = np.concatenate([p / np.arange(p.shape[0], 0, -1), np.zeros_like(p[:1])])
+    return p
+
+
+@implements(np.polymul)
+def polymul(a1, a2):
+    return convolve(a1, a2)
+
+
+@implements(np.polyadd)
+def polyadd(a1, a2):
+    return _lengthened(a1, a2) + _lengthened(a2, a1)
+
+
+@implements(np.polysub)
+def polysub(a1, a2):
+    return _lengthened(a1, a2) - _lengthened(a2, a1)
+
+
+def _lengthened(p, q):
+    p = np.atleast_1d(operand(p))
+    return np.pad(p, (max(np.size(q) - p.size, 0), 0))
+
+
+@implements(np.vander)
+def vander(x, N=None, increasing=False):
+    x = operand(x)
+    n = x.shape[0] if N is None else N
+    return e.power(x[:, None], np.arange(n) if increasing else np.arange(n)[::-1])

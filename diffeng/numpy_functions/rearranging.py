@@ -1,0 +1,123 @@
+"""Entries in other places: np.flipud, np.rot90, np.block, np.insert, np.delete, np.pad, sliding windows, ... Gathers and concatenations."""
+import numpy as np
+
+from ..errors import refuse
+from ..numpy_api import axes_of, axis_of, operand
+from ..vocabulary import shaping as s
+from .table import implements
+
+
+@implements(np.flip)
+def flip(m, axis=None):
+    axes = axes_of(axis, m.ndim)
+    return m[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(m.ndim))]
+
+
+@implements(np.flipud)
+def flipud(m):
+    return m[::-1]
+
+
+@implements(np.fliplr)
+def fliplr(m):
+    return m[:, ::-1]
+
+
+@implements(np.rot90)
+def rot90(m, k=1, axes=(0, 1)):
+    first, second = (axis_of(a, m.ndim) for a in axes)
+    k %= 4
+    if k in (0, 2):
+        return flip(m, (first, second)) if k else m[:]
+    return np.swapaxes(flip(m, second), first, second) if k == 1 else flip(np.swapaxes(m, first, second), second)
+
+
+@implements(np.roll)
+def roll(a, shift, axis=None):
+    if axis is None:
+        return np.reshape(roll(np.ravel(a), shift, 0), a.shape)
+    for n, k in np.broadcast(shift, axis):
+        k = axis_of(k, a.ndim)
+        a = np.take(a, (np.arange(a.shape[k]) - n) % max(a.shape[k], 1), k)
+    return a
+
+
+@implements(np.block)
+def block(arrays):
+    def depth(x):
+        return 1 + max(map(depth, x)) if isinstance(x, list) else 0
+
+    levels = depth(arrays)
+
+    def rank(x):
+        return max(map(rank, x)) if isinstance(x, list) else np.ndim(operand(x))
+
+    ndim = max(levels, rank(arrays))
+
+    def joined(x, level):
+        if isinstance(x, list):
+            return np.concatenate([joined(y, level + 1) for y in x], axis=level - levels)
+        x = operand(x)
+        return np.reshape(x, (1,) * (ndim - np.ndim(x)) + np.shape(x))
+
+    return joined(arrays, 0)
+
+
+@implements(np.insert)
+def insert(arr, obj, values, axis=None):
+    arr, values = operand(arr), operand(values)
+    arr, axis = (np.ravel(arr), 0) if axis is None else (arr, axis_of(axis, arr.ndim))
+    single = np.ndim(obj) == 0 and not isinstance(obj, slice)
+    values = np.reshape(values, (1,) * (arr.ndim - np.ndim(values)) + np.shape(values))
+    if single and arr.ndim > 1:
+        values = np.moveaxis(values, 0, axis)
+    n = arr.shape[axis]
+    m = values.shape[axis] if single else len(np.arange(n)[obj]) if isinstance(obj, slice) or np.asarray(obj).dtype == bool else np.size(obj)
+    values = np.broadcast_to(values, arr.shape[:axis] + (m,) + arr.shape[axis + 1:])
+    return np.take(np.concatenate([arr, values], axis=axis), np.insert(np.arange(n), obj, n + np.arange(m)), axis)
+
+
+@implements(np.delete)
+def delete(arr, obj, axis=None):
+    arr, axis = (np.ravel(arr), 0) if axis is None else (arr, axis_of(axis, arr.ndim))
+    return np.take(arr, np.delete(np.arange(arr.shape[axis]), obj), axis)
+
+
+@implements(np.resize)
+def resize(a, new_shape):
+    a = np.ravel(operand(a))
+    n = int(np.prod(new_shape))
+    return np.reshape(np.take(a, np.arange(n) % max(a.size, 1)), new_shape)
+
+
+@implements(np.pad)
+def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even"):
+    a = operand(array)
+    widths = np.broadcast_to(np.asarray(pad_width, int), (a.ndim, 2))
+    if mode == "constant" and np.ndim(constant_values) == 0:
+        return s.pad(a, widths=tuple((int(lo), int(hi)) for lo, hi in widths), value=constant_values)
+    if mode not in ("edge", "reflect", "symmetric", "wrap") or reflect_type != "even":
+        raise refuse(TypeError, f"pad{{here}}: mode={mode!r} is not supported on traced values like this: there are 'constant' with one value, 'edge', 'reflect', 'symmetric' and "
+                                "'wrap'; concatenate the parts of other modes")
+    for k, width in enumerate(widths):
+        if width.any():
+            a = np.take(a, np.pad(np.arange(a.shape[k]), width, mode), k)
+    return a
+
+
+@implements(np.lib.stride_tricks.sliding_window_view)
+def sliding_window_view(x, window_shape, axis=None, subok=False, writeable=False):
+    window = tuple(window_shape) if np.ndim(window_shape) else (window_shape,)
+    axes = tuple(range(x.ndim)) if axis is None else tuple(axis_of(k, x.ndim) for k in (axis if np.ndim(axis) else (axis,)))
+    for w, k in zip(window, axes, strict=True):
+        x = np.moveaxis(np.take(x, np.arange(x.shape[k] - w + 1)[:, None] + np.arange(w), k), k + 1, -1)
+    return x
+
+
+@implements(np.apply_along_axis)
+def apply_along_axis(func1d, axis, arr, *args, **kwargs):
+    x = np.moveaxis(arr, axis_of(axis, arr.ndim), -1)
+    made = [func1d(x[k], *args, **kwargs) for k in np.ndindex(x.shape[:-1])]
+    out = np.reshape(np.stack([operand(y) for y in made]), x.shape[:-1] + np.shape(made[0]))
+    rank = np.ndim(made[0])
+    return np.moveaxis(out, list(range(out.ndim - rank, out.ndim)), [axis_of(axis, arr.ndim) + k for k in range(rank)]) if rank else out

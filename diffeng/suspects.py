@@ -1,0 +1,116 @@
+"""Suspects beside the rules: the graph, which NumPy function means what, and the kernels.
+
+What it is: three searches. `edges`: is the recording what the function did, call by call? `misread`: does a NumPy function give on traced values what it gives
+on arrays? `kernel`: does a compiled operation give what NumPy gives?
+
+What it is not: no derivative is checked here (blame.py), and nothing is decided about a method (hearing.py).
+"""
+import contextlib
+
+import numpy as np
+
+from . import blame, magnitude, numpy_api
+from .blame import Culprit, tolerance as tolerance_of
+from .differentiate import Recorded
+from .nodes import Node, Tracer, reachable
+from .precise import numbers
+from .where import line_of, user_frames
+
+
+def _same(value, exact, tolerance):
+    """Is a float64 value that of a 100-digit run, but for rounding?"""
+    if np.shape(value) != exact.shape:
+        return False
+    with np.errstate(all="ignore"):
+        truth = numbers(exact)
+        return bool(np.all(np.absolute(value - truth) <= tolerance * np.max(np.absolute(truth), initial=0)))
+
+
+def _plain(x):
+    """Traced arguments as the arrays they stand for."""
+    if isinstance(x, (list, tuple)):
+        return [_plain(v) for v in x] if type(x) is list else tuple([_plain(v) for v in x])
+    return x.node.value if isinstance(x, Tracer) else x
+
+
+def edges(recorded, calls, keys, tolerance):
+    """The recorded nodes against the calls of the judge's own run: primitive, parameters, where each operand came from. (culprits, reason why there can be none)."""
+    log = recorded.tracing.log
+    if len(log) != len(calls):
+        return [], f"the function does not do the same twice: it made {len(log)} operations when recorded and {len(calls)} in the judge's run (random numbers? changing globals?)"
+    place = {id(n): k for k, n in enumerate(log)}
+    place_input = {id(n): k for k, n in enumerate(recorded.nodes)}
+    found = []
+    for node, (primitive, inputs, params, out) in zip(log, calls):
+        if node.primitive is not primitive:
+            if not _same(node.value, out, tolerance):
+                return [], f"the function does not do the same twice: {node.primitive.name} at {line_of(node.frames)} became {primitive.name} in the judge's run"
+            found.append(Culprit(primitive.name, "graph", None, line_of(node.frames), np.inf, "wrong", keys.get(id(node), -1), f"it is recorded as {node.primitive.name}"))
+            continue
+        if id(node) in keys and repr(node.params) != repr(params):
+            found.append(Culprit(primitive.name, "graph", None, line_of(node.frames), np.inf, "wrong", keys[id(node)], f"it is recorded with {node.params}, the function used {params}"))
+        for slot, (edge, want) in enumerate(zip(node.operands, inputs)):
+            if isinstance(edge, Node):
+                have = place[id(edge)] if id(edge) in place else ("input", place_input.get(id(edge)))
+            else:
+                have = "constant"
+            want = "constant" if isinstance(want, tuple) and want[0] == "constant" else want
+            if have != want and id(node) in keys:
+                found.append(Culprit(primitive.name, "graph", slot, line_of(node.frames), np.inf, "wrong", keys[id(node)], "the edge is not the operand that the function used"))
+    return found, ""
+
+
+def misread(flat, tolerance):
+    """The first NumPy function that gives another value on traced arguments than on arrays."""
+    found, originals = [], (numpy_api.call_function, numpy_api.call_ufunc)
+
+    def compared(out, function, want):
+        mine = [np.asarray(_plain(x)) for x in (out if isinstance(out, (list, tuple)) else [out])]
+        for a, b in zip(mine, map(np.asarray, want if isinstance(want, (list, tuple)) else [want])):
+            if a.dtype.kind != "f" or b.dtype.kind != "f":
+                continue
+            error = blame._relative(a, b.astype(float), np.maximum(np.absolute(b), np.max(np.absolute(b), initial=0, where=np.isfinite(b)))) if a.shape == b.shape else np.inf
+            if error > tolerance and not found:
+                found.append(Culprit(function.__name__, "graph", None, line_of(user_frames()), error, "wrong", -1, "this NumPy function is read as something else"))
+
+    def call_function(function, args, kwargs):
+        plain = [_plain(x) for x in args], {k: _plain(x) for k, x in kwargs.items()}
+        out = originals[0](function, args, kwargs)
+        if "out" not in plain[1]:
+            with contextlib.suppress(Exception):                   # what plain NumPy refuses cannot be compared
+                compared(out, function, function(*plain[0], **plain[1]))
+        return out
+
+    def call_ufunc(ufunc, method, inputs, kwargs):
+        plain = [_plain(x) for x in inputs]
+        out = originals[1](ufunc, method, inputs, kwargs)
+        if method == "__call__" and not kwargs:
+            with contextlib.suppress(Exception):
+                compared(out, ufunc, ufunc(*plain))
+        return out
+
+    numpy_api.call_function, numpy_api.call_ufunc = call_function, call_ufunc
+    try:
+        Recorded(flat)
+    finally:
+        numpy_api.call_function, numpy_api.call_ufunc = originals
+    return found
+
+
+def kernel(trial):
+    """The first node whose kernel value differs from NumPy's, found by asking the program for every node."""
+    from .kernels import Program
+    nodes = [n for n in reachable(trial.outputs) if n.primitive.name not in ("input", "constant")]
+    leaves = [np.asarray(x) for x in trial.flat.leaves] + [np.asarray(c) for c in trial.cotangents[0]]
+    values = Program(trial.inputs, nodes)(*leaves)
+    known = dict(zip(map(id, trial.inputs), leaves))
+    for k, (n, v) in enumerate(zip(nodes, values)):
+        operands = [known[id(p)] if isinstance(p, Node) and id(p) in known else p.operands[0] if isinstance(p, Node) else p for p in n.operands]
+        with np.errstate(all="ignore"):
+            want = np.asarray(n.primitive(*operands, **n.params))
+            scale = magnitude.value_scale(n.primitive, operands, want, n.params) if want.dtype.kind == "f" else np.ones(want.shape)
+            error = blame._relative(v, want.astype(float), np.maximum(np.absolute(want), scale))
+        if error > tolerance_of(want.dtype if want.dtype.kind == "f" else float):
+            return Culprit(n.primitive.name, "reverse (kernels)", None, line_of(n.frames), error, "wrong", k, "its kernel computes something else than NumPy")
+        known[id(n)] = v
+    return None

@@ -1,0 +1,37 @@
+"""What every test file shares: the seed in the header, and counts of what was judged, summed over parallel workers."""
+import collections
+
+import pytest
+
+
+@pytest.fixture
+def tally(request):
+    """tally["text"] += 1: counted over the whole run and printed at its end."""
+    return request.config.stash[_COUNTS]
+
+
+_COUNTS = pytest.StashKey()
+
+
+def pytest_report_header(config):
+    return "random numbers: numpy.random.default_rng with the seeds written in the tests"
+
+
+def pytest_sessionfinish(session):
+    """A worker hands its counts to the process that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["counts"] = dict(session.config.stash.get(_COUNTS, {}))
+
+
+def pytest_configure(config):
+    config.stash[_COUNTS] = collections.Counter()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    node.config.stash[_COUNTS].update(getattr(node, "workeroutput", {}).get("counts", {}))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for text, n in sorted(config.stash[_COUNTS].items()):
+        terminalreporter.write_line(f"{text}: {n}")

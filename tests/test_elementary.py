@@ -1,0 +1,180 @@
+"""diffeng.kernels.elementary against arb balls of 200 bits: units of the last place, special values, identities that hold exactly.
+
+`python tests/test_elementary.py` also times every function against NumPy and against the C library, one core, 10^6 entries.
+"""
+import sys
+import time
+
+import flint
+import llvmlite.binding
+import numpy as np
+import pytest
+import scipy.special
+
+from diffeng.kernels import elementary, machine
+
+TYPES = {"f64": np.float64, "f32": np.float32}
+ONE = [name for name in elementary.RULES if name != "pow"]
+EXACT = {**{name: getattr(flint.arb, name) for name in "exp expm1 log log1p sin cos tan sinh cosh tanh erf erfc".split()},
+         "exp2": lambda a: flint.arb(2) ** a, "log2": lambda a: a.log() / flint.arb(2).log(), "log10": lambda a: a.log() / flint.arb(10).log(),
+         "expit": lambda a: a.exp() / (1 + a.exp()) if a < 0 else 1 / (1 + (-a).exp())}
+ABOVE = {"log": 0.0, "log2": 0.0, "log10": 0.0, "log1p": -1.0}              # the ends of domains
+HARD = {                               # where digits are easily lost, overflow and underflow included
+    "exp": (-750, 712), "expm1": (-40, 2), "exp2": (-1080, 1026), "sinh": (-712, 712), "cosh": (-712, 712), "tanh": (-2, 2), "expit": (-750, 40),
+    "erf": (-6.5, 6.5), "erfc": (-6.5, 28), "log": (0.3, 3), "log2": (0.3, 3), "log10": (0.3, 3), "log1p": (-0.99, 2),
+    "sin": (-400, 400), "cos": (-400, 400), "tan": (-400, 400)}
+HARD32 = {**HARD, "exp": (-106, 90), "exp2": (-152, 129), "sinh": (-91, 91), "cosh": (-91, 91), "expit": (-106, 20), "erfc": (-4.5, 10.5)}
+
+
+def kernel(name, T, operands=1):
+    """A function of arrays."""
+    loads = ", ".join(f"load_{T}(word(t, {j}), i)" for j in range(operands))
+    code = machine.kernel(f"def kernel(t, lo, hi):\n    for i in range(lo, hi):\n        store_{T}(word(t, {operands}), i, {name}({loads}))\n")
+
+    def call(*arrays):
+        out = np.empty_like(arrays[0])
+        words = np.array([a.ctypes.data for a in (*arrays, out)])
+        code.call(words.ctypes.data, 0, out.size)
+        return out
+    return call
+
+
+def ulps(got, ball):
+    """The distance of a float from the truth, in units of the truth's last place; 0 for an infinity where the truth rounds to it."""
+    info = np.finfo(type(got))
+    size, top = abs(ball), flint.arb(float(info.max))
+    last = flint.arb(float(np.spacing(type(got)(float(size))))) if size < top else flint.arb(2) ** (int(info.maxexp) - 1 - int(info.nmant))
+    if np.isinf(got):
+        return np.inf if size < top + last / 2 or (ball < 0 if got > 0 else ball > 0) else 0.0          # what is certainly wrong
+    return float(abs(flint.arb(float(got)) - ball) / last)
+
+
+def points(name, dtype, random, count):
+    """All binades with either sign, those around 1 more often, and where the function is hard."""
+    info = np.finfo(dtype)
+    signs = random.choice([-1.0, 1.0], (2, count))
+    x = [signs[0] * np.exp2(random.uniform(info.minexp - info.nmant, info.maxexp, count)), signs[1] * np.exp2(random.uniform(-12, 3, count)),
+         random.uniform(*(HARD if dtype is np.float64 else HARD32)[name], 2 * count)]
+    if name in ("sin", "cos", "tan"):
+        x += [random.uniform(-1e5, 1e5, count), np.arange(1, count) * (np.pi / 2), [1e5, 100001.0, 1e22]]          # near multiples of pi / 2
+    x = np.concatenate(x).astype(dtype)
+    return x[(x > ABOVE.get(name, -np.inf)) & np.isfinite(x)]
+
+
+@pytest.mark.parametrize("T", TYPES)
+def test_accuracy(T, capsys):
+    random, worst = np.random.default_rng(3), {}
+    with flint.ctx.workprec(200), np.errstate(all="ignore"):
+        for name in ONE:
+            x = points(name, TYPES[T], random, 500)
+            worst[name] = max((ulps(y, EXACT[name](flint.arb(float(a)))), a) for a, y in zip(x, kernel(name, T)(x)))
+    with capsys.disabled():
+        print(f"\nelementary {T}, worst ULP: " + ", ".join(f"{name} {w:.2f}" for name, (w, _) in worst.items()))
+    fused = llvmlite.binding.get_host_cpu_features().get("fma", False)
+    assert all(w <= (2 if fused or name != "erfc" else 2.6) for name, (w, _) in worst.items()), worst
+
+
+@pytest.mark.parametrize("T", TYPES)
+def test_accuracy_of_powers(T, capsys):
+    random, info, count = np.random.default_rng(4), np.finfo(TYPES[T]), 700
+    wide = np.exp2(random.uniform(info.minexp - info.nmant, info.maxexp, count))
+    near = 1 + random.choice([-1, 1], count) * np.exp2(random.uniform(-22, -2, count))
+    usual = np.exp2(random.uniform(-5, 5, count))
+    x = np.concatenate([wide, near, usual]).astype(TYPES[T])
+    y = np.concatenate([random.uniform(-1.05, 1.05, 2 * count) * info.maxexp / np.maximum(np.abs(np.log2(x[:2 * count])), 1e-6),
+                        random.choice([0.5, 1.5, 2, -3, 4, 10, 1 / 3, -0.25, 7], count)]).astype(TYPES[T])
+    with flint.ctx.workprec(200), np.errstate(all="ignore"):
+        worst = max((ulps(z, flint.arb(float(a)) ** flint.arb(float(b))), a, b) for a, b, z in zip(x, y, kernel("pow", T, 2)(x, y)))
+    with capsys.disabled():
+        print(f"\nelementary {T}, worst ULP: pow {worst[0]:.2f}")
+    assert worst[0] <= 1, worst
+
+
+def same(got, want, ulp):
+    """Signs of zeros and infinities included; all NaNs are one."""
+    with np.errstate(all="ignore"):
+        near = np.isfinite(want) & (np.abs(got - want) <= ulp * np.spacing(np.abs(want)))
+    return ((got == want) | near) & (np.signbit(got) == np.signbit(want)) | np.isnan(got) & np.isnan(want)
+
+
+@pytest.mark.parametrize("T", TYPES)
+def test_special_values(T):
+    """Zeros, infinities, NaN, subnormals, the largest numbers, huge arguments; long enough that vector code sees them too, and its remainder."""
+    info = np.finfo(TYPES[T])
+    tiny, least, most = float(info.tiny), float(info.smallest_subnormal), float(info.max)
+    x = np.array([0.0, np.inf, np.nan, 1.0, 2.0, 3.0 * least, tiny, least, most, 1e5, 1e6, 1e22, 800.0, 1e-3])
+    x = np.tile(np.concatenate([x, -x]), 3).astype(TYPES[T])
+    with np.errstate(all="ignore"):
+        for name in ONE:
+            want = (getattr(np, name, None) or getattr(scipy.special, name))(x)
+            ok = same(kernel(name, T)(x), want, 2.01)
+            assert ok.all(), (name, x[~ok], kernel(name, T)(x)[~ok], want[~ok])
+
+
+@pytest.mark.parametrize("T", TYPES)
+def test_special_powers(T):
+    v = np.array([0.0, 1.0, 0.5, 2.0, 3.0, 4.0, 1.5, 1 / 3, 1e-40, 1e30, 2.0 ** 24 - 1, 2.0 ** 53 - 1, 2.0 ** 53 + 2, 1 - 2.0 ** -24, 5e-324, 1e300,
+                  np.inf, np.nan])
+    with np.errstate(all="ignore"):
+        v = np.concatenate([v, -v]).astype(TYPES[T])
+        x, y = (np.ascontiguousarray(a.ravel()) for a in np.meshgrid(v, v))
+        got, want = kernel("pow", T, 2)(x, y), np.power(x, y)
+    ok = same(got, want, 1.01)
+    assert ok.all(), list(zip(x[~ok], y[~ok], got[~ok], want[~ok]))
+
+
+@pytest.mark.parametrize("T", TYPES)
+def test_exact_results(T):
+    """What is representable where a user expects it: powers of integers, of 2 and of 10, and their logarithms."""
+    info = np.finfo(TYPES[T])
+    x, y = (a.ravel().astype(TYPES[T]) for a in np.meshgrid(np.arange(-40, 41), np.arange(0, 30)))
+    exact = np.array([int(a) ** int(b) for a, b in zip(x, y)], dtype=object)
+    small = np.abs(exact) <= 2 ** (info.nmant + 1)
+    assert small.sum() > 300 and np.array_equal(kernel("pow", T, 2)(x, y)[small], exact[small].astype(TYPES[T]))
+    n = np.arange(info.minexp - info.nmant, info.maxexp)
+    assert np.array_equal(kernel("exp2", T)(n.astype(TYPES[T])), np.ldexp(TYPES[T](1), n))
+    assert np.array_equal(kernel("log2", T)(np.ldexp(TYPES[T](1), n)), n)
+    n = np.arange(0, 23 if T == "f64" else 11)
+    assert np.array_equal(kernel("log10", T)((10.0 ** n).astype(TYPES[T])), n)
+
+
+@pytest.mark.parametrize("T", TYPES)
+def test_symmetry(T):
+    x = points("sin", TYPES[T], np.random.default_rng(5), 300)
+    for name in "sin tan sinh tanh erf".split():
+        assert np.array_equal(kernel(name, T)(x), -kernel(name, T)(-x)), name
+    for name in "cos cosh".split():
+        assert np.array_equal(kernel(name, T)(x), kernel(name, T)(-x)), name
+
+
+def test_every_length_gives_the_same_bits():
+    """Vector code and the remainder of a loop agree, whatever the length."""
+    x = np.random.default_rng(6).uniform(-3, 3, 67)
+    for name in ("exp", "tanh", "sin", "erf"):
+        for T in TYPES:
+            whole, function = kernel(name, T)(x.astype(TYPES[T])), kernel(name, T)
+            for n in (1, 2, 3, 5, 7, 8, 15, 31, 66):
+                assert np.array_equal(function(x[:n].astype(TYPES[T])), whole[:n]), (name, T, n)
+
+
+def timings(seconds=0.1):
+    """Lines of a table: name, type, ms for 10^6 entries here and in NumPy or SciPy."""
+    random = np.random.default_rng(0)
+    for T, dtype in TYPES.items():
+        for name in elementary.RULES:
+            x = [random.uniform(0.1, 3, 10 ** 6).astype(dtype) for _ in range(1 + (name == "pow"))]
+            best = []
+            for function in (kernel(name, T, len(x)), np.power if name == "pow" else getattr(np, name, None) or getattr(scipy.special, name)):
+                end, fastest = time.perf_counter() + seconds, np.inf
+                while time.perf_counter() < end or fastest == np.inf:
+                    start = time.perf_counter()
+                    function(*x)
+                    fastest = min(fastest, time.perf_counter() - start)
+                best.append(fastest * 1e3)
+            yield f"{T} {name:6s} {best[0]:6.2f} ms, NumPy {best[1]:6.2f} ms"
+
+
+if __name__ == "__main__":
+    for line in timings():
+        print(line)
+        sys.stdout.flush()

@@ -1,0 +1,123 @@
+"""The coefficients of diffeng/kernels/elementary.py: `python tools/minimax.py > diffeng/kernels/coefficients.py` writes them.
+
+Each is the polynomial through a function at the Chebyshev nodes of an interval (a factor of about two from the best one, for which at most one more
+coefficient pays), computed by mpmath at 60 digits and rounded to float64 at the end. The error noted beside each is the largest one over the interval,
+times `weight`, in units of 2^-53.
+
+What it is not: needed at run time.
+"""
+import textwrap
+
+import mpmath
+from mpmath import mpf
+
+mpmath.mp.dps = 60
+
+
+def polynomial(function, low, high, count):
+    """The `count` coefficients, lowest first, of the polynomial through `function` at the Chebyshev nodes of [low, high]."""
+    low, high = mpf(low), mpf(high)
+    nodes = [(low + high) / 2 + (high - low) / 2 * mpmath.cos(mpmath.pi * (2 * k + 1) / (2 * count)) for k in range(count)]
+    matrix = mpmath.matrix(count, count)
+    for i, x in enumerate(nodes):
+        for j in range(count):
+            matrix[i, j] = x ** j
+    return list(mpmath.lu_solve(matrix, mpmath.matrix([function(x) for x in nodes])))
+
+
+def error(function, coefficients, low, high, weight, points=400):
+    low, high, worst = mpf(low), mpf(high), mpf(0)
+    for k in range(points + 1):
+        x = low + (high - low) * k / points
+        if x != 0:
+            worst = max(worst, abs((mpmath.polyval(coefficients[::-1], x) - function(x)) * weight(x)))
+    return worst * mpf(2) ** 53
+
+
+def exp_tail(r):
+    return (mpmath.exp(r) - 1 - r) / r ** 2 if abs(r) > mpf(10) ** -20 else mpf(1) / 2
+
+
+def log_tail(z):
+    """log(1 + f) = 2 s + s z tail(z), s = f / (2 + f), z = s^2."""
+    s = mpmath.sqrt(abs(z))
+    return (2 * mpmath.atanh(s) / s - 2) / z if z > mpf(10) ** -40 else mpf(2) / 3
+
+
+def log_tail2(z):
+    """The same after its first term: log(1 + f) = 2 s + s z (2/3 + z tail(z))."""
+    return (log_tail(z) - mpf(2) / 3) / z if z > mpf(10) ** -40 else mpf(2) / 5
+
+
+def sin_tail(z):
+    s = mpmath.sqrt(abs(z))
+    return (mpmath.sin(s) / s - 1) / z if z > mpf(10) ** -40 else -mpf(1) / 6
+
+
+def cos_tail(z):
+    return (mpmath.cos(mpmath.sqrt(abs(z))) - 1 + z / 2) / z ** 2 if z > mpf(10) ** -25 else mpf(1) / 24
+
+
+def erf_tail(z):
+    """erf(x) = x + x tail(x^2)."""
+    s = mpmath.sqrt(abs(z))
+    return (mpmath.erf(s) / s if s > mpf(10) ** -25 else 2 / mpmath.sqrt(mpmath.pi)) - 1
+
+
+ERFC_CENTRE = mpf(4)
+
+
+def erfc_scaled(t):
+    """(1 + 2 x) exp(x^2) erfc(x) as a function of t = (x - 4) / (x + 4) (Shepherd and Laframboise 1981)."""
+    x = ERFC_CENTRE * (1 + t) / (1 - t)
+    return (1 + 2 * x) * mpmath.exp(x * x) * mpmath.erfc(x)
+
+
+H, Q, L, E = mpf("0.3467"), mpf("0.6170"), mpf("0.029438"), mpf("0.95") ** 2      # a little more than log(2)/2, (pi/4)^2, (3 - 2 sqrt 2)^2; a piece's end
+B = (mpf("0.4") - 4) / (mpf("0.4") + 4), (mpf("28") - 4) / (mpf("28") + 4)
+TABLES = [
+    ("EXP", exp_tail, -H, H, {"f64": 10, "f32": 5}, lambda r: r ** 2),
+    ("LOG", log_tail, 0, L, {"f64": 7, "f32": 4}, lambda z: z / 2),
+    ("LOG_LONG", log_tail2, 0, L, {"f64": 9}, lambda z: z * z / 2),
+    ("SIN", sin_tail, 0, Q, {"f64": 7, "f32": 4}, lambda z: z),
+    ("COS", cos_tail, 0, Q, {"f64": 7, "f32": 4}, lambda z: z ** 2),
+    ("ERF", erf_tail, 0, E, {"f64": 13, "f32": 8}, lambda z: 1),
+    ("ERFC_LOG", lambda x: mpmath.log(mpmath.erfc(x)), mpf("0.94"), 4, {"f32": 10}, mpmath.erfc),
+    ("ERFC", erfc_scaled, *B, {"f64": 25, "f32": 13}, lambda t: 1),
+]
+
+
+def split(x, bits):
+    """The leading bits of a number, and the rest."""
+    _, exponent = mpmath.frexp(x)
+    head = mpmath.ldexp(mpmath.floor(mpmath.ldexp(x, bits - exponent)), exponent - bits)
+    return head, x - head
+
+
+def lines():
+    yield '''"""Coefficients of elementary.py, lowest first, written by tools/minimax.py, which says what each approximates. Not for editing.
+
+What it is not: rounded to float32. The tables f32 are as long as that type needs; some rules evaluate them in float64.
+"""'''
+    for name, function, low, high, counts, weight in TABLES:
+        yield f"{name} = {{"
+        for type, count in counts.items():
+            c = [float(x) for x in polynomial(function, low, high, count)]
+            yield f"    # {mpmath.nstr(error(function, c, low, high, weight), 2)} * 2^-53"
+            yield from textwrap.wrap(f'"{type}": {c},', 150, initial_indent="    ", subsequent_indent=" " * 12)
+        yield "}"
+    yield "# Numbers in two parts, the first with so few bits that its product with an exponent, or with the head of a logarithm, is exact."
+    for name, value, bits in (("LN2", mpmath.log(2), (32, 13)), ("LOG10_2", mpmath.log(2, 10), (32, 13)), ("LOG10_E", 1 / mpmath.log(10), (27, 12)),
+                              ("LOG2_E", 1 / mpmath.log(2), (27, 12))):
+        parts = {type: tuple(float(x) for x in split(value, n)) for type, n in zip(("f64", "f32"), bits)}
+        yield f"{name} = {parts}".replace("'", '"')
+    yield f"TWO_THIRDS = {(2 / 3, float(mpf(2) / 3 - mpf(2 / 3)))}"
+    rest, pieces = mpmath.pi / 2, []
+    for _ in range(3):
+        head, rest = split(rest, 33)
+        pieces.append(float(head))
+    yield f"HALF_PI = {(*pieces, float(rest))}          # 33 bits each, then the rest"
+
+
+if __name__ == "__main__":
+    print("\n".join(lines()))
