@@ -52,8 +52,7 @@ def _shorter(terms, t):
     """A shorter form of the arithmetic that ends in this term, or the term."""
     if not _is_piece(t):
         return t
-    import sympy
-    size, stack = 0, [t]
+    size, gain, stack = 0, 2, [t]               # as it was written, unless much is gained; tanh instead of logistic functions is worth it sooner
     while stack:
         piece = stack.pop()
         if _is_piece(piece):
@@ -61,6 +60,11 @@ def _shorter(terms, t):
             stack.extend(piece.args)
             if size > _LARGEST:
                 return t
+        elif _twice(piece) is not None:
+            gain = 1
+    if size <= gain:
+        return t
+    import sympy
     atoms = {}
     try:
         expression = _rational(sympy, t, atoms, terms)
@@ -71,8 +75,7 @@ def _shorter(terms, t):
     if any(f.has(sympy.nan, sympy.zoo, sympy.oo) for f in forms):
         return t
     best = min(forms, key=_cost)
-    gain = 1 if any(_twice(a) for piece in below([t]) for a in piece.args) else 2
-    if best.count_ops() > size - gain or len(best.free_symbols) < len(atoms):         # as it was written, unless much is gained; and 0 x may not be 0
+    if best.count_ops() > size - gain or len(best.free_symbols) < len(atoms):         # and 0 x may not be 0
         return t
     new = _term(sympy, terms, best, {symbol: term for symbol, term in atoms.values()})
     return new if new.shape == t.shape else t
