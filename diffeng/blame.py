@@ -34,7 +34,8 @@ class Culprit:
     def __str__(self):
         operand = "" if self.slot is None else f", operand {self.slot}"
         what = {"wrong": "is wrong", "inaccurate": "loses digits", "missing": "has no rule"}[self.kind]
-        return f"{self.method}: {self.primitive}{operand}, at {self.line or '(no user line)'}, {what}: relative error {self.error:.1e}" + (f" ({self.text})" if self.text else "")
+        return (f"{self.method}: {self.primitive}{operand}, at {self.line or '(no user line)'}, {what}: relative error {self.error:.1e}"
+                + (f" ({self.text})" if self.text else ""))
 
 
 @dataclass
@@ -89,7 +90,8 @@ def check(nodes, keys, digits=50, progress=None, misrecorded=(), sample=SAMPLE):
 def _mark(node, values, slot):
     if not all(np.ndim(v) == 0 for v in values):
         return None
-    return (node.primitive.name, slot, repr(sorted(node.params.items())), tuple((type(v).__name__, str(getattr(v, "dtype", "")), float(v) if not isinstance(v, PreciseArray) else 0.0) for v in values))
+    return (node.primitive.name, slot, repr(sorted(node.params.items())),
+            tuple((type(v).__name__, str(getattr(v, "dtype", "")), float(v) if not isinstance(v, PreciseArray) else 0.0) for v in values))
 
 
 def _finite(*arrays):
@@ -258,7 +260,8 @@ def _slopes(case):
 
 
 def edges(log):
-    """Operations that stand exactly where they change their mind: comparisons of equal numbers, ties in an order. The function may have a kink there, or may not."""
+    """Operations that stand exactly where they change their mind: comparisons of equal numbers, ties in an order.
+    The function may have a kink there, or may not."""
     found = []
     for k, node in enumerate(log):
         values = [np.asarray(p.value if type(p) is Node else p) for p in node.operands]

@@ -93,7 +93,8 @@ def unwrap(x):
 
 # ---- the replacements -------------------------------------------------------------------------------------------------------------
 
-CONSTRUCTORS = tuple("zeros ones empty full zeros_like ones_like empty_like full_like eye identity tri diag arange linspace logspace geomspace array copy".split())
+CONSTRUCTORS = tuple("zeros ones empty full zeros_like ones_like empty_like full_like eye identity tri diag arange linspace "
+                     "logspace geomspace array copy".split())
 CONVERTERS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asarray_chkfinite")
 INTEGERS_STAY = ("arange", "copy", "diag", *CONVERTERS)          # positions and counters: nobody writes a traced number into them
 

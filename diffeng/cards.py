@@ -42,7 +42,8 @@ def card(name):
     return "\n".join(lines + _measured(primitive))
 
 
-_KINDS = {"map": "map: elementwise, with broadcasting", "reduce": "reduce: along axes", "view": "view: an index map, no arithmetic", "contract": "contract: a sum of products",
+_KINDS = {"map": "map: elementwise, with broadcasting", "reduce": "reduce: along axes", "view": "view: an index map, no arithmetic",
+          "contract": "contract: a sum of products",
           "gather": "gather: each entry of the result is an entry of an operand", "scatter": "scatter: entries are put or added at places",
           "opaque": "opaque: computed by NumPy as a whole"}
 
@@ -101,7 +102,8 @@ def _belongs(tree, table, book):
 def _text(source, node):
     text = ast.get_source_segment(source, node, padded=True) or ""
     first, *rest = text.splitlines()
-    return "\n".join([first.strip(), *textwrap.dedent("\n".join(rest)).splitlines()]) if isinstance(node, (ast.List, ast.Lambda, ast.Dict)) else textwrap.dedent(text)
+    return ("\n".join([first.strip(), *textwrap.dedent("\n".join(rest)).splitlines()]) if isinstance(node, (ast.List, ast.Lambda, ast.Dict))
+            else textwrap.dedent(text))
 
 
 def _measured(primitive):

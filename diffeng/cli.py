@@ -220,7 +220,8 @@ def _graph(what, at):
             try:
                 return de.to_graph(call(fun, inputs), inputs)
             except Exception as error:
-                raise _bad(f"{what} cannot be written with a scalar symbol for each parameter ({type(error).__name__}: {_text(error)}); give values with --at \"{', '.join(f'{n}=1.0' for n in names)}\"") from error
+                raise _bad(f"{what} cannot be written with a scalar symbol for each parameter ({type(error).__name__}: {_text(error)}); "
+                           f"give values with --at \"{', '.join(f'{n}=1.0' for n in names)}\"") from error
     args = loading.bind(fun, at)
     loading.check(fun, args)
     return de.trace(fun, *args)

@@ -1,6 +1,7 @@
 """jit: a function recorded once for each kind of arguments, and run as a compiled program from then on.
 
-What it is: signatures (structure, shapes, dtypes, Python constants), guards (what Python saw of values, what the function closes over), and the program between them.
+What it is: signatures (structure, shapes, dtypes, Python constants), guards (what Python saw of values, what the function closes over),
+and the program between them.
 What it is not: no compiler stands here (kernels/), and nothing is traced that record() does not trace.
 """
 import functools
@@ -22,8 +23,8 @@ def jit(fun=None, *, device="cpu", wait=True):
     """The function, compiled: the same results, recorded and compiled at the first call with arguments of new shapes, dtypes or Python constants.
 
     Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Python branches on values are remembered and guarded: a call that
-    would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every call; a change of other captured values is noticed.
-    wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
+    would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every call; a change of other captured values
+    is noticed. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
 
     Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies; ValueError for a device other than "cpu".
 
@@ -125,8 +126,8 @@ class Jitted:
     def _add(self, key, args):
         known = self._traces.setdefault(key, [])
         if len(known) >= MOST_TRACES:
-            raise RuntimeError(f"jit: {function_name(self.__wrapped__)} was recorded {MOST_TRACES} times for the same kind of arguments, because {self._varying(known)}; "
-                               "write the choice as np.where, or call the function without jit")
+            raise RuntimeError(f"jit: {function_name(self.__wrapped__)} was recorded {MOST_TRACES} times for the same kind of arguments, because "
+                               f"{self._varying(known)}; write the choice as np.where, or call the function without jit")
         trace = _Trace(self.__wrapped__, args, Captured(self.__wrapped__))
         known.append(trace)
         return trace

@@ -1,6 +1,7 @@
 """What a graph costs: operations and bytes, counted node by node, and what each method would cost for its gradient.
 
-One operation: an addition, multiplication or elementary function on one entry. Bytes: what is written, every node once. Nothing is run: derivatives are recorded by shape only.
+One operation: an addition, multiplication or elementary function on one entry. Bytes: what is written, every node once.
+Nothing is run: derivatives are recorded by shape only.
 """
 import numpy as np
 

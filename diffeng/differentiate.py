@@ -165,7 +165,8 @@ def forward_pull(flat, cotangents=None, progress=None):
 
 
 def forward_entries(flat, cotangents, entries):
-    """(outputs, cotangents of the leaves) by forward mode along a few unit directions only; NaN in every other entry. entries: their numbers over all leaves."""
+    """(outputs, cotangents of the leaves) by forward mode along a few unit directions only; NaN in every other entry.
+    entries: their numbers over all leaves."""
     from . import forward_mode
     seeds, start = [], 0
     for x in flat.leaves:
@@ -326,7 +327,8 @@ def _tangents(flat, primals, tangents, moving):
         parts, _, paths = flatten(primals[k])
         given, _, given_paths = flatten(tangents[k])
         if paths != given_paths:
-            raise ValueError(f"jvp: tangent {k} has another structure than primal {k}: give one number or array for each of the primal's; None for a primal that is held constant")
+            raise ValueError(f"jvp: tangent {k} has another structure than primal {k}: give one number or array for each of the primal's; None for a primal "
+                             "that is held constant")
         out += [t for x, t in zip(parts, given) if is_float(x)]
     if not flat.leaves:
         raise TypeError(f"jvp: nothing moves: no primal of {function_name(flat.fun)} with a tangent is a floating-point number or array")
@@ -336,7 +338,8 @@ def _tangents(flat, primals, tangents, moving):
 def _transposed_pull(recorded, tangents, method):
     """The pullback is linear in its cotangent; pulling the tangents back through it once more transposes it: J v."""
     outer = Tracing()
-    seeds = [outer.input(np.ones(np.shape(v), v.dtype)[()] if v.dtype.kind == "f" else np.zeros(np.shape(v))[()], f"g{k}") for k, v in enumerate(recorded.values)]
+    seeds = [outer.input(np.ones(np.shape(v), v.dtype)[()] if v.dtype.kind == "f" else np.zeros(np.shape(v))[()], f"g{k}")
+             for k, v in enumerate(recorded.values)]
     pulled = recorded.pull(seeds, method)
     pairs = [(p.node, t) for p, t in zip(pulled, tangents) if outer.mine(p)]
     found = backward(method).gradient([p for p, _ in pairs], [t for _, t in pairs], [s.node for s in seeds], lambda n: n.value)
@@ -402,7 +405,8 @@ def _rows_backward(recorded, method):
             unit[j][entry] = 1
             rows.append(recorded.pull([u[()] for u in unit], method))
         leaves = recorded.flat.leaves
-        blocks.append([_scalar_of(np.reshape(np.stack([r[k] for r in rows]), shape + x.shape)) if rows else np.zeros(shape + x.shape, x.dtype) for k, x in enumerate(leaves)])
+        blocks.append([_scalar_of(np.reshape(np.stack([r[k] for r in rows]), shape + x.shape)) if rows else np.zeros(shape + x.shape, x.dtype)
+                       for k, x in enumerate(leaves)])
     return blocks
 
 

@@ -46,12 +46,14 @@ class Graph(networkx.MultiDiGraph):
                     feeds.append((self.key[id(p)], slot))
                 elif n.primitive.name != "constant":
                     k = len(self)
-                    self.add_node(k, primitive="constant", shape=np.shape(p), dtype=getattr(p, "dtype", np.dtype(type(p)) if isinstance(p, (float, int, bool)) else np.dtype(float)),
+                    self.add_node(k, primitive="constant", shape=np.shape(p),
+                                  dtype=getattr(p, "dtype", np.dtype(type(p)) if isinstance(p, (float, int, bool)) else np.dtype(float)),
                                   params={}, line=line_of(n.frames), modules=modules_of(n.frames), frames=n.frames, value=p)
                     self.constants[k] = (n, slot)
                     feeds.append((k, slot))
             k = self.key[id(n)] = len(self)
-            attributes = dict(primitive=n.primitive.name, shape=n.shape, dtype=n.dtype, params=n.params, line=line_of(n.frames), modules=modules_of(n.frames), frames=n.frames)
+            attributes = dict(primitive=n.primitive.name, shape=n.shape, dtype=n.dtype, params=n.params, line=line_of(n.frames), modules=modules_of(n.frames),
+                              frames=n.frames)
             if n.value is not None:
                 attributes["value"] = n.value
             if n.primitive.name == "input":
@@ -89,13 +91,15 @@ class Graph(networkx.MultiDiGraph):
         else:
             leaves = list(args)
         if len(leaves) != len(self.input_nodes):
-            raise TypeError(f"{self.title or 'the graph'} takes {len(self.input_nodes)} input(s) ({', '.join(n.params['name'] for n in self.input_nodes)}), got {len(leaves)}")
+            raise TypeError(f"{self.title or 'the graph'} takes {len(self.input_nodes)} input(s) ({', '.join(n.params['name'] for n in self.input_nodes)}), "
+                            f"got {len(leaves)}")
         out = []
         for x, n in zip(leaves, self.input_nodes):
             x = x if isinstance(x, Traced) else np.asarray(x)
             x = x.astype(n.dtype) if x.dtype != n.dtype and (x.dtype.kind in "iub" or n.dtype.kind == x.dtype.kind) else x
             if tuple(x.shape) != n.shape:
-                raise ValueError(f"input {n.params['name']!r} has shape {tuple(x.shape)}, the graph was made for {n.shape}: trace the function again at the new shapes")
+                raise ValueError(f"input {n.params['name']!r} has shape {tuple(x.shape)}, the graph was made for {n.shape}: "
+                                 "trace the function again at the new shapes")
             out.append(x if isinstance(x, Traced) else x[()])
         return out
 
@@ -112,7 +116,8 @@ class Graph(networkx.MultiDiGraph):
             raise ValueError(f"method={method!r}: choose one of {', '.join(METHODS)}")
         if len(self.output_nodes) != 1 or self.output_nodes[0].shape != () or self.output_nodes[0].dtype.kind != "f":
             shapes = ", ".join(str(n.shape) for n in self.output_nodes)
-            raise TypeError(f"derivative needs one scalar floating-point output, the graph has {len(self.output_nodes)} of shape {shapes}: sum it, or use diffeng.jacobian(graph)")
+            raise TypeError(f"derivative needs one scalar floating-point output, the graph has {len(self.output_nodes)} of shape {shapes}: "
+                            "sum it, or use diffeng.jacobian(graph)")
         chosen = [self._input(w) for w in (wrt if isinstance(wrt, (tuple, list)) else (wrt,))]
         if method == "forward":
             found = _forward_derivative(self, chosen)

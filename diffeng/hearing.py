@@ -1,7 +1,7 @@
 """The judge's side of compare: is the recording what the function did, which gradient is the truth, and how far is each method from it.
 
-A method is *wrong* when it is wrong in 100-digit arithmetic, where rounding is no excuse; when it is right there but its float64 numbers are far off, either one of its rules
-loses digits (blame names it), or the function itself is ill-conditioned or at a kink, and nobody is accused.
+A method is *wrong* when it is wrong in 100-digit arithmetic, where rounding is no excuse; when it is right there but its float64 numbers are far off, either
+one of its rules loses digits (blame names it), or the function itself is ill-conditioned or at a kink, and nobody is accused.
 """
 import time
 
@@ -69,7 +69,8 @@ class Hearing:
         self.local = blame.check(nodes, keys, self.digits, lambda k, n: say("judge: every operation on its own", k, n),
                                  {c.node for c in culprits})
         value = self.trial.answers["reverse"].value
-        culprits += self.local.culprits or (suspects.misread(self.flat, self.tolerance) if not culprits and not self.reason and value is not None and self._value_off(value) else [])
+        culprits += self.local.culprits or (suspects.misread(self.flat, self.tolerance)
+                                            if not culprits and not self.reason and value is not None and self._value_off(value) else [])
         say("judge: certifying the truth", 0, 1)
         if not self.reason:
             for k, cotangents in enumerate(self.trial.cotangents):
@@ -81,17 +82,20 @@ class Hearing:
             culprits += self.local.culprits
         self.edges = blame.edges(self.recorded.tracing.log)
         bent = any(np.asarray(d.kink[0]).any() for round_ in self.differences for _, d in round_ if d.sure is not None)
-        self.kinks = self.local.kinks + [dict(e, node=keys.get(id(self.recorded.tracing.log[e["node"]]), -1)) for e in self.edges if bent and not self.local.kinks]
+        self.kinks = self.local.kinks + [dict(e, node=keys.get(id(self.recorded.tracing.log[e["node"]]), -1)) for e in self.edges
+                                         if bent and not self.local.kinks]
         culprits.sort(key=lambda c: (c.node, c.method != "graph"))
         self.nonfinite = self._nonfinite(nodes, keys)
         methods = {name: self._verdict(name, answer, culprits) for name, answer in self.trial.answers.items()}
         if "reverse (kernels)" in methods and methods["reverse (kernels)"].verdict == "wrong" and methods["reverse"].verdict == "right":
             culprit = suspects.kernel(self.trial)
             culprits += [culprit] if culprit else []
-        self.coverage.update(operations=self.local.checked, undecided=self.local.open, sampled=self.local.sampled, reasons=sorted(set(self.local.reasons))[:5], judge_seconds=time.perf_counter() - began)
+        self.coverage.update(operations=self.local.checked, undecided=self.local.open, sampled=self.local.sampled, reasons=sorted(set(self.local.reasons))[:5],
+                             judge_seconds=time.perf_counter() - began)
         return dict(methods=methods, culprits=culprits, kinks=self.kinks,
                     nonfinite=self.nonfinite, coverage=self.coverage, reason=self.reason, names=self.flat.names, rows=self._rows(),
-                    function=getattr(self.flat.fun, "__name__", "function"), truth=self._truth_tree(), recorded=self.recorded, digits=self.digits, adjoints=getattr(self, "adjoints", {}))
+                    function=getattr(self.flat.fun, "__name__", "function"), truth=self._truth_tree(), recorded=self.recorded, digits=self.digits,
+                    adjoints=getattr(self, "adjoints", {}))
 
     def _keys(self, nodes):
         return {id(n): k for k, n in enumerate(nodes)}
@@ -224,7 +228,8 @@ class Hearing:
         return answer
 
     def _agrees(self, got, size, d, summed):
-        """size: of the terms got was summed from, in 100 digits; summed: the same, further back in the function, in float64: what rounding can be measured by."""
+        """size: of the terms got was summed from, in 100 digits;
+        summed: the same, further back in the function, in float64: what rounding can be measured by."""
         if np.asarray(d.kink[0]).any():
             return "wrong" if blame._outside(got, d.left[0], d.right[0], np.array(True)) else "certified"
         off, slack = got - d.value[0], precise(10.0 ** (MARGIN - self.digits))
@@ -243,7 +248,8 @@ class Hearing:
                 continue
             try:
                 with Run(self.recorded.tracing.looks):
-                    _, tangents = forward_mode.push(self._along(cotangents), [precise(x) for x in leaves], [(precise(x) * precise(s))[None] for x, s in zip(w, d.scale)])
+                    _, tangents = forward_mode.push(self._along(cotangents), [precise(x) for x in leaves],
+                                                    [(precise(x) * precise(s))[None] for x, s in zip(w, d.scale)])
                 got = precise(np.zeros(())) if tangents[0] is None else tangents[0][0]
             except (Refused, Undecided):
                 return "open"
@@ -322,7 +328,8 @@ class Hearing:
         return max((float(np.max(r, initial=0)) / tolerance(dtype) for round_ in rows for (r, _), dtype in zip(round_, self.dtypes)), default=0.0)
 
     def _verdict(self, name, answer, culprits):
-        result = MethodResult(value=answer.value, derivative=None, error=None, ulp=None, seconds=answer.seconds, bytes=answer.bytes, preparation=answer.preparation, verdict="no verdict")
+        result = MethodResult(value=answer.value, derivative=None, error=None, ulp=None, seconds=answer.seconds, bytes=answer.bytes,
+                              preparation=answer.preparation, verdict="no verdict")
         if answer.gradients:
             result.derivative = self.flat.restore(answer.gradients[0])
         if answer.value is not None and self.flat.out is not None:
@@ -337,7 +344,8 @@ class Hearing:
             rows = [self._errors(self._known(answer, g, k), k) for k, g in enumerate(answer.gradients)]
             result.error = max((float(np.max(r, initial=0)) for round_ in rows for r, _ in round_), default=0.0)
             result.ulp = max((float(np.max(u, initial=0)) for round_ in rows for _, u in round_), default=0.0)
-            result.per_leaf = [(float(np.max(r, initial=0)), float(np.max(u, initial=0)), tuple(int(i) for i in np.unravel_index(np.argmax(r), r.shape)) if r.size else ()) for r, u in rows[0]]
+            result.per_leaf = [(float(np.max(r, initial=0)), float(np.max(u, initial=0)),
+                                tuple(int(i) for i in np.unravel_index(np.argmax(r), r.shape)) if r.size else ()) for r, u in rows[0]]
             worst = self._excess(rows)
         certificate = self.certificates.get(base, [])
         uncertified = [c for c in certificate if c not in ("certified", "open")]
@@ -375,7 +383,8 @@ class Hearing:
         elif self.nonfinite:
             result.verdict, result.note = "no verdict", f"the {self.nonfinite['what']} of {self.nonfinite['primitive']} is not finite in floating point"
         else:
-            result.verdict, result.note = "no verdict", "ill-conditioned: every operation is right, but rounding or underflow is amplified beyond half of the digits"
+            result.verdict, result.note = ("no verdict", "ill-conditioned: every operation is right, but rounding or underflow is amplified "
+                                                         "beyond half of the digits")
         if result.verdict == "right" and any(c.kind == "inaccurate" for c in mine):
             result.verdict, result.note = "inaccurate", "a rule loses digits"
         return result
@@ -412,7 +421,8 @@ class Hearing:
                 continue
             with np.errstate(all="ignore"):
                 known = numbers(exact) if isinstance(exact, PreciseArray) else np.asarray(plain, float)
-                noise = np.minimum(*[np.absolute(np.asarray(x, float) - known) for x in (plain, mine)])     # an ill-conditioned function amplifies rounding in both
+                # an ill-conditioned function amplifies rounding in both
+                noise = np.minimum(*[np.absolute(np.asarray(x, float) - known) for x in (plain, mine)])
                 size = np.maximum(np.absolute(plain), np.absolute(known)) + np.max(np.absolute(known), initial=0)
                 off = np.absolute(np.asarray(mine, float) - np.asarray(plain, float)) > self.tolerance * size + 1000 * noise
             if np.any(off & np.isfinite(plain)):

@@ -26,8 +26,9 @@ def call_function(function, args, kwargs):
         if released is not None:                 # arrays made inside the function that hold nothing traced: NumPy's own affair
             return function(*released[0], **released[1])
         if "linalg" in name:
-            raise refuse(TypeError, f"{name}{{here}} has no derivative in diffeng yet: of numpy.linalg there are {_listed('linalg')}. Write it out with these and with "
-                                    "elementwise functions (a 2 by 2 inverse or determinant, elimination), or give it only plain arrays, which do not depend on the inputs")
+            raise refuse(TypeError, f"{name}{{here}} has no derivative in diffeng yet: of numpy.linalg there are {_listed('linalg')}. Write it out with these "
+                                    "and with elementwise functions (a 2 by 2 inverse or determinant, elimination), or give it only plain arrays, "
+                                    "which do not depend on the inputs")
         raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or give it only "
                                 "plain arrays, which do not depend on the inputs")
     out = kwargs.pop("out", None)
@@ -141,7 +142,8 @@ def call_ufunc(ufunc, method, inputs, kwargs):
             released = _released((inputs, kwargs))
             if released is not None and out is None:
                 return ufunc(*released[0], dtype=dtype, **released[1])
-            raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; use np.where, or leave it out")
+            raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; "
+                                    "use np.where, or leave it out")
         result = primitive(*[operand(x) for x in inputs])
         result = astype(result, dtype) if dtype is not None else result
         return result if out is None else _into(out, result, ufunc.__name__)
@@ -224,7 +226,8 @@ def array(items, dtype=None):
             out = np.array([np.asarray(p) for p in parts])
         else:
             if len({np.shape(p) for p in parts}) > 1:
-                raise refuse(ValueError, f"array{{here}}: the parts have shapes {', '.join(sorted({str(np.shape(p)) for p in parts}))}: an array needs equal ones; use np.concatenate")
+                raise refuse(ValueError, f"array{{here}}: the parts have shapes {', '.join(sorted({str(np.shape(p)) for p in parts}))}: "
+                                         "an array needs equal ones; use np.concatenate")
             out = np.stack(parts)
     else:
         out = items if isinstance(items, Traced) else np.asarray(items)
@@ -259,8 +262,8 @@ def split_index(index):
         elif isinstance(i, (int, np.integer)):
             template.append(int(i))
         else:
-            raise refuse(IndexError, f"getitem{{here}}: {f'a value of dtype {i.dtype}' if isinstance(i, Traced) else type(i).__name__} is no index; use integers, slices, integer "
-                                       "arrays or boolean masks (x.astype(int) makes integers)")
+            raise refuse(IndexError, f"getitem{{here}}: {f'a value of dtype {i.dtype}' if isinstance(i, Traced) else type(i).__name__} is no index; "
+                                     "use integers, slices, integer arrays or boolean masks (x.astype(int) makes integers)")
     return arrays, tuple(template)
 
 

@@ -23,8 +23,8 @@ from .nodes import Interpreter
 from .traced import Traced
 from .where import user_frames
 
-__all__ = ["PreciseArray", "PRECISE", "Run", "Refused", "Undecided", "precise", "numbers", "radius", "certainly", "arbs", "precision", "digits_in_force", "call",
-           "current_run"]
+__all__ = ["PreciseArray", "PRECISE", "Run", "Refused", "Undecided", "precise", "numbers", "radius", "certainly", "arbs", "precision",
+           "digits_in_force", "call", "current_run"]
 
 FLOAT = np.dtype(float)
 

@@ -1,6 +1,7 @@
 """One run of a user's function, recorded: where its arguments entered, what came out, and how both were nested.
 
-What it is: `record(fun, args)`, on which graph.trace and jit stand. What it is not: a derivative takes flat leaves and cotangents (trees.Flat, differentiate.Recorded).
+What it is: `record(fun, args)`, on which graph.trace and jit stand.
+What it is not: a derivative takes flat leaves and cotangents (trees.Flat, differentiate.Recorded).
 """
 import numpy as np
 
@@ -12,7 +13,8 @@ from .trees import argument_names, flatten, function_name
 
 
 class Recording:
-    """tracing; inputs: Nodes; outputs: Nodes, or constants as they came; rebuild: flat outputs -> the function's structure; leaves(args): the values of the inputs."""
+    """tracing; inputs: Nodes; outputs: Nodes, or constants as they came; rebuild: flat outputs -> the function's structure;
+    leaves(args): the values of the inputs."""
 
     def __init__(self, tracing, inputs, outputs, rebuild, leaves):
         self.tracing, self.inputs, self.outputs, self.rebuild, self.leaves = tracing, inputs, outputs, rebuild, leaves
@@ -44,7 +46,8 @@ def record(fun, args, tracing=None):
     outputs = []
     for x in map(unwrap, leaves_out):
         if not isinstance(x, (Traced, np.ndarray, np.generic, float, int)):
-            raise refuse(TypeError, f"{function_name(fun)} returned an object of type {type(x).__name__}: return a number, an array, or a tuple, list or dict of them")
+            raise refuse(TypeError, f"{function_name(fun)} returned an object of type {type(x).__name__}: "
+                                    "return a number, an array, or a tuple, list or dict of them")
         outputs.append(x.node if tracing.mine(x) else x)
     if not outputs:
         raise refuse(TypeError, f"{function_name(fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them (is a return missing?)")

@@ -81,20 +81,26 @@ class Report:
             lines.append(f"Wrong: {first}")
             others = self.culprits[1:]
             if others:
-                where = {f"{c.method} {c.primitive}" + (f" operand {c.slot}" if c.slot is not None else "") + (f" at {c.line}" if c.line else ""): None for c in others}
-                lines.append(f"       and {_count(len(others), 'more place', 'more places')}: " + "; ".join(list(where)[:6]) + ("; ..." if len(where) > 6 else ""))
+                where = {f"{c.method} {c.primitive}" + (f" operand {c.slot}" if c.slot is not None else "") + (f" at {c.line}" if c.line else ""): None
+                         for c in others}
+                lines.append(f"       and {_count(len(others), 'more place', 'more places')}: " + "; ".join(list(where)[:6])
+                             + ("; ..." if len(where) > 6 else ""))
         for k in self.kinks[:3]:
-            lines.append(f"Kink: {k['primitive']} at {k['line']} has no derivative at {_count(k['entries'], 'entry', 'entries')}; every method must lie between the one-sided ones")
+            lines.append(f"Kink: {k['primitive']} at {k['line']} has no derivative at {_count(k['entries'], 'entry', 'entries')}; "
+                         "every method must lie between the one-sided ones")
         if self.nonfinite:
             n = self.nonfinite
-            lines.append(f"Not finite: the first is the {n['what']} of {n['primitive']}{' ' + n['name'] if n['name'] else ''}{' at ' + n['line'] if n['line'] else ''}")
-        lines.append("All methods agree." if self.agree else "The methods do not all agree." if any(m.verdict in ("wrong", "inaccurate") for m in self.methods.values()) or self.culprits
+            lines.append(f"Not finite: the first is the {n['what']} of "
+                         f"{n['primitive']}{' ' + n['name'] if n['name'] else ''}{' at ' + n['line'] if n['line'] else ''}")
+        lines.append("All methods agree." if self.agree else "The methods do not all agree."
+                     if any(m.verdict in ("wrong", "inaccurate") for m in self.methods.values()) or self.culprits
                      else "Nothing wrong was found, but there is no full verdict.")
         return "\n".join(lines)
 
     def _judge(self):
         c = self.coverage
-        seen = f"differenced {'the one entry' if c['differenced'] == 1 else 'each of the %d entries' % c['differenced']}" if c["differenced"] else f"certified the truth of all {c['entries']} entries along {c['directions']} random directions"
+        seen = (f"differenced {'the one entry' if c['differenced'] == 1 else 'each of the %d entries' % c['differenced']}" if c["differenced"]
+                else f"certified the truth of all {c['entries']} entries along {c['directions']} random directions")
         sure = f", sure of {c['digits']} digits at precision {c['precision']}" if c["digits"] else ""
         parts = [f"The judge {seen}{sure}, and checked {c['operations']} operands of operations on their own"]
         if c["undecided"]:
@@ -113,7 +119,8 @@ class Report:
 
     def _repr_html_(self):
         from html import escape
-        rows = "".join(f"<tr><td>{escape(name)}</td><td>{_seconds(m.seconds)}</td><td>{_number(m.error)}</td><td>{_number(m.ulp)}</td><td>{escape(m.verdict)} {escape(m.note)}</td></tr>"
+        rows = "".join(f"<tr><td>{escape(name)}</td><td>{_seconds(m.seconds)}</td><td>{_number(m.error)}</td><td>{_number(m.ulp)}</td>"
+                       f"<td>{escape(m.verdict)} {escape(m.note)}</td></tr>"
                        for name, m in self.methods.items())
         tail = "<br>".join(escape(line) for line in self.table().split("\n\n", 2)[-1].splitlines())
         return f"<table><tr><th>method</th><th>time</th><th>relative error</th><th>ULP</th><th>verdict</th></tr>{rows}</table><p>{tail}</p>"
@@ -125,13 +132,16 @@ class Report:
         methods = {}
         for name, m in self.methods.items():
             methods[name] = dict(error=m.error, ulp=m.ulp, seconds=m.seconds, preparation=m.preparation, bytes=m.bytes, verdict=m.verdict, note=m.note,
-                                 arrays=[dict(name=n, shape=list(s), error=p[0], ulp=p[1], worst_at=list(p[2])) for (n, s), p in zip(self.rows, m.per_leaf or [])])
+                                 arrays=[dict(name=n, shape=list(s), error=p[0], ulp=p[1], worst_at=list(p[2]))
+                                         for (n, s), p in zip(self.rows, m.per_leaf or [])])
             if derivatives:
                 from .trees import flatten
                 methods[name]["derivative"] = [np.asarray(g).tolist() for g in flatten(m.derivative)[0]]
-        culprits = [dict(primitive=c.primitive, method=c.method, slot=c.slot, line=c.line, error=c.error, kind=c.kind, node=c.node, text=c.text) for c in self.culprits]
-        return json.dumps(_plain(dict(function=self.function, agree=self.agree, methods=methods, culprit=culprits[0] if culprits else None, culprits=culprits, kinks=self.kinks,
-                                      nonfinite=self.nonfinite, coverage=self.coverage, reason=self.reason, digits=self.digits)), indent=1, allow_nan=False)
+        culprits = [dict(primitive=c.primitive, method=c.method, slot=c.slot, line=c.line, error=c.error, kind=c.kind, node=c.node, text=c.text)
+                    for c in self.culprits]
+        return json.dumps(_plain(dict(function=self.function, agree=self.agree, methods=methods, culprit=culprits[0] if culprits else None,
+                                      culprits=culprits, kinks=self.kinks, nonfinite=self.nonfinite, coverage=self.coverage,
+                                      reason=self.reason, digits=self.digits)), indent=1, allow_nan=False)
 
     def picture(self, detail="auto"):
         """A graphviz.Digraph of the recorded function: values, adjoints, and the wrong operations in red."""
@@ -149,7 +159,8 @@ class Report:
         for key, g in self.adjoints.items():
             if key in graph.key:
                 adjoints[graph.key[key]] = g
-        return picture.draw(graph, adjoints=adjoints, marks=marks, detail=detail, title=f"{self.function}: {'all methods agree' if self.agree else self.culprit or 'not all methods agree'}")
+        return picture.draw(graph, adjoints=adjoints, marks=marks, detail=detail,
+                            title=f"{self.function}: {'all methods agree' if self.agree else self.culprit or 'not all methods agree'}")
 
     def graph(self):
         from .graph import Graph

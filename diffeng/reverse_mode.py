@@ -189,7 +189,8 @@ PULL = {
     "arccos":      [lambda g, z, x: -g / np.sqrt((1 - x) * (1 + x))],
     "arctan":      [lambda g, z, x: g / (1 + np.square(x))],
     "arctan2":     [lambda g, z, x, y: g * (y / np.hypot(x, y) / np.hypot(x, y)), lambda g, z, x, y: -g * (x / np.hypot(x, y) / np.hypot(x, y))],
-    "hypot":       [lambda g, z, x, y: g * (x / np.where(np.equal(z, 0), 1, z)), lambda g, z, x, y: g * (y / np.where(np.equal(z, 0), 1, z))],   # 0 at the origin
+    "hypot":       [lambda g, z, x, y: g * (x / np.where(np.equal(z, 0), 1, z)),
+                    lambda g, z, x, y: g * (y / np.where(np.equal(z, 0), 1, z))],   # 0 at the origin
     "sinh":        [lambda g, z, x: g * np.cosh(x)],
     "cosh":        [lambda g, z, x: g * np.sinh(x)],
     "tanh":        [lambda g, z, x: _tanh(g, x)],
@@ -215,7 +216,8 @@ PULL = {
     # ---- reductions and scans
     "sum":         [lambda g, z, x, *, axis, keepdims: np.broadcast_to(_spread(g, x, axis, keepdims), x.shape)],
     "mean":        [lambda g, z, x, *, axis, keepdims: np.broadcast_to(_spread(g, x, axis, keepdims) / _count(x, axis), x.shape)],
-    "var":         [lambda g, z, x, *, axis, keepdims, ddof: _spread(g, x, axis, keepdims) / (_count(x, axis) - ddof) * (2 * (x - np.mean(x, axis=axis, keepdims=True)))],
+    "var":         [lambda g, z, x, *, axis, keepdims, ddof: _spread(g, x, axis, keepdims) / (_count(x, axis) - ddof)
+                    * (2 * (x - np.mean(x, axis=axis, keepdims=True)))],
     "prod":        [lambda g, z, x, *, axis, keepdims: _prod(g, x, axis, keepdims)],
     "max":         [lambda g, z, x, *, axis, keepdims: _extreme(g, z, x, axis, keepdims)],
     "min":         [lambda g, z, x, *, axis, keepdims: _extreme(g, z, x, axis, keepdims)],
@@ -255,7 +257,8 @@ def pull(primitive, slot, g, z, operands, params, frames=()):
     except (KeyError, IndexError):
         row = None
     if row is None:
-        raise refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: add a row to PULL in diffeng/reverse_mode.py")
+        raise refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: "
+                                          "add a row to PULL in diffeng/reverse_mode.py")
     x = operands[slot]
     return fit(row(g, z, *operands, **params), np.shape(x), x.dtype)
 

@@ -51,7 +51,8 @@ def specimen(name, dtype=float, seed=0):
         operands = [rng.uniform(lo, hi, s).astype(dtype) for s in shapes]
         return operands + more, params, list(range(len(shapes)))
     if name == "where":
-        return [np.array([[True, False, True], [False, True, False]])] + [rng.uniform(0.3, 2, (2, 3)).astype(dtype), rng.uniform(0.3, 2, (3,)).astype(dtype)], {}, [1, 2]
+        return ([np.array([[True, False, True], [False, True, False]])]
+                + [rng.uniform(0.3, 2, (2, 3)).astype(dtype), rng.uniform(0.3, 2, (3,)).astype(dtype)], {}, [1, 2])
     if p.kind != "map":
         raise KeyError(f"{name}: add a row to diffeng/specimens.py")
     shapes = [(2, 3), (3,)]                   # the second operand is broadcast

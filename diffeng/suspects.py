@@ -34,21 +34,26 @@ def _plain(x):
 
 
 def edges(recorded, calls, keys, tolerance):
-    """The recorded nodes against the calls of the judge's own run: primitive, parameters, where each operand came from. (culprits, reason why there can be none)."""
+    """The recorded nodes against the calls of the judge's own run: primitive, parameters, where each operand came from.
+    (culprits, reason why there can be none)."""
     log = recorded.tracing.log
     if len(log) != len(calls):
-        return [], f"the function does not do the same twice: it made {len(log)} operations when recorded and {len(calls)} in the judge's run (random numbers? changing globals?)"
+        return [], (f"the function does not do the same twice: it made {len(log)} operations when recorded and {len(calls)} in the judge's run "
+                    "(random numbers? changing globals?)")
     place = {id(n): k for k, n in enumerate(log)}
     place_input = {id(n): k for k, n in enumerate(recorded.nodes)}
     found = []
     for node, (primitive, inputs, params, out) in zip(log, calls):
         if node.primitive is not primitive:
             if not _same(node.value, out, tolerance):
-                return [], f"the function does not do the same twice: {node.primitive.name} at {line_of(node.frames)} became {primitive.name} in the judge's run"
-            found.append(Culprit(primitive.name, "graph", None, line_of(node.frames), np.inf, "wrong", keys.get(id(node), -1), f"it is recorded as {node.primitive.name}"))
+                return [], (f"the function does not do the same twice: {node.primitive.name} at {line_of(node.frames)} "
+                            f"became {primitive.name} in the judge's run")
+            found.append(Culprit(primitive.name, "graph", None, line_of(node.frames), np.inf, "wrong", keys.get(id(node), -1),
+                                 f"it is recorded as {node.primitive.name}"))
             continue
         if id(node) in keys and repr(node.params) != repr(params):
-            found.append(Culprit(primitive.name, "graph", None, line_of(node.frames), np.inf, "wrong", keys[id(node)], f"it is recorded with {node.params}, the function used {params}"))
+            found.append(Culprit(primitive.name, "graph", None, line_of(node.frames), np.inf, "wrong", keys[id(node)],
+                                 f"it is recorded with {node.params}, the function used {params}"))
         for slot, (edge, want) in enumerate(zip(node.operands, inputs)):
             if isinstance(edge, Node):
                 have = place[id(edge)] if id(edge) in place else ("input", place_input.get(id(edge)))
@@ -56,7 +61,8 @@ def edges(recorded, calls, keys, tolerance):
                 have = "constant"
             want = "constant" if isinstance(want, tuple) and want[0] == "constant" else want
             if have != want and id(node) in keys:
-                found.append(Culprit(primitive.name, "graph", slot, line_of(node.frames), np.inf, "wrong", keys[id(node)], "the edge is not the operand that the function used"))
+                found.append(Culprit(primitive.name, "graph", slot, line_of(node.frames), np.inf, "wrong", keys[id(node)],
+                                     "the edge is not the operand that the function used"))
     return found, ""
 
 
@@ -69,9 +75,11 @@ def misread(flat, tolerance):
         for a, b in zip(mine, map(np.asarray, want if isinstance(want, (list, tuple)) else [want])):
             if a.dtype.kind != "f" or b.dtype.kind != "f":
                 continue
-            error = blame._relative(a, b.astype(float), np.maximum(np.absolute(b), np.max(np.absolute(b), initial=0, where=np.isfinite(b)))) if a.shape == b.shape else np.inf
+            error = (blame._relative(a, b.astype(float), np.maximum(np.absolute(b), np.max(np.absolute(b), initial=0, where=np.isfinite(b))))
+                     if a.shape == b.shape else np.inf)
             if error > tolerance and not found:
-                found.append(Culprit(function.__name__, "graph", None, line_of(user_frames()), error, "wrong", -1, "this NumPy function is read as something else"))
+                found.append(Culprit(function.__name__, "graph", None, line_of(user_frames()), error, "wrong", -1,
+                                     "this NumPy function is read as something else"))
 
     def call_function(function, args, kwargs):
         plain = [_plain(x) for x in args], {k: _plain(x) for k, x in kwargs.items()}

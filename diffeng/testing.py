@@ -61,7 +61,8 @@ def plant(method, primitive, kind="factor", slot=0):
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r}: choose one of {', '.join(KINDS)}")
     if not known.differentiable(slot):
-        raise ValueError(f"{primitive!r} has no derivative with respect to operand {slot}" + (f"; it has for {', '.join(map(str, known.slots))}" if known.slots else ""))
+        raise ValueError(f"{primitive!r} has no derivative with respect to operand {slot}"
+                         + (f"; it has for {', '.join(map(str, known.slots))}" if known.slots else ""))
     if method == "symbolic":
         from . import symbolic
         book, key, value = symbolic.FAULTS, primitive, lambda s, c: _faulty(c, kind) if s == slot else c

@@ -235,7 +235,8 @@ def _converted(frame):
         twins = [n for n in reversed(inside) if n in special.TWINS]
         name = twins[0] if twins else inside[-1]
         cure = f"use diffeng.special.{name}, which takes traced and plain arrays alike" if twins else "write it with numpy functions and ufuncs"
-        return refuse(TypeError, f"{name}{{here}}, a function of numpy or scipy, converts a traced value to a plain array: this would cut the derivative; {cure}")
+        return refuse(TypeError, f"{name}{{here}}, a function of numpy or scipy, converts a traced value to a plain array: "
+                                 f"this would cut the derivative; {cure}")
     name = user_call(frame, True) if frame is not None else None
     if name in _STORES:
         return refuse(TypeError, "a traced value was assigned into a plain array{here}: " + ASSIGN)

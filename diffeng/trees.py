@@ -53,7 +53,8 @@ def as_array(x, what):
 
 
 def _describe(x):
-    return f"an array of dtype {x.dtype}" if isinstance(x, np.ndarray) else f"a number of dtype {x.dtype}" if isinstance(x, np.floating) else f"of type {type(x).__name__}"
+    return (f"an array of dtype {x.dtype}" if isinstance(x, np.ndarray) else f"a number of dtype {x.dtype}" if isinstance(x, np.floating)
+            else f"of type {type(x).__name__}")
 
 
 def argument_names(fun, n):
@@ -105,8 +106,8 @@ class Flat:
             if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
                 raise TypeError(f"argnums={argnums!r}: give the number of a positional argument, or a tuple of them")
             if not -len(args) <= k < len(args):
-                raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with respect to "
-                                "positional arguments; those given by keyword are held constant")
+                raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with "
+                                "respect to positional arguments; those given by keyword are held constant")
         self.chosen = tuple(k % len(args) for k in chosen) if args else ()
         names = argument_names(fun, len(args))
         self.leaves, self.names, self._where, self._rebuild, self._parts = [], [], [], {}, {}
@@ -148,7 +149,8 @@ class Flat:
         outputs, self.out, paths = flatten(result)
         self.out_names = [".".join(["output", *map(str, p)]) for p in paths]
         if not outputs:
-            raise refuse(TypeError, f"{function_name(self.fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them (is a return missing?)")
+            raise refuse(TypeError, f"{function_name(self.fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them "
+                                    "(is a return missing?)")
         return [self._output(x) for x in outputs]
 
     def _output(self, x):
@@ -157,7 +159,8 @@ class Flat:
             return x
         if isinstance(x, (bool, int, float)):
             return np.asarray(x)[()]
-        raise refuse(TypeError, f"{function_name(self.fun)} returned {'an object of type ' + type(x).__name__ if not isinstance(x, np.ndarray) else 'an array of dtype ' + str(x.dtype)}: "
+        raise refuse(TypeError, f"{function_name(self.fun)} returned "
+                                f"{'an object of type ' + type(x).__name__ if not isinstance(x, np.ndarray) else 'an array of dtype ' + str(x.dtype)}: "
                                 "return a number, an array, or a tuple, list or dict of them")
 
     def restore(self, leaves, into=None):

@@ -22,8 +22,8 @@ AT_ONCE = 10 ** 7            # numbers of one value that it may hold then
 def compare(fun, *args, argnums=None, candidates=None, digits=50, progress=None, kernels=True):
     """Derive the gradient of fun at args by every method, and judge them.
 
-    fun: plain NumPy code. args: nested arrays; argnums: which to differentiate (None: every floating-point one, the others are held). A function with several or
-    array outputs is compared along a random cotangent and on chosen entries. candidates: {name: gradient function called with *args}, returning
+    fun: plain NumPy code. args: nested arrays; argnums: which to differentiate (None: every floating-point one, the others are held). A function with several
+    or array outputs is compared along a random cotangent and on chosen entries. candidates: {name: gradient function called with *args}, returning
     what diffeng.grad would return, judged likewise. digits: how many the judge must be sure of. progress: called as progress(stage, done, total).
 
     Returns a Report. Raises what fun raises, and TypeError for arguments or results that no derivative can be taken of.

@@ -41,8 +41,8 @@ def text():
     lines += _listed("`numpy`, ufuncs", [u.__name__ for u in numpy_api.UFUNCS if getattr(np, u.__name__, None) is u])
     lines += _listed("`numpy`, functions", [f.__name__ for f in others if "linalg" not in f.__module__])
     lines += _listed("`numpy.linalg`", [f.__name__ for f in others if "linalg" in f.__module__])
-    lines += _listed("Ufunc methods", [f"{u.__name__}.reduce" for u in numpy_api._REDUCE] + ["add.accumulate", "add.at", "logaddexp.reduce", "multiply.accumulate",
-                                                                                           "subtract.at"])
+    lines += _listed("Ufunc methods", [f"{u.__name__}.reduce" for u in numpy_api._REDUCE] + ["add.accumulate", "add.at", "logaddexp.reduce",
+                                                                                             "multiply.accumulate", "subtract.at"])
     lines += _listed("ndarray's attributes and methods", [n for n in dir(Traced) if not n.startswith("_") and hasattr(np.ndarray, n)])
     lines += _listed("Constructors that may hold or be filled with traced values", [*buffers.CONSTRUCTORS, *buffers.CONVERTERS, "fromiter", "r_", "c_"])
     lines += ["## SciPy\n"]
@@ -54,7 +54,9 @@ def text():
 
 def _row(p):
     smooth = "" if p.domain is None or p.slots == () else ", ".join(f"({lo:g}, {hi:g})" for lo, hi in p.domain)
-    slots = "every operand" if p.slots is None else ("0: held constant" if p.name == "stop_gradient" else "0: constant between jumps") if p.slots == () else f"operand{'s' * (len(p.slots) > 1)} " + ", ".join(map(str, p.slots))
+    slots = ("every operand" if p.slots is None
+             else ("0: held constant" if p.name == "stop_gradient" else "0: constant between jumps") if p.slots == ()
+             else f"operand{'s' * (len(p.slots) > 1)} " + ", ".join(map(str, p.slots)))
     names = [n for n, q in inspect.signature(p.evaluate).parameters.items() if q.kind == q.KEYWORD_ONLY] if inspect.isfunction(p.evaluate) else []
     return f"| `{p.name}` | {', '.join(names)} | {slots} | {smooth} |"
 

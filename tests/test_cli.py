@@ -126,7 +126,8 @@ def test_wrong_input(user, capsys, arguments, words):
 
 
 @pytest.mark.parametrize("source, words", [
-    ("def f(x:\n    pass\n", "user.py:1 mend"), ("import nothing_of_that_name\n", "ModuleNotFoundError user.py:1"), ("x = 1 / 0\n", "ZeroDivisionError user.py:1"),
+    ("def f(x:\n    pass\n", "user.py:1 mend"), ("import nothing_of_that_name\n", "ModuleNotFoundError user.py:1"),
+    ("x = 1 / 0\n", "ZeroDivisionError user.py:1"),
     ("import sys\nsys.exit(3)\n", "SystemExit user.py:2 __main__"),
 ])
 def test_files_that_cannot_be_imported(user, capsys, source, words):
@@ -313,7 +314,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 
 def test_help_imports_nothing_heavy():
     code = ("import sys; from diffeng.cli import main; status = main(['--help']);"
-            "heavy = {'numpy', 'scipy', 'sympy', 'numba', 'networkx', 'flint', 'graphviz', 'tqdm'} & set(sys.modules); sys.exit(f'{heavy} {status}' if heavy or status else 0)")
+            "heavy = {'numpy', 'scipy', 'sympy', 'numba', 'networkx', 'flint', 'graphviz', 'tqdm'} & set(sys.modules); "
+            "sys.exit(f'{heavy} {status}' if heavy or status else 0)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     assert done.returncode == 0, done.stderr
     assert all(word in done.stdout for word in ("compare", "formula", "picture", "card"))

@@ -266,7 +266,8 @@ def evaluate(terms, graph, args):
             name, data = t.data
             if name == "scatter":
                 from diffeng.vocabulary.indexing import scatter
-                out = scatter.evaluate(np.reshape(x[0], np.zeros(data[1])[tuple(np.asarray(x[1 + i.k]).astype(int) if hasattr(i, "k") else i for i in data[0])].shape),
+                out = scatter.evaluate(np.reshape(x[0], np.zeros(data[1])[
+                                           tuple(np.asarray(x[1 + i.k]).astype(int) if hasattr(i, "k") else i for i in data[0])].shape),
                                        *[np.asarray(i).astype(int) for i in x[1:]], index=data[0], shape=data[1])
             elif name in ("mean", "max", "min", "var", "prod"):
                 keep = len(t.shape) == np.ndim(x[0])
@@ -321,7 +322,8 @@ def batched(A, B):
 _A, _B = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 3, 4))
 
 
-@pytest.mark.parametrize("fun, args", [(neuron, (1.1, 2.2, 0.3, 0.7)), (logistic, (X, w, labels)), (mlp, (X, W, w)), (classes, (X, W)), (lambda x, Q: x @ Q @ x, (w, Q)),
+@pytest.mark.parametrize("fun, args", [(neuron, (1.1, 2.2, 0.3, 0.7)), (logistic, (X, w, labels)), (mlp, (X, W, w)), (classes, (X, W)),
+                                       (lambda x, Q: x @ Q @ x, (w, Q)),
                                        (batched, (_A, _B)), (lambda x: x[0] * np.sin(x[1]) / (x[2] - (x[0] - x[1])) - (-x[0]) ** 3, (w,))])
 def test_terms_compute_what_the_graph_computes(fun, args):
     from diffeng.formulas.terms import Terms
@@ -331,7 +333,8 @@ def test_terms_compute_what_the_graph_computes(fun, args):
         expected = np.asarray(g(*args))
         found = np.asarray(evaluate(Terms(g), g, args)[0])
         assert found.size == expected.size or found.size == 1
-        np.testing.assert_allclose(np.broadcast_to(found if found.size == 1 else found.reshape(expected.shape), expected.shape), expected, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(np.broadcast_to(found if found.size == 1 else found.reshape(expected.shape), expected.shape), expected,
+                                   rtol=1e-9, atol=1e-12)
 
 
 # ---- LaTeX -------------------------------------------------------------------------------------------------------------------------

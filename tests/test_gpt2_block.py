@@ -61,7 +61,8 @@ def test_every_planted_fault_is_named(row, method, tally):
     tally["planted faults inside the GPT-2 block, each named rightly"] += 1
 
 
-@pytest.mark.parametrize("name,kind,slot", [("subtract", "swap", 0), ("divide", "swap", 0), ("matmul", "swap", 0), ("multiply", "lose", 0), ("multiply", "lose", 1), ("add", "lose", 0), ("exp", "lose", 0)])
+@pytest.mark.parametrize("name,kind,slot", [("subtract", "swap", 0), ("divide", "swap", 0), ("matmul", "swap", 0), ("multiply", "lose", 0),
+                                            ("multiply", "lose", 1), ("add", "lose", 0), ("exp", "lose", 0)])
 def test_graph_faults_are_named(name, kind, slot):
     with plant("graph", name, kind, slot):
         report = de.compare(block, P, kernels=False)

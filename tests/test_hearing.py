@@ -24,9 +24,12 @@ def judged(fun, *args, **options):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name,fun", [
-    ("2**x", lambda x: 2 ** x), ("2.5**x", lambda x: 2.5 ** x), ("x**0.1", lambda x: x ** 0.1), ("x**-0.3", lambda x: x ** -0.3), ("x**1.7", lambda x: np.abs(x) ** 1.7),
-    ("xlogy", lambda x: scipy.special.xlogy(x, 2.1)), ("xlogy y", lambda x: scipy.special.xlogy(2.1, x)), ("integers**x", lambda x: np.sum(np.power(np.array([2, 3]), x))),
-    ("deg2rad", lambda x: np.deg2rad(x)), ("sinc", lambda x: np.sinc(x)), ("logaddexp2", lambda x: np.logaddexp2(x, 0.1)), ("hypot", lambda x: np.hypot(x, 0.1)), ("arctan2", lambda x: np.arctan2(0.1, x)),
+    ("2**x", lambda x: 2 ** x), ("2.5**x", lambda x: 2.5 ** x), ("x**0.1", lambda x: x ** 0.1), ("x**-0.3", lambda x: x ** -0.3),
+    ("x**1.7", lambda x: np.abs(x) ** 1.7),
+    ("xlogy", lambda x: scipy.special.xlogy(x, 2.1)), ("xlogy y", lambda x: scipy.special.xlogy(2.1, x)),
+    ("integers**x", lambda x: np.sum(np.power(np.array([2, 3]), x))),
+    ("deg2rad", lambda x: np.deg2rad(x)), ("sinc", lambda x: np.sinc(x)), ("logaddexp2", lambda x: np.logaddexp2(x, 0.1)),
+    ("hypot", lambda x: np.hypot(x, 0.1)), ("arctan2", lambda x: np.arctan2(0.1, x)),
 ])
 def test_constants_beside_the_variable_do_not_round_under_the_judge(name, fun, dtype):
     report = judged(fun, dtype(1.3))
@@ -46,7 +49,8 @@ SMALL = np.array([[1.0, -2.0], [3.0, 0.5]])
     ("tiny beside huge", lambda x: np.sum(np.outer(x, x) + 1e8 - 1e8), (np.array([1e-200, 2e-200]),)),
     ("float32 data, float64 weights", lambda x, w: np.sum(np.log1p(x ** 2) @ w), (SMALL.astype(np.float32), np.array([0.3, 0.7]))),
     ("largest less itself", lambda x: np.sum(np.where(x - np.max(x) < 0, x * x, x)), (X * 0.1 + 0.3,)),
-    ("mask of infinities", lambda x: np.sum(np.exp(np.where(np.tri(3, dtype=bool), x, -np.inf) - np.max(x)) * np.arange(9).reshape(3, 3)), (np.arange(9.0).reshape(3, 3) / 7,)),
+    ("mask of infinities", lambda x: np.sum(np.exp(np.where(np.tri(3, dtype=bool), x, -np.inf) - np.max(x)) * np.arange(9).reshape(3, 3)),
+     (np.arange(9.0).reshape(3, 3) / 7,)),
     ("remainder of a huge number", lambda x: np.mod(x, 0.77), (1.3e150,)),
 ])
 def test_hard_scales_accuse_nobody(name, fun, args):
@@ -75,13 +79,20 @@ def steps():
         return y
 
     return [
-        rows(lambda x: np.sum(x, axis=0, keepdims=True)), rows(lambda x: x - np.mean(x, axis=-1, keepdims=True)), rows(lambda x: x / np.sqrt(np.var(x, axis=-1, keepdims=True) + 1e-5)),
-        rows(lambda x: np.prod(x, axis=0, keepdims=True) + x), rows(lambda x: np.cumprod(x, axis=-1)), rows(lambda x: np.cumsum(x, axis=0)), rows(lambda x: x[np.array([0, 0, -1])]),
-        rows(lambda x: np.exp(100 * (x - np.max(x, axis=-1, keepdims=True)))), rows(lambda x: de.special.logsumexp(10 * x, axis=-1, keepdims=True) + x), rows(lambda x: np.sort(x, axis=-1)),
-        rows(lambda x: np.reshape(x, (-1, 1))), lambda x: x.T @ x if x.ndim == 2 else x, lambda x: np.flip(x), lambda x: np.where(x > 0, x, x / 10), lambda x: np.pad(x, 1), lambda x: np.tanh(x),
-        lambda x: np.log1p(x * x), lambda x: np.sqrt(x * x + 1), lambda x: np.abs(x) ** 1.7, lambda x: x ** 3, lambda x: np.clip(x, -0.5, 0.7), lambda x: x * np.min(x), lambda x: 0.1 * x + 0.3,
-        lambda x: np.hypot(x, np.flip(x)), lambda x: np.logaddexp(x, -x), lambda x: x / (np.linalg.norm(x) + 1e-3), lambda x: (x + 1e4) - 1e4, lambda x: np.mod(x, 0.77), newton, stored,
-        lambda x: x.astype(np.float32) * 1.5, lambda x: scipy.special.expit(x) + scipy.special.erf(x), lambda x: 1.5 ** np.tanh(x), lambda x: x * de.grad(lambda t: np.sum(np.sin(t) * x))(x) if x.size < 5 else x,
+        rows(lambda x: np.sum(x, axis=0, keepdims=True)), rows(lambda x: x - np.mean(x, axis=-1, keepdims=True)),
+        rows(lambda x: x / np.sqrt(np.var(x, axis=-1, keepdims=True) + 1e-5)),
+        rows(lambda x: np.prod(x, axis=0, keepdims=True) + x), rows(lambda x: np.cumprod(x, axis=-1)), rows(lambda x: np.cumsum(x, axis=0)),
+        rows(lambda x: x[np.array([0, 0, -1])]),
+        rows(lambda x: np.exp(100 * (x - np.max(x, axis=-1, keepdims=True)))), rows(lambda x: de.special.logsumexp(10 * x, axis=-1, keepdims=True) + x),
+        rows(lambda x: np.sort(x, axis=-1)),
+        rows(lambda x: np.reshape(x, (-1, 1))), lambda x: x.T @ x if x.ndim == 2 else x, lambda x: np.flip(x), lambda x: np.where(x > 0, x, x / 10),
+        lambda x: np.pad(x, 1), lambda x: np.tanh(x),
+        lambda x: np.log1p(x * x), lambda x: np.sqrt(x * x + 1), lambda x: np.abs(x) ** 1.7, lambda x: x ** 3, lambda x: np.clip(x, -0.5, 0.7),
+        lambda x: x * np.min(x), lambda x: 0.1 * x + 0.3,
+        lambda x: np.hypot(x, np.flip(x)), lambda x: np.logaddexp(x, -x), lambda x: x / (np.linalg.norm(x) + 1e-3), lambda x: (x + 1e4) - 1e4,
+        lambda x: np.mod(x, 0.77), newton, stored,
+        lambda x: x.astype(np.float32) * 1.5, lambda x: scipy.special.expit(x) + scipy.special.erf(x), lambda x: 1.5 ** np.tanh(x),
+        lambda x: x * de.grad(lambda t: np.sum(np.sin(t) * x))(x) if x.size < 5 else x,
     ]
 
 
@@ -161,7 +172,8 @@ def test_a_rule_that_is_wrong_at_some_points_only(monkeypatch):
         assert judged(lambda x: np.sum(np.tanh(x)), X).methods["reverse"].verdict == "wrong"
 
 
-@pytest.mark.parametrize("rule", [lambda g, z, x: {}["weights"], lambda g, z, x: None, lambda g, z, x: 0.0, lambda g, z, x: (g * z)[:2], lambda g, z, x: g * np.nan, lambda g, z, x: g * np.inf])
+@pytest.mark.parametrize("rule", [lambda g, z, x: {}["weights"], lambda g, z, x: None, lambda g, z, x: 0.0, lambda g, z, x: (g * z)[:2],
+                                  lambda g, z, x: g * np.nan, lambda g, z, x: g * np.inf])
 def test_whatever_a_rule_does_the_report_names_it(monkeypatch, rule):
     with pulled_by(monkeypatch, "exp", [rule]):
         report = judged(lambda x: np.sum(np.exp(x)), X)
@@ -169,7 +181,8 @@ def test_whatever_a_rule_does_the_report_names_it(monkeypatch, rule):
     assert {k: m.verdict for k, m in report.methods.items()} == {"symbolic": "right", "forward": "right", "reverse": "wrong"}
 
 
-@pytest.mark.parametrize("function,read", [("std", lambda original: lambda *a, **k: original(*a, **k) * (1 + 1e-5)), ("mean", lambda original: lambda x, *a, **k: np.max(x))])
+@pytest.mark.parametrize("function,read", [("std", lambda original: lambda *a, **k: original(*a, **k) * (1 + 1e-5)),
+                                           ("mean", lambda original: lambda x, *a, **k: np.max(x))])
 def test_a_numpy_function_that_is_read_as_something_else(monkeypatch, function, read):
     monkeypatch.setitem(numpy_api.FUNCTIONS, getattr(np, function), read(numpy_api.FUNCTIONS[getattr(np, function)]))
     report = judged(lambda x: getattr(np, function)(x) * x[0], X)
@@ -207,8 +220,10 @@ def other_primitive(node, count):
 
 
 @pytest.mark.parametrize("fault,name,fun,x", [
-    (redirected, "multiply", lambda x: np.sum(x * np.sin(x) * np.exp(x)), X), (detached, "sin", lambda x: np.sum(np.sin(x) * x), X), (other_value, "sin", lambda x: np.sum(np.sin(x) * x), X),
-    (other_axis, "sum", lambda x: np.sum(np.sum(x, axis=0) * X), np.arange(9.0).reshape(3, 3)), (other_axis, "sum", lambda x: np.sum(np.sum(x, axis=0) * X), np.ones((3, 3))),
+    (redirected, "multiply", lambda x: np.sum(x * np.sin(x) * np.exp(x)), X), (detached, "sin", lambda x: np.sum(np.sin(x) * x), X),
+    (other_value, "sin", lambda x: np.sum(np.sin(x) * x), X),
+    (other_axis, "sum", lambda x: np.sum(np.sum(x, axis=0) * X), np.arange(9.0).reshape(3, 3)),
+    (other_axis, "sum", lambda x: np.sum(np.sum(x, axis=0) * X), np.ones((3, 3))),
     (other_primitive, "sin", lambda x: np.sum(np.sin(x) * x), X),
 ])
 def test_graph_faults_of_other_kinds(monkeypatch, fault, name, fun, x):
@@ -246,11 +261,13 @@ def test_candidates_of_every_kind():
     def fails(x):
         raise KeyError("weights")
 
-    candidates = {"right": right, "writes": writes, "1e-6": lambda x: off(x, 1 + 1e-6), "nan": lambda x: off(x, np.nan), "inf": lambda x: off(x, np.inf), "fails": fails, "none": lambda x: None,
+    candidates = {"right": right, "writes": writes, "1e-6": lambda x: off(x, 1 + 1e-6), "nan": lambda x: off(x, np.nan), "inf": lambda x: off(x, np.inf),
+                  "fails": fails, "none": lambda x: None,
                   "complex": lambda x: right(x) + 1j, "text": lambda x: "no", "float32": lambda x: right(x).astype(np.float32)}
     report = judged(lambda x: np.sum(np.sin(x) * x ** 2), x, candidates=candidates)
     assert {k for k, m in report.methods.items() if m.verdict == "right"} == {*NAMES, "right", "writes"}, str(report)
-    assert {m.verdict for m in report.methods.values()} == {"right", "wrong"} and "x[1234]" in report.methods["1e-6"].note and "KeyError" in report.methods["fails"].note
+    assert ({m.verdict for m in report.methods.values()} == {"right", "wrong"} and "x[1234]" in report.methods["1e-6"].note
+            and "KeyError" in report.methods["fails"].note)
     a = np.random.default_rng(1).standard_normal((4, 4))
     report = judged(lambda w: np.sum(np.tanh(w @ a)), a, candidates={"transposed": lambda w: ((1 - np.tanh(w @ a) ** 2) @ a.T).T})
     assert report.methods["transposed"].verdict == "wrong"
@@ -295,8 +312,9 @@ def test_the_judge_takes_derivatives_inside_by_differences(name, fun):
 
 
 def test_what_compare_refuses():
-    for options, error, text in ((dict(candidates=[abs]), TypeError, "dict of functions"), (dict(candidates={"mine": 3}), TypeError, "dict of functions"), (dict(digits=1), ValueError, "20 to 400"),
-                                 (dict(candidates={"reverse": abs}), ValueError, "name of a method"), (dict(digits=2000), ValueError, "20 to 400"), (dict(argnums=()), ValueError, "empty")):
+    for options, error, text in ((dict(candidates=[abs]), TypeError, "dict of functions"), (dict(candidates={"mine": 3}), TypeError, "dict of functions"),
+                                 (dict(digits=1), ValueError, "20 to 400"), (dict(candidates={"reverse": abs}), ValueError, "name of a method"),
+                                 (dict(digits=2000), ValueError, "20 to 400"), (dict(argnums=()), ValueError, "empty")):
         with pytest.raises(error, match=text):
             de.compare(np.sin, 1.0, **options)
     for x in (np.float16(1), np.longdouble(1)):

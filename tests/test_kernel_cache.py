@@ -26,7 +26,8 @@ print(kernels.compilations, "numba" in sys.modules)
 
 def process(folder, n=100):
     """(compilations, was numba imported?) of a fresh process."""
-    done = subprocess.run([sys.executable, "-c", CODE.format(n=n)], env={**os.environ, "DIFFENG_CACHE": str(folder)}, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", CODE.format(n=n)], env={**os.environ, "DIFFENG_CACHE": str(folder)}, capture_output=True,
+                          text=True, check=True)
     count, imported = done.stdout.split()
     return int(count), imported == "True"
 

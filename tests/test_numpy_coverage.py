@@ -1,4 +1,5 @@
-"""NumPy beyond the everyday: options, lists of traced values, arrays filled in the function; and what would cut a derivative is refused. By all three methods."""
+"""NumPy beyond the everyday: options, lists of traced values, arrays filled in the function; and what would cut a derivative is refused.
+By all three methods."""
 import collections
 import functools
 import math
@@ -69,33 +70,57 @@ def plain_inside(x):
 
 
 NEW = {
-    "gradient": lambda x: np.gradient(x), "gradient steps": lambda x: np.gradient(x, 0.3, 0.2, edge_order=2), "gradient points": lambda x: np.gradient(x, COORDINATES, axis=1, edge_order=2),
+    "gradient": lambda x: np.gradient(x), "gradient steps": lambda x: np.gradient(x, 0.3, 0.2, edge_order=2),
+    "gradient points": lambda x: np.gradient(x, COORDINATES, axis=1, edge_order=2),
     "gradient traced points": lambda x: np.gradient(x[0], np.cumsum(x[1])), "gradient of three": lambda x: np.gradient(x, axis=0, edge_order=2),
     "trapezoid": lambda x: np.trapezoid(x, axis=0).sum() + np.trapezoid(x[0], np.cumsum(x[1])) + np.trapezoid(x, COORDINATES, axis=1),
     "ediff1d": lambda x: np.ediff1d(x, to_begin=x[0, 0], to_end=[1.0, 2.0]) ** 2, "diff ends": lambda x: np.diff(x, prepend=0.0, append=x[:, :1], axis=1) ** 2,
-    "polyval": lambda x: np.polyval(x[0], x[1]) + np.polyval([1.0, 2, 3], x[0]), "polynomials": lambda x: np.polymul(x[0], np.polyder(x[1])) + np.polyadd(np.polyint(x[0])[:3], x[0, 0]).sum(),
-    "vander": lambda x: np.vander(x[0], 3) * np.vander(x[1], 3, increasing=True), "unwrap": lambda x: np.unwrap(x * 10) ** 2, "unwrap period": lambda x: np.unwrap(x * 10, period=4.0, axis=0) ** 2,
-    "convolve": lambda x: np.convolve(x[0], [1.0, 2.0, 1.0]), "nansum": lambda x: np.nansum(np.where(X > 1.0, np.nan, x), axis=0), "nanmean": lambda x: np.nanmean(np.where(X > 1.0, np.nan, x), axis=0),
-    "nanstd": lambda x: np.nanstd(np.where(X > 1.0, np.nan, x), ddof=1), "nanmax": lambda x: np.nanmax(x, axis=0) * np.nanmin(x, axis=0), "nanprod": lambda x: np.nanprod(x, axis=1, keepdims=True),
-    "nancumsum": lambda x: np.nancumsum(x, axis=1) * np.nancumprod(x, axis=1), "cov": lambda x: np.cov(x), "cov of two": lambda x: np.cov(x[0], x[1], bias=True), "cov columns": lambda x: np.cov(x, rowvar=False),
-    "corrcoef": lambda x: np.corrcoef(x)[0, 1:], "median axes": lambda x: np.median(x, axis=(0, 1), keepdims=True) * np.median(x, keepdims=True), "percentile": lambda x: np.percentile(x, [10, 90], axis=1),
-    "flips": lambda x: np.flipud(x) * np.fliplr(x), "rot90": lambda x: np.rot90(x) ** 2 + np.rot90(x, -1), "rot90 axes": lambda x: np.rot90(x, 3, axes=(1, 0)) ** 2, "block": lambda x: np.block([[x, x**2], [np.ones((1, 4)), x[:1]]]),
-    "dstack": lambda x: np.dstack([x, x**2]), "atleast_3d": lambda x: np.atleast_3d(x) * np.atleast_3d(x[0, 0]), "hsplit": lambda x: np.hsplit(x, 2), "vsplit": lambda x: np.vsplit(x**2, 3),
-    "insert": lambda x: np.insert(x, 1, x[0]**2, axis=0), "insert two": lambda x: np.insert(x, [1, 3], x[:, :2], axis=1), "delete": lambda x: np.delete(x, 1, axis=0) ** 2, "resize": lambda x: np.resize(x, (5, 3)) ** 2,
-    "diagflat": lambda x: np.diagflat(x[:2, :2], 1), "windows": lambda x: windows(x, (2, 2)).sum((-1, -2)) ** 2, "windows axis": lambda x: windows(x, 3, axis=1) ** 2,
-    "apply_along_axis": lambda x: np.apply_along_axis(lambda r: r[:2] * r[0], 0, x), "piecewise": lambda x: np.piecewise(x, [x < 0.6, x > 1.0], [lambda v: v**2, np.sin, 3.0]),
-    "pad edge": lambda x: np.pad(x, ((1, 2), (0, 3)), mode="edge") ** 2, "pad reflect": lambda x: np.pad(x, 2, mode="reflect") ** 2, "logspace": lambda x: np.logspace(x[0, 0], x[1, 1], 5, base=2),
-    "geomspace": lambda x: np.geomspace(x[0], x[1], 5, axis=1), "linspace axis": lambda x: np.linspace(x[0], x[1], 5, axis=-1), "linspace step": lambda x: np.linspace(0, x[1, 1], 5, retstep=True),
-    "partition": lambda x: np.partition(x, 2) * np.arange(4), "argpartition": lambda x: x[0, np.argpartition(x[0], 1)[:2]].sum(), "choose": lambda x: np.choose([5, 1, -1, 0], list(x), mode="clip") ** 2,
-    "extract": lambda x: np.extract(x > 0.8, x) ** 2, "argwhere": lambda x: x[tuple(np.argwhere(x > 0.8).T)] ** 2, "unravel": lambda x: x[np.unravel_index(np.argmax(x), x.shape)] ** 2,
-    "bincount": lambda x: np.bincount([0, 1, 1, 2], weights=x[0]) ** 2, "unique": lambda x: np.unique(x) * np.arange(12), "digitize": lambda x: x * np.digitize(x, [0.5, 0.9]), "isin": lambda x: x * ~np.isin(x, [0.5]),
-    "vector norms": lambda x: sum(np.linalg.norm(x, ord=p, axis=1) for p in (1, 2, 3, 2.5, np.inf, -np.inf)), "matrix norms": lambda x: sum(np.linalg.norm(x[None] * T, ord=p, axis=(2, 0)) for p in ("fro", 1, -1, np.inf, -np.inf)),
-    "linalg": lambda x: np.linalg.matrix_power(x[:, :3], 5) + np.linalg.vector_norm(x) + np.linalg.vecdot(x, x)[:, None] + np.linalg.outer(x[:, 0], x[:, 1]), "divmod modf": lambda x: np.divmod(x, 0.3)[1] * np.modf(x * 3)[0],
-    "matvec": lambda x: (x[None] @ x[0][:, None])[..., 0] if not hasattr(np, "matvec") else np.matvec(x, x[0]) + np.vecmat(x[:, 0], x)[:3], "cross axes": lambda x: np.cross(x.T[:, :3], x.T, axisa=1, axisb=1, axisc=0),
-    "einsum lists": lambda x: np.einsum(x, [0, 1], x, [2, 1], [0, 2]), "take wrap": lambda x: np.take(x, [5, -7], axis=1, mode="wrap") ** 2, "interp traced": lambda x: np.interp([0.1, 0.5, 0.9, 1.0], np.cumsum(x[0]), x[1], left=x[0, 0]),
-    "r_ and c_": lambda x: (np.r_[x[0], 1.0, x[1, 1], 0:3] ** 2, np.c_[x, x[:, 0], np.ones(3)] ** 2), "where in reductions": lambda x: np.mean(x, where=X > 0.8) + np.var(x, where=X > 0.4) + np.max(x, axis=0, where=X > 0.8, initial=0.1),
-    "average": lambda x: np.average(x, axis=0, weights=[1.0, 2.0, 3.0], returned=True), "argmax keepdims": lambda x: np.take_along_axis(x, np.argmax(x, axis=1, keepdims=True), axis=1) ** 2,
-    "accumulate axis": lambda x: np.multiply.accumulate(x, 1), "reduce keepdims": lambda x: np.add.reduce(x, axis=1, keepdims=True) ** 2, "angle": lambda x: x * np.real(x) + np.imag(x) + np.angle(x) + np.real_if_close(x),
+    "polyval": lambda x: np.polyval(x[0], x[1]) + np.polyval([1.0, 2, 3], x[0]),
+    "polynomials": lambda x: np.polymul(x[0], np.polyder(x[1])) + np.polyadd(np.polyint(x[0])[:3], x[0, 0]).sum(),
+    "vander": lambda x: np.vander(x[0], 3) * np.vander(x[1], 3, increasing=True), "unwrap": lambda x: np.unwrap(x * 10) ** 2,
+    "unwrap period": lambda x: np.unwrap(x * 10, period=4.0, axis=0) ** 2,
+    "convolve": lambda x: np.convolve(x[0], [1.0, 2.0, 1.0]), "nansum": lambda x: np.nansum(np.where(X > 1.0, np.nan, x), axis=0),
+    "nanmean": lambda x: np.nanmean(np.where(X > 1.0, np.nan, x), axis=0),
+    "nanstd": lambda x: np.nanstd(np.where(X > 1.0, np.nan, x), ddof=1), "nanmax": lambda x: np.nanmax(x, axis=0) * np.nanmin(x, axis=0),
+    "nanprod": lambda x: np.nanprod(x, axis=1, keepdims=True),
+    "nancumsum": lambda x: np.nancumsum(x, axis=1) * np.nancumprod(x, axis=1), "cov": lambda x: np.cov(x),
+    "cov of two": lambda x: np.cov(x[0], x[1], bias=True), "cov columns": lambda x: np.cov(x, rowvar=False),
+    "corrcoef": lambda x: np.corrcoef(x)[0, 1:], "median axes": lambda x: np.median(x, axis=(0, 1), keepdims=True) * np.median(x, keepdims=True),
+    "percentile": lambda x: np.percentile(x, [10, 90], axis=1),
+    "flips": lambda x: np.flipud(x) * np.fliplr(x), "rot90": lambda x: np.rot90(x) ** 2 + np.rot90(x, -1),
+    "rot90 axes": lambda x: np.rot90(x, 3, axes=(1, 0)) ** 2, "block": lambda x: np.block([[x, x**2], [np.ones((1, 4)), x[:1]]]),
+    "dstack": lambda x: np.dstack([x, x**2]), "atleast_3d": lambda x: np.atleast_3d(x) * np.atleast_3d(x[0, 0]), "hsplit": lambda x: np.hsplit(x, 2),
+    "vsplit": lambda x: np.vsplit(x**2, 3),
+    "insert": lambda x: np.insert(x, 1, x[0]**2, axis=0), "insert two": lambda x: np.insert(x, [1, 3], x[:, :2], axis=1),
+    "delete": lambda x: np.delete(x, 1, axis=0) ** 2, "resize": lambda x: np.resize(x, (5, 3)) ** 2,
+    "diagflat": lambda x: np.diagflat(x[:2, :2], 1), "windows": lambda x: windows(x, (2, 2)).sum((-1, -2)) ** 2,
+    "windows axis": lambda x: windows(x, 3, axis=1) ** 2,
+    "apply_along_axis": lambda x: np.apply_along_axis(lambda r: r[:2] * r[0], 0, x),
+    "piecewise": lambda x: np.piecewise(x, [x < 0.6, x > 1.0], [lambda v: v**2, np.sin, 3.0]),
+    "pad edge": lambda x: np.pad(x, ((1, 2), (0, 3)), mode="edge") ** 2, "pad reflect": lambda x: np.pad(x, 2, mode="reflect") ** 2,
+    "logspace": lambda x: np.logspace(x[0, 0], x[1, 1], 5, base=2),
+    "geomspace": lambda x: np.geomspace(x[0], x[1], 5, axis=1), "linspace axis": lambda x: np.linspace(x[0], x[1], 5, axis=-1),
+    "linspace step": lambda x: np.linspace(0, x[1, 1], 5, retstep=True),
+    "partition": lambda x: np.partition(x, 2) * np.arange(4), "argpartition": lambda x: x[0, np.argpartition(x[0], 1)[:2]].sum(),
+    "choose": lambda x: np.choose([5, 1, -1, 0], list(x), mode="clip") ** 2,
+    "extract": lambda x: np.extract(x > 0.8, x) ** 2, "argwhere": lambda x: x[tuple(np.argwhere(x > 0.8).T)] ** 2,
+    "unravel": lambda x: x[np.unravel_index(np.argmax(x), x.shape)] ** 2,
+    "bincount": lambda x: np.bincount([0, 1, 1, 2], weights=x[0]) ** 2, "unique": lambda x: np.unique(x) * np.arange(12),
+    "digitize": lambda x: x * np.digitize(x, [0.5, 0.9]), "isin": lambda x: x * ~np.isin(x, [0.5]),
+    "vector norms": lambda x: sum(np.linalg.norm(x, ord=p, axis=1) for p in (1, 2, 3, 2.5, np.inf, -np.inf)),
+    "matrix norms": lambda x: sum(np.linalg.norm(x[None] * T, ord=p, axis=(2, 0)) for p in ("fro", 1, -1, np.inf, -np.inf)),
+    "linalg": lambda x: np.linalg.matrix_power(x[:, :3], 5) + np.linalg.vector_norm(x) + np.linalg.vecdot(x, x)[:, None] + np.linalg.outer(x[:, 0], x[:, 1]),
+    "divmod modf": lambda x: np.divmod(x, 0.3)[1] * np.modf(x * 3)[0],
+    "matvec": lambda x: (x[None] @ x[0][:, None])[..., 0] if not hasattr(np, "matvec") else np.matvec(x, x[0]) + np.vecmat(x[:, 0], x)[:3],
+    "cross axes": lambda x: np.cross(x.T[:, :3], x.T, axisa=1, axisb=1, axisc=0),
+    "einsum lists": lambda x: np.einsum(x, [0, 1], x, [2, 1], [0, 2]), "take wrap": lambda x: np.take(x, [5, -7], axis=1, mode="wrap") ** 2,
+    "interp traced": lambda x: np.interp([0.1, 0.5, 0.9, 1.0], np.cumsum(x[0]), x[1], left=x[0, 0]),
+    "r_ and c_": lambda x: (np.r_[x[0], 1.0, x[1, 1], 0:3] ** 2, np.c_[x, x[:, 0], np.ones(3)] ** 2),
+    "where in reductions": lambda x: np.mean(x, where=X > 0.8) + np.var(x, where=X > 0.4) + np.max(x, axis=0, where=X > 0.8, initial=0.1),
+    "average": lambda x: np.average(x, axis=0, weights=[1.0, 2.0, 3.0], returned=True),
+    "argmax keepdims": lambda x: np.take_along_axis(x, np.argmax(x, axis=1, keepdims=True), axis=1) ** 2,
+    "accumulate axis": lambda x: np.multiply.accumulate(x, 1), "reduce keepdims": lambda x: np.add.reduce(x, axis=1, keepdims=True) ** 2,
+    "angle": lambda x: x * np.real(x) + np.imag(x) + np.angle(x) + np.real_if_close(x),
 }
 for _m in ("full", "same", "valid"):
     for _n, _k in ((4, 3), (3, 4), (4, 2), (2, 4), (1, 4)):
@@ -107,15 +132,24 @@ for _m in ("lower", "higher", "nearest", "midpoint"):
     NEW[f"quantile {_m}"] = lambda x, m=_m: np.quantile(x, 0.37, axis=0, method=m)
 
 HELD = {
-    "mean of a list": lambda x: np.mean([x[0, 0], x[1, 1]**2]), "sum of a list": lambda x: np.sum([r.sum()**2 for r in x]), "norm of a list": lambda x: np.linalg.norm([x[0, 0], x[1, 1]]),
-    "dot of lists": lambda x: np.dot([x[0, 0], x[1, 1]], [1.0, 2.0]), "max of a tuple": lambda x: np.max((x[0, 0], x[1, 1])), "lists of arrays": lambda x: np.sum([x, x**2], axis=0), "where of lists": lambda x: np.where([True, False], [x[0, 0], 1.0], [2.0, x[1, 1]]),
-    "concatenate lists": lambda x: np.concatenate([[x[0, 0]], [x[1, 1], 1.0]]) ** 2, "stack lists": lambda x: np.stack([[x[0, 0], 1.0], [2.0, x[1, 1]]]) ** 2, "append lists": lambda x: np.append([x[0, 0]], [x[1, 1]]) ** 2,
-    "einsum of lists": lambda x: np.einsum("i,i->", [x[0, 0], x[1, 1]], [1.0, 2.0]), "array ndmin": lambda x: np.array([x[0, 0], 1.0], ndmin=2) ** 2, "fromiter": lambda x: np.fromiter((v * v for v in x[0]), float),
-    "eye": lambda x: filled(lambda: np.eye(3), x), "arange": lambda x: filled(lambda: np.arange(4.0), x), "linspace": lambda x: filled(lambda: np.linspace(0, 1, 4), x), "identity": lambda x: filled(lambda: np.identity(3), x),
-    "diag": lambda x: filled(lambda: np.diag([1.0, 2.0]), x), "copy of another": lambda x: filled(lambda: np.copy(X), x), "array of another": lambda x: filled(lambda: np.array(X), x), "rotation": rotation, "computed and filled": scaled_ones,
-    "flat": lambda x: sum(x.flat) * x.flat[3] + x.flat[2:7].sum(), "flat assignment": flat_assignment, "item": lambda x: x.item(3) * x.item((1, 2)) * x[0, 0].item(), "plain inside": plain_inside, "isscalar": lambda x: x * np.isscalar(x[0, 0]),
-    "fill_diagonal": lambda x: changed(x, lambda y: np.fill_diagonal(y, y[0, 1])), "put": lambda x: changed(x, lambda y: np.put(y, [0, 2], y[0, 1])), "put_along_axis": lambda x: changed(x, lambda y: np.put_along_axis(y, np.array([[0], [1], [2]]), 9.0, 1)),
-    "putmask": lambda x: changed(x, lambda y: np.putmask(y, y > 0.8, y * 2)), "place": lambda x: changed(x, lambda y: np.place(y, y > 0.8, [0.5, 1.5])), "partition in place": lambda x: changed(x, lambda y: y.partition(1)),
+    "mean of a list": lambda x: np.mean([x[0, 0], x[1, 1]**2]), "sum of a list": lambda x: np.sum([r.sum()**2 for r in x]),
+    "norm of a list": lambda x: np.linalg.norm([x[0, 0], x[1, 1]]),
+    "dot of lists": lambda x: np.dot([x[0, 0], x[1, 1]], [1.0, 2.0]), "max of a tuple": lambda x: np.max((x[0, 0], x[1, 1])),
+    "lists of arrays": lambda x: np.sum([x, x**2], axis=0), "where of lists": lambda x: np.where([True, False], [x[0, 0], 1.0], [2.0, x[1, 1]]),
+    "concatenate lists": lambda x: np.concatenate([[x[0, 0]], [x[1, 1], 1.0]]) ** 2, "stack lists": lambda x: np.stack([[x[0, 0], 1.0], [2.0, x[1, 1]]]) ** 2,
+    "append lists": lambda x: np.append([x[0, 0]], [x[1, 1]]) ** 2,
+    "einsum of lists": lambda x: np.einsum("i,i->", [x[0, 0], x[1, 1]], [1.0, 2.0]), "array ndmin": lambda x: np.array([x[0, 0], 1.0], ndmin=2) ** 2,
+    "fromiter": lambda x: np.fromiter((v * v for v in x[0]), float),
+    "eye": lambda x: filled(lambda: np.eye(3), x), "arange": lambda x: filled(lambda: np.arange(4.0), x),
+    "linspace": lambda x: filled(lambda: np.linspace(0, 1, 4), x), "identity": lambda x: filled(lambda: np.identity(3), x),
+    "diag": lambda x: filled(lambda: np.diag([1.0, 2.0]), x), "copy of another": lambda x: filled(lambda: np.copy(X), x),
+    "array of another": lambda x: filled(lambda: np.array(X), x), "rotation": rotation, "computed and filled": scaled_ones,
+    "flat": lambda x: sum(x.flat) * x.flat[3] + x.flat[2:7].sum(), "flat assignment": flat_assignment,
+    "item": lambda x: x.item(3) * x.item((1, 2)) * x[0, 0].item(), "plain inside": plain_inside, "isscalar": lambda x: x * np.isscalar(x[0, 0]),
+    "fill_diagonal": lambda x: changed(x, lambda y: np.fill_diagonal(y, y[0, 1])), "put": lambda x: changed(x, lambda y: np.put(y, [0, 2], y[0, 1])),
+    "put_along_axis": lambda x: changed(x, lambda y: np.put_along_axis(y, np.array([[0], [1], [2]]), 9.0, 1)),
+    "putmask": lambda x: changed(x, lambda y: np.putmask(y, y > 0.8, y * 2)), "place": lambda x: changed(x, lambda y: np.place(y, y > 0.8, [0.5, 1.5])),
+    "partition in place": lambda x: changed(x, lambda y: y.partition(1)),
     "view": lambda x: changed(x, lambda y: y.view().__setitem__(0, 2.0)), "compress": lambda x: x.compress([True, False, True], axis=0) ** 2,
 }
 
@@ -176,7 +210,8 @@ def test_arguments(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_comes_out_beside_the_value_is_plain(method):
-    g, aux = de.grad(lambda x: (x[0] * x[1], {"h": x * 2, "n": 3, "list": [x[0]], "text": "t", "zeros": np.zeros(2)}), has_aux=True, method=method)(np.array([1.0, 2.0]))
+    g, aux = de.grad(lambda x: (x[0] * x[1], {"h": x * 2, "n": 3, "list": [x[0]], "text": "t", "zeros": np.zeros(2)}),
+                     has_aux=True, method=method)(np.array([1.0, 2.0]))
     assert type(aux["h"]) is np.ndarray and type(aux["list"][0]) is np.float64 and type(aux["zeros"]) is np.ndarray and aux["n"] == 3 and aux["text"] == "t"
     outer = de.grad(lambda x: de.grad(lambda y: (y ** 2, y * x), has_aux=True, method=method)(x)[1], method=method)
     assert outer(3.0) == 6.0                                       # y * x at y = x: a value of the outer derivative
@@ -199,7 +234,8 @@ class Metres(np.ndarray):
 
 
 @pytest.mark.parametrize("x,text", [
-    (np.ma.array([1.0, 2.0], mask=[0, 1]), "MaskedArray"), (np.ones(2).view(Metres), "Metres"), (np.ones(2, np.float16), "float16"), (np.zeros(2, [("f", float)]), "dtype"), (np.ones(2, object), "object"),
+    (np.ma.array([1.0, 2.0], mask=[0, 1]), "MaskedArray"), (np.ones(2).view(Metres), "Metres"), (np.ones(2, np.float16), "float16"),
+    (np.zeros(2, [("f", float)]), "dtype"), (np.ones(2, object), "object"),
     (np.ones(2, np.longdouble), "float128|longdouble|float64"),
 ])
 def test_arrays_that_are_more_or_less_than_arrays(x, text):
@@ -215,12 +251,17 @@ OUTSIDE = np.zeros(3)
 
 
 @pytest.mark.parametrize("f,text", [
-    (lambda x: OUTSIDE.fill(x[0]), "assigned into a plain array"), (lambda x: operator.setitem(OUTSIDE, 0, x[0]), "assigned into a plain array"), (lambda x: OUTSIDE.__setitem__(0, x[0]), "assigned into a plain array"),
-    (lambda x: np.put(OUTSIDE, 0, x[0]), "plain array"), (lambda x: np.float64(x[0]), r"np\.float64.*astype"), (lambda x: math.sin(x[0]), r"math\.sin.*np\.sin"), (lambda x: math.fsum(x), r"math\.fsum"),
-    (lambda x: scipy.integrate.quad(lambda s: s * x[0], 0, 1)[0], "function of numpy or scipy"), (lambda x: scipy.integrate.quad(lambda s: s, 0, x[0])[0], "function of numpy or scipy"),
+    (lambda x: OUTSIDE.fill(x[0]), "assigned into a plain array"), (lambda x: operator.setitem(OUTSIDE, 0, x[0]), "assigned into a plain array"),
+    (lambda x: OUTSIDE.__setitem__(0, x[0]), "assigned into a plain array"),
+    (lambda x: np.put(OUTSIDE, 0, x[0]), "plain array"), (lambda x: np.float64(x[0]), r"np\.float64.*astype"),
+    (lambda x: math.sin(x[0]), r"math\.sin.*np\.sin"), (lambda x: math.fsum(x), r"math\.fsum"),
+    (lambda x: scipy.integrate.quad(lambda s: s * x[0], 0, 1)[0], "function of numpy or scipy"),
+    (lambda x: scipy.integrate.quad(lambda s: s, 0, x[0])[0], "function of numpy or scipy"),
     (lambda x: scipy.special.logsumexp(x), r"logsumexp.*diffeng\.special\.logsumexp"),
-    (lambda x: np.exp([x[0], x[1]]), r"np\.array\(\[\.\.\.\]\) first|np\.array\(\[\.\.\.\]\)"), (lambda x: np.linalg.inv(np.outer(x, x)), r"numpy\.linalg\.inv.*no derivative.*elimination"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
-    (lambda x: x[x[0]], "dtype float64 is no index"), (lambda x: x.tobytes(), r"ndarray\.tobytes"), (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, mode="mean"), "pad.*mode='mean'"),
+    (lambda x: np.exp([x[0], x[1]]), r"np\.array\(\[\.\.\.\]\) first|np\.array\(\[\.\.\.\]\)"),
+    (lambda x: np.linalg.inv(np.outer(x, x)), r"numpy\.linalg\.inv.*no derivative.*elimination"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
+    (lambda x: x[x[0]], "dtype float64 is no index"), (lambda x: x.tobytes(), r"ndarray\.tobytes"),
+    (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, mode="mean"), "pad.*mode='mean'"),
 ])
 @pytest.mark.parametrize("method", ["forward", "reverse"])
 def test_refused_with_the_line_and_the_cure(f, text, method):
@@ -273,7 +314,8 @@ def test_results_serve_scipy():
     found = scipy.optimize.minimize(rosenbrock, np.zeros(3), jac=de.grad(rosenbrock), hess=de.hessian(rosenbrock), method="trust-exact")
     np.testing.assert_allclose(found.x, 1, atol=1e-4)
     t = np.arange(5.0)
-    found = scipy.optimize.least_squares(lambda p: p[0] * np.exp(-p[1] * t) - np.exp(-t), [2.0, 0.5], jac=de.jacobian(lambda p: p[0] * np.exp(-p[1] * t) - np.exp(-t)))
+    found = scipy.optimize.least_squares(lambda p: p[0] * np.exp(-p[1] * t) - np.exp(-t), [2.0, 0.5],
+                                         jac=de.jacobian(lambda p: p[0] * np.exp(-p[1] * t) - np.exp(-t)))
     np.testing.assert_allclose(found.x, [1, 1], rtol=1e-6)
     found = scipy.integrate.solve_ivp(lambda s, y: -y ** 3, (0, 1), [1.0, 2.0], method="Radau", jac=lambda s, y: de.jacobian(lambda y: -y ** 3)(y))
     np.testing.assert_allclose(found.y[:, -1], 1 / np.sqrt(2 + 1 / np.array([1.0, 4.0])), rtol=1e-2)

@@ -44,8 +44,10 @@ def test_every_row(name, dtype, tally):
 
 
 @pytest.mark.parametrize("kind,body,name,slot", [
-    ("swap", lambda x: np.sum(x[0] - np.exp(x[1])), "subtract", 0), ("swap", lambda x: np.sum((x / 3) @ np.outer(x, x)), "matmul", 0), ("swap", lambda x: np.sum(x ** np.sin(x)), "power", 0),
-    ("swap", lambda x: x[0] / x[1], "divide", 0), ("lose", lambda x: np.sum(x * x), "multiply", 0), ("lose", lambda x: np.sum(x * x), "multiply", 1), ("lose", lambda x: x @ x, "matmul", 1),
+    ("swap", lambda x: np.sum(x[0] - np.exp(x[1])), "subtract", 0), ("swap", lambda x: np.sum((x / 3) @ np.outer(x, x)), "matmul", 0),
+    ("swap", lambda x: np.sum(x ** np.sin(x)), "power", 0),
+    ("swap", lambda x: x[0] / x[1], "divide", 0), ("lose", lambda x: np.sum(x * x), "multiply", 0), ("lose", lambda x: np.sum(x * x), "multiply", 1),
+    ("lose", lambda x: x @ x, "matmul", 1),
     ("lose", lambda x: np.sum(np.hypot(x, x)), "hypot", 1), ("lose", lambda x: np.sum(np.exp(x) + x), "add", 1),
 ])
 def test_graph_faults(kind, body, name, slot, tally):
@@ -61,7 +63,8 @@ def test_graph_faults(kind, body, name, slot, tally):
 
 
 def test_the_plant_refuses_what_it_cannot_do():
-    for arguments, text in ((("reverse", "tahn"), "did you mean .*tanh"), (("reverse", "where", "sign", 0), "no derivative with respect to operand 0"), (("backward", "tanh"), "choose symbolic"),
+    for arguments, text in ((("reverse", "tahn"), "did you mean .*tanh"), (("reverse", "where", "sign", 0), "no derivative with respect to operand 0"),
+                            (("backward", "tanh"), "choose symbolic"),
                             (("reverse", "tanh", "typo"), "choose one of"), (("forward", "tanh", "sign", 3), "no operand 3")):
         with pytest.raises(ValueError, match=text):
             with plant(*arguments):

@@ -12,16 +12,26 @@ X = np.array([0.7, 1.3, 0.4])
 
 
 @pytest.mark.parametrize("name,fun,args", [
-    ("x*x", lambda x: x * x, (3.0,)), ("diamond", lambda x: (lambda y: y * y + np.sin(y) * y)(np.exp(x)), (0.3,)), ("shared", lambda x: sum(np.tanh(x[0]) * v for v in x), (X,)),
-    ("perturbation", lambda x: x * de.grad(lambda y: x + y)(x), (2.0,)), ("gradient inside", lambda x: np.sum(de.grad(lambda y: np.sum(np.sin(y) * y))(x) * x), (X,)),
-    ("jvp inside", lambda x: de.jvp(np.sin, (x,), (x * x,))[1], (0.4,)), ("log at 1e-29", np.log, (1e-29,)), ("steep tanh", lambda x: np.tanh(1e30 * x), (1e-30,)),
-    ("steep tanh at 0", lambda x: np.tanh(1e30 * x), (0.0,)), ("saturated", lambda x: np.tanh(1e30 * x), (1.0,)), ("cube of a negative", lambda x: x ** 3, (-2.0,)), ("x**3.0", lambda x: x ** 3.0, (-2.0,)),
-    ("square at 0", lambda x: x ** 2, (0.0,)), ("newton", lambda x: newton(x), (2.0,)), ("branch", lambda x: x * 2 if x > 1 else x * x, (0.5,)), ("float32", lambda x: np.sum(np.tanh(x) * 2.5 / 3), (X.astype(np.float32),)),
-    ("vector", lambda x: np.sin(x) * x[0], (X,)), ("tuple", lambda x: (x * 2, {"s": np.sum(x ** 3)}), (X,)), ("empty", lambda x: np.sum(x * 2), (np.zeros((0, 3)),)),
-    ("fortran", lambda x: np.sum(np.sin(x) @ x.T), (np.asfortranarray(np.arange(6.0).reshape(2, 3) / 7),)), ("strided", lambda x: np.sum(x @ x.T), ((np.arange(24.0).reshape(4, 6) / 7)[::2, ::3],)),
-    ("0-d", lambda x: np.sin(x) * x, (np.array(0.5),)), ("held integers", lambda p, n: np.sum(p["a"] * p["b"][0]) * n, ({"a": X, "b": [X]}, 3)), ("constant", lambda x: 3.0, (1.0,)),
-    ("safe where", lambda x: np.sum(np.where(x > 0, np.log(np.where(x > 0, x, 1.0)), 0)), (np.array([1.5, -1.0]),)), ("integer indices", lambda x, i: np.sum(x[i] ** 2), (X, np.array([0, 0, 2]))),
-    ("zero by cancellation", lambda b: np.sum(np.sin(X[:, None] + b) - np.sin(b + X[:, None])), (X,)), ("stop_gradient", lambda x: np.sum(de.stop_gradient(x) * x), (X,)),
+    ("x*x", lambda x: x * x, (3.0,)), ("diamond", lambda x: (lambda y: y * y + np.sin(y) * y)(np.exp(x)), (0.3,)),
+    ("shared", lambda x: sum(np.tanh(x[0]) * v for v in x), (X,)),
+    ("perturbation", lambda x: x * de.grad(lambda y: x + y)(x), (2.0,)),
+    ("gradient inside", lambda x: np.sum(de.grad(lambda y: np.sum(np.sin(y) * y))(x) * x), (X,)),
+    ("jvp inside", lambda x: de.jvp(np.sin, (x,), (x * x,))[1], (0.4,)), ("log at 1e-29", np.log, (1e-29,)),
+    ("steep tanh", lambda x: np.tanh(1e30 * x), (1e-30,)),
+    ("steep tanh at 0", lambda x: np.tanh(1e30 * x), (0.0,)), ("saturated", lambda x: np.tanh(1e30 * x), (1.0,)),
+    ("cube of a negative", lambda x: x ** 3, (-2.0,)), ("x**3.0", lambda x: x ** 3.0, (-2.0,)),
+    ("square at 0", lambda x: x ** 2, (0.0,)), ("newton", lambda x: newton(x), (2.0,)), ("branch", lambda x: x * 2 if x > 1 else x * x, (0.5,)),
+    ("float32", lambda x: np.sum(np.tanh(x) * 2.5 / 3), (X.astype(np.float32),)),
+    ("vector", lambda x: np.sin(x) * x[0], (X,)), ("tuple", lambda x: (x * 2, {"s": np.sum(x ** 3)}), (X,)),
+    ("empty", lambda x: np.sum(x * 2), (np.zeros((0, 3)),)),
+    ("fortran", lambda x: np.sum(np.sin(x) @ x.T), (np.asfortranarray(np.arange(6.0).reshape(2, 3) / 7),)),
+    ("strided", lambda x: np.sum(x @ x.T), ((np.arange(24.0).reshape(4, 6) / 7)[::2, ::3],)),
+    ("0-d", lambda x: np.sin(x) * x, (np.array(0.5),)), ("held integers", lambda p, n: np.sum(p["a"] * p["b"][0]) * n, ({"a": X, "b": [X]}, 3)),
+    ("constant", lambda x: 3.0, (1.0,)),
+    ("safe where", lambda x: np.sum(np.where(x > 0, np.log(np.where(x > 0, x, 1.0)), 0)), (np.array([1.5, -1.0]),)),
+    ("integer indices", lambda x, i: np.sum(x[i] ** 2), (X, np.array([0, 0, 2]))),
+    ("zero by cancellation", lambda b: np.sum(np.sin(X[:, None] + b) - np.sin(b + X[:, None])), (X,)),
+    ("stop_gradient", lambda x: np.sum(de.stop_gradient(x) * x), (X,)),
     ("in place", lambda x: in_place(x), (X,)), ("no float64 tie", lambda x: np.maximum(x * 0.1 + 0.2, 0.3), (1.0,)),
 ])
 def test_right_functions_are_found_right(name, fun, args):
@@ -46,7 +56,8 @@ def in_place(x):
 
 
 def test_kinks_are_reported_and_every_method_lies_between():
-    for fun, at in ((np.abs, 0.0), (lambda x: np.maximum(x, x * 2), 0.0), (lambda x: np.max(np.stack([x, x, x])), 1.0), (lambda x: np.clip(x, 0.0, 1.0), 1.0), (lambda x: np.where(x > 0, x, 0.0), 0.0)):
+    for fun, at in ((np.abs, 0.0), (lambda x: np.maximum(x, x * 2), 0.0), (lambda x: np.max(np.stack([x, x, x])), 1.0), (lambda x: np.clip(x, 0.0, 1.0), 1.0),
+                    (lambda x: np.where(x > 0, x, 0.0), 0.0)):
         report = de.compare(fun, at)
         assert report.agree, str(report)
     assert de.compare(np.abs, 0.0).kinks[0]["primitive"] == "absolute"
@@ -62,7 +73,8 @@ def logistic(x):
 
 
 @pytest.mark.parametrize("fun,args,reason", [
-    (lambda x: math.sin(x) * x, (1.0,), r"float\(\) at test_verdict.py:\d+"), (logistic, (0.3,), "ill-conditioned"), (lambda x: x ** 0.5, (0.0,), "one-sided|above"),
+    (lambda x: math.sin(x) * x, (1.0,), r"float\(\) at test_verdict.py:\d+"), (logistic, (0.3,), "ill-conditioned"),
+    (lambda x: x ** 0.5, (0.0,), "one-sided|above"),
     (lambda x: np.sum(x * 2), (np.array([1.0, np.nan]),), "NaN"), (lambda x: np.random.default_rng().normal() * x, (1.0,), "does not return the same twice"),
     (lambda x: np.floor(x), (2.0,), "jump"),
 ])
@@ -84,7 +96,9 @@ def test_nonfinite_names_the_first_operation():
 
 
 def test_candidates_stand_in_the_dock():
-    report = de.compare(lambda x: np.sum(x ** 3), X, candidates={"mine": lambda x: 3 * x ** 2, "slightly off": lambda x: 3 * x ** 2 * np.array([1, 1 + 1e-6, 1]), "crashes": lambda x: x[9], "scalar": lambda x: 1.0})
+    report = de.compare(lambda x: np.sum(x ** 3), X, candidates={"mine": lambda x: 3 * x ** 2,
+                                                                 "slightly off": lambda x: 3 * x ** 2 * np.array([1, 1 + 1e-6, 1]),
+                                                                 "crashes": lambda x: x[9], "scalar": lambda x: 1.0})
     verdicts = {k: m.verdict for k, m in report.methods.items()}
     assert verdicts["mine"] == "right" and verdicts["slightly off"] == verdicts["crashes"] == verdicts["scalar"] == "wrong"
     assert "x[1]" in report.methods["slightly off"].note and report.culprit is None and not report.agree
@@ -127,8 +141,10 @@ def test_an_inaccurate_rule_is_told_from_a_wrong_one(monkeypatch):
 
 
 @pytest.mark.parametrize("call,text", [
-    (lambda: de.compare(lambda x: None, 1.0), "returned None"), (lambda: de.compare(lambda x: "no", 1.0), "type str"), (lambda: de.compare(lambda x: x, 1), "no floating-point argument"),
-    (lambda: de.compare(lambda x: x > 0, 1.0), "no floating-point value"), (lambda: de.compare(lambda x: np.sum(np.trim_zeros(x)), X), r"numpy\.trim_zeros at test_verdict.py:\d+ is not known"),
+    (lambda: de.compare(lambda x: None, 1.0), "returned None"), (lambda: de.compare(lambda x: "no", 1.0), "type str"),
+    (lambda: de.compare(lambda x: x, 1), "no floating-point argument"),
+    (lambda: de.compare(lambda x: x > 0, 1.0), "no floating-point value"),
+    (lambda: de.compare(lambda x: np.sum(np.trim_zeros(x)), X), r"numpy\.trim_zeros at test_verdict.py:\d+ is not known"),
     (lambda: de.compare(lambda x, n: x, 1.0, 2, argnums=(0, 1)), "integer"),
 ])
 def test_bad_input(call, text):

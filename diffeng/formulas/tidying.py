@@ -148,7 +148,8 @@ def _term(sympy, terms, expression, known):
             return terms._square(base) if x.exp == 2 else terms.make("pow", (base, terms.number(int(x.exp))))
         if x.is_Add:
             parts = sorted(x.args, key=lambda p: (p.could_extract_minus_sign(), _first(p)))
-            return functools.reduce(lambda a, p: terms._subtract(a, convert(-p)) if p.could_extract_minus_sign() else terms._add(a, convert(p)), parts[1:], convert(parts[0]))
+            return functools.reduce(lambda a, p: terms._subtract(a, convert(-p)) if p.could_extract_minus_sign() else terms._add(a, convert(p)), parts[1:],
+                                    convert(parts[0]))
         above, below = sympy.fraction(x)
         if below != 1:
             return terms._divide(convert(above), convert(below))

@@ -1,7 +1,8 @@
 """Compiled kernels on disk: object code behind a JSON header, loaded by llvmlite without importing numba.
 
 What it is: `find(text)` and `keep(text, ...)`. One file a kernel, named by the SHA-256 of everything its code depends on: the kernel's text, the engine's
-own compiler source, the versions of numba, llvmlite and Python, the processor and its features. The header repeats that key and carries the SHA-256 of the code.
+own compiler source, the versions of numba, llvmlite and Python, the processor and its features.
+The header repeats that key and carries the SHA-256 of the code.
 
 What it is not trusted for: a file that is truncated, altered or made for something else is compiled anew and replaced; a folder that others may write is
 not used; a folder that cannot be written is done without. Files appear by renaming, so concurrent processes see whole ones or none. No pickle.
@@ -31,7 +32,8 @@ def _circumstances():
         own.update(path.read_bytes())
     features = llvm.get_host_cpu_features().flatten()
     return {"format": _FORMAT, "compiler": own.hexdigest(), "numba": importlib.metadata.version("numba"), "llvmlite": importlib.metadata.version("llvmlite"),
-            "python": platform.python_version(), "system": f"{sys.platform} {platform.machine()}", "processor": llvm.get_host_cpu_name(), "features": hashlib.sha256(features.encode()).hexdigest()}
+            "python": platform.python_version(), "system": f"{sys.platform} {platform.machine()}", "processor": llvm.get_host_cpu_name(),
+            "features": hashlib.sha256(features.encode()).hexdigest()}
 
 
 @functools.lru_cache(maxsize=None)

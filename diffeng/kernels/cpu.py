@@ -22,7 +22,8 @@ from .scalar import INF, LOG2
 
 _I64 = ir.IntType(64)
 
-LIBRARY = "fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan atan2 sinh cosh tanh".split()         # what LLVM has intrinsics for and the C library computes
+# what LLVM has intrinsics for and the C library computes
+LIBRARY = "fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan atan2 sinh cosh tanh".split()
 
 # Names of element types in kernel texts: numba's type, LLVM's, bytes. Truth values lie in memory as bytes.
 ELEMENTS = {

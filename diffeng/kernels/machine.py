@@ -41,7 +41,8 @@ def _target():
             break
         except RuntimeError:
             continue
-    # numba's C wrapper of a function that LLVM did not inline ends in a path that reports a Python exception. Kernels raise none: the path is dead, but must link.
+    # numba's C wrapper of a function that LLVM did not inline ends in a path that reports a Python exception.
+    # Kernels raise none: the path is dead, but must link.
     for name, function in (("numba_gil_ensure", ctypes.pythonapi.PyGILState_Ensure), ("numba_gil_release", ctypes.pythonapi.PyGILState_Release)):
         if llvm.address_of_symbol(name) is None:
             llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)

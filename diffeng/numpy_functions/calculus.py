@@ -51,7 +51,8 @@ def gradient(f, *varargs, axis=None, edge_order=1):
     if len(steps) != len(axes):
         raise refuse(TypeError, f"gradient{{here}}: {len(steps)} spacings for {len(axes)} axes: give one an axis, or one for all")
     if edge_order not in (1, 2) or any(f.shape[k] < edge_order + 1 for k in axes):
-        raise refuse(ValueError, f"gradient{{here}}: edge_order={edge_order} needs {edge_order + 1} entries along an axis, the shape is {f.shape}; edge_order is 1 or 2")
+        raise refuse(ValueError, f"gradient{{here}}: edge_order={edge_order} needs {edge_order + 1} entries along an axis, the shape is {f.shape}; "
+                                 "edge_order is 1 or 2")
     out = [_slope(f, operand(h), k, edge_order) for h, k in zip(steps, axes)]
     return out[0] if len(out) == 1 else tuple(out)
 

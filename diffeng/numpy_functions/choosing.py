@@ -200,7 +200,8 @@ def piecewise(x, condlist, funclist, *args, **kwargs):
 
 def _own(a, name):
     if not isinstance(a, Traced):
-        raise refuse(TypeError, f"{name}{{here}}: a traced value cannot be written into a plain array; make it inside the function with np.zeros(...) or np.array(...)")
+        raise refuse(TypeError, f"{name}{{here}}: a traced value cannot be written into a plain array; "
+                                "make it inside the function with np.zeros(...) or np.array(...)")
 
 
 @implements(np.fill_diagonal)

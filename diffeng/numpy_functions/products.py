@@ -54,7 +54,8 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     axisa, axisb, axisc = (axisa, axisb, axisc) if axis is None else (axis,) * 3
     a, b = np.moveaxis(operand(a), axisa, 0), np.moveaxis(operand(b), axisb, 0)
     if a.shape[0] != 3 or b.shape[0] != 3:
-        raise refuse(ValueError, f"cross{{here}}: vectors of length 3 are needed, there are {a.shape[0]} and {b.shape[0]}; of two dimensions write x[0] * y[1] - x[1] * y[0]")
+        raise refuse(ValueError, f"cross{{here}}: vectors of length 3 are needed, there are {a.shape[0]} and {b.shape[0]}; "
+                                 "of two dimensions write x[0] * y[1] - x[1] * y[0]")
     return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axisc)
 
 

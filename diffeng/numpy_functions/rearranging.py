@@ -97,8 +97,8 @@ def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even
     if mode == "constant" and np.ndim(constant_values) == 0:
         return s.pad(a, widths=tuple((int(lo), int(hi)) for lo, hi in widths), value=constant_values)
     if mode not in ("edge", "reflect", "symmetric", "wrap") or reflect_type != "even":
-        raise refuse(TypeError, f"pad{{here}}: mode={mode!r} is not supported on traced values like this: there are 'constant' with one value, 'edge', 'reflect', 'symmetric' and "
-                                "'wrap'; concatenate the parts of other modes")
+        raise refuse(TypeError, f"pad{{here}}: mode={mode!r} is not supported on traced values like this: there are 'constant' with one value, 'edge', "
+                                "'reflect', 'symmetric' and 'wrap'; concatenate the parts of other modes")
     for k, width in enumerate(widths):
         if width.any():
             a = np.take(a, np.pad(np.arange(a.shape[k]), width, mode), k)

@@ -161,8 +161,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
         out = (np.max if ord > 0 else np.min)(sums, axis=column, keepdims=True)
         return np.reshape(out, reduced_shape(x, axes, keepdims))
     if len(axes) != 1 or isinstance(ord, str):
-        raise refuse(TypeError, f"numpy.linalg.norm{{here}}: ord={ord!r} of {'a matrix' if len(axes) == 2 else f'{len(axes)} axes'} is not supported on traced values: there are None, "
-                                "'fro', 1, -1, inf and -inf for matrices, numbers for vectors")
+        raise refuse(TypeError, f"numpy.linalg.norm{{here}}: ord={ord!r} of {'a matrix' if len(axes) == 2 else f'{len(axes)} axes'} is not supported on traced "
+                                "values: there are None, 'fro', 1, -1, inf and -inf for matrices, numbers for vectors")
     return _vector_norm(x, axes, keepdims, ord)
 
 

@@ -27,7 +27,8 @@ def median(a, axis=None, overwrite_input=False, keepdims=False):
 @implements(np.quantile)
 def quantile(a, q, axis=None, overwrite_input=False, method="linear", keepdims=False):
     if method not in ("linear", "lower", "higher", "midpoint", "nearest"):
-        raise refuse(TypeError, f"quantile{{here}}: method={method!r} is not supported on traced values; use 'linear', 'lower', 'higher', 'midpoint' or 'nearest'")
+        raise refuse(TypeError, f"quantile{{here}}: method={method!r} is not supported on traced values; "
+                                "use 'linear', 'lower', 'higher', 'midpoint' or 'nearest'")
     x = operand(a)
     q = np.asarray(q, x.dtype if isinstance(q, (int, float)) else None)
     rows = _columns(x, axis)

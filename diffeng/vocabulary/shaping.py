@@ -9,4 +9,5 @@ reshape      = Primitive("reshape", lambda x, *, shape: np.reshape(x, shape), "v
 transpose    = Primitive("transpose", lambda x, *, axes: np.transpose(x, axes), "view", None, _ANY)      # axes: a permutation
 broadcast_to = Primitive("broadcast_to", lambda x, *, shape: np.broadcast_to(x, shape), "view", None, _ANY)
 concatenate  = Primitive("concatenate", lambda *parts, axis: np.concatenate(parts, axis=axis), "gather", None, _ANY * 2)
-pad          = Primitive("pad", lambda x, *, widths, value: np.pad(x, widths, constant_values=value), "gather", None, _ANY)   # widths: ((before, after), ...) per axis
+pad          = Primitive("pad", lambda x, *, widths, value: np.pad(x, widths, constant_values=value), "gather", None,
+                         _ANY)   # widths: ((before, after), ...) per axis
