@@ -5,7 +5,7 @@ Everything public is named here; a module is imported when the first of its name
 __version__ = "0.1.0"
 
 _HOME = {
-    "differentiate": "grad value_and_grad jacobian hessian jvp vjp hvp stop_gradient",
+    "differentiate": "grad value_and_grad jacobian hessian jvp vjp hvp linearize stop_gradient",
     "graph": "trace symbols to_graph Graph",
     "expressions": "parse from_sympy",
     "compiled": "jit",

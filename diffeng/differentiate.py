@@ -302,11 +302,7 @@ def jvp(fun, primals, tangents, *, method="forward"):
         raise ValueError(f"jvp: {len(primals)} primals and {len(tangents)} tangents: give one a primal")
     moving = tuple(k for k, t in enumerate(tangents) if t is not None)
     flat = Flat(fun, primals, moving, every_float=True)
-    given = [as_array(t, f"the tangent of {name}") for t, name in zip(_tangents(flat, primals, tangents, moving), flat.names)]
-    for t, x, name in zip(given, flat.leaves, flat.names):
-        if np.shape(t) != np.shape(x):
-            raise ValueError(f"jvp: the tangent of {name} has shape {np.shape(t)}, the primal {np.shape(x)}: they must be equal")
-    given = [t if t.dtype == x.dtype else t.astype(x.dtype) for t, x in zip(given, flat.leaves)]
+    given = _tangents(flat, primals, tangents, moving)
     judge = _judged(flat)
     if judge is not None:
         values, out = judge.nested_jvp(flat, flat.leaves, given)
@@ -320,8 +316,30 @@ def jvp(fun, primals, tangents, *, method="forward"):
     return flat.out(values), flat.out(out)
 
 
+def linearize(fun, *primals):
+    """(out, linear): linear(*tangents) is the directional derivative at primals, as jvp gives it, without running fun again.
+
+    >>> import numpy as np, diffeng as de
+    >>> out, linear = de.linearize(lambda x: x * x, np.array([1.0, 2.0]))
+    >>> print(out, linear(np.ones(2)))
+    [1. 4.] [2. 4.]
+    """
+    moving = tuple(range(len(primals)))
+    flat = Flat(fun, primals, moving, every_float=True)
+    if _judged(flat):
+        raise refuse(TypeError, "diffeng.linearize{here} inside of a judged function: the judge has no recording; use diffeng.jvp there")
+    recorded = Recorded(flat)
+
+    def linear(*tangents):
+        if len(tangents) != len(primals):
+            raise ValueError(f"linearize: {len(primals)} primals and {len(tangents)} tangents: give one a primal")
+        return flat.out(_transposed_pull(recorded, _tangents(flat, primals, tangents, moving), "reverse"))
+
+    return flat.out(recorded.values), linear
+
+
 def _tangents(flat, primals, tangents, moving):
-    """The tangents of the floating-point leaves, in their order."""
+    """The tangents of the floating-point leaves, in their order, in the leaves' shapes and dtypes."""
     out = []
     for k in moving:
         parts, _, paths = flatten(primals[k])
@@ -332,7 +350,11 @@ def _tangents(flat, primals, tangents, moving):
         out += [t for x, t in zip(parts, given) if is_float(x)]
     if not flat.leaves:
         raise TypeError(f"jvp: nothing moves: no primal of {function_name(flat.fun)} with a tangent is a floating-point number or array")
-    return out
+    given = [as_array(t, f"the tangent of {name}") for t, name in zip(out, flat.names)]
+    for t, x, name in zip(given, flat.leaves, flat.names):
+        if np.shape(t) != np.shape(x):
+            raise ValueError(f"jvp: the tangent of {name} has shape {np.shape(t)}, the primal {np.shape(x)}: they must be equal")
+    return [t if t.dtype == x.dtype else t.astype(x.dtype) for t, x in zip(given, flat.leaves)]
 
 
 def _transposed_pull(recorded, tangents, method):

@@ -31,6 +31,27 @@ def test_first_derivatives(method):
     np.testing.assert_allclose(pullback(g)[0], (A.T @ g) * np.exp(x0), rtol=1e-13)
 
 
+def test_linearize_is_jvp_without_running_again():
+    runs = []
+
+    def f(x, y):
+        runs.append(1)
+        return {"p": A @ np.sin(x) * y, "q": np.sum(x) * y}
+
+    out, linear = de.linearize(f, x0, 2.0)
+    for _ in range(3):
+        v, u = R.normal(size=3), float(R.normal())
+        got, (want_out, want) = linear(v, u), de.jvp(f, (x0, 2.0), (v, u))
+        np.testing.assert_allclose(out["p"], want_out["p"])
+        np.testing.assert_allclose(got["p"], want["p"], rtol=1e-12)
+        assert got["q"] == pytest.approx(want["q"], rel=1e-12)
+    assert len(runs) == 4                      # one for linearize, one for each jvp
+    with pytest.raises(ValueError, match="one a primal"):
+        linear(x0)
+    with pytest.raises(ValueError, match="shape"):
+        linear(np.ones(2), 1.0)
+
+
 @pytest.mark.parametrize("method", METHODS + ["auto"])
 def test_second_derivatives(method):
     np.testing.assert_allclose(de.hessian(quadratic, method=method)(x0), HESSIAN, rtol=1e-12, atol=1e-13)
