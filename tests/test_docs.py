@@ -97,3 +97,14 @@ def test_conventions_at_kinks(line, method):
     for fun, x, expected in KINKS[line]:
         got = de.grad(fun, method=method)(x)
         assert np.allclose(got, expected, rtol=1e-15, atol=0), (got, expected)
+
+
+MODULES = sorted("diffeng." + ".".join(p.relative_to(ROOT / "diffeng").with_suffix("").parts).removesuffix(".__init__")
+                 for p in (ROOT / "diffeng").rglob("*.py") if ">>>" in p.read_text())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_docstrings_run(name):
+    import importlib
+    found = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert found.failed == 0 and found.attempted > 0
