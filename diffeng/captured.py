@@ -25,7 +25,7 @@ class _Place:
 
 
 class Captured:
-    """arrays: places that hold arrays now; guards: (place, print) of other values."""
+    """arrays: places that hold arrays now; guards: (place, value, print) of other values."""
 
     def __init__(self, fun):
         self.fun = fun
@@ -47,7 +47,7 @@ class Captured:
                 elif _is_array(value):
                     self.arrays.append(place)
                 elif isinstance(value, _SIMPLE + (tuple, list, dict, set)):
-                    self.guards.append((place, _print(value)))
+                    self.guards.append((place, value, _print(value)))
 
     def values(self):
         """The arrays as they are now; None when something else stands in the place of one."""
@@ -56,7 +56,11 @@ class Captured:
 
     def unchanged(self):
         """Are the guarded values what they were?"""
-        return all(_print(place.get()) == before for place, before in self.guards)
+        for place, known, before in self.guards:
+            now = place.get()
+            if not (now is known and type(now) in _SIMPLE) and _print(now) != before:          # a simple value cannot change, its name can be bound anew
+                return False
+        return True
 
     def rebound(self, values):
         """The function, with `values` where the arrays were."""
