@@ -3,6 +3,8 @@
 One operation: an addition, multiplication or elementary function on one entry. Bytes: what is written, every node once.
 Nothing is run: derivatives are recorded by shape only.
 """
+import math
+
 import numpy as np
 
 from .graph import Adjoint, adjoint
@@ -23,24 +25,15 @@ def operations(node):
         for term, shape in zip(inputs.split(","), shapes):
             for c, n in zip(term, shape):
                 size[c] = max(n, size.get(c, 0))
-        total = 1
-        for n in size.values():
-            total *= n
+        total = math.prod(size.values())
         return total * max(2, len(shapes)) if len(set(inputs) - set(out)) or len(shapes) > 1 else total
-    size = _size(node.shape)
-    return max([size] + [_size(s) for s in shapes[:1]]) if node.primitive.kind in ("reduce", "opaque") else size
-
-
-def _size(shape):
-    n = 1
-    for k in shape:
-        n *= k
-    return n
+    size = math.prod(node.shape)
+    return max([size] + [math.prod(s) for s in shapes[:1]]) if node.primitive.kind in ("reduce", "opaque") else size
 
 
 def count(nodes):
     """(operations, bytes written) of nodes."""
-    return sum(map(operations, nodes)), sum(_size(n.shape) * n.dtype.itemsize for n in nodes if n.primitive.kind not in _FREE)
+    return sum(map(operations, nodes)), sum(math.prod(n.shape) * n.dtype.itemsize for n in nodes if n.primitive.kind not in _FREE)
 
 
 def cost(graph):
@@ -55,7 +48,7 @@ def cost(graph):
             more = [n for n in reachable(adjoint(graph.output_nodes, inputs, method, values=False)) if id(n) not in known]
             methods[method] = _plus(total, written, *count(more), 1)
         one = [n for n in reachable(_direction(graph, inputs)) if id(n) not in known]
-        methods["forward"] = _plus(total, written, *count(one), sum(_size(n.shape) for n in inputs))
+        methods["forward"] = _plus(total, written, *count(one), sum(math.prod(n.shape) for n in inputs))
     return {"operations": total, "bytes": written, "methods": methods}
 
 

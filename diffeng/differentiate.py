@@ -97,7 +97,7 @@ def _seeds(leaves, lo, hi):
     """Unit directions lo..hi over all leaves' entries together: one (K, *shape) array a leaf, None where a leaf has no part."""
     tangents, start = [], 0
     for x in leaves:
-        n = int(np.prod(x.shape, dtype=int))
+        n = x.size
         first, last = max(lo, start), min(hi, start + n)
         if first < last:
             seed = np.zeros((hi - lo, n), x.dtype)
@@ -113,7 +113,7 @@ def _bounds(leaves):
     """Chunk boundaries: a leaf larger than a chunk starts its own, so that other leaves' zeros are not carried along."""
     total, bounds = 0, [0]
     for x in leaves:
-        n = int(np.prod(x.shape, dtype=int))
+        n = x.size
         if total + n - bounds[-1] > CHUNK and total > bounds[-1]:
             bounds.append(total)
         while total + n - bounds[-1] > CHUNK:
@@ -139,7 +139,7 @@ def _split(rows, leaves):
     """(n, ...) entries along all leaves -> one (*leaf.shape, ...) array a leaf."""
     out, start = [], 0
     for x in leaves:
-        n = int(np.prod(x.shape, dtype=int))
+        n = x.size
         part = rows[start:start + n]
         part = _scalar_of(np.reshape(part, tuple(x.shape) + tuple(part.shape[1:])))
         out.append(part.astype(x.dtype) if part.dtype != x.dtype else part)
@@ -394,17 +394,17 @@ def jacobian(fun, argnums=0, *, method="auto", sparse=False):
         if judge is not None:
             _, blocks = judge.nested_blocks(flat, flat.leaves)
             return flat.out([flat.restore(b) for b in blocks])
-        n = sum(int(np.prod(x.shape, dtype=int)) for x in flat.leaves)
+        n = sum(x.size for x in flat.leaves)
         chosen, recorded = method, None
         if method != "forward":
             recorded = Recorded(flat)
             if method == "auto":
-                chosen = "forward" if n <= sum(int(np.prod(np.shape(v), dtype=int)) for v in recorded.values) else "reverse"
+                chosen = "forward" if n <= sum(v.size for v in recorded.values) else "reverse"
         if chosen == "forward":
-            values, rows = forward_rows(flat)
+            _, rows = forward_rows(flat)
             blocks = [[_scalar_of(_last(p, x.ndim)) for p, x in zip(_split(r, flat.leaves), flat.leaves)] for r in rows]
         else:
-            values, blocks = recorded.values, _rows_backward(recorded, chosen)
+            blocks = _rows_backward(recorded, chosen)
         return flat.out([flat.restore(b) for b in blocks])
 
     jacobian_of.__name__ = f"jacobian_{function_name(fun)}"

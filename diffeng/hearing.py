@@ -59,7 +59,7 @@ class Hearing:
         began = time.perf_counter()
         say = self.trial.progress
         nodes = [n for n in reachable([o for o in self.recorded.outputs if o is not None])]
-        keys = self._keys(nodes)
+        keys = {id(n): k for k, n in enumerate(nodes)}
         self.dtypes = _dtypes(nodes, self.flat.leaves)
         self.tolerance = max(map(tolerance, self.dtypes))
         say("judge: running the function in 100 digits", 0, 1)
@@ -96,9 +96,6 @@ class Hearing:
                     nonfinite=self.nonfinite, coverage=self.coverage, reason=self.reason, names=self.flat.names, rows=self._rows(),
                     function=getattr(self.flat.fun, "__name__", "function"), truth=self._truth_tree(), recorded=self.recorded, digits=self.digits,
                     adjoints=getattr(self, "adjoints", {}))
-
-    def _keys(self, nodes):
-        return {id(n): k for k, n in enumerate(nodes)}
 
     def _repeats(self):
         """Does the plain function return the same twice? Without that there is nothing to judge."""

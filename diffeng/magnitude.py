@@ -7,7 +7,7 @@ did: in a long chain of x*(1-x) the sums would compound until they excuse everyt
 """
 import numpy as np
 
-from .nodes import Node, reachable
+from .nodes import Node, influenced, reachable
 
 _HAND_ON = ("view", "gather", "scatter")
 
@@ -46,10 +46,7 @@ def _summed(each, shape):
 def gradient_scale(module, outputs, cotangents, inputs):
     """One array an input: the scale of each gradient entry. module: reverse_mode or symbolic, whichever was certified."""
     order = reachable(outputs)
-    wanted = {id(n) for n in inputs}
-    for n in order:
-        if n.dtype.kind == "f" and any(type(p) is Node and id(p) in wanted and n.primitive.differentiable(k) for k, p in enumerate(n.operands)):
-            wanted.add(id(n))
+    wanted = influenced(order, inputs)
     g, s, summed = {}, {}, {}                  # cotangent; scale; does the scale come from a sum inside of an operation?
     meeting = {}                                # contributions so far: (cotangent, scale, summed)
 

@@ -212,3 +212,16 @@ def reachable(outputs):
             seen[id(n)] = n
             stack.extend([p for p in n.operands if type(p) is Node])
     return sorted(seen.values(), key=lambda n: n.serial)
+
+
+def influenced(order, inputs):
+    """The nodes of a topological order that depend on the inputs through differentiable operands of floating-point type."""
+    wanted = {id(n) for n in inputs}
+    for n in order:
+        if id(n) not in wanted and n.dtype.kind == "f":
+            slots = n.primitive.slots
+            for k, p in enumerate(n.operands):
+                if type(p) is Node and id(p) in wanted and (slots is None or k in slots):
+                    wanted.add(id(n))
+                    break
+    return wanted

@@ -15,7 +15,6 @@ from .vocabulary import contraction, elementwise as e, indexing, reductions
 FUNCTIONS = {}
 OF_SEQUENCES = "concatenate stack hstack vstack dstack column_stack block select choose multi_dot broadcast_arrays".split()      # their lists are no arrays
 IN_PLACE = "copyto fill_diagonal put putmask place put_along_axis".split()
-DIFFERENTIABLE = "fc"                    # dtype kinds
 
 
 def call_function(function, args, kwargs):

@@ -10,7 +10,7 @@ import numpy as np
 
 from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
-from .nodes import Node, reachable
+from .nodes import Node, influenced, reachable
 from .vocabulary import contraction, indexing
 from .where import line_of
 
@@ -261,19 +261,6 @@ def pull(primitive, slot, g, z, operands, params, frames=()):
                                           "add a row to PULL in diffeng/reverse_mode.py")
     x = operands[slot]
     return fit(row(g, z, *operands, **params), np.shape(x), x.dtype)
-
-
-def influenced(order, inputs):
-    """The nodes of a topological order that depend on the inputs through differentiable operands of floating-point type."""
-    wanted = {id(n) for n in inputs}
-    for n in order:
-        if id(n) not in wanted and n.dtype.kind == "f":
-            slots = n.primitive.slots
-            for k, p in enumerate(n.operands):
-                if type(p) is Node and id(p) in wanted and (slots is None or k in slots):
-                    wanted.add(id(n))
-                    break
-    return wanted
 
 
 def gradient(outputs, cotangents, inputs, value_of, at=None):

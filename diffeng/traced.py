@@ -7,6 +7,7 @@ Assignment: traced values are functional inside, so `x[i] = v` and `x += v` make
 is a view of, and every living view of x adopt it: NumPy's aliasing, kept by weak references.
 """
 import contextvars
+import math
 import sys
 import weakref
 
@@ -51,10 +52,7 @@ class Traced:
 
     @property
     def size(self):
-        n = 1
-        for k in self.shape:
-            n *= k
-        return n
+        return math.prod(self.shape)
 
     def __len__(self):
         if not self.shape:

@@ -1,5 +1,8 @@
 """What every test file shares: the seed in the header, and counts of what was judged, summed over parallel workers."""
 import collections
+import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -25,6 +28,9 @@ def pytest_sessionfinish(session):
 
 def pytest_configure(config):
     config.stash[_COUNTS] = collections.Counter()
+    if "DIFFENG_CACHE" not in os.environ:              # kernels of a test run are its own; workers inherit the folder
+        os.environ["DIFFENG_CACHE"] = folder = tempfile.mkdtemp(prefix="diffeng-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.hookimpl(optionalhook=True)
