@@ -1,7 +1,7 @@
-"""Compiled kernels on disk: object code behind a JSON header, loaded by llvmlite without importing numba.
+"""Compiled kernels on disk: object code behind a JSON header.
 
-What it is: `find(text)` and `keep(text, ...)`. One file a kernel, named by the SHA-256 of everything its code depends on: the kernel's text, the engine's
-own compiler source, the versions of numba, llvmlite and Python, the processor and its features.
+What it is: `find(key)` and `keep(key, ...)`. One file a kernel, named by the SHA-256 of everything its code depends on: the kernel's key, the engine's
+own compiler source, the versions of llvmlite and Python, the processor and its features.
 The header repeats that key and carries the SHA-256 of the code.
 
 What it is not trusted for: a file that is truncated, altered or made for something else is compiled anew and replaced; a folder that others may write is
@@ -19,20 +19,20 @@ import stat
 import sys
 import tempfile
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @functools.lru_cache(maxsize=None)
 def _circumstances():
-    """What machine code depends on besides the kernel's text."""
-    import importlib.metadata
+    """What machine code depends on besides the kernel's key."""
+    import llvmlite
     import llvmlite.binding as llvm
     own = hashlib.sha256()
     for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
         own.update(path.read_bytes())
     features = llvm.get_host_cpu_features().flatten()
-    return {"format": _FORMAT, "compiler": own.hexdigest(), "numba": importlib.metadata.version("numba"), "llvmlite": importlib.metadata.version("llvmlite"),
-            "python": platform.python_version(), "system": f"{sys.platform} {platform.machine()}", "processor": llvm.get_host_cpu_name(),
+    return {"format": _FORMAT, "compiler": own.hexdigest(), "llvmlite": llvmlite.__version__, "python": platform.python_version(),
+            "system": f"{sys.platform} {platform.machine()}", "processor": llvm.get_host_cpu_name(),
             "features": hashlib.sha256(features.encode()).hexdigest()}
 
 
@@ -52,37 +52,37 @@ def _folder(asked):
     return base
 
 
-def _place(text, arguments):
+def _place(key):
     folder = _folder(os.environ.get("DIFFENG_CACHE", ""))
     if folder is None:
         return None, None
-    key = dict(_circumstances(), text=hashlib.sha256(text.encode()).hexdigest(), arguments=arguments)
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return os.path.join(folder, name[:40]), key
+    whole = dict(_circumstances(), kernel=hashlib.sha256(key.encode()).hexdigest())
+    name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return os.path.join(folder, name[:40]), whole
 
 
-def find(text, arguments):
+def find(key):
     """What `keep` was given for this kernel, or None."""
-    path, key = _place(text, arguments)
+    path, whole = _place(key)
     if path is None:
         return None
     try:
         with open(path, "rb") as file:
             header, code = json.loads(file.readline()), file.read()
-        if header["key"] == key and header["sha256"] == hashlib.sha256(code).hexdigest():
-            return {"code": code, "symbol": header["symbol"], "needs": header["needs"]}
+        if header["key"] == whole and header["sha256"] == hashlib.sha256(code).hexdigest():
+            return {"code": code, "symbols": header["symbols"], "needs": header["needs"]}
     except (OSError, ValueError, KeyError, TypeError):
         pass                                   # absent or damaged: the same to us
     return None
 
 
-def keep(text, arguments, compiled):
-    """Write a kernel ("code", "symbol", "needs": see cpu.compile_kernel), whole or not at all. A cache that cannot be written is no error."""
-    path, key = _place(text, arguments)
+def keep(key, compiled):
+    """Write a kernel ("code", "symbols", "needs": see compile.compile_module), whole or not at all. A cache that cannot be written is no error."""
+    path, whole = _place(key)
     if path is None:
         return
     code = compiled["code"]
-    header = json.dumps({"key": key, "sha256": hashlib.sha256(code).hexdigest(), "symbol": compiled["symbol"], "needs": compiled["needs"]}).encode()
+    header = json.dumps({"key": whole, "sha256": hashlib.sha256(code).hexdigest(), "symbols": compiled["symbols"], "needs": compiled["needs"]}).encode()
     try:
         handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
         try:

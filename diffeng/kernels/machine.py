@@ -1,93 +1,85 @@
-"""Machine code in this process: the store of kernels by text, the way from disk, BLAS by address, and the driver.
+"""Machine code in this process: the store of kernels by key, and the way there from disk or from LLVM IR.
 
-What it is: `kernel(text)` finds a kernel in the process, else on disk (cache.py), else has it compiled (cpu.py, which imports numba only then).
-All kernels have the C signature (table address, lo, hi); `driver()` is the one function that walks a program's table.
+What it is: `kernel(key, build)` finds a kernel in the process, else on disk (cache.py), else builds its IR and compiles it (compile.py).
+A kernel is a C function (address of a table of words, lo, hi) that computes rows lo..hi.
 
 What it is not: it writes no code and knows no primitive.
 """
 import ctypes
 import functools
+import hashlib
 import threading
 
 import llvmlite.binding as llvm
 
-from . import cache, source
+from . import cache, compile
 
 compilations = 0                          # kernels compiled in this process
-_kernels = {}                             # text -> Kernel: the text is the structure, so it is its own key
+_kernels = {}                             # key -> Kernel
 _lock = threading.RLock()
 
 
 class Kernel:
-    """Machine code: its address, a ctypes function for it (which releases the interpreter lock), and what keeps both alive."""
+    """Machine code, alive until the process ends. addresses: of each exported function by name; address: of the one named "kernel"."""
 
-    __slots__ = ("address", "call", "_engine")
+    __slots__ = ("addresses", "address")
 
-    def __init__(self, compiled, arguments):
-        self._engine = _engine()
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled["code"]))
-        self._engine.finalize_object()
-        self.address = self._engine.get_function_address(compiled["symbol"])
-        self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)(self.address)
+    def __init__(self, compiled):
+        engine = _engine()
+        engine.add_object_file(llvm.ObjectFileRef.from_data(compiled["code"]))
+        engine.finalize_object()
+        self.addresses = {name: engine.get_function_address(symbol) for name, symbol in compiled["symbols"].items()}
+        self.address = self.addresses.get("kernel")
+
+    def __call__(self, table, lo, hi):
+        """The kernel as a call from Python, without the interpreter lock: for tests and for looking at one kernel alone."""
+        ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(self.address)(table, lo, hi)
 
 
 @functools.lru_cache(maxsize=None)
-def _target():
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+def _engine():
+    """The place of all object code. Symbols it leaves open (exp, memcpy, ...) are those of the C library."""
+    machine = compile.target_machine()
     for library in ("libm.so.6", "libm.dylib", "ucrtbase.dll"):            # a process need not have loaded the mathematics kernels call
         try:
             llvm.load_library_permanently(library)
             break
         except RuntimeError:
             continue
-    # numba's C wrapper of a function that LLVM did not inline ends in a path that reports a Python exception.
-    # Kernels raise none: the path is dead, but must link.
-    for name, function in (("numba_gil_ensure", ctypes.pythonapi.PyGILState_Ensure), ("numba_gil_release", ctypes.pythonapi.PyGILState_Release)):
-        if llvm.address_of_symbol(name) is None:
-            llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
-    return llvm.Target.from_default_triple()
-
-
-def _engine():
-    """A place for one object file. Symbols it leaves open (exp, sin, ...) are those of the C library and of Python."""
-    machine = _target().create_target_machine(codemodel="jitdefault", jit=True)
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
 
-def _linkable(compiled):
-    _target()
-    return all(llvm.address_of_symbol(name) is not None for name in compiled["needs"])
+def _missing(compiled):
+    _engine()
+    return [name for name in compiled["needs"] if llvm.address_of_symbol(name) is None]
 
 
-def kernel(text, arguments=3):
-    """The kernel of a text, compiled at most once in a process and, with a cache on disk, once on a machine."""
-    global compilations
-    found = _kernels.get(text)
+def kernel(key, build):
+    """The kernel of a key, compiled at most once in a process and, with a cache on disk, once on a machine.
+
+    key: a string that says all the code depends on. build(): an llvmlite.ir.Module in which the functions to call ("kernel") are external and
+    all helpers internal; called only if the kernel is found nowhere. Raises RuntimeError if the code needs a function that this process lacks.
+    """
+    found = _kernels.get(key)
     if found is None:
         with _lock:
-            found = _kernels.get(text)
+            found = _kernels.get(key)
             if found is None:
-                kept = cache.find(text, arguments)
-                if kept is None or not _linkable(kept):
-                    from . import cpu
-                    kept = cpu.compile_kernel(text, arguments)
-                    compilations += 1
-                    cache.keep(text, arguments, kept)
-                found = _kernels[text] = Kernel(kept, arguments)
+                found = _kernels[key] = Kernel(_from_disk(key) or _compiled(key, build))
     return found
 
 
-def gemm_address(name):
-    """Where scipy's BLAS has dgemm or sgemm: the pointer in the capsule that scipy exports to Cython."""
-    from scipy.linalg import cython_blas
-    capsule = cython_blas.__pyx_capi__[{"f64": "dgemm", "f32": "sgemm"}[name]]
-    get_name, get_pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return get_pointer(capsule, get_name(capsule))
+def _from_disk(key):
+    kept = cache.find(key)
+    return kept if kept is not None and not _missing(kept) else None      # a symbol may be gone where the C library changed
 
 
-def driver():
-    """The function that walks a table: (table, rows of it, words, bases, patches, number of patches)."""
-    return kernel(source.DRIVER, 6).call
+def _compiled(key, build):
+    global compilations
+    made = compile.compile_module(build(), hashlib.sha256(key.encode()).hexdigest()[:24])
+    missing = _missing(made)
+    if missing:                            # LLVM would end the process
+        raise RuntimeError(f"a kernel calls {', '.join(missing)}, which no library of this process has: load the library first (llvm.load_library_permanently)")
+    compilations += 1
+    cache.keep(key, made)
+    return made
