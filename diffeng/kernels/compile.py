@@ -2,8 +2,8 @@
 
 What it is: `compile_module(module, unique)`, an llvmlite.ir.Module in, {"code", "symbols", "needs"} out: LLVM's own O3 pipeline with its vectorisers.
 
-What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). It is a file because a process that finds its kernels on disk never
-comes here.
+What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). It is a file because a process that finds its kernels on disk needs no
+more of it than the name of the processor.
 """
 import functools
 
@@ -20,20 +20,28 @@ def target():
     return llvm.Target.from_default_triple()
 
 
-def target_machine():
+def target_machine(level=3):
     """The processor we are on. Code for a JIT has 64-bit addresses of what is outside ("jitdefault"): memory may lie anywhere."""
-    return target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3,
+    return target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level,
                                           reloc="static" if target().name.startswith("x86") else "default", codemodel="jitdefault", jit=True)
 
 
 _machine = functools.lru_cache(maxsize=None)(target_machine)
 
 
-def _pipeline():
-    """LLVM's O3 with everything that makes loops fast. A pipeline is made anew for each module: it holds analyses of the last one."""
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = True
-    return llvm.create_pass_builder(_machine(), options)
+def _optimise(parsed, quick):
+    """LLVM's O3 with everything that makes loops fast; quick: variables into registers and the obvious, in a twentieth of the time."""
+    options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = not quick
+    builder = llvm.create_pass_builder(_machine(0 if quick else 3), options)      # made anew for each module: it holds analyses of the last one
+    if quick:
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_simplify_cfg_pass()
+        passes.add_instruction_combine_pass()
+    else:
+        passes = builder.getModulePassManager()
+    passes.run(parsed, builder)
 
 
 def _linked(name):
@@ -44,22 +52,21 @@ def _linked(name):
     return function + {"f64": "", "f32": "f"}[kind[0]] if function in _LIBRARY and kind and kind[0] in ("f64", "f32") else None
 
 
-def compile_module(module, unique):
+def compile_module(module, unique, quick=False):
     """Object code: {"code": bytes, "symbols": {function's name: its name in the code}, "needs": symbols the code leaves open}.
 
-    Functions that are not internal are renamed with `unique`, so that the code of many modules can lie in one engine. Raises RuntimeError where
-    the IR is malformed.
+    Functions that are not internal are renamed with `unique`, so that the code of many modules can lie in one engine. quick: for code
+    that is not worth optimising. Raises RuntimeError where the IR is malformed.
     """
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
-    parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(_machine().target_data)
+    parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(_machine(0 if quick else 3).target_data)
     symbols = {}
     for function in parsed.functions:
         if not function.is_declaration and function.linkage is llvm.Linkage.external:
             name = function.name
             function.name = symbols[name] = f"{name}.{unique}"
-    builder = _pipeline()
-    builder.getModulePassManager().run(parsed, builder)
-    code = _machine().emit_object(parsed)
+    _optimise(parsed, quick)
+    code = _machine(0 if quick else 3).emit_object(parsed)
     needs = sorted({_linked(f.name) for f in parsed.functions if f.is_declaration} - {None})
     return {"code": code, "symbols": symbols, "needs": needs}

@@ -8,6 +8,7 @@ What it is not: it writes no code and knows no primitive.
 import ctypes
 import functools
 import hashlib
+import os
 import threading
 
 import llvmlite.binding as llvm
@@ -54,18 +55,18 @@ def _missing(compiled):
     return [name for name in compiled["needs"] if llvm.address_of_symbol(name) is None]
 
 
-def kernel(key, build):
+def kernel(key, build, quick=False):
     """The kernel of a key, compiled at most once in a process and, with a cache on disk, once on a machine.
 
     key: a string that says all the code depends on. build(): an llvmlite.ir.Module in which the functions to call ("kernel") are external and
-    all helpers internal; called only if the kernel is found nowhere. Raises RuntimeError if the code needs a function that this process lacks.
+    all helpers internal; called only if the kernel is found nowhere. quick: compile fast rather than well. Raises RuntimeError if the code needs a function that this process lacks.
     """
     found = _kernels.get(key)
     if found is None:
         with _lock:
             found = _kernels.get(key)
             if found is None:
-                found = _kernels[key] = Kernel(_from_disk(key) or _compiled(key, build))
+                found = _kernels[key] = Kernel(_from_disk(key) or _compiled(key, build, quick))
     return found
 
 
@@ -74,12 +75,16 @@ def _from_disk(key):
     return kept if kept is not None and not _missing(kept) else None      # a symbol may be gone where the C library changed
 
 
-def _compiled(key, build):
+def _compiled(key, build, quick):
     global compilations
-    made = compile.compile_module(build(), hashlib.sha256(key.encode()).hexdigest()[:24])
+    made = compile.compile_module(build(), hashlib.sha256(key.encode()).hexdigest()[:24], quick)
     missing = _missing(made)
     if missing:                            # LLVM would end the process
         raise RuntimeError(f"a kernel calls {', '.join(missing)}, which no library of this process has: load the library first (llvm.load_library_permanently)")
     compilations += 1
     cache.keep(key, made)
     return made
+
+
+if hasattr(os, "register_at_fork"):        # a child of a process that is compiling would wait for ever for a thread it does not have
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

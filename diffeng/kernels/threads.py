@@ -1,19 +1,29 @@
-"""Who may be parallel: the one place that decides.
+"""Who may be parallel: the one place that decides, and the keeper of the threads that are.
 
-What it is: `split` says into how many rows a chunk goes, `share` runs the chunks of one instruction on several threads. A kernel called through
-ctypes has released the interpreter lock, so plain Python threads do; they survive what OpenMP and numba's own layers do not (a fork, two Python
-threads at once). Chunks depend on the number of threads alone, and every row is computed by one thread: the bits do not vary.
+What it is: `count` and `split` say into how many rows a chunk goes; `pool` gives the address of the block of words over which native.py shares
+chunks, `start` and `stop` the workers. Workers are Python's threads inside one ctypes call without the interpreter lock, for they
+survive what OpenMP and numba's layers do not (a fork, two Python threads at once). Chunks depend on the number of threads alone, and every chunk
+is computed by one thread: the bits do not vary.
 
-DIFFENG_THREADS in the environment sets the number; default: the processors this process may use. BLAS brings its own threads, so an instruction
-that calls it for large products is never shared out here (source.product).
+What it is not: no protocol (native.py says it), no table.
+
+DIFFENG_THREADS in the environment sets the number; default: the processors this process may use. BLAS brings its own threads: a program with
+products has them set to one while it runs, and shares out the products itself.
 """
+import atexit
+import ctypes
 import os
 import threading
+import time
 
-SERIAL_BELOW = 200_000                      # nanoseconds of work: handing a chunk to a thread costs some 20 000
+SERIAL_BELOW = 40_000                       # nanoseconds of work: a region costs 1 000 while the workers spin, some 15 000 when they sleep
+CHUNKS = 4                                  # a thread, where the work allows it: a thread that comes late, or shares its processor, delays less
+CHUNK_ABOVE = 10_000                        # nanoseconds of work in each of those
+SPIN = 40                                   # microseconds a worker spins before it sleeps
 
-_lock = threading.Lock()                    # one parallel region at a time
-_pool = None
+_lock = threading.Lock()
+_block = None                               # the words of native.py's pool; lives as long as the process
+_workers = []
 
 
 def count():
@@ -25,35 +35,94 @@ def count():
 
 
 def split(rows, cost):
-    """Rows a chunk, for so many rows of so many nanoseconds each; `rows` itself means: no parallel region."""
-    n = count()
-    if n == 1 or rows < 2 or rows * cost < SERIAL_BELOW:
+    """Rows a chunk, for so many rows of so many nanoseconds each; `rows` itself means: no parallel region.
+
+    >>> split(10, 1.0)
+    10
+    """
+    n, work = count(), rows * cost
+    if n == 1 or rows < 2 or work < SERIAL_BELOW:
         return rows
-    return -(-rows // n)
+    return -(-rows // max(n, min(CHUNKS * n, int(work / CHUNK_ABOVE))))
 
 
-def share(call, table, rows, chunk):
-    """call(table, lo, hi) over all rows, in chunks, on several threads; returns when all are done."""
+def pool():
+    """The address of the pool's words."""
+    global _block
+    from . import blas, native
     with _lock:
-        pool = _threads()
-        waiting = [pool.submit(call, table, lo, min(rows, lo + chunk)) for lo in range(chunk, rows, chunk)]
-        call(table, 0, min(chunk, rows))
-        for w in waiting:
-            w.result()
+        if _block is None:
+            block = (ctypes.c_int64 * (native.POOL_WORDS + 8))()
+            block.start = -(-ctypes.addressof(block) // 64) * 64                  # cache lines begin where they should
+            block.words = (ctypes.c_int64 * native.POOL_WORDS).from_address(block.start)
+            block.words[native.GET], block.words[native.SET] = blas.threads()
+            _block = block
+    return _block.start
 
 
-def _threads():
-    global _pool
-    if _pool is None:
-        from concurrent.futures import ThreadPoolExecutor
-        _pool = ThreadPoolExecutor(max(1, count() - 1), thread_name_prefix="diffeng")
-    return _pool
+def start():
+    """Workers, if there are none: `count() - 1` of them. Cheap when they run already."""
+    if _workers:
+        return
+    from . import native, runtime
+    address, wanted = pool(), count() - 1
+    with _lock:
+        if _workers or not wanted or not native.HAS_FUTEX or _stopped:
+            return
+        words = _block.words
+        rest, worker = runtime.function("rest"), runtime.function("worker")
+        if not words[native.SPINS]:
+            took = min(_timed(rest, 2000) for _ in range(3))
+            words[native.SPINS] = max(100, int(2000 * SPIN * 1e-6 / took))
+        words[native.STOP] = 0
+        for k in range(wanted):
+            thread = threading.Thread(target=worker, args=(address,), name=f"diffeng-{k + 1}", daemon=True)
+            thread.start()
+            _workers.append(thread)
+        words[native.WORKERS] = wanted
+
+
+_stopped = False
+
+
+def _timed(function, n):
+    begun = time.perf_counter()
+    function(n)
+    return time.perf_counter() - begun
+
+
+def stop():
+    """Workers leave; regions that come later run alone. Waits for them, but not for ever: a kernel may be long, and the process is ending."""
+    from . import runtime
+    with _lock:
+        if not _workers:
+            return
+        runtime.function("halt")(_block.start)
+        for thread in _workers:
+            thread.join(timeout=5.0)
+        _workers.clear()
+
+
+@atexit.register
+def _at_exit():
+    global _stopped
+    _stopped = True                         # machine code must not run while the interpreter takes its memory apart
+    stop()
 
 
 def _after_fork():
-    """A child has none of its parent's threads, and perhaps a lock that nobody will open."""
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    """A child has none of its parent's threads, and perhaps a lock or a region that nobody will open. It starts workers when it wants them."""
+    global _lock
+    _lock = threading.Lock()
+    _workers.clear()
+    if _block is None:
+        return
+    from . import native
+    words = _block.words
+    if words[native.USERS] > 0 and words[native.BEFORE] != 1:
+        ctypes.CFUNCTYPE(None, ctypes.c_int)(words[native.SET])(words[native.BEFORE])
+    for k in (native.TAKEN, native.GENERATION, native.NEXT, native.INSIDE, native.SLEEPERS, native.STOP, native.WORKERS, native.USERS):
+        words[k] = 0
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,0 +1,345 @@
+"""The machinery around kernels, as LLVM IR: what checks a call, walks a program's table and shares rows among threads.
+
+What it is: `build()`, one module of a few functions over two blocks of 8-byte words: a program's context (runtime.py fills it) and the process's
+pool (threads.py). Compiled and kept like any kernel.
+
+What it is not: no Python object is made or released here but the integer returned; nothing of a program's meaning is known.
+
+The pool in one paragraph. A region publishes a job (kernel, words, rows, chunk) by making GENERATION odd, takes chunks like everybody by adding to
+NEXT, closes the job by making GENERATION even, and waits until nobody is INSIDE. A worker counts itself INSIDE before it looks whether the job is
+open: so either it sees the job closed, or the region sees the worker and waits for it, and no job is replaced while somebody reads it (both sides
+write first and read then, sequentially consistent). A worker that finds nothing spins for a while, then sleeps in a futex on GENERATION; it counts
+itself among the SLEEPERS first, so a region that sees none need not call the system.
+"""
+import contextlib
+import platform
+import sys
+
+from llvmlite import ir
+
+# Words of a program's context.
+STATUS, BUSY, INPUTS, ARGUMENTS, TABLE, ROWS, WORDS, PATCHES, PATCHED, SPECS, RELEASE, PRODUCTS, NDARRAY, POOL = range(14)
+CONTEXT = 14
+# Words of the pool. What different threads write lies in different cache lines.
+TAKEN, GENERATION, NEXT, INSIDE, SLEEPERS, STOP, WORKERS, SPINS = 0, 8, 16, 24, 32, 40, 48, 49
+JOB = 56                                   # kernel, words, rows, chunk
+USERS, BEFORE, GET, SET = 64, 65, 66, 67   # BLAS: programs inside, its number of threads before them, addresses of its two functions
+POOL_WORDS = 72
+# Where a PyObject and a PyArrayObject have their fields (bytes), and the flags that an array must have: C-contiguous, aligned.
+TYPE, VALUE, DATA, ND, DIMENSIONS, DESCR, FLAGS = 8, 16, 16, 24, 32, 56, 64
+WANTED = 0x0101
+
+CONVERT, REENTERED = -1, -2                # what a call returns instead of a status
+
+_FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine()) if sys.platform == "linux" else None
+HAS_FUTEX = _FUTEX is not None             # without one there are no workers: regions run their chunks in order
+_WAIT, _WAKE = 128, 129                    # FUTEX_WAIT and FUTEX_WAKE, private to the process
+
+_I64, _I32, _VOID = ir.IntType(64), ir.IntType(32), ir.VoidType()
+
+
+class _Writer(ir.IRBuilder):
+    """A builder of one function whose values are 64-bit integers, addresses among them."""
+
+    def __init__(self, module, name, arguments, result=_I64, internal=True):
+        function = ir.Function(module, ir.FunctionType(result, [_I64] * arguments), name)
+        function.linkage = "internal" if internal else "external"
+        super().__init__(function.append_basic_block("entry"))
+        self.args = function.args
+
+    def at(self, address, word=0):
+        """A pointer to a word."""
+        return self.inttoptr(self.add(address, _I64(8 * word)), _I64.as_pointer())
+
+    def word(self, address, word=0):
+        return self.load(self.at(address, word))
+
+    def half(self, address, offset):
+        """32 bits at a byte offset."""
+        return self.load(self.inttoptr(self.add(address, _I64(offset)), _I32.as_pointer()))
+
+    def look(self, address, word):
+        """A word that other threads write."""
+        return self.load_atomic(self.at(address, word), "seq_cst", 8)
+
+    def change(self, address, word, by):
+        """Add to a word that other threads write; its value before."""
+        return self.atomic_rmw("add", self.at(address, word), by if isinstance(by, ir.Value) else _I64(by), "seq_cst")
+
+    def variable(self, value):
+        with self.goto_entry_block():
+            place = self.alloca(_I64)
+        self.store(value, place)
+        return place
+
+    @contextlib.contextmanager
+    def loop(self, condition):
+        """while condition(): ..."""
+        head, body, done = (self.append_basic_block(n) for n in ("head", "body", "done"))
+        self.branch(head)
+        self.position_at_end(head)
+        self.cbranch(condition(), body, done)
+        self.position_at_end(body)
+        yield
+        self.branch(head)
+        self.position_at_end(done)
+
+    @contextlib.contextmanager
+    def count(self, first, last):
+        """for i in range(first, last): ..."""
+        i = self.variable(first)
+        with self.loop(lambda: self.icmp_signed("<", self.load(i), last)):
+            at = self.load(i)
+            yield at
+            self.store(self.add(at, _I64(1)), i)
+
+    def leave_if(self, condition, value):
+        with self.if_then(condition):
+            self.ret(_I64(value))
+
+    def smaller(self, a, b):
+        return self.select(self.icmp_signed("<", a, b), a, b)
+
+    def apply(self, address, *arguments, result=_VOID, kind=_I64):
+        """A call by address."""
+        function = ir.FunctionType(result, [kind] * len(arguments))
+        return self.call(self.inttoptr(address, function.as_pointer()), arguments)
+
+
+def build():
+    """The module. External: run, begin, stretch, end (METH_FASTCALL functions of Python), walk, worker, halt and rest (for ctypes)."""
+    module = ir.Module("runtime")
+    _outside(module)
+    _pool(module)
+    _calls(module)
+    return module
+
+
+def _outside(module):
+    """Functions of the C library and of Python."""
+    ir.Function(module, ir.FunctionType(_I64, [_I64]), "PyLong_FromLongLong")
+    ir.Function(module, ir.FunctionType(_I64, [_I64]), "PyLong_AsLongLong")
+    ir.Function(module, ir.FunctionType(_I64, []), "PyEval_SaveThread")
+    ir.Function(module, ir.FunctionType(_VOID, [_I64]), "PyEval_RestoreThread")
+    if HAS_FUTEX:
+        ir.Function(module, ir.FunctionType(_I64, [_I64], var_arg=True), "syscall")
+        ir.Function(module, ir.FunctionType(_I32, []), "sched_yield")
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------------------
+
+def _pause(b):
+    """What tells the processor that it is spinning."""
+    if platform.machine() in ("x86_64", "AMD64"):
+        b.call(b.module.declare_intrinsic("llvm.x86.sse2.pause", fnty=ir.FunctionType(_VOID, [])), [])
+    elif platform.machine() in ("aarch64", "arm64"):
+        b.call(b.module.declare_intrinsic("llvm.aarch64.hint", fnty=ir.FunctionType(_VOID, [_I32])), [_I32(1)])
+
+
+def _futex(b, pool, operation, value):
+    if HAS_FUTEX:
+        b.call(b.module.get_global("syscall"), [_I64(_FUTEX), b.add(pool, _I64(8 * GENERATION)), _I64(operation), value, _I64(0), _I64(0), _I64(0)])
+
+
+def _odd(b, value):
+    return b.trunc(value, ir.IntType(1))
+
+
+def _pool(module):
+    # rest(n): n pauses; ctypes times it once, so that a worker can spin for so many microseconds without asking a clock
+    b = _Writer(module, "rest", 1, _VOID, internal=False)
+    with b.count(_I64(0), b.args[0]):
+        _pause(b)
+    b.ret_void()
+
+    # chunks(pool, kernel, words, rows, chunk): as long as there are chunks, take one
+    b = _Writer(module, "chunks", 5, _VOID)
+    pool, kernel, words, rows, chunk = b.args
+    lo = b.variable(b.change(pool, NEXT, chunk))
+    with b.loop(lambda: b.icmp_signed("<", b.load(lo), rows)):
+        here = b.load(lo)
+        b.apply(kernel, words, here, b.smaller(b.add(here, chunk), rows))
+        b.store(b.change(pool, NEXT, chunk), lo)
+    b.ret_void()
+
+    # region(pool, kernel, words, rows, chunk): all rows, by whoever has time
+    b = _Writer(module, "region", 5, _VOID)
+    pool, kernel, words, rows, chunk = job = b.args
+    alone = b.append_basic_block("alone")
+    with b.if_then(b.icmp_signed("!=", b.word(pool, WORKERS), _I64(0))):
+        free = b.extract_value(b.cmpxchg(b.at(pool, TAKEN), _I64(0), _I64(1), "seq_cst"), 1)
+        with b.if_then(free):
+            for k, x in enumerate(job[1:]):
+                b.store(x, b.at(pool, JOB + k))
+            b.store(_I64(0), b.at(pool, NEXT))
+            b.change(pool, GENERATION, 1)                              # open
+            with b.if_then(b.icmp_signed(">", b.look(pool, SLEEPERS), _I64(0))):
+                _futex(b, pool, _WAKE, b.sdiv(rows, chunk))           # chunks after the first, which is ours
+            b.call(module.get_global("chunks"), job)
+            b.change(pool, GENERATION, 1)                              # closed
+            turns = b.variable(_I64(0))
+            with b.loop(lambda: b.icmp_signed("!=", b.look(pool, INSIDE), _I64(0))):
+                _pause(b)
+                b.store(b.add(b.load(turns), _I64(1)), turns)
+                if HAS_FUTEX:                                          # its processor may be somebody else's for the moment: offer ours
+                    with b.if_then(b.icmp_signed(">", b.load(turns), _I64(5000))):
+                        b.call(module.get_global("sched_yield"), [])
+            b.store_atomic(_I64(0), b.at(pool, TAKEN), "seq_cst", 8)
+            b.ret_void()
+    b.branch(alone)
+    b.position_at_end(alone)                                           # no workers, or another Python thread has them: the same chunks in order
+    lo = b.variable(_I64(0))
+    with b.loop(lambda: b.icmp_signed("<", b.load(lo), rows)):
+        here = b.load(lo)
+        following = b.add(here, chunk)
+        b.apply(kernel, words, here, b.smaller(following, rows))
+        b.store(following, lo)
+    b.ret_void()
+
+    # worker(pool): until STOP
+    b = _Writer(module, "worker", 1, _VOID, internal=False)
+    pool, = b.args
+    done, spins = b.variable(_I64(0)), b.variable(_I64(0))
+    with b.loop(lambda: b.icmp_signed("==", b.look(pool, STOP), _I64(0))):
+        generation = b.look(pool, GENERATION)
+        with b.if_else(b.and_(_odd(b, generation), b.icmp_signed("!=", generation, b.load(done)))) as (work, idle):
+            with work:
+                b.change(pool, INSIDE, 1)
+                now = b.look(pool, GENERATION)
+                with b.if_then(_odd(b, now)):
+                    b.call(module.get_global("chunks"), [pool, *(b.word(pool, JOB + k) for k in range(4))])
+                    b.store(now, done)
+                b.change(pool, INSIDE, -1)
+                b.store(_I64(0), spins)
+            with idle:
+                spun = b.load(spins)
+                with b.if_else(b.icmp_signed("<", spun, b.word(pool, SPINS))) as (spin, sleep):
+                    with spin:
+                        _pause(b)
+                        b.store(b.add(spun, _I64(1)), spins)
+                    with sleep:
+                        b.change(pool, SLEEPERS, 1)
+                        _futex(b, pool, _WAIT, generation)             # returns at once if there is another job by now
+                        b.change(pool, SLEEPERS, -1)
+                        b.store(_I64(0), spins)
+    b.ret_void()
+
+    # halt(pool): workers leave; later regions run alone
+    b = _Writer(module, "halt", 1, _VOID, internal=False)
+    pool, = b.args
+    b.store_atomic(_I64(0), b.at(pool, WORKERS), "seq_cst", 8)
+    b.store_atomic(_I64(1), b.at(pool, STOP), "seq_cst", 8)
+    b.change(pool, GENERATION, 2)                                      # who is on the way to sleep does not
+    _futex(b, pool, _WAKE, _I64(2 ** 31 - 1))
+    b.ret_void()
+
+
+# ---- calls -------------------------------------------------------------------------------------------------------------------
+
+def _calls(module):
+    # walk(context, first, last): rows of the table. Called with the interpreter lock, which guards the counts of BLAS's users.
+    b = _Writer(module, "walk", 3, _VOID, internal=False)
+    context, first, last = b.args
+    pool, release, products = b.word(context, POOL), b.word(context, RELEASE), b.word(context, PRODUCTS)
+    thread = b.variable(_I64(0))
+    yes = lambda x: b.icmp_signed("!=", x, _I64(0))
+    with b.if_then(yes(products)):
+        users = b.word(pool, USERS)
+        with b.if_then(b.icmp_signed("==", users, _I64(0))):
+            before = b.apply(b.word(pool, GET), result=_I32)
+            b.store(b.sext(before, _I64), b.at(pool, BEFORE))
+            with b.if_then(b.icmp_signed("!=", before, _I32(1))):
+                b.apply(b.word(pool, SET), _I32(1), kind=_I32)
+        b.store(b.add(users, _I64(1)), b.at(pool, USERS))
+    with b.if_then(yes(release)):
+        b.store(b.call(module.get_global("PyEval_SaveThread"), []), thread)
+    table = b.word(context, TABLE)
+    with b.count(first, last) as i:
+        row = b.add(table, b.mul(i, _I64(32)))
+        kernel, words, rows, chunk = (b.word(row, k) for k in range(4))
+        with b.if_else(b.icmp_signed(">=", chunk, rows)) as (small, large):
+            with small:
+                b.apply(kernel, words, _I64(0), rows)
+            with large:
+                b.call(module.get_global("region"), [pool, kernel, words, rows, chunk])
+    with b.if_then(yes(release)):
+        b.call(module.get_global("PyEval_RestoreThread"), [b.load(thread)])
+    with b.if_then(yes(products)):
+        left = b.sub(b.word(pool, USERS), _I64(1))
+        b.store(left, b.at(pool, USERS))
+        before = b.word(pool, BEFORE)
+        with b.if_then(b.and_(b.icmp_signed("==", left, _I64(0)), b.icmp_signed("!=", before, _I64(1)))):
+            b.apply(b.word(pool, SET), b.trunc(before, _I32), kind=_I32)
+    b.ret_void()
+    _take(module)
+
+    def entry(name):
+        """A function of Python's METH_FASTCALL kind: its `self` is the array that holds the context."""
+        b = _Writer(module, name, 3, internal=False)
+        return b, b.word(b.add(b.args[0], _I64(DATA)))
+
+    def answer(b, value):
+        b.ret(b.call(module.get_global("PyLong_FromLongLong"), [value]))
+
+    def finish(b, context):
+        """The program's memory is free again; the status its kernels left."""
+        status = b.word(context, STATUS)
+        code = b.word(status)
+        b.store(_I64(0), b.at(status))
+        b.store(_I64(0), b.at(context, BUSY))
+        answer(b, code)
+
+    b, context = entry("run")
+    refused = b.call(module.get_global("take"), [context, *b.args[1:]])
+    with b.if_then(b.icmp_signed("!=", refused, _I64(0))):
+        answer(b, refused)
+    b.call(module.get_global("walk"), [context, _I64(0), b.word(context, ROWS)])
+    finish(b, context)
+
+    b, context = entry("begin")
+    answer(b, b.call(module.get_global("take"), [context, *b.args[1:]]))
+
+    b, context = entry("stretch")
+    b.call(module.get_global("walk"), [context, *(b.call(module.get_global("PyLong_AsLongLong"), [b.word(b.args[1], k)]) for k in range(2))])
+    answer(b, _I64(0))
+
+    b, context = entry("end")
+    finish(b, context)
+
+
+def _take(module):
+    """take(context, arguments, count): 0, and the addresses of this call stand in the words; or CONVERT or REENTERED, and nothing was touched."""
+    b = _Writer(module, "take", 3)
+    context, arguments, count = b.args
+    argument = lambda slot: b.word(b.add(arguments, b.mul(slot, _I64(8))))
+    ndarray = b.word(context, NDARRAY)
+    b.leave_if(b.icmp_signed("!=", count, b.word(context, ARGUMENTS)), CONVERT)
+    spec = b.variable(b.word(context, SPECS))                          # of each input: descriptor, ndim, two types of scalars or 0, lengths of the axes
+    with b.count(_I64(0), b.word(context, INPUTS)) as slot:
+        x, here = argument(slot), b.load(spec)
+        kind, ndim = b.word(b.add(x, _I64(TYPE))), b.word(here, 1)
+        with b.if_else(b.icmp_signed("==", kind, ndarray)) as (array, scalar):
+            with array:
+                b.leave_if(b.icmp_signed("!=", b.word(b.add(x, _I64(DESCR))), b.word(here, 0)), CONVERT)
+                b.leave_if(b.icmp_signed("!=", b.half(x, ND), b.trunc(ndim, _I32)), CONVERT)
+                b.leave_if(b.icmp_signed("!=", b.and_(b.half(x, FLAGS), _I32(WANTED)), _I32(WANTED)), CONVERT)
+                lengths, wanted = b.word(b.add(x, _I64(DIMENSIONS))), b.add(here, _I64(32))
+                with b.count(_I64(0), ndim) as axis:
+                    at = b.mul(axis, _I64(8))
+                    b.leave_if(b.icmp_signed("!=", b.word(b.add(lengths, at)), b.word(b.add(wanted, at))), CONVERT)
+            with scalar:
+                known = b.or_(*(b.icmp_signed("==", kind, b.word(here, k)) for k in (2, 3)))
+                b.leave_if(b.not_(known), CONVERT)
+        b.store(b.add(here, b.mul(b.add(ndim, _I64(4)), _I64(8))), spec)
+    b.leave_if(b.icmp_signed("!=", b.word(context, BUSY), _I64(0)), REENTERED)
+    b.store(_I64(1), b.at(context, BUSY))
+    words, patches = b.word(context, WORDS), b.word(context, PATCHES)
+    with b.count(_I64(0), b.word(context, PATCHED)) as k:              # (word, slot, byte offset)
+        patch = b.add(patches, b.mul(k, _I64(24)))
+        x = argument(b.word(patch, 1))
+        is_array = b.icmp_signed("==", b.word(b.add(x, _I64(TYPE))), ndarray)
+        data = b.variable(b.add(x, _I64(VALUE)))
+        with b.if_then(is_array):
+            b.store(b.word(b.add(x, _I64(DATA))), data)
+        b.store(b.add(b.load(data), b.word(patch, 2)), b.at(b.add(words, b.mul(b.word(patch, 0), _I64(8)))))
+    b.ret(_I64(0))

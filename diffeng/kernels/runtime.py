@@ -1,0 +1,229 @@
+"""Calling a compiled program: from Python's arguments to its kernels in a tenth of a microsecond.
+
+What it is: `Entry`, a program's table, words and patches behind a function of Python's own kind (a builtin made from native.py's machine code), which
+checks its arguments, fills in their addresses and walks the table. Where Python's or NumPy's objects do not look as expected (another
+implementation of Python, a build without the interpreter lock) a Python function with the same meaning takes its place.
+
+What it is not: it converts nothing, allocates no output and decides nothing about threads (threads.py).
+"""
+import contextlib
+import ctypes
+import functools
+import os
+import sys
+import threading
+import weakref
+
+import numpy as np
+
+from . import blas, machine, native, threads
+from .native import CONVERT, REENTERED
+
+_FASTCALL = 0x0080                          # METH_FASTCALL
+
+
+class _MethodDef(ctypes.Structure):
+    """PyMethodDef: Python keeps a pointer to it, so it must stay."""
+    _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
+
+
+@functools.lru_cache(maxsize=None)
+def _addresses():
+    import llvmlite.binding as llvm
+    for name in ("PyLong_FromLongLong", "PyLong_AsLongLong", "PyEval_SaveThread", "PyEval_RestoreThread"):
+        llvm.add_symbol(name, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
+    return machine.kernel("runtime", native.build, quick=True).addresses
+
+
+@functools.lru_cache(maxsize=None)
+def function(name):
+    """native.py's rest, worker or halt: a ctypes function of one 64-bit integer that releases the interpreter lock."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64)(_addresses()[name])
+
+
+@functools.lru_cache(maxsize=None)
+def _walk():
+    """native.py's walk, for calls with the interpreter lock."""
+    return ctypes.PYFUNCTYPE(None, *[ctypes.c_int64] * 3)(_addresses()["walk"])
+
+
+@functools.lru_cache(maxsize=None)
+def _method(name):
+    return _MethodDef(name.encode(), _addresses()[name], _FASTCALL, None)
+
+
+def _builtin(name, block):
+    new = ctypes.pythonapi.PyCFunction_NewEx
+    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+    return new(ctypes.addressof(_method(name)), block, None)
+
+
+@functools.lru_cache(maxsize=None)
+def as_expected():
+    """Do objects look as native.py reads them? Tried on arrays and scalars of known content."""
+    if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8 or np.ndarray.__basicsize__ < native.FLAGS + 8:
+        return False
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return False
+
+    def word(x, offset, kind=ctypes.c_int64):
+        return kind.from_address(id(x) + offset).value
+    whole = np.arange(24.0).reshape(2, 3, 4)
+    for x in (whole, whole[:, 1:], whole.astype(np.float32), np.array(3), np.zeros((5, 0), bool)):
+        lengths = (ctypes.c_int64 * x.ndim).from_address(word(x, native.DIMENSIONS)) if x.ndim else ()
+        seen = (word(x, native.TYPE), word(x, native.DATA), word(x, native.ND, ctypes.c_int32), tuple(lengths), word(x, native.DESCR),
+                word(x, native.FLAGS, ctypes.c_int32) & native.WANTED == native.WANTED)
+        if seen != (id(np.ndarray), x.ctypes.data, x.ndim, x.shape, id(x.dtype), x.flags.c_contiguous and x.flags.aligned):
+            return False
+    pairs = ((1.5, ctypes.c_double), (np.float64(-2.25), ctypes.c_double), (np.float32(0.75), ctypes.c_float), (np.int64(-7), ctypes.c_int64))
+    return all(word(x, native.TYPE) == id(type(x)) and word(x, native.VALUE, kind) == x for x, kind in pairs)
+
+
+def _scalars(shape, dtype):
+    """The types of scalars that may stand for an input: their value lies in the object. None but for axes-less numbers of plain kinds."""
+    if shape or dtype.kind not in "fiub" or dtype.itemsize > 8:
+        return 0, 0
+    return id(dtype.type), id(float) if dtype == np.float64 else id(dtype.type)
+
+
+def _address(x):
+    return x.__array_interface__["data"][0]
+
+
+class _Block(np.ndarray):
+    """The context's words. A builtin holds its block, and the block holds whatever the words point to."""
+
+
+class Entry:
+    """A program that can be called.
+
+    inputs: (shape, dtype) of each. outputs: how many. words: int64 array, the operand tables of all kernels one after the other; patches: (word,
+    slot, byte offset), the words that are the address of an argument (inputs first, then outputs) plus an offset. table: (address of a kernel,
+    index of its first word, rows, rows a chunk: see threads.split). status: int64 array of one word, where kernels leave a code that is not 0.
+    release: give up the interpreter lock (worth it above some 20 us). products: kernels call BLAS, which must be serial meanwhile.
+    keep: what must live as long as the program (arena, constants).
+
+    run(*inputs, *outputs) computes and returns the status (0: fine), or CONVERT, with nothing touched, if an input is not an aligned C-contiguous
+    ndarray of exactly its shape and dtype (or, for a float64 without axes, a float; likewise NumPy's scalars): the caller converts with
+    np.array(x, dtype, order="C") and calls again. Outputs are trusted: fresh arrays.
+
+    A program with work for NumPy in between uses
+
+        with entry.call(*inputs, *outputs) as (code, stretch):
+            stretch(first, last)                   rows of the table
+
+    where code is 0 or CONVERT, and `entry.code` has the status afterwards.
+    """
+
+    def __init__(self, inputs, outputs, words, patches, table, status, release=False, products=False, keep=()):
+        inputs = [(tuple(shape), np.dtype(dtype)) for shape, dtype in inputs]
+        specs = [x for shape, dtype in inputs for x in (id(dtype), len(shape), *_scalars(shape, dtype), *shape)]
+        patches = np.array(patches, np.int64).reshape(-1, 3)
+        base = _address(words)
+        rows = np.array([(kernel, base + 8 * first, n, chunk) for kernel, first, n, chunk in table], np.int64).reshape(-1, 4)
+        specs = np.array(specs, np.int64)
+        block = np.zeros(native.CONTEXT, np.int64).view(_Block)
+        for k, x in ((native.STATUS, _address(status)), (native.INPUTS, len(inputs)), (native.ARGUMENTS, len(inputs) + outputs), (native.TABLE, _address(rows)),
+                     (native.ROWS, len(rows)), (native.WORDS, base), (native.PATCHES, _address(patches)), (native.PATCHED, len(patches)),
+                     (native.SPECS, _address(specs)), (native.RELEASE, release), (native.PRODUCTS, products and blas.threads()[0] != 0),
+                     (native.NDARRAY, id(np.ndarray)), (native.POOL, threads.pool())):
+            block[k] = x
+        block.keep = (words, patches, rows, specs, status, [dtype for _, dtype in inputs], keep)
+        self._block, self.lock, self.code = block, threading.RLock(), 0
+        wide = bool(np.any(rows[:, 3] < rows[:, 2]))
+        native_calls = as_expected()
+        if native_calls:
+            run, self._begin, self._stretch, self._end = (_builtin(name, block) for name in ("run", "begin", "stretch", "end"))
+        else:
+            python = _InPython(block, inputs, words, patches, status)
+            run, self._begin, self._stretch, self._end = python.run, python.begin, python.stretch, python.end
+        self._ready = threads.start if wide else None
+        # With the interpreter lock held from beginning to end nobody else can be in the same memory, and the builtin is all there is.
+        self.run = run if native_calls and not release and not wide else _guarded(run, self.lock, self._ready)
+        _entries.add(self)
+
+    @contextlib.contextmanager
+    def call(self, *arrays):
+        """See the class."""
+        with self.lock:
+            if self._ready is not None:
+                self._ready()
+            code = self._begin(*arrays)
+            if code == REENTERED:
+                raise _reentered()
+            try:
+                yield code, self._stretch
+            finally:
+                if code == 0:
+                    self.code = self._end()
+
+
+def _guarded(run, lock, ready):
+    """run, where another Python thread could come in between: it waits. The lock costs 0.2 us, a hundredth of what such programs take.
+
+    A function and not a method: an entry that held its own method would not be freed, nor its arena, before the next garbage collection.
+    """
+    def guarded(*arrays):
+        with lock:
+            if ready is not None:
+                ready()
+            code = run(*arrays)
+        if code == REENTERED:
+            raise _reentered()
+        return code
+    return guarded
+
+
+class _InPython:
+    """The same four functions in Python, but for the walk itself."""
+
+    def __init__(self, block, inputs, words, patches, status):
+        self.block, self.inputs, self.words, self.patches, self.status = block, inputs, words, patches.tolist(), status
+
+    def run(self, *arrays):
+        code = self.begin(*arrays)
+        if code:
+            return code
+        self.stretch(0, int(self.block[native.ROWS]))
+        return self.end()
+
+    def begin(self, *arrays):
+        if len(arrays) != self.block[native.ARGUMENTS]:
+            return CONVERT
+        for x, (shape, dtype) in zip(arrays, self.inputs):
+            if type(x) is not np.ndarray or x.dtype != dtype or x.shape != shape or not (x.flags.c_contiguous and x.flags.aligned):
+                return CONVERT
+        if self.block[native.BUSY]:
+            return REENTERED
+        self.block[native.BUSY] = 1
+        for word, slot, offset in self.patches:
+            self.words[word] = _address(arrays[slot]) + offset
+        return 0
+
+    def stretch(self, first, last):
+        _walk()(_address(self.block), first, last)
+        return 0
+
+    def end(self):
+        code = int(self.status[0])
+        self.status[0] = self.block[native.BUSY] = 0
+        return code
+
+
+def _reentered():
+    return RuntimeError("a compiled program was called from within its own call (by a finalizer or a signal handler): its memory serves one call at a time; "
+                        "call it outside")
+
+
+_entries = weakref.WeakSet()
+
+
+def _after_fork():
+    """Another thread of the parent may have been inside: the child has no such thread."""
+    for entry in list(_entries):
+        entry.lock._at_fork_reinit()
+        entry._block[native.BUSY] = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
