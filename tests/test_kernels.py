@@ -141,7 +141,7 @@ def exact_erfc(x):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_elementwise(random, dtype):
     """All elementwise primitives in their domains, and at zeros, infinities, NaN, where exp overflows and where it vanishes."""
-    names = [n for n, p in vocabulary.PRIMITIVES.items() if p.kind == "map" and n not in CASES and n not in ("copy", "stop_gradient")]
+    names = [n for n, p in vocabulary.PRIMITIVES.items() if p.kind == "map" and n not in CASES and n not in ("copy", "stop_gradient", "barrier")]
     ranks = {n: len(vocabulary.PRIMITIVES[n].domain or (0,)) for n in names}
     with np.errstate(all="ignore"):
         special = SPECIAL.astype(dtype)
@@ -262,7 +262,7 @@ def test_views_need_no_copy(random):
     t = tracing.input(x, "x")
     out = np.exp(t).reshape(2, 2, 6).transpose(2, 0, 1)[1:, None, ::-1]
     program = kernels.Program([t.node], [(out * 2.0).node])
-    assert len(program._table) == 2
+    assert program.kernels == 2
     agree(lambda x: np.exp(x).reshape(2, 2, 6).transpose(2, 0, 1)[1:, None, ::-1] * 2.0, x, program=program)
 
 
@@ -341,7 +341,7 @@ def test_transposes_are_flags(random):
         tracing = Tracing()
         a, b = tracing.input(x, "x"), tracing.input(y, "y")
         program = kernels.Program([a.node, b.node], [np.sum(buffers.call(f, (a, b))).node])
-        assert len(program._table) == 2                       # one product, one sum, no copy
+        assert program.kernels == 2                       # one product, one sum, no copy
 
 
 # ---- indices ---------------------------------------------------------------------------------------------------------------------------
@@ -459,7 +459,7 @@ def test_equal_layers_share_kernels(random):
 def test_chains_become_one_loop(random):
     x, y = random.standard_normal((2, 50, 20))
     program = agree(lambda x, y: np.where(x > 0, np.exp(-x * x) * y, np.sin(y)) / (1.0 + x * x), x, y)
-    assert len(program._table) == 1
+    assert program.kernels == 1
 
 
 def test_groups_in_a_cycle_are_not_fused(random):
@@ -525,7 +525,7 @@ def test_random_programs(seed):
 def test_axes_of_length_one_are_one_group(random):
     x = random.standard_normal((3, 1))
     program = agree(lambda x: np.cos(np.reshape(np.sin(x), (3, 1))[:, :, None][..., 0] * 2.0), x)
-    assert len(program._table) == 1
+    assert program.kernels == 1
     agree(lambda x: np.cos(np.transpose(np.sin(x[:1]))) + np.sin(x[:1]), x)
 
 

@@ -5,10 +5,16 @@ operand is copied only where no order of its axes makes it a matrix.
 
 What it is not: no contraction order (opt_einsum finds it for three operands and more), no arithmetic.
 """
-from .fuse import Operation, Product, Reduce
+import math
+
+from . import blas, threads
+from .code import Code
+from .fuse import Map, Product
+from .groups import Instruction
 from .layout import View, broadcast, collapse, diagonal, new, reshaped, transposed
-from .scalar import FLOAT, type_name
-from .source import Instruction, indent, product_of, table_of, walk
+from .reduce import total
+from .scalar import CAST, FLOAT, type_name
+from .values import smaller
 
 
 def einsum(fuser, subscripts, views, dtype):
@@ -50,9 +56,7 @@ def _single(fuser, view, letters, keep):
     axes = tuple(k for k, c in enumerate(letters) if c not in keep)
     if not axes:
         return view, letters
-    out = new("arena", [n for k, n in enumerate(view.shape) if k not in axes], view.dtype)
-    fuser.step(Reduce("sum", view, axes, out, 1.0), [view])
-    return out, "".join(c for c in letters if c in keep)
+    return total(fuser, "sum", view, axes, view.dtype), "".join(c for c in letters if c in keep)
 
 
 def _pair(fuser, left, right, out, dtype):
@@ -71,14 +75,18 @@ def _pair(fuser, left, right, out, dtype):
         return View(v.buffer, v.offset, [size[c] for c in order], [s.get(c, 0) for c in order], v.dtype)
     summed = [c for c in la if c in lb and c not in out]
     if not summed:
-        result = new("arena", [size[c] for c in out], dtype)
-        type = type_name(dtype)
-        fuser.operate(result.shape, Operation(FLOAT["multiply"], type, type, (type, type), (arranged(a, sa, out), arranged(b, sb, out)), result))
-        return result
-    if max(size.values()) >= 2 ** 31:                  # BLAS counts in 32 bits
+        return _times(fuser, arranged(a, sa, out), arranged(b, sb, out))
+    if max(size.values()) >= 2 ** 31 and blas.gemm(type_name(dtype))[1] == 32:                  # BLAS counts in 32 bits
         return None
     batch = [c for c in out if c in la and c in lb]
     rows, columns = ([c for c in out if c in mine and c not in other] for mine, other in ((la, lb), (lb, la)))
+    if all(size[c] == 1 for c in rows) or all(size[c] == 1 for c in columns):          # a matrix and a vector: terms and sums, which fuse with others
+        s = sa if math.prod([size[c] for c in la]) >= math.prod([size[c] for c in lb]) else sb
+        order = sorted([*out, *summed], key=lambda c: -abs(s.get(c, 0)))             # as the larger operand lies in memory
+        terms = _times(fuser, arranged(a, sa, order), arranged(b, sb, order))
+        kept = [c for c in order if c in out]
+        result = total(fuser, "sum", terms, tuple([k for k, c in enumerate(order) if c not in out]), dtype)
+        return transposed(result, [kept.index(c) for c in out])
 
     def by(s, letters):
         return sorted(letters, key=lambda c: -abs(s[c]))
@@ -109,7 +117,7 @@ def _pair(fuser, left, right, out, dtype):
         own = [c for c in batch if s.get(c, 0) != 0]
         source = arranged(v, s, own + first + second)
         fresh = copy(fuser, source, dtype)
-        shape = [size[c] for c in own] + [product_of(size[c] for c in letters) for letters in (first, second)]
+        shape = [size[c] for c in own] + [math.prod([size[c] for c in letters]) for letters in (first, second)]
         flat = reshaped(fresh, shape)
         flat = reshaped(flat, [size[c] if c in own else 1 for c in batch] + shape[len(own):])
         return broadcast(flat, [size[c] for c in batch] + shape[len(own):])
@@ -134,14 +142,26 @@ def copy(fuser, v, dtype):
     """v in C order and in a dtype, in a buffer of its own."""
     out = new("arena", v.shape, dtype)
     want = type_name(dtype)
-    fuser.operate(v.shape, Operation("{0}", want, want, (want,), (v,), out))
+    fuser.operate(Map(v.shape, CAST, want, (want,), (v,), out))
+    return out
+
+
+def _times(fuser, a, b):
+    out = new("arena", a.shape, a.dtype)
+    type = type_name(a.dtype)
+    fuser.operate(Map(a.shape, FLOAT["multiply"], type, (type, type), (a, b), out))
     return out
 
 
 # ---- BLAS --------------------------------------------------------------------------------------------------------------------------
 
-def product(step, type, blas):
-    """BLAS's gemm for each entry of the batch axes. blas: its address."""
+ALONE = 200_000                            # multiply-adds below which a product is not cut for several threads
+STEP = 32                                  # rows or columns of a cut product are a multiple of this
+
+
+def product(step):
+    """BLAS's gemm for each entry of the batch axes. Large ones are cut along their longer side, one part a thread: BLAS itself uses one."""
+    type = type_name(step.out.dtype)
     a, b, c = step.left, step.right, step.out
     (m, k), n, size = a.shape[-2:], b.shape[-1], a.dtype.itemsize
     if c.strides[-1] != size and n > 1:               # the result runs along i: its transpose is the product of the transposes
@@ -152,15 +172,41 @@ def product(step, type, blas):
     tb, ldb = _flag(b, size)
     ldc = c.strides[-2] // size if m > 1 else n
     dims, strides = collapse(a.shape[:-2], [v.strides[:-2] for v in (a, b, c)])
-    words = [blas, tb, ta, n, m, k, max(ldb, 1), max(lda, 1), max(ldc, 1), (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset), len(dims)]
-    table = len(words)
-    words += table_of(dims, [strides[1], strides[0], strides[2]])
-    lines = ["depth = word(t, 12)", "pb = word(t, 9)", "pa = word(t, 10)", "pc = word(t, 11)", "for r in range(lo, hi):",
-             *indent(walk("r", "depth", table, [("b", "pb"), ("a", "pa"), ("c", "pc")])),
-             f"    gemm_{type}(word(t, 0), word(t, 1), word(t, 2), word(t, 3), word(t, 4), word(t, 5), b, word(t, 6), a, word(t, 7), c, word(t, 8))"]
-    rows = product_of(dims)
-    # OpenBLAS is parallel by itself from about 2.6e5 multiply-adds on: only smaller products are shared out by rows.
-    return Instruction(lines, words, rows, 100 + m * n * k * 0.05, divisible=m * n * k < 200_000)
+    batch, parts = math.prod(dims), 1
+    if m * n * k > ALONE:
+        parts = max(1, min(-(-threads.count() // batch), max(m, n) // STEP))
+    width = -(-max(m, n) // parts)
+    width = -(-width // STEP) * STEP if parts > 1 else width
+    parts = -(-max(m, n) // width)
+    rows, columns = (width, 0) if m > n else (0, width)          # of a part; 0: all of them
+    address, bits = blas.gemm(type)
+    words = [address, tb, ta, n, m, k, max(ldb, 1), max(lda, 1), max(ldc, 1), (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
+             parts, rows, rows or m, columns, columns or n, a.strides[-2] * rows, b.strides[-1] * columns, c.strides[-2] * rows + size * columns]
+    for d, *s in zip(dims, *strides):
+        words += [d, *s]
+    depth = len(dims)
+    cost = 200 + m * n * k / parts * (0.03 if type == "f32" else 0.06)
+    return Instruction(repr(("product", type, bits, depth)), lambda: _write_product(type, bits, depth), words, batch * parts,
+                       threads.split(batch * parts, cost), cost)
+
+
+def _write_product(type, bits, depth):
+    code = Code()
+    word = code.word
+    with code.loop(code.lo, code.hi) as r:
+        entry = r.over(word(12))
+        part = r - entry * word(12)
+        places = [word(10) + part * word(17), word(9) + part * word(18), word(11) + part * word(19)]
+        for j in reversed(range(depth)):
+            at = 20 + 4 * j
+            above = entry.over(word(at)) if j else None
+            digit = entry - above * word(at) if j else entry
+            places = [p + digit * word(at + 1 + k) for k, p in enumerate(places)]
+            entry = above
+        m, n = (smaller(word(size) - part * word(step), word(most)) for size, step, most in ((4, 13, 14), (3, 15, 16)))
+        pa, pb, pc = places
+        code.gemm(type, bits, word(0), word(1), word(2), n, m, word(5), pb, word(6), pa, word(7), pc, word(8))
+    return code.finish()
 
 
 def _turned(v):

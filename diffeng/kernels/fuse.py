@@ -1,21 +1,28 @@
-"""Which operations share a loop: elementwise ones of one shape, as long as nothing outside needs what is between them.
+"""Which operations share a loop: elementwise ones and reductions over one space of rows and columns, as long as nothing outside needs what is between them.
 
-What it is: `Fuser` takes operations in topological order and returns steps in an order that may be run: `Loop` (elementwise operations fused),
-`Reduce`, `Product` (BLAS) and `Call` (a primitive that NumPy computes).
+What it is: `Fuser` takes operations in topological order and returns steps in an order that may be run: `Group` (operations in one loop nest over rows),
+`Product` (BLAS), `Attention` and `Call` (a primitive that NumPy computes).
 
 How: a group is open until something outside of it reads what it writes, then it is emitted. An open group therefore has no reader, open groups
 do not depend on each other, and two of them merge whenever one operation reads both; an operation that reads none joins one that reads the same
 memory. One pass, no search, no cycle possible.
 
-What it is not: it knows no primitive (lower.py) and writes no code (source.py).
-"""
+A group's space has n entries. Once a reduction along its last axes has joined, they are cut into rows of `columns`: a value is then "full" (one an entry),
+"row" (one a row: what such a reduction gives, and what is computed from that) or "done" (a sum over rows: known when the loop has ended, so nobody
+inside may read it). A softmax with what feeds and follows it is one group, a layer norm too, and a bias gradient joins the loop that makes its terms.
 
-MOST_OPERATIONS = 64                      # a loop: compile time is linear in them, registers are not
+What it is not: it knows no primitive (lower.py) and writes no code (groups.py).
+"""
+import math
+
+from .layout import collapse, cut_at
+
+MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
 SCALARS_FUSED = 400                       # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate
 
 
 class Immediate:
-    """A number known when the program is built: an entry of the operand table, never part of a kernel's text."""
+    """A number known when the program is built: an entry of the operand table, never part of a kernel's structure."""
 
     __slots__ = ("value", "type")
 
@@ -32,36 +39,51 @@ class Indirect:
         self.view, self.arrays, self.places, self.origin = view, arrays, places, origin
 
 
-class Operation:
-    """One elementwise step: out = rule(operands), each operand cast to its type first.
+class Window:
+    """Entries of `view` (over the axes of the result, its offset moved so that equal indices meet) where lo <= index < hi on `axis`, and 0 elsewhere."""
 
-    rule: a scalar expression (scalar.py). type: what it is computed in; result: what comes out. operands: Views, Immediates, Indirects.
+    __slots__ = ("view", "axis", "lo", "hi")
+
+    def __init__(self, view, axis, lo, hi):
+        self.view, self.axis, self.lo, self.hi = view, axis, lo, hi
+
+
+class Map:
+    """One elementwise step over a shape: out = rule(operands), each operand cast to its type first.
+
+    rule: a function of Values (scalar.py). result: the type of what comes out. operands: Views over the shape, Immediates, Indirects, Windows.
     out: a View, or an Indirect (positions may repeat there if `accumulate`, which adds to what is there).
     """
 
-    __slots__ = ("rule", "type", "result", "casts", "operands", "out", "accumulate", "cost")
+    __slots__ = ("shape", "rule", "result", "casts", "operands", "out", "accumulate", "cost", "level")
 
-    def __init__(self, rule, type, result, casts, operands, out, accumulate=False, cost=0.5):
-        self.rule, self.type, self.result, self.casts, self.operands = rule, type, result, casts, operands
-        self.out, self.accumulate, self.cost = out, accumulate, cost
-
-
-class Loop:
-    """Operations over one shape."""
-
-    __slots__ = ("shape", "operations", "open")
-
-    def __init__(self, shape):
-        self.shape, self.operations, self.open = shape, [], True
+    def __init__(self, shape, rule, result, casts, operands, out, accumulate=False, cost=0.5):
+        self.shape, self.rule, self.result, self.casts, self.operands = tuple(shape), rule, result, casts, operands
+        self.out, self.accumulate, self.cost, self.level = out, accumulate, cost, "full"
 
 
 class Reduce:
-    """name: sum, mean, ...; view: the operand; axes: the reduced ones; out: in C order over the others; divisor: mean's and var's."""
+    """name: sum, prod, max, min, any or all of the entries of a view, cast to `type` first.
 
-    __slots__ = ("name", "view", "axes", "out", "divisor")
+    kind: "row" (over the last axes, `columns` entries together), "columns" (over the axes before the last ones, `columns` entries together) or "all".
+    out: in C order over what is left.
+    """
 
-    def __init__(self, name, view, axes, out, divisor):
-        self.name, self.view, self.axes, self.out, self.divisor = name, view, axes, out, divisor
+    __slots__ = ("shape", "name", "type", "operands", "kind", "columns", "out", "cost", "level")
+
+    def __init__(self, name, type, view, kind, columns, out):
+        self.shape, self.name, self.type, self.operands, self.kind, self.columns = view.shape, name, type, (view,), kind, columns
+        self.out, self.cost, self.level = out, 0.5, "full"
+
+
+class Group:
+    """Operations in one loop nest. levels: what of a buffer's values is known inside, by id. cuts: where axes of the operations' shapes begin."""
+
+    __slots__ = ("operations", "n", "columns", "levels", "cuts", "open", "memory")
+
+    def __init__(self, n, columns=None):
+        self.n, self.columns = n, columns
+        self.operations, self.levels, self.cuts, self.open, self.memory = [], {}, {1, n} | ({columns} if columns else set()), True, []
 
 
 class Product:
@@ -82,6 +104,56 @@ class Call:
         self.node, self.operands, self.out = node, operands, out
 
 
+# ---- where a view lies in a space of rows and columns -----------------------------------------------------------------------------------
+
+def column_stride(view, columns):
+    """The one stride that walks along a row of so many entries, or None where there is no such."""
+    k = cut_at(view.shape, columns)
+    if k is None:
+        return None
+    dims, (strides,) = collapse(view.shape[k:], [view.strides[k:]])
+    return None if len(dims) > 1 else strides[0] if strides else 0
+
+
+def is_row(view, columns):
+    """Is it a whole buffer with one entry a row, repeated along the columns?"""
+    if view.offset or view.buffer.size * columns != view.size or column_stride(view, columns) != 0:
+        return False
+    k = cut_at(view.shape, columns)
+    dims, (strides,) = collapse(view.shape[:k], [view.strides[:k]])
+    return len(dims) <= 1 and all(s == view.dtype.itemsize for s in strides)
+
+
+def cuts_of(shape, scale=1):
+    """Numbers of entries that the last axes of a shape have together."""
+    out, product = set(), scale
+    for n in reversed(shape):
+        product *= n
+        out.add(product)
+    return out
+
+
+def is_chain(cuts):
+    """Can axes be cut at all of them at once?"""
+    cuts = sorted(cuts)
+    return all(b % a == 0 for a, b in zip(cuts, cuts[1:]))
+
+
+def places(operation):
+    """The views by which an operation reaches memory, unless the group has their values: (views read directly, others)."""
+    direct, others = [], []
+    for x in operation.operands:
+        if isinstance(x, Indirect):
+            others += [x.view, *x.arrays]
+        elif isinstance(x, Window):
+            others.append(x.view)
+        elif not isinstance(x, Immediate):
+            direct.append(x)
+    if isinstance(operation.out, Indirect):
+        others += [operation.out.view, *operation.out.arrays]
+    return direct, others
+
+
 class Fuser:
     """Collects operations; `steps` is the program's order once `finish` was called."""
 
@@ -95,76 +167,169 @@ class Fuser:
             for group in list(view.buffer.writers):
                 self._close(group)
 
-    def step(self, step, reads):
-        """A step of its own, which writes a fresh buffer."""
+    def step(self, step, reads, *outs):
+        """A step of its own, which writes fresh buffers."""
         self.need(*reads)
-        step.out.buffer.stored = True
+        for out in outs:
+            out.buffer.stored = True
         self.steps.append(step)
 
-    def operate(self, shape, operation):
-        """Add an elementwise operation over `shape`, to an open group where possible.
+    def operate(self, operation):
+        """Add an operation, to an open group where possible.
 
-        A program of very many scalar operations would be compiled for minutes as fused text, but consists of few different ones: unfused, their
+        A program of very many scalar operations would be compiled for minutes as fused code, but consists of few different ones: unfused, their
         kernels are shared and cost some nanoseconds a call.
         """
-        out, alone = operation.out, operation.accumulate or isinstance(operation.out, Indirect)
-        if shape == ():
+        out = operation.out
+        alone = isinstance(out, Indirect) or isinstance(operation, Map) and operation.accumulate
+        n = math.prod(operation.shape)
+        if n == 1:
             self._scalars += 1
             alone |= self._scalars > SCALARS_FUSED
-        direct = [x for x in operation.operands if not isinstance(x, (Immediate, Indirect))]
-        joined = []
-        for x in direct:
-            group = None if alone else self._producer(shape, x)
-            if group is None:
-                self.need(x)
-            elif group not in joined:
-                joined.append(group)
-        for x in (*operation.operands, out):
-            if isinstance(x, Indirect):
-                self.need(x.view, *x.arrays)
+        direct, others = places(operation)
+        self.need(*others)
         if not isinstance(out, Indirect):
             for group in list(out.buffer.writers):           # a partial write comes after what was there before
                 self._close(group)
-        joined = [g for g in joined if g.open]
-        while joined and sum(len(g.operations) for g in joined) >= MOST_OPERATIONS:
-            self._close(joined.pop(0))
-        for x in direct:                                     # groups closed meanwhile are read from memory after all
-            if not any(g in joined for g in x.buffer.writers):
-                x.buffer.stored = True
-        group = joined[0] if joined else None if alone else self._beside(shape, direct)
-        group = group or Loop(shape)
-        for other in joined[1:]:
-            self._merge(group, other)
-        self._open[id(group)] = group
-        self._readers.update({(id(x.buffer), shape): group for x in direct})
-        group.operations.append(operation)
-        if isinstance(out, Indirect):
+        group = None if alone else self._home(operation, direct)
+        self.need(*[v for v in direct if group is None or id(v.buffer) not in group.levels])
+        if group is None and not alone:
+            group = self._beside(operation, direct)
+        if group is None:
+            group = Group(n, operation.columns if isinstance(operation, Reduce) and operation.kind != "all" else None)
+        self._add(group, operation, direct, others)
+        if alone:
             self._close(group)
-        else:
-            out.buffer.writers = [group]
 
-    def _producer(self, shape, view):
-        """The open group over this shape that computes exactly this operand, entry for entry; None otherwise."""
-        writers = view.buffer.writers
-        if len(writers) == 1 and writers[0].shape == shape == view.shape and view.whole():
-            if any(o.out.buffer is view.buffer and o.out.whole() for o in reversed(writers[0].operations)):
-                return writers[0]
-        return None
+    # ---- finding a group -----------------------------------------------------------------------------------------------------------------
 
-    def _beside(self, shape, views):
+    def _home(self, operation, direct):
+        """The open group that computes operands of this operation and can hold it, made of several where need be; None where there is none."""
+        writers = list({id(g): g for v in direct for g in v.buffer.writers}.values())
+        home = None
+        for g in sorted(writers, key=lambda g: -g.n):
+            if not g.open:
+                continue
+            if len(g.operations) + (len(home.operations) if home else 0) >= MOST_OPERATIONS or not self._stretch(g, operation) \
+                    or home is not None and not self._merged(home, g):
+                self._close(g)
+            elif home is None:
+                home = g
+        if home is None:
+            return None
+        if self._level(home, operation) is None:
+            self._close(home)
+            return None
+        return home
+
+    def _beside(self, operation, direct):
         """An open group that reads one of these anyway: it has no part in computing them, and reads them once for both."""
-        for x in views:
-            group = self._readers.get((id(x.buffer), shape))
-            if group is not None and group.open and len(group.operations) < MOST_OPERATIONS:
-                return group
+        for v in direct:
+            g = self._readers.get(id(v.buffer))
+            if g is not None and g.open and len(g.operations) < MOST_OPERATIONS and g.n == math.prod(operation.shape) \
+                    and self._level(g, operation) == "full":
+                return g
         return None
 
-    def _merge(self, group, other):
+    def _level(self, group, operation):
+        """"full" or "row": as what the operation can join; None if it cannot."""
+        n = math.prod(operation.shape)
+        for level in ("full", "row"):
+            if n * (1 if level == "full" else group.columns or 0) == group.n and self._fits(group, operation, level):
+                return level
+        return None
+
+    def _fits(self, group, operation, level):
+        columns = group.columns
+        if isinstance(operation, Reduce) and operation.kind != "all":
+            if level == "row" or columns not in (None, operation.columns) or columns is None and not self._splits(group, operation.columns):
+                return False
+            columns = operation.columns
+        if not is_chain(group.cuts | cuts_of(operation.shape, columns if level == "row" else 1) | ({columns} if columns else set())):
+            return False
+        direct, others = places(operation)
+        for v in direct:
+            known = group.levels.get(id(v.buffer))
+            if known is None:
+                others.append(v)
+            elif level == "full" and not (v.whole() if known == "full" else known == "row" and is_row(v, columns)):
+                return False
+            elif level == "row" and not (known == "row" and v.whole()):
+                return False
+        if not isinstance(operation.out, Indirect) and isinstance(operation, Map):
+            others.append(operation.out)
+        return level == "row" or columns is None or all(column_stride(v, columns) is not None for v in others)
+
+    def _splits(self, group, columns):
+        """Can a group without rows get rows of so many columns?"""
+        return is_chain(group.cuts | {columns}) and all(column_stride(v, columns) is not None for v in group.memory)
+
+    def _stretch(self, group, operation):
+        """Make a group of row values part of a space with columns, if that is what the operation reads it along. True unless nothing helps."""
+        n = math.prod(operation.shape)
+        if n <= group.n or group.columns is not None or n % group.n:
+            return n <= group.n or group.columns is not None
+        columns = n // group.n
+        mine = [v for v in operation.operands if not isinstance(v, (Immediate, Indirect, Window)) and group in v.buffer.writers]
+        if columns == 1 or any(group.levels[id(v.buffer)] != "full" or not is_row(v, columns) for v in mine) or len(group.operations) > MOST_OPERATIONS // 2 \
+                or any(isinstance(o, Reduce) for o in group.operations):
+            return False
+        group.n, group.columns = n, columns
+        group.cuts = {c * columns for c in group.cuts} | {1}
+        group.levels = dict.fromkeys(group.levels, "row")
+        group.memory = []                                    # rows reach memory by any strides
+        for o in group.operations:
+            o.level = "row"
+        return True
+
+    def _merged(self, group, other):
+        """Take in the operations of another open group, if both can share rows and columns."""
+        columns = group.columns or other.columns
+        if group.n != other.n or other.columns not in (None, columns) or not is_chain(group.cuts | other.cuts):
+            return False
+        for g in (group, other):
+            if columns is not None and g.columns is None and not self._splits(g, columns):
+                return False
+        group.columns = columns
         group.operations += other.operations
+        group.levels |= other.levels
+        group.cuts |= other.cuts
+        group.memory += other.memory
         for o in other.operations:
             o.out.buffer.writers = [group]
         other.open = False
         self._open.pop(id(other))
+        for v in other.memory:
+            self._readers[id(v.buffer)] = group
+        return True
+
+    # ---- keeping them ---------------------------------------------------------------------------------------------------------------------
+
+    def _add(self, group, operation, direct, others):
+        level = "full" if not group.operations else self._level(group, operation)
+        operation.level = level
+        if isinstance(operation, Reduce) and operation.kind != "all":
+            group.columns = operation.columns
+            group.cuts.add(operation.columns)
+        group.cuts |= cuts_of(operation.shape, group.columns if level == "row" else 1)
+        memory = others + [v for v in direct if id(v.buffer) not in group.levels]
+        if level == "full":
+            group.memory += memory
+            for v in memory:
+                self._readers[id(v.buffer)] = group
+        group.operations.append(operation)
+        self._open[id(group)] = group
+        out = operation.out
+        if not isinstance(out, Indirect):
+            out.buffer.writers = [group]
+            if isinstance(operation, Reduce):
+                group.levels[id(out.buffer)] = "row" if operation.kind == "row" else "done"
+            elif out.whole():
+                group.levels[id(out.buffer)] = level
+            else:
+                group.levels[id(out.buffer)] = "done"        # a part of a buffer: whoever reads it reads memory
+                if level == "full":
+                    group.memory.append(out)
 
     def _close(self, group):
         if group.open:

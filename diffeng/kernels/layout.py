@@ -46,6 +46,20 @@ class View:
         return same_walk(self.shape, self.strides, c_strides(self.shape, self.dtype.itemsize))
 
 
+class Padded:
+    """Zeros of a shape, with the entries of `view` where lo <= index < hi on one axis; view is over the whole shape, as if it went on outside."""
+
+    __slots__ = ("view", "axis", "lo", "hi", "held")
+
+    def __init__(self, view, axis, lo, hi):
+        self.view, self.axis, self.lo, self.hi = view, axis, lo, hi
+        self.held = None             # the same written to memory, once somebody needed that
+
+    shape = property(lambda self: self.view.shape)
+    dtype = property(lambda self: self.view.dtype)
+    ndim = property(lambda self: self.view.ndim)
+
+
 def c_strides(shape, itemsize):
     out = []
     for n in reversed(shape):
@@ -171,7 +185,29 @@ def diagonal(v, letters):
     return View(v.buffer, v.offset, [n for n, _ in out.values()], [s for _, s in out.values()], v.dtype), "".join(out)
 
 
+def cut_at(shape, n):
+    """The axis from which on a shape has n entries; None if it has no such."""
+    product, k = 1, len(shape)
+    while product < n and k:
+        k -= 1
+        product *= shape[k]
+    return k if product == n else None
+
+
 # ---- iteration spaces ---------------------------------------------------------------------------------------------------------
+
+def refined(shape, strides, cuts):
+    """Strides of an array over axes that are cut finer: cuts are the numbers of entries that the new last axes have together, ascending from 1."""
+    out, at, product = [], 0, 1
+    for n, s in zip(reversed(shape), reversed(strides)):
+        if n == 1:
+            continue
+        begin, product = product, product * n
+        while cuts[at] < product:
+            out.append(s * (cuts[at] // begin))
+            at += 1
+    return out[::-1]
+
 
 def collapse(shape, strides):
     """(dims, strides): axes of length 1 dropped, and neighbours melted into one where every operand walks straight through them."""

@@ -11,8 +11,9 @@ from ..constants import Exact
 from ..vocabulary.contraction import subscripts
 from . import scalar
 from .contract import copy, einsum
-from .fuse import Call, Immediate, Indirect, Operation, Reduce
-from .layout import Buffer, View, broadcast, indirect, new, reshaped, sliced, transposed
+from .fuse import Call, Immediate, Indirect, Map, Window
+from .layout import Buffer, Padded, View, broadcast, expand, indirect, new, reshaped, sliced, transposed
+from .reduce import logsumexp, mean, total, var
 from .scalar import type_name
 
 
@@ -23,16 +24,26 @@ class Lowering:
         self.fuser, self.origins, self._constants = fuser, [], {}
 
     def lower(self, node, operands):
-        """The view of a node's value. operands: Views, and Python or NumPy scalars as they came."""
+        """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
         if 0 in node.shape:
             return new("arena", node.shape, node.dtype)
+        if node.primitive.kind != "map" or any(type(x) is Padded and x.shape != node.shape for x in operands):
+            operands = [self.filled(x) if type(x) is Padded else x for x in operands]
         row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
         out = row(self, node, *operands) if row is not None else None
-        return self.call(node, operands) if out is None else out
+        return self.call(node, [self.filled(x) if type(x) is Padded else x for x in operands]) if out is None else out
+
+    def filled(self, x):
+        """A Padded written to memory."""
+        if x.held is None:
+            type = type_name(x.dtype)
+            x.held = new("arena", x.shape, x.dtype)
+            self.fuser.operate(Map(x.shape, scalar.CAST, type, (type,), (Window(x.view, x.axis, x.lo, x.hi),), x.held))
+        return x.held
 
     def call(self, node, operands):
         out = new("arena", node.shape, node.dtype)
-        self.fuser.step(Call(node, operands, out), [x for x in operands if type(x) is View])
+        self.fuser.step(Call(node, operands, out), [x for x in operands if type(x) is View], out)
         return out
 
     def constant(self, array):
@@ -54,7 +65,7 @@ class Lowering:
         target = out.view if type(out) is Indirect else out
         want = type_name(target.dtype)
         x = broadcast(x, shape) if type(x) is View else immediate(x, target.dtype)
-        self.fuser.operate(shape, Operation("{0}", want, want, (want,), (x,), out, accumulate))
+        self.fuser.operate(Map(shape, scalar.CAST, want, (want,), (x,), out, accumulate))
 
     def code(self, node):
         self.origins.append(node)
@@ -85,25 +96,25 @@ def castable(x, want):
 
 def _map(lowering, node, *operands):
     name, dtype = node.primitive.name, node.dtype
-    if not any(type(x) is View for x in operands) or type_name(dtype) is None:
+    if not any(type(x) in (View, Padded) for x in operands) or type_name(dtype) is None:
         return None
-    dtypes = [x.dtype if type(x) is View else _plain(x) for x in operands]
+    dtypes = [x.dtype if type(x) in (View, Padded) else _plain(x) for x in operands]
     try:
         found = _rule(name, dtypes, dtype)
         if found is None:
             return None
-        rule, within, casts, used = found
+        rule, casts, used = found
         chosen = [operands[k] for k in used]
         if not all([castable(x, c) for x, c in zip(chosen, casts)]):
             return None
-        args = [broadcast(x, node.shape) if isinstance(x, View) else immediate(x, c) for x, c in zip(chosen, casts)]
+        args = [broadcast(x, node.shape) if type(x) is View else Window(x.view, x.axis, x.lo, x.hi) if type(x) is Padded else immediate(x, c)
+                for x, c in zip(chosen, casts)]
     except OverflowError:                    # a Python integer that does not fit: NumPy compares it all the same
         return None
-    if name in scalar.SAME and type(args[0]) is View and args[0].dtype == dtype:
+    if name in scalar.SAME and type(args[0]) in (View, Window) and operands[0].dtype == dtype:
         return operands[0]                   # values never change, so a copy is the thing itself
     out = new("arena", node.shape, dtype)
-    lowering.fuser.operate(node.shape, Operation(rule, type_name(within), type_name(dtype), tuple(type_name(c) for c in casts), tuple(args), out,
-                                                 cost=scalar.COST.get(name, 0.5)))
+    lowering.fuser.operate(Map(node.shape, rule, type_name(dtype), tuple(type_name(c) for c in casts), tuple(args), out, cost=scalar.COST.get(name, 0.5)))
     return out
 
 
@@ -111,29 +122,29 @@ _TRUTH = np.dtype(bool)
 
 
 def _rule(name, dtypes, dtype):
-    """(rule, dtype computed in, dtype of each used operand, used operands) of an elementwise primitive, or None. dtypes: those of arrays, values of scalars."""
+    """(rule, dtype of each used operand, used operands) of an elementwise primitive, or None. dtypes: those of arrays, values of scalars."""
     every = tuple(range(len(dtypes)))
     if name in scalar.SAME:
-        return "{0}", dtype, (dtype,), every
+        return scalar.CAST, (dtype,), every
     if name == "where":
-        return scalar.SELECT, dtype, (_TRUTH, dtype, dtype), every
+        return scalar.SELECT, (_TRUTH, dtype, dtype), every
     if name in scalar.LOGICAL:
-        return scalar.LOGICAL[name], _TRUTH, (_TRUTH,) * len(dtypes), every
+        return scalar.LOGICAL[name], (_TRUTH,) * len(dtypes), every
     if name in scalar.COMPARE:
         common = np.result_type(*dtypes)
         if common.kind == "f" and all(np.result_type(d).kind in "iub" for d in dtypes):
             return None                      # int64 with uint64: NumPy compares without rounding
         common = np.dtype(np.uint8) if common == _TRUTH else common
-        return (scalar.COMPARE[name], common, (common,) * len(dtypes), every) if type_name(common) else None
+        return (scalar.COMPARE[name], (common,) * len(dtypes), every) if type_name(common) else None
     if name in scalar.CLASSIFY:
         own = np.result_type(*dtypes)
-        return (scalar.CLASSIFY[name], own, (own,), every) if own.kind == "f" and type_name(own) else None
+        return (scalar.CLASSIFY[name], (own,), every) if own.kind == "f" and type_name(own) else None
     if name == "power" and not isinstance(dtypes[1], np.dtype):
         table = scalar.POWERS if dtype.kind == "f" else scalar.INTEGER_POWERS if dtype.kind == "i" else {}
         if dtypes[1] in table:
-            return table[dtypes[1]], dtype, (dtype,), (0,)
+            return table[dtypes[1]], (dtype,), (0,)
     table = {"f": scalar.FLOAT, "i": scalar.INTEGER, "u": scalar.UNSIGNED}.get(dtype.kind, {})
-    return (table[name], dtype, (dtype,) * len(dtypes), every) if name in table else None
+    return (table[name], (dtype,) * len(dtypes), every) if name in table else None
 
 
 # ---- views -----------------------------------------------------------------------------------------------------------------------
@@ -154,11 +165,12 @@ def _reduce(lowering, node, x, *, axis, keepdims, ddof=0):
         return None
     if name in ("var", "logsumexp", "mean") and want[0] != "f" or name in ("max", "min") and have != want:
         return None
-    count = 1
-    for k in axis:
-        count *= x.shape[k]
-    out = new("arena", [n for k, n in enumerate(x.shape) if k not in axis], node.dtype)
-    lowering.fuser.step(Reduce(name, x, axis, out, float(max(count - ddof, 0))), [x])
+    if name in ("mean", "logsumexp"):
+        out = (mean if name == "mean" else logsumexp)(lowering.fuser, x, axis, node.dtype)
+    elif name == "var":
+        out = var(lowering.fuser, x, axis, node.dtype, ddof)
+    else:
+        out = total(lowering.fuser, name, x, axis, node.dtype)
     return reshaped(out, node.shape)
 
 
@@ -181,7 +193,7 @@ def _getitem(lowering, node, x, *arrays, index):
     if found is None or type is None or 0 in x.shape or any(type_name(a.dtype) is None for a in arrays):
         return None
     out = new("arena", node.shape, node.dtype)
-    lowering.fuser.operate(node.shape, Operation("{0}", type, type, (type,), (Indirect(*found, lowering.code(node)),), out, cost=2.0))
+    lowering.fuser.operate(Map(node.shape, scalar.CAST, type, (type,), (Indirect(*found, lowering.code(node)),), out, cost=2.0))
     return out
 
 
@@ -218,7 +230,32 @@ def _add_at(lowering, node, x, v, *arrays, index):
 
 
 def _scatter(lowering, node, v, *arrays, index, shape):
+    found = None if arrays or type(v) is not View else _part(v, index, shape)
+    if found is not None and v.dtype == node.dtype and type_name(v.dtype) is not None:
+        return found
     return _put(lowering, node, None, v, arrays, index, shape, bool(arrays))
+
+
+def _part(v, index, shape):
+    """v at an index among zeros, where the index cuts one axis; None for what is not so simple."""
+    if any([not (i is Ellipsis or type(i) in (slice, int)) for i in index]):
+        return None
+    strides, rest, cuts = [], list(v.strides), []
+    for k, (i, n) in enumerate(zip(expand(index, len(shape)), shape)):
+        lo, hi, step = (i, i + 1, 1) if type(i) is int else i.indices(n)
+        if type(i) is int:
+            lo, hi = (lo + n, hi + n) if lo < 0 else (lo, hi)
+            strides.append(0)
+        else:
+            strides.append(rest.pop(0))
+        if step != 1:
+            return None
+        if (lo, hi) != (0, n):
+            cuts.append((k, lo, hi))
+    if len(cuts) != 1 or rest:
+        return None
+    axis, lo, hi = cuts[0]
+    return Padded(View(v.buffer, v.offset - lo * strides[axis], shape, strides, v.dtype), axis, lo, hi)
 
 
 def _concatenate(lowering, node, *parts, axis):

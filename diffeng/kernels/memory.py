@@ -1,25 +1,71 @@
 """Where the buffers between a program's steps lie: one aligned arena, planned when the program is built.
 
-What it is: `plan` gives each arena buffer that is stored at all its place. Every buffer has a place of its own; sharing places by lifetime is a
-change of this function alone, as everybody else asks for `buffer.place`.
+What it is: `plan` gives each buffer its place for as long as it lives, best fit first: two buffers share bytes when no step uses both. So a program holds
+at its peak what is alive together, and no call allocates.
+
+What it is not: outputs are the user's and lie elsewhere (program.py).
 """
+import bisect
+
 import numpy as np
 
 LINE = 64                                   # bytes of a cache line, and of the widest vector
 
 
-def plan(buffers):
-    """Sets `place` of each buffer; returns the size of the arena in bytes. buffers: in the order in which they are first written."""
-    size = 0
-    for b in buffers:
-        b.place = size
-        size += -(-b.size * b.dtype.itemsize // LINE) * LINE
+def plan(uses):
+    """Sets `place` of each arena buffer; returns the size of the arena in bytes. uses: for each step in order, the buffers it reads or writes."""
+    first, last, buffers = {}, {}, {}
+    for at, used in enumerate(uses):
+        for b in used:
+            buffers[id(b)] = b
+            first.setdefault(id(b), at)
+            last[id(b)] = at
+    begins, ends = {}, {}
+    for key in buffers:
+        begins.setdefault(first[key], []).append(key)
+        ends.setdefault(last[key], []).append(key)
+    free, size = [], 0                       # free: (start, length), ascending
+    for at in range(len(uses)):
+        for key in sorted(begins.get(at, ()), key=lambda k: -_bytes(buffers[k])):
+            need = _bytes(buffers[key])
+            fit = min((n, start) for start, n in free if n >= need) if any(n >= need for _, n in free) else None
+            if fit is not None:
+                n, start = fit
+                free.remove((start, n))
+                if n > need:
+                    bisect.insort(free, (start + need, n - need))
+            elif free and sum(free[-1]) == size:          # the last gap touches the end: grow it
+                start, _ = free.pop()
+                size = start + need
+            else:
+                start, size = size, size + need
+            buffers[key].place = start
+        for key in ends.get(at, ()):
+            _release(free, buffers[key].place, _bytes(buffers[key]))
     return size
 
 
+def _release(free, start, n):
+    """Give bytes back, melted with the gaps beside them."""
+    if not n:
+        return
+    k = bisect.bisect_left(free, (start, 0))
+    if k < len(free) and free[k][0] == start + n:
+        n += free.pop(k)[1]
+    if k and sum(free[k - 1]) == start:
+        start, before = free.pop(k - 1)
+        n += before
+        k -= 1
+    free.insert(k, (start, n))
+
+
+def _bytes(buffer):
+    return -(-buffer.size * buffer.dtype.itemsize // LINE) * LINE
+
+
 def aligned(size):
-    """A byte array of that size that begins on a cache line."""
-    raw = np.zeros(size + LINE, np.uint8)
+    """A byte array of that size that begins on a cache line; pages come from the system when they are first used."""
+    raw = np.empty(size + LINE, np.uint8)
     start = -address(raw) % LINE
     return raw[start:start + size]
 

@@ -1,12 +1,13 @@
 """Program: a graph as a table of kernel calls over planned memory.
 
-What it is: nodes are lowered to steps (lower.py), steps grouped (fuse.py), groups written as kernels (source.py), compiled or found in the process's
-store (machine.py), buffers placed (memory.py). A call fills in the addresses of inputs and outputs and walks the table; a primitive without a kernel
-is a NumPy call between two stretches of it.
+What it is: nodes are lowered to steps (lower.py), steps grouped (fuse.py), groups written as kernels (groups.py), compiled or found in the process's
+store (machine.py), buffers placed (memory.py). A call hands the addresses of inputs and outputs to machine code that walks the table (runtime.py); a
+primitive without a kernel is a NumPy call between two stretches of it.
 
 What it is not: no derivative, no tracing, no guards: the caller knows what the graph stands for.
 """
-import threading
+import heapq
+import sys
 
 import numpy as np
 
@@ -14,20 +15,27 @@ from ..constants import Exact
 from ..errors import explain
 from ..nodes import INPUT, Node, reachable
 from ..where import line_of
-from . import contract, reductions, source, threads
-from .fuse import Call, Fuser, Immediate, Loop, Reduce
-from .layout import View, new
+from . import contract, groups
+from .fuse import Call, Fuser, Group, Immediate, Product
+from .layout import Padded, View, new
 from .lower import Lowering
 from .memory import address, aligned, array_at, plan
 from .scalar import type_name
 
+RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
+REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each
+
+STEPS = {Group: groups.instructions, Product: lambda step: [contract.product(step)]}
+
 
 class Program:
-    """A compiled graph: `program(*arrays)` returns fresh arrays.
+    """A compiled graph: `program(*arrays)` returns a list of arrays.
 
     inputs: the graph's input nodes, in the order of the call's arguments. outputs: nodes, or constants. Every node has a shape and a dtype;
-    values are not needed. Arrays are checked (TypeError for a dtype, ValueError for a shape); any strides will do. Kernels are shared by all programs of
-    a process: a second program of the same structure compiles nothing, whatever its sizes. calls: the primitives that NumPy computes.
+    values are not needed. Arrays are checked (TypeError for a dtype, ValueError for a shape); any strides will do. Results are the caller's: memory that was
+    returned is written again only when nobody holds it, nor a view of it. Kernels are shared by all programs of
+    a process: a second program of the same structure compiles nothing, whatever its sizes. calls: the primitives that NumPy computes. kernels: how many are called. peak_bytes: memory
+    a call needs beside its inputs and outputs.
 
     >>> import numpy as np
     >>> from diffeng.nodes import Tracing
@@ -42,9 +50,7 @@ class Program:
         fuser = Fuser()
         lowering = Lowering(fuser)
         places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
-        for node in reachable(outputs):
-            if id(node) in places:
-                continue
+        for node in _schedule([n for n in reachable(outputs) if id(n) not in places]):
             if node.primitive is INPUT:
                 raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")
             operands = [places[id(x)] if type(x) is Node else lowering.constant(x) if type(x) is np.ndarray else x for x in node.operands]
@@ -54,7 +60,7 @@ class Program:
         steps = fuser.finish()
         self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
         self._build(steps)
-        self._lock = threading.Lock()             # words and arena belong to one call at a time
+        self._made = [[] for _ in self.outputs]
 
     def _finish(self, outputs, places, lowering):
         """Each output in a buffer of its own: the one it is computed in where that is possible, else a copy."""
@@ -65,6 +71,8 @@ class Program:
                 specs.append((np.shape(output), None))
                 continue
             view = places[id(output)]
+            if type(view) is Padded:
+                view = lowering.filled(view)
             specs.append((output.shape, np.dtype(output.dtype)))
             if view.buffer.kind == "arena" and view.whole():
                 view.buffer.kind, view.buffer.slot = "output", k
@@ -73,7 +81,7 @@ class Program:
                 out = new("output", output.shape, view.dtype, k)
                 out.buffer.stored = True              # whoever writes it
                 if type_name(view.dtype) is None:
-                    lowering.fuser.step(Call(None, [view], out), [view])
+                    lowering.fuser.step(Call(None, [view], out), [view], out)
                 else:
                     lowering.cast(view, out, view.shape)
         return specs, constants
@@ -82,82 +90,66 @@ class Program:
 
     def _build(self, steps):
         """Kernels, memory, operand tables."""
-        from . import machine                     # llvmlite is imported here, not before
-
-        def instruction(step):
-            if type(step) is Loop:
-                return source.loop(step)
-            if type(step) is Reduce:
-                return reductions.reduce(step, type_name(step.view.dtype), type_name(step.out.dtype))
-            type_ = type_name(step.out.dtype)
-            return contract.product(step, type_, machine.gemm_address(type_))
-        work = [step if type(step) is Call else instruction(step) for step in steps]
-        buffers = list({id(v.buffer): v.buffer for step in steps for v in _written(step) if v.buffer.kind == "arena" and v.buffer.stored}.values())
-        self._arena = aligned(plan(buffers))
+        from . import machine, runtime                     # llvmlite is imported here, not before
+        work = [w for step in steps for w in ([step] if type(step) is Call else STEPS[type(step)](step))]
+        self._arena = aligned(plan([_buffers(w) for w in work]))
+        self.peak_bytes = self._arena.nbytes
         arena = address(self._arena)
-        self._status = np.zeros(1, np.int64)
-        status = address(self._status)
-        words, patches, rows = [], [], []
-
+        status = np.zeros(1, np.int64)
+        words, patches, table, keep = [], [], [], [self._arena]
         for w in work:                            # operand tables, one after the other; addresses that change with the call are patched into them
             if type(w) is Call:
                 continue
-            start = len(words)
+            kernel, start = machine.kernel(w.key, w.build), len(words)
             for x in w.words:
                 if type(x) is tuple:
                     buffer, offset = x
                     if buffer.kind in ("input", "output"):
-                        patches += [len(words), buffer.slot + (len(self.inputs) if buffer.kind == "output" else 0), offset]
+                        patches.append((len(words), self._slot(buffer), offset))
                         x = 0
                     else:
                         x = (arena + buffer.place if buffer.kind == "arena" else address(buffer.array)) + offset
+                        keep.append(buffer.array)
                 elif type(x) is Immediate:
                     x = int.from_bytes(np.asarray(x.value).tobytes().ljust(8, b"\0"), "little", signed=True)
-                elif x is source.STATUS:
-                    x = status
+                elif x is groups.STATUS:
+                    x = address(status)
                 words.append(x)
-            rows.append((machine.kernel(w.text), start, w.rows, threads.split(w.rows, w.cost) if w.divisible else w.rows))
-        self._words = np.array(words or [0], np.int64)
-        self._patches = np.array(patches or [0], np.int64)
-        self._patched = len(patches) // 3
-        self._bases = np.zeros(len(self.inputs) + len(self.outputs) + 1, np.int64)
-        base = address(self._words)
-        self._table = np.array([(kernel.address, base + 8 * start, n, chunk) for kernel, start, n, chunk in rows] or [(0,) * 4], np.int64)
-        self._kernels = [kernel for kernel, *_ in rows]                      # machine code stays alive
-        self._constant_arrays = [x[0].array for w in work if type(w) is not Call for x in w.words if type(x) is tuple and x[0].kind == "constant"]
-        self._driver = machine.driver()
-        self._memory = (address(self._words), address(self._bases), address(self._patches))
-        self._segments = self._cut(work, rows)
+            table.append((kernel.address, start, w.rows, w.chunk))
+        self.kernels = len(table)
+        cost = sum(w.rows * w.cost for w in work if type(w) is not Call)
+        self._entry = runtime.Entry([spec for _, *spec in self.inputs], len(self.outputs), np.array(words or [0], np.int64), patches, table, status,
+                                    release=cost > RELEASE_ABOVE, products=any(type(s) is Product for s in steps), keep=keep)
+        self._run = self._entry.run if not any(type(w) is Call for w in work) else self._with_calls(work)
 
-    def _cut(self, work, rows):
-        """Stretches of the table between NumPy calls and parallel regions."""
-        table, at, segments = address(self._table), 0, []
+    def _slot(self, buffer):
+        return buffer.slot + (len(self.inputs) if buffer.kind == "output" else 0)
 
-        def stretch(lo, hi):
-            if hi > lo:
-                segments.append(self._stretch(table + 32 * lo, hi - lo))
-        begun = 0
-        for w in work:
-            if type(w) is Call:
-                stretch(begun, at)
+    def _with_calls(self, work):
+        """Stretches of the table with NumPy calls between them."""
+        parts, at, begun = [], 0, 0
+        for w in [*work, None]:
+            if type(w) is Call or w is None:
+                if at > begun:
+                    parts.append((begun, at))
                 begun = at
-                segments.append(self._call(w))
-                continue
-            kernel, start, n, chunk = rows[at]
-            if chunk < n:
-                stretch(begun, at)
-                begun = at + 1
-                segments.append(self._wide(kernel, int(self._table[at, 1]), n, chunk))
-            at += 1
-        stretch(begun, at)
-        return segments
+                if w is not None:
+                    parts.append(self._call(w))
+            else:
+                at += 1
+        entry = self._entry
 
-    def _stretch(self, table, count):
-        driver, (words, bases, patches) = self._driver, self._memory
-        return lambda arrays: driver(table, count, words, bases, patches, 0)
-
-    def _wide(self, kernel, table, rows, chunk):
-        return lambda arrays: threads.share(kernel.call, table, rows, chunk)
+        def run(*arrays):
+            with entry.call(*arrays) as (code, stretch):
+                if code:
+                    return code
+                for part in parts:
+                    if type(part) is tuple:
+                        stretch(*part)
+                    else:
+                        part(arrays)
+            return entry.code
+        return run
 
     def _call(self, call):
         """A primitive in NumPy: its operands as arrays over the program's memory."""
@@ -172,8 +164,8 @@ class Program:
                 held = self._arena if x.buffer.kind == "arena" else x.buffer.array
                 array = array_at(here + x.buffer.place if x.buffer.kind == "arena" else address(held), x, held)
                 return lambda arrays: array
-            slot = x.buffer.slot + (len(self.inputs) if x.buffer.kind == "output" else 0)
-            return lambda arrays: array_at(address(arrays[slot]), x, arrays[slot])
+            slot = self._slot(x.buffer)
+            return lambda arrays: array_at(address(np.asarray(arrays[slot])), x, arrays[slot])
         operands, out = [reader(x) for x in call.operands], reader(call.out)
 
         def run(arrays):
@@ -202,29 +194,69 @@ class Program:
             if x.shape != shape:
                 raise ValueError(f"input {name!r} has the shape {x.shape} where the program was built for {shape}: build another program for it "
                                  "(its kernels are shared, so that nothing is compiled again)")
-            out.append(x if x.flags.c_contiguous and x.flags.aligned else np.array(x, order="C"))
+            out.append(np.array(x, dtype, order="C"))         # as native code knows it
         return out
 
+    def _fresh(self):
+        """Arrays for the outputs: new ones, or large ones that this program made before and that only it still holds."""
+        fresh = []
+        for k, (shape, dtype) in enumerate(self.outputs):
+            if dtype is None:
+                fresh.append(np.array(self._constants[k]))
+                continue
+            made = self._made[k]
+            for x in made:
+                if sys.getrefcount(x) == 3:                    # the list, the loop's name and the argument
+                    fresh.append(x)
+                    break
+            else:
+                x = np.empty(shape, dtype)
+                fresh.append(x)
+                if x.nbytes >= REUSE_ABOVE and len(made) < 2:
+                    made.append(x)
+        return fresh
+
     def __call__(self, *arrays):
-        arrays = self._checked(arrays)
-        fresh = [np.array(self._constants[k]) if k in self._constants else np.empty(shape, dtype) for k, (shape, dtype) in enumerate(self.outputs)]
-        arrays += fresh
-        with self._lock:
-            self._bases[:len(arrays)] = [address(x) for x in arrays]
-            self._driver(0, 0, *self._memory, self._patched)
-            for segment in self._segments:
-                segment(arrays)
-            code = int(self._status[0])
-            self._status[0] = 0
+        fresh = self._fresh()
+        code = self._run(*arrays, *fresh)
         if code:
-            node = self._origins[code - 1]
-            line = line_of(node.frames)
-            raise IndexError(f"{node.primitive.name}{' at ' + line if line else ''}: an index is out of bounds")
+            if code == -1:
+                code = self._run(*self._checked(arrays), *fresh)
+            if code:
+                node = self._origins[code - 1]
+                line = line_of(node.frames)
+                raise IndexError(f"{node.primitive.name}{' at ' + line if line else ''}: an index is out of bounds")
         return fresh
 
 
-def _written(step):
-    """The views a step writes."""
-    if type(step) is Loop:
-        return [o.out if type(o.out) is View else o.out.view for o in step.operations]
-    return [step.out]
+def _buffers(w):
+    """The arena buffers that a step reads or writes."""
+    found = [x[0] for x in w.words if type(x) is tuple] if type(w) is not Call else [x.buffer for x in (*w.operands, w.out) if type(x) is View]
+    return [b for b in found if b.kind == "arena"]
+
+
+def _schedule(nodes):
+    """Nodes in an order in which elementwise ones and reductions come as soon as they can, and a product only when nothing else can: what may share a loop
+    is together then. nodes: in topological order."""
+    place = {id(n): k for k, n in enumerate(nodes)}
+    waits, readers = [], [[] for _ in nodes]
+    for k, n in enumerate(nodes):
+        before = {place[id(p)] for p in n.operands if type(p) is Node and id(p) in place}
+        waits.append(len(before))
+        for j in before:
+            readers[j].append(k)
+    ready = [(_late(n), k) for k, n in enumerate(nodes) if not waits[k]]
+    heapq.heapify(ready)
+    out = []
+    while ready:
+        _, k = heapq.heappop(ready)
+        out.append(nodes[k])
+        for j in readers[k]:
+            waits[j] -= 1
+            if not waits[j]:
+                heapq.heappush(ready, (_late(nodes[j]), j))
+    return out
+
+
+def _late(node):
+    return node.primitive.kind in ("contract", "opaque")

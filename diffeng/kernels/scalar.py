@@ -1,12 +1,18 @@
-"""What each elementwise primitive computes on one entry: a Python expression over {0}, {1}, {2}, for every compiled device.
+"""What each elementwise primitive computes on one entry: a function of Values (values.py), for every compiled device.
 
-{T} is the type computed in, so that float32 stays float32: numbers are written {T}(1), never 1. `name := expression;` before
-the result makes a local that is used as {name}. Functions are those of elementary.py (exp, log1p, expit, ...) and, for the rest (atan, fmod, ...), of
-C's mathematics library. Infinities, NaN and zeros follow NumPy; where an expression is longer than the mathematics, that is why.
+Python's operators append instructions; numbers beside a Value take its type, so that float32 stays float32. Functions are those of elementary.py (exp,
+log1p, expit, ...) and, for the rest (atan, fmod, ...), of C's mathematics library. Infinities, NaN and zeros follow NumPy; where a rule is longer than
+the mathematics, that is why.
 
 What it is not: no derivative, no loop, no type rules (lower.py decides what is computed in which type).
 """
+import functools
+import hashlib
+
 import numpy as np
+
+from . import elementary as m
+from .values import absolute, ceil, constant, copysign, divided, floor, library, nearest, select, sqrt, trunc
 
 _TYPES = {np.dtype(bool): "b1", np.dtype(np.float64): "f64", np.dtype(np.float32): "f32",
           **{np.dtype(f"{u}int{n}"): f"{u or 'i'}{n}" for u in ("", "u") for n in (8, 16, 32, 64)}}
@@ -17,113 +23,193 @@ def type_name(dtype):
     return _TYPES.get(dtype)
 
 
+@functools.lru_cache(maxsize=None)
+def fingerprint(rule):
+    """A rule as part of a kernel's key: what its code says (what it calls is part of the package, whose source is in every key on disk)."""
+    code = rule.__code__
+    return hashlib.sha256(repr((code.co_code, code.co_consts, code.co_names, rule.__name__)).encode()).hexdigest()[:16]
+
+
 INF = float("inf")
-LOG2 = 0.6931471805599453                # log(2), in float64; {T}(LOG2) rounds it
+LOG2 = 0.6931471805599453                # log(2), in float64; a float32 beside it rounds it
+
+
+# ---- rules that need more than a line -----------------------------------------------------------------------------------------
+
+def _remainder(x, y):
+    r = library("fmod", x, y)
+    return select(r.equals(0.0), copysign(constant(0.0, x), y), select((y < 0.0) ^ (r < 0.0), r + y, r))
+
+
+def _floor_divide(x, y):
+    """Exact where (x - r) / y is, else rounded to the nearest integer as Python's float // does."""
+    r = library("fmod", x, y)
+    d = (x - r) / y
+    s = select(r.differs(0.0) & ((y < 0.0) ^ (r < 0.0)), d - 1.0, d)
+    f = floor(s)
+    return select(y.equals(0.0), x / y, select(s.equals(0.0), copysign(constant(0.0, x), x / y), select(s - f > 0.5, f + 1.0, f)))
+
+
+def _cbrt(x):
+    """A Newton step on the library's, which may be an ULP off; not at 0 and infinity."""
+    c, a = library("cbrt", x), absolute(x)
+    return select((a > 0.0) & (a < INF), c - (c - x / (c * c)) / 3.0, c)
+
+
+def _logaddexp(x, y):
+    """The larger one plus a correction; equal infinities would give inf - inf."""
+    top = select((x >= y) | x.differs(x), x, y)
+    return select(x.equals(y), x + LOG2, top + m.log1p(m.exp(-absolute(x - y))))
+
+
+def _log_expit(x):
+    return select(x < 0.0, x, 0.0) - m.log1p(m.exp(-absolute(x)))
+
+
+def _logit(x):
+    """Near 1/2 the quotient is near 1 and its logarithm loses digits: log1p of s = 2x - 1, which is exact there."""
+    s = (x - 0.5) * 2.0
+    return select(absolute(s) < 0.4, m.log1p(s) - m.log1p(-s), m.log(x / (1.0 - x)))
+
+
+def _sign(x):
+    return select(x > 0.0, 1.0, select(x < 0.0, constant(-1.0, x), select(x.equals(0.0), constant(0.0, x), x)))
+
+
+def _reciprocal(x):
+    return 1.0 / x
+
+
+def _square_root(x):
+    """x ** 0.5, which differs from the square root at -inf and -0."""
+    return select(x.equals(-INF), INF, sqrt(x) + 0.0)
+
+
+def _whole_remainder(x, y):
+    """A division by 0 gives 0, and -1 is apart because the processor traps on the smallest integer / -1."""
+    bad = y.equals(0) | y.equals(-1)
+    return select(bad, constant(0, x), divided(x, select(bad, 1, y), remainder=True))
+
+
+def _whole_quotient(x, y):
+    bad = y.equals(0) | y.equals(-1)
+    return select(y.equals(0), constant(0, x), select(y.equals(-1), -x, divided(x, select(bad, 1, y))))
+
+
+def _called(name, operands):
+    """A function of the C library as a rule."""
+    def one(x):
+        return library(name, x)
+
+    def two(x, y):
+        return library(name, x, y)
+    rule = one if operands == 1 else two
+    rule.__name__ = name
+    return rule
+
+
+def _same(x):
+    return x
+
 
 FLOAT = {
-    "add":          "{0} + {1}",
-    "subtract":     "{0} - {1}",
-    "multiply":     "{0} * {1}",
-    "divide":       "{0} / {1}",
-    "negative":     "-{0}",
-    "power":        "pow({0}, {1})",
-    "remainder":    "m := fmod({0}, {1}); copysign({T}(0), {1}) if {m} == {T}(0) else ({m} + {1} if ({1} < {T}(0)) != ({m} < {T}(0)) else {m})",
-    # Exact where (x - m) / y is, else rounded to the nearest integer as Python's float // does.
-    "floor_divide": "m := fmod({0}, {1}); d := ({0} - {m}) / {1}; "
-                    "s := {d} - {T}(1) if {m} != {T}(0) and ({1} < {T}(0)) != ({m} < {T}(0)) else {d}; f := floor({s}); "
-                    "{0} / {1} if {1} == {T}(0) else (copysign({T}(0), {0} / {1}) if {s} == {T}(0) else ({f} + {T}(1) if {s} - {f} > {T}(0.5) else {f}))",
-    "square":       "{0} * {0}",
-    "reciprocal":   "{T}(1) / {0}",
-    "absolute":     "fabs({0})",
-    "exp":          "exp({0})",
-    "exp2":         "exp2({0})",
-    "expm1":        "expm1({0})",
-    "log":          "log({0})",
-    "log2":         "log2({0})",
-    "log10":        "log10({0})",
-    "log1p":        "log1p({0})",
-    "sqrt":         "sqrt({0})",
-    # A Newton step on a power with the exponent 1/3, which alone is 3 ULP off; not at 0 and infinity.
-    "cbrt":         "c := cbrt({0}); {c} - ({c} - {0} / ({c} * {c})) / {T}(3) if fabs({0}) > {T}(0) and fabs({0}) < {T}(INF) else {c}",
-    # The larger one plus a correction; equal infinities would give inf - inf.
-    "logaddexp":    "{0} + {T}(LOG2) if {0} == {1} else "
-                    "({0} if {0} >= {1} or {0} != {0} else {1}) + log1p(exp(-fabs({0} - {1})))",
-    "sin":          "sin({0})",
-    "cos":          "cos({0})",
-    "tan":          "tan({0})",
-    "arcsin":       "asin({0})",
-    "arccos":       "acos({0})",
-    "arctan":       "atan({0})",
-    "arctan2":      "atan2({0}, {1})",
-    "hypot":        "hypot({0}, {1})",
-    "sinh":         "sinh({0})",
-    "cosh":         "cosh({0})",
-    "tanh":         "tanh({0})",
-    "arcsinh":      "asinh({0})",
-    "arccosh":      "acosh({0})",
-    "arctanh":      "atanh({0})",
-    "erf":          "erf({0})",
-    "erfc":         "erfc({0})",
-    "expit":        "expit({0})",
-    "log_expit":    "({0} if {0} < {T}(0) else {T}(0)) - log1p(exp(-fabs({0})))",
-    # Near 1/2 the quotient is near 1 and its logarithm loses digits: log1p of s = 2x - 1, which is exact there.
-    "logit":        "s := {T}(2) * ({0} - {T}(0.5)); log1p({s}) - log1p(-{s}) if fabs({s}) < {T}(0.4) else log({0} / ({T}(1) - {0}))",
-    "xlogy":        "{T}(0) if {0} == {T}(0) and {1} == {1} else {0} * log({1})",
-    "maximum":      "{0} if {0} >= {1} or {0} != {0} else {1}",
-    "minimum":      "{0} if {0} <= {1} or {0} != {0} else {1}",
-    "sign":         "{T}(1) if {0} > {T}(0) else ({T}(-1) if {0} < {T}(0) else ({T}(0) if {0} == {T}(0) else {0}))",
-    "floor":        "floor({0})",
-    "ceil":         "ceil({0})",
-    "trunc":        "trunc({0})",
-    "rint":         "rint({0})",
+    "add":          lambda x, y: x + y,
+    "subtract":     lambda x, y: x - y,
+    "multiply":     lambda x, y: x * y,
+    "divide":       lambda x, y: x / y,
+    "negative":     lambda x: -x,
+    "power":        m.pow,
+    "remainder":    _remainder,
+    "floor_divide": _floor_divide,
+    "square":       lambda x: x * x,
+    "reciprocal":   _reciprocal,
+    "absolute":     absolute,
+    "exp":          m.exp,
+    "exp2":         m.exp2,
+    "expm1":        m.expm1,
+    "log":          m.log,
+    "log2":         m.log2,
+    "log10":        m.log10,
+    "log1p":        m.log1p,
+    "sqrt":         sqrt,
+    "cbrt":         _cbrt,
+    "logaddexp":    _logaddexp,
+    "sin":          m.sin,
+    "cos":          m.cos,
+    "tan":          m.tan,
+    "arcsin":       _called("asin", 1),
+    "arccos":       _called("acos", 1),
+    "arctan":       _called("atan", 1),
+    "arctan2":      _called("atan2", 2),
+    "hypot":        _called("hypot", 2),
+    "sinh":         m.sinh,
+    "cosh":         m.cosh,
+    "tanh":         m.tanh,
+    "arcsinh":      _called("asinh", 1),
+    "arccosh":      _called("acosh", 1),
+    "arctanh":      _called("atanh", 1),
+    "erf":          m.erf,
+    "erfc":         m.erfc,
+    "expit":        m.expit,
+    "log_expit":    _log_expit,
+    "logit":        _logit,
+    "xlogy":        lambda x, y: select(x.equals(0.0) & y.equals(y), constant(0.0, x), x * m.log(y)),
+    "maximum":      lambda x, y: select((x >= y) | x.differs(x), x, y),
+    "minimum":      lambda x, y: select((x <= y) | x.differs(x), x, y),
+    "sign":         _sign,
+    "floor":        floor,
+    "ceil":         ceil,
+    "trunc":        trunc,
+    "rint":         nearest,
 }
 
-# Signed integers wrap. A division by 0 gives 0, and -1 is apart because the processor traps on the smallest integer / -1.
+# Signed integers wrap.
 INTEGER = {
-    "remainder":    "{T}(0) if {1} == {T}(0) or {1} == {T}(-1) else {0} % {1}",
-    "floor_divide": "{T}(0) if {1} == {T}(0) else (-{0} if {1} == {T}(-1) else {0} // {1})",
-    "absolute":     "-{0} if {0} < {T}(0) else {0}",
-    "sign":         "{T}(1) if {0} > {T}(0) else ({T}(-1) if {0} < {T}(0) else {T}(0))",
+    "remainder":    _whole_remainder,
+    "floor_divide": _whole_quotient,
+    "absolute":     lambda x: select(x < 0, -x, x),
+    "sign":         lambda x: select(x > 0, 1, select(x < 0, constant(-1, x), constant(0, x))),
     **{name: FLOAT[name] for name in "add subtract multiply negative square".split()},
-    "maximum":      "{0} if {0} >= {1} else {1}",
-    "minimum":      "{0} if {0} <= {1} else {1}",
-    **dict.fromkeys("floor ceil trunc rint".split(), "{0}"),
+    "maximum":      lambda x, y: select(x >= y, x, y),
+    "minimum":      lambda x, y: select(x <= y, x, y),
+    **dict.fromkeys("floor ceil trunc rint".split(), _same),
 }
 UNSIGNED = {name: INTEGER[name] for name in "add subtract multiply square maximum minimum floor ceil trunc rint".split()}
 
 # Exponents that a program knows: a product is a tenth of the price of pow. Others, and those of arrays, take pow.
 # The square root differs from pow at -inf and -0 unless told.
 POWERS = {
-    2.0:  "{0} * {0}",
-    3.0:  "{0} * {0} * {0}",
-    -1.0: "{T}(1) / {0}",
-    0.5:  "{T}(INF) if {0} == {T}(-INF) else sqrt({0}) + {T}(0)",
+    2.0:  FLOAT["square"],
+    3.0:  lambda x: x * x * x,
+    -1.0: _reciprocal,
+    0.5:  _square_root,
 }
 INTEGER_POWERS = {2: POWERS[2.0], 3: POWERS[3.0]}
 
 # Operands in their common type, the result a truth value.
 COMPARE = {
-    "less":          "{0} < {1}",
-    "less_equal":    "{0} <= {1}",
-    "greater":       "{0} > {1}",
-    "greater_equal": "{0} >= {1}",
-    "equal":         "{0} == {1}",
-    "not_equal":     "{0} != {1}",
+    "less":          lambda x, y: x < y,
+    "less_equal":    lambda x, y: x <= y,
+    "greater":       lambda x, y: x > y,
+    "greater_equal": lambda x, y: x >= y,
+    "equal":         lambda x, y: x.equals(y),
+    "not_equal":     lambda x, y: x.differs(y),
 }
 CLASSIFY = {                            # of floats
-    "isnan":         "{0} != {0}",
-    "isinf":         "fabs({0}) == {T}(INF)",
-    "isfinite":      "fabs({0}) < {T}(INF)",
-    "signbit":       "copysign({T}(1), {0}) < {T}(0)",
+    "isnan":         lambda x: x.differs(x),
+    "isinf":         lambda x: absolute(x).equals(INF),
+    "isfinite":      lambda x: absolute(x) < INF,
+    "signbit":       lambda x: copysign(constant(1.0, x), x) < 0.0,
 }
 LOGICAL = {                             # of truth values
-    "logical_and":   "{0} & {1}",
-    "logical_or":    "{0} | {1}",
-    "logical_xor":   "{0} ^ {1}",
-    "logical_not":   "not {0}",
+    "logical_and":   lambda x, y: x & y,
+    "logical_or":    lambda x, y: x | y,
+    "logical_xor":   lambda x, y: x ^ y,
+    "logical_not":   lambda x: ~x,
 }
-SELECT = "{1} if {0} else {2}"          # where: a truth value and two of the result's type
+SELECT = lambda condition, x, y: select(condition, x, y)                   # noqa: E731  where: a truth value and two of the result's type
 SAME = ("astype", "copy", "stop_gradient", "fill")                # the value itself, cast
+CAST = _same
 
 # Nanoseconds an entry, roughly, for the choice between one thread and several. What is not named costs 0.5.
 COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh expit xlogy".split(), 1.5),

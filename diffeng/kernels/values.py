@@ -10,7 +10,7 @@ What it is not: no rule (elementary.py), no numba.
 from llvmlite import ir
 
 _DOUBLE, _FLOAT = ir.DoubleType(), ir.FloatType()
-_TYPES = {"f64": _DOUBLE, "f32": _FLOAT, "i64": ir.IntType(64), "i32": ir.IntType(32), "b1": ir.IntType(1)}
+_TYPES = {"f64": _DOUBLE, "f32": _FLOAT, "b1": ir.IntType(1), **{f"{sign}{bits}": ir.IntType(bits) for sign in "iu" for bits in (8, 16, 32, 64)}}
 _BITS = {"f64": "i64", "f32": "i32"}
 HUGE = 100000.0                                           # beyond it, sin, cos and tan are left to the C library
 
@@ -54,7 +54,7 @@ class Value:
     __radd__, __rmul__ = __add__, __mul__
 
     def __neg__(self):
-        return self._make(self.builder.fneg(self.ir))
+        return self._make(self.builder.fneg(self.ir) if self.type[0] == "f" else self.builder.neg(self.ir))
 
     def __and__(self, other):
         return self._make(self.builder.and_(self.ir, self._of(other)))
@@ -65,6 +65,10 @@ class Value:
     def __xor__(self, other):
         return self._make(self.builder.xor(self.ir, self._of(other)))
 
+    def over(self, other):
+        """An integer >= 0 divided by one > 0, without the checks a signed division brings along."""
+        return self._make(self.builder.udiv(self.ir, self._of(other)))
+
     def __lshift__(self, count):
         return self._make(self.builder.shl(self.ir, self._of(count)))
 
@@ -72,7 +76,8 @@ class Value:
         return self._make(self.builder.lshr(self.ir, self._of(count)))
 
     def _compare(self, sign, other):
-        compare = self.builder.fcmp_ordered if self.type[0] == "f" else self.builder.icmp_signed
+        b = self.builder
+        compare = b.fcmp_ordered if self.type[0] == "f" else b.icmp_signed if self.type[0] == "i" else b.icmp_unsigned
         return self._make(compare(sign, self.ir, self._of(other)), "b1")
 
     def __lt__(self, other):
@@ -81,8 +86,23 @@ class Value:
     def __gt__(self, other):
         return self._compare(">", other)
 
+    def __le__(self, other):
+        return self._compare("<=", other)
+
+    def __ge__(self, other):
+        return self._compare(">=", other)
+
     def equals(self, other):
         return self._compare("==", other)
+
+    def differs(self, other):
+        """!=, which is true of NaN and anything."""
+        if self.type[0] == "f":
+            return self._make(self.builder.fcmp_unordered("!=", self.ir, self._of(other)), "b1")
+        return self._compare("!=", other)
+
+    def __invert__(self):
+        return self._make(self.builder.not_(self.ir))
 
     def bits(self):
         return self._make(self.builder.bitcast(self.ir, _TYPES[_BITS[self.type]]), _BITS[self.type])
@@ -99,6 +119,48 @@ class Value:
         return self if self.type == type else self._make(self.builder.fptrunc(self.ir, _FLOAT), "f32")
 
 
+def cast(x, want):
+    """x in another type, as NumPy's astype; floats that no integer can hold are left to NumPy (lower.castable)."""
+    have, b, kind = x.type, x.builder, _TYPES[want]
+    if have == want:
+        return x
+    if want == "b1":
+        return x.differs(0.0 if have[0] == "f" else 0)
+    if have[0] == "f":
+        widen = b.fpext if want == "f64" else b.fptrunc
+        return Value(b, widen(x.ir, kind) if want[0] == "f" else (b.fptosi if want[0] == "i" else b.fptoui)(x.ir, kind), want)
+    if want[0] == "f":
+        return Value(b, (b.sitofp if have[0] == "i" else b.uitofp)(x.ir, kind), want)
+    if have == "b1":
+        return Value(b, b.zext(x.ir, kind), want)
+    bits, to = int(have[1:]), int(want[1:])
+    if to == bits:
+        return Value(b, x.ir, want)
+    return Value(b, b.trunc(x.ir, kind) if to < bits else (b.sext if have[0] == "i" else b.zext)(x.ir, kind), want)
+
+
+def library(name, *values):
+    """A function of the C library: one entry at a time."""
+    kind, builder = _TYPES[values[0].type], values[0].builder
+    full = name + ("f" if values[0].type == "f32" else "")
+    function = builder.module.globals.get(full)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(kind, [kind] * len(values)), full)
+        for attribute in ("nounwind", "readnone"):                         # no errno: a loop around it may still be vectorised
+            function.attributes.add(attribute)
+    return Value(builder, builder.call(function, [v.ir for v in values]), values[0].type)
+
+
+def divided(x, y, remainder=False):
+    """Integers: the quotient rounded down, or what remains, y != 0 (and not -1 for signed ones)."""
+    b = x.builder
+    if x.type[0] == "u":
+        return x._make((b.urem if remainder else b.udiv)(x.ir, y.ir))
+    q, m = x._make(b.sdiv(x.ir, y.ir)), x._make(b.srem(x.ir, y.ir))
+    off = m.differs(0) & ((m ^ y) < 0)
+    return select(off, m + y, m) if remainder else select(off, q - 1, q)
+
+
 def _intrinsic(name, *values):
     kind, builder = _TYPES[values[0].type], values[0].builder
     function = builder.module.declare_intrinsic(f"llvm.{name}", [kind], ir.FunctionType(kind, [kind] * len(values)))
@@ -112,6 +174,31 @@ def mad(a, b, c):
 
 def absolute(x):
     return _intrinsic("fabs", x)
+
+
+def sqrt(x):
+    return _intrinsic("sqrt", x)
+
+
+def floor(x):
+    return _intrinsic("floor", x)
+
+
+def ceil(x):
+    return _intrinsic("ceil", x)
+
+
+def trunc(x):
+    return _intrinsic("trunc", x)
+
+
+def larger(x, y):
+    """The larger of two; NaN if one is. LLVM vectorises a reduction over it, which it does not with a comparison and a test for NaN."""
+    return _intrinsic("maximum", x, y) if x.type[0] == "f" else select(x > y, x, y)
+
+
+def smaller(x, y):
+    return _intrinsic("minimum", x, y) if x.type[0] == "f" else select(x < y, x, y)
 
 
 def copysign(x, sign):

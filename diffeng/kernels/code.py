@@ -1,0 +1,209 @@
+"""A kernel while it is written: LLVM's instructions by way of Values, with loops, words of the operand table, and memory.
+
+What it is: `Code` is one function `kernel(t, lo, hi)` in a module of its own: t is the address of its words, rows lo..hi are computed. Whoever writes a
+kernel (groups.py, contract.py, attention.py) speaks of Values and loops only.
+
+What it is not: no decision about what is computed; nothing is compiled here (machine.py).
+
+Aliasing: the memory a kernel touches is cut into scopes (one a buffer, one for its own scratch) that do not overlap; LLVM is told so, and vectorises
+without checking each pair of operands. Words never change while a kernel runs.
+"""
+from contextlib import contextmanager
+
+from llvmlite import ir
+
+from .values import _TYPES, Value, cast, larger, select, smaller  # noqa: F401  select and cast: for whoever writes with it
+
+_I64, _I8 = ir.IntType(64), ir.IntType(8)
+SIZES = {"b1": 1, **{t: int(t[1:]) // 8 for t in _TYPES if t != "b1"}}
+
+
+class Code:
+    """scopes: how many disjoint stretches of memory will be named (0 .. scopes - 1); those accessed without a scope may overlap with any."""
+
+    def __init__(self, scopes=0):
+        self.module = ir.Module("diffeng")
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_I64] * 3), "kernel")
+        self._head = ir.IRBuilder(function.append_basic_block("entry"))
+        self._body = function.append_basic_block("body")
+        self.builder = ir.IRBuilder(self._body)
+        self._function, self._words = function, {}
+        self.t, self.lo, self.hi = (Value(self.builder, a, "i64") for a in function.args)
+        domain = self.module.add_metadata(["diffeng"])
+        every = [self.module.add_metadata([f"diffeng.{k}", domain]) for k in range(scopes + 1)]          # the last one: the words
+        self._scopes = [(self.module.add_metadata([s]), self.module.add_metadata([o for o in every if o is not s])) for s in every]
+
+    def finish(self):
+        """The module, done."""
+        self.builder.ret_void()
+        self._head.branch(self._body)
+        return self.module
+
+    # ---- numbers --------------------------------------------------------------------------------------------------------------
+
+    def number(self, value, type="i64"):
+        return Value(self.builder, ir.Constant(_TYPES[type], value), type)
+
+    def word(self, k):
+        """Word k of the table, read once, before everything else."""
+        if k not in self._words:
+            b = self._head
+            place = b.gep(b.inttoptr(self.t.ir, _I64.as_pointer()), [_I64(k)])
+            self._words[k] = self._marked(b.load(place), len(self._scopes) - 1)
+        return Value(self.builder, self._words[k], "i64")
+
+    def immediate(self, k, type):
+        """The number of some type that word k is (its first bytes are)."""
+        x = self.word(k)
+        b, bits = self._head, 8 * SIZES[type]
+        value = x.ir if bits == 64 else b.trunc(x.ir, ir.IntType(bits))
+        if type[0] == "f":
+            value = b.bitcast(value, _TYPES[type])
+        return cast(Value(self.builder, value, "u8"), "b1") if type == "b1" else Value(self.builder, value, type)
+
+    # ---- memory ------------------------------------------------------------------------------------------------------------------
+
+    def _marked(self, instruction, scope):
+        if scope is not None:
+            own, others = self._scopes[scope]
+            instruction.set_metadata("alias.scope", own)
+            instruction.set_metadata("noalias", others)
+        return instruction
+
+    def _address(self, base, index, type):
+        kind = _I8 if type == "b1" else _TYPES[type]
+        b = self.builder
+        pointer = b.inttoptr(base.ir, kind.as_pointer())
+        return pointer if index is None else b.gep(pointer, [index.ir])
+
+    def load(self, base, index, type, scope=None):
+        """Entry `index` (None: the first) of an array of `type` at an address. Truth values lie in memory as bytes."""
+        value = self._marked(self.builder.load(self._address(base, index, type)), scope)
+        return cast(Value(self.builder, value, "u8"), "b1") if type == "b1" else Value(self.builder, value, type)
+
+    def store(self, base, index, value, scope=None):
+        type = value.type
+        value = cast(value, "u8") if type == "b1" else value
+        self._marked(self.builder.store(value.ir, self._address(base, index, type)), scope)
+
+    def cell(self, type, value):
+        """A variable, which LLVM keeps in a register."""
+        return Cell(self, type, value)
+
+    def stack(self, size):
+        """The address of so many bytes on the stack, aligned to a cache line."""
+        place = self._head.alloca(ir.ArrayType(_I8, size))
+        place.align = 64
+        return Value(self.builder, self._head.ptrtoint(place, _I64), "i64")
+
+    # ---- control -------------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def loop(self, lo, hi, step=1):
+        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0. Yields i."""
+        b = self.builder
+        lo, hi, step = (x.ir if isinstance(x, Value) else _I64(x) for x in (lo, hi, step))
+        head, body, done = (self._function.append_basic_block(n) for n in ("head", "loop", "done"))
+        before = b.block
+        b.branch(head)
+        b.position_at_end(head)
+        i = b.phi(_I64)
+        i.add_incoming(lo, before)
+        b.cbranch(b.icmp_signed("<", i, hi), body, done)
+        b.position_at_end(body)
+        yield Value(b, i, "i64")
+        i.add_incoming(b.add(i, step, flags=["nsw", "nuw"]), b.block)
+        b.branch(head)
+        b.position_at_end(done)
+
+    @contextmanager
+    def when(self, condition):
+        b = self.builder
+        then, after = (self._function.append_basic_block(n) for n in ("then", "after"))
+        b.cbranch(condition.ir, then, after)
+        b.position_at_end(then)
+        yield
+        b.branch(after)
+        b.position_at_end(after)
+
+    def guarded(self, condition, make, otherwise):
+        """make() where the condition holds, else `otherwise`: for a load that must not happen."""
+        b = self.builder
+        before = b.block
+        then, after = (self._function.append_basic_block(n) for n in ("then", "after"))
+        b.cbranch(condition.ir, then, after)
+        b.position_at_end(then)
+        value = make()
+        last = b.block
+        b.branch(after)
+        b.position_at_end(after)
+        out = b.phi(value.ir.type)
+        out.add_incoming(value.ir, last)
+        out.add_incoming(value._of(otherwise), before)
+        return Value(b, out, value.type)
+
+    # ---- products -----------------------------------------------------------------------------------------------------------------------
+
+    def gemm(self, type, bits, address, ta, tb, m, n, k, a, lda, b, ldb, c, ldc, alpha=1.0, beta=0.0):
+        """BLAS's gemm at an address, columns first: C = alpha op(A) op(B) + beta C. ta, tb: ord("N") or ord("T"), as Values; a, b, c: addresses."""
+        builder, whole, kind = self.builder, ir.IntType(bits), _TYPES[type]
+
+        def at(value, like):
+            place = self._head.alloca(like)
+            builder.store(value, place)
+            return place
+
+        def size(x):
+            return at(x.ir if bits == 64 else builder.trunc(x.ir, whole), whole)
+
+        def scale(x):
+            return at(x.ir if isinstance(x, Value) else kind(x), kind)
+        flags = [at(builder.trunc(x.ir, _I8), _I8) for x in (ta, tb)]
+        pointers = [builder.inttoptr(x.ir, kind.as_pointer()) for x in (a, b, c)]
+        letter, integer, pointer = _I8.as_pointer(), whole.as_pointer(), kind.as_pointer()
+        signature = ir.FunctionType(ir.VoidType(), [letter, letter, integer, integer, integer, pointer, pointer, integer, pointer, integer, pointer, pointer,
+                                                    integer])
+        builder.call(builder.inttoptr(address.ir, signature.as_pointer()),
+                     [*flags, size(m), size(n), size(k), scale(alpha), pointers[0], size(lda), pointers[1], size(ldb), scale(beta), pointers[2], size(ldc)])
+
+
+class Cell:
+    """A variable of a kernel."""
+
+    def __init__(self, code, type, value):
+        self.code, self.type = code, type
+        self._place = code._head.alloca(_TYPES[type])
+        self.set(value if isinstance(value, Value) else code.number(value, type))
+
+    def get(self):
+        return Value(self.code.builder, self.code.builder.load(self._place), self.type)
+
+    def set(self, value):
+        self.code.builder.store(value.ir, self._place)
+
+
+# ---- reductions: how two partial results become one -------------------------------------------------------------------------------------
+
+def neutral(name, type):
+    """What a reduction starts from."""
+    if name in ("sum", "any"):
+        return 0.0 if type[0] == "f" else 0
+    if name in ("prod", "all"):
+        return 1.0 if type[0] == "f" else 1
+    if type[0] == "f":
+        return float("-inf") if name == "max" else float("inf")
+    bits = int(type[1:])
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if type[0] == "i" else (0, (1 << bits) - 1)
+    return low if name == "max" else high
+
+
+def merge(name, a, b, any_order=False):
+    """Two partial results as one. any_order: a sum may be taken in another order, which is what lets it be vectorised; no other operation may."""
+    if name == "sum" and a.type[0] == "f" and any_order:
+        return Value(a.builder, a.builder.fadd(a.ir, b.ir, flags=("reassoc", "nsz")), a.type)
+    if name == "sum":
+        return a + b
+    if name == "prod":
+        return a * b
+    return {"max": larger, "min": smaller, "any": Value.__or__, "all": Value.__and__}[name](a, b)
+

@@ -1,0 +1,275 @@
+"""From a group of operations to kernels: what is computed where in the loop nest, and the words that say sizes, strides and addresses.
+
+What it is: `instructions(group)`. A group is one loop over rows with loops over columns inside, one for each phase: a reduction along the columns closes a
+phase, and what needs its result goes into the next one. Values needed again in a later phase lie in a row of scratch memory, or are read back from where
+they are stored. Sums over rows are partial results of each chunk of rows, put together in order afterwards: the bits do not depend on which thread ran
+what. The structure (a tuple of strings and small integers) is all that the code depends on (loops.py writes it), and so is its key.
+
+What it is not: no grouping (fuse.py), no LLVM.
+"""
+import math
+
+import numpy as np
+
+from . import loops, threads
+from .code import SIZES
+from .fuse import Immediate, Indirect, Map, Reduce, Window
+from .layout import Buffer, View, collapse, refined
+from .memory import LINE
+from .scalar import fingerprint, type_name
+
+_BYTE = np.dtype(np.uint8)
+STATUS = "status"                          # the word that stands for the address where an index out of range is reported
+LONGEST_SUM = 512                          # rows of one plain float32 sum over rows; partial sums are put together in float64
+
+
+class Instruction:
+    """One row of a program's table to be. key, build: of its kernel (machine.kernel). words: integers, (buffer, offset) addresses, Immediates, STATUS.
+
+    rows are computed `chunk` at a time, by several threads where chunk < rows; cost: nanoseconds a row, roughly.
+    """
+
+    __slots__ = ("key", "build", "words", "rows", "chunk", "cost")
+
+    def __init__(self, key, build, words, rows, chunk, cost):
+        self.key, self.build, self.words, self.rows, self.chunk, self.cost = key, build, words, rows, chunk, cost
+
+
+def instructions(group):
+    """The kernel of a group, and those that put partial sums together."""
+    return _Plan(group).instructions()
+
+
+class _Plan:
+    """Words and structure of one group."""
+
+    def __init__(self, group):
+        self.group, self.words, self.rules = group, [], []
+        self._cuts, self._numbers, self._views, self._scopes = sorted(group.cuts), {}, [], {}
+        self.produced = {}                                   # id of a buffer -> the operation that makes it here
+        for k, o in enumerate(group.operations):
+            if isinstance(o, Reduce) or not isinstance(o.out, Indirect) and o.out.whole():
+                self.produced[id(o.out.buffer)] = k
+        self._reach()
+        self._shape()
+        self._phases()
+
+    # ---- places in memory -------------------------------------------------------------------------------------------------------------
+
+    def _inner(self, v):
+        """The operation of this group that a view's values come from, or None: they are read from memory."""
+        return self.produced.get(id(v.buffer))
+
+    def _place(self, v, level, scope=None):
+        """The number of a place in memory, as strides over the group's finest axes."""
+        shape, strides = v.shape, v.strides
+        if level == "row":
+            shape, strides = (*shape, self.group.columns), (*strides, 0)
+        fine = tuple(refined(shape, strides, self._cuts))
+        key = (id(v.buffer), v.offset, fine)
+        if scope is not None:
+            key = (scope, fine)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._views)
+            self._views.append((v, fine, self._scopes.setdefault(scope or id(v.buffer), len(self._scopes))))
+        return self._numbers[key]
+
+    def _position(self, x, operation):
+        """The index along a window's axis, as a place that is no address: stride 1 there and 0 elsewhere."""
+        buffer = Buffer("none", x.view.dtype, 0)
+        place = View(buffer, 0, x.view.shape, [int(k == x.axis) for k in range(x.view.ndim)], x.view.dtype)
+        return self._place(place, operation.level, scope=("position", x.axis, x.view.shape))
+
+    def _reach(self):
+        """Every place in memory that some operation reads or writes."""
+        self.reads, self.stores = [], []
+        for k, o in enumerate(self.group.operations):
+            found = []
+            for x in o.operands:
+                if isinstance(x, Indirect):
+                    found.append(self._found(x, o))
+                elif isinstance(x, Window):
+                    found.append((self._place(x.view, o.level), self._position(x, o)))
+                elif isinstance(x, Immediate) or self._inner(x) is not None:
+                    found.append(None)
+                else:
+                    found.append(self._place(x, o.level))
+            self.reads.append(found)
+            out = o.out
+            if isinstance(out, Indirect):
+                self.stores.append(self._found(out, o))
+            elif not out.buffer.stored or isinstance(o, Reduce) and o.kind != "row":
+                self.stores.append(None)
+            elif isinstance(o, Reduce):
+                self.stores.append(self._place(View(out.buffer, 0, (out.buffer.size,), (out.dtype.itemsize,), out.dtype), "row"))
+            else:
+                self.stores.append(self._place(out, o.level))
+
+    def _found(self, x, o):
+        return self._place(x.view, o.level), [self._place(a, o.level) for a in x.arrays]
+
+    def _shape(self):
+        """The axes that remain when those are melted along which every operand walks straight on."""
+        lengths = [b // a for a, b in zip(self._cuts, self._cuts[1:])][::-1]
+        strides = [s for _, s, _ in self._views]
+        inner = 0 if self.group.columns is None else len(lengths) - self._cuts.index(self.group.columns)
+        if self.group.columns is None:
+            dims, strides = collapse(lengths, strides)
+            self.outer, last = dims[:-1], dims[-1:]
+            self.outer_strides, inner_strides = [s[:-1] for s in strides], [s[-1] if s else 0 for s in strides]
+        else:
+            self.outer, self.outer_strides = collapse(lengths[:inner], [s[:inner] for s in strides])
+            last, along = collapse(lengths[inner:], [s[inner:] for s in strides])
+            inner_strides = [s[0] if s else 0 for s in along]
+        self.columns = last[0] if last else 1
+        self.rows = math.prod(self.outer)
+        self.flat = self.group.columns is None and not self.outer
+        self._inner_strides = inner_strides
+
+    # ---- phases -----------------------------------------------------------------------------------------------------------------------------
+
+    def _sources(self, o):
+        """(number, operation) of what an operation reads inside the group."""
+        for x in o.operands:
+            if not isinstance(x, (Immediate, Indirect, Window)):
+                k = self._inner(x)
+                if k is not None:
+                    yield k, self.group.operations[k]
+
+    def _phases(self):
+        """When each operation runs: full ones in the column loop number `phase`, row ones after it (-1: before the first).
+
+        As early as possible first; then elementwise ones that nobody needs before a later loop move there, so that fewer values wait in memory.
+        """
+        ops, early = self.group.operations, []
+        for o in ops:
+            ready = -1 if o.level == "row" else 0
+            for k, p in self._sources(o):
+                after = early[k] + (o.level == "full" and (p.level == "row" or isinstance(p, Reduce)))
+                ready = max(ready, after)
+            early.append(ready)
+        last = max([e for e, o in zip(early, ops) if o.level == "full"], default=0)
+        late = [None] * len(ops)
+        for k in reversed(range(len(ops))):
+            o = ops[k]
+            if late[k] is None or o.level == "row" or isinstance(o, Reduce) and o.kind == "row":
+                late[k] = early[k]
+            moved = not (isinstance(o, Reduce) and o.kind != "row")
+            for j, p in self._sources(o):
+                if moved and p.level == "full" and not isinstance(p, Reduce):
+                    late[j] = late[k] if late[j] is None else min(late[j], late[k])
+        for k, o in enumerate(ops):                              # sums of terms go where the terms are made
+            if isinstance(o, Reduce) and o.kind != "row" and o.level == "full":
+                late[k] = max([late[j] for j, p in self._sources(o) if p.level == "full" and not isinstance(p, Reduce)], default=early[k])
+        self.phase, self.last = late, max([p for p, o in zip(late, ops) if o.level == "full"] + [last])
+        self.needed_later = set()
+        for k, o in enumerate(ops):
+            for j, p in self._sources(o):
+                if o.level == "full" and p.level == "full" and not isinstance(p, Reduce) and late[j] < late[k]:
+                    self.needed_later.add(j)
+
+    # ---- words and structure ------------------------------------------------------------------------------------------------------------------
+
+    def word(self, x):
+        self.words.append(x)
+        return len(self.words) - 1
+
+    def _rule(self, rule):
+        if rule not in self.rules:
+            self.rules.append(rule)
+        return self.rules.index(rule)
+
+    def instructions(self):
+        ops = self.group.operations
+        chunk_word, columns_word = self.word(0), self.word(self.columns)
+        lengths = [self.word(n) for n in self.outer]
+        views = []
+        for (v, _, scope), outer, s in zip(self._views, self.outer_strides, self._inner_strides):
+            unit = 1 if v.buffer.kind == "none" else v.dtype.itemsize
+            kind = "z" if s == 0 else "u" if s == unit else "s"
+            if self.columns == 1 and not self.flat:
+                kind = "z"
+            base = self.word(0 if v.buffer.kind == "none" else (v.buffer, v.offset))
+            views.append(("pos" if v.buffer.kind == "none" else type_name(v.dtype), kind, base, self.word(s) if kind == "s" else None,
+                          tuple([self.word(t) for t in outer]) if any(outer) else (), scope))
+        kept, scratch = {}, 0
+        for k in sorted(self.needed_later):
+            if self.stores[k] is not None:
+                kept[k] = ("stored",)
+            else:
+                kept[k] = ("scratch", self.word(scratch))
+                scratch += -(-self.columns * SIZES[ops[k].result] // LINE) * LINE
+        partials, described = {}, []
+        for k, o in enumerate(ops):
+            described.append(self._reduction(k, o, partials) if isinstance(o, Reduce) else self._operation(k, o, kept))
+        cost = self._cost(ops, views)
+        rows = self.columns if self.flat else self.rows
+        chunk = self._chunk(rows, cost)
+        self.words[chunk_word] = chunk
+        slots = -(-rows // chunk)
+        memory = None
+        if scratch:
+            memory = (self.word((Buffer("arena", _BYTE, scratch * slots), 0)), self.word(scratch))
+        combining = []
+        for k, (base, count, type) in partials.items():
+            o = ops[k]
+            partial = Buffer("arena", _BYTE, count * slots * SIZES[type])
+            self.words[base] = (partial, 0)
+            combining.append(_combine(o.name, type, partial, slots, count, o.out))
+        structure = (self.flat, chunk_word, columns_word, tuple(lengths), tuple(views), len(self._scopes), self.last, memory, tuple(described))
+        rules = tuple(self.rules)
+        key = repr(("group", structure, tuple(map(fingerprint, rules))))
+        return [Instruction(key, lambda: loops.write(structure, rules), self.words, rows, chunk, cost), *combining]
+
+    def _operand(self, x, found):
+        if isinstance(x, Immediate):
+            return "number", self.word(x), x.type
+        if isinstance(x, Indirect):
+            return self._indirect(x, found)
+        if isinstance(x, Window):
+            return "window", found[0], found[1], self.word(x.lo), self.word(x.hi)
+        return ("value", self._inner(x)) if found is None else ("memory", found)
+
+    def _indirect(self, x, found):
+        places = tuple([(a, self.word(length), self.word(stride)) for a, (length, stride) in zip(found[1], x.places)])
+        return "indirect", found[0], places, self.word(x.origin), self.word(STATUS)
+
+    def _operation(self, k, o, kept):
+        operands = tuple([self._operand(x, found) for x, found in zip(o.operands, self.reads[k])])
+        store = self.stores[k]
+        store = self._indirect(o.out, store) if isinstance(o.out, Indirect) else None if store is None else ("memory", store)
+        return "map", o.level, self.phase[k], self._rule(o.rule), o.result, o.casts, operands, store, kept.get(k), o.accumulate
+
+    def _reduction(self, k, o, partials):
+        base = None
+        if o.kind != "row":
+            count = self.columns if o.kind == "columns" else 1
+            type = o.type if o.kind == "columns" or o.name != "sum" or o.type[0] != "f" else "f64"
+            base = self.word(0), self.word(count * SIZES[type])
+            partials[k] = base[0], count, type
+        operand = self._operand(o.operands[0], self.reads[k][0])
+        store = None if self.stores[k] is None else ("memory", self.stores[k])
+        return "reduce", o.level, self.phase[k], o.name, o.type, type_name(o.out.dtype), operand, o.kind, store, base
+
+    def _cost(self, ops, views):
+        """Nanoseconds a row."""
+        entry = sum(o.cost for o in ops if o.level == "full") + 0.2 * len(views)
+        if self.flat:
+            return entry
+        return entry * self.columns + sum(o.cost for o in ops if o.level == "row") * 2 + 2 * len(views) + 10 * (self.last + 1)
+
+    def _chunk(self, rows, cost):
+        ops = self.group.operations
+        if any(isinstance(o.out, Indirect) for o in ops):        # two rows may meet at one place
+            return max(rows, 1)
+        chunk = threads.split(rows, cost)
+        if any(isinstance(o, Reduce) and o.kind == "columns" and o.type == "f32" and o.name == "sum" for o in ops):
+            chunk = min(chunk, LONGEST_SUM)
+        return max(1, min(rows, chunk))
+
+
+def _combine(name, type, partial, slots, count, out):
+    """Partial results of chunks, one after the other, to what they are together."""
+    words = [(partial, 0), slots, count, (out.buffer, out.offset)]
+    result = type_name(out.dtype)
+    return Instruction(repr(("combine", name, type, result)), lambda: loops.write_combine(name, type, result), words, count, count, slots * 0.5)

@@ -1,0 +1,240 @@
+"""The code of a group: its structure (groups.py) in, LLVM's instructions out.
+
+What it is: one loop over rows, inside it a loop over columns for each phase, row values between them; or, where one stride does for each operand, one flat
+loop over entries. Sums are taken in blocks: inside a block vectorised, that is in another order, always the same one; blocks are added in order, in float64.
+
+What it is not: nothing here knows a size, an address or a primitive.
+"""
+from .code import SIZES, Code, cast, merge, neutral, select
+
+BLOCK = 512                                # entries of one plain partial sum
+TILE = 64                                  # columns whose partial results are put together at a time
+
+
+def write(structure, rules):
+    """The module of a group's kernel. rules: the functions that operations name by number."""
+    return _Loops(structure, rules).module()
+
+
+class _Loops:
+    def __init__(self, structure, rules):
+        self.flat, self._chunk, self._columns, self._lengths, self.views, scopes, self.last, self._memory, self.ops = structure
+        self.rules = rules
+        self.code = Code(scopes + 2)
+        self.scratch_scope, self.sums_scope = scopes, scopes + 1
+        self.values, self.loaded, self.row_loaded = {}, {}, {}
+        self.bases = [self.code.word(base) for _, _, base, _, _, _ in self.views]
+        self.strides = [None if s is None else self.code.word(s) for _, _, _, s, _, _ in self.views]
+        self.inside = False                                  # in a column loop?
+
+    def module(self):
+        code = self.code
+        self.slot = None
+        if self._memory or any(op[0] == "reduce" and op[9] for op in self.ops):
+            self.slot = code.lo.over(code.word(self._chunk))
+        if self._memory:
+            self.scratch = code.word(self._memory[0]) + self.slot * code.word(self._memory[1])
+        self.columns = code.word(self._columns)
+        self.totals, self.sums = {}, {}
+        for k, op in enumerate(self.ops):
+            if op[0] == "reduce" and op[7] == "all":
+                self.totals[k] = code.cell(_wide(op), neutral(op[3], _wide(op)))
+            elif op[0] == "reduce" and op[7] == "columns":
+                self.sums[k] = code.word(op[9][0]) + self.slot * code.word(op[9][1])
+        for k, base in self.sums.items():
+            start = code.number(neutral(self.ops[k][3], self.ops[k][4]), self.ops[k][4])
+            with code.loop(0, self.columns) as c:
+                code.store(base, c, start, self.sums_scope)
+        if self.flat:
+            self.offsets = self.bases
+            self.sweep(code.lo, code.hi, range(len(self.ops)))
+        else:
+            with code.loop(code.lo, code.hi) as r:
+                self.row(r)
+        for k, total in self.totals.items():
+            code.store(code.word(self.ops[k][9][0]) + self.slot * code.word(self.ops[k][9][1]), None, total.get())
+        return code.finish()
+
+    # ---- rows ---------------------------------------------------------------------------------------------------------------------------
+
+    def row(self, r):
+        code = self.code
+        digits, rest = [], r
+        for k in reversed(range(1, len(self._lengths))):        # the innermost axis first
+            length = code.word(self._lengths[k])
+            above = rest.over(length)
+            digits.insert(0, rest - above * length)
+            rest = above
+        digits.insert(0, rest)
+        self.offsets = []
+        for base, (_, _, _, _, outer, _) in zip(self.bases, self.views):
+            for digit, word in zip(digits, outer):
+                base = base + digit * code.word(word)
+            self.offsets.append(base)
+        self.values, self.row_loaded = {}, {}
+        for op in self.ops:                                     # what is the same along a row is read before its columns
+            for x in (op[6] if op[0] == "map" else (op[6],)):
+                if x[0] == "memory" and self.views[x[1]][1] == "z":
+                    self.memory(x[1])
+                elif x[0] == "indirect" and all(self.views[a][1] == "z" for a, _, _ in x[2]):
+                    self.found(x)
+        for phase in range(-1, self.last + 1):
+            mine = [k for k, op in enumerate(self.ops) if op[1] == "full" and op[2] == phase]
+            if mine:
+                self.sweep(code.number(0), self.columns, mine)
+            for k, op in enumerate(self.ops):
+                if op[1] == "row" and op[2] == phase:
+                    self.operate(k, None, self.totals)
+
+    def sweep(self, lo, hi, mine):
+        """One loop over columns (or entries): the operations `mine`, with their reductions along it."""
+        code, own = self.code, {}
+        for k in mine:
+            op = self.ops[k]
+            if op[0] == "reduce" and op[7] == "row":
+                own[k] = code.cell(_wide(op), neutral(op[3], _wide(op)))
+        totals = {**{k: t for k, t in self.totals.items() if k in mine}, **own}
+        if any(self.ops[k][3] == "sum" and self.ops[k][4][0] == "f" for k in totals):
+            with code.loop(lo, hi, BLOCK) as start:
+                stop = start + BLOCK
+                parts = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in totals}
+                with code.loop(start, select(stop < hi, stop, hi)) as i:
+                    self.entries(mine, i, parts)
+                for k, total in totals.items():
+                    total.set(merge(self.ops[k][3], total.get(), cast(parts[k].get(), total.type)))
+        else:
+            with code.loop(lo, hi) as i:
+                self.entries(mine, i, totals)
+        for k, cell in own.items():
+            op = self.ops[k]
+            self.values[k] = cast(cell.get(), op[5])
+            self.store(op[8], self.values[k], None)
+
+    def entries(self, mine, i, parts):
+        self.inside, self.loaded = True, {}
+        here = dict(self.values)
+        for k in mine:
+            self.operate(k, i, parts)
+        self.values = here                                       # what was computed in the loop is known inside of it alone
+        self.inside, self.loaded = False, {}
+
+    # ---- one operation ------------------------------------------------------------------------------------------------------------------
+
+    def operate(self, k, i, parts):
+        op, code = self.ops[k], self.code
+        if op[0] == "reduce":
+            x = cast(self.operand(op[6], i), op[4])
+            if op[7] == "columns":
+                old = code.load(self.sums[k], i, op[4], self.sums_scope)
+                code.store(self.sums[k], i, merge(op[3], old, x), self.sums_scope)
+            else:
+                part = parts[k]
+                part.set(merge(op[3], part.get(), cast(x, part.type), any_order=True))
+            return
+        _, _, _, rule, result, casts, operands, store, kept, accumulate = op
+        value = self.rules[rule](*[cast(self.operand(x, i), want) for x, want in zip(operands, casts)])
+        value = cast(value, result)
+        self.values[k] = value
+        if store is not None and store[0] == "indirect":
+            base, stride, _ = self.found(store, i)
+            place = base if i is None or stride is None else base + i * stride
+            type = self.views[store[1]][0]
+            code.store(place, None, merge("sum", code.load(place, None, type), value) if accumulate else value)
+        else:
+            self.store(store, value, i)
+        if kept is not None and kept[0] == "scratch":
+            code.store(self.scratch + code.word(kept[1]), i, value, self.scratch_scope)
+
+    def store(self, store, value, i):
+        if store is not None:
+            type, _, _, _, _, scope = self.views[store[1]]
+            self.code.store(*self.place(store[1], i), cast(value, type), scope)
+
+    def place(self, v, i):
+        """(base, index) of an entry of a place in memory."""
+        _, kind, _, _, _, _ = self.views[v]
+        base = self.offsets[v]
+        if kind == "z" or i is None:
+            return base, None
+        return (base, i) if kind == "u" else (base + i * self.strides[v], None)
+
+    def memory(self, v, i=None):
+        """An entry read from memory: once, and before the columns where it is the same for all of them."""
+        for known in (self.row_loaded, self.loaded):
+            if v in known:
+                return known[v]
+        value = self.code.load(*self.place(v, i), self.views[v][0], self.views[v][5])
+        (self.loaded if self.inside else self.row_loaded)[v] = value
+        return value
+
+    def operand(self, x, i):
+        code = self.code
+        if x[0] == "number":
+            return code.immediate(x[1], x[2])
+        if x[0] == "memory":
+            return self.memory(x[1], i)
+        if x[0] == "value":
+            if x[1] in self.values:
+                return self.values[x[1]]
+            op = self.ops[x[1]]                              # from an earlier phase
+            kept = op[8]
+            if kept[0] == "scratch":
+                return code.load(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
+            return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])
+        if x[0] == "window":
+            _, v, p, lo, hi = x
+            base, index = self.place(p, i)
+            position = (base if index is None else base + index) - code.word(lo)
+            width = code.word(hi) - code.word(lo)
+            within = position._make(code.builder.icmp_unsigned("<", position.ir, width.ir), "b1")
+            zero = {"f": 0.0, "b": False}.get(self.views[v][0][0], 0)
+            return code.guarded(within, lambda: code.load(*self.place(v, i), self.views[v][0], self.views[v][5]), zero)
+        base, stride, type = self.found(x, i)
+        return code.load(base if i is None or stride is None else base + i * stride, None, type)
+
+    def found(self, x, i=None):
+        """(address, stride along the columns or None, type) of a place found by integer arrays. What is out of range is reported, and the first
+        entry taken."""
+        if x in self.row_loaded:
+            return self.row_loaded[x]
+        code = self.code
+        _, v, places, origin, status = x
+        base, index = self.place(v, None)
+        for a, length, stride in places:
+            at, n = cast(self.memory(a, i), "i64"), code.word(length)
+            at = select(at < 0, at + n, at)
+            bad = (at < 0) | (at >= n)
+            with code.when(bad):
+                code.store(code.word(status), None, code.word(origin))
+            base = base + select(bad, code.number(0), at) * code.word(stride)
+        kind, size = self.views[v][1], SIZES[self.views[v][0]]
+        stride = None if kind == "z" else code.number(size) if kind == "u" else self.strides[v]
+        out = base, stride, self.views[v][0]
+        if not self.inside:
+            self.row_loaded[x] = out
+        return out
+
+
+def _wide(op):
+    """The type a total is kept in: float32 is summed in float64 (a sum of 10^6 entries would lose half its digits)."""
+    return "f64" if op[3] == "sum" and op[4][0] == "f" else op[4]
+
+
+def write_combine(name, type, result):
+    """words: partial results (slots, columns), slots, columns, out: columns lo..hi put together, in order."""
+    code = Code(2)
+    partial, slots, columns, out = (code.word(k) for k in range(4))
+    wide = "f64" if name == "sum" and type[0] == "f" else type
+    tile = code.stack(TILE * 8)
+    with code.loop(code.lo, code.hi, TILE) as left:
+        width = select(left + TILE < code.hi, code.number(TILE), code.hi - left)
+        with code.loop(0, width) as c:
+            code.store(tile, c, code.number(neutral(name, wide), wide), 1)
+        with code.loop(0, slots) as s:
+            row = partial + (s * columns + left) * SIZES[type]
+            with code.loop(0, width) as c:
+                code.store(tile, c, merge(name, code.load(tile, c, wide, 1), cast(code.load(row, c, type), wide)), 1)
+        with code.loop(0, width) as c:
+            code.store(out, left + c, cast(code.load(tile, c, wide, 1), result))
+    return code.finish()
+

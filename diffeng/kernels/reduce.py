@@ -1,0 +1,105 @@
+"""Reductions as the fuser takes them: over the last axes, over the first ones, or over all; and what consists of several.
+
+What it is: `total` brings a reduction over any axes into those three forms (transposing the view, or one run of axes after another); `mean`, `var` and
+`logsumexp` are sums with elementwise steps around them, which end up in one loop nest.
+
+Accuracy: means, variances and the sums of logsumexp are kept in float64 until the last step. logsumexp takes the largest entry out first
+(Blanchard, Higham & Higham 2021).
+"""
+import math
+
+import numpy as np
+
+from . import scalar
+from .fuse import Immediate, Map, Reduce
+from .layout import View, broadcast, collapse, new, reshaped, transposed
+from .scalar import type_name
+
+_DOUBLE = np.dtype(float)
+
+
+def total(fuser, name, view, axes, dtype):
+    """A view of the reduction over some axes, in C order over the others. name: sum, prod, max, min, any, all. dtype: of the result."""
+    shape = [n for k, n in enumerate(view.shape) if k not in axes]
+    axes = tuple(k for k in sorted(axes) if view.shape[k] != 1)
+    if not axes:
+        return reshaped(_elementwise(fuser, scalar.CAST, (view,), dtype, type_name(dtype)), shape)
+    kept = [k for k in range(view.ndim) if k not in axes]
+    runs, last = [], None
+    for k in axes:                                     # neighbouring axes together
+        between = range(last + 1, k) if last is not None else ()
+        if last is not None and all(view.shape[j] == 1 for j in between):
+            runs[-1].append(k)
+        else:
+            runs.append([k])
+        last = k
+    if len(runs) > 1:
+        middle = _DOUBLE if name == "sum" and dtype.kind == "f" else dtype
+        inner = total(fuser, name, view, tuple(runs[-1]), middle)
+        at = {k: j for j, k in enumerate([k for k in range(view.ndim) if k not in runs[-1]])}
+        return reshaped(total(fuser, name, inner, tuple([at[k] for run in runs[:-1] for k in run]), dtype), shape)
+    run = runs[0]
+    before = [k for k in kept if k < run[0]]
+    after = [k for k in kept if k > run[-1] and view.shape[k] != 1]
+    kind = "all" if all(view.shape[k] == 1 for k in kept) else "row" if not after else "columns" if all(view.shape[k] == 1 for k in before) else "middle"
+    if kind == "middle":                               # each row is read along a long stride
+        view = transposed(view, before + [k for k in kept if k > run[-1]] + run)
+        kind, run = "row", list(range(view.ndim - len(run), view.ndim))
+    ends = [view.shape[k] for k in (run if kind == "row" else range(run[-1] + 1, view.ndim))]
+    strides = [view.strides[k] for k in (run if kind == "row" else range(run[-1] + 1, view.ndim))]
+    if kind != "all" and len(collapse(ends, [strides])[0]) > 1:      # no one stride walks along a row
+        view = _elementwise(fuser, scalar.CAST, (view,), view.dtype, type_name(view.dtype))
+    out = new("arena", shape, dtype)
+    want = "b1" if name in ("any", "all") else type_name(view.dtype if dtype.kind == "f" and view.dtype.kind == "f" else dtype)
+    fuser.operate(Reduce(name, want, view, kind, math.prod(ends) if kind != "all" else None, out))
+    return out
+
+
+def _elementwise(fuser, rule, operands, dtype, within, cost=0.5):
+    """One elementwise step over the shape of the first view; computed in the type `within`."""
+    shape = next(x.shape for x in operands if type(x) is View)
+    out = new("arena", shape, dtype)
+    operands = [broadcast(x, shape) if type(x) is View else x for x in operands]
+    fuser.operate(Map(shape, rule, type_name(dtype), (within,) * len(operands), tuple(operands), out, cost=cost))
+    return out
+
+
+def _spread(v, shape, axes):
+    """A reduction's result along the axes it reduced."""
+    kept = View(v.buffer, v.offset, [1 if k in axes else n for k, n in enumerate(shape)], [0] * len(shape), v.dtype)
+    strides, rest = [], list(v.strides)
+    for k in range(len(shape)):
+        strides.append(0 if k in axes else rest.pop(0))
+    return broadcast(View(v.buffer, v.offset, kept.shape, strides, v.dtype), shape)
+
+
+def _over(x):
+    return Immediate(np.float64(x), "f64")
+
+
+def mean(fuser, view, axes, dtype):
+    count = math.prod([view.shape[k] for k in axes])
+    return _elementwise(fuser, scalar.FLOAT["divide"], (total(fuser, "sum", view, axes, _DOUBLE), _over(count)), dtype, "f64")
+
+
+def var(fuser, view, axes, dtype, ddof):
+    count = math.prod([view.shape[k] for k in axes])
+    centre = _spread(_elementwise(fuser, scalar.FLOAT["divide"], (total(fuser, "sum", view, axes, _DOUBLE), _over(count)), _DOUBLE, "f64"), view.shape, axes)
+    apart = _elementwise(fuser, scalar.FLOAT["subtract"], (view, centre), _DOUBLE, "f64")
+    squares = _elementwise(fuser, scalar.FLOAT["square"], (apart,), _DOUBLE, "f64")
+    return _elementwise(fuser, scalar.FLOAT["divide"], (total(fuser, "sum", squares, axes, _DOUBLE), _over(max(count - ddof, 0))), dtype, "f64")
+
+
+def logsumexp(fuser, view, axes, dtype):
+    type = type_name(dtype)
+    top = total(fuser, "max", view, axes, view.dtype)
+    safe = _elementwise(fuser, _finite, (top,), dtype, type)
+    apart = _elementwise(fuser, scalar.FLOAT["subtract"], (view, _spread(safe, view.shape, axes)), dtype, type)
+    weights = _elementwise(fuser, scalar.FLOAT["exp"], (apart,), dtype, type, scalar.COST["exp"])
+    logs = _elementwise(fuser, scalar.FLOAT["log"], (total(fuser, "sum", weights, axes, _DOUBLE),), _DOUBLE, "f64", scalar.COST["log"])
+    return _elementwise(fuser, scalar.FLOAT["add"], (logs, safe), dtype, "f64")
+
+
+def _finite(x):
+    """What is taken out of a row: its largest entry, unless that is infinite or NaN; then the sum says what the result is."""
+    return scalar.select(scalar.absolute(x) < scalar.INF, x, scalar.constant(0.0, x))
