@@ -1,66 +1,71 @@
-"""Kernels on disk: found without numba, and never trusted when damaged, foreign or writable by others."""
+"""Kernels on disk: found without a compiler, and never trusted when damaged, foreign or writable by others."""
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from kernels_by_hand import add, kernel
 
-from diffeng.kernels import Program, cache, machine
-from diffeng.nodes import Tracing
+from diffeng.kernels import cache, machine
 
+HERE = str(pathlib.Path(__file__).parent)
 CODE = """
 import sys, numpy as np
-from diffeng.nodes import Tracing
-from diffeng.kernels import Program
+from kernels_by_hand import add, entry
 import diffeng.kernels as kernels
-x = Tracing().input(None, "x", ({n},), np.float64)
-p = Program([x.node], [(np.sin(x) * np.exp(x) + np.tanh(x)).node, np.sum(x * x).node])
-v = np.linspace(0, 1, {n})
-a, b = p(v)
-assert np.allclose(a, np.sin(v) * np.exp(v) + np.tanh(v)) and np.isclose(b, np.sum(v * v))
+for k, (constant, function) in enumerate([(1.0, None), (2.0, None), (3.0, "exp"), (4.0, "cbrt")]):
+    x, out = np.linspace(0, 1, {n}), np.empty({n})
+    assert entry(add(constant, function), ({n},)).run(x, out) == 0
+    assert np.allclose(out, (x if function is None else getattr(np, function)(x)) + constant)
 print(kernels.compilations, "numba" in sys.modules)
 """
+KERNELS = 5                                                              # the four above and the runtime itself
+
+
+def environment(folder):
+    return {**os.environ, "DIFFENG_CACHE": str(folder), "PYTHONPATH": os.pathsep.join([HERE, *sys.path])}
 
 
 def process(folder, n=100):
     """(compilations, was numba imported?) of a fresh process."""
-    done = subprocess.run([sys.executable, "-c", CODE.format(n=n)], env={**os.environ, "DIFFENG_CACHE": str(folder)}, capture_output=True,
-                          text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", CODE.format(n=n)], env=environment(folder), capture_output=True, text=True, check=True, timeout=120)
     count, imported = done.stdout.split()
     return int(count), imported == "True"
 
 
 def test_second_process_compiles_nothing_and_damage_is_repaired(tmp_path):
-    first, _ = process(tmp_path / "kernels")
-    assert first >= 2
+    assert process(tmp_path / "kernels") == (KERNELS, False)
     assert process(tmp_path / "kernels") == (0, False)
     assert process(tmp_path / "kernels", n=1000) == (0, False)          # another size is no other kernel
     files = sorted((tmp_path / "kernels").iterdir())
-    assert len(files) == first and all(f.stat().st_mode & 0o077 == 0 for f in files)
+    assert len(files) == KERNELS and all(f.stat().st_mode & 0o077 == 0 for f in files)
     whole = [f.read_bytes() for f in files]
     files[0].write_bytes(whole[0][:-20])                                                # truncated, as after a crash
     flipped = bytearray(whole[1])
     flipped[-30] ^= 0xFF
     files[1].write_bytes(flipped)
     assert process(tmp_path / "kernels")[0] == 2
-    assert [f.read_bytes()[:64] for f in sorted((tmp_path / "kernels").iterdir())] == [w[:64] for w in whole]
-    assert process(tmp_path / "kernels") == (0, False)
-    for f in files:
-        header, code = f.read_bytes().split(b"\n", 1)
-        changed = json.loads(header)
-        changed["key"]["processor"] = "another"
-        f.write_bytes(json.dumps(changed).encode() + b"\n" + code)                      # a file from another machine under our name
-    assert process(tmp_path / "kernels")[0] == first
+    assert [f.read_bytes() for f in sorted((tmp_path / "kernels").iterdir())] == whole
     for f in files:
         f.write_bytes(b"")
-    assert process(tmp_path / "kernels")[0] == first
+    assert process(tmp_path / "kernels")[0] == KERNELS
+
+
+@pytest.mark.parametrize("part, value", [("key", "another processor"), ("needs", ["no_such_function"])])
+def test_a_file_for_another_machine_is_replaced(tmp_path, part, value):
+    process(tmp_path)
+    for f in tmp_path.iterdir():
+        header, code = f.read_bytes().split(b"\n", 1)
+        f.write_bytes(json.dumps({**json.loads(header), part: value}).encode() + b"\n" + code)
+    assert process(tmp_path)[0] == KERNELS
+    assert process(tmp_path)[0] == 0
 
 
 def test_concurrent_processes_share_a_cache(tmp_path):
-    code = CODE.format(n=50)
-    running = [subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "DIFFENG_CACHE": str(tmp_path)}, stdout=subprocess.PIPE) for _ in range(3)]
+    running = [subprocess.Popen([sys.executable, "-c", CODE.format(n=50)], env=environment(tmp_path), stdout=subprocess.PIPE) for _ in range(3)]
     assert [p.wait(timeout=120) for p in running] == [0, 0, 0]
     for p in running:
         p.stdout.close()
@@ -78,20 +83,21 @@ def fresh(monkeypatch):
 
 
 def build():
-    x = Tracing().input(None, "x", (7,), np.float64)
-    return Program([x.node], [(np.cos(x) * 3).node])(np.zeros(7))[0]
+    x = np.array([1.0, 2.0, 0.0, 0.0])
+    add(0.25)(np.array([x.ctypes.data, x.ctypes.data + 16]).ctypes.data, 0, 2)
+    return x.tolist() == [1.0, 2.0, 1.25, 2.25]
 
 
 def test_a_folder_that_others_may_write_is_not_used(fresh, tmp_path):
     tmp_path.chmod(0o777)
     fresh.setenv("DIFFENG_CACHE", str(tmp_path))
-    assert build()[0] == 3 and not list(tmp_path.iterdir())
+    assert build() and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("place", ["off", "/proc/no/such/folder"])
 def test_without_a_folder_everything_still_works(fresh, place):
     fresh.setenv("DIFFENG_CACHE", place)
-    assert build()[0] == 3
+    assert build()
 
 
 def test_a_full_disk_is_no_error(fresh, tmp_path):
@@ -100,4 +106,43 @@ def test_a_full_disk_is_no_error(fresh, tmp_path):
     def full(*_):
         raise OSError(28, "No space left on device")
     fresh.setattr(cache.os, "replace", full)
-    assert build()[0] == 3 and not list(tmp_path.iterdir())
+    assert build() and not list(tmp_path.iterdir())
+
+
+def test_a_kernel_is_built_once(fresh, tmp_path):
+    fresh.setenv("DIFFENG_CACHE", str(tmp_path))
+    before = machine.compilations
+    first = add(0.5)
+    assert add(0.5) is first and machine.compilations == before + 1
+    fresh.setattr(machine, "_kernels", {})
+    assert add(0.5).address != 0 and machine.compilations == before + 1              # the second time from disk, beside the first
+
+
+def test_a_function_that_is_nowhere_is_named(fresh, tmp_path):
+    fresh.setenv("DIFFENG_CACHE", str(tmp_path))
+    with pytest.raises(RuntimeError, match="no_such_function"):
+        add(0.0, "no_such_function")
+    assert not list(tmp_path.iterdir())
+
+
+def test_helpers_of_two_kernels_do_not_meet(fresh):
+    """Internal functions of one name in several kernels."""
+    from llvmlite import ir
+
+    def build(value):
+        def made():
+            module, b, words, lo, hi = kernel()
+            helper = ir.Function(module, ir.FunctionType(ir.DoubleType(), []), "helper")
+            helper.linkage = "internal"
+            helper.attributes.add("noinline")
+            ir.IRBuilder(helper.append_basic_block("entry")).ret(ir.DoubleType()(value))
+            b.store(b.call(helper, []), b.inttoptr(b.load(words), ir.DoubleType().as_pointer()))
+            b.ret_void()
+            return module
+        return machine.kernel(f"test: helper {value}", made)
+    out = np.zeros(1)
+    words = np.array([out.ctypes.data])
+    one, two = build(1.0), build(2.0)
+    for k, value in ((one, 1.0), (two, 2.0), (one, 1.0)):
+        k(words.ctypes.data, 0, 1)
+        assert out[0] == value

@@ -80,7 +80,8 @@ def _compiled(key, build, quick):
     made = compile.compile_module(build(), hashlib.sha256(key.encode()).hexdigest()[:24], quick)
     missing = _missing(made)
     if missing:                            # LLVM would end the process
-        raise RuntimeError(f"a kernel calls {', '.join(missing)}, which no library of this process has: load the library first (llvm.load_library_permanently)")
+        raise RuntimeError(f"a kernel calls {', '.join(missing)}, which no library of this process has: "
+                           "load the library first (llvm.load_library_permanently)")
     compilations += 1
     cache.keep(key, made)
     return made

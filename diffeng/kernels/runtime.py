@@ -23,7 +23,7 @@ _FASTCALL = 0x0080                          # METH_FASTCALL
 
 
 class _MethodDef(ctypes.Structure):
-    """PyMethodDef: Python keeps a pointer to it, so it must stay."""
+    """PyMethodDef."""
     _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
 
@@ -47,15 +47,15 @@ def _walk():
     return ctypes.PYFUNCTYPE(None, *[ctypes.c_int64] * 3)(_addresses()["walk"])
 
 
-@functools.lru_cache(maxsize=None)
-def _method(name):
-    return _MethodDef(name.encode(), _addresses()[name], _FASTCALL, None)
+_methods = {}
 
 
 def _builtin(name, block):
+    """A builtin whose `self` is the block. Builtins point to their PyMethodDef, so it stays: setdefault, for two threads may make it at once."""
+    method = _methods.setdefault(name, _MethodDef(name.encode(), _addresses()[name], _FASTCALL, None))
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    return new(ctypes.addressof(_method(name)), block, None)
+    return new(ctypes.addressof(method), block, None)
 
 
 @functools.lru_cache(maxsize=None)
@@ -113,6 +113,10 @@ class Entry:
             stretch(first, last)                   rows of the table
 
     where code is 0 or CONVERT, and `entry.code` has the status afterwards.
+
+    >>> nothing = Entry([((3,), np.float64)], 1, np.zeros(1, np.int64), [], [], np.zeros(1, np.int64))
+    >>> nothing.run(np.zeros(3), np.zeros(3)), nothing.run(np.zeros(4), np.zeros(3))
+    (0, -1)
     """
 
     def __init__(self, inputs, outputs, words, patches, table, status, release=False, products=False, keep=()):

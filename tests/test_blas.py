@@ -1,0 +1,50 @@
+"""BLAS by address: found without scipy, and right whichever library it is."""
+import ctypes
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from diffeng.kernels import blas
+
+
+@pytest.fixture(params=["of NumPy", "of scipy"])
+def library(request, monkeypatch):
+    if request.param == "of scipy":
+        pytest.importorskip("scipy.linalg.cython_blas")
+        monkeypatch.setattr(blas, "_library", lambda: None)
+    return request.param
+
+
+@pytest.mark.parametrize("type, dtype", [("f64", np.float64), ("f32", np.float32)])
+def test_gemm(library, type, dtype):
+    address, bits = blas.gemm(type)
+    number, size = np.ctypeslib.as_ctypes_type(dtype), getattr(ctypes, f"c_int{bits}")
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=s).astype(dtype) for s in ((3, 5), (5, 4)))
+    c = np.zeros((3, 4), dtype)
+    by = ctypes.byref
+    m, n, k = map(size, (3, 4, 5))
+    at = lambda x: x.ctypes.data_as(ctypes.c_void_p)
+    # rows are Fortran's columns: c' = b' a'
+    ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(address)(
+        by(ctypes.c_char(b"N")), by(ctypes.c_char(b"N")), by(n), by(m), by(k), by(number(1)), at(b), by(n), at(a), by(k), by(number(0)), at(c), by(n))
+    np.testing.assert_allclose(c, a @ b, rtol=1e-5 if type == "f32" else 1e-14)
+
+
+def test_threads_come_in_pairs(library):
+    get, set = blas.threads()
+    assert (get == 0) == (set == 0)
+    if library == "of scipy":
+        assert get == 0
+    elif get:
+        assert ctypes.CFUNCTYPE(ctypes.c_int)(get)() >= 1
+
+
+def test_numpy_brings_what_is_needed():
+    """No scipy, where NumPy is one of PyPI's wheels."""
+    if blas._library() is None:
+        pytest.skip("this NumPy has no OpenBLAS of its own")
+    code = "import sys; from diffeng.kernels import blas; blas.gemm('f64'); blas.threads(); print([m for m in sys.modules if m.startswith('scipy')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout.strip() == "[]"

@@ -1,0 +1,328 @@
+"""Calls of compiled programs: what is refused, what is computed, by how many threads, and that nothing hangs or leaks."""
+import ctypes
+import gc
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+from kernels_by_hand import add, ask, bounds, entry, store
+
+from diffeng.kernels import blas, runtime, threads
+from diffeng.kernels.runtime import CONVERT, Entry
+
+HERE = str(pathlib.Path(__file__).parent)
+
+
+@pytest.fixture(params=["native", "in Python"])
+def kind(request, monkeypatch):
+    if request.param == "in Python":
+        monkeypatch.setattr(runtime, "as_expected", lambda: False)
+    elif not runtime.as_expected():
+        pytest.skip("this Python's objects look otherwise")
+    return request.param
+
+
+def elsewhere(code, count=3, limit=60):
+    """A process of its own, which must end by itself; what it printed."""
+    env = {**os.environ, "DIFFENG_THREADS": str(count), "PYTHONPATH": os.pathsep.join([HERE, *sys.path])}
+    head = "import os, sys, time, threading, numpy as np\nfrom kernels_by_hand import *\nfrom diffeng.kernels import threads, native, runtime\n"
+    done = subprocess.run([sys.executable, "-c", head + code], env=env, capture_output=True, text=True, timeout=limit)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# ---- one call --------------------------------------------------------------------------------------------------------------
+
+def test_computes(kind):
+    x, out = np.arange(12.0).reshape(3, 4), np.zeros((3, 4))
+    for options in ({}, {"release": True}, {"chunk": 5}, {"products": True}):
+        assert entry(add(1.0), (3, 4), **options).run(x, out) == 0
+        assert np.array_equal(out, x + 1)
+        out[:] = 0
+    empty = np.zeros((0, 4))
+    assert entry(add(1.0), (0, 4)).run(empty, empty.copy()) == 0
+
+
+class Named(np.ndarray):
+    pass
+
+
+UNALIGNED = np.zeros(8 * 12 + 1, np.uint8)[1:].view(np.float64).reshape(3, 4)
+REFUSED = {"dtype": np.zeros((3, 4), np.float32), "byte order": np.zeros((3, 4), np.dtype(float).newbyteorder()), "shape": np.zeros((4, 3)),
+           "length": np.zeros((3, 5)), "more axes": np.zeros((1, 3, 4)), "fewer axes": np.zeros(12), "no axes": np.zeros(()), "order": np.zeros((4, 3)).T,
+           "strides": np.zeros((3, 8))[:, ::2], "alignment": UNALIGNED, "subclass": np.zeros((3, 4)).view(Named), "list": np.zeros((3, 4)).tolist(), "number": 1.0, "None": None}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses_and_touches_nothing(kind, name):
+    program, out = entry(add(1.0), (3, 4)), np.full((3, 4), 7.0)
+    assert program.run(REFUSED[name], out) == CONVERT and np.all(out == 7)
+    if name not in ("shape", "length", "more axes", "fewer axes", "no axes", "order", "number", "None"):
+        assert program.run(np.array(REFUSED[name], np.float64, order="C"), out) == 0 and np.all(out == 1)
+
+
+def test_refuses_another_number_of_arguments(kind):
+    x, out = np.zeros(3), np.full(3, 7.0)
+    program = entry(add(1.0), (3,))
+    assert [program.run(*args) for args in ((), (x,), (x, out, out))] == [CONVERT] * 3 and np.all(out == 7)
+    with pytest.raises(TypeError):
+        program.run(x, out=out)
+
+
+def test_scalars_need_no_conversion():
+    if not runtime.as_expected():
+        pytest.skip("this Python's objects look otherwise")
+    program, out = entry(add(1.0), ()), np.zeros(())
+    for x in (2.5, np.float64(2.5), np.array(2.5)):
+        assert program.run(x, out) == 0 and out == 3.5
+        out[()] = 0
+    for x in (2, True, np.float32(2.5), np.int64(2), "2.5", 2.5j, np.array([2.5])):
+        assert program.run(x, out) == CONVERT and out == 0
+    narrow = entry(add(1.0), (), dtype=np.float32)
+    assert narrow.run(2.5, out) == CONVERT and narrow.run(np.float32(2.5), out) == 0
+
+
+def test_offsets_and_the_order_of_rows(kind):
+    """Two kernels: what the first one writes the second one reads; the words of each lie one after the other."""
+    words, k, two = np.zeros(4, np.int64), add(1.0), add(2.0)
+    program = Entry([((4,), np.float64), ((4,), np.float64)], 1, words, [(0, 1, 16), (1, 2, 0), (2, 2, 0), (3, 2, 16)],
+                    [(k.address, 0, 2, 2), (two.address, 2, 2, 2)], np.zeros(1, np.int64))
+    out = np.zeros(4)
+    assert program.run(np.zeros(4), np.arange(4.0), out) == 0
+    assert out.tolist() == [3, 4, 5, 6]
+
+
+def test_status_is_returned_once(kind):
+    status, words, k = np.zeros(1, np.int64), np.zeros(4, np.int64), store()
+    words[2:] = status.ctypes.data, 41
+    rows = [(add(1.0).address, 0, 3, 3), (k.address, 2, 1, 1)]
+    program = Entry([((3,), np.float64)], 1, words, [(0, 0, 0), (1, 1, 0)], rows, status)
+    x, out = np.zeros(3), np.zeros(3)
+    assert [program.run(x, out), program.run(x, out)] == [41, 41] and status[0] == 0
+    words[3] = 0
+    assert program.run(x, out) == 0
+    words[3] = 5_000_000_000
+    assert program.run(x, out) == 5_000_000_000
+
+
+def test_stretches_with_numpy_in_between(kind):
+    words, k = np.zeros(4, np.int64), add(1.0)
+    program = Entry([((3,), np.float64)], 1, words, [(0, 0, 0), (1, 1, 0), (2, 1, 0), (3, 1, 0)], [(k.address, 0, 3, 3), (k.address, 2, 3, 3)],
+                    np.zeros(1, np.int64))
+    x, out = np.arange(3.0), np.zeros(3)
+    with program.call(x, out) as (code, stretch):
+        assert code == 0
+        stretch(0, 1)
+        out *= 10
+        stretch(1, 2)
+    assert out.tolist() == [11, 21, 31] and program.code == 0
+    with program.call(x[::2], out) as (code, stretch):
+        assert code == CONVERT
+    with pytest.raises(ZeroDivisionError), program.call(x, out):
+        1 / 0
+    with program.call(x, out) as (code, _):                                # the error gave the memory back
+        assert code == 0
+        with pytest.raises(RuntimeError, match="within its own call"), program.call(x, out):
+            pass
+
+
+# ---- life ------------------------------------------------------------------------------------------------------------------
+
+class Held:
+    pass
+
+
+def test_a_function_keeps_its_memory_and_no_longer(kind):
+    for options in ({}, {"release": True}):
+        held = Held()
+        program, alive = entry(add(1.0), (3,), keep=[held], **options), weakref.ref(held)
+        del held
+        run = program.run
+        gc.disable()
+        try:
+            del program
+            out = np.zeros(3)
+            assert run(np.zeros(3), out) == 0 and out[0] == 1 and alive() is not None
+            del run
+            assert alive() is None                                        # without waiting for the garbage collector
+        finally:
+            gc.enable()
+
+
+def test_a_million_calls_leak_nothing():
+    program, x, out = entry(add(1.0), (3,)), np.zeros(3), np.zeros(3)
+    wrong, run = np.zeros(4), program.run
+    counted = lambda: [sys.getrefcount(a) for a in (x, out, wrong, program._block, float, np.ndarray, x.dtype)]
+    run(x, out)
+    before = counted()
+    tracemalloc.start()
+    try:
+        size = tracemalloc.get_traced_memory()[0]
+        for _ in range(500_000 if runtime.as_expected() else 5_000):
+            run(x, out)
+            run(wrong, out)
+        assert tracemalloc.get_traced_memory()[0] - size < 2000
+    finally:
+        tracemalloc.stop()
+    assert counted() == before
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------------------
+
+def test_split_depends_on_the_number_of_threads_alone(monkeypatch):
+    for n in (1, 2, 5):
+        monkeypatch.setenv("DIFFENG_THREADS", str(n))
+        assert threads.count() == n
+        for rows, cost in ((10, 1.0), (1, 1e9), (1000, 100.0), (7, 1e6), (10**6, 1.0)):
+            chunk = threads.split(rows, cost)
+            assert 1 <= chunk <= rows
+            assert (chunk == rows) == (n == 1 or rows < 2 or rows * cost < threads.SERIAL_BELOW)
+            if chunk < rows:
+                assert min(n, rows) / 2 <= -(-rows // chunk) <= threads.CHUNKS * n
+
+
+def test_chunks_are_the_same_whoever_computes_them(kind):
+    x, alone, shared = np.zeros(103), np.zeros(103), np.zeros(103)
+    entry(bounds(), (103,), chunk=10).run(x, shared)
+    words = np.array([0, alone.ctypes.data])
+    for lo in range(0, 103, 10):
+        bounds()(words.ctypes.data, lo, min(lo + 10, 103))
+    assert np.array_equal(alone, shared) and np.array_equal(shared, np.arange(103) // 10 * 10)
+
+
+SHARED = """
+def work(seconds, chunk=7, n=1000, release=True, seed=0):
+    program, rng, until, calls = entry(add(1.0), (n,), chunk=chunk, release=release), np.random.default_rng(seed), time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        x, out = rng.normal(size=n), np.empty(n)
+        assert program.run(x, out) == 0 and np.array_equal(out, x + 1)
+        calls += 1
+        if calls % 50 == 0:
+            time.sleep(0.0005)                                     # workers sleep and wake
+    return calls
+"""
+
+
+def test_regions_one_after_the_other():
+    assert int(elsewhere(SHARED + "print(work(0.5)); assert len(threads._workers) == 2")) > 100
+
+
+def test_several_python_threads():
+    out = elsewhere(SHARED + """
+done = []
+running = [threading.Thread(target=lambda k=k: done.append(work(0.5, release=bool(k % 2), seed=k))) for k in range(4)]
+for t in running: t.start()
+for t in running: t.join()
+print(len(done), min(done) > 0)""")
+    assert out == "4 True"
+
+
+def test_one_program_in_several_python_threads():
+    out = elsewhere("""
+program, n, done = entry(add(1.0), (5000,), chunk=1000, release=True), 5000, []
+def work(k):
+    x, out = np.full(n, float(k)), np.empty(n)
+    for _ in range(300):
+        out[:] = 0
+        assert program.run(x, out) == 0 and np.all(out == k + 1)
+    done.append(k)
+running = [threading.Thread(target=work, args=(k,)) for k in range(3)]
+for t in running: t.start()
+for t in running: t.join()
+print(sorted(done))""")
+    assert out == "[0, 1, 2]"
+
+
+def test_the_interpreter_lock_is_released():
+    """A kernel that waits for what another Python thread writes."""
+    assert elsewhere("""
+program, x, out = entry(wait(), (1,), release=True), np.zeros(1), np.zeros(1)
+t = threading.Timer(0.1, lambda: x.__setitem__(0, 1.0))
+t.start()
+print(program.run(x, out))""") == "0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_after_fork():
+    """Children of a process whose workers run, and whose other Python thread is inside a region."""
+    out = elsewhere("import warnings; warnings.simplefilter('ignore')\n" + SHARED + """
+work(0.1)
+other = threading.Thread(target=work, args=(0.4,))
+other.start()
+children = []
+for k in range(5):
+    time.sleep(0.02)
+    pid = os.fork()
+    if pid == 0:
+        assert not threads._workers
+        work(0.1, seed=k)
+        assert len(threads._workers) == 2
+        threads.stop()
+        os._exit(0)
+    children.append(pid)
+print([os.waitpid(pid, 0)[1] for pid in children])
+other.join()""")
+    assert out == "[0, 0, 0, 0, 0]"
+
+
+def test_the_process_ends_while_threads_compute():
+    for release in (True, False):
+        assert elsewhere(SHARED + f"""
+work(0.1)
+threading.Thread(target=work, args=(30.0,), kwargs=dict(release={release}), daemon=True).start()
+time.sleep(0.1)
+print("end")""") == "end"
+
+
+def test_stopped_workers_leave_and_come_back():
+    assert elsewhere(SHARED + """
+for _ in range(20):
+    work(0.01)
+    assert len(threads._workers) == 2 and threading.active_count() == 3
+    threads.stop()
+    assert not threads._workers and threading.active_count() == 1
+print("well")""") == "well"
+
+
+# ---- BLAS ------------------------------------------------------------------------------------------------------------------
+
+def test_blas_is_serial_inside_a_program_with_products():
+    if not blas.threads()[0]:
+        pytest.skip("no OpenBLAS")
+    get, set = ctypes.CFUNCTYPE(ctypes.c_int)(blas.threads()[0]), ctypes.CFUNCTYPE(None, ctypes.c_int)(blas.threads()[1])
+    before, x, out = get(), np.zeros(1), np.zeros(1)
+    inside, outside = (entry(ask(), (1,), more=[blas.threads()[0]], products=p, release=r) for p, r in ((True, False), (False, True)))
+    try:
+        for n in (2, 1):
+            set(n)
+            for program, expected in ((inside, 1), (outside, n), (inside, 1)):
+                assert program.run(x, out) == 0 and out[0] == expected and get() == n
+    finally:
+        set(before)
+
+
+def test_the_last_program_restores_blas():
+    """Two programs at once: the first to end must not give BLAS its threads back."""
+    if not blas.threads()[0]:
+        pytest.skip("no OpenBLAS")
+    assert elsewhere("""
+import ctypes
+from diffeng.kernels import blas
+get, set = ctypes.CFUNCTYPE(ctypes.c_int)(blas.threads()[0]), ctypes.CFUNCTYPE(None, ctypes.c_int)(blas.threads()[1])
+set(2)
+long, x, out = entry(wait(), (1,), release=True, products=True), np.zeros(1), np.zeros(1)
+short, y = entry(add(1.0), (1,), release=True, products=True), np.zeros(1)
+t = threading.Thread(target=long.run, args=(x, out))
+t.start()
+while get() != 1: time.sleep(0.001)
+short.run(y, np.zeros(1))
+assert get() == 1
+x[0] = 1
+t.join()
+print(get())""") == "2"
