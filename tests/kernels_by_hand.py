@@ -2,7 +2,7 @@
 import numpy as np
 from llvmlite import ir
 
-from diffeng.kernels import machine, runtime
+from diffeng.kernels import compile, machine, runtime
 
 I64, I32, F64, VOID = ir.IntType(64), ir.IntType(32), ir.DoubleType(), ir.VoidType()
 
@@ -82,6 +82,27 @@ def ask():
         b.ret_void()
         return module
     return machine.kernel("test: ask", build)
+
+
+def total(times):
+    """out[0] = the sum of in[lo..hi], in `times` interleaved vectors."""
+    def build():
+        module, b, words, lo, hi = kernel()
+        source, target = array(b, words, 0), array(b, words, 1)
+        before, body, done = b.block, b.append_basic_block("body"), b.append_basic_block("done")
+        b.branch(body)
+        b.position_at_end(body)
+        row, s = b.phi(I64), b.phi(F64)
+        longer, following = b.fadd(s, b.load(b.gep(source, [row])), flags=("reassoc", "nsz")), b.add(row, I64(1))
+        for phi, first, again in ((row, lo, following), (s, F64(0), longer)):
+            phi.add_incoming(first, before)
+            phi.add_incoming(again, body)
+        compile.interleave(b.cbranch(b.icmp_signed("<", following, hi), body, done), times)
+        b.position_at_end(done)
+        b.store(longer, target)
+        b.ret_void()
+        return module
+    return machine.kernel(f"test: total {times}", build)
 
 
 def wait():

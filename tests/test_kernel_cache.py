@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from kernels_by_hand import add, kernel
+from kernels_by_hand import add, kernel, total
 
 from diffeng.kernels import cache, machine
 
@@ -84,7 +84,8 @@ def fresh(monkeypatch):
 
 def build():
     x = np.array([1.0, 2.0, 0.0, 0.0])
-    add(0.25)(np.array([x.ctypes.data, x.ctypes.data + 16]).ctypes.data, 0, 2)
+    words = np.array([x.ctypes.data, x.ctypes.data + 16])
+    add(0.25)(words.ctypes.data, 0, 2)
     return x.tolist() == [1.0, 2.0, 1.25, 2.25]
 
 
@@ -146,3 +147,15 @@ def test_helpers_of_two_kernels_do_not_meet(fresh):
     for k, value in ((one, 1.0), (two, 2.0), (one, 1.0)):
         k(words.ctypes.data, 0, 1)
         assert out[0] == value
+
+
+def test_interleaving_is_what_a_loop_asks_for(fresh):
+    """Another number of partial sums: another rounding, and the same sum."""
+    x, sums = np.random.default_rng(0).normal(size=999), []
+    for times in (1, 4):
+        out = np.zeros(1)
+        words = np.array([x.ctypes.data, out.ctypes.data])
+        total(times)(words.ctypes.data, 0, x.size)
+        assert abs(out[0] - x.sum()) < 1e-12
+        sums.append(out[0])
+    assert sums[0] != sums[1]

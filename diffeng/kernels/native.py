@@ -182,7 +182,7 @@ def _pool(module):
                 _pause(b)
                 b.store(b.add(b.load(turns), _I64(1)), turns)
                 if HAS_FUTEX:                                          # its processor may be somebody else's for the moment: offer ours
-                    with b.if_then(b.icmp_signed(">", b.load(turns), _I64(5000))):
+                    with b.if_then(b.icmp_signed(">", b.load(turns), _I64(1000))):
                         b.call(module.get_global("sched_yield"), [])
             b.store_atomic(_I64(0), b.at(pool, TAKEN), "seq_cst", 8)
             b.ret_void()
