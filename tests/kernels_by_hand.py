@@ -51,6 +51,19 @@ def add(constant, function=None):
     return machine.kernel(f"test: {function} + {constant}", build)
 
 
+def accumulate():
+    """out[row] += in[row]: a row that is computed twice shows."""
+    def build():
+        module, b, words, lo, hi = kernel()
+        source, target = array(b, words, 0), array(b, words, 1)
+        row, end = rows(b, lo, hi)
+        place = b.gep(target, [row])
+        b.store(b.fadd(b.load(place), b.load(b.gep(source, [row]))), place)
+        end()
+        return module
+    return machine.kernel("test: accumulate", build)
+
+
 def bounds():
     """out[row] = the first row of the call that computed it; words: unused, out."""
     def build():
