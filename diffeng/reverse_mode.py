@@ -50,6 +50,8 @@ def _tanh(g, x):
 
 
 def _power_base(g, x, y):
+    if type(y) in (int, float) and y != 0:            # a Python number stays one: float32 stays float32 beside it
+        return g * (y * np.power(x, y - 1))
     flat = np.equal(y, 0)                             # x**0 is 1 everywhere, 0**0 included
     return g * (np.where(flat, 0, y) * np.power(x, np.where(flat, 1, y - 1)))
 

@@ -1,0 +1,464 @@
+"""Simplify: a graph rewritten before it is compiled: shared subexpressions, identities of arithmetic, views and sums in their shortest form.
+
+What it is: `simplify(outputs)`: two walks in topological order. The first applies IDENTITIES and shares what is equal (hash-consing: a node's key is its
+primitive, operands and parameters); the second, which knows how often a node is read, applies CONTRACTIONS. Every rule is one line of a table with its reason.
+
+What it is not: no tidying for readers (formulas/tidying.py), no fusing (kernels/). The result is for evaluation only: stop_gradient is gone from it, so it must
+not be differentiated. Values of nodes are never looked at, and arrays are constants by identity: whoever holds one may still write into it.
+
+Exact: the rules of IDENTITIES keep every bit, for infinities, signed zeros and subnormals too (which NaN a NaN is, IEEE 754 leaves open). The exceptions, marked ~,
+are at least as accurate and no dearer. CONTRACTIONS change the order of a sum, as any compiler of sums does.
+"""
+import math
+import sys
+
+import numpy as np
+
+from .constants import Exact
+from .nodes import CONSTANT, INPUT, Node, Primitive, reachable
+from .vocabulary.contraction import subscripts
+from .vocabulary.indexing import Slot
+
+PARTS = 64                # operands of a merged concatenation
+
+
+def simplify(outputs):
+    """Nodes that compute the same as these with fewer operations: the same shapes and dtypes, the same input nodes, frames of the user's lines.
+
+    outputs: Nodes, or constants, which pass as they are. Linear in the number of nodes.
+
+    >>> import numpy as np
+    >>> from diffeng.nodes import Tracing
+    >>> x = Tracing().input(None, "x", (3,), np.float64)
+    >>> simplify([(np.sin(x) * 1.0 + -(-np.sin(x))).node, 2.0])
+    [<add (3,) float64>, 2.0]
+    >>> [n.primitive.name for n in reachable(simplify([(np.sin(x) * 1.0 + -(-np.sin(x))).node]))]
+    ['input', 'sin', 'add']
+    """
+    outputs = _Walk(IDENTITIES).over(outputs)
+    uses = {}
+    for n in reachable(outputs):
+        for x in n.operands:
+            uses[id(x)] = uses.get(id(x), 0) + 1
+    for n in outputs:
+        uses[id(n)] = uses.get(id(n), 0) + 1
+    return _Walk(IDENTITIES, CONTRACTIONS, uses=uses).over(outputs)
+
+
+class _Walk:
+    """One walk: `known` holds a node for every key, `uses` how often each node of the graph walked is read."""
+
+    def __init__(self, *tables, uses=None):
+        self.rows = {}
+        for table in tables:
+            for name, _, rule in table:
+                self.rows.setdefault(name, []).append(rule)
+        self.known, self.uses = {}, uses
+
+    def over(self, outputs):
+        now = {}
+        for node in reachable(outputs):
+            operands = tuple([now[id(x)] if type(x) is Node else _uniform(x) if type(x) is np.ndarray else x for x in node.operands])
+            # Made anew even if nothing changed: nodes are ordered by when they were made, and this order is to stay what it was.
+            again = Node(node.primitive, operands, node.params, None, node.shape, node.dtype, node.frames) if operands else node
+            now[id(node)] = found = self.settle(again)
+            if self.uses is not None:
+                self.uses.setdefault(id(found), self.uses.get(id(node), 0))
+        return [_as_node(now[id(n)], n) if isinstance(n, Node) else n for n in outputs]
+
+    def settle(self, n):
+        """The simplest thing known to be equal to n: a Node, or a NumPy scalar. A rule's answer has n's dtype, or it is none; its shape is spread to n's."""
+        if n.primitive is INPUT:
+            return n
+        rules = self.rows.get(n.primitive.name, ())
+        for rule in (*_ALWAYS, *rules) if n.primitive.kind == "map" else rules:
+            found = rule(self, n, *n.operands)
+            if found is not None and getattr(found, "dtype", None) == n.dtype:
+                return found if found.shape == n.shape else self.make(n, "broadcast_to", found, params={"shape": n.shape})
+        return self.known.setdefault(_key(n), n)
+
+    def make(self, n, name, *operands, params=None, shape=None, dtype=None):
+        """The result of another primitive in the place of n (its shape and dtype, unless told), simplified."""
+        return self.settle(Node(Primitive.registry[name], operands, params or {}, None, n.shape if shape is None else tuple(shape), dtype or n.dtype, n.frames))
+
+    def once(self, x, *names):
+        """Is x a node of such a primitive that is read once, so that taking it apart computes nothing twice?"""
+        return type(x) is Node and x.primitive.name in names and self.uses is not None and self.uses.get(id(x), 0) == 1
+
+
+# ---- keys -------------------------------------------------------------------------------------------------------------------------
+
+_COMMUTE = ("add", "multiply")
+
+
+def _key(n):
+    operands = [_frozen(x, n.dtype.kind == "f") for x in n.operands]
+    if n.primitive.name in _COMMUTE:
+        operands.sort(key=hash)
+    return (n.primitive.name, n.dtype, *operands, *[(k, _frozen(v)) for k, v in n.params.items()])
+
+
+def _frozen(x, floating=False):
+    """A key: nodes and arrays by identity, numbers by type and bits. Beside floats 2 is 2.0."""
+    kind = type(x)
+    if kind is Node or kind is np.ndarray:
+        return id(x)
+    if kind is float or floating and kind is int and abs(x) < 2 ** 53:
+        return "float", float(x).hex()
+    if isinstance(x, np.generic):
+        return x.dtype, x.tobytes()
+    if kind is tuple or kind is list:
+        return tuple([_frozen(i) for i in x])
+    if kind is slice:
+        return "slice", x.start, x.stop, x.step
+    if kind is Exact:
+        return "Exact", x.name
+    return (kind, x) if kind in (int, bool, str, type(None), type(Ellipsis), Slot) or isinstance(x, np.dtype) else id(x)
+
+
+# ---- what rules ask ------------------------------------------------------------------------------------------------------------------
+
+def _inner(x, name):
+    """The first operand of a node of this primitive, else None."""
+    return x.operands[0] if type(x) is Node and x.primitive.name == name else None
+
+
+def _number(x):
+    """A scalar as a number that can be computed with, else None. Python's stay Python's: float32 stays float32 beside them."""
+    return float(x) if type(x) in (int, float, Exact) else x if isinstance(x, np.floating) else None
+
+
+def _is(x, value):
+    """Is it this number, down to the sign of zero? A Python or NumPy scalar, not an array, which may be written into."""
+    x = _number(x)
+    return x is not None and x == value and math.copysign(1, x) == math.copysign(1, value)
+
+
+def _power_of_two(x):
+    """A number 2**k or -2**k that every floating-point format holds together with its reciprocal, else None."""
+    x = _number(x)
+    return x if x is not None and 2.0 ** -14 <= abs(x) <= 2.0 ** 14 and abs(math.frexp(x)[0]) == 0.5 else None
+
+
+def _floats(n):
+    """Is n computed from floating-point numbers alone? Integers wrap, truth values do not subtract."""
+    return n.dtype.kind == "f" and all([x.dtype.kind == "f" if type(x) is Node or isinstance(x, (np.ndarray, np.generic)) else True for x in n.operands])
+
+
+def _shape(x):
+    return x.shape if type(x) is Node else np.shape(x)
+
+
+def _uniform(array):
+    """A broadcast scalar that nobody else can write into, such as the cotangent of a sum, as the Node of that broadcast; any other array as it is."""
+    if array.size > 1 and not any(array.strides) and not array.flags.writeable and type(array.base) is np.ndarray and array.base.size == 1 \
+            and sys.getrefcount(array.base) <= 2:                # the view's and this call's: no one else has it
+        return Node(Primitive.registry["broadcast_to"], (array[(0,) * array.ndim],), {"shape": array.shape}, None, array.shape, array.dtype, ())
+    return array
+
+
+def _as_node(x, like):
+    """A constant result as a Node."""
+    return x if type(x) is Node else Node(CONSTANT, (x,), {}, x, like.shape, like.dtype, like.frames)
+
+
+def _subtraction(walk, n, name, x, y):
+    y = _inner(y, "negative")
+    return None if y is None or not _floats(n) else walk.make(n, name, x, y)
+
+
+def _negation(walk, n, x):
+    return walk.make(n, "negative", x, shape=_shape(x), dtype=n.dtype) if _floats(n) and x.dtype == n.dtype else None
+
+
+def _view_of(walk, n, x):
+    y = _inner(x, n.primitive.name)
+    return None if y is None else walk.make(n, n.primitive.name, y, params=n.params)
+
+
+# ---- rules of more than a line: (walk, n, *operands) -> what n is, or None ----------------------------------------------------------------
+
+def _fold(walk, n, *operands):
+    if any([type(x) is Node or type(x) is np.ndarray for x in operands]):
+        return None
+    with np.errstate(all="ignore"):
+        return np.asarray(n.primitive.compute([x.value if type(x) is Exact else x for x in operands], n.params))[()]
+
+
+def _spread_last(walk, n, *operands):
+    small = [x.operands[0] if _inner(x, "broadcast_to") is not None else x for x in operands]
+    if all([a is b for a, b in zip(small, operands)]):
+        return None
+    return walk.make(n, n.primitive.name, *small, params=n.params, shape=np.broadcast_shapes(*map(_shape, small)))
+
+
+def _minus_out(walk, n, x, y):
+    """(-x) y and x (-y), x / (-y) too: rounding is symmetric. A number takes the sign; else the product is negated, if that costs no more than it did."""
+    a, b, name = _inner(x, "negative"), _inner(y, "negative"), n.primitive.name
+    if a is not None and b is not None:
+        return walk.make(n, name, a, b)
+    if a is not None:
+        c = _number(y)
+        return walk.make(n, name, a, -c) if c is not None else walk.make(n, "negative", walk.make(n, name, a, y)) if a.shape == n.shape else None
+    if b is not None:
+        c = _number(x)
+        return walk.make(n, name, -c, b) if c is not None else walk.make(n, "negative", walk.make(n, name, x, b)) if b.shape == n.shape else None
+    return None
+
+
+def _minus_in(walk, n, x):
+    """-(x c) = x (-c), and so for quotients."""
+    if type(x) is not Node or x.primitive.name not in ("multiply", "divide") or not _floats(x):
+        return None
+    a, b = x.operands
+    c, d = _number(a), _number(b)
+    return walk.make(n, x.primitive.name, -c, b) if c is not None else walk.make(n, x.primitive.name, a, -d) if d is not None else None
+
+
+def _doubled(walk, n, x, c):
+    """(x c) d = x (c d) for powers of two from 1 on: what overflows in the middle overflows at the end. Smaller ones lose digits of subnormals."""
+    d = _power_of_two(c)
+    if d is None or _inner(x, "multiply") is None or not _floats(x):
+        return None
+    for a, b in (x.operands, x.operands[::-1]):
+        e = _power_of_two(b)
+        if e is not None and abs(d) >= 1 and abs(e) >= 1 and _power_of_two(d * e) is not None:
+            return walk.make(n, "multiply", a, d * e)
+    return None
+
+
+def _cast_of_cast(walk, n, x):
+    y = _inner(x, "astype")
+    if type(y) is Node and n.dtype.kind == "f" and x.dtype.kind == "f" and (y.dtype.kind == "b" or y.dtype.kind == "f" and y.dtype.itemsize <= x.dtype.itemsize):
+        return y if y.dtype == n.dtype else walk.make(n, "astype", y, params=n.params)
+    return None
+
+
+def _one_plus_erf(walk, n, x, u, minus):
+    """1 + erf(u) has no digits for u << 0, and 1 - erf(u) none for u >> 0; erfc has them all."""
+    if not _is(x, 1.0) or u is None or u.dtype != n.dtype:
+        return None
+    return walk.make(n, "erfc", u if minus else walk.make(n, "negative", u))
+
+
+def _pick(walk, n, c, x, y):
+    """A choice within a choice by the same condition is made already."""
+    a = x.operands[1] if _inner(x, "where") is c and x.dtype == n.dtype else x
+    b = y.operands[2] if _inner(y, "where") is c and y.dtype == n.dtype else y
+    if a is b and type(a) is Node:
+        return a
+    return walk.make(n, "where", c, a, b, shape=np.broadcast_shapes(*map(_shape, (c, a, b)))) if a is not x or b is not y else None
+
+
+def _transposed_twice(walk, n, x):
+    y = _inner(x, "transpose")
+    return None if y is None else walk.make(n, "transpose", y, params={"axes": tuple([x.params["axes"][k] for k in n.params["axes"]])})
+
+
+def _negated_view(walk, n, x, *arrays):
+    y = _inner(x, "negative")
+    return None if y is None or not _floats(n) else walk.make(n, "negative", walk.make(n, n.primitive.name, y, *arrays, params=n.params))
+
+
+def _whole(n, shape):
+    """Is the index of n a run of plain slices that leave everything of this shape?"""
+    spans = _spans(n.params["index"], shape)
+    return spans is not None and n.shape == shape and all([type(s) is range and s == range(k) for s, k in zip(spans, shape)])
+
+
+def _spans(index, shape):
+    """An index of slices and integers as a range or an integer for each axis; None for other indices."""
+    if not all([type(i) in (slice, int, type(Ellipsis)) for i in index]):
+        return None
+    given = len(index) - (Ellipsis in index)
+    rest = [slice(None)] * (len(shape) - given)
+    at = index.index(Ellipsis) if Ellipsis in index else len(index)
+    full = [*index[:at], *rest, *index[at + 1:]]
+    return [range(k)[i] for i, k in zip(full, shape)]
+
+
+def _slice(r):
+    return slice(r.start, r.stop if r.stop >= 0 else None, r.step)
+
+
+def _part_of_part(walk, n, x, *arrays):
+    """x[a][b] = x[c] for plain slices and integers."""
+    y = None if arrays or _inner(x, "getitem") is None or len(x.operands) > 1 else x.operands[0]
+    first = None if y is None else _spans(x.params["index"], _shape(y))
+    second = None if first is None else _spans(n.params["index"], x.shape)
+    if second is None:
+        return None
+    left = iter(second)
+    index = [r if type(r) is int else r[_slice(s)] if type(s := next(left)) is range else r[s] for r in first]
+    return walk.make(n, "getitem", y, params={"index": tuple([i if type(i) is int else _slice(i) for i in index])})
+
+
+def _part_of_scatter(walk, n, x, *arrays):
+    """What was put there is read again."""
+    same = not arrays and _inner(x, "scatter") is not None and len(x.operands) == 1 and _spans(n.params["index"], x.shape) is not None
+    return x.operands[0] if same and _spans(n.params["index"], x.shape) == _spans(x.params["index"], x.shape) else None
+
+
+def _neighbours(walk, n, x, y):
+    """Zeros with a here plus zeros with b beside it: zeros with (a, b) there. The adjoint of a split becomes one concatenation."""
+    if _inner(x, "scatter") is None or _inner(y, "scatter") is None or len(x.operands) + len(y.operands) > 2 or x.shape != y.shape or x.dtype != y.dtype:
+        return None
+    first, second = _spans(x.params["index"], x.shape), _spans(y.params["index"], y.shape)
+    if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
+        return None
+    apart = [k for k, (r, s) in enumerate(zip(first, second)) if r != s]
+    if len(apart) != 1 or any([_shape(v.operands[0]) != tuple(map(len, s)) for v, s in ((x, first), (y, second))]):
+        return None
+    axis = apart[0]
+    (r, a), (s, b) = sorted(((first[axis], x.operands[0]), (second[axis], y.operands[0])), key=lambda pair: pair[0].start)
+    if r.stop != s.start:
+        return None
+    first[axis] = range(r.start, s.stop)
+    both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=map(len, first))
+    return walk.make(n, "scatter", both, params={"index": tuple(map(_slice, first)), "shape": n.shape})
+
+
+def _joined(walk, n, *parts):
+    if len(parts) == 1:
+        return parts[0]
+    flat = []
+    for p in parts:
+        inside = _inner(p, "concatenate") is not None and p.params["axis"] == n.params["axis"] and p.dtype == n.dtype
+        flat += p.operands if inside else [p]
+    return walk.make(n, "concatenate", *flat, params=n.params) if len(parts) < len(flat) <= PARTS else None
+
+
+def _sum_of_spread(walk, n, x):
+    """A sum along axes that were stretched is a multiple: one rounding in place of many."""
+    y, axis = _inner(x, "broadcast_to"), n.params["axis"]
+    if y is None or not _floats(n) or x.dtype != n.dtype or 0 in x.shape:
+        return None
+    extra = len(x.shape) - len(_shape(y))
+    stretched = [k for k in axis if k < extra or _shape(y)[k - extra] != x.shape[k]]
+    if not stretched:
+        return None
+    rest = tuple([k - extra for k in axis if k not in stretched])
+    if rest:
+        y = walk.make(n, n.primitive.name, y, params={"axis": rest, "keepdims": True}, shape=[1 if k in rest else m for k, m in enumerate(_shape(y))])
+    if n.primitive.name == "sum":
+        y = walk.make(n, "multiply", y, float(math.prod([x.shape[k] for k in stretched])), shape=_shape(y))
+    shape = tuple([m for k, m in enumerate((1,) * extra + _shape(y)) if n.params["keepdims"] or k not in axis])
+    return walk.make(n, "reshape", y, params={"shape": shape}, shape=shape)
+
+
+def _sum_of_one(walk, n, x):
+    alone = x.dtype == n.dtype and all([x.shape[k] == 1 for k in n.params["axis"]])
+    return walk.make(n, "reshape", x, params={"shape": n.shape}) if alone else None
+
+
+# ---- sums of sums and of products ----------------------------------------------------------------------------------------------------------
+
+def _sum_of_sum(walk, n, x):
+    if not walk.once(x, "sum") or not _floats(n) or x.dtype != n.dtype:
+        return None
+    y, inner = x.operands[0], x.params["axis"]
+    kept = [k for k in range(len(_shape(y))) if x.params["keepdims"] or k not in inner]
+    axis = tuple(sorted({*inner, *[kept[k] for k in n.params["axis"]]}))
+    shape = [m for k, m in enumerate(_shape(y)) if k not in axis]
+    return walk.make(n, "reshape", walk.make(n, "sum", y, params={"axis": axis, "keepdims": False}, shape=shape), params={"shape": n.shape})
+
+
+def _sum_of_product(walk, n, x):
+    """Letters that both factors have may be summed with the product's own: X'G over a batch is one product of matrices."""
+    if not walk.once(x, "matmul", "tensordot", "dot", "einsum") or len(x.operands) != 2 or any([y.dtype != n.dtype for y in (x, *x.operands)]):
+        return None
+    inputs, out = subscripts(x.primitive.name, [len(_shape(y)) for y in x.operands], x.params).split("->")
+    left, right = inputs.split(",")
+    summed = {out[k] for k in n.params["axis"]}
+    one = dict(zip(left, _shape(x.operands[0])))
+    if not summed <= set(left) & set(right) or any([one.get(c, m) != m for c, m in zip(right, _shape(x.operands[1]))]):
+        return None
+    return _contraction(walk, n, x.operands, inputs, "".join(c for c in out if c not in summed), x.shape, n.params["axis"])
+
+
+def _sum_of_outer(walk, n, x):
+    """A sum over an outer product, larger than both factors together: it need not be written down."""
+    if not walk.once(x, "multiply") or not all([type(y) is Node and y.dtype == n.dtype for y in (x, *x.operands)]) or 0 in x.shape or len(x.shape) > 26:
+        return None
+    if math.prod(x.shape) <= sum([math.prod(y.shape) for y in x.operands]):
+        return None
+    letters = "abcdefghijklmnopqrstuvwxyz"[:len(x.shape)]
+    aligned = [(1,) * (len(x.shape) - len(y.shape)) + y.shape for y in x.operands]
+    left, right = ["".join(c for c, m in zip(letters, shape) if m > 1) for shape in aligned]
+    summed = {letters[k] for k in n.params["axis"] if x.shape[k] > 1}
+    if not summed or not summed <= set(left) & set(right):
+        return None
+    factors = [walk.make(n, "reshape", y, params={"shape": shape}, shape=shape) for y in x.operands for shape in [tuple([m for m in y.shape if m > 1])]]
+    kept = "".join(c for c, m in zip(letters, x.shape) if m > 1 and c not in summed)
+    return _contraction(walk, n, factors, f"{left},{right}", kept, x.shape, n.params["axis"])
+
+
+def _contraction(walk, n, factors, inputs, out, shape, axis):
+    shape = [m for k, m in enumerate(shape) if k not in axis] if len(out) == len(shape) - len(axis) else [m for k, m in enumerate(shape) if k not in axis and m > 1]
+    return walk.make(n, "reshape", walk.make(n, "einsum", *factors, params={"subscripts": f"{inputs}->{out}"}, shape=shape), params={"shape": n.shape})
+
+
+# ---- the tables: (primitive, what is equal and why, rule) ----------------------------------------------------------------------------------------
+
+_ALWAYS = (
+    _fold,                                              # of numbers: NumPy computes it here
+    _spread_last,                                       # f(spread x) = spread f(x): fewer entries, and elementwise operations spread by themselves
+)
+
+IDENTITIES = (
+    # ---- signs and units
+    ("negative",     "--x = x",                         lambda w, n, x: _inner(x, "negative")),
+    ("negative",     "-(x c) = x (-c)",                 lambda w, n, x: _floats(n) and _minus_in(w, n, x) or None),
+    ("add",          "x + -y = x - y",                  lambda w, n, x, y: _subtraction(w, n, "subtract", x, y)),
+    ("add",          "-x + y = y - x",                  lambda w, n, x, y: _subtraction(w, n, "subtract", y, x)),
+    ("add",          "x + -0 = x; +0 would make +0 of -0", lambda w, n, x, y: x if _is(y, -0.0) else y if _is(x, -0.0) else None),
+    ("subtract",     "x - -y = x + y",                  lambda w, n, x, y: _subtraction(w, n, "add", x, y)),
+    ("subtract",     "x - 0 = x",                       lambda w, n, x, y: x if _is(y, 0.0) else None),
+    ("multiply",     "x 1 = x",                         lambda w, n, x, y: x if _is(y, 1) else y if _is(x, 1) else None),
+    ("multiply",     "x (-1) = -x",                     lambda w, n, x, y: _negation(w, n, x) if _is(y, -1) else _negation(w, n, y) if _is(x, -1) else None),
+    ("multiply",     "(-x) y = -(x y)",                 lambda w, n, x, y: _floats(n) and _minus_out(w, n, x, y) or None),
+    ("multiply",     "(x 2) 2 = x 4",                   lambda w, n, x, y: _floats(n) and (_doubled(w, n, x, y) or _doubled(w, n, y, x)) or None),
+    ("multiply",     "x x = square(x): one operand is read", lambda w, n, x, y: w.make(n, "square", x) if x is y and _floats(n) else None),
+    ("divide",       "x / 1 = x",                       lambda w, n, x, y: x if _is(y, 1) else None),
+    ("divide",       "x / 4 = x 0.25: both are exact until rounded", lambda w, n, x, y: w.make(n, "multiply", x, 1 / c) if (c := _power_of_two(y)) and _floats(n) else None),
+    ("divide",       "(-x) / y = -(x / y)",             lambda w, n, x, y: _floats(n) and _minus_out(w, n, x, y) or None),
+    ("power",        "x**1 = x",                        lambda w, n, x, y: x if _is(y, 1) else None),
+    ("power",        "x**2 = square(x), ~ rounded once", lambda w, n, x, y: w.make(n, "square", x) if _is(y, 2) and _floats(n) else None),
+    # ---- digits
+    ("add",          "1 + erf(u) = erfc(-u), ~ with its digits", lambda w, n, x, y: _one_plus_erf(w, n, x, _inner(y, "erf"), False)),
+    ("add",          "erf(u) + 1 = erfc(-u), ~ likewise", lambda w, n, x, y: _one_plus_erf(w, n, y, _inner(x, "erf"), False)),
+    ("subtract",     "1 - erf(u) = erfc(u), ~ likewise", lambda w, n, x, y: _one_plus_erf(w, n, x, _inner(y, "erf"), True)),
+    # ---- the same value
+    ("copy",         "values never change",             lambda w, n, x: x),
+    ("stop_gradient", "and nobody differentiates here", lambda w, n, x: x),
+    ("astype",       "to its own dtype",                lambda w, n, x: x),
+    ("astype",       "through a wider format: nothing is lost there", lambda w, n, x: _cast_of_cast(w, n, x)),
+    ("where",        "the same condition twice, or twice the same", _pick),
+    # ---- index maps
+    ("reshape",      "to its own shape",                lambda w, n, x: x if _shape(x) in ((), n.shape) else None),
+    ("reshape",      "reshape of reshape",              lambda w, n, x: _view_of(w, n, x)),
+    ("broadcast_to", "to its own shape",                lambda w, n, x: x if _shape(x) == n.shape else None),
+    ("broadcast_to", "spread of spread",                lambda w, n, x: _view_of(w, n, x)),
+    ("transpose",    "transpose of transpose",          _transposed_twice),
+    ("transpose",    "in order",                        lambda w, n, x: x if n.params["axes"] == tuple(range(len(n.shape))) else None),
+    ("getitem",      "all of it",                       lambda w, n, x, *i: x if not i and _whole(n, _shape(x)) else None),
+    ("getitem",      "x[a][b] = x[c]",                  _part_of_part),
+    ("getitem",      "what a scatter put there",        _part_of_scatter),
+    ("scatter",      "put everywhere",                  lambda w, n, x, *i: x if not i and _shape(x) == n.shape and _whole(n, n.shape) else None),
+    ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", _neighbours),
+    ("concatenate",  "of concatenations; of one",       _joined),
+    ("reshape",      "view of -x = -(view of x): the sign may meet a sum", _negated_view),
+    ("transpose",    "likewise",                        _negated_view),
+    ("getitem",      "likewise",                        _negated_view),
+    # ---- reductions
+    ("sum",          "over axes of length 1, ~ 0 + -0 was 0", _sum_of_one),
+    ("mean",         "likewise",                        _sum_of_one),
+    ("sum",          "of equal entries, ~ rounded once", _sum_of_spread),
+    ("mean",         "likewise",                        _sum_of_spread),
+)
+
+CONTRACTIONS = (
+    ("sum",          "sum of a sum: one pass",          _sum_of_sum),
+    ("sum",          "sum of products of matrices over what both have", _sum_of_product),
+    ("sum",          "sum of an outer product",         _sum_of_outer),
+)
