@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from .errors import refuse
-from .nodes import Tracing
+from .nodes import Tracer, Tracing, reachable
 from .traced import Traced
 from .trees import Flat, as_array, flatten, function_name, is_float
 from .where import line_of
@@ -49,8 +49,17 @@ class Recorded:
     def pull(self, cotangents, method="reverse", value_of=None):
         """One cotangent a leaf; zeros where there is no influence."""
         pairs = [(o, g) for o, g in zip(self.outputs, cotangents) if o is not None and o.dtype.kind == "f"]
-        found = backward(method).gradient([o for o, _ in pairs], [g for _, g in pairs], self.nodes, value_of or (lambda n: n.value))
+        skip = {"skip": self._shifts([o for o, _ in pairs])} if method == "reverse" and self._recorded_again() else {}
+        found = backward(method).gradient([o for o, _ in pairs], [g for _, g in pairs], self.nodes, value_of or (lambda n: n.value), **skip)
         return [_like(g, n) for g, n in zip(found, self.nodes)]
+
+    def _recorded_again(self):
+        """Is the adjoint itself recorded, to be compiled or derived? Only then is it worth shortening; witnesses under judgement run on numbers."""
+        return any([type(v) is Tracer for v in self.values])
+
+    def _shifts(self, outputs):
+        from .shifts import without_shifts
+        return without_shifts(reachable(outputs), outputs)
 
 
 def _like(g, node):

@@ -265,11 +265,11 @@ def pull(primitive, slot, g, z, operands, params, frames=()):
     return fit(row(g, z, *operands, **params), np.shape(x), x.dtype)
 
 
-def gradient(outputs, cotangents, inputs, value_of, at=None):
+def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     """Cotangents of `inputs`, given those of `outputs`: a list, with None where an input has no influence.
 
     outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node. at(frames): told whose
-    adjoint is recorded next.
+    adjoint is recorded next. skip: (id of a node, slot) of operands known to have no influence (shifts.py): nothing is pulled there.
     """
     order = reachable(outputs)
     wanted = influenced(order, inputs)
@@ -292,7 +292,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None):
                 at(node)
             values = None
             for k, p in enumerate(node.operands):
-                if type(p) is Node and id(p) in wanted and node.primitive.differentiable(k):
+                if type(p) is Node and id(p) in wanted and node.primitive.differentiable(k) and (id(node), k) not in skip:
                     if values is None:
                         values = [value_of(q) if type(q) is Node else q for q in node.operands]
                         z = value_of(node)

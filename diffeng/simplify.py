@@ -36,12 +36,11 @@ def simplify(outputs):
     ['input', 'sin', 'add']
     """
     outputs = _Walk(IDENTITIES).over(outputs)
-    uses = {}
-    for n in reachable(outputs):
-        for x in n.operands:
-            uses[id(x)] = uses.get(id(x), 0) + 1
-    for n in outputs:
-        uses[id(n)] = uses.get(id(n), 0) + 1
+    order, uses = reachable(outputs), {}
+    if not any([n.primitive.name == "sum" for n in order]):
+        return outputs
+    for x in [x for n in order for x in n.operands] + outputs:
+        uses[id(x)] = uses.get(id(x), 0) + 1
     return _Walk(IDENTITIES, CONTRACTIONS, uses=uses).over(outputs)
 
 
