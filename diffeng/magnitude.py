@@ -59,19 +59,19 @@ def gradient_scale(module, outputs, cotangents, inputs):
 
     with np.errstate(all="ignore"):
         for n, c in zip(outputs, cotangents):
-            if id(n) in wanted:
+            if n in wanted:
                 meeting.setdefault(id(n), []).append((c, np.absolute(c), False))
         for n in reversed(order):
             if id(n) not in meeting:
                 continue
             settle(n)
             values = [p.value if type(p) is Node else p for p in n.operands]
-            for k, p in enumerate(n.operands):
-                if type(p) is Node and id(p) in wanted and n.primitive.differentiable(k):
-                    c = module.pull(n.primitive, k, g[id(n)], n.value, values, n.params)
-                    size = pulled(module.pull, n.primitive, k, g[id(n)], s[id(n)], n.value, values, n.params)
-                    inside = summed[id(n)] or n.primitive.kind in ("contract", "scatter", "reduce", "opaque") or np.shape(p.value) != np.shape(n.value)
-                    meeting.setdefault(id(p), []).append((c, size, inside))
+            for k in wanted[n]:
+                p = n.operands[k]
+                c = module.pull(n.primitive, k, g[id(n)], n.value, values, n.params)
+                size = pulled(module.pull, n.primitive, k, g[id(n)], s[id(n)], n.value, values, n.params)
+                inside = summed[id(n)] or n.primitive.kind in ("contract", "scatter", "reduce", "opaque") or np.shape(p.value) != np.shape(n.value)
+                meeting.setdefault(id(p), []).append((c, size, inside))
     return [np.absolute(s.get(id(n), np.zeros(n.shape, n.dtype))) for n in inputs], g
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import vocabulary as v
 from .errors import explain, refuse
-from .traced import Traced, write
+from .traced import OPERANDS, Traced, viewing, write
 from .vocabulary import contraction, elementwise as e, indexing, reductions
 
 FUNCTIONS = {}
@@ -19,8 +19,8 @@ IN_PLACE = "copyto fill_diagonal put putmask place put_along_axis".split()
 
 def call_function(function, args, kwargs):
     handler = FUNCTIONS.get(function)
-    name = f"{getattr(function, '__module__', 'numpy') or 'numpy'}.{function.__name__}"
     if handler is None:
+        name = _full_name(function)
         released = _released((args, kwargs))
         if released is not None:                 # arrays made inside the function that hold nothing traced: NumPy's own affair
             return function(*released[0], **released[1])
@@ -30,19 +30,24 @@ def call_function(function, args, kwargs):
                                     "which do not depend on the inputs")
         raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or give it only "
                                 "plain arrays, which do not depend on the inputs")
-    out = kwargs.pop("out", None)
+    out = kwargs.pop("out", None) if kwargs else None
     try:
         result = handler(*args, **kwargs)
     except (TypeError, ValueError, IndexError) as error:
         if getattr(error, "explained", False):
             raise
+        name = _full_name(function)
         if "unexpected keyword" not in str(error) and "positional argument" not in str(error):
             raise explain(error, name.removeprefix("numpy."), [x for x in args if isinstance(x, (Traced, np.ndarray))]) from error
         released = _released((args, kwargs))
         if released is not None and out is None and function.__name__ not in IN_PLACE:
             return function(*released[0], **released[1])
         raise refuse(TypeError, f"{name}{{here}}: {str(error).split('()')[-1].strip()}: this option is not supported on traced values; leave it out") from error
-    return result if out is None else _into(out, result, name)
+    return result if out is None else _into(out, result, _full_name(function))
+
+
+def _full_name(function):
+    return f"{getattr(function, '__module__', 'numpy') or 'numpy'}.{function.__name__}"
 
 
 def _listed(part):
@@ -135,7 +140,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
         UFUNCS[ufunc] = primitive
     if method == "__call__":
         if not kwargs:
-            return primitive(*[operand(x) for x in inputs])
+            return primitive(*[x if type(x) in OPERANDS else operand(x) for x in inputs])
         out, dtype = kwargs.pop("out", None), kwargs.pop("dtype", None)
         if kwargs:
             released = _released((inputs, kwargs))
@@ -167,7 +172,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
 
 def operand(x):
     """Scalars, arrays and traced values pass; lists become arrays; what has no place in a derivative is refused."""
-    if isinstance(x, Traced) or type(x) in (float, int, bool):
+    if type(x) in OPERANDS:
         return x
     if isinstance(x, np.ndarray):
         if x.dtype == object:
@@ -195,11 +200,15 @@ def axes_of(axis, ndim):
     """A sorted tuple of axes >= 0; None: all of them."""
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     axis = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     return tuple(sorted(np.lib.array_utils.normalize_axis_tuple([int(a) for a in axis], ndim)))
 
 
 def axis_of(axis, ndim):
+    if type(axis) is int and -ndim <= axis < ndim:
+        return axis % ndim
     return np.lib.array_utils.normalize_axis_index(int(axis), ndim)
 
 
@@ -239,11 +248,16 @@ def is_basic(index):
     return builtins.all(i is None or i is Ellipsis or isinstance(i, (slice, int, np.integer)) and not isinstance(i, (bool, np.bool_)) for i in items)
 
 
+_PLACES = frozenset({int, type(None), type(Ellipsis)})           # parts of an index that stand for themselves
+
+
 def split_index(index):
     """(operands, template): integer arrays become operands, all else stays in the template (vocabulary/indexing.py)."""
-    items, arrays = index if isinstance(index, tuple) else (index,), []
-    template = []
+    items, arrays, template = index if isinstance(index, tuple) else (index,), [], []
     for i in items:
+        if type(i) in _PLACES or type(i) is slice and type(i.start) in _PLACES and type(i.stop) in _PLACES and type(i.step) in _PLACES:
+            template.append(i)
+            continue
         if isinstance(i, list):
             i = array(i) if len(i) else np.zeros(0, int)
         if isinstance(i, Traced) and i.dtype.kind == "b":
@@ -256,7 +270,7 @@ def split_index(index):
             arrays.append(i)
         elif isinstance(i, slice):
             template.append(slice(*[None if k is None else int(k) for k in (i.start, i.stop, i.step)]))
-        elif i is None or i is Ellipsis or isinstance(i, (bool, np.bool_)) or isinstance(i, np.ndarray) and i.dtype == bool:
+        elif isinstance(i, (bool, np.bool_)) or isinstance(i, np.ndarray) and i.dtype == bool:
             template.append(i)
         elif isinstance(i, (int, np.integer)):
             template.append(int(i))
@@ -291,14 +305,14 @@ def setitem(x, index, value):
 
 def _binary(primitive):
     def forward(self, other):
-        if not _known(other):
-            return NotImplemented
-        return primitive(self, operand(other))
+        if type(other) in OPERANDS:
+            return primitive(self, other)
+        return primitive(self, operand(other)) if _known(other) else NotImplemented
 
     def reflected(self, other):
-        if not _known(other):
-            return NotImplemented
-        return primitive(operand(other), self)
+        if type(other) in OPERANDS:
+            return primitive(other, self)
+        return primitive(operand(other), self) if _known(other) else NotImplemented
 
     def in_place(self, other):
         out = primitive(self, operand(other))
@@ -315,7 +329,23 @@ def _known(x):
     return isinstance(x, (Traced, np.ndarray, float, int, np.generic, list, tuple, complex)) or hasattr(x, "__array_ufunc__")
 
 
+def _ufunc_called(self, ufunc, method, *inputs, **kwargs):
+    return call_ufunc(ufunc, method, inputs, kwargs)
+
+
+def _function_called(self, function, types, args, kwargs):
+    return call_function(function, args, kwargs)
+
+
+def _item(self, index):
+    out = getitem(self, index)
+    if out.shape and is_basic(index):
+        return viewing(out, self, lambda x: getitem(x, index), lambda x, v: setitem(x, index, v))
+    return out
+
+
 def _install():
+    Traced.__array_ufunc__, Traced.__array_function__, Traced.__getitem__ = _ufunc_called, _function_called, _item
     for name, primitive in dict(add=e.add, sub=e.subtract, mul=e.multiply, truediv=e.divide, pow=e.power, mod=e.remainder,
                                 floordiv=e.floor_divide, matmul=contraction.matmul).items():
         forward, reflected, in_place = _binary(primitive)

@@ -273,28 +273,27 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     """
     order = reachable(outputs)
     wanted = influenced(order, inputs)
-    kept = {id(n) for n in inputs}
+    kept = set(inputs)
     cotangent = {}
 
     def accumulate(node, g):
-        known = cotangent.get(id(node))
-        cotangent[id(node)] = g if known is None else known + g
+        known = cotangent.get(node)
+        cotangent[node] = g if known is None else known + g
 
     with np.errstate(all="ignore"):
         for node, g in zip(outputs, cotangents):
-            if type(node) is Node and id(node) in wanted:
+            if node in wanted:
                 accumulate(node, g)
         for node in reversed(order):
-            if id(node) not in cotangent or not node.operands:
+            if node not in cotangent or not wanted[node]:
                 continue
-            g = cotangent[id(node)] if id(node) in kept else cotangent.pop(id(node))
+            g = cotangent[node] if node in kept else cotangent.pop(node)
             if at is not None:
                 at(node)
-            values = None
-            for k, p in enumerate(node.operands):
-                if type(p) is Node and id(p) in wanted and node.primitive.differentiable(k) and (id(node), k) not in skip:
-                    if values is None:
-                        values = [value_of(q) if type(q) is Node else q for q in node.operands]
-                        z = value_of(node)
-                    accumulate(p, pull(node.primitive, k, g, z, values, node.params, node.frames))
-    return [cotangent.get(id(n)) for n in inputs]
+            operands = node.operands
+            values, z = [value_of(q) if type(q) is Node else q for q in operands], value_of(node)
+            for k in wanted[node]:
+                if (id(node), k) in skip:
+                    continue
+                accumulate(operands[k], pull(node.primitive, k, g, z, values, node.params, node.frames))
+    return [cotangent.get(n) for n in inputs]

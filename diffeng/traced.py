@@ -19,22 +19,23 @@ ASSIGN = "the array was made outside of the function, or by a function imported 
          "Make it inside with np.zeros(...), or a copy of it with np.array(x), or write x = diffeng.at(x, i).set(v)"
 
 
+TRACED = set()                                                  # the subclasses of Traced: `type(x) in TRACED` is cheaper than isinstance where x is an array
+OPERANDS = {float, int, bool, np.float64, np.float32}           # types that are operands without a look at the value; traced ones are, too
+
+
 class Traced:
-    """An array-like that NumPy hands every call to. Subclasses have interpreter, shape, dtype, _adopt(other) and _look(kind, convert)."""
+    """An array-like that NumPy hands every call to. Subclasses have interpreter, shape, dtype, _adopt(other) and _look(kind, convert).
+
+    NumPy's protocols (__array_ufunc__, __array_function__), the operators and x[i] are put here by numpy_api.py, which has what stands behind them.
+    """
 
     __slots__ = ("_base", "_views", "__weakref__")
     __hash__ = None
     __array_priority__ = 1000.0
 
-    # ---- NumPy's protocols ------------------------------------------------------------------------------------------
-
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        from .numpy_api import call_ufunc
-        return call_ufunc(ufunc, method, inputs, kwargs)
-
-    def __array_function__(self, function, types, args, kwargs):
-        from .numpy_api import call_function
-        return call_function(function, args, kwargs)
+    def __init_subclass__(cls):
+        TRACED.add(cls)
+        OPERANDS.add(cls)
 
     def __array__(self, dtype=None, copy=None):
         raise _converted(sys._getframe(1))
@@ -101,11 +102,6 @@ class Traced:
 
     # ---- indexing and assignment ------------------------------------------------------------------------------------------
 
-    def __getitem__(self, index):
-        from .numpy_api import getitem, is_basic
-        out = getitem(self, index)
-        return viewing(out, self, lambda x: getitem(x, index), lambda x, v: _set(x, index, v)) if is_basic(index) and out.shape else out
-
     def __setitem__(self, index, value):
         write(self, _set(self, index, value))
 
@@ -156,7 +152,7 @@ class Traced:
         return np.reshape(self, self.shape)
 
     def __getattr__(self, name):
-        if name.startswith("__") or not hasattr(np.ndarray, name):
+        if name.startswith("_") or not hasattr(np.ndarray, name):
             raise AttributeError(f"a traced value has no attribute {name!r}")
         raise refuse(AttributeError, f"ndarray.{name}{{here}} is not there on traced values: it is about memory or files. Leave it out, or take it of "
                                      "a plain array")
@@ -280,7 +276,8 @@ def viewing(out, of, again, put):
     views = getattr(of, "_views", None)
     if views is None:
         views = of._views = []
-    views[:] = [(r, f) for r, f in views if r() is not None]
+    if not len(views) & (len(views) - 1):                           # at 1, 2, 4, ... of them: a loop over rows stays linear
+        views[:] = [(r, f) for r, f in views if r() is not None]
     views.append((weakref.ref(out), again))
     return out
 

@@ -13,16 +13,22 @@ _LLM = os.path.join(_ENGINE, "llm") + os.sep
 _LIBRARIES = (os.path.dirname(numpy.__file__) + os.sep, os.path.join(os.path.dirname(os.path.dirname(numpy.__file__)), "scipy") + os.sep)
 _DEPTH = 6                # innermost user frames kept: enough for the modules of a picture, bounded for deep recursion
 _calls = {}               # (id of a code object, offset in it) -> (what is called there, the code object)
-_known = {}               # id of a code object -> (is it user code?, the code object, kept so that its id stays its own)
+
+
+class _Files(dict):
+    """File name -> does user code stand in it? Asked once a file."""
+
+    def __missing__(self, name):
+        ours = name.startswith(_ENGINE) and not name.startswith(_LLM) or name.startswith(_LIBRARIES) or name.startswith("<__array_function__")
+        self[name] = not ours
+        return not ours
+
+
+_user_files = _Files()
 
 
 def is_user_code(code):
-    known = _known.get(id(code))
-    if known is None:
-        name = code.co_filename
-        ours = name.startswith(_ENGINE) and not name.startswith(_LLM) or name.startswith(_LIBRARIES) or name.startswith("<__array_function__")
-        known = _known[id(code)] = (not ours, code)
-    return known[0]
+    return _user_files[code.co_filename]
 
 
 def is_library(code):
@@ -58,14 +64,14 @@ def _called(code, offset):
     return False, None
 
 
-def user_frames():
-    """The innermost user frames as ((code, offset), ...), the operation's own line first."""
-    found, frame = [], sys._getframe(1)
+def user_frames(above=1):
+    """The innermost user frames as ((code, offset), ...), the operation's own line first. above: the callers known to be engine code, skipped unseen."""
+    found, frame = [], sys._getframe(above)
     while frame is not None:
         code = frame.f_code
         if code is _RUN:           # the function being derived begins here: what is outside is its caller's business
             break
-        if is_user_code(code):
+        if _user_files[code.co_filename]:
             found.append((code, frame.f_lasti))
             if len(found) == _DEPTH:
                 break

@@ -3,6 +3,9 @@
 `domain` is an interval for each operand on which the primitive is smooth and its derivative is not small: where tests
 plant their faults and the accuracy report starts. Primitives with slots=() are constant between their jumps.
 """
+import functools
+import operator
+
 import numpy as np
 
 from ..nodes import Primitive
@@ -14,27 +17,28 @@ _UNIT = (-0.9, 0.9)
 
 def _special(name):
     """scipy.special costs half a second to import: only when it is used."""
-    def evaluate(*x):
+    @functools.cache
+    def ufunc():
         import scipy.special
-        return getattr(scipy.special, name)(*x)
-    return evaluate
+        return getattr(scipy.special, name)
+    return lambda *x: ufunc()(*x)
 
 
-def _map(name, evaluate=None, *domain, slots=None):
-    return Primitive(name, evaluate or getattr(np, name), "map", slots, domain or (_ANY,))
+def _map(name, evaluate=None, *domain, slots=None, quick=None):
+    return Primitive(name, evaluate or getattr(np, name), "map", slots, domain or (_ANY,), quick=quick)
 
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------
-add           = _map("add", None, _ANY, _ANY)
-subtract      = _map("subtract", None, _ANY, _ANY)
-multiply      = _map("multiply", None, _POS, _POS)
-divide        = _map("divide", None, _POS, _POS)
-negative      = _map("negative")
-power         = _map("power", None, _POS, (1.2, 3.0))
+add           = _map("add", None, _ANY, _ANY, quick=operator.add)
+subtract      = _map("subtract", None, _ANY, _ANY, quick=operator.sub)
+multiply      = _map("multiply", None, _POS, _POS, quick=operator.mul)
+divide        = _map("divide", None, _POS, _POS, quick=operator.truediv)
+negative      = _map("negative", quick=operator.neg)
+power         = _map("power", None, _POS, (1.2, 3.0), quick=operator.pow)
 remainder     = _map("remainder", None, (2.1, 2.9), (0.91, 0.99))
 square        = _map("square", None, _POS)
 reciprocal    = _map("reciprocal", None, _POS)
-absolute      = _map("absolute", None, (0.1, 2.0))
+absolute      = _map("absolute", None, (0.1, 2.0), quick=operator.abs)
 
 # ---- exponentials and logarithms ----------------------------------------------------------------------------------
 exp           = _map("exp")
@@ -80,9 +84,9 @@ where         = _map("where", np.where, (0.0, 1.0), _ANY, _ANY, slots=(1, 2))
 # ---- constant between jumps -----------------------------------------------------------------------------------------------
 sign, floor, ceil, trunc, rint = (_map(n, slots=()) for n in "sign floor ceil trunc rint".split())
 floor_divide  = _map("floor_divide", None, _POS, _POS, slots=())
-less, less_equal, greater, greater_equal, equal, not_equal, logical_and, logical_or, logical_xor = (
-    _map(n, None, _ANY, _ANY, slots=()) for n in
-    "less less_equal greater greater_equal equal not_equal logical_and logical_or logical_xor".split())
+less, less_equal, greater, greater_equal, equal, not_equal = (_map(n, None, _ANY, _ANY, slots=(), quick=q) for n, q in zip(
+    "less less_equal greater greater_equal equal not_equal".split(), (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne)))
+logical_and, logical_or, logical_xor = (_map(n, None, _ANY, _ANY, slots=()) for n in "logical_and logical_or logical_xor".split())
 logical_not, isnan, isinf, isfinite, signbit = (_map(n, slots=()) for n in "logical_not isnan isinf isfinite signbit".split())
 
 # ---- the same value, seen otherwise ------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def join(index, arrays):
 
 
 def _getitem(x, *arrays, index):
-    return x[join(index, arrays)]
+    return x[join(index, arrays) if arrays else index]
 
 
 def _setitem(x, v, *arrays, index):
