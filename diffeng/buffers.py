@@ -13,7 +13,7 @@ from . import numpy_api
 from .errors import refuse
 from .nodes import Interpreter
 from .numpy_functions.making import full
-from .traced import Traced
+from .traced import TRACED, Traced
 from .where import is_user_code, run, user_call
 
 _active = threading.local()
@@ -107,6 +107,8 @@ def _replacement(name, original):
     def call(*args, **kwargs):
         if not getattr(_active, "depth", 0):
             return original(*args, **kwargs)
+        if known and args and type(args[0]) in TRACED and not converts and not fills:
+            return numpy_api.call_function(original, args, kwargs)               # as NumPy would, after asking around
         if converts and args and _holds_traced(args[:1]):
             return _convert(name, original, *args, **kwargs) if _asked(name) else original(*args, **kwargs)
         if known and (_in_lists(args) or kwargs and _in_lists(kwargs.values())):
@@ -138,7 +140,7 @@ def _convert(name, original, a, dtype=None, **kwargs):
 
 
 def _in_lists(items):
-    return any(isinstance(a, (list, tuple)) and _holds_traced(a) for a in items)
+    return any([isinstance(a, (list, tuple)) and _holds_traced(a) for a in items])
 
 
 def _joined(a):

@@ -4,6 +4,7 @@ Two witnesses walk a recorded graph backwards (reverse_mode, symbolic: both offe
 numbers (forward_mode). Everything here is built from those two ways of asking.
 """
 import sys
+from operator import attrgetter
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Recorded:
         """One cotangent a leaf; zeros where there is no influence."""
         pairs = [(o, g) for o, g in zip(self.outputs, cotangents) if o is not None and o.dtype.kind == "f"]
         skip = {"skip": self._shifts([o for o, _ in pairs])} if method == "reverse" and self._recorded_again() else {}
-        found = backward(method).gradient([o for o, _ in pairs], [g for _, g in pairs], self.nodes, value_of or (lambda n: n.value), **skip)
+        found = backward(method).gradient([o for o, _ in pairs], [g for _, g in pairs], self.nodes, value_of or _VALUE, **skip)
         return [_like(g, n) for g, n in zip(found, self.nodes)]
 
     def _recorded_again(self):
@@ -62,16 +63,20 @@ class Recorded:
         return without_shifts(reachable(outputs), outputs)
 
 
+_VALUE = attrgetter("value")
+
+
 def _like(g, node):
+    """A cotangent as the user gets it: zeros where there is no influence, and memory of its own to write into."""
     if g is None:
         return np.zeros(node.shape, node.dtype)[()]
-    return g
+    return g.copy() if type(g) is np.ndarray and not g.flags.writeable else g
 
 
 def _scalar(recorded_or_values, flat, what="grad"):
     """The one scalar output, or the error that says what to do instead."""
     values = recorded_or_values.values if isinstance(recorded_or_values, Recorded) else recorded_or_values
-    if len(values) != 1 or np.shape(values[0]) != ():
+    if len(values) != 1 or values[0].shape != ():
         made = ""
         if isinstance(recorded_or_values, Recorded) and len(values) == 1 and recorded_or_values.outputs[0] is not None:
             node = recorded_or_values.outputs[0]
@@ -216,7 +221,7 @@ def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
         else:
             recorded = Recorded(flat)
             value = _scalar(recorded, flat)
-            leaves = recorded.pull([np.ones((), value.dtype)], method)
+            leaves = recorded.pull([value.dtype.type(1)], method)
         gradient = flat.restore(leaves)
         return ((value, flat.aux), gradient) if has_aux else (value, gradient)
 

@@ -12,26 +12,27 @@ from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
 from .nodes import Node, influenced, reachable
 from .vocabulary import contraction, indexing
+from .vocabulary.elementwise import expit
 from .where import line_of
 
 # ---- shapes --------------------------------------------------------------------------------------------------------------
 
 
 def fit(g, shape, dtype):
-    """Undo broadcasting: sum the axes that were added or stretched; keep the operand's dtype."""
-    if g.shape != shape:
+    """Undo broadcasting: sum the axes that were added or stretched; keep the operand's dtype. A cotangent that is still to be spread passes."""
+    if g.shape != shape and g.ndim >= len(shape):
         extra = g.ndim - len(shape)
-        stretched = tuple(range(extra)) + tuple(k + extra for k, n in enumerate(shape) if n == 1 and g.shape[k + extra] != 1)
+        stretched = tuple([k for k in range(g.ndim) if k < extra or shape[k - extra] == 1 and g.shape[k] != 1])
         if stretched:
-            g = np.sum(g, axis=stretched)
-        if g.shape != shape:
-            g = np.reshape(g, shape)
+            g = np.add.reduce(g, axis=stretched)
+            if g.shape != shape:
+                g = g.reshape(shape)
     return g if g.dtype == dtype else g.astype(dtype)
 
 
 def _spread(g, x, axis, keepdims):
     """A reduction's cotangent along the axes it reduced (length 1 there, broadcasting does the rest)."""
-    return g if keepdims else np.reshape(g, tuple(1 if k in axis else n for k, n in enumerate(x.shape)))
+    return g if keepdims or not g.shape else g.reshape(tuple([1 if k in axis else n for k, n in enumerate(x.shape)]))
 
 
 def _count(x, axis):
@@ -45,14 +46,15 @@ def _count(x, axis):
 
 
 def _tanh(g, x):
-    e = np.exp(-2 * np.absolute(x))               # 1 - z*z has no digits left at x = 18
-    return g * (4 * e / np.square(1 + e))
+    e = np.exp(-2 * abs(x))                        # 1 - z*z has no digits left at x = 18
+    t = 1 + e
+    return g * (4 * e / (t * t))
 
 
 def _power_base(g, x, y):
-    if type(y) in (int, float) and y != 0:            # a Python number stays one: float32 stays float32 beside it
-        return g * (y * np.power(x, y - 1))
-    flat = np.equal(y, 0)                             # x**0 is 1 everywhere, 0**0 included
+    if type(y) in (int, float) and y != 0:     # the exponent that is written as a number: float32 stays float32
+        return g if y == 1 else g * (2 * x) if y == 2 else g * (y * x ** (y - 1))
+    flat = np.equal(y, 0)                          # x**0 is 1 everywhere, 0**0 included
     return g * (np.where(flat, 0, y) * np.power(x, np.where(flat, 1, y - 1)))
 
 
@@ -91,17 +93,21 @@ def _extreme(g, z, x, axis, keepdims):
 
 
 def _matmul(g, x, y, slot):
-    a = x if x.ndim > 1 else np.reshape(x, (1, x.shape[0]))
-    b = y if y.ndim > 1 else np.reshape(y, (y.shape[0], 1))
+    if x.ndim == 1 and y.ndim == 1:
+        return g * (y if slot == 0 else x)
+    if x.ndim == 2 and y.ndim == 1:                # (m, k) @ (k,) -> (m,)
+        return g.reshape(g.shape[0], 1) * y if slot == 0 else np.matmul(g, x)
+    if x.ndim == 1 and y.ndim == 2:                # (k,) @ (k, n) -> (n,)
+        return np.matmul(y, g) if slot == 0 else x.reshape(x.shape[0], 1) * g
+    a = x if x.ndim > 1 else x.reshape(1, x.shape[0])
+    b = y if y.ndim > 1 else y.reshape(y.shape[0], 1)
     if x.ndim == 1 or y.ndim == 1:
         batch = g.shape[:g.ndim - (x.ndim > 1) - (y.ndim > 1)]
-        g = np.reshape(g, batch + (a.shape[-2], b.shape[-1]))
-    out = np.matmul(g, np.swapaxes(b, -1, -2)) if slot == 0 else np.matmul(np.swapaxes(a, -1, -2), g)
-    whole = a.shape if slot == 0 else b.shape
-    if out.shape != whole:
-        out = fit(out, whole, out.dtype)
-    shape = x.shape if slot == 0 else y.shape
-    return out if out.shape == shape else np.reshape(out, shape)
+        g = g.reshape(batch + (a.shape[-2], b.shape[-1]))
+    out = np.matmul(g, b.swapaxes(-1, -2)) if slot == 0 else np.matmul(a.swapaxes(-1, -2), g)
+    whole, shape = (a.shape, x.shape) if slot == 0 else (b.shape, y.shape)
+    out = fit(out, whole, out.dtype)
+    return out if out.shape == shape else out.reshape(shape)
 
 
 def _tensordot(g, x, y, axes, slot):
@@ -182,7 +188,7 @@ PULL = {
     "log1p":       [lambda g, z, x: g / (1 + x)],
     "sqrt":        [lambda g, z, x: g / (2 * z)],                             # infinite at 0
     "cbrt":        [lambda g, z, x: g / (3 * np.square(z))],
-    "logaddexp":   [lambda g, z, x, y: g * _expit(x - y),                     lambda g, z, x, y: g * _expit(y - x)],
+    "logaddexp":   [lambda g, z, x, y: g * expit(x - y),                     lambda g, z, x, y: g * expit(y - x)],
     # ---- trigonometric and hyperbolic functions (DLMF 4.20, 4.24, 4.34, 4.38)
     "sin":         [lambda g, z, x: g * np.cos(x)],
     "cos":         [lambda g, z, x: -g * np.sin(x)],
@@ -202,8 +208,8 @@ PULL = {
     # ---- special functions (DLMF 7.10.1; the logistic function s has s' = s(x) s(-x))
     "erf":         [lambda g, z, x: g * (np.exp(-np.square(x)) * (2 / SQRT_PI))],
     "erfc":        [lambda g, z, x: -g * (np.exp(-np.square(x)) * (2 / SQRT_PI))],
-    "expit":       [lambda g, z, x: g * (z * _expit(-x))],                    # 1 - z loses the digits of exp(-40)
-    "log_expit":   [lambda g, z, x: g * _expit(-x)],
+    "expit":       [lambda g, z, x: g * (z * expit(-x))],                    # 1 - z loses the digits of exp(-40)
+    "log_expit":   [lambda g, z, x: g * expit(-x)],
     "logit":       [lambda g, z, x: g / (x * (1 - x))],
     "xlogy":       [lambda g, z, x, y: g * np.log(y),                         lambda g, z, x, y: np.where(np.equal(x, 0), 0, g * x / y)],
     # ---- choices: equal shares among ties
@@ -216,8 +222,8 @@ PULL = {
     "astype":      [lambda g, z, x, *, dtype: g],
     "copy":        [lambda g, z, x: g],
     # ---- reductions and scans
-    "sum":         [lambda g, z, x, *, axis, keepdims: np.broadcast_to(_spread(g, x, axis, keepdims), x.shape)],
-    "mean":        [lambda g, z, x, *, axis, keepdims: np.broadcast_to(_spread(g, x, axis, keepdims) / _count(x, axis), x.shape)],
+    "sum":         [lambda g, z, x, *, axis, keepdims: _spread(g, x, axis, keepdims)],
+    "mean":        [lambda g, z, x, *, axis, keepdims: _spread(g, x, axis, keepdims) / _count(x, axis)],
     "var":         [lambda g, z, x, *, axis, keepdims, ddof: _spread(g, x, axis, keepdims) / (_count(x, axis) - ddof)
                     * (2 * (x - np.mean(x, axis=axis, keepdims=True)))],
     "prod":        [lambda g, z, x, *, axis, keepdims: _prod(g, x, axis, keepdims)],
@@ -227,8 +233,8 @@ PULL = {
     "cumsum":      [lambda g, z, x, *, axis: np.flip(np.cumsum(np.flip(g, axis), axis=axis), axis)],
     "cumprod":     [lambda g, z, x, *, axis: _cumprod(g, x, axis)],
     # ---- index maps
-    "reshape":     [lambda g, z, x, *, shape: np.reshape(g, x.shape)],
-    "transpose":   [lambda g, z, x, *, axes: np.transpose(g, tuple(axes.index(k) for k in range(len(axes))))],
+    "reshape":     [lambda g, z, x, *, shape: g.reshape(x.shape)],
+    "transpose":   [lambda g, z, x, *, axes: np.transpose(g, [axes.index(k) for k in range(len(axes))])],
     "broadcast_to": [lambda g, z, x, *, shape: g],
     "concatenate": _Concatenate(),
     "pad":         [lambda g, z, x, *, widths, value: _unpad(g, widths)],
@@ -245,15 +251,10 @@ PULL = {
 }
 
 
-def _expit(x):
-    from .vocabulary.elementwise import expit
-    return expit(x)
-
-
 # ---- the walk --------------------------------------------------------------------------------------------------------------------------
 
-def pull(primitive, slot, g, z, operands, params, frames=()):
-    """The cotangent of one operand, in its shape and dtype."""
+def _row(primitive, slot, frames):
+    """Looked up at every use: rows may be replaced."""
     try:
         row = PULL[primitive.name][slot]
     except (KeyError, IndexError):
@@ -261,15 +262,27 @@ def pull(primitive, slot, g, z, operands, params, frames=()):
     if row is None:
         raise refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: "
                                           "add a row to PULL in diffeng/reverse_mode.py")
+    return row
+
+
+def pull(primitive, slot, g, z, operands, params, frames=()):
+    """The cotangent of one operand, in its shape and dtype."""
     x = operands[slot]
-    return fit(row(g, z, *operands, **params), np.shape(x), x.dtype)
+    return _whole(fit(_row(primitive, slot, frames)(g, z, *operands, **params), np.shape(x), x.dtype), np.shape(x))
+
+
+def _whole(g, shape):
+    return g if g.shape == shape else np.broadcast_to(g, shape)
 
 
 def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     """Cotangents of `inputs`, given those of `outputs`: a list, with None where an input has no influence.
 
-    outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node. at(frames): told whose
+    outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node. at(node): told whose
     adjoint is recorded next. skip: (id of a node, slot) of operands known to have no influence (shifts.py): nothing is pulled there.
+
+    A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
+    it anyway, and only where the operation is no such row, or broadcast its operand, is it spread out.
     """
     order = reachable(outputs)
     wanted = influenced(order, inputs)
@@ -288,12 +301,15 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
             if node not in cotangent or not wanted[node]:
                 continue
             g = cotangent[node] if node in kept else cotangent.pop(node)
+            primitive, operands, shape = node.primitive, node.operands, node.shape
             if at is not None:
                 at(node)
-            operands = node.operands
+            if g.shape != shape and not (primitive.kind == "map" and all([operands[k].shape == shape for k in wanted[node]])):
+                g = np.broadcast_to(g, shape)
             values, z = [value_of(q) if type(q) is Node else q for q in operands], value_of(node)
             for k in wanted[node]:
                 if (id(node), k) in skip:
                     continue
-                accumulate(operands[k], pull(node.primitive, k, g, z, values, node.params, node.frames))
-    return [cotangent.get(n) for n in inputs]
+                p = operands[k]
+                accumulate(p, fit(_row(primitive, k, node.frames)(g, z, *values, **node.params), p.shape, p.dtype))
+    return [None if n not in cotangent else _whole(cotangent[n], n.shape) for n in inputs]

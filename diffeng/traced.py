@@ -26,7 +26,7 @@ OPERANDS = {float, int, bool, np.float64, np.float32}           # types that are
 class Traced:
     """An array-like that NumPy hands every call to. Subclasses have interpreter, shape, dtype, _adopt(other) and _look(kind, convert).
 
-    NumPy's protocols (__array_ufunc__, __array_function__), the operators and x[i] are put here by numpy_api.py, which has what stands behind them.
+    The operators and x[i] are put here by numpy_api.py, which has what stands behind them.
     """
 
     __slots__ = ("_base", "_views", "__weakref__")
@@ -36,6 +36,16 @@ class Traced:
     def __init_subclass__(cls):
         TRACED.add(cls)
         OPERANDS.add(cls)
+
+    # ---- NumPy's protocols (numpy_api.py, once imported, puts its own functions in place of the first two: these only import it) -----------------
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        from . import numpy_api
+        return numpy_api.call_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        from . import numpy_api
+        return numpy_api.call_function(function, args, kwargs)
 
     def __array__(self, dtype=None, copy=None):
         raise _converted(sys._getframe(1))
