@@ -11,6 +11,7 @@ _HOME = {
     "compiled": "jit",
     "verdict": "compare",
     "update": "at",
+    "checkpointing": "checkpoint",
     "testing": "",
     "special": "erf erfc expit log_expit logit xlogy logsumexp softmax log_softmax",
     "kernels": "",

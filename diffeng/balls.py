@@ -369,7 +369,7 @@ ELEMENTWISE = {
     "isnan": _test(arb.is_nan), "isinf": _test(infinite), "isfinite": _test(arb.is_finite),
     "signbit": lambda x: compare("less", x, box(ZERO)),
     # the same numbers
-    "copy": lambda x: x, "stop_gradient": lambda x: x, "constant": lambda x: x, "astype": lambda x, *, dtype: x,
+    "copy": lambda x: x, "barrier": lambda x, y: np.broadcast_to(x, np.broadcast_shapes(x.shape, y.shape)), "stop_gradient": lambda x: x, "constant": lambda x: x, "astype": lambda x, *, dtype: x,
 }
 
 _log, _sqrt = ELEMENTWISE["log"], ELEMENTWISE["sqrt"]

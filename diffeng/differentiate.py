@@ -45,7 +45,7 @@ class Recorded:
         self.nodes = [t.node for t in self.inputs]           # kept apart: the function may assign to its arguments
         self.results = flat(*self.inputs)
         self.outputs = [r.node if self.tracing.mine(r) else None for r in self.results]
-        self.values = [r.node.value if self.tracing.mine(r) else r for r in self.results]
+        self.values = [r.below if self.tracing.mine(r) else r for r in self.results]
 
     def pull(self, cotangents, method="reverse", value_of=None):
         """One cotangent a leaf; zeros where there is no influence."""

@@ -339,6 +339,7 @@ PUSH = {
     # ---- the same value, seen otherwise
     "astype":       (lambda dx, x, dtype: e.astype(dx, dtype=dtype),),
     "copy":         (lambda dx, x: dx,),
+    "barrier":      (lambda dx, x, y: dx,),                                 # y only says when
 
     # ---- reductions and scans
     "sum":          (lambda dx, x, axis, keepdims: r.sum(dx, axis=behind(axis), keepdims=keepdims),),

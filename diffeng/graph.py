@@ -222,7 +222,7 @@ class Adjoint(Tracing):
     def tracer(self, node):
         return Tracer(self, node)
 
-    def stand_at(self, node):
+    def stand_at(self, node, _):
         self.frames = node.frames
 
 

@@ -93,7 +93,7 @@ def spec(primitive, operands, params):
 class Node:
     """One recorded operation: lean, immutable, hashable by identity, made in topological order (`serial` grows)."""
 
-    __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "__weakref__")
+    __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "segment", "__weakref__")         # segment: of a checkpoint
 
     def __init__(self, primitive, operands, params, value, shape, dtype, frames):
         self.primitive, self.operands, self.params = primitive, operands, params    # operands: Nodes, or constants as they came
@@ -174,7 +174,7 @@ class Tracing(Interpreter):
             except (ValueError, TypeError, IndexError) as error:
                 raise explain(error, primitive.name, values) from error
             shape, dtype = value.shape, value.dtype
-        elif not self.values or any([v is None for v in values]):
+        elif not self.values or any([v is None for v in values]) and not restore(inputs, values):
             value = None
             shape, dtype = spec(primitive, inputs, params)
         else:
@@ -192,7 +192,7 @@ class Tracing(Interpreter):
 
     def look(self, kind, tracer, convert):
         """Python asks for a number or a truth value."""
-        value = tracer.node.value
+        value = restored(tracer.node)
         if value is None:
             raise TypeError(f"{kind}() of {tracer.node!r}: a symbol has no value. Trace the function at numbers (diffeng.trace(fun, *args)), "
                             "or write the choice as np.where")
@@ -215,7 +215,7 @@ class Tracer(Traced):
 
     shape = property(attrgetter("node.shape"))
     dtype = property(attrgetter("node.dtype"))
-    below = property(attrgetter("node.value"))
+    below = property(lambda self: restored(self.node))
 
     def _adopt(self, other):
         self.node = other.node
@@ -238,6 +238,33 @@ def reachable(outputs):
                 seen.add(p)
                 stack.append(p)
     return sorted(seen, key=attrgetter("serial"))
+
+
+def upcoming():
+    """A serial number: nodes made from now on have higher ones."""
+    return next(_serial)
+
+
+def restored(node):
+    """The value of a node. One that a checkpoint let go is computed again, and stays; None for what hangs on symbols."""
+    if node.value is None and hasattr(node, "segment"):
+        missing, stack = {}, [node]
+        while stack:
+            n = stack.pop()
+            if n.value is None and id(n) not in missing:
+                if not n.operands:
+                    return None
+                missing[id(n)] = n
+                stack.extend([p for p in n.operands if type(p) is Node])
+        for n in sorted(missing.values(), key=lambda n: n.serial):
+            n.value = n.primitive(*[p.value if type(p) is Node else p for p in n.operands], **n.params)
+    return node.value
+
+
+def restore(inputs, values):
+    """Fill in the values a checkpoint let go; are all there now?"""
+    values[:] = [restored(x) if type(x) is Node else x for x in inputs]
+    return not any([v is None for v in values])
 
 
 def influenced(order, inputs):

@@ -8,6 +8,7 @@ What it is not: no forward rule, no definition; it shares no expression with the
 """
 import numpy as np
 
+from .checkpointing import recomputing
 from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
 from .nodes import Node, influenced, reachable
@@ -221,6 +222,7 @@ PULL = {
     # ---- the same value
     "astype":      [lambda g, z, x, *, dtype: g],
     "copy":        [lambda g, z, x: g],
+    "barrier":     [lambda g, z, x, y: g],                                    # y only says when
     # ---- reductions and scans
     "sum":         [lambda g, z, x, *, axis, keepdims: _spread(g, x, axis, keepdims)],
     "mean":        [lambda g, z, x, *, axis, keepdims: _spread(g, x, axis, keepdims) / _count(x, axis)],
@@ -278,13 +280,14 @@ def _whole(g, shape):
 def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     """Cotangents of `inputs`, given those of `outputs`: a list, with None where an input has no influence.
 
-    outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node. at(node): told whose
+    outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node. at(node, cotangent): told whose
     adjoint is recorded next. skip: (id of a node, slot) of operands known to have no influence (shifts.py): nothing is pulled there.
 
     A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
     it anyway, and only where the operation is no such row, or broadcast its operand, is it spread out.
     """
     order = reachable(outputs)
+    value_of, at = recomputing(order, value_of, at)
     wanted = influenced(order, inputs)
     kept = set(inputs)
     cotangent = {}
@@ -303,7 +306,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
             g = cotangent[node] if node in kept else cotangent.pop(node)
             primitive, operands, shape = node.primitive, node.operands, node.shape
             if at is not None:
-                at(node)
+                at(node, g)
             if g.shape != shape and not (primitive.kind == "map" and all([operands[k].shape == shape for k in wanted[node]])):
                 g = np.broadcast_to(g, shape)
             values, z = [value_of(q) if type(q) is Node else q for q in operands], value_of(node)

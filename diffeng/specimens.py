@@ -56,7 +56,7 @@ def specimen(name, dtype=float, seed=0):
     if p.kind != "map":
         raise KeyError(f"{name}: add a row to diffeng/specimens.py")
     shapes = [(2, 3), (3,)]                   # the second operand is broadcast
-    return [_spread(rng, d, s).astype(dtype) for d, s in zip(p.domain, shapes)], {}, list(range(len(p.domain)))
+    return [_spread(rng, d, s).astype(dtype) for d, s in zip(p.domain, shapes)], {}, [k for k in range(len(p.domain)) if p.differentiable(k)]
 
 
 def _spread(rng, domain, shape):

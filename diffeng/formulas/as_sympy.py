@@ -98,7 +98,7 @@ def _table(sp):
         "where": lambda c, a, b: piece((a, c), (b, True)), "sign": sp.sign, "floor": sp.floor, "ceil": sp.ceiling,
         "floor_divide": lambda a, b: sp.floor(a / b), "less": sp.Lt, "less_equal": sp.Le, "greater": sp.Gt, "greater_equal": sp.Ge,
         "equal": sp.Eq, "not_equal": sp.Ne,
-        "logical_and": sp.And, "logical_or": sp.Or, "logical_not": sp.Not, "logical_xor": sp.Xor, "copy": lambda a: a, "stop_gradient": lambda a: a,
+        "logical_and": sp.And, "logical_or": sp.Or, "logical_not": sp.Not, "logical_xor": sp.Xor, "copy": lambda a: a, "barrier": lambda a, b: a, "stop_gradient": lambda a: a,
         "trunc": lambda a: sp.sign(a) * sp.floor(sp.Abs(a)),
     }
 

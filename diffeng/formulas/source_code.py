@@ -351,6 +351,10 @@ class NumPy:
     def _stop_gradient(self, k, operands, params):
         return f"np.array({self.plain(operands[0])})"
 
+    def _barrier(self, k, operands, params):
+        x, shape = operands[0], tuple(self.graph.nodes[k]["shape"])
+        return self.at_least(x, ATOM) if tuple(self.graph.nodes[x]["shape"]) == shape else f"np.broadcast_to({self.plain(x)}, {shape})"
+
     def _index_text(self, params, arrays):
         """The inside of x[...]; masks are constants of their own."""
         texts = [self.plain(u) for u in arrays]

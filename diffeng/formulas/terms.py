@@ -295,6 +295,9 @@ class Terms(Products):
     def _copy(self, a):
         return a
 
+    def _barrier(self, a, b):
+        return a
+
     def _where(self, c, a, b):
         return self.make("where", (c, a, b))
 

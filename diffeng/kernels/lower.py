@@ -126,6 +126,8 @@ def _rule(name, dtypes, dtype):
     every = tuple(range(len(dtypes)))
     if name in scalar.SAME:
         return scalar.CAST, (dtype,), every
+    if name == "barrier":                    # the second operand is read and not used: a loop waits for all it reads
+        return scalar.BARRIER, (dtype, np.result_type(dtypes[1])), every
     if name == "where":
         return scalar.SELECT, (_TRUTH, dtype, dtype), every
     if name in scalar.LOGICAL:

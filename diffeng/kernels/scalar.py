@@ -208,6 +208,7 @@ LOGICAL = {                             # of truth values
     "logical_not":   lambda x: ~x,
 }
 SELECT = lambda condition, x, y: select(condition, x, y)                   # noqa: E731  where: a truth value and two of the result's type
+BARRIER = lambda x, y: x                                                    # noqa: E731  x, once y is there
 SAME = ("astype", "copy", "stop_gradient", "fill")                # the value itself, cast
 CAST = _same
 

@@ -7,6 +7,7 @@ What it is not: no formula.
 import numpy as np
 import sympy as sp
 
+from ..checkpointing import recomputing
 from ..constants import Exact
 from ..errors import refuse
 from ..nodes import Node, reachable
@@ -258,10 +259,11 @@ def gradient(outputs, cotangents, inputs, value_of, at=None):
     """The cotangents of `inputs`, None where an input has no influence.
 
     outputs, inputs: Nodes. cotangents: one array or traced value an output, of its shape (None: nothing comes in there).
-    value_of: Node -> array or traced value. at(node): told whose local derivatives are recorded next.
+    value_of: Node -> array or traced value. at(node, cotangent): told whose local derivatives come next.
     Every node's cotangent is a named intermediate, so that no formula grows with the graph.
     """
     order = reachable(outputs)
+    value_of, at = recomputing(order, value_of, at)
     wanted = {id(node) for node in inputs}
     leads = set(wanted)
     for node in order:
@@ -286,7 +288,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None):
         slots = [q for q, p in enumerate(node.operands) if type(p) is Node and id(p) in leads and p.dtype.kind == "f" and node.primitive.differentiable(q)]
         if slots:
             if at is not None:
-                at(node)
+                at(node, cotangent)
             z, operands = value_of(node), tuple([value_of(p) if type(p) is Node else p for p in node.operands])
             for q in slots:
                 arrive(node.operands[q], pull(node.primitive, q, cotangent, z, operands, node.params))

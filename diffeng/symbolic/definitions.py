@@ -150,6 +150,7 @@ DEFINITION = {
     # ---- the same value, seen otherwise
     "astype":        lambda x: x,
     "copy":          lambda x: x,
+    "barrier":       lambda x, y: x,
     # ---- reductions and scans
     "sum":           Reduction(lambda x: total(x)),
     "mean":          Reduction(lambda x: total(x) / n),
