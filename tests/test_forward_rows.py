@@ -97,7 +97,7 @@ def exact(name, slot, point, digits):
 
 def test_the_references_cover_the_elementwise_rows():
     smooth = {p.name for p in PRIMITIVES.values() if p.kind == "map" and p.slots != ()}
-    assert smooth - set(REFERENCE) == {"where", "astype", "copy"}
+    assert smooth - set(REFERENCE) == {"where", "astype", "copy", "barrier"}
 
 
 @pytest.mark.parametrize("name", REFERENCE)
@@ -225,7 +225,7 @@ CASES = [
     ("scatter", [A(2, 3)], dict(index=(slice(None, None, 2), slice(1, 4)), shape=(4, 5))),
     ("scatter", [A(2, 3), np.array([1, 1]), np.array([0, 2])], dict(index=(Slot(0), slice(None), Slot(1)), shape=(2, 3, 3))),
     ("scatter", [A(6)], dict(index=(np.eye(3, 4) + np.eye(3, 4, 1) > 0,), shape=(3, 4))),
-    ("astype", [A(3)], dict(dtype=np.dtype(float))), ("copy", [A(2, 2)], {}), ("where", [MASK, A(3, 1), A(4)], {}), ("where", [MASK, A(), A(3, 4)], {}),
+    ("astype", [A(3)], dict(dtype=np.dtype(float))), ("copy", [A(2, 2)], {}), ("barrier", [A(3, 1), A(2, 1, 4)], {}), ("where", [MASK, A(3, 1), A(4)], {}), ("where", [MASK, A(), A(3, 4)], {}),
     ("multiply", [A(3, 1), A(2, 1, 4)], {}), ("divide", [A(), A(2, 3)], {}), ("add", [A(0, 1), A(3)], {}),
 ]
 

@@ -238,6 +238,8 @@ def _value(row, primitive, operands, params):
     formula = _remember(row, (name, None), lambda: Formula(_rewritten(row(*_arguments(row)), name, None)))
     context = Context(dtype, operands)
     out = formula(context, _values(row, context, operands, formula.symbols))
+    shape = np.broadcast_shapes(*map(np.shape, operands))
+    out = out if np.shape(out) == shape else shaping.broadcast_to(out, shape=shape)          # a barrier's definition does not name its second operand
     return e.astype(out, dtype=params["dtype"]) if name == "astype" else out
 
 
