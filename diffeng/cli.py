@@ -10,6 +10,7 @@ import sys
 import click
 
 from . import __version__
+from .bench.command import bench
 
 SENTENCE = "All happy families are alike; every unhappy family is unhappy in its own way."      # Tolstoy, Anna Karenina, 1877 (tr. Garnett)
 BLOCK = "gpt2-block"
@@ -232,6 +233,9 @@ def _input_named(graph, name):
     if name not in names:
         raise _bad(f"--wrt {name}: there is no such input; there are {', '.join(names)}")
     return names.index(name)
+
+
+commands.add_command(bench)
 
 
 # ---- what all commands share ------------------------------------------------------------------------------------------------------------
