@@ -110,7 +110,7 @@ def kernel(trial):
     from .kernels import Program
     nodes = [n for n in reachable(trial.outputs) if n.primitive.name not in ("input", "constant")]
     leaves = [np.asarray(x) for x in trial.flat.leaves] + [np.asarray(c) for c in trial.cotangents[0]]
-    values = Program(trial.inputs, nodes)(*leaves)
+    values = Program(trial.inputs, nodes, as_recorded=True)(*leaves)
     known = dict(zip(map(id, trial.inputs), leaves))
     for k, (n, v) in enumerate(zip(nodes, values)):
         operands = [known[id(p)] if isinstance(p, Node) and id(p) in known else p.operands[0] if isinstance(p, Node) else p for p in n.operands]

@@ -14,6 +14,7 @@ import numpy as np
 from ..constants import Exact
 from ..errors import explain
 from ..nodes import INPUT, Node, reachable
+from ..simplify import simplify
 from ..where import line_of
 from . import contract, groups
 from .fuse import Call, Fuser, Group, Immediate, Product
@@ -33,9 +34,10 @@ class Program:
 
     inputs: the graph's input nodes, in the order of the call's arguments. outputs: nodes, or constants. Every node has a shape and a dtype;
     values are not needed. Arrays are checked (TypeError for a dtype, ValueError for a shape); any strides will do. Results are the caller's: memory that was
-    returned is written again only when nobody holds it, nor a view of it. Kernels are shared by all programs of
-    a process: a second program of the same structure compiles nothing, whatever its sizes. calls: the primitives that NumPy computes. kernels: how many are called. peak_bytes: memory
-    a call needs beside its inputs and outputs.
+    returned is written again only when nobody holds it, nor a view of it. as_recorded: compute every operation as it stands, simplify nothing.
+
+    Kernels are shared by all programs of a process: a second program of the same structure compiles nothing, whatever its sizes. calls: the primitives that
+    NumPy computes. kernels: how many are called. peak_bytes: memory a call needs beside its inputs and outputs.
 
     >>> import numpy as np
     >>> from diffeng.nodes import Tracing
@@ -45,7 +47,8 @@ class Program:
     [array([0., 0., 0.])]
     """
 
-    def __init__(self, inputs, outputs):
+    def __init__(self, inputs, outputs, as_recorded=False):
+        outputs = list(outputs) if as_recorded else simplify(list(outputs))
         self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(n.dtype)) for k, n in enumerate(inputs)]
         fuser = Fuser()
         lowering = Lowering(fuser)
