@@ -35,15 +35,24 @@ class Primitive:
     multiplies two numbers ten times faster than the ufunc.
     """
 
-    __slots__ = ("name", "evaluate", "kind", "slots", "domain", "infer", "quick")
+    __slots__ = ("name", "_evaluate", "kind", "slots", "domain", "infer", "quick")
     registry = {}
 
     def __init__(self, name, evaluate, kind="map", slots=None, domain=None, infer=None, quick=None):
         if name in Primitive.registry:
             raise ValueError(f"primitive {name!r} exists already")
         self.name, self.evaluate, self.kind, self.slots, self.domain, self.infer = name, evaluate, kind, slots, domain, infer
-        self.quick = evaluate if quick is None else quick
+        if quick is not None:
+            self.quick = quick
         Primitive.registry[name] = self
+
+    @property
+    def evaluate(self):
+        return self._evaluate
+
+    @evaluate.setter
+    def evaluate(self, function):            # another evaluation is another quick one
+        self._evaluate = self.quick = function
 
     def __call__(self, *operands, **params):
         top = None

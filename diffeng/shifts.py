@@ -47,8 +47,10 @@ def without_shifts(order, outputs):
         for slot, x in enumerate(n.operands):
             if type(x) is Node and n.primitive.differentiable(slot) and n.dtype.kind == "f":
                 readers.setdefault(id(x), []).append((n, slot))
-    last = {id(n) for n in outputs}
-    return frozenset([(id(n), slot) for m in tops if _invariant(m, readers, last) for n, slot in readers.get(id(m), ())])
+    same, last = {}, {id(n) for n in outputs}
+    for m in tops:                                 # a maximum that was written twice is one
+        same.setdefault((m.primitive.name, id(m.operands[0]), *m.params.items()), []).append(m)
+    return frozenset([(id(n), slot) for maxima in same.values() if _invariant(maxima, readers, last) for m in maxima for n, slot in readers.get(id(m), ())])
 
 
 class _Unknown(Exception):
@@ -83,13 +85,13 @@ class _State:
         return self
 
 
-def _invariant(m, readers, outputs):
-    """Do none of the outputs move with m? Its readers, theirs, ... in topological order, as far as there are states."""
-    states = {id(m): _State(False, Fraction(1), [k if n > 1 else None for k, n in enumerate(m.shape)])}
-    met, ahead = {id(m)}, [(m.serial, id(m), m)]
+def _invariant(maxima, readers, outputs):
+    """Do none of the outputs move with this maximum (nodes of equal value)? Its readers, theirs, ... in topological order, as far as there are states."""
+    states = {id(m): _State(False, Fraction(1), [k if n > 1 else None for k, n in enumerate(m.shape)]) for m in maxima}
+    met, ahead = set(states), [(m.serial, id(m), m) for m in maxima]
     while ahead:
         n = heapq.heappop(ahead)[2]
-        if n is not m:
+        if n not in maxima:
             try:
                 state = _state(n, states)
             except _Unknown:

@@ -176,16 +176,16 @@ def test_a_million_calls_leak_nothing():
 
 # ---- threads ---------------------------------------------------------------------------------------------------------------
 
-def test_split_depends_on_the_number_of_threads_alone(monkeypatch):
+def test_chunks_do_not_depend_on_the_number_of_threads(monkeypatch):
+    first = {}
     for n in (1, 2, 5):
         monkeypatch.setenv("DIFFENG_THREADS", str(n))
         assert threads.count() == n
         for rows, cost in ((10, 1.0), (1, 1e9), (1000, 100.0), (7, 1e6), (10**6, 1.0)):
             chunk = threads.split(rows, cost)
             assert 1 <= chunk <= rows
-            assert (chunk == rows) == (n == 1 or rows < 2 or rows * cost < threads.SERIAL_BELOW)
-            if chunk < rows:
-                assert min(n, rows) / 2 <= -(-rows // chunk) <= threads.CHUNKS * n
+            assert (chunk == rows) == (rows < 2 or rows * cost < threads.SERIAL_BELOW)
+            assert chunk == first.setdefault((rows, cost), chunk) and -(-rows // chunk) <= threads.CHUNKS
 
 
 def test_chunks_are_the_same_whoever_computes_them(kind):

@@ -2,8 +2,8 @@
 
 What it is: `count` and `split` say into how many rows a chunk goes; `pool` gives the address of the block of words over which native.py shares
 chunks, `start` and `stop` the workers. Workers are Python's threads inside one ctypes call without the interpreter lock, for they
-survive what OpenMP and numba's layers do not (a fork, two Python threads at once). Chunks depend on the number of threads alone, and every chunk
-is computed by one thread: the bits do not vary.
+survive what OpenMP and numba's layers do not (a fork, two Python threads at once). Chunks do not depend on the number of threads, and every chunk is
+computed by one thread: neither do the bits, but for products, which contract.py cuts into as many parts as there are threads.
 
 What it is not: no protocol (native.py says it), no table.
 
@@ -17,7 +17,7 @@ import threading
 import time
 
 SERIAL_BELOW = 40_000                       # nanoseconds of work: a region costs 1 000 while the workers spin, some 15 000 when they sleep
-CHUNKS = 4                                  # a thread, where the work allows it: a thread that comes late, or shares its processor, delays less
+CHUNKS = 32                                 # where the work allows it: a thread that comes late, or shares its processor, delays less
 CHUNK_ABOVE = 10_000                        # nanoseconds of work in each of those
 SPIN = 40                                   # microseconds a worker spins before it sleeps
 
@@ -40,10 +40,8 @@ def split(rows, cost):
     >>> split(10, 1.0)
     10
     """
-    n, work = count(), rows * cost
-    if n == 1 or rows < 2 or work < SERIAL_BELOW:
-        return rows
-    return -(-rows // max(n, min(CHUNKS * n, int(work / CHUNK_ABOVE))))
+    work = rows * cost
+    return rows if rows < 2 or work < SERIAL_BELOW else -(-rows // min(CHUNKS, int(work / CHUNK_ABOVE)))
 
 
 def pool():
