@@ -46,7 +46,7 @@ class Captured:
                     stack.append(value)
                 elif _is_array(value):
                     self.arrays.append(place)
-                elif isinstance(value, _SIMPLE + (tuple, list, dict, set)):
+                elif isinstance(value, _SIMPLE + (tuple, list, dict, set)) and is_user_code(f.__code__):
                     self.guards.append((place, value, _print(value)))
 
     def values(self):

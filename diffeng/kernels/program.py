@@ -7,6 +7,7 @@ primitive without a kernel is a NumPy call between two stretches of it.
 What it is not: no derivative, no tracing, no guards: the caller knows what the graph stands for.
 """
 import heapq
+import math
 import sys
 
 import numpy as np
@@ -21,10 +22,13 @@ from .fuse import Call, Fuser, Group, Immediate, Product
 from .layout import Padded, View, new
 from .lower import Lowering
 from .memory import address, aligned, array_at, plan
+from .native import CONVERT
 from .scalar import type_name
 
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
 REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each
+
+_empty = np.empty
 
 STEPS = {Group: groups.instructions, Product: lambda step: [contract.product(step)]}
 
@@ -64,6 +68,7 @@ class Program:
         self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
         self._build(steps)
         self._made = [[] for _ in self.outputs]
+        self._small = all([dtype is not None and math.prod(shape) * dtype.itemsize < REUSE_ABOVE for shape, dtype in self.outputs])
 
     def _finish(self, outputs, places, lowering):
         """Each output in a buffer of its own: the one it is computed in where that is possible, else a copy."""
@@ -202,6 +207,8 @@ class Program:
 
     def _fresh(self):
         """Arrays for the outputs: new ones, or large ones that this program made before and that only it still holds."""
+        if self._small:
+            return [_empty(shape, dtype) for shape, dtype in self.outputs]
         fresh = []
         for k, (shape, dtype) in enumerate(self.outputs):
             if dtype is None:
@@ -219,17 +226,22 @@ class Program:
                     made.append(x)
         return fresh
 
-    def __call__(self, *arrays):
+    def exactly(self, *arrays):
+        """As a call, for arguments that need no conversion: aligned C-contiguous arrays (or numbers) of the program's shapes and dtypes. None, and nothing
+        computed, for others."""
         fresh = self._fresh()
         code = self._run(*arrays, *fresh)
         if code:
-            if code == -1:
-                code = self._run(*self._checked(arrays), *fresh)
-            if code:
-                node = self._origins[code - 1]
-                line = line_of(node.frames)
-                raise IndexError(f"{node.primitive.name}{' at ' + line if line else ''}: an index is out of bounds")
+            if code == CONVERT:
+                return None
+            node = self._origins[code - 1]
+            line = line_of(node.frames)
+            raise IndexError(f"{node.primitive.name}{' at ' + line if line else ''}: an index is out of bounds")
         return fresh
+
+    def __call__(self, *arrays):
+        out = self.exactly(*arrays)
+        return self.exactly(*self._checked(arrays)) if out is None else out
 
 
 def _buffers(w):
