@@ -24,6 +24,7 @@ from .lower import Lowering
 from .memory import address, aligned, array_at, plan
 from .native import CONVERT
 from .scalar import type_name
+from .stacking import stacked
 
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
 REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each
@@ -52,7 +53,7 @@ class Program:
     """
 
     def __init__(self, inputs, outputs, as_recorded=False):
-        outputs = list(outputs) if as_recorded else simplify(list(outputs))
+        outputs = list(outputs) if as_recorded else stacked(simplify(list(outputs)))
         self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(n.dtype)) for k, n in enumerate(inputs)]
         fuser = Fuser()
         lowering = Lowering(fuser)
