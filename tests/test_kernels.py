@@ -59,7 +59,7 @@ def close(function, *arrays, rtol=1e-11):
         w = np.asarray(w)
         assert g.dtype == w.dtype and g.shape == w.shape, (g.dtype, w.dtype, g.shape, w.shape)
         rtol = rtol if w.dtype != np.float32 else 2e-6
-        assert np.max(np.abs(g - w), initial=0) <= rtol * max(np.max(np.abs(w), initial=0), 1e-300)
+        assert np.max(np.abs(g - w), initial=0) <= rtol * max(np.max(np.abs(w), initial=0), np.finfo(w.dtype).tiny if w.dtype.kind == "f" else 0)
     return program
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
+from .compile import interleave
 from .values import _TYPES, Value, cast, larger, select, smaller  # noqa: F401  select and cast: for whoever writes with it
 
 _I64, _I8 = ir.IntType(64), ir.IntType(8)
@@ -99,8 +100,8 @@ class Code:
     # ---- control -------------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def loop(self, lo, hi, step=1):
-        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0. Yields i."""
+    def loop(self, lo, hi, step=1, interleaved=False):
+        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0. Yields i. interleaved: see compile.interleave."""
         b = self.builder
         lo, hi, step = (x.ir if isinstance(x, Value) else _I64(x) for x in (lo, hi, step))
         head, body, done = (self._function.append_basic_block(n) for n in ("head", "loop", "done"))
@@ -113,7 +114,9 @@ class Code:
         b.position_at_end(body)
         yield Value(b, i, "i64")
         i.add_incoming(b.add(i, step, flags=["nsw", "nuw"]), b.block)
-        b.branch(head)
+        back = b.branch(head)
+        if interleaved:
+            interleave(back)
         b.position_at_end(done)
 
     @contextmanager

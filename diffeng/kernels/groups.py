@@ -20,6 +20,9 @@ from .scalar import fingerprint, type_name
 
 _BYTE = np.dtype(np.uint8)
 STATUS = "status"                          # the word that stands for the address where an index out of range is reported
+APART = 128                                # bytes: what different threads write all the time shares no cache line, nor a pair that is fetched together
+STRIP_BYTES = 1 << 15                      # of one operand: rows that wait for each other, see _in_strips
+DEAR = 3.0                                 # nanoseconds a row
 LONGEST_SUM = 512                          # rows of one plain float32 sum over rows; partial sums are put together in float64
 
 
@@ -190,8 +193,8 @@ class _Plan:
             if self.columns == 1 and not self.flat:
                 kind = "z"
             base = self.word(0 if v.buffer.kind == "none" else (v.buffer, v.offset))
-            views.append(("pos" if v.buffer.kind == "none" else type_name(v.dtype), kind, base, self.word(s) if kind == "s" else None,
-                          tuple([self.word(t) for t in outer]) if any(outer) else (), scope))
+            rows = () if not any(outer) else "unit" if outer == [unit] and kind == "z" else tuple([self.word(t) for t in outer])
+            views.append(("pos" if v.buffer.kind == "none" else type_name(v.dtype), kind, base, self.word(s) if kind == "s" else None, rows, scope))
         kept, scratch = {}, 0
         for k in sorted(self.needed_later):
             if self.stores[k] is not None:
@@ -211,15 +214,22 @@ class _Plan:
         if scratch:
             memory = (self.word((Buffer("arena", _BYTE, scratch * slots), 0)), self.word(scratch))
         combining = []
-        for k, (base, count, type) in partials.items():
+        for k, (base, count, type, stride) in partials.items():
             o = ops[k]
-            partial = Buffer("arena", _BYTE, count * slots * SIZES[type])
+            partial = Buffer("arena", _BYTE, stride * slots)
             self.words[base] = (partial, 0)
-            combining.append(_combine(o.name, type, partial, slots, count, o.out))
-        structure = (self.flat, chunk_word, columns_word, tuple(lengths), tuple(views), len(self._scopes), self.last, memory, tuple(described))
+            combining.append(_combine(o.name, type, partial, slots, stride, count, o.out))
+        strip = self.word(max(1, min(loops.STRIP, STRIP_BYTES // (self.columns * 8)))) if self._in_strips(scratch) else None
+        structure = (self.flat, chunk_word, columns_word, tuple(lengths), tuple(views), len(self._scopes), self.last, memory, strip, tuple(described))
         rules = tuple(self.rules)
         key = repr(("group", structure, tuple(map(fingerprint, rules))))
         return [Instruction(key, lambda: loops.write(structure, rules), self.words, rows, chunk, cost), *combining]
+
+    def _in_strips(self, scratch):
+        """Is it worth while to compute what is one a row for many rows at once? Then it is vectorised, but the rows wait in the cache meanwhile."""
+        ops = self.group.operations
+        dear = sum([o.cost for o in ops if o.level == "row" and isinstance(o, Map)]) >= DEAR
+        return dear and not scratch and not self.flat and not any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)])
 
     def _operand(self, x, found):
         if isinstance(x, Immediate):
@@ -245,8 +255,9 @@ class _Plan:
         if o.kind != "row":
             count = self.columns if o.kind == "columns" else 1
             type = o.type if o.kind == "columns" or o.name != "sum" or o.type[0] != "f" else "f64"
-            base = self.word(0), self.word(count * SIZES[type])
-            partials[k] = base[0], count, type
+            stride = -(-count * SIZES[type] // APART) * APART
+            base = self.word(0), self.word(stride)
+            partials[k] = base[0], count, type, stride
         operand = self._operand(o.operands[0], self.reads[k][0])
         store = None if self.stores[k] is None else ("memory", self.stores[k])
         return "reduce", o.level, self.phase[k], o.name, o.type, type_name(o.out.dtype), operand, o.kind, store, base
@@ -268,8 +279,8 @@ class _Plan:
         return max(1, min(rows, chunk))
 
 
-def _combine(name, type, partial, slots, count, out):
-    """Partial results of chunks, one after the other, to what they are together."""
-    words = [(partial, 0), slots, count, (out.buffer, out.offset)]
+def _combine(name, type, partial, slots, stride, count, out):
+    """Partial results of chunks, `stride` bytes from one to the next, to what they are together."""
+    words = [(partial, 0), slots, stride, (out.buffer, out.offset)]
     result = type_name(out.dtype)
     return Instruction(repr(("combine", name, type, result)), lambda: loops.write_combine(name, type, result), words, count, count, slots * 0.5)

@@ -7,7 +7,10 @@ What it is not: nothing here knows a size, an address or a primitive.
 """
 from .code import SIZES, Code, cast, merge, neutral, select
 
+STRIP = 32                                 # rows of a strip at most
 BLOCK = 512                                # entries of one plain partial sum
+LIGHT = 6                                  # operations of a sum's loop up to which it is interleaved,
+UNROLLED = 32                              # so many entries at a time
 TILE = 64                                  # columns whose partial results are put together at a time
 
 
@@ -18,7 +21,7 @@ def write(structure, rules):
 
 class _Loops:
     def __init__(self, structure, rules):
-        self.flat, self._chunk, self._columns, self._lengths, self.views, scopes, self.last, self._memory, self.ops = structure
+        self.flat, self._chunk, self._columns, self._lengths, self.views, scopes, self.last, self._memory, self._strip, self.ops = structure
         self.rules = rules
         self.code = Code(scopes + 2)
         self.scratch_scope, self.sums_scope = scopes, scopes + 1
@@ -26,6 +29,7 @@ class _Loops:
         self.bases = [self.code.word(base) for _, _, base, _, _, _ in self.views]
         self.strides = [None if s is None else self.code.word(s) for _, _, _, s, _, _ in self.views]
         self.inside = False                                  # in a column loop?
+        self.waiting, self.place_in_strip, self.at = {}, None, None
 
     def module(self):
         code = self.code
@@ -48,16 +52,22 @@ class _Loops:
         if self.flat:
             self.offsets = self.bases
             self.sweep(code.lo, code.hi, range(len(self.ops)))
-        else:
+        elif self._strip is None:
             with code.loop(code.lo, code.hi) as r:
-                self.row(r)
+                self.begin(r)
+                for phase in range(-1, self.last + 1):
+                    self.columns_of(phase)
+                    self.row_of(phase)
+        else:
+            self.strips()
         for k, total in self.totals.items():
             code.store(code.word(self.ops[k][9][0]) + self.slot * code.word(self.ops[k][9][1]), None, total.get())
         return code.finish()
 
     # ---- rows ---------------------------------------------------------------------------------------------------------------------------
 
-    def row(self, r):
+    def begin(self, r):
+        """Where a row lies in every place, and what is the same all along it."""
         code = self.code
         digits, rest = [], r
         for k in reversed(range(1, len(self._lengths))):        # the innermost axis first
@@ -66,25 +76,50 @@ class _Loops:
             digits.insert(0, rest - above * length)
             rest = above
         digits.insert(0, rest)
-        self.offsets = []
+        self.offsets, self.at = [], r
         for base, (_, _, _, _, outer, _) in zip(self.bases, self.views):
-            for digit, word in zip(digits, outer):
+            for digit, word in zip(digits, outer if outer != "unit" else ()):
                 base = base + digit * code.word(word)
             self.offsets.append(base)
         self.values, self.row_loaded = {}, {}
-        for op in self.ops:                                     # what is the same along a row is read before its columns
+
+    def columns_of(self, phase):
+        """The column loop of a phase, if it has one."""
+        mine = [k for k, op in enumerate(self.ops) if op[1] == "full" and op[2] == phase]
+        if not mine:
+            return
+        for k in mine:                                          # what is the same along a row is read before its columns
+            op = self.ops[k]
             for x in (op[6] if op[0] == "map" else (op[6],)):
                 if x[0] == "memory" and self.views[x[1]][1] == "z":
                     self.memory(x[1])
                 elif x[0] == "indirect" and all(self.views[a][1] == "z" for a, _, _ in x[2]):
                     self.found(x)
-        for phase in range(-1, self.last + 1):
-            mine = [k for k, op in enumerate(self.ops) if op[1] == "full" and op[2] == phase]
-            if mine:
-                self.sweep(code.number(0), self.columns, mine)
-            for k, op in enumerate(self.ops):
-                if op[1] == "row" and op[2] == phase:
-                    self.operate(k, None, self.totals)
+                elif x[0] == "value" and x[1] in self.waiting:
+                    self.operand(x, None)
+        self.sweep(self.code.number(0), self.columns, mine)
+
+    def row_of(self, phase):
+        for k, op in enumerate(self.ops):
+            if op[1] == "row" and op[2] == phase:
+                self.operate(k, None, self.totals)
+
+    def strips(self):
+        """Phase after phase for some rows together; what is one a row waits in an array for each operation."""
+        code, longest = self.code, 8 * STRIP
+        for k, op in enumerate(self.ops):
+            if op[1] == "row" and op[0] == "map" or op[0] == "reduce" and op[7] == "row":
+                self.waiting[k] = code.stack(longest)
+        length = code.word(self._strip)
+        with code.loop(code.lo, code.hi, length) as start:
+            stop = start + length
+            stop = select(stop < code.hi, stop, code.hi)
+            for phase in range(-1, self.last + 1):
+                for part in (self.columns_of, self.row_of):
+                    with code.loop(start, stop) as r:
+                        self.begin(r)
+                        self.place_in_strip = r - start
+                        part(phase)
 
     def sweep(self, lo, hi, mine):
         """One loop over columns (or entries): the operations `mine`, with their reductions along it."""
@@ -98,7 +133,13 @@ class _Loops:
             with code.loop(lo, hi, BLOCK) as start:
                 stop = start + BLOCK
                 parts = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in totals}
-                with code.loop(start, select(stop < hi, stop, hi)) as i:
+                stop = select(stop < hi, stop, hi)
+                if len(mine) <= LIGHT:                        # additions that wait for each other would take longer than all the rest
+                    whole = start + (stop - start).over(code.number(UNROLLED)) * UNROLLED
+                    with code.loop(start, whole, interleaved=True) as i:
+                        self.entries(mine, i, parts)
+                    start = whole
+                with code.loop(start, stop) as i:
                     self.entries(mine, i, parts)
                 for k, total in totals.items():
                     total.set(merge(self.ops[k][3], total.get(), cast(parts[k].get(), total.type)))
@@ -107,7 +148,7 @@ class _Loops:
                 self.entries(mine, i, totals)
         for k, cell in own.items():
             op = self.ops[k]
-            self.values[k] = cast(cell.get(), op[5])
+            self.keep(k, cast(cell.get(), op[5]))
             self.store(op[8], self.values[k], None)
 
     def entries(self, mine, i, parts):
@@ -134,7 +175,7 @@ class _Loops:
         _, _, _, rule, result, casts, operands, store, kept, accumulate = op
         value = self.rules[rule](*[cast(self.operand(x, i), want) for x, want in zip(operands, casts)])
         value = cast(value, result)
-        self.values[k] = value
+        self.keep(k, value)
         if store is not None and store[0] == "indirect":
             base, stride, _ = self.found(store, i)
             place = base if i is None or stride is None else base + i * stride
@@ -145,6 +186,11 @@ class _Loops:
         if kept is not None and kept[0] == "scratch":
             code.store(self.scratch + code.word(kept[1]), i, value, self.scratch_scope)
 
+    def keep(self, k, value):
+        self.values[k] = value
+        if k in self.waiting:
+            self.code.store(self.waiting[k], self.place_in_strip, value, self.scratch_scope)
+
     def store(self, store, value, i):
         if store is not None:
             type, _, _, _, _, scope = self.views[store[1]]
@@ -152,8 +198,10 @@ class _Loops:
 
     def place(self, v, i):
         """(base, index) of an entry of a place in memory."""
-        _, kind, _, _, _, _ = self.views[v]
+        _, kind, _, _, outer, _ = self.views[v]
         base = self.offsets[v]
+        if outer == "unit":                                      # the next row's entry follows: loops over rows see that
+            return base, self.at
         if kind == "z" or i is None:
             return base, None
         return (base, i) if kind == "u" else (base + i * self.strides[v], None)
@@ -174,6 +222,9 @@ class _Loops:
         if x[0] == "memory":
             return self.memory(x[1], i)
         if x[0] == "value":
+            if x[1] in self.waiting and x[1] not in self.values:
+                type = self.ops[x[1]][5 if self.ops[x[1]][0] == "reduce" else 4]
+                self.values[x[1]] = code.load(self.waiting[x[1]], self.place_in_strip, type, self.scratch_scope)
             if x[1] in self.values:
                 return self.values[x[1]]
             op = self.ops[x[1]]                              # from an earlier phase
@@ -221,9 +272,9 @@ def _wide(op):
 
 
 def write_combine(name, type, result):
-    """words: partial results (slots, columns), slots, columns, out: columns lo..hi put together, in order."""
+    """words: partial results, how many (slots), bytes from one to the next, out: columns lo..hi put together, in order."""
     code = Code(2)
-    partial, slots, columns, out = (code.word(k) for k in range(4))
+    partial, slots, stride, out = (code.word(k) for k in range(4))
     wide = "f64" if name == "sum" and type[0] == "f" else type
     tile = code.stack(TILE * 8)
     with code.loop(code.lo, code.hi, TILE) as left:
@@ -231,7 +282,7 @@ def write_combine(name, type, result):
         with code.loop(0, width) as c:
             code.store(tile, c, code.number(neutral(name, wide), wide), 1)
         with code.loop(0, slots) as s:
-            row = partial + (s * columns + left) * SIZES[type]
+            row = partial + s * stride + left * SIZES[type]
             with code.loop(0, width) as c:
                 code.store(tile, c, merge(name, code.load(tile, c, wide, 1), cast(code.load(row, c, type), wide)), 1)
         with code.loop(0, width) as c:

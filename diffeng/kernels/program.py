@@ -252,16 +252,15 @@ def _buffers(w):
 
 
 def _schedule(nodes):
-    """Nodes in an order in which elementwise ones and reductions come as soon as they can, and a product only when nothing else can: what may share a loop
-    is together then. nodes: in topological order."""
+    """Nodes in an order that keeps together what may share a loop: whatever is ready comes in the order of `_rank`. nodes: in topological order."""
     place = {id(n): k for k, n in enumerate(nodes)}
-    waits, readers = [], [[] for _ in nodes]
+    waits, readers, ranks = [], [[] for _ in nodes], [_rank(n) for n in nodes]
     for k, n in enumerate(nodes):
         before = {place[id(p)] for p in n.operands if type(p) is Node and id(p) in place}
         waits.append(len(before))
         for j in before:
             readers[j].append(k)
-    ready = [(_late(n), k) for k, n in enumerate(nodes) if not waits[k]]
+    ready = [(ranks[k], k) for k in range(len(nodes)) if not waits[k]]
     heapq.heapify(ready)
     out = []
     while ready:
@@ -270,9 +269,21 @@ def _schedule(nodes):
         for j in readers[k]:
             waits[j] -= 1
             if not waits[j]:
-                heapq.heappush(ready, (_late(nodes[j]), j))
+                heapq.heappush(ready, (ranks[j], j))
     return out
 
 
-def _late(node):
-    return node.primitive.kind in ("contract", "opaque")
+def _rank(n):
+    """0: may join a loop that is open. 1: reads a sum over rows, which is known when a loop has ended. 2: needs its operands in memory, as products do."""
+    if n.primitive.kind == "contract":
+        return 0 if any([len(x.shape) < 2 for x in n.operands]) else 2               # by a vector: lowered to terms and sums
+    if n.primitive.kind == "opaque":
+        return 2
+    return int(_over_rows(n) and n.primitive.name in ("mean", "var", "logsumexp") or any([type(x) is Node and _over_rows(x) for x in n.operands]))
+
+
+def _over_rows(n):
+    """A reduction over other axes than the last ones."""
+    axis = n.params["axis"] if n.primitive.kind == "reduce" else ()
+    rank = len(n.operands[0].shape) if axis else 0
+    return len(axis) > 0 and (sorted(axis) != [*range(rank - len(axis), rank)] or len(axis) == rank)
