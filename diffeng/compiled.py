@@ -12,7 +12,7 @@ import numpy as np
 from .captured import Captured
 from .recording import enters, record
 from .traced import Traced
-from .trees import flatten, function_name
+from .trees import flatten, function_name, structure
 from .where import line_of
 
 MOST_TRACES = 64
@@ -43,9 +43,29 @@ def jit(fun=None, *, device="cpu", wait=True):
     return Jitted(fun, wait)
 
 
+class _Nested:
+    """An argument's structure and its Python constants; the rest of its leaves enter the program."""
+
+    def __init__(self, argument):
+        leaves, self._structure = structure(argument)
+        self._enter = [enters(x) for x in leaves]
+        self._constants = [(k, type(x), repr(x)) for k, x in enumerate(leaves) if not enters(x)]
+
+    def leaves(self, argument):
+        """Those of another argument that enter; None if it differs from this one."""
+        found, its = structure(argument)
+        if its != self._structure:
+            return None
+        if self._constants:
+            for k, kind, text in self._constants:
+                if type(found[k]) is not kind or repr(found[k]) != text:
+                    return None
+            found = [x for x, enter in zip(found, self._enter) if enter]
+        return found
+
+
 class _Trace:
-    """One recording: its program, the looks that must come out as they did, and how to put the outputs together. plain: the number of arguments, if each
-    was an array or a float: such calls are compared with the recording by the program itself."""
+    """One recording: its program, the looks that must come out as they did, and how to put the outputs together."""
 
     def __init__(self, fun, args, captured):
         arrays = captured.values()
@@ -56,9 +76,24 @@ class _Trace:
         self.count = len(holder.outputs)
         from .kernels import Program
         self.program = Program(holder.inputs, holder.outputs + holder.tracing.looked)
-        self.plain = len(args) if all([type(a) in _PLAIN for a in args]) else None
+        self._arguments = [None if type(a) in _PLAIN else _Nested(a) for a in args]
         self._numbers = [k for k, (shape, _) in enumerate(self.program.outputs[:self.count]) if shape == ()]
         self._rebuild = tuple if holder.rebuild([*range(self.count)]) == tuple(range(self.count)) else holder.rebuild
+
+    def again(self, args):
+        """The results for arguments that are nested as the recorded ones were, with the same Python constants; None for others. What kind of arrays they
+        are is compared by the program's machine code."""
+        if len(args) != len(self._arguments):
+            return None
+        leaves = []
+        for a, nested in zip(args, self._arguments):
+            if nested is None:
+                leaves.append(a)
+            elif (found := nested.leaves(a)) is None:
+                return None
+            else:
+                leaves += found
+        return self(leaves, exactly=True)
 
     def __call__(self, leaves, exactly=False):
         """The results, or None when the branches taken would differ. exactly: None also for leaves that are not as recorded."""
@@ -102,8 +137,8 @@ class Jitted:
 
     def __call__(self, *args):
         last = self._last
-        if last is not None and last.plain == len(args):
-            result = last(args, exactly=True)
+        if last is not None:
+            result = last.again(args)
             if result is not None:
                 return result
         key, leaves = [], []

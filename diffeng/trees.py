@@ -20,6 +20,12 @@ def flatten(tree):
     return list(leaves), spec.unflatten, list(paths)
 
 
+def structure(tree):
+    """(leaves, structure): how they are nested, to be compared with =="""
+    import optree
+    return optree.tree_flatten(tree)
+
+
 def _only(leaves):
     (leaf,) = leaves
     return leaf
