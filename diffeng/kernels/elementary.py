@@ -14,7 +14,7 @@ reduction needs hundreds of bits, to the C library.
 Coefficients (coefficients.py) come from tools/minimax.py, which says what they approximate and how well.
 """
 from .coefficients import COS, ERF, ERFC, ERFC_LOG, EXP, HALF_PI, LN2, LOG, LOG2_E, LOG10_2, LOG10_E, LOG_LONG, SIN, TWO_THIRDS
-from .values import absolute, constant, copysign, fused, mad, nearest, polynomial, rescue, select
+from .values import absolute, constant, copysign, fused, larger, mad, nearest, polynomial, rescue, select
 
 _MANTISSA = {"f64": 52, "f32": 23}
 _ROUNDER = {"f64": 1.5 * 2.0 ** 52, "f32": 1.5 * 2.0 ** 23}            # plus a float: the integer next to it, in the lowest bits
@@ -80,10 +80,11 @@ def exp2(x):
 
 
 def _expm1(x):
-    """(y, what y's rounding lost, n + 2 bias, r), y = exp(x) - 1, for x between -40 and the largest float's logarithm. Digits of subnormal x are lost."""
-    m, r, c = _reduce(x)
-    half = _power_of_2(m - (_BIAS[x.type] + 1), x.type)                    # 2^(n - 1), as 2^n may be too large
-    tail = half * mad(r * r, polynomial(r, EXP[x.type]), c)
+    """(y, what y's rounding lost, n + 2 bias, r), y = exp(x) - 1. Digits of subnormal x are lost. Reduced as exp does it, so that exp(x) beside it is cheap."""
+    T = x.type
+    m, r, c = _reduce(_clamp(x, *_EXP_RANGE[T]))
+    half = _power_of_2(larger(m - (_BIAS[T] + 1), 1), T)                    # 2^(n - 1), as 2^n may be too large; what is too small vanishes below
+    tail = half * mad(r * r, polynomial(r, EXP[T]), c)
     base, step = half - 0.5, half * r                                      # base is 0 or the larger one: the sum's error is known
     total = base + step
     rest = (step - (total - base)) + tail
@@ -92,9 +93,8 @@ def _expm1(x):
 
 
 def expm1(x):
-    T = x.type
-    y, _, _, _ = _expm1(_clamp(x, -40.0, _EXP_RANGE[T][1]))
-    return select(absolute(x) < _TINY[T], x, y)
+    y, _, _, _ = _expm1(x)
+    return select(absolute(x) < _TINY[x.type], x, y)
 
 
 def _half_exp(m, r):
@@ -119,13 +119,11 @@ def cosh(x):
 
 
 def tanh(x):
-    """With e = expm1(2 |x|): e / (e + 2), and above 1/2, where it is the more accurate, 1 - 2 / (e + 2)."""
-    e, lost, _, _ = _expm1(2.0 * _clamp(absolute(x), None, 22.0))
-    small = e < 2.0
+    """With e = expm1(-2 |x|): -e / (e + 2)."""
+    e, lost, _, _ = _expm1(-2.0 * absolute(x))
     below = e + 2.0
-    y = select(small, e, -2.0) / below
-    correction = (lost - y * (lost + (e - (below - 2.0)))) * (0.5 - 0.5 * y)          # 1 / below is (1 - y) / 2
-    y = y + select(small, correction, 1.0)
+    y = -e / below
+    y = y - (lost + y * (lost + (e - (below - 2.0)))) * (0.5 + 0.5 * y)              # 1 / below is (1 + y) / 2
     return select(absolute(x) < _TINY[x.type], x, copysign(y, x))
 
 
