@@ -80,9 +80,9 @@ def exp2(x):
 
 
 def _expm1(x):
-    """(y, what y's rounding lost, n + 2 bias, r), y = exp(x) - 1. Digits of subnormal x are lost. Reduced as exp does it, so that exp(x) beside it is cheap."""
+    """(y, what y's rounding lost, n + 2 bias, r), y = exp(x) - 1, for x that are clamped. Digits of subnormal x are lost. Clamped and reduced as exp does it, exp(x) beside it is cheap."""
     T = x.type
-    m, r, c = _reduce(_clamp(x, *_EXP_RANGE[T]))
+    m, r, c = _reduce(x)
     half = _power_of_2(larger(m - (_BIAS[T] + 1), 1), T)                    # 2^(n - 1), as 2^n may be too large; what is too small vanishes below
     tail = half * mad(r * r, polynomial(r, EXP[T]), c)
     base, step = half - 0.5, half * r                                      # base is 0 or the larger one: the sum's error is known
@@ -93,7 +93,7 @@ def _expm1(x):
 
 
 def expm1(x):
-    y, _, _, _ = _expm1(x)
+    y, _, _, _ = _expm1(_clamp(x, *_EXP_RANGE[x.type]))
     return select(absolute(x) < _TINY[x.type], x, y)
 
 
@@ -120,7 +120,7 @@ def cosh(x):
 
 def tanh(x):
     """With e = expm1(-2 |x|): -e / (e + 2)."""
-    e, lost, _, _ = _expm1(-2.0 * absolute(x))
+    e, lost, _, _ = _expm1(_clamp(-2.0 * absolute(x), *_EXP_RANGE[x.type]))
     below = e + 2.0
     y = -e / below
     y = y - (lost + y * (lost + (e - (below - 2.0)))) * (0.5 + 0.5 * y)              # 1 / below is (1 + y) / 2
