@@ -23,6 +23,7 @@ from .layout import Padded, View, new
 from .lower import Lowering
 from .memory import address, aligned, array_at, plan
 from .native import CONVERT
+from .plans import Plans
 from .scalar import type_name
 from .stacking import stacked
 
@@ -31,7 +32,7 @@ REUSE_ABOVE = 1 << 16                       # bytes of an output from which on i
 
 _empty = np.empty
 
-STEPS = {Group: groups.instructions, Product: lambda step: [contract.product(step)]}
+STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: [contract.product(step)]}
 
 
 class Program:
@@ -100,7 +101,8 @@ class Program:
     def _build(self, steps):
         """Kernels, memory, operand tables."""
         from . import machine, runtime                     # llvmlite is imported here, not before
-        work = [w for step in steps for w in ([step] if type(step) is Call else STEPS[type(step)](step))]
+        plans = Plans()
+        work = [w for step in steps for w in ([step] if type(step) is Call else STEPS[type(step)](step, plans))]
         self._arena = aligned(plan([_buffers(w) for w in work]))
         self.peak_bytes = self._arena.nbytes
         arena = address(self._arena)

@@ -1,0 +1,86 @@
+"""Equal groups are planned once: the steps of a loop, the layers of a network, the thousands of scalar operations of a long function.
+
+What it is: `Plans.instructions`, which hands a group to groups.py, or finds that an equal one was there before, and puts this one's buffers and numbers into
+a copy of its words. Equal: the same operations on views of the same shapes and strides, which coincide where the other's do.
+
+What it is not: no planning (groups.py); kernels are shared by all programs anyway (machine.py), whatever the sizes.
+"""
+from . import groups
+from .fuse import Immediate, Indirect, Reduce, Window
+from .layout import Buffer
+
+
+class Plans:
+    """The groups of one program."""
+
+    def __init__(self):
+        self._known = {}
+
+    def instructions(self, group):
+        """groups.instructions(group)."""
+        found = _Description(group)
+        if not found.simple:
+            return groups.instructions(group)
+        pattern = self._known.get(found.key)
+        if pattern is None:
+            made = groups.instructions(group)
+            self._known[found.key] = _pattern(made, found)
+            return made
+        own = {}
+        return [groups.Instruction(key, build, [_word(w, found, own) for w in words], rows, chunk, cost) for key, build, words, rows, chunk, cost in pattern]
+
+
+class _Description:
+    """key: all that a plan depends on. places: the (buffer, offset) of every view, by number; numbers: the Immediates."""
+
+    def __init__(self, group):
+        self._buffers, self._at, self.places, self.numbers, self.simple = {}, {}, [], [], True
+        self.key = (group.columns, group.n, frozenset(group.cuts), *[self._operation(o) for o in group.operations])
+
+    def _operation(self, o):
+        out = self._operand(o.out)
+        if isinstance(o, Reduce):
+            return o.shape, o.name, o.type, o.kind, o.columns, o.level, self._operand(o.operands[0]), out
+        return o.shape, o.rule, o.result, o.casts, o.accumulate, o.cost, o.level, *[self._operand(x) for x in o.operands], out
+
+    def _operand(self, x):
+        if isinstance(x, Immediate):
+            self.numbers.append(x)
+            return x.type
+        if isinstance(x, (Indirect, Window)):
+            self.simple = False
+            return None
+        buffer = x.buffer
+        k = self._buffers.setdefault(id(buffer), len(self._buffers))
+        at = self._at.setdefault((k, x.offset), len(self._at))
+        if at == len(self.places):
+            self.places.append((buffer, x.offset))
+        return k, at, x.offset == 0, x.shape, x.strides, x.dtype, buffer.size, buffer.stored
+
+
+def _pattern(made, found):
+    """Instructions with places and numbers by their number, and buffers of the group's own by theirs."""
+    places = {(id(b), offset): k for k, (b, offset) in enumerate(found.places)}
+    numbers = {id(x): k for k, x in enumerate(found.numbers)}
+    own = {}
+
+    def word(w):
+        if type(w) is tuple:
+            buffer, offset = w
+            known = places.get((id(buffer), offset))
+            return ("place", known) if known is not None else ("own", own.setdefault(id(buffer), len(own)), buffer.kind, buffer.dtype, buffer.size, offset)
+        return ("number", numbers[id(w)]) if isinstance(w, Immediate) else w
+    return [(i.key, i.build, [word(w) for w in i.words], i.rows, i.chunk, i.cost) for i in made]
+
+
+def _word(w, found, own):
+    if type(w) is not tuple:
+        return w
+    if w[0] == "place":
+        return found.places[w[1]]
+    if w[0] == "number":
+        return found.numbers[w[1]]
+    _, k, kind, dtype, size, offset = w
+    if k not in own:
+        own[k] = Buffer(kind, dtype, size)
+    return own[k], offset
