@@ -12,6 +12,8 @@ import pytest
 import scipy.special
 
 from diffeng.kernels import elementary, machine
+from diffeng.kernels.code import Code
+from diffeng.kernels.scalar import fingerprint
 
 TYPES = {"f64": np.float64, "f32": np.float32}
 ONE = [name for name in elementary.RULES if name != "pow"]
@@ -28,13 +30,20 @@ HARD32 = {**HARD, "exp": (-106, 90), "exp2": (-152, 129), "sinh": (-91, 91), "co
 
 def kernel(name, T, operands=1):
     """A function of arrays."""
-    loads = ", ".join(f"load_{T}(word(t, {j}), i)" for j in range(operands))
-    code = machine.kernel(f"def kernel(t, lo, hi):\n    for i in range(lo, hi):\n        store_{T}(word(t, {operands}), i, {name}({loads}))\n")
+    rule = elementary.RULES[name]
+
+    def build():
+        code = Code(operands + 1)
+        places = [code.word(j) for j in range(operands + 1)]
+        with code.loop(code.lo, code.hi) as i:
+            code.store(places[-1], i, rule(*[code.load(place, i, T, j) for j, place in enumerate(places[:-1])]), operands)
+        return code.finish()
+    compiled = machine.kernel(f"test: {fingerprint(rule)} of {T}", build)
 
     def call(*arrays):
         out = np.empty_like(arrays[0])
         words = np.array([a.ctypes.data for a in (*arrays, out)])
-        code.call(words.ctypes.data, 0, out.size)
+        compiled(words.ctypes.data, 0, out.size)
         return out
     return call
 
