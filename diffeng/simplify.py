@@ -20,6 +20,7 @@ from .vocabulary.contraction import subscripts
 from .vocabulary.indexing import Slot
 
 PARTS = 64                # operands of a merged concatenation
+UNEQUAL = 16              # how much longer one of two neighbours may be for them to be concatenated
 
 
 def simplify(outputs):
@@ -37,7 +38,7 @@ def simplify(outputs):
     """
     outputs = _Walk(IDENTITIES).over(outputs)
     order, uses = reachable(outputs), {}
-    if not any([n.primitive.name == "sum" for n in order]):
+    if not any([n.primitive.name == "sum" and type(n.operands[0]) is Node and n.operands[0].primitive.name in _SUMMED for n in order]):
         return outputs
     for x in [x for n in order for x in n.operands] + outputs:
         uses[id(x)] = uses.get(id(x), 0) + 1
@@ -310,7 +311,7 @@ def _neighbours(walk, n, x, y):
         return None
     axis = apart[0]
     (r, a), (s, b) = sorted(((first[axis], x.operands[0]), (second[axis], y.operands[0])), key=lambda pair: pair[0].start)
-    if r.stop != s.start:
+    if r.stop != s.start or max(len(r), len(s)) > UNEQUAL * min(len(r), len(s)):      # a few entries are added as cheaply as they are put there
         return None
     first[axis] = range(r.start, s.stop)
     both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=map(len, first))
@@ -456,6 +457,7 @@ IDENTITIES = (
     ("mean",         "likewise",                        _sum_of_spread),
 )
 
+_SUMMED = ("sum", "matmul", "tensordot", "dot", "einsum", "multiply")                # what these look at
 CONTRACTIONS = (
     ("sum",          "sum of a sum: one pass",          _sum_of_sum),
     ("sum",          "sum of products of matrices over what both have", _sum_of_product),

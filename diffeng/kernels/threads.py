@@ -16,9 +16,9 @@ import os
 import threading
 import time
 
-SERIAL_BELOW = 16_000                       # nanoseconds of work: a region costs 1 000 while the workers spin, some 15 000 when they sleep
+SERIAL_BELOW = 10_000                       # nanoseconds of work: a region costs 1 000 while the workers spin, some 15 000 when they sleep
 CHUNKS = 32                                 # where the work allows it: a thread that comes late, or shares its processor, delays less
-CHUNK_ABOVE = 8_000                        # nanoseconds of work in each of those
+CHUNK_ABOVE = 5_000                        # nanoseconds of work in each of those
 SPIN = 40                                   # microseconds a worker spins before it sleeps
 
 _lock = threading.Lock()
