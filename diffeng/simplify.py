@@ -364,16 +364,24 @@ def _sum_of_sum(walk, n, x):
 
 
 def _sum_of_product(walk, n, x):
-    """Letters that both factors have may be summed with the product's own: X'G over a batch is one product of matrices."""
+    """Letters that both factors have may be summed with the product's own: X'G over a batch is one product of matrices. Those of one factor are summed before:
+    1'(XW) = (1'X)W."""
     if not walk.once(x, "matmul", "tensordot", "dot", "einsum") or len(x.operands) != 2 or any([y.dtype != n.dtype for y in (x, *x.operands)]):
         return None
     inputs, out = subscripts(x.primitive.name, [len(_shape(y)) for y in x.operands], x.params).split("->")
-    left, right = inputs.split(",")
-    summed = {out[k] for k in n.params["axis"]}
-    one = dict(zip(left, _shape(x.operands[0])))
-    if not summed <= set(left) & set(right) or any([one.get(c, m) != m for c, m in zip(right, _shape(x.operands[1]))]):
+    terms, summed = inputs.split(","), {out[k] for k in n.params["axis"]}
+    one = dict(zip(terms[0], _shape(x.operands[0])))
+    if any([one.get(c, m) != m for c, m in zip(terms[1], _shape(x.operands[1]))]) or any([len(set(t)) < len(t) for t in terms]) or 0 in x.shape:
         return None
-    return _contraction(walk, n, x.operands, inputs, "".join(c for c in out if c not in summed), x.shape, n.params["axis"])
+    factors = list(x.operands)
+    for k, (t, y) in enumerate(zip(terms, factors)):
+        own = tuple([j for j, c in enumerate(t) if c in summed and c not in terms[1 - k]])
+        if own:
+            terms[k] = "".join([c for j, c in enumerate(t) if j not in own])
+            factors[k] = walk.make(n, "sum", y, params={"axis": own, "keepdims": False}, shape=[m for j, m in enumerate(_shape(y)) if j not in own])
+    if not terms[0] or not terms[1]:
+        return None
+    return _contraction(walk, n, factors, ",".join(terms), "".join([c for c in out if c not in summed]), x.shape, n.params["axis"])
 
 
 def _sum_of_outer(walk, n, x):
@@ -453,6 +461,7 @@ IDENTITIES = (
     # ---- reductions
     ("sum",          "over axes of length 1, ~ 0 + -0 was 0", _sum_of_one),
     ("mean",         "likewise",                        _sum_of_one),
+    ("sum",          "of -x = -(sum of x)",             lambda w, n, x: _floats(n) and _negated_view(w, n, x) or None),
     ("sum",          "of equal entries, ~ rounded once", _sum_of_spread),
     ("mean",         "likewise",                        _sum_of_spread),
 )
