@@ -39,7 +39,7 @@ CASES = {                                                   # products, and how 
     "a sum that is an output": (lambda x, y, w: (p := x[0].T @ y[0] + x[1].T @ y[1], p * 2), (X, Y, W), 2, 1),
     "tall operands": (lambda x, y, w: sum(x[t].T @ np.tile(y[t], (50, 1)) for t in range(3)), (BIG, Y, W), 3, 3),
     "wide operands": (lambda x, y, w: sum(np.sin(x[t] @ w) for t in range(3)), (BIG, Y, W), 3, 3),
-    "of different shapes": (lambda x, y, w: np.sum(x[0].T @ y[0]) + np.sum(x[1].T @ x[2]), (X, Y, W), 2, 2),
+    "of different shapes": (lambda x, y, w: np.sum(np.sin(x[0].T @ y[0])) + np.sum(np.sin(x[1].T @ x[2])), (X, Y, W), 2, 2),
     "spread": (lambda x, y, w: (x[0, :1].T @ y[0, :1])[:1] + x[1].T @ y[1] + x[2].T @ y[2], (X, Y, W), 3, 2),
 }
 

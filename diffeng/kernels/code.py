@@ -145,6 +145,11 @@ class Code:
         out.add_incoming(value._of(otherwise), before)
         return Value(b, out, value.type)
 
+    def call(self, address, *arguments):
+        """A kernel at an address."""
+        b = self.builder
+        b.call(b.inttoptr(address.ir, self._function.ftype.as_pointer()), [x.ir for x in arguments])
+
     # ---- products -----------------------------------------------------------------------------------------------------------------------
 
     def gemm(self, type, bits, address, ta, tb, m, n, k, a, lda, b, ldb, c, ldc, alpha=1.0, beta=0.0):

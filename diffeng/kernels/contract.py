@@ -14,7 +14,7 @@ from .groups import Instruction
 from .layout import View, broadcast, collapse, diagonal, new, reshaped, transposed
 from .reduce import total
 from .scalar import CAST, FLOAT, type_name
-from .values import smaller
+from .values import select, smaller
 
 
 def einsum(fuser, subscripts, views, dtype):
@@ -159,12 +159,17 @@ ALONE = 200_000                            # multiply-adds below which a product
 STEP = 32                                  # rows or columns of a cut product are a multiple of this
 
 
-def product(step):
-    """BLAS's gemm for each entry of the batch axes. Large ones are cut along their longer side, one part a thread: BLAS itself uses one."""
+def product(step, cut=None):
+    """BLAS's gemm for each entry of the batch axes, in parts; one row of the table is one part of one entry.
+
+    cut: ("rows", width): parts of so many rows of the result. ("terms", width): parts of so many terms of each sum, where a part adds to what those before it
+    made (so they are computed in order, by one thread). None: large products are cut along their longer side, one part a thread, as BLAS itself uses one.
+    """
     type = type_name(step.out.dtype)
     a, b, c = step.left, step.right, step.out
     (m, k), n, size = a.shape[-2:], b.shape[-1], a.dtype.itemsize
-    if c.strides[-1] != size and n > 1:               # the result runs along i: its transpose is the product of the transposes
+    turned = c.strides[-1] != size and n > 1
+    if turned:                                        # the result runs along i: its transpose is the product of the transposes
         a, b, m, n = _turned(b), _turned(a), n, m
         c = _turned(c)
     # BLAS counts columns first: it is given C' = B'A', where a matrix that runs along its last axis is already transposed.
@@ -172,40 +177,51 @@ def product(step):
     tb, ldb = _flag(b, size)
     ldc = c.strides[-2] // size if m > 1 else n
     dims, strides = collapse(a.shape[:-2], [v.strides[:-2] for v in (a, b, c)])
-    batch, parts = math.prod(dims), 1
-    if m * n * k > ALONE:
-        parts = max(1, min(-(-threads.count() // batch), max(m, n) // STEP))
-    width = -(-max(m, n) // parts)
-    width = -(-width // STEP) * STEP if parts > 1 else width
-    parts = -(-max(m, n) // width)
-    rows, columns = (width, 0) if m > n else (0, width)          # of a part; 0: all of them
+    batch = math.prod(dims)
+    along, width = cut or (None, None)
+    by_terms = along == "terms"
+    if cut is None:
+        along, parts = "rows" if m > n else "columns", 1
+        if m * n * k > ALONE:
+            parts = max(1, min(-(-threads.count() // batch), max(m, n) // STEP))
+        width = -(-max(m, n) // parts)
+        width = -(-width // STEP) * STEP if parts > 1 else width
+    elif along == "rows" and turned:
+        along = "columns"
+    parts = -(-{"rows": m, "columns": n, "terms": k}[along] // width)
+    rows, columns, terms = (width if along == side else 0 for side in ("rows", "columns", "terms"))          # of a part; 0: all of them
     address, bits = blas.gemm(type)
     words = [address, tb, ta, n, m, k, max(ldb, 1), max(lda, 1), max(ldc, 1), (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
-             parts, rows, rows or m, columns, columns or n, a.strides[-2] * rows, b.strides[-1] * columns, c.strides[-2] * rows + size * columns]
+             parts, rows, rows or m, columns, columns or n, terms,
+             a.strides[-2] * rows + a.strides[-1] * terms, b.strides[-1] * columns + b.strides[-2] * terms, c.strides[-2] * rows + size * columns]
     for d, *s in zip(dims, *strides):
         words += [d, *s]
     depth = len(dims)
     cost = 200 + m * n * k / parts * (0.03 if type == "f32" else 0.06)
-    return Instruction(repr(("product", type, bits, depth)), lambda: _write_product(type, bits, depth), words, batch * parts,
+    return Instruction(repr(("product", type, bits, depth, by_terms)), lambda: _write_product(type, bits, depth, by_terms), words, batch * parts,
                        threads.split(batch * parts, cost), cost)
 
 
-def _write_product(type, bits, depth):
+def _write_product(type, bits, depth, by_terms):
     code = Code()
     word = code.word
     with code.loop(code.lo, code.hi) as r:
         entry = r.over(word(12))
         part = r - entry * word(12)
-        places = [word(10) + part * word(17), word(9) + part * word(18), word(11) + part * word(19)]
+        places = [word(10) + part * word(18), word(9) + part * word(19), word(11) + part * word(20)]
         for j in reversed(range(depth)):
-            at = 20 + 4 * j
+            at = 21 + 4 * j
             above = entry.over(word(at)) if j else None
             digit = entry - above * word(at) if j else entry
             places = [p + digit * word(at + 1 + k) for k, p in enumerate(places)]
             entry = above
         m, n = (smaller(word(size) - part * word(step), word(most)) for size, step, most in ((4, 13, 14), (3, 15, 16)))
+        k, beta = word(5), 0.0
+        if by_terms:
+            k = smaller(k - part * word(17), word(17))
+            beta = select(part.equals(0), code.number(0.0, type), code.number(1.0, type))
         pa, pb, pc = places
-        code.gemm(type, bits, word(0), word(1), word(2), n, m, word(5), pb, word(6), pa, word(7), pc, word(8))
+        code.gemm(type, bits, word(0), word(1), word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), beta=beta)
     return code.finish()
 
 

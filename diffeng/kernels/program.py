@@ -17,22 +17,25 @@ from ..errors import explain
 from ..nodes import INPUT, Node, reachable
 from ..simplify import simplify
 from ..where import line_of
-from . import contract, groups
+from . import contract, groups, tiles
 from .fuse import Call, Fuser, Group, Immediate, Product
 from .layout import Padded, View, new
 from .lower import Lowering
 from .memory import address, aligned, array_at, plan
 from .native import CONVERT
 from .plans import Plans
+from .recompute import recomputed
 from .scalar import type_name
 from .stacking import stacked
+from .tiles import Tiles
 
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
 REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each
 
 _empty = np.empty
 
-STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: [contract.product(step)]}
+STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: [contract.product(step)],
+         Tiles: lambda step, plans: tiles.instructions(step)}
 
 
 class Program:
@@ -54,7 +57,7 @@ class Program:
     """
 
     def __init__(self, inputs, outputs, as_recorded=False):
-        outputs = list(outputs) if as_recorded else stacked(simplify(list(outputs)))
+        outputs = list(outputs) if as_recorded else recomputed(stacked(simplify(list(outputs))))
         self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(n.dtype)) for k, n in enumerate(inputs)]
         fuser = Fuser()
         lowering = Lowering(fuser)
@@ -66,7 +69,7 @@ class Program:
             places[id(node)] = lowering.lower(node, operands)
         self.outputs, self._constants = self._finish(outputs, places, lowering)
         self._origins = lowering.origins
-        steps = fuser.finish()
+        steps = tiles.tiled(fuser.finish())
         self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
         self._build(steps)
         self._made = [[] for _ in self.outputs]
@@ -107,11 +110,13 @@ class Program:
         self.peak_bytes = self._arena.nbytes
         arena = address(self._arena)
         status = np.zeros(1, np.int64)
-        words, patches, table, keep = [], [], [], [self._arena]
-        for w in work:                            # operand tables, one after the other; addresses that change with the call are patched into them
-            if type(w) is Call:
-                continue
-            kernel, start = machine.kernel(w.key, w.build), len(words)
+        words, patches, table, keep, places = [], [], [], [self._arena], {}
+
+        def emit(w):
+            """An instruction's words, one operand table after the other; addresses that change with the call are patched into them."""
+            for part in w.parts:
+                emit(part)
+            kernel, places[w] = machine.kernel(w.key, w.build), len(words)
             for x in w.words:
                 if type(x) is tuple:
                     buffer, offset = x
@@ -123,14 +128,24 @@ class Program:
                         keep.append(buffer.array)
                 elif type(x) is Immediate:
                     x = int.from_bytes(np.asarray(x.value).tobytes().ljust(8, b"\0"), "little", signed=True)
+                elif type(x) is tiles.KernelOf:
+                    x = machine.kernel(x.instruction.key, x.instruction.build).address
                 elif x is groups.STATUS:
                     x = address(status)
                 words.append(x)
-            table.append((kernel.address, start, w.rows, w.chunk))
+            return kernel
+
+        for w in work:
+            if type(w) is not Call:
+                table.append((emit(w).address, places[w], w.rows, w.chunk))
+        numbers = np.array([0 if type(x) is tiles.WordsOf else x for x in words] or [0], np.int64)
+        for k, x in enumerate(words):
+            if type(x) is tiles.WordsOf:
+                numbers[k] = address(numbers) + 8 * places[x.instruction]
         self.kernels = len(table)
         cost = sum(w.rows * w.cost for w in work if type(w) is not Call)
-        self._entry = runtime.Entry([spec for _, *spec in self.inputs], len(self.outputs), np.array(words or [0], np.int64), patches, table, status,
-                                    release=cost > RELEASE_ABOVE, products=any(type(s) is Product for s in steps), keep=keep)
+        self._entry = runtime.Entry([spec for _, *spec in self.inputs], len(self.outputs), numbers, patches, table, status,
+                                    release=cost > RELEASE_ABOVE, products=any(type(s) in (Product, Tiles) for s in steps), keep=keep)
         self._run = self._entry.run if not any(type(w) is Call for w in work) else self._with_calls(work)
 
     def _slot(self, buffer):
@@ -249,7 +264,7 @@ class Program:
 
 def _buffers(w):
     """The arena buffers that a step reads or writes."""
-    found = [x[0] for x in w.words if type(x) is tuple] if type(w) is not Call else [x.buffer for x in (*w.operands, w.out) if type(x) is View]
+    found = [x[0] for i in (w, *w.parts) for x in i.words if type(x) is tuple] if type(w) is not Call else [x.buffer for x in (*w.operands, w.out) if type(x) is View]
     return [b for b in found if b.kind == "arena"]
 
 

@@ -1,0 +1,304 @@
+"""Chains of products and loops over the same rows, tile by tile: what is between them never exists as a whole.
+
+What it is: `tiled(steps)`, which finds such chains among a program's steps, and `instructions`, which makes one kernel of each. Attention is the case that
+matters: scores = Q K', their softmax, and its product with V; backwards, the same scores again (recompute.py), their cotangents, and the products that those
+go into. Scores of all positions with all others would be written and read many times; here some rows of them stay in the cache until they are used up.
+Memory is linear in the number of positions (Rabe & Staats 2021; Dao et al. 2022). Whatever is done to the scores (scaled, masked, capped) is part of the chain.
+
+How: the steps' own kernels are called, for a tile's rows alone, with a copy of their words in which the addresses of what is between them (the private
+buffers) point into scratch memory: at the tile, minus the tile's place in the whole. A product that sums over the rows adds up tile after tile.
+
+What it is not: no arithmetic of its own, and no change of what is computed: the same steps without it are its oracle.
+"""
+import math
+
+import numpy as np
+
+from . import contract, groups, threads
+from .code import Code
+from .fuse import Call, Group, Indirect, Map, Product, Reduce, column_stride, is_chain, places
+from .groups import Instruction
+from .layout import Buffer, View, transposed
+from .memory import LINE
+from .values import select
+
+LARGE = 1 << 22                             # bytes of a buffer from which on it is worth it
+CACHED = 1 << 21                            # bytes of private buffers of one tile, and of the matrix that its rows meet
+FEWEST_ROWS = 16                            # of a tile
+SEPARATE = 4                                # batch entries that there must be if one thread has to take all tiles of each
+SLOTS = 2                                   # tiles in work, for each thread
+_BYTE = np.dtype(np.uint8)
+
+
+class Tiles:
+    """steps: (product or group, "rows" or "terms": how it goes through the tiles), in order. private: the buffers between them. batch, m: entries, and rows of
+    each."""
+
+    __slots__ = ("steps", "private", "batch", "m")
+
+    def __init__(self, steps, private, batch, m):
+        self.steps, self.private, self.batch, self.m = steps, private, batch, m
+
+
+def reads(step):
+    """The ids of the buffers that a step reads from memory."""
+    if type(step) is Product:
+        views = [step.left, step.right]
+    elif type(step) is Call:
+        views = [x for x in step.operands if type(x) is View]
+    else:
+        views = [v for o in step.operations for found in places(o) for v in found if id(v.buffer) not in step.levels]
+    return {id(v.buffer) for v in views}
+
+
+def writes(step):
+    """The ids of the buffers that a step writes."""
+    if type(step) is not Group:
+        return {id(step.out.buffer)}
+    outs = [o.out.view if isinstance(o.out, Indirect) else o.out for o in step.operations]
+    return {id(v.buffer) for v in outs if v.buffer.stored}
+
+
+# ---- finding them --------------------------------------------------------------------------------------------------------------------
+
+def tiled(steps):
+    """The same steps, with Tiles in the place of those that are chains."""
+    if not any([_is_seed(s) for s in steps]):
+        return steps
+    readers, todo, out = {}, list(steps), []
+    for s in steps:
+        for b in reads(s):
+            readers.setdefault(b, []).append(s)
+    while todo:
+        step = todo.pop(0)
+        found = _grown(step, todo, readers) if _is_seed(step) else None
+        if found is None:
+            out.append(step)
+            continue
+        tiles, before, after, rest = found
+        out += [*before, tiles]
+        todo = after + rest
+    return out
+
+
+def _is_seed(step):
+    if type(step) is not Product or step.out.buffer.kind != "arena" or not step.out.whole():
+        return False
+    m, n = step.out.shape[-2:]
+    k, size = step.right.shape[-2], step.out.dtype.itemsize                # the result is what is large
+    return step.out.size * size >= LARGE and k * 2 <= n and m > 1 and k * n * size <= CACHED
+
+
+def _grown(seed, following, readers):
+    """(tiles, steps before them, steps after them, the rest) from a product on, or None."""
+    kept = set()                                           # buffers that some reader needs as a whole
+    while True:
+        chain = _Chain(seed, readers, kept)
+        failed = chain.grow(following)
+        if failed is None:
+            break
+        if failed in kept or failed == id(seed.out.buffer):
+            return None
+        kept.add(failed)
+    if len(chain.steps) < 2 or not chain.private:
+        return None
+    out = seed.out
+    tiles = Tiles(chain.steps, chain.private, math.prod(out.shape[:-2]), out.shape[-2])
+    return tiles, chain.before, chain.after, following[chain.seen:]
+
+
+class _Chain:
+    """A chain as it grows. aligned: buffers whose rows are made, row by row, from rows of the first product's result."""
+
+    def __init__(self, seed, readers, kept):
+        self.readers, self.kept = readers, kept
+        self.shape, self.m, self.n = seed.out.shape, *seed.out.shape[-2:]
+        self.steps, self.before, self.after, self.seen = [(seed, "rows")], [], [], 0
+        self.private, self.aligned, self._waiting, self._later = {}, set(), set(), set()          # _later: what is written when the chain is done
+        self._made(seed.out)
+
+    def _made(self, view):
+        """A buffer that is written in the chain: private if all who read it belong to the chain, too."""
+        b = view.buffer
+        self.aligned.add(id(b))
+        if b.kind == "arena" and id(b) not in self.kept and id(b) in self.readers:
+            self.private[id(b)] = b
+            self._waiting.update(map(id, self.readers[id(b)]))
+
+    def grow(self, following):
+        """None when the chain has come to its end, or the id of a private buffer that somebody outside reads."""
+        for k, step in enumerate(following):
+            if not self._waiting:
+                break
+            self.seen = k + 1
+            needed = reads(step)
+            forced = [b for b in needed if b in self.private]
+            known = [b for b in needed if b in self.aligned]
+            late = not self._later.isdisjoint(needed | writes(step))
+            if known and not late and self._joins(step, needed):
+                pass
+            elif forced:
+                return forced[0]
+            elif known or late:
+                self.after.append(step)
+                self._later.update(writes(step))
+            else:
+                self.before.append(step)
+            self._waiting.discard(id(step))
+        return next(iter(self.private)) if self._waiting else None
+
+    def _joins(self, step, needed):
+        """Take a step in, if its rows go with ours."""
+        if type(step) is Product:
+            kind = self._product(step)
+            if kind is None:
+                return False
+            self.steps.append((step, kind))
+            (self._later if kind == "terms" else self.aligned).update(writes(step))
+            return True
+        if type(step) is not Group or not self._group(step, needed):
+            return False
+        for b in needed:                                   # a product that nobody else needs is made here, too
+            made = next((s for s in self.before if type(s) is Product and id(s.out.buffer) == b), None)
+            if made is not None and made.out.buffer.kind == "arena" and made.out.whole() and made.out.shape == self.shape and b not in self.kept:
+                self.before.remove(made)
+                self.steps.append((made, "rows"))
+                self._made(made.out)
+                self._waiting.discard(id(step))
+        self.steps.append((step, "rows"))
+        for o in step.operations:
+            if o.out.buffer.stored:
+                self.aligned.add(id(o.out.buffer))
+                if o.level == "full" and isinstance(o, Map):
+                    self._made(o.out)
+        return True
+
+    def _product(self, step):
+        """"rows", "terms" or None: how a product goes through the tiles."""
+        left, right, out = step.left, step.right, step.out
+        mine = [id(v.buffer) in self.aligned for v in (left, right)]
+        if out.shape[:-2] != self.shape[:-2] or id(out.buffer) in self.aligned:
+            return None
+        if mine == [True, False] and left.whole() and left.shape[-2] == self.m:
+            return "rows"
+        if math.prod(self.shape[:-2]) < SEPARATE or left.shape[-1] != self.m:
+            return None
+        upright = transposed(left, (*range(left.ndim - 2), left.ndim - 1, left.ndim - 2))
+        if (not mine[0] or upright.whole()) and (not mine[1] or right.whole()):
+            return "terms"
+        return None
+
+    def _group(self, group, needed):
+        if group.n != math.prod(self.shape) or any([isinstance(o, Reduce) and o.kind != "row" for o in group.operations]):
+            return False
+        for o in group.operations:
+            direct, others = places(o)
+            if isinstance(o.out, Indirect) or others and any([isinstance(x, Indirect) for x in o.operands]) or not (isinstance(o, Reduce) or o.out.whole()):
+                return False
+            for v in direct:
+                if id(v.buffer) in self.aligned and id(v.buffer) not in group.levels and not (v.whole() or _one_a_row(v, self.n)):
+                    return False
+            if any([id(v.buffer) in self.aligned for v in others]):
+                return False
+        if group.columns is None and is_chain(group.cuts | {self.n}) and all([column_stride(v, self.n) is not None for v in group.memory]):
+            group.columns = self.n
+            group.cuts.add(self.n)
+        return group.columns == self.n
+
+
+def _one_a_row(v, columns):
+    return v.buffer.size * columns == v.size and column_stride(v, columns) == 0
+
+
+# ---- one kernel of each ---------------------------------------------------------------------------------------------------------------
+
+class KernelOf:
+    """A word: the address of an instruction's kernel."""
+
+    __slots__ = ("instruction",)
+
+    def __init__(self, instruction):
+        self.instruction = instruction
+
+
+class WordsOf(KernelOf):
+    """A word: the address of an instruction's words."""
+
+    __slots__ = ()
+
+
+def instructions(tiles):
+    """The kernel of a chain. Its words: parts of an entry, rows of an entry, rows of a tile, tiles of a chunk, scratch, bytes of it for one chunk; bytes of a
+    row and place in scratch of each private buffer; kernel and words of each step."""
+    m, private = tiles.m, list(tiles.private.values())
+    a_row = [b.size // (tiles.batch * m) * b.dtype.itemsize for b in private]
+    width = max(FEWEST_ROWS, CACHED // sum(a_row) // 16 * 16)
+    width = m if width >= m else width
+    parts = -(-m // width)
+    offsets, size = [], 0
+    for r in a_row:
+        offsets.append(size)
+        size += -(-r * width // LINE) * LINE
+    number, summed = {id(b): k for k, b in enumerate(private)}, any([kind == "terms" for _, kind in tiles.steps])
+    subs, described = [], []
+    for step, kind in tiles.steps:
+        sub, own = (contract.product(step, (kind, width)), None) if type(step) is Product else _rows_of(step)
+        patches = []
+        for k, w in enumerate(sub.words):
+            if type(w) is tuple and id(w[0]) in number:
+                patches.append((k, number[id(w[0])]))
+                sub.words[k] = 0
+            elif type(w) is tuple and w[0] is own:                # what a row keeps for itself: no place in the whole
+                patches.append((k, len(offsets)))
+                sub.words[k] = 0
+                offsets.append(size)
+                size += -(-own.size // LINE) * LINE
+        subs.append(sub)
+        described.append((type(step) is Group, len(sub.words), tuple(patches)))
+    units = tiles.batch if summed else tiles.batch * parts
+    chunk = -(-units // min(units, SLOTS * threads.count()))
+    cost = sum([s.cost * (m if by_row else parts) for s, (by_row, _, _) in zip(subs, described)]) / (1 if summed else parts)
+    scratch = Buffer("arena", _BYTE, size * -(-units // chunk))
+    words = [parts, m, width, chunk, (scratch, 0), size]
+    for k, offset in enumerate(offsets):
+        words += [a_row[k] if k < len(a_row) else 0, offset]
+    for s in subs:
+        words += [KernelOf(s), WordsOf(s)]
+    structure = summed, len(offsets), tuple(described)
+    return [Instruction(repr(("tiles", structure)), lambda: _write(*structure), words, units, chunk, cost, subs)]
+
+
+def _rows_of(group):
+    """(its instruction, the buffer in which a chunk of its rows keeps values for itself, or None): for calls with any rows, all of them in the first chunk."""
+    sub, = groups.instructions(group)
+    known = {id(v.buffer) for o in group.operations for found in places(o) for v in found} | {id(o.out.buffer) for o in group.operations}
+    own = next((w[0] for w in sub.words if type(w) is tuple and id(w[0]) not in known), None)
+    if own is not None:
+        own.size //= -(-sub.rows // sub.chunk)
+    sub.words[0] = 1 << 62
+    return sub, own
+
+
+def _write(summed, n_places, described):
+    code = Code()
+    word = code.word
+    first = 6 + 2 * n_places
+    copies = []
+    for s, (_, n, _) in enumerate(described):
+        copy, source = code.stack(8 * n), word(first + 2 * s + 1)
+        with code.loop(0, n) as k:
+            code.store(copy, k, code.load(source, k, "i64"))
+        copies.append(copy)
+    with code.loop(code.lo, code.hi) as unit:
+        scratch = word(4) + unit.over(word(3)) * word(5)
+        start = unit * word(0) if summed else unit
+        with code.loop(start, start + word(0) if summed else start + 1) as tile:
+            entry = tile.over(word(0))
+            lo = entry * word(1) + (tile - entry * word(0)) * word(2)
+            end = entry * word(1) + word(1)
+            hi = select(lo + word(2) < end, lo + word(2), end)
+            for s, (by_row, _, patches) in enumerate(described):
+                for k, place in patches:
+                    code.store(copies[s], code.number(k), scratch + word(6 + 2 * place + 1) - lo * word(6 + 2 * place))
+                code.call(word(first + 2 * s), copies[s], *((lo, hi) if by_row else (tile, tile + 1)))
+    return code.finish()

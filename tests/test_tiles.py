@@ -1,0 +1,126 @@
+"""Attention and its like, tile by tile: the same results as step by step, in memory that is linear in the number of positions."""
+import numpy as np
+import pytest
+
+import diffeng as de
+from diffeng.kernels import program, recompute, tiles
+
+RNG = np.random.default_rng(7)
+B, H, T, D = 2, 3, 70, 8
+Q, K, V, G = (RNG.normal(size=(B, H, T, D)) for _ in range(4))
+CAUSAL, BAND = np.tri(T, dtype=bool), np.where(np.abs(np.subtract.outer(np.arange(T), np.arange(T))) < 9, 0.0, -np.inf)
+
+
+def softmax(x):
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+def scores(q, k):
+    return q @ np.swapaxes(k, -1, -2) / D ** 0.5
+
+
+def heads_last(x):
+    return np.swapaxes(x, 1, 2)
+
+
+ATTENTION = {
+    "plain":            lambda q, k, v: softmax(scores(q, k)) @ v,
+    "causal":           lambda q, k, v: softmax(np.where(CAUSAL, scores(q, k), -1e10)) @ v,
+    "added mask":       lambda q, k, v: softmax(scores(q, k) + BAND) @ v,
+    "scaled before":    lambda q, k, v: softmax((q * 0.3) @ np.swapaxes(k, -1, -2)) @ v,
+    "divided last":     lambda q, k, v: ((e := np.exp((s := scores(q, k)) - np.max(s, axis=-1, keepdims=True))) @ v) / np.sum(e, axis=-1, keepdims=True),
+    "logsumexp":        lambda q, k, v: np.exp((s := scores(q, k)) - de.special.logsumexp(s, axis=-1, keepdims=True)) @ v,
+    "capped":           lambda q, k, v: softmax(5 * np.tanh(scores(q, k) / 5)) @ v,
+    "einsum":           lambda q, k, v: np.einsum("bhij,bhjd->bhid", softmax(np.einsum("bhid,bhjd->bhij", q, k)), v),
+    "heads moved":      lambda q, k, v: heads_last(softmax(scores(q, k)) @ v).reshape(B, T, H * D),
+    "without softmax":  lambda q, k, v: np.maximum(scores(q, k), 0) ** 2 @ v,
+    "shares returned":  lambda q, k, v: ((p := softmax(scores(q, k))) @ v, p),
+    "scores returned":  lambda q, k, v: (softmax(s := scores(q, k)) @ v, s),
+    "shares used twice": lambda q, k, v: (p := softmax(scores(q, k))) @ v + np.sin(p @ (v * v)),
+    "other axis":       lambda q, k, v: np.swapaxes(softmax(np.swapaxes(scores(q, k), -1, -2)), -1, -2) @ v,
+    "sum over queries": lambda q, k, v: np.sum(softmax(scores(q, k)), axis=-2)[..., None] * v,
+    "mean of shares":   lambda q, k, v: softmax(scores(q, k)) @ v * np.mean(softmax(scores(q, k))),
+    "diagonal read":    lambda q, k, v: softmax(scores(q, k)) @ v + np.einsum("bhii->bhi", softmax(scores(q, k)))[..., None],
+    "a mask from v":    lambda q, k, v: softmax(np.where(v[..., :1] > 0, scores(q, k), -1e10)) @ v,
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """As if everything were large."""
+    monkeypatch.setattr(tiles, "LARGE", 1)
+    monkeypatch.setattr(recompute, "LARGE", 1)
+    monkeypatch.setattr(recompute, "RATIO", 1)
+    monkeypatch.setattr(tiles, "CACHED", 1 << 14)
+    made = []
+    monkeypatch.setattr(program.tiles, "instructions", lambda t, original=tiles.instructions: made.append(t) or original(t))
+    return made
+
+
+def program_of(jitted):
+    return [t for traces in jitted._traces.values() for t in traces][0].program
+
+
+def all_close(got, want, tolerance):
+    got, want = (x if isinstance(x, tuple) else (x,) for x in (got, want))
+    for g, w in zip(got, want, strict=True):
+        assert g.shape == w.shape and g.dtype == w.dtype
+        np.testing.assert_allclose(g, w, rtol=tolerance, atol=tolerance * np.max(np.abs(w)))
+
+
+@pytest.mark.parametrize("name, dtype", [(name, np.float64) for name in ATTENTION] + [(name, np.float32) for name in ("causal", "divided last", "capped")])
+def test_values_and_gradients(name, dtype, small):
+    f, args = ATTENTION[name], [x.astype(dtype) for x in (Q, K, V)]
+    tolerance = 1e-12 if dtype is np.float64 else 2e-5
+    all_close(de.jit(f)(*args), f(*args), tolerance)
+
+    def loss(q, k, v):
+        out = f(q, k, v)
+        return sum(np.sum(np.tanh(x)) for x in (out if isinstance(out, tuple) else (out,)))
+    gradient = de.grad(loss, argnums=(0, 1, 2))
+    all_close(de.jit(gradient)(*args), gradient(*args), tolerance * 10)
+    assert small or name in ("other axis", "scores returned", "sum over queries")
+
+
+def test_sizes(small):
+    """Tiles that do not divide the rows, one row, other numbers of keys than of queries, one entry alone; and a second shape compiles nothing."""
+    f = de.jit(de.grad(lambda q, k, v: np.sum(np.tanh(softmax(scores(q, k)) @ v)), argnums=(0, 1, 2)))
+    for lead, t, s, d in (((), 70, 50, 8), ((4,), 17, 90, 8), ((2, 2), 129, 33, 8), ((5,), 2, 40, 3), ((1,), 64, 64, 8)):
+        q, k, v = (RNG.normal(size=(*lead, n, d)) for n in (t, s, s))
+        all_close(f(q, k, v), f.__wrapped__(q, k, v), 1e-11)
+
+
+def test_nothing_is_compiled_for_another_length(small):
+    from diffeng import kernels
+    f = de.jit(lambda q, k, v: softmax(scores(q, k)) @ v)
+    f(Q, K, V)
+    before = kernels.compilations
+    f(Q[:, :, :51], K[:, :, :51], V[:, :, :51])
+    assert kernels.compilations == before
+
+
+def test_memory_is_linear_in_the_number_of_positions():
+    def peak(t):
+        q, k, v = (RNG.normal(size=(4, t, 16)).astype(np.float32) for _ in range(3))
+        f = de.jit(de.grad(lambda q, k, v: np.sum(np.tanh(softmax(scores(q, k)) @ v)), argnums=(0, 1, 2)))
+        f(q, k, v)
+        return program_of(f).peak_bytes
+    assert peak(4096) < 1.5 * 2 * peak(2048) and peak(4096) < 4 * 4096 * 4096 * 4 / 8
+
+
+def test_the_same_bits_every_time(small):
+    f = de.jit(de.grad(lambda q, k, v: np.sum(np.tanh(softmax(scores(q, k)) @ v)), argnums=(0, 1, 2)))
+    first = f(Q, K, V)
+    assert all(np.array_equal(a, b) for _ in range(5) for a, b in zip(first, f(Q, K, V)))
+
+
+def test_steps_that_write_what_others_wrote_keep_their_order(small):
+    def f(q, k, v):
+        s = softmax(scores(q, k))
+        out = np.zeros((B, H, T, D))
+        out[:, :, ::2] = (s @ v)[:, :, ::2]
+        out[:, :, 1::2] = np.sin(v)[:, :, 1::2]
+        out[0] = 1.0
+        return out, s @ (v + 1)
+    all_close(de.jit(f)(Q, K, V), f(Q, K, V), 1e-12)
