@@ -42,6 +42,14 @@ ATTENTION = {
     "sum over queries": lambda q, k, v: np.sum(softmax(scores(q, k)), axis=-2)[..., None] * v,
     "mean of shares":   lambda q, k, v: softmax(scores(q, k)) @ v * np.mean(softmax(scores(q, k))),
     "diagonal read":    lambda q, k, v: softmax(scores(q, k)) @ v + np.einsum("bhii->bhi", softmax(scores(q, k)))[..., None],
+    "causal, known":    lambda q, k, v: softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -1e10)) @ v,
+    "a window":         lambda q, k, v: softmax(np.where(np.tri(T, dtype=bool) & ~np.tri(T, k=-9, dtype=bool), scores(q, k), -1e30)) @ v,
+    "rows without keys": lambda q, k, v: softmax(np.where(np.tri(T, k=-5, dtype=bool), scores(q, k), -1e10)) @ v,
+    "a mild mask":      lambda q, k, v: softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -5.0)) @ v,
+    "more after the mask": lambda q, k, v: softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -1e10) * 0.5) @ v,
+    "no softmax behind": lambda q, k, v: np.where(np.tri(T, dtype=bool), scores(q, k), -1e10) @ v,
+    "zeros and more":   lambda q, k, v: (softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -1e10)) + 0.01) @ v,
+    "hidden by zero":   lambda q, k, v: np.where(np.tri(T, dtype=bool), scores(q, k), 0) @ v,
     "a mask from v":    lambda q, k, v: softmax(np.where(v[..., :1] > 0, scores(q, k), -1e10)) @ v,
 }
 
@@ -80,7 +88,17 @@ def test_values_and_gradients(name, dtype, small):
         return sum(np.sum(np.tanh(x)) for x in (out if isinstance(out, tuple) else (out,)))
     gradient = de.grad(loss, argnums=(0, 1, 2))
     all_close(de.jit(gradient)(*args), gradient(*args), tolerance * 10)
-    assert small or name in ("other axis", "scores returned", "sum over queries")
+    assert small or name in ("other axis", "scores returned", "sum over queries")              # chains were found
+
+
+@pytest.mark.parametrize("name, skips", [("causal, known", True), ("a window", True), ("rows without keys", True), ("a mild mask", False),
+                                         ("more after the mask", False), ("no softmax behind", False), ("zeros and more", False), ("plain", False)])
+def test_what_a_mask_hides_is_not_computed(name, skips, small):
+    """Where all that is hidden is zero, and nowhere else."""
+    de.jit(ATTENTION[name])(Q, K, V)
+    assert small and all((t.seen is not None) == skips for t in small)
+    if skips:
+        assert len(small) == 1 and tiles._reach(small[0], 16)[1] < T / 2
 
 
 def test_sizes(small):

@@ -156,6 +156,7 @@ def _times(fuser, a, b):
 # ---- BLAS --------------------------------------------------------------------------------------------------------------------------
 
 ALONE = 200_000                            # multiply-adds below which a product is not cut for several threads
+COLUMNS, ROWS, INNER, FIRST = 3, 4, 5, 18  # words of a product: its sizes, and which part of its terms comes first
 STEP = 32                                  # rows or columns of a cut product are a multiple of this
 
 
@@ -168,7 +169,7 @@ def product(step, cut=None):
     type = type_name(step.out.dtype)
     a, b, c = step.left, step.right, step.out
     (m, k), n, size = a.shape[-2:], b.shape[-1], a.dtype.itemsize
-    turned = c.strides[-1] != size and n > 1
+    turned = is_turned(c)
     if turned:                                        # the result runs along i: its transpose is the product of the transposes
         a, b, m, n = _turned(b), _turned(a), n, m
         c = _turned(c)
@@ -192,7 +193,7 @@ def product(step, cut=None):
     rows, columns, terms = (width if along == side else 0 for side in ("rows", "columns", "terms"))          # of a part; 0: all of them
     address, bits = blas.gemm(type)
     words = [address, tb, ta, n, m, k, max(ldb, 1), max(lda, 1), max(ldc, 1), (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
-             parts, rows, rows or m, columns, columns or n, terms,
+             parts, rows, rows or m, columns, columns or n, terms, 0,
              a.strides[-2] * rows + a.strides[-1] * terms, b.strides[-1] * columns + b.strides[-2] * terms, c.strides[-2] * rows + size * columns]
     for d, *s in zip(dims, *strides):
         words += [d, *s]
@@ -202,15 +203,20 @@ def product(step, cut=None):
                        threads.split(batch * parts, cost), cost)
 
 
+def is_turned(out):
+    """Does a product's result run along its rows? Then rows and columns have changed places in its words."""
+    return out.strides[-1] != out.dtype.itemsize and out.shape[-1] > 1
+
+
 def _write_product(type, bits, depth, by_terms):
     code = Code()
     word = code.word
     with code.loop(code.lo, code.hi) as r:
         entry = r.over(word(12))
         part = r - entry * word(12)
-        places = [word(10) + part * word(18), word(9) + part * word(19), word(11) + part * word(20)]
+        places = [word(10) + part * word(19), word(9) + part * word(20), word(11) + part * word(21)]
         for j in reversed(range(depth)):
-            at = 21 + 4 * j
+            at = 22 + 4 * j
             above = entry.over(word(at)) if j else None
             digit = entry - above * word(at) if j else entry
             places = [p + digit * word(at + 1 + k) for k, p in enumerate(places)]
@@ -219,7 +225,7 @@ def _write_product(type, bits, depth, by_terms):
         k, beta = word(5), 0.0
         if by_terms:
             k = smaller(k - part * word(17), word(17))
-            beta = select(part.equals(0), code.number(0.0, type), code.number(1.0, type))
+            beta = select(part.equals(word(FIRST)), code.number(0.0, type), code.number(1.0, type))
         pa, pb, pc = places
         code.gemm(type, bits, word(0), word(1), word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), beta=beta)
     return code.finish()

@@ -11,7 +11,7 @@ import math
 
 from ..nodes import Node, reachable
 
-LARGE = 1 << 26                             # bytes of a product's result; a smaller one is kept, which is faster by a tenth
+LARGE = 1 << 23                             # bytes of a product's result: what the cache holds is better kept
 RATIO = 4                                   # how much larger than its operands it is at least
 
 

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from . import contract, groups, threads
+from . import contract, groups, threads, zeros
 from .code import Code
 from .fuse import Call, Group, Indirect, Map, Product, Reduce, column_stride, is_chain, places
 from .groups import Instruction
@@ -26,18 +26,20 @@ LARGE = 1 << 22                             # bytes of a buffer from which on it
 CACHED = 1 << 21                            # bytes of private buffers of one tile, and of the matrix that its rows meet
 FEWEST_ROWS = 16                            # of a tile
 SEPARATE = 4                                # batch entries that there must be if one thread has to take all tiles of each
+WORTH = 0.9                                 # columns that are needed, of all: above it they are not counted
 SLOTS = 2                                   # tiles in work, for each thread
 _BYTE = np.dtype(np.uint8)
 
 
 class Tiles:
-    """steps: (product or group, "rows" or "terms": how it goes through the tiles), in order. private: the buffers between them. batch, m: entries, and rows of
-    each."""
+    """steps: (product or group, "rows" or "terms": how it goes through the tiles), in order. private: the buffers between them. batch, m, n: entries, rows of
+    each, columns. seen: truth values (m, n), where everything that the chain's products read is not 0; None if that is not known."""
 
-    __slots__ = ("steps", "private", "batch", "m")
+    __slots__ = ("steps", "private", "batch", "m", "n", "seen")
 
-    def __init__(self, steps, private, batch, m):
-        self.steps, self.private, self.batch, self.m = steps, private, batch, m
+    def __init__(self, steps, private, shape):
+        self.steps, self.private, self.batch, self.m, self.n = steps, private, math.prod(shape[:-2]), *shape[-2:]
+        self.seen = zeros.seen(self)
 
 
 def reads(step):
@@ -102,9 +104,7 @@ def _grown(seed, following, readers):
         kept.add(failed)
     if len(chain.steps) < 2 or not chain.private:
         return None
-    out = seed.out
-    tiles = Tiles(chain.steps, chain.private, math.prod(out.shape[:-2]), out.shape[-2])
-    return tiles, chain.before, chain.after, following[chain.seen:]
+    return Tiles(chain.steps, chain.private, seed.out.shape), chain.before, chain.after, following[chain.seen:]
 
 
 class _Chain:
@@ -228,13 +228,14 @@ class WordsOf(KernelOf):
 
 
 def instructions(tiles):
-    """The kernel of a chain. Its words: parts of an entry, rows of an entry, rows of a tile, tiles of a chunk, scratch, bytes of it for one chunk; bytes of a
-    row and place in scratch of each private buffer; kernel and words of each step."""
+    """The kernel of a chain. Its words: parts of an entry, rows of an entry, rows of a tile, tiles of a chunk, scratch, bytes of it for one chunk, columns that
+    each part needs; bytes of a row and place in scratch of each private buffer; kernel and words of each step."""
     m, private = tiles.m, list(tiles.private.values())
     a_row = [b.size // (tiles.batch * m) * b.dtype.itemsize for b in private]
     width = max(FEWEST_ROWS, CACHED // sum(a_row) // 16 * 16)
     width = m if width >= m else width
     parts = -(-m // width)
+    reach = _reach(tiles, width)
     offsets, size = [], 0
     for r in a_row:
         offsets.append(size)
@@ -254,18 +255,39 @@ def instructions(tiles):
                 offsets.append(size)
                 size += -(-own.size // LINE) * LINE
         subs.append(sub)
-        described.append((type(step) is Group, len(sub.words), tuple(patches)))
+        described.append((type(step) is Group, len(sub.words), tuple(patches), () if reach is None else _sizes(step, tiles.private)))
+        if reach is not None and kind == "terms":
+            sub.words[contract.FIRST] = parts - 1
     units = tiles.batch if summed else tiles.batch * parts
     chunk = -(-units // min(units, SLOTS * threads.count()))
-    cost = sum([s.cost * (m if by_row else parts) for s, (by_row, _, _) in zip(subs, described)]) / (1 if summed else parts)
+    cost = sum([s.cost * (m if by_row else parts) for s, (by_row, *_) in zip(subs, described)]) / (1 if summed else parts)
     scratch = Buffer("arena", _BYTE, size * -(-units // chunk))
-    words = [parts, m, width, chunk, (scratch, 0), size]
+    words = [parts, m, width, chunk, (scratch, 0), size, 0 if reach is None else (Buffer("constant", reach.dtype, parts, array=reach), 0)]
     for k, offset in enumerate(offsets):
         words += [a_row[k] if k < len(a_row) else 0, offset]
     for s in subs:
         words += [KernelOf(s), WordsOf(s)]
-    structure = summed, len(offsets), tuple(described)
+    structure = summed, reach is not None, len(offsets), tuple(described)
     return [Instruction(repr(("tiles", structure)), lambda: _write(*structure), words, units, chunk, cost, subs)]
+
+
+def _reach(tiles, width):
+    """How many columns each tile needs, or None: all of them. The last tile is computed first, and all of its columns, as what sums over rows begins there."""
+    if tiles.seen is None:
+        return None
+    last = np.where(tiles.seen.any(1), tiles.n - np.argmax(tiles.seen[:, ::-1], axis=1), tiles.n)
+    reach = np.maximum.reduceat(last, np.arange(0, tiles.m, width)).astype(np.int64)
+    reach[-1] = tiles.n
+    return reach if np.mean(reach) < WORTH * tiles.n else None
+
+
+def _sizes(step, private):
+    """The words of a step that say how many columns there are."""
+    if type(step) is Group:
+        return (1,)
+    rows, columns = (contract.COLUMNS, contract.ROWS) if contract.is_turned(step.out) else (contract.ROWS, contract.COLUMNS)
+    mine = [id(v.buffer) in private for v in (step.left, step.right, step.out)]
+    return tuple([w for w, it in zip((contract.INNER if step.left.whole() else rows, columns, columns), mine) if it])
 
 
 def _rows_of(group):
@@ -279,12 +301,12 @@ def _rows_of(group):
     return sub, own
 
 
-def _write(summed, n_places, described):
+def _write(summed, reaching, n_places, described):
     code = Code()
     word = code.word
-    first = 6 + 2 * n_places
+    first = 7 + 2 * n_places
     copies = []
-    for s, (_, n, _) in enumerate(described):
+    for s, (_, n, _, _) in enumerate(described):
         copy, source = code.stack(8 * n), word(first + 2 * s + 1)
         with code.loop(0, n) as k:
             code.store(copy, k, code.load(source, k, "i64"))
@@ -293,12 +315,18 @@ def _write(summed, n_places, described):
         scratch = word(4) + unit.over(word(3)) * word(5)
         start = unit * word(0) if summed else unit
         with code.loop(start, start + word(0) if summed else start + 1) as tile:
+            if summed and reaching:                                   # backwards
+                tile = start + start + word(0) - 1 - tile
             entry = tile.over(word(0))
+            if reaching:
+                columns = code.load(word(6), tile - entry * word(0), "i64")
             lo = entry * word(1) + (tile - entry * word(0)) * word(2)
             end = entry * word(1) + word(1)
             hi = select(lo + word(2) < end, lo + word(2), end)
-            for s, (by_row, _, patches) in enumerate(described):
+            for s, (by_row, _, patches, sizes) in enumerate(described):
                 for k, place in patches:
-                    code.store(copies[s], code.number(k), scratch + word(6 + 2 * place + 1) - lo * word(6 + 2 * place))
+                    code.store(copies[s], code.number(k), scratch + word(7 + 2 * place + 1) - lo * word(7 + 2 * place))
+                for k in sizes:
+                    code.store(copies[s], code.number(k), columns)
                 code.call(word(first + 2 * s), copies[s], *((lo, hi) if by_row else (tile, tile + 1)))
     return code.finish()
