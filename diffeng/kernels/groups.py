@@ -29,7 +29,8 @@ LONGEST_SUM = 512                          # rows of one plain float32 sum over 
 class Instruction:
     """One row of a program's table to be. key, build: of its kernel (machine.kernel). words: integers, (buffer, offset) addresses, Immediates, STATUS.
 
-    rows are computed `chunk` at a time, by several threads where chunk < rows; cost: nanoseconds a row, roughly. parts: instructions whose kernels this one calls.
+    rows are computed `chunk` at a time, by several threads where chunk < rows; cost: nanoseconds a row, roughly. parts: instructions whose kernels this one
+    calls.
     """
 
     __slots__ = ("key", "build", "words", "rows", "chunk", "cost", "parts")

@@ -264,7 +264,10 @@ class Program:
 
 def _buffers(w):
     """The arena buffers that a step reads or writes."""
-    found = [x[0] for i in (w, *w.parts) for x in i.words if type(x) is tuple] if type(w) is not Call else [x.buffer for x in (*w.operands, w.out) if type(x) is View]
+    if type(w) is Call:
+        found = [x.buffer for x in (*w.operands, w.out) if type(x) is View]
+    else:
+        found = [x[0] for i in (w, *w.parts) for x in i.words if type(x) is tuple]
     return [b for b in found if b.kind == "arena"]
 
 

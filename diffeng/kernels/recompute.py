@@ -1,8 +1,8 @@
 """Large products computed a second time where they are needed a second time, instead of being kept in between.
 
-What it is: `recomputed(outputs)`, a graph rewritten. In attention the scores and their softmax (positions times positions) are needed once more when the adjoint
-comes by; kept, they are most of the memory, and writing and reading them costs as much as the product that makes them. So the adjoint gets its own: the product
-and the elementwise operations on it again, from the same row sums. Both halves then are chains that tiles.py takes through the cache.
+What it is: `recomputed(outputs)`, a graph rewritten. In attention the scores and their softmax (positions times positions) are needed once more when the
+adjoint comes by; kept, they are most of the memory, and writing and reading them costs as much as the product that makes them. So the adjoint gets its own:
+the product and the elementwise operations on it again, from the same row sums. Both halves then are chains that tiles.py takes through the cache.
 
 What it is not: `checkpoint`, with which the user says what is recomputed; this is done only where it saves both memory and time.
 """
