@@ -1,7 +1,9 @@
 """What a graph costs: operations and bytes, counted node by node, and what each method would cost for its gradient.
 
-One operation: an addition, multiplication or elementary function on one entry. Bytes: what is written, every node once.
-Nothing is run: derivatives are recorded by shape only.
+One operation: an addition, multiplication or elementary function on one entry; a product of matrices (m, k) and (k, n) has 2 m k n. Bytes: what is written,
+every node once. Nothing is run: derivatives are recorded by shape only.
+
+The peak is what the compiler's planner of memory says (kernels/memory.py): what a compiled program needs beside its inputs and results while it runs.
 """
 import math
 
@@ -36,8 +38,35 @@ def count(nodes):
     return sum(map(operations, nodes)), sum(math.prod(n.shape) * n.dtype.itemsize for n in nodes if n.primitive.kind not in _FREE)
 
 
+class Cost(dict):
+    """operations: count. bytes: written, if every operation writes its result. methods: {method: Cost of value and gradient}, of graphs with one scalar output.
+    peak: bytes that the compiled program needs at once beside its inputs and results (planned when asked for, nothing is compiled); None for forward mode,
+    which pushes its directions in chunks."""
+
+    def __init__(self, operations, bytes, methods=None, graph=None):
+        super().__init__(operations=operations, bytes=bytes, **({} if methods is None else {"methods": methods}))
+        self._graph = graph
+
+    operations = property(lambda self: self["operations"])
+    bytes = property(lambda self: self["bytes"])
+    methods = property(lambda self: self.get("methods", {}))
+
+    @property
+    def peak(self):
+        if "peak" not in self:
+            from .kernels import Program
+            self["peak"] = None if self._graph is None else Program.peak(*self._graph)
+        return self["peak"]
+
+    def __str__(self):
+        lines = [f"{'':30}{'operations':>18}{'bytes written':>18}{'peak bytes':>16}"]
+        for name, c in {"the function": self, **{f"value and gradient, {m}": c for m, c in self.methods.items()}}.items():
+            lines.append(f"{name:30}{c.operations:>18,}{c.bytes:>18,}{'-' if c.peak is None else format(c.peak, ','):>16}")
+        return "\n".join(lines)
+
+
 def cost(graph):
-    """{"operations", "bytes", "methods": {method: {"operations", "bytes"}}}: of the graph, and of value and gradient by each method (scalar outputs only)."""
+    """The Cost of a graph, and of value and gradient by each method (scalar outputs only)."""
     primal = [n for n in graph.order if n.primitive.kind not in ("input", "constant")]
     total, written = count(primal)
     methods = {}
@@ -45,15 +74,13 @@ def cost(graph):
     if len(graph.output_nodes) == 1 and graph.output_nodes[0].shape == () and graph.output_nodes[0].dtype.kind == "f" and inputs:
         known = {id(n) for n in graph.order}
         for method in ("symbolic", "reverse"):
-            more = [n for n in reachable(adjoint(graph.output_nodes, inputs, method, values=False)) if id(n) not in known]
-            methods[method] = _plus(total, written, *count(more), 1)
-        one = [n for n in reachable(_direction(graph, inputs)) if id(n) not in known]
-        methods["forward"] = _plus(total, written, *count(one), sum(math.prod(n.shape) for n in inputs))
-    return {"operations": total, "bytes": written, "methods": methods}
-
-
-def _plus(operations, written, more, further, times):
-    return {"operations": operations + more * times, "bytes": written + further * times}
+            gradient = adjoint(graph.output_nodes, inputs, method, values=False)
+            more, further = count([n for n in reachable(gradient) if id(n) not in known])
+            methods[method] = Cost(total + more, written + further, graph=(graph.input_nodes, [*graph.output_nodes, *gradient]))
+        more, further = count([n for n in reachable(_direction(graph, inputs)) if id(n) not in known])
+        directions = sum(math.prod(n.shape) for n in inputs)
+        methods["forward"] = Cost(total + more * directions, written + further * directions)
+    return Cost(total, written, methods, (graph.input_nodes, graph.output_nodes))
 
 
 def _direction(graph, inputs):

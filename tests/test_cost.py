@@ -1,5 +1,9 @@
 """Counted costs: known by hand for small graphs, and in the proportions that theory says."""
+import subprocess
+import sys
+
 import numpy as np
+import pytest
 
 import diffeng as de
 
@@ -24,3 +28,51 @@ def test_methods_in_the_proportions_of_theory():
 def test_nothing_is_computed():
     x = de.symbols("x", shape=(10 ** 6, 10 ** 6))          # eight terabytes
     assert de.to_graph(np.sum(x * x)).cost()["operations"] == 2 * 10 ** 12
+
+
+MEASURED = """
+import resource, sys
+import numpy as np
+import diffeng as de
+from diffeng.kernels import Program
+
+def recurrent(x, w, u):
+    h = 0.0
+    for part in x:
+        h = np.tanh(part @ w + h) @ u
+    return np.mean(h)
+
+def perceptron(x, w, u):
+    return np.sum(np.tanh(np.tanh(x @ w) @ u) ** 2)
+
+def args(scale):
+    ones = lambda *shape: np.full(shape, 0.01)
+    return {"recurrent": (ones(8, 200 * scale, 64), ones(64, 128), ones(128, 128)), "perceptron": (ones(1000 * scale, 64), ones(64, 256), ones(256, 256))}[sys.argv[1]]
+
+def grown(scale):
+    graph = de.trace(globals()[sys.argv[1]], *args(scale))
+    derivative = graph.derivative(tuple(range(3)), method="reverse")
+    program = Program(graph.input_nodes, graph.output_nodes + derivative.output_nodes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    out = program(*args(scale))
+    return graph.cost().methods["reverse"].peak, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 - sum(a.nbytes for a in args(scale))
+
+grown(1)                                           # what a first call needs besides: kernels, threads
+print(*grown(20))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the unit of ru_maxrss differs")
+@pytest.mark.parametrize("name", ["recurrent", "perceptron"])
+def test_the_predicted_peak_is_what_a_process_grows_by(name):
+    """Resident memory while the compiled program runs for the first time: the arena, and results a tenth of its size."""
+    done = subprocess.run([sys.executable, "-c", MEASURED, name], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    predicted, measured = map(int, done.stdout.split())
+    assert predicted > 2e7 and 0.8 * predicted < measured < 1.25 * predicted, (predicted, measured)
+
+
+def test_attributes_and_table():
+    found = de.trace(lambda x: np.sum(np.exp(x)), np.ones(1000)).cost()
+    assert (found.operations, found.methods["reverse"].operations) == (found["operations"], found["methods"]["reverse"]["operations"])
+    assert found.methods["forward"].peak is None and "value and gradient, reverse" in str(found) and len({len(line) for line in str(found).splitlines()}) == 1

@@ -57,7 +57,14 @@ class Program:
     """
 
     def __init__(self, inputs, outputs, as_recorded=False):
-        outputs = list(outputs) if as_recorded else recomputed(stacked(simplify(list(outputs))))
+        steps = self._steps(inputs, list(outputs) if as_recorded else recomputed(stacked(simplify(list(outputs)))))
+        self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
+        self._build(steps)
+        self._made = [[] for _ in self.outputs]
+        self._small = all([dtype is not None and math.prod(shape) * dtype.itemsize < REUSE_ABOVE for shape, dtype in self.outputs])
+
+    def _steps(self, inputs, outputs):
+        """The program's steps in order; what is known of its inputs and outputs is kept."""
         self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(n.dtype)) for k, n in enumerate(inputs)]
         fuser = Fuser()
         lowering = Lowering(fuser)
@@ -69,11 +76,13 @@ class Program:
             places[id(node)] = lowering.lower(node, operands)
         self.outputs, self._constants = self._finish(outputs, places, lowering)
         self._origins = lowering.origins
-        steps = tiles.tiled(fuser.finish())
-        self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
-        self._build(steps)
-        self._made = [[] for _ in self.outputs]
-        self._small = all([dtype is not None and math.prod(shape) * dtype.itemsize < REUSE_ABOVE for shape, dtype in self.outputs])
+        return tiles.tiled(fuser.finish())
+
+    @classmethod
+    def peak(cls, inputs, outputs):
+        """peak_bytes of a program of these, as planned: nothing is compiled, no memory taken."""
+        program = cls.__new__(cls)
+        return _planned(program._steps(inputs, recomputed(stacked(simplify(list(outputs))))))[1]
 
     def _finish(self, outputs, places, lowering):
         """Each output in a buffer of its own: the one it is computed in where that is possible, else a copy."""
@@ -104,10 +113,8 @@ class Program:
     def _build(self, steps):
         """Kernels, memory, operand tables."""
         from . import machine, runtime                     # llvmlite is imported here, not before
-        plans = Plans()
-        work = [w for step in steps for w in ([step] if type(step) is Call else STEPS[type(step)](step, plans))]
-        self._arena = aligned(plan([_buffers(w) for w in work]))
-        self.peak_bytes = self._arena.nbytes
+        work, self.peak_bytes = _planned(steps)
+        self._arena = aligned(self.peak_bytes)
         arena = address(self._arena)
         status = np.zeros(1, np.int64)
         words, patches, table, keep, places = [], [], [], [self._arena], {}
@@ -260,6 +267,13 @@ class Program:
     def __call__(self, *arrays):
         out = self.exactly(*arrays)
         return self.exactly(*self._checked(arrays)) if out is None else out
+
+
+def _planned(steps):
+    """(instructions and calls in order, with their buffers placed; bytes of the arena)."""
+    plans = Plans()
+    work = [w for step in steps for w in ([step] if type(step) is Call else STEPS[type(step)](step, plans))]
+    return work, plan([_buffers(w) for w in work])
 
 
 def _buffers(w):
