@@ -53,9 +53,11 @@ def grown(scale):
     graph = de.trace(globals()[sys.argv[1]], *args(scale))
     derivative = graph.derivative(tuple(range(3)), method="reverse")
     program = Program(graph.input_nodes, graph.output_nodes + derivative.output_nodes)
+    arrays = args(scale)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    out = program(*args(scale))
-    return graph.cost().methods["reverse"].peak, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 - sum(a.nbytes for a in args(scale))
+    out = program(*arrays)
+    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return graph.cost().methods["reverse"].peak, more * 1024 - sum(a.nbytes for a in out)
 
 grown(1)                                           # what a first call needs besides: kernels, threads
 print(*grown(20))
@@ -65,11 +67,11 @@ print(*grown(20))
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the unit of ru_maxrss differs")
 @pytest.mark.parametrize("name", ["recurrent", "perceptron"])
 def test_the_predicted_peak_is_what_a_process_grows_by(name):
-    """Resident memory while the compiled program runs for the first time: the arena, and results a tenth of its size."""
+    """Resident memory while the compiled program runs for the first time, less its results."""
     done = subprocess.run([sys.executable, "-c", MEASURED, name], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     predicted, measured = map(int, done.stdout.split())
-    assert predicted > 2e7 and 0.8 * predicted < measured < 1.25 * predicted, (predicted, measured)
+    assert predicted > 2e7 and 0.85 * predicted < measured < 1.2 * predicted, (predicted, measured)
 
 
 def test_attributes_and_table():

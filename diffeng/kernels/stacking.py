@@ -35,13 +35,14 @@ def stacked(outputs):
             uses[id(x)] = uses.get(id(x), 0) + 1
     for x in outputs:
         uses[id(x)] = uses.get(id(x), 0) + 2
-    sums, inner = _sums(order, uses)
+    def place(n):                                        # products at one depth do not depend on each other: each may stand where the first of them stood
+        return depth[id(n)], n.serial
+    sums, inner = _sums(order, uses, place)
     runs = {id(n): run for root in sums.values() for run in root for n in run}
     shared = _shared([n for n in products if id(n) not in runs], depth)
     if not runs and not shared:
         return outputs
-    # Products at one depth do not depend on each other: in this order they may stand where the first of them stood.
-    return _Rewriting(sums, inner, runs, shared).over(outputs, sorted(order, key=lambda n: (depth[id(n)], n.serial)))
+    return _Rewriting(sums, inner, runs, shared).over(outputs, sorted(order, key=place))
 
 
 def _is_product(n):
@@ -64,7 +65,7 @@ def _runs(nodes, rows):
     return [run for run in out if len(run) > 1]
 
 
-def _sums(order, uses):
+def _sums(order, uses, place):
     """({id of an add: runs of products}: the roots of trees of additions, with those of their terms that are stacked; the ids of the other additions there)."""
     inner, found, gone = {}, {}, set()
     for n in order:
@@ -81,7 +82,7 @@ def _sums(order, uses):
                 (m, k), (_, c) = n.operands[0].shape, n.operands[1].shape
                 if 2 * k * (m + c) <= 3 * m * c:                         # copying costs less than the addition that is saved
                     kinds.setdefault(tuple(map(_transposed, n.operands)), []).append(n)
-        runs = [run for nodes in kinds.values() for run in _runs(sorted(nodes, key=lambda n: n.serial), lambda n: n.operands[0].shape[1])]
+        runs = [run for nodes in kinds.values() for run in _runs(sorted(nodes, key=place), lambda n: n.operands[0].shape[1])]
         if runs:
             found[id(root)] = runs
             gone.update(additions)
