@@ -241,6 +241,27 @@ def _one_plus_erf(walk, n, x, u, minus):
     return walk.make(n, "erfc", u if minus else walk.make(n, "negative", u))
 
 
+class _Compiled(Primitive):
+    """What kernels can do at once. Nobody records it, so it stands in no registry and in no book."""
+
+    __slots__ = ()
+
+    def __init__(self, name, evaluate):
+        self.name, self.evaluate, self.kind, self.slots, self.domain, self.infer = name, evaluate, "map", (), None, None
+
+
+_ERFC_OF = {"divide": _Compiled("erfc_of_quotient", lambda x, c: Primitive.registry["erfc"](x / c)),
+            "multiply": _Compiled("erfc_of_product", lambda x, c: Primitive.registry["erfc"](x * c))}
+
+
+def _erfc_of(walk, n, u):
+    """erfc(u) loses 2 u^2 ULP by the rounding of u = x / c or x c: GELU's argument."""
+    if type(u) is not Node or u.primitive.name not in _ERFC_OF or not _floats(u) or u.dtype != n.dtype:
+        return None
+    x, c = u.operands if u.primitive.name == "divide" or _number(u.operands[1]) is not None else u.operands[::-1]
+    return walk.settle(Node(_ERFC_OF[u.primitive.name], (x, c), {}, None, n.shape, n.dtype, n.frames)) if type(x) is Node and _number(c) is not None else None
+
+
 def _pick(walk, n, c, x, y):
     """A choice within a choice by the same condition is made already."""
     a = x.operands[1] if _inner(x, "where") is c and x.dtype == n.dtype else x
@@ -436,6 +457,7 @@ IDENTITIES = (
     ("add",          "1 + erf(u) = erfc(-u), ~ with its digits", lambda w, n, x, y: _one_plus_erf(w, n, x, _inner(y, "erf"), False)),
     ("add",          "erf(u) + 1 = erfc(-u), ~ likewise", lambda w, n, x, y: _one_plus_erf(w, n, y, _inner(x, "erf"), False)),
     ("subtract",     "1 - erf(u) = erfc(u), ~ likewise", lambda w, n, x, y: _one_plus_erf(w, n, x, _inner(y, "erf"), True)),
+    ("erfc",         "erfc(x / c), erfc(x c), ~ with the digits that rounding the argument costs", _erfc_of),
     # ---- the same value
     ("copy",         "values never change",             lambda w, n, x: x),
     ("stop_gradient", "and nobody differentiates here", lambda w, n, x: x),

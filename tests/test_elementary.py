@@ -2,6 +2,7 @@
 
 `python tests/test_elementary.py` also times every function against NumPy and against the C library, one core, 10^6 entries.
 """
+import math
 import sys
 import time
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.special
 
+import diffeng as de
 from diffeng.kernels import elementary, machine
 from diffeng.kernels.code import Code
 from diffeng.kernels.scalar import fingerprint
@@ -104,6 +106,26 @@ def same(got, want, ulp):
     with np.errstate(all="ignore"):
         near = np.isfinite(want) & (np.abs(got - want) <= ulp * np.spacing(np.abs(want)))
     return ((got == want) | near) & (np.signbit(got) == np.signbit(want)) | np.isnan(got) & np.isnan(want)
+
+
+@pytest.mark.parametrize("T", TYPES)
+def test_accuracy_of_gelu(T, capsys):
+    """As users write it, compiled: the argument's rounding alone would cost 2000 ULP at x = -35."""
+    random, dtype = np.random.default_rng(5), TYPES[T]
+    least = -37.0 if T == "f64" else -13.0
+    x = np.concatenate([random.uniform(least, 9, 4000), -np.exp2(random.uniform(-60, 5, 500)), np.exp2(random.uniform(-60, 60, 500)),
+                        [0.0, -0.0, np.inf, 30.0]]).astype(dtype)
+    x = x[x > least]
+    root = flint.arb(float(dtype(math.sqrt(2))))
+    for name, f, u in (("quotient", lambda x: 0.5 * x * (1 + scipy.special.erf(x / math.sqrt(2))), lambda a: a / root),
+                       ("product", lambda x: x * (scipy.special.erf(x * math.sqrt(0.5)) + 1) * 0.5, lambda a: a * flint.arb(float(dtype(math.sqrt(0.5)))))):
+        y = de.jit(f)(x)
+        with flint.ctx.workprec(300):
+            worst = max((ulps(b, flint.arb(float(a)) / 2 * (-u(flint.arb(float(a)))).erfc()), a) for a, b in zip(x, y) if np.isfinite(a) and a != 0)
+        with capsys.disabled():
+            print(f"\nGELU, {name}, {T}, worst ULP: {worst[0]:.2f}")
+        assert worst[0] <= 2, worst
+        assert np.array_equal(y[-4:], [0, 0, np.inf, 30]) and np.isnan(de.jit(f)(np.array([np.nan], dtype))[0])
 
 
 @pytest.mark.parametrize("T", TYPES)

@@ -294,12 +294,14 @@ def _erf_near_0(x, T):
     return mad(x, polynomial(x * x, ERF[T]), x)
 
 
-def _erfc_beyond(a, T, corrected=True):
-    """erfc(a) for a >= 1/2 in float64: exp(-a^2) g(t) / (1 + 2a), with what rounding its factors lost, if asked."""
+def _erfc_beyond(a, T, corrected=True, lost=None):
+    """erfc(a) for a >= 1/2 in float64: exp(-a^2) g(t) / (1 + 2a), with what rounding its factors lost, if asked. lost: by the rounding of a itself."""
     a = _clamp(a, None, 28.0)
     head = (a.bits() & (-1 << 27)).real()                                  # its square is exact
     m, r, c = _reduce(-(head * head))
     step = c - (a - head) * (a + head)
+    if lost is not None:
+        step = step - 2.0 * a * lost
     s = r + step
     w = mad(s * s, polynomial(s, EXP[T]), s)
     p, below = w + 1.0, 2.0 * a + 1.0
@@ -311,7 +313,9 @@ def _erfc_beyond(a, T, corrected=True):
         return _scaled(p * q, m)
     below_lost, g_lost = 1.0 - (below - 2.0 * a), bend - (g - ERFC[T][0])
     # 1.07 < g < 1.24, so 1 / g is 0.87 and 1 / below is 0.87 q: close enough for corrections.
-    correction = (step - (s - r)) + (w - (p - 1.0)) + 0.87 * (g_lost - q * below_lost)
+    correction = (step - (s - r)) + (w - (p - 1.0)) + 0.87 * (fused(-q, below, g) + (g_lost - q * below_lost))
+    if lost is not None:
+        correction = correction - 1.74 * q * lost
     return _scaled(mad(p, q, q * correction), m)
 
 
@@ -325,11 +329,28 @@ def erf(x):
     return select(a < 0.95, _erf_near_0(x, x.type), copysign(1.0 - beyond, x))
 
 
-def erfc(x):
-    T, x = x.type, x.double()
+def _erfc(x, T, lost=None):
     a = absolute(x)
-    far = _erfc_beyond(a, T)
+    far = _erfc_beyond(a, T, lost=None if lost is None else select(a < 28.0, select(x > 0.0, lost, -lost), 0.0))
     return select(a < 0.5, 1.0 - _erf_near_0(x, T), select(x > 0.0, far, 2.0 - far)).rounded(T)
+
+
+def erfc(x):
+    return _erfc(x.double(), x.type)
+
+
+def erfc_of_quotient(x, c):
+    """erfc(x / c) with the digits that rounding the quotient would cost, 2 u^2 ULP of them: GELU, and what else is made of the normal distribution."""
+    T, x, c = x.type, x.double(), c.double()
+    u = x / c
+    return _erfc(u, T, None if T == "f32" else fused(-u, c, x) / c)
+
+
+def erfc_of_product(x, c):
+    """erfc(x c), likewise."""
+    T, x, c = x.type, x.double(), c.double()
+    u = x * c
+    return _erfc(u, T, None if T == "f32" else fused(x, c, -u))
 
 
 # ---- powers ----------------------------------------------------------------------------------------------------------------------------
@@ -395,4 +416,4 @@ def pow(x, y):
     return select(y.equals(0.0), 1.0, out).rounded(T)
 
 
-RULES = {f.__name__: f for f in (exp, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, expit, erf, erfc, pow)}
+RULES = {f.__name__: f for f in (exp, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, expit, erf, erfc, pow)}          # of one number, but for pow

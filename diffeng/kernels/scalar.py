@@ -150,6 +150,8 @@ FLOAT = {
     "arctanh":      _called("atanh", 1),
     "erf":          m.erf,
     "erfc":         m.erfc,
+    "erfc_of_quotient": m.erfc_of_quotient,
+    "erfc_of_product": m.erfc_of_product,
     "expit":        m.expit,
     "log_expit":    _log_expit,
     "logit":        _logit,
@@ -214,5 +216,5 @@ CAST = _same
 
 # Nanoseconds an entry, roughly, for the choice between one thread and several. What is not named costs 0.5.
 COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh expit xlogy".split(), 1.5),
-        **dict.fromkeys("erf erfc log_expit logit logaddexp power".split(), 4.0),
+        **dict.fromkeys("erf erfc erfc_of_quotient erfc_of_product log_expit logit logaddexp power".split(), 4.0),
         **dict.fromkeys("cbrt arcsin arccos arctan arctan2 hypot arcsinh arccosh arctanh remainder floor_divide".split(), 15.0)}
