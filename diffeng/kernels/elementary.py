@@ -131,7 +131,9 @@ def tanh(x):
 def expit(x):
     """1 / (1 + exp(-x)); for x < 0 as exp(x) / (1 + exp(x)), which underflows where it should."""
     e = exp(-absolute(x))
-    return select(x < 0.0, e, 1.0) / (1.0 + e)
+    below = 1.0 + e
+    y = select(x < 0.0, e, 1.0) / below
+    return y - y * (e - (below - 1.0)) * select(x < 0.0, 1.0 - y, y)          # 1 / below is one of these
 
 
 # ---- logarithms --------------------------------------------------------------------------------------------------------------------
