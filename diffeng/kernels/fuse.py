@@ -15,7 +15,7 @@ What it is not: it knows no primitive (lower.py) and writes no code (groups.py).
 """
 import math
 
-from .layout import collapse, cut_at
+from .layout import Buffer, View, collapse, cut_at
 
 MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
 SCALARS_FUSED = 400                       # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate
@@ -40,12 +40,16 @@ class Indirect:
 
 
 class Window:
-    """Entries of `view` (over the axes of the result, its offset moved so that equal indices meet) where lo <= index < hi on `axis`, and 0 elsewhere."""
+    """Entries of `view` (over the axes of the result, its offset moved so that equal indices meet) where lo <= index < hi on `axis`, and 0 elsewhere.
 
-    __slots__ = ("view", "axis", "lo", "hi")
+    position: that index, as a view of no memory: stride 1 along the axis, 0 along the others.
+    """
+
+    __slots__ = ("view", "axis", "lo", "hi", "position")
 
     def __init__(self, view, axis, lo, hi):
         self.view, self.axis, self.lo, self.hi = view, axis, lo, hi
+        self.position = View(Buffer("none", view.dtype, 0), 0, view.shape, [int(k == axis) for k in range(view.ndim)], view.dtype)
 
 
 class Map:
@@ -146,7 +150,7 @@ def places(operation):
         if isinstance(x, Indirect):
             others += [x.view, *x.arrays]
         elif isinstance(x, Window):
-            others.append(x.view)
+            others += [x.view, x.position]
         elif not isinstance(x, Immediate):
             direct.append(x)
     if isinstance(operation.out, Indirect):

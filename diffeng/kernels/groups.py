@@ -78,12 +78,6 @@ class _Plan:
             self._views.append((v, fine, self._scopes.setdefault(scope or id(v.buffer), len(self._scopes))))
         return self._numbers[key]
 
-    def _position(self, x, operation):
-        """The index along a window's axis, as a place that is no address: stride 1 there and 0 elsewhere."""
-        buffer = Buffer("none", x.view.dtype, 0)
-        place = View(buffer, 0, x.view.shape, [int(k == x.axis) for k in range(x.view.ndim)], x.view.dtype)
-        return self._place(place, operation.level, scope=("position", x.axis, x.view.shape))
-
     def _reach(self):
         """Every place in memory that some operation reads or writes."""
         self.reads, self.stores = [], []
@@ -93,7 +87,7 @@ class _Plan:
                 if isinstance(x, Indirect):
                     found.append(self._found(x, o))
                 elif isinstance(x, Window):
-                    found.append((self._place(x.view, o.level), self._position(x, o)))
+                    found.append((self._place(x.view, o.level), self._place(x.position, o.level, scope=("position", x.axis, x.view.shape))))
                 elif isinstance(x, Immediate) or self._inner(x) is not None:
                     found.append(None)
                 else:
@@ -124,6 +118,8 @@ class _Plan:
         else:
             self.outer, self.outer_strides = collapse(lengths[:inner], [s[:inner] for s in strides])
             last, along = collapse(lengths[inner:], [s[inner:] for s in strides])
+            if len(last) > 1:
+                raise RuntimeError(f"a row of {self.group.columns} entries is no single walk for an operand of {self.group.operations}: fuse.py let it in")
             inner_strides = [s[0] if s else 0 for s in along]
         self.columns = last[0] if last else 1
         self.rows = math.prod(self.outer)

@@ -38,7 +38,8 @@ def _reducer(primitive):
             x = e.where(operand(where), x, neutral)
         if dtype is not None:
             x = astype(x, dtype)
-        out = primitive(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims))
+        axes = () if x.ndim == 0 and axis in (0, -1) else axes_of(axis, x.ndim)          # ufuncs reduce a number along its first axis, too
+        out = primitive(x, axis=axes, keepdims=asked(keepdims))
         if _given(initial):
             out = {"sum": e.add, "prod": e.multiply, "max": e.maximum, "min": e.minimum}[primitive.name](out, operand(initial))
         return out
