@@ -13,6 +13,10 @@ _HOME = {
     "update": "at",
     "checkpointing": "checkpoint",
     "testing": "",
+    "tensors": "tensor Tensor from_numpy no_grad enable_grad manual_seed",
+    "autograd": "",
+    "nn": "",
+    "optim": "",
     "special": "erf erfc expit log_expit logit xlogy logsumexp softmax log_softmax",
     "kernels": "",
     "llm": "",
@@ -21,18 +25,28 @@ _WHERE = {name: module for module, names in _HOME.items() for name in names.spli
 # NumPy's own functions under diffeng's name too, for expressions of symbols: de.sin(x) * y
 _NUMPY = set("exp exp2 expm1 log log2 log10 log1p sqrt cbrt square absolute abs sign sin cos tan arcsin arccos arctan arctan2 hypot sinh cosh tanh "
              "arcsinh arccosh arctanh maximum minimum where power logaddexp sum mean prod var dot matmul einsum tensordot reshape transpose".split())
-__all__ = sorted(_WHERE) + ["special", "testing", "kernels", "llm"]
+_DTYPES = set("float16 float32 float64 int8 int16 int32 int64 uint8 bool".split())
+_DTYPE_NAMES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16"}
+__all__ = sorted(_WHERE) + ["special", "testing", "kernels", "llm", "autograd", "nn", "optim"]
 
 
 def __getattr__(name):
     import importlib
+    if name in _DTYPES or name in _DTYPE_NAMES:
+        import numpy
+        return numpy.dtype(_DTYPE_NAMES.get(name, name))
     if name in _WHERE:
         return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
     if name in _HOME:
         return importlib.import_module(f"{__name__}.{name}")
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _NUMPY:
         import numpy
         return getattr(numpy, name)
+    tensors = importlib.import_module(f"{__name__}.tensors")         # the rest of PyTorch's names: zeros, cat, matmul, ...
+    if hasattr(tensors, name):
+        return getattr(tensors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
