@@ -5,15 +5,19 @@ recording, writing in place), operations.py (meanings and dtypes), shapes.py and
 
 What it is not: a second engine. Operations are NumPy code recorded as Nodes, derivatives are reverse_mode's.
 """
+import math
+
 import numpy as np
 
 from .errors import refuse
-from .tensor_engine import backward as _backward, core, indexing, making, printing, rules, shapes
-from .tensor_engine.core import Operation, Plain, enable_grad, is_grad_enabled, mode, no_grad, now, operation, set_grad_enabled, update     # noqa: F401
+from .tensor_engine import core, indexing, making, printing, rules, shapes
+from .tensor_engine.core import Operation, Plain, enable_grad, is_grad_enabled, no_grad, operation, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, dtype_of, empty, empty_like, eye, from_numpy, full, full_like, Generator, linspace,     # noqa: F401
                                    logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like, randperm, tensor, zeros, zeros_like)
+from .tensor_engine.backward import retain
 from .tensor_engine.functions import METHODS, extreme, named, operand
 from .tensor_engine.operations import OPS
+from .tensor_engine.tape import assign, backward, update     # noqa: F401
 from .tensor_engine.rules import axis, name_of, torch_error
 
 
@@ -35,16 +39,16 @@ class Tensor(Plain):
 
     def __new__(cls, data=(), *args, **kwargs):
         t = object.__new__(cls)
-        t._array, t._frames = tensor(data, dtype=None if isinstance(data, (Plain, np.ndarray)) else rules.default).value, core.user_line()
+        t._array, t._frames = tensor(data, dtype=None if isinstance(data, (Plain, np.ndarray)) else rules.default)._array, core.user_line()
         return t
 
     # ---- what it is ---------------------------------------------------------------------------------------------------------------------
 
-    shape = property(lambda self: self.value.shape)
-    dtype = property(lambda self: self.value.dtype)
-    ndim = property(lambda self: self.value.ndim)
+    shape = property(lambda self: self._array.shape if self._array is not None else self._spec[0])
+    dtype = property(lambda self: self._array.dtype if self._array is not None else self._spec[1])
+    ndim = property(lambda self: len(self.shape))
     itemsize = property(lambda self: self.dtype.itemsize)
-    nbytes = property(lambda self: self.value.nbytes)
+    nbytes = property(lambda self: self.numel() * self.itemsize)
     device = property(lambda self: "cpu")
     is_leaf = property(lambda self: self.leaf or not self.requires)
     is_cuda = property(lambda self: False)
@@ -55,7 +59,7 @@ class Tensor(Plain):
 
     def _set_data(self, other):
         with no_grad():
-            core.assign(self, core.constant(np.array(as_tensor(other).value, self.dtype)), "data")
+            assign(self, core.constant(np.array(as_tensor(other).held(), self.dtype)), "data")
 
     @property
     def requires_grad(self):
@@ -82,7 +86,7 @@ class Tensor(Plain):
         """Keep the gradient of this intermediate tensor in .grad when backward passes it."""
         if not self.requires:
             raise refuse(RuntimeError, "retain_grad{here}: can't retain_grad on Tensor that has requires_grad=False")
-        _backward.retain(self)
+        retain(self)
 
     def size(self, dim=None):
         return self.shape if dim is None else self.shape[axis(dim, self.ndim)]
@@ -91,7 +95,7 @@ class Tensor(Plain):
         return self.ndim
 
     def numel(self):
-        return int(self.value.size)
+        return math.prod(self.shape)
 
     def element_size(self):
         return self.dtype.itemsize
@@ -99,11 +103,11 @@ class Tensor(Plain):
     nelement = numel
 
     def stride(self, dim=None):
-        strides = tuple(s // self.dtype.itemsize for s in self.value.strides)
+        strides = tuple(s // self.dtype.itemsize for s in self.strides())
         return strides if dim is None else strides[dim]
 
     def is_contiguous(self):
-        return bool(self.value.flags.c_contiguous)
+        return shapes.contiguous(self)
 
     def contiguous(self):
         """The tensor itself, or a copy with its entries in order."""
@@ -155,8 +159,8 @@ class Tensor(Plain):
         return iter([self[k] for k in range(self.shape[0])])
 
     def __bool__(self):
-        if self.value.size != 1:
-            raise refuse(RuntimeError, "Boolean value of Tensor with " + ("no values" if not self.value.size else "more than one value") + " is ambiguous{here}: use "
+        if self.numel() != 1:
+            raise refuse(RuntimeError, "Boolean value of Tensor with " + ("no values" if not self.numel() else "more than one value") + " is ambiguous{here}: use "
                                        ".any() or .all()")
         return bool(self.item())
 
@@ -167,7 +171,7 @@ class Tensor(Plain):
         return int(self.item())
 
     def __index__(self):
-        if self.dtype.kind == "f" or self.value.size != 1:
+        if self.dtype.kind == "f" or self.numel() != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
@@ -200,7 +204,7 @@ class Tensor(Plain):
         Raises RuntimeError for a tensor without a graph, a non-scalar without cotangent, a second pass through a graph that was not retained, and where a
         value that the pass needs was overwritten in place.
         """
-        _backward.backward(self, gradient, retain_graph, create_graph, inputs)
+        backward(self, gradient, retain_graph, create_graph, inputs)
 
     def detach(self):
         """The same memory, without the graph."""
@@ -249,18 +253,18 @@ class Tensor(Plain):
         """The same memory in another shape. Raises RuntimeError where the memory's order does not allow it."""
         if len(shape) == 1 and isinstance(shape[0], np.dtype):
             raise refuse(RuntimeError, "view{here}: the bytes of a tensor cannot be seen as another dtype; convert it with .to(dtype)")
-        shape = shapes.inferred(shapes.sizes(shape), self.value.size, self.shape)
-        if not self.value.flags.c_contiguous and not shapes.viewable(self.value, shape):
+        shape = shapes.inferred(shapes.sizes(shape), self.numel(), self.shape)
+        if not shapes.viewable(self, shape):
             raise refuse(RuntimeError, f"view{{here}}: view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous "
                                        f"subspaces): shape {list(self.shape)}, strides {list(self.stride())}. Use .reshape(...) instead.")
         return shapes.reshape(self, shape=shape)
 
     def reshape(self, *shape):
         """Another shape: a view where the memory's order allows it, else a copy."""
-        shape = shapes.inferred(shapes.sizes(shape), self.value.size, self.shape)
-        if self.value.flags.c_contiguous or shapes.viewable(self.value, shape):
+        shape = shapes.inferred(shapes.sizes(shape), self.numel(), self.shape)
+        if shapes.viewable(self, shape):
             return shapes.reshape(self, shape=shape)
-        return now(shapes._copy, (self,), {"shape": shape})
+        return shapes._copy(self, shape=shape)
 
     def view_as(self, other):
         return self.view(other.shape)
@@ -386,7 +390,7 @@ class Tensor(Plain):
 
     def __setitem__(self, index, value):
         core.writable(self, "setitem")
-        core.assign(self, indexing.set(self, index, value), "setitem")
+        assign(self, indexing.set(self, index, value), "setitem")
 
     def index_select(self, dim, index):
         return self[(slice(None),) * axis(dim, self.ndim) + (index,)]
@@ -442,7 +446,7 @@ class Tensor(Plain):
                 raise refuse(RuntimeError, f"{name}{{here}}: result type {name_of(new.dtype)} can't be cast to the desired output type {name_of(self.dtype)}: in place, a "
                                            "tensor keeps its dtype; write x = x + y")
             new = OPS["to"](new, dtype=self.dtype)
-        core.assign(self, new, name)
+        assign(self, new, name)
         return self
 
     # ---- reductions with two results, looks --------------------------------------------------------------------------------------------------------------------

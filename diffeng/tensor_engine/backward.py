@@ -21,8 +21,8 @@ BILINEAR = frozenset("multiply matmul dot tensordot".split())
 _RETAIN = "backward(retain_graph=True)"
 
 
-def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=None):
-    """See Tensor.backward."""
+def cotangents(t, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+    """[(tensor, array or Tracer)]: what a backward pass adds to the gradients."""
     if not t.requires:
         raise refuse(RuntimeError, "backward{here}: element 0 of tensors does not require grad and does not have a grad_fn: it was computed from tensors without "
                                    "requires_grad=True, or inside no_grad()")
@@ -30,49 +30,38 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
     order = reachable([t.variable()])
     if inputs is None:
         targets = [(n, n.params["tensor"]()) for n in order if n.primitive is INPUT]
-        targets = [(n, x) for n, x in targets if x is not None and x._node is n]
+        targets = [(n, x) for n, x in targets if x is not None and x.requires]
         targets += [(n, x) for n, x in ((n, _retained(n)) for n in order) if x is not None]
     else:
         targets = [(x.variable(), x) for x in ([inputs] if isinstance(inputs, Plain) else inputs)]
     found = gradients([t], [seed], [n for n, _ in targets], retain_graph, create_graph, order)
-    used = set()
+    out, used = {}, set()
     for (n, x), g in zip(targets, found):
         if g is None:
             g = np.zeros(n.shape, n.dtype)
+        if id(x) in out:                              # two versions of one leaf
+            g = out[id(x)][1] + g
         if type(g) is not Tracer and (id(g) in used or g is seed or type(g) is np.ndarray and not g.flags.owndata):
-            g = np.array(g)
+            g = np.array(g)                           # memory of its own
         used.add(id(g))
-        _accumulate(x, g, create_graph)
-
-
-def _accumulate(x, g, create_graph):
-    new = result(g, x._frames or ())
-    if x.grad is None:
-        x.grad = new
-    elif create_graph:
-        x.grad = x.grad + new
-    else:
-        before, core.mode.enabled = core.mode.enabled, False
-        try:
-            core.assign(x.grad, constant(x.grad.value + new.value, ()), "backward")
-        finally:
-            core.mode.enabled = before
+        out[id(x)] = x, g
+    return [*out.values()]
 
 
 def _seed(t, gradient, name):
     if gradient is None:
-        if t.value.size != 1:
+        if t.numel() != 1:
             line = line_of(t._frames) if t._frames else ""
-            raise refuse(RuntimeError, f"{name}{{here}}: grad can be implicitly created only for scalar outputs, and this tensor has shape {list(t.value.shape)}"
+            raise refuse(RuntimeError, f"{name}{{here}}: grad can be implicitly created only for scalar outputs, and this tensor has shape {list(t.shape)}"
                                        f"{', made at ' + line if line else ''}. Take .sum() or .mean() of it, or pass a cotangent: backward(gradient)")
-        return np.ones(t.value.shape, t.value.dtype)
-    g = gradient if isinstance(gradient, Plain) else constant(np.asarray(gradient, t.value.dtype))
-    if g.value.shape != t.value.shape:
-        raise refuse(RuntimeError, f"{name}{{here}}: Mismatch in shape: grad_output[0] has a shape of {list(g.value.shape)} and output[0] has a shape of "
-                                   f"{list(t.value.shape)}.")
+        return np.ones(t.shape, t.dtype)
+    g = gradient if isinstance(gradient, Plain) else constant(np.asarray(gradient, t.dtype))
+    if g.shape != t.shape:
+        raise refuse(RuntimeError, f"{name}{{here}}: Mismatch in shape: grad_output[0] has a shape of {list(g.shape)} and output[0] has a shape of "
+                                   f"{list(t.shape)}.")
     if core.mode.enabled and g.requires:
         return Tracer(TRACING, g.variable())
-    return g.value if g.value.dtype == t.value.dtype else g.value.astype(t.value.dtype)
+    return g.held() if g.dtype == t.dtype else g.held().astype(t.dtype)
 
 
 def gradients(outputs, seeds, nodes, retain_graph=None, create_graph=False, order=None):
@@ -127,8 +116,8 @@ _kept = {}
 def retain(t):
     """See Tensor.retain_grad."""
     import weakref
-    node = t._node
-    if node is not None and not t.leaf:
+    node = t.variable()
+    if not t.leaf:
         _kept[id(node)] = (weakref.ref(node, lambda _, key=id(node): _kept.pop(key, None)), weakref.ref(t))
 
 

@@ -1,13 +1,12 @@
 """The state of a tensor, and how an operation on tensors is carried out.
 
-What it is: `Plain`, the fields of a tensor; `Operation`, NumPy code applied to tensors; `update`, operations whose results replace what tensors hold.
+What it is: `Plain`, the fields of a tensor; `Operation`, NumPy code applied to tensors; how a tensor is written into, with all that shares its memory.
 A tensor holds an array, and a Node of the one graph (nodes.py) where a gradient is asked of it; operands without a gradient enter
 the graph as constants, so that nothing is kept which no derivative needs.
 
 What it is not: no derivative (backward.py asks reverse_mode), no meaning of any operation (operations.py), no compiling (tape.py).
 """
 import contextlib
-import functools
 import sys
 import weakref
 
@@ -34,35 +33,54 @@ mode = _Mode()
 class Plain:
     """The fields of a tensor, most of them with defaults on the class: a tensor is made in a fifth of a microsecond.
 
-    _array: what it holds. _node: the Node of its value where a gradient is asked of it. requires: is it? _frames: where it was made.
-    _version: how often it was written into. _base, _views: traced.py's aliases. _exposed: NumPy code outside holds this memory.
+    _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
+    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is. _spec: (shape, dtype, strides) of a result of the tape.
+    _run: the run that made it, where its history has to be recorded again. _version: how often it was written into. _base, _views: see `link`.
+    _exposed: NumPy code outside holds this memory. _frames: where it was made, _by: by which operation.
     """
 
-    _array = _node = _frames = _base = grad = None
+    _array = _node = _frames = _base = _spec = _run = grad = None
     _views = ()
-    requires = _exposed = _retains = False
-    _version = 0
+    _by = ""
+    requires = _exposed = _detached = False
+    _version = _key = 0
     leaf = True
-    _detached = False
 
     @property
     def value(self):
-        """The ndarray."""
+        """The ndarray, for somebody outside: what was recorded is computed now."""
+        look(self)
+        return self._array
+
+    def held(self):
+        """The ndarray, for the engine."""
+        if self._array is None:
+            look(self)
         return self._array
 
     def _adopt(self, other):
         """traced.write's word for: hold what the other holds."""
         _mark(self)
-        self._array, self._node, self.requires, self.leaf = other.value, other._node, other.requires, other.leaf
+        self._array, self._node, self.requires, self.leaf, self._spec = other.held(), other._node, other.requires, other.leaf, None
         self._version += 1
 
     def variable(self):
         """The Node in the graph of a tensor that requires a gradient."""
         node = self._node
         if node is None:
-            node = self._node = Node(INPUT, (), {"name": getattr(self, "name", None) or "leaf", "tensor": weakref.ref(self)}, self.value,
-                                     self.value.shape, self.value.dtype, self._frames or ())
+            if not self.leaf:
+                return history(self)
+            node = self._node = leaf_node(self, self.held())
         return node
+
+    def strides(self):
+        """As NumPy would lay out the result, in bytes."""
+        return self._array.strides if self._spec is None else self._spec[2]
+
+
+def leaf_node(t, array):
+    """A Node that says: the gradient of t goes here."""
+    return Node(INPUT, (), {"name": getattr(t, "name", None) or "leaf", "tensor": weakref.ref(t)}, array, array.shape, array.dtype, t._frames or ())
 
 
 made = None                                # the class of results: Tensor, once tensors.py has set it
@@ -110,7 +128,7 @@ class Operation:
         self.function, self.name = function, name or function.__name__
 
     def __call__(self, *operands, **params):
-        return now(self, operands, params)
+        return call(self, operands, params)
 
     def __repr__(self):
         return f"<operation {self.name}>"
@@ -119,7 +137,7 @@ class Operation:
 operation = Operation
 
 
-def now(op, operands, params):
+def compute(op, operands, params):
     """Carry out an operation: values at once, and the graph where a gradient is asked for."""
     args, track = [], False
     enabled = mode.enabled
@@ -129,7 +147,7 @@ def now(op, operands, params):
                 track = True
                 args.append(Tracer(TRACING, x.variable()))
             else:
-                args.append(x.value)
+                args.append(x.held())
         elif isinstance(x, np.generic):
             args.append(x.item())
         else:
@@ -141,13 +159,17 @@ def now(op, operands, params):
         raise explained(error, op, operands) from error
     frames = user_line()
     if type(out) is tuple:
-        return tuple([result(x, frames) for x in out])
-    if type(out) is np.ndarray and any([out is a for a in args]):
+        return tuple([result(x, frames, op.name) for x in out])
+    if type(out) is np.ndarray and any([out is a for a in args]) and op.function is not _same:
         out = out.copy()                          # memory of its own
-    return result(out, frames)
+    return result(out, frames, op.name)
 
 
-def result(x, frames):
+def _same(x):
+    return x
+
+
+def result(x, frames, by=""):
     """A tensor of what an operation returned."""
     t = _new(made)
     if type(x) is Tracer:
@@ -158,8 +180,21 @@ def result(x, frames):
             t._node, t.requires, t.leaf = node, True, False
     else:
         t._array = x if type(x) is np.ndarray else np.asarray(x)
-    t._frames = frames
+    t._frames, t._by = frames, by
     return t
+
+
+# ---- what tape.py puts in place of these: there operations may wait --------------------------------------------------------------------------------
+
+call = compute                             # (op, operands, params) -> result
+
+
+def look(t):
+    """Somebody wants to see what t holds."""
+
+
+def history(t):
+    """The Node of a result that was computed by a program."""
 
 
 def explained(error, op, operands):
@@ -168,7 +203,7 @@ def explained(error, op, operands):
     for x in operands:
         if isinstance(x, Plain):
             line = line_of(x._frames) if x._frames else ""
-            parts.append(f"{tuple(x.value.shape)} {x.value.dtype}" + (f", made at {line}" if line else ""))
+            parts.append(f"{x.shape} {x.dtype}" + (f", made at {line}" if line else ""))
         else:
             parts.append(f"the {type(x).__name__} {x!r}"[:60])
     text = str(error)
@@ -238,9 +273,16 @@ def detached(t):
 
 
 def _bare(t):
-    out = constant(t.value, t._frames or ())
+    enabled, mode.enabled = mode.enabled, False
+    try:
+        out = call(DETACH, (t,), {})
+    finally:
+        mode.enabled = enabled
     out._detached = True
     return out
+
+
+DETACH = Operation(_same, "detach")
 
 
 def writable(t, name):
@@ -253,8 +295,7 @@ def writable(t, name):
         if base is not t and base.leaf and base.requires:
             raise refuse(RuntimeError, f"{name}{{here}}: a view of a leaf Variable that requires grad is being used in an in-place operation: its gradient "
                                        "would be lost. Update it inside `with no_grad():`, or work on a clone()")
-    value = t.value
-    if any([s == 0 and n > 1 for s, n in zip(value.strides, value.shape)]):
+    if any([s == 0 and n > 1 for s, n in zip(t.strides(), t.shape)]):
         raise refuse(RuntimeError, f"{name}{{here}}: unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
                                    "It was made by expand: clone() it before the operation")
 
@@ -266,12 +307,13 @@ def _attached(t):
     return t
 
 
-def assign(t, new, name):
+def write_into(t, new, name):
     """t takes the value of another tensor of its shape and dtype, and so does all that shares its memory."""
     top, enabled = root(t), mode.enabled
-    leaf, requires, held, history = top.leaf, top.requires, top.value, top._node
+    leaf, requires, held = top.leaf, top.requires, top.held()
+    history = top.variable() if requires and not leaf else None
     if top._exposed:
-        np.copyto(t.value, new.value)                     # NumPy code outside sees it
+        np.copyto(t.held(), new.held())                   # NumPy code outside sees it
     if _attached(t) is not top:
         mode.enabled = False
     _writing[:] = name, user_line()
@@ -280,7 +322,7 @@ def assign(t, new, name):
         if requires and not mode.enabled:                 # a parameter stays one, and what has a history keeps it
             top.requires, top.leaf, top._node = True, leaf, None
             if not leaf:
-                top._node = Node(elementwise.copy, (history,), {}, top.value, history.shape, history.dtype, history.frames)
+                top._node = Node(elementwise.copy, (history,), {}, top.held(), history.shape, history.dtype, history.frames)
         if top._exposed:
             top._array = held
             _share(top)
@@ -292,9 +334,9 @@ def expose(t):
     """The array of a tensor for NumPy code outside: from now on tensor and array are one memory, and operations on it run at once."""
     top = root(t)
     if not top._exposed:
-        top._exposed = True
         if not top.value.flags.writeable:
             top._array = np.array(top.value)
+        top._exposed = True
         _share(top)
     return t.value
 
@@ -308,31 +350,9 @@ def _share(top):
         for reference, again in parent._views:
             view = reference()
             if view is not None:
-                view._array = again(parent).value
+                view._array = again(parent).held()
                 stale.append(view)
     mode.enabled = enabled
-
-
-def update(function, targets, operands=(), **params):
-    """function(*targets, *operands, **params) -> as many arrays as there are targets, which take their values; nothing of it enters the graph.
-
-    One entry of the step, for optimisers: update(lambda p, g, lr: (p - lr * g,), [p], [p.grad, lr]). Values that change from step to step stand among the operands.
-    """
-    op = function if isinstance(function, Operation) else _as_operation(function)
-    before, mode.enabled = mode.enabled, False
-    try:
-        found = op(*targets, *operands, **params)
-        for t, new in zip(targets, found if type(found) is tuple else (found,)):
-            if new.value.dtype != t.value.dtype:
-                new = constant(new.value.astype(t.value.dtype), new._frames)
-            assign(t, new, op.name)
-    finally:
-        mode.enabled = before
-
-
-@functools.lru_cache(maxsize=1000)
-def _as_operation(function):
-    return Operation(function)
 
 
 class no_grad(contextlib.ContextDecorator):

@@ -34,10 +34,16 @@ def operand(x, otherwise=_MISSING):
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
-        return core.constant(x, ())
+        return _shared(x)
     if otherwise is not _MISSING:
         return otherwise
     raise refuse(TypeError, f"{{here}}: an operation on tensors met an object of type {type(x).__name__}: use tensors, arrays or numbers".lstrip(" :"))
+
+
+def _shared(array):
+    t = core.constant(array, ())
+    t._exposed = True
+    return t
 
 
 def _method(name, count, names):
@@ -96,7 +102,7 @@ def extreme(x, dim, keepdim, name, pairwise, whole):
     if isinstance(dim, Plain):
         return OPS[pairwise](x, dim)
     if dim is None:
-        if not x.value.size:
+        if not x.numel():
             raise refuse(RuntimeError, f"{name}(){{here}}: Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
         return OPS[whole](x)
     return named(name, OPS[name + "_along"](x, dim=dim, keepdim=keepdim))
@@ -182,7 +188,7 @@ def one_hot(x, num_classes=-1):
 def result_type(x, y):
     """The dtype in which two operands meet."""
     from .rules import result_type
-    return result_type(*[t.value if isinstance(t, Plain) else t for t in (x, y)])
+    return result_type(*[t.held() if isinstance(t, Plain) else t for t in (x, y)])
 
 
 def _through(name):

@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..vocabulary import indexing
-from .core import Operation, Plain, link, now
+from .core import Operation, Plain, link
 from .rules import cast, torch_error
 
 _get = Operation(lambda x, *arrays, index: indexing.getitem(x, *arrays, index=index), "getitem")
@@ -44,8 +44,8 @@ def split(index, shape):
             continue
         if dtype.kind == "f":
             raise torch_error(IndexError, "tensors used as indices must be long, int, byte or bool tensors")
-        value = i.value if isinstance(i, Plain) else np.asarray(i)
         if dtype.kind == "b":
+            value = i.value if isinstance(i, Plain) else np.asarray(i)
             if not value.ndim:
                 template.append(bool(value))
                 basic = False
@@ -55,8 +55,8 @@ def split(index, shape):
                 template.append(indexing.Slot(len(arrays)))
                 arrays.append(part)
             basic = False
-        elif not value.ndim:
-            template.append(int(value))
+        elif not i.ndim:
+            template.append(int(i))
         else:
             template.append(indexing.Slot(len(arrays)))
             arrays.append(i)
@@ -91,14 +91,11 @@ def _in_bounds(template, shape):
 
 def get(t, index):
     arrays, template, basic = split(index, t.shape)
-    out = now(_get, (t, *arrays), {"index": template})
-    if basic:
-        params = {"index": template}
-        return link(out, t, lambda p: now(_get, (p,), params), lambda p, v: now(_set, (p, v), params))
-    return out
+    out = _get(t, *arrays, index=template)
+    return link(out, t, lambda p: _get(p, index=template), lambda p, v: _set(p, v, index=template)) if basic else out
 
 
 def set(t, index, value):
     """The tensor with value written at index, as a new value."""
     arrays, template, _ = split(index, t.shape)
-    return now(_set, (t, value, *arrays), {"index": template})
+    return _set(t, value, *arrays, index=template)

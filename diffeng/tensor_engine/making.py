@@ -135,8 +135,8 @@ def _like(make):
 
 
 zeros_like, ones_like, empty_like = _like(np.zeros), _like(np.ones), _like(np.zeros)
-rand_like = _like(lambda shape, dtype: rand(*shape, dtype=dtype).value)
-randn_like = _like(lambda shape, dtype: randn(*shape, dtype=dtype).value)
+rand_like = _like(lambda shape, dtype: rand(*shape, dtype=dtype).held())
+randn_like = _like(lambda shape, dtype: randn(*shape, dtype=dtype).held())
 
 
 def full_like(x, fill_value, *, dtype=None, device=None, requires_grad=False):

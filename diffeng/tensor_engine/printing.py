@@ -92,11 +92,9 @@ def text(t, value):
     return out + ")"
 
 
-_NAMES = {"multiply": "Mul", "subtract": "Sub", "divide": "Div", "power": "Pow", "negative": "Neg", "matmul": "Mm", "expit": "Sigmoid", "absolute": "Abs",
-          "getitem": "Select", "reshape": "View", "broadcast_to": "Expand", "transpose": "Permute", "astype": "ToCopy", "copy": "Clone", "concatenate": "Cat"}
+_NAMES = {"to": "ToCopy", "matmul": "Mm", "getitem": "Select", "setitem": "CopySlices", "amax": "Max", "amin": "Min"}
 
 
 def grad_name(t):
-    """What PyTorch would call the operation, as far as it has one word for it."""
-    name = t._node.primitive.name if t._node is not None else "none"
-    return _NAMES.get(name, name.capitalize()) + "Backward0"
+    """What PyTorch calls the operation, as far as it has one word for it."""
+    return (_NAMES.get(t._by) or "".join(w.capitalize() for w in t._by.split("_"))) + "Backward0"

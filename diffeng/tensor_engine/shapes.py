@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..vocabulary import shaping
-from .core import Operation, link, now
+from .core import Operation, link
 from .rules import axis, torch_error
 
 
@@ -17,8 +17,7 @@ def _view(name, forward, backward):
     put = Operation(lambda x, v, **params: backward(x, v, **params), name)
 
     def view(t, **params):
-        out = now(again, (t,), params)
-        return link(out, t, lambda p: now(again, (p,), params), lambda p, v: now(put, (p, v), params))
+        return link(again(t, **params), t, lambda p: again(p, **params), lambda p, v: put(p, v, **params))
     return view
 
 
@@ -92,10 +91,23 @@ def sizes(args):
     return tuple([int(n) for n in args])
 
 
-def viewable(array, shape):
-    """Can this array be seen in the other shape without a copy?"""
+def contiguous(t):
+    """Do its entries lie in order, without gaps?"""
+    expected = t.dtype.itemsize
+    for s, n in zip(t.strides()[::-1], t.shape[::-1]):
+        if n != 1 and s != expected:
+            return t.numel() == 0
+        expected *= n
+    return True
+
+
+def viewable(t, shape):
+    """Can this tensor be seen in the other shape without a copy?"""
+    if contiguous(t):
+        return True
+    like = np.lib.stride_tricks.as_strided(np.empty(0, t.dtype), t.shape, t.strides(), writeable=False)
     try:
-        array.view().shape = shape
+        like.view().shape = shape
     except AttributeError:
         return False
     return True

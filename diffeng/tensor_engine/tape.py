@@ -1,0 +1,632 @@
+"""The tape: what a program did last time, in the order in which it did it; when it does the same again, its steps are run by one compiled program.
+
+A training step makes the same calls each time. The first time they are carried out one by one (core.compute), and each is noted as an `Entry`: the operation,
+which earlier result or which outside tensor every operand is, its parameters. Entries form a tree: what has begun alike and went on differently
+branches. The next time each call is only compared with the entry that is expected, and answered with a tensor that has a shape but no value yet. When
+somebody looks at a value, or the step is over, all that is waiting is computed at once: by a compiled program (plans.py) whose inputs are the arrays of
+outside tensors and whose outputs are the tensors that somebody still holds.
+
+A call that was not expected ends the waiting: what was noted is carried out one by one after all (`replay`), which is also how the history of a
+computed result is recorded again if a gradient is asked of it later. So the tape changes when things are computed, and never what.
+
+A run of the tape ends, and the next begins at the root of the tree, with the first operation after a look, or after a parameter was updated, that does not go on
+with what this run has recorded for a gradient.
+
+What it is not: no meaning of any operation, no compiling. State is kept per thread.
+"""
+import contextlib
+import itertools
+import sys
+import threading
+import weakref
+
+import numpy as np
+
+from . import backward as backward_pass, core
+from ..errors import refuse
+from .core import Operation, Plain, constant, leaf_node, mode, root, user_line
+from .rules import torch_error
+
+SPAN, OUTSIDE = 1 << 20, 1 << 19               # keys of one run; from where on they are outside tensors
+MOST, BRANCHES, ALL = 1000, 32, 50_000        # entries of a run, alternatives at one place, entries in the tree
+SNAPSHOT = 1 << 20                             # bytes of shared memory that are copied for a later computation; what is larger is computed at once
+_bases = itertools.count(1)
+_new, _refs = object.__new__, sys.getrefcount
+
+OP, WRITE, BACKWARD = range(3)
+
+
+class Entry:
+    """One call, at its place in the tree.
+
+    refs: a key (relative to the run's) for every tensor among the operands, -1 for a number, which stands in consts. first: the key of the first result.
+    specs: (shape, dtype, strides, requires) of the results. news: (shape, dtype, requires, leaf) of outside tensors met here first. outside: how many there are now.
+    targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that followed; expected: the last of them.
+    plans: compiled programs that end here. nodes, inputs, serial: its part of the graph, once a plan needed it.
+    """
+
+    __slots__ = ("kind", "op", "refs", "consts", "params", "enabled", "parent", "first", "specs", "news", "outside", "targets", "frames", "after", "expected", "plans",
+                 "nodes", "inputs", "serial", "steps", "__weakref__")
+
+    def __init__(self, kind, op, refs, consts, params, parent, first, specs, news, targets=()):
+        self.kind, self.op, self.refs, self.consts, self.params, self.parent = kind, op, refs, consts, params, parent
+        self.first, self.specs, self.news, self.targets, self.enabled = first, specs, news, targets, mode.enabled
+        self.outside = (parent.outside if parent is not None else 0) + len(news)
+        self.steps = parent.steps + 1 if parent is not None else 0
+        self.frames = user_line()
+        self.after, self.expected, self.plans, self.nodes = [], None, {}, None
+
+    def like(self, e):
+        """The same call in the same place?"""
+        return self.op is e.op and self.kind == e.kind and self.enabled is e.enabled and self.refs == e.refs and self.params == e.params and self.specs == e.specs \
+            and self.news == e.news and self.targets == e.targets and all([a is b or _same_number(a, b) for a, b in zip(self.consts, e.consts)])
+
+
+class Run:
+    """Where one thread stands. waiting: are calls noted only? expected: the entry that a call is compared with first. While calls wait: tensors, arrays: outside
+    tensors and what they held; results: tensors by key; known: arrays that programs of this run have computed for later ones. Else outside: how many outside tensors
+    were met. off: the rest of the run is not noted. looked, stepped: was a value looked at, a parameter updated? alive: results that may ask for their history."""
+
+    def __init__(self, tree):
+        self.tree = tree
+        self.begin()
+
+    def begin(self):
+        self.base = next(_bases) * SPAN
+        self.here = self.tree
+        self.waiting = self.off = self.looked = self.stepped = False
+        self.expected = self.plan = self.first = None
+        self.tensors, self.arrays, self.results, self.known = [], [], [], []
+        self.outside, self.alive = 0, ()
+
+
+class _PerThread(threading.local):
+    def __init__(self):
+        self.size = 0
+        self.run = Run(self._root())
+
+    def _root(self):
+        return Entry(OP, None, (), (), None, None, 0, (), ())
+
+
+_local = _PerThread()
+BACKWARD_PASS = Operation(lambda *_: None, "backward")
+_KEEP = Operation(lambda t, new: new, "assign")
+
+
+# ---- calls ---------------------------------------------------------------------------------------------------------------------------------
+
+def call(op, operands, params):
+    """An operation on tensors: the result, or a tensor that waits for its value."""
+    run = _local.run
+    e = run.expected
+    if e is not None and e.op is op and e.kind == OP and e.enabled is mode.enabled and e.params == params and _matches(run, e, operands):
+        return _follow(run, e)
+    return _unexpected(run, op, operands, params)
+
+
+def _matches(run, e, operands):
+    """Are these the operands of the entry? Outside tensors that are met first are noted."""
+    base = run.base
+    if len(operands) != len(e.refs):
+        return False
+    for k, ref in enumerate(e.refs):
+        x = operands[k]
+        if ref >= 0:
+            if isinstance(x, Plain):
+                key = x._key
+                if key == base + ref or ref - OUTSIDE == len(run.arrays) and not base <= key < base + SPAN and _enters(run, e, x):
+                    continue
+        elif _same_number(x, e.consts[k]):
+            continue
+        _forget(run, e.parent.outside)
+        return False
+    return True
+
+
+def _enters(run, e, x):
+    """Is this outside tensor like the one that stood here? Then it becomes an input."""
+    n = len(run.arrays)
+    shape, dtype, requires, leaf = e.news[n - e.parent.outside]
+    array = x._array
+    if array is None or array.shape != shape or array.dtype != dtype or x.requires is not requires or x.leaf is not leaf or x.requires and not leaf:
+        return False
+    if x._exposed or x._base is not None and root(x)._exposed:
+        if array.nbytes > SNAPSHOT:
+            return False
+        array = array.copy()                       # as it is now: NumPy code may write into it before it is read
+    run.arrays.append(array)
+    run.tensors.append(x)
+    x._key = run.base + OUTSIDE + n
+    return True
+
+
+def _forget(run, count):
+    for x in run.tensors[count:]:
+        x._key = 0
+    del run.tensors[count:], run.arrays[count:]
+
+
+def _same_number(x, c):
+    return type(x) is type(c) and x == c and (x != 0 or str(x) == str(c))
+
+
+def _follow(run, e):
+    run.here, run.expected = e, e.expected
+    specs = e.specs
+    if len(specs) == 1:
+        return _placed(run, e, specs[0], e.first)
+    return tuple([_placed(run, e, s, e.first + k) for k, s in enumerate(specs)])
+
+
+def _placed(run, e, spec, key):
+    t = _new(core.made)
+    t._key, t._spec, t._frames, t._by = run.base + key, spec, e.frames, e.op.name
+    if spec[3]:
+        t.requires, t.leaf = True, False
+    run.results.append(t)
+    return t
+
+
+def _unexpected(run, op, operands, params):
+    if run.looked or run.stepped:
+        run = _continue_or_end(run, operands, mode.enabled)
+    elif not mode.enabled and _begins_again(run, op, operands, params):
+        run = end(run)
+    if _prepares(run, op, operands):
+        return core.compute(op, operands, params)
+    e = _find(run, OP, op, operands, params)
+    if e is not None:
+        return _follow(run, e)
+    _stop_waiting(run)
+    out = core.compute(op, operands, params)
+    _note(run, OP, op, operands, params, out if type(out) is tuple else (out,))
+    return out
+
+
+def _begins_again(run, op, operands, params):
+    """Is this the first call of the run once more, in a loop that looks at nothing and derives nothing?"""
+    e = run.here
+    if e.steps < 2 or not all([not isinstance(x, Plain) or not run.base <= x._key < run.base + OUTSIDE for x in operands]):
+        return False
+    return run.first is not None and run.first.op is op and run.first.params == params and len(run.first.refs) == len(operands)
+
+
+def _prepares(run, op, operands):
+    """Is it a view or a part of data that are there? That is taken at once and outside of the tape: minibatches at changing places are the same step."""
+    if op.name not in ("getitem", "view", "permute", "expand"):
+        return False
+    x, base = operands[0], run.base
+    return x._array is not None and not (x.requires and mode.enabled) and (x._key < base or x._key >= base + OUTSIDE) \
+        and all([type(y) is np.ndarray or isinstance(y, Plain) and y._array is not None for y in operands[1:]])
+
+
+def _continue_or_end(run, operands, enabled):
+    """After a look or an update of parameters: does this call go on with what the run recorded, or does a new run begin? Returns the run."""
+    for x in operands:
+        if isinstance(x, Plain) and x.requires and not x.leaf and (run.base <= x._key < run.base + SPAN or run.off):
+            run.looked = run.stepped = False
+            return run
+    return end(run) if run.looked or enabled else run
+
+
+def _find(run, kind, op, operands, params, targets=()):
+    """The entry among those that followed here before."""
+    here = run.here
+    if run.off or not run.waiting and here.steps:
+        return None
+    enabled = mode.enabled
+    for k, e in enumerate(here.after):
+        if e.op is op and e.kind == kind and e.enabled is enabled and e.params == params and e.targets == targets and _matches(run, e, operands):
+            if k:
+                del here.after[k]
+                here.after.insert(0, e)
+            run.waiting, here.expected = True, e
+            if not here.steps:
+                run.first = e
+            return e
+    return None
+
+
+def _note(run, kind, op, operands, params, results, targets=()):
+    """An entry for a call that was carried out: a new one, unless there is one like it."""
+    if run.off:
+        return
+    here, base = run.here, run.base
+    if here.steps >= MOST:
+        return _off(run)
+    refs, consts, news = [], [], []
+    for x in operands:
+        ref, const = -1, None
+        if isinstance(x, Plain):
+            if not base <= x._key < base + SPAN:
+                if x.requires and not x.leaf or x._exposed and x._array.nbytes > SNAPSHOT:
+                    return _off(run)
+                news.append((x.shape, x.dtype, x.requires, x.leaf))
+                x._key = base + OUTSIDE + run.outside
+                run.outside += 1
+            ref = x._key - base
+        elif isinstance(x, (bool, int, float)):
+            const = x
+        else:
+            return _off(run)
+        refs.append(ref)
+        consts.append(const)
+    e = Entry(kind, op, tuple(refs), tuple(consts), params, here, here.first + len(here.specs), tuple([_spec(x) for x in results]), news, targets)
+    for known in here.after:
+        if known.like(e):
+            e = known
+            break
+    else:
+        if len(here.after) >= BRANCHES * (1 if here.steps else 8):
+            del here.after[-1]
+        here.after.insert(0, e)
+        _local.size += 1
+    for k, x in enumerate(results):
+        x._key = base + e.first + k
+    here.expected = run.here = e
+    if not here.steps:
+        run.first = e
+
+
+def _spec(t):
+    return t.shape, t.dtype, t.strides(), t.requires and not t.leaf
+
+
+def _off(run):
+    """The rest of this run is not noted."""
+    run.off, run.expected = True, None
+
+
+def _stop_waiting(run):
+    """Carry out what waits; from here on calls are carried out at once."""
+    if run.waiting:
+        run.waiting, run.expected = False, None
+        replay(run)
+        run.outside = len(run.tensors)
+        run.tensors, run.arrays, run.results, run.known, run.plan = [], [], [], [], None
+
+
+def end(run):
+    """Compute what is waiting, and begin again at the root of the tree. Returns the run that begins."""
+    if run.waiting:
+        flush(run)
+    kept = run.plan.kept if run.plan is not None else ()
+    alive = [(k, run.results[k]) for k in kept]
+    alive = [(k, t) for k, t in alive if _refs(t) > 4 and t._key == run.base + k]
+    if alive:
+        _remember(run, alive)
+        run = _local.run = Run(run.tree)
+    else:
+        run.begin()
+    if _local.size > ALL:
+        _local.size, run.tree = 0, _local._root()
+        run.begin()
+    run.expected = run.tree.expected
+    run.waiting = run.expected is not None
+    run.first = run.expected
+    return run
+
+
+def _remember(run, alive):
+    """Results whose history may be asked for later keep the run that has it; it does not keep them."""
+    run.alive = [(k, weakref.ref(t)) for k, t in alive]
+    run.results, run.known = {k: t for k, t in enumerate(run.results) if t.leaf and t.requires}, ()
+    for _, t in alive:
+        t._run = run
+
+
+# ---- looks -----------------------------------------------------------------------------------------------------------------------------------
+
+def look(t):
+    """Somebody wants to see the value of t."""
+    run = _local.run
+    if t._array is None:
+        if not run.base <= t._key < run.base + SPAN:
+            raise RuntimeError("a tensor that waits for its value was read in another thread than the one that computes it: look at it there first")
+        flush(run)
+    if run.base <= t._key < run.base + OUTSIDE:
+        run.looked = True
+
+
+def flush(run):
+    """Compute all that somebody still holds."""
+    from . import plans
+    e, results = run.here, run.results
+    if not results:
+        return
+    signature = (run.plan, *map(_refs, results))
+    plan = e.plans.get(signature)
+    if plan is None:
+        plan = plans.plan(run, signature)
+    program = plan.program
+    if program is None:
+        return _stop_waiting(run)
+    if plan.outputs:
+        found = program.exactly(*run.arrays, *run.known)
+        if found is None:
+            found = program(*run.arrays, *run.known)
+        for k, array in zip(plan.alive, found):
+            results[k]._array = array
+        run.known += found
+    run.plan = plan
+
+
+# ---- writing in place ---------------------------------------------------------------------------------------------------------------------------
+
+def _plain(run, t):
+    """May it be written into later? Not if its memory is shared, or if it has a history that goes on."""
+    if t._exposed and t._base is None and not t._views and _refs(t._array) <= 2:
+        t._exposed = False                          # the array that numpy() gave away is gone
+    if t._exposed or t._base is not None or t.requires and not t.leaf:
+        return False
+    if t._views:
+        for reference, _ in t._views:
+            view = reference()
+            if view is not None and not (view._key >= run.base and run.waiting and _refs(view) <= 3):
+                return False
+        t._views = ()
+    return True
+
+
+def assign(t, new, name):
+    """t takes the value of another tensor of its shape and dtype, and so does all that shares its memory."""
+    run = _local.run
+    if not _plain(run, t) or new.requires and mode.enabled:
+        if run.waiting or not run.off:
+            _stop_waiting(run)
+            _off(run)
+        core.write_into(t, new, name)
+        _stepped(run, (t,))
+    else:
+        _write(run, _KEEP, (t,), (t, new), {}, name)
+
+
+def update(function, targets, operands=(), **params):
+    """function(*targets, *operands, **params) -> as many arrays as there are targets, which take their values; nothing of it enters the graph.
+
+    One entry of the tape for a whole step of an optimiser: update(sgd, parameters, (*gradients, lr)). Numbers that change from step to step stand among the
+    operands: they are values there, in the dtype of the first target; in params they would be another step. function: NumPy code, as for Operation; it must be the
+    same object at every call.
+    """
+    op = function if isinstance(function, Operation) else _operation_of(function)
+    dtype = targets[0].dtype if targets else np.dtype(np.float32)
+    operands = tuple([constant(np.asarray(x, dtype), ()) if type(x) in (float, int) else x for x in operands])
+    run = _local.run
+    if all([_plain(run, t) for t in targets]):
+        return _write(run, op, tuple(targets), (*targets, *operands), params, op.name)
+    _stop_waiting(run)
+    _off(run)
+    with _without_grad():
+        found = core.compute(op, (*targets, *operands), params)
+        for t, new in zip(targets, found if type(found) is tuple else (found,)):
+            core.write_into(t, constant(new._array.astype(t.dtype, copy=False), ()), op.name)
+    _stepped(run, targets)
+
+
+_operations = {}
+
+
+def _operation_of(function):
+    op = _operations.get(function)
+    if op is None:
+        if len(_operations) > 1000:
+            _operations.clear()
+        op = _operations[function] = Operation(function)
+    return op
+
+
+@contextlib.contextmanager
+def _without_grad():
+    enabled, mode.enabled = mode.enabled, False
+    try:
+        yield
+    finally:
+        mode.enabled = enabled
+
+
+def _stepped(run, targets):
+    for t in targets:
+        if t.requires:
+            run.stepped = True
+            return
+
+
+def _write(run, op, targets, operands, params, name):
+    enabled, mode.enabled = mode.enabled, False
+    try:
+        e = run.expected
+        if e is None or e.op is not op or e.kind != WRITE or e.params != params or len(e.specs) != len(targets) or not _matches(run, e, operands):
+            if run.looked:
+                run = _continue_or_end(run, operands, False)
+            e = _find(run, WRITE, op, operands, params)
+            if e is not None and len(e.specs) != len(targets):
+                e = None
+        if e is not None:
+            run.here, run.expected = e, e.expected
+            key = run.base + e.first
+            for t in targets:
+                t._key, t._array, t._node, t._spec = key, None, None, e.specs[key - run.base - e.first]
+                t._version += 1
+                run.results.append(t)
+                key += 1
+        else:
+            _stop_waiting(run)
+            found = core.compute(op, operands, params)
+            found = found if type(found) is tuple else (found,)
+            if len(found) != len(targets):
+                raise torch_error(RuntimeError, f"update: {op.name} returned {len(found)} arrays for {len(targets)} tensors")
+            new = [constant(x._array.astype(t.dtype, copy=False), ()) for x, t in zip(found, targets)]
+            before = [t._key for t in targets]
+            _note(run, WRITE, op, operands, params, new)
+            for t, x in zip(targets, new):
+                core.write_into(t, x, name)
+                t._key = x._key
+    finally:
+        mode.enabled = enabled
+    _stepped(run, targets)
+
+
+# ---- backward ---------------------------------------------------------------------------------------------------------------------------------------
+
+def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+    """See Tensor.backward."""
+    run = _local.run
+    params = {"retain_graph": bool(retain_graph)}
+    given = () if gradient is None else (gradient,)
+    simple = not create_graph and inputs is None and not run.off and t.requires and not t.leaf and all([isinstance(g, Plain) and not g.requires for g in given])
+    if simple:
+        if run.expected is None and (run.looked or run.stepped):
+            run = _continue_or_end(run, (t,), mode.enabled)
+        if run.waiting:
+            for e in run.here.after:
+                if e.kind == BACKWARD and e.params == params and e.refs[0] == t._key - run.base and _pulled(run, e, (t, *given)):
+                    return
+    _stop_waiting(run)
+    found = backward_pass.cotangents(t, gradient, retain_graph, create_graph, inputs)
+    leaves = [x for x, _ in found]
+    old = [x.grad for x in leaves]
+    foreign = not simple or len({id(x) for x in leaves}) < len(leaves) or any([not x.leaf or not run.base <= x._key < run.base + SPAN for x in leaves]) \
+        or not run.base <= t._key < run.base + OUTSIDE or any([g is not None and not _plain(run, g) for g in old])
+    keys = [x._key - run.base for x in leaves]
+    sums = []
+    for (x, g), before in zip(found, old):
+        new = core.result(g, x._frames or (), "backward")
+        if create_graph:
+            x.grad = new if before is None else before + new
+        elif before is None:
+            x.grad = new
+        else:
+            sums.append((before, constant(before.held() + new._array, ())))
+    if foreign:
+        _off(run)
+    else:
+        results = [x.grad for x in leaves]
+        stand = [next((n for b, n in sums if b is x.grad), x.grad) for x in leaves]
+        with _without_grad():
+            _note(run, BACKWARD, BACKWARD_PASS, (t, *given, *[g for g in old if g is not None]), params, stand, tuple(zip(keys, [g is not None for g in old])))
+        for g, n in zip(results, stand):
+            g._key = n._key
+    for before, new in sums:
+        key = before._key
+        with _without_grad():
+            core.write_into(before, new, "backward")
+        before._key = key
+
+
+def _pulled(run, e, operands):
+    """The gradients of an expected backward pass, put in their places; False if they are not as they were."""
+    leaves = []
+    for ref, had in e.targets:
+        x = run.tensors[ref - OUTSIDE] if ref >= OUTSIDE else run.results[ref]
+        g = x.grad
+        if (g is not None) is not had or x._key != run.base + ref:
+            return False
+        if had:
+            if not _plain(run, g):
+                return False
+            operands = (*operands, g)
+        leaves.append((x, g))
+    if not _matches(run, e, operands):
+        return False
+    run.here, run.expected = e, e.expected
+    run.here.parent.expected = e
+    for k, (x, g) in enumerate(leaves):
+        if g is None:
+            x.grad = _placed(run, e, e.specs[k], e.first + k)
+        else:
+            g._key, g._array, g._node, g._spec = run.base + e.first + k, None, None, e.specs[k]
+            g._version += 1
+            run.results.append(g)
+    return True
+
+
+# ---- one by one after all -----------------------------------------------------------------------------------------------------------------------------
+
+def path(e):
+    """The entries from the first of a run to this one."""
+    out = []
+    while e.parent is not None:
+        out.append(e)
+        e = e.parent
+    return out[::-1]
+
+
+def replay(run):
+    """Carry out what was noted, so that every tensor that somebody holds has its value and its history."""
+    tensors = {OUTSIDE + n: _stand_in(run, n) for n in range(len(run.tensors))}
+    enabled = mode.enabled
+    try:
+        for e in path(run.here):
+            mode.enabled = e.enabled
+            operands = [tensors[r] if r >= 0 else c for r, c in zip(e.refs, e.consts)]
+            if e.kind == BACKWARD:
+                given = operands[1] if len(operands) - sum([had for _, had in e.targets]) > 1 else None
+                found = {id(x): g for x, g in backward_pass.cotangents(operands[0], given, e.params["retain_graph"])}
+                old = iter(operands[1 + (given is not None):])
+                for k, (ref, had) in enumerate(e.targets):
+                    real = _owner(run, ref)
+                    g = found.get(id(real), np.zeros(e.specs[k][0], e.specs[k][1]))
+                    tensors[e.first + k] = constant(next(old).held() + g if had else g, e.frames)
+                continue
+            if e.kind == WRITE:
+                mode.enabled = False
+            out = core.compute(e.op, operands, e.params)
+            for k, x in enumerate(out if type(out) is tuple else (out,)):
+                x._frames = e.frames
+                if e.kind == WRITE:
+                    old = operands[k]
+                    core._writing[:] = e.op.name, e.frames
+                    core._mark(old)
+                    x = constant(x._array.astype(e.specs[k][1], copy=False), e.frames)
+                    x.requires = old.requires
+                    if x.requires:
+                        x._node = leaf_node(_owner(run, e.refs[k]), x._array)
+                tensors[e.first + k] = x
+    finally:
+        mode.enabled = enabled
+    for k, t in enumerate(run.results) if not run.alive else [(k, r()) for k, r in run.alive]:
+        if t is not None and t._key == run.base + k:
+            x = tensors[k]
+            if t._array is None:
+                t._array = x._array
+            if x._node is not None and (not t.leaf or t._array is x._array):
+                t._node = x._node
+
+
+def _owner(run, ref):
+    """The tensor of the user's that a leaf's gradient belongs to."""
+    return run.tensors[ref - OUTSIDE] if ref >= OUTSIDE else run.results[ref]
+
+
+def _stand_in(run, n):
+    """An outside tensor as it was when it was met."""
+    t = run.tensors[n]
+    if t._array is run.arrays[n]:
+        return t
+    out = constant(run.arrays[n], t._frames or ())
+    out.requires = t.requires
+    if t.requires:
+        out._node = leaf_node(t, out._array)
+        if t._key != run.base + OUTSIDE + n and run.alive:
+            core._writing[:] = "an update", ()
+            core._mark(out)
+    return out
+
+
+def history(t):
+    """The Node of a result that a program computed: its history is recorded again."""
+    run = _local.run
+    if run.base <= t._key < run.base + SPAN:
+        _stop_waiting(run)
+        _off(run)
+    elif t._run is not None:
+        replay(t._run)
+        t._run = None
+    if t._node is None:
+        raise refuse(RuntimeError, "backward{here}: Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+                                   "freed). Specify retain_graph=True in the first: backward(retain_graph=True)")
+    return t._node
+
+
+core.call, core.look, core.history = call, look, history
