@@ -13,7 +13,14 @@ _HOME = {
     "update": "at",
     "checkpointing": "checkpoint",
     "testing": "",
-    "tensors": "tensor Tensor from_numpy no_grad enable_grad manual_seed",
+    "tensors": "tensor Tensor from_numpy as_tensor no_grad enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full arange linspace "
+               "logspace eye rand randn randint randperm normal bernoulli zeros_like ones_like empty_like full_like rand_like randn_like "
+               "add sub mul div neg pow fmod matmul mm bmm mv outer addmm cat concat stack hstack vstack flatten permute squeeze unsqueeze chunk split unbind narrow gather "
+               "scatter index_select masked_select masked_fill topk sort argsort argmax argmin max min amax amin any all norm std cumsum cumprod count_nonzero "
+               "sigmoid relu gelu silu leaky_relu softplus logsigmoid asin acos atan atan2 asinh acosh atanh rsqrt reciprocal floor ceil round trunc clamp clip eq ne lt "
+               "le gt ge isnan isinf isfinite isclose allclose equal logical_and logical_or logical_not logical_xor tril triu diag diagonal trace roll flip tile "
+               "broadcast_to broadcast_tensors meshgrid is_tensor numel result_type lerp addcmul addcdiv nan_to_num unique bincount median nonzero movedim "
+               "swapaxes clone floor_divide remainder bitwise_and bitwise_or bitwise_xor bitwise_not repeat_interleave",
     "autograd": "",
     "nn": "",
     "optim": "",
@@ -22,7 +29,7 @@ _HOME = {
     "llm": "",
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names.split()}
-# NumPy's own functions under diffeng's name too, for expressions of symbols: de.sin(x) * y
+# NumPy's own functions under diffeng's name too, for expressions of symbols: de.sin(x) * y; of tensors they are PyTorch's
 _NUMPY = set("exp exp2 expm1 log log2 log10 log1p sqrt cbrt square absolute abs sign sin cos tan arcsin arccos arctan arctan2 hypot sinh cosh tanh "
              "arcsinh arccosh arctanh maximum minimum where power logaddexp sum mean prod var dot matmul einsum tensordot reshape transpose".split())
 _DTYPES = set("float16 float32 float64 int8 int16 int32 int64 uint8 bool".split())
@@ -39,14 +46,8 @@ def __getattr__(name):
         return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
     if name in _HOME:
         return importlib.import_module(f"{__name__}.{name}")
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _NUMPY:
-        import numpy
-        return getattr(numpy, name)
-    tensors = importlib.import_module(f"{__name__}.tensors")         # the rest of PyTorch's names: zeros, cat, matmul, ...
-    if hasattr(tensors, name):
-        return getattr(tensors, name)
+        return importlib.import_module(f"{__name__}.shared_names").function(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -39,13 +39,13 @@ class Tensor(Plain):
 
     def __new__(cls, data=(), *args, **kwargs):
         t = object.__new__(cls)
-        t._array, t._frames = tensor(data, dtype=None if isinstance(data, (Plain, np.ndarray)) else rules.default)._array, core.user_line()
+        t._array, t._where = tensor(data, dtype=None if isinstance(data, (Plain, np.ndarray)) else rules.default)._array, core.user_line()
         return t
 
     # ---- what it is ---------------------------------------------------------------------------------------------------------------------
 
-    shape = property(lambda self: self._array.shape if self._array is not None else self._spec[0])
-    dtype = property(lambda self: self._array.dtype if self._array is not None else self._spec[1])
+    shape = property(lambda self: self._array.shape if self._array is not None else self._spec.shape)
+    dtype = property(lambda self: self._array.dtype if self._array is not None else self._spec.dtype)
     ndim = property(lambda self: len(self.shape))
     itemsize = property(lambda self: self.dtype.itemsize)
     nbytes = property(lambda self: self.numel() * self.itemsize)
@@ -78,8 +78,7 @@ class Tensor(Plain):
             raise refuse(RuntimeError, f"requires_grad{{here}}: only Tensors of floating point dtype can require gradients, and this one is {self.dtype.name}: make it with "
                                        "dtype=de.float32, or convert it with .float()")
         if self.leaf:
-            self.requires = bool(requires_grad)
-            self._node = None
+            self.requires, self._node, self._like = bool(requires_grad), None, None
         return self
 
     def retain_grad(self):
@@ -188,7 +187,7 @@ class Tensor(Plain):
         if not self.leaf:
             raise refuse(RuntimeError, "deepcopy{here}: Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment")
         t = object.__new__(type(self))
-        t._array, t.requires, t._frames = np.array(self.value), self.requires, self._frames
+        t._array, t.requires, t._where = np.array(self.value), self.requires, self._frames
         t.grad = None if self.grad is None else self.grad.clone()
         memo[id(self)] = t
         return t
@@ -211,7 +210,7 @@ class Tensor(Plain):
         return core.detached(self)
 
     def detach_(self):
-        self._node, self.requires, self.leaf = None, False, True
+        self._node, self._like, self.requires, self.leaf = None, None, False, True
         return self
 
     def clone(self):
@@ -553,4 +552,6 @@ def _install():
 
 _install()
 
-from .tensor_engine.functions import *          # noqa: E402,F401,F403  the functions of the same names: matmul(a, b), cat([a, b]), ...
+from .tensor_engine.functions import FUNCTIONS          # noqa: E402  the functions of the same names: matmul(a, b), cat([a, b]), ...
+
+globals().update({n: f for n, f in FUNCTIONS.items() if n not in globals()})

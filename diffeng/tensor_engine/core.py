@@ -34,14 +34,14 @@ class Plain:
     """The fields of a tensor, most of them with defaults on the class: a tensor is made in a fifth of a microsecond.
 
     _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
-    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is. _spec: (shape, dtype, strides) of a result of the tape.
+    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is. _spec: what is known of a result of the tape. _like: see tape.py.
     _run: the run that made it, where its history has to be recorded again. _version: how often it was written into. _base, _views: see `link`.
-    _exposed: NumPy code outside holds this memory. _frames: where it was made, _by: by which operation.
+    _exposed: NumPy code outside holds this memory. _where, _name: where it was made, by which operation.
     """
 
-    _array = _node = _frames = _base = _spec = _run = grad = None
+    _array = _node = _base = _spec = _like = _run = grad = None
+    _where, _name = (), ""
     _views = ()
-    _by = ""
     requires = _exposed = _detached = False
     _version = _key = 0
     leaf = True
@@ -61,7 +61,8 @@ class Plain:
     def _adopt(self, other):
         """traced.write's word for: hold what the other holds."""
         _mark(self)
-        self._array, self._node, self.requires, self.leaf, self._spec = other.held(), other._node, other.requires, other.leaf, None
+        self._array, self._node, self.requires, self.leaf, self._spec, self._like = other.held(), other._node, other.requires, other.leaf, None, None
+        self._where, self._name = other._frames, other._by
         self._version += 1
 
     def variable(self):
@@ -75,7 +76,15 @@ class Plain:
 
     def strides(self):
         """As NumPy would lay out the result, in bytes."""
-        return self._array.strides if self._spec is None else self._spec[2]
+        return self._array.strides if self._spec is None else self._spec.strides
+
+    @property
+    def _frames(self):
+        return self._where if self._spec is None else self._spec.frames
+
+    @property
+    def _by(self):
+        return self._name if self._spec is None else self._spec.by
 
 
 def leaf_node(t, array):
@@ -106,7 +115,7 @@ def constant(array, frames=None):
     """A tensor of an array that is nobody else's."""
     t = _new(made)
     t._array = array if type(array) is np.ndarray else np.asarray(array)
-    t._frames = user_line() if frames is None else frames
+    t._where = user_line() if frames is None else frames
     return t
 
 
@@ -180,7 +189,7 @@ def result(x, frames, by=""):
             t._node, t.requires, t.leaf = node, True, False
     else:
         t._array = x if type(x) is np.ndarray else np.asarray(x)
-    t._frames, t._by = frames, by
+    t._where, t._name = frames, by
     return t
 
 
@@ -320,7 +329,7 @@ def write_into(t, new, name):
     try:
         write(t, new)
         if requires and not mode.enabled:                 # a parameter stays one, and what has a history keeps it
-            top.requires, top.leaf, top._node = True, leaf, None
+            top.requires, top.leaf, top._node, top._like = True, leaf, None, None
             if not leaf:
                 top._node = Node(elementwise.copy, (history,), {}, top.held(), history.shape, history.dtype, history.frames)
         if top._exposed:
@@ -336,7 +345,7 @@ def expose(t):
     if not top._exposed:
         if not top.value.flags.writeable:
             top._array = np.array(top.value)
-        top._exposed = True
+        top._exposed, top._like = True, None
         _share(top)
     return t.value
 

@@ -53,7 +53,7 @@ def plan(run, signature):
     if kept:
         freed = _freed(entries)
         kept = [k for k in kept if k not in freed]
-    sizes = sum([math.prod(s[0]) for x in entries for s in x.specs])
+    sizes = sum([math.prod(s.shape) for x in entries for s in x.specs])
     found = None
     if len(entries) >= SMALL or sizes > LITTLE:
         found = _compiled(run, e, entries, alive, kept)
@@ -170,7 +170,7 @@ def _to_nodes(entries):
 def _results(e, known):
     enabled, mode.enabled = mode.enabled, e.enabled
     try:
-        found = e.op.function(*[Tracer(_TRACING, known[r]) if r >= 0 else c for r, c in zip(e.refs, e.consts)], **e.params)
+        found = e.op.function(*[Tracer(_TRACING, known[r]) if r >= 0 else e.consts[r] for r in e.refs], **e.params)
     finally:
         mode.enabled = enabled
     return {e.first + k: _node(x, s) for k, (x, s) in enumerate(zip(found if type(found) is tuple else (found,), e.specs))}
@@ -179,13 +179,13 @@ def _results(e, known):
 def _node(x, spec):
     """The Node of a result, behind which nothing is derived unless it requires a gradient."""
     if type(x) is not Tracer:
-        x = np.broadcast_to(np.asarray(x), spec[0])
+        x = np.broadcast_to(np.asarray(x), spec.shape)
         return elementwise.stop_gradient(Tracer(_TRACING, Node(CONSTANT, (x,), {}, None, x.shape, x.dtype, ()))).node
-    if x.dtype != spec[1]:
-        x = elementwise.astype(x, dtype=spec[1])
-    if x.shape != spec[0]:
+    if x.dtype != spec.dtype:
+        x = elementwise.astype(x, dtype=spec.dtype)
+    if x.shape != spec.shape:
         raise ValueError("not the shape that was computed")
-    return x.node if spec[3] else elementwise.stop_gradient(x).node
+    return x.node if spec.requires else elementwise.stop_gradient(x).node
 
 
 def _gradients(e, known):

@@ -39,27 +39,29 @@ OP, WRITE, BACKWARD = range(3)
 class Entry:
     """One call, at its place in the tree.
 
-    refs: a key (relative to the run's) for every tensor among the operands, -1 for a number, which stands in consts. first: the key of the first result.
-    specs: (shape, dtype, strides, requires) of the results. news: (shape, dtype, requires, leaf) of outside tensors met here first. outside: how many there are now.
+    refs: a key (relative to the run's) for every tensor among the operands, a negative number for one that stands in consts. first: the key of the first result.
+    specs: of the results. news: (shape, dtype, requires, leaf) of outside tensors met here first. outside: how many there are now.
     targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that followed; expected: the last of them.
     plans: compiled programs that end here. nodes, inputs, serial: its part of the graph, once a plan needed it.
     """
 
     __slots__ = ("kind", "op", "refs", "consts", "params", "enabled", "parent", "first", "specs", "news", "outside", "targets", "frames", "after", "expected", "plans",
-                 "nodes", "inputs", "serial", "steps", "__weakref__")
+                 "nodes", "inputs", "serial", "steps", "single")
 
     def __init__(self, kind, op, refs, consts, params, parent, first, specs, news, targets=()):
         self.kind, self.op, self.refs, self.consts, self.params, self.parent = kind, op, refs, consts, params, parent
-        self.first, self.specs, self.news, self.targets, self.enabled = first, specs, news, targets, mode.enabled
+        self.first, self.news, self.targets, self.enabled = first, news, targets, mode.enabled
         self.outside = (parent.outside if parent is not None else 0) + len(news)
         self.steps = parent.steps + 1 if parent is not None else 0
         self.frames = user_line()
+        self.specs = tuple([Spec(x, op.name, self.frames) for x in specs])
+        self.single = self.specs[0] if len(specs) == 1 else None
         self.after, self.expected, self.plans, self.nodes = [], None, {}, None
 
     def like(self, e):
         """The same call in the same place?"""
-        return self.op is e.op and self.kind == e.kind and self.enabled is e.enabled and self.refs == e.refs and self.params == e.params and self.specs == e.specs \
-            and self.news == e.news and self.targets == e.targets and all([a is b or _same_number(a, b) for a, b in zip(self.consts, e.consts)])
+        return self.op is e.op and self.kind == e.kind and self.enabled is e.enabled and self.refs == e.refs and self.params == e.params and len(self.specs) == len(e.specs) \
+            and all([a.like(b) for a, b in zip(self.specs, e.specs)]) and self.news == e.news and self.targets == e.targets and all([_same_number(a, b) for a, b in zip(self.consts, e.consts)])
 
 
 class Run:
@@ -107,37 +109,61 @@ def call(op, operands, params):
 
 def _matches(run, e, operands):
     """Are these the operands of the entry? Outside tensors that are met first are noted."""
-    base = run.base
-    if len(operands) != len(e.refs):
+    base, refs = run.base, e.refs
+    if len(operands) != len(refs):
         return False
-    for k, ref in enumerate(e.refs):
-        x = operands[k]
-        if ref >= 0:
-            if isinstance(x, Plain):
+    try:
+        for x, ref in zip(operands, refs):
+            if ref >= 0:
                 key = x._key
-                if key == base + ref or ref - OUTSIDE == len(run.arrays) and not base <= key < base + SPAN and _enters(run, e, x):
+                if key == base + ref:
                     continue
-        elif _same_number(x, e.consts[k]):
-            continue
-        _forget(run, e.parent.outside)
-        return False
-    return True
+                arrays = run.arrays
+                if ref - OUTSIDE == len(arrays) and not base <= key < base + SPAN:
+                    array, like = x._array, e.news[len(arrays) - e.parent.outside]
+                    if x._like is like and array is not None:
+                        x._key = base + ref
+                        arrays.append(array)
+                        run.tensors.append(x)
+                        continue
+                    if _enters(run, x, like):
+                        continue
+                break
+            c = e.consts[ref]
+            if type(x) is not type(c) or x != c or x == 0 and str(x) != str(c):
+                break
+        else:
+            return True
+    except AttributeError:                         # a number where a tensor stood
+        pass
+    _forget(run, e.parent.outside)
+    return False
 
 
-def _enters(run, e, x):
+def _likeness(x):
+    """(shape, dtype, requires, leaf) of an outside tensor: one object for all that are alike."""
+    like = (x.shape, x.dtype, x.requires, x.leaf)
+    like = _likenesses.setdefault(like, like)
+    if x._base is None and not x._exposed:
+        x._like = like                             # whoever changes one of them takes it away
+    return like
+
+
+_likenesses = {}
+
+
+def _enters(run, x, like):
     """Is this outside tensor like the one that stood here? Then it becomes an input."""
-    n = len(run.arrays)
-    shape, dtype, requires, leaf = e.news[n - e.parent.outside]
     array = x._array
-    if array is None or array.shape != shape or array.dtype != dtype or x.requires is not requires or x.leaf is not leaf or x.requires and not leaf:
+    if array is None or _likeness(x) is not like or x.requires and not x.leaf:
         return False
     if x._exposed or x._base is not None and root(x)._exposed:
         if array.nbytes > SNAPSHOT:
             return False
         array = array.copy()                       # as it is now: NumPy code may write into it before it is read
+    x._key = run.base + OUTSIDE + len(run.arrays)
     run.arrays.append(array)
     run.tensors.append(x)
-    x._key = run.base + OUTSIDE + n
     return True
 
 
@@ -153,16 +179,15 @@ def _same_number(x, c):
 
 def _follow(run, e):
     run.here, run.expected = e, e.expected
-    specs = e.specs
-    if len(specs) == 1:
-        return _placed(run, e, specs[0], e.first)
-    return tuple([_placed(run, e, s, e.first + k) for k, s in enumerate(specs)])
+    if e.single is not None:
+        return _placed(run, e.single, e.first)
+    return tuple([_placed(run, s, e.first + k) for k, s in enumerate(e.specs)])
 
 
-def _placed(run, e, spec, key):
+def _placed(run, spec, key):
     t = _new(core.made)
-    t._key, t._spec, t._frames, t._by = run.base + key, spec, e.frames, e.op.name
-    if spec[3]:
+    t._key, t._spec = run.base + key, spec
+    if spec.requires:
         t.requires, t.leaf = True, False
     run.results.append(t)
     return t
@@ -237,22 +262,22 @@ def _note(run, kind, op, operands, params, results, targets=()):
         return _off(run)
     refs, consts, news = [], [], []
     for x in operands:
-        ref, const = -1, None
+        ref = None
         if isinstance(x, Plain):
             if not base <= x._key < base + SPAN:
                 if x.requires and not x.leaf or x._exposed and x._array.nbytes > SNAPSHOT:
                     return _off(run)
-                news.append((x.shape, x.dtype, x.requires, x.leaf))
+                news.append(_likeness(x))
                 x._key = base + OUTSIDE + run.outside
                 run.outside += 1
             ref = x._key - base
         elif isinstance(x, (bool, int, float)):
-            const = x
+            consts.insert(0, x)
+            ref = -len(consts)
         else:
             return _off(run)
         refs.append(ref)
-        consts.append(const)
-    e = Entry(kind, op, tuple(refs), tuple(consts), params, here, here.first + len(here.specs), tuple([_spec(x) for x in results]), news, targets)
+    e = Entry(kind, op, tuple(refs), tuple(consts), params, here, here.first + len(here.specs), results, news, targets)
     for known in here.after:
         if known.like(e):
             e = known
@@ -269,8 +294,16 @@ def _note(run, kind, op, operands, params, results, targets=()):
         run.first = e
 
 
-def _spec(t):
-    return t.shape, t.dtype, t.strides(), t.requires and not t.leaf
+class Spec:
+    """What is known of a result before it is computed. by: the operation; frames: where it was called."""
+
+    __slots__ = ("shape", "dtype", "strides", "requires", "by", "frames")
+
+    def __init__(self, t, by, frames):
+        self.shape, self.dtype, self.strides, self.requires, self.by, self.frames = t.shape, t.dtype, t.strides(), t.requires and not t.leaf, by, frames
+
+    def like(self, other):
+        return self.shape == other.shape and self.dtype == other.dtype and self.strides == other.strides and self.requires is other.requires
 
 
 def _off(run):
@@ -356,17 +389,15 @@ def flush(run):
 
 def _plain(run, t):
     """May it be written into later? Not if its memory is shared, or if it has a history that goes on."""
-    if t._exposed and t._base is None and not t._views and _refs(t._array) <= 2:
-        t._exposed = False                          # the array that numpy() gave away is gone
-    if t._exposed or t._base is not None or t.requires and not t.leaf:
-        return False
     if t._views:
         for reference, _ in t._views:
             view = reference()
-            if view is not None and not (view._key >= run.base and run.waiting and _refs(view) <= 3):
+            if view is not None and not (run.waiting and view._key >= run.base and _refs(view) <= 3):
                 return False
         t._views = ()
-    return True
+    if t._exposed and t._base is None and _refs(t._array) <= 2 + (t._node is not None and t._node.value is t._array):
+        t._exposed = False                          # the array that numpy() gave away is gone
+    return not t._exposed and t._base is None and (t.leaf or not t.requires)
 
 
 def assign(t, new, name):
@@ -391,20 +422,33 @@ def update(function, targets, operands=(), **params):
     """
     op = function if isinstance(function, Operation) else _operation_of(function)
     dtype = targets[0].dtype if targets else np.dtype(np.float32)
-    operands = tuple([constant(np.asarray(x, dtype), ()) if type(x) in (float, int) else x for x in operands])
+    together = (*targets, *[_number(x, dtype) if type(x) in (float, int) else x for x in operands])
     run = _local.run
-    if all([_plain(run, t) for t in targets]):
-        return _write(run, op, tuple(targets), (*targets, *operands), params, op.name)
+    for t in targets:
+        if (t._views or t._exposed or t._base is not None or t.requires and not t.leaf) and not _plain(run, t):
+            break
+    else:
+        return _write(run, op, targets, together, params, op.name)
     _stop_waiting(run)
     _off(run)
     with _without_grad():
-        found = core.compute(op, (*targets, *operands), params)
+        found = core.compute(op, together, params)
         for t, new in zip(targets, found if type(found) is tuple else (found,)):
             core.write_into(t, constant(new._array.astype(t.dtype, copy=False), ()), op.name)
     _stepped(run, targets)
 
 
-_operations = {}
+_operations, _numbers = {}, {}
+
+
+def _number(x, dtype):
+    """A Python number as an outside tensor."""
+    t = _numbers.get((x, dtype))
+    if t is None:
+        if len(_numbers) > 100:
+            _numbers.clear()
+        t = _numbers[x, dtype] = constant(np.asarray(x, dtype), ())
+    return t
 
 
 def _operation_of(function):
@@ -533,7 +577,7 @@ def _pulled(run, e, operands):
     run.here.parent.expected = e
     for k, (x, g) in enumerate(leaves):
         if g is None:
-            x.grad = _placed(run, e, e.specs[k], e.first + k)
+            x.grad = _placed(run, e.specs[k], e.first + k)
         else:
             g._key, g._array, g._node, g._spec = run.base + e.first + k, None, None, e.specs[k]
             g._version += 1
@@ -559,26 +603,26 @@ def replay(run):
     try:
         for e in path(run.here):
             mode.enabled = e.enabled
-            operands = [tensors[r] if r >= 0 else c for r, c in zip(e.refs, e.consts)]
+            operands = [tensors[r] if r >= 0 else e.consts[r] for r in e.refs]
             if e.kind == BACKWARD:
                 given = operands[1] if len(operands) - sum([had for _, had in e.targets]) > 1 else None
                 found = {id(x): g for x, g in backward_pass.cotangents(operands[0], given, e.params["retain_graph"])}
                 old = iter(operands[1 + (given is not None):])
                 for k, (ref, had) in enumerate(e.targets):
                     real = _owner(run, ref)
-                    g = found.get(id(real), np.zeros(e.specs[k][0], e.specs[k][1]))
+                    g = found.get(id(real), np.zeros(e.specs[k].shape, e.specs[k].dtype))
                     tensors[e.first + k] = constant(next(old).held() + g if had else g, e.frames)
                 continue
             if e.kind == WRITE:
                 mode.enabled = False
             out = core.compute(e.op, operands, e.params)
             for k, x in enumerate(out if type(out) is tuple else (out,)):
-                x._frames = e.frames
+                x._where = e.frames
                 if e.kind == WRITE:
                     old = operands[k]
                     core._writing[:] = e.op.name, e.frames
                     core._mark(old)
-                    x = constant(x._array.astype(e.specs[k][1], copy=False), e.frames)
+                    x = constant(x._array.astype(e.specs[k].dtype, copy=False), e.frames)
                     x.requires = old.requires
                     if x.requires:
                         x._node = leaf_node(_owner(run, e.refs[k]), x._array)

@@ -1,0 +1,28 @@
+"""Functions that NumPy and PyTorch call alike, sum, exp, where, ...: NumPy's for arrays and symbols, PyTorch's as soon as an argument is a Tensor."""
+import functools
+import sys
+
+import numpy as np
+
+
+@functools.cache
+def function(name):
+    """diffeng.name: the function of numpy that also takes tensors.
+
+    >>> import numpy as np, diffeng as de
+    >>> float(de.sum(np.ones(3))), de.sum(de.ones(2, 3), dim=1)
+    (3.0, tensor([3., 3.]))
+    """
+    plain = getattr(np, name)
+
+    @functools.wraps(plain)
+    def shared(*args, **kwargs):
+        tensors = sys.modules.get(f"{__package__}.tensors")              # not imported: there are none
+        if tensors is not None and _among((*args, *kwargs.values()), tensors.Tensor):
+            return tensors.FUNCTIONS[name](*args, **kwargs)
+        return plain(*args, **kwargs)
+    return shared
+
+
+def _among(args, kind):
+    return any([isinstance(a, kind) or isinstance(a, (list, tuple)) and any([isinstance(x, kind) for x in a]) for a in args])
