@@ -2,6 +2,8 @@
 
 Everything public is named here; a module is imported when the first of its names is used.
 """
+import sys
+
 __version__ = "0.1.0"
 
 _HOME = {
@@ -42,14 +44,23 @@ def __getattr__(name):
     if name in _DTYPES or name in _DTYPE_NAMES:
         import numpy
         return numpy.dtype(_DTYPE_NAMES.get(name, name))
+    if name in _NUMPY or _WHERE.get(name) == "special":
+        return importlib.import_module(f"{__name__}.shared_names").function(name)
     if name in _WHERE:
         return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
     if name in _HOME:
         return importlib.import_module(f"{__name__}.{name}")
-    if name in _NUMPY:
-        return importlib.import_module(f"{__name__}.shared_names").function(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
     return sorted(set(globals()) | set(__all__))
+
+
+class _Package(type(sys)):
+    """`where` is the function of arrays and tensors, whatever module of that name the package has inside."""
+
+    where = property(lambda self: __getattr__("where"), lambda self, module: None)
+
+
+sys.modules[__name__].__class__ = _Package

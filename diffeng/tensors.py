@@ -15,7 +15,7 @@ from .tensor_engine.core import Operation, Plain, enable_grad, is_grad_enabled, 
 from .tensor_engine.making import (arange, as_tensor, bernoulli, dtype_of, empty, empty_like, eye, from_numpy, full, full_like, Generator, linspace,     # noqa: F401
                                    logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like, randperm, tensor, zeros, zeros_like)
 from .tensor_engine.backward import retain
-from .tensor_engine.functions import METHODS, extreme, named, operand
+from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
 from .tensor_engine.operations import OPS
 from .tensor_engine.tape import assign, backward, update     # noqa: F401
 from .tensor_engine.rules import axis, name_of, torch_error
@@ -140,7 +140,7 @@ class Tensor(Plain):
         return array if dtype is None and not copy else np.array(array, dtype)
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        name = _UFUNCS.get(ufunc)
+        name = _UFUNCS.get(ufunc) or _SPECIAL.get(ufunc.__name__)
         if name is None or method != "__call__" or kwargs:
             arrays = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]
             out = getattr(ufunc, method)(*arrays, **kwargs)
@@ -164,10 +164,15 @@ class Tensor(Plain):
         return bool(self.item())
 
     def __float__(self):
-        return float(self.item())
+        return float(self._number())
 
     def __int__(self):
-        return int(self.item())
+        return int(self._number())
+
+    def _number(self):
+        if self.numel() != 1:
+            raise refuse(ValueError, f"only one element tensors can be converted to Python scalars{{here}}: this one has {self.numel()}")
+        return self.item()
 
     def __index__(self):
         if self.dtype.kind == "f" or self.numel() != 1:
@@ -501,6 +506,8 @@ _UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide
            **{getattr(np, n): n for n in "exp exp2 expm1 log log2 log10 log1p sqrt square sin cos tan sinh cosh tanh floor ceil trunc sign isnan isinf isfinite "
                                          "logical_and logical_or logical_xor logical_not reciprocal".split()}}
 
+_SPECIAL = {"erf": "erf", "erfc": "erfc", "expit": "sigmoid", "log_expit": "logsigmoid", "logit": "logit"}          # scipy's: not imported for their names
+
 
 def _binary(op):
     def forward(self, other):
@@ -552,6 +559,11 @@ def _install():
 
 _install()
 
-from .tensor_engine.functions import FUNCTIONS          # noqa: E402  the functions of the same names: matmul(a, b), cat([a, b]), ...
 
-globals().update({n: f for n, f in FUNCTIONS.items() if n not in globals()})
+
+def __getattr__(name):
+    """The functions of the same names, matmul(a, b), cat([a, b]), ...: max and sum among them must not hide Python's here."""
+    try:
+        return FUNCTIONS[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

@@ -92,9 +92,9 @@ def _usable(order):
             raise refuse(RuntimeError, "backward{here}: Trying to backward through the graph a second time (or directly access saved tensors after they have already "
                                        f"been freed){': the operation at ' + line if line else ''} was freed by the first pass. Specify retain_graph=True in the first: "
                                        + _RETAIN)
-        if name in KEEPS_NOTHING:
+        if name in KEEPS_NOTHING or n.dtype.kind != "f":
             continue
-        saved = [n] if name in KEEPS_RESULT else n.operands[::-1] if False else n.operands
+        saved = [n] if name in KEEPS_RESULT else n.operands[:1] if name == "where" else n.operands
         for k, p in enumerate(saved):
             if name in BILINEAR and type(n.operands[1 - k]) is not Node:
                 continue

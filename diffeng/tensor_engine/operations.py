@@ -21,14 +21,14 @@ def add(x, y, alpha=1):
     if alpha != 1:
         y = mul(y, alpha)
     x, y = promoted(x, y)
-    return e.logical_or(x, y) if x.dtype == BOOL else e.add(x, y)
+    return e.logical_or(x, y) if result_type(x, y) == BOOL else e.add(x, y)
 
 
 def sub(x, y, alpha=1):
     if alpha != 1:
         y = mul(y, alpha)
     x, y = promoted(x, y)
-    if getattr(x, "dtype", None) == BOOL or getattr(y, "dtype", None) == BOOL:
+    if result_type(x, y) == BOOL:
         raise torch_error(RuntimeError, "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
                                         "use the `~` or `logical_not()` operator instead.")
     return e.subtract(x, y)
@@ -49,9 +49,8 @@ def div(x, y, rounding_mode=None):
 
 def floor_divide(x, y):
     x, y = promoted(x, y)
-    if x.dtype.kind != "f" if isinstance(x, (np.ndarray, Traced)) else False:
-        if np.any(np.equal(y, 0)) if not isinstance(y, Traced) else False:
-            raise torch_error(RuntimeError, "ZeroDivisionError")
+    if result_type(x, y).kind != "f" and not isinstance(y, Traced) and np.any(np.equal(y, 0)):
+        raise torch_error(RuntimeError, "ZeroDivisionError")
     return e.floor_divide(x, y)
 
 
@@ -60,7 +59,8 @@ def remainder(x, y):
 
 
 def fmod(x, y):
-    return np.fmod(*promoted(x, y))
+    x, y = promoted(x, y)
+    return np.fmod(x, _array(y, x.dtype))
 
 
 def pow(x, y):
@@ -196,7 +196,7 @@ def _bitwise(primitive, function):
 
 def _integers(*operands):
     """Bits of integers are NumPy's business: there is no such primitive to record."""
-    if any(isinstance(x, Traced) for x in operands):
+    if builtins.any(isinstance(x, Traced) for x in operands):
         raise NotImplementedError("bits of integers are not recorded")
     return operands
 
@@ -529,7 +529,7 @@ def copy(x, v):
     v = cast(v, x.dtype) if isinstance(v, (np.ndarray, Traced)) else np.asarray(v).astype(x.dtype)
     if np.broadcast_shapes(v.shape, x.shape) != x.shape:
         raise torch_error(RuntimeError, f"output with shape {list(x.shape)} doesn't match the broadcast shape {list(np.broadcast_shapes(v.shape, x.shape))}")
-    return e.copy(np.broadcast_to(v, x.shape))
+    return indexing.setitem(x, v, index=(Ellipsis,))          # x as an operand: what required a gradient still does
 
 
 # ---- the table ----------------------------------------------------------------------------------------------------------------------------------
