@@ -20,7 +20,7 @@ _HOME = {
                "add sub mul div neg pow fmod matmul mm bmm mv outer addmm cat concat stack hstack vstack flatten permute squeeze unsqueeze chunk split unbind narrow gather "
                "scatter index_select masked_select masked_fill topk sort argsort argmax argmin max min amax amin any all norm std cumsum cumprod count_nonzero "
                "sigmoid relu gelu silu leaky_relu softplus logsigmoid asin acos atan atan2 asinh acosh atanh rsqrt reciprocal floor ceil round trunc clamp clip eq ne lt "
-               "le gt ge isnan isinf isfinite isclose allclose equal logical_and logical_or logical_not logical_xor tril triu diag diagonal trace roll flip tile "
+               "le gt ge isnan isinf isfinite isclose allclose equal logical_and logical_or logical_not logical_xor tril triu diag diagonal roll flip tile "
                "broadcast_to broadcast_tensors meshgrid is_tensor numel result_type lerp addcmul addcdiv nan_to_num unique bincount median nonzero movedim "
                "swapaxes clone floor_divide remainder bitwise_and bitwise_or bitwise_xor bitwise_not repeat_interleave",
     "autograd": "",

@@ -22,7 +22,7 @@ _RETAIN = "backward(retain_graph=True)"
 
 
 def cotangents(t, gradient=None, retain_graph=None, create_graph=False, inputs=None):
-    """[(tensor, array or Tracer)]: what a backward pass adds to the gradients."""
+    """[(tensor, array or Tracer, is it of the value that the tensor holds now?)]: what a backward pass adds to the gradients."""
     if not t.requires:
         raise refuse(RuntimeError, "backward{here}: element 0 of tensors does not require grad and does not have a grad_fn: it was computed from tensors without "
                                    "requires_grad=True, or inside no_grad()")
@@ -39,12 +39,13 @@ def cotangents(t, gradient=None, retain_graph=None, create_graph=False, inputs=N
     for (n, x), g in zip(targets, found):
         if g is None:
             g = np.zeros(n.shape, n.dtype)
+        current = n is x._node
         if id(x) in out:                              # two versions of one leaf
-            g = out[id(x)][1] + g
+            g, current = out[id(x)][1] + g, False
         if type(g) is not Tracer and (id(g) in used or g is seed or type(g) is np.ndarray and not g.flags.owndata):
             g = np.array(g)                           # memory of its own
         used.add(id(g))
-        out[id(x)] = x, g
+        out[id(x)] = x, g, current
     return [*out.values()]
 
 

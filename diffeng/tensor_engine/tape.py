@@ -528,13 +528,13 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
                     return
     _stop_waiting(run)
     found = backward_pass.cotangents(t, gradient, retain_graph, create_graph, inputs)
-    leaves = [x for x, _ in found]
+    leaves = [x for x, _, _ in found]
     old = [x.grad for x in leaves]
-    foreign = not simple or len({id(x) for x in leaves}) < len(leaves) or any([not x.leaf or not run.base <= x._key < run.base + SPAN for x in leaves]) \
+    foreign = not simple or not all([current for _, _, current in found]) or any([not x.leaf or not run.base <= x._key < run.base + SPAN for x in leaves]) \
         or not run.base <= t._key < run.base + OUTSIDE or any([g is not None and not _plain(run, g) for g in old])
     keys = [x._key - run.base for x in leaves]
     sums = []
-    for (x, g), before in zip(found, old):
+    for (x, g, _), before in zip(found, old):
         new = core.result(g, x._frames or (), "backward")
         if create_graph:
             x.grad = new if before is None else before + new
@@ -606,7 +606,7 @@ def replay(run):
             operands = [tensors[r] if r >= 0 else e.consts[r] for r in e.refs]
             if e.kind == BACKWARD:
                 given = operands[1] if len(operands) - sum([had for _, had in e.targets]) > 1 else None
-                found = {id(x): g for x, g in backward_pass.cotangents(operands[0], given, e.params["retain_graph"])}
+                found = {id(x): g for x, g, _ in backward_pass.cotangents(operands[0], given, e.params["retain_graph"])}
                 old = iter(operands[1 + (given is not None):])
                 for k, (ref, had) in enumerate(e.targets):
                     real = _owner(run, ref)
