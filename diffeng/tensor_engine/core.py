@@ -35,15 +35,15 @@ class Plain:
 
     _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
     leaf: made by the user, not by an operation. _key: which value of which run of the tape it is. _spec: what is known of a result of the tape. _like: see tape.py.
-    _run: the run that made it, where its history has to be recorded again. _version: how often it was written into. _base, _views: see `link`.
-    _exposed: NumPy code outside holds this memory. _where, _name: where it was made, by which operation.
+    _run: the run that made it, where its history has to be recorded again. _base, _views: see `link`. _exposed: NumPy code outside
+    holds this memory. _odd: there is a base, a view, or somebody outside. _where, _name: where it was made, by which operation.
     """
 
     _array = _node = _base = _spec = _like = _run = grad = None
     _where, _name = (), ""
     _views = ()
-    requires = _exposed = _detached = False
-    _version = _key = 0
+    requires = _exposed = _detached = _odd = False
+    _key = 0
     leaf = True
 
     @property
@@ -63,7 +63,6 @@ class Plain:
         _mark(self)
         self._array, self._node, self.requires, self.leaf, self._spec, self._like = other.held(), other._node, other.requires, other.leaf, None, None
         self._where, self._name = other._frames, other._by
-        self._version += 1
 
     def variable(self):
         """The Node in the graph of a tensor that requires a gradient."""
@@ -266,7 +265,7 @@ def root(t):
 
 def link(out, of, again, put):
     """Remember that `out` shares the memory of `of`: again(parent) makes it anew, put(parent, value) is the parent's new value. Returns out."""
-    out._base = (of, put)
+    out._base, out._odd, of._odd = (of, put), True, True
     views = of._views
     if not views:
         views = of._views = []
@@ -345,7 +344,7 @@ def expose(t):
     if not top._exposed:
         if not top.value.flags.writeable:
             top._array = np.array(top.value)
-        top._exposed, top._like = True, None
+        top._exposed, top._odd, top._like = True, True, None
         _share(top)
     return t.value
 

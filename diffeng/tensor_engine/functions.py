@@ -42,7 +42,7 @@ def operand(x, otherwise=_MISSING):
 
 def _shared(array):
     t = core.constant(array, ())
-    t._exposed = True
+    t._exposed = t._odd = True
     return t
 
 

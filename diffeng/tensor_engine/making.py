@@ -95,7 +95,7 @@ def from_numpy(array):
     if array.dtype.kind not in "fiub":
         raise refuse(TypeError, f"from_numpy{{here}}: can't convert np.ndarray of type {array.dtype}: the supported types are {', '.join(rules.DTYPES)}")
     t = constant(array)
-    t._exposed = True
+    t._exposed = t._odd = True
     return t
 
 

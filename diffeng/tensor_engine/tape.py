@@ -40,18 +40,19 @@ class Entry:
     """One call, at its place in the tree.
 
     refs: a key (relative to the run's) for every tensor among the operands, a negative number for one that stands in consts. first: the key of the first result.
-    specs: of the results. news: (shape, dtype, requires, leaf) of outside tensors met here first. outside: how many there are now.
+    specs: of the results. news: (shape, dtype, requires, leaf) of outside tensors met here first. outside: how many were met before. called: op, of an ordinary call.
     targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that followed; expected: the last of them.
     plans: compiled programs that end here. nodes, inputs, serial: its part of the graph, once a plan needed it.
     """
 
     __slots__ = ("kind", "op", "refs", "consts", "params", "enabled", "parent", "first", "specs", "news", "outside", "targets", "frames", "after", "expected", "plans",
-                 "nodes", "inputs", "serial", "steps", "single")
+                 "nodes", "inputs", "serial", "steps", "single", "called")
 
     def __init__(self, kind, op, refs, consts, params, parent, first, specs, news, targets=()):
         self.kind, self.op, self.refs, self.consts, self.params, self.parent = kind, op, refs, consts, params, parent
         self.first, self.news, self.targets, self.enabled = first, news, targets, mode.enabled
-        self.outside = (parent.outside if parent is not None else 0) + len(news)
+        self.outside = parent.outside + len(parent.news) if parent is not None else 0
+        self.called = op if kind == OP else None
         self.steps = parent.steps + 1 if parent is not None else 0
         self.frames = user_line()
         self.specs = tuple([Spec(x, op.name, self.frames) for x in specs])
@@ -102,8 +103,17 @@ def call(op, operands, params):
     """An operation on tensors: the result, or a tensor that waits for its value."""
     run = _local.run
     e = run.expected
-    if e is not None and e.op is op and e.kind == OP and e.enabled is mode.enabled and e.params == params and _matches(run, e, operands):
-        return _follow(run, e)
+    if e is not None and e.called is op and e.enabled is mode.enabled and e.params == params and _matches(run, e, operands):
+        run.here, run.expected = e, e.expected
+        spec = e.single
+        if spec is None:
+            return tuple([_placed(run, s, e.first + k) for k, s in enumerate(e.specs)])
+        t = _new(core.made)                        # _placed, written out
+        t._key, t._spec = run.base + e.first, spec
+        if spec.requires:
+            t.requires, t.leaf = True, False
+        run.results.append(t)
+        return t
     return _unexpected(run, op, operands, params)
 
 
@@ -118,9 +128,12 @@ def _matches(run, e, operands):
                 key = x._key
                 if key == base + ref:
                     continue
+                if ref < OUTSIDE or base <= key < base + SPAN:
+                    break
                 arrays = run.arrays
-                if ref - OUTSIDE == len(arrays) and not base <= key < base + SPAN:
-                    array, like = x._array, e.news[len(arrays) - e.parent.outside]
+                n = len(arrays)
+                if ref - OUTSIDE == n:
+                    array, like = x._array, e.news[n - e.outside]
                     if x._like is like and array is not None:
                         x._key = base + ref
                         arrays.append(array)
@@ -136,7 +149,7 @@ def _matches(run, e, operands):
             return True
     except AttributeError:                         # a number where a tensor stood
         pass
-    _forget(run, e.parent.outside)
+    _forget(run, e.outside)
     return False
 
 
@@ -179,9 +192,8 @@ def _same_number(x, c):
 
 def _follow(run, e):
     run.here, run.expected = e, e.expected
-    if e.single is not None:
-        return _placed(run, e.single, e.first)
-    return tuple([_placed(run, s, e.first + k) for k, s in enumerate(e.specs)])
+    found = tuple([_placed(run, s, e.first + k) for k, s in enumerate(e.specs)])
+    return found[0] if e.single is not None else found
 
 
 def _placed(run, spec, key):
@@ -196,6 +208,8 @@ def _placed(run, spec, key):
 def _unexpected(run, op, operands, params):
     if run.looked or run.stepped:
         run = _continue_or_end(run, operands, mode.enabled)
+        if not run.here.steps and run.expected is not None and run.expected.called is op:
+            return call(op, operands, params)
     elif not mode.enabled and _begins_again(run, op, operands, params):
         run = end(run)
     if _prepares(run, op, operands):
@@ -324,20 +338,19 @@ def end(run):
     """Compute what is waiting, and begin again at the root of the tree. Returns the run that begins."""
     if run.waiting:
         flush(run)
-    kept = run.plan.kept if run.plan is not None else ()
-    alive = [(k, run.results[k]) for k in kept]
-    alive = [(k, t) for k, t in alive if _refs(t) > 4 and t._key == run.base + k]
-    if alive:
-        _remember(run, alive)
-        run = _local.run = Run(run.tree)
-    else:
-        run.begin()
+    kept = run.plan.kept if run.plan is not None else None
+    if kept:
+        alive = [(k, run.results[k]) for k in kept]
+        alive = [(k, t) for k, t in alive if _refs(t) > 4 and t._key == run.base + k]
+        if alive:
+            _remember(run, alive)
+            run = _local.run = Run(run.tree)
+    run.begin()
     if _local.size > ALL:
         _local.size, run.tree = 0, _local._root()
         run.begin()
-    run.expected = run.tree.expected
-    run.waiting = run.expected is not None
-    run.first = run.expected
+    run.first = run.expected = run.tree.expected
+    run.waiting = run.first is not None
     return run
 
 
@@ -364,21 +377,22 @@ def look(t):
 
 def flush(run):
     """Compute all that somebody still holds."""
-    from . import plans
-    e, results = run.here, run.results
+    results = run.results
     if not results:
         return
     signature = (run.plan, *map(_refs, results))
-    plan = e.plans.get(signature)
+    plan = run.here.plans.get(signature)
     if plan is None:
+        from . import plans
         plan = plans.plan(run, signature)
     program = plan.program
     if program is None:
         return _stop_waiting(run)
     if plan.outputs:
-        found = program.exactly(*run.arrays, *run.known)
+        arrays = run.arrays if not run.known else run.arrays + run.known
+        found = program.exactly(*arrays)
         if found is None:
-            found = program(*run.arrays, *run.known)
+            found = program(*arrays)
         for k, array in zip(plan.alive, found):
             results[k]._array = array
         run.known += found
@@ -395,15 +409,16 @@ def _plain(run, t):
             if view is not None and not (run.waiting and view._key >= run.base and _refs(view) <= 3):
                 return False
         t._views = ()
+        t._odd = t._exposed or t._base is not None
     if t._exposed and t._base is None and _refs(t._array) <= 2 + (t._node is not None and t._node.value is t._array):
-        t._exposed = False                          # the array that numpy() gave away is gone
+        t._exposed = t._odd = False                 # the array that numpy() gave away is gone
     return not t._exposed and t._base is None and (t.leaf or not t.requires)
 
 
 def assign(t, new, name):
     """t takes the value of another tensor of its shape and dtype, and so does all that shares its memory."""
     run = _local.run
-    if not _plain(run, t) or new.requires and mode.enabled:
+    if (t._odd or not t.leaf) and not _plain(run, t) or new.requires and mode.enabled:
         if run.waiting or not run.off:
             _stop_waiting(run)
             _off(run)
@@ -420,14 +435,19 @@ def update(function, targets, operands=(), **params):
     operands: they are values there, in the dtype of the first target; in params they would be another step. function: NumPy code, as for Operation; it must be the
     same object at every call.
     """
-    op = function if isinstance(function, Operation) else _operation_of(function)
-    dtype = targets[0].dtype if targets else np.dtype(np.float32)
-    together = (*targets, *[_number(x, dtype) if type(x) in (float, int) else x for x in operands])
     run = _local.run
+    op = _operations.get(function) or _operation_of(function)
+    together = [*targets, *operands]
+    for k in range(len(targets), len(together)):
+        if type(together[k]) in _NUMBERS:
+            together[k] = _number(together[k], targets[0].dtype)
     for t in targets:
-        if (t._views or t._exposed or t._base is not None or t.requires and not t.leaf) and not _plain(run, t):
+        if (t._odd or not t.leaf) and not _plain(run, t):
             break
     else:
+        e = run.expected
+        if e is not None and e.op is op and e.kind == WRITE and e.params == params and len(e.specs) == len(targets) and _matches(run, e, together):
+            return _written(run, e, targets)
         return _write(run, op, targets, together, params, op.name)
     _stop_waiting(run)
     _off(run)
@@ -438,7 +458,19 @@ def update(function, targets, operands=(), **params):
     _stepped(run, targets)
 
 
-_operations, _numbers = {}, {}
+_operations, _numbers, _NUMBERS = {}, {}, (float, int)
+
+
+def _written(run, e, targets):
+    """Tensors that take the results of an entry."""
+    run.here, run.expected = e, e.expected
+    key = run.base + e.first
+    for t, spec in zip(targets, e.specs):
+        t._key, t._array, t._node, t._spec = key, None, None, spec
+        key += 1
+    run.results += targets
+    if not run.stepped:
+        _stepped(run, targets)
 
 
 def _number(x, dtype):
@@ -452,11 +484,9 @@ def _number(x, dtype):
 
 
 def _operation_of(function):
-    op = _operations.get(function)
-    if op is None:
-        if len(_operations) > 1000:
-            _operations.clear()
-        op = _operations[function] = Operation(function)
+    if len(_operations) > 1000:
+        _operations.clear()
+    op = _operations[function] = function if isinstance(function, Operation) else Operation(function)
     return op
 
 
@@ -479,33 +509,21 @@ def _stepped(run, targets):
 def _write(run, op, targets, operands, params, name):
     enabled, mode.enabled = mode.enabled, False
     try:
-        e = run.expected
-        if e is None or e.op is not op or e.kind != WRITE or e.params != params or len(e.specs) != len(targets) or not _matches(run, e, operands):
-            if run.looked:
-                run = _continue_or_end(run, operands, False)
-            e = _find(run, WRITE, op, operands, params)
-            if e is not None and len(e.specs) != len(targets):
-                e = None
-        if e is not None:
-            run.here, run.expected = e, e.expected
-            key = run.base + e.first
-            for t in targets:
-                t._key, t._array, t._node, t._spec = key, None, None, e.specs[key - run.base - e.first]
-                t._version += 1
-                run.results.append(t)
-                key += 1
-        else:
-            _stop_waiting(run)
-            found = core.compute(op, operands, params)
-            found = found if type(found) is tuple else (found,)
-            if len(found) != len(targets):
-                raise torch_error(RuntimeError, f"update: {op.name} returned {len(found)} arrays for {len(targets)} tensors")
-            new = [constant(x._array.astype(t.dtype, copy=False), ()) for x, t in zip(found, targets)]
-            before = [t._key for t in targets]
-            _note(run, WRITE, op, operands, params, new)
-            for t, x in zip(targets, new):
-                core.write_into(t, x, name)
-                t._key = x._key
+        if run.looked:
+            run = _continue_or_end(run, operands, False)
+        e = _find(run, WRITE, op, operands, params)
+        if e is not None and len(e.specs) == len(targets):
+            return _written(run, e, targets)
+        _stop_waiting(run)
+        found = core.compute(op, operands, params)
+        found = found if type(found) is tuple else (found,)
+        if len(found) != len(targets):
+            raise torch_error(RuntimeError, f"update: {op.name} returned {len(found)} arrays for {len(targets)} tensors")
+        new = [constant(x._array.astype(t.dtype, copy=False), ()) for x, t in zip(found, targets)]
+        _note(run, WRITE, op, operands, params, new)
+        for t, x in zip(targets, new):
+            core.write_into(t, x, name)
+            t._key = x._key
     finally:
         mode.enabled = enabled
     _stepped(run, targets)
@@ -516,6 +534,10 @@ def _write(run, op, targets, operands, params, name):
 def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=None):
     """See Tensor.backward."""
     run = _local.run
+    e = run.expected
+    if e is not None and e.kind == BACKWARD and gradient is None and not create_graph and inputs is None and e.params["retain_graph"] is bool(retain_graph) \
+            and t._key == run.base + e.refs[0] and _pulled(run, e, (t,)):
+        return
     params = {"retain_graph": bool(retain_graph)}
     given = () if gradient is None else (gradient,)
     simple = not create_graph and inputs is None and not run.off and t.requires and not t.leaf and all([isinstance(g, Plain) and not g.requires for g in given])
@@ -560,29 +582,43 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
 
 def _pulled(run, e, operands):
     """The gradients of an expected backward pass, put in their places; False if they are not as they were."""
-    leaves = []
+    base, tensors, results = run.base, run.tensors, run.results
+    leaves, had_any = [], False
     for ref, had in e.targets:
-        x = run.tensors[ref - OUTSIDE] if ref >= OUTSIDE else run.results[ref]
+        x = tensors[ref - OUTSIDE] if ref >= OUTSIDE else results[ref]
         g = x.grad
-        if (g is not None) is not had or x._key != run.base + ref:
+        if (g is not None) is not had or x._key != base + ref:
             return False
         if had:
-            if not _plain(run, g):
+            had_any = True
+            if (g._odd or not g.leaf) and not _plain(run, g):
                 return False
             operands = (*operands, g)
-        leaves.append((x, g))
+        leaves.append(x)
     if not _matches(run, e, operands):
         return False
-    run.here, run.expected = e, e.expected
-    run.here.parent.expected = e
-    for k, (x, g) in enumerate(leaves):
-        if g is None:
-            x.grad = _placed(run, e.specs[k], e.first + k)
-        else:
-            g._key, g._array, g._node, g._spec = run.base + e.first + k, None, None, e.specs[k]
-            g._version += 1
-            run.results.append(g)
+    run.here.expected = run.here = e
+    run.expected = e.expected
+    if not had_any:
+        key = base + e.first
+        for x, spec in zip(leaves, e.specs):
+            g = x.grad = _new(core.made)
+            g._key, g._spec = key, spec
+            results.append(g)
+            key += 1
+    else:
+        _accumulated(run, e, leaves)
     return True
+
+
+def _accumulated(run, e, leaves):
+    for k, (x, spec) in enumerate(zip(leaves, e.specs)):
+        if x.grad is None:
+            x.grad = _placed(run, spec, e.first + k)
+        else:
+            g = x.grad
+            g._key, g._array, g._node, g._spec = run.base + e.first + k, None, None, spec
+            run.results.append(g)
 
 
 # ---- one by one after all -----------------------------------------------------------------------------------------------------------------------------
