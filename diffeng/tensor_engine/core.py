@@ -39,7 +39,7 @@ class Plain:
     holds this memory. _odd: there is a base, a view, or somebody outside. _where, _name: where it was made, by which operation.
     """
 
-    _array = _node = _base = _spec = _like = _run = grad = None
+    _array = _node = _base = _of = _spec = _like = _run = grad = None
     _where, _name = (), ""
     _views = ()
     requires = _exposed = _detached = _odd = False
@@ -276,8 +276,24 @@ def link(out, of, again, put):
 
 
 def detached(t):
-    """The same memory without history."""
-    return link(_bare(t), t, _bare, lambda parent, value: value)
+    """The same memory without history. It does not keep the history of t alive, as a view would: see `relinked`."""
+    out = link(_bare(t), t, _bare, _put)
+    if t.requires and not t.leaf:
+        out._base, out._of = None, weakref.ref(t)
+    return out
+
+
+def _put(parent, value):
+    return value
+
+
+def relinked(t):
+    """t, which is about to be written into or given away, as a view of what it was detached from, if that is still there."""
+    of = t._of and t._of()
+    if of is not None:
+        t._base = (of, _put)
+    t._of = None
+    return t
 
 
 def _bare(t):
@@ -340,7 +356,7 @@ def write_into(t, new, name):
 
 def expose(t):
     """The array of a tensor for NumPy code outside: from now on tensor and array are one memory, and operations on it run at once."""
-    top = root(t)
+    top = root(relinked(t))
     if not top._exposed:
         if not top.value.flags.writeable:
             top._array = np.array(top.value)

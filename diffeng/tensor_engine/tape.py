@@ -22,13 +22,14 @@ import weakref
 
 import numpy as np
 
-from . import backward as backward_pass, core
+from . import backward as backward_pass, core, rules
 from ..errors import refuse
 from .core import Operation, Plain, constant, leaf_node, mode, root, user_line
 from .rules import torch_error
 
 SPAN, OUTSIDE = 1 << 20, 1 << 19               # keys of one run; from where on they are outside tensors
 MOST, BRANCHES, ALL = 1000, 32, 50_000        # entries of a run, alternatives at one place, entries in the tree
+TURNS = 16                                    # of a loop without looks, where a graph is recorded
 SNAPSHOT = 1 << 20                             # bytes of shared memory that are copied for a later computation; what is larger is computed at once
 _bases = itertools.count(1)
 _new, _refs = object.__new__, sys.getrefcount
@@ -41,12 +42,12 @@ class Entry:
 
     refs: a key (relative to the run's) for every tensor among the operands, a negative number for one that stands in consts. first: the key of the first result.
     specs: of the results. news: (shape, dtype, requires, leaf) of outside tensors met here first. outside: how many were met before. called: op, of an ordinary call.
-    targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that followed; expected: the last of them.
+    varying: (operand, type, dtype) of numbers that were not the same each time, and are values therefore. targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that followed; expected: the last of them.
     plans: compiled programs that end here. nodes, inputs, serial: its part of the graph, once a plan needed it.
     """
 
     __slots__ = ("kind", "op", "refs", "consts", "params", "enabled", "parent", "first", "specs", "news", "outside", "targets", "frames", "after", "expected", "plans",
-                 "nodes", "inputs", "serial", "steps", "single", "called")
+                 "nodes", "inputs", "serial", "steps", "single", "called", "varying")
 
     def __init__(self, kind, op, refs, consts, params, parent, first, specs, news, targets=()):
         self.kind, self.op, self.refs, self.consts, self.params, self.parent = kind, op, refs, consts, params, parent
@@ -57,12 +58,12 @@ class Entry:
         self.frames = user_line()
         self.specs = tuple([Spec(x, op.name, self.frames) for x in specs])
         self.single = self.specs[0] if len(specs) == 1 else None
-        self.after, self.expected, self.plans, self.nodes = [], None, {}, None
+        self.after, self.expected, self.plans, self.nodes, self.varying = [], None, {}, None, ()
 
     def like(self, e):
-        """The same call in the same place?"""
+        """The same call in the same place, up to the values of numbers?"""
         return self.op is e.op and self.kind == e.kind and self.enabled is e.enabled and self.refs == e.refs and self.params == e.params and len(self.specs) == len(e.specs) \
-            and all([a.like(b) for a, b in zip(self.specs, e.specs)]) and self.news == e.news and self.targets == e.targets and all([_same_number(a, b) for a, b in zip(self.consts, e.consts)])
+            and all([a.like(b) for a, b in zip(self.specs, e.specs)]) and self.news == e.news and self.targets == e.targets and [*map(type, self.consts)] == [*map(type, e.consts)]
 
 
 class Run:
@@ -80,7 +81,7 @@ class Run:
         self.waiting = self.off = self.looked = self.stepped = False
         self.expected = self.plan = self.first = None
         self.tensors, self.arrays, self.results, self.known = [], [], [], []
-        self.outside, self.alive = 0, ()
+        self.outside, self.turns, self.alive = 0, 0, ()
 
 
 class _PerThread(threading.local):
@@ -148,9 +149,22 @@ def _matches(run, e, operands):
         else:
             return True
     except AttributeError:                         # a number where a tensor stood
-        pass
+        if e.varying:
+            _forget(run, e.outside)
+            operands = _with_tensors(e.varying, operands)
+            return operands is not None and _matches(run, e, operands)
     _forget(run, e.outside)
     return False
+
+
+def _with_tensors(varying, operands):
+    """The operands with tensors for the numbers at these places; None if others stand there."""
+    operands = list(operands)
+    for k, kind, dtype in varying:
+        if type(operands[k]) is not kind:
+            return None
+        operands[k] = constant(np.asarray(operands[k], dtype), ())
+    return operands
 
 
 def _likeness(x):
@@ -210,7 +224,7 @@ def _unexpected(run, op, operands, params):
         run = _continue_or_end(run, operands, mode.enabled)
         if not run.here.steps and run.expected is not None and run.expected.called is op:
             return call(op, operands, params)
-    elif not mode.enabled and _begins_again(run, op, operands, params):
+    elif _begins_again(run, op, operands, params):
         run = end(run)
     if _prepares(run, op, operands):
         return core.compute(op, operands, params)
@@ -224,11 +238,14 @@ def _unexpected(run, op, operands, params):
 
 
 def _begins_again(run, op, operands, params):
-    """Is this the first call of the run once more, in a loop that looks at nothing and derives nothing?"""
-    e = run.here
-    if e.steps < 2 or not all([not isinstance(x, Plain) or not run.base <= x._key < run.base + OUTSIDE for x in operands]):
+    """Is this the first call of the run once more, in a loop that looks at nothing and derives nothing? Where a gradient might be asked for, it may be the
+    first layer of a model applied to a second input: there a loop is only recognised after some turns."""
+    first = run.first
+    if first is None or first.op is not op or run.here.steps < 2 or first.params != params or len(first.refs) != len(operands) \
+            or not all([not isinstance(x, Plain) or not run.base <= x._key < run.base + OUTSIDE for x in operands]):
         return False
-    return run.first is not None and run.first.op is op and run.first.params == params and len(run.first.refs) == len(operands)
+    run.turns += 1
+    return run.turns > (TURNS if mode.enabled else 0)
 
 
 def _prepares(run, op, operands):
@@ -267,14 +284,19 @@ def _find(run, kind, op, operands, params, targets=()):
     return None
 
 
-def _note(run, kind, op, operands, params, results, targets=()):
-    """An entry for a call that was carried out: a new one, unless there is one like it."""
+def _note(run, kind, op, operands, params, results, targets=(), varying=()):
+    """An entry for a call that was carried out: a new one, unless there is one like it. varying: see Entry."""
     if run.off:
         return
     here, base = run.here, run.base
     if here.steps >= MOST:
         return _off(run)
-    refs, consts, news = [], [], []
+    if not varying:
+        for known in here.after:
+            if known.varying and known.op is op and (found := _with_tensors(known.varying, operands)) is not None:
+                operands, varying = found, known.varying
+                break
+    refs, consts, news, met = [], [], [], []
     for x in operands:
         ref = None
         if isinstance(x, Plain):
@@ -282,8 +304,8 @@ def _note(run, kind, op, operands, params, results, targets=()):
                 if x.requires and not x.leaf or x._exposed and x._array.nbytes > SNAPSHOT:
                     return _off(run)
                 news.append(_likeness(x))
-                x._key = base + OUTSIDE + run.outside
-                run.outside += 1
+                x._key = base + OUTSIDE + run.outside + len(met)
+                met.append(x)
             ref = x._key - base
         elif isinstance(x, (bool, int, float)):
             consts.insert(0, x)
@@ -292,20 +314,38 @@ def _note(run, kind, op, operands, params, results, targets=()):
             return _off(run)
         refs.append(ref)
     e = Entry(kind, op, tuple(refs), tuple(consts), params, here, here.first + len(here.specs), results, news, targets)
+    e.varying = varying
     for known in here.after:
         if known.like(e):
+            if not all(map(_same_number, known.consts, e.consts)):
+                if kind != OP or op.name == "pow":                   # x**2 and x**3 are different things
+                    continue
+                for x in met:
+                    x._key = 0
+                here.after.remove(known)
+                varying = tuple(sorted([*varying, *_differing(known, e, operands)]))
+                return _note(run, kind, op, _with_tensors(varying, operands), params, results, targets, varying)
             e = known
             break
     else:
-        if len(here.after) >= BRANCHES * (1 if here.steps else 8):
+        if len(here.after) >= BRANCHES * (1 if here.steps else 2):
             del here.after[-1]
         here.after.insert(0, e)
         _local.size += 1
+    run.outside += len(met)
     for k, x in enumerate(results):
         x._key = base + e.first + k
     here.expected = run.here = e
     if not here.steps:
         run.first = e
+
+
+def _differing(known, e, operands):
+    """Where the numbers of two calls differ, and the dtype they are to have as values: that of the tensors they meet."""
+    floats = [x.dtype for x in operands if isinstance(x, Plain) and x.dtype.kind == "f"]
+    dtype = max(floats, key=lambda d: d.itemsize, default=rules.default)
+    return [(k, type(x), dtype if type(x) is float else rules.INT64) for k, (x, ref) in enumerate(zip(operands, e.refs))
+            if ref < 0 and not _same_number(x, known.consts[ref])]
 
 
 class Spec:
@@ -403,6 +443,8 @@ def flush(run):
 
 def _plain(run, t):
     """May it be written into later? Not if its memory is shared, or if it has a history that goes on."""
+    if t._of is not None:
+        core.relinked(t)
     if t._views:
         for reference, _ in t._views:
             view = reference()
