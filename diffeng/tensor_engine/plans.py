@@ -25,14 +25,14 @@ PLANS = 16                             # at one place: more is no repetition
 
 
 class Plan:
-    """program: None to carry the calls out one by one. alive: keys of the results among its outputs. nodes: of all outputs. kept: keys of results that may be
-    asked for their history."""
+    """program: None to carry the calls out one by one. alive: keys of the results among its outputs. known: the nodes that are computed then. kept: keys of
+    results that may be asked for their history. uses: how often it did without a program."""
 
-    __slots__ = ("program", "alive", "nodes", "known", "kept", "outputs")
+    __slots__ = ("program", "alive", "known", "kept", "outputs", "uses")
 
-    def __init__(self, program=None, alive=(), known=(), kept=()):
+    def __init__(self, program=None, alive=(), known=(), kept=(), uses=0):
         self.program, self.alive, self.known, self.kept = program, alive, known, kept
-        self.outputs = len(known)
+        self.outputs, self.uses = len(known), uses
 
 
 class _Symbolic(Tracing):
@@ -42,8 +42,8 @@ class _Symbolic(Tracing):
 _TRACING = _Symbolic()
 
 
-def plan(run, signature):
-    """The plan for what waits in this run."""
+def plan(run, signature, seldom):
+    """The plan for what waits in this run. seldom: is it the first time, so that a few small calls need no program yet?"""
     e = run.here
     if len(e.plans) >= PLANS:
         e.plans.clear()
@@ -55,9 +55,9 @@ def plan(run, signature):
         kept = [k for k in kept if k not in freed]
     sizes = sum([math.prod(s.shape) for x in entries for s in x.specs])
     found = None
-    if len(entries) >= SMALL or sizes > LITTLE:
+    if len(entries) >= SMALL or sizes > LITTLE or not seldom:
         found = _compiled(run, e, entries, alive, kept)
-    found = e.plans[signature] = found or Plan()
+    found = e.plans[signature] = found or Plan(uses=0 if seldom else sys.maxsize)
     return found
 
 

@@ -28,8 +28,9 @@ from .core import Operation, Plain, constant, leaf_node, mode, root, user_line
 from .rules import torch_error
 
 SPAN, OUTSIDE = 1 << 20, 1 << 19               # keys of one run; from where on they are outside tensors
-MOST, BRANCHES, ALL = 1000, 32, 50_000        # entries of a run, alternatives at one place, entries in the tree
-TURNS = 16                                    # of a loop without looks, where a graph is recorded
+MOST, FEW, BRANCHES, ALL = 1000, 250, 32, 50_000          # entries of a run, of one without a graph, alternatives at one place, entries in the tree
+OFTEN = 8                                      # times after which even a few small calls are worth a program
+TURNS, PATIENCE = 16, 97                       # of a loop without looks, where a graph is recorded; calls after which noting is tried again
 SNAPSHOT = 1 << 20                             # bytes of shared memory that are copied for a later computation; what is larger is computed at once
 _bases = itertools.count(1)
 _new, _refs = object.__new__, sys.getrefcount
@@ -43,11 +44,11 @@ class Entry:
     refs: a key (relative to the run's) for every tensor among the operands, a negative number for one that stands in consts. first: the key of the first result.
     specs: of the results. news: (shape, dtype, requires, leaf) of outside tensors met here first. outside: how many were met before. called: op, of an ordinary call.
     varying: (operand, type, dtype) of numbers that were not the same each time, and are values therefore. targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that followed; expected: the last of them.
-    plans: compiled programs that end here. nodes, inputs, serial: its part of the graph, once a plan needed it.
+    turns: how often the run's first call has come. history: does one of the results up to here require a gradient? plans: compiled programs that end here. nodes, inputs, serial: its part of the graph, once a plan needed it.
     """
 
     __slots__ = ("kind", "op", "refs", "consts", "params", "enabled", "parent", "first", "specs", "news", "outside", "targets", "frames", "after", "expected", "plans",
-                 "nodes", "inputs", "serial", "steps", "single", "called", "varying")
+                 "nodes", "inputs", "serial", "steps", "single", "called", "varying", "turns", "history", "seldom")
 
     def __init__(self, kind, op, refs, consts, params, parent, first, specs, news, targets=()):
         self.kind, self.op, self.refs, self.consts, self.params, self.parent = kind, op, refs, consts, params, parent
@@ -55,9 +56,11 @@ class Entry:
         self.outside = parent.outside + len(parent.news) if parent is not None else 0
         self.called = op if kind == OP else None
         self.steps = parent.steps + 1 if parent is not None else 0
+        self.turns, self.seldom = 0, True
         self.frames = user_line()
         self.specs = tuple([Spec(x, op.name, self.frames) for x in specs])
         self.single = self.specs[0] if len(specs) == 1 else None
+        self.history = parent is not None and parent.history or any([s.requires for s in self.specs])
         self.after, self.expected, self.plans, self.nodes, self.varying = [], None, {}, None, ()
 
     def like(self, e):
@@ -224,7 +227,7 @@ def _unexpected(run, op, operands, params):
         run = _continue_or_end(run, operands, mode.enabled)
         if not run.here.steps and run.expected is not None and run.expected.called is op:
             return call(op, operands, params)
-    elif _begins_again(run, op, operands, params):
+    elif _begins_again(run, op, operands, params) or run.here.steps >= FEW and not run.here.history and not run.off:
         run = end(run)
     if _prepares(run, op, operands):
         return core.compute(op, operands, params)
@@ -241,11 +244,13 @@ def _begins_again(run, op, operands, params):
     """Is this the first call of the run once more, in a loop that looks at nothing and derives nothing? Where a gradient might be asked for, it may be the
     first layer of a model applied to a second input: there a loop is only recognised after some turns."""
     first = run.first
+    if run.off:
+        run.turns += 1
+        return run.turns > PATIENCE and all([not isinstance(x, Plain) or x.leaf for x in operands])
     if first is None or first.op is not op or run.here.steps < 2 or first.params != params or len(first.refs) != len(operands) \
             or not all([not isinstance(x, Plain) or not run.base <= x._key < run.base + OUTSIDE for x in operands]):
         return False
-    run.turns += 1
-    return run.turns > (TURNS if mode.enabled else 0)
+    return run.here.turns >= (TURNS if mode.enabled else 1)
 
 
 def _prepares(run, op, operands):
@@ -315,6 +320,8 @@ def _note(run, kind, op, operands, params, results, targets=(), varying=()):
         refs.append(ref)
     e = Entry(kind, op, tuple(refs), tuple(consts), params, here, here.first + len(here.specs), results, news, targets)
     e.varying = varying
+    first = run.first if here.steps else e
+    e.turns = here.turns + (first.op is op and first.params == params and all([r < 0 or r >= OUTSIDE for r in refs]))
     for known in here.after:
         if known.like(e):
             if not all(map(_same_number, known.consts, e.consts)):
@@ -362,7 +369,7 @@ class Spec:
 
 def _off(run):
     """The rest of this run is not noted."""
-    run.off, run.expected = True, None
+    run.off, run.expected, run.turns = True, None, 0
 
 
 def _stop_waiting(run):
@@ -424,9 +431,13 @@ def flush(run):
     plan = run.here.plans.get(signature)
     if plan is None:
         from . import plans
-        plan = plans.plan(run, signature)
+        plan = plans.plan(run, signature, seldom=run.here.seldom)
+        run.here.seldom = False
     program = plan.program
     if program is None:
+        plan.uses += 1
+        if plan.uses == OFTEN:                      # a few small calls, but again and again
+            del run.here.plans[signature]
         return _stop_waiting(run)
     if plan.outputs:
         arrays = run.arrays if not run.known else run.arrays + run.known
