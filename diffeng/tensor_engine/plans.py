@@ -15,9 +15,9 @@ from ..nodes import CONSTANT, INPUT, Node, Tracer, Tracing, reachable
 from ..reverse_mode import gradient
 from ..shifts import without_shifts
 from ..vocabulary import elementwise
-from . import tape
 from .core import mode
-from .tape import BACKWARD, OUTSIDE, WRITE
+from .entries import BACKWARD, OUTSIDE, path
+from .tape import MOST
 
 SMALL, LITTLE = 4, 10_000              # calls and numbers that are not worth a program
 DEAD = [*map(sys.getrefcount, [object()])][0]              # references to what only a run's list holds
@@ -47,7 +47,7 @@ def plan(run, signature, seldom):
     e = run.here
     if len(e.plans) >= PLANS:
         e.plans.clear()
-    entries = tape.path(e)
+    entries = path(e)
     alive = [k for k, t in enumerate(run.results) if t._array is None and t._key == run.base + k and signature[1 + k] > DEAD]
     kept = [k for k, t in enumerate(run.results) if t.requires and not t.leaf]
     if kept:
@@ -101,7 +101,7 @@ def _compiled(run, e, entries, alive, kept):
 def _expected(e):
     """The entries that came after this one last time."""
     out = []
-    while e.expected is not None and len(out) < tape.MOST:
+    while e.expected is not None and len(out) < MOST:
         e = e.expected
         out.append(e)
     return out
