@@ -7,15 +7,15 @@ import numpy as np
 
 from .. import reverse_mode
 from ..errors import refuse
-from ..nodes import INPUT, Node, Primitive, Tracer, reachable
+from ..nodes import INPUT, Node, Tracer, reachable
 from ..where import line_of
 from . import core
 from .core import TRACING, Plain, constant, overwritten, result
 
-FREED = Primitive("freed", None, kind="input", slots=())
+FREED = {"name": "freed", "tensor": lambda: None}             # params of what an operation becomes once a pass has let its operands go
 # What a backward pass keeps of an operation, in PyTorch's words "saved tensors": nothing, the result, the first operand of a choice; else its operands.
 KEEPS_NOTHING = frozenset("add subtract negative sum mean reshape transpose broadcast_to astype copy concatenate pad getitem scatter setitem add_at cumsum "
-                          "barrier stop_gradient input constant freed sign floor ceil trunc rint".split())
+                          "barrier stop_gradient input constant sign floor ceil trunc rint".split())
 KEEPS_RESULT = frozenset("exp exp2 expm1 sqrt cbrt tanh tan expit reciprocal".split())
 BILINEAR = frozenset("multiply matmul dot tensordot".split())
 _RETAIN = "backward(retain_graph=True)"
@@ -80,7 +80,7 @@ def gradients(outputs, seeds, nodes, retain_graph=None, create_graph=False, orde
     if not (create_graph if retain_graph is None else retain_graph):
         for n in order:
             if n.primitive.name not in KEEPS_NOTHING:
-                n.primitive, n.operands, n.params = FREED, (), {}
+                n.primitive, n.operands, n.params = INPUT, (), FREED
     return found
 
 
@@ -88,7 +88,7 @@ def _usable(order):
     """Is everything there, and as it was, that the pass will read?"""
     for n in order:
         name = n.primitive.name
-        if n.primitive is FREED:
+        if n.params is FREED:
             line = line_of(n.frames)
             raise refuse(RuntimeError, "backward{here}: Trying to backward through the graph a second time (or directly access saved tensors after they have already "
                                        f"been freed){': the operation at ' + line if line else ''} was freed by the first pass. Specify retain_graph=True in the first: "

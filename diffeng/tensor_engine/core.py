@@ -277,10 +277,13 @@ def link(out, of, again, put):
 
 def detached(t):
     """The same memory without history. It does not keep the history of t alive, as a view would: see `relinked`."""
-    out = link(_bare(t), t, _bare, _put)
-    if t.requires and not t.leaf:
-        out._base, out._of = None, weakref.ref(t)
-    return out
+    return _loosened(link(_bare(t), t, _bare, _put))
+
+
+def _loosened(t):
+    if t._detached and t._base is not None and t._base[0].requires and not t._base[0].leaf:
+        t._base, t._of = None, weakref.ref(t._base[0])
+    return t
 
 
 def _put(parent, value):
@@ -350,6 +353,8 @@ def write_into(t, new, name):
         if top._exposed:
             top._array = held
             _share(top)
+        else:
+            _loosened(t)
     finally:
         mode.enabled = enabled
 
