@@ -24,7 +24,7 @@ def from_the_beginning():
 @pytest.fixture
 def one_by_one(monkeypatch):
     """Switch: carry out every call at once."""
-    return lambda: monkeypatch.setattr(core, "call", core.compute)
+    return lambda: monkeypatch.setattr(core.Operation, "__call__", lambda op, *operands, **params: core.compute(op, operands, params))
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ class Operation:
         self.function, self.name = function, name or function.__name__
 
     def __call__(self, *operands, **params):
-        return call(self, operands, params)
+        return compute(self, operands, params)             # tape.py puts its own `call` here: there operations may wait
 
     def __repr__(self):
         return f"<operation {self.name}>"
@@ -192,10 +192,7 @@ def result(x, frames, by=""):
     return t
 
 
-# ---- what tape.py puts in place of these: there operations may wait --------------------------------------------------------------------------------
-
-call = compute                             # (op, operands, params) -> result
-
+# ---- what tape.py puts in place of these -----------------------------------------------------------------------------------------------------------
 
 def look(t):
     """Somebody wants to see what t holds."""
@@ -302,7 +299,7 @@ def relinked(t):
 def _bare(t):
     enabled, mode.enabled = mode.enabled, False
     try:
-        out = call(DETACH, (t,), {})
+        out = DETACH(t)
     finally:
         mode.enabled = enabled
     out._detached = True

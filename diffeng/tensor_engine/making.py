@@ -191,7 +191,7 @@ class Generator:
 
     def manual_seed(self, seed):
         """Begin again from this seed. Returns the generator."""
-        self.seed, self.numpy = int(seed), np.random.Generator(np.random.Philox(int(seed) % 2 ** 64))
+        self.seed, self.draws, self.numpy = int(seed), 0, np.random.Generator(np.random.Philox(int(seed) % 2 ** 64))
         return self
 
 

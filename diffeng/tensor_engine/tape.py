@@ -33,7 +33,7 @@ _new, _refs = object.__new__, sys.getrefcount
 
 # ---- calls ---------------------------------------------------------------------------------------------------------------------------------
 
-def call(op, operands, params):
+def call(op, *operands, **params):
     """An operation on tensors: the result, or a tensor that waits for its value."""
     run = local.run
     e = run.expected
@@ -70,7 +70,7 @@ def _unexpected(run, op, operands, params):
     if run.looked or run.stepped:
         run = continue_or_end(run, operands, mode.enabled)
         if not run.here.steps and run.expected is not None and run.expected.called is op:
-            return call(op, operands, params)
+            return call(op, *operands, **params)
     elif _begins_again(run, op, operands, params) or run.here.steps >= FEW and not run.here.history and not run.off:
         run = end(run)
     if _prepares(run, op, operands):
@@ -299,4 +299,4 @@ def history(t):
     return t._node
 
 
-core.call, core.look, core.history = call, look, history
+core.Operation.__call__, core.look, core.history = call, look, history
