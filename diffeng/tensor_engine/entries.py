@@ -64,7 +64,8 @@ class Spec:
 
 class Run:
     """Where one thread stands. waiting: are calls noted only? expected: the entry that a call is compared with first. While calls wait: tensors, arrays: outside
-    tensors and what they held; results: tensors by key; known: arrays that programs of this run have computed for later ones. Else outside: how many outside tensors
+    tensors and what they held; results: tensors by key; known: arrays that programs of this run have computed for later ones; computed: how many results there
+    were then. Else outside: how many outside tensors
     were met. off: the rest of the run is not noted. looked, stepped: was a value looked at, a parameter updated? alive: results that may ask for their history."""
 
     def __init__(self, tree):
@@ -77,7 +78,8 @@ class Run:
         self.waiting = self.off = self.looked = self.stepped = False
         self.expected = self.plan = self.first = None
         self.tensors, self.arrays, self.results, self.known = [], [], [], []
-        self.outside, self.turns, self.alive = 0, 0, ()
+        self.outside = self.turns = self.computed = 0
+        self.alive = ()
 
 
 class PerThread(threading.local):

@@ -222,7 +222,7 @@ def look(t):
 def flush(run):
     """Compute all that somebody still holds."""
     results = run.results
-    if not results:
+    if len(results) == run.computed:                # since the last look nothing was called
         return
     signature = (run.plan, *map(_refs, results))
     plan = run.here.plans.get(signature)
@@ -244,7 +244,7 @@ def flush(run):
         for k, array in zip(plan.alive, found):
             results[k]._array = array
         run.known += found
-    run.plan = plan
+    run.plan, run.computed = plan, len(results)
 
 
 def stop_waiting(run):
