@@ -1,4 +1,5 @@
-"""Functions that NumPy, or diffeng.special, and PyTorch call alike, sum, exp, erf, ...: theirs for arrays and symbols, PyTorch's as soon as an argument is a Tensor."""
+"""Functions that NumPy, or diffeng.special, and PyTorch call alike, sum, exp, erf, ...: theirs for arrays and symbols, PyTorch's as soon as an argument
+is a Tensor. Why a file: the package's first page should not import any of them."""
 import functools
 import sys
 

@@ -12,8 +12,9 @@ import numpy as np
 from .errors import refuse
 from .tensor_engine import core, indexing, making, printing, rules, shapes
 from .tensor_engine.core import Operation, Plain, enable_grad, is_grad_enabled, no_grad, operation, set_grad_enabled     # noqa: F401
-from .tensor_engine.making import (arange, as_tensor, bernoulli, dtype_of, empty, empty_like, eye, from_numpy, full, full_like, Generator, linspace,     # noqa: F401
-                                   logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like, randperm, tensor, zeros, zeros_like)
+from .tensor_engine.making import (arange, as_tensor, bernoulli, dtype_of, empty, empty_like, eye, from_numpy, full, full_like, Generator,     # noqa: F401
+                                   linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like, randperm, tensor,
+                                   zeros, zeros_like)
 from .tensor_engine.backward import retain
 from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
 from .tensor_engine.operations import OPS
@@ -73,10 +74,12 @@ class Tensor(Rearranged):
     def requires_grad_(self, requires_grad=True):
         """Ask for the gradient of this tensor (or not), in place. Only floating-point leaves can."""
         if not requires_grad and not self.leaf:
-            raise refuse(RuntimeError, "requires_grad{here}: you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+            raise refuse(RuntimeError, "requires_grad{here}: you can only change requires_grad flags of leaf variables. If you want to use a computed "
+                                       "variable in a "
                                        "subgraph that doesn't require differentiation use var_no_grad = var.detach().")
         if requires_grad and self.dtype.kind != "f":
-            raise refuse(RuntimeError, f"requires_grad{{here}}: only Tensors of floating point dtype can require gradients, and this one is {self.dtype.name}: make it with "
+            raise refuse(RuntimeError, f"requires_grad{{here}}: only Tensors of floating point dtype can require gradients, and this one is "
+                                       f"{self.dtype.name}: make it with "
                                        "dtype=de.float32, or convert it with .float()")
         if self.leaf:
             self.requires, self._node, self._like = bool(requires_grad), None, None
@@ -160,7 +163,8 @@ class Tensor(Rearranged):
 
     def __bool__(self):
         if self.numel() != 1:
-            raise refuse(RuntimeError, "Boolean value of Tensor with " + ("no values" if not self.numel() else "more than one value") + " is ambiguous{here}: use "
+            raise refuse(RuntimeError, "Boolean value of Tensor with " + ("no values" if not self.numel() else "more than one value") + " is "
+                                                                                                                                        "ambiguous{here}: use "
                                        ".any() or .all()")
         return bool(self.item())
 
@@ -264,7 +268,9 @@ class Tensor(Rearranged):
     def nonzero(self, as_tuple=False):
         """The indices of entries other than 0, one row each."""
         found = np.nonzero(self.value) if self.ndim else (np.zeros(int(bool(self.value)), np.int64),)
-        return tuple(core.constant(x) for x in found) if as_tuple else core.constant(np.stack(found, -1) if self.ndim else np.zeros((len(found[0]), 0), np.int64))
+        if as_tuple:
+            return tuple(core.constant(x) for x in found)
+        return core.constant(np.stack(found, -1) if self.ndim else np.zeros((len(found[0]), 0), np.int64))
 
     # ---- in place -------------------------------------------------------------------------------------------------------------------------------------
 
@@ -286,17 +292,19 @@ class Tensor(Rearranged):
     def _write(self, name, new):
         core.writable(self, name)
         if new.shape != self.shape:
-            raise refuse(RuntimeError, f"{name}{{here}}: output with shape {list(self.shape)} doesn't match the broadcast shape {list(new.shape)}: in place, a tensor keeps its "
+            raise refuse(RuntimeError, f"{name}{{here}}: output with shape {list(self.shape)} doesn't match the broadcast shape {list(new.shape)}: in place, "
+                                       f"a tensor keeps its "
                                        "shape; write x = x + y")
         if new.dtype != self.dtype:
             if rules._KINDS[new.dtype.kind] > rules._KINDS[self.dtype.kind]:
-                raise refuse(RuntimeError, f"{name}{{here}}: result type {name_of(new.dtype)} can't be cast to the desired output type {name_of(self.dtype)}: in place, a "
+                raise refuse(RuntimeError, f"{name}{{here}}: result type {name_of(new.dtype)} can't be cast to the desired output type "
+                                           f"{name_of(self.dtype)}: in place, a "
                                            "tensor keeps its dtype; write x = x + y")
             new = OPS["to"](new, dtype=self.dtype)
         assign(self, new, name)
         return self
 
-    # ---- reductions with two results, looks --------------------------------------------------------------------------------------------------------------------
+    # ---- reductions with two results, looks -----------------------------------------------------------------------------------------
 
     def max(self, dim=None, keepdim=False):
         """The largest entry; along an axis (values, indices), or elementwise with another tensor."""
@@ -342,11 +350,13 @@ class Tensor(Rearranged):
 
 # ---- methods and operators from the tables --------------------------------------------------------------------------------------------------------
 
-_UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "div", np.floor_divide: "floor_divide", np.remainder: "remainder", np.power: "pow",
+_UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "div", np.floor_divide: "floor_divide", np.remainder: "remainder",
+           np.power: "pow",
            np.matmul: "matmul", np.maximum: "maximum", np.minimum: "minimum", np.less: "lt", np.less_equal: "le", np.greater: "gt", np.greater_equal: "ge",
            np.equal: "eq", np.not_equal: "ne", np.negative: "neg", np.absolute: "abs", np.arctan2: "atan2", np.hypot: "hypot", np.logaddexp: "logaddexp",
            np.arcsin: "asin", np.arccos: "acos", np.arctan: "atan", np.arcsinh: "asinh", np.arccosh: "acosh", np.arctanh: "atanh", np.rint: "round",
-           **{getattr(np, n): n for n in "exp exp2 expm1 log log2 log10 log1p sqrt square sin cos tan sinh cosh tanh floor ceil trunc sign isnan isinf isfinite "
+           **{getattr(np, n): n for n in "exp exp2 expm1 log log2 log10 log1p sqrt square sin cos tan sinh cosh tanh floor ceil trunc sign isnan isinf "
+                                         "isfinite "
                                          "logical_and logical_or logical_xor logical_not reciprocal".split()}}
 
 _SPECIAL = {"erf": "erf", "erfc": "erfc", "expit": "sigmoid", "log_expit": "logsigmoid", "logit": "logit"}          # scipy's: not imported for their names
@@ -391,10 +401,12 @@ def _install():
     for name, method in METHODS.items():
         if name not in vars(Tensor):
             setattr(Tensor, name, method)
-    for name in ("add sub mul div pow neg abs exp log sqrt sin cos tanh sigmoid relu clamp floor ceil round reciprocal square remainder floor_divide masked_fill addcmul addcdiv "
+    for name in ("add sub mul div pow neg abs exp log sqrt sin cos tanh sigmoid relu clamp floor ceil round reciprocal square remainder floor_divide "
+                 "masked_fill addcmul addcdiv "
                  "lerp scatter scatter_add index_add subtract multiply divide erf rsqrt trunc logical_not").split():
         setattr(Tensor, name + "_", _in_place(name))
-    for dtype, names in (("float32", "float"), ("float64", "double"), ("float16", "half"), ("int64", "long"), ("int32", "int"), ("int16", "short"), ("int8", "char"),
+    for dtype, names in (("float32", "float"), ("float64", "double"), ("float16", "half"), ("int64", "long"), ("int32", "int"), ("int16", "short"),
+                         ("int8", "char"),
                          ("uint8", "byte"), ("bool", "bool")):
         setattr(Tensor, names, lambda self, dtype=np.dtype(dtype): self.to(dtype))
     core.become_the_class_of_results(Tensor)

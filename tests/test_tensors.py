@@ -156,10 +156,13 @@ def write_through(c):
 
 EXPRESSIONS = {
     "mul": lambda a, b, z, w: a * b if a.ndim and b.ndim else a * 0.5, "add": lambda a, b, z, w: a + b, "tanh": lambda a, b, z, w: a.tanh(),
-    "mm": lambda a, b, z, w: a @ w[0] if a.shape[-1:] == (3,) else a * 1, "where": lambda a, b, z, w: de.where(a > 0, a, b), "row": lambda a, b, z, w: a[0] if a.ndim else a + 1,
-    "sum0": lambda a, b, z, w: a.sum(0) if a.ndim else a.sum(), "view": lambda a, b, z, w: [v := a.reshape(-1), v * 2], "T": lambda a, b, z, w: a.T, "detach": lambda a, b, z, w: a.detach(),
+    "mm": lambda a, b, z, w: a @ w[0] if a.shape[-1:] == (3,) else a * 1, "where": lambda a, b, z, w: de.where(a > 0, a, b),
+    "row": lambda a, b, z, w: a[0] if a.ndim else a + 1,
+    "sum0": lambda a, b, z, w: a.sum(0) if a.ndim else a.sum(), "view": lambda a, b, z, w: [v := a.reshape(-1), v * 2], "T": lambda a, b, z, w: a.T,
+    "detach": lambda a, b, z, w: a.detach(),
     "cat": lambda a, b, z, w: de.cat([a.reshape(-1)[:3], b.reshape(-1)[:3]]), "relu": lambda a, b, z, w: a.relu(), "quiet": lambda a, b, z, w: quiet(a, b),
-    "clone": lambda a, b, z, w: a.clone(), "inplace": lambda a, b, z, w: (a * 1.0).mul_(0.5), "setitem": lambda a, b, z, w: set_item(a.clone(), b.sum() if z < 0.5 else 1.0),
+    "clone": lambda a, b, z, w: a.clone(), "inplace": lambda a, b, z, w: (a * 1.0).mul_(0.5),
+    "setitem": lambda a, b, z, w: set_item(a.clone(), b.sum() if z < 0.5 else 1.0),
     "viewwrite": lambda a, b, z, w: write_through(a.clone()), "bool": lambda a, b, z, w: a * 0.3 if float((a * a).sum()) > 1 else a + 0.1,
     "softmax": lambda a, b, z, w: a.softmax(-1) if a.ndim else a * 2, "max": lambda a, b, z, w: a.max(-1).values if a.ndim else a.abs(),
 }
@@ -451,7 +454,7 @@ def test_threads_have_tapes_of_their_own():
     np.testing.assert_allclose(found, [step(v, a, b).item() for _ in range(5)], rtol=1e-6)
 
 
-# ---- small things ------------------------------------------------------------------------------------------------------------------------------------------------
+# ---- small things ------------------------------------------------------------------------------------------------------------------------
 
 def test_random_numbers_come_again_with_the_seed():
     de.manual_seed(1)

@@ -24,7 +24,8 @@ _RETAIN = "backward(retain_graph=True)"
 def cotangents(t, gradient=None, retain_graph=None, create_graph=False, inputs=None):
     """[(tensor, array or Tracer, is it of the value that the tensor holds now?)]: what a backward pass adds to the gradients."""
     if not t.requires:
-        raise refuse(RuntimeError, "backward{here}: element 0 of tensors does not require grad and does not have a grad_fn: it was computed from tensors without "
+        raise refuse(RuntimeError, "backward{here}: element 0 of tensors does not require grad and does not have a grad_fn: it was computed from tensors "
+                                   "without "
                                    "requires_grad=True, or inside no_grad()")
     seed = _seed(t, gradient, "backward")
     order = reachable([t.variable()])
@@ -90,8 +91,10 @@ def _usable(order):
         name = n.primitive.name
         if n.params is FREED:
             line = line_of(n.frames)
-            raise refuse(RuntimeError, "backward{here}: Trying to backward through the graph a second time (or directly access saved tensors after they have already "
-                                       f"been freed){': the operation at ' + line if line else ''} was freed by the first pass. Specify retain_graph=True in the first: "
+            raise refuse(RuntimeError, "backward{here}: Trying to backward through the graph a second time (or directly access saved tensors after they have "
+                                       "already "
+                                       f"been freed){': the operation at ' + line if line else ''} was freed by the first pass. Specify retain_graph=True in "
+                                       f"the first: "
                                        + _RETAIN)
         if name in KEEPS_NOTHING or n.dtype.kind != "f":
             continue
@@ -149,6 +152,7 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     seeds = [_seed(t, g, "grad") for t, g in zip(outputs, given)]
     found = gradients(outputs, seeds, [x.variable() for x in inputs], retain_graph, create_graph)
     if not allow_unused and any(g is None for g in found):
-        raise refuse(RuntimeError, "grad{here}: One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the "
+        raise refuse(RuntimeError, "grad{here}: One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
+                                   "is the "
                                    "desired behavior.")
     return tuple([None if g is None else result(g if type(g) is Tracer else np.array(g), ()) for g in found])

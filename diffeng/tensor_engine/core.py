@@ -34,7 +34,8 @@ class Plain:
     """The fields of a tensor, most of them with defaults on the class: a tensor is made in a fifth of a microsecond.
 
     _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
-    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is. _spec: what is known of a result of the tape. _like: see tape.py.
+    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is. _spec: what is known of a result of the tape. _like: see
+    tape.py.
     _run: the run that made it, where its history has to be recorded again. _base, _views: see `link`. _exposed: NumPy code outside
     holds this memory. _odd: there is a base, a view, or somebody outside. _where, _name: where it was made, by which operation.
     """
@@ -313,7 +314,8 @@ def writable(t, name):
     """PyTorch's rules: is it allowed to write into this tensor now?"""
     if mode.enabled:
         if t.leaf and t.requires:
-            raise refuse(RuntimeError, f"{name}{{here}}: a leaf Variable that requires grad is being used in an in-place operation: its gradient would be lost. "
+            raise refuse(RuntimeError, f"{name}{{here}}: a leaf Variable that requires grad is being used in an in-place operation: its gradient would be "
+                                       f"lost. "
                                        "Update it inside `with no_grad():`, or write x = x + y")
         base = _attached(t)
         if base is not t and base.leaf and base.requires:

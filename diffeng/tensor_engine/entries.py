@@ -19,16 +19,16 @@ OP, WRITE, BACKWARD = range(3)
 class Entry:
     """One call, at its place in the tree.
 
-    refs: a key (relative to the run's) for every tensor among the operands, a negative number for one that stands in consts. first: the key of the first result.
-    specs: of the results. news: (shape, dtype, requires, leaf) of outside tensors met here first. outside: how many were met before. called: op, of an ordinary call.
-    varying: (operand, type, dtype) of numbers that were not the same each time, and are values therefore. targets: of a backward pass, (ref of the leaf, had it a
-    gradient?). after: the calls that followed; expected: the last of them. turns: how often the run's first call has come. history: does one of the results up to
-    here require a gradient? plans: compiled programs that end here; seldom: was no program worth it yet? nodes, inputs, serial: its part of the graph, once a plan
-    needed it.
+    refs: a key (relative to the run's) for every tensor among the operands, a negative number for one that stands in consts. varying: (operand, type, dtype) of
+    numbers that were not the same each time, and are values therefore. first: the key of the first result; specs: of the results. called: op, of an ordinary
+    call. news: (shape, dtype, requires, leaf) of outside tensors met here first; outside: how many were met before. targets: of a backward pass, (ref of the
+    leaf, had it a gradient?). after: the calls that followed; expected: the last of them. turns: how often the run's first call has come. history: does one of
+    the results up to here require a gradient? plans: compiled programs that end here; seldom: was no program worth it yet? nodes, inputs, serial: its part of
+    the graph, once a plan needed it.
     """
 
-    __slots__ = ("kind", "op", "refs", "consts", "params", "enabled", "parent", "first", "specs", "news", "outside", "targets", "frames", "after", "expected", "plans",
-                 "nodes", "inputs", "serial", "steps", "single", "called", "varying", "turns", "history", "seldom")
+    __slots__ = tuple("kind op refs consts varying params enabled parent steps first specs single called news outside targets frames after expected turns "
+                      "history plans seldom nodes inputs serial".split())
 
     def __init__(self, kind, op, refs, consts, params, parent, first, specs, news, targets=()):
         self.kind, self.op, self.refs, self.consts, self.params, self.parent = kind, op, refs, consts, params, parent
@@ -46,8 +46,8 @@ class Entry:
     def like(self, e):
         """The same call in the same place, up to the values of numbers?"""
         return self.op is e.op and self.kind == e.kind and self.enabled is e.enabled and self.refs == e.refs and self.params == e.params \
-            and len(self.specs) == len(e.specs) and all([a.like(b) for a, b in zip(self.specs, e.specs)]) and self.news == e.news and self.targets == e.targets \
-            and [*map(type, self.consts)] == [*map(type, e.consts)]
+            and len(self.specs) == len(e.specs) and all([a.like(b) for a, b in zip(self.specs, e.specs)]) and self.news == e.news \
+            and self.targets == e.targets and [*map(type, self.consts)] == [*map(type, e.consts)]
 
 
 class Spec:
@@ -63,10 +63,13 @@ class Spec:
 
 
 class Run:
-    """Where one thread stands. waiting: are calls noted only? expected: the entry that a call is compared with first. While calls wait: tensors, arrays: outside
-    tensors and what they held; results: tensors by key; known: arrays that programs of this run have computed for later ones; computed: how many results there
-    were then. Else outside: how many outside tensors
-    were met. off: the rest of the run is not noted. looked, stepped: was a value looked at, a parameter updated? alive: results that may ask for their history."""
+    """Where one thread stands.
+
+    waiting: are calls noted only? expected: the entry that a call is compared with first. While calls wait: tensors, arrays: outside tensors and what they
+    held; results: tensors by key; known: arrays that programs of this run have computed for later ones; computed: how many results there were then. Else
+    outside: how many outside tensors were met. off: the rest of the run is not noted. looked, stepped: was a value looked at, a parameter updated? alive:
+    results that may ask for their history.
+    """
 
     def __init__(self, tree):
         self.tree = tree

@@ -14,16 +14,18 @@ from .operations import OPS
 _SIGNATURES = {
     2: {"add sub": "alpha", "mul floor_divide remainder fmod pow atan2 hypot logaddexp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor "
         "bitwise_and bitwise_or bitwise_xor matmul mm bmm mv dot outer": "", "div": "rounding_mode", "isclose": "rtol atol", "tensordot": "dims"},
-    1: {"neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid reciprocal logit floor ceil trunc "
+    1: {"neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid reciprocal logit "
+        "floor ceil trunc "
         "abs sign square relu silu isnan isinf isfinite logical_not bitwise_not logsigmoid": "", "round": "decimals", "sum mean prod": "dim keepdim dtype",
         "amax amin any all argmax argmin logsumexp": "dim keepdim", "count_nonzero": "dim", "softmax log_softmax": "dim dtype", "cumsum cumprod": "dim",
         "argsort": "dim descending", "gelu": "approximate", "leaky_relu": "negative_slope", "nan_to_num": "nan posinf neginf"},
     3: {"where masked_fill lerp": "", "addcmul addcdiv": "value", "addmm": "beta alpha"},
 }
-_SYNONYMS = {"subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "absolute": "abs", "negative": "neg", "arcsin": "asin", "arccos": "acos",
-             "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "greater": "gt", "greater_equal": "ge", "less": "lt",
-             "less_equal": "le", "not_equal": "ne", "expit": "sigmoid", "clip": "clamp"}
+_SYNONYMS = {"subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "absolute": "abs", "negative": "neg", "arcsin": "asin",
+             "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "greater": "gt",
+             "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "expit": "sigmoid", "clip": "clamp"}
 _KEYWORDS = {"axis": "dim", "keepdims": "keepdim"}
+_OPERANDS = "other exponent mask value mat2 vec tensor1 end weight input tensor2 y".split()
 _MISSING = object()
 
 
@@ -55,14 +57,15 @@ def _method(name, count, names):
             given[_KEYWORDS.get(key, key)] = x
         operands = [operand(self)] + [operand(x) for x in args[:count - 1]]
         while len(operands) < count:                    # an operand by its name
-            key = next((k for k in ("other", "exponent", "mask", "value", "mat2", "vec", "tensor1", "end", "weight", "input", "tensor2", "y") if k in given), None)
+            key = next((k for k in _OPERANDS if k in given), None)
             if key is None:
                 raise refuse(TypeError, f"{name}{{here}}: an operand is missing: it takes {count}")
             operands.append(operand(given.pop(key)))
         if given:
             unknown = [k for k in given if k not in names]
             if unknown or len(args) - count + 1 > len(names):
-                raise refuse(TypeError, f"{name}{{here}}: got an unexpected argument {(unknown or ['more than there are'])[0]!r}; it takes {', '.join(names) or 'operands only'}")
+                raise refuse(TypeError, f"{name}{{here}}: got an unexpected argument {(unknown or ['more than there are'])[0]!r}; it takes "
+                                        f"{', '.join(names) or 'operands only'}")
             for key, x in given.items():
                 if isinstance(x, list):
                     given[key] = tuple(x)
@@ -78,8 +81,9 @@ METHODS = {n: _method(n, count, params.split()) for count, lines in _SIGNATURES.
 
 def clamp(x, min=None, max=None):
     """Between the bounds, numbers or tensors."""
-    return OPS["clamp"](x, **{k: b for k, b in (("low", min), ("high", max)) if not isinstance(b, Plain)}) if not isinstance(min, Plain) and not isinstance(max, Plain) \
-        else _CLAMP(x, min if min is not None else -np.inf, max if max is not None else np.inf)
+    if isinstance(min, Plain) or isinstance(max, Plain):
+        return _CLAMP(x, -np.inf if min is None else min, np.inf if max is None else max)
+    return OPS["clamp"](x, low=min, high=max)
 
 
 _CLAMP = core.Operation(lambda x, low, high: OPS["clamp"].function(x, low, high), "clamp")
@@ -103,7 +107,8 @@ def extreme(x, dim, keepdim, name, pairwise, whole):
         return OPS[pairwise](x, dim)
     if dim is None:
         if not x.numel():
-            raise refuse(RuntimeError, f"{name}(){{here}}: Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+            raise refuse(RuntimeError, f"{name}(){{here}}: Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the "
+                                       f"'dim' argument.")
         return OPS[whole](x)
     return named(name, OPS[name + "_along"](x, dim=dim, keepdim=keepdim))
 
@@ -200,11 +205,14 @@ def _through(name):
     return function
 
 
-_OF_METHODS = ("reshape flatten transpose permute squeeze unsqueeze chunk split unbind narrow select swapaxes movedim t tile flip roll tril triu diagonal diag trace gather "
-               "scatter scatter_add index_select index_add masked_select take nonzero max min sort topk median norm var std clone detach unique bincount allclose equal "
+_OF_METHODS = ("reshape flatten transpose permute squeeze unsqueeze chunk split unbind narrow select swapaxes movedim t tile flip roll tril triu diagonal "
+               "diag trace gather "
+               "scatter scatter_add index_select index_add masked_select take nonzero max min sort topk median norm var std clone detach unique bincount "
+               "allclose equal "
                "repeat_interleave ravel is_floating_point unflatten").split()
 FUNCTIONS = {**METHODS, **{n: _through(n) for n in _OF_METHODS}}
-FUNCTIONS.update({f.__name__: f for f in (clamp, cat, stack, hstack, vstack, einsum, where, broadcast_to, broadcast_tensors, meshgrid, numel, is_tensor, result_type)})
+FUNCTIONS.update({f.__name__: f for f in (
+    clamp, cat, stack, hstack, vstack, einsum, where, broadcast_to, broadcast_tensors, meshgrid, numel, is_tensor, result_type)})
 FUNCTIONS.update(concat=cat, concatenate=cat, outer=METHODS["outer"])
 globals().update({n: f for n, f in FUNCTIONS.items() if n not in globals()})
 __all__ = [*FUNCTIONS]

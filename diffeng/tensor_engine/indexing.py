@@ -75,7 +75,8 @@ def _mask_fits(mask, template, shape):
     if mask.shape != shape[at:at + mask.ndim]:
         k = next(k for k in range(mask.ndim) if at + k >= len(shape) or mask.shape[k] != shape[at + k])
         have = shape[at + k] if at + k < len(shape) else "none"
-        raise torch_error(IndexError, f"The shape of the mask {list(mask.shape)} at index {k} does not match the shape of the indexed tensor {list(shape)} at index "
+        raise torch_error(IndexError, f"The shape of the mask {list(mask.shape)} at index {k} does not match the shape of the indexed tensor {list(shape)} "
+                                      f"at index "
                                       f"{at + k} ({have})")
 
 

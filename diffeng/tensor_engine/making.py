@@ -18,7 +18,8 @@ def dtype_of(dtype):
 def on(device):
     """Only the CPU is there."""
     if device is not None and str(device).split(":")[0] != "cpu":
-        raise refuse(RuntimeError, f"device {str(device)!r}{{here}}: tensors are computed on the CPU; there is no other device yet. Leave device= out, or write 'cpu'")
+        raise refuse(RuntimeError, f"device {str(device)!r}{{here}}: tensors are computed on the CPU; there is no other device yet. Leave device= out, or "
+                                   f"write 'cpu'")
 
 
 def _with(array, requires_grad):
@@ -68,7 +69,8 @@ def _of_values(data, dtype):
     except ValueError as error:
         raise refuse(ValueError, f"tensor{{here}}: the nested lists have rows of different lengths: {error}") from None
     if array.dtype == object or array.dtype.kind in "US":
-        raise refuse(TypeError, f"tensor{{here}}: cannot make a tensor of {type(data).__name__} {str(data)[:40]!r}: give numbers, nested lists of them, or arrays")
+        raise refuse(TypeError, f"tensor{{here}}: cannot make a tensor of {type(data).__name__} {str(data)[:40]!r}: give numbers, nested lists of them, or "
+                                f"arrays")
     if dtype is None and not numpy_inside:
         array = array.astype({"f": rules.default, "i": INT64, "u": INT64}.get(array.dtype.kind, array.dtype))
     return array
@@ -209,8 +211,8 @@ def _random(name, draw, doc):
         dtype = dtype_of(dtype) or rules.default
         if dtype.kind != "f":
             raise torch_error(NotImplementedError, f"{name}: random floats of dtype {dtype}; use randint for integers")
-        return _with(draw((generator or globals()["generator"]).numpy, _shape(size), np.dtype("f8") if dtype == np.float64 else np.dtype("f4")).astype(dtype, copy=False),
-                     requires_grad)
+        drawn = draw((generator or globals()["generator"]).numpy, _shape(size), np.float64 if dtype == np.float64 else np.float32)
+        return _with(drawn.astype(dtype, copy=False), requires_grad)
     random.__name__, random.__doc__ = name, doc
     return random
 

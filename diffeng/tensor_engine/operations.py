@@ -68,8 +68,6 @@ def pow(x, y):
     if isinstance(y, int) and not isinstance(y, builtins.bool) and y < 0 and isinstance(x, (np.ndarray, Traced)) and x.dtype.kind in "iub":
         raise torch_error(RuntimeError, "Integers to negative integer powers are not allowed.")
     x, y = promoted(x, y)
-    if isinstance(x, (np.ndarray, Traced)) and x.dtype.kind == "f" and isinstance(y, np.ndarray) and y.ndim == 0 and y.dtype == x.dtype and float(y).is_integer():
-        y = float(y)
     return e.power(x, y)
 
 
@@ -294,7 +292,8 @@ def gather(x, at, dim):
 def scatter(x, at, v, dim, add=False):
     grid = _grid(at, dim)
     v = v[tuple(slice(0, n) for n in at.shape)] if hasattr(v, "shape") and v.shape != at.shape else v
-    return (indexing.add_at if add else indexing.setitem)(x, v if hasattr(v, "dtype") else x.dtype.type(v), *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))))
+    v = v if hasattr(v, "dtype") else x.dtype.type(v)
+    return (indexing.add_at if add else indexing.setitem)(x, v, *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))))
 
 
 def index_add(x, v, at, dim):
@@ -313,14 +312,16 @@ def copy(x, v):
 
 OPERATIONS = {f.__name__: f for f in (
     add, sub, mul, div, floor_divide, remainder, fmod, pow, neg, addcmul, addcdiv, addmm, lerp, relu, softplus, gelu, leaky_relu, silu, sign, round, clamp,
-    nan_to_num, logical_not, bitwise_not, isclose, where, maximum, minimum, masked_fill, tile, repeat, flip, roll, diagonal, diag, gather, scatter, index_add, copy,
+    nan_to_num, logical_not, bitwise_not, isclose, where, maximum, minimum, masked_fill, tile, repeat, flip, roll, diagonal, diag, gather, scatter, index_add,
+    copy,
     r.sum, r.mean, r.var, r.std, r.prod, r.amax, r.amin, r.any, r.all, r.count_nonzero, r.logsumexp, r.softmax, r.log_softmax, r.norm, r.cumsum, r.cumprod,
     r.argsort, r.sort, r.topk, r.median, r.matmul, r.mm, r.bmm, r.mv, r.dot, r.outer, r.einsum, r.tensordot)}
 OPERATIONS.update({n: _floating(f) for n, f in FLOATING.items()})
 OPERATIONS.update({n: _keeping(f) for n, f in KEEPING.items()})
 OPERATIONS.update({n: (lambda f: lambda x: f(x))(f) for n, f in CLASSIFY.items()})
 OPERATIONS.update({n: _compare(p) for n, p in dict(eq=e.equal, ne=e.not_equal, lt=e.less, le=e.less_equal, gt=e.greater, ge=e.greater_equal).items()})
-OPERATIONS.update(abs=lambda x: e.absolute(x), square=lambda x: e.square(x), logsigmoid=_log_sigmoid, atan2=lambda x, y: e.arctan2(*promoted(x, y, floating=True)),
+OPERATIONS.update(abs=lambda x: e.absolute(x), square=lambda x: e.square(x), logsigmoid=_log_sigmoid,
+                  atan2=lambda x, y: e.arctan2(*promoted(x, y, floating=True)),
                   hypot=lambda x, y: e.hypot(*promoted(x, y)), logaddexp=lambda x, y: e.logaddexp(*promoted(x, y)),
                   logical_and=lambda x, y: e.logical_and(x, y), logical_or=lambda x, y: e.logical_or(x, y), logical_xor=lambda x, y: e.logical_xor(x, y),
                   bitwise_and=_bitwise(e.logical_and, np.bitwise_and), bitwise_or=_bitwise(e.logical_or, np.bitwise_or),
@@ -346,7 +347,8 @@ def _cat(parts, dim):
 def _stack(parts, dim):
     for k, p in enumerate(parts):
         if p.shape != parts[0].shape:
-            raise torch_error(RuntimeError, f"stack expects each tensor to be equal size, but got {list(parts[0].shape)} at entry 0 and {list(p.shape)} at entry {k}")
+            raise torch_error(RuntimeError, f"stack expects each tensor to be equal size, but got {list(parts[0].shape)} at entry 0 and {list(p.shape)} at "
+                                            f"entry {k}")
     return np.stack(_joined(parts), axis=axis(dim, parts[0].ndim + 1))
 
 

@@ -22,7 +22,8 @@ class Rearranged(Plain):
             raise refuse(RuntimeError, "view{here}: the bytes of a tensor cannot be seen as another dtype; convert it with .to(dtype)")
         shape = shapes.inferred(shapes.sizes(shape), self.numel(), self.shape)
         if not shapes.viewable(self, shape):
-            raise refuse(RuntimeError, f"view{{here}}: view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous "
+            raise refuse(RuntimeError, f"view{{here}}: view size is not compatible with input tensor's size and stride (at least one dimension spans across "
+                                       f"two contiguous "
                                        f"subspaces): shape {list(self.shape)}, strides {list(self.stride())}. Use .reshape(...) instead.")
         return shapes.reshape(self, shape=shape)
 
@@ -42,7 +43,8 @@ class Rearranged(Plain):
     def permute(self, *dims):
         dims = tuple(axis(int(d), self.ndim) for d in shapes.sizes(dims))
         if sorted(dims) != [*range(self.ndim)]:
-            raise refuse(RuntimeError, f"permute(sparse_coo){{here}}: number of dimensions in the tensor input does not match the length of the desired ordering of dimensions "
+            raise refuse(RuntimeError, f"permute(sparse_coo){{here}}: number of dimensions in the tensor input does not match the length of the desired "
+                                       f"ordering of dimensions "
                                        f"i.e. input.dim() = {self.ndim} is not equal to len(dims) = {len(dims)}, or a dim is repeated")
         return shapes.permute(self, dims=dims)
 

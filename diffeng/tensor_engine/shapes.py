@@ -35,7 +35,8 @@ def inferred(shape, size, old):
     known = math.prod(n for n in shape if n != -1)
     if -1 in shape:
         if known == 0:
-            raise torch_error(RuntimeError, f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can be any value "
+            raise torch_error(RuntimeError, f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can be "
+                                            f"any value "
                                             "and is ambiguous")
         if size % known:
             raise _invalid(shape, size, old)
@@ -52,7 +53,8 @@ def _invalid(shape, size, old):
 def expanded(shape, old):
     """The sizes of expand: -1 keeps, 1 stretches."""
     if len(shape) < len(old):
-        raise torch_error(RuntimeError, f"expand: the number of sizes provided ({len(shape)}) must be greater or equal to the number of dimensions in the tensor "
+        raise torch_error(RuntimeError, f"expand: the number of sizes provided ({len(shape)}) must be greater or equal to the number of dimensions in the "
+                                        f"tensor "
                                         f"({len(old)})")
     lead, out = len(shape) - len(old), []
     for k, n in enumerate(shape):

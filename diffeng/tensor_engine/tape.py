@@ -9,7 +9,8 @@ outside tensors and whose outputs are the tensors that somebody still holds.
 A call that was not expected ends the waiting: what was noted is carried out one by one after all (`replay`), which is also how the history of a
 computed result is recorded again if a gradient is asked of it later. So the tape changes when things are computed, and never what.
 
-A run of the tape ends, and the next begins at the root of the tree, with the first operation after a look, or after a parameter was updated, that does not go on
+A run of the tape ends, and the next begins at the root of the tree, with the first operation after a look, or after a parameter was updated, that does not go
+on
 with what this run has recorded for a gradient.
 
 What it is not: no meaning of any operation, no compiling. State is kept per thread.
@@ -294,7 +295,8 @@ def history(t):
         replay(t._run)
         t._run = None
     if t._node is None:
-        raise refuse(RuntimeError, "backward{here}: Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+        raise refuse(RuntimeError, "backward{here}: Trying to backward through the graph a second time (or directly access saved tensors after they have "
+                                   "already been "
                                    "freed). Specify retain_graph=True in the first: backward(retain_graph=True)")
     return t._node
 

@@ -51,8 +51,8 @@ def update(function, targets, operands=(), **params):
     """function(*targets, *operands, **params) -> as many arrays as there are targets, which take their values; nothing of it enters the graph.
 
     One entry of the tape for a whole step of an optimiser: update(sgd, parameters, (*gradients, lr)). Numbers that change from step to step stand among the
-    operands: they are values there, in the dtype of the first target; in params they would be another step. function: NumPy code, as for Operation; it must be the
-    same object at every call.
+    operands: they are values there, in the dtype of the first target; in params they would be another step. function: NumPy code, as for Operation; it must
+    be the same object at every call.
     """
     run = local.run
     op = _operations.get(function) or _operation_of(function)
