@@ -20,7 +20,7 @@ from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
 from .tensor_engine.operations import OPS
 from .tensor_engine.rearranging import Rearranged
 from .tensor_engine.writes import assign, backward, update     # noqa: F401
-from .tensor_engine.rules import axis, name_of, torch_error
+from .tensor_engine.rules import axis, name_of
 
 
 class Tensor(Rearranged):

@@ -8,12 +8,13 @@ What it is not: no derivative (backward.py asks reverse_mode), no meaning of any
 """
 import contextlib
 import sys
+import threading
 import weakref
 
 import numpy as np
 
 from ..errors import refuse
-from ..nodes import INPUT, Node, Primitive, Tracer, Tracing
+from ..nodes import INPUT, Node, Tracer, Tracing
 from ..traced import write
 from ..where import is_user_code, line_of
 from ..vocabulary import elementwise
@@ -22,8 +23,8 @@ TRACING = Tracing()                        # of all tensors: nodes with their va
 _new = object.__new__
 
 
-class _Mode:
-    """Is a graph recorded? One switch, of the thread that computes."""
+class _Mode(threading.local):
+    """Is a graph recorded? A switch of each thread."""
     enabled = True
 
 
@@ -123,7 +124,8 @@ class Operation:
     """NumPy code as an operation on tensors: function(*operands, **params) -> an array, or a tuple of them.
 
     operands: tensors, arrays, Python numbers. The function meets arrays, or Tracers where a gradient is asked for, and must be written so that
-    it records: with NumPy's functions and diffeng's primitives, and no look at a value. params must be hashable or compare by ==.
+    it records: with NumPy's functions and diffeng's primitives, no look at a value, and nothing that changes from call to call but its operands (random
+    numbers, counters and switches among them are operands or params, not globals). params are compared by ==.
 
     >>> import numpy as np, diffeng as de
     >>> twice = Operation(lambda x: x * 2.0, "twice")

@@ -3,7 +3,7 @@ import numpy as np
 
 from ..errors import refuse
 from . import rules
-from .core import Plain, constant, user_line
+from .core import Plain, constant
 from .rules import INT64, torch_error
 
 

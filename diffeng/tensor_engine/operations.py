@@ -13,7 +13,7 @@ from ..traced import Traced
 from ..vocabulary import elementwise as e, indexing
 from . import reductions as r
 from .core import Operation
-from .rules import BOOL, INT64, axes, axis, cast, default, name_of, promote_types, promoted, result_type, to_float, torch_error
+from .rules import BOOL, axis, cast, default, name_of, promote_types, promoted, result_type, to_float, torch_error
 
 # ---- arithmetic --------------------------------------------------------------------------------------------------------------------
 
