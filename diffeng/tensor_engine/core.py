@@ -207,6 +207,8 @@ def history(t):
 
 def explained(error, op, operands):
     """The error with what a user needs: the operation, shapes and dtypes, and the lines where the operands were made."""
+    if getattr(error, "torchlike", False):
+        return error
     parts = []
     for x in operands:
         if isinstance(x, Plain):
@@ -214,16 +216,11 @@ def explained(error, op, operands):
             parts.append(f"{x.shape} {x.dtype}" + (f", made at {line}" if line else ""))
         else:
             parts.append(f"the {type(x).__name__} {x!r}"[:60])
-    text = str(error)
-    if getattr(error, "explained", False) and "{" not in text:
-        text = text.split(". Operands:")[0]
-    kind = {ValueError: RuntimeError}.get(type(error), type(error))
-    hint = ""
-    if "broadcast" in text or "mismatch" in text:
-        hint = ". Reshape one of them, or insert axes of length 1 (x[:, None]), so that the shapes fit"
-    if getattr(error, "torchlike", False):
-        return refuse(type(error), text)
-    return refuse(kind, f"{op.name}{{here}}: {text}. Operands: " .replace("..", ".") + "; ".join(parts) + hint)
+    cause = error.__cause__ if getattr(error, "explained", False) and error.__cause__ is not None else error       # without what the primitive said of itself
+    text = str(cause).strip().rstrip(".")
+    hint = ". Reshape one of them, or insert axes of length 1 (x[:, None]), so that the shapes fit" if "broadcast" in text or "mismatch" in text else ""
+    kind = RuntimeError if type(error) is ValueError else type(error)                                              # as PyTorch has it
+    return refuse(kind, f"{op.name}{{here}}: {text}. Operands: {'; '.join(parts)}{hint}")
 
 
 # ---- writing in place -------------------------------------------------------------------------------------------------------------------

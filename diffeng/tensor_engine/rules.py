@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 
+from ..errors import here
 from ..numpy_api import astype
 from ..traced import Traced
 
@@ -72,11 +73,11 @@ def to_float(x):
     return x if x.dtype.kind == "f" else astype(x, default)
 
 
-def axis(dim, ndim, what="dim"):
+def axis(dim, ndim):
     """One axis >= 0."""
     n = max(ndim, 1)
     if not -n <= dim < n:
-        raise dimension_error(dim, n)
+        raise torch_error(IndexError, f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
     return dim % n
 
 
@@ -87,21 +88,13 @@ def axes(dim, ndim):
     if isinstance(dim, (tuple, list)):
         found = tuple([axis(d, ndim) for d in dim])
         if len(set(found)) < len(found):
-            error = RuntimeError(f"dim {dim[-1]} appears multiple times in the list of dims")
-            error.torchlike = True
-            raise error
+            raise torch_error(RuntimeError, f"dim {dim[-1]} appears multiple times in the list of dims")
         return found
     return axis(dim, ndim)
 
 
-def dimension_error(dim, n):
-    error = IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
-    error.torchlike = True
-    return error
-
-
 def torch_error(kind, text):
-    """An error with PyTorch's own words, which explained() leaves as they are."""
-    error = kind(text)
+    """An error in PyTorch's own words, with the user's line, which core.explained leaves as it is."""
+    error = kind(text.replace("{here}", here()) if "{here}" in text else text.rstrip(".") + here())
     error.torchlike = True
     return error
