@@ -309,6 +309,41 @@ def test_from_numpy_shares_and_is_read_when_the_operation_is_written():
     assert a[1] == 14 and t.numpy() is a
 
 
+def test_what_numpy_writes_is_seen_by_the_next_operation_and_not_by_the_last():
+    t, w = de.ones(3), de.ones(3, requires_grad=True)
+    held = np.ones(3, np.float32)
+    s = de.from_numpy(held)
+    for turn in range(6):
+        t = t * 0 + 1
+        y = t * 2 + w.detach() * 0 + 1 - 1
+        a = t.numpy()
+        a[0] = 5
+        z = t * 2 + y * 0 + 1 - 1
+        assert y.tolist() == [2, 2, 2] and z.tolist() == [10, 2, 2]
+        held[:] = 1
+        y = s * 2 + 1 - 1
+        held[0] = 5
+        z = s * 2 + y * 0
+        assert y.tolist() == [2, 2, 2] and z.tolist() == [10, 2, 2]
+        y = (w * t.sum() * 2).detach()
+        y.numpy()[0] = 0
+        assert y.sum().item() == 28
+
+
+def test_a_loss_given_to_numpy_is_still_differentiated_by_a_program(carried_out):
+    w, x, y = network()
+    for turn in range(8):
+        if turn == 4:
+            carried_out.clear()
+        for p in w:
+            p.grad = None
+        loss = ((forward(w, x) - y) ** 2).mean()
+        loss.detach().numpy()
+        loss.backward()
+        T.update(SGD, w, (*[p.grad for p in w], 0.1))
+    assert set(carried_out) <= {"detach"}
+
+
 def test_numpy_gives_the_memory_itself():
     for _ in range(4):
         t = de.ones(3) * 2 + 1 - 0.5 + 0.5

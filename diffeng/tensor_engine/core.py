@@ -35,7 +35,7 @@ class Plain:
     """The fields of a tensor, most of them with defaults on the class: a tensor is made in a fifth of a microsecond.
 
     _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
-    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is. _spec: what is known of a result of the tape. _like: see
+    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of a result of the tape. _like: see
     tape.py.
     _run: the run that made it, where its history has to be recorded again. _base, _views: see `link`. _exposed: NumPy code outside
     holds this memory. _odd: there is a base, a view, or somebody outside. _where, _name: where it was made, by which operation.
@@ -45,7 +45,7 @@ class Plain:
     _where, _name = (), ""
     _views = ()
     requires = _exposed = _detached = _odd = False
-    _key = 0
+    _key = _was = 0
     leaf = True
 
     @property
@@ -205,6 +205,14 @@ def history(t):
     """The Node of a result that was computed by a program."""
 
 
+aside = contextlib.nullcontext              # calls inside are no part of what the user's program does
+
+
+def settled(t):
+    """Compute what waits, before somebody outside may write into t. True if the memory of t is still needed as it is."""
+    return False
+
+
 def explained(error, op, operands):
     """The error with what a user needs: the operation, shapes and dtypes, and the lines where the operands were made."""
     if getattr(error, "torchlike", False):
@@ -361,10 +369,11 @@ def expose(t):
     """The array of a tensor for NumPy code outside: from now on tensor and array are one memory, and operations on it run at once."""
     top = root(relinked(t))
     if not top._exposed:
-        if not top.value.flags.writeable:
+        if settled(top) or not top.value.flags.writeable:
             top._array = np.array(top.value)
-        top._exposed, top._odd, top._like = True, True, None
-        _share(top)
+        top._exposed, top._odd, top._like, top._key, top._was = True, True, None, 0, top._key
+        with aside():
+            _share(top)
     return t.value
 
 
@@ -377,7 +386,7 @@ def _share(top):
         for reference, again in parent._views:
             view = reference()
             if view is not None:
-                view._array = again(parent).held()
+                view._array, view._key, view._was, view._like = again(parent).held(), 0, view._key, None
                 stale.append(view)
     mode.enabled = enabled
 

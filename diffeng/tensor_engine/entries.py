@@ -10,7 +10,7 @@ import numpy as np
 from .core import constant, mode, root, user_line
 
 SPAN, OUTSIDE = 1 << 20, 1 << 19               # keys of one run; from where on they are outside tensors
-SNAPSHOT = 1 << 20                             # bytes of shared memory that are copied for a later computation; what is larger is computed at once
+SNAPSHOT = 1 << 26                             # bytes of shared memory that are copied for a later computation; what is larger is computed at once
 _bases = itertools.count(1)
 
 OP, WRITE, BACKWARD = range(3)
@@ -149,14 +149,20 @@ def _enters(run, x, like):
     array = x._array
     if array is None or likeness(x) is not like or x.requires and not x.leaf:
         return False
-    if x._exposed or x._base is not None and root(x)._exposed:
-        if array.nbytes > SNAPSHOT:
-            return False
-        array = array.copy()                       # as it is now: NumPy code may write into it before it is read
-    x._key = run.base + OUTSIDE + len(run.arrays)
+    if not shared(x):
+        x._key = run.base + OUTSIDE + len(run.arrays)
+    elif array.nbytes <= SNAPSHOT:
+        array = array.copy()                       # as it is now: NumPy code may write into it before it is read, and between two reads
+    else:
+        return False
     run.arrays.append(array)
     run.tensors.append(x)
     return True
+
+
+def shared(x):
+    """Does NumPy code outside hold its memory?"""
+    return x._exposed or x._base is not None and root(x)._exposed
 
 
 def likeness(x):

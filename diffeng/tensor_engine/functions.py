@@ -54,7 +54,8 @@ def _method(name, count, names):
     def method(self, *args, **kwargs):
         given = dict(zip(names, args[count - 1:]))
         for key, x in kwargs.items():
-            given[_KEYWORDS.get(key, key)] = x
+            if key != "out" or x is not None:              # np.sum(t) asks its methods so
+                given[_KEYWORDS.get(key, key)] = x
         operands = [operand(self)] + [operand(x) for x in args[:count - 1]]
         while len(operands) < count:                    # an operand by its name
             key = next((k for k in _OPERANDS if k in given), None)

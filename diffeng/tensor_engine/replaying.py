@@ -43,7 +43,7 @@ def replay(run):
     finally:
         mode.enabled = enabled
     for k, t in enumerate(run.results) if not run.alive else [(k, r()) for k, r in run.alive]:
-        if t is not None and t._key == run.base + k:
+        if t is not None and (t._key or t._was) == run.base + k:
             x = tensors[k]
             if t._array is None:
                 t._array = x._array

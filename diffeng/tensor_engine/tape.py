@@ -15,6 +15,7 @@ with what this run has recorded for a gradient.
 
 What it is not: no meaning of any operation, no compiling. State is kept per thread.
 """
+import contextlib
 import sys
 import weakref
 
@@ -23,7 +24,7 @@ import numpy as np
 from . import core, rules
 from ..errors import refuse
 from .core import Plain, mode
-from .entries import OP, OUTSIDE, SNAPSHOT, SPAN, Entry, Run, likeness, local, matches, same_number, with_tensors
+from .entries import OP, OUTSIDE, SNAPSHOT, SPAN, Entry, Run, likeness, local, matches, same_number, shared, with_tensors
 from .replaying import replay
 
 MOST, FEW, BRANCHES, ALL = 1000, 250, 32, 50_000          # entries of a run, of one without a graph, alternatives at one place, entries in the tree
@@ -153,12 +154,15 @@ def note(run, kind, op, operands, params, results, targets=(), varying=()):
         ref = None
         if isinstance(x, Plain):
             if not base <= x._key < base + SPAN:
-                if x.requires and not x.leaf or x._exposed and x._array.nbytes > SNAPSHOT:
+                if x.requires and not x.leaf or shared(x) and x._array.nbytes > SNAPSHOT:
                     return stop_noting(run)
                 news.append(likeness(x))
-                x._key = base + OUTSIDE + run.outside + len(met)
+                ref = OUTSIDE + run.outside + len(met)
                 met.append(x)
-            ref = x._key - base
+                if not shared(x):
+                    x._key = base + ref
+            else:
+                ref = x._key - base
         elif isinstance(x, (bool, int, float)):
             consts.insert(0, x)
             ref = -len(consts)
@@ -264,7 +268,7 @@ def end(run):
     kept = run.plan.kept if run.plan is not None else None
     if kept:
         alive = [(k, run.results[k]) for k in kept]
-        alive = [(k, t) for k, t in alive if _refs(t) > 4 and t._key == run.base + k]
+        alive = [(k, t) for k, t in alive if _refs(t) > 4 and (t._key or t._was) == run.base + k]
         if alive:
             _remember(run, alive)
             run = local.run = Run(run.tree)
@@ -288,7 +292,7 @@ def _remember(run, alive):
 def history(t):
     """The Node of a result that a program computed: its history is recorded again."""
     run = local.run
-    if run.base <= t._key < run.base + SPAN:
+    if run.base <= (t._key or t._was) < run.base + SPAN:
         stop_waiting(run)
         stop_noting(run)
     elif t._run is not None:
@@ -301,4 +305,25 @@ def history(t):
     return t._node
 
 
-core.Operation.__call__, core.look, core.history = call, look, history
+def settled(t):
+    """See core.settled."""
+    run = local.run
+    if not run.waiting:
+        return False
+    flush(run)
+    return run.base <= t._key < run.base + SPAN
+
+
+@contextlib.contextmanager
+def aside():
+    """See core.aside."""
+    run = local.run
+    local.run = Run(run.tree)
+    stop_noting(local.run)
+    try:
+        yield
+    finally:
+        local.run = run
+
+
+core.Operation.__call__, core.look, core.history, core.settled, core.aside = call, look, history, settled, aside

@@ -153,6 +153,8 @@ def _stepped(run, targets):
 def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=None):
     """See Tensor.backward."""
     run = local.run
+    if t._was:                                     # what NumPy code may do to its value is no matter for a backward pass
+        t._key, t._was = t._was, 0
     e = run.expected
     if e is not None and e.kind == BACKWARD and gradient is None and not create_graph and inputs is None and e.params["retain_graph"] is bool(retain_graph) \
             and t._key == run.base + e.refs[0] and _pulled(run, e, (t,)):
