@@ -215,6 +215,15 @@ class Tensor(Rearranged):
         """
         backward(self, gradient, retain_graph, create_graph, inputs)
 
+    def picture(self, path=None, names=None):
+        """The forward and the backward pass of a scalar tensor, step by step: values, then adjoints in the order in which they arrive.
+
+        path: a file to draw into (.svg, .png, .pdf, .html, .dot), which is returned; else a graphviz.Digraph. names: {name: tensor or module} for the leaves; by default
+        the names of the caller's variables. To be drawn before backward(), or after backward(retain_graph=True).
+        """
+        from .passes import picture
+        return picture(self, path, names)
+
     def detach(self):
         """The same memory, without the graph."""
         return core.detached(self)

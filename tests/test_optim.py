@@ -24,6 +24,13 @@ OPTIMISERS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    de.manual_seed(0)
+    if torch is not None:
+        torch.manual_seed(0)
+
+
 def data(dtype):
     rng = np.random.default_rng(1)
     x = rng.normal(size=(16, 4)).astype(dtype)
