@@ -12,9 +12,10 @@ import functools
 import numpy as np
 from flint import arb, arb_mat
 
-from .balls import ELEMENTWISE, INF, NAN, ONE, ZERO, box, enclose, equal_balls, nonzero, unsure, _maximum, _minimum
+from .balls import ELEMENTWISE, INF, NAN, ONE, ZERO, box, enclose, equal_balls, nonzero, unsure, _maximum, _minimum, whole
 from .vocabulary.contraction import subscripts as subscripts_of
 from .vocabulary.indexing import join
+from .vocabulary.random import random_bits
 
 # ---- along axes --------------------------------------------------------------------------------------------------------------------
 
@@ -243,6 +244,7 @@ BALLS = {
     # scans and positions
     "cumsum":  lambda x, *, axis: np.add.accumulate(x, axis=axis),
     "cumprod": lambda x, *, axis: np.multiply.accumulate(x, axis=axis),
+    "random_bits": lambda *words, shape: random_bits.evaluate(*[np.asarray(np.frompyfunc(whole, 1, 1)(x), np.uint64) if np.asarray(x).dtype == object else x for x in words], shape=shape),
     "argmax": _positions("argmax", 1), "argmin": _positions("argmin", -1), "argsort": _argsort,
     # sums of products
     "matmul": _contraction("matmul"), "dot": _contraction("dot"), "tensordot": _contraction("tensordot"), "einsum": _einsum,

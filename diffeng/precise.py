@@ -158,7 +158,7 @@ def certainly(p):
 # ---- what NumPy's dtype would be ---------------------------------------------------------------------------------------------------------
 
 _SPECIAL = {"erf", "erfc", "expit", "log_expit", "logit"}             # float in, float out: scipy need not be imported to know
-_VALUES = {"getitem": 1, "scatter": 1, "setitem": 2, "add_at": 2}     # how many operands are values; indices follow
+_VALUES = {"random_bits": 0, "getitem": 1, "scatter": 1, "setitem": 2, "add_at": 2}     # how many operands are values; indices follow
 _COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
 _TRUTH = {"logical_and", "logical_or", "logical_xor", "logical_not", "any", "all", "copy", "reshape", "transpose", "broadcast_to", "getitem", "stop_gradient"}
 _dtypes = {}
@@ -181,6 +181,8 @@ def _promote(primitive, kinds, params):
 
 def _infer(primitive, kinds, params):
     name = primitive.name
+    if name == "random_bits":
+        return np.dtype(np.uint32), np.dtype(np.uint64)
     samples = [np.ones(1, k) if isinstance(k, np.dtype) else k(1) for k in kinds]
     n = _VALUES.get(name)
     values = samples[1:] if name == "where" else samples[:n]

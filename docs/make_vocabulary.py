@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))          # the tables besi
 from diffeng import buffers, numpy_api, special          # noqa: E402
 from diffeng.nodes import Primitive          # noqa: E402
 from diffeng.traced import Traced          # noqa: E402
-from diffeng.vocabulary import contraction, elementwise, indexing, reductions, shaping          # noqa: E402
+from diffeng.vocabulary import contraction, elementwise, indexing, random, reductions, shaping          # noqa: E402
 
 HEAD = """# The vocabulary
 
@@ -26,7 +26,8 @@ ROOMS = [(elementwise, "Elementwise", "One value out for each value in, after br
          (reductions, "Reductions and scans", "Along axes."),
          (shaping, "Shapes", "Every entry of the result is an entry of an operand (or a padding)."),
          (contraction, "Products", "Sums of products."),
-         (indexing, "Parts of arrays", "Reading and writing by index.")]
+         (indexing, "Parts of arrays", "Reading and writing by index."),
+         (random, "Random bits", "Of a key, a counter and a place: no state.")]
 
 
 def text():

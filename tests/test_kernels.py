@@ -103,6 +103,7 @@ CASES = {          # primitive -> functions of x (3, 4) and y (3, 4), positive f
     "astype":       [lambda x, y: astype(x, np.float32), lambda x, y: astype(x, int), lambda x, y: astype(astype(x, bool), float)],
     "where":        [lambda x, y: e.where(e.less(x, y), x, y), lambda x, y: e.where(x, 1.0, y)],
     "power":        [lambda x, y: x ** y, *[lambda x, y, k=k: e.power(x, k) for k in (2, 3, 2.5, -1, 0.5, 0, -2.0)]],
+    "random_bits":  [lambda x, y, s=s: vocabulary.random.random_bits(astype(x[0, 0] * 1e9, np.int64), 5, shape=s) for s in ((3, 5), (), (17,))],
     "constant":     [lambda x, y: y * 0 + 1],
 }
 NUMPY = set("cumsum cumprod argmax argmin argsort".split())         # what has no kernel (later issues may shorten this, never lengthen it)

@@ -5,6 +5,8 @@ reductions, products, indirect reads and writes. Whatever has no row here, or a 
 
 What it is not: no code generation, no derivative; it learns about a primitive its name, its parameters and its operands' dtypes.
 """
+import math
+
 import numpy as np
 
 from ..constants import Exact
@@ -147,6 +149,24 @@ def _rule(name, dtypes, dtype):
             return table[dtypes[1]], (dtype,), (0,)
     table = {"f": scalar.FLOAT, "i": scalar.INTEGER, "u": scalar.UNSIGNED}.get(dtype.kind, {})
     return (table[name], (dtype,) * len(dtypes), every) if name in table else None
+
+
+# ---- random bits -----------------------------------------------------------------------------------------------------------------
+
+_PLACES = []                                 # 0, 1, 2, ...: the places of the largest draw so far
+
+
+def _random_bits(lowering, node, key, counter, *, shape):
+    if any([np.ndim(x) or np.result_type(x).kind not in "iu" for x in (key, counter)]):
+        return None
+    size = math.prod(shape)
+    if not _PLACES or _PLACES[0].size < size:
+        _PLACES[:] = [np.arange(size, dtype=np.uint32)]
+    places = reshaped(lowering.constant(_PLACES[0][:size]), shape)
+    operands = [places] + [broadcast(x, shape) if type(x) is View else Immediate(np.uint64(int(_plain(x)) % 2 ** 64), "u64") for x in (key, counter)]
+    out = new("arena", shape, node.dtype)
+    lowering.fuser.operate(Map(shape, scalar.BITS, "u32", ("u64",) * 3, tuple(operands), out, cost=8.0))
+    return out
 
 
 # ---- views -----------------------------------------------------------------------------------------------------------------------
@@ -299,6 +319,7 @@ def _rows():
         "reshape":      viewed(_reshape),
         "transpose":    viewed(lambda lowering, node, x, *, axes: transposed(x, axes)),
         "broadcast_to": viewed(lambda lowering, node, x, *, shape: broadcast(x, shape)),
+        "random_bits":  plain(_random_bits),
         "getitem":      viewed(_getitem),
         "setitem":      plain(_setitem),
         "add_at":       plain(_add_at),

@@ -12,7 +12,8 @@ import hashlib
 import numpy as np
 
 from . import elementary as m
-from .values import absolute, ceil, constant, copysign, divided, floor, library, nearest, select, sqrt, trunc
+from ..vocabulary.random import MULTIPLIERS, ROUNDS, WEYL
+from .values import absolute, cast, ceil, constant, copysign, divided, floor, library, nearest, select, sqrt, trunc
 
 _TYPES = {np.dtype(bool): "b1", np.dtype(np.float64): "f64", np.dtype(np.float32): "f32",
           **{np.dtype(f"{u}int{n}"): f"{u or 'i'}{n}" for u in ("", "u") for n in (8, 16, 32, 64)}}
@@ -211,6 +212,22 @@ LOGICAL = {                             # of truth values
 }
 SELECT = lambda condition, x, y: select(condition, x, y)                   # noqa: E731  where: a truth value and two of the result's type
 BARRIER = lambda x, y: x                                                    # noqa: E731  x, once y is there
+
+
+def _random_bits(place, key, counter):
+    """vocabulary/random.py's word for entry `place`, in integers of 64 bits without sign."""
+    low = 0xFFFFFFFF
+    a, b, c, d = place >> 2, constant(0, place), counter & low, counter >> 32
+    k, m = key & low, key >> 32
+    for _ in range(ROUNDS):
+        left, right = a * MULTIPLIERS[0], c * MULTIPLIERS[1]
+        a, b, c, d = (right >> 32) ^ b ^ k, right & low, (left >> 32) ^ d ^ m, left & low
+        k, m = (k + WEYL[0]) & low, (m + WEYL[1]) & low
+    word = place & 3
+    return cast(select(word < 2, select(word.equals(0), a, b), select(word.equals(2), c, d)), "u32")
+
+
+BITS = _random_bits                                                         # place, key, counter
 SAME = ("astype", "copy", "stop_gradient", "fill")                # the value itself, cast
 CAST = _same
 

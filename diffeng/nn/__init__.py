@@ -1,0 +1,14 @@
+"""Layers and losses with PyTorch's names: Module and its parameters (module.py), layers.py, losses.py, functional.py, init.py.
+
+What it is not: no meaning of an operation that tensor_engine/operations.py has already, and no derivative.
+
+>>> import diffeng as de
+>>> net = de.nn.Sequential(de.nn.Linear(10, 5), de.nn.ReLU(), de.nn.Linear(5, 1), de.nn.Sigmoid())
+>>> net(de.zeros(3, 10)).shape
+(3, 1)
+"""
+from . import functional, init, utils          # noqa: F401
+from .layers import (GELU, ELU, Dropout, Embedding, Flatten, Identity, LayerNorm, LeakyReLU, Linear, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus,     # noqa: F401
+                     Tanh)
+from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss          # noqa: F401
+from .module import Module, ModuleList, Parameter, Sequential          # noqa: F401

@@ -1,0 +1,255 @@
+"""Layers and losses as functions: linear(x, weight, bias), cross_entropy(logits, target), ...; each is one operation on tensors.
+
+What it is: NumPy code recorded like any other (tensor_engine/core.py), written so that no intermediate overflows where the result does not.
+"""
+import math
+import warnings
+
+import numpy as np
+
+from .. import random, special
+from ..errors import refuse
+from ..numpy_api import astype
+from ..tensor_engine import making
+from ..tensor_engine.core import Operation, constant
+from ..tensor_engine.functions import METHODS, one_hot, operand          # noqa: F401
+from ..tensor_engine.operations import OPS
+from ..tensor_engine.reductions import matmul
+from ..tensor_engine.rules import torch_error
+from ..vocabulary import elementwise as e, indexing
+
+relu, sigmoid, tanh, gelu, silu, leaky_relu, softplus, softmax, log_softmax, logsigmoid = (METHODS[n] for n in (
+    "relu sigmoid tanh gelu silu leaky_relu softplus softmax log_softmax logsigmoid".split()))
+
+
+# ---- layers -----------------------------------------------------------------------------------------------------------------------------
+
+def _linear(x, weight, bias=None):
+    if x.ndim and weight.ndim == 2 and x.shape[-1] != weight.shape[1]:
+        raise torch_error(RuntimeError, f"linear: mat1 and mat2 shapes cannot be multiplied ({math.prod(x.shape[:-1])}x{x.shape[-1]} and "
+                                        f"{weight.shape[1]}x{weight.shape[0]}): the input's last axis has {x.shape[-1]} entries, and the layer takes {weight.shape[1]}")
+    out = matmul(x, np.transpose(weight))
+    return out if bias is None else e.add(out, bias)
+
+
+def _embedding(at, weight, padding_idx=None):
+    if at.dtype.kind not in "iu":
+        raise torch_error(RuntimeError, f"embedding: Expected tensor for argument 'indices' to have integer dtype (such as int64), and it is {at.dtype}")
+    n = weight.shape[0]
+    rows = indexing.getitem(weight, e.where(e.less(at, 0), n, at), index=(indexing.Slot(0),))           # what is negative is out of range
+    return rows if padding_idx is None else e.where(e.equal(at, padding_idx)[..., None], e.stop_gradient(rows), rows)
+
+
+def _layer_norm(x, weight=None, bias=None, *, axes, eps):
+    d = x - np.mean(x, axis=axes, keepdims=True)
+    out = d / e.sqrt(np.mean(d * d, axis=axes, keepdims=True) + eps)
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
+
+
+def _elu(x, alpha):
+    return e.where(e.greater(x, 0), x, alpha * e.expm1(e.where(e.greater(x, 0), np.zeros((), x.dtype), x)))
+
+
+_LINEAR, _EMBEDDING, _LAYER_NORM = Operation(_linear, "linear"), Operation(_embedding, "embedding"), Operation(_layer_norm, "layer_norm")
+_DROPOUT, _ELU = Operation(lambda x, key, counter, p: random.dropout(x, p, key, counter), "dropout"), Operation(_elu, "elu")
+
+
+def linear(input, weight, bias=None):
+    """input @ weight.T + bias. input: (..., in); weight: (out, in); bias: (out,)."""
+    return _LINEAR(operand(input), weight) if bias is None else _LINEAR(operand(input), weight, bias)
+
+
+def embedding(input, weight, padding_idx=None):
+    """Rows of weight: input int64 of any shape, weight (n, d), result input.shape + (d,). The row padding_idx gets no gradient.
+
+    Raises IndexError for an index outside of 0..n-1.
+    """
+    return _EMBEDDING(operand(input), weight) if padding_idx is None else _EMBEDDING(operand(input), weight, padding_idx=padding_idx % weight.shape[0])
+
+
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) over the last axes, times weight plus bias (Ba, Kiros & Hinton, arXiv:1607.06450)."""
+    shape = tuple(normalized_shape)
+    if input.shape[len(input.shape) - len(shape):] != shape:
+        raise refuse(RuntimeError, f"layer_norm{{here}}: Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input "
+                                   f"of size {list(input.shape)}")
+    given = [x for x in (weight, bias) if x is not None]
+    if weight is None and bias is not None:
+        raise refuse(ValueError, "layer_norm{here}: a bias without a weight")
+    return _LAYER_NORM(input, *given, axes=tuple(range(-len(shape), 0)), eps=float(eps))
+
+
+_keys = {}
+
+
+def dropout(input, p=0.5, training=True, inplace=False):
+    """Entries set to 0 with probability p, the others divided by 1 - p; nothing unless training. Seeded by manual_seed; each call draws anew."""
+    if not 0 <= p <= 1:
+        raise refuse(ValueError, f"dropout{{here}}: dropout probability has to be between 0 and 1, but got {p}")
+    if not training or p == 0:
+        return input
+    source = making.generator
+    key = _keys.get(source.seed)
+    if key is None:
+        _keys.clear()
+        key = _keys[source.seed] = constant(np.array(source.seed % 2 ** 63), ())
+    source.draws += 1
+    return _DROPOUT(input, key, constant(np.array(source.draws), ()), p=float(p))
+
+
+def elu(input, alpha=1.0):
+    """x, and alpha (exp(x) - 1) for x < 0 (Clevert et al., arXiv:1511.07289)."""
+    return _ELU(input, alpha=float(alpha))
+
+
+# ---- losses -----------------------------------------------------------------------------------------------------------------------------------
+
+def _reduced(x, reduction):
+    return np.mean(x) if reduction == "mean" else np.sum(x) if reduction == "sum" else x
+
+
+def _mse(x, y, reduction):
+    return _reduced(e.square(x - y), reduction)
+
+
+def _l1(x, y, reduction):
+    return _reduced(e.absolute(x - y), reduction)
+
+
+def _log_from_minus_100(x, log, zero):
+    """log(x), or of 1 + x, where it is above -100, else -100; zero: where x makes the logarithm -inf. No infinity is multiplied by 0."""
+    there = e.greater(x, zero + math.exp(-100)) if zero == 0 else e.greater(x, zero)
+    return e.where(there, log(e.where(there, x, np.full((), 1.0 + zero, x.dtype))), np.full((), -100.0, x.dtype))
+
+
+def _bce(x, y, weight=None, *, reduction):
+    value = x if type(x) is np.ndarray else x.node.value               # not there while a program is made: only the first steps are checked
+    if value is not None and not np.all((value >= 0) & (value <= 1)):
+        raise torch_error(RuntimeError, "binary_cross_entropy: all elements of input should be between 0 and 1: put a sigmoid before it, or use BCEWithLogitsLoss")
+    out = -(y * _log_from_minus_100(x, e.log, 0.0) + (1 - y) * _log_from_minus_100(-x, e.log1p, -1.0))
+    return _reduced(out if weight is None else out * weight, reduction)
+
+
+def _bce_with_logits(x, y, weight=None, pos_weight=None, *, reduction):
+    up = y * special.log_expit(x)
+    out = -((up if pos_weight is None else up * pos_weight) + (1 - y) * special.log_expit(-x))
+    return _reduced(out if weight is None else out * weight, reduction)
+
+
+def _picked(rows, target, n):
+    """rows[..., target], the targets with a count of classes n; targets below 0 are as much out of range as those above."""
+    places = [np.arange(k).reshape([-1 if j == i else 1 for j in range(target.ndim)]) for i, k in enumerate(target.shape)]
+    index = tuple([indexing.Slot(k) for k in range(target.ndim + 1)])
+    return indexing.getitem(rows, *places, e.where(e.less(target, 0), n, target), index=index)
+
+
+def _class_last(x):
+    return np.moveaxis(x, 1, -1) if x.ndim > 2 else x
+
+
+def _nll(logs, target, weight=None, *, reduction, ignore_index, label_smoothing=0.0):
+    """The negative logarithms of the probabilities (..., classes) of the targets."""
+    n = logs.shape[-1]
+    counts = e.not_equal(target, ignore_index)
+    target = e.where(counts, target, 0)
+    picked, spread = -_picked(logs, target, n), None
+    factor = astype(counts, logs.dtype)
+    if weight is not None:
+        picked, factor = picked * weight[target], factor * weight[target]
+    if label_smoothing:
+        spread = -np.mean(logs if weight is None else logs * weight, axis=-1)
+        picked = (1 - label_smoothing) * picked + label_smoothing * spread
+    out = e.where(counts, picked, np.zeros((), logs.dtype))
+    return np.sum(out) / np.sum(factor) if reduction == "mean" else _reduced(out, reduction)
+
+
+def _cross_entropy(x, target, weight=None, *, reduction, ignore_index, label_smoothing):
+    x = _class_last(x)
+    logs = special.log_softmax(x, axis=-1)
+    if target.dtype.kind == "f":
+        target = _class_last(target)
+        if label_smoothing:
+            target = (1 - label_smoothing) * target + label_smoothing / x.shape[-1]
+        out = -np.sum(target * logs if weight is None else target * logs * weight, axis=-1)
+        return _reduced(out, "sum") / math.prod(out.shape) if reduction == "mean" else _reduced(out, reduction)
+    return _nll(logs, target, weight, reduction=reduction, ignore_index=ignore_index, label_smoothing=label_smoothing)
+
+
+_MSE, _L1, _BCE = Operation(_mse, "mse_loss"), Operation(_l1, "l1_loss"), Operation(_bce, "binary_cross_entropy")
+_LOGITS, _ENTROPY = Operation(_bce_with_logits, "binary_cross_entropy_with_logits"), Operation(_cross_entropy, "cross_entropy")
+_NLL = Operation(lambda x, target, weight=None, **how: _nll(_class_last(x), target, weight, **how), "nll_loss")
+_LOGITS_POSITIVE = Operation(lambda x, y, p, weight=None, *, reduction: _bce_with_logits(x, y, weight, p, reduction=reduction), "binary_cross_entropy_with_logits")
+
+
+def _checked(reduction):
+    if reduction not in ("mean", "sum", "none"):
+        raise refuse(ValueError, f"loss{{here}}: {reduction} is not a valid value for reduction: choose 'mean', 'sum' or 'none'")
+    return reduction
+
+
+def _same_size(name, input, target):
+    if input.shape != target.shape:
+        raise refuse(ValueError, f"{name}{{here}}: Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}): they must be the "
+                                 "same; reshape one of them")
+
+
+def _pointwise(op, input, target, reduction):
+    if input.shape != target.shape:
+        warnings.warn(f"Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}): they are broadcast, which is rarely "
+                      "what is meant. Give them the same size", stacklevel=3)
+    return op(input, operand(target), reduction=_checked(reduction))
+
+
+def mse_loss(input, target, reduction="mean"):
+    """(input - target)**2, its mean, its sum, or as it is ("none")."""
+    return _pointwise(_MSE, input, target, reduction)
+
+
+def l1_loss(input, target, reduction="mean"):
+    """|input - target|, its mean, its sum, or as it is."""
+    return _pointwise(_L1, input, target, reduction)
+
+
+def binary_cross_entropy(input, target, weight=None, reduction="mean"):
+    """-(y log(p) + (1 - y) log(1 - p)) of probabilities p; logarithms below -100 count as -100, as in PyTorch.
+
+    Raises ValueError for different shapes, RuntimeError for a value outside [0, 1] where that is seen. Where a logarithm is cut the derivative is 0.
+    """
+    _same_size("binary_cross_entropy", input, target)
+    return _BCE(input, operand(target), *([] if weight is None else [operand(weight)]), reduction=_checked(reduction))
+
+
+def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
+    """The same of p = sigmoid(input), for logits of any size: -(y log(sigmoid(x)) + (1 - y) log(sigmoid(-x))). pos_weight: a factor of the first term."""
+    _same_size("binary_cross_entropy_with_logits", input, target)
+    more = [] if weight is None else [operand(weight)]
+    if pos_weight is not None:
+        return _LOGITS_POSITIVE(input, operand(target), operand(pos_weight), *more, reduction=_checked(reduction))
+    return _LOGITS(input, operand(target), *more, reduction=_checked(reduction))
+
+
+def _classes(name, input, target):
+    if not input.ndim or target.ndim and target.dtype.kind == "f" and target.shape != input.shape \
+            or target.dtype.kind != "f" and target.shape != (input.shape[:1] + input.shape[2:] if input.ndim > 1 else ()):
+        raise refuse(ValueError, f"{name}{{here}}: the input has shape {list(input.shape)}, (classes,), (N, classes) or (N, classes, ...), and the target {list(target.shape)}: class "
+                                 "numbers have the input's shape without the axis of classes, probabilities that shape itself")
+
+
+def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """-log(softmax(input)[target]): input logits (classes,), (N, classes) or (N, classes, ...), target class numbers without that axis, or probabilities.
+
+    weight: of each class. ignore_index: targets that do not count. label_smoothing: this part of the target is spread over all classes.
+    Raises ValueError for shapes that do not fit, IndexError for a target that is no class.
+    """
+    target = operand(target)
+    _classes("cross_entropy", input, target)
+    return _ENTROPY(input, target, *([] if weight is None else [operand(weight)]), reduction=_checked(reduction), ignore_index=int(ignore_index),
+                    label_smoothing=float(label_smoothing))
+
+
+def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
+    """-input[target]: input logarithms of probabilities; the rest as in cross_entropy."""
+    target = operand(target)
+    _classes("nll_loss", input, target)
+    return _NLL(input, target, *([] if weight is None else [operand(weight)]), reduction=_checked(reduction), ignore_index=int(ignore_index))

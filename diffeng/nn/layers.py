@@ -1,0 +1,244 @@
+"""Layers: modules whose forward is one function of functional.py, initialised as PyTorch initialises them.
+
+What it is not: no operation (functional.py), no distribution (init.py).
+"""
+import math
+
+import numpy as np
+
+from . import functional as F, init
+from ..tensors import zeros
+from ..tensor_engine.operations import OPS
+from .module import Module, Parameter
+
+
+def _empty(*shape, dtype=None):
+    return Parameter(zeros(*shape, dtype=dtype))
+
+
+class Linear(Module):
+    """x @ weight.T + bias. Both uniform in +-1 / sqrt(in_features), as PyTorch's (kaiming_uniform_ with a = sqrt(5)).
+
+    >>> import diffeng as de
+    >>> Linear(10, 5)(de.zeros(3, 10)).shape
+    (3, 5)
+    """
+
+    def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = _empty(out_features, in_features, dtype=dtype)
+        self.bias = _empty(out_features, dtype=dtype) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw new values."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x):
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self):
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Embedding(Module):
+    """Rows of a table of num_embeddings vectors, standard normal at first; the row padding_idx is 0 and stays so."""
+
+    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, device=None, dtype=None):
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise ValueError(f"padding_idx={padding_idx} must be within num_embeddings={num_embeddings}")
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.weight = _empty(num_embeddings, embedding_dim, dtype=dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            init._set(self.weight, np.where(np.arange(self.num_embeddings)[:, None] == self.padding_idx, 0, self.weight.value), "zero_")
+
+    def forward(self, x):
+        return F.embedding(x, self.weight, self.padding_idx)
+
+    def extra_repr(self):
+        return f"{self.num_embeddings}, {self.embedding_dim}" + (f", padding_idx={self.padding_idx}" if self.padding_idx is not None else "")
+
+
+class LayerNorm(Module):
+    """Mean 0 and variance 1 over the last axes, then times weight (ones at first) plus bias (zeros)."""
+
+    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, device=None, dtype=None):
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.weight = _empty(*self.normalized_shape, dtype=dtype) if elementwise_affine else None
+        self.bias = _empty(*self.normalized_shape, dtype=dtype) if elementwise_affine and bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, x):
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self):
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class Dropout(Module):
+    """In training, entries become 0 with probability p and the others are divided by 1 - p: another mask at each call, the same under the same manual_seed."""
+
+    def __init__(self, p=0.5, inplace=False):
+        if not 0 <= p <= 1:
+            raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+        self.p, self.inplace = p, inplace
+
+    def forward(self, x):
+        return F.dropout(x, self.p, self.training)
+
+    def extra_repr(self):
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Identity(Module):
+    """x."""
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def forward(self, x):
+        return x
+
+
+class Flatten(Module):
+    """Axes start_dim to end_dim as one."""
+
+    def __init__(self, start_dim=1, end_dim=-1):
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x):
+        return x.flatten(self.start_dim, self.end_dim)
+
+    def extra_repr(self):
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+# ---- activations ----------------------------------------------------------------------------------------------------------------------------
+
+class _Activation(Module):
+    def __init__(self, inplace=False):
+        self.inplace = inplace
+
+    def forward(self, x):
+        return self.op(x)
+
+    def extra_repr(self):
+        return "inplace=True" if self.inplace else ""
+
+
+class ReLU(_Activation):
+    """x where x > 0, else 0."""
+
+    op = OPS["relu"]
+
+
+class SiLU(_Activation):
+    """x sigmoid(x)."""
+
+    op = OPS["silu"]
+
+
+class Sigmoid(_Activation):
+    """1 / (1 + exp(-x))."""
+
+    op = OPS["sigmoid"]
+
+    def __init__(self):
+        self.inplace = False
+
+
+class Tanh(_Activation):
+    """tanh(x)."""
+
+    op = OPS["tanh"]
+
+    def __init__(self):
+        self.inplace = False
+
+
+class Softplus(_Activation):
+    """log(1 + exp(x))."""
+
+    op = OPS["softplus"]
+
+    def __init__(self):
+        self.inplace = False
+
+
+class LeakyReLU(Module):
+    """x where x > 0, else negative_slope x."""
+
+    def __init__(self, negative_slope=0.01, inplace=False):
+        self.negative_slope = negative_slope
+
+    def forward(self, x):
+        return F.leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self):
+        return f"negative_slope={self.negative_slope}"
+
+
+class ELU(Module):
+    """x where x > 0, else alpha (exp(x) - 1)."""
+
+    def __init__(self, alpha=1.0, inplace=False):
+        self.alpha = alpha
+
+    def forward(self, x):
+        return F.elu(x, self.alpha)
+
+    def extra_repr(self):
+        return f"alpha={self.alpha}"
+
+
+class GELU(Module):
+    """x Phi(x); approximate="tanh": by tanh, as GPT-2 has it (Hendrycks & Gimpel, arXiv:1606.08415)."""
+
+    def __init__(self, approximate="none"):
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f"approximate argument must be either none or tanh, not {approximate!r}")
+        self.approximate = approximate
+
+    def forward(self, x):
+        return F.gelu(x, approximate=self.approximate)
+
+    def extra_repr(self):
+        return f"approximate={self.approximate!r}"
+
+
+class Softmax(Module):
+    """exp(x) / sum(exp(x)) along an axis."""
+
+    def __init__(self, dim=None):
+        self.dim = dim
+
+    def forward(self, x):
+        return F.softmax(x, self._axis(x))
+
+    def _axis(self, x):
+        return self.dim if self.dim is not None else 0 if x.ndim in (0, 1, 3) else 1          # PyTorch's guess
+
+    def extra_repr(self):
+        return f"dim={self.dim}"
+
+
+class LogSoftmax(Softmax):
+    """The logarithm of Softmax."""
+
+    def forward(self, x):
+        return F.log_softmax(x, self._axis(x))

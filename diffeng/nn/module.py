@@ -1,0 +1,326 @@
+"""Module: a tree of layers with parameters, as PyTorch has it; Parameter; Sequential and ModuleList.
+
+What it is: names. A module's parameters, buffers and children are simply its attributes; whoever asks for them gets them in the order in which they were set.
+
+What it is not: no layer (layers.py), no operation.
+"""
+import collections
+
+import numpy as np
+
+from ..errors import refuse
+from ..tensor_engine.core import no_grad
+from ..tensors import Tensor, as_tensor, dtype_of
+
+Missing = collections.namedtuple("IncompatibleKeys", "missing_keys unexpected_keys")
+
+
+class Parameter(Tensor):
+    """A tensor that is trained: a leaf with requires_grad, which a Module finds among its attributes. data: copied.
+
+    >>> import diffeng as de
+    >>> Parameter(de.zeros(2))
+    Parameter containing:
+    tensor([0., 0.], requires_grad=True)
+    """
+
+    def __new__(cls, data=(), requires_grad=True):
+        t = super().__new__(cls, data)
+        return t.requires_grad_() if requires_grad else t
+
+    def __repr__(self):
+        return "Parameter containing:\n" + super().__repr__()
+
+
+class Module:
+    """A layer, or several: subclasses set parameters and other modules as attributes and define forward; calling the module calls it.
+
+    training: is it in training mode (see train, eval)?
+
+    >>> import diffeng as de
+    >>> class Net(Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.hidden = de.nn.Linear(2, 3)
+    ...     def forward(self, x):
+    ...         return self.hidden(x).relu()
+    >>> Net()
+    Net(
+      (hidden): Linear(in_features=2, out_features=3, bias=True)
+    )
+    >>> [name for name, _ in Net().named_parameters()]
+    ['hidden.weight', 'hidden.bias']
+    """
+
+    training = True
+    _buffers = ()                           # names of attributes that are buffers; those of them that state_dict leaves out
+    _transient = ()
+
+    def forward(self, *args):
+        raise NotImplementedError(f"Module [{type(self).__name__}] is missing the required \"forward\" function")
+
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+    # ---- what is in it -----------------------------------------------------------------------------------------------------------------
+
+    def register_parameter(self, name, param):
+        """Set an attribute to a Parameter, or to None."""
+        setattr(self, name, param)
+
+    def register_buffer(self, name, tensor, persistent=True):
+        """Set an attribute to a tensor that is no parameter, but part of the state (persistent) and of what `to` converts."""
+        setattr(self, name, tensor)
+        self._buffers = (*self._buffers, name)
+        if not persistent:
+            self._transient = (*self._transient, name)
+
+    def add_module(self, name, module):
+        """Set an attribute to a module."""
+        setattr(self, name, module)
+
+    def named_children(self):
+        for name, x in vars(self).items():
+            if isinstance(x, Module):
+                yield name, x
+
+    def children(self):
+        return (m for _, m in self.named_children())
+
+    def named_modules(self, prefix=""):
+        """(name, module), this one first, with the name ""; each module once."""
+        seen, stack = set(), [(prefix, self)]
+        while stack:
+            name, module = stack.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+                stack += [(f"{name}.{n}" if name else n, m) for n, m in reversed([*module.named_children()])]
+
+    def modules(self):
+        return (m for _, m in self.named_modules())
+
+    def get_submodule(self, target):
+        """The module of a name such as "layers.0"."""
+        found = dict(self.named_modules())
+        if target not in found:
+            raise AttributeError(f"{type(self).__name__} has no module {target!r}; it has {', '.join(n for n in found if n)}")
+        return found[target]
+
+    def _named(self, prefix, recurse, wanted):
+        seen = set()
+        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name, x in vars(module).items():
+                if wanted(module, name, x) and id(x) not in seen:
+                    seen.add(id(x))
+                    yield (f"{path}.{name}" if path else name), x
+
+    def named_parameters(self, prefix="", recurse=True):
+        """(name, Parameter), each once."""
+        return self._named(prefix, recurse, lambda module, name, x: isinstance(x, Parameter))
+
+    def parameters(self, recurse=True):
+        return (p for _, p in self.named_parameters("", recurse))
+
+    def named_buffers(self, prefix="", recurse=True):
+        return self._named(prefix, recurse, lambda module, name, x: name in module._buffers and x is not None)
+
+    def buffers(self, recurse=True):
+        return (b for _, b in self.named_buffers("", recurse))
+
+    # ---- state --------------------------------------------------------------------------------------------------------------------------
+
+    def _state(self, prefix=""):
+        return {f"{path}.{name}" if path else name: x for path, module in self.named_modules(prefix) for name, x in vars(module).items()
+                if isinstance(x, Parameter) or name in module._buffers and name not in module._transient and x is not None}
+
+    def state_dict(self):
+        """{name: tensor} of parameters and buffers; the tensors share the module's memory."""
+        return collections.OrderedDict([(name, x.detach()) for name, x in self._state().items()])
+
+    def load_state_dict(self, state_dict, strict=True):
+        """Copy tensors (or arrays) into parameters and buffers of the same names. Returns (missing_keys, unexpected_keys).
+
+        Raises RuntimeError that names keys that are missing or not expected (unless strict=False) and shapes that do not fit; then nothing is copied.
+        """
+        own = self._state()
+        missing, unexpected = [k for k in own if k not in state_dict], [k for k in state_dict if k not in own]
+        given = {k: as_tensor(x if isinstance(x, Tensor) else np.asarray(x)) for k, x in state_dict.items() if k in own}
+        errors = []
+        if strict and unexpected:
+            errors.append("Unexpected key(s) in state_dict: " + ", ".join(f'"{k}"' for k in unexpected) + ". ")
+        if strict and missing:
+            errors.append("Missing key(s) in state_dict: " + ", ".join(f'"{k}"' for k in missing) + ". ")
+        errors += [f"size mismatch for {k}: copying a param with shape {list(x.shape)} from checkpoint, the shape in current model is {list(own[k].shape)}."
+                   for k, x in given.items() if x.shape != own[k].shape]
+        if errors:
+            raise refuse(RuntimeError, f"load_state_dict{{here}}: Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
+        with no_grad():
+            for k, x in given.items():
+                own[k].copy_(x)
+        return Missing(missing, unexpected)
+
+    # ---- changes of all of it ---------------------------------------------------------------------------------------------------------------
+
+    def train(self, mode=True):
+        """Training mode, or not: Dropout draws, or does nothing. Returns the module."""
+        for m in self.modules():
+            m.training = bool(mode)
+        return self
+
+    def eval(self):
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad=True):
+        for p in self.parameters():
+            p.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none=True):
+        """Forget the gradients of all parameters (or set them to 0)."""
+        for p in self.parameters():
+            if set_to_none:
+                p.grad = None
+            elif p.grad is not None:
+                p.grad.zero_()
+
+    def apply(self, fn):
+        """fn(module) for every module, children first. Returns the module."""
+        order, stack = [], [self]
+        while stack:
+            order.append(stack.pop())
+            stack.extend(order[-1].children())
+        for m in reversed(order):
+            fn(m)
+        return self
+
+    def to(self, *args, dtype=None, device=None):
+        """Floating-point parameters and buffers in another dtype: to(de.float64). They stay the same objects. Returns the module."""
+        for a in args:
+            if isinstance(a, str) and a.split(":")[0] in ("cpu", "cuda", "mps"):
+                device = a
+            else:
+                dtype = a.dtype if isinstance(a, Tensor) else a
+        dtype = dtype_of(dtype)
+        if dtype is not None and dtype.kind != "f":
+            raise refuse(TypeError, f"to{{here}}: nn.Module.to only accepts floating point dtypes, but got desired dtype={dtype}")
+        for x in (*self.parameters(), *self.buffers()):
+            new = x.detach().to(device=device, dtype=dtype if x.dtype.kind == "f" else None)
+            if new.dtype != x.dtype:
+                grad = x.grad
+                _become(x, new)
+                x.grad = None if grad is None else grad.to(dtype)
+        return self
+
+    def float(self):
+        return self.to(np.dtype("float32"))
+
+    def double(self):
+        return self.to(np.dtype("float64"))
+
+    def cpu(self):
+        return self
+
+    def cuda(self, device=None):
+        return self.to("cuda")
+
+    # ---- how it prints ------------------------------------------------------------------------------------------------------------------------
+
+    def extra_repr(self):
+        """What stands between the brackets."""
+        return ""
+
+    def _lines(self):
+        return [f"({name}): {_indented(repr(m))}" for name, m in self.named_children()]
+
+    def __repr__(self):
+        lines, extra = self._lines(), self.extra_repr()
+        if not lines:
+            return f"{type(self).__name__}({extra})"
+        return f"{type(self).__name__}(\n  " + "\n  ".join(([extra] if extra else []) + lines) + "\n)"
+
+
+def _become(t, new):
+    """The same object with another array, of another dtype."""
+    t._array, t._node, t._like, t._spec, t._key = np.array(new.value), None, None, None, 0
+
+
+def _indented(text):
+    return text.replace("\n", "\n  ")
+
+
+class _Several(Module):
+    """Modules under the names "0", "1", ..."""
+
+    def append(self, module):
+        """One more at the end. Returns the container."""
+        setattr(self, str(len(self)), module)
+        return self
+
+    def extend(self, modules):
+        for m in modules:
+            self.append(m)
+        return self
+
+    def __len__(self):
+        return len([*self.children()])
+
+    def __iter__(self):
+        return self.children()
+
+    def _name(self, k):
+        names = [n for n, _ in self.named_children()]
+        if not -len(names) <= k < len(names):
+            raise IndexError(f"index {k} is out of range: there are {len(names)} modules")
+        return names[k]
+
+    def __setitem__(self, k, module):
+        setattr(self, self._name(k), module)
+
+    def __getitem__(self, k):
+        if isinstance(k, slice):
+            return self._made([*self.named_children()][k])
+        return getattr(self, self._name(k))
+
+
+class Sequential(_Several):
+    """Modules one after the other: Sequential(a, b)(x) is b(a(x)). Also of an OrderedDict of names and modules."""
+
+    def __init__(self, *modules):
+        if len(modules) == 1 and isinstance(modules[0], dict):
+            for name, m in modules[0].items():
+                self.add_module(name, m)
+        else:
+            self.extend(modules)
+
+    @staticmethod
+    def _made(named):
+        return Sequential(dict(named))
+
+    def forward(self, x):
+        for m in vars(self).values():
+            if isinstance(m, Module):
+                x = m(x)
+        return x
+
+
+class ModuleList(_Several):
+    """A list of modules whose parameters count as the module's own. It has no forward."""
+
+    def __init__(self, modules=()):
+        self.extend(modules)
+
+    @staticmethod
+    def _made(named):
+        return ModuleList([m for _, m in named])
+
+    def _lines(self):
+        lines, run = [], []
+        for name, m in [*self.named_children(), (None, None)]:
+            text = repr(m) if m is not None else None
+            if run and text != run[0][1]:
+                first, last, n = run[0][0], run[-1][0], len(run)
+                lines.append(f"({first}): {_indented(run[0][1])}" if n == 1 else f"({first}-{last}): {n} x {_indented(run[0][1])}")
+                run = []
+            run.append((name, text))
+        return lines

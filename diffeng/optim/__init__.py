@@ -1,0 +1,14 @@
+"""Optimisers (optimizers.py), schedules of the learning rate (lr_scheduler.py), clipping of gradients, with PyTorch's names.
+
+>>> import diffeng as de
+>>> w = de.tensor([1.0, 2.0], requires_grad=True)
+>>> optimizer = de.optim.SGD([w], lr=0.1)
+>>> (w * w).sum().backward()
+>>> optimizer.step()
+>>> w
+tensor([0.8000, 1.6000], requires_grad=True)
+"""
+from . import lr_scheduler          # noqa: F401
+from .clipping import clip_grad_norm, clip_grad_norm_, clip_grad_value_          # noqa: F401
+from .lr_scheduler import (ConstantLR, CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR, StepLR)     # noqa: F401
+from .optimizers import SGD, Adam, AdamW, Optimizer          # noqa: F401

@@ -1,0 +1,225 @@
+"""Optimisers: what a step does to parameters, their gradients and its own averages, as NumPy code; one call of `update` for all parameters that go the same way.
+
+What it is: the step's arithmetic is one entry of the tape, and so becomes part of the step's program; the learning rate, and whatever else changes from step to step, is
+an operand there, a value, and no reason to compile again.
+
+What it is not: no derivative, no schedule (lr_scheduler.py).
+"""
+import math
+
+import numpy as np
+
+from ..errors import refuse
+from ..tensor_engine.core import Plain, constant, enable_grad
+from ..tensor_engine.writes import update
+from ..vocabulary import elementwise as e
+
+
+class Optimizer:
+    """param_groups: a list of {"params": [...], "lr": ..., ...}; state: {parameter: {name: tensor or number}}.
+
+    params: an iterable of tensors, of (name, tensor), or of groups, dicts with "params" and options of their own.
+    """
+
+    def __init__(self, params, defaults):
+        if isinstance(params, Plain):
+            raise refuse(TypeError, "optimizer{here}: params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor: write [w]")
+        self.defaults, self.state, self.param_groups = defaults, {}, []
+        groups = list(params)
+        if not groups:
+            raise refuse(ValueError, "optimizer{here}: optimizer got an empty parameter list: is the model made of Modules and Parameters, and was a generator used twice?")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group):
+        """One more group, whose options are the defaults where it does not give them."""
+        given = param_group["params"]
+        params = [p[1] if isinstance(p, tuple) else p for p in ([given] if isinstance(given, Plain) else given)]
+        known = {id(p) for group in self.param_groups for p in group["params"]}
+        for p in params:
+            if not isinstance(p, Plain):
+                raise refuse(TypeError, f"optimizer{{here}}: optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
+            if not p.is_leaf:
+                raise refuse(ValueError, "optimizer{here}: can't optimize a non-leaf Tensor: it is the result of an operation; give the tensors it was computed from")
+            if id(p) in known:
+                raise refuse(ValueError, "optimizer{here}: some parameters appear in more than one parameter group")
+            known.add(id(p))
+        self.param_groups.append({"params": params, **{k: v for k, v in self.defaults.items()}, **{k: v for k, v in param_group.items() if k != "params"}})
+
+    def zero_grad(self, set_to_none=True):
+        """Forget the gradients (or set them to 0)."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None:
+                    p.grad.zero_()
+
+    def step(self, closure=None):
+        """One step along the gradients that the parameters have. closure: computes the loss anew, and its gradients; what it returns is returned."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            alike = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    alike.setdefault((p.dtype, self._age(p)), []).append(p)
+            for (_, age), params in alike.items():
+                self._step(group, params, [p.grad for p in params], age)
+        return loss
+
+    def _age(self, p):
+        """What parameters must share to go one way."""
+        return p in self.state
+
+    def _step(self, group, params, gradients, age):
+        raise NotImplementedError
+
+    def _averages(self, params, name):
+        """A tensor of zeros for each parameter, kept in its state."""
+        out = []
+        for p in params:
+            state = self.state.setdefault(p, {})
+            if name not in state:
+                state[name] = constant(np.zeros(p.shape, p.dtype), ())
+            out.append(state[name])
+        return out
+
+    def state_dict(self):
+        """{"state": {number of the parameter: {...}}, "param_groups": [...]}: copies, to be kept or written."""
+        numbers = {p: k for k, p in enumerate(p for group in self.param_groups for p in group["params"])}
+        state = {numbers[p]: {k: x.clone() if isinstance(x, Plain) else x for k, x in s.items()} for p, s in self.state.items() if p in numbers}
+        return {"state": state, "param_groups": [{**group, "params": [numbers[p] for p in group["params"]]} for group in self.param_groups]}
+
+    def load_state_dict(self, state_dict):
+        """Take over what state_dict gave, of an optimiser with groups of the same sizes."""
+        groups = state_dict["param_groups"]
+        if [len(g["params"]) for g in groups] != [len(g["params"]) for g in self.param_groups]:
+            raise refuse(ValueError, "load_state_dict{here}: loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
+                                     f"{[len(g['params']) for g in groups]} parameters there, {[len(g['params']) for g in self.param_groups]} here")
+        mine = [p for group in self.param_groups for p in group["params"]]
+        theirs = [k for group in groups for k in group["params"]]
+        for group, other in zip(self.param_groups, groups):
+            group.update({k: v for k, v in other.items() if k != "params"})
+        self.state = {p: {n: constant(np.array(np.asarray(x), p.dtype), ()) if np.ndim(x) else x for n, x in _plain(state_dict["state"].get(k, {})).items()}
+                      for k, p in zip(theirs, mine) if k in state_dict["state"]}
+
+    def __repr__(self):
+        lines = [f"{type(self).__name__} ("]
+        for k, group in enumerate(self.param_groups):
+            lines += [f"Parameter Group {k}", *[f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]]
+        return "\n".join([*lines, ")"])
+
+
+def _plain(state):
+    return {n: x.value if isinstance(x, Plain) else x for n, x in state.items()}
+
+
+def _not_below_0(**numbers):
+    for name, x in numbers.items():
+        if not x >= 0:
+            raise refuse(ValueError, f"optimizer{{here}}: Invalid {name.replace('_', ' ')}: {x}")
+
+
+# ---- stochastic gradient descent ------------------------------------------------------------------------------------------------------------
+
+def sgd(*arrays, count, weight_decay, momentum, dampening, nesterov, maximize, first):
+    """Parameters, buffers if there is momentum, gradients, the learning rate -> new parameters and buffers."""
+    *arrays, lr = arrays
+    params, buffers, gradients = arrays[:count], arrays[count:-count], arrays[-count:]
+    new, kept = [], []
+    for k, (p, g) in enumerate(zip(params, gradients)):
+        g = -g if maximize else g
+        g = g + weight_decay * p if weight_decay else g
+        if momentum:
+            b = g if first else momentum * buffers[k] + (1 - dampening) * g
+            kept.append(b)
+            g = g + momentum * b if nesterov else b
+        new.append(p - lr * g)
+    return (*new, *kept)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: p <- p - lr v, with v <- momentum v + (1 - dampening) g, and g the gradient + weight_decay p.
+
+    v is g at the first step; without momentum, always. nesterov: p <- p - lr (g + momentum v). (Robbins & Monro, 1951; Polyak, 1964; Nesterov, 1983, in the form of
+    Sutskever, Martens, Dahl & Hinton, ICML 2013, section 2, with PyTorch's place of the learning rate.)
+    """
+
+    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, *, maximize=False):
+        _not_below_0(learning_rate=lr, momentum_value=momentum, weight_decay_value=weight_decay)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise refuse(ValueError, "optimizer{here}: Nesterov momentum requires a momentum and zero dampening")
+        super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize))
+
+    def _step(self, group, params, gradients, age):
+        momentum = group["momentum"]
+        buffers = self._averages(params, "momentum_buffer") if momentum else []
+        update(sgd, params + buffers, (*gradients, float(group["lr"])), count=len(params), weight_decay=group["weight_decay"], momentum=momentum,
+               dampening=group["dampening"], nesterov=group["nesterov"], maximize=group["maximize"], first=not age)
+
+
+# ---- Adam ---------------------------------------------------------------------------------------------------------------------------------------
+
+def adam(*arrays, count, betas, eps, weight_decay, amsgrad, maximize, decoupled):
+    """Parameters, first and second moments (and the largest of these), gradients, and the three numbers of the step -> all but the gradients, new."""
+    *arrays, keep, size, correction = arrays
+    columns = [arrays[k:k + count] for k in range(0, len(arrays), count)]
+    gradients = columns.pop()
+    out = [[] for _ in columns]
+    for k, g in enumerate(gradients):
+        p, m, v, *top = [column[k] for column in columns]
+        g = -g if maximize else g
+        if decoupled:
+            p = p * keep
+        elif weight_decay:
+            g = g + weight_decay * p
+        m = m + (1 - betas[0]) * (g - m)
+        v = betas[1] * v + (1 - betas[1]) * g * g
+        top = [e.maximum(top[0], v)] if amsgrad else []
+        p = p - size * (m / (e.sqrt(top[0] if amsgrad else v) / correction + eps))
+        for column, x in zip(out, (p, m, v, *top)):
+            column.append(x)
+    return tuple([x for column in out for x in column])
+
+
+class Adam(Optimizer):
+    """m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, p <- p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) at step t.
+
+    (Kingma & Ba, ICLR 2015, algorithm 1; amsgrad: Reddi, Kale & Kumar, ICLR 2018, the largest v so far in place of v.) weight_decay is added to the gradient.
+    """
+
+    decoupled = False
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, *, maximize=False):
+        _not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay)
+        for k, b in enumerate(betas):
+            if not 0 <= b < 1:
+                raise refuse(ValueError, f"optimizer{{here}}: Invalid beta parameter at index {k}: {b}")
+        super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize))
+
+    def _age(self, p):
+        state = self.state.get(p)
+        return state["step"] if state else 0
+
+    def _step(self, group, params, gradients, age):
+        t, lr, (first, second) = age + 1, float(group["lr"]), group["betas"]
+        averages = self._averages(params, "exp_avg") + self._averages(params, "exp_avg_sq")
+        if group["amsgrad"]:
+            averages += self._averages(params, "max_exp_avg_sq")
+        for p in params:
+            self.state[p]["step"] = t
+        update(adam, params + averages, (*gradients, 1 - lr * group["weight_decay"], lr / (1 - first ** t), math.sqrt(1 - second ** t)), count=len(params),
+               betas=tuple(group["betas"]), eps=group["eps"], weight_decay=group["weight_decay"], amsgrad=group["amsgrad"], maximize=group["maximize"],
+               decoupled=self.decoupled)
+
+
+class AdamW(Adam):
+    """Adam with a weight decay that is no part of the gradient: p <- (1 - lr weight_decay) p first (Loshchilov & Hutter, ICLR 2019, algorithm 2, with lr as its factor)."""
+
+    decoupled = True
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, *, maximize=False):
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

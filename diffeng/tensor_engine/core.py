@@ -1,0 +1,450 @@
+"""The state of a tensor, and how an operation on tensors is carried out.
+
+What it is: `Plain`, the fields of a tensor; `Operation`, NumPy code applied to tensors; how a tensor is written into, with all that shares its memory.
+A tensor holds an array, and a Node of the one graph (nodes.py) where a gradient is asked of it; operands without a gradient enter
+the graph as constants, so that nothing is kept which no derivative needs.
+
+What it is not: no derivative (backward.py asks reverse_mode), no meaning of any operation (operations.py), no compiling (tape.py).
+"""
+import contextlib
+import sys
+import threading
+import weakref
+
+import numpy as np
+
+from ..errors import refuse
+from ..nodes import INPUT, Node, Tracer, Tracing
+from ..traced import write
+from ..where import is_user_code, line_of
+from ..vocabulary import elementwise
+
+TRACING = Tracing()                        # of all tensors: nodes with their values
+_new = object.__new__
+
+
+class _Mode(threading.local):
+    """Is a graph recorded? A switch of each thread."""
+    enabled = True
+
+
+mode = _Mode()
+
+
+class Plain:
+    """The fields of a tensor, most of them with defaults on the class: a tensor is made in a fifth of a microsecond.
+
+    _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
+    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of a result of the tape. _like: see
+    tape.py.
+    _run: the run that made it, where its history has to be recorded again. _base, _views: see `link`. _exposed: NumPy code outside
+    holds this memory. _odd: there is a base, a view, or somebody outside. _where, _name: where it was made, by which operation.
+    """
+
+    _array = _node = _base = _of = _spec = _like = _run = grad = None
+    _where, _name = (), ""
+    _views = ()
+    requires = _exposed = _detached = _odd = False
+    _key = _was = 0
+    leaf = True
+
+    @property
+    def value(self):
+        """The ndarray, for somebody outside: what was recorded is computed now."""
+        look(self)
+        return self._array
+
+    def held(self):
+        """The ndarray, for the engine."""
+        if self._array is None:
+            look(self)
+        return self._array
+
+    def _adopt(self, other):
+        """traced.write's word for: hold what the other holds."""
+        _mark(self)
+        self._array, self._node, self.requires, self.leaf, self._spec, self._like = other.held(), other._node, other.requires, other.leaf, None, None
+        self._where, self._name = other._frames, other._by
+
+    def variable(self):
+        """The Node in the graph of a tensor that requires a gradient."""
+        node = self._node
+        if node is None:
+            if not self.leaf:
+                return history(self)
+            node = self._node = leaf_node(self, self.held())
+        return node
+
+    def strides(self):
+        """As NumPy would lay out the result, in bytes."""
+        return self._array.strides if self._spec is None else self._spec.strides
+
+    @property
+    def _frames(self):
+        return self._where if self._spec is None else self._spec.frames
+
+    @property
+    def _by(self):
+        return self._name if self._spec is None else self._spec.by
+
+
+def leaf_node(t, array):
+    """A Node that says: the gradient of t goes here."""
+    return Node(INPUT, (), {"name": getattr(t, "name", None) or "leaf", "tensor": weakref.ref(t)}, array, array.shape, array.dtype, t._frames or ())
+
+
+made = None                                # the class of results: Tensor, once tensors.py has set it
+
+
+def become_the_class_of_results(cls):
+    global made
+    made = cls
+
+
+def user_line():
+    """The innermost frame of user code, as where.line_of reads it."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        if is_user_code(code):
+            return ((code, frame.f_lasti),)
+        frame = frame.f_back
+    return ()
+
+
+def constant(array, frames=None):
+    """A tensor of an array that is nobody else's."""
+    t = _new(made)
+    t._array = array if type(array) is np.ndarray else np.asarray(array)
+    t._where = user_line() if frames is None else frames
+    return t
+
+
+class Operation:
+    """NumPy code as an operation on tensors: function(*operands, **params) -> an array, or a tuple of them.
+
+    operands: tensors, arrays, Python numbers. The function meets arrays, or Tracers where a gradient is asked for, and must be written so that
+    it records: with NumPy's functions and diffeng's primitives, no look at a value, and nothing that changes from call to call but its operands (random
+    numbers, counters and switches among them are operands or params, not globals). params are compared by ==.
+
+    >>> import numpy as np, diffeng as de
+    >>> twice = Operation(lambda x: x * 2.0, "twice")
+    >>> twice(de.tensor([1.0, 2.0]))
+    tensor([2., 4.])
+    """
+
+    __slots__ = ("function", "name")
+
+    def __init__(self, function, name=None):
+        self.function, self.name = function, name or function.__name__
+
+    def __call__(self, *operands, **params):
+        return compute(self, operands, params)             # tape.py puts its own `call` here: there operations may wait
+
+    def __repr__(self):
+        return f"<operation {self.name}>"
+
+
+operation = Operation
+
+
+def compute(op, operands, params):
+    """Carry out an operation: values at once, and the graph where a gradient is asked for."""
+    args, track = [], False
+    enabled = mode.enabled
+    for x in operands:
+        if isinstance(x, Plain):
+            if enabled and x.requires:
+                track = True
+                args.append(Tracer(TRACING, x.variable()))
+            else:
+                args.append(x.held())
+        elif isinstance(x, np.generic):
+            args.append(x.item())
+        else:
+            args.append(x)
+    try:
+        with np.errstate(all="ignore"):
+            out = op.function(*args, **params)
+    except (ValueError, TypeError, IndexError) as error:
+        raise explained(error, op, operands) from error
+    frames = user_line()
+    if type(out) is tuple:
+        return tuple([result(x, frames, op.name) for x in out])
+    if type(out) is np.ndarray and any([out is a for a in args]) and op.function is not _same:
+        out = out.copy()                          # memory of its own
+    return result(out, frames, op.name)
+
+
+def _same(x):
+    return x
+
+
+def result(x, frames, by=""):
+    """A tensor of what an operation returned."""
+    t = _new(made)
+    if type(x) is Tracer:
+        node = x.node
+        value = node.value
+        t._array = value if type(value) is np.ndarray else np.asarray(value)
+        if node.dtype.kind == "f":
+            t._node, t.requires, t.leaf = node, True, False
+    else:
+        t._array = x if type(x) is np.ndarray else np.asarray(x)
+    t._where, t._name = frames, by
+    return t
+
+
+# ---- what tape.py puts in place of these -----------------------------------------------------------------------------------------------------------
+
+def look(t):
+    """Somebody wants to see what t holds."""
+
+
+def history(t):
+    """The Node of a result that was computed by a program."""
+
+
+aside = contextlib.nullcontext              # calls inside are no part of what the user's program does
+
+
+def settled(t):
+    """Compute what waits, before somebody outside may write into t. True if the memory of t is still needed as it is."""
+    return False
+
+
+def explained(error, op, operands):
+    """The error with what a user needs: the operation, shapes and dtypes, and the lines where the operands were made."""
+    if getattr(error, "torchlike", False):
+        return error
+    parts = []
+    for x in operands:
+        if isinstance(x, Plain):
+            line = line_of(x._frames) if x._frames else ""
+            parts.append(f"{x.shape} {x.dtype}" + (f", made at {line}" if line else ""))
+        else:
+            parts.append(f"the {type(x).__name__} {x!r}"[:60])
+    cause = error.__cause__ if getattr(error, "explained", False) and error.__cause__ is not None else error       # without what the primitive said of itself
+    text = str(cause).strip().rstrip(".")
+    hint = ". Reshape one of them, or insert axes of length 1 (x[:, None]), so that the shapes fit" if "broadcast" in text or "mismatch" in text else ""
+    kind = RuntimeError if type(error) is ValueError else type(error)                                              # as PyTorch has it
+    return refuse(kind, f"{op.name}{{here}}: {text}. Operands: {'; '.join(parts)}{hint}")
+
+
+# ---- writing in place -------------------------------------------------------------------------------------------------------------------
+
+_nodes, _arrays = weakref.WeakKeyDictionary(), {}            # values a backward pass may need as they were: Node, id of an array -> (what wrote, where)
+_writing = ["", ()]                                           # the write that is being carried out
+
+
+def _mark(t):
+    """What t holds is about to be replaced."""
+    hit = tuple(_writing)
+    if t._node is not None:
+        _nodes[t._node] = hit
+    array, key = t._array, id(t._array)
+    _arrays[key] = (weakref.ref(array, lambda _: _arrays.pop(key, None)), hit)
+
+
+def array_overwritten(array):
+    """As `overwritten`, for a constant of the graph."""
+    found = _arrays.get(id(array))
+    return found[1] if found is not None and found[0]() is array else None
+
+
+def overwritten(node):
+    """(operation, frames) of the write that followed, if the value of this node was one of a tensor written into since; else None."""
+    while True:
+        found = _nodes.get(node)
+        if found is not None or node.primitive.kind != "view" and node.primitive.name != "getitem" or not node.operands or type(node.operands[0]) is not Node:
+            return found
+        node = node.operands[0]
+
+
+def root(t):
+    """The tensor whose memory a view shares."""
+    while t._base is not None:
+        t = t._base[0]
+    return t
+
+
+def link(out, of, again, put):
+    """Remember that `out` shares the memory of `of`: again(parent) makes it anew, put(parent, value) is the parent's new value. Returns out."""
+    out._base, out._odd, of._odd = (of, put), True, True
+    views = of._views
+    if not views:
+        views = of._views = []
+    if not len(views) & (len(views) - 1):                           # at 1, 2, 4, ... of them: a loop over rows stays linear
+        views[:] = [(r, f) for r, f in views if r() is not None]
+    views.append((weakref.ref(out), again))
+    return out
+
+
+def detached(t):
+    """The same memory without history. It does not keep the history of t alive, as a view would: see `relinked`."""
+    return _loosened(link(_bare(t), t, _bare, _put))
+
+
+def _loosened(t):
+    if t._detached and t._base is not None and t._base[0].requires and not t._base[0].leaf:
+        t._base, t._of = None, weakref.ref(t._base[0])
+    return t
+
+
+def _put(parent, value):
+    return value
+
+
+def relinked(t):
+    """t, which is about to be written into or given away, as a view of what it was detached from, if that is still there."""
+    of = t._of and t._of()
+    if of is not None:
+        t._base = (of, _put)
+    t._of = None
+    return t
+
+
+def _bare(t):
+    enabled, mode.enabled = mode.enabled, False
+    try:
+        out = DETACH(t)
+    finally:
+        mode.enabled = enabled
+    out._detached = True
+    return out
+
+
+DETACH = Operation(_same, "detach")
+
+
+def writable(t, name):
+    """PyTorch's rules: is it allowed to write into this tensor now?"""
+    if mode.enabled:
+        if t.leaf and t.requires:
+            raise refuse(RuntimeError, f"{name}{{here}}: a leaf Variable that requires grad is being used in an in-place operation: its gradient would be "
+                                       f"lost. "
+                                       "Update it inside `with no_grad():`, or write x = x + y")
+        base = _attached(t)
+        if base is not t and base.leaf and base.requires:
+            raise refuse(RuntimeError, f"{name}{{here}}: a view of a leaf Variable that requires grad is being used in an in-place operation: its gradient "
+                                       "would be lost. Update it inside `with no_grad():`, or work on a clone()")
+    if any([s == 0 and n > 1 for s, n in zip(t.strides(), t.shape)]):
+        raise refuse(RuntimeError, f"{name}{{here}}: unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+                                   "It was made by expand: clone() it before the operation")
+
+
+def _attached(t):
+    """The tensor at the end of the views, without passing detach()."""
+    while t._base is not None and not t._detached:
+        t = t._base[0]
+    return t
+
+
+def write_into(t, new, name):
+    """t takes the value of another tensor of its shape and dtype, and so does all that shares its memory."""
+    top, enabled = root(t), mode.enabled
+    leaf, requires, held = top.leaf, top.requires, top.held()
+    history = top.variable() if requires and not leaf else None
+    if top._exposed:
+        np.copyto(t.held(), new.held())                   # NumPy code outside sees it
+    if _attached(t) is not top:
+        mode.enabled = False
+    _writing[:] = name, user_line()
+    try:
+        write(t, new)
+        if requires and not mode.enabled:                 # a parameter stays one, and what has a history keeps it
+            top.requires, top.leaf, top._node, top._like = True, leaf, None, None
+            if not leaf:
+                top._node = Node(elementwise.copy, (history,), {}, top.held(), history.shape, history.dtype, history.frames)
+        if top._exposed:
+            top._array = held
+            _share(top)
+        else:
+            _loosened(t)
+    finally:
+        mode.enabled = enabled
+
+
+def expose(t):
+    """The array of a tensor for NumPy code outside: from now on tensor and array are one memory, and operations on it run at once."""
+    top = root(relinked(t))
+    if not top._exposed:
+        if settled(top) or not top.value.flags.writeable:
+            top._array = np.array(top.value)
+        top._exposed, top._odd, top._like, top._key, top._was = True, True, None, 0, top._key
+        with aside():
+            _share(top)
+    return t.value
+
+
+def _share(top):
+    """All views of an exposed tensor as NumPy's own views of its memory."""
+    enabled, mode.enabled = mode.enabled, False
+    stale = [top]
+    while stale:
+        parent = stale.pop()
+        for reference, again in parent._views:
+            view = reference()
+            if view is not None:
+                view._array, view._key, view._was, view._like = again(parent).held(), 0, view._key, None
+                stale.append(view)
+    mode.enabled = enabled
+
+
+class no_grad(contextlib.ContextDecorator):
+    """Inside, or in a function decorated with it, no graph is recorded: results require no gradient.
+
+    >>> import diffeng as de
+    >>> w = de.tensor([1.0], requires_grad=True)
+    >>> with de.no_grad():
+    ...     w -= 0.1
+    >>> w
+    tensor([0.9000], requires_grad=True)
+    """
+
+    setting = False
+
+    def __new__(cls, function=None):
+        self = super().__new__(cls)
+        if function is not None:
+            self.__init__()
+            return self(function)
+        return self
+
+    def __init__(self, function=None):
+        self._before = []
+
+    def _recreate_cm(self):
+        return type(self)()
+
+    def __enter__(self):
+        self._before.append(mode.enabled)
+        mode.enabled = self.setting
+
+    def __exit__(self, *_):
+        mode.enabled = self._before.pop()
+
+
+class enable_grad(no_grad):
+    """Inside, the graph is recorded again: the opposite of no_grad."""
+
+    setting = True
+
+
+class set_grad_enabled(no_grad):
+    """Switch recording on or off, as a function or for a with block."""
+
+    def __new__(cls, setting):
+        return object.__new__(cls)
+
+    def __init__(self, setting):
+        self._before, self.setting = [mode.enabled], bool(setting)
+        mode.enabled = self.setting
+
+    def __enter__(self):
+        mode.enabled = self.setting
+
+
+def is_grad_enabled():
+    """Is the graph recorded here?"""
+    return mode.enabled

@@ -1,0 +1,219 @@
+"""The functions of PyTorch's namespace: matmul(a, b), cat([a, b]), max(x, dim=0), ...; and the methods that are the same thing.
+
+A line of _SIGNATURES says how many of the arguments are operands, and what the others are called.
+"""
+import collections
+
+import numpy as np
+
+from ..errors import refuse
+from . import core
+from .core import Plain
+from .operations import OPS
+
+_SIGNATURES = {
+    2: {"add sub": "alpha", "mul floor_divide remainder fmod pow atan2 hypot logaddexp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor "
+        "bitwise_and bitwise_or bitwise_xor matmul mm bmm mv dot outer": "", "div": "rounding_mode", "isclose": "rtol atol", "tensordot": "dims"},
+    1: {"neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid reciprocal logit "
+        "floor ceil trunc "
+        "abs sign square relu silu isnan isinf isfinite logical_not bitwise_not logsigmoid": "", "round": "decimals", "sum mean prod": "dim keepdim dtype",
+        "amax amin any all argmax argmin logsumexp": "dim keepdim", "count_nonzero": "dim", "softmax log_softmax": "dim dtype", "cumsum cumprod": "dim",
+        "argsort": "dim descending", "gelu": "approximate", "leaky_relu": "negative_slope", "nan_to_num": "nan posinf neginf"},
+    3: {"where masked_fill lerp": "", "addcmul addcdiv": "value", "addmm": "beta alpha"},
+}
+_SYNONYMS = {"subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "absolute": "abs", "negative": "neg", "arcsin": "asin",
+             "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "greater": "gt",
+             "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "expit": "sigmoid", "clip": "clamp"}
+_KEYWORDS = {"axis": "dim", "keepdims": "keepdim"}
+_OPERANDS = "other exponent mask value mat2 vec tensor1 end weight input tensor2 y".split()
+_MISSING = object()
+
+
+def operand(x, otherwise=_MISSING):
+    """A tensor, a Python number, or an array as a tensor."""
+    if isinstance(x, (Plain, bool, int, float)):
+        return x
+    if isinstance(x, np.generic):
+        return x.item()
+    if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
+        return _shared(x)
+    if otherwise is not _MISSING:
+        return otherwise
+    raise refuse(TypeError, f"{{here}}: an operation on tensors met an object of type {type(x).__name__}: use tensors, arrays or numbers".lstrip(" :"))
+
+
+def _shared(array):
+    t = core.constant(array, ())
+    t._exposed = t._odd = True
+    return t
+
+
+def _method(name, count, names):
+    op = OPS[name]
+
+    def method(self, *args, **kwargs):
+        given = dict(zip(names, args[count - 1:]))
+        for key, x in kwargs.items():
+            if key != "out" or x is not None:              # np.sum(t) asks its methods so
+                given[_KEYWORDS.get(key, key)] = x
+        operands = [operand(self)] + [operand(x) for x in args[:count - 1]]
+        while len(operands) < count:                    # an operand by its name
+            key = next((k for k in _OPERANDS if k in given), None)
+            if key is None:
+                raise refuse(TypeError, f"{name}{{here}}: an operand is missing: it takes {count}")
+            operands.append(operand(given.pop(key)))
+        if given:
+            unknown = [k for k in given if k not in names]
+            if unknown or len(args) - count + 1 > len(names):
+                raise refuse(TypeError, f"{name}{{here}}: got an unexpected argument {(unknown or ['more than there are'])[0]!r}; it takes "
+                                        f"{', '.join(names) or 'operands only'}")
+            for key, x in given.items():
+                if isinstance(x, list):
+                    given[key] = tuple(x)
+            return op(*operands, **given)
+        return op(*operands)
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = op.function.__doc__ or f"{name} of tensors, as PyTorch's."
+    return method
+
+
+METHODS = {n: _method(n, count, params.split()) for count, lines in _SIGNATURES.items() for words, params in lines.items() for n in words.split()}
+
+
+def clamp(x, min=None, max=None):
+    """Between the bounds, numbers or tensors."""
+    if isinstance(min, Plain) or isinstance(max, Plain):
+        return _CLAMP(x, -np.inf if min is None else min, np.inf if max is None else max)
+    return OPS["clamp"](x, low=min, high=max)
+
+
+_CLAMP = core.Operation(lambda x, low, high: OPS["clamp"].function(x, low, high), "clamp")
+METHODS["clamp"] = clamp
+METHODS["softplus"] = lambda x: OPS["softplus"](x)
+for _new, _old in _SYNONYMS.items():
+    METHODS[_new] = METHODS[_old]
+
+
+def named(name, results):
+    """(values, indices) as PyTorch's named tuple."""
+    return _RETURNS[name](*results)
+
+
+_RETURNS = {n: collections.namedtuple(n, "values indices") for n in "max min sort topk median".split()}
+
+
+def extreme(x, dim, keepdim, name, pairwise, whole):
+    """max and min: of all entries, along an axis, or of two tensors."""
+    if isinstance(dim, Plain):
+        return OPS[pairwise](x, dim)
+    if dim is None:
+        if not x.numel():
+            raise refuse(RuntimeError, f"{name}(){{here}}: Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the "
+                                       f"'dim' argument.")
+        return OPS[whole](x)
+    return named(name, OPS[name + "_along"](x, dim=dim, keepdim=keepdim))
+
+
+def cat(tensors, dim=0):
+    """Tensors one after the other along an axis."""
+    return OPS["cat"](*_several(tensors, "cat"), dim=dim)
+
+
+def stack(tensors, dim=0):
+    """Tensors along a new axis."""
+    return OPS["stack"](*_several(tensors, "stack"), dim=dim)
+
+
+def _several(tensors, name):
+    if isinstance(tensors, Plain) or not len(tensors):
+        raise refuse(TypeError if isinstance(tensors, Plain) else RuntimeError, f"{name}(){{here}}: expected a non-empty list of Tensors")
+    return [operand(t) for t in tensors]
+
+
+concat = concatenate = cat
+
+
+def hstack(tensors):
+    return cat(tensors, 0 if tensors[0].ndim <= 1 else 1)
+
+
+def vstack(tensors):
+    return cat([t.reshape(1, -1) if t.ndim <= 1 else t for t in tensors], 0)
+
+
+def einsum(equation, *operands):
+    """Sums of products in index notation: einsum("ij,jk->ik", a, b)."""
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = operands[0]
+    return OPS["einsum"](*[operand(x) for x in operands], equation=equation)
+
+
+def where(condition, x=None, y=None):
+    """x where the condition holds, else y; the indices of what holds, without x and y."""
+    if x is None:
+        return condition.nonzero(as_tuple=True)
+    return OPS["where"](operand(condition), operand(x), operand(y))
+
+
+METHODS["where"] = lambda self, condition, other: OPS["where"](operand(condition), self, operand(other))
+
+
+def broadcast_to(x, shape):
+    return x.expand(shape)
+
+
+def broadcast_tensors(*tensors):
+    shape = np.broadcast_shapes(*[t.shape for t in tensors])
+    return tuple(t.expand(shape) for t in tensors)
+
+
+def meshgrid(*tensors, indexing="ij"):
+    """Coordinates on a grid."""
+    tensors = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    n = len(tensors)
+    shape = tuple(t.shape[0] if t.ndim else 1 for t in tensors)
+    out = tuple(t.reshape([-1 if j == k else 1 for j in range(n)]).expand(shape) for k, t in enumerate(tensors))
+    return tuple(t.transpose(0, 1) for t in out) if indexing == "xy" and n > 1 else out
+
+
+def numel(x):
+    return x.numel()
+
+
+def is_tensor(x):
+    """Is it a tensor?"""
+    return isinstance(x, Plain)
+
+
+def one_hot(x, num_classes=-1):
+    """int64 rows with a one at each class."""
+    n = int(x.value.max()) + 1 if num_classes == -1 else num_classes
+    return core.constant(np.eye(n, dtype=np.int64)[x.value])
+
+
+def result_type(x, y):
+    """The dtype in which two operands meet."""
+    from .rules import result_type
+    return result_type(*[t.held() if isinstance(t, Plain) else t for t in (x, y)])
+
+
+def _through(name):
+    def function(x, *args, **kwargs):
+        if "input" in kwargs:
+            args, x = (x, *args), kwargs.pop("input")
+        return getattr(x, name)(*args, **kwargs)
+    function.__name__, function.__doc__ = name, f"x.{name}(...) as a function."
+    return function
+
+
+_OF_METHODS = ("reshape flatten transpose permute squeeze unsqueeze chunk split unbind narrow select swapaxes movedim t tile flip roll tril triu diagonal "
+               "diag trace gather "
+               "scatter scatter_add index_select index_add masked_select take nonzero max min sort topk median norm var std clone detach unique bincount "
+               "allclose equal "
+               "repeat_interleave ravel is_floating_point unflatten").split()
+FUNCTIONS = {**METHODS, **{n: _through(n) for n in _OF_METHODS}}
+FUNCTIONS.update({f.__name__: f for f in (
+    clamp, cat, stack, hstack, vstack, einsum, where, broadcast_to, broadcast_tensors, meshgrid, numel, is_tensor, result_type)})
+FUNCTIONS.update(concat=cat, concatenate=cat, outer=METHODS["outer"])
+globals().update({n: f for n, f in FUNCTIONS.items() if n not in globals()})
+__all__ = [*FUNCTIONS]

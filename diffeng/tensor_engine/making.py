@@ -1,0 +1,247 @@
+"""New tensors: from Python's values, from NumPy's arrays, full of one number, evenly spaced, random."""
+import numpy as np
+
+from ..errors import refuse
+from . import rules
+from .core import Plain, constant
+from .rules import INT64, torch_error
+
+
+def dtype_of(dtype):
+    """A NumPy dtype of what a user calls one."""
+    if dtype is None or isinstance(dtype, np.dtype):
+        return dtype
+    found = np.dtype({float: rules.default, int: INT64, bool: rules.BOOL}.get(dtype, dtype))
+    return found
+
+
+def on(device):
+    """Only the CPU is there."""
+    if device is not None and str(device).split(":")[0] != "cpu":
+        raise refuse(RuntimeError, f"device {str(device)!r}{{here}}: tensors are computed on the CPU; there is no other device yet. Leave device= out, or "
+                                   f"write 'cpu'")
+
+
+def _with(array, requires_grad):
+    t = constant(array)
+    return t.requires_grad_() if requires_grad else t
+
+
+def tensor(data, *, dtype=None, device=None, requires_grad=False):
+    """A tensor of a number, nested lists, an array or a tensor: always a copy.
+
+    dtype: by default that of the data: Python floats become float32, ints int64, truth values bool; NumPy arrays keep theirs.
+
+    >>> import diffeng as de
+    >>> de.tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    >>> de.tensor([1, 2.5]).dtype
+    dtype('float32')
+    """
+    on(device)
+    dtype = dtype_of(dtype)
+    if isinstance(data, Plain):
+        array = np.array(data.value, dtype)
+    elif isinstance(data, (np.ndarray, np.generic)):
+        array = np.array(data, dtype, order="C")
+    else:
+        array = _of_values(data, dtype)
+    if array.dtype.kind not in "fiub":
+        raise refuse(TypeError, f"tensor{{here}}: values of type {array.dtype} are no numbers of a tensor: use floats, integers or truth values")
+    return _with(array, requires_grad)
+
+
+def _of_values(data, dtype):
+    numpy_inside, tensors, stack = False, [], [data]
+    while stack:
+        x = stack.pop()
+        if isinstance(x, (list, tuple)):
+            stack.extend(x)
+        elif isinstance(x, Plain):
+            tensors.append(x)
+        elif isinstance(x, (np.ndarray, np.generic)):
+            numpy_inside = True
+    if tensors:
+        data = _numbers(data)
+    try:
+        array = np.array(data, dtype)
+    except ValueError as error:
+        raise refuse(ValueError, f"tensor{{here}}: the nested lists have rows of different lengths: {error}") from None
+    if array.dtype == object or array.dtype.kind in "US":
+        raise refuse(TypeError, f"tensor{{here}}: cannot make a tensor of {type(data).__name__} {str(data)[:40]!r}: give numbers, nested lists of them, or "
+                                f"arrays")
+    if dtype is None and not numpy_inside:
+        array = array.astype({"f": rules.default, "i": INT64, "u": INT64}.get(array.dtype.kind, array.dtype))
+    return array
+
+
+def _numbers(data):
+    return [_numbers(x) for x in data] if isinstance(data, (list, tuple)) else data.tolist() if isinstance(data, Plain) else data
+
+
+def as_tensor(data, dtype=None, device=None):
+    """The tensor itself, an array shared, or values copied."""
+    on(device)
+    if isinstance(data, Plain):
+        return data if dtype is None else data.to(dtype)
+    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype_of(dtype)):
+        return from_numpy(data)
+    return tensor(data, dtype=dtype)
+
+
+def from_numpy(array):
+    """A tensor that shares the array's memory: a change of one is a change of the other. What is computed from it is computed at once."""
+    if not isinstance(array, np.ndarray):
+        raise refuse(TypeError, f"from_numpy{{here}}: expected np.ndarray (got {type(array).__name__}); use tensor(), which copies")
+    if array.dtype.kind not in "fiub":
+        raise refuse(TypeError, f"from_numpy{{here}}: can't convert np.ndarray of type {array.dtype}: the supported types are {', '.join(rules.DTYPES)}")
+    t = constant(array)
+    t._exposed = t._odd = True
+    return t
+
+
+def _shape(size):
+    size = size[0] if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
+    shape = tuple(int(n) for n in size)
+    if any(n < 0 for n in shape):
+        raise refuse(RuntimeError, f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}{{here}}")
+    return shape
+
+
+def _filled(name, make):
+    def filled(*size, dtype=None, device=None, requires_grad=False):
+        on(device)
+        return _with(make(_shape(size), dtype_of(dtype) or rules.default), requires_grad)
+    filled.__name__ = name
+    filled.__doc__ = f"A tensor of this shape: {name}(2, 3) or {name}((2, 3)); float32 unless told."
+    return filled
+
+
+zeros, ones, empty = _filled("zeros", np.zeros), _filled("ones", np.ones), _filled("empty", np.zeros)
+
+
+def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
+    """A tensor of one value; the dtype is that of the value."""
+    on(device)
+    value = fill_value.item() if isinstance(fill_value, Plain) else fill_value
+    shape = _shape(size) if isinstance(size, (tuple, list)) else (int(size),)
+    return _with(np.full(shape, value, dtype_of(dtype) or _of_values(value, None).dtype), requires_grad)
+
+
+def _like(make):
+    def like(x, *, dtype=None, device=None, requires_grad=False):
+        on(device)
+        return _with(make(x.shape, dtype_of(dtype) or x.dtype), requires_grad)
+    return like
+
+
+zeros_like, ones_like, empty_like = _like(np.zeros), _like(np.ones), _like(np.zeros)
+rand_like = _like(lambda shape, dtype: rand(*shape, dtype=dtype).held())
+randn_like = _like(lambda shape, dtype: randn(*shape, dtype=dtype).held())
+
+
+def full_like(x, fill_value, *, dtype=None, device=None, requires_grad=False):
+    """A tensor of one value in the shape and dtype of another."""
+    return full(x.shape, fill_value, dtype=dtype_of(dtype) or x.dtype, device=device, requires_grad=requires_grad)
+
+
+def _number(x):
+    return x.item() if isinstance(x, Plain) else x
+
+
+def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
+    """Numbers from start, below end, in steps: integers stay integers, floats are float32."""
+    on(device)
+    start, end, step = map(_number, (0, start, step) if end is None else (start, end, step))
+    if step == 0:
+        raise refuse(RuntimeError, "arange{here}: step must be nonzero")
+    if (end - start) * step < 0:
+        raise refuse(RuntimeError, "arange{here}: upper bound and larger bound inconsistent with step sign")
+    floating = any(isinstance(x, float) for x in (start, end, step))
+    dtype = dtype_of(dtype) or (rules.default if floating else INT64)
+    count = int(np.ceil((end - start) / step))
+    return _with((start + step * np.arange(count, dtype=np.float64 if floating or dtype.kind == "f" else INT64)).astype(dtype), requires_grad)
+
+
+def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
+    """steps numbers from start to end, both included."""
+    on(device)
+    return _with(np.linspace(_number(start), _number(end), steps).astype(dtype_of(dtype) or rules.default), requires_grad)
+
+
+def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
+    """steps numbers from base**start to base**end."""
+    on(device)
+    return _with(np.logspace(_number(start), _number(end), steps, base=base).astype(dtype_of(dtype) or rules.default), requires_grad)
+
+
+def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
+    """The identity matrix."""
+    on(device)
+    return _with(np.eye(n, m, dtype=dtype_of(dtype) or rules.default), requires_grad)
+
+
+# ---- random numbers -------------------------------------------------------------------------------------------------------------------------
+
+class Generator:
+    """A source of random numbers of its own: Generator().manual_seed(0), then rand(3, generator=g)."""
+
+    def __init__(self, device="cpu"):
+        on(device)
+        self.manual_seed(0)
+
+    def manual_seed(self, seed):
+        """Begin again from this seed. Returns the generator."""
+        self.seed, self.draws, self.numpy = int(seed), 0, np.random.Generator(np.random.Philox(int(seed) % 2 ** 64))
+        return self
+
+
+generator = Generator()
+
+
+def manual_seed(seed):
+    """Begin the random numbers of rand, randn, randint, randperm and of initialisers anew."""
+    return generator.manual_seed(seed)
+
+
+def _random(name, draw, doc):
+    def random(*size, dtype=None, device=None, requires_grad=False, generator=None):
+        on(device)
+        dtype = dtype_of(dtype) or rules.default
+        if dtype.kind != "f":
+            raise torch_error(NotImplementedError, f"{name}: random floats of dtype {dtype}; use randint for integers")
+        drawn = draw((generator or globals()["generator"]).numpy, _shape(size), np.float64 if dtype == np.float64 else np.float32)
+        return _with(drawn.astype(dtype, copy=False), requires_grad)
+    random.__name__, random.__doc__ = name, doc
+    return random
+
+
+rand = _random("rand", lambda g, shape, dtype: np.asarray(g.random(shape, dtype)), "Uniform numbers in [0, 1): rand(2, 3).")
+randn = _random("randn", lambda g, shape, dtype: np.asarray(g.standard_normal(shape, dtype)), "Numbers of the standard normal distribution: randn(2, 3).")
+
+
+def randint(low, high=None, size=None, *, dtype=None, device=None, generator=None):
+    """Integers in [low, high): randint(10, (2, 3)) or randint(0, 10, (2, 3)); int64."""
+    on(device)
+    if size is None:
+        low, high, size = 0, low, high
+    return _with((generator or globals()["generator"]).numpy.integers(low, high, _shape((size,))).astype(dtype_of(dtype) or INT64), False)
+
+
+def randperm(n, *, dtype=None, device=None, generator=None):
+    """The integers 0..n-1 in random order."""
+    on(device)
+    return _with((generator or globals()["generator"]).numpy.permutation(n).astype(dtype_of(dtype) or INT64), False)
+
+
+def normal(mean, std, size=None, *, generator=None):
+    """Normal numbers with this mean and standard deviation (numbers or tensors)."""
+    shape = size if size is not None else np.broadcast_shapes(np.shape(getattr(mean, "value", mean)), np.shape(getattr(std, "value", std)))
+    return randn(*shape, generator=generator) * std + mean
+
+
+def bernoulli(p, *, generator=None):
+    """0 or 1, with probabilities p."""
+    u = rand(*p.shape, generator=generator)
+    return (u < p).to(p.dtype)

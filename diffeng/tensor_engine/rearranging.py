@@ -1,0 +1,175 @@
+"""The methods of tensors that rearrange entries: views, repetitions, parts, gathers and scatters.
+
+What it is not: what these do to memory stands in shapes.py, what they compute in operations.py. A file of its own because the face (tensors.py) is long enough.
+"""
+import numpy as np
+
+from ..errors import refuse
+from . import shapes
+from .core import Plain
+from .operations import OPS
+from .rules import axis
+
+
+class Rearranged(Plain):
+    """The part of Tensor that gives entries another place."""
+
+    # ---- shapes ---------------------------------------------------------------------------------------------------------------------------------
+
+    def view(self, *shape):
+        """The same memory in another shape. Raises RuntimeError where the memory's order does not allow it."""
+        if len(shape) == 1 and isinstance(shape[0], np.dtype):
+            raise refuse(RuntimeError, "view{here}: the bytes of a tensor cannot be seen as another dtype; convert it with .to(dtype)")
+        shape = shapes.inferred(shapes.sizes(shape), self.numel(), self.shape)
+        if not shapes.viewable(self, shape):
+            raise refuse(RuntimeError, f"view{{here}}: view size is not compatible with input tensor's size and stride (at least one dimension spans across "
+                                       f"two contiguous "
+                                       f"subspaces): shape {list(self.shape)}, strides {list(self.stride())}. Use .reshape(...) instead.")
+        return shapes.reshape(self, shape=shape)
+
+    def reshape(self, *shape):
+        """Another shape: a view where the memory's order allows it, else a copy."""
+        shape = shapes.inferred(shapes.sizes(shape), self.numel(), self.shape)
+        if shapes.viewable(self, shape):
+            return shapes.reshape(self, shape=shape)
+        return shapes._copy(self, shape=shape)
+
+    def view_as(self, other):
+        return self.view(other.shape)
+
+    def reshape_as(self, other):
+        return self.reshape(other.shape)
+
+    def permute(self, *dims):
+        dims = tuple(axis(int(d), self.ndim) for d in shapes.sizes(dims))
+        if sorted(dims) != [*range(self.ndim)]:
+            raise refuse(RuntimeError, f"permute(sparse_coo){{here}}: number of dimensions in the tensor input does not match the length of the desired "
+                                       f"ordering of dimensions "
+                                       f"i.e. input.dim() = {self.ndim} is not equal to len(dims) = {len(dims)}, or a dim is repeated")
+        return shapes.permute(self, dims=dims)
+
+    def transpose(self, dim0, dim1):
+        dims = [*range(self.ndim)]
+        if not dims:
+            return self
+        a, b = axis(dim0, self.ndim), axis(dim1, self.ndim)
+        dims[a], dims[b] = dims[b], dims[a]
+        return shapes.permute(self, dims=tuple(dims))
+
+    swapaxes = transpose
+
+    def t(self):
+        if self.ndim > 2:
+            raise refuse(RuntimeError, f"t(){{here}} expects a tensor with <= 2 dimensions, but self is {self.ndim}D")
+        return self.transpose(0, 1) if self.ndim == 2 else self
+
+    def movedim(self, source, destination):
+        return self.permute(*shapes.moved(self.ndim, source, destination))
+
+    def flatten(self, start_dim=0, end_dim=-1):
+        return self.reshape(shapes.flattened(self.shape, start_dim, end_dim))
+
+    def ravel(self):
+        return self.reshape(-1)
+
+    def unflatten(self, dim, sizes):
+        dim = axis(dim, self.ndim)
+        return self.view(self.shape[:dim] + shapes.inferred(sizes, self.shape[dim], (self.shape[dim],)) + self.shape[dim + 1:])
+
+    def squeeze(self, dim=None):
+        return self._same_order(shapes.squeezed(self.shape, dim))
+
+    def unsqueeze(self, dim):
+        dim = axis(dim, self.ndim + 1)
+        return self._same_order(self.shape[:dim] + (1,) + self.shape[dim:])
+
+    def _same_order(self, shape):
+        return shapes.reshape(self, shape=shape)
+
+    def expand(self, *sizes):
+        return shapes.expand(self, shape=shapes.expanded(shapes.sizes(sizes), self.shape))
+
+    def expand_as(self, other):
+        return self.expand(other.shape)
+
+    def repeat(self, *sizes):
+        """The tensor tiled: repeat(2, 3)."""
+        sizes = shapes.sizes(sizes)
+        if len(sizes) < self.ndim:
+            raise refuse(RuntimeError, "repeat{here}: Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+        return OPS["tile"](self, reps=sizes)
+
+    tile = repeat
+
+    def repeat_interleave(self, repeats, dim=None):
+        return OPS["repeat"](self, repeats=int(repeats), dim=dim)
+
+    def flip(self, *dims):
+        return OPS["flip"](self, dims=tuple(axis(d, self.ndim) for d in shapes.sizes(dims)))
+
+    def roll(self, shifts, dims=None):
+        return OPS["roll"](self, shifts=shifts, dims=dims)
+
+    def tril(self, diagonal=0):
+        return OPS["tril"](self, diagonal=diagonal)
+
+    def triu(self, diagonal=0):
+        return OPS["triu"](self, diagonal=diagonal)
+
+    def diagonal(self, offset=0, dim1=0, dim2=1):
+        return OPS["diagonal"](self, offset=offset, dim1=dim1, dim2=dim2)
+
+    def diag(self, diagonal=0):
+        return OPS["diag"](self, diagonal=diagonal)
+
+    def trace(self):
+        return self.diagonal().sum()
+
+    def split(self, size, dim=0):
+        """Views of this many entries along an axis (an int, or a list of sizes)."""
+        dim = axis(dim, self.ndim)
+        n = self.shape[dim]
+        sizes = list(size) if isinstance(size, (list, tuple)) else [min(size, n - k) for k in range(0, n, size)] or [0]
+        if sum(sizes) != n:
+            raise refuse(RuntimeError, f"split_with_sizes{{here}} expects split_sizes to sum exactly to {n} (input tensor's size at dimension {dim}), but got "
+                                       f"split_sizes={sizes}")
+        starts = [sum(sizes[:k]) for k in range(len(sizes))]
+        return tuple(self.narrow(dim, s, m) for s, m in zip(starts, sizes))
+
+    def chunk(self, chunks, dim=0):
+        n = self.shape[axis(dim, self.ndim)]
+        return self.split(max(1, -(-n // chunks)), dim)
+
+    def unbind(self, dim=0):
+        return tuple(self.select(dim, k) for k in range(self.shape[axis(dim, self.ndim)]))
+
+    def narrow(self, dim, start, length):
+        dim = axis(dim, self.ndim)
+        if not 0 <= start <= start + length <= self.shape[dim]:
+            raise refuse(RuntimeError, f"narrow{{here}}: start ({start}) + length ({length}) exceeds dimension size ({self.shape[dim]}).")
+        return self[(slice(None),) * dim + (slice(start, start + length),)]
+
+    def select(self, dim, index):
+        return self[(slice(None),) * axis(dim, self.ndim) + (index,)]
+
+    def index_select(self, dim, index):
+        return self[(slice(None),) * axis(dim, self.ndim) + (index,)]
+
+    def masked_select(self, mask):
+        shape = np.broadcast_shapes(self.shape, mask.shape)
+        return self.expand(shape)[mask.expand(shape)]
+
+    def take(self, index):
+        return self.reshape(-1)[index]
+
+    def gather(self, dim, index):
+        return OPS["gather"](self, index, dim=axis(dim, self.ndim))
+
+    def scatter(self, dim, index, src):
+        return OPS["scatter"](self, index, src, dim=axis(dim, self.ndim), add=False)
+
+    def scatter_add(self, dim, index, src):
+        return OPS["scatter"](self, index, src, dim=axis(dim, self.ndim), add=True)
+
+    def index_add(self, dim, index, source):
+        return OPS["index_add"](self, source, index, dim=axis(dim, self.ndim))

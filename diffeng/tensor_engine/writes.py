@@ -1,0 +1,242 @@
+"""Calls that change tensors: writing in place, steps of optimisers, backward passes; each is one entry of the tape.
+
+What it is not: how memory is shared is core.py's business, what a backward pass computes backward.py's.
+"""
+import contextlib
+import sys
+
+import numpy as np
+
+from . import backward as backward_pass, core
+from .core import Operation, Plain, constant, mode
+from .entries import BACKWARD, OUTSIDE, SPAN, WRITE, local, matches
+from .rules import torch_error
+from .tape import continue_or_end, find, note, placed, stop_noting, stop_waiting
+
+_new, _refs = object.__new__, sys.getrefcount
+BACKWARD_PASS = Operation(lambda *_: None, "backward")
+_KEEP = Operation(lambda t, new: new, "assign")
+
+
+def _plain(run, t):
+    """May it be written into later? Not if its memory is shared, or if it has a history that goes on."""
+    if t._of is not None:
+        core.relinked(t)
+    if t._views:
+        for reference, _ in t._views:
+            view = reference()
+            if view is not None and not (run.waiting and view._key >= run.base and _refs(view) <= 3):
+                return False
+        t._views = ()
+        t._odd = t._exposed or t._base is not None
+    if t._exposed and t._base is None and _refs(t._array) <= 2 + (t._node is not None and t._node.value is t._array):
+        t._exposed = t._odd = False                 # the array that numpy() gave away is gone
+    return not t._exposed and t._base is None and (t.leaf or not t.requires)
+
+
+def assign(t, new, name):
+    """t takes the value of another tensor of its shape and dtype, and so does all that shares its memory."""
+    run = local.run
+    if (t._odd or not t.leaf) and not _plain(run, t) or new.requires and mode.enabled:
+        if run.waiting or not run.off:
+            stop_waiting(run)
+            stop_noting(run)
+        core.write_into(t, new, name)
+        _stepped(run, (t,))
+    else:
+        _write(run, _KEEP, (t,), (t, new), {}, name)
+
+
+def update(function, targets, operands=(), **params):
+    """function(*targets, *operands, **params) -> as many arrays as there are targets, which take their values; nothing of it enters the graph.
+
+    One entry of the tape for a whole step of an optimiser: update(sgd, parameters, (*gradients, lr)). Numbers that change from step to step stand among the
+    operands: they are values there, in the dtype of the first target; in params they would be another step. function: NumPy code, as for Operation; it must
+    be the same object at every call.
+    """
+    run = local.run
+    op = _operations.get(function) or _operation_of(function)
+    together = [*targets, *operands]
+    for k in range(len(targets), len(together)):
+        if type(together[k]) in _NUMBERS:
+            together[k] = _number(together[k], targets[0].dtype)
+    for t in targets:
+        if (t._odd or not t.leaf) and not _plain(run, t):
+            break
+    else:
+        e = run.expected
+        if e is not None and e.op is op and e.kind == WRITE and e.params == params and len(e.specs) == len(targets) and matches(run, e, together):
+            return _written(run, e, targets)
+        return _write(run, op, targets, together, params, op.name)
+    stop_waiting(run)
+    stop_noting(run)
+    with _without_grad():
+        found = core.compute(op, together, params)
+        for t, new in zip(targets, found if type(found) is tuple else (found,)):
+            core.write_into(t, constant(new._array.astype(t.dtype, copy=False), ()), op.name)
+    _stepped(run, targets)
+
+
+_operations, _numbers, _NUMBERS = {}, {}, (float, int)
+
+
+def _write(run, op, targets, operands, params, name):
+    enabled, mode.enabled = mode.enabled, False
+    try:
+        if run.looked:
+            run = continue_or_end(run, operands, False)
+        e = find(run, WRITE, op, operands, params)
+        if e is not None and len(e.specs) == len(targets):
+            return _written(run, e, targets)
+        stop_waiting(run)
+        found = core.compute(op, operands, params)
+        found = found if type(found) is tuple else (found,)
+        if len(found) != len(targets):
+            raise torch_error(RuntimeError, f"update: {op.name} returned {len(found)} arrays for {len(targets)} tensors")
+        new = [constant(x._array.astype(t.dtype, copy=False), ()) for x, t in zip(found, targets)]
+        note(run, WRITE, op, operands, params, new)
+        for t, x in zip(targets, new):
+            core.write_into(t, x, name)
+            t._key = x._key
+    finally:
+        mode.enabled = enabled
+    _stepped(run, targets)
+
+
+def _written(run, e, targets):
+    """Tensors that take the results of an entry."""
+    run.here, run.expected = e, e.expected
+    key = run.base + e.first
+    for t, spec in zip(targets, e.specs):
+        t._key, t._array, t._node, t._spec = key, None, None, spec
+        key += 1
+    run.results += targets
+    if not run.stepped:
+        _stepped(run, targets)
+
+
+def _number(x, dtype):
+    """A Python number as an outside tensor."""
+    t = _numbers.get((x, dtype))
+    if t is None:
+        if len(_numbers) > 100:
+            _numbers.clear()
+        t = _numbers[x, dtype] = constant(np.asarray(x, dtype), ())
+    return t
+
+
+def _operation_of(function):
+    if len(_operations) > 1000:
+        _operations.clear()
+    op = _operations[function] = function if isinstance(function, Operation) else Operation(function)
+    return op
+
+
+@contextlib.contextmanager
+def _without_grad():
+    enabled, mode.enabled = mode.enabled, False
+    try:
+        yield
+    finally:
+        mode.enabled = enabled
+
+
+def _stepped(run, targets):
+    for t in targets:
+        if t.requires:
+            run.stepped = True
+            return
+
+
+# ---- backward ---------------------------------------------------------------------------------------------------------------------------------------
+
+def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+    """See Tensor.backward."""
+    run = local.run
+    if t._was:                                     # what NumPy code may do to its value is no matter for a backward pass
+        t._key, t._was = t._was, 0
+    e = run.expected
+    if e is not None and e.kind == BACKWARD and gradient is None and not create_graph and inputs is None and e.params["retain_graph"] is bool(retain_graph) \
+            and t._key == run.base + e.refs[0] and _pulled(run, e, (t,)):
+        return
+    params = {"retain_graph": bool(retain_graph)}
+    given = () if gradient is None else (gradient,)
+    simple = not create_graph and inputs is None and not run.off and t.requires and not t.leaf and all([isinstance(g, Plain) and not g.requires for g in given])
+    if simple:
+        if run.expected is None and (run.looked or run.stepped):
+            run = continue_or_end(run, (t,), mode.enabled)
+        if run.waiting:
+            for e in run.here.after:
+                if e.kind == BACKWARD and e.params == params and e.refs[0] == t._key - run.base and _pulled(run, e, (t, *given)):
+                    return
+    stop_waiting(run)
+    found = backward_pass.cotangents(t, gradient, retain_graph, create_graph, inputs)
+    leaves = [x for x, _, _ in found]
+    old = [x.grad for x in leaves]
+    foreign = not simple or not all([current for _, _, current in found]) or any([not x.leaf or not run.base <= x._key < run.base + SPAN for x in leaves]) \
+        or not run.base <= t._key < run.base + OUTSIDE or any([g is not None and not _plain(run, g) for g in old])
+    keys = [x._key - run.base for x in leaves]
+    sums = []
+    for (x, g, _), before in zip(found, old):
+        new = core.result(g, x._frames or (), "backward")
+        if create_graph:
+            x.grad = new if before is None else before + new
+        elif before is None:
+            x.grad = new
+        else:
+            sums.append((before, constant(before.held() + new._array, ())))
+    if foreign:
+        stop_noting(run)
+    else:
+        results = [x.grad for x in leaves]
+        stand = [next((n for b, n in sums if b is x.grad), x.grad) for x in leaves]
+        with _without_grad():
+            note(run, BACKWARD, BACKWARD_PASS, (t, *given, *[g for g in old if g is not None]), params, stand, tuple(zip(keys, [g is not None for g in old])))
+        for g, n in zip(results, stand):
+            g._key = n._key
+    for before, new in sums:
+        key = before._key
+        with _without_grad():
+            core.write_into(before, new, "backward")
+        before._key = key
+
+
+def _pulled(run, e, operands):
+    """The gradients of an expected backward pass, put in their places; False if they are not as they were."""
+    base, tensors, results = run.base, run.tensors, run.results
+    leaves, had_any = [], False
+    for ref, had in e.targets:
+        x = tensors[ref - OUTSIDE] if ref >= OUTSIDE else results[ref]
+        g = x.grad
+        if (g is not None) is not had or x._key != base + ref:
+            return False
+        if had:
+            had_any = True
+            if (g._odd or not g.leaf) and not _plain(run, g):
+                return False
+            operands = (*operands, g)
+        leaves.append(x)
+    if not matches(run, e, operands):
+        return False
+    run.here.expected = run.here = e
+    run.expected = e.expected
+    if not had_any:
+        key = base + e.first
+        for x, spec in zip(leaves, e.specs):
+            g = x.grad = _new(core.made)
+            g._key, g._spec = key, spec
+            results.append(g)
+            key += 1
+    else:
+        _accumulated(run, e, leaves)
+    return True
+
+
+def _accumulated(run, e, leaves):
+    for k, (x, spec) in enumerate(zip(leaves, e.specs)):
+        if x.grad is None:
+            x.grad = placed(run, spec, e.first + k)
+        else:
+            g = x.grad
+            g._key, g._array, g._node, g._spec = run.base + e.first + k, None, None, spec
+            run.results.append(g)

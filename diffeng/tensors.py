@@ -1,0 +1,433 @@
+"""Tensor: PyTorch's tensor over diffeng's graph.
+
+What it is: the methods and operators that a user types, each a line that names an operation; the rules behind them stand in tensor_engine/: core.py (state,
+recording, writing in place), operations.py (meanings and dtypes), shapes.py and indexing.py (views), backward.py, making.py, printing.py.
+
+What it is not: a second engine. Operations are NumPy code recorded as Nodes, derivatives are reverse_mode's.
+"""
+import math
+
+import numpy as np
+
+from .errors import refuse
+from .tensor_engine import core, indexing, making, printing, rules, shapes
+from .tensor_engine.core import Operation, Plain, enable_grad, is_grad_enabled, no_grad, operation, set_grad_enabled     # noqa: F401
+from .tensor_engine.making import (arange, as_tensor, bernoulli, dtype_of, empty, empty_like, eye, from_numpy, full, full_like, Generator,     # noqa: F401
+                                   linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like, randperm, tensor,
+                                   zeros, zeros_like)
+from .tensor_engine.backward import retain
+from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
+from .tensor_engine.operations import OPS
+from .tensor_engine.rearranging import Rearranged
+from .tensor_engine.writes import assign, backward, update     # noqa: F401
+from .tensor_engine.rules import axis, name_of
+
+
+class Tensor(Rearranged):
+    """An array with PyTorch's face: made by diffeng.tensor, diffeng.zeros, ..., and by operations on tensors.
+
+    shape, dtype (NumPy's), requires_grad, grad. Operations follow PyTorch's rules: float32 by default, Python numbers are weak, `dim` and `keepdim`.
+
+    >>> import diffeng as de
+    >>> x = de.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> loss = (x * x).sum()
+    >>> loss.backward()
+    >>> loss.item(), x.grad
+    (14.0, tensor([2., 4., 6.]))
+    """
+
+    __array_priority__ = 2000.0
+    __hash__ = object.__hash__
+
+    def __new__(cls, data=(), *args, **kwargs):
+        t = object.__new__(cls)
+        t._array, t._where = tensor(data, dtype=None if isinstance(data, (Plain, np.ndarray)) else rules.default)._array, core.user_line()
+        return t
+
+    # ---- what it is ---------------------------------------------------------------------------------------------------------------------
+
+    shape = property(lambda self: self._array.shape if self._array is not None else self._spec.shape)
+    dtype = property(lambda self: self._array.dtype if self._array is not None else self._spec.dtype)
+    ndim = property(lambda self: len(self.shape))
+    itemsize = property(lambda self: self.dtype.itemsize)
+    nbytes = property(lambda self: self.numel() * self.itemsize)
+    device = property(lambda self: "cpu")
+    is_leaf = property(lambda self: self.leaf or not self.requires)
+    is_cuda = property(lambda self: False)
+    grad_fn = property(lambda self: None if self.leaf or not self.requires else f"<{printing.grad_name(self)}>")
+    T = property(lambda self: self.permute(*range(self.ndim)[::-1]))
+    mT = property(lambda self: self.transpose(-2, -1))
+    data = property(lambda self: core.detached(self), lambda self, other: self._set_data(other))
+
+    def _set_data(self, other):
+        with no_grad():
+            assign(self, core.constant(np.array(as_tensor(other).held(), self.dtype)), "data")
+
+    @property
+    def requires_grad(self):
+        return self.requires
+
+    @requires_grad.setter
+    def requires_grad(self, flag):
+        self.requires_grad_(flag)
+
+    def requires_grad_(self, requires_grad=True):
+        """Ask for the gradient of this tensor (or not), in place. Only floating-point leaves can."""
+        if not requires_grad and not self.leaf:
+            raise refuse(RuntimeError, "requires_grad{here}: you can only change requires_grad flags of leaf variables. If you want to use a computed "
+                                       "variable in a "
+                                       "subgraph that doesn't require differentiation use var_no_grad = var.detach().")
+        if requires_grad and self.dtype.kind != "f":
+            raise refuse(RuntimeError, f"requires_grad{{here}}: only Tensors of floating point dtype can require gradients, and this one is "
+                                       f"{self.dtype.name}: make it with "
+                                       "dtype=de.float32, or convert it with .float()")
+        if self.leaf:
+            self.requires, self._node, self._like = bool(requires_grad), None, None
+        return self
+
+    def retain_grad(self):
+        """Keep the gradient of this intermediate tensor in .grad when backward passes it."""
+        if not self.requires:
+            raise refuse(RuntimeError, "retain_grad{here}: can't retain_grad on Tensor that has requires_grad=False")
+        retain(self)
+
+    def size(self, dim=None):
+        return self.shape if dim is None else self.shape[axis(dim, self.ndim)]
+
+    def dim(self):
+        return self.ndim
+
+    def numel(self):
+        return math.prod(self.shape)
+
+    def element_size(self):
+        return self.dtype.itemsize
+
+    nelement = numel
+
+    def stride(self, dim=None):
+        strides = tuple(s // self.dtype.itemsize for s in self.strides())
+        return strides if dim is None else strides[dim]
+
+    def is_contiguous(self):
+        return shapes.contiguous(self)
+
+    def contiguous(self):
+        """The tensor itself, or a copy with its entries in order."""
+        return self if self.is_contiguous() else self.clone()
+
+    def is_floating_point(self):
+        return self.dtype.kind == "f"
+
+    # ---- values, for Python and NumPy ---------------------------------------------------------------------------------------------------------
+
+    def item(self):
+        """The value of a tensor with one entry, as a Python number."""
+        value = self.value
+        if value.size != 1:
+            raise refuse(RuntimeError, f"item{{here}}: a Tensor with {value.size} elements cannot be converted to Scalar")
+        return value.item()
+
+    def tolist(self):
+        return self.value.tolist()
+
+    def numpy(self, force=False):
+        """The array itself, without copying: tensor and array share memory from now on."""
+        if force:
+            return np.array(self.value)
+        if self.requires:
+            raise refuse(RuntimeError, "numpy{here}: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        return core.expose(self)
+
+    def __array__(self, dtype=None, copy=None):
+        array = self.numpy()
+        return array if dtype is None and not copy else np.array(array, dtype)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        name = _UFUNCS.get(ufunc) or _SPECIAL.get(ufunc.__name__)
+        if name is None or method != "__call__" or kwargs:
+            arrays = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]
+            out = getattr(ufunc, method)(*arrays, **kwargs)
+            return core.constant(out) if type(out) is np.ndarray else out
+        return OPS[name](*[operand(x) for x in inputs])
+
+    def __len__(self):
+        if not self.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self):
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter([self[k] for k in range(self.shape[0])])
+
+    def __bool__(self):
+        if self.numel() != 1:
+            raise refuse(RuntimeError, "Boolean value of Tensor with " + ("no values" if not self.numel() else "more than one value") + " is "
+                                                                                                                                        "ambiguous{here}: use "
+                                       ".any() or .all()")
+        return bool(self.item())
+
+    def __float__(self):
+        return float(self._number())
+
+    def __int__(self):
+        return int(self._number())
+
+    def _number(self):
+        if self.numel() != 1:
+            raise refuse(ValueError, f"only one element tensors can be converted to Python scalars{{here}}: this one has {self.numel()}")
+        return self.item()
+
+    def __index__(self):
+        if self.dtype.kind == "f" or self.numel() != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __contains__(self, x):
+        return bool((self == x).any())
+
+    def __format__(self, how):
+        return format(self.item(), how) if how and not self.ndim else repr(self) if self.ndim else format(self.item(), how)
+
+    def __repr__(self):
+        return printing.text(self, self.value)
+
+    def __deepcopy__(self, memo):
+        if not self.leaf:
+            raise refuse(RuntimeError, "deepcopy{here}: Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment")
+        t = object.__new__(type(self))
+        t._array, t.requires, t._where = np.array(self.value), self.requires, self._frames
+        t.grad = None if self.grad is None else self.grad.clone()
+        memo[id(self)] = t
+        return t
+
+    # ---- derivatives ----------------------------------------------------------------------------------------------------------------------
+
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+        """Add the gradient of this tensor with respect to each leaf that requires one to the leaf's .grad.
+
+        gradient: the cotangent, of the tensor's own shape; not needed for a scalar. retain_graph: keep what another backward pass needs.
+        create_graph: the gradients have a graph themselves, so that they can be differentiated again. inputs: only these leaves.
+
+        Raises RuntimeError for a tensor without a graph, a non-scalar without cotangent, a second pass through a graph that was not retained, and where a
+        value that the pass needs was overwritten in place.
+        """
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def picture(self, path=None, names=None):
+        """The forward and the backward pass of a scalar tensor, step by step: values, then adjoints in the order in which they arrive.
+
+        path: a file to draw into (.svg, .png, .pdf, .html, .dot), which is returned; else a graphviz.Digraph. names: {name: tensor or module} for the leaves; by default
+        the names of the caller's variables. To be drawn before backward(), or after backward(retain_graph=True).
+        """
+        from .passes import picture
+        return picture(self, path, names)
+
+    def detach(self):
+        """The same memory, without the graph."""
+        return core.detached(self)
+
+    def detach_(self):
+        self._node, self._like, self.requires, self.leaf = None, None, False, True
+        return self
+
+    def clone(self):
+        """A copy, through which gradients pass."""
+        return OPS["clone"](self)
+
+    # ---- dtypes and devices --------------------------------------------------------------------------------------------------------------------
+
+    def to(self, *args, dtype=None, device=None, copy=False):
+        """This tensor in another dtype, or as another tensor is: to(de.float64), to("cpu"), to(other)."""
+        for a in args:
+            if isinstance(a, Tensor):
+                dtype = a.dtype
+            elif isinstance(a, str) and a.split(":")[0] in ("cpu", "cuda", "mps", "meta"):
+                device = a
+            elif a is not None and not isinstance(a, bool):
+                dtype = a
+        making.on(device)
+        dtype = dtype_of(dtype)
+        if dtype is None or dtype == self.dtype:
+            return self.clone() if copy else self
+        return OPS["to"](self, dtype=dtype)
+
+    def type(self, dtype=None):
+        return self.dtype if dtype is None else self.to(dtype)
+
+    def type_as(self, other):
+        return self.to(other.dtype)
+
+    def cpu(self):
+        return self
+
+    def cuda(self, device=None):
+        return self.to("cuda")
+
+    # ---- indexing ---------------------------------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index):
+        return indexing.get(self, index)
+
+    def __setitem__(self, index, value):
+        core.writable(self, "setitem")
+        assign(self, indexing.set(self, index, value), "setitem")
+
+    def nonzero(self, as_tuple=False):
+        """The indices of entries other than 0, one row each."""
+        found = np.nonzero(self.value) if self.ndim else (np.zeros(int(bool(self.value)), np.int64),)
+        if as_tuple:
+            return tuple(core.constant(x) for x in found)
+        return core.constant(np.stack(found, -1) if self.ndim else np.zeros((len(found[0]), 0), np.int64))
+
+    # ---- in place -------------------------------------------------------------------------------------------------------------------------------------
+
+    def copy_(self, other):
+        return self._write("copy_", OPS["copy"](self, operand(other)))
+
+    def fill_(self, value):
+        return self._write("fill_", OPS["copy"](self, operand(value)))
+
+    def zero_(self):
+        return self.fill_(0)
+
+    def uniform_(self, a=0.0, b=1.0, generator=None):
+        return self._write("uniform_", rand(*self.shape, dtype=self.dtype, generator=generator) * (b - a) + a)
+
+    def normal_(self, mean=0.0, std=1.0, generator=None):
+        return self._write("normal_", randn(*self.shape, dtype=self.dtype, generator=generator) * std + mean)
+
+    def _write(self, name, new):
+        core.writable(self, name)
+        if new.shape != self.shape:
+            raise refuse(RuntimeError, f"{name}{{here}}: output with shape {list(self.shape)} doesn't match the broadcast shape {list(new.shape)}: in place, "
+                                       f"a tensor keeps its "
+                                       "shape; write x = x + y")
+        if new.dtype != self.dtype:
+            if rules._KINDS[new.dtype.kind] > rules._KINDS[self.dtype.kind]:
+                raise refuse(RuntimeError, f"{name}{{here}}: result type {name_of(new.dtype)} can't be cast to the desired output type "
+                                           f"{name_of(self.dtype)}: in place, a "
+                                           "tensor keeps its dtype; write x = x + y")
+            new = OPS["to"](new, dtype=self.dtype)
+        assign(self, new, name)
+        return self
+
+    # ---- reductions with two results, looks -----------------------------------------------------------------------------------------
+
+    def max(self, dim=None, keepdim=False):
+        """The largest entry; along an axis (values, indices), or elementwise with another tensor."""
+        return extreme(self, dim, keepdim, "max", "maximum", "amax")
+
+    def min(self, dim=None, keepdim=False):
+        return extreme(self, dim, keepdim, "min", "minimum", "amin")
+
+    def sort(self, dim=-1, descending=False, stable=True):
+        return named("sort", OPS["sort"](self, dim=dim, descending=descending))
+
+    def topk(self, k, dim=-1, largest=True, sorted=True):
+        return named("topk", OPS["topk"](self, k=k, dim=dim, largest=largest))
+
+    def median(self, dim=None, keepdim=False):
+        return OPS["median"](self) if dim is None else named("median", OPS["median"](self, dim=dim, keepdim=keepdim))
+
+    def norm(self, p=2, dim=None, keepdim=False):
+        return OPS["norm"](self, p=p, dim=dim, keepdim=keepdim)
+
+    def var(self, dim=None, correction=1, keepdim=False, unbiased=None):
+        correction = correction if unbiased is None else int(unbiased)
+        return OPS["var"](self, dim=dim, correction=correction, keepdim=keepdim)
+
+    def std(self, dim=None, correction=1, keepdim=False, unbiased=None):
+        correction = correction if unbiased is None else int(unbiased)
+        return OPS["std"](self, dim=dim, correction=correction, keepdim=keepdim)
+
+    def unique(self, return_counts=False):
+        """The distinct entries, sorted."""
+        found = np.unique(self.value, return_counts=return_counts)
+        return tuple(map(core.constant, found)) if return_counts else core.constant(found)
+
+    def bincount(self, minlength=0):
+        return core.constant(np.bincount(self.value, minlength=minlength))
+
+    def allclose(self, other, rtol=1e-5, atol=1e-8, equal_nan=False):
+        return bool(np.allclose(self.value, other.value, rtol, atol, equal_nan))
+
+    def equal(self, other):
+        return self.shape == other.shape and bool(np.array_equal(self.value, other.value))
+
+
+# ---- methods and operators from the tables --------------------------------------------------------------------------------------------------------
+
+_UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "div", np.floor_divide: "floor_divide", np.remainder: "remainder",
+           np.power: "pow",
+           np.matmul: "matmul", np.maximum: "maximum", np.minimum: "minimum", np.less: "lt", np.less_equal: "le", np.greater: "gt", np.greater_equal: "ge",
+           np.equal: "eq", np.not_equal: "ne", np.negative: "neg", np.absolute: "abs", np.arctan2: "atan2", np.hypot: "hypot", np.logaddexp: "logaddexp",
+           np.arcsin: "asin", np.arccos: "acos", np.arctan: "atan", np.arcsinh: "asinh", np.arccosh: "acosh", np.arctanh: "atanh", np.rint: "round",
+           **{getattr(np, n): n for n in "exp exp2 expm1 log log2 log10 log1p sqrt square sin cos tan sinh cosh tanh floor ceil trunc sign isnan isinf "
+                                         "isfinite "
+                                         "logical_and logical_or logical_xor logical_not reciprocal".split()}}
+
+_SPECIAL = {"erf": "erf", "erfc": "erfc", "expit": "sigmoid", "log_expit": "logsigmoid", "logit": "logit"}          # scipy's: not imported for their names
+
+
+def _binary(op):
+    def forward(self, other):
+        kind = type(other)
+        if kind is Tensor or kind is float or kind is int:
+            return op(self, other)
+        other = operand(other, None)
+        return NotImplemented if other is None else op(self, other)
+
+    def reflected(self, other):
+        other = operand(other, None)
+        return NotImplemented if other is None else op(other, self)
+
+    def in_place(self, other):
+        other = operand(other, None)
+        return NotImplemented if other is None else self._write(op.name + "_", op(self, other))
+    return forward, reflected, in_place
+
+
+def _in_place(name):
+    def method(self, *args, **kwargs):
+        return self._write(name + "_", getattr(self, name)(*args, **kwargs))
+    method.__name__ = name + "_"
+    return method
+
+
+def _install():
+    for dunder, name in dict(add="add", sub="sub", mul="mul", truediv="div", floordiv="floor_divide", mod="remainder", pow="pow", matmul="matmul",
+                             **{"and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}).items():
+        forward, reflected, in_place = _binary(OPS[name])
+        for prefix, method in (("", forward), ("r", reflected), ("i", in_place)):
+            setattr(Tensor, f"__{prefix}{dunder}__", method)
+    for name in "eq ne lt le gt ge".split():
+        setattr(Tensor, f"__{name}__", _binary(OPS[name])[0])
+    for dunder, name in dict(neg="neg", abs="abs", invert="bitwise_not").items():
+        setattr(Tensor, f"__{dunder}__", lambda self, op=OPS[name]: op(self))
+    Tensor.__pos__ = lambda self: self
+    for name, method in METHODS.items():
+        if name not in vars(Tensor):
+            setattr(Tensor, name, method)
+    for name in ("add sub mul div pow neg abs exp log sqrt sin cos tanh sigmoid relu clamp floor ceil round reciprocal square remainder floor_divide "
+                 "masked_fill addcmul addcdiv "
+                 "lerp scatter scatter_add index_add subtract multiply divide erf rsqrt trunc logical_not").split():
+        setattr(Tensor, name + "_", _in_place(name))
+    for dtype, names in (("float32", "float"), ("float64", "double"), ("float16", "half"), ("int64", "long"), ("int32", "int"), ("int16", "short"),
+                         ("int8", "char"),
+                         ("uint8", "byte"), ("bool", "bool")):
+        setattr(Tensor, names, lambda self, dtype=np.dtype(dtype): self.to(dtype))
+    core.become_the_class_of_results(Tensor)
+
+
+_install()
+
+
+
+def __getattr__(name):
+    """The functions of the same names, matmul(a, b), cat([a, b]), ...: max and sum among them must not hide Python's here."""
+    try:
+        return FUNCTIONS[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

@@ -1,0 +1,286 @@
+"""Optimisers, schedules and clipping: against the formulas, and ten steps against PyTorch where it is installed."""
+import math
+
+import numpy as np
+import pytest
+
+import diffeng as de
+from diffeng import nn, optim
+
+try:
+    import torch
+except ImportError:
+    torch = None
+needs_torch = pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
+TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
+DTYPES = [np.float32, np.float64]
+
+# name, options
+OPTIMISERS = [
+    ("SGD", dict(lr=0.1)), ("SGD", dict(lr=0.1, momentum=0.9)), ("SGD", dict(lr=0.1, momentum=0.9, nesterov=True)), ("SGD", dict(lr=0.1, weight_decay=0.1)),
+    ("SGD", dict(lr=0.1, momentum=0.8, dampening=0.3, weight_decay=0.01)), ("SGD", dict(lr=0.01, maximize=True)),
+    ("Adam", dict(lr=0.05)), ("Adam", dict(lr=0.05, betas=(0.7, 0.9), eps=1e-4, weight_decay=0.1)), ("Adam", dict(lr=0.05, amsgrad=True)),
+    ("AdamW", dict(lr=0.05)), ("AdamW", dict(lr=0.05, weight_decay=0.3, amsgrad=True)), ("AdamW", dict(lr=0.01, maximize=True)),
+]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    de.manual_seed(0)
+    if torch is not None:
+        torch.manual_seed(0)
+
+
+def data(dtype):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(16, 4)).astype(dtype)
+    return x, np.sin(x[:, :1]).astype(dtype)
+
+
+def train(library, dtype, state, make, steps=10, each=None):
+    """Losses and parameters of a small network, trained for some steps: {"state", "losses", "weights"}."""
+    x, y = (library.tensor(a) for a in data(dtype))
+    net = library.nn.Sequential(library.nn.Linear(4, 3), library.nn.Tanh(), library.nn.Linear(3, 1))
+    net.double() if dtype == np.float64 else net.float()
+    if state is not None:
+        net.load_state_dict(state)
+    state = {k: np.array(v.detach().numpy()) for k, v in net.state_dict().items()}
+    optimizer = make(library, net)
+    found = each(library, net, optimizer) if each is not None else None
+    losses, more = [], []
+    for k in range(steps):
+        optimizer.zero_grad()
+        loss = library.nn.functional.mse_loss(net(x), y)
+        loss.backward()
+        if found is not None:
+            more.append(found(k))
+        optimizer.step()
+        losses.append(loss.item())
+    return state, losses, [np.array(p.detach().numpy()) for p in net.parameters()], more
+
+
+def equal_to_pytorchs(dtype, make, each=None, steps=10):
+    state, losses, weights, more = train(torch, dtype, None, make, steps, each)
+    _, ours, w, m = train(de, dtype, state, make, steps, each)
+    assert np.max(np.abs(np.subtract(ours, losses))) <= TOLERANCE[dtype]
+    for p, q in zip(w, weights, strict=True):
+        assert p.dtype == q.dtype and np.max(np.abs(p - q)) <= TOLERANCE[dtype] * max(1, np.abs(q).max())
+    assert np.allclose(m, more, rtol=4 * TOLERANCE[dtype], atol=0)
+    return ours
+
+
+@needs_torch
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name, options", OPTIMISERS)
+def test_ten_steps_equal_pytorchs(name, options, dtype):
+    losses = equal_to_pytorchs(dtype, lambda library, net: getattr(library.optim, name)(net.parameters(), **options))
+    assert (losses[-1] < losses[0]) is not options.get("maximize", False)
+
+
+@needs_torch
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_groups_equal_pytorchs(dtype):
+    def make(library, net):
+        return library.optim.AdamW([{"params": net[0].parameters(), "lr": 0.01, "weight_decay": 0.5}, {"params": [net[2].weight]}, {"params": [net[2].bias], "betas": (0.5, 0.5)}], lr=0.05)
+    equal_to_pytorchs(dtype, make)
+
+
+@needs_torch
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("how", [dict(max_norm=0.1), dict(max_norm=100.0), dict(max_norm=0.1, norm_type=1.0), dict(max_norm=0.05, norm_type=math.inf)])
+def test_clipping_equals_pytorchs(how, dtype):
+    equal_to_pytorchs(dtype, lambda library, net: library.optim.SGD(net.parameters(), lr=0.3),
+                      lambda library, net, _: lambda k: (optim.clip_grad_norm_ if library is de else torch.nn.utils.clip_grad_norm_)(net.parameters(), **how).item())
+
+
+@needs_torch
+def test_clipping_values_equals_pytorchs():
+    def each(library, net, _):
+        return lambda k: (optim.clip_grad_value_ if library is de else torch.nn.utils.clip_grad_value_)(net.parameters(), 0.05) or 0.0
+    equal_to_pytorchs(np.float32, lambda library, net: library.optim.SGD(net.parameters(), lr=0.3), each)
+
+
+SCHEDULES = [
+    ("StepLR", dict(step_size=3, gamma=0.5)), ("ExponentialLR", dict(gamma=0.9)), ("CosineAnnealingLR", dict(T_max=8, eta_min=0.01)), ("LinearLR", dict(start_factor=0.1, total_iters=5)),
+    ("LambdaLR", dict(lr_lambda=lambda t: 1 / (1 + t))), ("MultiStepLR", dict(milestones=[2, 5], gamma=0.1)), ("ConstantLR", dict(factor=0.5, total_iters=4)),
+]
+
+
+@needs_torch
+@pytest.mark.parametrize("name, options", SCHEDULES)
+def test_schedules_equal_pytorchs(name, options):
+    rates = []
+    for library in (torch, de):
+        w, v = library.zeros(2, requires_grad=True), library.zeros(2, requires_grad=True)
+        optimizer = library.optim.SGD([{"params": [w]}, {"params": [v], "lr": 0.3}], lr=0.1)
+        schedule = getattr(library.optim.lr_scheduler, name)(optimizer, **options)
+        rates.append([])
+        for _ in range(8):
+            rates[-1].append(schedule.get_last_lr())
+            (w * v + w + v).sum().backward()
+            optimizer.step()
+            schedule.step()
+    assert np.allclose(*rates, rtol=1e-12)
+
+
+def test_schedules_are_their_formulas():
+    optimizer = optim.SGD([de.zeros(1, requires_grad=True)], lr=0.2)
+    warm = optim.LinearLR(optimizer, start_factor=0.25, total_iters=3)
+    cosine = optim.CosineAnnealingLR(optimizer, T_max=4)
+    both = optim.SequentialLR(optimizer, [warm, cosine], milestones=[3])
+    rates = []
+    for _ in range(8):
+        rates += both.get_last_lr()
+        both.step()
+    assert np.allclose(rates, [0.05, 0.1, 0.15, *[0.1 * (1 + math.cos(math.pi * t / 4)) for t in range(5)]], rtol=1e-14)
+    again = optim.StepLR(optimizer, 2)
+    again.load_state_dict({"last_epoch": 5, "base_lrs": [1.0]})
+    assert np.isclose(again.get_last_lr()[0], 0.01) and again.state_dict() == {"last_epoch": 5, "base_lrs": [1.0]}
+    with pytest.raises(ValueError, match="one milestone fewer"):
+        optim.SequentialLR(optimizer, [warm, cosine], [1, 2])
+    with pytest.raises(TypeError, match="not an Optimizer"):
+        optim.StepLR([1], 2)
+
+
+@needs_torch
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_schedule_in_training_equals_pytorchs(dtype):
+    def each(library, net, optimizer):
+        schedule = library.optim.lr_scheduler.ExponentialLR(optimizer, 0.8)
+        return lambda k: (k and schedule.step(), optimizer.param_groups[0]["lr"])[1]
+    equal_to_pytorchs(dtype, lambda library, net: library.optim.Adam(net.parameters(), lr=0.05), each)
+
+
+def test_the_rate_is_a_value_of_the_program():
+    """Another rate at each step: no program is made for it. Programs are counted where they are made."""
+    from diffeng import kernels
+    made, original = [], kernels.Program
+
+    class Counted(original):
+        def __init__(self, *args, **kwargs):
+            made.append(1)
+            super().__init__(*args, **kwargs)
+
+    w = de.tensor(np.ones(30), requires_grad=True)
+    optimizer = optim.Adam([w], lr=0.1)
+    schedule = optim.ExponentialLR(optimizer, 0.9)
+    kernels.Program = Counted
+    try:
+        counts = []
+        for _ in range(40):
+            optimizer.zero_grad()
+            ((w - 3) ** 2).sum().backward()
+            optimizer.step()
+            schedule.step()
+            counts.append(len(made))
+        w.tolist()
+    finally:
+        kernels.Program = original
+    assert counts[-1] >= 1 and counts[-1] == counts[10], counts
+
+
+def test_formulas_by_hand():
+    w = de.tensor([1.0, -2.0], dtype=de.float64, requires_grad=True)
+    w.grad = de.tensor([0.5, 0.25], dtype=de.float64)
+    optimizer = optim.SGD([w], lr=0.1, momentum=0.5)
+    optimizer.step()
+    assert np.allclose(w.tolist(), [0.95, -2.025], rtol=1e-15)
+    optimizer.step()                                       # v = 0.5 g + g
+    assert np.allclose(w.tolist(), [0.95 - 0.1 * 0.75, -2.025 - 0.1 * 0.375], rtol=1e-15)
+    v = de.tensor([1.0], dtype=de.float64, requires_grad=True)
+    v.grad = de.tensor([3.0], dtype=de.float64)
+    optim.Adam([v], lr=0.1).step()                         # the first step is lr sign(g), up to eps
+    assert np.isclose(v.item(), 1 - 0.1 * 3 / (3 + 1e-8), rtol=1e-15)
+
+
+def test_state_goes_on_where_it_was():
+    def start():
+        return de.tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+    def go(w, optimizer, steps):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            ((w - 1) ** 2 * de.tensor([1.0, 2.0, 3.0])).sum().backward()
+            optimizer.step()
+    for make in (lambda p: optim.SGD(p, lr=0.01, momentum=0.9), lambda p: optim.AdamW(p, lr=0.1, amsgrad=True)):
+        w = start()
+        optimizer = make([w])
+        go(w, optimizer, 6)
+        v = start()
+        first = make([v])
+        go(v, first, 3)
+        state = first.state_dict()
+        go(v, first, 2)                                    # what was kept does not move
+        u = de.tensor(start(), requires_grad=True)
+        other = make([u])
+        go(u, other, 3)
+        second = make([u])
+        second.param_groups[0]["lr"] = 55.0
+        second.load_state_dict(state)
+        go(u, second, 3)
+        assert u.tolist() == w.tolist() and second.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+    with pytest.raises(ValueError, match="doesn't match the size"):
+        optim.SGD([w, v], lr=0.1).load_state_dict(state)
+
+
+def test_parameters_without_gradients_wait():
+    a, b = de.tensor([1.0], requires_grad=True), de.tensor([1.0], requires_grad=True)
+    for make in (lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: optim.Adam(p, lr=0.1)):
+        optimizer = make([a, b])
+        before = b.item()
+        for k in range(4):
+            optimizer.zero_grad()
+            (a * a if k < 2 else a * a + b * b).sum().backward()
+            optimizer.step()
+            assert k > 1 or b.item() == before
+        if "step" in optimizer.state[b]:
+            assert optimizer.state[b]["step"] == 2 and optimizer.state[a]["step"] == 4
+    optimizer.zero_grad(set_to_none=False)
+    assert a.grad.item() == b.grad.item() == 0.0
+    optimizer.zero_grad()
+    assert a.grad is None
+    optimizer.step()                                       # nothing to do
+
+
+def test_closures_and_prints():
+    w = de.tensor([2.0], requires_grad=True)
+    optimizer = optim.SGD([("w", w)], lr=0.25)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (w * w).sum()
+        loss.backward()
+        return loss
+    with de.no_grad():
+        assert optimizer.step(closure).item() == 4.0
+    assert w.item() == 1.0
+    assert repr(optimizer).splitlines()[:2] == ["SGD (", "Parameter Group 0"] and "    lr: 0.25" in repr(optimizer)
+
+
+@pytest.mark.parametrize("make, kind, words", [
+    (lambda w: optim.SGD(w, lr=0.1), TypeError, "iterable of Tensors"), (lambda w: optim.SGD([], lr=0.1), ValueError, "empty parameter list"),
+    (lambda w: optim.SGD([w], lr=-1.0), ValueError, "Invalid learning rate: -1.0"), (lambda w: optim.SGD([w * 2], lr=0.1), ValueError, "non-leaf"),
+    (lambda w: optim.SGD([w, w], lr=0.1), ValueError, "more than one parameter group"), (lambda w: optim.Adam([1.0]), TypeError, "one of the params is float"),
+    (lambda w: optim.Adam([w], betas=(0.9, 1.0)), ValueError, "beta parameter at index 1"), (lambda w: optim.SGD([w], nesterov=True), ValueError, "Nesterov"),
+    (lambda w: optim.clip_grad_norm([w], 1.0, error_if_nonfinite=True), RuntimeError, "non-finite")])
+def test_errors(make, kind, words):
+    w = de.tensor([1.0], requires_grad=True)
+    w.grad = de.tensor([math.nan])
+    with pytest.raises(kind, match=words):
+        make(w)
+
+
+def test_a_model_learns():
+    de.manual_seed(0)
+    x = de.randn(64, 4)
+    y = (x[:, 0] * x[:, 1] > 0).long()
+    net = nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.LayerNorm(16), nn.Dropout(0.05), nn.Linear(16, 2))
+    optimizer, loss_of = optim.AdamW(net.parameters(), lr=0.02), nn.CrossEntropyLoss()
+    for _ in range(120):
+        optimizer.zero_grad()
+        loss = loss_of(net(x), y)
+        loss.backward()
+        optim.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+    net.eval()
+    assert loss_of(net(x), y).item() < 0.15 and (net(x).argmax(1) == y).sum().item() >= 62
