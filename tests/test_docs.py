@@ -19,6 +19,17 @@ def test_the_readme_prints_what_it_says():
     assert result.attempted >= 5 and result.failed == 0
 
 
+TUTORIAL = sorted((ROOT / "docs" / "tutorial").glob("[0-9]*.md"))
+
+
+@pytest.mark.parametrize("page", TUTORIAL, ids=lambda page: page.stem)
+def test_the_tutorial_prints_what_it_says(page):
+    result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert result.attempted >= 15 and result.failed == 0
+    index = (page.parent / "README.md").read_text(encoding="utf-8")
+    assert f"]({page.name})" in index and len(TUTORIAL) == 8
+
+
 def test_ci_runs_the_readmes_commands():
     commands = re.findall(r"^    (python -m pip install .*)$", README, re.M)
     assert len(commands) == 2
@@ -28,7 +39,7 @@ def test_ci_runs_the_readmes_commands():
 
 
 def test_links_of_the_docs_lead_somewhere():
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), (page.name, target)
 

@@ -151,8 +151,8 @@ def test_a_schedule_in_training_equals_pytorchs(dtype):
     equal_to_pytorchs(dtype, lambda library, net: library.optim.Adam(net.parameters(), lr=0.05), each)
 
 
-def test_the_rate_is_a_value_of_the_program():
-    """Another rate at each step: no program is made for it. Programs are counted where they are made."""
+def test_the_rate_and_the_draw_are_values_of_the_program():
+    """Another rate and another mask at each step: no program is made for them. Programs are counted where they are made."""
     from diffeng import kernels
     made, original = [], kernels.Program
 
@@ -169,7 +169,8 @@ def test_the_rate_is_a_value_of_the_program():
         counts = []
         for _ in range(40):
             optimizer.zero_grad()
-            ((w - 3) ** 2).sum().backward()
+            nn.functional.dropout((w - 3) ** 2, 0.1).sum().backward()
+            optim.clip_grad_norm_([w], 1.0)
             optimizer.step()
             schedule.step()
             counts.append(len(made))

@@ -51,13 +51,13 @@ def _elu(x, alpha):
     return e.where(e.greater(x, 0), x, alpha * e.expm1(e.where(e.greater(x, 0), np.zeros((), x.dtype), x)))
 
 
-_LINEAR, _EMBEDDING, _LAYER_NORM = Operation(_linear, "linear"), Operation(_embedding, "embedding"), Operation(_layer_norm, "layer_norm")
+LINEAR, _EMBEDDING, _LAYER_NORM = Operation(_linear, "linear"), Operation(_embedding, "embedding"), Operation(_layer_norm, "layer_norm")
 _DROPOUT, _ELU = Operation(lambda x, key, counter, p: random.dropout(x, p, key, counter), "dropout"), Operation(_elu, "elu")
 
 
 def linear(input, weight, bias=None):
     """input @ weight.T + bias. input: (..., in); weight: (out, in); bias: (out,)."""
-    return _LINEAR(operand(input), weight) if bias is None else _LINEAR(operand(input), weight, bias)
+    return LINEAR(operand(input), weight) if bias is None else LINEAR(operand(input), weight, bias)
 
 
 def embedding(input, weight, padding_idx=None):
@@ -105,6 +105,19 @@ def elu(input, alpha=1.0):
 
 # ---- losses -----------------------------------------------------------------------------------------------------------------------------------
 
+def _same_size(name, input, target):
+    if input.shape != target.shape:
+        raise torch_error(ValueError, f"{name}: Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}): they must be the "
+                                 "same; reshape one of them")
+
+
+def _classes(name, input, target):
+    if not input.ndim or target.ndim and target.dtype.kind == "f" and target.shape != input.shape \
+            or target.dtype.kind != "f" and target.shape != (input.shape[:1] + input.shape[2:] if input.ndim > 1 else ()):
+        raise torch_error(ValueError, f"{name}: the input has shape {list(input.shape)}, (classes,), (N, classes) or (N, classes, ...), and the target {list(target.shape)}: class "
+                                 "numbers have the input's shape without the axis of classes, probabilities that shape itself")
+
+
 def _reduced(x, reduction):
     return np.mean(x) if reduction == "mean" else np.sum(x) if reduction == "sum" else x
 
@@ -124,6 +137,7 @@ def _log_from_minus_100(x, log, zero):
 
 
 def _bce(x, y, weight=None, *, reduction):
+    _same_size("binary_cross_entropy", x, y)
     value = x if type(x) is np.ndarray else x.node.value               # not there while a program is made: only the first steps are checked
     if value is not None and not np.all((value >= 0) & (value <= 1)):
         raise torch_error(RuntimeError, "binary_cross_entropy: all elements of input should be between 0 and 1: put a sigmoid before it, or use BCEWithLogitsLoss")
@@ -132,6 +146,7 @@ def _bce(x, y, weight=None, *, reduction):
 
 
 def _bce_with_logits(x, y, weight=None, pos_weight=None, *, reduction):
+    _same_size("binary_cross_entropy_with_logits", x, y)
     up = y * special.log_expit(x)
     out = -((up if pos_weight is None else up * pos_weight) + (1 - y) * special.log_expit(-x))
     return _reduced(out if weight is None else out * weight, reduction)
@@ -165,6 +180,7 @@ def _nll(logs, target, weight=None, *, reduction, ignore_index, label_smoothing=
 
 
 def _cross_entropy(x, target, weight=None, *, reduction, ignore_index, label_smoothing):
+    _classes("cross_entropy", x, target)
     x = _class_last(x)
     logs = special.log_softmax(x, axis=-1)
     if target.dtype.kind == "f":
@@ -176,9 +192,14 @@ def _cross_entropy(x, target, weight=None, *, reduction, ignore_index, label_smo
     return _nll(logs, target, weight, reduction=reduction, ignore_index=ignore_index, label_smoothing=label_smoothing)
 
 
+def _nll_loss(x, target, weight=None, *, reduction, ignore_index):
+    _classes("nll_loss", x, target)
+    return _nll(_class_last(x), target, weight, reduction=reduction, ignore_index=ignore_index)
+
+
 _MSE, _L1, _BCE = Operation(_mse, "mse_loss"), Operation(_l1, "l1_loss"), Operation(_bce, "binary_cross_entropy")
 _LOGITS, _ENTROPY = Operation(_bce_with_logits, "binary_cross_entropy_with_logits"), Operation(_cross_entropy, "cross_entropy")
-_NLL = Operation(lambda x, target, weight=None, **how: _nll(_class_last(x), target, weight, **how), "nll_loss")
+_NLL = Operation(_nll_loss, "nll_loss")
 _LOGITS_POSITIVE = Operation(lambda x, y, p, weight=None, *, reduction: _bce_with_logits(x, y, weight, p, reduction=reduction), "binary_cross_entropy_with_logits")
 
 
@@ -186,12 +207,6 @@ def _checked(reduction):
     if reduction not in ("mean", "sum", "none"):
         raise refuse(ValueError, f"loss{{here}}: {reduction} is not a valid value for reduction: choose 'mean', 'sum' or 'none'")
     return reduction
-
-
-def _same_size(name, input, target):
-    if input.shape != target.shape:
-        raise refuse(ValueError, f"{name}{{here}}: Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}): they must be the "
-                                 "same; reshape one of them")
 
 
 def _pointwise(op, input, target, reduction):
@@ -216,24 +231,17 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
 
     Raises ValueError for different shapes, RuntimeError for a value outside [0, 1] where that is seen. Where a logarithm is cut the derivative is 0.
     """
-    _same_size("binary_cross_entropy", input, target)
-    return _BCE(input, operand(target), *([] if weight is None else [operand(weight)]), reduction=_checked(reduction))
+    if weight is None:
+        return _BCE(operand(input), operand(target), reduction=_checked(reduction))
+    return _BCE(operand(input), operand(target), operand(weight), reduction=_checked(reduction))
 
 
 def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
     """The same of p = sigmoid(input), for logits of any size: -(y log(sigmoid(x)) + (1 - y) log(sigmoid(-x))). pos_weight: a factor of the first term."""
-    _same_size("binary_cross_entropy_with_logits", input, target)
     more = [] if weight is None else [operand(weight)]
     if pos_weight is not None:
         return _LOGITS_POSITIVE(input, operand(target), operand(pos_weight), *more, reduction=_checked(reduction))
     return _LOGITS(input, operand(target), *more, reduction=_checked(reduction))
-
-
-def _classes(name, input, target):
-    if not input.ndim or target.ndim and target.dtype.kind == "f" and target.shape != input.shape \
-            or target.dtype.kind != "f" and target.shape != (input.shape[:1] + input.shape[2:] if input.ndim > 1 else ()):
-        raise refuse(ValueError, f"{name}{{here}}: the input has shape {list(input.shape)}, (classes,), (N, classes) or (N, classes, ...), and the target {list(target.shape)}: class "
-                                 "numbers have the input's shape without the axis of classes, probabilities that shape itself")
 
 
 def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
@@ -242,14 +250,10 @@ def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean
     weight: of each class. ignore_index: targets that do not count. label_smoothing: this part of the target is spread over all classes.
     Raises ValueError for shapes that do not fit, IndexError for a target that is no class.
     """
-    target = operand(target)
-    _classes("cross_entropy", input, target)
-    return _ENTROPY(input, target, *([] if weight is None else [operand(weight)]), reduction=_checked(reduction), ignore_index=int(ignore_index),
+    return _ENTROPY(operand(input), operand(target), *([] if weight is None else [operand(weight)]), reduction=_checked(reduction), ignore_index=int(ignore_index),
                     label_smoothing=float(label_smoothing))
 
 
 def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
     """-input[target]: input logarithms of probabilities; the rest as in cross_entropy."""
-    target = operand(target)
-    _classes("nll_loss", input, target)
-    return _NLL(input, target, *([] if weight is None else [operand(weight)]), reduction=_checked(reduction), ignore_index=int(ignore_index))
+    return _NLL(operand(input), operand(target), *([] if weight is None else [operand(weight)]), reduction=_checked(reduction), ignore_index=int(ignore_index))

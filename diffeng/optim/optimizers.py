@@ -62,17 +62,20 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
             alike = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    alike.setdefault((p.dtype, self._age(p)), []).append(p)
-            for (_, age), params in alike.items():
+            if self.state:
+                for p in params:
+                    alike.setdefault(self._age(p), []).append(p)
+            elif params:
+                alike[0] = params
+            for age, params in alike.items():
                 self._step(group, params, [p.grad for p in params], age)
         return loss
 
     def _age(self, p):
-        """What parameters must share to go one way."""
-        return p in self.state
+        """How many steps a parameter has been through, as far as that matters: those of one age go together."""
+        return int(p in self.state)
 
     def _step(self, group, params, gradients, age):
         raise NotImplementedError
