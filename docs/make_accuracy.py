@@ -146,7 +146,7 @@ def text(progress=lambda name: None):
         lines.append(_line(name, *row(name, function, truth, span, random)))
     lines.append(_line(POWER, *powers(random)))
     return HEAD + "\n".join(lines) + ("\n\nGELU is meant as users write it: `1 + erf(u)` becomes `erfc(-u)`, and erfc takes the quotient with all its digits "
-                                      "(in float64 its result below -37 is next to the subnormal numbers, and no longer that accurate). "
+                                      "(below -37, in float32 below -13, its result is next to the subnormal numbers, and erfc has lost digits there). "
                                       "`x**y` at special values is C's (tests/test_elementary.py).\n")
 
 
