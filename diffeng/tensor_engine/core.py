@@ -35,10 +35,9 @@ class Plain:
     """The fields of a tensor, most of them with defaults on the class: a tensor is made in a fifth of a microsecond.
 
     _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
-    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of a result of the tape. _like: see
-    tape.py.
-    _run: the run that made it, where its history has to be recorded again. _base, _views: see `link`. _exposed: NumPy code outside
-    holds this memory. _odd: there is a base, a view, or somebody outside. _version: how often it was written
+    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of
+    a result of the tape. _like: see entries.likeness. _run: the run that made it, where its history has to be recorded again. _base, _views: see `link`; _of:
+    see `relinked`. _exposed: NumPy code outside holds this memory. _odd: there is a base, a view, or somebody outside. _version: how often it was written
     into. _where, _name: where it was made, by which operation.
     """
 
