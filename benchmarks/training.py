@@ -1,7 +1,8 @@
 """Training steps with tensors, modules and an optimiser: diffeng against PyTorch, one body for both, in the same run.
 
 What it is: networks written once and given the same weights; their losses are compared before anything is timed. Rounds are interleaved, the best round counts.
-"item" looks at the loss in every step, "mid" before the backward pass; otherwise nothing is looked at until the end. The control is one matrix product of NumPy.
+"item" looks at the loss in every step, "mid" before the backward pass; otherwise nothing is looked at until the end. The control is one matrix product of
+NumPy.
 Expected: ten times PyTorch's speed where the arrays are small, for there both do nothing but pass calls on; one and a half times for the larger network, whose
 products take the same time in both. The last lines are the memory of the process over many steps: it must not grow.
 

@@ -98,7 +98,7 @@ def carry_out(seed, turns=6):
             try:
                 made = instruction(kind, a, b, z, u, w, state, pool, seen, turn)
                 pool.extend(made if isinstance(made, list) else [made] if made is not None else [])
-            except (RuntimeError, IndexError, TypeError) as error:
+            except (RuntimeError, IndexError, TypeError, AttributeError) as error:
                 seen.append((k, type(error)))
     return seen + [p.detach().numpy().copy() for p in pool + w] + [None if p.grad is None else p.grad.detach().numpy().copy() for p in w]
 
@@ -306,7 +306,17 @@ def test_from_numpy_shares_and_is_read_when_the_operation_is_written():
     t[1] = 7
     assert a[1] == 7
     t.mul_(2)
-    assert a[1] == 14 and t.numpy() is a
+    assert a[1] == 14 and np.shares_memory(t.numpy(), a)
+
+
+def test_an_array_that_is_gone_is_no_hindrance(carried_out):
+    w, x, y = network()
+    for turn in range(8):
+        step(w, x, y)
+        sum(p.detach().numpy().sum() for p in w)
+        if turn == 4:
+            carried_out.clear()
+    assert set(carried_out) <= {"detach"}
 
 
 def test_what_numpy_writes_is_seen_by_the_next_operation_and_not_by_the_last():

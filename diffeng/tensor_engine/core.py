@@ -35,17 +35,17 @@ class Plain:
     """The fields of a tensor, most of them with defaults on the class: a tensor is made in a fifth of a microsecond.
 
     _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
-    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of a result of the tape. _like: see
-    tape.py.
-    _run: the run that made it, where its history has to be recorded again. _base, _views: see `link`. _exposed: NumPy code outside
-    holds this memory. _odd: there is a base, a view, or somebody outside. _where, _name: where it was made, by which operation.
+    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of
+    a result of the tape. _like: see entries.likeness. _run: the run that made it, where its history has to be recorded again. _base, _views: see `link`; _of:
+    see `relinked`. _exposed: NumPy code outside holds this memory. _odd: there is a base, a view, or somebody outside. _version: how often it was written
+    into. _where, _name: where it was made, by which operation.
     """
 
     _array = _node = _base = _of = _spec = _like = _run = grad = None
     _where, _name = (), ""
     _views = ()
     requires = _exposed = _detached = _odd = False
-    _key = _was = 0
+    _key = _was = _version = 0
     leaf = True
 
     @property
@@ -65,6 +65,7 @@ class Plain:
         _mark(self)
         self._array, self._node, self.requires, self.leaf, self._spec, self._like = other.held(), other._node, other.requires, other.leaf, None, None
         self._where, self._name = other._frames, other._by
+        self._version += 1
 
     def variable(self):
         """The Node in the graph of a tensor that requires a gradient."""
@@ -125,7 +126,8 @@ class Operation:
 
     operands: tensors, arrays, Python numbers. The function meets arrays, or Tracers where a gradient is asked for, and must be written so that
     it records: with NumPy's functions and diffeng's primitives, no look at a value, and nothing that changes from call to call but its operands (random
-    numbers, counters and switches among them are operands or params, not globals). params are compared by ==.
+    numbers, counters and switches among them are operands or params, not globals). params are compared by ==. views: may the result be the memory of an
+    operand? Results of other operations lie in C order, whatever carried them out.
 
     >>> import numpy as np, diffeng as de
     >>> twice = Operation(lambda x: x * 2.0, "twice")
@@ -133,10 +135,10 @@ class Operation:
     tensor([2., 4.])
     """
 
-    __slots__ = ("function", "name")
+    __slots__ = ("function", "name", "views")
 
-    def __init__(self, function, name=None):
-        self.function, self.name = function, name or function.__name__
+    def __init__(self, function, name=None, views=False):
+        self.function, self.name, self.views = function, name or function.__name__, views
 
     def __call__(self, *operands, **params):
         return compute(self, operands, params)             # tape.py puts its own `call` here: there operations may wait
@@ -171,9 +173,12 @@ def compute(op, operands, params):
     frames = user_line()
     if type(out) is tuple:
         return tuple([result(x, frames, op.name) for x in out])
-    if type(out) is np.ndarray and any([out is a for a in args]) and op.function is not _same:
+    if type(out) is np.ndarray and not op.views and (not out.flags.c_contiguous or any([out is a for a in args])):
         out = out.copy()                          # memory of its own
-    return result(out, frames, op.name)
+    t = result(out, frames, op.name)
+    if not op.views and not t._array.flags.c_contiguous:
+        t._array = np.ascontiguousarray(t._array)
+    return t
 
 
 def _same(x):
@@ -314,7 +319,7 @@ def _bare(t):
     return out
 
 
-DETACH = Operation(_same, "detach")
+DETACH = Operation(_same, "detach", views=True)
 
 
 def writable(t, name):
@@ -357,7 +362,7 @@ def write_into(t, new, name):
             if not leaf:
                 top._node = Node(elementwise.copy, (history,), {}, top.held(), history.shape, history.dtype, history.frames)
         if top._exposed:
-            top._array = held
+            top._array = held.view()                      # the same memory, but no longer the value that a graph may have saved
             _share(top)
         else:
             _loosened(t)
@@ -369,7 +374,7 @@ def expose(t):
     """The array of a tensor for NumPy code outside: from now on tensor and array are one memory, and operations on it run at once."""
     top = root(relinked(t))
     if not top._exposed:
-        if settled(top) or not top.value.flags.writeable:
+        if settled(top) or not top.held().flags.writeable:
             top._array = np.array(top.value)
         top._exposed, top._odd, top._like, top._key, top._was = True, True, None, 0, top._key
         with aside():

@@ -3,6 +3,7 @@
 What it is not: nothing is decided here (tape.py), computed or written.
 """
 import itertools
+import sys
 import threading
 
 import numpy as np
@@ -68,7 +69,7 @@ class Run:
     waiting: are calls noted only? expected: the entry that a call is compared with first. While calls wait: tensors, arrays: outside tensors and what they
     held; results: tensors by key; known: arrays that programs of this run have computed for later ones; computed: how many results there were then. Else
     outside: how many outside tensors were met. off: the rest of the run is not noted. looked, stepped: was a value looked at, a parameter updated? alive:
-    results that may ask for their history.
+    results that may ask for their history. versions: how often each outside tensor had been written into when the run ended.
     """
 
     def __init__(self, tree):
@@ -82,7 +83,7 @@ class Run:
         self.expected = self.plan = self.first = None
         self.tensors, self.arrays, self.results, self.known = [], [], [], []
         self.outside = self.turns = self.computed = 0
-        self.alive = ()
+        self.alive = self.versions = ()
 
 
 class PerThread(threading.local):
@@ -115,10 +116,10 @@ def matches(run, e, operands):
                 arrays = run.arrays
                 n = len(arrays)
                 if ref - OUTSIDE == n:
-                    array, like = x._array, e.news[n - e.outside]
-                    if x._like is like and array is not None:
+                    like = e.news[n - e.outside]
+                    if x._like is like and x._array is not None:
                         x._key = base + ref
-                        arrays.append(array)
+                        arrays.append(x._array)
                         run.tensors.append(x)
                         continue
                     if _enters(run, x, like):
@@ -146,10 +147,11 @@ def _forget(run, count):
 
 def _enters(run, x, like):
     """Is this outside tensor like the one that stood here? Then it becomes an input."""
-    array = x._array
-    if array is None or likeness(x) is not like or x.requires and not x.leaf:
+    if x._array is None or likeness(x) is not like or x.requires and not x.leaf:
         return False
-    if not shared(x):
+    is_shared = shared(x)
+    array = x._array
+    if not is_shared:
         x._key = run.base + OUTSIDE + len(run.arrays)
     elif array.nbytes <= SNAPSHOT:
         array = array.copy()                       # as it is now: NumPy code may write into it before it is read, and between two reads
@@ -162,7 +164,20 @@ def _enters(run, x, like):
 
 def shared(x):
     """Does NumPy code outside hold its memory?"""
-    return x._exposed or x._base is not None and root(x)._exposed
+    if x._base is not None:
+        return root(x)._exposed
+    if x._exposed and not any([r() is not None for r, _ in x._views]) and not _held_outside(x):
+        x._exposed, x._views = False, ()            # the array that numpy() gave away is gone
+        x._odd = False
+    return x._exposed
+
+
+def _held_outside(x):
+    """Does somebody else hold its array, or the one that this is a view of? (Not counted: the tensor and its Node, the names here, the question.)"""
+    array = x._array
+    owner = array if array.base is None else array.base
+    count = sys.getrefcount
+    return count(array) > 3 + (owner is array) + (x._node is not None and x._node.value is array) or owner is not array and count(owner) > 3
 
 
 def likeness(x):

@@ -5,7 +5,7 @@ from ..vocabulary import indexing
 from .core import Operation, Plain, link
 from .rules import cast, torch_error
 
-_get = Operation(lambda x, *arrays, index: indexing.getitem(x, *arrays, index=index), "getitem")
+_get = Operation(lambda x, *arrays, index: indexing.getitem(x, *arrays, index=index), "getitem", views=True)
 _set = Operation(lambda x, v, *arrays, index: indexing.setitem(x, _fitting(v, x.dtype), *arrays, index=index), "setitem")
 
 

@@ -173,9 +173,8 @@ def median(x, dim=None, keepdim=False):
 
 def _same_dtype(x, y):
     if x.dtype != y.dtype:
-        raise torch_error(RuntimeError, f"expected m1 and m2 to have the same dtype{{here}}, but got: {_c_name(x.dtype)} != {_c_name(y.dtype)}. Convert one of them "
-                                        f"with "
-                                        ".to(dtype)")
+        raise torch_error(RuntimeError, f"expected m1 and m2 to have the same dtype{{here}}, but got: {_c_name(x.dtype)} != {_c_name(y.dtype)}. "
+                                        "Convert one of them with .to(dtype)")
 
 
 def _c_name(dtype):

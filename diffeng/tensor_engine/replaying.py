@@ -65,7 +65,7 @@ def _stand_in(run, n):
     out.requires = t.requires
     if t.requires:
         out._node = leaf_node(t, out._array)
-        if t._key != run.base + OUTSIDE + n and run.alive:
-            core._writing[:] = "an update", ()
-            core._mark(out)
+    if run.versions and run.versions[n] != t._version:
+        core._writing[:] = "an update that followed", t._frames
+        core._mark(out)
     return out

@@ -13,7 +13,7 @@ from .rules import axis, torch_error
 
 def _view(name, forward, backward):
     """forward(x, **params) -> the view; backward(parent, value, **params) -> the parent holding value."""
-    again = Operation(forward, name)
+    again = Operation(forward, name, views=True)
     put = Operation(lambda x, v, **params: backward(x, v, **params), name)
 
     def view(t, **params):

@@ -101,7 +101,7 @@ def _begins_again(run, op, operands, params):
 
 def _prepares(run, op, operands):
     """Is it a view or a part of data that are there? That is taken at once and outside of the tape: minibatches at changing places are the same step."""
-    if op.name not in ("getitem", "view", "permute", "expand"):
+    if not op.views or op is core.DETACH:
         return False
     x, base = operands[0], run.base
     return x._array is not None and not (x.requires and mode.enabled) and (x._key < base or x._key >= base + OUTSIDE) \
@@ -111,7 +111,7 @@ def _prepares(run, op, operands):
 def continue_or_end(run, operands, enabled):
     """After a look or an update of parameters: does this call go on with what the run recorded, or does a new run begin? Returns the run."""
     for x in operands:
-        if isinstance(x, Plain) and x.requires and not x.leaf and (run.base <= x._key < run.base + SPAN or run.off):
+        if isinstance(x, Plain) and x.requires and not x.leaf and (run.base <= (x._key or x._was) < run.base + SPAN or run.off):
             run.looked = run.stepped = False
             return run
     return end(run) if run.looked or enabled else run
@@ -284,6 +284,7 @@ def end(run):
 def _remember(run, alive):
     """Results whose history may be asked for later keep the run that has it; it does not keep them."""
     run.alive = [(k, weakref.ref(t)) for k, t in alive]
+    run.versions = [t._version for t in run.tensors]
     run.results, run.known = {k: t for k, t in enumerate(run.results) if t.leaf and t.requires}, ()
     for _, t in alive:
         t._run = run
@@ -308,6 +309,7 @@ def history(t):
 def settled(t):
     """See core.settled."""
     run = local.run
+    run.looked = True
     if not run.waiting:
         return False
     flush(run)

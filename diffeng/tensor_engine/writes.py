@@ -9,7 +9,7 @@ import numpy as np
 
 from . import backward as backward_pass, core
 from .core import Operation, Plain, constant, mode
-from .entries import BACKWARD, OUTSIDE, SPAN, WRITE, local, matches
+from .entries import BACKWARD, OUTSIDE, SPAN, WRITE, local, matches, shared
 from .rules import torch_error
 from .tape import continue_or_end, find, note, placed, stop_noting, stop_waiting
 
@@ -29,9 +29,7 @@ def _plain(run, t):
                 return False
         t._views = ()
         t._odd = t._exposed or t._base is not None
-    if t._exposed and t._base is None and _refs(t._array) <= 2 + (t._node is not None and t._node.value is t._array):
-        t._exposed = t._odd = False                 # the array that numpy() gave away is gone
-    return not t._exposed and t._base is None and (t.leaf or not t.requires)
+    return not shared(t) and t._base is None and (t.leaf or not t.requires)
 
 
 def assign(t, new, name):
@@ -108,7 +106,11 @@ def _written(run, e, targets):
     run.here, run.expected = e, e.expected
     key = run.base + e.first
     for t, spec in zip(targets, e.specs):
+        if t._node is not None or not t.requires and t._array is not None and _refs(t._array) > 3:          # a graph may hold the old value
+            core._writing[:] = e.op.name, e.frames
+            core._mark(t)
         t._key, t._array, t._node, t._spec = key, None, None, spec
+        t._version += 1
         key += 1
     run.results += targets
     if not run.stepped:
