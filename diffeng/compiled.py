@@ -12,6 +12,7 @@ import threading
 import numpy as np
 
 from .captured import Captured
+from .nodes import Outline
 from .recording import enters, record
 from .traced import Traced
 from .trees import flatten, function_name, structure
@@ -84,7 +85,7 @@ class _Trace:
     def __init__(self, fun, args, captured):
         arrays = captured.values()
         with _uncollected():
-            holder = record(lambda new, *rest: captured.rebound(new)(*rest), [arrays, *args])
+            holder = record(lambda new, *rest: captured.rebound(new)(*rest), [arrays, *args], Outline())
             from .kernels import Program
             self.program = Program(holder.inputs, holder.outputs + holder.tracing.looked)
         self.captured = captured

@@ -85,7 +85,7 @@ def spec(primitive, operands, params):
     shapes = [np.shape(x) if not isinstance(x, Node) else x.shape for x in operands]
 
     def dummy(x, shape):      # zero strides: a view costs nothing, whatever the size
-        return np.broadcast_to(np.ones((), x.dtype), shape) if isinstance(x, Node) else x
+        return np.broadcast_to(np.array(primitive.kind == "map" or x.dtype.kind not in "iu", x.dtype), shape) if isinstance(x, Node) else x    # indices are 0
 
     if primitive.kind == "map":
         tiny = [dummy(x, (1,) * len(s)) if isinstance(x, Node) or np.ndim(x) else x for x, s in zip(operands, shapes)]
@@ -185,7 +185,10 @@ class Tracing(Interpreter):
             shape, dtype = value.shape, value.dtype
         elif not self.values or any([v is None for v in values]) and not restore(inputs, values):
             value = None
-            shape, dtype = spec(primitive, inputs, params)
+            try:
+                shape, dtype = spec(primitive, inputs, params)
+            except (ValueError, TypeError, IndexError) as error:
+                raise error if getattr(error, "explained", False) else explain(error, primitive.name, inputs) from error
         else:
             value = primitive(*values, **params)             # one level down
             met = exactly(primitive, values, params)
@@ -209,6 +212,32 @@ class Tracing(Interpreter):
         self.looks.append((kind, seen, user_frames()))
         self.looked.append(tracer.node)
         return seen
+
+
+class Outline(Tracing):
+    """Records without computing what is large: for a compiler, which needs shapes. A value that Python looks at is computed then."""
+
+    small = 4096             # entries of an input up to which values are computed along the way: for less, telling the shape takes as long
+
+    def __init__(self):
+        super().__init__()
+        self._inputs = {}
+
+    def input(self, value, name, shape=None, dtype=None):
+        if type(value) is not np.ndarray or value.size <= self.small:
+            return super().input(value, name, shape, dtype)
+        tracer = super().input(None, name, value.shape, value.dtype)
+        self._inputs[tracer.node] = value
+        return tracer
+
+    def look(self, kind, tracer, convert):
+        if tracer.node.value is None:
+            known = dict(self._inputs)
+            for n in reachable([tracer.node]):
+                if n not in known:
+                    known[n] = n.value if n.value is not None else n.primitive(*[known[x] if type(x) is Node else x for x in n.operands], **n.params)
+            tracer.node.value = known[tracer.node]
+        return super().look(kind, tracer, convert)
 
 
 CONSTANT = Primitive("constant", lambda x: x, kind="constant", slots=())

@@ -6,6 +6,7 @@ import pytest
 
 import diffeng as de
 from diffeng import kernels
+from diffeng.nodes import Primitive
 from expressions_numpy import EXPRESSIONS, X
 
 rng = np.random.default_rng(4)
@@ -175,3 +176,25 @@ def test_without_waiting_the_answer_is_there_at_once():
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_what_is_large_is_not_computed_while_it_is_recorded(monkeypatch):
+    """A first call takes the time and the memory of the program, not of the function in NumPy; what Python looks at is computed all the same."""
+    sin, sizes = Primitive.registry["sin"], []
+    original = sin.evaluate
+    monkeypatch.setattr(sin, "evaluate", lambda x: sizes.append(np.size(x)) or original(x))
+    x = np.linspace(0, 1, 10001)
+    f = de.jit(de.value_and_grad(lambda x: np.sum(np.sin(x) * x)))
+    assert np.isclose(f(x)[0], np.sum(np.sin(x) * x)) and max(sizes, default=1) == 1
+    g = de.jit(lambda x: np.sin(x) * (2 if np.sum(np.sin(x)) > 0 else 3))
+    assert np.allclose(g(x), np.sin(x) * 2, 1e-14) and np.allclose(g(-x), np.sin(-x) * 3, 1e-14) and g.traces == 2 and max(sizes) == x.size
+    first = de.jit(lambda x, i: np.sum(x[i]))(np.ones((1, 3)), np.zeros(5000, int))
+    assert first == 15000
+    masked = de.jit(de.grad(lambda x: np.sum(np.sin(x[x > 0.5]))))
+    np.testing.assert_allclose(masked(x), np.where(x > 0.5, np.cos(x), 0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("fun", [lambda x: x + np.ones(5), lambda x: np.reshape(x, (3, 3)), lambda x: x @ np.ones((7, 2)), lambda x: np.sum(x, axis=2)])
+def test_errors_in_what_is_not_computed_name_the_line(fun):
+    with pytest.raises(ValueError, match=r"test_compiled\.py:\d+"):
+        de.jit(fun)(np.ones(10000))

@@ -43,7 +43,10 @@ def _infer(name):
         inputs, out = subscripts(name, [x.ndim for x in operands], params).split("->")
         for term, x in zip(inputs.split(","), operands):
             for c, n in zip(term, x.shape):
-                size[c] = n if size.get(c, 1) == 1 else size[c]
+                before = size.setdefault(c, n)
+                if before != n and (1 not in (before, n) or c not in out and name != "einsum"):
+                    raise ValueError(f"an axis of length {before} meets one of length {n}")
+                size[c] = n if before == 1 else before
         return tuple(size[c] for c in out), np.result_type(*operands)
     return infer
 
