@@ -2,8 +2,6 @@
 
 Everything public is named here; a module is imported when the first of its names is used.
 """
-import sys
-
 __version__ = "0.1.0"
 
 _HOME = {
@@ -56,12 +54,3 @@ def __getattr__(name):
 
 def __dir__():
     return sorted(set(globals()) | set(__all__))
-
-
-class _Package(type(sys)):
-    """`where` is the function of arrays and tensors, whatever module of that name the package has inside."""
-
-    where = property(lambda self: __getattr__("where"), lambda self, module: None)
-
-
-sys.modules[__name__].__class__ = _Package

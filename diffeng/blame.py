@@ -11,7 +11,7 @@ import numpy as np
 from . import judge, magnitude
 from .nodes import Node, exactly
 from .precise import PreciseArray, Undecided, certainly, numbers, precise, precision
-from .where import line_of
+from .lines import line_of
 
 SAMPLE = 4096            # entries of an elementwise operation that are looked at; larger ones are sampled (and the coverage says so)
 LARGE = 1 << 18          # entries of any other operation that is checked on its own; a running product counts squared

@@ -14,7 +14,7 @@ from .errors import refuse
 from .nodes import Interpreter
 from .numpy_functions.making import full
 from .traced import TRACED, Traced
-from .where import is_user_code, run, user_call
+from .lines import is_user_code, run, user_call
 
 _active = threading.local()
 _lock = threading.Lock()

@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 
-from .where import is_user_code
+from .lines import is_user_code
 
 _SIMPLE = (int, float, complex, bool, str, bytes, type(None))
 _LARGEST = 10_000                 # entries of a container that are compared

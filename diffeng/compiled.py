@@ -16,7 +16,7 @@ from .nodes import Outline
 from .recording import enters, record
 from .traced import Traced
 from .trees import flatten, function_name, structure
-from .where import line_of
+from .lines import line_of
 
 MOST_TRACES = 64
 _PLAIN = (np.ndarray, float, np.float64, np.float32)

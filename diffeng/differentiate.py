@@ -12,7 +12,7 @@ from .errors import refuse
 from .nodes import Tracer, Tracing, reachable
 from .traced import Traced
 from .trees import Flat, as_array, flatten, function_name, is_float
-from .where import line_of
+from .lines import line_of
 
 METHODS = ("symbolic", "forward", "reverse")
 CHUNK = 256               # directions pushed forward together: bounds memory, and 256 rows keep BLAS busy

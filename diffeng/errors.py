@@ -1,7 +1,7 @@
 """Errors that name the operation, the user's line and the cure."""
 import numpy as np
 
-from .where import line_of, user_frames
+from .lines import line_of, user_frames
 
 
 def here():

@@ -12,7 +12,7 @@ from .nodes import Node, Tracer, Tracing, reachable
 from .recording import record
 from .traced import Traced
 from .trees import function_name
-from .where import line_of, modules_of
+from .lines import line_of, modules_of
 
 
 class Graph(networkx.MultiDiGraph):

@@ -13,7 +13,7 @@ from .differentiate import Recorded, backward
 from .nodes import Node, reachable
 from .precise import PreciseArray, Refused, Run, Undecided, call, certainly, numbers, precise, precision, radius
 from .report import MethodResult
-from .where import line_of
+from .lines import line_of
 
 ENTRYWISE = 24                # so few entries are differenced one by one; more are certified along random directions
 DIRECTIONS = 2                # each misses a wrong gradient with probability 0: its weights are random real numbers

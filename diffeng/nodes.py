@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import explain
 from .traced import TRACED, Traced
-from .where import user_frames
+from .lines import user_frames
 
 _serial = itertools.count()
 _level = itertools.count(1)

@@ -15,7 +15,7 @@ from .nodes import INPUT, Node, influenced, reachable
 from .picture import FILL, LINE, SYMBOLS, number, render
 from .tensor_engine.backward import FREED
 from .tensor_engine.core import Plain
-from .where import is_user_code, line_of
+from .lines import is_user_code, line_of
 
 MOST = 400                                  # operations: more is no picture to understand a pass by
 _FONT = "Helvetica,Arial,sans-serif"

@@ -21,7 +21,7 @@ from .constants import Exact
 from .errors import explain, refuse
 from .nodes import Interpreter
 from .traced import Traced
-from .where import user_frames
+from .lines import user_frames
 
 __all__ = ["PreciseArray", "PRECISE", "Run", "Refused", "Undecided", "precise", "numbers", "radius", "certainly", "arbs", "precision",
            "digits_in_force", "call", "current_run"]

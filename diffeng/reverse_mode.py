@@ -14,7 +14,7 @@ from .errors import refuse
 from .nodes import Node, influenced, reachable
 from .vocabulary import contraction, indexing
 from .vocabulary.elementwise import expit
-from .where import line_of
+from .lines import line_of
 
 # ---- shapes --------------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from .blame import Culprit, tolerance as tolerance_of
 from .differentiate import Recorded
 from .nodes import Node, Tracer, reachable
 from .precise import numbers
-from .where import line_of, user_frames
+from .lines import line_of, user_frames
 
 
 def _same(value, exact, tolerance):

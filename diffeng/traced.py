@@ -230,7 +230,7 @@ judged = contextvars.ContextVar("judged", default=False)           # a judge wat
 def _converted(frame):
     """The error of a conversion to a plain array: by a library's function, by an assignment, or of a list in a ufunc."""
     from . import special
-    from .where import is_library, is_user_code, run, user_call
+    from .lines import is_library, is_user_code, run, user_call
     inside = []
     while frame is not None and not is_user_code(frame.f_code) and frame.f_code is not run.__code__:
         inside += [frame.f_code.co_name] if is_library(frame.f_code) else []
@@ -257,7 +257,7 @@ def _plain_number(name):
 
 def _no_cut(x):
     """NumPy, math and compiled libraries ask a traced scalar for its float when they store it or compute with it."""
-    from .where import is_library, user_call
+    from .lines import is_library, user_call
     frame = sys._getframe(2)
     if is_library(frame.f_code):
         raise refuse(TypeError, f"{frame.f_code.co_name}{{here}}, a function of numpy or scipy, takes a traced value for a plain number: this would "

@@ -8,7 +8,7 @@ import numpy as np
 from .buffers import Buffer, call, unwrap
 from .errors import refuse
 from .traced import Traced
-from .where import run
+from .lines import run
 
 
 def flatten(tree):

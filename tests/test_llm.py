@@ -241,7 +241,7 @@ def test_recording_computes_the_same_bits(dtype, batched):
 
 
 def test_recorded_operations_know_their_module():
-    from diffeng.where import line_of, modules_of
+    from diffeng.lines import line_of, modules_of
     tracing = Tracing()
     p = {k: tracing.input(v, k) for k, v in init_parameters(SMALL).items()}
     out = buffers.call(lambda q: gpt2(q, TOKENS, SMALL), (p,))

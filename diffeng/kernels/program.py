@@ -16,7 +16,7 @@ from ..constants import Exact
 from ..errors import explain
 from ..nodes import INPUT, Node, reachable
 from ..simplify import simplify
-from ..where import line_of
+from ..lines import line_of
 from . import contract, groups, tiles
 from .fuse import Call, Fuser, Group, Immediate, Product
 from .layout import Padded, View, new

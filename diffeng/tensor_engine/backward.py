@@ -8,7 +8,7 @@ import numpy as np
 from .. import reverse_mode
 from ..errors import refuse
 from ..nodes import INPUT, Node, Tracer, reachable
-from ..where import line_of
+from ..lines import line_of
 from . import core
 from .core import TRACING, Plain, constant, overwritten, result
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import refuse
 from ..nodes import INPUT, Node, Tracer, Tracing
 from ..traced import write
-from ..where import is_user_code, line_of
+from ..lines import is_user_code, line_of
 from ..vocabulary import elementwise
 
 TRACING = Tracing()                        # of all tensors: nodes with their values
