@@ -15,7 +15,7 @@ from .captured import Captured
 from .nodes import Outline
 from .recording import enters, record
 from .traced import Traced
-from .trees import flatten, function_name, structure
+from .trees import function_name, structure
 from .lines import line_of
 
 MOST_TRACES = 64
@@ -159,12 +159,8 @@ class Jitted:
                 return result
         key, leaves = [], []
         for a in args:
-            if type(a) is np.ndarray:
-                key.append((a.shape, a.dtype))
-                leaves.append(a)
-                continue
-            parts, rebuild, paths = flatten(a)
-            key.append(tuple(paths))
+            parts, nesting = structure(a)
+            key.append(nesting)
             for x in parts:
                 if isinstance(x, Traced):
                     return self.__wrapped__(*args)            # inside another transformation: part of its recording

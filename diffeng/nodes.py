@@ -85,14 +85,14 @@ def spec(primitive, operands, params):
     shapes = [np.shape(x) if not isinstance(x, Node) else x.shape for x in operands]
 
     def dummy(x, shape):      # zero strides: a view costs nothing, whatever the size
-        return np.broadcast_to(np.array(primitive.kind == "map" or x.dtype.kind not in "iu", x.dtype), shape) if isinstance(x, Node) else x    # indices are 0
+        index = primitive.kind != "map" and x.dtype.kind in "iu"                 # 0 is one of any axis, 1 is not
+        return np.broadcast_to(np.array(not index, x.dtype), shape)
 
     if primitive.kind == "map":
-        tiny = [dummy(x, (1,) * len(s)) if isinstance(x, Node) or np.ndim(x) else x for x, s in zip(operands, shapes)]
-        tiny = [np.ones((1,) * np.ndim(x), np.asarray(x).dtype) if np.ndim(x) else x for x in tiny]
+        tiny = [dummy(x, (1,) * len(s)) if isinstance(x, Node) else np.ones((1,) * len(s), np.asarray(x).dtype) if s else x for x, s in zip(operands, shapes)]
         with np.errstate(all="ignore"):              # arctanh(1) of a dummy is nobody's division by zero
             return np.broadcast_shapes(*shapes), np.result_type(primitive.compute(tiny, params))
-    full = [dummy(x, s) for x, s in zip(operands, shapes)]
+    full = [dummy(x, s) if isinstance(x, Node) else x for x, s in zip(operands, shapes)]
     if primitive.infer is not None:
         return primitive.infer(*full, **params)
     result = primitive.compute(full, params)
@@ -108,6 +108,10 @@ class Node:
         self.primitive, self.operands, self.params = primitive, operands, params    # operands: Nodes, or constants as they came
         self.value, self.shape, self.dtype, self.frames = value, shape, dtype, frames
         self.serial = next(_serial)
+
+    def on(self, operands):
+        """The same operation on other operands of the same shapes and dtypes: a new Node, without a value."""
+        return Node(self.primitive, tuple(operands), self.params, None, self.shape, self.dtype, self.frames)
 
     def __repr__(self):
         return f"<{self.primitive.name} {self.shape} {self.dtype}>"
@@ -188,7 +192,9 @@ class Tracing(Interpreter):
             try:
                 shape, dtype = spec(primitive, inputs, params)
             except (ValueError, TypeError, IndexError) as error:
-                raise error if getattr(error, "explained", False) else explain(error, primitive.name, inputs) from error
+                if getattr(error, "explained", False):
+                    raise
+                raise explain(error, primitive.name, inputs) from error
         else:
             value = primitive(*values, **params)             # one level down
             met = exactly(primitive, values, params)
@@ -232,11 +238,9 @@ class Outline(Tracing):
 
     def look(self, kind, tracer, convert):
         if tracer.node.value is None:
-            known = dict(self._inputs)
-            for n in reachable([tracer.node]):
-                if n not in known:
-                    known[n] = n.value if n.value is not None else n.primitive(*[known[x] if type(x) is Node else x for x in n.operands], **n.params)
-            tracer.node.value = known[tracer.node]
+            for n in reachable([tracer.node]):                   # values stay: the next look goes on from there
+                if n.value is None and n not in self._inputs:
+                    n.value = n.primitive(*[self._inputs.get(x, x.value) if type(x) is Node else x for x in n.operands], **n.params)
         return super().look(kind, tracer, convert)
 
 

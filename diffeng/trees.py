@@ -11,9 +11,12 @@ from .traced import Traced
 from .lines import run
 
 
+_LEAVES = (np.ndarray, Traced, float, int, np.generic)              # found without optree
+
+
 def flatten(tree):
     """(leaves, rebuild, paths): rebuild(new leaves) -> tree; paths: a tuple of keys a leaf."""
-    if isinstance(tree, (np.ndarray, Traced, float, int, np.generic)):
+    if isinstance(tree, _LEAVES):
         return [tree], _only, [()]
     import optree
     paths, leaves, spec = optree.tree_flatten_with_path(tree)
@@ -21,7 +24,9 @@ def flatten(tree):
 
 
 def structure(tree):
-    """(leaves, structure): how they are nested, to be compared with =="""
+    """(leaves, structure): how they are nested, to be compared with ==, or used as a key."""
+    if isinstance(tree, _LEAVES):
+        return [tree], None
     import optree
     return optree.tree_flatten(tree)
 

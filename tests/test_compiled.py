@@ -198,3 +198,27 @@ def test_what_is_large_is_not_computed_while_it_is_recorded(monkeypatch):
 def test_errors_in_what_is_not_computed_name_the_line(fun):
     with pytest.raises(ValueError, match=r"test_compiled\.py:\d+"):
         de.jit(fun)(np.ones(10000))
+
+
+def test_a_list_is_no_tuple():
+    """Arguments that differ only in what holds the leaves are recorded apart: Python may do other things with them."""
+    def f(p):
+        return (p * 2)[2] + (10.0 if isinstance(p, list) else 20.0)
+    jitted = de.jit(f)
+    assert [jitted(p) for p in ([1.0, 2.0], (1.0, 2.0), [3.0, 4.0])] == [11.0, 21.0, 13.0] and jitted.traces == 2
+
+
+def test_a_loop_that_looks_goes_on_from_what_it_has_seen(monkeypatch):
+    """A look computes what is new since the last one, not everything before it."""
+    sin, calls = Primitive.registry["sin"], []
+    original = sin.evaluate
+
+    def solve(x):
+        for _ in range(12):
+            x = np.sin(x)
+            if np.max(x) < 0:
+                break
+        return x
+    monkeypatch.setattr(sin, "evaluate", lambda x: calls.append(np.size(x)) or original(x))
+    de.jit(solve)(np.linspace(0, 1, 10001))
+    assert sum(n > 1 for n in calls) == 12
