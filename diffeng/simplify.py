@@ -60,7 +60,7 @@ class _Walk:
         for node in reachable(outputs):
             operands = tuple([now[id(x)] if type(x) is Node else _uniform(x) if type(x) is np.ndarray else x for x in node.operands])
             # Made anew even if nothing changed: nodes are ordered by when they were made, and this order is to stay what it was.
-            again = Node(node.primitive, operands, node.params, None, node.shape, node.dtype, node.frames) if operands else node
+            again = node.on(operands) if operands else node
             now[id(node)] = found = self.settle(again)
             if self.uses is not None:
                 self.uses.setdefault(id(found), self.uses.get(id(node), 0))

@@ -300,17 +300,8 @@ LOSSES.update({
 
 @needs_torch
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", LAYERS)
-def test_layers_equal_pytorchs(name, dtype):
-    make, inputs = LAYERS[name]
-    both(make, inputs, dtype)
-
-
-@needs_torch
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", LOSSES)
-def test_losses_equal_pytorchs(name, dtype):
-    make, inputs = LOSSES[name]
+@pytest.mark.parametrize("make, inputs", [pytest.param(*case, id=name) for cases in (LAYERS, LOSSES) for name, case in cases.items()])
+def test_layers_and_losses_equal_pytorchs(make, inputs, dtype):
     both(make, inputs, dtype)
 
 

@@ -1,7 +1,7 @@
 """A kernel while it is written: LLVM's instructions by way of Values, with loops, words of the operand table, and memory.
 
 What it is: `Code` is one function `kernel(t, lo, hi)` in a module of its own: t is the address of its words, rows lo..hi are computed. Whoever writes a
-kernel (groups.py, contract.py, attention.py) speaks of Values and loops only.
+kernel (loops.py, contract.py, tiles.py) speaks of Values and loops only.
 
 What it is not: no decision about what is computed; nothing is compiled here (machine.py).
 

@@ -1,7 +1,7 @@
 """Which operations share a loop: elementwise ones and reductions over one space of rows and columns, as long as nothing outside needs what is between them.
 
 What it is: `Fuser` takes operations in topological order and returns steps in an order that may be run: `Group` (operations in one loop nest over rows),
-`Product` (BLAS), `Attention` and `Call` (a primitive that NumPy computes).
+`Product` (BLAS) and `Call` (a primitive that NumPy computes).
 
 How: a group is open until something outside of it reads what it writes, then it is emitted. An open group therefore has no reader, open groups
 do not depend on each other, and two of them merge whenever one operation reads both; an operation that reads none joins one that reads the same

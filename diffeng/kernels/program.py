@@ -32,8 +32,6 @@ from .tiles import Tiles
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
 REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each
 
-_empty = np.empty
-
 STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: [contract.product(step)],
          Tiles: lambda step, plans: tiles.instructions(step)}
 
@@ -57,7 +55,7 @@ class Program:
     """
 
     def __init__(self, inputs, outputs, as_recorded=False):
-        steps = self._steps(inputs, list(outputs) if as_recorded else recomputed(stacked(simplify(list(outputs)))))
+        steps = self._steps(inputs, list(outputs) if as_recorded else _rewritten(outputs))
         self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
         self._build(steps)
         self._made = [[] for _ in self.outputs]
@@ -82,7 +80,7 @@ class Program:
     def peak(cls, inputs, outputs):
         """peak_bytes of a program of these, as planned: nothing is compiled, no memory taken."""
         program = cls.__new__(cls)
-        return _planned(program._steps(inputs, recomputed(stacked(simplify(list(outputs))))))[1]
+        return _planned(program._steps(inputs, _rewritten(outputs)))[1]
 
     def _finish(self, outputs, places, lowering):
         """Each output in a buffer of its own: the one it is computed in where that is possible, else a copy."""
@@ -123,7 +121,7 @@ class Program:
             """An instruction's words, one operand table after the other; addresses that change with the call are patched into them."""
             for part in w.parts:
                 emit(part)
-            kernel, places[w] = machine.kernel(w.key, w.build), len(words)
+            places[w] = machine.kernel(w.key, w.build).address, len(words)
             for x in w.words:
                 if type(x) is tuple:
                     buffer, offset = x
@@ -136,19 +134,19 @@ class Program:
                 elif type(x) is Immediate:
                     x = int.from_bytes(np.asarray(x.value).tobytes().ljust(8, b"\0"), "little", signed=True)
                 elif type(x) is tiles.KernelOf:
-                    x = machine.kernel(x.instruction.key, x.instruction.build).address
+                    x = places[x.instruction][0]
                 elif x is groups.STATUS:
                     x = address(status)
                 words.append(x)
-            return kernel
 
         for w in work:
             if type(w) is not Call:
-                table.append((emit(w).address, places[w], w.rows, w.chunk))
+                emit(w)
+                table.append((*places[w], w.rows, w.chunk))
         numbers = np.array([0 if type(x) is tiles.WordsOf else x for x in words] or [0], np.int64)
         for k, x in enumerate(words):
             if type(x) is tiles.WordsOf:
-                numbers[k] = address(numbers) + 8 * places[x.instruction]
+                numbers[k] = address(numbers) + 8 * places[x.instruction][1]
         self.kernels = len(table)
         cost = sum(w.rows * w.cost for w in work if type(w) is not Call)
         self._entry = runtime.Entry([spec for _, *spec in self.inputs], len(self.outputs), numbers, patches, table, status,
@@ -233,7 +231,7 @@ class Program:
     def _fresh(self):
         """Arrays for the outputs: new ones, or large ones that this program made before and that only it still holds."""
         if self._small:
-            return [_empty(shape, dtype) for shape, dtype in self.outputs]
+            return [np.empty(shape, dtype) for shape, dtype in self.outputs]
         fresh = []
         for k, (shape, dtype) in enumerate(self.outputs):
             if dtype is None:
@@ -267,6 +265,11 @@ class Program:
     def __call__(self, *arrays):
         out = self.exactly(*arrays)
         return self.exactly(*self._checked(arrays)) if out is None else out
+
+
+def _rewritten(outputs):
+    """The graph as it is compiled."""
+    return recomputed(stacked(simplify(list(outputs))))
 
 
 def _planned(steps):

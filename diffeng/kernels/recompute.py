@@ -16,7 +16,7 @@ RATIO = 4                                   # how much larger than its operands 
 
 
 def recomputed(outputs):
-    """Nodes that compute the same as these, bit for bit. outputs: Nodes, or constants, which pass as they are. Values are not looked at."""
+    """Nodes that compute the same as these, by the same operations. outputs: Nodes, or constants, which pass as they are. Values are not looked at."""
     order = reachable(outputs)
     seeds = [n for n in order if _is_large(n)]
     if not seeds:
@@ -84,8 +84,7 @@ def _rewritten(outputs, order, again):
                     stack.append(x)
         for m in sorted(needed, key=lambda m: m.serial):
             if m not in copies:
-                operands = tuple([copies[x] if type(x) is Node and x in chain else new(x) for x in m.operands])
-                copies[m] = Node(m.primitive, operands, m.params, None, m.shape, m.dtype, m.frames)
+                copies[m] = m.on([copies[x] if type(x) is Node and x in chain else new(x) for x in m.operands])
         return copies[n]
 
     for n in order:
@@ -93,6 +92,5 @@ def _rewritten(outputs, order, again):
             now[n] = n
             continue
         anew = again.get(n, {})
-        operands = tuple([copy(x, anew[x]) if type(x) is Node and x in anew else new(x) for x in n.operands])
-        now[n] = Node(n.primitive, operands, n.params, None, n.shape, n.dtype, n.frames)
+        now[n] = n.on([copy(x, anew[x]) if type(x) is Node and x in anew else new(x) for x in n.operands])
     return [new(n) if isinstance(n, Node) else n for n in outputs]

@@ -147,7 +147,7 @@ class _Rewriting:
             return _make("getitem", (self.whole[id(run[0])],), {"index": (slice(lo, lo + n.shape[0]),)}, n.shape, n)
         if id(n) in self.sums:
             return self._sum(n)
-        return Node(n.primitive, tuple([self._new(x) for x in n.operands]), n.params, None, n.shape, n.dtype, n.frames)
+        return n.on([self._new(x) for x in n.operands])
 
     def _sum(self, root):
         terms = [self.whole[id(run[0])] for run in self.sums[id(root)]]

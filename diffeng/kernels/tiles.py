@@ -156,7 +156,7 @@ class _Chain:
             self.steps.append((step, kind))
             (self._later if kind == "terms" else self.aligned).update(writes(step))
             return True
-        if type(step) is not Group or not self._group(step, needed):
+        if type(step) is not Group or not self._group(step):
             return False
         for b in needed:                                   # a product that nobody else needs is made here, too
             made = next((s for s in self.before if type(s) is Product and id(s.out.buffer) == b), None)
@@ -164,7 +164,6 @@ class _Chain:
                 self.before.remove(made)
                 self.steps.append((made, "rows"))
                 self._made(made.out)
-                self._waiting.discard(id(step))
         self.steps.append((step, "rows"))
         for o in step.operations:
             if o.out.buffer.stored:
@@ -188,12 +187,12 @@ class _Chain:
             return "terms"
         return None
 
-    def _group(self, group, needed):
+    def _group(self, group):
         if group.n != math.prod(self.shape) or any([isinstance(o, Reduce) and o.kind != "row" for o in group.operations]):
             return False
         for o in group.operations:
             direct, others = places(o)
-            if isinstance(o.out, Indirect) or others and any([isinstance(x, Indirect) for x in o.operands]) or not (isinstance(o, Reduce) or o.out.whole()):
+            if any([isinstance(x, Indirect) for x in (*o.operands, o.out)]) or not (isinstance(o, Reduce) or o.out.whole()):
                 return False
             for v in direct:
                 if id(v.buffer) in self.aligned and id(v.buffer) not in group.levels and not (v.whole() or _one_a_row(v, self.n)):

@@ -5,7 +5,7 @@ What it is: `Value` with its operators, the few functions rules need beside them
 Why not kernel texts: a line of text costs the compiler 1-2 ms, an instruction written this way a twentieth of it; and each rounds as written, with no
 flags that would let it be reassociated.
 
-What it is not: no rule (elementary.py), no numba.
+What it is not: no rule (elementary.py, scalar.py), no loop (code.py).
 """
 from llvmlite import ir
 

@@ -216,6 +216,6 @@ _OF_METHODS = ("reshape flatten transpose permute squeeze unsqueeze chunk split 
 FUNCTIONS = {**METHODS, **{n: _through(n) for n in _OF_METHODS}}
 FUNCTIONS.update({f.__name__: f for f in (
     clamp, cat, stack, hstack, vstack, einsum, where, broadcast_to, broadcast_tensors, meshgrid, numel, is_tensor, result_type)})
-FUNCTIONS.update(concat=cat, concatenate=cat, outer=METHODS["outer"])
+FUNCTIONS.update(concat=cat, concatenate=cat)
 globals().update({n: f for n, f in FUNCTIONS.items() if n not in globals()})
 __all__ = [*FUNCTIONS]

@@ -142,8 +142,7 @@ def _cut(outputs, replaced):
         if n.primitive is INPUT:
             now[id(n)] = n
             continue
-        operands = tuple([now[id(p)] if type(p) is Node else p for p in n.operands])
-        now[id(n)] = Node(n.primitive, operands, n.params, None, n.shape, n.dtype, n.frames)
+        now[id(n)] = n.on([now[id(p)] if type(p) is Node else p for p in n.operands])
     return [now[id(n)] for n in outputs]
 
 

@@ -18,8 +18,13 @@ def _dims(dim, x):
     return found if x.ndim else None
 
 
+def _accumulated(x, dtype):
+    """In the dtype asked for; integers and truth values add up in int64."""
+    return cast(x, dtype) if dtype is not None else astype(x, INT64) if x.dtype.kind in "iub" and x.dtype != INT64 else x
+
+
 def sum(x, dim=None, keepdim=False, dtype=None):
-    x = cast(x, dtype) if dtype is not None else astype(x, INT64) if x.dtype.kind in "iub" and x.dtype != INT64 else x
+    x = _accumulated(x, dtype)
     return np.sum(x, axis=_dims(dim, x), keepdims=keepdim)
 
 
@@ -49,7 +54,7 @@ def std(x, dim=None, correction=1, keepdim=False):
 
 
 def prod(x, dim=None, keepdim=False, dtype=None):
-    x = cast(x, dtype) if dtype is not None else astype(x, INT64) if x.dtype.kind in "iub" and x.dtype != INT64 else x
+    x = _accumulated(x, dtype)
     return np.prod(x, axis=_dims(dim, x), keepdims=keepdim)
 
 
@@ -123,12 +128,12 @@ def norm(x, p=2, dim=None, keepdim=False):
 
 
 def cumsum(x, dim):
-    x = astype(x, INT64) if x.dtype.kind in "iub" else x
+    x = _accumulated(x, None)
     return np.cumsum(x, axis=axis(dim, x.ndim)) if x.ndim else x
 
 
 def cumprod(x, dim):
-    x = astype(x, INT64) if x.dtype.kind in "iub" else x
+    x = _accumulated(x, None)
     return np.cumprod(x, axis=axis(dim, x.ndim)) if x.ndim else x
 
 
