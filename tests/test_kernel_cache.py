@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kernels_by_hand import add, kernel, total
 
-from diffeng.kernels import cache, machine
+from diffeng.kernels import cache, machine, scalar
 
 HERE = str(pathlib.Path(__file__).parent)
 CODE = """
@@ -159,3 +159,10 @@ def test_interleaving_is_what_a_loop_asks_for(fresh):
         assert abs(out[0] - x.sum()) < 1e-12
         sums.append(out[0])
     assert sums[0] != sums[1]
+
+
+def test_rules_from_one_factory_are_told_apart():
+    """A kernel's key holds what its rules enclose: else arcsin would be found where arccos is asked for."""
+    tables = scalar.FLOAT, scalar.INTEGER, scalar.UNSIGNED, scalar.POWERS, scalar.INTEGER_POWERS, scalar.COMPARE, scalar.CLASSIFY, scalar.LOGICAL
+    rules = {id(rule): rule for table in tables for rule in table.values()}
+    assert len(rules) > 70 and len({scalar.fingerprint(rule) for rule in rules.values()}) == len(rules)

@@ -26,9 +26,10 @@ def type_name(dtype):
 
 @functools.lru_cache(maxsize=None)
 def fingerprint(rule):
-    """A rule as part of a kernel's key: what its code says (what it calls is part of the package, whose source is in every key on disk)."""
+    """A rule as part of a kernel's key: what its code says (what it calls is part of the package, whose source is in every key on disk) and what it encloses."""
     code = rule.__code__
-    return hashlib.sha256(repr((code.co_code, code.co_consts, code.co_names, rule.__name__)).encode()).hexdigest()[:16]
+    enclosed = [fingerprint(x) if hasattr(x, "__code__") else x for x in (cell.cell_contents for cell in rule.__closure__ or ())]
+    return hashlib.sha256(repr((code.co_code, code.co_consts, code.co_names, rule.__name__, enclosed)).encode()).hexdigest()[:16]
 
 
 INF = float("inf")
@@ -104,9 +105,7 @@ def _called(name, operands):
 
     def two(x, y):
         return library(name, x, y)
-    rule = one if operands == 1 else two
-    rule.__name__ = name
-    return rule
+    return one if operands == 1 else two
 
 
 def _same(x):
