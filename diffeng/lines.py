@@ -79,6 +79,17 @@ def user_frames(above=1):
     return tuple(found)
 
 
+def user_line():
+    """The innermost user frame alone, above the caller's caller: all that line_of needs."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        if _user_files[code.co_filename]:
+            return ((code, frame.f_lasti),)
+        frame = frame.f_back
+    return ()
+
+
 def run(fun, args):
     """Call the user's function. Frames outside of this one are not part of what the function did."""
     return fun(*args)

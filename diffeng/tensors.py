@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from .errors import refuse
+from .lines import user_line
 from .tensor_engine import core, indexing, making, printing, rules, shapes
 from .tensor_engine.core import Operation, Plain, enable_grad, is_grad_enabled, no_grad, operation, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, dtype_of, empty, empty_like, eye, from_numpy, full, full_like, Generator,     # noqa: F401
@@ -41,7 +42,7 @@ class Tensor(Rearranged):
 
     def __new__(cls, data=(), *args, **kwargs):
         t = object.__new__(cls)
-        t._array, t._where = tensor(data, dtype=None if isinstance(data, (Plain, np.ndarray)) else rules.default)._array, core.user_line()
+        t._array, t._where = tensor(data, dtype=None if isinstance(data, (Plain, np.ndarray)) else rules.default)._array, user_line()
         return t
 
     # ---- what it is ---------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from ..numpy_api import astype
 from ..tensor_engine import making
 from ..tensor_engine.core import Operation, constant
 from ..tensor_engine.functions import METHODS, one_hot, operand          # noqa: F401
-from ..tensor_engine.operations import OPS
 from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import torch_error
 from ..vocabulary import elementwise as e, indexing

@@ -7,7 +7,6 @@ the graph as constants, so that nothing is kept which no derivative needs.
 What it is not: no derivative (backward.py asks reverse_mode), no meaning of any operation (operations.py), no compiling (tape.py).
 """
 import contextlib
-import sys
 import threading
 import weakref
 
@@ -16,7 +15,7 @@ import numpy as np
 from ..errors import refuse
 from ..nodes import INPUT, Node, Tracer, Tracing
 from ..traced import write
-from ..lines import is_user_code, line_of
+from ..lines import line_of, user_line
 from ..vocabulary import elementwise
 
 TRACING = Tracing()                        # of all tensors: nodes with their values
@@ -102,17 +101,6 @@ def become_the_class_of_results(cls):
     made = cls
 
 
-def user_line():
-    """The innermost frame of user code, as where.line_of reads it."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        code = frame.f_code
-        if is_user_code(code):
-            return ((code, frame.f_lasti),)
-        frame = frame.f_back
-    return ()
-
-
 def constant(array, frames=None):
     """A tensor of an array that is nobody else's."""
     t = _new(made)
@@ -152,15 +140,10 @@ operation = Operation
 
 def compute(op, operands, params):
     """Carry out an operation: values at once, and the graph where a gradient is asked for."""
-    args, track = [], False
-    enabled = mode.enabled
+    args, enabled = [], mode.enabled
     for x in operands:
         if isinstance(x, Plain):
-            if enabled and x.requires:
-                track = True
-                args.append(Tracer(TRACING, x.variable()))
-            else:
-                args.append(x.held())
+            args.append(Tracer(TRACING, x.variable()) if enabled and x.requires else x.held())
         elif isinstance(x, np.generic):
             args.append(x.item())
         else:

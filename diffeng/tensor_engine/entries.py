@@ -8,7 +8,8 @@ import threading
 
 import numpy as np
 
-from .core import constant, mode, root, user_line
+from ..lines import user_line
+from .core import constant, mode, root
 
 SPAN, OUTSIDE = 1 << 20, 1 << 19               # keys of one run; from where on they are outside tensors
 SNAPSHOT = 1 << 26                             # bytes of shared memory that are copied for a later computation; what is larger is computed at once
