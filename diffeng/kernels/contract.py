@@ -171,11 +171,11 @@ def product(step, cut=None):
     (m, k), n, size = a.shape[-2:], b.shape[-1], a.dtype.itemsize
     turned = is_turned(c)
     if turned:                                        # the result runs along i: its transpose is the product of the transposes
-        a, b, m, n = _turned(b), _turned(a), n, m
-        c = _turned(c)
+        a, b, m, n = turned_over(b), turned_over(a), n, m
+        c = turned_over(c)
     # BLAS counts columns first: it is given C' = B'A', where a matrix that runs along its last axis is already transposed.
-    ta, lda = _flag(a, size)
-    tb, ldb = _flag(b, size)
+    ta, lda = flag(a, size)
+    tb, ldb = flag(b, size)
     ldc = c.strides[-2] // size if m > 1 else n
     dims, strides = collapse(a.shape[:-2], [v.strides[:-2] for v in (a, b, c)])
     batch = math.prod(dims)
@@ -231,16 +231,17 @@ def _write_product(type, bits, depth, by_terms):
     return code.finish()
 
 
-def _turned(v):
+def turned_over(v):
+    """The transposed matrices."""
     return transposed(v, (*range(v.ndim - 2), v.ndim - 1, v.ndim - 2))
 
 
 def blas_walks(v):
     """Can BLAS read the last two axes as a matrix with one leading dimension?"""
-    return _flag(v, v.dtype.itemsize) is not None
+    return flag(v, v.dtype.itemsize) is not None
 
 
-def _flag(v, size):
+def flag(v, size):
     """(transpose flag, leading dimension) of a row-major matrix seen by a column-major BLAS as its transpose; None where it cannot walk it."""
     (rows, columns), (down, across) = v.shape[-2:], v.strides[-2:]
     if (columns == 1 or across == size) and (rows == 1 or down % size == 0 and down >= size * columns):

@@ -16,14 +16,16 @@ TILE = 64                                  # columns whose partial results are p
 
 def write(structure, rules):
     """The module of a group's kernel. rules: the functions that operations name by number."""
-    return _Loops(structure, rules).module()
+    return Loops(structure, rules).module()
 
 
-class _Loops:
-    def __init__(self, structure, rules):
+class Loops:
+    """A kernel of a group, on whatever `code` makes of it: cuda/skeletons.py has another order of its rows and columns."""
+
+    def __init__(self, structure, rules, code=Code):
         self.flat, self._chunk, self._columns, self._lengths, self.views, scopes, self.last, self._memory, self._strip, self.ops = structure
         self.rules = rules
-        self.code = Code(scopes + 2)
+        self.code = code(scopes + 2)
         self.scratch_scope, self.sums_scope = scopes, scopes + 1
         self.values, self.loaded, self.row_loaded = {}, {}, {}
         self.bases = [self.code.word(base) for _, _, base, _, _, _ in self.views]
@@ -42,7 +44,7 @@ class _Loops:
         self.totals, self.sums = {}, {}
         for k, op in enumerate(self.ops):
             if op[0] == "reduce" and op[7] == "all":
-                self.totals[k] = code.cell(_wide(op), neutral(op[3], _wide(op)))
+                self.totals[k] = code.cell(wide(op), neutral(op[3], wide(op)))
             elif op[0] == "reduce" and op[7] == "columns":
                 self.sums[k] = code.word(op[9][0]) + self.slot * code.word(op[9][1])
         for k, base in self.sums.items():
@@ -127,7 +129,7 @@ class _Loops:
         for k in mine:
             op = self.ops[k]
             if op[0] == "reduce" and op[7] == "row":
-                own[k] = code.cell(_wide(op), neutral(op[3], _wide(op)))
+                own[k] = code.cell(wide(op), neutral(op[3], wide(op)))
         totals = {**{k: t for k, t in self.totals.items() if k in mine}, **own}
         if any(self.ops[k][3] == "sum" and self.ops[k][4][0] == "f" for k in totals):
             with code.loop(lo, hi, BLOCK) as start:
@@ -266,7 +268,7 @@ class _Loops:
         return out
 
 
-def _wide(op):
+def wide(op):
     """The type a total is kept in: float32 is summed in float64 (a sum of 10^6 entries would lose half its digits)."""
     return "f64" if op[3] == "sum" and op[4][0] == "f" else op[4]
 

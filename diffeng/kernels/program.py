@@ -65,7 +65,7 @@ class Program:
         """The program's steps in order; what is known of its inputs and outputs is kept."""
         self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(n.dtype)) for k, n in enumerate(inputs)]
         fuser = Fuser()
-        lowering = Lowering(fuser)
+        lowering = Lowering(fuser, self.contiguous_constants)
         places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
         for node in _schedule([n for n in reachable(outputs) if id(n) not in places]):
             if node.primitive is INPUT:
@@ -74,7 +74,12 @@ class Program:
             places[id(node)] = lowering.lower(node, operands)
         self.outputs, self._constants = self._finish(outputs, places, lowering)
         self._origins = lowering.origins
-        return tiles.tiled(fuser.finish())
+        return self._ordered(fuser.finish())
+
+    contiguous_constants = False               # must an array that the graph holds be C-contiguous?
+
+    def _ordered(self, steps):
+        return tiles.tiled(steps)
 
     @classmethod
     def peak(cls, inputs, outputs):
@@ -265,6 +270,10 @@ class Program:
     def __call__(self, *arrays):
         out = self.exactly(*arrays)
         return self.exactly(*self._checked(arrays)) if out is None else out
+
+    def host(self, x):
+        """An output as NumPy's array."""
+        return x
 
 
 def _rewritten(outputs):
