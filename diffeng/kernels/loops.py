@@ -168,8 +168,7 @@ class Loops:
         if op[0] == "reduce":
             x = cast(self.operand(op[6], i), op[4])
             if op[7] == "columns":
-                old = code.load(self.sums[k], i, op[4], self.sums_scope)
-                code.store(self.sums[k], i, merge(op[3], old, x), self.sums_scope)
+                self.add_up(k, i, x)
             else:
                 part = parts[k]
                 part.set(merge(op[3], part.get(), cast(x, part.type), any_order=True))
@@ -186,7 +185,19 @@ class Loops:
         else:
             self.store(store, value, i)
         if kept is not None and kept[0] == "scratch":
-            code.store(self.scratch + code.word(kept[1]), i, value, self.scratch_scope)
+            self.write(self.scratch + code.word(kept[1]), i, value, self.scratch_scope)
+
+    def add_up(self, k, column, x):
+        """A term of a sum over rows."""
+        old = self.read(self.sums[k], column, x.type, self.sums_scope)
+        self.write(self.sums[k], column, merge(self.ops[k][3], old, x), self.sums_scope)
+
+    def write(self, base, column, value, scope):
+        """Into memory of the kernel's own: sums over rows, and values that a later phase reads again."""
+        self.code.store(base, column, value, scope)
+
+    def read(self, base, column, type, scope):
+        return self.code.load(base, column, type, scope)
 
     def keep(self, k, value):
         self.values[k] = value
@@ -232,7 +243,7 @@ class Loops:
             op = self.ops[x[1]]                              # from an earlier phase
             kept = op[8]
             if kept[0] == "scratch":
-                return code.load(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
+                return self.read(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
             return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])
         if x[0] == "window":
             _, v, p, lo, hi = x

@@ -64,7 +64,7 @@ class Program:
     def _steps(self, inputs, outputs):
         """The program's steps in order; what is known of its inputs and outputs is kept."""
         self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(n.dtype)) for k, n in enumerate(inputs)]
-        fuser = Fuser()
+        fuser = Fuser(self.narrow)
         lowering = Lowering(fuser, self.contiguous_constants)
         places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
         for node in _schedule([n for n in reachable(outputs) if id(n) not in places]):
@@ -77,6 +77,7 @@ class Program:
         return self._ordered(fuser.finish())
 
     contiguous_constants = False               # must an array that the graph holds be C-contiguous?
+    narrow = False                             # do products of float32 take bfloat16?
 
     def _ordered(self, steps):
         return tiles.tiled(steps)

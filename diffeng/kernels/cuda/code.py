@@ -19,27 +19,35 @@ SLOT = 8                                     # bytes of an entry of shared memor
 
 
 class Grid(Code):
-    """thread: of its block; threads: how many a block has; block: of the grid. WARP: lanes that exchange values among themselves."""
+    """thread: of its block; block: of the grid; threads: how many a block has, a number. WARP: lanes that exchange values among themselves.
+
+    Memory that a block shares begins with a slot for each thread; what follows is whoever's asks for it when the kernel is launched.
+    """
+
+    def __init__(self, scopes=0, threads=None):
+        super().__init__(scopes)
+        self.threads = threads
 
     def number_of(self, x, count):
         """x modulo a power of two, both Values."""
         return x & (count - 1)
 
     def butterfly(self, name, x, lanes):
-        """x of all lanes of a team within a warp, merged; every lane gets the result, the same bits. lanes: a Value or a number."""
+        """x of all lanes of a team within a warp, merged; every lane gets the result, the same bits."""
         mask = 1
-        while mask < self.WARP:
-            whole = merge(name, x, self.shuffled(x, mask, lanes))
-            x = select(self.number(mask) < lanes, whole, x)
+        while mask < lanes:
+            x = merge(name, x, self.shuffled(x, mask, lanes))
             mask *= 2
         return x
 
     def together(self, name, x, lanes):
-        """x of all lanes of a team, merged. lanes: None if the team is the block, else how many it has."""
-        if lanes is not None:
+        """x of all lanes of a team, merged."""
+        if lanes <= self.WARP:
             return self.butterfly(name, x, lanes)
         x = self.butterfly(name, x, self.WARP)
-        warps, lane = self.threads.over(self.number(self.WARP)), self.number_of(self.thread, self.number(self.WARP))
+        warps, lane = self.threads // self.WARP, self.number_of(self.thread, self.number(self.WARP))
+        if warps == 1:
+            return x
         with self.when(lane.equals(0)):
             self.share(self.thread.over(self.number(self.WARP)), x)
         self.barrier()
@@ -49,25 +57,32 @@ class Grid(Code):
         self.barrier()
         return x
 
-    def down(self, name, x, rows, columns):
+    def down(self, name, x, columns):
         """x of all threads (row, column) of a block, which lie row after row, merged along the rows; the result is the first row's."""
         self.barrier()
         self.share(self.thread, x)
         self.barrier()
         column = self.number_of(self.thread, columns)
         total = self.cell(x.type, neutral(name, x.type))
-        with self.loop(0, rows) as row:
+        with self.loop(0, self.number(self.threads).over(columns)) as row:
             total.set(merge(name, total.get(), self.shared(row * columns + column, x.type)))
         return total.get()
 
-    def share(self, index, x):
-        """Put x where the block's threads find it."""
-        x = cast(x, "u8") if x.type == "b1" else x
-        self.builder.store(x.ir, self._slot(index, x.type))
+    def share(self, slot, x):
+        """Put x into a thread's slot."""
+        self.put(slot * SLOT, None, x)
 
-    def shared(self, index, type):
-        x = Value(self.builder, self.builder.load(self._slot(index, "u8" if type == "b1" else type)), "u8" if type == "b1" else type)
-        return cast(x, type)
+    def shared(self, slot, type):
+        return self.get(slot * SLOT, None, type)
+
+    def put(self, offset, index, x):
+        """x into shared memory: entry `index` of an array that begins at so many bytes."""
+        x = cast(x, "u8") if x.type == "b1" else x
+        self.builder.store(x.ir, self._shared_place(offset, index, x.type))
+
+    def get(self, offset, index, type):
+        kind = "u8" if type == "b1" else type
+        return cast(Value(self.builder, self.builder.load(self._shared_place(offset, index, kind)), kind), type)
 
 
 class Cuda(Grid):
@@ -76,12 +91,12 @@ class Cuda(Grid):
     ARGUMENTS = "t", "rows"
     SPACE, WARP = 1, 32
 
-    def __init__(self, scopes=0):
-        super().__init__(scopes)
+    def __init__(self, scopes=0, threads=None):
+        super().__init__(scopes, threads)
         self.module.triple = GPU
         self._function.calling_convention = "ptx_kernel"
-        self.thread, self.threads, self.block = (self._register(name) for name in ("tid.x", "ntid.x", "ctaid.x"))
-        self._shared = ir.GlobalVariable(self.module, ir.ArrayType(_I64, 0), "shared", addrspace=3)
+        self.thread, self.block = (self._register(name) for name in ("tid.x", "ctaid.x"))
+        self._shared = ir.GlobalVariable(self.module, ir.ArrayType(_I8, 0), "shared", addrspace=3)
         self._shared.linkage, self._shared.align = "external", 16
 
     def _intrinsic(self, name, result, arguments):
@@ -98,10 +113,10 @@ class Cuda(Grid):
     def shuffled(self, x, mask, lanes):
         """x of the lane whose number differs in the bit `mask`. Only the lanes of this team take part, so that teams may go different ways."""
         b = self.builder
-        count = lanes if isinstance(lanes, Value) else self.number(lanes)
-        lane = self.number_of(self.thread, self.number(self.WARP))
-        first = lane & (self.number(0) - count)
-        members = b.trunc((((self.number(1) << count) - 1) << first).ir, _I32)
+        members = _I32(-1)
+        if lanes < self.WARP:
+            first = self.number_of(self.thread, self.number(self.WARP)) & -lanes
+            members = b.trunc((self.number((1 << lanes) - 1) << first).ir, _I32)
 
         def exchanged(word):
             function = self._intrinsic("shfl.sync.bfly.i32", _I32, [_I32] * 4)
@@ -119,24 +134,25 @@ class Cuda(Grid):
         whole = b.or_(b.zext(low, _I64), b.shl(b.zext(high, _I64), _I64(32)))
         return x._make(b.bitcast(whole, _TYPES[x.type]))
 
-    def _slot(self, index, type):
+    def _shared_place(self, offset, index, type):
         b = self.builder
-        return b.bitcast(b.gep(self._shared, [_I64(0), index.ir]), _TYPES[type].as_pointer(3))
+        place = b.bitcast(b.gep(self._shared, [_I64(0), offset.ir]), _TYPES[type].as_pointer(3))
+        return place if index is None else b.gep(place, [index.ir])
 
 
 class Simulated(Grid):
     """For the processor we are on. context: the address of the words in which simulator.py says who the thread is."""
 
     ARGUMENTS = "t", "rows", "context"
-    THREAD, THREADS, BLOCK, SHARED, EXCHANGE, WAIT, EVERYBODY, NEIGHBOURS = range(8)
+    THREAD, BLOCK, SHARED, EXCHANGE, WAIT, EVERYBODY, NEIGHBOURS = range(7)
     WARP = 4
 
-    def __init__(self, scopes=0):
-        super().__init__(scopes)
+    def __init__(self, scopes=0, threads=None):
+        super().__init__(scopes, threads)
         b = self._head
         words = b.inttoptr(self.context.ir, _I64.as_pointer())
-        self._context = [Value(self.builder, b.load(b.gep(words, [_I64(k)])), "i64") for k in range(8)]
-        self.thread, self.threads, self.block = (self._context[k] for k in (self.THREAD, self.THREADS, self.BLOCK))
+        self._context = [Value(self.builder, b.load(b.gep(words, [_I64(k)])), "i64") for k in range(7)]
+        self.thread, self.block = self._context[self.THREAD], self._context[self.BLOCK]
 
     def finish(self):
         self.barrier()                       # the next block of this thread uses the same shared memory
@@ -152,15 +168,12 @@ class Simulated(Grid):
 
     def shuffled(self, x, mask, lanes):
         plain = cast(x, "u8") if x.type == "b1" else x
-        self.builder.store(plain.ir, self._at(self.EXCHANGE, self.thread, plain.type))
+        exchange = self._context[self.EXCHANGE]
+        self.store(exchange + self.thread * SLOT, None, plain)
         self._wait(self.NEIGHBOURS)
-        found = Value(self.builder, self.builder.load(self._at(self.EXCHANGE, self.thread ^ mask, plain.type)), plain.type)
+        found = self.load(exchange + (self.thread ^ mask) * SLOT, None, plain.type)
         self._wait(self.NEIGHBOURS)
         return cast(found, x.type)
 
-    def _at(self, word, index, type):
-        place = self._context[word] + index * SLOT
-        return self.builder.inttoptr(place.ir, _TYPES[type].as_pointer())
-
-    def _slot(self, index, type):
-        return self._at(self.SHARED, index, type)
+    def _shared_place(self, offset, index, type):
+        return self._address(self._context[self.SHARED] + offset, index, type)

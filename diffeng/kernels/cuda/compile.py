@@ -19,12 +19,17 @@ from .code import Cuda
 PROCESSORS = "sm_80", "sm_90", "sm_100"      # what is checked to compile: A100, H100 and H200, B200
 
 
-def ptx(key, build, processor):
-    """The PTX of a kernel, as bytes; its entry is called "kernel". key: all the code depends on but the processor. build(code): an llvmlite.ir.Module."""
+def ptx(key, build, processor, threads):
+    """The PTX of a kernel, as bytes; its entry is called "kernel". key: all the code depends on but the processor. build(code): an llvmlite.ir.Module.
+    threads: of a block, which says how many registers each may have."""
     key = f"{processor} {key}"
     kept = cache.find(key)
     if kept is None:
-        kept = {"code": _compiled(build(Cuda), processor), "symbols": {}, "needs": []}
+        text = _compiled(build(Cuda), processor)
+        head, body = text.split(".entry kernel(", 1)
+        parameters, body = body.split(")", 1)
+        text = f"{head}.entry kernel({parameters})\n.maxntid {threads}, 1, 1{body}"
+        kept = {"code": text.encode(), "symbols": {}, "needs": []}
         cache.keep(key, kept)
     return kept["code"]
 
@@ -44,7 +49,7 @@ def _compiled(module, processor):
     options.loop_vectorization = options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(parsed, builder)
-    return machine.emit_assembly(parsed).encode()
+    return machine.emit_assembly(parsed)
 
 
 @functools.lru_cache(maxsize=None)

@@ -10,6 +10,7 @@ import functools
 
 import numpy as np
 
+from .code import SLOT
 from .compile import ptx
 from .plan import Grid
 
@@ -103,26 +104,20 @@ class Gpu:
         found = self._kernels.get(launch.key)
         if found is None:
             module = self.cupy.cuda.function.Module()
-            module.load(ptx(launch.key, launch.build, self.processor))
-            function = module.get_function("kernel")
-            most = self._driver.funcGetAttribute(self._driver.CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function.ptr)
-            found = self._kernels[launch.key] = function, most
+            module.load(ptx(launch.key, launch.build, self.processor, launch.threads))
+            found = self._kernels[launch.key] = module.get_function("kernel")
         return found
 
     def launcher(self, kernel, launch, words):
         """A function that launches the kernel with its words at an address."""
-        function, most = kernel
-        threads = launch.threads
-        while threads > most and launch.any_threads:
-            threads //= 2
         values = np.array([words, launch.rows], np.int64)
         pointers = np.array([values.ctypes.data, values.ctypes.data + 8], np.int64)
-        arguments = (function.ptr, launch.blocks, 1, 1, threads, 1, 1, 8 * threads)
+        arguments = (kernel.ptr, launch.blocks, 1, 1, launch.threads, 1, 1, SLOT * launch.threads + launch.shared)
         run, stream, parameters = self._driver.launchKernel, self.cupy.cuda.get_current_stream, pointers.ctypes.data
 
         def start():
             run(*arguments, stream().ptr, parameters, 0)
-        start.keep = values, pointers, function
+        start.keep = values, pointers, kernel
         return start
 
     # ---- products -------------------------------------------------------------------------------------------------------------------------
@@ -131,13 +126,13 @@ class Gpu:
         """out = left @ right for every batch entry. places: addresses of their first entries."""
         self._cublas.setStream(self._handle, self.cupy.cuda.get_current_stream().ptr)
         for call in product.calls(places):
-            self._gemm(product.dtype, precision, *call)
+            self._gemm(product, precision, *call)
 
-    def _gemm(self, dtype, precision, ta, tb, m, n, k, a, lda, sa, b, ldb, sb, c, ldc, sc, count):
-        cublas, runtime = self._cublas, self.cupy.cuda.runtime
+    def _gemm(self, product, precision, ta, tb, m, n, k, a, lda, sa, b, ldb, sb, c, ldc, sc, count):
+        cublas, runtime, dtype = self._cublas, self.cupy.cuda.runtime, product.dtype
         kind = runtime.CUDA_R_64F if dtype == np.float64 else runtime.CUDA_R_32F
-        compute = cublas.CUBLAS_COMPUTE_64F if dtype == np.float64 else {
-            "float32": cublas.CUBLAS_COMPUTE_32F, "tf32": cublas.CUBLAS_COMPUTE_32F_FAST_TF32, "bfloat16": cublas.CUBLAS_COMPUTE_32F_FAST_16BF}[precision]
+        operand = runtime.CUDA_R_16BF if product.narrow else kind
+        compute = cublas.CUBLAS_COMPUTE_64F if dtype == np.float64 else cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if precision == "tf32" else cublas.CUBLAS_COMPUTE_32F
         one = self._factors[dtype].ctypes.data
-        cublas.gemmStridedBatchedEx(self._handle, ta, tb, m, n, k, one, a, kind, lda, sa, b, kind, ldb, sb, one + dtype.itemsize, c, kind, ldc, sc, count,
-                                    compute, -1)
+        cublas.gemmStridedBatchedEx(self._handle, ta, tb, m, n, k, one, a, operand, lda, sa, b, operand, ldb, sb, one if product.add else one + dtype.itemsize,
+                                    c, kind, ldc, sc, count, compute, -1)

@@ -12,21 +12,22 @@ from ..layout import collapse
 
 
 class Gemm:
-    """left, right, out: the product's views; dtype: theirs."""
+    """left, right, out: the product's views; dtype: of out; narrow: the others hold bfloat16 (as uint16); add: to what is in out."""
 
-    def __init__(self, step):
-        self.left, self.right, self.out, self.dtype = step.left, step.right, step.out, step.out.dtype
+    def __init__(self, step, add=False):
+        self.left, self.right, self.out, self.dtype, self.add = step.left, step.right, step.out, step.out.dtype, add
+        self.narrow = step.left.dtype != self.dtype
         self._turned = is_turned(step.out)
         a, b, c = self.views()
-        size = self.dtype.itemsize
+        size, operand = self.dtype.itemsize, step.left.dtype.itemsize
         m, k, n = *a.shape[-2:], b.shape[-1]
-        (ta, lda), (tb, ldb) = flag(a, size), flag(b, size)
+        (ta, lda), (tb, ldb) = flag(a, operand), flag(b, operand)
         ldc = c.strides[-2] // size if m > 1 else n
         dims, strides = collapse(a.shape[:-2], [v.strides[:-2] for v in (a, b, c)])
         walked = max(range(len(dims)), key=lambda d: dims[d], default=None)
         outer = [d for d in range(len(dims)) if d != walked]
         self._steps = [tuple(sum(i * s[d] for i, d in zip(at, outer)) for s in strides) for at in itertools.product(*[range(dims[d]) for d in outer])]
-        sa, sb, sc = [0 if walked is None else s[walked] // size for s in strides]
+        sa, sb, sc = [0 if walked is None else s[walked] // unit for s, unit in zip(strides, (operand, operand, size))]
         # cuBLAS counts columns first, like every BLAS: it is given C' = B'A'.
         self._front = (int(tb == ord("T")), int(ta == ord("T")), n, m, k)
         self._after = (max(ldb, 1), sb), (max(lda, 1), sa), (max(ldc, 1), sc, 1 if walked is None else dims[walked])

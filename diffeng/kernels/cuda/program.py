@@ -14,13 +14,19 @@ import numpy as np
 from ...errors import explain
 from ...lines import line_of
 from .. import groups
-from ..fuse import Call, Group, Immediate
+from ..fuse import Call, Group, Immediate, Product
 from ..layout import View
 from ..memory import plan
 from ..plans import Plans
 from ..program import Program
+from ..tiles import Tiles
 from . import plan as grid_plan
 from .products import Gemm
+from .tiling import launches
+
+
+_STEPS = {Group: lambda step, plans, grid: plans.instructions(step), Product: lambda step, plans, grid: [Gemm(step)], Call: lambda step, plans, grid: [step],
+          Tiles: lambda step, plans, grid: launches(step, grid)}
 
 
 class CudaProgram(Program):
@@ -33,12 +39,10 @@ class CudaProgram(Program):
 
     def __init__(self, inputs, outputs, device, precision="float32", strict=False, as_recorded=False):
         self.device, self._precision, self._strict, self._lock = device, precision, strict, threading.RLock()
+        self.narrow = precision == "bfloat16"
         super().__init__(inputs, outputs, as_recorded)
 
     contiguous_constants = True
-
-    def _ordered(self, steps):
-        return steps
 
     # ---- building ---------------------------------------------------------------------------------------------------------------------------
 
@@ -47,7 +51,7 @@ class CudaProgram(Program):
         plans = Plans(lambda group: grid_plan.instructions(group, device.grid))
         work = []
         for step in steps:
-            work += plans.instructions(step) if type(step) is Group else [step] if type(step) is Call else [Gemm(step)]
+            work += _STEPS[type(step)](step, plans, device.grid)
         if self._strict and self.calls:
             raise NotImplementedError(f"{', '.join(sorted(set(self.calls)))}: there is no kernel for the GPU; leave strict out to have the host compute it")
         if self.calls:

@@ -62,25 +62,28 @@ class Simulator:
 
     def product(self, product, places, precision):
         left, right, out = (array_at(p - v.offset, v, None) for p, v in zip(places, (product.left, product.right, product.out)))
-        if precision == "bfloat16" and out.dtype == np.float32:
-            left, right = _bfloat16(left), _bfloat16(right)
-        np.matmul(left, right, out=out)
+        if product.narrow:
+            left, right = ((x.astype(np.uint32) << 16).view(np.float32) for x in (left, right))
+        if product.add:
+            out += left @ right
+        else:
+            np.matmul(left, right, out=out)
 
     def _run(self, kernel, launch, words):
         threads = launch.threads
         wait, start, stop = (getattr(_pthread(), f"pthread_barrier_{verb}") for verb in ("wait", "init", "destroy"))
-        near = launch.lanes or Simulated.WARP
+        near = min(launch.lanes, Simulated.WARP)
         groups = -(-threads // near)
         barriers = np.zeros((groups + 1) * _BARRIER, np.uint8)
         at = [address(barriers) + _BARRIER * k for k in range(groups + 1)]
         for k, place in enumerate(at):
             start(ctypes.c_void_p(place), None, threads if k == 0 else min(near, threads))
-        shared, exchange = (np.full(threads * SLOT, 0xA5, np.uint8) for _ in range(2))
+        shared, exchange = np.full(threads * SLOT + launch.shared, 0xA5, np.uint8), np.full(threads * SLOT, 0xA5, np.uint8)
         function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(kernel)
 
         def thread(k):
-            context = np.zeros(8, np.int64)
-            context[[Simulated.THREAD, Simulated.THREADS, Simulated.SHARED, Simulated.EXCHANGE]] = k, threads, address(shared), address(exchange)
+            context = np.zeros(7, np.int64)
+            context[[Simulated.THREAD, Simulated.SHARED, Simulated.EXCHANGE]] = k, address(shared), address(exchange)
             context[[Simulated.WAIT, Simulated.EVERYBODY, Simulated.NEIGHBOURS]] = ctypes.cast(wait, ctypes.c_void_p).value, at[0], at[1 + k // near]
             for block in range(launch.blocks):
                 context[Simulated.BLOCK] = block
@@ -97,8 +100,3 @@ class Simulator:
 def _pthread():
     return ctypes.CDLL(None)
 
-
-def _bfloat16(x):
-    """x rounded to 8 digits (of two), ties to even, as float32."""
-    bits = np.ascontiguousarray(x).view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
