@@ -18,7 +18,7 @@ from .reach import has_attributes
 from .rebinding import Rebound
 from .recording import enters, record
 from .traced import Traced
-from .trees import function_name, structure
+from .trees import bound, function_name, parameters_of, structure
 from .lines import line_of
 
 MOST_TRACES = 64
@@ -29,10 +29,10 @@ _SEEN = {"bool": lambda v: bool(np.all(v)), "float": float, "int": int, "mask": 
 def jit(fun=None, *, device="cpu", wait=True):
     """The function, compiled: the same results, recorded and compiled at the first call with arguments of new shapes, dtypes or Python constants.
 
-    Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Python branches on values are remembered and guarded: a call that
-    would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every call, also where they are attributes of
-    its object or lie in lists and dicts; a change of other captured values is noticed. A function that changes what it captured is refused. wait=False: while
-    kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
+    Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Arguments may be given by name. Python branches on values are
+    remembered and guarded: a call that would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every
+    call, also where they are attributes of its object or lie in lists and dicts; a change of other captured values is noticed. A function that changes what
+    it captured is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
 
     Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies, and for a function that sets attributes or
     variables which it captured; ValueError for a device other than "cpu".
@@ -170,14 +170,31 @@ class Jitted:
 
     def __init__(self, fun, wait):
         self._wait, self._traces, self._lock, self._busy, self._last = wait, {}, threading.RLock(), {}, None
+        self._parameters = self._by_name = None
         functools.update_wrapper(self, fun, updated=())
         self.__wrapped__ = fun
 
     @property
     def traces(self):
-        return sum(map(len, self._traces.values()))
+        return sum(map(len, self._traces.values())) + (self._by_name.traces if self._by_name else 0)
 
-    def __call__(self, *args):
+    def _named(self, args, options):
+        """A call with arguments given by name. Those that cannot be given otherwise are a dict, the first argument of a compiled function of its own."""
+        fun = self.__wrapped__
+        if self._parameters is None:
+            self._parameters = parameters_of(fun)
+        args, options = bound(self._parameters, args, options)
+        if not options:
+            return self(*args)
+        if self._by_name is None:
+            def named(options, *args):
+                return fun(*args, **options)
+            named.__name__, self._by_name = function_name(fun), Jitted(named, self._wait)
+        return self._by_name(options, *args)
+
+    def __call__(self, *args, **options):
+        if options:
+            return self._named(args, options)
         last = self._last
         if last is not None:
             result = last.again(args)
