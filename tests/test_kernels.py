@@ -618,3 +618,11 @@ def test_an_error_in_numpy_names_the_primitive():
             program(np.array([[1.0, 2.0], [2.0, 1.0]]))
     finally:
         del diffeng.nodes.Primitive.registry["test_kernels_bad"]
+
+
+def test_a_number_that_many_entries_need_does_not_make_them_one_row():
+    """One row would be one thread's work."""
+    program = compiled(lambda x, s: x * (s * 2.0 + 1.0), np.ones((64, 1024)), np.array(3.0))
+    assert program.kernels == 2
+    assert np.array_equal(program(np.ones((64, 1024)), np.array(3.0))[0], np.full((64, 1024), 7.0))
+    assert compiled(lambda x, s: x * (s * 2.0 + 1.0), np.ones(8), np.array(3.0)).kernels == 1
