@@ -5,7 +5,7 @@ The parameters bear the names of Hugging Face's checkpoint: "wte.weight", "wpe.w
 """
 import numpy as np
 
-from .block import block, init, layer_norm
+from .block import block, init, keep, layer_norm
 from .config import GPT2Config
 
 
@@ -24,11 +24,11 @@ def embedding(p, tokens):
     return p["wte.weight"][tokens] + p["wpe.weight"][:tokens.shape[-1]]          # (B, T, C) + (T, C) -> (B, T, C)
 
 
-def gpt2(p, tokens, config):
-    """The scores of every token to come next: (B, T) integers -> (B, T, vocab_size)."""
-    x = embedding(p, tokens)
+def gpt2(p, tokens, config, drop=keep, block=block):
+    """The scores of every token to come next: (B, T) integers -> (B, T, vocab_size). drop: see block.keep; block: another way to compute one, for training."""
+    x = drop(embedding(p, tokens))
     for k in range(config.n_layers):
-        x = block(p, f"h.{k}.", x, config.n_heads)
+        x = block(p, f"h.{k}.", x, config.n_heads, drop)
     x = layer_norm(p, "ln_f.", x)
     return x @ p["wte.weight"].T                                                  # (B, T, C) @ (C, V) -> (B, T, V): the head is tied
 
