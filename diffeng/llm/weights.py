@@ -27,11 +27,11 @@ _UNDERSTOOD = {
 _MASKS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")           # buffers of old checkpoints: the causal mask, and what it hides with
 
 
-def save(directory, config, parameters):
+def save(directory, config, parameters, metadata=None):
     """Write config.json and model.safetensors; transformers' GPT2LMHeadModel.from_pretrained reads them, and so does `load`.
 
-    config: GPT2Config. parameters: dict, name -> array, as of init_parameters; their dtype is kept. The directory is made where it is missing. Each file is replaced as
-    a whole. Raises ValueError on parameters that are not those of the config, OSError when the disk refuses.
+    config: GPT2Config. parameters: dict, name -> array, as of init_parameters; their dtype is kept. metadata: dict of texts for the header of the second file.
+    The directory is made where it is missing. Each file is replaced as a whole. Raises ValueError on parameters that are not those of the config, OSError when the disk refuses.
     """
     _check(parameters, {k: (np.shape(v), np.asarray(v).dtype) for k, v in parameters.items()}, config, "the parameters")
     os.makedirs(directory, exist_ok=True)
@@ -40,7 +40,7 @@ def save(directory, config, parameters):
         for k in range(config.n_layers):
             dtype = tensors[f"{_PREFIX}h.{k}.attn.c_attn.weight"].dtype
             tensors[f"{_PREFIX}h.{k}.attn.c_attn.bias"] = np.zeros(3 * config.emb_dim, dtype)
-    write_tensors(os.path.join(directory, "model.safetensors"), tensors, {"format": "pt"})
+    write_tensors(os.path.join(directory, "model.safetensors"), tensors, {"format": "pt"} | (metadata or {}))
     with replacing(os.path.join(directory, "config.json")) as file:
         file.write(json.dumps(_described(config, parameters["wte.weight"].dtype), indent=2).encode() + b"\n")
 
