@@ -26,13 +26,17 @@ _PLAIN = (np.ndarray, float, np.float64, np.float32)
 _SEEN = {"bool": lambda v: bool(np.all(v)), "float": float, "int": int, "mask": np.asarray, "format": lambda v: v.item()}
 
 
-def jit(fun=None, *, device="cpu", wait=True):
+def jit(fun=None, *, device="cpu", wait=True, donate_argnums=()):
     """The function, compiled: the same results, recorded and compiled at the first call with arguments of new shapes, dtypes or Python constants.
 
     Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Arguments may be given by name. Python branches on values are
     remembered and guarded: a call that would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every
     call, also where they are attributes of its object or lie in lists and dicts; a change of other captured values is noticed. A function that changes what
     it captured is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
+
+    donate_argnums: a number, or several, of arguments whose arrays the caller does not need any more: results of the same shape and dtype may be written over them
+    (and be the same arrays), where the program reads them entry by entry for the last time. A step of training then needs memory for one set of parameters, not two.
+    After an error they may hold anything; arrays that cannot be written into are copied.
 
     Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies, and for a function that sets attributes or
     variables which it captured; ValueError for a device other than "cpu".
@@ -45,10 +49,13 @@ def jit(fun=None, *, device="cpu", wait=True):
     if device != "cpu":
         raise ValueError(f"device={device!r}: only 'cpu' is there yet")
     if fun is None:
-        return lambda f: jit(f, device=device, wait=wait)
+        return lambda f: jit(f, device=device, wait=wait, donate_argnums=donate_argnums)
     if not callable(fun):
         raise TypeError(f"jit needs a function, not {type(fun).__name__}")
-    return Jitted(fun, wait)
+    donated = donate_argnums if isinstance(donate_argnums, (tuple, list)) else (donate_argnums,)
+    if not all([isinstance(k, int) and k >= 0 for k in donated]):
+        raise TypeError(f"jit: donate_argnums is {donate_argnums!r}; give the places of arguments, counted from 0")
+    return Jitted(fun, wait, donated)
 
 
 @contextlib.contextmanager
@@ -94,11 +101,13 @@ def _watched(leaf):
 class _Trace:
     """One recording: its program, the looks that must come out as they did, and how to put the outputs together."""
 
-    def __init__(self, captured, args, objects):
+    def __init__(self, captured, args, objects, donated):
         with _uncollected():
             holder = self._recorded(captured, objects, args)
+            entered = sum([enters(x) for a in args for x in structure(a)[0]])
             from .kernels import Program
-            self.program = Program(holder.inputs, holder.outputs + holder.tracing.looked)
+            self.program = Program(holder.inputs, holder.outputs + holder.tracing.looked,
+                                   donated=() if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered))          # what may be run again keeps its arguments
         self.captured = captured
         looks = holder.tracing.looks
         self.looks = [(kind, seen, frames) for kind, seen, frames in looks]
@@ -165,10 +174,17 @@ class _Trace:
         return self._rebuild(out)
 
 
+def _given(args, donated, first):
+    """The numbers of the inputs that the donated arguments' arrays are, where those of all arguments begin at `first`."""
+    counts = [sum(map(enters, structure(a)[0])) for a in args]
+    return [first + sum(counts[:k]) + j for k in donated if k < len(args) for j in range(counts[k])]
+
+
 class Jitted:
     """What jit returns. `traces`: how many recordings there are; `__wrapped__`: the function itself."""
 
-    def __init__(self, fun, wait):
+    def __init__(self, fun, wait, donated=()):
+        self._donated = donated
         self._wait, self._traces, self._lock, self._busy, self._last = wait, {}, threading.RLock(), {}, None
         self._parameters = self._by_name = None
         functools.update_wrapper(self, fun, updated=())
@@ -245,7 +261,7 @@ class Jitted:
         if len(known) >= MOST_TRACES:
             raise RuntimeError(f"jit: {function_name(self.__wrapped__)} was recorded {MOST_TRACES} times for the same kind of arguments, because "
                                f"{self._varying(known)}; write the choice as np.where, or call the function without jit")
-        trace = _Trace(captured, args, objects)
+        trace = _Trace(captured, args, objects, self._donated)
         known.append(trace)
         return trace
 

@@ -74,12 +74,12 @@ class Plan:
         if level == "row":
             shape, strides = (*shape, self.group.columns), (*strides, 0)
         fine = tuple(refined(shape, strides, self._cuts))
-        key = (id(v.buffer), v.offset, fine)
+        key = (id(v.buffer.home), v.offset, fine)
         if scope is not None:
             key = (scope, fine)
         if key not in self._numbers:
             self._numbers[key] = len(self._views)
-            self._views.append((v, fine, self._scopes.setdefault(scope or id(v.buffer), len(self._scopes))))
+            self._views.append((v, fine, self._scopes.setdefault(scope or id(v.buffer.home), len(self._scopes))))
         return self._numbers[key]
 
     def _reach(self):

@@ -51,11 +51,11 @@ class _Description:
             self.simple = False
             return None
         buffer = x.buffer
-        k = self._buffers.setdefault(id(buffer), len(self._buffers))
+        k, home = (self._buffers.setdefault(id(b), len(self._buffers)) for b in (buffer, buffer.home))
         at = self._at.setdefault((k, x.offset), len(self._at))
         if at == len(self.places):
             self.places.append((buffer, x.offset))
-        return k, at, x.offset == 0, x.shape, x.strides, x.dtype, buffer.size, buffer.stored
+        return k, home, at, x.offset == 0, x.shape, x.strides, x.dtype, buffer.size, buffer.stored
 
 
 def _pattern(made, found):
