@@ -16,17 +16,18 @@ from .errors import refuse
 from .nodes import Outline
 from .reach import has_attributes
 from .rebinding import Rebound
-from .recording import enters, record
+from .recording import enters, on_gpu, record
 from .traced import Traced
-from .trees import bound, function_name, parameters_of, structure
+from .trees import bound, flatten, function_name, parameters_of, structure
 from .lines import line_of
 
 MOST_TRACES = 64
+PRECISIONS = "float32", "tf32", "bfloat16"
 _PLAIN = (np.ndarray, float, np.float64, np.float32)
 _SEEN = {"bool": lambda v: bool(np.all(v)), "float": float, "int": int, "mask": np.asarray, "format": lambda v: v.item()}
 
 
-def jit(fun=None, *, device="cpu", wait=True, donate_argnums=()):
+def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="float32", strict=False):
     """The function, compiled: the same results, recorded and compiled at the first call with arguments of new shapes, dtypes or Python constants.
 
     Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Arguments may be given by name. Python branches on values are
@@ -38,24 +39,53 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=()):
     (and be the same arrays), where the program reads them entry by entry for the last time. A step of training then needs memory for one set of parameters, not two.
     After an error they may hold anything; arrays that cannot be written into are copied.
 
-    Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies, and for a function that sets attributes or
-    variables which it captured; ValueError for a device other than "cpu".
+    device="cuda" computes on an NVIDIA GPU (pip install "diffeng[cuda]"; docs/gpu.md). Arguments may then be NumPy's arrays or arrays on the GPU (CuPy's, PyTorch's,
+    whatever has __cuda_array_interface__); results are CuPy arrays if an argument was on the GPU, else NumPy's. There, precision says how products of float32 are
+    computed: "float32", "tf32" or "bfloat16" (factors rounded, sums in float32); and strict=True makes an error of an operation that has no kernel for the GPU,
+    which else is computed on the host, with a warning.
+
+    Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies, for a function that sets attributes or
+    variables which it captured, and for device="cuda" where there is no GPU; ValueError for another device or precision.
 
     >>> import numpy as np, diffeng as de
     >>> gradient = de.jit(de.grad(lambda x: np.sum(np.sin(x) * x)))
     >>> print(gradient(np.array([0.0, 1.0])).round(4))
     [0.     1.3818]
     """
-    if device != "cpu":
-        raise ValueError(f"device={device!r}: only 'cpu' is there yet")
+    make = program_maker(device, precision, strict)
     if fun is None:
-        return lambda f: jit(f, device=device, wait=wait, donate_argnums=donate_argnums)
+        return lambda f: jit(f, device=device, wait=wait, donate_argnums=donate_argnums, precision=precision, strict=strict)
     if not callable(fun):
         raise TypeError(f"jit needs a function, not {type(fun).__name__}")
     donated = donate_argnums if isinstance(donate_argnums, (tuple, list)) else (donate_argnums,)
     if not all([isinstance(k, int) and k >= 0 for k in donated]):
         raise TypeError(f"jit: donate_argnums is {donate_argnums!r}; give the places of arguments, counted from 0")
-    return Jitted(fun, wait, donated)
+    return Jitted(fun, wait, donated, make)
+
+
+def program_maker(device, precision="float32", strict=False):
+    """make(inputs, outputs, donated=()), which compiles a graph for a device: "cpu" or "cuda". See jit for the rest."""
+    if device == "cpu":
+        if precision != "float32":
+            raise ValueError(f"precision={precision!r} is for device=\"cuda\": on the CPU products are computed in the dtype of their factors")
+        return _on_cpu
+    if device != "cuda":
+        raise ValueError(f"device={device!r}: there are 'cpu' and 'cuda'")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r}: there are {', '.join(map(repr, PRECISIONS))}")
+    from .kernels.cuda.device import device as find
+    gpu = find()
+
+    def make(inputs, outputs, donated=()):
+        from .kernels.cuda.program import CudaProgram
+        return CudaProgram(inputs, outputs, donated=donated, device=gpu, precision=precision, strict=strict)
+    make.gpu = gpu
+    return make
+
+
+def _on_cpu(inputs, outputs, donated=()):
+    from .kernels import Program
+    return Program(inputs, outputs, donated=donated)
 
 
 @contextlib.contextmanager
@@ -101,13 +131,12 @@ def _watched(leaf):
 class _Trace:
     """One recording: its program, the looks that must come out as they did, and how to put the outputs together."""
 
-    def __init__(self, captured, args, objects, donated):
+    def __init__(self, captured, args, objects, donated, make):
         with _uncollected():
             holder = self._recorded(captured, objects, args)
             entered = sum([enters(x) for a in args for x in structure(a)[0]])
-            from .kernels import Program
-            self.program = Program(holder.inputs, holder.outputs + holder.tracing.looked,
-                                   donated=() if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered))          # what may be run again keeps its arguments
+            self.program = make(holder.inputs, holder.outputs + holder.tracing.looked,
+                                () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered))          # what may be run again keeps its arguments
         self.captured = captured
         looks = holder.tracing.looks
         self.looks = [(kind, seen, frames) for kind, seen, frames in looks]
@@ -165,7 +194,7 @@ class _Trace:
                 raise
         if self.looks:
             for value, (kind, seen, _) in zip(out[self.count:], self.looks):
-                now = _SEEN[kind](value)
+                now = _SEEN[kind](self.program.host(value))
                 if not (np.array_equal(now, seen) if kind == "mask" else now == seen or now != now and seen != seen):
                     return None
             del out[self.count:]
@@ -183,8 +212,8 @@ def _given(args, donated, first):
 class Jitted:
     """What jit returns. `traces`: how many recordings there are; `__wrapped__`: the function itself."""
 
-    def __init__(self, fun, wait, donated=()):
-        self._donated = donated
+    def __init__(self, fun, wait, donated=(), make=_on_cpu):
+        self._donated, self._make, self._gpu = donated, make, getattr(make, "gpu", None)
         self._wait, self._traces, self._lock, self._busy, self._last = wait, {}, threading.RLock(), {}, None
         self._parameters = self._by_name = None
         functools.update_wrapper(self, fun, updated=())
@@ -205,7 +234,7 @@ class Jitted:
         if self._by_name is None:
             def named(options, *args):
                 return fun(*args, **options)
-            named.__name__, self._by_name = function_name(fun), Jitted(named, self._wait)
+            named.__name__, self._by_name = function_name(fun), Jitted(named, self._wait, make=self._make)
         return self._by_name(options, *args)
 
     def __call__(self, *args, **options):
@@ -224,7 +253,7 @@ class Jitted:
                 if isinstance(x, Traced):
                     return self.__wrapped__(*args)            # inside another transformation: part of its recording
                 if enters(x):
-                    x = np.asarray(x)
+                    x = self._gpu.array(x) if on_gpu(x) and self._gpu else np.asarray(x)
                     leaves.append(x)
                     key.append((x.shape, x.dtype))
                 elif _watched(x):
@@ -261,9 +290,19 @@ class Jitted:
         if len(known) >= MOST_TRACES:
             raise RuntimeError(f"jit: {function_name(self.__wrapped__)} was recorded {MOST_TRACES} times for the same kind of arguments, because "
                                f"{self._varying(known)}; write the choice as np.where, or call the function without jit")
-        trace = _Trace(captured, args, objects, self._donated)
+        trace = _Trace(captured, self._host(args), objects, self._donated, self._make)
         known.append(trace)
         return trace
+
+    def _host(self, args):
+        """The arguments, with NumPy's arrays in the place of those on the GPU: their values may be looked at while a function is recorded."""
+        if self._gpu is None:
+            return args
+        out = []
+        for a in args:
+            leaves, rebuild, _ = flatten(a)
+            out.append(rebuild([self._gpu.host(self._gpu.array(x)) if on_gpu(x) else x for x in leaves]))
+        return out
 
     def _varying(self, traces):
         looks = [t.looks for t in traces]

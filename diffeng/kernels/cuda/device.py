@@ -10,11 +10,11 @@ import functools
 
 import numpy as np
 
+from ...recording import on_gpu
 from .code import SLOT
 from .compile import ptx
 from .plan import Grid
 
-PRECISIONS = "float32", "tf32", "bfloat16"
 _CURE = "; leave device out to compute on the CPU"
 
 
@@ -54,13 +54,14 @@ class Gpu:
 
     # ---- memory ---------------------------------------------------------------------------------------------------------------------------
 
-    def holds(self, x):
-        """Does this array lie on a GPU?"""
-        return hasattr(type(x), "__cuda_array_interface__") or hasattr(x, "__cuda_array_interface__")
+    holds = staticmethod(on_gpu)
 
     def array(self, x):
         """x on the device, in C order; a device array of another library as it lies, without a copy."""
-        return self._out_of_memory(lambda: self.cupy.ascontiguousarray(self.cupy.asarray(x)), getattr(x, "nbytes", 0))
+        return self._out_of_memory(lambda: self.cupy.ascontiguousarray(self.cupy.asarray(x.detach() if hasattr(x, "detach") else x)), getattr(x, "nbytes", 0))
+
+    def copy(self, x):
+        return self._out_of_memory(x.copy, x.nbytes)
 
     def empty(self, shape, dtype):
         return self._out_of_memory(lambda: self.cupy.empty(shape, dtype), int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize)

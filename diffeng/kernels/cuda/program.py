@@ -37,10 +37,10 @@ class CudaProgram(Program):
     that the host computes it.
     """
 
-    def __init__(self, inputs, outputs, device, precision="float32", strict=False, as_recorded=False):
+    def __init__(self, inputs, outputs, as_recorded=False, donated=(), *, device, precision="float32", strict=False):
         self.device, self._precision, self._strict, self._lock = device, precision, strict, threading.RLock()
         self.narrow = precision == "bfloat16"
-        super().__init__(inputs, outputs, as_recorded)
+        super().__init__(inputs, outputs, as_recorded, donated)
 
     contiguous_constants = True
 
@@ -137,6 +137,8 @@ class CudaProgram(Program):
             if x.dtype != dtype:
                 return None
             given.append(x)
+        if self._taken and len({device.address(x) for x in given}) < len(given):              # an array that came in twice is not written over
+            given = [device.copy(x) for x in given]
         with self._lock:
             out = self._launched(given)
             if not here:
@@ -149,7 +151,8 @@ class CudaProgram(Program):
         device = self.device
         if self._origins and self._given is not None:
             self.check()                                  # the last call's: nobody has asked yet
-        out = [device.empty(shape, dtype) if dtype is not None else device.array(np.array(self._constants[k])) for k, (shape, dtype) in enumerate(self.outputs)]
+        out = [given[self._taken[k]] if k in self._taken else device.empty(shape, dtype) if dtype is not None else device.array(np.array(self._constants[k]))
+               for k, (shape, dtype) in enumerate(self.outputs)]
         arrays = given + out
         places = np.array([device.address(x) for x in arrays], np.int64)
         if self._given is None or not np.array_equal(places, self._given):

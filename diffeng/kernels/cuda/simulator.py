@@ -30,6 +30,9 @@ class Simulator:
     def holds(self, x):
         return False
 
+    def copy(self, x):
+        return x.copy()
+
     def empty(self, shape, dtype):
         return np.empty(shape, dtype)
 
