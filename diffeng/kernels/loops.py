@@ -185,12 +185,16 @@ class Loops:
         else:
             self.store(store, value, i)
         if kept is not None and kept[0] == "scratch":
-            self.write(self.scratch + code.word(kept[1]), i, value, self.scratch_scope)
+            self.put_aside(kept[1], i, value)
 
     def add_up(self, k, column, x):
         """A term of a sum over rows."""
         old = self.read(self.sums[k], column, x.type, self.sums_scope)
         self.write(self.sums[k], column, merge(self.ops[k][3], old, x), self.sums_scope)
+
+    def put_aside(self, place, column, value):
+        """A value that a later phase reads again. place: the word that says where in a row's scratch memory."""
+        self.write(self.scratch + self.code.word(place), column, value, self.scratch_scope)
 
     def write(self, base, column, value, scope):
         """Into memory of the kernel's own: sums over rows, and values that a later phase reads again."""

@@ -121,6 +121,17 @@ class Gpu:
         start.keep = values, pointers, kernel
         return start
 
+    def captured(self, work):
+        """What work() launches, as a function that launches it again all at once."""
+        stream = self.cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            stream.begin_capture()
+            try:
+                work()
+            finally:
+                graph = stream.end_capture()
+        return lambda: graph.launch(self.cupy.cuda.get_current_stream())
+
     # ---- products -------------------------------------------------------------------------------------------------------------------------
 
     def product(self, product, places, precision):

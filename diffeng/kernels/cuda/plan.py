@@ -13,7 +13,7 @@ from ..fuse import Indirect, Reduce
 from ..memory import LINE
 from ..scalar import fingerprint, type_name
 from . import skeletons
-from .code import SLOT
+from .code import QUAD, SLOT
 
 SLOTS = 4                                    # blocks for each multiprocessor where partial results want them few
 SHARED = 48 << 10                            # bytes that a block may share without asking
@@ -126,10 +126,11 @@ class _Plan(groups.Plan):
             extra = extra, self.which
         else:
             lanes, extra, blocks = self._owners(structure)
-        key = repr(("grid", kind, threads, lanes, extra, structure, tuple(map(fingerprint, rules))))
+        quads = self._quads(structure[4])
+        key = repr(("grid", kind, threads, lanes, extra, quads, structure, tuple(map(fingerprint, rules))))
         name = "_".join([kind, *dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>") for o in self.group.operations)])[:60]
-        return Launch(key, lambda code: skeletons.write(structure, rules, kind, lanes, extra, functools.partial(code, threads=threads)), self.words, rows, blocks,
-                      threads, name, lanes, shared)
+        return Launch(key, lambda code: skeletons.write(structure, rules, kind, lanes, extra, quads, functools.partial(code, threads=threads)), self.words, rows,
+                      blocks, threads, name, lanes, shared)
 
     def _shared(self, structure, threads, teams):
         """What a team keeps for itself, in shared memory where that is large enough: (words of _Rows, bytes of a block)."""
@@ -143,6 +144,18 @@ class _Plan(groups.Plan):
         if memory:
             self.words[memory[0]] = 0
         return tuple([self.word(x) for x in (SLOT * threads, size, *places)]), size * teams
+
+    def _quads(self, views):
+        """The views of which a thread may read four entries at once: those that begin, in every row, where so many bytes may be read."""
+        if self.kind not in ("entries", "rows") or not self.flat and self.columns % QUAD:
+            return ()
+        found = []
+        for k, ((v, *_), outer, (type, kind, *_, rows, _)) in enumerate(zip(self._views, self.outer_strides, views)):
+            if kind == "u" and type != "pos" and rows != "unit":
+                step = min(16, QUAD * SIZES[type])
+                if v.offset % step == 0 and all(s % step == 0 for s in outer):
+                    found.append(k)
+        return tuple(found)
 
     def _owners(self, structure):
         """How a scatter is shared: each team owns some places of the first axis that is indexed."""
