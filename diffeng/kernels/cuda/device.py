@@ -46,11 +46,8 @@ class Gpu:
         self.name = properties["name"].decode()
         self.processor = f"sm_{properties['major']}{properties['minor']}"
         from cupy_backends.cuda.api import driver
-        from cupy_backends.cuda.libs import cublas
-        self._driver, self._cublas, self._kernels = driver, cublas, {}
-        self._handle = cupy.cuda.device.get_cublas_handle()
-        # A number where products find their factors: cuBLAS takes addresses.
-        self._factors = {np.dtype(np.float32): np.array([1, 0], np.float32), np.dtype(np.float64): np.array([1, 0], np.float64)}
+        from .cublas import Cublas
+        self._driver, self._kernels, self._cublas = driver, {}, Cublas(cupy)
 
     # ---- memory ---------------------------------------------------------------------------------------------------------------------------
 
@@ -135,16 +132,6 @@ class Gpu:
     # ---- products -------------------------------------------------------------------------------------------------------------------------
 
     def product(self, product, places, precision):
-        """out = left @ right for every batch entry. places: addresses of their first entries."""
-        self._cublas.setStream(self._handle, self.cupy.cuda.get_current_stream().ptr)
-        for call in product.calls(places):
-            self._gemm(product, precision, *call)
-
-    def _gemm(self, product, precision, ta, tb, m, n, k, a, lda, sa, b, ldb, sb, c, ldc, sc, count):
-        cublas, runtime, dtype = self._cublas, self.cupy.cuda.runtime, product.dtype
-        kind = runtime.CUDA_R_64F if dtype == np.float64 else runtime.CUDA_R_32F
-        operand = runtime.CUDA_R_16BF if product.narrow else kind
-        compute = cublas.CUBLAS_COMPUTE_64F if dtype == np.float64 else cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if precision == "tf32" else cublas.CUBLAS_COMPUTE_32F
-        one = self._factors[dtype].ctypes.data
-        cublas.gemmStridedBatchedEx(self._handle, ta, tb, m, n, k, one, a, operand, lda, sa, b, operand, ldb, sb, one if product.add else one + dtype.itemsize,
-                                    c, kind, ldc, sc, count, compute, -1)
+        """A function that multiplies. places: addresses of the first entries of left, right and out."""
+        run, stream = self._cublas.multiplier(product, places, precision), self.cupy.cuda.get_current_stream
+        return lambda: run(stream().ptr)

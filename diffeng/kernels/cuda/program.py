@@ -104,7 +104,10 @@ class CudaProgram(Program):
             return lambda arrays: launch()
         if type(w) is Gemm:
             views = w.left, w.right, w.out
-            return lambda arrays: device.product(w, [self._place(v.buffer, arrays) + v.offset for v in views], precision)
+            if all([v.buffer.kind in ("arena", "constant") for v in views]):
+                run = device.product(w, [self._place(v.buffer, None) + v.offset for v in views], precision)
+                return lambda arrays: run()
+            return lambda arrays: device.product(w, [self._place(v.buffer, arrays) + v.offset for v in views], precision)()
         return lambda arrays: self._on_host(w, arrays)
 
     def _on_host(self, call, arrays):

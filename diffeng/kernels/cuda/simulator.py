@@ -67,6 +67,10 @@ class Simulator:
         return work
 
     def product(self, product, places, precision):
+        return lambda: self._multiply(product, places)
+
+    @staticmethod
+    def _multiply(product, places):
         left, right, out = (array_at(p - v.offset, v, None) for p, v in zip(places, (product.left, product.right, product.out)))
         if product.narrow:
             left, right = ((x.astype(np.uint32) << 16).view(np.float32) for x in (left, right))
