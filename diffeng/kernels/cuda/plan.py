@@ -18,6 +18,7 @@ from .code import QUAD, SLOT
 SLOTS = 4                                    # blocks for each multiprocessor where partial results want them few
 SHARED = 48 << 10                            # bytes that a block may share without asking
 LONG = 1024                                  # columns up to which a warp takes a row
+VERY_LONG = 1 << 14                          # columns from which on a large block does: few rows are in work then, and what is read again is in the cache still
 SUMMED_ROWS = 512                            # rows of one plain float32 sum over rows at most: the next level is float64
 ENTRIES = 8                                  # entries of a thread, where there are many
 
@@ -87,7 +88,7 @@ class _Plan(groups.Plan):
                 chunk //= 2
             if any(isinstance(o, Reduce) for o in self.group.operations):            # few partial results
                 chunk = max(chunk, -(-n // (4 * SLOTS * grid.multiprocessors)))
-            return n, chunk
+            return n, -(-chunk // QUAD) * QUAD
         summed = any(isinstance(o, Reduce) and o.kind != "row" for o in self.group.operations)
         if self.kind == "columns":
             self.lanes = power_of_two(self.columns, grid.warp)
@@ -108,7 +109,7 @@ class _Plan(groups.Plan):
         if self.columns <= (LONG if many else 8 * grid.warp):
             self.lanes, self.threads = power_of_two(self.columns, grid.warp), grid.usual // 2
         else:
-            self.lanes = self.threads = power_of_two(-(-self.columns // ENTRIES), grid.usual)
+            self.lanes = self.threads = power_of_two(-(-self.columns // ENTRIES), grid.large if self.columns >= VERY_LONG else grid.usual)
 
     def _instruction(self, structure, rules, rows, chunk, cost):
         kind, threads, lanes, extra, shared = self.kind, self.grid.usual, self.grid.usual, (), 0
@@ -162,7 +163,7 @@ class _Plan(groups.Plan):
         store, grid = structure[-1][0][7], self.grid
         length = self.words[store[2][0][1]]
         lanes = power_of_two(self.columns, grid.usual) if skeletons.along_rows(store, structure[4], self.flat) else 1
-        teams = min(length, 2 * SLOTS * grid.multiprocessors * (grid.usual // lanes))
+        teams = min(length, 2 * grid.multiprocessors * (grid.usual // lanes))          # each looks at all entries
         owned = -(-length // teams)
         return lanes, (self.word(owned),), -(-(-(-length // owned)) // (grid.usual // lanes))
 

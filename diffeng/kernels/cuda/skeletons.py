@@ -15,8 +15,8 @@ from ..code import cast, merge, neutral, select
 from ..loops import Loops, wide
 from .code import QUAD
 
-AHEAD = 4                                    # entries whose operands are loaded together at most,
-LOADS_AHEAD = 12                             # as long as these are no more loads than so many: they take registers
+AHEAD = 8                                    # entries whose operands are loaded together at most,
+LOADS_AHEAD = 8                              # as long as these are no more loads than so many: they take registers
 
 
 def write(structure, rules, kind, lanes, extra, quads, code):
