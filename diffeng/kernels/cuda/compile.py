@@ -18,7 +18,7 @@ from .code import Cuda
 
 PROCESSORS = "sm_80", "sm_90", "sm_100"      # what is checked to compile: A100, H100 and H200, B200
 
-RESIDENT = 768                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 768 = 85 registers a thread
+RESIDENT = 640                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 640 = 102 registers a thread
 
 
 def ptx(key, build, processor, threads):

@@ -15,6 +15,7 @@ from .code import SLOT
 from .compile import ptx
 from .plan import Grid
 
+TILES_IN_MEMORY = 256                        # a tile's private buffer may take so much of the memory: a chain has up to half a dozen of them
 _CURE = "; leave device out to compute on the CPU"
 
 
@@ -42,7 +43,7 @@ class Gpu:
     def __init__(self, cupy):
         self.cupy = cupy
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-        self.grid = Grid(32, properties["multiProcessorCount"], 256, 512)
+        self.grid = Grid(32, properties["multiProcessorCount"], 256, 512, properties["totalGlobalMem"] // TILES_IN_MEMORY)
         self.name = properties["name"].decode()
         self.processor = f"sm_{properties['major']}{properties['minor']}"
         from cupy_backends.cuda.api import driver

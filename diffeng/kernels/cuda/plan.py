@@ -9,7 +9,7 @@ import functools
 
 from .. import groups
 from ..code import SIZES
-from ..fuse import Indirect, Reduce
+from ..fuse import Indirect, Reduce, Window
 from ..memory import LINE
 from ..scalar import fingerprint, type_name
 from . import skeletons
@@ -24,10 +24,10 @@ ENTRIES = 8                                  # entries of a thread, where there 
 
 
 class Grid:
-    """What plans depend on of a device: lanes of a warp, multiprocessors, threads of a usual block and of a large one."""
+    """What plans depend on of a device: lanes of a warp, multiprocessors, threads of a usual block and of a large one, bytes of a private buffer of a tile."""
 
-    def __init__(self, warp, multiprocessors, usual, large):
-        self.warp, self.multiprocessors, self.usual, self.large = warp, multiprocessors, usual, large
+    def __init__(self, warp, multiprocessors, usual, large, tile):
+        self.warp, self.multiprocessors, self.usual, self.large, self.tile = warp, multiprocessors, usual, large, tile
 
 
 class Launch:
@@ -96,20 +96,33 @@ class _Plan(groups.Plan):
             chunk = max(self.rows * tiles // (4 * SLOTS * grid.multiprocessors), 4 * grid.usual // self.lanes)
             return self.rows, max(1, min(self.rows, chunk, SUMMED_ROWS * grid.usual // self.lanes))
         summed, rows = any(isinstance(o, Reduce) and o.kind != "row" for o in self.group.operations), self.tile or self.rows
-        self._team(rows, summed)
+        self._team(rows)
         if not summed and not self.needed_later:
             return rows, 1
         blocks = SLOTS * (1 if summed else 4) * grid.multiprocessors
         return rows, max(1, min(rows, -(-rows // (blocks * (self.threads // self.lanes))), SUMMED_ROWS))
 
-    def _team(self, rows, summed):
+    def _team(self, rows):
         """lanes of a team that takes a row, and threads of a block: a warp where rows are short and many, as it needs no barrier; else the block."""
         grid = self.grid
-        many = rows >= grid.warp * grid.multiprocessors and not summed
+        many = rows >= grid.warp * grid.multiprocessors
         if self.columns <= (LONG if many else 8 * grid.warp):
             self.lanes, self.threads = power_of_two(self.columns, grid.warp), grid.usual // 2
         else:
             self.lanes = self.threads = power_of_two(-(-self.columns // ENTRIES), grid.large if self.columns >= VERY_LONG else grid.usual)
+
+    def _again(self, k):
+        """What would have to wait in global memory is computed again, if it can be made from what is read and from what is one a row."""
+        waiting = sum([self.columns * SIZES[self.group.operations[j].result] for j in self.needed_later if self.stores[j] is None])
+        if waiting <= SHARED // 2:
+            return False
+        todo = [k]
+        while todo:
+            o = self.group.operations[todo.pop()]
+            if any([isinstance(x, (Indirect, Window)) for x in o.operands]):
+                return False
+            todo += [j for j, p in self._sources(o) if p.level == "full" and not isinstance(p, Reduce)]
+        return True
 
     def _instruction(self, structure, rules, rows, chunk, cost):
         kind, threads, lanes, extra, shared = self.kind, self.grid.usual, self.grid.usual, (), 0

@@ -21,7 +21,7 @@ _BARRIER = 64                                # bytes that hold a pthread_barrier
 class Simulator:
     """memory is NumPy's; kernels run when they are launched."""
 
-    grid = Grid(Simulated.WARP, 1, 16, 16)
+    grid = Grid(Simulated.WARP, 1, 16, 16, 1 << 20)
     name = "simulator"
 
     def array(self, x):

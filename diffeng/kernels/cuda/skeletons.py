@@ -99,9 +99,12 @@ class _Skeleton(Loops):
 
     def _fetch(self, x, columns, ready, mine):
         """Load an operand for every column."""
-        if x[0] == "value" and x[1] not in mine and x[1] not in self.values and len(columns) > 1:          # from an earlier phase
-            if x[1] not in ready[0][1]:
-                op = self.ops[x[1]]
+        if x[0] == "value" and x[1] not in mine and x[1] not in self.values:          # from an earlier phase
+            op = self.ops[x[1]]
+            if op[8] is None or op[8][0] == "again":
+                for y in self._operands(op):
+                    self._fetch(y, columns, ready, mine)
+            elif x[1] not in ready[0][1] and len(columns) > 1:
                 if op[8][0] == "scratch":
                     found = self.read_quad(self.scratch + self.code.word(op[8][1]), columns[0], op[4], self.scratch_scope)
                 else:

@@ -17,7 +17,6 @@ from ..tiles import reach_of
 from .plan import tile_of_rows
 from .products import Gemm
 
-LIMIT = 256 << 20                            # bytes of a private buffer's part
 PARTS = 4                                    # of the rows of an entry, where a mask makes that worth it
 FEWEST = 128                                 # rows of a part
 _BYTE = np.dtype(np.uint8)
@@ -28,9 +27,9 @@ def launches(tiles, grid):
     dims, m = tiles.steps[0][0].out.shape[:-2], tiles.m
     a_row = {b: buffer.size // (tiles.batch * m) * buffer.dtype.itemsize for b, buffer in tiles.private.items()}
     longest = max(a_row.values())
-    regions = _regions(dims, max(1, LIMIT // (m * longest)))
+    regions = _regions(dims, max(1, grid.tile // (m * longest)))
     entries = max(math.prod([n for _, n in region]) for region in regions)
-    width = m if entries * m * longest <= LIMIT else max(FEWEST, LIMIT // longest // FEWEST * FEWEST)
+    width = m if entries * m * longest <= grid.tile else max(FEWEST, grid.tile // longest // FEWEST * FEWEST)
     if tiles.seen is not None:
         width = min(width, max(FEWEST, -(-m // PARTS)))
     width = min(width, m)
