@@ -108,9 +108,10 @@ def training_loss(parameters, tokens, targets, draw, key, config, settings):
     return cross_entropy(gpt2(parameters, tokens, config, dropping(config.drop_rate, key, draw), each), targets)
 
 
-def training_step(config, settings):
+def training_step(config, settings, device="cpu", precision="float32"):
     """step(state, passes, numbers) -> (state, loss, norm of the gradient before it is clipped).
 
+    device, precision: where and how, see jit; on a GPU the state is one of CuPy's arrays.
     passes: a list of (tokens, targets, draw), `settings.accumulate` of them. The state that goes in is written over. What is compiled is one program, and for more than
     one pass another two, which add up gradients.
     """
@@ -139,7 +140,7 @@ def training_step(config, settings):
                 new[part].update(zip(names, moved[j * len(names):(j + 1) * len(names)]))
         return new, loss, norm
 
-    gather, update = jit(gradients, donate_argnums=1), jit(whole, donate_argnums=0)
+    gather, update = (jit(f, donate_argnums=k, device=device, precision=precision) for f, k in ((gradients, 1), (whole, 0)))
 
     def step(state, passes, numbers):
         gathered = {}
