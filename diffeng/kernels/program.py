@@ -79,13 +79,14 @@ class Program:
                 contract.narrowed(fuser, places[id(node)])
         self.outputs, self._constants, made = self._finish(outputs, places, lowering)
         self._origins = lowering.origins
-        steps = tiles.tiled(fuser.finish())
+        steps = tiles.tiled(fuser.finish(), self.separate)
         candidates = donation.pairs([tuple(spec) for _, *spec in self.inputs], self.outputs, donated)
         self._taken = donation.settle(steps, {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}) if candidates else {}
         return steps
 
     contiguous_constants = False               # must an array that the graph holds be C-contiguous?
     narrow = False                             # do products of float32 take bfloat16?
+    separate = tiles.SEPARATE                  # see tiles.tiled
 
     @classmethod
     def peak(cls, inputs, outputs):
