@@ -22,14 +22,18 @@ SIZES = {"b1": 1, **{t: int(t[1:]) // 8 for t in _TYPES if t != "b1"}}
 class Code:
     """scopes: how many disjoint stretches of memory will be named (0 .. scopes - 1); those accessed without a scope may overlap with any."""
 
+    ARGUMENTS = "t", "lo", "hi"                  # of the kernel, 64-bit integers: Values of these names
+    SPACE = 0                                    # LLVM's number of the address space that words and operands lie in
+
     def __init__(self, scopes=0):
         self.module = ir.Module("diffeng")
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_I64] * 3), "kernel")
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_I64] * len(self.ARGUMENTS)), "kernel")
         self._head = ir.IRBuilder(function.append_basic_block("entry"))
         self._body = function.append_basic_block("body")
         self.builder = ir.IRBuilder(self._body)
         self._function, self._words = function, {}
-        self.t, self.lo, self.hi = (Value(self.builder, a, "i64") for a in function.args)
+        for name, argument in zip(self.ARGUMENTS, function.args):
+            setattr(self, name, Value(self.builder, argument, "i64"))
         domain = self.module.add_metadata(["diffeng"])
         every = [self.module.add_metadata([f"diffeng.{k}", domain]) for k in range(scopes + 1)]          # the last one: the words
         self._scopes = [(self.module.add_metadata([s]), self.module.add_metadata([o for o in every if o is not s])) for s in every]
@@ -49,7 +53,7 @@ class Code:
         """Word k of the table, read once, before everything else."""
         if k not in self._words:
             b = self._head
-            place = b.gep(b.inttoptr(self.t.ir, _I64.as_pointer()), [_I64(k)])
+            place = b.gep(b.inttoptr(self.t.ir, _I64.as_pointer(self.SPACE)), [_I64(k)])
             self._words[k] = self._marked(b.load(place), len(self._scopes) - 1)
         return Value(self.builder, self._words[k], "i64")
 
@@ -74,7 +78,7 @@ class Code:
     def _address(self, base, index, type):
         kind = _I8 if type == "b1" else _TYPES[type]
         b = self.builder
-        pointer = b.inttoptr(base.ir, kind.as_pointer())
+        pointer = b.inttoptr(base.ir, kind.as_pointer(self.SPACE))
         return pointer if index is None else b.gep(pointer, [index.ir])
 
     def load(self, base, index, type, scope=None):

@@ -7,14 +7,18 @@ What it is not: no contraction order (opt_einsum finds it for three operands and
 """
 import math
 
+import numpy as np
+
 from . import blas, threads
 from .code import Code
 from .fuse import Map, Product
 from .groups import Instruction
-from .layout import View, broadcast, collapse, diagonal, new, reshaped, transposed
+from .layout import View, broadcast, c_strides, collapse, diagonal, new, reshaped, transposed
 from .reduce import total
-from .scalar import CAST, FLOAT, type_name
+from .scalar import BFLOAT16, CAST, FLOAT, type_name
 from .values import select, smaller
+
+_HALF = np.dtype(np.uint16)                # what holds a bfloat16: NumPy has none
 
 
 def einsum(fuser, subscripts, views, dtype):
@@ -135,8 +139,24 @@ def _pair(fuser, left, right, out, dtype):
         fresh = new("arena", [size[k] for k in natural], dtype)
         c = matrix(fresh, dict(zip(natural, fresh.strides)), rows, columns)
         result = transposed(fresh, [natural.index(k) for k in out])
+    if fuser.narrow and type_name(dtype) == "f32":
+        m, n = narrowed(fuser, m), narrowed(fuser, n)
     fuser.step(Product(m, n, c), [m, n])
     return result
+
+
+def narrowed(fuser, v):
+    """A view of float32 as one of bfloat16, in the order in which it lies in memory: operands that are the same numbers are narrowed once."""
+    axes = sorted([k for k in range(v.ndim) if v.strides[k] and v.shape[k] > 1], key=lambda k: -abs(v.strides[k]))
+    shape, strides = [v.shape[k] for k in axes], [v.strides[k] for k in axes]
+    dims, (steps,) = collapse(shape, [strides])
+    known = fuser.narrowed.setdefault(id(v.buffer), {})
+    flat = known.get((v.offset, *dims, *steps))
+    if flat is None:
+        flat = known[(v.offset, *dims, *steps)] = new("arena", dims, _HALF)
+        fuser.operate(Map(dims, BFLOAT16, "u16", ("f32",), (View(v.buffer, v.offset, dims, steps, v.dtype),), flat))
+    own = dict(zip(axes, c_strides(shape, _HALF.itemsize)))
+    return View(flat.buffer, 0, v.shape, [own.get(k, 0) for k in range(v.ndim)], _HALF)
 
 
 def _as(fuser, v, dtype):
@@ -177,11 +197,11 @@ def product(step, cut=None):
     (m, k), n, size = a.shape[-2:], b.shape[-1], a.dtype.itemsize
     turned = is_turned(c)
     if turned:                                        # the result runs along i: its transpose is the product of the transposes
-        a, b, m, n = _turned(b), _turned(a), n, m
-        c = _turned(c)
+        a, b, m, n = turned_over(b), turned_over(a), n, m
+        c = turned_over(c)
     # BLAS counts columns first: it is given C' = B'A', where a matrix that runs along its last axis is already transposed.
-    ta, lda = _flag(a, size)
-    tb, ldb = _flag(b, size)
+    ta, lda = flag(a, size)
+    tb, ldb = flag(b, size)
     ldc = c.strides[-2] // size if m > 1 else n
     dims, strides = collapse(a.shape[:-2], [v.strides[:-2] for v in (a, b, c)])
     batch = math.prod(dims)
@@ -244,16 +264,17 @@ def _write_product(type, bits, depth, by_terms, vector):
     return code.finish()
 
 
-def _turned(v):
+def turned_over(v):
+    """The transposed matrices."""
     return transposed(v, (*range(v.ndim - 2), v.ndim - 1, v.ndim - 2))
 
 
 def blas_walks(v):
     """Can BLAS read the last two axes as a matrix with one leading dimension?"""
-    return _flag(v, v.dtype.itemsize) is not None
+    return flag(v, v.dtype.itemsize) is not None
 
 
-def _flag(v, size):
+def flag(v, size):
     """(transpose flag, leading dimension) of a row-major matrix seen by a column-major BLAS as its transpose; None where it cannot walk it."""
     (rows, columns), (down, across) = v.shape[-2:], v.strides[-2:]
     if (columns == 1 or across == size) and (rows == 1 or down % size == 0 and down >= size * columns):

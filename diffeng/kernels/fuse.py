@@ -160,10 +160,11 @@ def places(operation):
 
 
 class Fuser:
-    """Collects operations; `steps` is the program's order once `finish` was called."""
+    """Collects operations; `steps` is the program's order once `finish` was called. narrow: products of float32 take bfloat16 operands (contract.py)."""
 
-    def __init__(self):
+    def __init__(self, narrow=False):
         self.steps, self._open, self._scalars, self._readers = [], {}, 0, {}
+        self.narrow, self.narrowed = narrow, {}                  # narrowed: {id of a buffer: {place and walk: the view of its bfloat16}}
 
     def need(self, *views):
         """What follows reads these from memory: close the groups that write them."""

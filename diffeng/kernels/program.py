@@ -65,8 +65,8 @@ class Program:
     def _steps(self, inputs, outputs, donated=()):
         """The program's steps in order; what is known of its inputs and outputs is kept."""
         self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(n.dtype)) for k, n in enumerate(inputs)]
-        fuser = Fuser()
-        lowering = Lowering(fuser)
+        fuser = Fuser(self.narrow)
+        lowering = Lowering(fuser, self.contiguous_constants)
         places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
         for node in _schedule([n for n in reachable(outputs) if id(n) not in places]):
             if node.primitive is INPUT:
@@ -79,6 +79,9 @@ class Program:
         candidates = donation.pairs([tuple(spec) for _, *spec in self.inputs], self.outputs, donated)
         self._taken = donation.settle(steps, {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}) if candidates else {}
         return steps
+
+    contiguous_constants = False               # must an array that the graph holds be C-contiguous?
+    narrow = False                             # do products of float32 take bfloat16?
 
     @classmethod
     def peak(cls, inputs, outputs):
@@ -281,6 +284,10 @@ class Program:
     def __call__(self, *arrays):
         out = self.exactly(*arrays)
         return self.exactly(*self._checked(arrays)) if out is None else out
+
+    def host(self, x):
+        """An output as NumPy's array."""
+        return x
 
 
 def _rewritten(outputs):

@@ -1,0 +1,139 @@
+"""The GPU as a program sees it, by way of CuPy: memory, kernels, products.
+
+What it is: `device()`, the GPU that is current in this process, or an error that says what is missing and the cure; `Gpu`, with the methods that
+simulator.Simulator has too. CuPy is the binding because it is kept well, loads PTX, brings cuBLAS, a pool of device memory, streams and CUDA graphs, and because
+its arrays are what a user of the GPU has anyway: they share memory with PyTorch and JAX by DLPack and __cuda_array_interface__.
+
+What it is not: no kernel is written or compiled here.
+"""
+import functools
+
+import numpy as np
+
+from ...recording import on_gpu
+from .code import SLOT
+from .compile import ptx
+from .plan import Grid
+
+_CURE = "; leave device out to compute on the CPU"
+
+
+@functools.lru_cache(maxsize=None)
+def device():
+    """The current GPU. Raises RuntimeError with the cure where there is none."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError(f'device="cuda" needs CuPy, which is not installed: pip install "diffeng[cuda]"{_CURE}') from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        text = str(error)
+        missing = "no GPU was found" if "NoDevice" in text else f"no driver of NVIDIA's for CUDA 13 was found ({text.split(':')[0]}): install one"
+        raise RuntimeError(f'device="cuda": {missing}{_CURE}') from error
+    if not count:
+        raise RuntimeError(f'device="cuda": no GPU was found{_CURE}')
+    return Gpu(cupy)
+
+
+class Gpu:
+    """One GPU. grid: what plans depend on."""
+
+    def __init__(self, cupy):
+        self.cupy = cupy
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        self.grid = Grid(32, properties["multiProcessorCount"], 256, 512)
+        self.name = properties["name"].decode()
+        self.processor = f"sm_{properties['major']}{properties['minor']}"
+        from cupy_backends.cuda.api import driver
+        from cupy_backends.cuda.libs import cublas
+        self._driver, self._cublas, self._kernels = driver, cublas, {}
+        self._handle = cupy.cuda.device.get_cublas_handle()
+        # A number where products find their factors: cuBLAS takes addresses.
+        self._factors = {np.dtype(np.float32): np.array([1, 0], np.float32), np.dtype(np.float64): np.array([1, 0], np.float64)}
+
+    # ---- memory ---------------------------------------------------------------------------------------------------------------------------
+
+    holds = staticmethod(on_gpu)
+
+    def array(self, x):
+        """x on the device, in C order; a device array of another library as it lies, without a copy."""
+        return self._out_of_memory(lambda: self.cupy.ascontiguousarray(self.cupy.asarray(x.detach() if hasattr(x, "detach") else x)), getattr(x, "nbytes", 0))
+
+    def copy(self, x):
+        return self._out_of_memory(x.copy, x.nbytes)
+
+    def empty(self, shape, dtype):
+        return self._out_of_memory(lambda: self.cupy.empty(shape, dtype), int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize)
+
+    def memory(self, size):
+        return self.empty((max(size, 1),), np.uint8)
+
+    def _out_of_memory(self, make, size):
+        try:
+            return make()
+        except self.cupy.cuda.memory.OutOfMemoryError as error:
+            free, whole = self.cupy.cuda.runtime.memGetInfo()
+            raise MemoryError(f"the GPU has {free / 1e9:.2f} of {whole / 1e9:.2f} GB free, and {size / 1e9:.2f} GB are needed: use smaller batches, or "
+                              "de.checkpoint, which keeps less for the way back") from error
+
+    @staticmethod
+    def address(x):
+        return x.data.ptr
+
+    @staticmethod
+    def host(x):
+        return x.get()
+
+    def view(self, place, view, owner):
+        cupy = self.cupy
+        low = view.offset + sum(min(0, (n - 1) * s) for n, s in zip(view.shape, view.strides))
+        high = view.offset + sum(max(0, (n - 1) * s) for n, s in zip(view.shape, view.strides)) + view.dtype.itemsize
+        memory = cupy.cuda.UnownedMemory(place + low, high - low, owner)
+        return cupy.ndarray(view.shape, view.dtype, cupy.cuda.MemoryPointer(memory, view.offset - low), view.strides)
+
+    def upload(self, array, target):
+        """Host memory to the device, in the order of the stream; the array must stay as it is until that has happened."""
+        target.set(array)
+
+    def wait(self):
+        self.cupy.cuda.get_current_stream().synchronize()
+
+    # ---- kernels --------------------------------------------------------------------------------------------------------------------------
+
+    def kernel(self, launch):
+        found = self._kernels.get(launch.key)
+        if found is None:
+            module = self.cupy.cuda.function.Module()
+            module.load(ptx(launch.key, launch.build, self.processor, launch.threads))
+            found = self._kernels[launch.key] = module.get_function("kernel")
+        return found
+
+    def launcher(self, kernel, launch, words):
+        """A function that launches the kernel with its words at an address."""
+        values = np.array([words, launch.rows], np.int64)
+        pointers = np.array([values.ctypes.data, values.ctypes.data + 8], np.int64)
+        arguments = (kernel.ptr, launch.blocks, 1, 1, launch.threads, 1, 1, SLOT * launch.threads + launch.shared)
+        run, stream, parameters = self._driver.launchKernel, self.cupy.cuda.get_current_stream, pointers.ctypes.data
+
+        def start():
+            run(*arguments, stream().ptr, parameters, 0)
+        start.keep = values, pointers, kernel
+        return start
+
+    # ---- products -------------------------------------------------------------------------------------------------------------------------
+
+    def product(self, product, places, precision):
+        """out = left @ right for every batch entry. places: addresses of their first entries."""
+        self._cublas.setStream(self._handle, self.cupy.cuda.get_current_stream().ptr)
+        for call in product.calls(places):
+            self._gemm(product, precision, *call)
+
+    def _gemm(self, product, precision, ta, tb, m, n, k, a, lda, sa, b, ldb, sb, c, ldc, sc, count):
+        cublas, runtime, dtype = self._cublas, self.cupy.cuda.runtime, product.dtype
+        kind = runtime.CUDA_R_64F if dtype == np.float64 else runtime.CUDA_R_32F
+        operand = runtime.CUDA_R_16BF if product.narrow else kind
+        compute = cublas.CUBLAS_COMPUTE_64F if dtype == np.float64 else cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if precision == "tf32" else cublas.CUBLAS_COMPUTE_32F
+        one = self._factors[dtype].ctypes.data
+        cublas.gemmStridedBatchedEx(self._handle, ta, tb, m, n, k, one, a, operand, lda, sa, b, operand, ldb, sb, one if product.add else one + dtype.itemsize,
+                                    c, kind, ldc, sc, count, compute, -1)

@@ -1,0 +1,300 @@
+"""The code of a group for a grid of threads: the structure that groups.py made, in another order of rows and columns than loops.py's.
+
+What it is: five skeletons around the same operations.
+- entries: every thread computes entries of its own, neighbours neighbouring ones; a block may sum what it makes.
+- rows: a team of lanes takes a row (a warp or a part of it, or a block); phase after phase, reductions along the row over the team.
+- columns: sums over rows alone: a thread keeps one column's, for some rows; the threads of a block put theirs together.
+- scatter: who owns a part of what is written to walks all rows and writes those that fall into it, in their order: no two threads meet, and the bits do not
+  depend on who is first.
+- combine: partial results, one a block or a team, to what they are together, in order.
+Several entries are loaded before the first is computed, because a GPU hides the time of a load behind other loads.
+
+What it is not: nothing here knows a size, an address, a primitive, or which device the code is for (code.py).
+"""
+from ..code import cast, merge, neutral, select
+from ..loops import Loops, wide
+
+AHEAD = 4                                    # entries whose operands are loaded together at most,
+LOADS_AHEAD = 12                             # as long as these are no more loads than so many: they take registers
+
+
+def write(structure, rules, kind, lanes, extra, code):
+    """The module of a group's kernel. kind: of skeleton; lanes: of a team, as many as a block has threads where the team is the block; extra: numbers of the
+    words that it has beside the structure's; code(scopes)."""
+    return _SKELETONS[kind](structure, rules, lanes, extra, code).module()
+
+
+class _Skeleton(Loops):
+    def __init__(self, structure, rules, lanes, extra, code):
+        super().__init__(structure, rules, code)
+        self.lanes, self.extra = lanes, extra
+        self.columns = self.code.word(self._columns)
+        self.totals, self.sums, self.offsets = {}, {}, None
+
+    def of_kind(self, kind):
+        return [k for k, op in enumerate(self.ops) if op[0] == "reduce" and op[7] == kind]
+
+    def neutral(self, k, type):
+        return self.code.number(neutral(self.ops[k][3], type), type)
+
+    def keep_partial(self, k, slot, column, value):
+        """A partial result where `combine` looks for it."""
+        base, stride = self.ops[k][9]
+        self.code.store(self.code.word(base) + slot * self.code.word(stride), column, value)
+
+    def span(self, slot):
+        """First and last of the chunk that is a slot's."""
+        chunk = self.code.word(self._chunk)
+        lo = slot * chunk
+        return lo, select(lo + chunk < self.code.rows, lo + chunk, self.code.rows)
+
+    def striding(self, start, stop, step, mine, place, parts):
+        """The operations `mine` for start, start + step, ... below stop; place(i) goes to an entry and returns its column."""
+        code = self.code
+        loads = len({x[1] for k in mine for x in self._operands(self.ops[k]) if x[0] == "memory"})
+        ahead = min(AHEAD, LOADS_AHEAD // max(loads, 1))
+        if loads and ahead > 1:
+            last = stop - step * (ahead - 1)
+            whole = select(start < last, (last - start + (step * ahead - 1)).over(code.number(step * ahead)), code.number(0))
+            with code.loop(0, whole) as n:
+                first = start + n * (step * ahead)
+                self.several(mine, [first + step * k for k in range(ahead)], place, parts)
+            start = start + whole * (step * ahead)
+        with code.loop(start, stop, step) as i:
+            self.several(mine, [i], place, parts)
+
+    def several(self, mine, indices, place, parts):
+        states = []
+        before = self.values, self.row_loaded, self.at, self.offsets
+        for i in indices:
+            column = place(i)
+            self.inside, self.loaded = True, {}
+            for k in mine:
+                for x in self._operands(self.ops[k]):
+                    if x[0] == "memory":
+                        self.memory(x[1], column)
+            states.append((column, self.loaded, self.row_loaded, self.at, self.offsets))
+        for column, self.loaded, self.row_loaded, self.at, self.offsets in states:
+            self.values = dict(before[0])
+            for k in mine:
+                self.operate(k, column, parts)
+        self.inside, self.loaded = False, {}
+        self.values, self.row_loaded, self.at, self.offsets = before
+
+    @staticmethod
+    def _operands(op):
+        return op[6] if op[0] == "map" else (op[6],)
+
+
+class _Entries(_Skeleton):
+    """A slot is a block."""
+
+    def module(self):
+        code = self.code
+        self.totals = {k: code.cell(wide(self.ops[k]), neutral(self.ops[k][3], wide(self.ops[k]))) for k in self.of_kind("all")}
+        lo, hi = self.span(code.block)
+        self.offsets, self.at = self.bases, None
+        self.striding(lo + code.thread, hi, code.threads, range(len(self.ops)), self.flatly if self.flat else self.entry, self.totals)
+        for k, cell in self.totals.items():
+            total = code.together(self.ops[k][3], cell.get(), self.lanes)
+            with code.when(code.thread.equals(0)):
+                self.keep_partial(k, code.block, None, total)
+        return code.finish()
+
+    @staticmethod
+    def flatly(i):
+        return i
+
+    def entry(self, e):
+        r = e.over(self.columns)
+        self.begin(r)
+        return e - r * self.columns
+
+
+class _Rows(_Skeleton):
+    """A slot is a team. extra: a pair. First None where scratch memory and sums over rows lie in global memory; else the words that say where the teams' part of
+    shared memory begins, how many bytes a team has there, and where in these each sum lies. Then the words that say which rows there are: the first, and so
+    many of every so many; none for all."""
+
+    def module(self):
+        code = self.code
+        self.extra, which = self.extra
+        teams = code.threads // self.lanes
+        self.lane = code.number_of(code.thread, code.number(self.lanes))
+        team = code.thread.over(code.number(self.lanes))
+        slot = code.block * teams + team
+        if self.extra is not None:
+            self.mine = self.scratch = code.word(self.extra[0]) + team * code.word(self.extra[1])
+        elif self._memory:
+            self.scratch = code.word(self._memory[0]) + slot * code.word(self._memory[1])
+        summed = self.of_kind("columns")
+        partials = {k: code.word(self.ops[k][9][0]) + slot * code.word(self.ops[k][9][1]) for k in summed}
+        self.sums = partials if self.extra is None else {k: self.mine + code.word(place) for k, place in zip(summed, self.extra[2:])}
+        lo, hi = self.span(slot)
+        self.totals = {k: code.cell(wide(self.ops[k]), neutral(self.ops[k][3], wide(self.ops[k]))) for k in self.of_kind("all")}
+        with code.when(lo < code.rows):                       # whole teams stay away
+            for k in summed:
+                with code.loop(self.lane, self.columns, self.lanes) as c:
+                    self.write(self.sums[k], c, self.neutral(k, self.ops[k][4]), self.sums_scope)
+            with code.loop(lo, hi) as r:
+                if which:
+                    first, some, every = (code.word(k) for k in which)
+                    above = r.over(some)
+                    r = first + above * every + (r - above * some)
+                self.begin(r)
+                for phase in range(-1, self.last + 1):
+                    self.columns_of(phase)
+                    self.row_of(phase)
+            for k in summed if self.extra is not None else ():
+                with code.loop(self.lane, self.columns, self.lanes) as c:
+                    code.store(partials[k], c, code.get(self.sums[k], c, self.ops[k][4]))
+            for k, cell in self.totals.items():
+                total = code.together(self.ops[k][3], cell.get(), self.lanes)
+                with code.when(self.lane.equals(0)):
+                    self.keep_partial(k, slot, None, total)
+        return code.finish()
+
+    def write(self, base, column, value, scope):
+        """Into what a team keeps for itself, wherever that lies."""
+        if self.extra is None:
+            self.code.store(base, column, value, scope)
+        else:
+            self.code.put(base, column, value)
+
+    def read(self, base, column, type, scope):
+        return self.code.load(base, column, type, scope) if self.extra is None else self.code.get(base, column, type)
+
+    def row_of(self, phase):
+        """Every lane computes what is one a row; the first one stores it and counts it."""
+        for k, op in enumerate(self.ops):
+            if op[1] != "row" or op[2] != phase:
+                continue
+            if op[0] == "reduce":
+                x = cast(cast(self.operand(op[6], None), op[4]), self.totals[k].type)
+                x = select(self.lane.equals(0), x, self.neutral(k, x.type))
+                self.totals[k].set(merge(op[3], self.totals[k].get(), x))
+            else:
+                self.operate(k, None, self.totals)
+
+    def store(self, store, value, i):
+        if store is None or self.inside:
+            return super().store(store, value, i)
+        with self.code.when(self.lane.equals(0)):
+            super().store(store, value, i)
+
+    def sweep(self, lo, hi, mine):
+        code = self.code
+        own = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in mine if self.ops[k][0] == "reduce" and self.ops[k][7] == "row"}
+        self.striding(self.lane, hi, self.lanes, mine, lambda i: i, {**self.totals, **own})
+        for k, cell in own.items():
+            op = self.ops[k]
+            self.keep(k, cast(code.together(op[3], cast(cell.get(), wide(op)), self.lanes), op[5]))
+            self.store(op[8], self.values[k], None)
+
+
+class _Columns(_Skeleton):
+    """A slot is what the blocks of some rows share. lanes: how many columns a block has, as threads lie; extra: the word how many such blocks a slot has."""
+
+    def module(self):
+        code = self.code
+        tiles = code.word(self.extra[0])
+        slot = code.block.over(tiles)
+        column = (code.block - slot * tiles) * self.lanes + code.number_of(code.thread, code.number(self.lanes))
+        row = code.thread.over(code.number(self.lanes))
+        lo, hi = self.span(slot)
+        parts = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in self.of_kind("columns")}
+
+        def place(r):
+            self.begin(r)
+            return column
+        with code.when(column < self.columns):
+            self.striding(lo + row, hi, code.threads // self.lanes, range(len(self.ops)), place, parts)
+        for k, cell in parts.items():
+            total = cast(code.down(self.ops[k][3], cast(cell.get(), wide(self.ops[k])), code.number(self.lanes)), self.ops[k][4])
+            with code.when(row.equals(0) & (column < self.columns)):
+                self.keep_partial(k, slot, column, total)
+        return code.finish()
+
+    def operate(self, k, i, parts):
+        op = self.ops[k]
+        if op[0] == "reduce":                                # also what loops.py adds to memory stays with the thread
+            x = cast(cast(self.operand(op[6], i), op[4]), parts[k].type)
+            parts[k].set(merge(op[3], parts[k].get(), x))
+        else:
+            super().operate(k, i, parts)
+
+
+class _Scatter(_Skeleton):
+    """One operation, written to where integer arrays say. lanes: of a team (columns are theirs). extra: the word how many places of the first indexed axis a team
+    owns. The block looks at as many entries (or rows) together as it has threads, and every team then takes those that are its own."""
+
+    def module(self):
+        code = self.code
+        owned = code.word(self.extra[0])
+        team = code.block * (code.threads // self.lanes) + code.thread.over(code.number(self.lanes))
+        lane = code.number_of(code.thread, code.number(self.lanes))
+        lo = team * owned
+        place, length, _ = self.ops[0][7][2][0]
+        n = code.word(length)
+        by_row = along_rows(self.ops[0][7], self.views, self.flat)
+        self.offsets, self.at = self.bases, None
+        with code.loop(0, code.rows, code.threads) as first:
+            here = first + code.thread
+            here = select(here < code.rows, here, first)
+            column = self.go_to(here, by_row)
+            self.inside, self.loaded = True, {}
+            at = cast(self.memory(place, column), "i64")
+            at = select(at < 0, at + n, at)
+            code.barrier()
+            code.share(code.thread, select((at < 0) | (at >= n), -1, at))
+            code.barrier()
+            many = select(first + code.threads < code.rows, code.number(code.threads), code.rows - first)
+            with code.loop(0, many) as k:
+                at = code.shared(k, "i64")
+                with code.when((at >= lo) & (at < lo + owned) | (at < 0) & team.equals(0)):
+                    column = self.go_to(first + k, by_row)
+                    if by_row:
+                        with code.loop(lane, self.columns, self.lanes) as c:
+                            self.entries([0], c, {})
+                    else:
+                        self.entries([0], column, {})
+        return code.finish()
+
+    def go_to(self, i, by_row):
+        """Row i, or entry i of all; its column."""
+        if self.flat:
+            return i
+        r = i if by_row else i.over(self.columns)
+        self.begin(r)
+        return None if by_row else i - r * self.columns
+
+
+def along_rows(store, views, flat):
+    """Does the place that an indirect store finds depend on the row alone, and are a row's entries apart from each other?"""
+    return not flat and views[store[1]][1] != "z" and all([views[a][1] == "z" for a, _, _ in store[2]])
+
+
+_SKELETONS = {"entries": _Entries, "rows": _Rows, "columns": _Columns, "scatter": _Scatter}
+
+
+def write_combine(name, type, result, width, code):
+    """words: partial results, how many (slots), bytes from one to the next, out, how many columns. width: columns a block has."""
+    code = code(1)
+    partial, slots, stride, out, count = (code.word(k) for k in range(5))
+    kind = "f64" if name == "sum" and type[0] == "f" else type
+    column = code.block * width + code.number_of(code.thread, code.number(width))
+    row, height = code.thread.over(code.number(width)), code.threads // width
+    total = code.cell(kind, neutral(name, kind))
+    with code.when(column < count):
+        last = slots - height * (AHEAD - 1)
+        whole = select(row < last, (last - row + (height * AHEAD - 1)).over(code.number(height * AHEAD)), code.number(0))
+        with code.loop(0, whole) as n:
+            slot = row + n * (height * AHEAD)
+            for x in [code.load(partial + (slot + height * k) * stride, column, type) for k in range(AHEAD)]:
+                total.set(merge(name, total.get(), cast(x, kind)))
+        with code.loop(row + whole * (height * AHEAD), slots, height) as slot:
+            total.set(merge(name, total.get(), cast(code.load(partial + slot * stride, column, type), kind)))
+    whole = code.down(name, total.get(), code.number(width))
+    with code.when(row.equals(0) & (column < count)):
+        code.store(out, column, cast(whole, result))
+    return code.finish()
