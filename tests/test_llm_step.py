@@ -162,3 +162,16 @@ def test_the_rate_rises_and_falls():
 def test_wrong_settings_say_which(wrong, kind, word):
     with pytest.raises(kind, match=word):
         TrainingSettings(**wrong)
+
+
+def test_it_is_recorded_once(monkeypatch):
+    from diffeng import compiled
+    recorded, original = [], compiled._Trace.__init__
+    monkeypatch.setattr(compiled._Trace, "__init__", lambda *args: recorded.append(args) or original(*args))
+    for count in (1, 3):
+        recorded.clear()
+        settings = dataclasses.replace(SETTINGS, accumulate=count)
+        step, state = training_step(CONFIG, settings), started()
+        for k in range(1, 4):
+            state, *_ = step(state, passes(count, first=k), settings.numbers(k))
+        assert len(recorded) == (1 if count == 1 else 3)

@@ -129,7 +129,7 @@ def training_step(config, settings):
         found, loss = gathered["gradients"], gathered["loss"] / settings.accumulate
         norm = np.sqrt(sum([np.sum(g * g) for g in found.values()])) / settings.accumulate
         factor = (np.minimum(settings.clip / (norm + 1e-6), 1.0) if settings.clip else 1.0) / settings.accumulate
-        new = {name: {} for name in state}
+        new = {part: dict.fromkeys(names) for part, names in state.items()}          # in the same order: it is the same structure in the next step
         for kept in (True, False):                                       # weights decay, biases and norms do not
             names = [k for k, p in state["parameters"].items() if (p.ndim > 1) is kept]
             columns = [[state[part][k] for k in names] for part in state] + [[found[k] * factor for k in names]]
