@@ -2,17 +2,17 @@
 
 speed: a step (forward, backward, clipping, AdamW; float32, no dropout) of two shapes, on two threads; rounds interleaved, the best counts, and losses are compared before.
 memory: the peak of a process that makes four steps and does nothing else, one process a side. first: how long the first step takes (recording, planning, compiling).
+parts: what the parts of a step cost, beside the least they could: products at the speed of the best one, memory at the speed of a = b + c.
 learning: 2000 steps of the small shape on a megabyte of Python's standard library, by characters, and both validation losses.
 
 PyTorch's side is written twice: by hand (nn.Linear, scaled_dot_product_attention) and as transformers' GPT2LMHeadModel; AdamW is its default. The faster one counts.
 Expected: the products are the same library's in speed, so that all there is to gain lies between them; see docs/memory-and-cost.md.
 
-Run: python benchmarks/gpt2_training.py [speed] [memory] [first] [learning]           (needs `pip install torch transformers`; the large shape 6 GB)
+Run: python benchmarks/gpt2_training.py [speed] [memory] [first] [parts] [learning]           (needs `pip install torch transformers`; the large shape 6 GB)
 """
 import dataclasses
 import json
 import pathlib
-import resource
 import subprocess
 import sys
 import sysconfig
@@ -187,7 +187,8 @@ def process(name, shape):
         began = time.perf_counter()
         run(tokens, targets, k)
         times.append(time.perf_counter() - began)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, times[0]
+    peak, = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]          # getrusage would tell of the parent, too
+    return int(peak) * 1024 / 1e6, times[0]
 
 
 def alone(name, shape, environment=None):
@@ -206,6 +207,41 @@ def first(shape):
         for words in ("empty cache", "second process"):
             print(f"    diffeng, {words:>14}: {alone('diffeng', shape, {'DIFFENG_CACHE': empty})[1]:6.2f} s for the first step")
     print(f"    PyTorch:                 {alone('PyTorch', shape)[1]:6.2f} s")
+
+
+def parts(shape):
+    """The whole step, and programs that do less, one after the other in turns; their differences are the parts."""
+    import diffeng as de
+    from diffeng.llm.step import training_loss
+    from diffeng.llm.train import evaluation
+    layers, _, width, context, batch, vocabulary = shape
+    config, positions, key = config_of(shape), context * batch, np.array(0, np.uint64)
+    (tokens, targets), = batches_of(shape, 1)
+    dropped, settings = dataclasses.replace(config, drop_rate=0.1), settings_of(batch)
+    again = settings_of(batch, recompute=True)
+    p = init_parameters(config, 0, np.float32)
+    gradient = de.jit(lambda p, x, y: de.value_and_grad(training_loss)(p, x, y, key, key, config, settings))
+    runs = {"forward": lambda f=evaluation(config): f(p, tokens, targets), "gradient": lambda: gradient(p, tokens, targets)}
+    for name, c, s in (("whole", config, settings), ("dropout", dropped, settings), ("recompute", config, again)):
+        runs[name] = lambda run=diffeng_side(c, s): run(tokens, targets, 1)
+    a, b, big = np.ones((2048, 2048), np.float32), np.ones((2048, 2048), np.float32), [np.ones(1 << 25, np.float32) for _ in range(2)]
+    runs |= {"product": lambda: a @ b, "triad": lambda f=de.jit(lambda x, y: x + y): f(*big)}
+    best = dict.fromkeys(runs, np.inf)
+    for _ in range(60 if width < 500 else 7):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - began)
+    flops, bandwidth = 2 * 2048 ** 3 / best["product"], 12 * (1 << 25) / best["triad"]
+    forward = 2 * positions * (layers * (12 * width ** 2 + 2 * context * width) + width * vocabulary) / flops
+    n = config.parameter_count
+    print(f"    ceilings: products {flops / 1e9:.0f} GFLOP/s, memory {bandwidth / 1e9:.1f} GB/s")
+    for words, took, least in (
+            ("forward pass", best["forward"], forward), ("backward pass", best["gradient"] - best["forward"], 2 * forward),
+            ("norm and AdamW", best["whole"] - best["gradient"], 32 * n / bandwidth), ("whole step", best["whole"], 3 * forward + 32 * n / bandwidth)):
+        print(f"    | {words} | {took * 1e3:.1f} ms | {least * 1e3:.1f} ms | {100 * least / took:.0f} % |")
+    for words, name in (("dropout 0.1 adds", "dropout"), ("recomputing blocks adds", "recompute")):
+        print(f"    | {words} | {(best[name] - best['whole']) * 1e3:.1f} ms |")
 
 
 def a_megabyte():
@@ -249,14 +285,14 @@ def main(wanted):
     if wanted[:1] == ["process"]:
         print(json.dumps(process(wanted[1], json.loads(wanted[2]))))
         return
-    for name in wanted or ["speed", "memory", "first", "learning"]:
+    for name in wanted or ["speed", "memory", "first", "parts", "learning"]:
         if name == "learning":
             print("learning, a megabyte of characters, the first shape")
             learning()
             continue
         for words, shape in SHAPES.items():
             print(f"{name}, {words}", flush=True)
-            {"speed": speed, "memory": memory, "first": first}[name](shape)
+            {"speed": speed, "memory": memory, "first": first, "parts": parts}[name](shape)
 
 
 if __name__ == "__main__":
