@@ -139,10 +139,12 @@ class GPT2:
 
 def _alone(tokens):
     """Is this one sequence, not several?"""
-    return np.ndim(tokens[0] if isinstance(tokens, (list, tuple)) and len(tokens) else tokens) == (0 if isinstance(tokens, (list, tuple)) else 1)
+    return not (np.iterable(tokens) and any(np.iterable(row) for row in tokens))
 
 
 def prompts(tokens, config):
     """A list of integer arrays (T,), one a sequence, or an error."""
-    rows = [tokens] if _alone(tokens) else list(tokens)
-    return [check_tokens(row, "tokens", config, longest=np.inf).astype(np.int64) for row in rows]
+    rows = [check_tokens(row, "tokens", config, longest=np.inf) for row in ([tokens] if _alone(tokens) else tokens)]
+    if any(row.ndim > 1 for row in rows):
+        raise ValueError(f"tokens have shape {np.shape(tokens)}: give (T,) or (B, T) of them, or a list of rows")
+    return [row.astype(np.int64) for row in rows]
