@@ -3,7 +3,7 @@
 What it is: greedy and batched generation, checked before it is timed: both must choose the same tokens. Rounds are interleaved, the best round counts; the whole call is
 timed, its prompt included. The bound is the weights read once a step, at the speed at which NumPy multiplies them with a vector.
 
-Run: python benchmarks/generation.py [rounds, 5]           (needs `pip install torch transformers`)
+Run: python benchmarks/generation.py [rounds, 3]           (needs `pip install torch transformers`)
 """
 import os
 import sys
@@ -48,7 +48,7 @@ def main(rounds):
     weights, x = [a for a in ours.parameters.values() if a.ndim == 2 and len(a) < 10_000], np.ones(4 * 768, np.float32)
     speed = max(sum(w.nbytes for w in weights) / seconds(lambda: [x[:len(w)] @ w for w in weights])[0] for _ in range(5))
     print(f"{size / 1e6:.0f} MB of weights a step, {speed / 1e9:.0f} GB/s: at most {speed / size:.0f} steps a second with {threads.count()} threads")
-    print(f"{'batch':>6} {'diffeng':>9} {'transformers':>13}   tokens a second, {PROMPT} tokens in the prompt, {NEW} new ones")
+    print(f"{'batch':>6} {'diffeng':>9} {'transformers':>13}   tokens a second, {PROMPT} tokens in the prompt, {NEW} new ones", flush=True)
     for batch in (1, 2, 4, 8):
         tokens = np.random.default_rng(batch).integers(0, 50257, (batch, PROMPT))
         their = torch.tensor(tokens)
@@ -62,9 +62,9 @@ def main(rounds):
         same = (a() == b()).mean()
         assert same > 0.99, f"only {same:.0%} of the tokens are the same"          # a tie may fall to either side
         best = [min(pair) for pair in zip(*[(seconds(a)[0], seconds(b)[0]) for _ in range(rounds)])]
-        print(f"{batch:>6} {batch * NEW / best[0]:>9.1f} {batch * NEW / best[1]:>13.1f}")
+        print(f"{batch:>6} {batch * NEW / best[0]:>9.1f} {batch * NEW / best[1]:>13.1f}", flush=True)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
