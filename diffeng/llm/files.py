@@ -16,7 +16,7 @@ import numpy as np
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
            "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_}
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
-_STORED = {name: np.dtype(dtype).newbyteorder("<") for name, dtype in _DTYPES.items()} | {"BF16": np.dtype("<u2")}          # BF16: the upper half of a float32
+_STORED = {name: np.dtype(np.dtype(dtype).newbyteorder("<").str) for name, dtype in _DTYPES.items()} | {"BF16": np.dtype("<u2")}          # BF16: the upper half of a float32
 _LONGEST_HEADER = 100_000_000          # bytes: the format's own limit
 
 
