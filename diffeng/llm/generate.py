@@ -77,8 +77,9 @@ class Memory:
         count = np.full(len(tokens), S) if count is None else count
         at = np.minimum(self.length[:, None] + np.arange(S), self.keys.shape[-2] - 1)                # (B, S)
         x = self.parameters["wte.weight"][tokens] + self.parameters["wpe.weight"][at]               # (B, S, C)
+        L = self.keys.shape[-2] if self.length.any() else 0                                            # a first text is compared with itself alone
         for p, keys, values in zip(self.blocks, self.keys, self.values):
-            x, key, value = self.block(p, x, keys, values, self.length)
+            x, key, value = self.block(p, x, keys[:, :, :L], values[:, :, :L], self.length)
             for memory, new in ((keys, key), (values, value)):
                 memory[rows[:, None], :, at] = np.swapaxes(new, 1, 2)                                 # (B, S, H, D)
         self.length += count
