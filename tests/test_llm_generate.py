@@ -13,7 +13,7 @@ from diffeng import cli
 from diffeng.llm import GPT2, GPT2Config, gpt2, init_parameters
 from diffeng.llm.generate import Memory
 from diffeng.llm.sampling import choose
-from diffeng.llm.tokenizers import ByteTokenizer, CharacterTokenizer
+from diffeng.llm.tokenizers import ByteTokenizer, CharacterTokenizer, train_bpe
 
 CONFIG = GPT2Config(vocab_size=31, context_length=20, emb_dim=16, n_heads=4, n_layers=3, drop_rate=0.0)
 ROWS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 1, 2]]
@@ -190,8 +190,20 @@ def test_the_command_writes_what_the_model_does(capsys, directory):
     options = ["--prompt", "to be", "--max-new-tokens", 30, "--seed", 4, "--temperature", 0.7, "--top-k", 5, "--top-p", 0.9]
     status, out, err = run(capsys, directory, *options)
     tokenizer, model = CharacterTokenizer(TEXT), GPT2.load(directory)
-    assert status == 0 and out == tokenizer.decode(model.generate(tokenizer.encode("to be"), 30, 0.7, 5, 0.9, 4)) + "\n"
+    assert status == 0 and out == tokenizer.decode(model.generate(tokenizer.encode("to be"), 30, 0.7, 5, 4, top_p=0.9)) + "\n"
     assert run(capsys, directory, *options)[1] == out and "tokens a second" in err
+
+
+def test_without_a_prompt_it_begins_at_the_mark_between_texts(capsys, tmp_path):
+    pytest.importorskip("tokenizers")
+    (tmp_path / "text.txt").write_text(TEXT)
+    tokenizer = train_bpe(tmp_path / "text.txt", 300)
+    model = GPT2(GPT2Config(vocab_size=tokenizer.vocab_size, context_length=16, emb_dim=16, n_heads=2, n_layers=1))
+    model.save(tmp_path)
+    tokenizer.save(tmp_path)
+    status, out, err = run(capsys, tmp_path, "--max-new-tokens", 20)
+    new = model.generate([tokenizer.end], 20, end=tokenizer.end)[1:].tolist()
+    assert status == 0 and out == tokenizer.decode([t for t in new if t != tokenizer.end]) + "\n" and f"{len(new)} tokens" in err
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -35,7 +35,7 @@ def generate(directory, prompt, max_new_tokens, temperature, top_k, top_p, seed)
         if tokenizer.end is None:
             raise click.UsageError("--prompt is empty, and this tokenizer has no mark to begin with: give at least one character")
         tokens = [tokenizer.end]
-    following = model.stream(tokens, max_new_tokens, temperature, top_k, top_p, seed, tokenizer.end)
+    following = model.stream(tokens, max_new_tokens, temperature, top_k, seed, top_p=top_p, end=tokenizer.end)
     count, began = 0, time.perf_counter()
 
     def arriving():

@@ -86,7 +86,7 @@ class Memory:
         return self.head(self.ends, x[rows, np.maximum(count - 1, 0)])
 
 
-def stream(parameters, config, tokens, max_new_tokens, temperature=1.0, top_k=None, top_p=None, seed=0, end=None):
+def stream(parameters, config, tokens, max_new_tokens, temperature=1.0, top_k=None, seed=0, top_p=None, end=None):
     """The tokens that follow, one (B,) array of int64 after the other; a row that has reached `end` repeats it, and when all have, there are no more.
 
     tokens: a list of B integer arrays, checked already. GPT2.generate says what the other arguments are.

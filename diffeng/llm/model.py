@@ -104,7 +104,7 @@ class GPT2:
         """tokens, targets: integers (T,) or (B, T). Returns a scalar, nats a token."""
         return loss(self.parameters, tokens, targets, self.config)
 
-    def generate(self, tokens, max_new_tokens, temperature=1.0, top_k=None, top_p=None, seed=0, end=None):
+    def generate(self, tokens, max_new_tokens, temperature=1.0, top_k=None, seed=0, *, top_p=None, end=None):
         """The tokens, and those that the model writes after them.
 
         tokens: integers (T,) or (B, T), or a list of B rows of different lengths. temperature: 0 takes the likeliest token each time; sampling.choose says what it, top_k
@@ -118,7 +118,7 @@ class GPT2:
         (7,)
         """
         rows = prompts(tokens, self.config)
-        new = np.array(list(self._stream(rows, max_new_tokens, temperature, top_k, top_p, seed, end)), np.int64).reshape(-1, len(rows)).T          # (B, n)
+        new = np.array(list(self._stream(rows, max_new_tokens, temperature, top_k, seed, top_p, end)), np.int64).reshape(-1, len(rows)).T          # (B, n)
         texts = [np.concatenate([row, more]) for row, more in zip(rows, new)]
         if _alone(tokens):
             return texts[0]
@@ -126,15 +126,15 @@ class GPT2:
             return np.stack(texts)
         return [text if end is None else text[:len(row) + 1 + np.argmax(np.append(more == end, True))] for text, row, more in zip(texts, rows, new)]
 
-    def stream(self, tokens, max_new_tokens, temperature=1.0, top_k=None, top_p=None, seed=0, end=None):
+    def stream(self, tokens, max_new_tokens, temperature=1.0, top_k=None, seed=0, *, top_p=None, end=None):
         """An iterator over the new tokens of `generate`, as they come: integers for tokens (T,), else arrays (B,)."""
-        found = self._stream(prompts(tokens, self.config), max_new_tokens, temperature, top_k, top_p, seed, end)
+        found = self._stream(prompts(tokens, self.config), max_new_tokens, temperature, top_k, seed, top_p, end)
         return (int(new[0]) for new in found) if _alone(tokens) else found
 
-    def _stream(self, rows, max_new_tokens, temperature, top_k, top_p, seed, end):
+    def _stream(self, rows, max_new_tokens, temperature, top_k, seed, top_p, end):
         from . import generate, sampling
         sampling.check(max_new_tokens, temperature, top_k, top_p, end, self.config.vocab_size)
-        return generate.stream(self.parameters, self.config, rows, max_new_tokens, temperature, top_k, top_p, seed, end)
+        return generate.stream(self.parameters, self.config, rows, max_new_tokens, temperature, top_k, seed, top_p, end)
 
 
 def _alone(tokens):
