@@ -1,7 +1,7 @@
 """Generation with the 124M shape beside transformers' generate with its cache: tokens a second, with the same random weights, in the same run.
 
-What it is: greedy and batched generation, checked before it is timed: both must choose the same tokens. Rounds are interleaved, the best round counts; the whole call is
-timed, its prompt included. The bound is the weights read once a step, at the speed at which NumPy multiplies them with a vector.
+What it is: greedy and batched generation, checked before it is timed: both must choose the same tokens. Rounds are interleaved, the best round counts; the
+whole call is timed, its prompt included. The bound is the weights read once a step, at the speed at which NumPy multiplies them with a vector.
 
 Run: python benchmarks/generation.py [rounds, 3]           (needs `pip install torch transformers`)
 """

@@ -1,7 +1,8 @@
 """GPT-2 at its published sizes beside transformers' GPT2LMHeadModel: logits, loss and the gradient of every parameter, with the same random weights.
 
-What it is: tests/test_llm_torch.py at real size, by hand, because it takes gigabytes. Each way of the directory is gone: theirs saved and loaded here, ours saved and
-loaded there. Nothing is timed. Asked: logits and loss within 1e-5 in float32 and 1e-12 in float64, of the largest; gradients within 1e-4 and 1e-10 in norm.
+What it is: tests/test_llm_torch.py at real size, by hand, because it takes gigabytes. Each way of the directory is gone: theirs saved and loaded here, ours
+saved and loaded there. Nothing is timed. Asked: logits and loss within 1e-5 in float32 and 1e-12 in float64, of the largest; gradients within 1e-4 and 1e-10
+in norm.
 
 Run: python benchmarks/gpt2_accuracy.py [gpt2] [float32 float64]           (needs `pip install torch transformers`; 8 GB for gpt2 in float64)
 """

@@ -148,7 +148,8 @@ def test_the_edges_of_a_draw():
 @pytest.mark.parametrize("options, kind, word", [
     (dict(tokens=[]), TypeError, "float64"), (dict(tokens=[[1], []]), TypeError, "float64"), (dict(tokens=[31]), ValueError, "vocab_size 31"),
     (dict(tokens=[0.5]), TypeError, "float64"), (dict(tokens=[[[1]]]), ValueError, "shape"), (dict(max_new_tokens=-1), ValueError, "max_new_tokens is -1"),
-    (dict(max_new_tokens=None), TypeError, "max_new_tokens"), (dict(max_new_tokens=2.0), TypeError, "max_new_tokens"), (dict(temperature=-1), ValueError, "temperature"),
+    (dict(max_new_tokens=None), TypeError, "max_new_tokens"), (dict(max_new_tokens=2.0), TypeError, "max_new_tokens"),
+    (dict(temperature=-1), ValueError, "temperature"),
     (dict(temperature=float("nan")), ValueError, "temperature"), (dict(temperature=float("inf")), ValueError, "temperature"),
     (dict(temperature=None), TypeError, "temperature"), (dict(top_k=0), ValueError, "top_k is 0"), (dict(top_k=1.5), TypeError, "top_k"),
     (dict(top_p=0), ValueError, "top_p is 0"), (dict(top_p=1.1), ValueError, "top_p is 1.1"), (dict(top_p="x"), TypeError, "top_p"),

@@ -1,6 +1,5 @@
-"""GPT-2 against transformers' GPT2LMHeadModel with the same random weights: logits, loss, the gradient of every parameter, generation, and the directory both ways."""
-import json
-
+"""GPT-2 against transformers' GPT2LMHeadModel with the same random weights: logits, loss, the gradient of every parameter,
+generation, and the directory both ways."""
 import numpy as np
 import pytest
 
@@ -124,7 +123,7 @@ def test_a_model_without_biases_of_query_key_and_value_loads_there(tmp_path):
 def test_dropout_goes_over(tmp_path):
     GPT2(GPT2Config(vocab_size=9, context_length=4, emb_dim=8, n_heads=2, n_layers=1, drop_rate=0.25)).save(tmp_path)
     config = transformers.GPT2Config.from_pretrained(tmp_path)
-    assert (config.resid_pdrop, config.embd_pdrop, config.attn_pdrop) == (0.25, 0.25, 0.25) and json.loads((tmp_path / "config.json").read_text())["model_type"] == "gpt2"
+    assert (config.resid_pdrop, config.embd_pdrop, config.attn_pdrop) == (0.25, 0.25, 0.25)
 
 
 def test_sampling_keeps_the_tokens_that_theirs_keeps():

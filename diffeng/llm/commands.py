@@ -1,7 +1,7 @@
 """The language model's commands: `diffeng generate`.
 
-What it is: options in, text out. What it is not: no mathematics, no files beyond what the options name. Why a file: the command line's own (diffeng/cli.py) derives and
-judges functions, and registers these as it does the benchmarks'; nothing heavy is imported before one of them runs.
+What it is: options in, text out. What it is not: no mathematics, no files beyond what the options name. Why a file: the command line's own (diffeng/cli.py)
+derives and judges functions, and registers these as it does the benchmarks'; nothing heavy is imported before one of them runs.
 """
 import time
 

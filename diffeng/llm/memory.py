@@ -1,7 +1,7 @@
 """The memory that a GPT-2 takes, before it is taken: for training and for generation.
 
-What it is: `memory`, in bytes, by name. Parameters, gradients, moments and remembered keys and values follow from the shapes. Activations do not: how many a backward pass
-holds at once is a matter of what is fused and when memory is used again, so the program is planned, from shapes alone, and its plan is asked.
+What it is: `memory`, in bytes, by name. Parameters, gradients, moments and remembered keys and values follow from the shapes. Activations do not: how many a
+backward pass holds at once is a matter of what is fused and when memory is used again, so the program is planned, from shapes alone, and its plan is asked.
 What it is not: no measurement of a process, which holds Python and libraries besides. Why a file: the configuration (config.py) knows shapes and no engine.
 """
 import numpy as np

@@ -1,7 +1,7 @@
 """GPT-2 whole: embeddings, blocks, the tied head, and the loss of the next token, as plain NumPy functions of a dict of parameters.
 
-What it is not: training, directories (weights.py) and generation (generate.py) are not here; GPT2's methods lead there. Why a file: block.py is one block, this is
-what stands around it.
+What it is not: training, directories (weights.py) and generation (generate.py) are not here; GPT2's methods lead there. Why a file: block.py is one block,
+this is what stands around it.
 The parameters bear the names of Hugging Face's checkpoint: "wte.weight", "wpe.weight", "h.0.ln_1.weight", ..., "ln_f.bias".
 """
 import numpy as np
@@ -107,9 +107,9 @@ class GPT2:
     def generate(self, tokens, max_new_tokens, temperature=1.0, top_k=None, seed=0, *, top_p=None, end=None):
         """The tokens, and those that the model writes after them.
 
-        tokens: integers (T,) or (B, T), or a list of B rows of different lengths. temperature: 0 takes the likeliest token each time; sampling.choose says what it, top_k
-        and top_p mean. seed: the same one, the same text; a row's text does not depend on the other rows. end: the token at which a row stops, None for none.
-        A text that outgrows context_length is known by its last half a context and more.
+        tokens: integers (T,) or (B, T), or a list of B rows of different lengths. temperature: 0 takes the likeliest token each time; sampling.choose says
+        what it, top_k and top_p mean. seed: the same one, the same text; a row's text does not depend on the other rows. end: the token at which a row stops,
+        None for none. A text that outgrows context_length is known by its last half a context and more.
 
         Returns (T + n,), with n < max_new_tokens if it ended before; (B, T + n), where rows that ended are filled up with `end`; or a list of rows.
         Raises TypeError or ValueError that name what does not fit.
