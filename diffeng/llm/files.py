@@ -3,7 +3,7 @@
 What it is: `replacing`, the one way in which the language model writes; `write_tensors`, `read_tensors` and `read_metadata`, a file of named arrays: eight
 bytes with the length of a header, the header as JSON, the numbers. Nothing in it is ever executed, and nothing in it is believed before it is checked.
 What it is not: which tensors a GPT-2 has is weights.py's question. Why a file, and not the safetensors library: its NumPy side cannot read BF16 and copies
-what it reads, where this one maps it; and it writes over the old file, so that a full disk loses both.
+what it reads, where this one maps it, so that a model of gigabytes is there at once and its pages can be given back.
 """
 import contextlib
 import json
