@@ -30,7 +30,10 @@ def structure(tree):
         return [tree], None
     import optree
     _keep_order()
-    return optree.tree_leaves(tree), optree.tree_structure(tree, namespace=_ORDERED)
+    leaves = optree.tree_leaves(tree)
+    if len(leaves) == 1 and leaves[0] is tree:            # an array of another library
+        return leaves, None
+    return leaves, optree.tree_structure(tree, namespace=_ORDERED)
 
 
 _ORDERED = f"{__package__}.ordered"            # optree's namespace in which dicts are not sorted

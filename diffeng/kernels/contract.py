@@ -153,8 +153,8 @@ def narrowed(fuser, v):
     known = fuser.narrowed.setdefault(id(v.buffer), {})
     flat = known.get((v.offset, *dims, *steps))
     if flat is None:
-        flat = known[(v.offset, *dims, *steps)] = new("arena", dims, _HALF)
-        fuser.operate(Map(dims, BFLOAT16, "u16", ("f32",), (View(v.buffer, v.offset, dims, steps, v.dtype),), flat))
+        flat = known[(v.offset, *dims, *steps)] = new("arena", shape, _HALF)
+        fuser.operate(Map(shape, BFLOAT16, "u16", ("f32",), (View(v.buffer, v.offset, shape, strides, v.dtype),), flat))
     own = dict(zip(axes, c_strides(shape, _HALF.itemsize)))
     return View(flat.buffer, 0, v.shape, [own.get(k, 0) for k in range(v.ndim)], _HALF)
 

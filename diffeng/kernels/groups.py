@@ -200,6 +200,8 @@ class Plan:
         for k in sorted(self.needed_later):
             if self.stores[k] is not None:
                 kept[k] = ("stored",)
+            elif self._again(k):
+                kept[k] = ("again",)
             else:
                 kept[k] = ("scratch", self.word(scratch))
                 scratch += -(-self.columns * SIZES[ops[k].result] // LINE) * LINE
@@ -222,6 +224,10 @@ class Plan:
         strip = self._strip(scratch)
         structure = (self.flat, chunk_word, columns_word, tuple(lengths), tuple(views), len(self._scopes), self.last, memory, strip, tuple(described))
         return [self._instruction(structure, tuple(self.rules), rows, chunk, cost), *combining]
+
+    def _again(self, k):
+        """Is an operation computed again where a later phase needs it, and not kept?"""
+        return False
 
     def _instruction(self, structure, rules, rows, chunk, cost):
         key = repr(("group", structure, tuple(map(fingerprint, rules))))

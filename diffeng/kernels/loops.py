@@ -173,9 +173,8 @@ class Loops:
                 part = parts[k]
                 part.set(merge(op[3], part.get(), cast(x, part.type), any_order=True))
             return
-        _, _, _, rule, result, casts, operands, store, kept, accumulate = op
-        value = self.rules[rule](*[cast(self.operand(x, i), want) for x, want in zip(operands, casts)])
-        value = cast(value, result)
+        store, kept, accumulate = op[7:]
+        value = self.compute(op, i)
         self.keep(k, value)
         if store is not None and store[0] == "indirect":
             base, stride, _ = self.found(store, i)
@@ -185,12 +184,20 @@ class Loops:
         else:
             self.store(store, value, i)
         if kept is not None and kept[0] == "scratch":
-            self.write(self.scratch + code.word(kept[1]), i, value, self.scratch_scope)
+            self.put_aside(kept[1], i, value)
+
+    def compute(self, op, i):
+        _, _, _, rule, result, casts, operands, *_ = op
+        return cast(self.rules[rule](*[cast(self.operand(x, i), want) for x, want in zip(operands, casts)]), result)
 
     def add_up(self, k, column, x):
         """A term of a sum over rows."""
         old = self.read(self.sums[k], column, x.type, self.sums_scope)
         self.write(self.sums[k], column, merge(self.ops[k][3], old, x), self.sums_scope)
+
+    def put_aside(self, place, column, value):
+        """A value that a later phase reads again. place: the word that says where in a row's scratch memory."""
+        self.write(self.scratch + self.code.word(place), column, value, self.scratch_scope)
 
     def write(self, base, column, value, scope):
         """Into memory of the kernel's own: sums over rows, and values that a later phase reads again."""
@@ -242,6 +249,9 @@ class Loops:
                 return self.values[x[1]]
             op = self.ops[x[1]]                              # from an earlier phase
             kept = op[8]
+            if kept is None or kept[0] == "again":          # None: what such an operation is made of
+                self.values[x[1]] = self.compute(op, i)
+                return self.values[x[1]]
             if kept[0] == "scratch":
                 return self.read(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
             return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])

@@ -68,11 +68,15 @@ class Program:
         fuser = Fuser(self.narrow)
         lowering = Lowering(fuser, self.contiguous_constants)
         places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
-        for node in _schedule([n for n in reachable(outputs) if id(n) not in places]):
+        nodes = _schedule([n for n in reachable(outputs) if id(n) not in places])
+        factors = _factors(nodes) if self.narrow else ()
+        for node in nodes:
             if node.primitive is INPUT:
                 raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")
             operands = [places[id(x)] if type(x) is Node else lowering.constant(x) if type(x) is np.ndarray else x for x in node.operands]
             places[id(node)] = lowering.lower(node, operands)
+            if node in factors:
+                contract.narrowed(fuser, places[id(node)])
         self.outputs, self._constants, made = self._finish(outputs, places, lowering)
         self._origins = lowering.origins
         steps = tiles.tiled(fuser.finish())
@@ -310,6 +314,22 @@ def _buffers(w):
     else:
         found = [x[0] for i in (w, *w.parts) for x in i.words if type(x) is tuple]
     return [b for b in found if b.kind == "arena"]
+
+
+def _factors(nodes):
+    """Elementwise nodes of float32 that enter products as they are: what bfloat16 there is made of them is made where they are."""
+    found, views = set(), []
+    for n in nodes:
+        if n.primitive.kind == "contract":
+            views += n.operands
+    while views:
+        n = views.pop()
+        if type(n) is Node and n not in found:
+            if n.primitive.name in ("transpose", "reshape"):
+                views += n.operands
+            elif n.primitive.kind == "map" and n.dtype == np.float32 and len(n.shape) > 1:
+                found.add(n)
+    return found
 
 
 def _schedule(nodes):

@@ -15,6 +15,8 @@ from ..code import merge, neutral, select
 from ..values import _TYPES, GPU, Value, cast
 
 _I32, _I64, _I8 = ir.IntType(32), ir.IntType(64), ir.IntType(8)
+LAYOUT = "e-i64:64-i128:128-v16:16-v32:32-n16:32:64"          # LLVM's description of memory there: 64-bit numbers are aligned
+QUAD = 4                                     # entries that a thread reads or writes at once
 SLOT = 8                                     # bytes of an entry of shared memory: one for each thread of a block
 
 
@@ -75,6 +77,44 @@ class Grid(Code):
     def shared(self, slot, type):
         return self.get(slot * SLOT, None, type)
 
+    # ---- four entries at once ---------------------------------------------------------------------------------------------------------------
+
+    def load_quad(self, base, index, type, scope=None):
+        """Entries index .. index + 3, aligned as at(4 entries, at most 16 bytes) demands."""
+        kind = "u8" if type == "b1" else type
+        return self._parts(self._marked(self.builder.load(self._quad(self._address(base, index, kind), kind), align=self._alignment(kind)), scope), type)
+
+    def store_quad(self, base, index, values, scope=None):
+        kind = "u8" if values[0].type == "b1" else values[0].type
+        self._marked(self.builder.store(self._whole(values, kind), self._quad(self._address(base, index, kind), kind), align=self._alignment(kind)), scope)
+
+    def get_quad(self, offset, index, type):
+        kind = "u8" if type == "b1" else type
+        return self._parts(self.builder.load(self._quad(self._shared_place(offset, index, kind), kind), align=self._alignment(kind)), type)
+
+    def put_quad(self, offset, index, values):
+        kind = "u8" if values[0].type == "b1" else values[0].type
+        self.builder.store(self._whole(values, kind), self._quad(self._shared_place(offset, index, kind), kind), align=self._alignment(kind))
+
+    @staticmethod
+    def _alignment(kind):
+        return min(16, QUAD * SIZES[kind])
+
+    def _quad(self, pointer, kind):
+        return self.builder.bitcast(pointer, ir.VectorType(_TYPES[kind], QUAD).as_pointer(pointer.type.addrspace))
+
+    def _parts(self, vector, type):
+        kind = "u8" if type == "b1" else type
+        return [cast(Value(self.builder, self.builder.extract_element(vector, _I32(k)), kind), type) for k in range(QUAD)]
+
+    def _whole(self, values, kind):
+        vector = ir.Constant(ir.VectorType(_TYPES[kind], QUAD), ir.Undefined)
+        for k, x in enumerate(values):
+            vector = self.builder.insert_element(vector, cast(x, kind).ir, _I32(k))
+        return vector
+
+    # ---- shared memory ----------------------------------------------------------------------------------------------------------------------
+
     def put(self, offset, index, x):
         """x into shared memory: entry `index` of an array that begins at so many bytes."""
         x = cast(x, "u8") if x.type == "b1" else x
@@ -93,7 +133,7 @@ class Cuda(Grid):
 
     def __init__(self, scopes=0, threads=None):
         super().__init__(scopes, threads)
-        self.module.triple = GPU
+        self.module.triple, self.module.data_layout = GPU, LAYOUT
         self._function.calling_convention = "ptx_kernel"
         self.thread, self.block = (self._register(name) for name in ("tid.x", "ctaid.x"))
         self._shared = ir.GlobalVariable(self.module, ir.ArrayType(_I8, 0), "shared", addrspace=3)

@@ -18,6 +18,8 @@ from .code import Cuda
 
 PROCESSORS = "sm_80", "sm_90", "sm_100"      # what is checked to compile: A100, H100 and H200, B200
 
+RESIDENT = 640                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 640 = 102 registers a thread
+
 
 def ptx(key, build, processor, threads):
     """The PTX of a kernel, as bytes; its entry is called "kernel". key: all the code depends on but the processor. build(code): an llvmlite.ir.Module.
@@ -28,7 +30,7 @@ def ptx(key, build, processor, threads):
         text = _compiled(build(Cuda), processor)
         head, body = text.split(".entry kernel(", 1)
         parameters, body = body.split(")", 1)
-        text = f"{head}.entry kernel({parameters})\n.maxntid {threads}, 1, 1{body}"
+        text = f"{head}.entry kernel({parameters})\n.maxntid {threads}, 1, 1\n.minnctapersm {max(1, RESIDENT // threads)}{body}"
         kept = {"code": text.encode(), "symbols": {}, "needs": []}
         cache.keep(key, kept)
     return kept["code"]

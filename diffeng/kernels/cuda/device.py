@@ -15,6 +15,7 @@ from .code import SLOT
 from .compile import ptx
 from .plan import Grid
 
+TILES_IN_MEMORY = 256                        # a tile's private buffer may take so much of the memory: a chain has up to half a dozen of them
 _CURE = "; leave device out to compute on the CPU"
 
 
@@ -42,15 +43,12 @@ class Gpu:
     def __init__(self, cupy):
         self.cupy = cupy
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-        self.grid = Grid(32, properties["multiProcessorCount"], 256, 512)
+        self.grid = Grid(32, properties["multiProcessorCount"], 256, 512, properties["totalGlobalMem"] // TILES_IN_MEMORY)
         self.name = properties["name"].decode()
         self.processor = f"sm_{properties['major']}{properties['minor']}"
         from cupy_backends.cuda.api import driver
-        from cupy_backends.cuda.libs import cublas
-        self._driver, self._cublas, self._kernels = driver, cublas, {}
-        self._handle = cupy.cuda.device.get_cublas_handle()
-        # A number where products find their factors: cuBLAS takes addresses.
-        self._factors = {np.dtype(np.float32): np.array([1, 0], np.float32), np.dtype(np.float64): np.array([1, 0], np.float64)}
+        from .cublas import Cublas
+        self._driver, self._kernels, self._cublas = driver, {}, Cublas(cupy)
 
     # ---- memory ---------------------------------------------------------------------------------------------------------------------------
 
@@ -121,19 +119,20 @@ class Gpu:
         start.keep = values, pointers, kernel
         return start
 
+    def captured(self, work):
+        """What work() launches, as a function that launches it again all at once."""
+        stream = self.cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            stream.begin_capture()
+            try:
+                work()
+            finally:
+                graph = stream.end_capture()
+        return lambda: graph.launch(self.cupy.cuda.get_current_stream())
+
     # ---- products -------------------------------------------------------------------------------------------------------------------------
 
     def product(self, product, places, precision):
-        """out = left @ right for every batch entry. places: addresses of their first entries."""
-        self._cublas.setStream(self._handle, self.cupy.cuda.get_current_stream().ptr)
-        for call in product.calls(places):
-            self._gemm(product, precision, *call)
-
-    def _gemm(self, product, precision, ta, tb, m, n, k, a, lda, sa, b, ldb, sb, c, ldc, sc, count):
-        cublas, runtime, dtype = self._cublas, self.cupy.cuda.runtime, product.dtype
-        kind = runtime.CUDA_R_64F if dtype == np.float64 else runtime.CUDA_R_32F
-        operand = runtime.CUDA_R_16BF if product.narrow else kind
-        compute = cublas.CUBLAS_COMPUTE_64F if dtype == np.float64 else cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if precision == "tf32" else cublas.CUBLAS_COMPUTE_32F
-        one = self._factors[dtype].ctypes.data
-        cublas.gemmStridedBatchedEx(self._handle, ta, tb, m, n, k, one, a, operand, lda, sa, b, operand, ldb, sb, one if product.add else one + dtype.itemsize,
-                                    c, kind, ldc, sc, count, compute, -1)
+        """A function that multiplies. places: addresses of the first entries of left, right and out."""
+        run, stream = self._cublas.multiplier(product, places, precision), self.cupy.cuda.get_current_stream
+        return lambda: run(stream().ptr)

@@ -21,7 +21,7 @@ _BARRIER = 64                                # bytes that hold a pthread_barrier
 class Simulator:
     """memory is NumPy's; kernels run when they are launched."""
 
-    grid = Grid(Simulated.WARP, 1, 16, 16)
+    grid = Grid(Simulated.WARP, 1, 16, 16, 1 << 20)
     name = "simulator"
 
     def array(self, x):
@@ -63,7 +63,14 @@ class Simulator:
     def launcher(self, kernel, launch, words):
         return lambda: self._run(kernel, launch, words)
 
+    def captured(self, work):
+        return work
+
     def product(self, product, places, precision):
+        return lambda: self._multiply(product, places)
+
+    @staticmethod
+    def _multiply(product, places):
         left, right, out = (array_at(p - v.offset, v, None) for p, v in zip(places, (product.left, product.right, product.out)))
         if product.narrow:
             left, right = ((x.astype(np.uint32) << 16).view(np.float32) for x in (left, right))

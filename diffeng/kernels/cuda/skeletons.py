@@ -13,21 +13,22 @@ What it is not: nothing here knows a size, an address, a primitive, or which dev
 """
 from ..code import cast, merge, neutral, select
 from ..loops import Loops, wide
+from .code import QUAD
 
-AHEAD = 4                                    # entries whose operands are loaded together at most,
-LOADS_AHEAD = 12                             # as long as these are no more loads than so many: they take registers
+AHEAD = 8                                    # entries whose operands are loaded together at most,
+LOADS_AHEAD = 8                              # as long as these are no more loads than so many: they take registers
 
 
-def write(structure, rules, kind, lanes, extra, code):
+def write(structure, rules, kind, lanes, extra, quads, code):
     """The module of a group's kernel. kind: of skeleton; lanes: of a team, as many as a block has threads where the team is the block; extra: numbers of the
-    words that it has beside the structure's; code(scopes)."""
-    return _SKELETONS[kind](structure, rules, lanes, extra, code).module()
+    words that it has beside the structure's; quads: numbers of the views of which four entries may be read at once; code(scopes)."""
+    return _SKELETONS[kind](structure, rules, lanes, extra, quads, code).module()
 
 
 class _Skeleton(Loops):
-    def __init__(self, structure, rules, lanes, extra, code):
+    def __init__(self, structure, rules, lanes, extra, quads, code):
         super().__init__(structure, rules, code)
-        self.lanes, self.extra = lanes, extra
+        self.lanes, self.extra, self.quads, self.gathered = lanes, extra, frozenset(quads), None
         self.columns = self.code.word(self._columns)
         self.totals, self.sums, self.offsets = {}, {}, None
 
@@ -48,38 +49,111 @@ class _Skeleton(Loops):
         lo = slot * chunk
         return lo, select(lo + chunk < self.code.rows, lo + chunk, self.code.rows)
 
-    def striding(self, start, stop, step, mine, place, parts):
-        """The operations `mine` for start, start + step, ... below stop; place(i) goes to an entry and returns its column."""
+    def striding(self, first, stop, lane, lanes, mine, place, parts):
+        """The operations `mine` for the entries first .. stop, shared by lanes; place(i) goes to an entry and returns its column."""
         code = self.code
         loads = len({x[1] for k in mine for x in self._operands(self.ops[k]) if x[0] == "memory"})
         ahead = min(AHEAD, LOADS_AHEAD // max(loads, 1))
-        if loads and ahead > 1:
-            last = stop - step * (ahead - 1)
-            whole = select(start < last, (last - start + (step * ahead - 1)).over(code.number(step * ahead)), code.number(0))
+        if self.quads:
+            ahead = max(1, min(2, ahead // 2))
+            step = lanes * ahead
+            count = select(first < stop, (stop - first).over(code.number(QUAD)), code.number(0))
+            with code.loop(lane, count - lanes * (ahead - 1), step) as q:
+                self.several(mine, [[first + (q + lanes * n) * QUAD + k for k in range(QUAD)] for n in range(ahead)], place, parts)
+            if ahead > 1:
+                done = select(lane < count - lanes * (ahead - 1), (count - lanes * (ahead - 1) - lane + (step - 1)).over(code.number(step)), code.number(0))
+                with code.loop(lane + done * step, count, lanes) as q:
+                    self.several(mine, [[first + q * QUAD + k for k in range(QUAD)]], place, parts)
+            first = first + count * QUAD
+        elif loads and ahead > 1:
+            begin, last = first + lane, stop - lanes * (ahead - 1)
+            whole = select(begin < last, (last - begin + (lanes * ahead - 1)).over(code.number(lanes * ahead)), code.number(0))
             with code.loop(0, whole) as n:
-                first = start + n * (step * ahead)
-                self.several(mine, [first + step * k for k in range(ahead)], place, parts)
-            start = start + whole * (step * ahead)
-        with code.loop(start, stop, step) as i:
-            self.several(mine, [i], place, parts)
+                self.several(mine, [[begin + n * (lanes * ahead) + lanes * k] for k in range(ahead)], place, parts)
+            first = first + whole * (lanes * ahead)
+        with code.loop(first + lane, stop, lanes) as i:
+            self.several(mine, [[i]], place, parts)
 
-    def several(self, mine, indices, place, parts):
+    def several(self, mine, groups, place, parts):
+        """The operations for some entries: all loads first. groups: of one index, or of four neighbours, which are read and written at once."""
         states = []
         before = self.values, self.row_loaded, self.at, self.offsets
-        for i in indices:
-            column = place(i)
-            self.inside, self.loaded = True, {}
+        for indices in groups:
+            column = place(indices[0])
+            columns = [column + k if k else column for k in range(len(indices))]
+            self.inside = True
+            ready = [({}, {}) for _ in columns]                # of each entry: what is loaded, what an earlier phase computed
             for k in mine:
                 for x in self._operands(self.ops[k]):
-                    if x[0] == "memory":
-                        self.memory(x[1], column)
-            states.append((column, self.loaded, self.row_loaded, self.at, self.offsets))
-        for column, self.loaded, self.row_loaded, self.at, self.offsets in states:
-            self.values = dict(before[0])
-            for k in mine:
-                self.operate(k, column, parts)
-        self.inside, self.loaded = False, {}
+                    self._fetch(x, columns, ready, mine)
+            states.append((columns, ready, self.row_loaded, self.at, self.offsets))
+        for columns, ready, self.row_loaded, self.at, self.offsets in states:
+            self.gathered = {} if len(columns) > 1 else None
+            for column, (self.loaded, known) in zip(columns, ready):
+                self.values = {**before[0], **known}
+                for k in mine:
+                    self.operate(k, column, parts)
+            self._write_gathered(columns[0])
+        self.inside, self.loaded, self.gathered = False, {}, None
         self.values, self.row_loaded, self.at, self.offsets = before
+
+    def _fetch(self, x, columns, ready, mine):
+        """Load an operand for every column."""
+        if x[0] == "value" and x[1] not in mine and x[1] not in self.values:          # from an earlier phase
+            op = self.ops[x[1]]
+            if op[8] is None or op[8][0] == "again":
+                for y in self._operands(op):
+                    self._fetch(y, columns, ready, mine)
+            elif x[1] not in ready[0][1] and len(columns) > 1:
+                if op[8][0] == "scratch":
+                    found = self.read_quad(self.scratch + self.code.word(op[8][1]), columns[0], op[4], self.scratch_scope)
+                else:
+                    found = self._memory_of(op[7][1], columns)
+                for (_, known), value in zip(ready, found):
+                    known[x[1]] = value
+        elif x[0] == "memory" and x[1] not in self.row_loaded and x[1] not in ready[0][0]:
+            for (loaded, _), value in zip(ready, self._memory_of(x[1], columns)):
+                loaded[x[1]] = value
+
+    def _memory_of(self, v, columns):
+        type, scope = self.views[v][0], self.views[v][5]
+        if len(columns) > 1 and v in self.quads:
+            return self.code.load_quad(*self.place(v, columns[0]), type, scope)
+        if self.views[v][1] == "z":
+            return [self.code.load(*self.place(v, columns[0]), type, scope)] * len(columns)
+        return [self.code.load(*self.place(v, c), type, scope) for c in columns]
+
+    def _write_gathered(self, column):
+        for (kind, what), values in (self.gathered or {}).items():
+            if kind == "memory":
+                self.code.store_quad(*self.place(what, column), values, self.views[what][5])
+            elif kind == "sum":
+                old = self.read_quad(self.sums[what], column, values[0].type, self.sums_scope)
+                self.write_quad(self.sums[what], column, [merge(self.ops[what][3], x, y) for x, y in zip(old, values)], self.sums_scope)
+            else:
+                self.write_quad(self.scratch + self.code.word(what), column, values, self.scratch_scope)
+
+    def read_quad(self, base, column, type, scope):
+        return self.code.load_quad(base, column, type, scope)
+
+    def write_quad(self, base, column, values, scope):
+        self.code.store_quad(base, column, values, scope)
+
+    def store(self, store, value, i):
+        if store is not None and self.gathered is not None and store[1] in self.quads:
+            self.gathered.setdefault(("memory", store[1]), []).append(cast(value, self.views[store[1]][0]))
+        else:
+            super().store(store, value, i)
+
+    def put_aside(self, place, column, value):
+        if self.gathered is None:
+            return super().put_aside(place, column, value)
+        self.gathered.setdefault(("scratch", place), []).append(value)
+
+    def add_up(self, k, column, x):
+        if self.gathered is None:
+            return super().add_up(k, column, x)
+        self.gathered.setdefault(("sum", k), []).append(x)
 
     @staticmethod
     def _operands(op):
@@ -94,7 +168,7 @@ class _Entries(_Skeleton):
         self.totals = {k: code.cell(wide(self.ops[k]), neutral(self.ops[k][3], wide(self.ops[k]))) for k in self.of_kind("all")}
         lo, hi = self.span(code.block)
         self.offsets, self.at = self.bases, None
-        self.striding(lo + code.thread, hi, code.threads, range(len(self.ops)), self.flatly if self.flat else self.entry, self.totals)
+        self.striding(lo, hi, code.thread, code.threads, range(len(self.ops)), self.flatly if self.flat else self.entry, self.totals)
         for k, cell in self.totals.items():
             total = code.together(self.ops[k][3], cell.get(), self.lanes)
             with code.when(code.thread.equals(0)):
@@ -134,8 +208,7 @@ class _Rows(_Skeleton):
         self.totals = {k: code.cell(wide(self.ops[k]), neutral(self.ops[k][3], wide(self.ops[k]))) for k in self.of_kind("all")}
         with code.when(lo < code.rows):                       # whole teams stay away
             for k in summed:
-                with code.loop(self.lane, self.columns, self.lanes) as c:
-                    self.write(self.sums[k], c, self.neutral(k, self.ops[k][4]), self.sums_scope)
+                self.each(lambda c: self.write(self.sums[k], c, self.neutral(k, self.ops[k][4]), self.sums_scope))
             with code.loop(lo, hi) as r:
                 if which:
                     first, some, every = (code.word(k) for k in which)
@@ -146,13 +219,19 @@ class _Rows(_Skeleton):
                     self.columns_of(phase)
                     self.row_of(phase)
             for k in summed if self.extra is not None else ():
-                with code.loop(self.lane, self.columns, self.lanes) as c:
-                    code.store(partials[k], c, code.get(self.sums[k], c, self.ops[k][4]))
+                self.each(lambda c: code.store(partials[k], c, code.get(self.sums[k], c, self.ops[k][4])))
             for k, cell in self.totals.items():
                 total = code.together(self.ops[k][3], cell.get(), self.lanes)
                 with code.when(self.lane.equals(0)):
                     self.keep_partial(k, slot, None, total)
         return code.finish()
+
+    def each(self, act):
+        """act(column) for the columns that are this lane's in every phase: nobody else writes to its sums, so that no barrier is needed."""
+        wide = QUAD if self.quads else 1
+        with self.code.loop(self.lane, self.columns.over(self.code.number(wide)), self.lanes) as c:
+            for k in range(wide):
+                act(c * wide + k)
 
     def write(self, base, column, value, scope):
         """Into what a team keeps for itself, wherever that lies."""
@@ -163,6 +242,15 @@ class _Rows(_Skeleton):
 
     def read(self, base, column, type, scope):
         return self.code.load(base, column, type, scope) if self.extra is None else self.code.get(base, column, type)
+
+    def read_quad(self, base, column, type, scope):
+        return super().read_quad(base, column, type, scope) if self.extra is None else self.code.get_quad(base, column, type)
+
+    def write_quad(self, base, column, values, scope):
+        if self.extra is None:
+            super().write_quad(base, column, values, scope)
+        else:
+            self.code.put_quad(base, column, values)
 
     def row_of(self, phase):
         """Every lane computes what is one a row; the first one stores it and counts it."""
@@ -185,7 +273,7 @@ class _Rows(_Skeleton):
     def sweep(self, lo, hi, mine):
         code = self.code
         own = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in mine if self.ops[k][0] == "reduce" and self.ops[k][7] == "row"}
-        self.striding(self.lane, hi, self.lanes, mine, lambda i: i, {**self.totals, **own})
+        self.striding(lo, hi, self.lane, self.lanes, mine, lambda i: i, {**self.totals, **own})
         for k, cell in own.items():
             op = self.ops[k]
             self.keep(k, cast(code.together(op[3], cast(cell.get(), wide(op)), self.lanes), op[5]))
@@ -208,7 +296,7 @@ class _Columns(_Skeleton):
             self.begin(r)
             return column
         with code.when(column < self.columns):
-            self.striding(lo + row, hi, code.threads // self.lanes, range(len(self.ops)), place, parts)
+            self.striding(lo, hi, row, code.threads // self.lanes, range(len(self.ops)), place, parts)
         for k, cell in parts.items():
             total = cast(code.down(self.ops[k][3], cast(cell.get(), wide(self.ops[k])), code.number(self.lanes)), self.ops[k][4])
             with code.when(row.equals(0) & (column < self.columns)):

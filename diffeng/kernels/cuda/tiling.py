@@ -17,7 +17,6 @@ from ..tiles import reach_of
 from .plan import tile_of_rows
 from .products import Gemm
 
-LIMIT = 64 << 20                             # bytes of a private buffer's part
 PARTS = 4                                    # of the rows of an entry, where a mask makes that worth it
 FEWEST = 128                                 # rows of a part
 _BYTE = np.dtype(np.uint8)
@@ -26,36 +25,48 @@ _BYTE = np.dtype(np.uint8)
 def launches(tiles, grid):
     """Launches and Gemms in order."""
     dims, m = tiles.steps[0][0].out.shape[:-2], tiles.m
-    private = list(tiles.private.values())
-    a_row = [b.size // (tiles.batch * m) * b.dtype.itemsize for b in private]
-    fixed = next((k for k in range(len(dims)) if math.prod(dims[k:]) * m * max(a_row) <= LIMIT), len(dims))
-    entries = math.prod(dims[fixed:])
-    width = m if entries * m * max(a_row) <= LIMIT else max(FEWEST, LIMIT // max(a_row) // FEWEST * FEWEST)
+    a_row = {b: buffer.size // (tiles.batch * m) * buffer.dtype.itemsize for b, buffer in tiles.private.items()}
+    longest = max(a_row.values())
+    regions = _regions(dims, max(1, grid.tile // (m * longest)))
+    entries = max(math.prod([n for _, n in region]) for region in regions)
+    width = m if entries * m * longest <= grid.tile else max(FEWEST, grid.tile // longest // FEWEST * FEWEST)
     if tiles.seen is not None:
         width = min(width, max(FEWEST, -(-m // PARTS)))
     width = min(width, m)
     parts = -(-m // width)
     reach = reach_of(tiles, width)
-    scratch = {id(b): Buffer("arena", _BYTE, ((entries - 1) * m + width) * r) for b, r in zip(private, a_row)}
+    scratch = {b: Buffer("arena", _BYTE, ((entries - 1) * m + width) * n) for b, n in a_row.items()}
     planned = [None if type(step) is Product else tile_of_rows(step, grid, entries * width) for step, _ in tiles.steps]
-    order = range(parts) if reach is None else range(parts)[::-1]              # with a mask the last part is first: it reaches all columns
     out = []
-    for index in itertools.product(*[range(n) for n in dims[:fixed]]):
-        entry = sum(i * math.prod(dims[k + 1:]) for k, i in enumerate(index))
-        for n, part in enumerate(order):
-            tile = _Tile(index, entry, entries, m, part * width, min(width, m - part * width), None if reach is None else int(reach[part]), n == 0, scratch, a_row,
-                         private)
-            out += [tile.product(step, kind) if plan is None else tile.group(plan) for (step, kind), plan in zip(tiles.steps, planned)]
+    for region in regions:
+        for part in range(parts) if reach is None else range(parts)[::-1]:     # with a mask the last part is first: it reaches all columns
+            tile = _Tile(region, dims, m, part * width, min(width, m - part * width), None if reach is None else int(reach[part]), scratch, a_row)
+            begins = part == (0 if reach is None else parts - 1)
+            out += [tile.product(step, kind, begins) if plan is None else tile.group(plan) for (step, kind), plan in zip(tiles.steps, planned)]
     return out
 
 
-class _Tile:
-    """Rows first .. first + count of the entries that begin at number `entry` (the batch axes' leading indices are `index`)."""
+def _regions(dims, most):
+    """Batch axes cut into regions of at most so many entries, neighbours in memory: (start, count) of each axis.
 
-    def __init__(self, index, entry, entries, m, first, count, columns, begins, scratch, a_row, private):
-        self.index, self.entry, self.entries, self.m, self.first, self.count = index, entry, entries, m, first, count
-        self.columns, self.begins, self.scratch = columns, begins, scratch
-        self.a_row = {id(b): r for b, r in zip(private, a_row)}
+    >>> _regions((4, 3), 7)
+    [((0, 2), (0, 3)), ((2, 2), (0, 3))]
+    """
+    if not dims:
+        return [()]
+    axis = next(k for k in range(len(dims)) if math.prod(dims[k + 1:]) <= most)
+    some = -(-dims[axis] // -(-dims[axis] // min(dims[axis], most // math.prod(dims[axis + 1:]))))
+    return [(*[(i, 1) for i in index], (start, min(some, dims[axis] - start)), *[(0, n) for n in dims[axis + 1:]])
+            for index in itertools.product(*map(range, dims[:axis])) for start in range(0, dims[axis], some)]
+
+
+class _Tile:
+    """Rows first .. first + count of each batch entry of a region."""
+
+    def __init__(self, region, dims, m, first, count, columns, scratch, a_row):
+        self.region, self.m, self.first, self.count, self.columns, self.scratch, self.a_row = region, m, first, count, columns, scratch, a_row
+        self.entries = math.prod([n for _, n in region])
+        self.entry = sum([start * math.prod(dims[k + 1:]) for k, (start, _) in enumerate(region)])          # the first one's number
 
     def group(self, plan):
         launch, row_words = plan
@@ -72,8 +83,8 @@ class _Tile:
 
     def _view(self, v, axis):
         """The part of a product's operand that is this tile's: its batch entries, and its rows along `axis` (None: all there is)."""
-        offset = v.offset + sum(i * s for i, s in zip(self.index, v.strides))
-        shape, strides = list(v.shape[len(self.index):]), v.strides[len(self.index):]
+        offset = v.offset + sum([start * s for (start, _), s in zip(self.region, v.strides)])
+        shape, strides = [*[n for _, n in self.region], *v.shape[-2:]], v.strides
         if axis is not None:
             offset += self.first * strides[axis]
             shape[axis] = self.count
@@ -82,7 +93,7 @@ class _Tile:
             offset -= (self.entry * self.m + self.first) * self.a_row[id(v.buffer)]
         return View(buffer or v.buffer, offset, shape, strides, v.dtype)
 
-    def product(self, step, kind):
+    def product(self, step, kind, begins):
         left, right, out = step.left, step.right, step.out
         by_rows = kind == "rows"
         mine = [id(v.buffer) in self.scratch for v in (left, right, out)]
@@ -98,7 +109,7 @@ class _Tile:
                 left, out = (_cut(v, -2, self.columns) for v in (left, out))
             elif mine[1]:
                 right, out = (_cut(v, -1, self.columns) for v in (right, out))
-        return Gemm(Product(left, right, out), add=not by_rows and not self.begins)
+        return Gemm(Product(left, right, out), add=not by_rows and not begins)
 
 
 def _cut(v, axis, n):
