@@ -1,11 +1,13 @@
 """Training a GPT-2: diffeng against PyTorch eager, the same weights, batches and settings, in the same run.
 
-speed: a step (forward, backward, clipping, AdamW; float32, no dropout) of two shapes, on two threads; rounds interleaved, the best counts, and losses are compared before.
-memory: the peak of a process that makes four steps and does nothing else, one process a side. first: how long the first step takes (recording, planning, compiling).
+speed: a step (forward, backward, clipping, AdamW; float32, no dropout) of two shapes, on two threads; rounds interleaved, the best counts, losses compared first.
+memory: the peak of a process that makes four steps and does nothing else, one process a side.
+first: how long the first step takes (recording, planning, compiling).
 parts: what the parts of a step cost, beside the least they could: products at the speed of the best one, memory at the speed of a = b + c.
 learning: 2000 steps of the small shape on a megabyte of Python's standard library, by characters, and both validation losses.
 
-PyTorch's side is written twice: by hand (nn.Linear, scaled_dot_product_attention) and as transformers' GPT2LMHeadModel; AdamW is its default. The faster one counts.
+PyTorch's side is written twice: by hand (nn.Linear, scaled_dot_product_attention) and as transformers' GPT2LMHeadModel; AdamW is its default. The faster one
+counts.
 Expected: the products are the same library's in speed, so that all there is to gain lies between them; see docs/memory-and-cost.md.
 
 Run: python benchmarks/gpt2_training.py [speed] [memory] [first] [parts] [learning]           (needs `pip install torch transformers`; the large shape 6 GB)

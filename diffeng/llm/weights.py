@@ -31,13 +31,9 @@ _MASKS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")           # buffers of old 
 def save(directory, config, parameters, metadata=None):
     """Write config.json and model.safetensors; transformers' GPT2LMHeadModel.from_pretrained reads them, and so does `load`.
 
-<<<<<<< HEAD
     config: GPT2Config. parameters: dict, name -> array, as of init_parameters; their dtype is kept. metadata: dict of texts for the header of the second file.
-    The directory is made where it is missing. Each file is replaced as a whole. Raises ValueError on parameters that are not those of the config, OSError when the disk refuses.
-=======
-    config: GPT2Config. parameters: dict, name -> array, as of init_parameters; their dtype is kept. The directory is made where it is missing. Each file is
-    replaced as a whole. Raises ValueError on parameters that are not those of the config, OSError when the disk refuses.
->>>>>>> llm
+    The directory is made where it is missing. Each file is replaced as a whole. Raises ValueError on parameters that are not those of the config, OSError when
+    the disk refuses.
     """
     _check(parameters, {k: (np.shape(v), np.asarray(v).dtype) for k, v in parameters.items()}, config, "the parameters")
     os.makedirs(directory, exist_ok=True)
