@@ -103,6 +103,13 @@ def test_a_row_does_not_depend_on_the_others(model):
     assert not np.array_equal(same[0], same[1])                  # each row draws for itself
 
 
+def test_each_step_draws_anew(model):
+    flat = GPT2(CONFIG, parameters=model.parameters | {"wte.weight": np.zeros((31, 16))})          # every token equally likely
+    new = flat.generate([[1], [1]], 400, seed=5)[:, 1:]
+    assert np.all(np.abs(np.stack([np.bincount(row, minlength=31) for row in new]) - 400 / 31) < 16)
+    assert np.mean(new[0] == new[1]) < 0.1 and np.mean(new[0, 1:] == new[0, :-1]) < 0.1
+
+
 def test_an_end(model):
     text = model.generate([1, 2, 3], 40, seed=5)
     end = int(text[10])
