@@ -1,7 +1,8 @@
 """Arrays that a function makes and then fills: np.zeros(n) with x[i] = traced value; and lists of traced values: np.array([x0, x1]), np.mean([x0, x1]).
 
 NumPy makes arrays, and looks into lists, without asking anybody. So while a function runs under an interpreter numpy's constructors are replaced by ones
-that return a `Buffer` to user code of that thread, and the functions that diffeng knows by ones that join lists. Outside they are NumPy's own.
+that return a `Buffer` to user code of that thread, and the functions that diffeng knows by ones that join lists; those that the function's code names, where
+that can be told (named.py). Outside they are NumPy's own.
 """
 import functools
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 
 from . import numpy_api
 from .errors import refuse
+from .named import swaps
 from .nodes import Interpreter
 from .numpy_functions.making import full
 from .traced import TRACED, Traced
@@ -18,7 +20,6 @@ from .lines import is_user_code, run, user_call
 
 _active = threading.local()
 _lock = threading.Lock()
-_users = 0
 
 
 class _Unwrap(Interpreter):
@@ -210,33 +211,57 @@ def _replaced():
 
 
 _REPLACED = _replaced()
+_BY_NAME = {}                                # name -> ((module's dict, name, NumPy's own, ours), ...)
+for _module, (_own, _ours) in _REPLACED.items():
+    for _name in _ours:
+        _BY_NAME[_name] = (*_BY_NAME.get(_name, ()), (vars(_module), _name, _own[_name], _ours[_name]))
+_everything = 0                              # runs, of all threads, that need all of them; that need one: by the identity of its entry
+_counts = {}
 
 
 class constructors:
-    """Context manager: NumPy's constructors know traced values inside it, in this thread."""
+    """Context manager: NumPy's constructors know traced values inside it, in this thread. needed: which of _BY_NAME's entries; None for all."""
+
+    def __init__(self, needed=None):
+        self.needed = needed
 
     def __enter__(self):
-        global _users
-        with _lock:
-            if _users == 0:
-                for module, (_, ours) in _REPLACED.items():
-                    vars(module).update(ours)
-            _users += 1
+        global _everything
+        if self.needed is None:
+            with _lock:
+                if _everything == 0:
+                    for module, (_, ours) in _REPLACED.items():
+                        vars(module).update(ours)
+                _everything += 1
+        elif self.needed:
+            with _lock:
+                for space, name, _, ours in self.needed:
+                    space[name] = ours
+                    _counts[ours] = _counts.get(ours, 0) + 1
         _active.depth = getattr(_active, "depth", 0) + 1
 
     def __exit__(self, *_):
-        global _users
+        global _everything
         _active.depth -= 1
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                for module, (own, _) in _REPLACED.items():
-                    vars(module).update(own)
+        if self.needed is None:
+            with _lock:
+                _everything -= 1
+                if _everything == 0:
+                    for module, (own, ours) in _REPLACED.items():
+                        vars(module).update({name: f for name, f in own.items() if ours[name] not in _counts} if _counts else own)
+        elif self.needed:
+            with _lock:
+                for space, name, own, ours in self.needed:
+                    _counts[ours] -= 1
+                    if not _counts[ours]:
+                        del _counts[ours]
+                        if _everything == 0:
+                            space[name] = own
 
 
 def call(fun, args):
     """Run the user's function under the interpreters its arguments belong to."""
-    with constructors():
+    with constructors(swaps(fun, args, _BY_NAME)):
         try:
             return run(fun, args)
         except ValueError as error:

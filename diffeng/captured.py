@@ -173,7 +173,7 @@ class Captured:
         f, free = thing.value, thing.free
         ours = is_user_function(f)
         if ours:
-            attributes, names, reflective = loaded(f.__code__)
+            attributes, names, reflective, _ = loaded(f.__code__)
             self._loaded |= attributes
             self._reflects |= reflective
         for k, cell in enumerate(f.__closure__ or ()):

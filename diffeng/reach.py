@@ -22,9 +22,10 @@ _INSTALLED = tuple({os.path.abspath(sysconfig.get_paths()[k]) + os.sep for k in 
 
 @functools.lru_cache(maxsize=4096)
 def loaded(code):
-    """(attributes, globals, reflective) that a code object and those inside of it load; reflective: it may read attributes that it does not name."""
+    """(attributes, globals, reflective, imports) of a code object and those inside of it: the names it loads; may it read attributes that it does not name? does it
+    import?"""
     attributes, names, codes = set(), set(), [code]
-    reflective = False
+    reflective = imports = False
     while codes:
         code = codes.pop()
         codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
@@ -33,8 +34,8 @@ def loaded(code):
                 attributes.add(i.argval)
             elif i.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 names.add(i.argval)
-            reflective = reflective or i.opname == "MATCH_CLASS"
-    return frozenset(attributes), tuple(sorted(names)), reflective or not _REFLECTIVE.isdisjoint(attributes | names)
+            reflective, imports = reflective or i.opname == "MATCH_CLASS", imports or i.opname == "IMPORT_NAME"
+    return frozenset(attributes), tuple(sorted(names)), reflective or not _REFLECTIVE.isdisjoint(attributes | names), imports
 
 
 def reflects(value):

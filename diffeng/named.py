@@ -1,0 +1,115 @@
+"""Which of NumPy's functions a user's function may ask for by name: only these need to be replaced while it runs (buffers.py).
+
+What it is: `swaps(fun, args)` follows the functions that the code names, through globals and closures, and collects the attributes they load. Decided once for
+a code object, and looked over at each call: are the functions and modules still those that were followed?
+What it is not: a proof. Where the code may reach other code (objects, modules of the user's, getattr) the answer is None, and everything is replaced.
+"""
+import builtins
+import functools
+import types
+
+import numpy as np
+
+from .reach import is_user_function, loaded
+from .traced import TRACED
+
+_INERT = {float, int, bool, complex, str, bytes, type(None), type(Ellipsis), slice, range, np.ufunc, types.BuiltinFunctionType, type(np.sum),
+           np.dtype, *np.sctypeDict.values()}
+_MODULES = ("numpy", "scipy", "math", "cmath", __package__)
+_REACHING = frozenset({"eval", "exec", "globals", "locals", "compile", "__import__"})              # beside what reach.loaded calls reflective
+_MOST, _LARGEST = 50, 200                # functions that are followed, items of a container that are looked at
+_known = {}                              # code object -> what was found
+
+
+def swaps(fun, args, all_of):
+    """The entries of all_of ({name: tuple of them}) under the names that fun may ask for; None when that cannot be told."""
+    for a in args:
+        if not _inert(a):
+            return None
+    if type(fun) is functools.partial:
+        if not _inert(fun.args) or not _inert(fun.keywords):
+            return None
+        fun = fun.func
+    if type(fun) is not types.FunctionType:
+        return None
+    found = _known.get(fun.__code__)
+    if found is None or not found.holds_for(fun):
+        if len(_known) > 10_000:
+            _known.clear()
+        found = _known[fun.__code__] = _Found(fun)
+        if found.names is not None:
+            found.swaps = tuple([x for name in sorted(found.names & all_of.keys()) for x in all_of[name]])
+    return found.swaps
+
+
+def _inert(x):
+    """A value with no user code behind it."""
+    kind = type(x)
+    if kind in _INERT or kind in TRACED:
+        return True
+    if kind is np.ndarray:
+        return x.dtype.kind != "O"
+    if kind in (tuple, list):
+        return len(x) <= _LARGEST and all([_inert(i) for i in x])
+    if kind is dict:
+        return len(x) <= _LARGEST and all([_inert(i) for i in x.values()])
+    return kind is types.BuiltinMethodType or kind is type and x.__module__ in ("numpy", "builtins")
+
+
+class _Found:
+    """What the code of a function names. names: None if it may reach more. The rest says when that holds."""
+
+    def __init__(self, fun):
+        self.swaps, self.names = None, set()
+        self._space, self._held = fun.__globals__, []               # (how to read it, what stood there; None: something inert)
+        self._cells = [None] * len(fun.__closure__ or ())
+        seen, stack = {id(fun)}, [fun]
+        while stack and self.names is not None:
+            f = stack.pop()
+            if is_user_function(f):
+                attributes, names, reflective, imports = loaded(f.__code__)
+                self.names |= attributes
+                if reflective or imports or not _REACHING.isdisjoint(names) or len(seen) > _MOST:
+                    self.names = None
+                    break
+                space = f.__globals__
+                for name in names:
+                    if name in space:
+                        self._followed(space[name], lambda fun, name=name, space=space: space[name], seen, stack)
+                    elif not hasattr(builtins, name):
+                        self.names = None                     # not there yet
+                        break
+                if f is not fun:
+                    self._followed(f.__defaults__, lambda fun, f=f: f.__defaults__, seen, stack)
+                    self._followed(f.__kwdefaults__, lambda fun, f=f: f.__kwdefaults__, seen, stack)
+            for k, cell in enumerate(f.__closure__ or ()):
+                try:
+                    read = (lambda fun, k=k: fun.__closure__[k].cell_contents) if f is fun else (lambda fun, cell=cell: cell.cell_contents)
+                    self._followed(cell.cell_contents, read, seen, stack)
+                except ValueError:                            # nothing is in it yet
+                    self.names = None
+
+    def _followed(self, value, read, seen, stack):
+        if _inert(value):
+            self._held.append((read, None))
+        elif type(value) is types.FunctionType or type(value) is types.ModuleType and value.__name__.partition(".")[0] in _MODULES:
+            self._held.append((read, value))
+            if type(value) is types.FunctionType and id(value) not in seen:
+                seen.add(id(value))
+                stack.append(value)
+        else:
+            self.names = None
+
+    def holds_for(self, fun):
+        if self.names is None:                                # everything is replaced: that is never wrong
+            return True
+        if fun.__globals__ is not self._space or not (_inert(fun.__defaults__) and _inert(fun.__kwdefaults__)):
+            return False
+        try:
+            for read, value in self._held:
+                now = read(fun)
+                if now is not value if value is not None else not _inert(now):
+                    return False
+        except (KeyError, ValueError, IndexError):
+            return False
+        return True
