@@ -1,7 +1,7 @@
 """What a function closes over: arrays, which a compiled program reads at every call, and other values, which are constants under guard.
 
-What it is: `Captured(fun, objects)` follows closures, globals, defaults, and the attributes, lists and dicts that lie behind them, as far as the code names them
-(reach.py). `read` says what the arrays are now, or that something else has changed. rebinding.py makes the function with other arrays in their places.
+What it is: `Captured(fun, objects)` follows closures, globals, defaults, and the attributes, lists and dicts that lie behind them, as far as the code names
+them (reach.py). `read` says what the arrays are now, or that something else has changed. rebinding.py makes the function with other arrays in their places.
 
 What it does not see: what stands in C, in installed packages' modules, or in files. Where no copy can stand for an object (a finalizer, a class, a method's own
 globals) its arrays are constants that are compared.
@@ -231,7 +231,8 @@ class Captured:
                 self._place(thing, ("attribute", name), value, lambda found, name=name: found[at].__dict__[name], thing.free)
         for name, descriptor in slots(type(thing.value)).items():
             if self._wanted(name):
-                self._place(thing, ("slot", descriptor), getattr(thing.value, name, _ABSENT), lambda found, name=name: getattr(found[at], name, _ABSENT), thing.free)
+                self._place(thing, ("slot", descriptor), getattr(thing.value, name, _ABSENT),
+                            lambda found, name=name: getattr(found[at], name, _ABSENT), thing.free)
         if isinstance(thing.value, (tuple, list, dict)):                  # of a class of its own
             self._step(lambda found: found[at], _ALWAYS, _like(thing.value))
             for k, x in thing.value.items() if isinstance(thing.value, dict) else enumerate(thing.value):

@@ -22,8 +22,8 @@ _INSTALLED = tuple({os.path.abspath(sysconfig.get_paths()[k]) + os.sep for k in 
 
 @functools.lru_cache(maxsize=4096)
 def loaded(code):
-    """(attributes, globals, reflective, imports) of a code object and those inside of it: the names it loads; may it read attributes that it does not name? does it
-    import?"""
+    """(attributes, globals, reflective, imports) of a code object and those inside of it: the names it loads; may it read attributes that it does not name?
+    does it import?"""
     attributes, names, codes = set(), set(), [code]
     reflective = imports = False
     while codes:

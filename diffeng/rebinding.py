@@ -52,7 +52,8 @@ class Rebound:
                 if now.get(name, _state) is before.get(name, _state) or isinstance(getattr(type(value), str(name), None), functools.cached_property):
                     continue
                 what = (f"attribute {name!r} of a {type(value).__name__}" if isinstance(name, str) and hasattr(value, "__dict__") and not callable(value)
-                        else f"entry {name!r} of a {type(value).__name__}" if isinstance(value, (list, dict)) else f"a captured {name}" if name == "array" else repr(name))
+                        else f"entry {name!r} of a {type(value).__name__}" if isinstance(value, (list, dict))
+                        else f"a captured {name}" if name == "array" else repr(name))
                 raise refuse(RuntimeError, f"jit: {function_name(self._fun)} changes {what} while it runs, and a compiled call would not. Return the new "
                                            "value, and let the caller store it")
 

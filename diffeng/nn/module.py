@@ -320,7 +320,7 @@ ONE_OPERATION = {}                       # class of a module -> (Operation, the 
 
 
 def _stretched(modules):
-    """[(what to call, [(attributes of a module, names of operands, how many attributes there are)])]: neighbours that are one operation each are one together."""
+    """[(what to call, [(attributes of a module, names of operands, how many attributes there are)])]: neighbours that are one operation each are one."""
     out, run = [], []
     for m in [*modules, None]:
         attributes = vars(m) if m is not None else {}

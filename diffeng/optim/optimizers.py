@@ -87,7 +87,7 @@ class Optimizer:
         """One call of `function` for all of it. What it is given of the group's options, and `more`, are constants of the step, put together once."""
         known = self._constants.get(id(group))
         if known is None or known[0] != group or known[1] != (count, more):
-            held = {k: tuple(v) if type(v) is list and k != "params" else v for k, v in group.items()}             # a list may change without another in its place
+            held = {k: tuple(v) if type(v) is list and k != "params" else v for k, v in group.items()}           # what is in a list may change
             options = {k: held[k] for k in self.defaults if k != "lr"}
             known = self._constants[id(group)] = held, (count, more), {**options, **more, "count": count}
         updated(function, targets, [*targets, *gradients, *[number(x, targets[0].dtype) for x in numbers]], known[2])
