@@ -41,7 +41,7 @@ def _work(node):
 def _summed(scale, weights, d):
     """The size of all terms behind a directional derivative, those of large arrays apart; 0 where it is not finite, so that it excuses nothing."""
     with np.errstate(all="ignore"):
-        total = sum(float(np.sum(np.asarray(s, float) * np.absolute(w) * r)) for s, w, r in zip(scale, weights, d.scale) if s is not None)
+        total = sum(float(np.sum(np.asarray(s, float) * np.absolute(w) * r)) for s, w, r in zip(scale, weights, d.scale) if np.size(w) <= LARGE)
     return total if np.isfinite(total) else 0.0
 
 
@@ -97,8 +97,9 @@ class Hearing:
         if "reverse (kernels)" in methods and methods["reverse (kernels)"].verdict == "wrong" and methods["reverse"].verdict == "right":
             culprit = suspects.kernel(self.trial)
             culprits += [culprit] if culprit else []
-        self.coverage.update(operations=self.local.checked, undecided=self.local.open, sampled=self.local.sampled, reasons=sorted(set(self.local.reasons))[:5],
-                             judge_seconds=time.perf_counter() - began)
+        found = self.local
+        self.coverage.update(operations=found.checked, undecided=found.open, sampled=found.sampled, parts=found.parts, integers=found.integers,
+                             reasons=sorted(set(found.reasons))[:5], judge_seconds=time.perf_counter() - began)
         return dict(methods=methods, culprits=culprits, kinks=self.kinks,
                     nonfinite=self.nonfinite, coverage=self.coverage, reason=self.reason, names=self.flat.names, rows=self._rows(),
                     function=getattr(self.flat.fun, "__name__", "function"), truth=self._truth_tree(), recorded=self.recorded, digits=self.digits,
@@ -198,15 +199,13 @@ class Hearing:
         self.scales.append(scale if self.certified == "reverse" else self._scale(self.certified, cotangents))
 
     def _scale(self, method, cotangents):
-        """The size of the terms that were summed into each gradient entry (of a large array its truth knows them: None); sets the adjoints, too."""
-        small = [n for n in self.recorded.nodes if np.prod(n.shape, dtype=int) <= LARGE]
+        """The size of the terms that were summed into each gradient entry; sets the adjoints, too. Of a large array without those of products: its truth knows them."""
         outputs = [(o, g) for o, g in zip(self.recorded.outputs, cotangents) if o is not None and o.dtype.kind == "f"]
         try:
-            scale, self.adjoints = magnitude.gradient_scale(backward(method), [o for o, _ in outputs], [g for _, g in outputs], small)
+            scale, self.adjoints = magnitude.gradient_scale(backward(method), [o for o, _ in outputs], [g for _, g in outputs], self.recorded.nodes, LARGE)
         except Exception:                            # a faulty rule: it is judged elsewhere
-            scale = [np.zeros(n.shape) for n in small]
-        found = dict(zip(map(id, small), scale))
-        return [found.get(id(n)) for n in self.recorded.nodes]
+            scale = [np.zeros(np.shape(x)) if np.size(x) <= LARGE else None for x in self.flat.leaves]
+        return scale
 
     def _exact_gradient(self, method, leaves, cotangents):
         """The method's gradient in 100 digits, or the text of its failure."""
@@ -222,7 +221,7 @@ class Hearing:
             return f"{type(error).__name__}: {error}"
 
     def _certify(self, gradient, differences, scale, inners):
-        """"certified", "wrong", or "open" when no difference could be taken. inners: takes (derivative, size of its terms) of each array along each direction."""
+        """"certified", "wrong", or "open" when no difference could be taken. inners takes (derivative, size of its terms) of each array along each direction."""
         answer = "open"
         for w, d in differences:
             try:

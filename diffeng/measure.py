@@ -8,11 +8,13 @@ import numpy as np
 from .precise import numbers, precise, precision
 from .wide_arrays import Wide
 
+BLOCK = 1 << 22             # entries that are measured at once: bounds memory
+
 
 def worst_entry(g, truth, scale, dtype, coarse, digits, bounds=None):
     """(relative error, ULP error, index) of the entry of g that is farthest from the truth.
 
-    truth: a PreciseArray. scale: the size of the terms behind each entry; None where the truth, a large array, knows it. coarse: the dtype that counts ULP.
+    truth: a PreciseArray. scale: the size of the terms behind each entry, or a function that computes it. coarse: the dtype that counts ULP.
     bounds: (low, high) of entries at a kink, NaN elsewhere.
     """
     g = np.asarray(g)
@@ -20,26 +22,33 @@ def worst_entry(g, truth, scale, dtype, coarse, digits, bounds=None):
         return 0.0, 0.0, ()
     with precision(digits), np.errstate(all="ignore"):
         if type(truth.data) is Wide:
-            exact, size = truth.data.numbers(), truth.data.sizes()
-            np.maximum(size, np.absolute(exact), out=size)
-            error = np.subtract(exact, g, out=exact)
-            np.absolute(error, out=error)
-            error[np.isnan(error)] = np.inf                                    # the truth of a large array is finite
+            exact = truth.data.numbers()
+            size = np.absolute(exact)
+            error = np.absolute(np.subtract(exact, g, out=exact), out=exact)           # rounding of the truth is 1e-15 of its size
         else:
-            error, exact = numbers(np.absolute(precise(g.astype(dtype)) - truth)), numbers(truth)
-            size = np.maximum(np.absolute(exact), np.asarray(scale, float))
-            finite = np.isfinite(exact)
-            error = np.where(np.isnan(error) & finite, np.inf, np.where(finite, error, np.where(np.isfinite(g), np.inf, 0)))
+            error, exact = np.asarray(numbers(np.absolute(precise(g.astype(dtype)) - truth))), numbers(truth)
+            size = np.absolute(exact)
+            error = np.where(np.isfinite(exact), error, np.where(np.isfinite(g), np.inf, 0))
+        if scale is not None:
+            np.maximum(size, scale() if callable(scale) else scale, out=size)
         if bounds is not None:
             error = np.where((bounds[0] <= g) & (g <= bounds[1]), 0.0, error)
-        error = np.asarray(error)
-        error[error < np.finfo(dtype).tiny] = 0.0                              # an underflow is no error
-        size = np.asarray(np.maximum(size, np.finfo(dtype).tiny))
-        relative = np.asarray(error / size)                                    # 0 / tiny is 0, inf / anything is inf
-        relative[np.isnan(relative)] = np.inf                                  # inf / inf
-        at = int(np.argmax(relative))
-        spacing = np.spacing(np.maximum(size, np.finfo(coarse).tiny).astype(coarse)).astype(float)
-        return float(relative.reshape(-1)[at]), float(np.max(error / spacing)), tuple(int(i) for i in np.unravel_index(at, g.shape))
+    return _worst(error.reshape(-1), size.reshape(-1), np.finfo(dtype).tiny, coarse, g.shape)
+
+
+def _worst(error, size, tiny, coarse, shape):
+    relative, ulp, at = 0.0, 0.0, 0
+    with np.errstate(all="ignore"):
+        for start in range(0, error.size, BLOCK):
+            e, s = error[start:start + BLOCK], np.maximum(size[start:start + BLOCK], tiny)
+            e = np.where(np.isnan(e), np.inf, np.where(e < tiny, 0.0, e))                # an underflow is no error, a NaN is no number
+            r = e / s
+            r[np.isnan(r)] = np.inf                                                      # inf / inf
+            k = int(np.argmax(r))
+            if r[k] > relative:
+                relative, at = float(r[k]), start + k
+            ulp = max(ulp, float(np.max(e / np.spacing(np.maximum(s, np.finfo(coarse).tiny).astype(coarse)).astype(float))))
+    return relative, ulp, tuple(int(i) for i in np.unravel_index(at, shape))
 
 
 def along(got, parts):

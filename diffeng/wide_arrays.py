@@ -92,12 +92,8 @@ class Wide:
         return functools.reduce(np.add, [box(t.balls()) for t in self.terms])
 
     def numbers(self):
-        """The nearest float64 array but for the rounding of a sum of products: 1e-15 of `sizes`."""
-        return functools.reduce(np.add, [t.numbers(False) for t in self.terms])
-
-    def sizes(self):
-        """The sum of the absolute values of what was summed into each entry, float64."""
-        return functools.reduce(np.add, [t.numbers(True) for t in self.terms])
+        """The nearest float64 array, but for the rounding of a sum of products."""
+        return functools.reduce(np.add, [t.numbers() for t in self.terms])
 
     def inner(self, weights):
         """The sum over all entries times weights, floats of this shape: a ball."""
@@ -126,8 +122,8 @@ class Dense:
     def balls(self):
         return enclose(self.x) * self.factor
 
-    def numbers(self, absolute):
-        return np.absolute(self.x).astype(float) * abs(float(self.factor)) if absolute else self.x.astype(float) * float(self.factor)
+    def numbers(self):
+        return self.x.astype(float) * float(self.factor)
 
     def inner(self, weights):
         flat, w = self.x.reshape(-1), np.broadcast_to(weights, self.x.shape).reshape(-1)
@@ -147,8 +143,8 @@ class _Seen:
     def part(self, where):
         raise refuse(Refused, "a part or a product of a large derivative{here} is more than the judge takes on: compare with smaller arrays")
 
-    def numbers(self, absolute):
-        x = self._numbers(absolute)
+    def numbers(self):
+        x = self._numbers()
         for there, _ in self.views:
             x = there(x)
         return x
@@ -179,9 +175,8 @@ class Outer(_Seen):
     def times(self, factor):
         return Outer(self.a * factor, self.b, self.views)
 
-    def _numbers(self, absolute):
-        a, b = (_near(x).astype(float) for x in (self.a, self.b))
-        return np.absolute(a) @ np.absolute(b) if absolute else a @ b
+    def _numbers(self):
+        return _near(self.a).astype(float) @ _near(self.b).astype(float)
 
     def _balls(self):
         return self.a @ self.b
@@ -208,9 +203,8 @@ class Scattered(_Seen):
         np.add.at(out, self.where, v)
         return out
 
-    def _numbers(self, absolute):
-        v = _near(self.v).astype(float)
-        return self._filled(np.zeros(self.shape), np.absolute(v) if absolute else v)
+    def _numbers(self):
+        return self._filled(np.zeros(self.shape), _near(self.v).astype(float))
 
     def _balls(self):
         return self._filled(np.full(self.shape, ZERO, object), self.v)
