@@ -306,6 +306,15 @@ def test_sums_are_accurate(random, dtype, tolerance):
         assert np.max(np.abs(got / reference - 1)) <= tolerance
 
 
+def test_a_dtype_may_be_another_object(random):
+    x = random.standard_normal(5)
+    other = x.view(x.dtype.newbyteorder("="))
+    assert other.dtype == x.dtype and other.dtype is not x.dtype
+    for first, second in ((x, other), (other, x), (other, other)):
+        program = compiled(np.sin, first)
+        assert ulps(program(second)[0], np.sin(x)) <= 4
+
+
 # ---- products -------------------------------------------------------------------------------------------------------------------------
 
 SUBSCRIPTS = ["ij,jk->ik", "ij,jk->ki", "ji,jk->ik", "ij,kj->ik", "bij,bjk->bik", "bij,jk->bik", "bij,bkj->bik", "bij,bkj->ikb", "bthd,bshd->bhts",
@@ -334,6 +343,23 @@ def test_matmul(random, shapes):
         assert not close(lambda x, y: np.swapaxes(np.swapaxes(y, -1, -2) @ np.swapaxes(x, -1, -2), -1, -2) * 2.0, x, y).calls
         close(lambda x, y: x @ y[..., ::-1], x, y)
         close(lambda x, y: x[..., ::2] @ y[..., ::2, :], x, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_vector_times_a_matrix_across_its_rows_is_left_to_blas(random, dtype):
+    def made(*shape):
+        return random.standard_normal(shape).astype(dtype)
+    for k, n in ((150, 200), (700, 500)):                  # in one part, and in several
+        x, w = made(k), made(k, n)
+        for f in (lambda x, w: x @ w, lambda x, w: w.T @ x, lambda x, w: w.T @ x[:, None], lambda x, w: x[None] @ w, lambda x, w: np.einsum("i,ij->j", x, w)):
+            assert close(f, x, w, rtol=1e-12).kernels == 1
+        close(lambda x, w: x[::-1] @ w, x, w)
+        close(lambda x, w: x @ w, made(k, 2)[:, 1], np.asfortranarray(w))
+        close(lambda x, w: x[::3] @ w[::3, ::2], x, w)
+        close(lambda x, w: np.stack([x @ w, x @ w + 1.0], 1), x, w)
+    close(lambda x, w: x @ w, made(3, 1, 150), made(3, 150, 200))
+    close(lambda x, w: x[..., :150] @ w, made(2, 3, 1, 160), made(2, 3, 150, 200))
+    close(lambda x, w: x @ w, made(2, 3, 1, 150), made(3, 150, 200))
 
 
 def test_transposes_are_flags(random):

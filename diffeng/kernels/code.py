@@ -154,25 +154,28 @@ class Code:
 
     def gemm(self, type, bits, address, ta, tb, m, n, k, a, lda, b, ldb, c, ldc, alpha=1.0, beta=0.0):
         """BLAS's gemm at an address, columns first: C = alpha op(A) op(B) + beta C. ta, tb: ord("N") or ord("T"), as Values; a, b, c: addresses."""
-        builder, whole, kind = self.builder, ir.IntType(bits), _TYPES[type]
+        self._blas(type, bits, address, [("flag", ta), ("flag", tb), ("size", m), ("size", n), ("size", k), ("scale", alpha), ("array", a), ("size", lda),
+                                         ("array", b), ("size", ldb), ("scale", beta), ("array", c), ("size", ldc)])
 
-        def at(value, like):
-            place = self._head.alloca(like)
-            builder.store(value, place)
+    def gemv(self, type, bits, address, ta, m, n, a, lda, x, incx, y, incy):
+        """BLAS's gemv at an address, columns first: y = op(A) x, where A has m rows and n columns."""
+        self._blas(type, bits, address, [("flag", ta), ("size", m), ("size", n), ("scale", 1.0), ("array", a), ("size", lda), ("array", x), ("size", incx),
+                                         ("scale", 0.0), ("array", y), ("size", incy)])
+
+    def _blas(self, type, bits, address, arguments):
+        """A call of a Fortran routine: every argument by reference."""
+        builder, kind = self.builder, _TYPES[type]
+        kinds = {"flag": _I8, "size": ir.IntType(bits), "scale": kind, "array": kind}
+
+        def reference(what, x):
+            if what == "array":
+                return builder.inttoptr(x.ir, kind.as_pointer())
+            place = self._head.alloca(kinds[what])
+            narrow = what == "flag" or what == "size" and bits < 64
+            builder.store(builder.trunc(x.ir, kinds[what]) if narrow else x.ir if isinstance(x, Value) else kind(x), place)
             return place
-
-        def size(x):
-            return at(x.ir if bits == 64 else builder.trunc(x.ir, whole), whole)
-
-        def scale(x):
-            return at(x.ir if isinstance(x, Value) else kind(x), kind)
-        flags = [at(builder.trunc(x.ir, _I8), _I8) for x in (ta, tb)]
-        pointers = [builder.inttoptr(x.ir, kind.as_pointer()) for x in (a, b, c)]
-        letter, integer, pointer = _I8.as_pointer(), whole.as_pointer(), kind.as_pointer()
-        signature = ir.FunctionType(ir.VoidType(), [letter, letter, integer, integer, integer, pointer, pointer, integer, pointer, integer, pointer, pointer,
-                                                    integer])
-        builder.call(builder.inttoptr(address.ir, signature.as_pointer()),
-                     [*flags, size(m), size(n), size(k), scale(alpha), pointers[0], size(lda), pointers[1], size(ldb), scale(beta), pointers[2], size(ldc)])
+        signature = ir.FunctionType(ir.VoidType(), [kinds[what].as_pointer() for what, _ in arguments])
+        builder.call(builder.inttoptr(address.ir, signature.as_pointer()), [reference(what, x) for what, x in arguments])
 
 
 class Cell:

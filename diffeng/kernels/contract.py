@@ -80,9 +80,14 @@ def _pair(fuser, left, right, out, dtype):
         return None
     batch = [c for c in out if c in la and c in lb]
     rows, columns = ([c for c in out if c in mine and c not in other] for mine, other in ((la, lb), (lb, la)))
-    if all(size[c] == 1 for c in rows) or all(size[c] == 1 for c in columns):          # a matrix and a vector: terms and sums, which fuse with others
-        s = sa if math.prod([size[c] for c in la]) >= math.prod([size[c] for c in lb]) else sb
-        order = sorted([*out, *summed], key=lambda c: -abs(s.get(c, 0)))             # as the larger operand lies in memory
+    if all(size[c] == 1 for c in rows) or all(size[c] == 1 for c in columns):          # a matrix and a vector
+        if math.prod([size[c] for c in la]) > math.prod([size[c] for c in lb]):
+            return _pair(fuser, (b, lb), (a, la), out, dtype)                        # the vector comes first
+        order = sorted([*out, *summed], key=lambda c: -abs(sb.get(c, 0)))            # as the matrix lies in memory
+        along = order[-1] in summed or math.prod([size[c] for c in lb if c not in batch]) < VECTOR
+    else:
+        along = False
+    if along:                                                                        # terms and sums, which fuse with others
         terms = _times(fuser, arranged(a, sa, order), arranged(b, sb, order))
         kept = [c for c in order if c in out]
         result = total(fuser, "sum", terms, tuple([k for k, c in enumerate(order) if c not in out]), dtype)
@@ -157,11 +162,12 @@ def _times(fuser, a, b):
 
 ALONE = 200_000                            # multiply-adds below which a product is not cut for several threads
 COLUMNS, ROWS, INNER, FIRST = 3, 4, 5, 18  # words of a product: its sizes, and which part of its terms comes first
+VECTOR = 20_000                            # entries of a matrix below which its product with a vector is a loop like others, whichever way it runs
 STEP = 32                                  # rows or columns of a cut product are a multiple of this
 
 
 def product(step, cut=None):
-    """BLAS's gemm for each entry of the batch axes, in parts; one row of the table is one part of one entry.
+    """BLAS's gemm (gemv for a vector and a matrix) for each entry of the batch axes, in parts; one row of the table is one part of one entry.
 
     cut: ("rows", width): parts of so many rows of the result. ("terms", width): parts of so many terms of each sum, where a part adds to what those before it
     made (so they are computed in order, by one thread). None: large products are cut along their longer side, one part a thread, as BLAS itself uses one.
@@ -191,16 +197,19 @@ def product(step, cut=None):
         along = "columns"
     parts = -(-{"rows": m, "columns": n, "terms": k}[along] // width)
     rows, columns, terms = (width if along == side else 0 for side in ("rows", "columns", "terms"))          # of a part; 0: all of them
-    address, bits = blas.gemm(type)
+    vector = m == 1 and cut is None
+    address, bits = (blas.gemv if vector else blas.gemm)(type)
     words = [address, tb, ta, n, m, k, max(ldb, 1), max(lda, 1), max(ldc, 1), (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, rows or m, columns, columns or n, terms, 0,
              a.strides[-2] * rows + a.strides[-1] * terms, b.strides[-1] * columns + b.strides[-2] * terms, c.strides[-2] * rows + size * columns]
     for d, *s in zip(dims, *strides):
         words += [d, *s]
     depth = len(dims)
-    cost = 200 + m * n * k / parts * (0.03 if type == "f32" else 0.06)
-    return Instruction(repr(("product", type, bits, depth, by_terms)), lambda: _write_product(type, bits, depth, by_terms), words, batch * parts,
-                       threads.split(batch * parts, cost), cost)
+    cost = 200 + m * n * k / parts * (0.03 if type == "f32" else 0.06) * (4 if vector else 1)          # a matrix that is used once waits for memory
+    if vector:                                        # steps from entry to entry of the two vectors, in place of leading dimensions
+        words[7], words[8] = a.strides[-1] // size, c.strides[-1] // size
+    structure = type, bits, depth, by_terms, vector
+    return Instruction(repr(("product", *structure)), lambda: _write_product(*structure), words, batch * parts, threads.split(batch * parts, cost), cost)
 
 
 def is_turned(out):
@@ -208,7 +217,7 @@ def is_turned(out):
     return out.strides[-1] != out.dtype.itemsize and out.shape[-1] > 1
 
 
-def _write_product(type, bits, depth, by_terms):
+def _write_product(type, bits, depth, by_terms, vector):
     code = Code()
     word = code.word
     with code.loop(code.lo, code.hi) as r:
@@ -227,7 +236,11 @@ def _write_product(type, bits, depth, by_terms):
             k = smaller(k - part * word(17), word(17))
             beta = select(part.equals(word(FIRST)), code.number(0.0, type), code.number(1.0, type))
         pa, pb, pc = places
-        code.gemm(type, bits, word(0), word(1), word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), beta=beta)
+        if vector:
+            plain = word(1).equals(ord("N"))
+            code.gemv(type, bits, word(0), word(1), select(plain, n, k), select(plain, k, n), pb, word(6), pa, word(7), pc, word(8))
+        else:
+            code.gemm(type, bits, word(0), word(1), word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), beta=beta)
     return code.finish()
 
 

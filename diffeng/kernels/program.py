@@ -225,7 +225,8 @@ class Program:
             if x.shape != shape:
                 raise ValueError(f"input {name!r} has the shape {x.shape} where the program was built for {shape}: build another program for it "
                                  "(its kernels are shared, so that nothing is compiled again)")
-            out.append(np.array(x, dtype, order="C"))         # as native code knows it
+            out.append(np.empty(shape, dtype))                # as native code knows it: np.array(x, dtype) keeps x's dtype object where the two are equal
+            out[-1][...] = x
         return out
 
     def _fresh(self):
