@@ -27,7 +27,7 @@ def worst_entry(g, truth, scale, dtype, coarse, digits, bounds=None):
             error = np.absolute(np.subtract(exact, g, out=exact), out=exact)           # rounding of the truth is 1e-15 of its size
         else:
             error, exact = np.asarray(numbers(np.absolute(precise(g.astype(dtype)) - truth))), numbers(truth)
-            size = np.absolute(exact)
+            size = np.array(np.absolute(exact))
             error = np.where(np.isfinite(exact), error, np.where(np.isfinite(g), np.inf, 0))
         if scale is not None:
             np.maximum(size, scale() if callable(scale) else scale, out=size)
