@@ -16,7 +16,7 @@ from .balls import ELEMENTWISE, INF, NAN, ONE, ZERO, box, enclose, equal_balls, 
 from .vocabulary.contraction import subscripts as subscripts_of
 from .vocabulary.indexing import join
 from .vocabulary.random import random_bits
-from .wide_arrays import LARGE, Scattered, Wide, outer, spelled, times
+from .wide_arrays import Scattered, Wide, large, outer, spelled, times
 
 # ---- along axes --------------------------------------------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ def _add_at(x, v, *arrays, index):
 
 def _scatter(v, *arrays, index, shape):
     where = join(index, arrays)
-    if np.prod(shape, dtype=float) > LARGE:
+    if large(tuple(shape)):
         return Wide(shape, [Scattered(v, where, shape)])
     return _add_at(np.full(shape, ZERO, object), v, *arrays, index=index)
 

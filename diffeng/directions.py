@@ -13,7 +13,7 @@ from flint import arb
 
 from .balls import box
 from .precise import PreciseArray, arbs, numbers, precise
-from .wide_arrays import LARGE, Dense, Wide
+from .wide_arrays import Dense, Wide, large
 
 DIRECTIONS = 2
 GRID = 1 << 16
@@ -22,7 +22,7 @@ GRID = 1 << 16
 def scale_of(x):
     """s: how far an entry moves at step 1."""
     x = np.asarray(x)
-    if x.size > LARGE:
+    if large(x):
         mean = float(np.vdot(x, x)) / x.size
         return np.broadcast_to(np.exp2(np.round(np.log2(mean) / 2)) if 0 < mean < np.inf else 1.0, x.shape)
     x = np.absolute(x.astype(float))
@@ -34,7 +34,7 @@ def weights(leaves, count=DIRECTIONS, seed=1):
     rng = np.random.default_rng(seed)
 
     def one(x):
-        if x.size > LARGE:
+        if large(x):
             w = rng.integers(GRID // 2, GRID // 2 + GRID, x.shape, np.int32).astype(np.float32)
             w *= 1.0 / GRID
             return np.negative(w, out=w, where=rng.integers(0, 2, x.shape, np.uint8).astype(bool))
@@ -44,14 +44,14 @@ def weights(leaves, count=DIRECTIONS, seed=1):
 
 def way(w, s):
     """w s, exactly."""
-    if w.size > LARGE:
+    if large(w):
         return PreciseArray(Wide(w.shape, [Dense(arb(float(s[(0,) * s.ndim])), w)]), np.dtype(float))
     return PreciseArray(box(arbs(w) * arbs(s)), np.dtype(float))
 
 
 def tangent(w, s, dtype):
     """w s in floats."""
-    return np.multiply(w, dtype.type(s[(0,) * s.ndim]), dtype=dtype) if w.size > LARGE else np.asarray(w * s, dtype)
+    return np.multiply(w, dtype.type(s[(0,) * s.ndim]), dtype=dtype) if large(w) else np.asarray(w * s, dtype)
 
 
 def inner(g, w, s):

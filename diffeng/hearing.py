@@ -13,7 +13,7 @@ from .differentiate import Recorded, backward
 from .directions import inner, way
 from .nodes import Node, reachable
 from .precise import PreciseArray, Refused, Run, Undecided, call, certainly, numbers, precise, precision, radius
-from .wide_arrays import LARGE, Wide
+from .wide_arrays import large
 from .report import MethodResult
 from .lines import line_of
 from .measure import along, worst_entry
@@ -32,16 +32,16 @@ def _work(node):
     sizes = [np.size(p.value if type(p) is Node else p) for p in node.operands]
     if node.primitive.kind == "contract":
         terms = int(np.sqrt(float(node.value.size) * np.prod(sizes, dtype=float)))              # (m, k) @ (k, n): the root of mk kn mn
-        return terms // SLICED if max(sizes) > LARGE else terms
+        return terms // SLICED if any(large(p.value if type(p) is Node else p) for p in node.operands) else terms
     if node.primitive.kind in ("view", "gather", "scatter"):
-        return node.value.size if node.value.size <= LARGE else 1                                # large arrays are moved about as they are
+        return 1 if large(node.value) else node.value.size                                     # large arrays are moved about as they are
     return max(node.value.size, *sizes, 1) if sizes else 0
 
 
 def _summed(scale, weights, d):
     """The size of all terms behind a directional derivative, those of large arrays apart; 0 where it is not finite, so that it excuses nothing."""
     with np.errstate(all="ignore"):
-        total = sum(float(np.sum(np.asarray(s, float) * np.absolute(w) * r)) for s, w, r in zip(scale, weights, d.scale) if np.size(w) <= LARGE)
+        total = sum(float(np.sum(np.asarray(s, float) * np.absolute(w) * r)) for s, w, r in zip(scale, weights, d.scale) if not large(w))
     return total if np.isfinite(total) else 0.0
 
 
@@ -199,12 +199,12 @@ class Hearing:
         self.scales.append(scale if self.certified == "reverse" else self._scale(self.certified, cotangents))
 
     def _scale(self, method, cotangents):
-        """The size of the terms that were summed into each gradient entry; sets the adjoints, too. Of a large array without those of products: its truth knows them."""
+        """The size of the terms that were summed into each gradient entry (of a large array a function that computes it); sets the adjoints, too."""
         outputs = [(o, g) for o, g in zip(self.recorded.outputs, cotangents) if o is not None and o.dtype.kind == "f"]
         try:
-            scale, self.adjoints = magnitude.gradient_scale(backward(method), [o for o, _ in outputs], [g for _, g in outputs], self.recorded.nodes, LARGE)
+            scale, self.adjoints = magnitude.gradient_scale(backward(method), [o for o, _ in outputs], [g for _, g in outputs], self.recorded.nodes, large)
         except Exception:                            # a faulty rule: it is judged elsewhere
-            scale = [np.zeros(np.shape(x)) if np.size(x) <= LARGE else None for x in self.flat.leaves]
+            scale = [np.zeros(np.shape(x)) if not large(x) else None for x in self.flat.leaves]
         return scale
 
     def _exact_gradient(self, method, leaves, cotangents):
@@ -221,7 +221,7 @@ class Hearing:
             return f"{type(error).__name__}: {error}"
 
     def _certify(self, gradient, differences, scale, inners):
-        """"certified", "wrong", or "open" when no difference could be taken. inners takes (derivative, size of its terms) of each array along each direction."""
+        """"certified", "wrong", or "open" when no difference could be taken. inners takes, a direction, (derivative, size of its terms) of each array."""
         answer = "open"
         for w, d in differences:
             try:

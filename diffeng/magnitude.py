@@ -4,7 +4,8 @@ A gradient entry that is zero by cancellation (the key bias of softmax attention
 is set by the terms that were added. `gradient_scale` carries that sum backwards: contractions and broadcasts start it anew; maps, views and gathers hand
 it on; where contributions from several consumers meet, they are the terms (with what a contraction handed them, but not what an earlier meeting
 did: in a long chain of x*(1-x) the sums would compound until they excuse everything). In the product that makes a gradient, a factor
-counts no less than its neighbours: among millions of entries some are small by cancellation. Magnitudes judge nobody: they only turn an error into digits and ULP.
+counts no less than its neighbours: among millions of entries some are small by cancellation. Magnitudes judge nobody: they only turn an error into
+digits and ULP.
 """
 from functools import partial
 
@@ -46,10 +47,10 @@ def _summed(each, shape):
     return np.reshape(np.sum(each, axis=axes), shape) if axes else each
 
 
-def gradient_scale(module, outputs, cotangents, inputs, large=float("inf")):
+def gradient_scale(module, outputs, cotangents, inputs, large=lambda shape: False):
     """(one array an input: the scale of each gradient entry; adjoints by id of the node). module: reverse_mode or symbolic, whichever was certified.
 
-    Of an input with more than `large` entries: a function that computes its scale, so that one at a time need be there, or None where it is not known; no adjoint.
+    Of an input that is large(its shape): a function that computes its scale, so that one at a time need be there, or None where it is not known; no adjoint.
     """
     order = reachable(outputs)
     wanted, leaves = influenced(order, inputs), set(inputs)
@@ -90,7 +91,7 @@ def gradient_scale(module, outputs, cotangents, inputs, large=float("inf")):
             values = [p.value if type(p) is Node else p for p in n.operands]
             for k in wanted[n]:
                 p = n.operands[k]
-                if g[id(n)] is None or p in leaves and np.prod(p.shape, dtype=float) > large:
+                if g[id(n)] is None or p in leaves and large(p.shape):
                     known = g[id(n)] is not None or s[id(n)] is not None and n.primitive.kind in _HAND_ON
                     meeting.setdefault(id(p), []).append((None, partial(size_of, n, k, True) if known else None, True))
                     continue

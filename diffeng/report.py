@@ -12,8 +12,8 @@ class MethodResult:
     value, derivative: in the structure of the function's output and arguments. error: worst relative error of an entry, against
     max(|truth|, sum of |terms| in the last accumulating operation); ulp: the same in units in the last place. None without a truth. seconds: one derivation;
     preparation: imports and compilation before it. bytes: of the values kept. verdict: "right", "wrong", "inaccurate" or "no verdict"; note: why.
-    per_leaf: (relative error, ULP error, index) of each array's worst entry. Where a method was asked along directions: derivative None, the errors those of the
-    derivatives along them, and in per_leaf those of single arrays (None for an array that had no direction of its own).
+    per_leaf: (relative error, ULP error, index) of each array's worst entry. Where a method was asked along directions: derivative None, the errors those of
+    the derivatives along them, and in per_leaf those of single arrays (None for an array that had no direction of its own).
     """
 
     value: object
@@ -73,8 +73,8 @@ class Report:
         lines += _columns(head, body)
         if verbose:
             lines += ["", *_columns(("array", "shape", "method", "relative error", "ULP", "worst at"),
-                                    [(name, str(shape), method, _number(m.per_leaf[k][0]), _number(m.per_leaf[k][1]), str(list(m.per_leaf[k][2])) if m.derivative is not None
-                                      else "along a direction")
+                                    [(name, str(shape), method, _number(m.per_leaf[k][0]), _number(m.per_leaf[k][1]),
+                                      "along a direction" if m.derivative is None else str(list(m.per_leaf[k][2])))
                                      for k, (name, shape) in enumerate(self.rows) for method, m in self.methods.items() if m.per_leaf and m.per_leaf[k]])]
         lines += ["", self._judge()]
         if self.reason and any(m.verdict == "no verdict" for m in self.methods.values()):

@@ -34,7 +34,7 @@ def _integers(a, shift):
 
 
 def _slices(a, bits, count, e):
-    """count arrays (count, *a.shape) of integers below 2**bits in size, as float64: a = sum_s slice_s 2**(e - bits (s + 1)), less than 2**(e - bits count) cut off."""
+    """(count, *a.shape) integers below 2**bits in size, as float64: a = sum_s slice_s 2**(e - bits (s + 1)), and less than 2**(e - bits count) is cut off."""
     whole = _integers(a, bits * count - e)
     size = (bits * count + 8 + 63) // 64 * 8
     words = np.frombuffer(b"".join([abs(x).to_bytes(size, "little") for x in whole]), np.uint64).reshape(len(whole), size // 8)

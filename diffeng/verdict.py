@@ -14,7 +14,7 @@ from .differentiate import Recorded, backward, forward_pull
 from .report import Report
 from .traced import judged
 from .trees import Flat, flatten, function_name, is_float
-from .wide_arrays import LARGE
+from .wide_arrays import large
 
 FORWARD = 10 ** 10           # numbers that forward mode may compute for a whole gradient (half a minute); beyond, it is asked along directions
 OWN = 10 ** 12               # operations of one evaluation, times arrays, up to which each array has a direction of its own (a minute); beyond, some have
@@ -28,8 +28,8 @@ def compare(fun, *args, argnums=None, candidates=None, digits=50, directions=thr
 
     fun: plain NumPy code. args: nested arrays; argnums: which to differentiate (None: every floating-point one, the others are held). A function with several
     or array outputs is compared along a random cotangent and on chosen entries. candidates: {name: gradient function called with *args}, returning
-    what diffeng.grad would return, judged likewise. digits: how many the judge must be sure of. directions, seed: random directions through all arguments at once
-    along which the judge differences. progress: called as progress(stage, done, total).
+    what diffeng.grad would return, judged likewise. digits: how many the judge must be sure of. directions, seed: random directions through all arguments
+    at once, along which the judge differences. progress: called as progress(stage, done, total).
 
     An argument of any size will do: docs/large.md says what is done, and what is not, where one has more than 262,144 entries.
 
@@ -82,7 +82,7 @@ class _Trial:
             raise ValueError("compare: argnums is empty: leave it out, or name an argument to differentiate")
         self.flat = Flat(fun, args, chosen, every_float=argnums is None)
         self.with_kernels = kernels
-        self.large = max((np.size(x) for x in self.flat.leaves), default=0) > LARGE
+        self.large = any(map(large, self.flat.leaves))
         if self.large:
             self.digits = min(digits, LARGE_DIGITS)
         self.growth = LARGE_GROWTH if self.large else 2

@@ -2,12 +2,14 @@
 
 What it is: `Wide`, a sum of terms: arrays of floats as they are (times a number), products of two thin matrices of balls, and balls scattered into zeros. So a
 point x + h w and a gradient of any size are exact, and what is done with weights costs what it should: matrix products go through slices (slices.py), lookups
-are lookups, index maps move the floats, the adjoint of a product with a weight keeps its two thin factors, and a sum of entries times weights (`inner`) contracts those.
+are lookups, index maps move the floats, the adjoint of a product with a weight keeps its two thin factors, and `inner`, a sum of entries times weights,
+contracts those.
 Any other operation spells the array out while it has no more than MOST entries, and is refused beyond.
 
-What it is not: no derivative, no protocol (precise.py), no rule for small arrays (ball_arrays.py). Why a file: whatever decides how large a function may be is here.
+What it is not: no derivative, no protocol (precise.py), nothing for small arrays (ball_arrays.py). Why a file: what decides how large a function may be is here.
 """
 import functools
+import math
 
 import numpy as np
 from flint import arb
@@ -22,9 +24,14 @@ MOST = 1 << 22                 # entries that are spelled out in balls at most: 
 _near = np.frompyfunc(float, 1, 1)
 
 
+def large(x):
+    """Does an array, or one of this shape, stay what it is?"""
+    return math.prod(x if type(x) is tuple else np.shape(x)) > LARGE
+
+
 def held(x):
     """A plain real array as balls, or as it is when it is large."""
-    return Wide(x.shape, [Dense(arb(1), x)]) if x.size > LARGE and x.dtype.kind == "f" and np.isfinite(x).all() else enclose(x)
+    return Wide(x.shape, [Dense(arb(1), x)]) if large(x) and x.dtype.kind == "f" and np.isfinite(x).all() else enclose(x)
 
 
 def spelled(x):
@@ -64,7 +71,7 @@ class Wide:
     def __getitem__(self, where):
         """Part of it: large when that is large, too, else balls."""
         parts = [t.part(where) for t in self.terms]
-        if parts[0].size > LARGE:
+        if large(parts[0]):
             return Wide(parts[0].shape, [Dense(t.factor, p) for t, p in zip(self.terms, parts)])
         return functools.reduce(np.add, [box(enclose(np.asarray(p)) * t.factor) for t, p in zip(self.terms, parts)])
 
@@ -87,7 +94,7 @@ class Wide:
 
     def spelled(self):
         if self.size > MOST:
-            raise refuse(Refused, f"the operation{{here}} needs {self.size:,} numbers one by one in a hundred digits, and the judge spells out {MOST:,} at most: "
+            raise refuse(Refused, f"the operation{{here}} needs {self.size:,} numbers one by one in many digits, and the judge spells out {MOST:,} at most: "
                                   "compare with smaller arrays")
         return functools.reduce(np.add, [box(t.balls()) for t in self.terms])
 
@@ -216,7 +223,7 @@ class Scattered(_Seen):
 def outer(a, b):
     """The product of thin matrices, kept as it is; None where it is not worth it."""
     (m, k), n = a.shape, b.shape[1]
-    if m * n <= LARGE or 2 * k * (m + n) > m * n:
+    if not large((m, n)) or 2 * k * (m + n) > m * n:
         return None
     a, b = spelled(a), spelled(b)
     return Wide((m, n), [Outer(a, b)]) if all_finite(a) and all_finite(b) else None
@@ -250,7 +257,8 @@ def _sum_of(sign):
 
 
 WIDE = {
-    "copy": lambda x: x, "stop_gradient": lambda x: x, "constant": lambda x: x, "astype": lambda x, *, dtype: x, "barrier": lambda x, y: x if x.shape == np.broadcast_shapes(x.shape, y.shape) else None,
+    "copy": lambda x: x, "stop_gradient": lambda x: x, "constant": lambda x: x, "astype": lambda x, *, dtype: x,
+    "barrier": lambda x, y: x if x.shape == np.broadcast_shapes(x.shape, y.shape) else None,
     "negative": lambda x: x * arb(-1), "add": _sum_of(1), "subtract": _sum_of(-1), "multiply": _scale("multiply"), "divide": _scale("divide"),
     "reshape": lambda x, *, shape: x.reshape(shape), "transpose": lambda x, *, axes: x.transpose(axes),
     "broadcast_to": lambda x, *, shape: x if x.shape == tuple(shape) else None,
