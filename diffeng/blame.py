@@ -203,6 +203,8 @@ def _operand(node, values, slot, number, digits, found):
     if size > found.large and primitive.kind in ("view", "gather", "scatter"):
         return _index_map(primitive, values, slot, params, number, line, found)
     if size > found.large and (smaller := parts.part(primitive, values, z, params, found.sample)) is not None:
+        if _size(primitive, *smaller, params) > LARGE:
+            smaller = parts.part(primitive, values, z, params, found.sample, sums=True)
         values, z = smaller
         x, size = np.asarray(values[slot]), _size(primitive, values, z, params)
         found.parts += 1

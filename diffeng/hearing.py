@@ -178,9 +178,10 @@ class Hearing:
         self.differences.append(differences)
         truth, found, self.certified, scale = None, None, "reverse", self._scale("reverse", cotangents)
         with precision(2 * self.digits + 20), np.errstate(all="ignore"):
+            recorded = self._exactly(lambda: Recorded(self.flat, [precise(x) for x in leaves]))
             for method in CERTIFIED_BY:
                 self.trial.progress(f"judge: {method} in many digits", 0, 1)
-                g, inners = self._exact_gradient(method, leaves, cotangents), []
+                g, inners = recorded if isinstance(recorded, str) else self._exact_gradient(recorded, method, cotangents), []
                 verdict = g if isinstance(g, str) else self._certify(g, differences, scale, inners)
                 self.certificates.setdefault(method, []).append(verdict)
                 if verdict == "certified" and truth is None:
@@ -207,13 +208,16 @@ class Hearing:
             scale = [np.zeros(np.shape(x)) if not large(x) else None for x in self.flat.leaves]
         return scale
 
-    def _exact_gradient(self, method, leaves, cotangents):
+    def _exact_gradient(self, recorded, method, cotangents):
         """The method's gradient in 100 digits, or the text of its failure."""
+        found = self._exactly(lambda: recorded.pull([precise(np.asarray(g)) for g in cotangents], method))
+        return found if isinstance(found, str) else [precise(g if isinstance(g, PreciseArray) else np.asarray(g)) for g in found]
+
+    def _exactly(self, compute):
+        """compute() in a run of the branches that float64 took; "open" where the digits or the judge's room do not suffice, else the text of the failure."""
         try:
             with Run(self.recorded.tracing.looks):
-                recorded = Recorded(self.flat, [precise(x) for x in leaves])
-                found = recorded.pull([precise(np.asarray(g)) for g in cotangents], method)
-            return [g if isinstance(g, PreciseArray) else precise(np.asarray(g)) for g in found]
+                return compute()
         except (Refused, Undecided) as error:
             self.refusal = str(error)
             return "open"

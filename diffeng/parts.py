@@ -25,10 +25,10 @@ def _taken(x, letters, chosen, sizes):
     return x
 
 
-def part(primitive, values, z, params, limit):
+def part(primitive, values, z, params, limit, sums=False):
     """(operands, value) at some entries of the result, so that no operand has more than about `limit` numbers; None where the operation has no such parts.
 
-    What is summed is summed whole, so the value is part of the value that was recorded.
+    What is summed is summed whole, so the value is part of the value that was recorded; with sums=True only some of it is, and the value is computed.
     """
     letters = string.ascii_letters
     if primitive.kind == "contract":
@@ -60,8 +60,14 @@ def part(primitive, values, z, params, limit):
         if c is None or count[c] == 1:
             break
         count[c] = -(-count[c] // 2)
+    if sums:
+        thinned = set(sizes)
+        while largest() > limit:
+            c = max(thinned, key=lambda c: (count[c], c))
+            count[c] = -(-count[c] // 2)
     chosen = {c: _few(sizes[c], count[c]) for c in thinned if count[c] < sizes[c]}
-    return [_taken(x, term, chosen, sizes) for term, x in zip(terms, values)], _taken(z, out, chosen, sizes)
+    small = [_taken(x, term, chosen, sizes) for term, x in zip(terms, values)]
+    return small, np.asarray(primitive(*small, **params)) if sums else _taken(z, out, chosen, sizes)
 
 
 def index_map(primitive, values, slot, params, pull, push, number):

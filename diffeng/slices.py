@@ -49,8 +49,8 @@ def _slices(a, bits, count, e):
     return out.reshape((count, *a.shape))
 
 
-def product(a, b):
-    """(m, k) balls @ (k, n) finite floats -> (m, n) balls, at the precision in force. Any strides will do; b is read once, tile by tile."""
+def product(a, b, spare=0):
+    """(m, k) balls @ (k, n) finite floats -> (m, n) balls, at the precision in force less `spare` bits. Any strides will do; b is read once, tile by tile."""
     (m, k), n = a.shape, b.shape[1]
     if not all_finite(a):
         return np.full((m, n), NAN)
@@ -63,16 +63,19 @@ def product(a, b):
         count = 1
     else:
         e_a, e_b = int(top.log_base(2).ceil().upper().unique_fmpz()) + 1, _exponent(high)
-        count = -(-(ctx.prec + depth + 6) // bits)
+        count = max(1, -(-(ctx.prec - spare + depth + 6) // bits))
         left = _slices(a, bits, count, e_a).reshape(count * m, k)
         levels = np.zeros((count, m, n), np.int64)
         width = max(1, TILE // k)
         for lo in range(0, n, width):
             rest = np.ldexp(np.ascontiguousarray(b[:, lo:lo + width], dtype=float), bits - 1 - e_b)
             for t in range(count):
-                part = np.rint(rest)
-                levels[t:, :, lo:lo + width] += (left[:(count - t) * m] @ part).reshape(count - t, m, -1).astype(np.int64)
-                rest -= part
+                whole = part = np.rint(rest)
+                rows = left[:(count - t) * m]
+                if t and len(used := np.flatnonzero(part.any(axis=1))) < k // 2:             # the last slices hold the last bits of the smallest numbers: a few
+                    part, rows = part[used], rows[:, used]
+                levels[t:, :, lo:lo + width] += (rows @ part).reshape(count - t, m, -1).astype(np.int64)
+                rest -= whole
                 if not rest.any():
                     break
                 rest *= 2.0 ** bits

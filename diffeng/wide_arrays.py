@@ -24,6 +24,11 @@ MOST = 1 << 22                 # entries that are spelled out in balls at most: 
 _near = np.frompyfunc(float, 1, 1)
 
 
+def _magnitude(factor):
+    """log2 |factor|, about."""
+    return float(abs(factor).mid().log_base(2)) if factor.is_finite() and not factor.mid().is_zero() else 0.0
+
+
 def large(x):
     """Does an array, or one of this shape, stay what it is?"""
     return math.prod(x if type(x) is tuple else np.shape(x)) > LARGE
@@ -88,7 +93,9 @@ class Wide:
 
     def left(self, a):
         """a @ self, a: (m, k) balls."""
-        return functools.reduce(np.add, [box(product(a, t.part(...)) * t.factor) for t in self.terms])
+        parts = [t.part(...) for t in self.terms]
+        small = max(_magnitude(t.factor) for t in self.terms)
+        return functools.reduce(np.add, [box(product(a, x, int(small - _magnitude(t.factor))) * t.factor) for t, x in zip(self.terms, parts)])
 
     # ---- numbers of it ---------------------------------------------------------------------------------------------------------------------
 

@@ -132,6 +132,9 @@ def test_part_of_an_operation_is_the_operation_on_parts(name):
     small, part = found
     np.testing.assert_allclose(np.asarray(primitive(*small, **params)), part, rtol=1e-15)
     assert sum(map(np.size, small)) < sum(map(np.size, operands)) or not z.ndim
+    fewer, value = parts.part(primitive, operands, z, params, 2, sums=True)
+    np.testing.assert_array_equal(np.asarray(primitive(*fewer, **params)), value)
+    assert max(map(np.size, fewer)) <= 2
 
 
 @pytest.mark.parametrize("name", [n for n in names() if Primitive.registry[n].kind in ("view", "gather", "scatter")])
