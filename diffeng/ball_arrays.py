@@ -16,6 +16,7 @@ from .balls import ELEMENTWISE, INF, NAN, ONE, ZERO, box, enclose, equal_balls, 
 from .vocabulary.contraction import subscripts as subscripts_of
 from .vocabulary.indexing import join
 from .vocabulary.random import random_bits
+from .wide_arrays import Scattered, Wide, large, outer, spelled, times
 
 # ---- along axes --------------------------------------------------------------------------------------------------------------------
 
@@ -124,13 +125,14 @@ def _argsort(x, *, axis):
 def _prepare(letters, x, elsewhere, sizes):
     """Diagonals taken, lengths of 1 that meet longer ones dropped, letters that nobody else has summed."""
     if len(set(letters)) < len(letters):
+        x = spelled(x)
         once = "".join(dict.fromkeys(letters))
         x, letters = np.einsum(f"{letters}->{once}", x), once
     stay = [k for k, c in enumerate(letters) if x.shape[k] == sizes[c]]
     if len(stay) < len(letters):
         x, letters = x.reshape([x.shape[k] for k in stay]), "".join(letters[k] for k in stay)
     alone = tuple(k for k, c in enumerate(letters) if c not in elsewhere)
-    return "".join(c for k, c in enumerate(letters) if k not in alone), box(_sum(x, axis=alone, keepdims=False)) if alone else x
+    return "".join(c for k, c in enumerate(letters) if k not in alone), box(_sum(spelled(x), axis=alone, keepdims=False)) if alone else x
 
 
 def _arrange(x, letters, *groups):
@@ -143,6 +145,11 @@ def _arrange(x, letters, *groups):
 def _product(a, b):
     """(m, k) @ (k, n) of balls by flint's own matrices: far faster than sums of Python objects."""
     (m, k), n = a.shape, b.shape[1]
+    whole = outer(a, b)
+    if whole is not None:
+        return whole
+    if type(a) is Wide or type(b) is Wide:
+        return times(a, b)
     out = np.empty(m * n, object)
     out[:] = (arb_mat(m, k, a.ravel().tolist()) * arb_mat(k, n, b.ravel().tolist())).entries() if m * n * k else ZERO
     return out.reshape(m, n)
@@ -164,9 +171,10 @@ def _pair(left, right, out, x, y):
     x, y = _arrange(x, left, batch, rows, inner), _arrange(y, right, batch, inner, columns)
     if inner:
         parts = [_product(a, b) for a, b in zip(x, y)]
-        z = np.stack(parts) if parts else np.empty((0, x.shape[1], y.shape[2]), object)
+        z = (parts[0].reshape((1, *parts[0].shape)) if len(parts) == 1 else np.stack([spelled(p) for p in parts]) if parts
+             else np.empty((0, x.shape[1], y.shape[2]), object))
     else:
-        z = x * y                                                   # (batch, rows, 1) * (batch, 1, columns)
+        z = spelled(x) * spelled(y)                                 # (batch, rows, 1) * (batch, 1, columns)
     have = batch + rows + columns
     return z.reshape([sizes[c] for c in have]).transpose([have.index(c) for c in out])
 
@@ -225,6 +233,13 @@ def _add_at(x, v, *arrays, index):
     return _put(out, where, box(out[where] + v))
 
 
+def _scatter(v, *arrays, index, shape):
+    where = join(index, arrays)
+    if large(tuple(shape)):
+        return Wide(shape, [Scattered(v, where, shape)])
+    return _add_at(np.full(shape, ZERO, object), v, *arrays, index=index)
+
+
 def _pad(x, *, widths, value):
     out = np.full([lo + n + hi for n, (lo, hi) in zip(x.shape, widths)], enclose(np.asarray(value))[()], object)
     out[tuple(slice(lo, lo + n) for n, (lo, hi) in zip(x.shape, widths))] = x
@@ -257,5 +272,5 @@ BALLS = {
     "getitem":      lambda x, *arrays, index: x[join(index, arrays)],
     "setitem":      _setitem,
     "add_at":       _add_at,
-    "scatter":      lambda v, *arrays, index, shape: _add_at(np.full(shape, ZERO, object), v, *arrays, index=index),
+    "scatter":      _scatter,
 }

@@ -24,12 +24,16 @@ class Undecided(ArithmeticError):
     """The digits in force do not tell on which side of a jump or of the edge of a domain a number lies."""
 
 
+class Refused(TypeError):
+    """The function cannot be judged: it leaves NumPy, behaves differently from run to run, or is too large. The text says where, and what to do."""
+
+
 def box(x):
-    """NumPy returns bare objects for 0-d results: an array again."""
+    """NumPy returns bare objects for 0-d results: an array again. Large arrays (wide_arrays.py) pass."""
     if type(x) is np.ndarray:
         return x
     if type(x) is not arb:
-        return np.asarray(x)
+        return x if hasattr(x, "terms") else np.asarray(x)
     out = np.empty((), object)
     out[()] = x
     return out

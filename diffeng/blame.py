@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import judge, magnitude
+from . import judge, magnitude, parts
 from .nodes import Node, exactly
 from .precise import PreciseArray, Undecided, certainly, numbers, precise, precision
 from .lines import line_of
 
 SAMPLE = 4096            # entries of an elementwise operation that are looked at; larger ones are sampled (and the coverage says so)
-LARGE = 1 << 18          # entries of any other operation that is checked on its own; a running product counts squared
+LARGE = 1 << 18          # entries of any other operation that is checked whole; a running product counts squared
+BUDGET = 1 << 20         # entries of all operations together: of many, each has fewer
 EVERY = 1 << 17          # as many when a method is known to be wrong and the sample did not show where
 
 
@@ -47,8 +48,11 @@ class Local:
     checked: int = 0            # (operation, operand) pairs with a verdict
     open: int = 0                # pairs the judge could not decide
     reasons: list = None
-    sampled: int = 0
+    sampled: int = 0            # of which so many at some of their entries,
+    parts: int = 0              # so many in part,
+    integers: int = 0           # and so many index maps in whole, on integers
     sample: int = SAMPLE
+    large: int = LARGE
 
 
 def tolerance(dtype):
@@ -61,7 +65,8 @@ def check(nodes, keys, digits=50, progress=None, misrecorded=(), sample=SAMPLE):
 
     The rules of a misrecorded node are not asked: its operands and its value do not belong together.
     """
-    found = Local([], [], reasons=[], sample=sample)
+    each = BUDGET * sample // SAMPLE // max(1, len(nodes))
+    found = Local([], [], reasons=[], sample=min(sample, max(64, each)), large=LARGE if each >= SAMPLE else min(LARGE, 4 * each))
     seen = {}
     for count, node in enumerate(nodes):
         if progress is not None and (count % 20 == 0 or count + 1 == len(nodes)):
@@ -110,6 +115,13 @@ def _value(node, values, number, found):
         return method != "graph"
 
     small, z = _sampled(node.primitive, values, z, found)
+    if max(z.size, *[np.size(v) for v in small]) > found.large:
+        if node.primitive.kind in ("view", "gather", "scatter"):
+            same = np.array_equal(z, node.primitive.evaluate(*small, **node.params), equal_nan=True)
+            return same or accuse("graph", np.inf, "the recorded value is not what its recorded operands give")
+        small, z = parts.part(node.primitive, small, z, node.params, found.sample) or (small, z)
+        if max(z.size, *[np.size(v) for v in small]) > LARGE:
+            return True
     if not _finite(z, *small):
         return True
     dtype = coarsest(z, *small)
@@ -187,7 +199,15 @@ def _operand(node, values, slot, number, digits, found):
         found.reasons.append(f"{primitive.name} at {line}: not finite here")
         return
     x = np.asarray(values[slot])
-    size = max(x.size, z.size) * (x.shape[params["axis"]] if primitive.name == "cumprod" else 1)
+    size = _size(primitive, values, z, params)
+    if size > found.large and primitive.kind in ("view", "gather", "scatter"):
+        return _index_map(primitive, values, slot, params, number, line, found)
+    if size > found.large and (smaller := parts.part(primitive, values, z, params, found.sample)) is not None:
+        if _size(primitive, *smaller, params) > LARGE:
+            smaller = parts.part(primitive, values, z, params, found.sample, sums=True)
+        values, z = smaller
+        x, size = np.asarray(values[slot]), _size(primitive, values, z, params)
+        found.parts += 1
     if size > LARGE:
         found.open += 1
         found.reasons.append(f"{primitive.name} at {line}: {size} entries are too many to check it on its own")
@@ -234,6 +254,21 @@ def _operand(node, values, slot, number, digits, found):
                 found.culprits.append(Culprit(primitive.name, method, slot, line, verdict[0], verdict[1], number, verdict[2]))
         if kink.any():
             found.kinks[-1].update(operand=slot, **_slopes(case))
+
+
+def _size(primitive, values, z, params):
+    size = max(z.size, *[np.size(v) for v in values])
+    return size * (values[0].shape[params["axis"]] if primitive.name == "cumprod" else 1)
+
+
+def _index_map(primitive, values, slot, params, number, line, found):
+    from .differentiate import backward
+    from .forward_mode import push
+    wrong = parts.index_map(primitive, values, slot, params, {m: backward(m).pull for m in ("symbolic", "reverse")}, push, number)
+    for method, (error, text) in wrong.items():
+        found.culprits.append(Culprit(primitive.name, method, slot, line, error, "wrong", number, text))
+    found.checked += 1
+    found.integers += 1
 
 
 def _slopes(case):

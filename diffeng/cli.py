@@ -13,8 +13,7 @@ from . import __version__
 from .bench.command import bench
 from .llm.commands import generate, train
 
-SENTENCE = "All happy families are alike; every unhappy family is unhappy in its own way."      # Tolstoy, Anna Karenina, 1877 (tr. Garnett)
-BLOCK = "gpt2-block"
+BLOCK, MODEL = "gpt2-block", "gpt2"
 _EXISTING = "FILE.py:FUNCTION"
 
 
@@ -44,87 +43,95 @@ def commands():
 # ---- compare ---------------------------------------------------------------------------------------------------------------------
 
 @commands.command(epilog="Exit status: 0 all agree, 1 a method is wrong (or no verdict was possible), 2 wrong input.")
-@click.argument("what", metavar=f"{BLOCK} | {_EXISTING}")
+@click.argument("what", metavar=f"{BLOCK} | {MODEL} | {_EXISTING}")
 @click.option("--at", help='Arguments of FUNCTION: "x=1.0, y=[1,2,3]". Numbers are floating-point; 3i is an integer.')
-@click.option("--text", help=f"{BLOCK}: the text whose next bytes are to be predicted.  [default: a sentence]")
-@click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True, help="Of parameters and arguments.")
-@click.option("--context", type=int, help=f"{BLOCK}: tokens at once.  [default: 16]")
+@click.option("--load", "directory", type=click.Path(), metavar="DIR", help=f"{MODEL}: config.json, model.safetensors and perhaps a tokenizer.")
+@click.option("--text", help=f"{BLOCK}, {MODEL}: the text whose next bytes or tokens are to be predicted.  [default: a sentence]")
+@click.option("--tokens", help=f'{MODEL}: the tokens themselves: "464,3290,318".')
+@click.option("--dtype", type=click.Choice(["float64", "float32"]), help=f"Of parameters and arguments.  [default: float64; {MODEL}: as stored]")
+@click.option("--context", type=int, help=f"Tokens at once.  [default: {BLOCK} 16, {MODEL} 8]")
 @click.option("--width", type=int, help=f"{BLOCK}: width of the residual stream.  [default: 32]")
 @click.option("--heads", type=int, help=f"{BLOCK}: attention heads; they divide the width.  [default: 4]")
 @click.option("--layers", type=int, help=f"{BLOCK}: blocks.  [default: 1]")
-@click.option("--seed", type=int, help=f"{BLOCK}: of the parameters.  [default: 0]")
+@click.option("--directions", type=click.IntRange(1), help="Random directions through all parameters, for the judge.  [default: 2]")
+@click.option("--seed", type=int, help=f"{BLOCK}: of the parameters; {MODEL}: of the directions.  [default: 0]")
 @click.option("--verbose", "-v", is_flag=True, help="One row a parameter tensor; the traceback of an unexpected error.")
 @click.option("--out", default="diffeng-report", show_default=True, type=click.Path(file_okay=False), help="Directory for the picture and the report.")
 @click.option("--plant", "fault", metavar="METHOD:PRIMITIVE[:KIND[:SLOT]]", help="Put a fault into one rule: factor (default), sign or drop.")
-def compare(what, at, text, dtype, context, width, heads, layers, seed, verbose, out, fault):
+def compare(what, at, directory, text, tokens, dtype, context, width, heads, layers, directions, seed, verbose, out, fault):
     """Derive one gradient by every method, and let the judge decide.
 
-    gpt2-block is a GPT-2 with one block that predicts the bytes of a sentence; FILE.py:FUNCTION is anybody's function of NumPy arrays.
+    gpt2-block is a GPT-2 with one block that predicts the bytes of a sentence; gpt2 is the checkpoint of --load, of any size; FILE.py:FUNCTION is anybody's
+    function of NumPy arrays.
     """
-    sizes = dict(context=context, width=width, heads=heads, layers=layers, seed=seed)
+    sizes = dict(text=text, context=context, width=width, heads=heads, layers=layers, seed=seed, tokens=tokens, load=directory)
+    options = {} if directions is None else {"directions": directions}
     with _planted(fault), _Progress() as progress:
-        fun, args = _gpt2_block(text, dtype, at, **sizes) if what == BLOCK else _user_function(what, at, dtype, text=text, **sizes)
-        directory = _directory(out)
+        if what == MODEL:
+            progress("reading the checkpoint", 0, 1)
+        fun, args = (_gpt2_block(at, dtype, sizes) if what == BLOCK else _gpt2(at, dtype, sizes, options) if what == MODEL
+                     else _user_function(what, at, dtype or "float64", **sizes))
+        out = _directory(out)
         import diffeng as de
-        report = de.compare(fun, *args, progress=progress)
+        report = de.compare(fun, *args, progress=progress, **options)
     click.echo(report.table(verbose=True) if verbose else str(report))
     if fault:
         _note_absent(report, fault.split(":")[1])
     files = {"graph.svg": lambda path: _draw(report.picture(), path), "report.json": lambda path: _save_json(report.to_json(), path)}
     with _Progress() as progress:
         progress("drawing the picture", 0, 1)
-        written = [_write(os.path.join(directory, name), make) for name, make in files.items()]
+        written = [_write(os.path.join(out, name), make) for name, make in files.items()]
     click.echo(f"picture: {written[0]}\nreport:  {written[1]}")
     return 0 if report.agree else 1
 
 
-def _gpt2_block(text, dtype, at, context, width, heads, layers, seed):
+def _gpt2_block(at, dtype, sizes):
     """(loss as a function of the parameters, (parameters,)) for a text."""
     if at is not None:
         raise _bad(f"--at belongs to {_EXISTING}; {BLOCK} takes --text, --context, --width, --heads, --layers and --seed")
-    import numpy as np
-    from .llm import GPT2Config, init_parameters, loss
-    asked, context = context, 16 if context is None else context
-    data = (SENTENCE if text is None else text).encode("utf-8", "surrogateescape")
-    if context >= 1 and len(data) < context + 1:
-        if len(data) < 2:
-            raise _bad(f"--text has {len(data)} byte(s): give at least 2, one to see and one to predict")
-        if asked is not None:
-            raise _bad(f"--context {context} needs {context + 1} bytes of text, and there are {len(data)}: give a longer --text or --context {len(data) - 1}")
-        context = len(data) - 1
-        click.echo(f"the text has {len(data)} bytes: context shortened to {context}", err=True)
-    if seed is not None and seed < 0:
-        raise _bad(f"--seed {seed}: give 0 or more")
-    try:
-        config = GPT2Config(vocab_size=256, context_length=context, emb_dim=32 if width is None else width, n_heads=4 if heads is None else heads,
-                            n_layers=1 if layers is None else layers, drop_rate=0.0)
-    except (ValueError, TypeError) as error:
-        words = dict(context_length="--context", emb_dim="--width", n_heads="--heads", n_layers="--layers")
-        message = str(error).removeprefix("GPT2Config: ")
-        for name, option in words.items():
-            message = message.replace(name, option)
-        raise _bad(message) from error
-    data = np.frombuffer(data[:context + 1], np.uint8).astype(np.int64)
-    tokens, targets = data[:-1], data[1:]
-    parameters = init_parameters(config, 0 if seed is None else seed, np.dtype(dtype))
-    click.echo(f"GPT-2, {config.n_layers} block{'s' * (config.n_layers > 1)}, width {config.emb_dim}, {config.n_heads} heads, context {context}, {dtype}: "
-               f"{config.parameter_count:,} parameters; the bytes of {bytes(data.astype(np.uint8)).decode('utf-8', 'replace')!r}")
+    _foreign(sizes, ("load", "tokens"), MODEL, f"{BLOCK} has new parameters, and the bytes of --text")
+    from .llm import compared
+    return _said(*compared.block(**{k: v for k, v in sizes.items() if k not in ("load", "tokens")}, dtype=dtype))
 
-    def next_byte_loss(parameters):
-        return loss(parameters, tokens, targets, config)
 
-    next_byte_loss.__name__ = BLOCK                # what reports call it
-    return next_byte_loss, (parameters,)
+def _gpt2(at, dtype, sizes, options):
+    """The same for the checkpoint of a directory."""
+    if at is not None:
+        raise _bad(f"--at belongs to {_EXISTING}; {MODEL} takes --load, --text or --tokens, --context, --directions and --seed")
+    if sizes["load"] is None:
+        raise _bad(f"{MODEL} needs --load DIR: a directory with config.json and model.safetensors, as transformers' save_pretrained writes it")
+    if not os.path.isdir(sizes["load"]):
+        raise _bad(f"--load {sizes['load']}: there is no such directory; name one with config.json and model.safetensors")
+    _foreign(sizes, ("width", "heads", "layers"), BLOCK, f"{MODEL} has the sizes of the config.json in --load")
+    if sizes["seed"] is not None:
+        if sizes["seed"] < 0:
+            raise _bad(f"--seed {sizes['seed']}: give 0 or more")
+        options["seed"] = sizes["seed"]
+    from .llm import compared
+    return _said(*compared.checkpoint(sizes["load"], sizes["text"], sizes["tokens"], sizes["context"], dtype))
+
+
+def _foreign(sizes, names, owner, instead):
+    for name in names:
+        if sizes[name] is not None:
+            raise _bad(f"--{name} belongs to {owner}; {instead}")
+
+
+def _said(fun, args, what, note):
+    if note:
+        click.echo(note, err=True)
+    click.echo(what)
+    return fun, args
 
 
 def _user_function(what, at, dtype="float64", **foreign):
     """(function, arguments), run once already. foreign: options of another job, which must not have been given."""
     for name, value in foreign.items():
         if value is not None:
-            raise _bad(f"--{name} belongs to {BLOCK}; {_EXISTING} takes its arguments with --at \"x=1.0\"")
+            raise _bad(f"--{name} belongs to {MODEL if name in ('load', 'tokens') else BLOCK}; {_EXISTING} takes its arguments with --at \"x=1.0\"")
     from . import loading
     if ":" not in what:
-        raise _bad(f"{what!r} is neither {BLOCK} nor {_EXISTING}: name a function in a file, as in model.py:loss")
+        raise _bad(f"{what!r} is neither {BLOCK} nor {MODEL} nor {_EXISTING}: name a function in a file, as in model.py:loss")
     fun = loading.load(what)
     args = loading.bind(fun, at, dtype)
     loading.check(fun, args)

@@ -178,23 +178,6 @@ def forward_pull(flat, cotangents=None, progress=None):
     return values, _split(total, flat.leaves)
 
 
-def forward_entries(flat, cotangents, entries):
-    """(outputs, cotangents of the leaves) by forward mode along a few unit directions only; NaN in every other entry.
-    entries: their numbers over all leaves."""
-    from . import forward_mode
-    seeds, start = [], 0
-    for x in flat.leaves:
-        seed = np.zeros((len(entries), x.size), x.dtype)
-        inside = np.flatnonzero((entries >= start) & (entries < start + x.size))
-        seed[inside, entries[inside] - start] = 1
-        seeds.append(seed.reshape((len(entries),) + x.shape))
-        start += x.size
-    values, tangents = forward_mode.push(flat, flat.leaves, seeds)
-    found = np.full(start, np.nan)
-    found[entries] = sum(np.sum(t * g, axis=tuple(range(1, t.ndim))) for v, t, g in zip(values, tangents, cotangents) if t is not None and v.dtype.kind == "f")
-    return values, _split(found, flat.leaves)
-
-
 # ---- the public functions --------------------------------------------------------------------------------------------------------------
 
 def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):

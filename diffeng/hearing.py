@@ -10,32 +10,38 @@ import numpy as np
 from . import blame, judge, magnitude, suspects
 from .blame import tolerance
 from .differentiate import Recorded, backward
+from .directions import inner, way
 from .nodes import Node, reachable
 from .precise import PreciseArray, Refused, Run, Undecided, call, certainly, numbers, precise, precision, radius
+from .wide_arrays import large
 from .report import MethodResult
 from .lines import line_of
+from .measure import along, worst_entry
 
 ENTRYWISE = 24                # so few entries are differenced one by one; more are certified along random directions
-DIRECTIONS = 2                # each misses a wrong gradient with probability 0: its weights are random real numbers
 CERTIFIED_BY = ("reverse", "symbolic")
-PATIENCE = 4 * 10 ** 8        # operations on balls that a judgement may take: some minutes
+PATIENCE = 2 * 10 ** 9        # operations on balls that a judgement may take: some ten minutes
+SLICED = 64                   # multiplications by slices of a large array (slices.py) that take as long as one operation on balls
 RUNS = 8                      # evaluations of the function that one direction or one method's gradient costs
 MARGIN = 10                   # digits given away between what the judge is sure of and what is asked of a certified gradient
 VALUES_OFF = "its value differs from the plain function's"
 
 
 def _work(node):
-    """Operations on single numbers behind a node."""
+    """Operations on balls behind a node."""
     sizes = [np.size(p.value if type(p) is Node else p) for p in node.operands]
     if node.primitive.kind == "contract":
-        return int(np.sqrt(float(node.value.size) * np.prod(sizes, dtype=float)))              # (m, k) @ (k, n): the root of mk kn mn
+        terms = int(np.sqrt(float(node.value.size) * np.prod(sizes, dtype=float)))              # (m, k) @ (k, n): the root of mk kn mn
+        return terms // SLICED if any(large(p.value if type(p) is Node else p) for p in node.operands) else terms
+    if node.primitive.kind in ("view", "gather", "scatter"):
+        return 1 if large(node.value) else node.value.size                                     # large arrays are moved about as they are
     return max(node.value.size, *sizes, 1) if sizes else 0
 
 
 def _summed(scale, weights, d):
-    """The size of all terms behind a directional derivative; 0 where it is not finite, so that it excuses nothing."""
+    """The size of all terms behind a directional derivative, those of large arrays apart; 0 where it is not finite, so that it excuses nothing."""
     with np.errstate(all="ignore"):
-        total = sum(float(np.sum(np.asarray(s, float) * np.absolute(w) * r)) for s, w, r in zip(scale, weights, d.scale))
+        total = sum(float(np.sum(np.asarray(s, float) * np.absolute(w) * r)) for s, w, r in zip(scale, weights, d.scale) if not large(w))
     return total if np.isfinite(total) else 0.0
 
 
@@ -51,8 +57,9 @@ class Hearing:
         self.digits = trial.digits
         self.reason = ""                     # why there is no verdict
         self.coverage = {"entries": int(sum(np.size(x) for x in self.flat.leaves)), "differenced": 0, "directions": 0, "digits": None, "precision": None}
-        self.certificates = {}
-        self.truths, self.scales, self.intervals, self.differences = [], [], [], []
+        self.certificates, self.excess = {}, {}
+        self.refusal = ""                    # what the judge could not spell out
+        self.truths, self.scales, self.intervals, self.differences, self.inners = [], [], [], [], []
         self.local = None
 
     def verdicts(self):
@@ -90,8 +97,9 @@ class Hearing:
         if "reverse (kernels)" in methods and methods["reverse (kernels)"].verdict == "wrong" and methods["reverse"].verdict == "right":
             culprit = suspects.kernel(self.trial)
             culprits += [culprit] if culprit else []
-        self.coverage.update(operations=self.local.checked, undecided=self.local.open, sampled=self.local.sampled, reasons=sorted(set(self.local.reasons))[:5],
-                             judge_seconds=time.perf_counter() - began)
+        found = self.local
+        self.coverage.update(operations=found.checked, undecided=found.open, sampled=found.sampled, parts=found.parts, integers=found.integers,
+                             reasons=sorted(set(found.reasons))[:5], judge_seconds=time.perf_counter() - began)
         return dict(methods=methods, culprits=culprits, kinks=self.kinks,
                     nonfinite=self.nonfinite, coverage=self.coverage, reason=self.reason, names=self.flat.names, rows=self._rows(),
                     function=getattr(self.flat.fun, "__name__", "function"), truth=self._truth_tree(), recorded=self.recorded, digits=self.digits,
@@ -107,7 +115,7 @@ class Hearing:
 
     def _affordable(self):
         """Would a run in 100 digits and its repetitions end within minutes?"""
-        whole = RUNS * (DIRECTIONS + 3) * len(self.trial.cotangents) * self.work
+        whole = RUNS * (len(self.trial.weights) + 3) * len(self.trial.cotangents) * self.work
         if whole <= PATIENCE:
             return True
         self.reason = f"the judge would need {whole:.0e} operations in 100 digits, and takes on {PATIENCE:.0e}: compare with smaller arrays or fewer steps"
@@ -140,7 +148,7 @@ class Hearing:
 
     # ---- the truth -------------------------------------------------------------------------------------------------------------------
 
-    def _along(self, cotangents):
+    def _scalar(self, cotangents):
         """The function of the leaves whose gradient is judged: outputs against fixed cotangents."""
         def scalar(*leaves):
             total = None
@@ -154,11 +162,12 @@ class Hearing:
     def _truth(self, cotangents):
         """Append the gradient (100-digit arrays) that is certified, the scale of its entries, and one-sided bounds where known."""
         leaves = [np.asarray(x) for x in self.flat.leaves]
-        scalar, looks = self._along(cotangents), self.recorded.tracing.looks
-        weights = self._weights(leaves)
+        scalar, looks, weights = self._scalar(cotangents), self.recorded.tracing.looks, self.trial.weights
         differences = []
-        for w in weights:
-            d = judge.directional(scalar, leaves, w, digits=self.digits, looks=looks)
+        court = judge.Judge(scalar, leaves, self.digits, looks, growth=self.trial.growth)
+        for k, w in enumerate(weights):
+            self.trial.progress("judge: differences along directions", k, len(weights))
+            d = court.along(w)
             if d.sure is None:
                 self.reason = self.reason or d.reason
             else:
@@ -167,57 +176,66 @@ class Hearing:
             differences.append((w, d))
         self.coverage["directions"] += len(weights)
         self.differences.append(differences)
-        truth, self.certified, scale = None, "reverse", self._scale("reverse", cotangents)
+        truth, found, self.certified, scale = None, None, "reverse", self._scale("reverse", cotangents)
         with precision(2 * self.digits + 20), np.errstate(all="ignore"):
-            gradients = {m: self._exact_gradient(m, leaves, cotangents) for m in CERTIFIED_BY}
-            for method, g in gradients.items():
-                verdict = g if isinstance(g, str) else self._certify(g, differences, scale)
+            recorded = self._exactly(lambda: Recorded(self.flat, [precise(x) for x in leaves]))
+            for method in CERTIFIED_BY:
+                self.trial.progress(f"judge: {method} in many digits", 0, 1)
+                g, inners = recorded if isinstance(recorded, str) else self._exact_gradient(recorded, method, cotangents), []
+                verdict = g if isinstance(g, str) else self._certify(g, differences, scale, inners)
                 self.certificates.setdefault(method, []).append(verdict)
                 if verdict == "certified" and truth is None:
-                    truth, self.certified = g, method
+                    truth, found, self.certified = g, inners, method
+            self.trial.progress("judge: forward in many digits", 0, 1)
             self.certificates.setdefault("forward", []).append(self._certify_forward(leaves, cotangents, differences, scale))
         bounds = None
         if self.coverage["entries"] <= ENTRYWISE and RUNS * self.coverage["entries"] * len(self.trial.cotangents) * self.work <= PATIENCE // 4:
             truth, bounds = self._entrywise(scalar, leaves, looks, truth)
         if truth is None and not self.reason:
-            self.reason = "no method's gradient could be certified, and there are too many entries to difference one by one"
+            self.reason = "no method's gradient could be certified, and there are too many entries to difference one by one" + (
+                f" ({self.refusal})" if self.refusal else "")
         self.truths.append(truth)
+        self.inners.append(found)
         self.intervals.append(bounds)
         self.scales.append(scale if self.certified == "reverse" else self._scale(self.certified, cotangents))
 
     def _scale(self, method, cotangents):
-        """The size of the terms that were summed into each gradient entry; sets the adjoints, too."""
+        """The size of the terms that were summed into each gradient entry (of a large array a function that computes it); sets the adjoints, too."""
         outputs = [(o, g) for o, g in zip(self.recorded.outputs, cotangents) if o is not None and o.dtype.kind == "f"]
         try:
-            scale, self.adjoints = magnitude.gradient_scale(backward(method), [o for o, _ in outputs], [g for _, g in outputs], self.recorded.nodes)
+            scale, self.adjoints = magnitude.gradient_scale(backward(method), [o for o, _ in outputs], [g for _, g in outputs], self.recorded.nodes, large)
         except Exception:                            # a faulty rule: it is judged elsewhere
-            scale = [np.zeros(np.shape(x)) for x in self.flat.leaves]
+            scale = [np.zeros(np.shape(x)) if not large(x) else None for x in self.flat.leaves]
         return scale
 
-    def _weights(self, leaves):
-        rng = np.random.default_rng(1)
-        return [[rng.uniform(0.5, 1.5, x.shape) * rng.choice([-1.0, 1.0], x.shape) for x in leaves] for _ in range(DIRECTIONS)]
-
-    def _exact_gradient(self, method, leaves, cotangents):
+    def _exact_gradient(self, recorded, method, cotangents):
         """The method's gradient in 100 digits, or the text of its failure."""
+        found = self._exactly(lambda: recorded.pull([precise(np.asarray(g)) for g in cotangents], method))
+        return found if isinstance(found, str) else [precise(g if isinstance(g, PreciseArray) else np.asarray(g)) for g in found]
+
+    def _exactly(self, compute):
+        """compute() in a run of the branches that float64 took; "open" where the digits or the judge's room do not suffice, else the text of the failure."""
         try:
             with Run(self.recorded.tracing.looks):
-                recorded = Recorded(self.flat, [precise(x) for x in leaves])
-                found = recorded.pull([precise(np.asarray(g)) for g in cotangents], method)
-            return [g if isinstance(g, PreciseArray) else precise(np.asarray(g)) for g in found]
-        except (Refused, Undecided):
+                return compute()
+        except (Refused, Undecided) as error:
+            self.refusal = str(error)
             return "open"
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
-    def _certify(self, gradient, differences, scale):
-        """"certified", "wrong", or "open" when no difference could be taken."""
+    def _certify(self, gradient, differences, scale, inners):
+        """"certified", "wrong", or "open" when no difference could be taken. inners takes, a direction, (derivative, size of its terms) of each array."""
         answer = "open"
         for w, d in differences:
+            try:
+                inners.append([inner(*each) for each in zip(gradient, w, d.scale)])
+            except Refused as error:
+                self.refusal = str(error)
+                return "open"
             if d.sure is None:
                 continue
-            terms = [np.sum(g * precise(x) * precise(s)) for g, x, s in zip(gradient, w, d.scale)]
-            sizes = [np.sum(np.absolute(g * precise(x) * precise(s))) for g, x, s in zip(gradient, w, d.scale)]
+            terms, sizes = zip(*inners[-1])
             verdict = self._agrees(sum(terms[1:], terms[0]), sum(sizes[1:], sizes[0]), d, _summed(scale, w, d))
             if verdict != "certified":
                 return verdict
@@ -245,8 +263,8 @@ class Hearing:
                 continue
             try:
                 with Run(self.recorded.tracing.looks):
-                    _, tangents = forward_mode.push(self._along(cotangents), [precise(x) for x in leaves],
-                                                    [(precise(x) * precise(s))[None] for x, s in zip(w, d.scale)])
+                    _, tangents = forward_mode.push(self._scalar(cotangents), [precise(x) for x in leaves],
+                                                    [way(x, s)[None] for x, s in zip(w, d.scale)])
                 got = precise(np.zeros(())) if tangents[0] is None else tangents[0][0]
             except (Refused, Undecided):
                 return "open"
@@ -287,42 +305,31 @@ class Hearing:
     # ---- the methods against the truth ----------------------------------------------------------------------------------------------------
 
     def _errors(self, gradient, round_):
-        """Per leaf: (relative errors, ULP errors), every entry."""
-        out = []
-        truth, scale, bounds = self.truths[round_], self.scales[round_], self.intervals[round_]
-        for k, (g, t, s, x, coarse) in enumerate(zip(gradient, truth, scale, self.flat.leaves, self.dtypes)):
-            g, dtype = np.asarray(g), np.asarray(x).dtype
-            with precision(2 * self.digits), np.errstate(all="ignore"):
-                error = numbers(np.absolute(precise(g.astype(dtype)) - t))
-                size = np.maximum(np.absolute(numbers(t)), np.asarray(s, float))
-            finite = np.isfinite(numbers(t))
-            error = np.where(np.isnan(error) & finite, np.inf, np.where(finite, error, np.where(np.isfinite(g), np.inf, 0)))
-            if bounds is not None:
-                inside = (bounds[0][k] <= g) & (g <= bounds[1][k])
-                error = np.where(inside, 0.0, error)
-            error = np.where(error < np.finfo(dtype).tiny, 0.0, error)          # an underflow is no error
-            with np.errstate(all="ignore"):
-                relative = np.where(error == 0, 0.0, np.where(np.isinf(error), np.inf, error / np.where(size == 0, np.finfo(dtype).tiny, size)))
-                spacing = np.spacing(np.maximum(size, np.finfo(coarse).tiny).astype(coarse)).astype(float)
-                out.append((relative, np.where(error == 0, 0.0, np.where(np.isinf(error), np.inf, error / spacing))))
-        return out
+        """The worst entry of each array: (relative error, ULP error, index)."""
+        bounds = self.intervals[round_]
+        return [worst_entry(g, t, s, np.asarray(x).dtype, coarse, 2 * self.digits, bounds and (bounds[0][k], bounds[1][k]))
+                for k, (g, t, s, x, coarse) in enumerate(zip(gradient, self.truths[round_], self.scales[round_], self.flat.leaves, self.dtypes))]
 
-    def _known(self, answer, gradient, round_):
-        """A gradient of which only some entries were asked for: the truth stands in for the others."""
-        if answer.entries is None:
-            return gradient
-        return [np.where(np.isnan(g) & ~asked, numbers(t), g) for g, t, asked in zip(gradient, self.truths[round_], self._asked(answer))]
-
-    def _asked(self, answer):
-        flat, start = np.zeros(self.coverage["entries"], bool), 0
-        flat[answer.entries] = True
-        for x in self.flat.leaves:
-            yield flat[start:start + x.size].reshape(x.shape)
-            start += x.size
+    def _along(self, answer):
+        """The same of a method that was asked along directions: of each array alone where it was asked so, and the worst of all directions."""
+        rows = []
+        for round_, inners in enumerate(self.inners):
+            eps = [float(np.finfo(d).eps) for d in self.dtypes]
+            with precision(2 * self.digits + 20):
+                own = {k: along(answer.own[k][round_], [inners[0][k]]) for k in answer.own}
+                whole = max(along(got[round_], parts) for got, parts in zip(answer.along, inners))
+            rows.append([(own.get(k, 0.0), own.get(k, 0.0) / e, ()) for k, e in enumerate(eps)] + [(whole, whole / max(eps), ())])
+        return rows
 
     def _excess(self, rows):
         """The worst relative error in tolerances of the dtype that the numbers came through: right up to 1."""
-        return max((float(np.max(r, initial=0)) / tolerance(dtype) for round_ in rows for (r, _), dtype in zip(round_, self.dtypes)), default=0.0)
+        return max((r / tolerance(dtype) for round_ in rows for (r, _, _), dtype in zip(round_, [*self.dtypes, self._coarsest()])), default=0.0)
+
+    def _coarsest(self):
+        return max(self.dtypes, key=lambda d: np.finfo(d).eps)
+
+    def _rows_of(self, answer):
+        return [self._errors(g, k) for k, g in enumerate(answer.gradients)] if answer.along is None else self._along(answer)
 
     def _verdict(self, name, answer, culprits):
         result = MethodResult(value=answer.value, derivative=None, error=None, ulp=None, seconds=answer.seconds, bytes=answer.bytes,
@@ -338,12 +345,14 @@ class Hearing:
         mine = [c for c in culprits if c.method == base or c.method == "graph" and base != "forward" and name not in self.trial.candidates]
         worst = None
         if all(t is not None for t in self.truths) and self.truths:
-            rows = [self._errors(self._known(answer, g, k), k) for k, g in enumerate(answer.gradients)]
-            result.error = max((float(np.max(r, initial=0)) for round_ in rows for r, _ in round_), default=0.0)
-            result.ulp = max((float(np.max(u, initial=0)) for round_ in rows for _, u in round_), default=0.0)
-            result.per_leaf = [(float(np.max(r, initial=0)), float(np.max(u, initial=0)),
-                                tuple(int(i) for i in np.unravel_index(np.argmax(r), r.shape)) if r.size else ()) for r, u in rows[0]]
-            worst = self._excess(rows)
+            self.trial.progress(f"judge: the numbers of {name}", 0, 1)
+            rows = self._rows_of(answer)
+            result.error = max((r for round_ in rows for r, _, _ in round_), default=0.0)
+            result.ulp = max((u for round_ in rows for _, u, _ in round_), default=0.0)
+            result.per_leaf = rows[0][:len(self.flat.leaves)]
+            if answer.along is not None:
+                result.per_leaf = [row if k in answer.own else None for k, row in enumerate(result.per_leaf)]
+            worst = self.excess[name] = self._excess(rows)
         certificate = self.certificates.get(base, [])
         uncertified = [c for c in certificate if c not in ("certified", "open")]
         if uncertified and not mine and (self.local.kinks or self.edges) and set(uncertified) == {"wrong"}:
@@ -364,8 +373,8 @@ class Hearing:
             return result
         if worst <= 1:
             result.verdict = "right"
-            if answer.entries is not None:
-                result.note = f"asked for {len(answer.entries)} entries"
+            if answer.along is not None:
+                result.note = f"asked along {len(answer.along)} directions" + (f" and {len(answer.own)} of single arrays" if answer.own else "")
         elif any(c.kind == "inaccurate" for c in mine):
             result.verdict, result.note = "inaccurate", "a rule loses digits"
         elif name in self.trial.candidates:
@@ -388,27 +397,28 @@ class Hearing:
 
     def _along_directions(self, result, answer):
         """Without a truth for every entry (the graph itself is wrong): the float64 gradient along the judge's directions."""
-        if answer.entries is not None:
-            result.note = self.reason
-            return
         result.error = 0.0
-        for gradient, differences in zip(answer.gradients, self.differences):
-            for w, d in differences:
+        for round_, differences in enumerate(self.differences):
+            for k, (w, d) in enumerate(differences):
                 with precision(2 * self.digits):
-                    terms = [precise(np.asarray(g)) * precise(x) * precise(s) for g, x, s in zip(gradient, w, d.scale)]
-                    off = sum((np.sum(t) for t in terms[1:]), np.sum(terms[0])) - d.value[0]
-                    size = sum(float(numbers(np.sum(np.absolute(t)))) for t in terms)
-                    result.error = max(result.error, abs(float(numbers(off))) / (size or 1.0))
+                    if answer.along is not None:
+                        got = precise(answer.along[k][round_])
+                        parts = [(got, np.absolute(got))]
+                    else:
+                        parts = [inner(np.asarray(g), x, s) for g, x, s in zip(answer.gradients[round_], w, d.scale)]
+                    result.error = max(result.error, along(numbers(d.value[0]), parts))
         result.verdict, result.note = ("right" if result.error <= self.tolerance else "no verdict"), "judged along random directions only"
 
     def _worst(self, name):
         answer = self.trial.answers[name]
         if answer.failure or any(t is None for t in self.truths) or any(c not in ("certified", "open") for c in self.certificates.get(name, [])):
             return None
-        return self._excess([self._errors(self._known(answer, g, k), k) for k, g in enumerate(answer.gradients)])
+        if name not in self.excess:
+            self.excess[name] = self._excess(self._rows_of(answer))
+        return self.excess[name]
 
     def _worst_entry(self, result):
-        k = int(np.argmax([r for r, _, _ in result.per_leaf]))
+        k = int(np.argmax([r for r, _, _ in result.per_leaf]))              # a candidate: asked for every entry
         return f"worst at {self.flat.names[k]}{list(result.per_leaf[k][2]) if result.per_leaf[k][2] else ''}"
 
     def _value_off(self, value):

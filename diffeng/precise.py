@@ -15,22 +15,19 @@ import numpy as np
 from flint import arb, ctx
 
 from .ball_arrays import BALLS
-from .balls import Undecided, all_finite, box, enclose, infinite, nonzero, whole
+from .balls import Refused, Undecided, all_finite, box, enclose, infinite, nonzero, whole
 from .buffers import call as call_user, unwrap
 from .constants import Exact
 from .errors import explain, refuse
 from .nodes import Interpreter
 from .traced import Traced
 from .lines import user_frames
+from .wide_arrays import WIDE, Wide, held, spelled
 
 __all__ = ["PreciseArray", "PRECISE", "Run", "Refused", "Undecided", "precise", "numbers", "radius", "certainly", "arbs", "precision",
            "digits_in_force", "call", "current_run"]
 
 FLOAT = np.dtype(float)
-
-
-class Refused(TypeError):
-    """The function cannot be judged: it leaves NumPy, or behaves differently from run to run. The text says where, and what to do."""
 
 
 # ---- digits -------------------------------------------------------------------------------------------------------------------------
@@ -56,8 +53,11 @@ def digits_in_force():
 
 # ---- the array ----------------------------------------------------------------------------------------------------------------------
 
+_DATA = frozenset({np.ndarray, Wide})
+
+
 class PreciseArray(Traced):
-    """An array of balls (data: object ndarray of arb) or, for comparisons and positions, of plain booleans or integers.
+    """An array of balls (data: object ndarray of arb, or Wide when it is large) or, for comparisons and positions, of plain booleans or integers.
 
     dtype is nominal: what NumPy would have computed in. origin: where a recording run got it from. doubt: the Undecided that a
     comparison ran into; it is raised when the outcome is used, and never when the branch is replayed.
@@ -66,7 +66,7 @@ class PreciseArray(Traced):
     __slots__ = ("data", "dtype", "origin", "doubt")
 
     def __init__(self, data, dtype, origin=None, doubt=None):
-        self.data, self.dtype, self.origin, self.doubt = data if type(data) is np.ndarray else box(data), dtype, origin, doubt
+        self.data, self.dtype, self.origin, self.doubt = data if type(data) in _DATA else box(data), dtype, origin, doubt
 
     shape = property(lambda self: self.data.shape)
 
@@ -117,13 +117,13 @@ def precise(x):
         return PreciseArray(x, FLOAT)
     if x.dtype.kind not in "fiub":
         raise refuse(TypeError, f"precise{{here}}: dtype {x.dtype} has no real numbers")
-    return PreciseArray(enclose(x) if x.dtype.kind == "f" else x, x.dtype)
+    return PreciseArray(held(x) if x.dtype.kind == "f" else x, x.dtype)
 
 
 def arbs(p):
     """The object ndarray of balls."""
     p = precise(p)
-    return p.data if p.data.dtype == object else enclose(p.data)
+    return spelled(p.data) if p.data.dtype == object else enclose(p.data)
 
 
 _nearest = np.frompyfunc(lambda x: float(x) if x.is_finite() or infinite(x) else np.nan, 1, 1)
@@ -139,6 +139,8 @@ def numbers(p):
         return np.asarray(p, float)
     if p.data.dtype != object:
         return p.data.astype(float)
+    if type(p.data) is Wide:
+        return p.data.numbers()
     with np.errstate(all="ignore"):
         return np.asarray((_float if all_finite(p.data) else _nearest)(p.data), float)
 
@@ -159,6 +161,7 @@ def certainly(p):
 
 _SPECIAL = {"erf", "erfc", "expit", "log_expit", "logit"}             # float in, float out: scipy need not be imported to know
 _VALUES = {"random_bits": 0, "getitem": 1, "scatter": 1, "setitem": 2, "add_at": 2}     # how many operands are values; indices follow
+_AS_THEY_ARE = {"matmul", "dot", "tensordot", "einsum", "getitem"}       # what ball_arrays.py has for large operands, too
 _COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
 _TRUTH = {"logical_and", "logical_or", "logical_xor", "logical_not", "any", "all", "copy", "reshape", "transpose", "broadcast_to", "getitem", "stop_gradient"}
 _dtypes = {}
@@ -208,14 +211,14 @@ def _balls(x, meet):
     """An operand as balls; a constant is rounded as NumPy would round it before it meets the values."""
     kind = type(x)
     if kind is PreciseArray:
-        return x.data if x.data.dtype == object else enclose(x.data)
+        return x.data if x.data.dtype == object else held(x.data)
     if kind is Exact:
         return box(x.digits(arb))
     if kind is float or kind is int or kind is bool:
         if meet.kind == "f":
             x = float(meet.type(x))
         return box(arb(x))
-    return enclose(np.asarray(x))
+    return held(np.asarray(x))
 
 
 def _lifted(x, meet):
@@ -279,19 +282,30 @@ class _Precise(Interpreter):
         if name == "astype":
             data = operands[0].data
             if dtype.kind == "f":
-                return data if data.dtype == object else enclose(data)
+                return data if data.dtype == object else held(data)
+            data = spelled(data)
             return nonzero(data) if dtype.kind == "b" else np.asarray(np.frompyfunc(whole, 1, 1)(data)).astype(dtype)
         if name == "where":
             c = operands[0]
-            c = np.asarray(c) if type(c) is not PreciseArray else c.data if c.data.dtype != object else nonzero(c.data)
-            return box(np.where(c, *[_balls(x, meet) for x in operands[1:]]))
+            c = np.asarray(c) if type(c) is not PreciseArray else c.data if c.data.dtype != object else nonzero(spelled(c.data))
+            return box(np.where(c, *[spelled(_balls(x, meet)) for x in operands[1:]]))
         n = _VALUES.get(name)
         if n is None:
-            return box(BALLS[name](*[_balls(x, meet) for x in operands], **params))
+            return _applied(name, [_balls(x, meet) for x in operands], (), params)
         if n == 2:
             operands = (operands[0], _stored(operands[1], meet)) + tuple(operands[2:])
         indices = [x.data if type(x) is PreciseArray else x for x in operands[n:]]
-        return box(BALLS[name](*[_balls(x, meet) for x in operands[:n]], *indices, **params))
+        return _applied(name, [_balls(x, meet) for x in operands[:n]], indices, params)
+
+
+def _applied(name, values, indices, params):
+    """A primitive on balls; on large arrays as they are where there is a way, else spelled out."""
+    if any([type(x) is Wide for x in values]):
+        out = WIDE[name](*values, *indices, **params) if name in WIDE else None
+        if out is not None:
+            return out
+        values = values if name in _AS_THEY_ARE else [spelled(x) for x in values]
+    return box(BALLS[name](*values, *indices, **params))
 
 
 PRECISE = PreciseArray.interpreter = _Precise()

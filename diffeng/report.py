@@ -12,6 +12,8 @@ class MethodResult:
     value, derivative: in the structure of the function's output and arguments. error: worst relative error of an entry, against
     max(|truth|, sum of |terms| in the last accumulating operation); ulp: the same in units in the last place. None without a truth. seconds: one derivation;
     preparation: imports and compilation before it. bytes: of the values kept. verdict: "right", "wrong", "inaccurate" or "no verdict"; note: why.
+    per_leaf: (relative error, ULP error, index) of each array's worst entry. Where a method was asked along directions: derivative None, the errors those of
+    the derivatives along them, and in per_leaf those of single arrays (None for an array that had no direction of its own).
     """
 
     value: object
@@ -71,8 +73,9 @@ class Report:
         lines += _columns(head, body)
         if verbose:
             lines += ["", *_columns(("array", "shape", "method", "relative error", "ULP", "worst at"),
-                                    [(name, str(shape), method, _number(m.per_leaf[k][0]), _number(m.per_leaf[k][1]), str(list(m.per_leaf[k][2])))
-                                     for k, (name, shape) in enumerate(self.rows) for method, m in self.methods.items() if m.per_leaf])]
+                                    [(name, str(shape), method, _number(m.per_leaf[k][0]), _number(m.per_leaf[k][1]),
+                                      "along a direction" if m.derivative is None else str(list(m.per_leaf[k][2])))
+                                     for k, (name, shape) in enumerate(self.rows) for method, m in self.methods.items() if m.per_leaf and m.per_leaf[k]])]
         lines += ["", self._judge()]
         if self.reason and any(m.verdict == "no verdict" for m in self.methods.values()):
             lines.append(f"No verdict: {self.reason}")
@@ -100,7 +103,8 @@ class Report:
     def _judge(self):
         c = self.coverage
         seen = (f"differenced {'the one entry' if c['differenced'] == 1 else 'each of the %d entries' % c['differenced']}" if c["differenced"]
-                else f"certified the truth of all {c['entries']} entries along {c['directions']} random directions")
+                else f"certified the truth of all {c['entries']} entries along {c['directions']} random directions" if c["directions"]
+                else "could not run the whole function")
         sure = f", sure of {c['digits']} digits at precision {c['precision']}" if c["digits"] else ""
         parts = [f"The judge {seen}{sure}, and checked {c['operations']} operands of operations on their own"]
         if c["undecided"]:
@@ -109,6 +113,8 @@ class Report:
             parts.append(c["unstructured"])
         if c["sampled"]:
             parts.append(f"elementwise operations sampled in {_count(c['sampled'], 'case', 'cases')}")
+        if c["parts"] or c["integers"]:
+            parts.append(f"{c['parts']} of them in part, and {c['integers']} that only move numbers about on integers")
         return "; ".join(parts) + f" ({_seconds(c['judge_seconds'])})."
 
     def __str__(self):
@@ -133,7 +139,7 @@ class Report:
         for name, m in self.methods.items():
             methods[name] = dict(error=m.error, ulp=m.ulp, seconds=m.seconds, preparation=m.preparation, bytes=m.bytes, verdict=m.verdict, note=m.note,
                                  arrays=[dict(name=n, shape=list(s), error=p[0], ulp=p[1], worst_at=list(p[2]))
-                                         for (n, s), p in zip(self.rows, m.per_leaf or [])])
+                                         for (n, s), p in zip(self.rows, m.per_leaf or []) if p])
             if derivatives:
                 from .trees import flatten
                 methods[name]["derivative"] = [np.asarray(g).tolist() for g in flatten(m.derivative)[0]]

@@ -9,22 +9,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .differentiate import Recorded, backward, forward_entries, forward_pull
+from . import directions as through
+from .differentiate import Recorded, backward, forward_pull
 from .report import Report
 from .traced import judged
 from .trees import Flat, flatten, function_name, is_float
+from .wide_arrays import large
 
-FORWARD = 10 ** 10           # numbers that forward mode may compute for a whole gradient (half a minute); beyond, it is asked for a few entries
+FORWARD = 10 ** 10           # numbers that forward mode may compute for a whole gradient (half a minute); beyond, it is asked along directions
+OWN = 10 ** 12               # operations of one evaluation, times arrays, up to which each array has a direction of its own (a minute); beyond, some have
+LARGE_DIGITS = 25            # asked of the judge where an array is too large for balls: one evaluation takes seconds there
+LARGE_GROWTH = 1.4
 FEWEST, MOST = 20, 400       # digits: fewer do not tell rounding from a fault in float64, more the judge's own limit forbids
-AT_ONCE = 10 ** 7            # numbers of one value that it may hold then
 
 
-def compare(fun, *args, argnums=None, candidates=None, digits=50, progress=None, kernels=True):
+def compare(fun, *args, argnums=None, candidates=None, digits=50, directions=through.DIRECTIONS, seed=1, progress=None, kernels=True):
     """Derive the gradient of fun at args by every method, and judge them.
 
     fun: plain NumPy code. args: nested arrays; argnums: which to differentiate (None: every floating-point one, the others are held). A function with several
     or array outputs is compared along a random cotangent and on chosen entries. candidates: {name: gradient function called with *args}, returning
-    what diffeng.grad would return, judged likewise. digits: how many the judge must be sure of. progress: called as progress(stage, done, total).
+    what diffeng.grad would return, judged likewise. digits: how many the judge must be sure of. directions, seed: random directions through all arguments
+    at once, along which the judge differences. progress: called as progress(stage, done, total).
+
+    An argument of any size will do: docs/large.md says what is done, and what is not, where one has more than 262,144 entries.
 
     Returns a Report. Raises what fun raises, and TypeError for arguments or results that no derivative can be taken of.
 
@@ -40,7 +47,9 @@ def compare(fun, *args, argnums=None, candidates=None, digits=50, progress=None,
         raise ValueError(f"candidates: {taken[0]!r} is the name of a method: give yours another")
     if not FEWEST <= digits <= MOST:
         raise ValueError(f"digits={digits}: the judge can be sure of {FEWEST} to {MOST}")
-    return _Trial(fun, args, argnums, candidates, digits, progress, kernels).report()
+    if not isinstance(directions, (int, np.integer)) or isinstance(directions, bool) or directions < 1:
+        raise ValueError(f"directions={directions!r}: give a number of at least 1")
+    return _Trial(fun, args, argnums, candidates, digits, (directions, seed), progress, kernels).report()
 
 
 @dataclass
@@ -54,11 +63,12 @@ class _Answer:
     failure: str = ""
     refused: bool = False        # it was not asked, or there was no room: nothing wrong was said
     preparation: float = 0.0
-    entries: np.ndarray = None   # numbers of the gradient's entries that it was asked for; None: every one
+    along: list = None           # derivatives along the directions, (direction, round), where it was not asked for a gradient
+    own: dict = None             # of array k alone along the first direction: {k: one a round}
 
 
 class _Trial:
-    def __init__(self, fun, args, argnums, candidates, digits, progress, kernels):
+    def __init__(self, fun, args, argnums, candidates, digits, directions, progress, kernels):
         self.progress = progress or (lambda stage, done, total: None)
         self.digits, self.candidates, self.args = digits, candidates, args
         fun = getattr(fun, "__wrapped__", fun) if type(fun).__module__.startswith("diffeng") else fun       # see through jit
@@ -72,6 +82,12 @@ class _Trial:
             raise ValueError("compare: argnums is empty: leave it out, or name an argument to differentiate")
         self.flat = Flat(fun, args, chosen, every_float=argnums is None)
         self.with_kernels = kernels
+        self.large = any(map(large, self.flat.leaves))
+        if self.large:
+            self.digits = min(digits, LARGE_DIGITS)
+        self.growth = LARGE_GROWTH if self.large else 2
+        self.weights = through.weights(self.flat.leaves, *directions)
+        self.scale = [through.scale_of(x) for x in self.flat.leaves]
 
     def report(self):
         self.progress("running the function", 0, 1)
@@ -155,22 +171,37 @@ class _Trial:
     def _ask_forward(self):
         sizes = [n.value.size for n in _all_nodes(self.recorded) if n.dtype.kind == "f"] or [1]
         total = sum(x.size for x in self.flat.leaves)
-        few = np.unique(np.linspace(0, total - 1, int(np.clip(AT_ONCE // max(sizes), 2, 256))).astype(int)) if total * sum(sizes) > FORWARD else None
 
         def derive(answer):
+            if total * sum(sizes) > FORWARD:
+                return self._ask_along(answer)
             began = time.perf_counter()
-            if few is not None:
-                answer.entries = few
-                for g in self.cotangents:
-                    answer.value, found = forward_entries(self.flat, g, few)
-                    answer.gradients.append(found)
-                return
             answer.value, gradients = forward_pull(self.flat, self.cotangents[0], lambda k, n: self.progress("forward", k, n))
             answer.gradients.append(gradients)
             answer.seconds = time.perf_counter() - began
             for g in self.cotangents[1:]:
                 answer.gradients.append(forward_pull(self.flat, g)[1])
         return self._ask("forward", derive)
+
+    def _ask_along(self, answer):
+        """Forward mode along the directions, and along each array's own part of the first."""
+        from . import forward_mode
+        from .cost import operations
+        leaves, work = self.flat.leaves, sum(map(operations, _all_nodes(self.recorded)))
+        own = np.unique(np.linspace(0, len(leaves) - 1, max(1, min(len(leaves), int(OWN // max(work, 1))))).astype(int)) if len(leaves) > 1 else []
+        count = len(self.weights) + len(own)
+
+        def ask(weights, done):
+            self.progress("forward, along directions", done, count)
+            tangents = [None if w is None else through.tangent(w, s, x.dtype)[None] for w, s, x in zip(weights, self.scale, leaves)]
+            answer.value, out = forward_mode.push(self.flat, leaves, tangents)
+            return [float(sum(np.sum(t[0] * g) for t, v, g in zip(out, answer.value, round_) if t is not None and v.dtype.kind == "f"))
+                    for round_ in self.cotangents]
+
+        began = time.perf_counter()
+        answer.along = [ask(w, k) for k, w in enumerate(self.weights)]
+        answer.seconds = (time.perf_counter() - began) / len(self.weights)
+        answer.own = {int(k): ask([w if j == k else None for j, w in enumerate(self.weights[0])], len(self.weights) + n) for n, k in enumerate(own)}
 
     def _ask_kernels(self):
         def derive(answer):

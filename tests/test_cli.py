@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diffeng import cli, loading
+from diffeng.llm import compared
 
 USER = '''
 import numpy as np
@@ -233,23 +234,23 @@ def test_the_main_job_finds_a_planted_fault(user, capsys):
     assert "tanh" in out and "block.py:" in out
 
 
-def test_a_short_text_shortens_the_context(capsys):
-    fun, (parameters,) = cli._gpt2_block("abcd", "float32", None, None, 8, 2, None, None)
-    assert "context shortened to 3" in capsys.readouterr().err
+def test_a_short_text_shortens_the_context():
+    fun, (parameters,), _, note = compared.block("abcd", None, 8, 2, dtype="float32")
+    assert "context shortened to 3" in note
     assert parameters["wpe.weight"].shape == (3, 8) and parameters["wte.weight"].dtype == np.float32
     assert fun(parameters).dtype == np.float32
 
 
-def test_the_defaults_are_the_issues(capsys):
-    fun, (parameters,) = cli._gpt2_block(None, "float64", None, None, None, None, None, None)
+def test_the_defaults_are_the_issues():
+    fun, (parameters,), what, _ = compared.block()
     assert sum(p.size for p in parameters.values()) == 21_472
-    assert "21,472 parameters" in capsys.readouterr().out
+    assert "21,472 parameters" in what and "float64" in what
     assert fun(parameters) == pytest.approx(np.log(256), abs=0.1)
 
 
-def test_text_of_any_alphabet_is_its_bytes(capsys):
-    fun, (parameters,) = cli._gpt2_block("Все счастливые семьи", "float64", None, 20, 8, 2, 2, 1)
-    assert "2 blocks" in capsys.readouterr().out and "h.1.ln_1.weight" in parameters
+def test_text_of_any_alphabet_is_its_bytes():
+    fun, (parameters,), what, _ = compared.block("Все счастливые семьи", 20, 8, 2, 2, 1)
+    assert "2 blocks" in what and "h.1.ln_1.weight" in parameters
     assert np.isfinite(fun(parameters))
 
 
