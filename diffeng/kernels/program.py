@@ -63,7 +63,7 @@ class Program:
 
     def _steps(self, inputs, outputs):
         """The program's steps in order; what is known of its inputs and outputs is kept."""
-        self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(n.dtype)) for k, n in enumerate(inputs)]
+        self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(np.dtype(n.dtype).str)) for k, n in enumerate(inputs)]     # str: see _checked
         fuser = Fuser()
         lowering = Lowering(fuser)
         places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
@@ -225,7 +225,8 @@ class Program:
             if x.shape != shape:
                 raise ValueError(f"input {name!r} has the shape {x.shape} where the program was built for {shape}: build another program for it "
                                  "(its kernels are shared, so that nothing is compiled again)")
-            out.append(np.array(x, dtype, order="C"))         # as native code knows it
+            # As native code knows it, which compares dtypes by address: an unpickled array has an equal one of its own, which view() takes away without a copy.
+            out.append(np.require(x, dtype, ("C", "A")).view(dtype))
         return out
 
     def _fresh(self):
