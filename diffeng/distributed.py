@@ -6,22 +6,23 @@ workers do not: results are the same to the last bit for any number of workers, 
 What it is not: no scheduler, no protocol, no serialisation; all of that is Dask's, functions travel by its cloudpickle, and whoever may submit to a Dask
 cluster may run code there. Why a file: it is the one place that knows Dask, which is imported when something here is called.
 
-What dies with a worker: a piece and a compiled function are results of tasks, which Dask runs again elsewhere; parameters are on every worker.
+What dies with a worker: nothing that is needed. Pieces, parameters and compiled functions are results of tasks whose arguments the scheduler keeps (data that is
+merely scattered is lost with the worker that has it), so Dask runs these tasks again elsewhere.
 """
 import os
 import uuid
-from concurrent.futures import CancelledError
+import warnings
 from itertools import pairwise
 from traceback import walk_tb
 
 import numpy as np
 
 from .lines import is_user_code, line_of
+from .travel import Travelling, stuck
 from .trees import flatten, function_name
 
 TOGETHER = 4                      # results added by one task: fewer cost more tasks (a millisecond each), more hold more gradients in one worker's memory
-ATTEMPTS = 5                      # evaluations begun anew because the parameters were lost: every worker that had them died within one evaluation
-PATIENCE = 10.0                   # seconds to wait for a scheduler to answer
+PATIENCE = 10.0                   # seconds to wait for a scheduler to answer, and for a first worker
 _HERE = uuid.uuid4().hex          # this process
 _clients = {}                     # address -> client; None -> that of the LocalCluster
 
@@ -82,14 +83,10 @@ def value_and_grad(fun, partitions, *, mean=False, jit=True, client=None):
     >>> print(value, gradient)
     14.0 [2. 0.]
     """
-    client = _client(client)
-    pieces = _checked(partitions)
+    pieces, client = _checked(partitions), _client(client)
     function = _sent(client, fun, jit)
-    # Neighbours, which are added first, lie on one worker where possible; another worker may take over.
-    homes = [address for address, n in sorted(client.nthreads().items()) for _ in range(n)]
     with _large_tasks():
-        held = [client.submit(_held, piece, k, workers=[homes[k * len(homes) // len(pieces)]] if homes else None, allow_other_workers=bool(homes), pure=False)
-                for k, piece in enumerate(pieces)]
+        held = client.map(_held, pieces, range(len(pieces)), pure=False)
 
     def evaluate(parameters):
         return _evaluate(client, function, held, parameters, mean)
@@ -128,46 +125,60 @@ def training_step(fun, update, *, jit=True, client=None):
 
 def _evaluate(client, function, pieces, parameters, mean):
     """(value, gradient). pieces: futures of them, or what they are made from."""
-    distributed = _dask()
-    n = len(pieces)
-    for _ in range(ATTEMPTS):
+    distributed, n = _dask(), len(pieces)
+    with _large_tasks():
+        sent = client.submit(_Parameters, parameters, pure=False)
+        parts = client.map(_piece, [function] * n, [sent] * n, pieces, range(n), pure=False, mean=mean)
+    while len(parts) > 1:                          # futures that are let go here live on in the tasks that wait for them
+        parts = [client.submit(_total, parts[k:k + TOGETHER], pure=False) for k in range(0, n, TOGETHER)]
+        n = len(parts)
+    try:
+        value, leaves, rows = _awaited(client, parts[0])
+    except distributed.KilledWorker as error:
+        raise RuntimeError("a piece killed every worker that tried it: it needs more memory than one has (cut the data into more pieces), "
+                           f"or crashes in machine code. {error}") from error
+    except (ImportError, AttributeError) as error:
+        if not getattr(error, "__notes__", None):
+            error.add_note("raised when a worker took in the function or a piece: functions of importable modules travel by name. Install the module where the "
+                           "workers run, or send it along with cloudpickle.register_pickle_by_value(module)")
+        raise
+    value, *leaves = [np.array(x / rows if mean else x)[()] for x in (value, *leaves)]          # memory of their own, to write into
+    return value, flatten(parameters)[1](leaves)
+
+
+def _awaited(client, future):
+    """A future's result. Dask waits for workers for as long as it takes; the user should know that."""
+    while True:
         try:
-            (sent,) = client.scatter([parameters], broadcast=True, hash=False)
-        except TimeoutError as error:
-            raise RuntimeError(f"no worker came to the Dask cluster at {client.scheduler.address}: start some") from error
-        except OSError:                            # a worker died while it was spoken to
-            continue
-        with _large_tasks():
-            parts = client.map(_piece, [function] * n, [sent] * n, pieces, range(n), pure=False, mean=mean)
-        while len(parts) > 1:                      # futures that are let go here live on in the tasks that wait for them
-            parts = [client.submit(_total, parts[k:k + TOGETHER], pure=False) for k in range(0, len(parts), TOGETHER)]
-        try:
-            value, leaves, rows = parts[0].result()
-        except distributed.KilledWorker as error:
-            raise RuntimeError("a piece killed every worker that tried it: it needs more memory than one has (cut the data into more pieces), "
-                               f"or crashes in machine code. {error}") from error
-        except CancelledError:                     # all workers that had the parameters are gone
-            continue
-        except (ImportError, AttributeError) as error:
-            if not getattr(error, "__notes__", None):
-                error.add_note("raised when a worker took in the function or a piece: functions of importable modules travel by name. Install the module where the "
-                               "workers run, or send it along with cloudpickle.register_pickle_by_value(module)")
-            raise
-        value, *leaves = [np.array(x / rows if mean else x)[()] for x in (value, *leaves)]          # memory of their own, to write into
-        return value, flatten(parameters)[1](leaves)
-    raise RuntimeError(f"the Dask cluster at {client.scheduler.address} lost all its workers, or its scheduler, in each of {ATTEMPTS} evaluations")
+            return future.result(timeout=PATIENCE)
+        except TimeoutError:
+            if future.done():                      # the task's own error, or a result that has just come
+                return future.result()
+            if not client.nthreads():
+                warnings.warn(f"the Dask cluster at {client.scheduler.address} has no workers: waiting for one", RuntimeWarning, stacklevel=4)
+
+
+class _Parameters:
+    """The parameters, on a worker."""
+
+    def __init__(self, tree):
+        self.tree = tree
+
+    def __sizeof__(self):
+        """Next to nothing, for Dask prefers workers that have what a task needs by its bytes, and these are needed everywhere."""
+        return 64
 
 
 class _Compiled:
     """On a worker: the function and its compiled derivative. Sent on to another worker it is compiled there."""
 
-    def __init__(self, fun, jit, home):
+    def __init__(self, travelling, jit, home):
         from .compiled import jit as compiled
         from .differentiate import value_and_grad
-        self.made_from = fun, jit, home
+        self.made_from, self.fun = (travelling, jit, home), travelling.arrived()
         if home != _HERE:                          # a process of its own: Dask runs as many tasks in it as it has processors
             os.environ.setdefault("DIFFENG_THREADS", "1")
-        derivative = value_and_grad(fun)
+        derivative = value_and_grad(self.fun)
         self.derivative = compiled(derivative) if jit else derivative
 
     def __reduce__(self):
@@ -176,10 +187,10 @@ class _Compiled:
 
 def _held(piece, k):
     """A piece's data, on a worker."""
-    if not callable(piece):
+    if not isinstance(piece, Travelling):
         return piece
     try:
-        data = piece()
+        data = piece.arrived()()
     except Exception as error:
         error.add_note(f"raised by the function that loads piece {k}, on a worker{_raised_at(error)}")
         raise
@@ -190,7 +201,7 @@ def _piece(compiled, parameters, piece, k, mean):
     """(value, leaves of the gradient, rows), the first two times the third if a mean is wanted."""
     piece = _held(piece, k)
     try:
-        value, gradient = compiled.derivative(parameters, piece)
+        value, gradient = compiled.derivative(parameters.tree, piece)
     except Exception as error:
         error.add_note(f"raised in piece {k}, on a worker{_raised_at(error)}")
         raise
@@ -249,7 +260,7 @@ def _client(client):
 def _connected(distributed, address):
     if address is None:
         from .kernels import threads
-        cluster = distributed.LocalCluster(n_workers=threads.count(), threads_per_worker=1, dashboard_address=None)
+        cluster = distributed.LocalCluster(n_workers=threads.count(), threads_per_worker=1, dashboard_address=":0")
         return distributed.Client(cluster, set_as_default=False)
     try:
         return distributed.Client(address, timeout=PATIENCE, set_as_default=False)
@@ -263,39 +274,26 @@ def _sent(client, fun, jit):
         raise TypeError(f"the first argument must be a function, not {type(fun).__name__}")
     try:
         with _large_tasks():
-            return client.submit(_Compiled, fun, jit, _HERE, pure=False)
+            return client.submit(_Compiled, Travelling(fun), jit, _HERE, pure=False)
     except Exception as error:
-        raise TypeError(f"{function_name(fun)} cannot travel to the workers{_stuck(fun)}: open files, locks, threads and the like stay in their process; "
+        found = stuck(fun)
+        why = f", because {found[0]!r}, which it uses, is of type {type(found[1]).__name__}" if found else ""
+        raise TypeError(f"{function_name(fun)} cannot travel to the workers{why}: open files, locks, threads and the like stay in their process; "
                         f"make them inside the function. {error}") from error
 
 
-def _stuck(fun):
-    """Which variable of a function does not travel, for the error."""
-    import inspect
-
-    import cloudpickle
-    try:
-        captured = inspect.getclosurevars(fun)
-    except TypeError:
-        return ""
-    for name, value in {**captured.globals, **captured.nonlocals}.items():
-        try:
-            cloudpickle.dumps(value)
-        except Exception:
-            return f", because {name!r}, which it uses, is of type {type(value).__name__}"
-    return ""
 
 
 # ---- what is checked -------------------------------------------------------------------------------------------------------------------
 
 def _checked(partitions):
-    """The pieces as a list; an error that says which one does not fit."""
-    pieces = list(partitions)
+    """The pieces as a list, ready to travel; an error that says which one does not fit."""
+    pieces = [Travelling(piece) if callable(piece) else piece for piece in partitions]
     if not pieces:
         raise ValueError("there are no pieces: give at least one, such as partition(data, 4) makes them")
     first = None
     for k, piece in enumerate(pieces):
-        if callable(piece):
+        if isinstance(piece, Travelling):
             continue
         leaves, rebuild, paths = flatten(piece)
         if not leaves:

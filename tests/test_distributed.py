@@ -23,7 +23,7 @@ W = rng.normal(size=4)
 
 @pytest.fixture(scope="module")
 def cluster():
-    with dask_distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+    with dask_distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster:
         yield cluster
 
 
@@ -141,16 +141,16 @@ def test_the_function_is_compiled_once_a_worker(client):
     def compiled_there():
         import gc
 
-        from diffeng.compiled import Jitted
-        return sum(j.traces for j in gc.get_objects() if type(j) is Jitted and j.__wrapped__.__wrapped__.__name__ == "only_here")
+        from diffeng.distributed import _Compiled
+        return [c.derivative.traces for c in gc.get_objects() if type(c) is _Compiled and c.fun.__name__ == "only_here"]
 
     def only_here(w, piece):
         return logistic(w, piece)
     f = de.distributed.value_and_grad(only_here, PIECES, client=client)
     for k in range(3):
         f(W + k)
-    assert set(client.run(compiled_there).values()) <= {0, 1} and sum(client.run(compiled_there).values()) >= 1
-    assert set(client.run(os.environ.get, "DIFFENG_THREADS").values()) == {"1"} and os.environ.get("DIFFENG_THREADS") != "1"
+    assert set(map(tuple, client.run(compiled_there).values())) in ({(1,)}, {(1,), ()})
+    assert set(client.run(os.getenv, "DIFFENG_THREADS").values()) == {"1"} and os.environ.get("DIFFENG_THREADS") != "1"
 
 
 # ---- GPT-2 ----------------------------------------------------------------------------------------------------------------------------
@@ -240,25 +240,21 @@ def test_a_killed_worker_costs_its_work_and_nothing_else(client, tmp_path, victi
 
 def test_a_worker_without_a_nanny_that_dies(client, cluster, tmp_path):
     """Nobody starts it again; the others do its work."""
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--no-nanny", "--nthreads", "1", "--no-dashboard", "--name", "mortal"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    command = [sys.executable, "-m", "dask", "worker", cluster.scheduler_address, "--no-nanny", "--nthreads", "1", "--no-dashboard"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:
         client.wait_for_workers(3)
         f = de.distributed.value_and_grad(marking(str(tmp_path), 0.1), PIECES, jit=False, client=client)
 
         def kill():
+            deadline = time.monotonic() + 30
             while not (tmp_path / str(process.pid)).exists():
+                assert time.monotonic() < deadline
                 time.sleep(0.02)
             process.kill()
-        same(evaluated_while(f, W, kill), de.distributed.value_and_grad(logistic, PIECES, jit=False, client=client)(W))
+        result = evaluated_while(f, W, kill)
+    same(result, de.distributed.value_and_grad(logistic, PIECES, jit=False, client=client)(W))
     assert process.returncode == -signal.SIGKILL and len(client.nthreads()) == 2
-
-
-def test_a_piece_that_kills_its_workers_is_an_error(client):
-    def deadly(w, piece):
-        os.kill(os.getpid(), signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="a piece killed every worker that tried it"):
-        de.distributed.value_and_grad(deadly, PIECES[:1], jit=False, client=client)(W)
-    client.wait_for_workers(2)
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------------------------------
@@ -277,7 +273,7 @@ def test_an_exception_names_the_piece_and_the_line(client):
     large[1][0][:] = np.abs(large[1][0])
     with pytest.raises(KeyError, match=r"(?s)mine.*in piece 1, on a worker, at test_distributed.py:\d+"):
         de.distributed.value_and_grad(fails_later, large, client=client)(W)
-    with pytest.raises(TypeError, match="argument 'w' of logistic is an integer"):
+    with pytest.raises(TypeError, match="argument 'w' of logistic is of type int64"):
         de.distributed.value_and_grad(logistic, PIECES, client=client)(np.arange(4))
     with pytest.raises(TypeError, match="one scalar output"):
         de.distributed.value_and_grad(lambda w, piece: piece[0] * w, PIECES, client=client)(W)
@@ -319,3 +315,11 @@ def test_without_dask_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"diffeng\[distributed\]"):
         de.distributed.value_and_grad(logistic, PIECES)
+
+
+def test_a_piece_that_kills_its_workers_is_an_error(client):          # last, for it may leave fewer workers
+    def deadly(w, piece):
+        os.kill(os.getpid(), signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="a piece killed every worker that tried it"):
+        de.distributed.value_and_grad(deadly, PIECES[:1], jit=False, client=client)(W)
+    client.wait_for_workers(1)
