@@ -18,8 +18,8 @@ from traceback import walk_tb
 import numpy as np
 
 from .lines import is_user_code, line_of
-from .travel import Travelling, stuck
-from .trees import flatten, function_name
+from .travel import Travelling
+from .trees import flatten
 
 TOGETHER = 4                      # results added by one task: fewer cost more tasks (a millisecond each), more hold more gradients in one worker's memory
 PATIENCE = 10.0                   # seconds to wait for a scheduler to answer, and for a first worker
@@ -137,11 +137,6 @@ def _evaluate(client, function, pieces, parameters, mean):
     except distributed.KilledWorker as error:
         raise RuntimeError("a piece killed every worker that tried it: it needs more memory than one has (cut the data into more pieces), "
                            f"or crashes in machine code. {error}") from error
-    except (ImportError, AttributeError) as error:
-        if not getattr(error, "__notes__", None):
-            error.add_note("raised when a worker took in the function or a piece: functions of importable modules travel by name. Install the module where the "
-                           "workers run, or send it along with cloudpickle.register_pickle_by_value(module)")
-        raise
     value, *leaves = [np.array(x / rows if mean else x)[()] for x in (value, *leaves)]          # memory of their own, to write into
     return value, flatten(parameters)[1](leaves)
 
@@ -272,16 +267,8 @@ def _sent(client, fun, jit):
     """The future of a _Compiled."""
     if not callable(fun):
         raise TypeError(f"the first argument must be a function, not {type(fun).__name__}")
-    try:
-        with _large_tasks():
-            return client.submit(_Compiled, Travelling(fun), jit, _HERE, pure=False)
-    except Exception as error:
-        found = stuck(fun)
-        why = f", because {found[0]!r}, which it uses, is of type {type(found[1]).__name__}" if found else ""
-        raise TypeError(f"{function_name(fun)} cannot travel to the workers{why}: open files, locks, threads and the like stay in their process; "
-                        f"make them inside the function. {error}") from error
-
-
+    with _large_tasks():
+        return client.submit(_Compiled, Travelling(fun), jit, _HERE, pure=False)
 
 
 # ---- what is checked -------------------------------------------------------------------------------------------------------------------

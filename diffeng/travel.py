@@ -1,30 +1,45 @@
-"""Functions on their way to another process: cloudpickle takes them there, and this file keeps what it forgets.
+"""Functions on their way to another process: cloudpickle packs them, and this file adds what it leaves out.
 
-What it is: `Travelling(fun)`, whose `arrived()` is fun with its code knowing the file it was written in (cloudpickle drops the name), so that errors raised far
-away name the user's line; `stuck(fun)`, the variable that keeps a function from travelling.
-What it is not: nothing is sent or loaded here. Why a file: it is about functions alone; distributed.py is about tasks, and knows nothing of code objects.
+What it is: `Travelling(fun)`, a parcel that anybody may pass on without opening it, and whose `arrived()` is fun: its code knows the file it was written in
+(cloudpickle drops the name), so that errors raised far away name the user's line. Packing and unpacking fail with errors that say why.
+What it is not: nothing is sent here, and what is unpacked runs code: parcels come from one's own program. Why a file: it is about functions alone; distributed.py is
+about tasks, and knows nothing of code objects.
 """
 import inspect
 import types
 
 from .captured import Captured
+from .trees import function_name
 
 FORGOTTEN = "<dynamic-code>"                # what cloudpickle has for a file name
 
 
 class Travelling:
-    """A function on its way, and the names of the files it is from; it may be pickled more than once, as by a scheduler in between."""
+    """A function, packed. Raises TypeError when it holds what cannot leave the process."""
 
     def __init__(self, fun):
-        self._fun = fun
+        import cloudpickle
+        self.name = function_name(fun)
         self._files = {(code.co_name, code.co_firstlineno): code.co_filename for f in Captured(fun).functions for code in _codes(f.__code__)}
+        try:
+            self._parcel = cloudpickle.dumps(fun)
+        except Exception as error:                  # whatever an object's own __reduce__ raises
+            raise TypeError(f"{self.name} cannot travel to another process{_stuck(fun)}: open files, locks, threads and the like stay where they are; "
+                            f"make them inside the function. {error}") from error
 
     def arrived(self):
-        """The function, whose code and that of the functions it uses bear their file names. What was imported by name never lost them, and is left alone."""
-        for f in Captured(self._fun).functions:
+        """The function. What was imported by name has kept the names of its files, and is left alone."""
+        import cloudpickle
+        try:
+            fun = cloudpickle.loads(self._parcel)
+        except (ImportError, AttributeError) as error:
+            error.add_note(f"raised where {self.name} arrived: functions of modules that can be imported travel by name. Install the module there, too, "
+                           "or send its code along with cloudpickle.register_pickle_by_value(module)")
+            raise
+        for f in Captured(fun).functions:
             if f.__code__.co_filename == FORGOTTEN:
                 f.__code__ = _renamed(f.__code__, self._files)
-        return self._fun
+        return fun
 
 
 def _codes(code):
@@ -40,16 +55,16 @@ def _renamed(code, files):
     return code.replace(co_filename=files.get((code.co_name, code.co_firstlineno), FORGOTTEN), co_consts=constants)
 
 
-def stuck(fun):
-    """(name, value) of a variable that fun uses and that cannot travel; None when none is found."""
+def _stuck(fun):
+    """Which variable that fun uses cannot travel, for the error."""
     import cloudpickle
     try:
         used = inspect.getclosurevars(fun)
     except TypeError:
-        return None
+        return ""
     for name, value in {**used.globals, **used.nonlocals}.items():
         try:
             cloudpickle.dumps(value)
-        except Exception:                   # whatever an object's own __reduce__ raises
-            return name, value
-    return None
+        except Exception:
+            return f", because {name!r}, which it uses, is of type {type(value).__name__}"
+    return ""
