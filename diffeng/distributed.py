@@ -22,7 +22,7 @@ from .travel import Travelling
 from .trees import flatten
 
 TOGETHER = 4                      # results added by one task: fewer cost more tasks (a millisecond each), more hold more gradients in one worker's memory
-PATIENCE = 10.0                   # seconds to wait for a scheduler to answer, and for a first worker
+PATIENCE = 10.0                   # seconds to wait for a scheduler to answer; seconds between looks at whether there are workers
 _HERE = uuid.uuid4().hex          # this process
 _clients = {}                     # address -> client; None -> that of the LocalCluster
 
@@ -72,7 +72,7 @@ def value_and_grad(fun, partitions, *, mean=False, jit=True, client=None):
 
     Raises what fun raises on a worker, with a note that names the piece and the line; ImportError when Dask is not installed; ConnectionError when no scheduler
     answers; TypeError for a function that cannot travel; ValueError for no pieces, empty ones, and pieces that differ in more than their lengths; RuntimeError when a
-    piece kills the workers that try it, when none is there, or when they die faster than one evaluation ends.
+    piece kills the workers that try it. While there are no workers at all it waits, and warns (RuntimeWarning).
 
     >>> import numpy as np, diffeng as de
     >>> def squares(w, piece):
@@ -203,7 +203,10 @@ def _piece(compiled, parameters, piece, k, mean):
     leaves = flatten(gradient)[0]
     if not mean:
         return value, leaves, None
-    rows = np.shape(flatten(piece)[0][0])[0]
+    first = flatten(piece)[0][0]
+    if np.ndim(first) == 0:
+        raise TypeError(f"piece {k} begins with a number: a mean counts rows by the first axis of a piece's first array")
+    rows = len(first)
     return value * rows, [x * rows for x in leaves], rows
 
 

@@ -129,6 +129,14 @@ def test_pieces_that_workers_load(client, tmp_path):
         de.distributed.value_and_grad(logistic, [loaders[0], loader(tmp_path / "none.npz")], client=client)(W)
 
 
+def test_a_sum_leaves_its_terms_alone():
+    """Dask may need them again."""
+    parts = [(np.float64(k), [np.full(2, 10.0 * k), np.float64(k)], k) for k in (1, 2, 3)]
+    value, (array, number), rows = de.distributed._total(parts)
+    assert (value, number, rows) == (6.0, 6.0, 6) and array.tolist() == [60.0, 60.0]
+    assert [p[1][0][0] for p in parts] == [10.0, 20.0, 30.0]
+
+
 def test_scipy_finds_the_same_point(client):
     from scipy.optimize import minimize
     f = de.distributed.value_and_grad(logistic, PIECES, client=client)
@@ -279,6 +287,7 @@ def test_a_worker_without_a_nanny_that_dies(client, cluster, tmp_path):
 
 def test_no_workers_are_waited_for(monkeypatch):
     monkeypatch.setattr(de.distributed, "PATIENCE", 0.2)
+    threads = os.environ.get("DIFFENG_THREADS")
     with dask_distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty, dask_distributed.Client(empty, set_as_default=False) as client:
         f = de.distributed.value_and_grad(logistic, PIECES, jit=False, client=client)
         later = threading.Timer(0.5, empty.scale, (1,))
@@ -286,6 +295,7 @@ def test_no_workers_are_waited_for(monkeypatch):
         with pytest.warns(RuntimeWarning, match="has no workers: waiting for one"):
             value, _ = f(W)
         later.join()
+    assert os.environ.get("DIFFENG_THREADS") == threads                            # a worker in this process leaves it alone
     np.testing.assert_allclose(value, logistic(W, (X, Y)))
 
 
@@ -317,6 +327,8 @@ def test_an_exception_names_the_piece_and_the_line(client):
         de.distributed.value_and_grad(fails_later, large, client=client)(W)
     with pytest.raises(TypeError, match="argument 'w' of logistic is of type int64"):
         de.distributed.value_and_grad(logistic, PIECES, client=client)(np.arange(4))
+    with pytest.raises(TypeError, match=r"piece \d begins with a number"):
+        de.distributed.value_and_grad(lambda w, piece: np.sum(w) * piece[0], [(2.0, X)] * 2, mean=True, client=client)(W)
     with pytest.raises(TypeError, match="one scalar output"):
         de.distributed.value_and_grad(lambda w, piece: piece[0] * w, PIECES, client=client)(W)
 
@@ -359,9 +371,10 @@ def test_without_dask_the_error_names_the_extra(monkeypatch):
         de.distributed.value_and_grad(logistic, PIECES)
 
 
-def test_a_piece_that_kills_its_workers_is_an_error(client):          # last, for it may leave fewer workers
+def test_a_piece_that_kills_its_workers_is_an_error(client, cluster, monkeypatch):
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)                  # of 3: a nanny gives up on workers that die at once
+
     def deadly(w, piece):
         os.kill(os.getpid(), signal.SIGKILL)
     with pytest.raises(RuntimeError, match="a piece killed every worker that tried it"):
         de.distributed.value_and_grad(deadly, PIECES[:1], jit=False, client=client)(W)
-    client.wait_for_workers(1)
