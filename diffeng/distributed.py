@@ -9,6 +9,7 @@ cluster may run code there. Why a file: it is the one place that knows Dask, whi
 What dies with a worker: nothing that is needed. Pieces, parameters and compiled functions are results of tasks whose arguments the scheduler keeps (data that is
 merely scattered is lost with the worker that has it), so Dask runs these tasks again elsewhere.
 """
+import atexit
 import os
 import uuid
 import warnings
@@ -258,8 +259,15 @@ def _client(client):
 def _connected(distributed, address):
     if address is None:
         from .kernels import threads
-        cluster = distributed.LocalCluster(n_workers=threads.count(), threads_per_worker=1, dashboard_address=":0")
-        return distributed.Client(cluster, set_as_default=False)
+        try:
+            cluster = distributed.LocalCluster(n_workers=threads.count(), threads_per_worker=1, dashboard_address=":0")
+        except RuntimeError as error:
+            raise RuntimeError("the workers did not start. Each of them imports the script: what the script does must stand below `if __name__ == \"__main__\":`. "
+                               f"{error}") from error
+        client = distributed.Client(cluster, set_as_default=False)
+        atexit.register(cluster.close)             # after the client: what it holds is released, and not lost
+        atexit.register(client.close)
+        return client
     try:
         return distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
