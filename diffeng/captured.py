@@ -1,140 +1,328 @@
 """What a function closes over: arrays, which a compiled program reads at every call, and other values, which are constants under guard.
 
-What it is: `Captured(fun)` looks through closures, globals and defaults of user code, and of the functions found there; `rebound(values)` is the
-function with other arrays in their places, made of copies: the user's own function, cells and modules are never touched.
+What it is: `Captured(fun, objects)` follows closures, globals, defaults, and the attributes, lists and dicts that lie behind them, as far as the code names them
+(reach.py). `read` says what the arrays are now, or that something else has changed. rebinding.py makes the function with other arrays in their places.
 
-What it does not see: attributes of objects, and arrays inside containers other than as constants that are compared.
+What it does not see: what stands in C, in installed packages' modules, or in files. Where no copy can stand for an object (a finalizer, a class, a method's own
+globals) its arrays are constants that are compared.
 """
+import enum
+import functools
+import marshal
 import types
+from collections import OrderedDict, defaultdict, deque
 
 import numpy as np
 
-from .lines import is_user_code
+from .reach import UNASKED, classes, empty, functions_of, has_attributes, is_own_module, is_user_function, loaded, reflects, slots
+from .traced import Traced
 
-_SIMPLE = (int, float, complex, bool, str, bytes, type(None))
-_LARGEST = 10_000                 # entries of a container that are compared
+_SIMPLE = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis))
+_CONTAINERS = {tuple: "tuple", list: "list", dict: "dict", OrderedDict: "dict", defaultdict: "dict", set: "set", frozenset: "set"}
+_ABSENT, _ALWAYS = object(), object()
 
 
-class _Place:
-    """Where a captured value lives: get() reads it now."""
+class Thing:
+    """Something reached. kind; step: its place among what is read; inside: [((kind of place, name), thing)]; around: the things it was found in; free: may a
+    copy stand for it?"""
 
-    __slots__ = ("function", "kind", "name", "get")
+    __slots__ = ("value", "kind", "step", "inside", "around", "free")
 
-    def __init__(self, function, kind, name, get):
-        self.function, self.kind, self.name, self.get = function, kind, name, get
+    def __init__(self, value, kind, step, free):
+        self.value, self.kind, self.step, self.free, self.inside, self.around = value, kind, step, free, [], []
 
 
 class Captured:
-    """arrays: places that hold arrays now; guards: (place, value, print) of other values."""
+    """fun: the function; objects: what entered as arguments and is neither array nor constant.
 
-    def __init__(self, fun):
-        self.fun = fun
-        self.functions, self.arrays, self.guards = [], [], []
-        seen, stack = set(), [fun]
+    watches: is there anything to read? traced: does it hold values of a recording that is under way? things: what was reached, root: the function among them;
+    around_arrays: those that hold an array.
+    """
+
+    def __init__(self, fun, objects=()):
+        self.fun, self._objects, self.traced = fun, list(objects), False
+        self._names, self._reflective = frozenset(), False
+        while self._walk():                     # until the code found names nothing new
+            pass
+        self.watches = bool(self._steps)
+        self.around_arrays = self._holders()
+        for t in self.things:                  # another object of the class may stand there only where the code cannot care which one it is
+            if t.kind == "object" and t not in self.around_arrays and not any("__eq__" in vars(c) for c in classes(type(t.value))):
+                self._steps[t.step - 1] = (*self._steps[t.step - 1][:2], _never)
+
+    def _holders(self):
+        found, stack = set(), [t for t in self.things if t.kind == "array"]
         while stack:
-            f = stack.pop()
-            if not isinstance(f, types.FunctionType) or id(f) in seen:
-                continue
-            seen.add(id(f))
-            self.functions.append(f)
-            for place in _places(f):
-                try:
-                    value = place.get()
-                except (ValueError, KeyError):            # an empty cell, a name that is not there yet
-                    continue
-                if isinstance(value, types.FunctionType):
-                    stack.append(value)
-                elif _is_array(value):
-                    self.arrays.append(place)
-                elif isinstance(value, _SIMPLE + (tuple, list, dict, set)) and is_user_code(f.__code__):
-                    self.guards.append((place, value, _print(value)))
+            for outer in stack.pop().around:
+                if outer not in found:
+                    found.add(outer)
+                    stack.append(outer)
+        return found
 
-    def values(self):
-        """The arrays as they are now; None when something else stands in the place of one."""
-        now = [p.get() for p in self.arrays]
-        return now if all(map(_is_array, now)) else None
+    # ---- at every call -----------------------------------------------------------------------------------------------------------------
 
-    def unchanged(self):
-        """Are the guarded values what they were?"""
-        for place, known, before in self.guards:
-            now = place.get()
-            if not (now is known and type(now) in _SIMPLE) and _print(now) != before:          # a simple value cannot change, its name can be bound anew
-                return False
-        return True
+    def read(self, objects=()):
+        """The arrays as they are now; None when anything else is not what it was."""
+        found = [objects]
+        try:
+            for get, known, as_it_was in self._steps:
+                now = get(found)
+                if now is not known and not as_it_was(now):
+                    return None
+                found.append(now)
+        except (LookupError, AttributeError, ValueError, TypeError):               # what is no longer there
+            return None
+        return [found[k] for k in self._arrays]
 
-    def rebound(self, values):
-        """The function, with `values` where the arrays were."""
-        if not self.arrays:
-            return self.fun
-        copies, cells, spaces = {}, {}, {}
-        for f in self.functions:
-            spaces.setdefault(id(f.__globals__), dict(f.__globals__))
-            closure = tuple([cells.setdefault(id(c), types.CellType()) for c in f.__closure__ or ()])
-            copies[id(f)] = types.FunctionType(f.__code__, spaces[id(f.__globals__)], f.__name__, f.__defaults__, closure or None)
-            copies[id(f)].__kwdefaults__, copies[id(f)].__qualname__ = f.__kwdefaults__, f.__qualname__
-        new = {id(p): v for p, v in zip(self.arrays, values)}
-        for f in self.functions:
-            copy = copies[id(f)]
-            for cell in f.__closure__ or ():
-                try:
-                    cells[id(cell)].cell_contents = copies.get(id(cell.cell_contents), cell.cell_contents)
-                except ValueError:
-                    pass
-            for name in _global_names(f):
-                copy.__globals__[name] = copies.get(id(f.__globals__[name]), f.__globals__[name])
-        for place in self.arrays:
-            f, value = place.function, new[id(place)]
-            if place.kind == "cell":
-                cells[id(f.__closure__[place.name])].cell_contents = value
-            elif place.kind == "global":
-                copies[id(f)].__globals__[place.name] = value
+    # ---- at a recording: what is reached -----------------------------------------------------------------------------------------------
+
+    def _walk(self):
+        """Everything from the function on. Returns whether the code that was found loads attributes that this walk did not look for."""
+        self._steps, self._arrays, self.things, self._memo, self._queue, self._classes = [], [], [], {}, deque(), set()
+        self._loaded, self._reflects = set(), False
+        self.root = self._place(None, None, self.fun, lambda found: self.fun, True, watched=False)
+        for k, x in enumerate(self._objects):
+            self._place(None, None, x, lambda found, k=k: found[0][k], True)
+        while self._queue:
+            thing = self._queue.popleft()
+            getattr(self, f"_in_{thing.kind}")(thing)
+        more = not self._loaded <= self._names or self._reflects and not self._reflective
+        self._names, self._reflective = frozenset(self._loaded), self._reflects
+        return more
+
+    def _step(self, get, known, as_it_was):
+        self._steps.append((get, known, as_it_was))
+        return len(self._steps)
+
+    def _place(self, around, where, value, get, free, watched=True):
+        """A value and how to read it again. watched: may somebody put another one there? The engine's own closures stay as they are."""
+        if isinstance(value, Traced):
+            self.traced = True
+        if type(value) in _SIMPLE or isinstance(value, np.generic):
+            return self._step(get, value, _same_as(value)) if watched else None
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind not in "fiub" or not free:
+                return self._step(get, _ALWAYS, _holding(value))
+            return self._thing(around, where, value, "array", get, True, _ALWAYS, _is_array)
+        if type(value) in _CONTAINERS and _is_plain(value) and (watched or type(value) is tuple):
+            return self._step(get, _ALWAYS, _equal_to(value)) if watched else None
+        kind = self._kind(value)
+        if kind is None:
+            if watched and not isinstance(value, types.ModuleType):
+                self._step(get, value, _never)
+            if isinstance(inner := getattr(value, "__wrapped__", None), types.FunctionType):             # behind a cache
+                self._place(None, None, inner, None, False, watched=False)
+            if isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType):                 # table.get
+                self._place(None, None, value.__self__, lambda found: value.__self__, False)
+            return None
+        if kind == "set":
+            self._step(get, _ALWAYS, _like(value))
+            return None
+        if kind in ("list", "tuple", "dict"):
+            return self._thing(around, where, value, kind, get, free, _ALWAYS, _like(value))
+        if kind in ("function", "class") and not watched:
+            return self._thing(around, where, value, kind, None, free)
+        if kind == "object":
+            return self._thing(around, where, value, kind, get, free and empty(value) is not None, value, _of_class(type(value)))
+        return self._thing(around, where, value, kind, get, free, value, _never)
+
+    def _kind(self, value):
+        if isinstance(value, types.FunctionType):
+            return "function"
+        if isinstance(value, types.MethodType):
+            return "method"
+        if isinstance(value, functools.partial):
+            return "partial"
+        if isinstance(value, type):
+            return "class" if classes(value) else None
+        if isinstance(value, types.ModuleType):
+            return "module" if is_own_module(value) else None
+        if type(value) in _CONTAINERS or hasattr(type(value), "_make"):
+            return _CONTAINERS.get(type(value), "tuple")
+        if has_attributes(value):
+            return None if isinstance(value, enum.Enum) else "object"
+        return "jitted" if hasattr(value, "__wrapped__") and type(value).__module__.startswith(__package__) else None
+
+    def _thing(self, around, where, value, kind, get, free, known=None, as_it_was=None):
+        """The thing at a place; one that was met before must be met here again."""
+        key, shared = (id(value), free), kind not in ("tuple", "method", "partial")
+        thing = self._memo.get(key) if shared else None
+        if thing is None:
+            step = self._step(get, known, as_it_was) if get is not None else None
+            thing = Thing(value, kind, step, free)
+            self.things.append(thing)
+            if shared:
+                self._memo[key] = thing
+            if kind == "array":
+                self._arrays.append(step)
             else:
-                defaults = list(copies[id(f)].__defaults__)
-                defaults[place.name] = value
-                copies[id(f)].__defaults__ = tuple(defaults)
-        return copies[id(self.fun)]
+                self._queue.append(thing)
+        elif get is not None and kind in ("function", "class", "module", "jitted"):
+            self._step(get, value, _never)
+        elif get is not None:
+            self._step(lambda found, at=thing.step: get(found) is found[at], True, _never)
+        if around is not None:
+            around.inside.append((where, thing))
+            thing.around.append(around)
+        return thing
+
+    def _in_array(self, thing):
+        pass
+
+    def _in_function(self, thing):
+        f, free = thing.value, thing.free
+        ours = is_user_function(f)
+        if ours:
+            attributes, names, reflective = loaded(f.__code__)
+            self._loaded |= attributes
+            self._reflects |= reflective
+        for k, cell in enumerate(f.__closure__ or ()):
+            try:
+                self._place(thing, ("cell", k), cell.cell_contents, lambda found, cell=cell: cell.cell_contents, free, watched=ours)
+            except ValueError:                                    # nothing is in it yet
+                continue
+        if not ours:
+            return
+        space = f.__globals__
+        for name in names:
+            if name in space:
+                self._reflects |= reflects(space[name])
+                self._place(thing, ("global", name), space[name], lambda found, name=name: space[name], free)
+        for k, value in enumerate(f.__defaults__ or ()):
+            self._place(thing, ("default", k), value, lambda found, k=k: f.__defaults__[k], free)
+        for name, value in (f.__kwdefaults__ or {}).items():
+            self._place(thing, ("kwdefault", name), value, lambda found, name=name: f.__kwdefaults__[name], free)
+
+    def _in_method(self, thing):
+        at, method = thing.step, thing.value
+        self._place(thing, ("part", "__func__"), method.__func__, lambda found: found[at].__func__, thing.free, watched=False)
+        self._place(thing, ("part", "__self__"), method.__self__, lambda found: found[at].__self__, thing.free)
+
+    def _in_jitted(self, thing):
+        self._place(thing, ("part", "__wrapped__"), thing.value.__wrapped__, lambda found: thing.value.__wrapped__, thing.free, watched=False)
+
+    def _in_partial(self, thing):
+        at = thing.step
+        for name in ("func", "args", "keywords"):
+            self._place(thing, ("part", name), getattr(thing.value, name), lambda found, name=name: getattr(found[at], name), thing.free)
+
+    def _in_tuple(self, thing):
+        at, place = thing.step, "list" if thing.kind == "list" else "part"
+        for k, x in enumerate(thing.value):
+            self._place(thing, (place, k), x, lambda found, k=k: found[at][k], thing.free)
+        self._in_bases(type(thing.value))
+
+    _in_list = _in_tuple
+
+    def _in_dict(self, thing):
+        at = thing.step
+        for k, x in thing.value.items():
+            self._place(thing, ("dict", k), x, lambda found, k=k: found[at][k], thing.free)
+
+    def _wanted(self, name):
+        return self._reflective or name in self._names
+
+    def _in_object(self, thing):
+        at, held = thing.step, getattr(thing.value, "__dict__", {})
+        if hasattr(thing.value, "__dict__"):
+            self._step(lambda found: [*found[at].__dict__], _ALWAYS, [*held].__eq__)          # attributes that come later, or go
+        for name, value in held.items():
+            if self._wanted(name):
+                self._place(thing, ("attribute", name), value, lambda found, name=name: found[at].__dict__[name], thing.free)
+        for name, descriptor in slots(type(thing.value)).items():
+            if self._wanted(name):
+                self._place(thing, ("slot", descriptor), getattr(thing.value, name, _ABSENT), lambda found, name=name: getattr(found[at], name, _ABSENT), thing.free)
+        if isinstance(thing.value, (tuple, list, dict)):                  # of a class of its own
+            self._step(lambda found: found[at], _ALWAYS, _like(thing.value))
+            for k, x in thing.value.items() if isinstance(thing.value, dict) else enumerate(thing.value):
+                self._place(None, None, x, lambda found, k=k: found[at][k], False)
+        self._in_bases(type(thing.value))
+
+    def _in_module(self, thing):
+        held = vars(thing.value)
+        for name, value in list(held.items()):
+            if name in self._names:
+                self._place(thing, ("attribute", name), value, lambda found, name=name: held[name], thing.free)
+
+    def _in_class(self, thing):
+        self._in_bases(thing.value, constructed=True)
+
+    def _in_bases(self, cls, constructed=False):
+        """What instances find in their class: code, and constants."""
+        for c in classes(cls):
+            if (c, constructed) in self._classes:
+                continue
+            self._classes.add((c, constructed))
+            for name, value in list(vars(c).items()):
+                functions = functions_of(value)
+                if name.startswith("__") and name.endswith("__"):
+                    if not (constructed or name not in UNASKED):
+                        continue
+                elif not self._wanted(name) or isinstance(value, types.MemberDescriptorType):
+                    continue
+                elif functions:
+                    self._step(lambda found, c=c, name=name: c.__dict__[name], value, _never)
+                else:
+                    self._place(None, None, value, lambda found, c=c, name=name: c.__dict__[name], False)
+                for f in functions:
+                    self._place(None, None, f, None, False, watched=False)
 
 
-def _places(f):
-    for k, cell in enumerate(f.__closure__ or ()):
-        yield _Place(f, "cell", k, lambda cell=cell: cell.cell_contents)
-    if is_user_code(f.__code__):
-        for name in _global_names(f):
-            yield _Place(f, "global", name, lambda f=f, name=name: f.__globals__[name])
-        for k in range(len(f.__defaults__ or ())):
-            yield _Place(f, "default", k, lambda f=f, k=k: f.__defaults__[k])
+# ---- is it what it was? ------------------------------------------------------------------------------------------------------------------
+
+def _never(now):
+    return False
 
 
-def _global_names(f):
-    """Names that f's code, or a function inside of it, may read from its module."""
-    if not is_user_code(f.__code__):
-        return
-    names, codes = set(), [f.__code__]
-    while codes:
-        code = codes.pop()
-        names.update(code.co_names)
-        codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    for name in sorted(names):
-        if name in f.__globals__ and not isinstance(f.__globals__[name], types.ModuleType):
-            yield name
+def _is_array(now):
+    return isinstance(now, np.ndarray) and now.dtype.kind in "fiub"
 
 
-def _is_array(x):
-    return isinstance(x, np.ndarray) and x.dtype.kind in "fiub"
+def _same_as(known):
+    """A number or a text of the same type and digits: 0.0 is not -0.0, nan is nan."""
+    kind, text = type(known), repr(known)
+    return lambda now: type(now) is kind and repr(now) == text
 
 
-def _print(x, left=None):
-    """Something equal exactly when the value is the same: types, numbers, and what containers hold."""
-    left = [_LARGEST] if left is None else left
-    left[0] -= 1
-    if left[0] < 0:
-        return None
-    if isinstance(x, _SIMPLE):
-        return type(x), repr(x)
-    if isinstance(x, (tuple, list)):
-        return type(x), tuple([_print(i, left) for i in x])
-    if isinstance(x, dict):
-        return dict, tuple([(repr(k), _print(v, left)) for k, v in x.items()])
-    if isinstance(x, np.ndarray):
-        return id(x), x.shape, str(x.dtype), x.tobytes() if x.size <= _LARGEST else hash(x.tobytes())
-    return id(x)
+def _holding(array):
+    """An array of the same numbers, for one that cannot be an input."""
+    kind, shape, dtype, held = type(array), array.shape, array.dtype, array.tobytes()
+    return lambda now: type(now) is kind and now.shape == shape and now.dtype == dtype and now.tobytes() == held
+
+
+def _like(container):
+    """A container of the same type and length, or with the same keys in the same order; what is in it is read apart. A set: with the same entries."""
+    kind = type(container)
+    if isinstance(container, (set, frozenset)):
+        held = kind(container)
+        return lambda now: type(now) is kind and now == held
+    if isinstance(container, dict):
+        keys = [*container]
+        return lambda now: type(now) is kind and [*now] == keys
+    n = len(container)
+    return lambda now: type(now) is kind and len(now) == n
+
+
+def _of_class(cls):
+    return lambda now: type(now) is cls
+
+
+def _is_plain(container):
+    """Nothing but numbers and texts, however deep?"""
+    stack = [container]
+    while stack:
+        x = stack.pop()
+        if type(x) in (tuple, list, set, frozenset):
+            stack.extend(x)
+        elif type(x) is dict:
+            stack.extend(x)
+            stack.extend(x.values())
+        elif type(x) not in _SIMPLE:
+            return False
+    return True
+
+
+def _equal_to(container):
+    """For plain containers, all at once."""
+    kind, held = type(container), marshal.dumps(container, 2)             # version 2: the bytes depend on the values alone
+    return lambda now: type(now) is kind and marshal.dumps(now, 2) == held

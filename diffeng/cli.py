@@ -11,6 +11,7 @@ import click
 
 from . import __version__
 from .bench.command import bench
+from .llm.commands import generate, train
 
 SENTENCE = "All happy families are alike; every unhappy family is unhappy in its own way."      # Tolstoy, Anna Karenina, 1877 (tr. Garnett)
 BLOCK = "gpt2-block"
@@ -235,7 +236,8 @@ def _input_named(graph, name):
     return names.index(name)
 
 
-commands.add_command(bench)
+for command in (bench, generate, train):
+    commands.add_command(command)
 
 
 # ---- what all commands share ------------------------------------------------------------------------------------------------------------

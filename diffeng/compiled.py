@@ -12,38 +12,80 @@ import threading
 import numpy as np
 
 from .captured import Captured
+from .errors import refuse
 from .nodes import Outline
-from .recording import enters, record
+from .reach import has_attributes
+from .rebinding import Rebound
+from .recording import enters, on_gpu, record
 from .traced import Traced
-from .trees import function_name, structure
+from .trees import bound, flatten, function_name, parameters_of, structure
 from .lines import line_of
 
 MOST_TRACES = 64
+PRECISIONS = "float32", "tf32", "bfloat16"
 _PLAIN = (np.ndarray, float, np.float64, np.float32)
 _SEEN = {"bool": lambda v: bool(np.all(v)), "float": float, "int": int, "mask": np.asarray, "format": lambda v: v.item()}
 
 
-def jit(fun=None, *, device="cpu", wait=True):
+def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="float32", strict=False):
     """The function, compiled: the same results, recorded and compiled at the first call with arguments of new shapes, dtypes or Python constants.
 
-    Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Python branches on values are remembered and guarded: a call that
-    would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every call; a change of other captured values
-    is noticed. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
+    Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Arguments may be given by name. Python branches on values are
+    remembered and guarded: a call that would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every
+    call, also where they are attributes of its object or lie in lists and dicts; a change of other captured values is noticed. A function that changes what
+    it captured is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
 
-    Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies; ValueError for a device other than "cpu".
+    donate_argnums: a number, or several, of arguments whose arrays the caller does not need any more: results of the same shape and dtype may be written over them
+    (and be the same arrays), where the program reads them entry by entry for the last time. A step of training then needs memory for one set of parameters, not two.
+    After an error they may hold anything; arrays that cannot be written into are copied.
+
+    device="cuda" computes on an NVIDIA GPU (pip install "diffeng[cuda]"; docs/gpu.md). Arguments may then be NumPy's arrays or arrays on the GPU (CuPy's, PyTorch's,
+    whatever has __cuda_array_interface__); results are CuPy arrays if an argument was on the GPU, else NumPy's. There, precision says how products of float32 are
+    computed: "float32", "tf32" or "bfloat16" (factors rounded, sums in float32); and strict=True makes an error of an operation that has no kernel for the GPU,
+    which else is computed on the host, with a warning.
+
+    Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies, for a function that sets attributes or
+    variables which it captured, and for device="cuda" where there is no GPU; ValueError for another device or precision.
 
     >>> import numpy as np, diffeng as de
     >>> gradient = de.jit(de.grad(lambda x: np.sum(np.sin(x) * x)))
     >>> print(gradient(np.array([0.0, 1.0])).round(4))
     [0.     1.3818]
     """
-    if device != "cpu":
-        raise ValueError(f"device={device!r}: only 'cpu' is there yet")
+    make = program_maker(device, precision, strict)
     if fun is None:
-        return lambda f: jit(f, device=device, wait=wait)
+        return lambda f: jit(f, device=device, wait=wait, donate_argnums=donate_argnums, precision=precision, strict=strict)
     if not callable(fun):
         raise TypeError(f"jit needs a function, not {type(fun).__name__}")
-    return Jitted(fun, wait)
+    donated = donate_argnums if isinstance(donate_argnums, (tuple, list)) else (donate_argnums,)
+    if not all([isinstance(k, int) and k >= 0 for k in donated]):
+        raise TypeError(f"jit: donate_argnums is {donate_argnums!r}; give the places of arguments, counted from 0")
+    return Jitted(fun, wait, donated, make)
+
+
+def program_maker(device, precision="float32", strict=False):
+    """make(inputs, outputs, donated=()), which compiles a graph for a device: "cpu" or "cuda". See jit for the rest."""
+    if device == "cpu":
+        if precision != "float32":
+            raise ValueError(f"precision={precision!r} is for device=\"cuda\": on the CPU products are computed in the dtype of their factors")
+        return _on_cpu
+    if device != "cuda":
+        raise ValueError(f"device={device!r}: there are 'cpu' and 'cuda'")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r}: there are {', '.join(map(repr, PRECISIONS))}")
+    from .kernels.cuda.device import device as find
+    gpu = find()
+
+    def make(inputs, outputs, donated=()):
+        from .kernels.cuda.program import CudaProgram
+        return CudaProgram(inputs, outputs, donated=donated, device=gpu, precision=precision, strict=strict)
+    make.gpu = gpu
+    return make
+
+
+def _on_cpu(inputs, outputs, donated=()):
+    from .kernels import Program
+    return Program(inputs, outputs, donated=donated)
 
 
 @contextlib.contextmanager
@@ -59,35 +101,42 @@ def _uncollected():
 
 
 class _Nested:
-    """An argument's structure and its Python constants; the rest of its leaves enter the program."""
+    """An argument's structure and its Python constants; the rest of its leaves enter the program, or are objects, of which Captured looks at the attributes."""
 
     def __init__(self, argument):
         leaves, self._structure = structure(argument)
         self._enter = [enters(x) for x in leaves]
-        self._constants = [(k, type(x), repr(x)) for k, x in enumerate(leaves) if not enters(x)]
+        self._objects = [k for k, x in enumerate(leaves) if _watched(x)]
+        self._constants = [(k, type(x), None if _watched(x) else repr(x)) for k, x in enumerate(leaves) if not enters(x)]
 
-    def leaves(self, argument):
-        """Those of another argument that enter; None if it differs from this one."""
+    def leaves(self, argument, objects):
+        """Those of another argument that enter; None if it differs from this one. Its objects are appended to `objects`."""
         found, its = structure(argument)
         if its != self._structure:
             return None
         if self._constants:
             for k, kind, text in self._constants:
-                if type(found[k]) is not kind or repr(found[k]) != text:
+                if type(found[k]) is not kind or text is not None and repr(found[k]) != text:
                     return None
+            objects += [found[k] for k in self._objects]
             found = [x for x, enter in zip(found, self._enter) if enter]
         return found
+
+
+def _watched(leaf):
+    """A leaf whose type and repr do not say what it is."""
+    return not enters(leaf) and (has_attributes(leaf) or callable(leaf))
 
 
 class _Trace:
     """One recording: its program, the looks that must come out as they did, and how to put the outputs together."""
 
-    def __init__(self, fun, args, captured):
-        arrays = captured.values()
+    def __init__(self, captured, args, objects, donated, make):
         with _uncollected():
-            holder = record(lambda new, *rest: captured.rebound(new)(*rest), [arrays, *args], Outline())
-            from .kernels import Program
-            self.program = Program(holder.inputs, holder.outputs + holder.tracing.looked)
+            holder = self._recorded(captured, objects, args)
+            entered = sum([enters(x) for a in args for x in structure(a)[0]])
+            self.program = make(holder.inputs, holder.outputs + holder.tracing.looked,
+                                () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered))          # what may be run again keeps its arguments
         self.captured = captured
         looks = holder.tracing.looks
         self.looks = [(kind, seen, frames) for kind, seen, frames in looks]
@@ -96,26 +145,41 @@ class _Trace:
         self._numbers = [k for k, (shape, _) in enumerate(self.program.outputs[:self.count]) if shape == ()]
         self._rebuild = tuple if holder.rebuild([*range(self.count)]) == tuple(range(self.count)) else holder.rebuild
 
+    @staticmethod
+    def _recorded(captured, objects, args):
+        """One run of the function, which must leave alone what it captured."""
+        made = []
+
+        def run(arrays, *rest):
+            made.append(Rebound(captured, arrays))
+            return made[0].function(*made[0].arguments(rest))
+        holder = record(run, [captured.read(objects), *args], Outline())
+        made[0].check()
+        if captured.watches and captured.read(objects) is None:
+            raise refuse(RuntimeError, f"jit: {function_name(captured.fun)} changes a variable that it captured while it runs, and a compiled call would not. "
+                                       "Return the new value, and let the caller store it")
+        return holder
+
     def again(self, args):
         """The results for arguments that are nested as the recorded ones were, with the same Python constants; None for others. What kind of arrays they
         are is compared by the program's machine code."""
         if len(args) != len(self._arguments):
             return None
-        leaves = []
+        leaves, objects = [], []
         for a, nested in zip(args, self._arguments):
             if nested is None:
                 leaves.append(a)
-            elif (found := nested.leaves(a)) is None:
+            elif (found := nested.leaves(a, objects)) is None:
                 return None
             else:
                 leaves += found
-        return self(leaves, exactly=True)
+        return self(leaves, objects, exactly=True)
 
-    def __call__(self, leaves, exactly=False):
+    def __call__(self, leaves, objects, exactly=False):
         """The results, or None when the branches taken would differ. exactly: None also for leaves that are not as recorded."""
         captured = self.captured
-        arrays = captured.values() if captured.arrays else ()
-        if arrays is None or captured.guards and not captured.unchanged():
+        arrays = captured.read(objects) if captured.watches else ()
+        if arrays is None:
             return None
         if exactly:
             out = self.program.exactly(*arrays, *leaves)
@@ -130,7 +194,7 @@ class _Trace:
                 raise
         if self.looks:
             for value, (kind, seen, _) in zip(out[self.count:], self.looks):
-                now = _SEEN[kind](value)
+                now = _SEEN[kind](self.program.host(value))
                 if not (np.array_equal(now, seen) if kind == "mask" else now == seen or now != now and seen != seen):
                     return None
             del out[self.count:]
@@ -139,25 +203,49 @@ class _Trace:
         return self._rebuild(out)
 
 
+def _given(args, donated, first):
+    """The numbers of the inputs that the donated arguments' arrays are, where those of all arguments begin at `first`."""
+    counts = [sum(map(enters, structure(a)[0])) for a in args]
+    return [first + sum(counts[:k]) + j for k in donated if k < len(args) for j in range(counts[k])]
+
+
 class Jitted:
     """What jit returns. `traces`: how many recordings there are; `__wrapped__`: the function itself."""
 
-    def __init__(self, fun, wait):
+    def __init__(self, fun, wait, donated=(), make=_on_cpu):
+        self._donated, self._make, self._gpu = donated, make, getattr(make, "gpu", None)
         self._wait, self._traces, self._lock, self._busy, self._last = wait, {}, threading.RLock(), {}, None
+        self._parameters = self._by_name = None
         functools.update_wrapper(self, fun, updated=())
         self.__wrapped__ = fun
 
     @property
     def traces(self):
-        return sum(map(len, self._traces.values()))
+        return sum(map(len, self._traces.values())) + (self._by_name.traces if self._by_name else 0)
 
-    def __call__(self, *args):
+    def _named(self, args, options):
+        """A call with arguments given by name. Those that cannot be given otherwise are a dict, the first argument of a compiled function of its own."""
+        fun = self.__wrapped__
+        if self._parameters is None:
+            self._parameters = parameters_of(fun)
+        args, options = bound(self._parameters, args, options)
+        if not options:
+            return self(*args)
+        if self._by_name is None:
+            def named(options, *args):
+                return fun(*args, **options)
+            named.__name__, self._by_name = function_name(fun), Jitted(named, self._wait, make=self._make)
+        return self._by_name(options, *args)
+
+    def __call__(self, *args, **options):
+        if options:
+            return self._named(args, options)
         last = self._last
         if last is not None:
             result = last.again(args)
             if result is not None:
                 return result
-        key, leaves = [], []
+        key, leaves, objects = [], [], []
         for a in args:
             parts, nesting = structure(a)
             key.append(nesting)
@@ -165,40 +253,56 @@ class Jitted:
                 if isinstance(x, Traced):
                     return self.__wrapped__(*args)            # inside another transformation: part of its recording
                 if enters(x):
-                    x = np.asarray(x)
+                    x = self._gpu.array(x) if on_gpu(x) and self._gpu else np.asarray(x)
                     leaves.append(x)
                     key.append((x.shape, x.dtype))
+                elif _watched(x):
+                    objects.append(x)
+                    key.append(type(x))
                 else:
                     key.append((type(x), repr(x)))
         key = tuple(key)
         for trace in self._traces.get(key, ()):
-            result = trace(leaves)
+            result = trace(leaves, objects)
             if result is not None:
                 self._last = trace
                 return result
-        return self._record(key, args, leaves)
+        return self._record(key, args, leaves, objects)
 
-    def _record(self, key, args, leaves):
+    def _record(self, key, args, leaves, objects):
         if not self._wait:
-            self._compile_behind(key, args)
+            self._compile_behind(key, args, objects)
             return self.__wrapped__(*args)
         with self._lock:
             for trace in self._traces.get(key, ()):                 # another thread may have been faster
-                result = trace(leaves)
+                result = trace(leaves, objects)
                 if result is not None:
                     return result
-            trace = self._add(key, args)
-        result = trace(leaves)
+            captured = Captured(self.__wrapped__, objects)
+            if captured.traced:                                         # closes over a value of another transformation: part of its recording
+                return self.__wrapped__(*args)
+            trace = self._add(key, args, objects, captured)
+        result = trace(leaves, objects)
         return self.__wrapped__(*args) if result is None else result
 
-    def _add(self, key, args):
+    def _add(self, key, args, objects, captured):
         known = self._traces.setdefault(key, [])
         if len(known) >= MOST_TRACES:
             raise RuntimeError(f"jit: {function_name(self.__wrapped__)} was recorded {MOST_TRACES} times for the same kind of arguments, because "
                                f"{self._varying(known)}; write the choice as np.where, or call the function without jit")
-        trace = _Trace(self.__wrapped__, args, Captured(self.__wrapped__))
+        trace = _Trace(captured, self._host(args), objects, self._donated, self._make)
         known.append(trace)
         return trace
+
+    def _host(self, args):
+        """The arguments, with NumPy's arrays in the place of those on the GPU: their values may be looked at while a function is recorded."""
+        if self._gpu is None:
+            return args
+        out = []
+        for a in args:
+            leaves, rebuild, _ = flatten(a)
+            out.append(rebuild([self._gpu.host(self._gpu.array(x)) if on_gpu(x) else x for x in leaves]))
+        return out
 
     def _varying(self, traces):
         looks = [t.looks for t in traces]
@@ -208,7 +312,7 @@ class Jitted:
         longest = max(looks, key=len, default=[])
         return f"what Python sees of values varies at {line_of(longest[-1][2])}" if longest else "a captured value changes from call to call"
 
-    def _compile_behind(self, key, args):
+    def _compile_behind(self, key, args, objects):
         with self._lock:
             if key in self._busy:
                 return
@@ -217,7 +321,7 @@ class Jitted:
         def work():
             try:
                 with self._lock:
-                    self._add(key, args)
+                    self._add(key, args, objects, Captured(self.__wrapped__, objects))
             finally:
                 self._busy.pop(key, None)
         threading.Thread(target=work, daemon=True).start()

@@ -11,7 +11,7 @@ import numpy as np
 from .errors import refuse
 from .nodes import Tracer, Tracing, reachable
 from .traced import Traced
-from .trees import Flat, as_array, flatten, function_name, is_float
+from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
 
 METHODS = ("symbolic", "forward", "reverse")
@@ -201,7 +201,7 @@ def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
     """The function returning (value, gradient) of a scalar function.
 
     The gradient has the structure, shapes and dtypes of the argument(s) argnums. method: "reverse", "forward" or "symbolic".
-    With has_aux, fun returns (value, aux) and the result is ((value, aux), gradient).
+    With has_aux, fun returns (value, aux) and the result is ((value, aux), gradient). Arguments may be given by name; argnums counts fun's parameters.
 
     >>> import numpy as np, diffeng as de
     >>> value, gradient = de.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
@@ -225,8 +225,7 @@ def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
         gradient = flat.restore(leaves)
         return ((value, flat.aux), gradient) if has_aux else (value, gradient)
 
-    value_and_gradient.__name__ = f"value_and_grad_{function_name(fun)}"
-    return value_and_gradient
+    return transformed(value_and_gradient, "value_and_grad", fun)
 
 
 def _forward_gradient(flat):
@@ -250,8 +249,7 @@ def grad(fun, argnums=0, has_aux=False, *, method="reverse"):
         value, g = both(*args, **options)
         return (g, value[1]) if has_aux else g
 
-    gradient.__name__ = f"grad_{function_name(fun)}"
-    return gradient
+    return transformed(gradient, "grad", fun)
 
 
 def vjp(fun, *primals, method="reverse"):
@@ -421,8 +419,7 @@ def jacobian(fun, argnums=0, *, method="auto", sparse=False):
             blocks = _rows_backward(recorded, chosen)
         return flat.out([flat.restore(b) for b in blocks])
 
-    jacobian_of.__name__ = f"jacobian_{function_name(fun)}"
-    return jacobian_of
+    return transformed(jacobian_of, "jacobian", fun)
 
 
 def _last(part, rank):

@@ -157,11 +157,9 @@ class Graph(networkx.MultiDiGraph):
         return formulas.source(self, language)
 
     def compile(self, device="cpu"):
-        """The graph as a compiled Program; called with the flat inputs, it returns the list of outputs."""
-        if device != "cpu":
-            raise ValueError(f"device={device!r}: only 'cpu' is there yet")
-        from .kernels import Program
-        return Program(self.input_nodes, self.output_nodes)
+        """The graph as a compiled Program for "cpu" or "cuda" (see jit); called with the flat inputs, it returns the list of outputs."""
+        from .compiled import program_maker
+        return program_maker(device)(self.input_nodes, self.output_nodes)
 
     def cost(self):
         """A Cost: operations and bytes, counted from shapes, for the graph and for value and gradient by each method; the peak memory of compiled programs.

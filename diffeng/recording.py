@@ -22,7 +22,15 @@ class Recording:
 
 def enters(leaf):
     """Does this leaf of an argument become an input? Arrays and floats do; Python integers, truth values and strings are constants."""
-    return isinstance(leaf, (Traced, float)) or isinstance(leaf, (np.ndarray, np.floating)) and leaf.dtype.kind in "fiub"
+    return isinstance(leaf, (Traced, float)) or isinstance(leaf, (np.ndarray, np.floating)) and leaf.dtype.kind in "fiub" or on_gpu(leaf)
+
+
+def on_gpu(x):
+    """Is this an array in a GPU's memory? CuPy's, PyTorch's, JAX's and others' say so by __cuda_array_interface__."""
+    try:
+        return not isinstance(x, (np.ndarray, np.generic, float, int, str, Traced)) and hasattr(x, "__cuda_array_interface__")
+    except RuntimeError:                     # PyTorch's answer for a tensor that requires a gradient
+        return True
 
 
 def record(fun, args, tracing=None):

@@ -15,8 +15,8 @@ import sys
 import numpy as np
 
 from .constants import Exact
+from .contractions import CONTRACTIONS, floats as _floats, shape_of as _shape
 from .nodes import CONSTANT, INPUT, Node, Primitive, reachable
-from .vocabulary.contraction import subscripts
 from .vocabulary.indexing import Slot
 
 PARTS = 64                # operands of a merged concatenation
@@ -38,7 +38,7 @@ def simplify(outputs):
     """
     outputs = _Walk(IDENTITIES).over(outputs)
     order, uses = reachable(outputs), {}
-    if not any([n.primitive.name == "sum" and type(n.operands[0]) is Node and n.operands[0].primitive.name in _SUMMED for n in order]):
+    if not any([n.primitive.name in _CONTRACTED for n in order]):
         return outputs
     for x in [x for n in order for x in n.operands] + outputs:
         uses[id(x)] = uses.get(id(x), 0) + 1
@@ -138,15 +138,6 @@ def _power_of_two(x):
     """A number 2**k or -2**k that every floating-point format holds together with its reciprocal, else None."""
     x = _number(x)
     return x if x is not None and 2.0 ** -14 <= abs(x) <= 2.0 ** 14 and abs(math.frexp(x)[0]) == 0.5 else None
-
-
-def _floats(n):
-    """Is n computed from floating-point numbers alone? Integers wrap, truth values do not subtract."""
-    return n.dtype.kind == "f" and all([x.dtype.kind == "f" if type(x) is Node or isinstance(x, (np.ndarray, np.generic)) else True for x in n.operands])
-
-
-def _shape(x):
-    return x.shape if type(x) is Node else np.shape(x)
 
 
 def _uniform(array):
@@ -372,61 +363,6 @@ def _sum_of_one(walk, n, x):
     return walk.make(n, "reshape", x, params={"shape": n.shape}) if alone else None
 
 
-# ---- sums of sums and of products ----------------------------------------------------------------------------------------------------------
-
-def _sum_of_sum(walk, n, x):
-    if not walk.once(x, "sum") or not _floats(n) or x.dtype != n.dtype:
-        return None
-    y, inner = x.operands[0], x.params["axis"]
-    kept = [k for k in range(len(_shape(y))) if x.params["keepdims"] or k not in inner]
-    axis = tuple(sorted({*inner, *[kept[k] for k in n.params["axis"]]}))
-    shape = [m for k, m in enumerate(_shape(y)) if k not in axis]
-    return walk.make(n, "reshape", walk.make(n, "sum", y, params={"axis": axis, "keepdims": False}, shape=shape), params={"shape": n.shape})
-
-
-def _sum_of_product(walk, n, x):
-    """Letters that both factors have may be summed with the product's own: X'G over a batch is one product of matrices. Those of one factor are summed before:
-    1'(XW) = (1'X)W."""
-    if not walk.once(x, "matmul", "tensordot", "dot", "einsum") or len(x.operands) != 2 or any([y.dtype != n.dtype for y in (x, *x.operands)]):
-        return None
-    inputs, out = subscripts(x.primitive.name, [len(_shape(y)) for y in x.operands], x.params).split("->")
-    terms, summed = inputs.split(","), {out[k] for k in n.params["axis"]}
-    one = dict(zip(terms[0], _shape(x.operands[0])))
-    if any([one.get(c, m) != m for c, m in zip(terms[1], _shape(x.operands[1]))]) or any([len(set(t)) < len(t) for t in terms]) or 0 in x.shape:
-        return None
-    factors = list(x.operands)
-    for k, (t, y) in enumerate(zip(terms, factors)):
-        own = tuple([j for j, c in enumerate(t) if c in summed and c not in terms[1 - k]])
-        if own:
-            terms[k] = "".join([c for j, c in enumerate(t) if j not in own])
-            factors[k] = walk.make(n, "sum", y, params={"axis": own, "keepdims": False}, shape=[m for j, m in enumerate(_shape(y)) if j not in own])
-    if not terms[0] or not terms[1]:
-        return None
-    return _contraction(walk, n, factors, ",".join(terms), "".join([c for c in out if c not in summed]), x.shape, n.params["axis"])
-
-
-def _sum_of_outer(walk, n, x):
-    """A sum over an outer product, larger than both factors together: it need not be written down."""
-    if not walk.once(x, "multiply") or not all([type(y) is Node and y.dtype == n.dtype for y in (x, *x.operands)]) or 0 in x.shape or len(x.shape) > 26:
-        return None
-    if math.prod(x.shape) <= sum([math.prod(y.shape) for y in x.operands]):
-        return None
-    letters = "abcdefghijklmnopqrstuvwxyz"[:len(x.shape)]
-    aligned = [(1,) * (len(x.shape) - len(y.shape)) + y.shape for y in x.operands]
-    left, right = ["".join(c for c, m in zip(letters, shape) if m > 1) for shape in aligned]
-    summed = {letters[k] for k in n.params["axis"] if x.shape[k] > 1}
-    if not summed or not summed <= set(left) & set(right):
-        return None
-    factors = [walk.make(n, "reshape", y, params={"shape": shape}, shape=shape) for y in x.operands for shape in [tuple([m for m in y.shape if m > 1])]]
-    kept = "".join(c for c, m in zip(letters, x.shape) if m > 1 and c not in summed)
-    return _contraction(walk, n, factors, f"{left},{right}", kept, x.shape, n.params["axis"])
-
-
-def _contraction(walk, n, factors, inputs, out, shape, axis):
-    shape = [m for k, m in enumerate(shape) if k not in axis] if len(out) == len(shape) - len(axis) else [m for k, m in enumerate(shape) if k not in axis and m > 1]
-    return walk.make(n, "reshape", walk.make(n, "einsum", *factors, params={"subscripts": f"{inputs}->{out}"}, shape=shape), params={"shape": n.shape})
-
-
 # ---- the tables: (primitive, what is equal and why, rule) ----------------------------------------------------------------------------------------
 
 _ALWAYS = (
@@ -488,9 +424,4 @@ IDENTITIES = (
     ("mean",         "likewise",                        _sum_of_spread),
 )
 
-_SUMMED = ("sum", "matmul", "tensordot", "dot", "einsum", "multiply")                # what these look at
-CONTRACTIONS = (
-    ("sum",          "sum of a sum: one pass",          _sum_of_sum),
-    ("sum",          "sum of products of matrices over what both have", _sum_of_product),
-    ("sum",          "sum of an outer product",         _sum_of_outer),
-)
+_CONTRACTED = {name for name, _, _ in CONTRACTIONS}

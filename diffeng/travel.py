@@ -5,10 +5,11 @@ What it is: `Travelling(fun)`, a parcel that anybody may pass on without opening
 What it is not: nothing is sent here, and what is unpacked runs code: parcels come from one's own program. Why a file: it is about functions alone; distributed.py is
 about tasks, and knows nothing of code objects.
 """
+import functools
 import inspect
 import types
 
-from .captured import Captured
+from .lines import is_user_code
 from .trees import function_name
 
 FORGOTTEN = "<dynamic-code>"                # what cloudpickle has for a file name
@@ -20,7 +21,7 @@ class Travelling:
     def __init__(self, fun):
         import cloudpickle
         self.name = function_name(fun)
-        self._files = {(code.co_name, code.co_firstlineno): code.co_filename for f in Captured(fun).functions for code in _codes(f.__code__)}
+        self._files = {(code.co_name, code.co_firstlineno): code.co_filename for f in _functions(fun) for code in _codes(f.__code__)}
         try:
             self._parcel = cloudpickle.dumps(fun)
         except Exception as error:                  # whatever an object's own __reduce__ raises
@@ -36,10 +37,31 @@ class Travelling:
             error.add_note(f"raised where {self.name} arrived: functions of modules that can be imported travel by name. Install the module there, too, "
                            "or send its code along with cloudpickle.register_pickle_by_value(module)")
             raise
-        for f in Captured(fun).functions:
+        for f in _functions(fun):
             if f.__code__.co_filename == FORGOTTEN:
                 f.__code__ = _renamed(f.__code__, self._files)
         return fun
+
+
+def _functions(fun):
+    """fun and the functions of the user's that it calls: in closures, globals, defaults, methods and partials."""
+    found, pending = {}, [fun]
+    while pending:
+        f = pending.pop()
+        if isinstance(f, functools.partial):
+            pending += [f.func, *f.args, *f.keywords.values()]
+        f = getattr(f, "__func__", f)
+        if not isinstance(f, types.FunctionType) or id(f) in found or not is_user_code(f.__code__):
+            continue
+        found[id(f)] = f
+        names = {name for code in _codes(f.__code__) for name in code.co_names}
+        pending += [f.__globals__[name] for name in names if name in f.__globals__] + list(f.__defaults__ or ()) + list((f.__kwdefaults__ or {}).values())
+        for cell in f.__closure__ or ():
+            try:
+                pending.append(cell.cell_contents)
+            except ValueError:                      # empty as yet
+                pass
+    return found.values()
 
 
 def _codes(code):

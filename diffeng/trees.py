@@ -1,6 +1,7 @@
 """Nested tuples, lists and dicts of arrays: taken apart by optree, named for reports and errors."""
+import atexit
 import inspect
-from functools import partial
+from functools import cache, partial
 from types import FunctionType
 
 import numpy as np
@@ -24,11 +25,26 @@ def flatten(tree):
 
 
 def structure(tree):
-    """(leaves, structure): how they are nested, to be compared with ==, or used as a key."""
+    """(leaves, structure): how they are nested, to be compared with ==, or used as a key. The order of a dict's keys is part of it: Python may loop over them."""
     if isinstance(tree, _LEAVES):
         return [tree], None
     import optree
-    return optree.tree_flatten(tree)
+    _keep_order()
+    leaves = optree.tree_leaves(tree)
+    if len(leaves) == 1 and leaves[0] is tree:            # an array of another library
+        return leaves, None
+    return leaves, optree.tree_structure(tree, namespace=_ORDERED)
+
+
+_ORDERED = f"{__package__}.ordered"            # optree's namespace in which dicts are not sorted
+
+
+@cache
+def _keep_order():
+    import optree
+    mode = optree.dict_insertion_ordered(True, namespace=_ORDERED)
+    mode.__enter__()
+    atexit.register(mode.__exit__, None, None, None)            # for as long as Python runs: what is collected would undo it
 
 
 def _only(leaves):
@@ -72,15 +88,46 @@ def _describe(x):
             else f"of type {type(x).__name__}")
 
 
+def transformed(new, what, fun):
+    """A transformation's result, with its name, and the parameters of the function it was made of."""
+    new.__name__, new.__wrapped__ = f"{what}_{function_name(fun)}", fun
+    return new
+
+
+def _unwrapped(fun):
+    while type(fun) is FunctionType and fun.__dict__.keys() == {"__wrapped__"}:
+        fun = fun.__wrapped__
+    return fun
+
+
+def parameters_of(fun):
+    """inspect's parameters; none for a function that does not tell."""
+    try:
+        return list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
+def bound(parameters, args, options, least=0):
+    """(args, options): what was given by name as positional arguments, as far as the parameters say which. least: how many are wanted, be it by taking
+    defaults. What is left, unknown names too, is Python's to bind when the function is called."""
+    args, options = list(args), dict(options)
+    for p in parameters[len(args):]:
+        if p.kind == p.POSITIONAL_OR_KEYWORD and p.name in options:
+            args.append(options.pop(p.name))
+        elif p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY) and p.default is not p.empty and len(args) < least:
+            args.append(p.default)
+        else:
+            break
+    return tuple(args), options
+
+
 def argument_names(fun, n):
     """The names of the first n positional parameters."""
+    fun = _unwrapped(fun)
     if type(fun) is FunctionType and n <= fun.__code__.co_argcount and not fun.__dict__:         # inspect would say the same in 20 us
         return list(fun.__code__.co_varnames[:n])
-    try:
-        parameters = list(inspect.signature(fun).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    names = []
+    parameters, names = parameters_of(fun), []
     for k in range(n):
         p = parameters[min(k, len(parameters) - 1)] if parameters else None
         if p is None or p.kind == p.KEYWORD_ONLY or p.kind == p.VAR_POSITIONAL or k >= len(parameters):
@@ -114,17 +161,19 @@ class Flat:
     """
 
     def __init__(self, fun, args, argnums=0, every_float=False, has_aux=False, options=None):
-        self.fun, self.args, self.has_aux, self.options = fun, list(args), has_aux, options or {}
         if not callable(fun):
             raise TypeError(f"the first argument must be a function, not {type(fun).__name__}")
         self.single = isinstance(argnums, (int, np.integer))
         chosen = (argnums,) if self.single else tuple(argnums)
+        if options or any([isinstance(k, int) and k >= len(args) for k in chosen]):
+            args, options = bound(parameters_of(fun), args, options or {}, max([k + 1 for k in chosen if isinstance(k, int)], default=0))
+        self.fun, self.args, self.has_aux, self.options = fun, list(args), has_aux, options or {}
         for k in chosen:
             if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
                 raise TypeError(f"argnums={argnums!r}: give the number of a positional argument, or a tuple of them")
             if not -len(args) <= k < len(args):
                 raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with "
-                                "respect to positional arguments; those given by keyword are held constant")
+                                "respect to positional parameters, given or with a default; those that can only be given by keyword are held constant")
         self.chosen = tuple(k % len(args) for k in chosen) if args else ()
         names = argument_names(fun, len(args))
         self.leaves, self.names, self._where, self._rebuild, self._parts = [], [], [], {}, {}

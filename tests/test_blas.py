@@ -33,6 +33,20 @@ def test_gemm(library, type, dtype):
     np.testing.assert_allclose(c, a @ b, rtol=1e-5 if type == "f32" else 1e-14)
 
 
+@pytest.mark.parametrize("type, dtype", [("f64", np.float64), ("f32", np.float32)])
+def test_gemv_overwrites_what_was_there(library, type, dtype):
+    address, bits = blas.gemv(type)
+    number, size = np.ctypeslib.as_ctypes_type(dtype), getattr(ctypes, f"c_int{bits}")
+    rng = np.random.default_rng(0)
+    x, b = rng.normal(size=50).astype(dtype), rng.normal(size=(50, 40)).astype(dtype)
+    y = np.full((40, 3), np.nan, dtype)
+    by, at = ctypes.byref, lambda x: x.ctypes.data_as(ctypes.c_void_p)
+    ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 11)(address)(
+        by(ctypes.c_char(b"N")), by(size(40)), by(size(50)), by(number(1)), at(b), by(size(40)), at(x), by(size(1)), by(number(0)), at(y), by(size(3)))
+    np.testing.assert_allclose(y[:, 0], x @ b, rtol=1e-4 if type == "f32" else 1e-12)
+    assert np.isnan(y[:, 1:]).all()
+
+
 def test_threads_come_in_pairs(library):
     get, set = blas.threads()
     assert (get == 0) == (set == 0)

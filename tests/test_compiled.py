@@ -234,3 +234,50 @@ def test_a_loop_that_looks_goes_on_from_what_it_has_seen(monkeypatch):
     monkeypatch.setattr(sin, "evaluate", lambda x: calls.append(np.size(x)) or original(x))
     de.jit(solve)(np.linspace(0, 1, 10001))
     assert sum(n > 1 for n in calls) == 12
+
+
+def keywords(a, b=2.0, /, c=3.0, *rest, d, e=np.ones(2), **more):
+    return (a * 1 + b * 10 + c * 100 + d * 1000) * np.sum(e) + sum(v * w for v, w in zip(rest, (2, 3))) + sum((k + 1) * v for k, v in enumerate(more.values()))
+
+
+@pytest.mark.parametrize("args,options", [
+    ((1.0,), dict(d=4.0)), ((1.0, 5.0), dict(c=6.0, d=4.0)), ((1.0, 5.0, 6.0, 7.0), dict(d=4.0, e=np.arange(3.0))), ((1.0,), dict(c=np.ones(2), d=4)),
+    ((1.0,), dict(d=4.0, x=1.0, y=2.0)), ((1.0,), dict(d=4.0, y=1.0, x=2.0)), ((1.0,), dict(d=1.0, b=2.5, a=3.5))])
+def test_arguments_by_name(args, options):
+    jitted = de.jit(keywords)
+    for scale in (1.0, 2.0):
+        given = {k: v * scale for k, v in options.items()}
+        np.testing.assert_allclose(jitted(*args, **given), keywords(*args, **given), rtol=1e-14)
+    both = de.jit(de.value_and_grad(lambda *a, **k: np.sum(keywords(*a, **k))))
+    for a, b in zip(both(*args, **options), de.value_and_grad(lambda a: np.sum(keywords(a, *args[1:], **options)))(args[0])):
+        np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
+def test_arguments_by_name_are_the_same_as_by_position():
+    f = de.jit(lambda x, k=2, how="a": x * k + (1 if how == "a" else 2))
+    assert f(1.0, 3) == f(1.0, k=3) == f(k=3, x=1.0) == 4.0 and f.traces == 1
+    assert f(1.0) == 3.0 and f(1.0, how="b") == 4.0 and f(x=1.0, how="b", k=5) == 7.0 and f.traces == 4
+    g = de.jit(de.grad(lambda x, y=3.0: x * y ** 2, argnums=1))
+    assert g(2.0) == 12.0 and g(2.0, y=4.0) == g(y=4.0, x=2.0) == g(2.0, 4.0) == 16.0
+    assert de.hessian(lambda x, k: x ** k)(k=3, x=2.0) == 12.0 and de.jacobian(lambda x, *, k: x * k)(x=2.0, k=5.0) == 5.0
+    assert de.grad(lambda x, y: x * y, argnums=(0, 1))(y=3.0, x=2.0) == (3.0, 2.0)
+
+
+@pytest.mark.parametrize("wrapped", [de.jit, de.grad, lambda f: de.jit(de.grad(f)), de.jacobian, de.hessian, de.value_and_grad])
+def test_names_that_a_function_does_not_have(wrapped):
+    def f(x, k=3):
+        return x * k
+    for args, options, text in (((1.0,), dict(z=3), r"f\(\) got an unexpected keyword argument 'z'"), ((1.0, 3), dict(k=3), "multiple values for argument 'k'"),
+                                ((1.0,), dict(x=3.0), "multiple values for argument 'x'")):
+        with pytest.raises(TypeError, match=text):
+            wrapped(f)(*args, **options)
+    with pytest.raises(TypeError, match=r"missing 1 required (positional|keyword-only) argument"):
+        de.jit(lambda x, *, k: x * k)(1.0)
+
+
+def test_the_order_of_a_dict_is_seen():
+    """Python may loop over a dict: its order is part of the arguments' structure."""
+    f = de.jit(lambda p: [*p.values()][0] * 10 + [*p["c"].values()][0])
+    assert f({"a": 1.0, "c": {"x": 2.0, "y": 3.0}}) == 12.0 and f({"a": 1.0, "c": {"y": 3.0, "x": 2.0}}) == 13.0
+    g = de.jit(lambda **options: [*options.values()][0] * 1)
+    assert g(b=1.0, a=2.0) == 1.0 and g(a=2.0, b=1.0) == 2.0 and g.traces == 2

@@ -336,6 +336,23 @@ def test_matmul(random, shapes):
         close(lambda x, y: x[..., ::2] @ y[..., ::2, :], x, y)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_vector_times_a_matrix_across_its_rows_is_left_to_blas(random, dtype):
+    def made(*shape):
+        return random.standard_normal(shape).astype(dtype)
+    for k, n in ((150, 200), (700, 500)):                  # in one part, and in several
+        x, w = made(k), made(k, n)
+        for f in (lambda x, w: x @ w, lambda x, w: w.T @ x, lambda x, w: w.T @ x[:, None], lambda x, w: x[None] @ w, lambda x, w: np.einsum("i,ij->j", x, w)):
+            assert close(f, x, w, rtol=1e-12).kernels == 1
+        close(lambda x, w: x[::-1] @ w, x, w)
+        close(lambda x, w: x @ w, made(k, 2)[:, 1], np.asfortranarray(w))
+        close(lambda x, w: x[::3] @ w[::3, ::2], x, w)
+        close(lambda x, w: np.stack([x @ w, x @ w + 1.0], 1), x, w)
+    close(lambda x, w: x @ w, made(3, 1, 150), made(3, 150, 200))
+    close(lambda x, w: x[..., :150] @ w, made(2, 3, 1, 160), made(2, 3, 150, 200))
+    close(lambda x, w: x @ w, made(2, 3, 1, 150), made(3, 150, 200))
+
+
 def test_transposes_are_flags(random):
     x, y = random.standard_normal((5, 6)), random.standard_normal((5, 7))
     for f in (lambda x, y: x.T @ y, lambda x, y: (y.T @ x).T, lambda x, y: np.einsum("ij,ik->jk", x, y)):
@@ -618,3 +635,11 @@ def test_an_error_in_numpy_names_the_primitive():
             program(np.array([[1.0, 2.0], [2.0, 1.0]]))
     finally:
         del diffeng.nodes.Primitive.registry["test_kernels_bad"]
+
+
+def test_a_number_that_many_entries_need_does_not_make_them_one_row():
+    """One row would be one thread's work."""
+    program = compiled(lambda x, s: x * (s * 2.0 + 1.0), np.ones((64, 1024)), np.array(3.0))
+    assert program.kernels == 2
+    assert np.array_equal(program(np.ones((64, 1024)), np.array(3.0))[0], np.full((64, 1024), 7.0))
+    assert compiled(lambda x, s: x * (s * 2.0 + 1.0), np.ones(8), np.array(3.0)).kernels == 1

@@ -7,7 +7,8 @@ import diffeng as de
 from diffeng.kernels import Program
 from diffeng.nodes import INPUT, Node, Tracing, reachable
 from diffeng.recording import record
-from diffeng.simplify import CONTRACTIONS, IDENTITIES, simplify
+from diffeng.contractions import CONTRACTIONS
+from diffeng.simplify import IDENTITIES, simplify
 from diffeng.vocabulary import elementwise as e, indexing, reductions, shaping
 
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 5e-324, -5e-324, 3e-308, 1.7e308, -1.7e308, 0.1, 3.0, -7.5, 2.0 ** -1060])
@@ -299,3 +300,15 @@ def test_every_rule_is_listed_with_its_reason():
     from diffeng.nodes import Primitive
     for name, reason, rule in (*IDENTITIES, *CONTRACTIONS):
         assert name in Primitive.registry and reason and callable(rule)
+
+
+def test_a_product_read_in_another_order_is_written_in_it():
+    tracing = Tracing()
+    a, b = (tracing.input(None, name, shape, np.float64) for name, shape in (("a", (2, 3, 4)), ("b", (2, 4, 5))))
+    outputs = simplify([np.transpose(a @ b, (1, 0, 2)).node])
+    assert [n.primitive.name for n in reachable(outputs)] == ["input", "input", "einsum"]
+    x, y = np.arange(24.0).reshape(2, 3, 4), np.arange(40.0).reshape(2, 4, 5)
+    np.testing.assert_array_equal(Program([a.node, b.node], outputs)(x, y)[0], np.transpose(x @ y, (1, 0, 2)))
+    product = a @ b
+    twice = simplify([np.transpose(product, (1, 0, 2)).node, product.node])
+    assert [n.primitive.name for n in reachable(twice)].count("matmul") == 1           # who else reads it keeps it

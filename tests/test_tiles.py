@@ -98,7 +98,7 @@ def test_what_a_mask_hides_is_not_computed(name, skips, small):
     de.jit(ATTENTION[name])(Q, K, V)
     assert small and all((t.seen is not None) == skips for t in small)
     if skips:
-        assert len(small) == 1 and tiles._reach(small[0], 16)[1] < T / 2
+        assert len(small) == 1 and tiles.reach_of(small[0], 16)[1] < T / 2
 
 
 def test_sizes(small):

@@ -28,7 +28,7 @@ def _circumstances():
     import llvmlite
     import llvmlite.binding as llvm
     own = hashlib.sha256()
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+    for path in sorted(pathlib.Path(__file__).parent.rglob("*.py")):
         own.update(path.read_bytes())
     features = llvm.get_host_cpu_features().flatten()
     return {"format": _FORMAT, "compiler": own.hexdigest(), "llvmlite": llvmlite.__version__, "python": platform.python_version(),

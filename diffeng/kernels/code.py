@@ -22,14 +22,18 @@ SIZES = {"b1": 1, **{t: int(t[1:]) // 8 for t in _TYPES if t != "b1"}}
 class Code:
     """scopes: how many disjoint stretches of memory will be named (0 .. scopes - 1); those accessed without a scope may overlap with any."""
 
+    ARGUMENTS = "t", "lo", "hi"                  # of the kernel, 64-bit integers: Values of these names
+    SPACE = 0                                    # LLVM's number of the address space that words and operands lie in
+
     def __init__(self, scopes=0):
         self.module = ir.Module("diffeng")
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_I64] * 3), "kernel")
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_I64] * len(self.ARGUMENTS)), "kernel")
         self._head = ir.IRBuilder(function.append_basic_block("entry"))
         self._body = function.append_basic_block("body")
         self.builder = ir.IRBuilder(self._body)
         self._function, self._words = function, {}
-        self.t, self.lo, self.hi = (Value(self.builder, a, "i64") for a in function.args)
+        for name, argument in zip(self.ARGUMENTS, function.args):
+            setattr(self, name, Value(self.builder, argument, "i64"))
         domain = self.module.add_metadata(["diffeng"])
         every = [self.module.add_metadata([f"diffeng.{k}", domain]) for k in range(scopes + 1)]          # the last one: the words
         self._scopes = [(self.module.add_metadata([s]), self.module.add_metadata([o for o in every if o is not s])) for s in every]
@@ -49,7 +53,7 @@ class Code:
         """Word k of the table, read once, before everything else."""
         if k not in self._words:
             b = self._head
-            place = b.gep(b.inttoptr(self.t.ir, _I64.as_pointer()), [_I64(k)])
+            place = b.gep(b.inttoptr(self.t.ir, _I64.as_pointer(self.SPACE)), [_I64(k)])
             self._words[k] = self._marked(b.load(place), len(self._scopes) - 1)
         return Value(self.builder, self._words[k], "i64")
 
@@ -74,7 +78,7 @@ class Code:
     def _address(self, base, index, type):
         kind = _I8 if type == "b1" else _TYPES[type]
         b = self.builder
-        pointer = b.inttoptr(base.ir, kind.as_pointer())
+        pointer = b.inttoptr(base.ir, kind.as_pointer(self.SPACE))
         return pointer if index is None else b.gep(pointer, [index.ir])
 
     def load(self, base, index, type, scope=None):
@@ -154,25 +158,28 @@ class Code:
 
     def gemm(self, type, bits, address, ta, tb, m, n, k, a, lda, b, ldb, c, ldc, alpha=1.0, beta=0.0):
         """BLAS's gemm at an address, columns first: C = alpha op(A) op(B) + beta C. ta, tb: ord("N") or ord("T"), as Values; a, b, c: addresses."""
-        builder, whole, kind = self.builder, ir.IntType(bits), _TYPES[type]
+        self._blas(type, bits, address, [("flag", ta), ("flag", tb), ("size", m), ("size", n), ("size", k), ("scale", alpha), ("array", a), ("size", lda),
+                                         ("array", b), ("size", ldb), ("scale", beta), ("array", c), ("size", ldc)])
 
-        def at(value, like):
-            place = self._head.alloca(like)
-            builder.store(value, place)
+    def gemv(self, type, bits, address, ta, m, n, a, lda, x, incx, y, incy):
+        """BLAS's gemv at an address, columns first: y = op(A) x, where A has m rows and n columns."""
+        self._blas(type, bits, address, [("flag", ta), ("size", m), ("size", n), ("scale", 1.0), ("array", a), ("size", lda), ("array", x), ("size", incx),
+                                         ("scale", 0.0), ("array", y), ("size", incy)])
+
+    def _blas(self, type, bits, address, arguments):
+        """A call of a Fortran routine: every argument by reference."""
+        builder, kind = self.builder, _TYPES[type]
+        kinds = {"flag": _I8, "size": ir.IntType(bits), "scale": kind, "array": kind}
+
+        def reference(what, x):
+            if what == "array":
+                return builder.inttoptr(x.ir, kind.as_pointer())
+            place = self._head.alloca(kinds[what])
+            narrow = what == "flag" or what == "size" and bits < 64
+            builder.store(builder.trunc(x.ir, kinds[what]) if narrow else x.ir if isinstance(x, Value) else kind(x), place)
             return place
-
-        def size(x):
-            return at(x.ir if bits == 64 else builder.trunc(x.ir, whole), whole)
-
-        def scale(x):
-            return at(x.ir if isinstance(x, Value) else kind(x), kind)
-        flags = [at(builder.trunc(x.ir, _I8), _I8) for x in (ta, tb)]
-        pointers = [builder.inttoptr(x.ir, kind.as_pointer()) for x in (a, b, c)]
-        letter, integer, pointer = _I8.as_pointer(), whole.as_pointer(), kind.as_pointer()
-        signature = ir.FunctionType(ir.VoidType(), [letter, letter, integer, integer, integer, pointer, pointer, integer, pointer, integer, pointer, pointer,
-                                                    integer])
-        builder.call(builder.inttoptr(address.ir, signature.as_pointer()),
-                     [*flags, size(m), size(n), size(k), scale(alpha), pointers[0], size(lda), pointers[1], size(ldb), scale(beta), pointers[2], size(ldc)])
+        signature = ir.FunctionType(ir.VoidType(), [kinds[what].as_pointer() for what, _ in arguments])
+        builder.call(builder.inttoptr(address.ir, signature.as_pointer()), [reference(what, x) for what, x in arguments])
 
 
 class Cell:

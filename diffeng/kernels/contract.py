@@ -7,14 +7,18 @@ What it is not: no contraction order (opt_einsum finds it for three operands and
 """
 import math
 
+import numpy as np
+
 from . import blas, threads
 from .code import Code
 from .fuse import Map, Product
 from .groups import Instruction
-from .layout import View, broadcast, collapse, diagonal, new, reshaped, transposed
+from .layout import View, broadcast, c_strides, collapse, diagonal, new, reshaped, transposed
 from .reduce import total
-from .scalar import CAST, FLOAT, type_name
+from .scalar import BFLOAT16, CAST, FLOAT, type_name
 from .values import select, smaller
+
+_HALF = np.dtype(np.uint16)                # what holds a bfloat16: NumPy has none
 
 
 def einsum(fuser, subscripts, views, dtype):
@@ -80,9 +84,14 @@ def _pair(fuser, left, right, out, dtype):
         return None
     batch = [c for c in out if c in la and c in lb]
     rows, columns = ([c for c in out if c in mine and c not in other] for mine, other in ((la, lb), (lb, la)))
-    if all(size[c] == 1 for c in rows) or all(size[c] == 1 for c in columns):          # a matrix and a vector: terms and sums, which fuse with others
-        s = sa if math.prod([size[c] for c in la]) >= math.prod([size[c] for c in lb]) else sb
-        order = sorted([*out, *summed], key=lambda c: -abs(s.get(c, 0)))             # as the larger operand lies in memory
+    if all(size[c] == 1 for c in rows) or all(size[c] == 1 for c in columns):          # a matrix and a vector
+        if math.prod([size[c] for c in la]) > math.prod([size[c] for c in lb]):
+            return _pair(fuser, (b, lb), (a, la), out, dtype)                        # the vector comes first
+        order = sorted([*out, *summed], key=lambda c: -abs(sb.get(c, 0)))            # as the matrix lies in memory
+        along = order[-1] in summed or math.prod([size[c] for c in lb if c not in batch]) < VECTOR
+    else:
+        along = False
+    if along:                                                                        # terms and sums, which fuse with others
         terms = _times(fuser, arranged(a, sa, order), arranged(b, sb, order))
         kept = [c for c in order if c in out]
         result = total(fuser, "sum", terms, tuple([k for k, c in enumerate(order) if c not in out]), dtype)
@@ -130,8 +139,24 @@ def _pair(fuser, left, right, out, dtype):
         fresh = new("arena", [size[k] for k in natural], dtype)
         c = matrix(fresh, dict(zip(natural, fresh.strides)), rows, columns)
         result = transposed(fresh, [natural.index(k) for k in out])
+    if fuser.narrow and type_name(dtype) == "f32":
+        m, n = narrowed(fuser, m), narrowed(fuser, n)
     fuser.step(Product(m, n, c), [m, n])
     return result
+
+
+def narrowed(fuser, v):
+    """A view of float32 as one of bfloat16, in the order in which it lies in memory: operands that are the same numbers are narrowed once."""
+    axes = sorted([k for k in range(v.ndim) if v.strides[k] and v.shape[k] > 1], key=lambda k: -abs(v.strides[k]))
+    shape, strides = [v.shape[k] for k in axes], [v.strides[k] for k in axes]
+    dims, (steps,) = collapse(shape, [strides])
+    known = fuser.narrowed.setdefault(id(v.buffer), {})
+    flat = known.get((v.offset, *dims, *steps))
+    if flat is None:
+        flat = known[(v.offset, *dims, *steps)] = new("arena", shape, _HALF)
+        fuser.operate(Map(shape, BFLOAT16, "u16", ("f32",), (View(v.buffer, v.offset, shape, strides, v.dtype),), flat))
+    own = dict(zip(axes, c_strides(shape, _HALF.itemsize)))
+    return View(flat.buffer, 0, v.shape, [own.get(k, 0) for k in range(v.ndim)], _HALF)
 
 
 def _as(fuser, v, dtype):
@@ -157,11 +182,12 @@ def _times(fuser, a, b):
 
 ALONE = 200_000                            # multiply-adds below which a product is not cut for several threads
 COLUMNS, ROWS, INNER, FIRST = 3, 4, 5, 18  # words of a product: its sizes, and which part of its terms comes first
+VECTOR = 20_000                            # entries of a matrix below which its product with a vector is a loop like others, whichever way it runs
 STEP = 32                                  # rows or columns of a cut product are a multiple of this
 
 
 def product(step, cut=None):
-    """BLAS's gemm for each entry of the batch axes, in parts; one row of the table is one part of one entry.
+    """BLAS's gemm (gemv for a vector and a matrix) for each entry of the batch axes, in parts; one row of the table is one part of one entry.
 
     cut: ("rows", width): parts of so many rows of the result. ("terms", width): parts of so many terms of each sum, where a part adds to what those before it
     made (so they are computed in order, by one thread). None: large products are cut along their longer side, one part a thread, as BLAS itself uses one.
@@ -171,11 +197,11 @@ def product(step, cut=None):
     (m, k), n, size = a.shape[-2:], b.shape[-1], a.dtype.itemsize
     turned = is_turned(c)
     if turned:                                        # the result runs along i: its transpose is the product of the transposes
-        a, b, m, n = _turned(b), _turned(a), n, m
-        c = _turned(c)
+        a, b, m, n = turned_over(b), turned_over(a), n, m
+        c = turned_over(c)
     # BLAS counts columns first: it is given C' = B'A', where a matrix that runs along its last axis is already transposed.
-    ta, lda = _flag(a, size)
-    tb, ldb = _flag(b, size)
+    ta, lda = flag(a, size)
+    tb, ldb = flag(b, size)
     ldc = c.strides[-2] // size if m > 1 else n
     dims, strides = collapse(a.shape[:-2], [v.strides[:-2] for v in (a, b, c)])
     batch = math.prod(dims)
@@ -191,15 +217,18 @@ def product(step, cut=None):
         along = "columns"
     parts = -(-{"rows": m, "columns": n, "terms": k}[along] // width)
     rows, columns, terms = (width if along == side else 0 for side in ("rows", "columns", "terms"))          # of a part; 0: all of them
-    address, bits = blas.gemm(type)
+    vector = m == 1 and cut is None
+    address, bits = (blas.gemv if vector else blas.gemm)(type)
     words = [address, tb, ta, n, m, k, max(ldb, 1), max(lda, 1), max(ldc, 1), (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, rows or m, columns, columns or n, terms, 0,
              a.strides[-2] * rows + a.strides[-1] * terms, b.strides[-1] * columns + b.strides[-2] * terms, c.strides[-2] * rows + size * columns]
     for d, *s in zip(dims, *strides):
         words += [d, *s]
     depth = len(dims)
-    cost = 200 + m * n * k / parts * (0.03 if type == "f32" else 0.06)
-    return Instruction(repr(("product", type, bits, depth, by_terms)), lambda: _write_product(type, bits, depth, by_terms), words, batch * parts,
+    cost = 200 + m * n * k / parts * (0.03 if type == "f32" else 0.06) * (4 if vector else 1)          # a matrix that is used once waits for memory
+    if vector:                                        # steps from entry to entry of the two vectors, in place of leading dimensions
+        words[7], words[8] = a.strides[-1] // size, c.strides[-1] // size
+    return Instruction(repr(("product", type, bits, depth, by_terms, vector)), lambda: _write_product(type, bits, depth, by_terms, vector), words, batch * parts,
                        threads.split(batch * parts, cost), cost)
 
 
@@ -208,7 +237,7 @@ def is_turned(out):
     return out.strides[-1] != out.dtype.itemsize and out.shape[-1] > 1
 
 
-def _write_product(type, bits, depth, by_terms):
+def _write_product(type, bits, depth, by_terms, vector):
     code = Code()
     word = code.word
     with code.loop(code.lo, code.hi) as r:
@@ -227,20 +256,25 @@ def _write_product(type, bits, depth, by_terms):
             k = smaller(k - part * word(17), word(17))
             beta = select(part.equals(word(FIRST)), code.number(0.0, type), code.number(1.0, type))
         pa, pb, pc = places
-        code.gemm(type, bits, word(0), word(1), word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), beta=beta)
+        if vector:
+            plain = word(1).equals(ord("N"))
+            code.gemv(type, bits, word(0), word(1), select(plain, n, k), select(plain, k, n), pb, word(6), pa, word(7), pc, word(8))
+        else:
+            code.gemm(type, bits, word(0), word(1), word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), beta=beta)
     return code.finish()
 
 
-def _turned(v):
+def turned_over(v):
+    """The transposed matrices."""
     return transposed(v, (*range(v.ndim - 2), v.ndim - 1, v.ndim - 2))
 
 
 def blas_walks(v):
     """Can BLAS read the last two axes as a matrix with one leading dimension?"""
-    return _flag(v, v.dtype.itemsize) is not None
+    return flag(v, v.dtype.itemsize) is not None
 
 
-def _flag(v, size):
+def flag(v, size):
     """(transpose flag, leading dimension) of a row-major matrix seen by a column-major BLAS as its transpose; None where it cannot walk it."""
     (rows, columns), (down, across) = v.shape[-2:], v.strides[-2:]
     if (columns == 1 or across == size) and (rows == 1 or down % size == 0 and down >= size * columns):

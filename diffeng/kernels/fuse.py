@@ -19,6 +19,7 @@ from .layout import Buffer, View, collapse, cut_at
 
 MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
 SCALARS_FUSED = 400                       # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate
+LONGEST_ALONE = 1 << 13                   # entries that a scalar is computed in one loop with: a single row is not shared out among threads
 
 
 class Immediate:
@@ -159,10 +160,11 @@ def places(operation):
 
 
 class Fuser:
-    """Collects operations; `steps` is the program's order once `finish` was called."""
+    """Collects operations; `steps` is the program's order once `finish` was called. narrow: products of float32 take bfloat16 operands (contract.py)."""
 
-    def __init__(self):
+    def __init__(self, narrow=False):
         self.steps, self._open, self._scalars, self._readers = [], {}, 0, {}
+        self.narrow, self.narrowed = narrow, {}                  # narrowed: {id of a buffer: {place and walk: the view of its bfloat16}}
 
     def need(self, *views):
         """What follows reads these from memory: close the groups that write them."""
@@ -275,7 +277,7 @@ class Fuser:
             return n <= group.n or group.columns is not None
         columns = n // group.n
         mine = [v for v in operation.operands if not isinstance(v, (Immediate, Indirect, Window)) and group in v.buffer.writers]
-        if columns == 1 or any(group.levels[id(v.buffer)] != "full" or not is_row(v, columns) for v in mine) or len(group.operations) > MOST_OPERATIONS // 2 \
+        if columns == 1 or group.n == 1 and columns > LONGEST_ALONE or any(group.levels[id(v.buffer)] != "full" or not is_row(v, columns) for v in mine) or len(group.operations) > MOST_OPERATIONS // 2 \
                 or any(isinstance(o, Reduce) for o in group.operations):
             return False
         group.n, group.columns = n, columns

@@ -38,14 +38,18 @@ class Instruction:
     def __init__(self, key, build, words, rows, chunk, cost, parts=()):
         self.key, self.build, self.words, self.rows, self.chunk, self.cost, self.parts = key, build, words, rows, chunk, cost, parts
 
+    def with_words(self, words):
+        """The same kernel on other operands."""
+        return Instruction(self.key, self.build, words, self.rows, self.chunk, self.cost, self.parts)
+
 
 def instructions(group):
     """The kernel of a group, and those that put partial sums together."""
-    return _Plan(group).instructions()
+    return Plan(group).instructions()
 
 
-class _Plan:
-    """Words and structure of one group."""
+class Plan:
+    """Words and structure of one group, and the instruction for the processor we are on; cuda/plan.py has one for a grid of threads."""
 
     def __init__(self, group):
         self.group, self.words, self.rules = group, [], []
@@ -70,12 +74,12 @@ class _Plan:
         if level == "row":
             shape, strides = (*shape, self.group.columns), (*strides, 0)
         fine = tuple(refined(shape, strides, self._cuts))
-        key = (id(v.buffer), v.offset, fine)
+        key = (id(v.buffer.home), v.offset, fine)
         if scope is not None:
             key = (scope, fine)
         if key not in self._numbers:
             self._numbers[key] = len(self._views)
-            self._views.append((v, fine, self._scopes.setdefault(scope or id(v.buffer), len(self._scopes))))
+            self._views.append((v, fine, self._scopes.setdefault(scope or id(v.buffer.home), len(self._scopes))))
         return self._numbers[key]
 
     def _reach(self):
@@ -196,6 +200,8 @@ class _Plan:
         for k in sorted(self.needed_later):
             if self.stores[k] is not None:
                 kept[k] = ("stored",)
+            elif self._again(k):
+                kept[k] = ("again",)
             else:
                 kept[k] = ("scratch", self.word(scratch))
                 scratch += -(-self.columns * SIZES[ops[k].result] // LINE) * LINE
@@ -203,8 +209,7 @@ class _Plan:
         for k, o in enumerate(ops):
             described.append(self._reduction(k, o, partials) if isinstance(o, Reduce) else self._operation(k, o, kept))
         cost = self._cost(ops, views)
-        rows = self.columns if self.flat else self.rows
-        chunk = self._chunk(rows, cost)
+        rows, chunk = self._shares(cost)
         self.words[chunk_word] = chunk
         slots = -(-rows // chunk)
         memory = None
@@ -215,18 +220,27 @@ class _Plan:
             o = ops[k]
             partial = Buffer("arena", _BYTE, stride * slots)
             self.words[base] = (partial, 0)
-            combining.append(_combine(o.name, type, partial, slots, stride, count, o.out))
-        strip = self.word(max(1, min(loops.STRIP, STRIP_BYTES // (self.columns * 8)))) if self._in_strips(scratch) else None
+            combining.append(self._combine(o.name, type, partial, slots, stride, count, o.out))
+        strip = self._strip(scratch)
         structure = (self.flat, chunk_word, columns_word, tuple(lengths), tuple(views), len(self._scopes), self.last, memory, strip, tuple(described))
-        rules = tuple(self.rules)
-        key = repr(("group", structure, tuple(map(fingerprint, rules))))
-        return [Instruction(key, lambda: loops.write(structure, rules), self.words, rows, chunk, cost), *combining]
+        return [self._instruction(structure, tuple(self.rules), rows, chunk, cost), *combining]
 
-    def _in_strips(self, scratch):
-        """Is it worth while to compute what is one a row for many rows at once? Then it is vectorised, but the rows wait in the cache meanwhile."""
+    def _again(self, k):
+        """Is an operation computed again where a later phase needs it, and not kept?"""
+        return False
+
+    def _instruction(self, structure, rules, rows, chunk, cost):
+        key = repr(("group", structure, tuple(map(fingerprint, rules))))
+        return Instruction(key, lambda: loops.write(structure, rules), self.words, rows, chunk, cost)
+
+    def _strip(self, scratch):
+        """The word that says how many rows a strip has, or None where it is not worth while to compute what is one a row for many rows at once: then it is
+        vectorised, but the rows wait in the cache meanwhile."""
         ops = self.group.operations
         dear = sum([o.cost for o in ops if o.level == "row" and isinstance(o, Map)]) >= DEAR
-        return dear and not scratch and not self.flat and not any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)])
+        if dear and not scratch and not self.flat and not any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)]):
+            return self.word(max(1, min(loops.STRIP, STRIP_BYTES // (self.columns * 8))))
+        return None
 
     def _operand(self, x, found):
         if isinstance(x, Immediate):
@@ -266,18 +280,18 @@ class _Plan:
             return entry
         return entry * self.columns + sum(o.cost for o in ops if o.level == "row") * 2 + 2 * len(views) + 10 * (self.last + 1)
 
-    def _chunk(self, rows, cost):
-        ops = self.group.operations
+    def _shares(self, cost):
+        """(rows, rows of a chunk)."""
+        ops, rows = self.group.operations, self.columns if self.flat else self.rows
         if any(isinstance(o.out, Indirect) for o in ops):        # two rows may meet at one place
-            return max(rows, 1)
+            return rows, max(rows, 1)
         chunk = threads.split(rows, cost)
         if any(isinstance(o, Reduce) and o.kind == "columns" and o.type == "f32" and o.name == "sum" for o in ops):
             chunk = min(chunk, LONGEST_SUM)
-        return max(1, min(rows, chunk))
+        return rows, max(1, min(rows, chunk))
 
-
-def _combine(name, type, partial, slots, stride, count, out):
-    """Partial results of chunks, `stride` bytes from one to the next, to what they are together."""
-    words = [(partial, 0), slots, stride, (out.buffer, out.offset)]
-    result = type_name(out.dtype)
-    return Instruction(repr(("combine", name, type, result)), lambda: loops.write_combine(name, type, result), words, count, count, slots * 0.5)
+    def _combine(self, name, type, partial, slots, stride, count, out):
+        """Partial results of chunks, `stride` bytes from one to the next, to what they are together."""
+        words = [(partial, 0), slots, stride, (out.buffer, out.offset)]
+        result = type_name(out.dtype)
+        return Instruction(repr(("combine", name, type, result)), lambda: loops.write_combine(name, type, result), words, count, count, slots * 0.5)

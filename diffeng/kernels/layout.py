@@ -15,13 +15,14 @@ from ..vocabulary.indexing import Slot
 class Buffer:
     """A stretch of memory with one dtype. kind: "arena" (between steps), "input", "output" (the user's, at number `slot`) or "constant" (`array`)."""
 
-    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers")
+    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers", "home")
 
     def __init__(self, kind, dtype, size, slot=None, array=None):
         self.kind, self.slot, self.array, self.dtype, self.size = kind, slot, array, dtype, size
         self.place = 0               # byte offset in the arena, from memory.py
         self.stored = False          # does anything read it from memory?
         self.writers = []            # open groups that write it (fuse.py)
+        self.home = self             # the buffer in whose memory it lies (donation.py)
 
 
 class View:

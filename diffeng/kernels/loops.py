@@ -16,14 +16,16 @@ TILE = 64                                  # columns whose partial results are p
 
 def write(structure, rules):
     """The module of a group's kernel. rules: the functions that operations name by number."""
-    return _Loops(structure, rules).module()
+    return Loops(structure, rules).module()
 
 
-class _Loops:
-    def __init__(self, structure, rules):
+class Loops:
+    """A kernel of a group, on whatever `code` makes of it: cuda/skeletons.py has another order of its rows and columns."""
+
+    def __init__(self, structure, rules, code=Code):
         self.flat, self._chunk, self._columns, self._lengths, self.views, scopes, self.last, self._memory, self._strip, self.ops = structure
         self.rules = rules
-        self.code = Code(scopes + 2)
+        self.code = code(scopes + 2)
         self.scratch_scope, self.sums_scope = scopes, scopes + 1
         self.values, self.loaded, self.row_loaded = {}, {}, {}
         self.bases = [self.code.word(base) for _, _, base, _, _, _ in self.views]
@@ -42,7 +44,7 @@ class _Loops:
         self.totals, self.sums = {}, {}
         for k, op in enumerate(self.ops):
             if op[0] == "reduce" and op[7] == "all":
-                self.totals[k] = code.cell(_wide(op), neutral(op[3], _wide(op)))
+                self.totals[k] = code.cell(wide(op), neutral(op[3], wide(op)))
             elif op[0] == "reduce" and op[7] == "columns":
                 self.sums[k] = code.word(op[9][0]) + self.slot * code.word(op[9][1])
         for k, base in self.sums.items():
@@ -127,7 +129,7 @@ class _Loops:
         for k in mine:
             op = self.ops[k]
             if op[0] == "reduce" and op[7] == "row":
-                own[k] = code.cell(_wide(op), neutral(op[3], _wide(op)))
+                own[k] = code.cell(wide(op), neutral(op[3], wide(op)))
         totals = {**{k: t for k, t in self.totals.items() if k in mine}, **own}
         if any(self.ops[k][3] == "sum" and self.ops[k][4][0] == "f" for k in totals):
             with code.loop(lo, hi, BLOCK) as start:
@@ -166,15 +168,13 @@ class _Loops:
         if op[0] == "reduce":
             x = cast(self.operand(op[6], i), op[4])
             if op[7] == "columns":
-                old = code.load(self.sums[k], i, op[4], self.sums_scope)
-                code.store(self.sums[k], i, merge(op[3], old, x), self.sums_scope)
+                self.add_up(k, i, x)
             else:
                 part = parts[k]
                 part.set(merge(op[3], part.get(), cast(x, part.type), any_order=True))
             return
-        _, _, _, rule, result, casts, operands, store, kept, accumulate = op
-        value = self.rules[rule](*[cast(self.operand(x, i), want) for x, want in zip(operands, casts)])
-        value = cast(value, result)
+        store, kept, accumulate = op[7:]
+        value = self.compute(op, i)
         self.keep(k, value)
         if store is not None and store[0] == "indirect":
             base, stride, _ = self.found(store, i)
@@ -184,7 +184,27 @@ class _Loops:
         else:
             self.store(store, value, i)
         if kept is not None and kept[0] == "scratch":
-            code.store(self.scratch + code.word(kept[1]), i, value, self.scratch_scope)
+            self.put_aside(kept[1], i, value)
+
+    def compute(self, op, i):
+        _, _, _, rule, result, casts, operands, *_ = op
+        return cast(self.rules[rule](*[cast(self.operand(x, i), want) for x, want in zip(operands, casts)]), result)
+
+    def add_up(self, k, column, x):
+        """A term of a sum over rows."""
+        old = self.read(self.sums[k], column, x.type, self.sums_scope)
+        self.write(self.sums[k], column, merge(self.ops[k][3], old, x), self.sums_scope)
+
+    def put_aside(self, place, column, value):
+        """A value that a later phase reads again. place: the word that says where in a row's scratch memory."""
+        self.write(self.scratch + self.code.word(place), column, value, self.scratch_scope)
+
+    def write(self, base, column, value, scope):
+        """Into memory of the kernel's own: sums over rows, and values that a later phase reads again."""
+        self.code.store(base, column, value, scope)
+
+    def read(self, base, column, type, scope):
+        return self.code.load(base, column, type, scope)
 
     def keep(self, k, value):
         self.values[k] = value
@@ -229,8 +249,11 @@ class _Loops:
                 return self.values[x[1]]
             op = self.ops[x[1]]                              # from an earlier phase
             kept = op[8]
+            if kept is None or kept[0] == "again":          # None: what such an operation is made of
+                self.values[x[1]] = self.compute(op, i)
+                return self.values[x[1]]
             if kept[0] == "scratch":
-                return code.load(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
+                return self.read(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
             return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])
         if x[0] == "window":
             _, v, p, lo, hi = x
@@ -266,7 +289,7 @@ class _Loops:
         return out
 
 
-def _wide(op):
+def wide(op):
     """The type a total is kept in: float32 is summed in float64 (a sum of 10^6 entries would lose half its digits)."""
     return "f64" if op[3] == "sum" and op[4][0] == "f" else op[4]
 

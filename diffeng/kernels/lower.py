@@ -22,8 +22,8 @@ from .scalar import type_name
 class Lowering:
     """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one."""
 
-    def __init__(self, fuser):
-        self.fuser, self.origins, self._constants = fuser, [], {}
+    def __init__(self, fuser, contiguous_constants=False):
+        self.fuser, self.origins, self._constants, self._contiguous = fuser, [], {}, contiguous_constants
 
     def lower(self, node, operands):
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
@@ -52,7 +52,7 @@ class Lowering:
         """A view of an array the function closed over: read where it lies, at every call."""
         found = self._constants.get(id(array))
         if found is None:
-            held = array if array.flags.aligned else array.copy()
+            held = np.require(array, requirements="CA" if self._contiguous else "A")
             found = View(Buffer("constant", held.dtype, held.size, array=held), 0, held.shape, held.strides, held.dtype)
             self._constants[id(array)] = found
             found.buffer.slot = array         # its id stays its own

@@ -11,23 +11,23 @@ from .layout import Buffer
 
 
 class Plans:
-    """The groups of one program."""
+    """The groups of one program. plan: what plans one group (groups.instructions)."""
 
-    def __init__(self):
-        self._known = {}
+    def __init__(self, plan=groups.instructions):
+        self._plan, self._known = plan, {}
 
     def instructions(self, group):
-        """groups.instructions(group)."""
+        """The plan of a group."""
         found = _Description(group)
         if not found.simple:
-            return groups.instructions(group)
+            return self._plan(group)
         pattern = self._known.get(found.key)
         if pattern is None:
-            made = groups.instructions(group)
+            made = self._plan(group)
             self._known[found.key] = _pattern(made, found)
             return made
         own = {}
-        return [groups.Instruction(key, build, [_word(w, found, own) for w in words], rows, chunk, cost) for key, build, words, rows, chunk, cost in pattern]
+        return [instruction.with_words([_word(w, found, own) for w in words]) for instruction, words in pattern]
 
 
 class _Description:
@@ -51,11 +51,11 @@ class _Description:
             self.simple = False
             return None
         buffer = x.buffer
-        k = self._buffers.setdefault(id(buffer), len(self._buffers))
+        k, home = (self._buffers.setdefault(id(b), len(self._buffers)) for b in (buffer, buffer.home))
         at = self._at.setdefault((k, x.offset), len(self._at))
         if at == len(self.places):
             self.places.append((buffer, x.offset))
-        return k, at, x.offset == 0, x.shape, x.strides, x.dtype, buffer.size, buffer.stored
+        return k, home, at, x.offset == 0, x.shape, x.strides, x.dtype, buffer.size, buffer.stored
 
 
 def _pattern(made, found):
@@ -70,7 +70,7 @@ def _pattern(made, found):
             known = places.get((id(buffer), offset))
             return ("place", known) if known is not None else ("own", own.setdefault(id(buffer), len(own)), buffer.kind, buffer.dtype, buffer.size, offset)
         return ("number", numbers[id(w)]) if isinstance(w, Immediate) else w
-    return [(i.key, i.build, [word(w) for w in i.words], i.rows, i.chunk, i.cost) for i in made]
+    return [(i, [word(w) for w in i.words]) for i in made]
 
 
 def _word(w, found, own):

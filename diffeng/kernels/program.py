@@ -17,7 +17,7 @@ from ..errors import explain
 from ..nodes import INPUT, Node, reachable
 from ..simplify import simplify
 from ..lines import line_of
-from . import contract, groups, tiles
+from . import contract, donation, groups, tiles
 from .fuse import Call, Fuser, Group, Immediate, Product
 from .layout import Padded, View, new
 from .lower import Lowering
@@ -42,6 +42,7 @@ class Program:
     inputs: the graph's input nodes, in the order of the call's arguments. outputs: nodes, or constants. Every node has a shape and a dtype;
     values are not needed. Arrays are checked (TypeError for a dtype, ValueError for a shape); any strides will do. Results are the caller's: memory that was
     returned is written again only when nobody holds it, nor a view of it. as_recorded: compute every operation as it stands, simplify nothing.
+    donated: numbers of inputs whose memory results may take (donation.py): an array that can be written into is written over then, and returned.
 
     Kernels are shared by all programs of a process: a second program of the same structure compiles nothing, whatever its sizes. calls: the primitives that
     NumPy computes. kernels: how many are called. peak_bytes: memory a call needs beside its inputs and outputs.
@@ -54,27 +55,37 @@ class Program:
     [array([0., 0., 0.])]
     """
 
-    def __init__(self, inputs, outputs, as_recorded=False):
-        steps = self._steps(inputs, list(outputs) if as_recorded else _rewritten(outputs))
+    def __init__(self, inputs, outputs, as_recorded=False, donated=()):
+        steps = self._steps(inputs, list(outputs) if as_recorded else _rewritten(outputs), donated)
         self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
         self._build(steps)
         self._made = [[] for _ in self.outputs]
-        self._small = all([dtype is not None and math.prod(shape) * dtype.itemsize < REUSE_ABOVE for shape, dtype in self.outputs])
+        self._small = not self._taken and all([dtype is not None and math.prod(shape) * dtype.itemsize < REUSE_ABOVE for shape, dtype in self.outputs])
 
-    def _steps(self, inputs, outputs):
+    def _steps(self, inputs, outputs, donated=()):
         """The program's steps in order; what is known of its inputs and outputs is kept."""
         self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(np.dtype(n.dtype).str)) for k, n in enumerate(inputs)]     # str: see _checked
-        fuser = Fuser()
-        lowering = Lowering(fuser)
+        fuser = Fuser(self.narrow)
+        lowering = Lowering(fuser, self.contiguous_constants)
         places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
-        for node in _schedule([n for n in reachable(outputs) if id(n) not in places]):
+        nodes = _schedule([n for n in reachable(outputs) if id(n) not in places])
+        factors = _factors(nodes) if self.narrow else ()
+        for node in nodes:
             if node.primitive is INPUT:
                 raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")
             operands = [places[id(x)] if type(x) is Node else lowering.constant(x) if type(x) is np.ndarray else x for x in node.operands]
             places[id(node)] = lowering.lower(node, operands)
-        self.outputs, self._constants = self._finish(outputs, places, lowering)
+            if node in factors:
+                contract.narrowed(fuser, places[id(node)])
+        self.outputs, self._constants, made = self._finish(outputs, places, lowering)
         self._origins = lowering.origins
-        return tiles.tiled(fuser.finish())
+        steps = tiles.tiled(fuser.finish())
+        candidates = donation.pairs([tuple(spec) for _, *spec in self.inputs], self.outputs, donated)
+        self._taken = donation.settle(steps, {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}) if candidates else {}
+        return steps
+
+    contiguous_constants = False               # must an array that the graph holds be C-contiguous?
+    narrow = False                             # do products of float32 take bfloat16?
 
     @classmethod
     def peak(cls, inputs, outputs):
@@ -84,7 +95,7 @@ class Program:
 
     def _finish(self, outputs, places, lowering):
         """Each output in a buffer of its own: the one it is computed in where that is possible, else a copy."""
-        specs, constants = [], {}
+        specs, constants, made = [], {}, {}
         for k, output in enumerate(outputs):
             if not isinstance(output, Node):
                 constants[k] = output.value if type(output) is Exact else output
@@ -97,14 +108,16 @@ class Program:
             if view.buffer.kind == "arena" and view.whole():
                 view.buffer.kind, view.buffer.slot = "output", k
                 view.buffer.stored = True
+                made[k] = view.buffer
             elif 0 not in output.shape:
                 out = new("output", output.shape, view.dtype, k)
                 out.buffer.stored = True              # whoever writes it
+                made[k] = out.buffer
                 if type_name(view.dtype) is None:
                     lowering.fuser.step(Call(None, [view], out), [view], out)
                 else:
                     lowering.cast(view, out, view.shape)
-        return specs, constants
+        return specs, constants, made
 
     # ---- building -------------------------------------------------------------------------------------------------------------
 
@@ -229,14 +242,17 @@ class Program:
             out.append(np.require(x, dtype, ("C", "A")).view(dtype))
         return out
 
-    def _fresh(self):
-        """Arrays for the outputs: new ones, or large ones that this program made before and that only it still holds."""
+    def _fresh(self, arrays):
+        """Arrays for the outputs: those whose memory is given away, new ones, or large ones that this program made before and that only it still holds."""
         if self._small:
             return [np.empty(shape, dtype) for shape, dtype in self.outputs]
         fresh = []
         for k, (shape, dtype) in enumerate(self.outputs):
             if dtype is None:
                 fresh.append(np.array(self._constants[k]))
+                continue
+            if k in self._taken:
+                fresh.append(arrays[self._taken[k]])
                 continue
             made = self._made[k]
             for x in made:
@@ -250,10 +266,17 @@ class Program:
                     made.append(x)
         return fresh
 
+    def _given(self, arrays):
+        """Can results be written over the inputs that are given away? Not where that is forbidden, nor where an array came in twice."""
+        met = [id(x) for x in arrays if type(x) is np.ndarray]
+        return len(set(met)) == len(met) and all([type(arrays[j]) is np.ndarray and arrays[j].flags.writeable for j in self._taken.values()])
+
     def exactly(self, *arrays):
         """As a call, for arguments that need no conversion: aligned C-contiguous arrays (or numbers) of the program's shapes and dtypes. None, and nothing
         computed, for others."""
-        fresh = self._fresh()
+        if self._taken and not self._given(arrays):
+            return None
+        fresh = self._fresh(arrays)
         code = self._run(*arrays, *fresh)
         if code:
             if code == CONVERT:
@@ -266,6 +289,10 @@ class Program:
     def __call__(self, *arrays):
         out = self.exactly(*arrays)
         return self.exactly(*self._checked(arrays)) if out is None else out
+
+    def host(self, x):
+        """An output as NumPy's array."""
+        return x
 
 
 def _rewritten(outputs):
@@ -287,6 +314,22 @@ def _buffers(w):
     else:
         found = [x[0] for i in (w, *w.parts) for x in i.words if type(x) is tuple]
     return [b for b in found if b.kind == "arena"]
+
+
+def _factors(nodes):
+    """Elementwise nodes of float32 that enter products as they are: what bfloat16 there is made of them is made where they are."""
+    found, views = set(), []
+    for n in nodes:
+        if n.primitive.kind == "contract":
+            views += n.operands
+    while views:
+        n = views.pop()
+        if type(n) is Node and n not in found:
+            if n.primitive.name in ("transpose", "reshape"):
+                views += n.operands
+            elif n.primitive.kind == "map" and n.dtype == np.float32 and len(n.shape) > 1:
+                found.add(n)
+    return found
 
 
 def _schedule(nodes):

@@ -227,6 +227,15 @@ def _random_bits(place, key, counter):
 
 
 BITS = _random_bits                                                         # place, key, counter
+
+
+def _bfloat16(x):
+    """A float32 as the bits of the nearest bfloat16, ties to even: its upper half."""
+    bits = cast(x.bits(), "u32")
+    return cast(select(x.differs(x), constant(0x7FC0, bits), (bits + 0x7FFF + (bits >> 16 & 1)) >> 16), "u16")
+
+
+BFLOAT16 = _bfloat16
 SAME = ("astype", "copy", "stop_gradient", "fill")                # the value itself, cast
 CAST = _same
 

@@ -234,7 +234,7 @@ def instructions(tiles):
     width = max(FEWEST_ROWS, CACHED // sum(a_row) // 16 * 16)
     width = m if width >= m else width
     parts = -(-m // width)
-    reach = _reach(tiles, width)
+    reach = reach_of(tiles, width)
     offsets, size = [], 0
     for r in a_row:
         offsets.append(size)
@@ -270,7 +270,7 @@ def instructions(tiles):
     return [Instruction(repr(("tiles", structure)), lambda: _write(*structure), words, units, chunk, cost, subs)]
 
 
-def _reach(tiles, width):
+def reach_of(tiles, width):
     """How many columns each tile needs, or None: all of them. The last tile is computed first, and all of its columns, as what sums over rows begins there."""
     if tiles.seen is None:
         return None

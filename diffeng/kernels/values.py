@@ -139,10 +139,18 @@ def cast(x, want):
     return Value(b, b.trunc(x.ir, kind) if to < bits else (b.sext if have[0] == "i" else b.zext)(x.ir, kind), want)
 
 
+GPU = "nvptx64-nvidia-cuda"                               # the triple of a module for a GPU
+
+
+def library_name(module, name, type):
+    """What a function of C's mathematics is called where a module will run: on a GPU it is libdevice's."""
+    return ("__nv_" if module.triple == GPU else "") + name + ("f" if type == "f32" else "")
+
+
 def library(name, *values):
     """A function of the C library: one entry at a time."""
     kind, builder = _TYPES[values[0].type], values[0].builder
-    full = name + ("f" if values[0].type == "f32" else "")
+    full = library_name(builder.module, name, values[0].type)
     function = builder.module.globals.get(full)
     if function is None:
         function = ir.Function(builder.module, ir.FunctionType(kind, [kind] * len(values)), full)
@@ -238,21 +246,26 @@ def rescue(name, x, y):
     own = f"diffeng_{name}_{x.type}"
     function = module.globals.get(own)
     if function is None:
-        widths = (2, 4, 8)                                                 # lanes of the float64s that either type computes in
         function = _rescuer(module, own, name, _TYPES[x.type])
-        set.add(function.attributes, '"vector-function-abi-variant"="' + ",".join(f"_ZGV_LLVM_N{w}vv_{own}({own}_{w})" for w in widths) + '"')
-        kept = [_rescuer(module, f"{own}_{w}", name, ir.VectorType(_TYPES[x.type], w)) for w in widths]
-        byte = ir.IntType(8).as_pointer()                                  # an array that is never written out, but keeps them until the vectoriser has run
-        used = ir.GlobalVariable(module, ir.ArrayType(byte, len(kept)), f"{own}_kept")
-        used.linkage, used.section = "appending", "llvm.metadata"
-        used.initializer = ir.Constant(used.value_type, [f.bitcast(byte) for f in kept])
+        if module.triple != GPU:
+            _add_vector_variants(module, function, name, _TYPES[x.type])
     return x._make(builder.call(function, [x.ir, y.ir]))
+
+
+def _add_vector_variants(module, function, name, kind):
+    widths, own = (2, 4, 8), function.name                                 # lanes of the float64s that either type computes in
+    set.add(function.attributes, '"vector-function-abi-variant"="' + ",".join(f"_ZGV_LLVM_N{w}vv_{own}({own}_{w})" for w in widths) + '"')
+    kept = [_rescuer(module, f"{own}_{w}", name, ir.VectorType(kind, w)) for w in widths]
+    byte = ir.IntType(8).as_pointer()                                      # an array that is never written out, but keeps them until the vectoriser has run
+    used = ir.GlobalVariable(module, ir.ArrayType(byte, len(kept)), f"{own}_kept")
+    used.linkage, used.section = "appending", "llvm.metadata"
+    used.initializer = ir.Constant(used.value_type, [f.bitcast(byte) for f in kept])
 
 
 def _rescuer(module, own, name, kind):
     function = ir.Function(module, ir.FunctionType(kind, [kind, kind]), own)
     function.linkage = "internal"
-    for attribute in ("noinline", "readnone", "nounwind"):
+    for attribute in ("readnone", "nounwind") + (() if module.triple == GPU else ("noinline",)):
         function.attributes.add(attribute)
     set.add(function.attributes, "willreturn")
     x, y = function.args
@@ -262,6 +275,8 @@ def _rescuer(module, own, name, kind):
 
     def declared(operation):
         full = f"llvm.{operation}.{suffix}{element}"
+        if module.triple == GPU and operation == name:
+            full = library_name(module, name, element)
         return module.globals.get(full) or ir.Function(module, ir.FunctionType(kind, [kind]), full)
     b = ir.IRBuilder(function.append_basic_block("entry"))
     limit = ir.Constant(kind, [HUGE] * lanes if lanes > 1 else HUGE)

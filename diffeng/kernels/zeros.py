@@ -52,7 +52,7 @@ def seen(tiles):
             elif o.rule is _MINUS and x[0] in masked:
                 apart.add(out)
             elif o.rule is _EXP and x[0] in apart or o.rule is _MULTIPLY and any([i in zero for i in x]) or o.rule is _DIVIDE and x[0] in zero \
-                    or o.rule in (_NEGATIVE, scalar.CAST) and x[0] in zero or o.rule in (_PLUS, _MINUS) and all([i in zero for i in x]):
+                    or o.rule in (_NEGATIVE, scalar.CAST, scalar.BFLOAT16) and x[0] in zero or o.rule in (_PLUS, _MINUS) and all([i in zero for i in x]):
                 zero.add(out)
     return None if mask is None or not masked else array_at(address(mask.buffer.array), mask, mask.buffer.array).astype(bool)
 

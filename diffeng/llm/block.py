@@ -36,14 +36,19 @@ def softmax(x):
     return weights / np.sum(weights, axis=-1, keepdims=True)
 
 
-def attention(p, at, x, n_heads):
+def keep(x):
+    """What happens in use wherever training may drop something (Srivastava et al. 2014): nothing. Training passes another function as `drop`."""
+    return x
+
+
+def attention(p, at, x, n_heads, drop=keep):
     """Causal self-attention: each position mixes the values of the positions up to its own (Vaswani et al. 2017, section 3.2)."""
     T, C = x.shape[-2:]
     query, key, value = [heads(part, n_heads) for part in np.split(linear(p, at + "c_attn.", x), 3, axis=-1)]
     scores = query @ np.swapaxes(key, -1, -2)                         # (B, H, T, D) @ (B, H, D, T) -> (B, H, T, T)
     visible = np.tri(T, dtype=bool)                                   # row: the position that looks; column: the one looked at
     shares = softmax(np.where(visible, scores / (C // n_heads) ** 0.5, MASKED))
-    mixed = np.swapaxes(shares @ value, -2, -3)                       # (B, H, T, T) @ (B, H, T, D) -> (B, T, H, D)
+    mixed = np.swapaxes(drop(shares) @ value, -2, -3)                 # (B, H, T, T) @ (B, H, T, D) -> (B, T, H, D)
     return linear(p, at + "c_proj.", mixed.reshape(x.shape))          # (B, T, C)
 
 
@@ -57,10 +62,10 @@ def mlp(p, at, x):
     return linear(p, at + "c_proj.", gelu(linear(p, at + "c_fc.", x)))
 
 
-def block(p, at, x, n_heads):
+def block(p, at, x, n_heads, drop=keep):
     """Attention and MLP, each on a normalised copy and added to what flows through: (B, T, C) -> (B, T, C)."""
-    x = x + attention(p, at + "attn.", layer_norm(p, at + "ln_1.", x), n_heads)
-    return x + mlp(p, at + "mlp.", layer_norm(p, at + "ln_2.", x))
+    x = x + drop(attention(p, at + "attn.", layer_norm(p, at + "ln_1.", x), n_heads, drop))
+    return x + drop(mlp(p, at + "mlp.", layer_norm(p, at + "ln_2.", x)))
 
 
 class Block:

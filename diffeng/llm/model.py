@@ -1,11 +1,12 @@
 """GPT-2 whole: embeddings, blocks, the tied head, and the loss of the next token, as plain NumPy functions of a dict of parameters.
 
-What it is not: training, checkpoints and generation are not here. Why a file: block.py is one block, this is what stands around it.
+What it is not: training, directories (weights.py) and generation (generate.py) are not here; GPT2's methods lead there. Why a file: block.py is one block, this is
+what stands around it.
 The parameters bear the names of Hugging Face's checkpoint: "wte.weight", "wpe.weight", "h.0.ln_1.weight", ..., "ln_f.bias".
 """
 import numpy as np
 
-from .block import block, init, layer_norm
+from .block import block, init, keep, layer_norm
 from .config import GPT2Config
 
 
@@ -24,11 +25,11 @@ def embedding(p, tokens):
     return p["wte.weight"][tokens] + p["wpe.weight"][:tokens.shape[-1]]          # (B, T, C) + (T, C) -> (B, T, C)
 
 
-def gpt2(p, tokens, config):
-    """The scores of every token to come next: (B, T) integers -> (B, T, vocab_size)."""
-    x = embedding(p, tokens)
+def gpt2(p, tokens, config, drop=keep, block=block):
+    """The scores of every token to come next: (B, T) integers -> (B, T, vocab_size). drop: see block.keep; block: another way to compute one, for training."""
+    x = drop(embedding(p, tokens))
     for k in range(config.n_layers):
-        x = block(p, f"h.{k}.", x, config.n_heads)
+        x = block(p, f"h.{k}.", x, config.n_heads, drop)
     x = layer_norm(p, "ln_f.", x)
     return x @ p["wte.weight"].T                                                  # (B, T, C) @ (C, V) -> (B, T, V): the head is tied
 
@@ -58,14 +59,14 @@ def loss(parameters, tokens, targets, config):
     return cross_entropy(gpt2(parameters, tokens, config), targets)
 
 
-def check_tokens(tokens, name, config):
-    """tokens as an integer array, or an error that says what is wrong with them."""
+def check_tokens(tokens, name, config, longest=None):
+    """tokens as an integer array, or an error that says what is wrong with them. longest: positions at most, context_length unless said otherwise."""
     tokens = np.asarray(tokens)
     if tokens.dtype.kind not in "iu":
         raise TypeError(f"{name} have dtype {tokens.dtype}: give integers, the numbers of the tokens")
     if tokens.ndim not in (1, 2) or tokens.size == 0:
         raise ValueError(f"{name} have shape {tokens.shape}: give (T,) or (B, T) of them, at least one")
-    if tokens.shape[-1] > config.context_length:
+    if tokens.shape[-1] > (config.context_length if longest is None else longest):
         raise ValueError(f"{tokens.shape[-1]} {name} in a row, but context_length is {config.context_length}: shorten them or enlarge it")
     if tokens.min() < 0 or tokens.max() >= config.vocab_size:
         raise ValueError(f"{name} reach from {tokens.min()} to {tokens.max()}, but vocab_size {config.vocab_size} allows 0 to {config.vocab_size - 1}")
@@ -80,8 +81,20 @@ class GPT2:
     (3, 256)
     """
 
-    def __init__(self, config, seed=0, dtype=np.float32):
-        self.config, self.parameters = config, init_parameters(config, seed, dtype)
+    def __init__(self, config, seed=0, dtype=np.float32, parameters=None):
+        self.config, self.parameters = config, init_parameters(config, seed, dtype) if parameters is None else parameters
+
+    @classmethod
+    def load(cls, directory, dtype=None):
+        """The model of a directory with config.json and model.safetensors, as transformers and `save` leave it. Arguments and errors: weights.load."""
+        from . import weights
+        config, parameters = weights.load(directory, dtype)
+        return cls(config, parameters=parameters)
+
+    def save(self, directory):
+        """Write config.json and model.safetensors, which transformers' GPT2LMHeadModel reads, too. Errors: weights.save."""
+        from . import weights
+        weights.save(directory, self.config, self.parameters)
 
     def logits(self, tokens):
         """tokens: integers (T,) or (B, T). Returns (T, V) or (B, T, V)."""
@@ -90,3 +103,46 @@ class GPT2:
     def loss(self, tokens, targets):
         """tokens, targets: integers (T,) or (B, T). Returns a scalar, nats a token."""
         return loss(self.parameters, tokens, targets, self.config)
+
+    def generate(self, tokens, max_new_tokens, temperature=1.0, top_k=None, top_p=None, seed=0, end=None):
+        """The tokens, and those that the model writes after them.
+
+        tokens: integers (T,) or (B, T), or a list of B rows of different lengths. temperature: 0 takes the likeliest token each time; sampling.choose says what it, top_k
+        and top_p mean. seed: the same one, the same text; a row's text does not depend on the other rows. end: the token at which a row stops, None for none.
+        A text that outgrows context_length is known by its last half a context and more.
+
+        Returns (T + n,), with n < max_new_tokens if it ended before; (B, T + n), where rows that ended are filled up with `end`; or a list of rows.
+        Raises TypeError or ValueError that name what does not fit.
+
+        >>> GPT2(GPT2Config.named("tiny"), seed=0).generate([1, 2, 3], 4, seed=1).shape
+        (7,)
+        """
+        rows = prompts(tokens, self.config)
+        new = np.array(list(self._stream(rows, max_new_tokens, temperature, top_k, top_p, seed, end)), np.int64).reshape(-1, len(rows)).T          # (B, n)
+        texts = [np.concatenate([row, more]) for row, more in zip(rows, new)]
+        if _alone(tokens):
+            return texts[0]
+        if len({len(row) for row in rows}) == 1:
+            return np.stack(texts)
+        return [text if end is None else text[:len(row) + 1 + np.argmax(np.append(more == end, True))] for text, row, more in zip(texts, rows, new)]
+
+    def stream(self, tokens, max_new_tokens, temperature=1.0, top_k=None, top_p=None, seed=0, end=None):
+        """An iterator over the new tokens of `generate`, as they come: integers for tokens (T,), else arrays (B,)."""
+        found = self._stream(prompts(tokens, self.config), max_new_tokens, temperature, top_k, top_p, seed, end)
+        return (int(new[0]) for new in found) if _alone(tokens) else found
+
+    def _stream(self, rows, max_new_tokens, temperature, top_k, top_p, seed, end):
+        from . import generate, sampling
+        sampling.check(max_new_tokens, temperature, top_k, top_p, end, self.config.vocab_size)
+        return generate.stream(self.parameters, self.config, rows, max_new_tokens, temperature, top_k, top_p, seed, end)
+
+
+def _alone(tokens):
+    """Is this one sequence, not several?"""
+    return np.ndim(tokens[0] if isinstance(tokens, (list, tuple)) and len(tokens) else tokens) == (0 if isinstance(tokens, (list, tuple)) else 1)
+
+
+def prompts(tokens, config):
+    """A list of integer arrays (T,), one a sequence, or an error."""
+    rows = [tokens] if _alone(tokens) else list(tokens)
+    return [check_tokens(row, "tokens", config, longest=np.inf).astype(np.int64) for row in rows]

@@ -1,0 +1,92 @@
+"""Sums of sums and of products, and products read in another order: rules of simplify.py that may compute something anew, where nobody else reads it.
+
+What it is: the table CONTRACTIONS, whose rules ask how often a node is read, and what rules of both tables ask about nodes.
+What it is not: no walk (simplify.py), and no order in which three operands are contracted (kernels/contract.py).
+Why a file: they change the order of a sum, as any compiler of sums does; the rules of simplify.py keep every bit.
+"""
+import math
+
+import numpy as np
+
+from .nodes import Node
+from .vocabulary.contraction import subscripts
+
+PRODUCTS = ("matmul", "tensordot", "dot", "einsum")
+
+
+def floats(n):
+    """Is n computed from floating-point numbers alone? Integers wrap, truth values do not subtract."""
+    return n.dtype.kind == "f" and all([x.dtype.kind == "f" if type(x) is Node or isinstance(x, (np.ndarray, np.generic)) else True for x in n.operands])
+
+
+def shape_of(x):
+    return x.shape if type(x) is Node else np.shape(x)
+
+
+def _sum_of_sum(walk, n, x):
+    if not walk.once(x, "sum") or not floats(n) or x.dtype != n.dtype:
+        return None
+    y, inner = x.operands[0], x.params["axis"]
+    kept = [k for k in range(len(shape_of(y))) if x.params["keepdims"] or k not in inner]
+    axis = tuple(sorted({*inner, *[kept[k] for k in n.params["axis"]]}))
+    shape = [m for k, m in enumerate(shape_of(y)) if k not in axis]
+    return walk.make(n, "reshape", walk.make(n, "sum", y, params={"axis": axis, "keepdims": False}, shape=shape), params={"shape": n.shape})
+
+
+def _sum_of_product(walk, n, x):
+    """Letters that both factors have may be summed with the product's own: X'G over a batch is one product of matrices. Those of one factor are summed before:
+    1'(XW) = (1'X)W."""
+    if not walk.once(x, *PRODUCTS) or len(x.operands) != 2 or any([y.dtype != n.dtype for y in (x, *x.operands)]):
+        return None
+    inputs, out = subscripts(x.primitive.name, [len(shape_of(y)) for y in x.operands], x.params).split("->")
+    terms, summed = inputs.split(","), {out[k] for k in n.params["axis"]}
+    one = dict(zip(terms[0], shape_of(x.operands[0])))
+    if any([one.get(c, m) != m for c, m in zip(terms[1], shape_of(x.operands[1]))]) or any([len(set(t)) < len(t) for t in terms]) or 0 in x.shape:
+        return None
+    factors = list(x.operands)
+    for k, (t, y) in enumerate(zip(terms, factors)):
+        own = tuple([j for j, c in enumerate(t) if c in summed and c not in terms[1 - k]])
+        if own:
+            terms[k] = "".join([c for j, c in enumerate(t) if j not in own])
+            factors[k] = walk.make(n, "sum", y, params={"axis": own, "keepdims": False}, shape=[m for j, m in enumerate(shape_of(y)) if j not in own])
+    if not terms[0] or not terms[1]:
+        return None
+    return _contraction(walk, n, factors, ",".join(terms), "".join([c for c in out if c not in summed]), x.shape, n.params["axis"])
+
+
+def _sum_of_outer(walk, n, x):
+    """A sum over an outer product, larger than both factors together: it need not be written down."""
+    if not walk.once(x, "multiply") or not all([type(y) is Node and y.dtype == n.dtype for y in (x, *x.operands)]) or 0 in x.shape or len(x.shape) > 26:
+        return None
+    if math.prod(x.shape) <= sum([math.prod(y.shape) for y in x.operands]):
+        return None
+    letters = "abcdefghijklmnopqrstuvwxyz"[:len(x.shape)]
+    aligned = [(1,) * (len(x.shape) - len(y.shape)) + y.shape for y in x.operands]
+    left, right = ["".join(c for c, m in zip(letters, shape) if m > 1) for shape in aligned]
+    summed = {letters[k] for k in n.params["axis"] if x.shape[k] > 1}
+    if not summed or not summed <= set(left) & set(right):
+        return None
+    factors = [walk.make(n, "reshape", y, params={"shape": shape}, shape=shape) for y in x.operands for shape in [tuple([m for m in y.shape if m > 1])]]
+    kept = "".join(c for c, m in zip(letters, x.shape) if m > 1 and c not in summed)
+    return _contraction(walk, n, factors, f"{left},{right}", kept, x.shape, n.params["axis"])
+
+
+def _contraction(walk, n, factors, inputs, out, shape, axis):
+    shape = [m for k, m in enumerate(shape) if k not in axis] if len(out) == len(shape) - len(axis) else [m for k, m in enumerate(shape) if k not in axis and m > 1]
+    return walk.make(n, "reshape", walk.make(n, "einsum", *factors, params={"subscripts": f"{inputs}->{out}"}, shape=shape), params={"shape": n.shape})
+
+
+def _product_in_order(walk, n, x):
+    """A product whose entries are only read in another order is written in that order: BLAS does either, and what reads the rows of the result walks straight on."""
+    if not walk.once(x, *PRODUCTS) or len(x.operands) != 2:
+        return None
+    inputs, out = subscripts(x.primitive.name, [len(shape_of(y)) for y in x.operands], x.params).split("->")
+    return walk.make(n, "einsum", *x.operands, params={"subscripts": inputs + "->" + "".join([out[k] for k in n.params["axes"]])})
+
+
+CONTRACTIONS = (
+    ("sum",          "sum of a sum: one pass",          _sum_of_sum),
+    ("sum",          "sum of products of matrices over what both have", _sum_of_product),
+    ("sum",          "sum of an outer product",         _sum_of_outer),
+    ("transpose",    "a product in another order",      _product_in_order),
+)

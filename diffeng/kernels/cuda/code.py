@@ -1,0 +1,219 @@
+"""A kernel for a grid of threads while it is written: what code.py has, and threads, barriers, memory that a block shares, sums over a team.
+
+What it is: `Grid`, the words in which skeletons.py speaks, and two that say them: `Cuda` in LLVM's instructions for NVIDIA's GPUs, and `Simulated` for the
+processor we are on, where every thread of a block is a thread of the system and a barrier is pthread's (simulator.py runs it). The kernels of both are the same
+but for these few words, so what the simulator proves of a kernel's logic is true of the other.
+
+A kernel is a function (address of its words, rows). Threads work in teams of `lanes` neighbours: a power of two within a warp, or a whole block.
+
+What it is not: no skeleton, no launch.
+"""
+from llvmlite import ir
+
+from ..code import SIZES, Code
+from ..code import merge, neutral, select
+from ..values import _TYPES, GPU, Value, cast
+
+_I32, _I64, _I8 = ir.IntType(32), ir.IntType(64), ir.IntType(8)
+LAYOUT = "e-i64:64-i128:128-v16:16-v32:32-n16:32:64"          # LLVM's description of memory there: 64-bit numbers are aligned
+QUAD = 4                                     # entries that a thread reads or writes at once
+SLOT = 8                                     # bytes of an entry of shared memory: one for each thread of a block
+
+
+class Grid(Code):
+    """thread: of its block; block: of the grid; threads: how many a block has, a number. WARP: lanes that exchange values among themselves.
+
+    Memory that a block shares begins with a slot for each thread; what follows is whoever's asks for it when the kernel is launched.
+    """
+
+    def __init__(self, scopes=0, threads=None):
+        super().__init__(scopes)
+        self.threads = threads
+
+    def number_of(self, x, count):
+        """x modulo a power of two, both Values."""
+        return x & (count - 1)
+
+    def butterfly(self, name, x, lanes):
+        """x of all lanes of a team within a warp, merged; every lane gets the result, the same bits."""
+        mask = 1
+        while mask < lanes:
+            x = merge(name, x, self.shuffled(x, mask, lanes))
+            mask *= 2
+        return x
+
+    def together(self, name, x, lanes):
+        """x of all lanes of a team, merged."""
+        if lanes <= self.WARP:
+            return self.butterfly(name, x, lanes)
+        x = self.butterfly(name, x, self.WARP)
+        warps, lane = self.threads // self.WARP, self.number_of(self.thread, self.number(self.WARP))
+        if warps == 1:
+            return x
+        with self.when(lane.equals(0)):
+            self.share(self.thread.over(self.number(self.WARP)), x)
+        self.barrier()
+        mine = lane < warps
+        x = select(mine, self.shared(select(mine, lane, 0), x.type), self.number(neutral(name, x.type), x.type))
+        x = self.butterfly(name, x, self.WARP)
+        self.barrier()
+        return x
+
+    def down(self, name, x, columns):
+        """x of all threads (row, column) of a block, which lie row after row, merged along the rows; the result is the first row's."""
+        self.barrier()
+        self.share(self.thread, x)
+        self.barrier()
+        column = self.number_of(self.thread, columns)
+        total = self.cell(x.type, neutral(name, x.type))
+        with self.loop(0, self.number(self.threads).over(columns)) as row:
+            total.set(merge(name, total.get(), self.shared(row * columns + column, x.type)))
+        return total.get()
+
+    def share(self, slot, x):
+        """Put x into a thread's slot."""
+        self.put(slot * SLOT, None, x)
+
+    def shared(self, slot, type):
+        return self.get(slot * SLOT, None, type)
+
+    # ---- four entries at once ---------------------------------------------------------------------------------------------------------------
+
+    def load_quad(self, base, index, type, scope=None):
+        """Entries index .. index + 3, aligned as at(4 entries, at most 16 bytes) demands."""
+        kind = "u8" if type == "b1" else type
+        return self._parts(self._marked(self.builder.load(self._quad(self._address(base, index, kind), kind), align=self._alignment(kind)), scope), type)
+
+    def store_quad(self, base, index, values, scope=None):
+        kind = "u8" if values[0].type == "b1" else values[0].type
+        self._marked(self.builder.store(self._whole(values, kind), self._quad(self._address(base, index, kind), kind), align=self._alignment(kind)), scope)
+
+    def get_quad(self, offset, index, type):
+        kind = "u8" if type == "b1" else type
+        return self._parts(self.builder.load(self._quad(self._shared_place(offset, index, kind), kind), align=self._alignment(kind)), type)
+
+    def put_quad(self, offset, index, values):
+        kind = "u8" if values[0].type == "b1" else values[0].type
+        self.builder.store(self._whole(values, kind), self._quad(self._shared_place(offset, index, kind), kind), align=self._alignment(kind))
+
+    @staticmethod
+    def _alignment(kind):
+        return min(16, QUAD * SIZES[kind])
+
+    def _quad(self, pointer, kind):
+        return self.builder.bitcast(pointer, ir.VectorType(_TYPES[kind], QUAD).as_pointer(pointer.type.addrspace))
+
+    def _parts(self, vector, type):
+        kind = "u8" if type == "b1" else type
+        return [cast(Value(self.builder, self.builder.extract_element(vector, _I32(k)), kind), type) for k in range(QUAD)]
+
+    def _whole(self, values, kind):
+        vector = ir.Constant(ir.VectorType(_TYPES[kind], QUAD), ir.Undefined)
+        for k, x in enumerate(values):
+            vector = self.builder.insert_element(vector, cast(x, kind).ir, _I32(k))
+        return vector
+
+    # ---- shared memory ----------------------------------------------------------------------------------------------------------------------
+
+    def put(self, offset, index, x):
+        """x into shared memory: entry `index` of an array that begins at so many bytes."""
+        x = cast(x, "u8") if x.type == "b1" else x
+        self.builder.store(x.ir, self._shared_place(offset, index, x.type))
+
+    def get(self, offset, index, type):
+        kind = "u8" if type == "b1" else type
+        return cast(Value(self.builder, self.builder.load(self._shared_place(offset, index, kind)), kind), type)
+
+
+class Cuda(Grid):
+    """For a GPU. Operands lie in its global memory: address space 1; what a block shares in 3."""
+
+    ARGUMENTS = "t", "rows"
+    SPACE, WARP = 1, 32
+
+    def __init__(self, scopes=0, threads=None):
+        super().__init__(scopes, threads)
+        self.module.triple, self.module.data_layout = GPU, LAYOUT
+        self._function.calling_convention = "ptx_kernel"
+        self.thread, self.block = (self._register(name) for name in ("tid.x", "ctaid.x"))
+        self._shared = ir.GlobalVariable(self.module, ir.ArrayType(_I8, 0), "shared", addrspace=3)
+        self._shared.linkage, self._shared.align = "external", 16
+
+    def _intrinsic(self, name, result, arguments):
+        full = f"llvm.nvvm.{name}"
+        return self.module.globals.get(full) or ir.Function(self.module, ir.FunctionType(result, arguments), full)
+
+    def _register(self, name):
+        value = self._head.call(self._intrinsic(f"read.ptx.sreg.{name}", _I32, []), [])
+        return Value(self.builder, self._head.zext(value, _I64), "i64")
+
+    def barrier(self):
+        self.builder.call(self._intrinsic("barrier0", ir.VoidType(), []), [])
+
+    def shuffled(self, x, mask, lanes):
+        """x of the lane whose number differs in the bit `mask`. Only the lanes of this team take part, so that teams may go different ways."""
+        b = self.builder
+        members = _I32(-1)
+        if lanes < self.WARP:
+            first = self.number_of(self.thread, self.number(self.WARP)) & -lanes
+            members = b.trunc((self.number((1 << lanes) - 1) << first).ir, _I32)
+
+        def exchanged(word):
+            function = self._intrinsic("shfl.sync.bfly.i32", _I32, [_I32] * 4)
+            return b.call(function, [members, word, _I32(mask), _I32(self.WARP - 1)])
+        size = SIZES[x.type]
+        if x.type == "b1":
+            return cast(Value(b, b.trunc(exchanged(b.zext(x.ir, _I32)), _I8), "u8"), "b1")
+        if size < 4:
+            return x._make(b.trunc(exchanged(b.zext(x.ir, _I32)), _TYPES[x.type]))
+        if size == 4:
+            word = exchanged(b.bitcast(x.ir, _I32))
+            return x._make(b.bitcast(word, _TYPES[x.type]))
+        bits = b.bitcast(x.ir, _I64)
+        low, high = exchanged(b.trunc(bits, _I32)), exchanged(b.trunc(b.lshr(bits, _I64(32)), _I32))
+        whole = b.or_(b.zext(low, _I64), b.shl(b.zext(high, _I64), _I64(32)))
+        return x._make(b.bitcast(whole, _TYPES[x.type]))
+
+    def _shared_place(self, offset, index, type):
+        b = self.builder
+        place = b.bitcast(b.gep(self._shared, [_I64(0), offset.ir]), _TYPES[type].as_pointer(3))
+        return place if index is None else b.gep(place, [index.ir])
+
+
+class Simulated(Grid):
+    """For the processor we are on. context: the address of the words in which simulator.py says who the thread is."""
+
+    ARGUMENTS = "t", "rows", "context"
+    THREAD, BLOCK, SHARED, EXCHANGE, WAIT, EVERYBODY, NEIGHBOURS = range(7)
+    WARP = 4
+
+    def __init__(self, scopes=0, threads=None):
+        super().__init__(scopes, threads)
+        b = self._head
+        words = b.inttoptr(self.context.ir, _I64.as_pointer())
+        self._context = [Value(self.builder, b.load(b.gep(words, [_I64(k)])), "i64") for k in range(7)]
+        self.thread, self.block = self._context[self.THREAD], self._context[self.BLOCK]
+
+    def finish(self):
+        self.barrier()                       # the next block of this thread uses the same shared memory
+        return super().finish()
+
+    def _wait(self, whom):
+        b = self.builder
+        function = ir.FunctionType(_I32, [_I64])
+        b.call(b.inttoptr(self._context[self.WAIT].ir, function.as_pointer()), [self._context[whom].ir])
+
+    def barrier(self):
+        self._wait(self.EVERYBODY)
+
+    def shuffled(self, x, mask, lanes):
+        plain = cast(x, "u8") if x.type == "b1" else x
+        exchange = self._context[self.EXCHANGE]
+        self.store(exchange + self.thread * SLOT, None, plain)
+        self._wait(self.NEIGHBOURS)
+        found = self.load(exchange + (self.thread ^ mask) * SLOT, None, plain.type)
+        self._wait(self.NEIGHBOURS)
+        return cast(found, x.type)
+
+    def _shared_place(self, offset, index, type):
+        return self._address(self._context[self.SHARED] + offset, index, type)

@@ -1,0 +1,80 @@
+"""LLVM IR to PTX, the assembler of NVIDIA's GPUs, which the driver makes machine code of.
+
+What it is: `ptx(key, build, processor)`: LLVM's own backend (llvmlite has it), with NVIDIA's libdevice linked in where a kernel calls a function of
+mathematics that is not among our own (elementary.py). Needs no GPU and no driver. Kept on disk like other kernels (cache.py).
+
+What it is not: it writes no IR and loads nothing (device.py).
+"""
+import functools
+import glob
+import importlib.util
+import os
+
+import llvmlite.binding as llvm
+
+from .. import cache
+from ..values import GPU
+from .code import Cuda
+
+PROCESSORS = "sm_80", "sm_90", "sm_100"      # what is checked to compile: A100, H100 and H200, B200
+
+RESIDENT = 640                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 640 = 102 registers a thread
+
+
+def ptx(key, build, processor, threads):
+    """The PTX of a kernel, as bytes; its entry is called "kernel". key: all the code depends on but the processor. build(code): an llvmlite.ir.Module.
+    threads: of a block, which says how many registers each may have."""
+    key = f"{processor} {key}"
+    kept = cache.find(key)
+    if kept is None:
+        text = _compiled(build(Cuda), processor)
+        head, body = text.split(".entry kernel(", 1)
+        parameters, body = body.split(")", 1)
+        text = f"{head}.entry kernel({parameters})\n.maxntid {threads}, 1, 1\n.minnctapersm {max(1, RESIDENT // threads)}{body}"
+        kept = {"code": text.encode(), "symbols": {}, "needs": []}
+        cache.keep(key, kept)
+    return kept["code"]
+
+
+def _compiled(module, processor):
+    machine = _machine(processor)
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    parsed.data_layout = str(machine.target_data)
+    if any(f.is_declaration and f.name.startswith("__nv_") for f in parsed.functions):
+        parsed.link_in(llvm.parse_bitcode(_libdevice()))
+        for function in parsed.functions:
+            if not function.is_declaration and function.name != "kernel":
+                function.linkage = llvm.Linkage.internal
+        parsed.triple, parsed.data_layout = GPU, str(machine.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(parsed, builder)
+    return machine.emit_assembly(parsed)
+
+
+@functools.lru_cache(maxsize=None)
+def _machine(processor):
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return llvm.Target.from_triple(GPU).create_target_machine(cpu=processor, opt=3)
+
+
+@functools.lru_cache(maxsize=None)
+def _libdevice():
+    """libdevice's bitcode: from NVIDIA's packages, or an installed CUDA toolkit."""
+    places = []
+    found = importlib.util.find_spec("nvidia")
+    for folder in found.submodule_search_locations if found else ():
+        places.append(os.path.join(folder, "*", "nvvm", "libdevice", "libdevice*.bc"))
+    for variable in ("CUDA_HOME", "CUDA_PATH"):
+        if os.environ.get(variable):
+            places.append(os.path.join(glob.escape(os.environ[variable]), "nvvm", "libdevice", "libdevice*.bc"))
+    places.append("/usr/local/cuda/nvvm/libdevice/libdevice*.bc")
+    for place in places:
+        for path in sorted(glob.glob(place)):
+            with open(path, "rb") as file:
+                return file.read()
+    raise RuntimeError("a kernel for the GPU calls a function of NVIDIA's libdevice, which is not installed: pip install 'diffeng[cuda]', "
+                       "or set CUDA_HOME to a CUDA toolkit")

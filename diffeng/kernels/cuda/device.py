@@ -1,0 +1,138 @@
+"""The GPU as a program sees it, by way of CuPy: memory, kernels, products.
+
+What it is: `device()`, the GPU that is current in this process, or an error that says what is missing and the cure; `Gpu`, with the methods that
+simulator.Simulator has too. CuPy is the binding because it is kept well, loads PTX, brings cuBLAS, a pool of device memory, streams and CUDA graphs, and because
+its arrays are what a user of the GPU has anyway: they share memory with PyTorch and JAX by DLPack and __cuda_array_interface__.
+
+What it is not: no kernel is written or compiled here.
+"""
+import functools
+
+import numpy as np
+
+from ...recording import on_gpu
+from .code import SLOT
+from .compile import ptx
+from .plan import Grid
+
+TILES_IN_MEMORY = 256                        # a tile's private buffer may take so much of the memory: a chain has up to half a dozen of them
+_CURE = "; leave device out to compute on the CPU"
+
+
+@functools.lru_cache(maxsize=None)
+def device():
+    """The current GPU. Raises RuntimeError with the cure where there is none."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError(f'device="cuda" needs CuPy, which is not installed: pip install "diffeng[cuda]"{_CURE}') from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        text = str(error)
+        missing = "no GPU was found" if "NoDevice" in text else f"no driver of NVIDIA's for CUDA 13 was found ({text.split(':')[0]}): install one"
+        raise RuntimeError(f'device="cuda": {missing}{_CURE}') from error
+    if not count:
+        raise RuntimeError(f'device="cuda": no GPU was found{_CURE}')
+    return Gpu(cupy)
+
+
+class Gpu:
+    """One GPU. grid: what plans depend on."""
+
+    def __init__(self, cupy):
+        self.cupy = cupy
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        self.grid = Grid(32, properties["multiProcessorCount"], 256, 512, properties["totalGlobalMem"] // TILES_IN_MEMORY)
+        self.name = properties["name"].decode()
+        self.processor = f"sm_{properties['major']}{properties['minor']}"
+        from cupy_backends.cuda.api import driver
+        from .cublas import Cublas
+        self._driver, self._kernels, self._cublas = driver, {}, Cublas(cupy)
+
+    # ---- memory ---------------------------------------------------------------------------------------------------------------------------
+
+    holds = staticmethod(on_gpu)
+
+    def array(self, x):
+        """x on the device, in C order; a device array of another library as it lies, without a copy."""
+        return self._out_of_memory(lambda: self.cupy.ascontiguousarray(self.cupy.asarray(x.detach() if hasattr(x, "detach") else x)), getattr(x, "nbytes", 0))
+
+    def copy(self, x):
+        return self._out_of_memory(x.copy, x.nbytes)
+
+    def empty(self, shape, dtype):
+        return self._out_of_memory(lambda: self.cupy.empty(shape, dtype), int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize)
+
+    def memory(self, size):
+        return self.empty((max(size, 1),), np.uint8)
+
+    def _out_of_memory(self, make, size):
+        try:
+            return make()
+        except self.cupy.cuda.memory.OutOfMemoryError as error:
+            free, whole = self.cupy.cuda.runtime.memGetInfo()
+            raise MemoryError(f"the GPU has {free / 1e9:.2f} of {whole / 1e9:.2f} GB free, and {size / 1e9:.2f} GB are needed: use smaller batches, or "
+                              "de.checkpoint, which keeps less for the way back") from error
+
+    @staticmethod
+    def address(x):
+        return x.data.ptr
+
+    @staticmethod
+    def host(x):
+        return x.get()
+
+    def view(self, place, view, owner):
+        cupy = self.cupy
+        low = view.offset + sum(min(0, (n - 1) * s) for n, s in zip(view.shape, view.strides))
+        high = view.offset + sum(max(0, (n - 1) * s) for n, s in zip(view.shape, view.strides)) + view.dtype.itemsize
+        memory = cupy.cuda.UnownedMemory(place + low, high - low, owner)
+        return cupy.ndarray(view.shape, view.dtype, cupy.cuda.MemoryPointer(memory, view.offset - low), view.strides)
+
+    def upload(self, array, target):
+        """Host memory to the device, in the order of the stream; the array must stay as it is until that has happened."""
+        target.set(array)
+
+    def wait(self):
+        self.cupy.cuda.get_current_stream().synchronize()
+
+    # ---- kernels --------------------------------------------------------------------------------------------------------------------------
+
+    def kernel(self, launch):
+        found = self._kernels.get(launch.key)
+        if found is None:
+            module = self.cupy.cuda.function.Module()
+            module.load(ptx(launch.key, launch.build, self.processor, launch.threads))
+            found = self._kernels[launch.key] = module.get_function("kernel")
+        return found
+
+    def launcher(self, kernel, launch, words):
+        """A function that launches the kernel with its words at an address."""
+        values = np.array([words, launch.rows], np.int64)
+        pointers = np.array([values.ctypes.data, values.ctypes.data + 8], np.int64)
+        arguments = (kernel.ptr, launch.blocks, 1, 1, launch.threads, 1, 1, SLOT * launch.threads + launch.shared)
+        run, stream, parameters = self._driver.launchKernel, self.cupy.cuda.get_current_stream, pointers.ctypes.data
+
+        def start():
+            run(*arguments, stream().ptr, parameters, 0)
+        start.keep = values, pointers, kernel
+        return start
+
+    def captured(self, work):
+        """What work() launches, as a function that launches it again all at once."""
+        stream = self.cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            stream.begin_capture()
+            try:
+                work()
+            finally:
+                graph = stream.end_capture()
+        return lambda: graph.launch(self.cupy.cuda.get_current_stream())
+
+    # ---- products -------------------------------------------------------------------------------------------------------------------------
+
+    def product(self, product, places, precision):
+        """A function that multiplies. places: addresses of the first entries of left, right and out."""
+        run, stream = self._cublas.multiplier(product, places, precision), self.cupy.cuda.get_current_stream
+        return lambda: run(stream().ptr)

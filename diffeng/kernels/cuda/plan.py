@@ -1,0 +1,190 @@
+"""From a group of operations to a launch: which skeleton, how many threads in which blocks, and the words.
+
+What it is: `Launch`, what an Instruction is on a GPU, and `instructions(group, grid)`; the structure and most words are those of groups.py. A slot, the rows
+that one partial result stands for, is a block's or a team's.
+
+What it is not: no code (skeletons.py); the sizes here are rules of thumb, measured in benchmarks/gpu.py.
+"""
+import functools
+
+from .. import groups
+from ..code import SIZES
+from ..fuse import Indirect, Reduce, Window
+from ..memory import LINE
+from ..scalar import fingerprint, type_name
+from . import skeletons
+from .code import QUAD, SLOT
+
+SLOTS = 4                                    # blocks for each multiprocessor where partial results want them few
+SHARED = 48 << 10                            # bytes that a block may share without asking
+LONG = 1024                                  # columns up to which a warp takes a row
+VERY_LONG = 1 << 14                          # columns from which on a large block does: few rows are in work then, and what is read again is in the cache still
+SUMMED_ROWS = 512                            # rows of one plain float32 sum over rows at most: the next level is float64
+ENTRIES = 8                                  # entries of a thread, where there are many
+
+
+class Grid:
+    """What plans depend on of a device: lanes of a warp, multiprocessors, threads of a usual block and of a large one, bytes of a private buffer of a tile."""
+
+    def __init__(self, warp, multiprocessors, usual, large, tile):
+        self.warp, self.multiprocessors, self.usual, self.large, self.tile = warp, multiprocessors, usual, large, tile
+
+
+class Launch:
+    """As groups.Instruction, on a grid: blocks of threads run build(code)'s kernel, which is handed `rows`. lanes: of a team; shared: bytes of memory that a
+    block shares, beside a slot for each thread."""
+
+    __slots__ = ("key", "build", "words", "rows", "blocks", "threads", "name", "lanes", "shared")
+    parts = ()
+
+    def __init__(self, key, build, words, rows, blocks, threads, name, lanes, shared=0):
+        self.key, self.build, self.words, self.rows, self.blocks, self.threads, self.name = key, build, words, rows, blocks, threads, name
+        self.lanes, self.shared = lanes, shared
+
+    def with_words(self, words, rows=None):
+        """The same kernel on other operands, or fewer rows."""
+        return Launch(self.key, self.build, words, self.rows if rows is None else rows, self.blocks, self.threads, self.name, self.lanes, self.shared)
+
+
+def instructions(group, grid):
+    """The launches of a group: its kernel, and those that put partial results together."""
+    return _Plan(group, grid).instructions()
+
+
+def tile_of_rows(group, grid, rows):
+    """(the launch of a group for so many of its rows, the words that say which: the first, and how many of every so many)."""
+    plan = _Plan(group, grid, rows)
+    launch, = plan.instructions()
+    return launch, plan.which
+
+
+def power_of_two(n, most):
+    """The smallest power of two that is not less than n, at most `most` (one itself)."""
+    return min(most, 1 << max(0, n - 1).bit_length())
+
+
+class _Plan(groups.Plan):
+    def __init__(self, group, grid, tile=None):
+        super().__init__(group)
+        self.grid, self.tile, self.which = grid, tile, ()
+        ops = group.operations
+        reductions = {o.kind for o in ops if isinstance(o, Reduce)}
+        if any(isinstance(o.out, Indirect) and o.out.arrays for o in ops):
+            self.kind = "scatter"
+        elif tile or any(o.level == "row" for o in ops) or "row" in reductions or len(reductions) > 1:
+            self.kind = "rows"
+        else:
+            self.kind = "columns" if reductions == {"columns"} else "entries"
+
+    def _strip(self, scratch):
+        return None
+
+    def _shares(self, cost):
+        grid = self.grid
+        if self.kind in ("entries", "scatter"):
+            n = self.columns if self.flat else self.rows * self.columns if self.kind == "entries" else self.rows
+            chunk = grid.usual * ENTRIES
+            while chunk > grid.usual and -(-n // chunk) < 4 * grid.multiprocessors:
+                chunk //= 2
+            if any(isinstance(o, Reduce) for o in self.group.operations):            # few partial results
+                chunk = max(chunk, -(-n // (4 * SLOTS * grid.multiprocessors)))
+            return n, -(-chunk // QUAD) * QUAD
+        summed = any(isinstance(o, Reduce) and o.kind != "row" for o in self.group.operations)
+        if self.kind == "columns":
+            self.lanes = power_of_two(self.columns, grid.warp)
+            tiles = -(-self.columns // self.lanes)
+            chunk = max(self.rows * tiles // (4 * SLOTS * grid.multiprocessors), 4 * grid.usual // self.lanes)
+            return self.rows, max(1, min(self.rows, chunk, SUMMED_ROWS * grid.usual // self.lanes))
+        summed, rows = any(isinstance(o, Reduce) and o.kind != "row" for o in self.group.operations), self.tile or self.rows
+        self._team(rows)
+        if not summed and not self.needed_later:
+            return rows, 1
+        blocks = SLOTS * (1 if summed else 4) * grid.multiprocessors
+        return rows, max(1, min(rows, -(-rows // (blocks * (self.threads // self.lanes))), SUMMED_ROWS))
+
+    def _team(self, rows):
+        """lanes of a team that takes a row, and threads of a block: a warp where rows are short and many, as it needs no barrier; else the block."""
+        grid = self.grid
+        many = rows >= grid.warp * grid.multiprocessors
+        if self.columns <= (LONG if many else 8 * grid.warp):
+            self.lanes, self.threads = power_of_two(self.columns, grid.warp), grid.usual // 2
+        else:
+            self.lanes = self.threads = power_of_two(-(-self.columns // ENTRIES), grid.large if self.columns >= VERY_LONG else grid.usual)
+
+    def _again(self, k):
+        """What would have to wait in global memory is computed again, if it can be made from what is read and from what is one a row."""
+        waiting = sum([self.columns * SIZES[self.group.operations[j].result] for j in self.needed_later if self.stores[j] is None])
+        if waiting <= SHARED // 2:
+            return False
+        todo = [k]
+        while todo:
+            o = self.group.operations[todo.pop()]
+            if any([isinstance(x, (Indirect, Window)) for x in o.operands]):
+                return False
+            todo += [j for j, p in self._sources(o) if p.level == "full" and not isinstance(p, Reduce)]
+        return True
+
+    def _instruction(self, structure, rules, rows, chunk, cost):
+        kind, threads, lanes, extra, shared = self.kind, self.grid.usual, self.grid.usual, (), 0
+        slots = -(-rows // chunk)
+        if kind == "entries":
+            blocks = slots
+        elif kind == "columns":
+            lanes, tiles = self.lanes, -(-self.columns // self.lanes)
+            extra, blocks = (self.word(tiles),), slots * tiles
+        elif kind == "rows":
+            threads, lanes = self.threads, self.lanes
+            blocks = -(-slots // (threads // lanes))
+            extra, shared = self._shared(structure, threads, threads // lanes)
+            self.which = tuple([self.word(0) for _ in range(3)]) if self.tile else ()
+            extra = extra, self.which
+        else:
+            lanes, extra, blocks = self._owners(structure)
+        quads = self._quads(structure[4])
+        key = repr(("grid", kind, threads, lanes, extra, quads, structure, tuple(map(fingerprint, rules))))
+        name = "_".join([kind, *dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>") for o in self.group.operations)])[:60]
+        return Launch(key, lambda code: skeletons.write(structure, rules, kind, lanes, extra, quads, functools.partial(code, threads=threads)), self.words, rows,
+                      blocks, threads, name, lanes, shared)
+
+    def _shared(self, structure, threads, teams):
+        """What a team keeps for itself, in shared memory where that is large enough: (words of _Rows, bytes of a block)."""
+        memory, sums = structure[7], [op for op in structure[-1] if op[0] == "reduce" and op[7] == "columns"]
+        size, places = self.words[memory[1]] if memory else 0, []
+        for op in sums:
+            places.append(size)
+            size += -(-self.columns * SIZES[op[4]] // LINE) * LINE
+        if not size or size * teams > SHARED - SLOT * threads:
+            return None, 0
+        if memory:
+            self.words[memory[0]] = 0
+        return tuple([self.word(x) for x in (SLOT * threads, size, *places)]), size * teams
+
+    def _quads(self, views):
+        """The views of which a thread may read four entries at once: those that begin, in every row, where so many bytes may be read."""
+        if self.kind not in ("entries", "rows") or not self.flat and self.columns % QUAD:
+            return ()
+        found = []
+        for k, ((v, *_), outer, (type, kind, *_, rows, _)) in enumerate(zip(self._views, self.outer_strides, views)):
+            if kind == "u" and type != "pos" and rows != "unit":
+                step = min(16, QUAD * SIZES[type])
+                if v.offset % step == 0 and all(s % step == 0 for s in outer):
+                    found.append(k)
+        return tuple(found)
+
+    def _owners(self, structure):
+        """How a scatter is shared: each team owns some places of the first axis that is indexed."""
+        store, grid = structure[-1][0][7], self.grid
+        length = self.words[store[2][0][1]]
+        lanes = power_of_two(self.columns, grid.usual) if skeletons.along_rows(store, structure[4], self.flat) else 1
+        teams = min(length, 2 * grid.multiprocessors * (grid.usual // lanes))          # each looks at all entries
+        owned = -(-length // teams)
+        return lanes, (self.word(owned),), -(-(-(-length // owned)) // (grid.usual // lanes))
+
+    def _combine(self, name, type, partial, slots, stride, count, out):
+        """As in groups.py; a block has some columns and many rows of the partial results."""
+        width, threads = power_of_two(count, self.grid.warp), self.grid.large
+        words = [(partial, 0), slots, stride, (out.buffer, out.offset), count]
+        result = type_name(out.dtype)
+        return Launch(repr(("grid combine", name, type, result, width, threads)),
+                      lambda code: skeletons.write_combine(name, type, result, width, functools.partial(code, threads=threads)), words, count,
+                      -(-count // width), threads, f"combine_{name}", width)

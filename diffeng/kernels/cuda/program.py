@@ -1,0 +1,220 @@
+"""CudaProgram: the same graph as a program for a GPU, a list of launches over planned device memory.
+
+What it is: kernels/program.py's way from nodes to steps, then launches in the place of instructions (plan.py), products for cuBLAS (products.py), and the
+memory between them in one arena on the device. A call uploads the addresses that change, and launches; nothing is allocated but the outputs, which come
+from CuPy's pool.
+
+What it is not: it knows the device by a few methods only (device.Gpu, simulator.Simulator).
+"""
+import threading
+import warnings
+
+import numpy as np
+
+from ...errors import explain
+from ...lines import line_of
+from .. import groups
+from ..fuse import Call, Group, Immediate, Product
+from ..layout import View
+from ..memory import plan
+from ..plans import Plans
+from ..program import Program
+from ..tiles import Tiles
+from . import plan as grid_plan
+from .products import Gemm
+from .tiling import launches
+
+
+ALIGNED = 16                                 # bytes that a thread reads at once
+MOST_GRAPHS = 4                              # of a program: a loop of training writes to two sets of addresses in turn
+
+_STEPS = {Group: lambda step, plans, grid: plans.instructions(step), Product: lambda step, plans, grid: [Gemm(step)], Call: lambda step, plans, grid: [step],
+          Tiles: lambda step, plans, grid: launches(step, grid)}
+
+
+class CudaProgram(Program):
+    """As Program, on a device (device.device() or a simulator.Simulator).
+
+    Arguments may lie on the host or on the device, C-contiguous or not; a result is a device array if any argument was one, else NumPy's. precision: of products of
+    float32: "float32", "tf32" (10 digits of two of each factor) or "bfloat16" (7), all summed in float32. strict: an operation without a kernel is an error, not a warning
+    that the host computes it.
+    """
+
+    def __init__(self, inputs, outputs, as_recorded=False, donated=(), *, device, precision="float32", strict=False):
+        self.device, self._precision, self._strict, self._lock = device, precision, strict, threading.RLock()
+        self.narrow = precision == "bfloat16"
+        super().__init__(inputs, outputs, as_recorded, donated)
+
+    contiguous_constants = True
+
+    # ---- building ---------------------------------------------------------------------------------------------------------------------------
+
+    def _build(self, steps):
+        device = self.device
+        plans = Plans(lambda group: grid_plan.instructions(group, device.grid))
+        work = []
+        for step in steps:
+            work += _STEPS[type(step)](step, plans, device.grid)
+        if self._strict and self.calls:
+            raise NotImplementedError(f"{', '.join(sorted(set(self.calls)))}: there is no kernel for the GPU; leave strict out to have the host compute it")
+        if self.calls:
+            warnings.warn(f"{', '.join(sorted(set(self.calls)))}: computed on the host, there is no kernel for the GPU; each call copies the operands there and "
+                          "the result back", stacklevel=5)
+        self.peak_bytes = plan([_buffers(w) for w in work])
+        self._arena, self._status = device.memory(self.peak_bytes), device.array(np.zeros(1, np.int64))
+        self._held, words, patches, begun = {}, [], [], []
+        for w in work:
+            begun.append(len(words))
+            if type(w) is grid_plan.Launch:
+                for x in w.words:
+                    if type(x) is tuple and x[0].kind in ("input", "output"):
+                        patches.append((len(words), self._slot(x[0]), x[1]))
+                        x = 0
+                    words.append(self._word(x))
+        self._words, self._patched = np.array(words or [0], np.int64), np.array(patches, np.int64).reshape(-1, 3)
+        self._on_device = device.array(self._words)
+        self._given, self._graphs, self._met = None, {}, set()
+        self._table = [self._start(w, device.address(self._on_device) + 8 * at) for w, at in zip(work, begun)]
+        self._work = work
+        self.kernels = sum(type(w) is grid_plan.Launch for w in work)
+
+    def _word(self, x):
+        if type(x) is tuple:
+            return self._place(x[0], None) + x[1]
+        if type(x) is Immediate:
+            return int.from_bytes(np.asarray(x.value).tobytes().ljust(8, b"\0"), "little", signed=True)
+        return self.device.address(self._status) if x is groups.STATUS else x
+
+    def _place(self, buffer, arrays):
+        """Where a buffer begins. arrays: those of a call, for inputs and outputs."""
+        if buffer.kind == "arena":
+            return self.device.address(self._arena) + buffer.place
+        if buffer.kind == "constant":
+            held = self._held.get(id(buffer.array))
+            if held is None:
+                held = self._held[id(buffer.array)] = self.device.array(buffer.array)
+            return self.device.address(held)
+        return self.device.address(arrays[self._slot(buffer)])
+
+    def _start(self, w, words):
+        """A function of a call's arrays that starts one piece of work."""
+        device, precision = self.device, self._precision
+        if type(w) is grid_plan.Launch:
+            launch = device.launcher(device.kernel(w), w, words)
+            return lambda arrays: launch()
+        if type(w) is Gemm:
+            views = w.left, w.right, w.out
+            if all([v.buffer.kind in ("arena", "constant") for v in views]):
+                run = device.product(w, [self._place(v.buffer, None) + v.offset for v in views], precision)
+                return lambda arrays: run()
+            return lambda arrays: device.product(w, [self._place(v.buffer, arrays) + v.offset for v in views], precision)()
+        return lambda arrays: self._on_host(w, arrays)
+
+    def _on_host(self, call, arrays):
+        node, device = call.node, self.device
+
+        def array(v):
+            return device.view(self._place(v.buffer, arrays), v, arrays)
+        values = [device.host(array(x)) if type(x) is View else x for x in call.operands]
+        if node is None:
+            result = values[0]
+        else:
+            try:
+                with np.errstate(all="ignore"):
+                    result = node.primitive.evaluate(*values, **node.params)
+            except (ValueError, TypeError, IndexError) as error:
+                raise explain(error, node.primitive.name, values) from error
+        array(call.out)[...] = device.array(np.asarray(result, call.out.dtype))
+
+    # ---- calling ------------------------------------------------------------------------------------------------------------------------------
+
+    def exactly(self, *arrays):
+        """As a call, where the arguments have the program's shapes and dtypes; None, and nothing computed, for others."""
+        device = self.device
+        if len(arrays) != len(self.inputs):
+            return None
+        here = any([device.holds(x) for x in arrays])
+        given = []
+        for x, (_, shape, dtype) in zip(arrays, self.inputs):
+            x = x if device.holds(x) else np.asarray(x)
+            if tuple(x.shape) != shape:
+                return None
+            x = device.array(x)
+            if x.dtype != dtype:
+                return None
+            given.append(device.copy(x) if device.address(x) % ALIGNED else x)
+        if self._taken and len({device.address(x) for x in given}) < len(given):              # an array that came in twice is not written over
+            given = [device.copy(x) for x in given]
+        with self._lock:
+            out = self._launched(given)
+            if not here:
+                out = [device.host(x) for x in out]
+            if self._origins and not here:
+                self.check()
+        return out
+
+    def _launched(self, given):
+        device = self.device
+        if self._origins and self._given is not None:
+            self.check()                                  # the last call's: nobody has asked yet
+        out = [given[self._taken[k]] if k in self._taken else device.empty(shape, dtype) if dtype is not None else device.array(np.array(self._constants[k]))
+               for k, (shape, dtype) in enumerate(self.outputs)]
+        arrays = given + out
+        places = np.array([device.address(x) for x in arrays], np.int64)
+        if self._given is None or not np.array_equal(places, self._given):
+            rows, slots, offsets = self._patched.T
+            self._words[rows] = places[slots] + offsets
+            device.upload(self._words, self._on_device)
+            self._given = places
+        self._replay(places.tobytes(), arrays)
+        return out
+
+    def _replay(self, places, arrays):
+        """Launch everything: from the second call with the same addresses on as one graph of the driver's, which costs the processor a microsecond a kernel less."""
+        graph = self._graphs.get(places)
+        if graph is None and places in self._met and not self.calls:
+            graph = self.device.captured(lambda: self._start_all(arrays))
+            if len(self._graphs) >= MOST_GRAPHS:
+                self._graphs.pop(next(iter(self._graphs)))
+            self._graphs[places] = graph
+        if len(self._met) >= 4 * MOST_GRAPHS:
+            self._met.clear()
+        self._met.add(places)
+        if graph is not None:
+            graph()
+        else:
+            self._start_all(arrays)
+
+    def _start_all(self, arrays):
+        for start in self._table:
+            start(arrays)
+
+    def __call__(self, *arrays):
+        out = self.exactly(*arrays)
+        return self.exactly(*self._checked(arrays)) if out is None else out
+
+    def _checked(self, arrays):
+        return super()._checked([self.device.host(self.device.array(x)) if self.device.holds(x) else x for x in arrays])
+
+    def host(self, x):
+        """An output as NumPy's array."""
+        return x if isinstance(x, np.ndarray) else self.device.host(x)
+
+    def check(self):
+        """Wait for the device, and raise IndexError if an index was out of bounds since the last look."""
+        code = int(self.device.host(self._status)[0])
+        if code:
+            self.device.upload(np.zeros(1, np.int64), self._status)
+            node = self._origins[code - 1]
+            line = line_of(node.frames)
+            raise IndexError(f"{node.primitive.name}{' at ' + line if line else ''}: an index is out of bounds")
+
+
+def _buffers(w):
+    if type(w) is Gemm:
+        found = [v.buffer for v in (w.left, w.right, w.out)]
+    elif type(w) is Call:
+        found = [x.buffer for x in (*w.operands, w.out) if type(x) is View]
+    else:
+        found = [x[0] for x in w.words if type(x) is tuple]
+    return [b for b in found if b.kind == "arena"]

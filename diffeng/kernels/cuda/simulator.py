@@ -1,0 +1,112 @@
+"""A grid of threads on the processor we are on: proves a kernel's logic where there is no GPU.
+
+What it is: a device (device.py says what that is) whose blocks run one after the other and whose threads are threads of the system, so that a barrier that is
+missing, or that not all reach, shows. The kernels are those of the GPU but for the few words of code.Simulated; a warp has 4 lanes and a block 16 threads.
+
+What it is not: fast (a barrier costs some 50 us), or a proof of PTX (compile.py makes it, the driver accepts it or not).
+"""
+import ctypes
+import threading
+
+import numpy as np
+
+from .. import machine
+from ..memory import address, aligned, array_at
+from .code import SLOT, Simulated
+from .plan import Grid
+
+_BARRIER = 64                                # bytes that hold a pthread_barrier_t everywhere
+
+
+class Simulator:
+    """memory is NumPy's; kernels run when they are launched."""
+
+    grid = Grid(Simulated.WARP, 1, 16, 16, 1 << 20)
+    name = "simulator"
+
+    def array(self, x):
+        return np.array(x, order="C")
+
+    def holds(self, x):
+        return False
+
+    def copy(self, x):
+        return x.copy()
+
+    def empty(self, shape, dtype):
+        return np.empty(shape, dtype)
+
+    def memory(self, size):
+        return aligned(size)
+
+    @staticmethod
+    def address(x):
+        return address(x)
+
+    @staticmethod
+    def host(x):
+        return x
+
+    def view(self, place, view, owner):
+        """The array of a view whose buffer begins at an address."""
+        return array_at(place, view, owner)
+
+    def upload(self, array, target):
+        target[...] = array
+
+    def wait(self):
+        pass
+
+    def kernel(self, launch):
+        return machine.kernel("simulated " + launch.key, lambda: launch.build(Simulated)).address
+
+    def launcher(self, kernel, launch, words):
+        return lambda: self._run(kernel, launch, words)
+
+    def captured(self, work):
+        return work
+
+    def product(self, product, places, precision):
+        return lambda: self._multiply(product, places)
+
+    @staticmethod
+    def _multiply(product, places):
+        left, right, out = (array_at(p - v.offset, v, None) for p, v in zip(places, (product.left, product.right, product.out)))
+        if product.narrow:
+            left, right = ((x.astype(np.uint32) << 16).view(np.float32) for x in (left, right))
+        if product.add:
+            out += left @ right
+        else:
+            np.matmul(left, right, out=out)
+
+    def _run(self, kernel, launch, words):
+        threads = launch.threads
+        wait, start, stop = (getattr(_pthread(), f"pthread_barrier_{verb}") for verb in ("wait", "init", "destroy"))
+        near = min(launch.lanes, Simulated.WARP)
+        groups = -(-threads // near)
+        barriers = np.zeros((groups + 1) * _BARRIER, np.uint8)
+        at = [address(barriers) + _BARRIER * k for k in range(groups + 1)]
+        for k, place in enumerate(at):
+            start(ctypes.c_void_p(place), None, threads if k == 0 else min(near, threads))
+        shared, exchange = np.full(threads * SLOT + launch.shared, 0xA5, np.uint8), np.full(threads * SLOT, 0xA5, np.uint8)
+        function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(kernel)
+
+        def thread(k):
+            context = np.zeros(7, np.int64)
+            context[[Simulated.THREAD, Simulated.SHARED, Simulated.EXCHANGE]] = k, address(shared), address(exchange)
+            context[[Simulated.WAIT, Simulated.EVERYBODY, Simulated.NEIGHBOURS]] = ctypes.cast(wait, ctypes.c_void_p).value, at[0], at[1 + k // near]
+            for block in range(launch.blocks):
+                context[Simulated.BLOCK] = block
+                function(words, launch.rows, address(context))
+        crew = [threading.Thread(target=thread, args=(k,)) for k in range(threads)]
+        for t in crew:
+            t.start()
+        for t in crew:
+            t.join()
+        for place in at:
+            stop(ctypes.c_void_p(place))
+
+
+def _pthread():
+    return ctypes.CDLL(None)
+

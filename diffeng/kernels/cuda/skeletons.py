@@ -1,0 +1,388 @@
+"""The code of a group for a grid of threads: the structure that groups.py made, in another order of rows and columns than loops.py's.
+
+What it is: five skeletons around the same operations.
+- entries: every thread computes entries of its own, neighbours neighbouring ones; a block may sum what it makes.
+- rows: a team of lanes takes a row (a warp or a part of it, or a block); phase after phase, reductions along the row over the team.
+- columns: sums over rows alone: a thread keeps one column's, for some rows; the threads of a block put theirs together.
+- scatter: who owns a part of what is written to walks all rows and writes those that fall into it, in their order: no two threads meet, and the bits do not
+  depend on who is first.
+- combine: partial results, one a block or a team, to what they are together, in order.
+Several entries are loaded before the first is computed, because a GPU hides the time of a load behind other loads.
+
+What it is not: nothing here knows a size, an address, a primitive, or which device the code is for (code.py).
+"""
+from ..code import cast, merge, neutral, select
+from ..loops import Loops, wide
+from .code import QUAD
+
+AHEAD = 8                                    # entries whose operands are loaded together at most,
+LOADS_AHEAD = 8                              # as long as these are no more loads than so many: they take registers
+
+
+def write(structure, rules, kind, lanes, extra, quads, code):
+    """The module of a group's kernel. kind: of skeleton; lanes: of a team, as many as a block has threads where the team is the block; extra: numbers of the
+    words that it has beside the structure's; quads: numbers of the views of which four entries may be read at once; code(scopes)."""
+    return _SKELETONS[kind](structure, rules, lanes, extra, quads, code).module()
+
+
+class _Skeleton(Loops):
+    def __init__(self, structure, rules, lanes, extra, quads, code):
+        super().__init__(structure, rules, code)
+        self.lanes, self.extra, self.quads, self.gathered = lanes, extra, frozenset(quads), None
+        self.columns = self.code.word(self._columns)
+        self.totals, self.sums, self.offsets = {}, {}, None
+
+    def of_kind(self, kind):
+        return [k for k, op in enumerate(self.ops) if op[0] == "reduce" and op[7] == kind]
+
+    def neutral(self, k, type):
+        return self.code.number(neutral(self.ops[k][3], type), type)
+
+    def keep_partial(self, k, slot, column, value):
+        """A partial result where `combine` looks for it."""
+        base, stride = self.ops[k][9]
+        self.code.store(self.code.word(base) + slot * self.code.word(stride), column, value)
+
+    def span(self, slot):
+        """First and last of the chunk that is a slot's."""
+        chunk = self.code.word(self._chunk)
+        lo = slot * chunk
+        return lo, select(lo + chunk < self.code.rows, lo + chunk, self.code.rows)
+
+    def striding(self, first, stop, lane, lanes, mine, place, parts):
+        """The operations `mine` for the entries first .. stop, shared by lanes; place(i) goes to an entry and returns its column."""
+        code = self.code
+        loads = len({x[1] for k in mine for x in self._operands(self.ops[k]) if x[0] == "memory"})
+        ahead = min(AHEAD, LOADS_AHEAD // max(loads, 1))
+        if self.quads:
+            ahead = max(1, min(2, ahead // 2))
+            step = lanes * ahead
+            count = select(first < stop, (stop - first).over(code.number(QUAD)), code.number(0))
+            with code.loop(lane, count - lanes * (ahead - 1), step) as q:
+                self.several(mine, [[first + (q + lanes * n) * QUAD + k for k in range(QUAD)] for n in range(ahead)], place, parts)
+            if ahead > 1:
+                done = select(lane < count - lanes * (ahead - 1), (count - lanes * (ahead - 1) - lane + (step - 1)).over(code.number(step)), code.number(0))
+                with code.loop(lane + done * step, count, lanes) as q:
+                    self.several(mine, [[first + q * QUAD + k for k in range(QUAD)]], place, parts)
+            first = first + count * QUAD
+        elif loads and ahead > 1:
+            begin, last = first + lane, stop - lanes * (ahead - 1)
+            whole = select(begin < last, (last - begin + (lanes * ahead - 1)).over(code.number(lanes * ahead)), code.number(0))
+            with code.loop(0, whole) as n:
+                self.several(mine, [[begin + n * (lanes * ahead) + lanes * k] for k in range(ahead)], place, parts)
+            first = first + whole * (lanes * ahead)
+        with code.loop(first + lane, stop, lanes) as i:
+            self.several(mine, [[i]], place, parts)
+
+    def several(self, mine, groups, place, parts):
+        """The operations for some entries: all loads first. groups: of one index, or of four neighbours, which are read and written at once."""
+        states = []
+        before = self.values, self.row_loaded, self.at, self.offsets
+        for indices in groups:
+            column = place(indices[0])
+            columns = [column + k if k else column for k in range(len(indices))]
+            self.inside = True
+            ready = [({}, {}) for _ in columns]                # of each entry: what is loaded, what an earlier phase computed
+            for k in mine:
+                for x in self._operands(self.ops[k]):
+                    self._fetch(x, columns, ready, mine)
+            states.append((columns, ready, self.row_loaded, self.at, self.offsets))
+        for columns, ready, self.row_loaded, self.at, self.offsets in states:
+            self.gathered = {} if len(columns) > 1 else None
+            for column, (self.loaded, known) in zip(columns, ready):
+                self.values = {**before[0], **known}
+                for k in mine:
+                    self.operate(k, column, parts)
+            self._write_gathered(columns[0])
+        self.inside, self.loaded, self.gathered = False, {}, None
+        self.values, self.row_loaded, self.at, self.offsets = before
+
+    def _fetch(self, x, columns, ready, mine):
+        """Load an operand for every column."""
+        if x[0] == "value" and x[1] not in mine and x[1] not in self.values:          # from an earlier phase
+            op = self.ops[x[1]]
+            if op[8] is None or op[8][0] == "again":
+                for y in self._operands(op):
+                    self._fetch(y, columns, ready, mine)
+            elif x[1] not in ready[0][1] and len(columns) > 1:
+                if op[8][0] == "scratch":
+                    found = self.read_quad(self.scratch + self.code.word(op[8][1]), columns[0], op[4], self.scratch_scope)
+                else:
+                    found = self._memory_of(op[7][1], columns)
+                for (_, known), value in zip(ready, found):
+                    known[x[1]] = value
+        elif x[0] == "memory" and x[1] not in self.row_loaded and x[1] not in ready[0][0]:
+            for (loaded, _), value in zip(ready, self._memory_of(x[1], columns)):
+                loaded[x[1]] = value
+
+    def _memory_of(self, v, columns):
+        type, scope = self.views[v][0], self.views[v][5]
+        if len(columns) > 1 and v in self.quads:
+            return self.code.load_quad(*self.place(v, columns[0]), type, scope)
+        if self.views[v][1] == "z":
+            return [self.code.load(*self.place(v, columns[0]), type, scope)] * len(columns)
+        return [self.code.load(*self.place(v, c), type, scope) for c in columns]
+
+    def _write_gathered(self, column):
+        for (kind, what), values in (self.gathered or {}).items():
+            if kind == "memory":
+                self.code.store_quad(*self.place(what, column), values, self.views[what][5])
+            elif kind == "sum":
+                old = self.read_quad(self.sums[what], column, values[0].type, self.sums_scope)
+                self.write_quad(self.sums[what], column, [merge(self.ops[what][3], x, y) for x, y in zip(old, values)], self.sums_scope)
+            else:
+                self.write_quad(self.scratch + self.code.word(what), column, values, self.scratch_scope)
+
+    def read_quad(self, base, column, type, scope):
+        return self.code.load_quad(base, column, type, scope)
+
+    def write_quad(self, base, column, values, scope):
+        self.code.store_quad(base, column, values, scope)
+
+    def store(self, store, value, i):
+        if store is not None and self.gathered is not None and store[1] in self.quads:
+            self.gathered.setdefault(("memory", store[1]), []).append(cast(value, self.views[store[1]][0]))
+        else:
+            super().store(store, value, i)
+
+    def put_aside(self, place, column, value):
+        if self.gathered is None:
+            return super().put_aside(place, column, value)
+        self.gathered.setdefault(("scratch", place), []).append(value)
+
+    def add_up(self, k, column, x):
+        if self.gathered is None:
+            return super().add_up(k, column, x)
+        self.gathered.setdefault(("sum", k), []).append(x)
+
+    @staticmethod
+    def _operands(op):
+        return op[6] if op[0] == "map" else (op[6],)
+
+
+class _Entries(_Skeleton):
+    """A slot is a block."""
+
+    def module(self):
+        code = self.code
+        self.totals = {k: code.cell(wide(self.ops[k]), neutral(self.ops[k][3], wide(self.ops[k]))) for k in self.of_kind("all")}
+        lo, hi = self.span(code.block)
+        self.offsets, self.at = self.bases, None
+        self.striding(lo, hi, code.thread, code.threads, range(len(self.ops)), self.flatly if self.flat else self.entry, self.totals)
+        for k, cell in self.totals.items():
+            total = code.together(self.ops[k][3], cell.get(), self.lanes)
+            with code.when(code.thread.equals(0)):
+                self.keep_partial(k, code.block, None, total)
+        return code.finish()
+
+    @staticmethod
+    def flatly(i):
+        return i
+
+    def entry(self, e):
+        r = e.over(self.columns)
+        self.begin(r)
+        return e - r * self.columns
+
+
+class _Rows(_Skeleton):
+    """A slot is a team. extra: a pair. First None where scratch memory and sums over rows lie in global memory; else the words that say where the teams' part of
+    shared memory begins, how many bytes a team has there, and where in these each sum lies. Then the words that say which rows there are: the first, and so
+    many of every so many; none for all."""
+
+    def module(self):
+        code = self.code
+        self.extra, which = self.extra
+        teams = code.threads // self.lanes
+        self.lane = code.number_of(code.thread, code.number(self.lanes))
+        team = code.thread.over(code.number(self.lanes))
+        slot = code.block * teams + team
+        if self.extra is not None:
+            self.mine = self.scratch = code.word(self.extra[0]) + team * code.word(self.extra[1])
+        elif self._memory:
+            self.scratch = code.word(self._memory[0]) + slot * code.word(self._memory[1])
+        summed = self.of_kind("columns")
+        partials = {k: code.word(self.ops[k][9][0]) + slot * code.word(self.ops[k][9][1]) for k in summed}
+        self.sums = partials if self.extra is None else {k: self.mine + code.word(place) for k, place in zip(summed, self.extra[2:])}
+        lo, hi = self.span(slot)
+        self.totals = {k: code.cell(wide(self.ops[k]), neutral(self.ops[k][3], wide(self.ops[k]))) for k in self.of_kind("all")}
+        with code.when(lo < code.rows):                       # whole teams stay away
+            for k in summed:
+                self.each(lambda c: self.write(self.sums[k], c, self.neutral(k, self.ops[k][4]), self.sums_scope))
+            with code.loop(lo, hi) as r:
+                if which:
+                    first, some, every = (code.word(k) for k in which)
+                    above = r.over(some)
+                    r = first + above * every + (r - above * some)
+                self.begin(r)
+                for phase in range(-1, self.last + 1):
+                    self.columns_of(phase)
+                    self.row_of(phase)
+            for k in summed if self.extra is not None else ():
+                self.each(lambda c: code.store(partials[k], c, code.get(self.sums[k], c, self.ops[k][4])))
+            for k, cell in self.totals.items():
+                total = code.together(self.ops[k][3], cell.get(), self.lanes)
+                with code.when(self.lane.equals(0)):
+                    self.keep_partial(k, slot, None, total)
+        return code.finish()
+
+    def each(self, act):
+        """act(column) for the columns that are this lane's in every phase: nobody else writes to its sums, so that no barrier is needed."""
+        wide = QUAD if self.quads else 1
+        with self.code.loop(self.lane, self.columns.over(self.code.number(wide)), self.lanes) as c:
+            for k in range(wide):
+                act(c * wide + k)
+
+    def write(self, base, column, value, scope):
+        """Into what a team keeps for itself, wherever that lies."""
+        if self.extra is None:
+            self.code.store(base, column, value, scope)
+        else:
+            self.code.put(base, column, value)
+
+    def read(self, base, column, type, scope):
+        return self.code.load(base, column, type, scope) if self.extra is None else self.code.get(base, column, type)
+
+    def read_quad(self, base, column, type, scope):
+        return super().read_quad(base, column, type, scope) if self.extra is None else self.code.get_quad(base, column, type)
+
+    def write_quad(self, base, column, values, scope):
+        if self.extra is None:
+            super().write_quad(base, column, values, scope)
+        else:
+            self.code.put_quad(base, column, values)
+
+    def row_of(self, phase):
+        """Every lane computes what is one a row; the first one stores it and counts it."""
+        for k, op in enumerate(self.ops):
+            if op[1] != "row" or op[2] != phase:
+                continue
+            if op[0] == "reduce":
+                x = cast(cast(self.operand(op[6], None), op[4]), self.totals[k].type)
+                x = select(self.lane.equals(0), x, self.neutral(k, x.type))
+                self.totals[k].set(merge(op[3], self.totals[k].get(), x))
+            else:
+                self.operate(k, None, self.totals)
+
+    def store(self, store, value, i):
+        if store is None or self.inside:
+            return super().store(store, value, i)
+        with self.code.when(self.lane.equals(0)):
+            super().store(store, value, i)
+
+    def sweep(self, lo, hi, mine):
+        code = self.code
+        own = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in mine if self.ops[k][0] == "reduce" and self.ops[k][7] == "row"}
+        self.striding(lo, hi, self.lane, self.lanes, mine, lambda i: i, {**self.totals, **own})
+        for k, cell in own.items():
+            op = self.ops[k]
+            self.keep(k, cast(code.together(op[3], cast(cell.get(), wide(op)), self.lanes), op[5]))
+            self.store(op[8], self.values[k], None)
+
+
+class _Columns(_Skeleton):
+    """A slot is what the blocks of some rows share. lanes: how many columns a block has, as threads lie; extra: the word how many such blocks a slot has."""
+
+    def module(self):
+        code = self.code
+        tiles = code.word(self.extra[0])
+        slot = code.block.over(tiles)
+        column = (code.block - slot * tiles) * self.lanes + code.number_of(code.thread, code.number(self.lanes))
+        row = code.thread.over(code.number(self.lanes))
+        lo, hi = self.span(slot)
+        parts = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in self.of_kind("columns")}
+
+        def place(r):
+            self.begin(r)
+            return column
+        with code.when(column < self.columns):
+            self.striding(lo, hi, row, code.threads // self.lanes, range(len(self.ops)), place, parts)
+        for k, cell in parts.items():
+            total = cast(code.down(self.ops[k][3], cast(cell.get(), wide(self.ops[k])), code.number(self.lanes)), self.ops[k][4])
+            with code.when(row.equals(0) & (column < self.columns)):
+                self.keep_partial(k, slot, column, total)
+        return code.finish()
+
+    def operate(self, k, i, parts):
+        op = self.ops[k]
+        if op[0] == "reduce":                                # also what loops.py adds to memory stays with the thread
+            x = cast(cast(self.operand(op[6], i), op[4]), parts[k].type)
+            parts[k].set(merge(op[3], parts[k].get(), x))
+        else:
+            super().operate(k, i, parts)
+
+
+class _Scatter(_Skeleton):
+    """One operation, written to where integer arrays say. lanes: of a team (columns are theirs). extra: the word how many places of the first indexed axis a team
+    owns. The block looks at as many entries (or rows) together as it has threads, and every team then takes those that are its own."""
+
+    def module(self):
+        code = self.code
+        owned = code.word(self.extra[0])
+        team = code.block * (code.threads // self.lanes) + code.thread.over(code.number(self.lanes))
+        lane = code.number_of(code.thread, code.number(self.lanes))
+        lo = team * owned
+        place, length, _ = self.ops[0][7][2][0]
+        n = code.word(length)
+        by_row = along_rows(self.ops[0][7], self.views, self.flat)
+        self.offsets, self.at = self.bases, None
+        with code.loop(0, code.rows, code.threads) as first:
+            here = first + code.thread
+            here = select(here < code.rows, here, first)
+            column = self.go_to(here, by_row)
+            self.inside, self.loaded = True, {}
+            at = cast(self.memory(place, column), "i64")
+            at = select(at < 0, at + n, at)
+            code.barrier()
+            code.share(code.thread, select((at < 0) | (at >= n), -1, at))
+            code.barrier()
+            many = select(first + code.threads < code.rows, code.number(code.threads), code.rows - first)
+            with code.loop(0, many) as k:
+                at = code.shared(k, "i64")
+                with code.when((at >= lo) & (at < lo + owned) | (at < 0) & team.equals(0)):
+                    column = self.go_to(first + k, by_row)
+                    if by_row:
+                        with code.loop(lane, self.columns, self.lanes) as c:
+                            self.entries([0], c, {})
+                    else:
+                        self.entries([0], column, {})
+        return code.finish()
+
+    def go_to(self, i, by_row):
+        """Row i, or entry i of all; its column."""
+        if self.flat:
+            return i
+        r = i if by_row else i.over(self.columns)
+        self.begin(r)
+        return None if by_row else i - r * self.columns
+
+
+def along_rows(store, views, flat):
+    """Does the place that an indirect store finds depend on the row alone, and are a row's entries apart from each other?"""
+    return not flat and views[store[1]][1] != "z" and all([views[a][1] == "z" for a, _, _ in store[2]])
+
+
+_SKELETONS = {"entries": _Entries, "rows": _Rows, "columns": _Columns, "scatter": _Scatter}
+
+
+def write_combine(name, type, result, width, code):
+    """words: partial results, how many (slots), bytes from one to the next, out, how many columns. width: columns a block has."""
+    code = code(1)
+    partial, slots, stride, out, count = (code.word(k) for k in range(5))
+    kind = "f64" if name == "sum" and type[0] == "f" else type
+    column = code.block * width + code.number_of(code.thread, code.number(width))
+    row, height = code.thread.over(code.number(width)), code.threads // width
+    total = code.cell(kind, neutral(name, kind))
+    with code.when(column < count):
+        last = slots - height * (AHEAD - 1)
+        whole = select(row < last, (last - row + (height * AHEAD - 1)).over(code.number(height * AHEAD)), code.number(0))
+        with code.loop(0, whole) as n:
+            slot = row + n * (height * AHEAD)
+            for x in [code.load(partial + (slot + height * k) * stride, column, type) for k in range(AHEAD)]:
+                total.set(merge(name, total.get(), cast(x, kind)))
+        with code.loop(row + whole * (height * AHEAD), slots, height) as slot:
+            total.set(merge(name, total.get(), cast(code.load(partial + slot * stride, column, type), kind)))
+    whole = code.down(name, total.get(), code.number(width))
+    with code.when(row.equals(0) & (column < count)):
+        code.store(out, column, cast(whole, result))
+    return code.finish()

@@ -1,0 +1,62 @@
+"""Outputs in the memory of inputs that the caller gives away: new parameters where the old ones lay.
+
+What it is: `pairs`, which says what might take whose place, and `settle`, which finds for which pairs that is right: each entry is read for the last time
+in the very step of the loop that writes the new one. Those outputs get a `home`, the input's buffer; whoever writes kernels (groups.py) takes both for one place.
+
+What it is not: no promise. An output for which it is not right gets memory of its own, and the results are the same.
+"""
+from .fuse import Group, Map, places
+from .layout import View
+from .tiles import Tiles, reads, writes
+
+
+def pairs(inputs, outputs, donated):
+    """{number of an output: number of an input}, of the same shape and dtype, first come, first served. inputs, outputs: (shape, dtype) each; donated: input numbers.
+
+    >>> pairs([((3,), float), ((3,), float), ((), float)], [((3,), float), ((2,), float), ((3,), float), ((), float)], (1, 2))
+    {0: 1}
+    """
+    free, found = {}, {}
+    for k in donated:
+        if inputs[k][0] != ():
+            free.setdefault(inputs[k], []).append(k)
+    for k, spec in enumerate(outputs):
+        if free.get(spec):
+            found[k] = free[spec].pop(0)
+    return found
+
+
+def settle(steps, candidates):
+    """{number of an output: number of the input in whose memory it is written}, and these buffers know their home. candidates: {number of an output: (its buffer,
+    an input's buffer)}; steps: in the order in which they run."""
+    steps = [inner for s in steps for inner in ([x for x, _ in s.steps] if type(s) is Tiles else [s])]
+    read, written = {}, {}
+    for at, s in enumerate(steps):
+        for b in reads(s):
+            read[b] = at
+        for b in writes(s):
+            written.setdefault(b, []).append(at)
+    found = {}
+    for k, (out, source) in candidates.items():
+        at = written.get(id(out), [])
+        last = read.get(id(source), -1)
+        if len(at) == 1 and (last < at[0] or last == at[0] and _together(steps[last], out, source)):
+            out.home = source
+            found[k] = source.slot
+    return found
+
+
+def _together(step, out, source):
+    """Does one loop over entries read each of `source` before it writes the same of `out`? A second operation there gets what the first one read."""
+    if type(step) is not Group or step.columns is not None:
+        return False
+    met = False
+    for o in step.operations:
+        direct, others = places(o)
+        mine = [v for v in direct if v.buffer is source]
+        if any([v.buffer is source for v in others]) or not all([v.whole() for v in mine]):
+            return False
+        met = met or bool(mine)
+        if not met and type(o.out) is View and o.out.buffer is out:
+            return False
+    return all([type(o) is Map and o.out.whole() for o in step.operations if type(o.out) is View and o.out.buffer is out])

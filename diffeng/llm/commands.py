@@ -1,0 +1,104 @@
+"""The language model's commands: `diffeng generate`.
+
+What it is: options in, text out. What it is not: no mathematics, no files beyond what the options name. Why a file: the command line's own (diffeng/cli.py) derives and
+judges functions, and registers these as it does the benchmarks'; nothing heavy is imported before one of them runs.
+"""
+import click
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+@click.option("--prompt", default="", help="The text to go on with.")
+@click.option("--verbose", "-v", is_flag=True, expose_value=False, help="The traceback of an unexpected error.")
+def generate(directory, prompt):
+    """Let the model of DIR write."""
+    raise NotImplementedError
+
+
+@click.command()
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Directory of the run; where there is one already, it goes on.")
+@click.option("--data", type=click.Path(dir_okay=False), help="The text, in UTF-8.  [needed at first]")
+@click.option("--config", "name", metavar="NAME", help="tiny, gpt2, gpt2-medium, gpt2-large or gpt2-xl.  [default: tiny]")
+@click.option("--load", metavar="DIR", type=click.Path(exists=True, file_okay=False), help="Begin with the model of DIR, and its tokenizer.")
+@click.option("--tokenizer", metavar="KIND", help="bytes, characters, bpe:SIZE (learnt from the text), or a directory.  [default: bytes]")
+@click.option("--layers", type=int, help="Blocks.")
+@click.option("--heads", type=int, help="Attention heads; they divide the width.")
+@click.option("--width", type=int, help="Width of the residual stream.")
+@click.option("--context", type=int, help="Tokens at once.")
+@click.option("--dropout", type=float, help="Probability that an activation is dropped.")
+@click.option("--batch", type=int, help="Sequences in one pass.  [default: 12]")
+@click.option("--accumulate", type=int, help="Passes in one step.  [default: 1]")
+@click.option("--steps", type=int, help="Of the whole training.  [default: 2000]")
+@click.option("--lr", "learning_rate", type=float, help="The highest learning rate.  [default: 0.001]")
+@click.option("--least", type=float, help="What is left of it at the end.  [default: 0.1]")
+@click.option("--warmup", type=int, help="Steps in which it rises.  [default: 100]")
+@click.option("--decay", type=float, help="Weight decay, of weights alone.  [default: 0.1]")
+@click.option("--clip", type=float, help="The largest norm of the gradient; 0: any.  [default: 1]")
+@click.option("--recompute/--keep", default=None, help="Compute what happens inside a block again on the way back: less memory, more time.")
+@click.option("--seed", type=int, help="Of parameters, data and dropout.  [default: 0]")
+@click.option("--save-every", type=click.IntRange(1), default=250, show_default=True, help="Steps between two checkpoints.")
+@click.option("--evaluate-every", type=click.IntRange(1), default=250, show_default=True, help="Steps between two looks at the validation loss.")
+@click.option("--verbose", "-v", is_flag=True, expose_value=False, help="The traceback of an unexpected error.")
+def train(out, data, name, load, tokenizer, save_every, evaluate_every, **asked):
+    """Train a GPT-2 on a text. Killed or interrupted, the same command goes on from the last checkpoint.
+
+    DIR can be given to `diffeng generate` and to transformers' from_pretrained at any time. log.jsonl and loss.svg in it show how it goes.
+    """
+    from dataclasses import fields, replace
+
+    from .data import prepare
+    from .run import Run
+    from .step import TrainingSettings
+    from .train import pretrain
+    run = Run(out)
+    words = {"layers": "n_layers", "heads": "n_heads", "width": "emb_dim", "context": "context_length", "dropout": "drop_rate"}
+    asked = {words.get(k, k): v for k, v in asked.items() if v is not None}
+    trained = {f.name for f in fields(TrainingSettings)}
+    sizes, settings = ({k: v for k, v in asked.items() if (k in trained) is mine} for mine in (False, True))
+    with run.alone():
+        config, parameters, encoding = _to_begin_with(run, data, name, load, tokenizer, sizes)
+        settings = replace(run.settings or TrainingSettings(), **settings)
+        if data is not None:
+            prepare(data, encoding, out)
+    outcome = pretrain(out, config, settings, parameters, save_every=save_every, evaluate_every=evaluate_every, progress=True)
+    reached = f"step {outcome.step} of {settings.steps}" + ("" if outcome.validation is None else f", validation loss {outcome.validation:.4f}")
+    click.echo(f"{reached}: {out}")
+    return 130 if outcome.interrupted else 0
+
+
+def _to_begin_with(run, data, name, load, kind, sizes):
+    """(config, parameters or None for new ones, tokenizer) of a training run, new or to be gone on with."""
+    import os
+    from dataclasses import replace
+
+    from . import data as texts
+    from . import tokenizers, weights
+    from .config import GPT2Config
+    if run.config is not None:
+        config, found = replace(run.config, **sizes), tokenizers.load_tokenizer(run.directory)
+        if run.step() is None and load is not None:
+            return config, weights.load(load)[1], found
+        return config, None, found
+    if data is None:
+        raise ValueError(f"--data is missing: {run.directory} holds no run yet, and a new one needs a text")
+    parameters = None
+    if load is not None:
+        if name is not None or kind is not None:
+            raise ValueError("--load brings the model's sizes and its tokenizer: leave --config and --tokenizer out")
+        config, parameters = weights.load(load)
+        found = tokenizers.load_tokenizer(load)
+    else:
+        kind = "bytes" if kind is None else kind
+        if kind == "bytes":
+            found = tokenizers.ByteTokenizer()
+        elif kind == "characters":
+            found = tokenizers.CharacterTokenizer(texts.characters(data))
+        elif kind.startswith("bpe:") and kind[4:].isdecimal():
+            found = tokenizers.train_bpe(data, int(kind[4:]))
+        elif os.path.isdir(kind):
+            found = tokenizers.load_tokenizer(kind)
+        else:
+            raise ValueError(f"--tokenizer {kind}: give bytes, characters, bpe:SIZE as in bpe:4096, or a directory with a tokenizer")
+        config = replace(GPT2Config.named("tiny" if name is None else name), vocab_size=found.vocab_size)
+    found.save(run.directory)
+    return replace(config, **sizes), parameters, found

@@ -1,0 +1,91 @@
+"""Arguments given away: results lie in their memory where that changes nothing, and are the same in every case."""
+import numpy as np
+import pytest
+
+import diffeng as de
+
+rng = np.random.default_rng(8)
+
+
+def adam_like(p, m, g):
+    m = 0.9 * m + g
+    return p - 0.1 * m, m, np.sum(p * p)
+
+
+CASES = {
+    # function, shapes of the arguments, donated, which result lies in which argument
+    "a step": (adam_like, [(5, 7)] * 3, (0, 1), {0: 0, 1: 1}),
+    "a step of many entries": (adam_like, [(300, 1000)] * 3, (0, 1), {0: 0, 1: 1}),
+    "what is read as a product's operand before": (lambda a: a - 0.5 * (a @ a), [(6, 6)], (0,), {0: 0}),
+    "read transposed in the same loop": (lambda a: a + a.T, [(4, 4)], (0,), {}),
+    "read in a second pass over the row": (lambda a: a / np.sum(a, -1, keepdims=True), [(4, 5)], (0,), {}),
+    "read by a later step": (lambda a, b: (a + b, (a + b) @ a), [(4, 4), (4, 4)], (0,), {}),
+    "changed places": (lambda a, b: (b, a), [(3, 3), (3, 3)], (0, 1), {1: 1}),
+    "as it came": (lambda a, b: (a, b + 1.0), [(3,), (3,)], (0,), {0: 0}),
+    "another shape": (lambda a: np.sum(a, 0), [(4, 5)], (0,), {}),
+    "read by integers": (lambda a: a[np.array([2, 1, 0])] + a, [(3, 2)], (0,), {}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_results_are_the_same_and_lie_where_they_may(name):
+    fun, shapes, donated, where = CASES[name]
+    compiled = de.jit(fun, donate_argnums=donated)
+    for _ in range(2):
+        args = [rng.standard_normal(s) for s in shapes]
+        kept = [a.copy() for a in args]
+        want = fun(*kept)
+        got = compiled(*args)
+        for k, (x, y) in enumerate(zip(*[r if type(r) is tuple else (r,) for r in (got, want)])):
+            np.testing.assert_allclose(x, y, rtol=1e-13)
+            mine = [j for j, a in enumerate(args) if x is a]
+            assert mine == [where[k]] if k in where else mine == [], (k, mine)
+        for j, (a, b) in enumerate(zip(args, kept)):
+            assert j in where.values() or np.array_equal(a, b)
+
+
+def test_what_must_not_be_written_over_is_copied():
+    compiled = de.jit(adam_like, donate_argnums=(0, 1))
+    p, m, g = rng.standard_normal((3, 5, 7))
+    want = adam_like(p, p, g)
+    for x in compiled(p, p, g)[:2]:                        # one array as two arguments
+        assert x is not p
+    np.testing.assert_allclose(compiled(p, p, g)[0], want[0])
+    p.flags.writeable = False
+    before, want = p.copy(), adam_like(p, m.copy(), g)
+    np.testing.assert_allclose(compiled(p, m, g)[0], want[0])
+    assert np.array_equal(p, before)
+    wide = rng.standard_normal((5, 14))
+    view = wide[:, ::2]
+    want, before = adam_like(view.copy(), m.copy(), g), wide.copy()
+    np.testing.assert_allclose(compiled(view, m, g)[0], want[0])
+    assert np.array_equal(wide, before)
+
+
+def test_nested_arguments_and_a_captured_array():
+    scale = np.array([1.0, 2.0, 3.0])
+
+    def step(state, x):
+        return {"w": state["w"] - scale * x, "n": [state["n"][0] + 1.0]}
+
+    compiled = de.jit(step, donate_argnums=0)
+    state = {"w": np.zeros(3), "n": [np.zeros(2)]}
+    first = state["w"]
+    for k in range(3):
+        state = compiled(state, np.ones(3))
+        assert state["w"] is first
+    np.testing.assert_array_equal(state["w"], [-3, -6, -9])
+    np.testing.assert_array_equal(state["n"][0], [3, 3])
+
+
+def test_a_function_that_looks_at_values_keeps_its_arguments():
+    """Another branch is recorded after the program ran: the arguments are still needed then."""
+    compiled = de.jit(lambda x: x * 2 if np.sum(x) > 0 else x * 3, donate_argnums=0)
+    for sign in (1.0, -1.0, 1.0):
+        x = np.full(4, sign)
+        np.testing.assert_array_equal(compiled(x), x * (2 if sign > 0 else 3))
+
+
+def test_places_are_numbers():
+    with pytest.raises(TypeError, match="donate_argnums"):
+        de.jit(adam_like, donate_argnums="p")
