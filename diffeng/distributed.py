@@ -158,7 +158,10 @@ class _Parameters:
     """The parameters, on a worker."""
 
     def __init__(self, tree):
-        self.tree = tree
+        self.tree = _settled(tree)
+
+    def __reduce__(self):
+        return _Parameters, (self.tree,)
 
     def __sizeof__(self):
         """Next to nothing, for Dask prefers workers that have what a task needs by its bytes, and these are needed everywhere."""
@@ -184,13 +187,20 @@ class _Compiled:
 def _held(piece, k):
     """A piece's data, on a worker."""
     if not isinstance(piece, Travelling):
-        return piece
+        return _settled(piece)
     try:
         data = piece.arrived()()
     except Exception as error:
         error.add_note(f"raised by the function that loads piece {k}, on a worker{_raised_at(error)}")
         raise
     return _checked([data])[0]
+
+
+def _settled(tree):
+    """Nested arrays as kernels take them without a copy: aligned, and with NumPy's own dtypes. Those that have come in a message are neither."""
+    leaves, rebuild, _ = flatten(tree)
+    dtypes = [np.dtype(x.dtype.str) if isinstance(x, np.ndarray) and x.dtype.kind in "fiub" else None for x in leaves]
+    return rebuild([x if dtype is None else np.require(x, dtype, ("C", "A")).view(dtype) for x, dtype in zip(leaves, dtypes)])
 
 
 def _piece(compiled, parameters, piece, k, mean):

@@ -378,3 +378,16 @@ def test_a_piece_that_kills_its_workers_is_an_error(client, cluster, monkeypatch
         os.kill(os.getpid(), signal.SIGKILL)
     with pytest.raises(RuntimeError, match="a piece killed every worker that tried it"):
         de.distributed.value_and_grad(deadly, PIECES[:1], jit=False, client=client)(W)
+
+
+def test_arrays_that_came_in_a_message_are_settled():
+    """Aligned and of NumPy's own dtype: otherwise each evaluation would copy them."""
+    import pickle
+    odd = np.zeros(8 * 12 + 1, np.uint8)[1:].view(float).reshape(3, 4)
+    foreign = pickle.loads(pickle.dumps(X))
+    assert not odd.flags.aligned and foreign.dtype is not np.dtype(float)
+    settled = de.distributed._settled({"odd": odd, "foreign": foreign, "fine": X, "number": 2.0})
+    assert settled["odd"].flags.aligned and settled["number"] == 2.0 and all(settled[name].dtype is np.dtype(float) for name in ("odd", "foreign", "fine"))
+    assert np.shares_memory(settled["foreign"], foreign) and np.shares_memory(settled["fine"], X)
+    parameters = pickle.loads(pickle.dumps(de.distributed._Parameters({"w": X})))
+    assert parameters.tree["w"].dtype is np.dtype(float)
