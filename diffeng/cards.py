@@ -39,7 +39,7 @@ def card(name):
     lines += _formulas(primitive)
     for method, book, module in BOOKS:
         lines += ["", f"{method}: {book}[{name!r}] in diffeng/{module.replace('.', '/')}.py", textwrap.indent(_row(book, module, name), "    ")]
-    return "\n".join(lines + _measured(primitive))
+    return "\n".join(lines + _measured(primitive) + _on_gpu(primitive))
 
 
 _KINDS = {"map": "map: elementwise, with broadcasting", "reduce": "reduce: along axes", "view": "view: an index map, no arithmetic",
@@ -123,3 +123,27 @@ def _measured(primitive):
     report = de.compare(fun, *[operands[k] for k in slots])
     lines = ["", f"measured {where}, against the judge: the worst derivative, in units of the last place"]
     return lines + [f"    {name:<18} {'-' if seen.ulp is None else format(seen.ulp, '8.3g')} ULP   {seen.verdict}" for name, seen in report.methods.items()]
+
+
+def _on_gpu(primitive):
+    """Its kernels for a GPU at its specimen: that they compile, and what the simulator makes of them."""
+    import diffeng as de
+    from .kernels.cuda.proof import prove
+    from .specimens import specimen
+    operands, params, slots = specimen(primitive.name)
+
+    def fun(*moving):
+        given = iter(moving)
+        return primitive(*[next(given) if k in slots else x for k, x in enumerate(operands)], **params)
+    graph = de.trace(fun, *[operands[k] for k in slots])
+    try:
+        proof = prove(graph.input_nodes, graph.output_nodes, [np.asarray(operands[k]) for k in slots])
+    except RuntimeError as error:                # libdevice is not installed
+        return ["", f"on a GPU: {error}"]
+    if proof.on_host:
+        return ["", "on a GPU: computed on the host, by NumPy"]
+    if not proof.kernels:
+        return ["", "on a GPU: no kernel of its own (a view, or a product by cuBLAS)"]
+    compiled = ", ".join(f"{n} for {p}" for p, n in proof.instructions.items())
+    return ["", f"on a GPU: {proof.kernels} kernel{'s' * (proof.kernels > 1)}; instructions of PTX: {compiled}",
+            f"    the simulator's results are {proof.difference:.3g} ULP from the CPU kernels'"]

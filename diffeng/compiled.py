@@ -35,14 +35,14 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
     call, also where they are attributes of its object or lie in lists and dicts; a change of other captured values is noticed. A function that changes what
     it captured is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
 
-    donate_argnums: a number, or several, of arguments whose arrays the caller does not need any more: results of the same shape and dtype may be written over them
-    (and be the same arrays), where the program reads them entry by entry for the last time. A step of training then needs memory for one set of parameters, not two.
-    After an error they may hold anything; arrays that cannot be written into are copied.
+    donate_argnums: a number, or several, of arguments whose arrays the caller does not need any more: results of the same shape and dtype may be written over
+    them (and be the same arrays), where the program reads them entry by entry for the last time. A step of training then needs memory for one set of
+    parameters, not two. After an error they may hold anything; arrays that cannot be written into are copied.
 
-    device="cuda" computes on an NVIDIA GPU (pip install "diffeng[cuda]"; docs/gpu.md). Arguments may then be NumPy's arrays or arrays on the GPU (CuPy's, PyTorch's,
-    whatever has __cuda_array_interface__); results are CuPy arrays if an argument was on the GPU, else NumPy's. There, precision says how products of float32 are
-    computed: "float32", "tf32" or "bfloat16" (factors rounded, sums in float32); and strict=True makes an error of an operation that has no kernel for the GPU,
-    which else is computed on the host, with a warning.
+    device="cuda" computes on an NVIDIA GPU (pip install "diffeng[cuda]"; docs/gpu.md). Arguments may then be NumPy's arrays or arrays on the GPU (CuPy's,
+    PyTorch's, whatever has __cuda_array_interface__); results are CuPy arrays if an argument was on the GPU, else NumPy's. There, precision says how products
+    of float32 are computed: "float32", "tf32" or "bfloat16" (factors rounded, sums in float32); and strict=True makes an error of an operation that has no
+    kernel for the GPU, which else is computed on the host, with a warning.
 
     Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies, for a function that sets attributes or
     variables which it captured, and for device="cuda" where there is no GPU; ValueError for another device or precision.
@@ -136,7 +136,7 @@ class _Trace:
             holder = self._recorded(captured, objects, args)
             entered = sum([enters(x) for a in args for x in structure(a)[0]])
             self.program = make(holder.inputs, holder.outputs + holder.tracing.looked,
-                                () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered))          # what may be run again keeps its arguments
+                                () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered))     # what may run again keeps its arguments
         self.captured = captured
         looks = holder.tracing.looks
         self.looks = [(kind, seen, frames) for kind, seen, frames in looks]

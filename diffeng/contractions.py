@@ -72,12 +72,13 @@ def _sum_of_outer(walk, n, x):
 
 
 def _contraction(walk, n, factors, inputs, out, shape, axis):
-    shape = [m for k, m in enumerate(shape) if k not in axis] if len(out) == len(shape) - len(axis) else [m for k, m in enumerate(shape) if k not in axis and m > 1]
+    shape, every = [m for k, m in enumerate(shape) if k not in axis], len(out) == len(shape) - len(axis)
+    shape = shape if every else [m for m in shape if m > 1]
     return walk.make(n, "reshape", walk.make(n, "einsum", *factors, params={"subscripts": f"{inputs}->{out}"}, shape=shape), params={"shape": n.shape})
 
 
 def _product_in_order(walk, n, x):
-    """A product whose entries are only read in another order is written in that order: BLAS does either, and what reads the rows of the result walks straight on."""
+    """A product that is only read in another order is written in that order: BLAS does either, and whoever reads its rows walks straight on."""
     if not walk.once(x, *PRODUCTS) or len(x.operands) != 2:
         return None
     inputs, out = subscripts(x.primitive.name, [len(shape_of(y)) for y in x.operands], x.params).split("->")

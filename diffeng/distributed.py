@@ -6,8 +6,8 @@ workers do not: results are the same to the last bit for any number of workers, 
 What it is not: no scheduler, no protocol, no serialisation; all of that is Dask's, functions travel by its cloudpickle, and whoever may submit to a Dask
 cluster may run code there. Why a file: it is the one place that knows Dask, which is imported when something here is called.
 
-What dies with a worker: nothing that is needed. Pieces, parameters and compiled functions are results of tasks whose arguments the scheduler keeps (data that is
-merely scattered is lost with the worker that has it), so Dask runs these tasks again elsewhere.
+What dies with a worker: nothing that is needed. Pieces, parameters and compiled functions are results of tasks whose arguments the scheduler keeps (data that
+is merely scattered is lost with the worker that has it), so Dask runs these tasks again elsewhere.
 """
 import atexit
 import os
@@ -31,7 +31,7 @@ _clients = {}                     # address -> client; None -> that of the Local
 # ---- what users call --------------------------------------------------------------------------------------------------------------------
 
 def partition(data, pieces):
-    """Nested arrays, cut along their first axis into so many consecutive pieces of the same nesting, each at most one row longer than another; views, no copies.
+    """Nested arrays cut along their first axis into so many consecutive pieces, nested alike, each at most one row longer than another: views, no copies.
 
     data: an array, or nested tuples, lists and dicts of arrays with equally long first axes. Raises TypeError for leaves that are no arrays, ValueError for
     lengths that differ, for no data, and for more pieces than rows.
@@ -62,18 +62,19 @@ def value_and_grad(fun, partitions, *, mean=False, jit=True, client=None):
     """A function of the parameters that returns (value, gradient) of the sum of fun(parameters, piece) over the pieces, computed by Dask's workers.
 
     fun: fun(parameters, piece) -> a scalar; it travels once, with what it closes over as that is now. partitions: the pieces, such as `partition` makes: nested
-    arrays, or functions without arguments that load such on a worker (for data larger than the scheduler's memory, which keeps what it was sent, lest a worker's
-    copy be lost). They must be nested alike, with the same dtypes and ranks; lengths may differ. mean: fun is a mean over the rows of its piece, and the mean over all
-    rows is wanted: each piece counts by the length of the first axis of its first array. jit: compile fun, once a worker. client: a dask.distributed.Client, the address
-    of a scheduler ("tcp://host:8786"), or None: the current client if there is one, else a LocalCluster with a worker for each processor, which lasts as long as the process.
+    arrays, or functions without arguments that load such on a worker (for data larger than the scheduler's memory, which keeps what it was sent, lest a
+    worker's copy be lost). They must be nested alike, with the same dtypes and ranks; lengths may differ. mean: fun is a mean over the rows of its piece, and
+    the mean over all rows is wanted: each piece counts by the length of the first axis of its first array. jit: compile fun, once a worker. client: a
+    dask.distributed.Client, the address of a scheduler ("tcp://host:8786"), or None: the current client if there is one, else a LocalCluster with a worker
+    for each processor, which lasts as long as the process.
 
     The returned function takes nested float arrays, sends them once to each worker, and returns the value as a scalar and the gradient in the parameters'
-    structure, shapes and dtypes; it suits scipy.optimize.minimize(..., jac=True). Each piece is computed by one thread, unless DIFFENG_THREADS is set where the
-    workers were started. The bits of the results depend on the pieces, on the processors' kind and on DIFFENG_THREADS, not on the workers.
+    structure, shapes and dtypes; it suits scipy.optimize.minimize(..., jac=True). Each piece is computed by one thread, unless DIFFENG_THREADS is set where
+    the workers were started. The bits of the results depend on the pieces, on the processors' kind and on DIFFENG_THREADS, not on the workers.
 
     Raises what fun raises on a worker, with a note that names the piece and the line; ImportError when Dask is not installed; ConnectionError when no scheduler
-    answers; TypeError for a function that cannot travel; ValueError for no pieces, empty ones, and pieces that differ in more than their lengths; RuntimeError when a
-    piece kills the workers that try it. While there are no workers at all it waits, and warns (RuntimeWarning).
+    answers; TypeError for a function that cannot travel; ValueError for no pieces, empty ones, and pieces that differ in more than their lengths;
+    RuntimeError when a piece kills the workers that try it. While there are no workers at all it waits, and warns (RuntimeWarning).
 
     >>> import numpy as np, diffeng as de
     >>> def squares(w, piece):
@@ -95,11 +96,11 @@ def value_and_grad(fun, partitions, *, mean=False, jit=True, client=None):
 
 
 def training_step(fun, update, *, jit=True, client=None):
-    """step(parameters, state, pieces) -> (parameters, state, value): the gradient of the mean over a batch's pieces, computed by Dask's workers, then an optimiser.
+    """step(parameters, state, pieces) -> (parameters, state, value): the gradient of a batch's mean loss, computed by Dask's workers, then an optimiser.
 
-    fun: fun(parameters, piece) -> the mean loss over the rows of the piece; the pieces of a step are weighted by their rows, so that value and gradient are those of
-    the batch, however it was cut. update: update(parameters, gradient, state) -> (parameters, state), called here, not on a worker. pieces, jit, client, errors: as of
-    value_and_grad; pieces are sent with each step and not kept.
+    fun: fun(parameters, piece) -> the mean loss over the rows of the piece; the pieces of a step are weighted by their rows, so that value and gradient are those
+    of the batch, however it was cut. update: update(parameters, gradient, state) -> (parameters, state), called here, not on a worker. pieces, jit, client,
+    errors: as of value_and_grad; pieces are sent with each step and not kept.
 
     >>> import numpy as np, diffeng as de
     >>> def descend(w, gradient, step):
@@ -259,7 +260,8 @@ def _client(client):
         except ValueError:
             pass
     elif not isinstance(client, str):
-        raise TypeError(f"client is a {type(client).__name__}: give a dask.distributed.Client, the address of a scheduler such as 'tcp://host:8786', or None")
+        raise TypeError(f"client is a {type(client).__name__}: give a dask.distributed.Client, the address of a scheduler such as 'tcp://host:8786', "
+                        "or None")
     known = _clients.get(client)
     if known is None or known.status != "running":
         known = _clients[client] = _connected(distributed, client)
@@ -281,7 +283,8 @@ def _connected(distributed, address):
     try:
         return distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise ConnectionError(f"no Dask scheduler answers at {address!r}: start one with `dask scheduler`, workers with `dask worker {address}`. {error}") from error
+        raise ConnectionError(f"no Dask scheduler answers at {address!r}: start one with `dask scheduler`, workers with `dask worker {address}`. "
+                              f"{error}") from error
 
 
 def _sent(client, fun, jit):

@@ -2,8 +2,8 @@
 
 What it is: `Travelling(fun)`, a parcel that anybody may pass on without opening it, and whose `arrived()` is fun: its code knows the file it was written in
 (cloudpickle drops the name), so that errors raised far away name the user's line. Packing and unpacking fail with errors that say why.
-What it is not: nothing is sent here, and what is unpacked runs code: parcels come from one's own program. Why a file: it is about functions alone; distributed.py is
-about tasks, and knows nothing of code objects.
+What it is not: nothing is sent here, and what is unpacked runs code: parcels come from one's own program. Why a file: it is about functions alone;
+distributed.py is about tasks, and knows nothing of code objects.
 """
 import functools
 import inspect

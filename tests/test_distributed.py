@@ -288,7 +288,8 @@ def test_a_worker_without_a_nanny_that_dies(client, cluster, tmp_path):
 def test_no_workers_are_waited_for(monkeypatch):
     monkeypatch.setattr(de.distributed, "PATIENCE", 0.2)
     threads = os.environ.get("DIFFENG_THREADS")
-    with dask_distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty, dask_distributed.Client(empty, set_as_default=False) as client:
+    with (dask_distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty,
+          dask_distributed.Client(empty, set_as_default=False) as client):
         f = de.distributed.value_and_grad(logistic, PIECES, jit=False, client=client)
         later = threading.Timer(0.5, empty.scale, (1,))
         later.start()

@@ -306,6 +306,15 @@ def test_sums_are_accurate(random, dtype, tolerance):
         assert np.max(np.abs(got / reference - 1)) <= tolerance
 
 
+def test_a_dtype_may_be_another_object(random):
+    x = random.standard_normal(5)
+    other = x.view(x.dtype.newbyteorder("="))
+    assert other.dtype == x.dtype and other.dtype is not x.dtype
+    for first, second in ((x, other), (other, x), (other, other)):
+        program = compiled(np.sin, first)
+        assert ulps(program(second)[0], np.sin(x)) <= 4
+
+
 # ---- products -------------------------------------------------------------------------------------------------------------------------
 
 SUBSCRIPTS = ["ij,jk->ik", "ij,jk->ki", "ji,jk->ik", "ij,kj->ik", "bij,bjk->bik", "bij,jk->bik", "bij,bkj->bik", "bij,bkj->ikb", "bthd,bshd->bhts",

@@ -262,3 +262,28 @@ def test_the_model_imports_nothing_of_the_engine():
                 assert node.level == 1 or node.module.split(".")[0] in ALLOWED, (file.name, node.module)
             elif isinstance(node, ast.Import):
                 assert {a.name.split(".")[0] for a in node.names} <= ALLOWED, file.name
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("batch, length, dtype", [(1, 6, np.float64), (3, 4, np.float32)])
+def test_memory_is_what_is_allocated(batch, length, dtype):
+    import diffeng as de
+    from diffeng.llm.generate import Memory
+    found = SMALL.memory(batch, length, dtype)
+    p, tokens = init_parameters(SMALL, dtype=dtype), np.zeros((batch, length), int)
+    step = de.jit(de.value_and_grad(lambda p, tokens, targets: cross_entropy(gpt2(p, tokens, SMALL), targets)))
+    gradient = step(p, tokens, tokens)[1]
+    (trace,), = step._traces.values()
+    assert found["activations"] == trace.program.peak_bytes > 0
+    assert found["parameters"] == sum(a.nbytes for a in p.values()) and found["gradients"] == sum(a.nbytes for a in gradient.values())
+    memory = Memory(p, SMALL, batch, length)
+    assert found["remembered"] == memory.keys.nbytes + memory.values.nbytes and found["generating"] == found["parameters"] + found["remembered"]
+    assert found["moments"] == 2 * found["parameters"]
+    assert found["training"] == sum(found[name] for name in ("parameters", "gradients", "moments", "activations"))
+
+
+def test_memory_of_what_does_not_fit():
+    for batch, length, words in ((1, 7, "context_length 6"), (0, 1, "batch 0"), (1, 0, "of 0 tokens")):
+        with pytest.raises(ValueError, match=words):
+            SMALL.memory(batch, length)

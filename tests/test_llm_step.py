@@ -57,7 +57,7 @@ def test_steps_are_those_written_out(count, changes):
         for part, tolerance in (("parameters", 2e-4), ("first", 1e-6), ("second", 1e-7)):
             for name, x in want[part].items():
                 assert state[part][name].dtype == np.float32
-                if part != "parameters" or not name.endswith("c_attn.bias"):          # the keys' gradient is 0 but for rounding, and a quotient of moments of that is any number
+                if part != "parameters" or not name.endswith("c_attn.bias"):          # the keys' gradient is rounding, and its moments' quotient any number
                     np.testing.assert_allclose(state[part][name], x, rtol=2e-3, atol=tolerance, err_msg=f"{part} {name}")
 
 
@@ -157,8 +157,22 @@ def test_the_rate_rises_and_falls():
 @pytest.mark.parametrize("wrong, kind, word", [
     (dict(batch=0), ValueError, "batch is 0"), (dict(steps=1.5), TypeError, "steps"), (dict(learning_rate=-1), ValueError, "learning_rate"),
     (dict(learning_rate=math.nan), ValueError, "learning_rate"), (dict(beta2=1.0), ValueError, "beta2"), (dict(least=2), ValueError, "least"),
-    (dict(recompute=1), TypeError, "recompute"), (dict(seed=-1), ValueError, "seed"), (dict(clip="1"), TypeError, "clip"), (dict(batch=True), TypeError, "batch"),
+    (dict(recompute=1), TypeError, "recompute"), (dict(seed=-1), ValueError, "seed"), (dict(clip="1"), TypeError, "clip"),
+    (dict(batch=True), TypeError, "batch"),
 ])
 def test_wrong_settings_say_which(wrong, kind, word):
     with pytest.raises(kind, match=word):
         TrainingSettings(**wrong)
+
+
+def test_it_is_recorded_once(monkeypatch):
+    from diffeng import compiled
+    recorded, original = [], compiled._Trace.__init__
+    monkeypatch.setattr(compiled._Trace, "__init__", lambda *args: recorded.append(args) or original(*args))
+    for count in (1, 3):
+        recorded.clear()
+        settings = dataclasses.replace(SETTINGS, accumulate=count)
+        step, state = training_step(CONFIG, settings), started()
+        for k in range(1, 4):
+            state, *_ = step(state, passes(count, first=k), settings.numbers(k))
+        assert len(recorded) == (1 if count == 1 else 3)

@@ -265,7 +265,8 @@ def test_the_command_trains_and_goes_on(tmp_path, text, capsys):
 
 @pytest.mark.parametrize("given, word", [
     ([], "--data is missing"), (["--data", "nowhere.txt"], "nowhere.txt"), (["--data", "TEXT", "--tokenizer", "words"], "--tokenizer words"),
-    (["--data", "TEXT", "--config", "gpt9"], "gpt9"), (["--data", "TEXT", "--context", "5000"], "longer text"), (["--data", "TEXT", "--lr", "-1"], "learning_rate"),
+    (["--data", "TEXT", "--config", "gpt9"], "gpt9"), (["--data", "TEXT", "--context", "5000"], "longer text"),
+    (["--data", "TEXT", "--lr", "-1"], "learning_rate"),
     (["--data", "EMPTY"], "empty"), (["--data", "LATIN"], "not UTF-8"),
 ])
 def test_the_command_says_what_is_wrong(tmp_path, text, capsys, given, word):

@@ -79,8 +79,10 @@ def test_a_header_of_odd_length(tmp_path):
 
 @pytest.mark.parametrize("header, numbers, words", [
     ({"x": entry()}, b"\0" * 7, "truncated"), ({"x": entry()}, b"\0" * 9, "longer"), ({"x": entry(shape=(3,))}, b"\0" * 8, "needs 12 bytes"),
-    ({"x": entry(), "y": entry(offsets=(4, 12))}, b"\0" * 12, "'y' begins at byte 4"), ({"x": entry(), "y": entry(offsets=(9, 17))}, b"\0" * 17, "'y' begins at byte 9"),
-    ({"x": entry(), "y": entry()}, b"\0" * 8, "'y' begins at byte 0"), ({"x": entry("F99")}, b"\0" * 8, "'F99'.*F32"), ({"x": entry(["F32"])}, b"\0" * 8, "dtype"),
+    ({"x": entry(), "y": entry(offsets=(4, 12))}, b"\0" * 12, "'y' begins at byte 4"),
+    ({"x": entry(), "y": entry(offsets=(9, 17))}, b"\0" * 17, "'y' begins at byte 9"),
+    ({"x": entry(), "y": entry()}, b"\0" * 8, "'y' begins at byte 0"), ({"x": entry("F99")}, b"\0" * 8, "'F99'.*F32"),
+    ({"x": entry(["F32"])}, b"\0" * 8, "dtype"),
     ({"x": entry(shape=(-2,))}, b"\0" * 8, "shape"), ({"x": entry(shape=(2.0,))}, b"\0" * 8, "shape"), ({"x": entry(shape=(True, 2))}, b"\0" * 8, "shape"),
     ({"x": entry(shape=(2 ** 70,))}, b"\0" * 8, "shape"), ({"x": entry(shape=(0, 2 ** 62, 2 ** 62), offsets=(0, 0))}, b"", "'x' has shape"),
     ({"x": entry(shape=(1,) * 100, offsets=(0, 4))}, b"\0" * 4, "'x' has shape"), ({"x": entry(offsets=(0, 8, 9))}, b"\0" * 8, "data_offsets"),

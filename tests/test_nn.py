@@ -437,3 +437,45 @@ def test_the_network_trains_as_pytorchs_does(dtype):
         for p, q in zip(g, h):
             close(p, q, dtype)
     assert ours[-1][0] < ours[0][0]
+
+
+def test_layers_put_together_stay_what_they_are():
+    """Sequential calls neighbours that are one operation each as one; whatever becomes of a layer is seen at the next call."""
+    x = de.tensor(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
+    model = de.nn.Sequential(de.nn.Linear(3, 5), de.nn.ReLU(), de.nn.Linear(5, 5), de.nn.Dropout(0.0), de.nn.Sigmoid(), de.nn.Linear(5, 2, bias=False))
+
+    def both():
+        results = []
+        for f in (lambda: model(x), lambda: [out := x, *[out := m(out) for m in model.children()]][-1]):
+            model.zero_grad()
+            out = f()
+            out.sum().backward()
+            results.append([out.detach().numpy(), *[() if p.grad is None else p.grad.numpy() for p in model.parameters()]])
+        for a, b in zip(*results, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        return results[0][0]
+    seen = [both()]
+    for change in (lambda: setattr(model[0], "weight", de.nn.Parameter(de.ones(5, 3))), lambda: setattr(model[2], "bias", None),
+                   lambda: setattr(model[0], "forward", lambda x: de.nn.functional.linear(x, model[0].weight) * 2), lambda: delattr(model[0], "forward"),
+                   lambda: setattr(model, "1", de.nn.Tanh()), lambda: setattr(model[5], "bias", de.nn.Parameter(de.ones(2))), lambda: model.append(de.nn.Sigmoid()),
+                   lambda: setattr(model[2], "bias", de.nn.Parameter(de.ones(5))), lambda: delattr(model, "1")):
+        change()
+        seen.append(both())
+        assert not any(np.array_equal(seen[-1], s) for s in seen[:-1]) or change.__code__.co_names[0] == "delattr", len(seen)
+
+    class Twice(de.nn.Linear):
+        def forward(self, x):
+            return super().forward(x) * 2
+    twice = Twice(3, 2)
+    np.testing.assert_array_equal(de.nn.Sequential(twice, de.nn.ReLU())(x).detach().numpy(), twice(x).relu().detach().numpy())
+    with pytest.raises(RuntimeError, match=r"mat1 and mat2 shapes cannot be multiplied \(4x5 and 3x2\)"):
+        de.nn.Sequential(de.nn.Linear(3, 5), de.nn.ReLU(), twice)(x)
+    with pytest.raises(RuntimeError, match=r"linear at test_nn.py:\d+.*\(4x5 and 3x2\)|\(4x5 and 3x2\).*test_nn.py:\d+"):
+        de.nn.Sequential(de.nn.Linear(3, 5), de.nn.ReLU(), de.nn.Linear(3, 2))(x)
+
+
+def test_a_reduction_that_there_is_not_is_refused_when_it_is_used():
+    loss = de.nn.MSELoss()
+    loss.reduction = "median"
+    with pytest.raises(ValueError, match=r"median is not a valid value for reduction.*test_nn.py:\d+"):
+        loss(de.ones(2), de.zeros(2))

@@ -285,3 +285,35 @@ def test_a_model_learns():
         optimizer.step()
     net.eval()
     assert loss_of(net(x), y).item() < 0.15 and (net(x).argmax(1) == y).sum().item() >= 62
+
+
+@pytest.mark.parametrize("make", [lambda p: de.optim.SGD(p, 0.1, momentum=0.5), lambda p: de.optim.Adam(p, 0.1, betas=[0.5, 0.9])])
+def test_options_may_change_between_steps(make):
+    """What a step takes from its group is put together once, and anew when anything in the group is another."""
+    def run(optimiser_of_step):
+        w = [de.tensor([1.0, 2.0], requires_grad=True), de.tensor([3.0], requires_grad=True)]
+        optimiser = make(w)
+        for k in range(12):
+            optimiser = optimiser_of_step(optimiser, w)
+            group = optimiser.param_groups[0]
+            if k == 3:
+                group["weight_decay"] = 0.3
+            if k == 6:
+                group["lr"] = 0.01
+            if "betas" in group:
+                group["betas"] = [*group["betas"]] if k == 7 else group["betas"]
+            if k == 8 and "betas" in group:
+                group["betas"][0] = 0.1
+            if k == 9:
+                group["params"].pop()
+            optimiser.zero_grad()
+            sum((x * x).sum() for x in w).backward()
+            optimiser.step()
+        return [x.detach().numpy().copy() for x in w]
+
+    def fresh(optimiser, w):                              # another optimiser, which knows nothing but the state and the options
+        new = make(list(optimiser.param_groups[0]["params"]))
+        new.load_state_dict(optimiser.state_dict())
+        return new
+    for a, b in zip(run(lambda optimiser, w: optimiser), run(fresh)):
+        np.testing.assert_array_equal(a, b)

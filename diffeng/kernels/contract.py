@@ -228,8 +228,8 @@ def product(step, cut=None):
     cost = 200 + m * n * k / parts * (0.03 if type == "f32" else 0.06) * (4 if vector else 1)          # a matrix that is used once waits for memory
     if vector:                                        # steps from entry to entry of the two vectors, in place of leading dimensions
         words[7], words[8] = a.strides[-1] // size, c.strides[-1] // size
-    return Instruction(repr(("product", type, bits, depth, by_terms, vector)), lambda: _write_product(type, bits, depth, by_terms, vector), words, batch * parts,
-                       threads.split(batch * parts, cost), cost)
+    structure = type, bits, depth, by_terms, vector
+    return Instruction(repr(("product", *structure)), lambda: _write_product(*structure), words, batch * parts, threads.split(batch * parts, cost), cost)
 
 
 def is_turned(out):

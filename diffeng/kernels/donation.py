@@ -1,7 +1,8 @@
 """Outputs in the memory of inputs that the caller gives away: new parameters where the old ones lay.
 
 What it is: `pairs`, which says what might take whose place, and `settle`, which finds for which pairs that is right: each entry is read for the last time
-in the very step of the loop that writes the new one. Those outputs get a `home`, the input's buffer; whoever writes kernels (groups.py) takes both for one place.
+in the very step of the loop that writes the new one. Those outputs get a `home`, the input's buffer; whoever writes kernels (groups.py) takes both for one
+place.
 
 What it is not: no promise. An output for which it is not right gets memory of its own, and the results are the same.
 """
@@ -11,7 +12,8 @@ from .tiles import Tiles, reads, writes
 
 
 def pairs(inputs, outputs, donated):
-    """{number of an output: number of an input}, of the same shape and dtype, first come, first served. inputs, outputs: (shape, dtype) each; donated: input numbers.
+    """{number of an output: number of an input}, of the same shape and dtype, first come, first served. inputs, outputs: (shape, dtype) each; donated: input
+    numbers.
 
     >>> pairs([((3,), float), ((3,), float), ((), float)], [((3,), float), ((2,), float), ((3,), float), ((), float)], (1, 2))
     {0: 1}
@@ -27,8 +29,8 @@ def pairs(inputs, outputs, donated):
 
 
 def settle(steps, candidates):
-    """{number of an output: number of the input in whose memory it is written}, and these buffers know their home. candidates: {number of an output: (its buffer,
-    an input's buffer)}; steps: in the order in which they run."""
+    """{number of an output: number of the input in whose memory it is written}, and these buffers know their home. candidates: {number of an output: (its
+    buffer, an input's buffer)}; steps: in the order in which they run."""
     steps = [inner for s in steps for inner in ([x for x, _ in s.steps] if type(s) is Tiles else [s])]
     read, written = {}, {}
     for at, s in enumerate(steps):

@@ -277,8 +277,8 @@ class Fuser:
             return n <= group.n or group.columns is not None
         columns = n // group.n
         mine = [v for v in operation.operands if not isinstance(v, (Immediate, Indirect, Window)) and group in v.buffer.writers]
-        if columns == 1 or group.n == 1 and columns > LONGEST_ALONE or any(group.levels[id(v.buffer)] != "full" or not is_row(v, columns) for v in mine) or len(group.operations) > MOST_OPERATIONS // 2 \
-                or any(isinstance(o, Reduce) for o in group.operations):
+        if columns == 1 or group.n == 1 and columns > LONGEST_ALONE or len(group.operations) > MOST_OPERATIONS // 2 \
+                or any(group.levels[id(v.buffer)] != "full" or not is_row(v, columns) for v in mine) or any(isinstance(o, Reduce) for o in group.operations):
             return False
         group.n, group.columns = n, columns
         group.cuts = {c * columns for c in group.cuts} | {1}

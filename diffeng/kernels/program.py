@@ -60,6 +60,7 @@ class Program:
         self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
         self._build(steps)
         self._made = [[] for _ in self.outputs]
+        self._specs = [shape for shape, _ in self.outputs], [dtype for _, dtype in self.outputs]
         self._small = not self._taken and all([dtype is not None and math.prod(shape) * dtype.itemsize < REUSE_ABOVE for shape, dtype in self.outputs])
 
     def _steps(self, inputs, outputs, donated=()):
@@ -79,13 +80,14 @@ class Program:
                 contract.narrowed(fuser, places[id(node)])
         self.outputs, self._constants, made = self._finish(outputs, places, lowering)
         self._origins = lowering.origins
-        steps = tiles.tiled(fuser.finish())
+        steps = tiles.tiled(fuser.finish(), self.separate)
         candidates = donation.pairs([tuple(spec) for _, *spec in self.inputs], self.outputs, donated)
         self._taken = donation.settle(steps, {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}) if candidates else {}
         return steps
 
     contiguous_constants = False               # must an array that the graph holds be C-contiguous?
     narrow = False                             # do products of float32 take bfloat16?
+    separate = tiles.SEPARATE                  # see tiles.tiled
 
     @classmethod
     def peak(cls, inputs, outputs):
@@ -245,7 +247,7 @@ class Program:
     def _fresh(self, arrays):
         """Arrays for the outputs: those whose memory is given away, new ones, or large ones that this program made before and that only it still holds."""
         if self._small:
-            return [np.empty(shape, dtype) for shape, dtype in self.outputs]
+            return [*map(np.empty, *self._specs)]
         fresh = []
         for k, (shape, dtype) in enumerate(self.outputs):
             if dtype is None:

@@ -63,8 +63,8 @@ def writes(step):
 
 # ---- finding them --------------------------------------------------------------------------------------------------------------------
 
-def tiled(steps):
-    """The same steps, with Tiles in the place of those that are chains."""
+def tiled(steps, separate=SEPARATE):
+    """The same steps, with Tiles in the place of those that are chains. separate: batch entries that there must be for sums over rows to be part of one."""
     if not any([_is_seed(s) for s in steps]):
         return steps
     readers, todo, out = {}, list(steps), []
@@ -73,7 +73,7 @@ def tiled(steps):
             readers.setdefault(b, []).append(s)
     while todo:
         step = todo.pop(0)
-        found = _grown(step, todo, readers) if _is_seed(step) else None
+        found = _grown(step, todo, readers, separate) if _is_seed(step) else None
         if found is None:
             out.append(step)
             continue
@@ -91,11 +91,11 @@ def _is_seed(step):
     return step.out.size * size >= LARGE and k * 2 <= n and m > 1 and k * n * size <= CACHED
 
 
-def _grown(seed, following, readers):
+def _grown(seed, following, readers, separate):
     """(tiles, steps before them, steps after them, the rest) from a product on, or None."""
     kept = set()                                           # buffers that some reader needs as a whole
     while True:
-        chain = _Chain(seed, readers, kept)
+        chain = _Chain(seed, readers, kept, separate)
         failed = chain.grow(following)
         if failed is None:
             break
@@ -110,8 +110,8 @@ def _grown(seed, following, readers):
 class _Chain:
     """A chain as it grows. aligned: buffers whose rows are made, row by row, from rows of the first product's result."""
 
-    def __init__(self, seed, readers, kept):
-        self.readers, self.kept = readers, kept
+    def __init__(self, seed, readers, kept, separate):
+        self.readers, self.kept, self.separate = readers, kept, separate
         self.shape, self.m, self.n = seed.out.shape, *seed.out.shape[-2:]
         self.steps, self.before, self.after, self.seen = [(seed, "rows")], [], [], 0
         self.private, self.aligned, self._waiting, self._later = {}, set(), set(), set()          # _later: what is written when the chain is done
@@ -180,7 +180,7 @@ class _Chain:
             return None
         if mine == [True, False] and left.whole() and left.shape[-2] == self.m:
             return "rows"
-        if math.prod(self.shape[:-2]) < SEPARATE or left.shape[-1] != self.m:
+        if math.prod(self.shape[:-2]) < self.separate or left.shape[-1] != self.m:
             return None
         upright = transposed(left, (*range(left.ndim - 2), left.ndim - 1, left.ndim - 2))
         if (not mine[0] or upright.whole()) and (not mine[1] or right.whole()):

@@ -2,7 +2,7 @@
 
 A module is imported when the first of its names is used: the command line knows `generate` before NumPy is loaded, and so may still limit its threads.
 """
-_HOME = {"block": "Block", "config": "GPT2Config", "model": "GPT2 gpt2 init_parameters loss"}
+_HOME = {"block": "Block", "config": "GPT2Config", "model": "GPT2 gpt2 init_parameters loss", "step": "TrainingSettings", "train": "pretrain"}
 _WHERE = {name: module for module, names in _HOME.items() for name in names.split()}
 __all__ = sorted(_WHERE)
 

@@ -3,6 +3,7 @@
 What it is not: no arrays and no mathematics (block.py, model.py). Why a file: initialisation, checkpoints, the command line and the
 parameter count all ask the same question, which tensors are there and how large, and it has one answer.
 """
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,10 +92,9 @@ class GPT2Config:
     @property
     def parameter_count(self):
         """The exact number of trained numbers; the tied output head is counted once."""
-        total = 0
-        for shape in self.parameter_shapes.values():
-            n = 1
-            for k in shape:
-                n *= k
-            total += n
-        return total
+        return sum(math.prod(shape) for shape in self.parameter_shapes.values())
+
+    def memory(self, batch, length=None, dtype=np.float32):
+        """The bytes that training and generation take, by name: memory.memory says which, and how it knows."""
+        from .memory import memory
+        return memory(self, batch, length, dtype)

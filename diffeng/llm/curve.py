@@ -11,7 +11,7 @@ _LINES = {"loss": ("#7aa6c2", 1.2), "validation": ("#c8553d", 2.0)}
 
 
 def draw(entries, path):
-    """Write the losses of a log, dicts with "step", "loss" and sometimes "validation", as a picture that replaces `path`. Nothing is written for less than two."""
+    """Write the losses of a log, dicts with "step", "loss" and sometimes "validation", as a picture that replaces `path`; nothing for less than two."""
     lines = {name: [(e["step"], e[name]) for e in entries if isinstance(e.get(name), (int, float)) and math.isfinite(e[name])] for name in _LINES}
     points = [p for line in lines.values() for p in line]
     if len({x for x, _ in points}) < 2:

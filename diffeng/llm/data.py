@@ -1,8 +1,8 @@
 """The text to train on, as tokens in a file that is mapped and never read as a whole.
 
-What it is: `prepare`, which makes that file once, piece by piece, and goes on where it was killed; `Tokens`, its training and validation parts, and the batches drawn from
-them: batch number n is a function of a seed and n, so that the position in the data is one integer.
-What it is not: what a token is (tokenizers.py), and what is done with a batch (step.py). Why a file: the only part that meets text, and text larger than memory.
+What it is: `prepare`, which makes that file once, piece by piece, and goes on where it was killed; `Tokens`, its training and validation parts, and the batches
+drawn from them: batch number n is a function of a seed and n, so that the position in the data is one integer.
+What it is not: what a token is (tokenizers.py), and what is done with a batch (step.py). Why a file: only here text is met, and it may be larger than memory.
 """
 import codecs
 import json
@@ -65,8 +65,8 @@ def prepare(path, tokenizer, directory, progress=lambda done, total: None):
     said = {"bytes": size, "vocab_size": tokenizer.vocab_size, "dtype": dtype.str}
     before = _read(state) if os.path.exists(state) else said | {"done": 0, "tokens": 0}
     if {name: before.get(name) for name in said} != said:
-        raise ValueError(f"the tokens in {directory} were made of {before.get('bytes')} bytes of text with {before.get('vocab_size')} kinds of tokens; {path} has {size}, "
-                         f"and there are {tokenizer.vocab_size} now: give the same text and tokenizer, or another directory")
+        raise ValueError(f"the tokens in {directory} were made of {before.get('bytes')} bytes of text with {before.get('vocab_size')} kinds of tokens; "
+                         f"{path} has {size}, and there are {tokenizer.vocab_size} now: give the same text and tokenizer, or another directory")
     if not size:
         raise ValueError(f"{path} is empty: there is nothing to train on")
     if before["done"] == size and os.path.exists(target):
@@ -135,7 +135,7 @@ class Tokens:
         self.context, self.seed, self.vocab_size = context, seed, vocab_size
 
     def batch(self, number, size):
-        """(tokens, targets), both (size, context) int64: batch `number` of all that there ever are, each of its rows from a random place of the training part."""
+        """(tokens, targets), both (size, context) int64: batch `number` of all that there ever are, its rows from random places of the training part."""
         from ..random import bits
         places = len(self.training) - self.context
         high, low = bits(self.seed, number, (2, size)).astype(np.uint64)

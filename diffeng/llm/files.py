@@ -1,9 +1,9 @@
 """Files that are there whole or not at all, and tensors in them, in the safetensors format.
 
-What it is: `replacing`, the one way in which the language model writes; `write_tensors`, `read_tensors` and `read_metadata`, a file of named arrays: eight bytes with the
-length of a header, the header as JSON, the numbers. Nothing in it is ever executed, and nothing in it is believed before it is checked.
-What it is not: which tensors a GPT-2 has is weights.py's question. Why a file, and not the safetensors library: its NumPy side cannot read BF16 and copies what it
-reads, where this one maps it; and it writes over the old file, so that a full disk loses both.
+What it is: `replacing`, the one way in which the language model writes; `write_tensors`, `read_tensors` and `read_metadata`, a file of named arrays: eight
+bytes with the length of a header, the header as JSON, the numbers. Nothing in it is ever executed, and nothing in it is believed before it is checked.
+What it is not: which tensors a GPT-2 has is weights.py's question. Why a file, and not the safetensors library: its NumPy side cannot read BF16 and copies
+what it reads, where this one maps it, so that a model of gigabytes is there at once and its pages can be given back.
 """
 import contextlib
 import json
@@ -16,7 +16,8 @@ import numpy as np
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
            "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_}
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
-_STORED = {name: np.dtype(dtype).newbyteorder("<") for name, dtype in _DTYPES.items()} | {"BF16": np.dtype("<u2")}          # BF16: the upper half of a float32
+_STORED = {name: np.dtype(np.dtype(dtype).newbyteorder("<").str) for name, dtype in _DTYPES.items()}
+_STORED["BF16"] = np.dtype("<u2")          # the upper half of a float32
 _LONGEST_HEADER = 100_000_000          # bytes: the format's own limit
 
 
@@ -80,8 +81,8 @@ def write_tensors(path, tensors, metadata=None):
 def read_tensors(path, names=None):
     """The arrays of a file, name -> array; of `names` only, where given.
 
-    They lie in the file until they are looked at, and what is written into them stays in memory; keep the file as it is for as long as they are used (replacing it is
-    harmless, writing into it is not). BF16, which NumPy lacks, comes as float32, without loss.
+    They lie in the file until they are looked at, and what is written into them stays in memory; keep the file as it is for as long as they are used
+    (replacing it is harmless, writing into it is not). BF16, which NumPy lacks, comes as float32, without loss.
 
     Raises ValueError on a file that is not what it says, truncated for one, KeyError on a name that is not there, OSError when it cannot be read.
     """

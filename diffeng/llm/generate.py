@@ -1,9 +1,9 @@
 """Generation: the text so far is computed once, its keys and values are remembered, and each new token costs one position.
 
-What it is: attention of new positions to what is remembered and to themselves, the memory, and `stream`, which yields a token at a time. The compiled function is one
-block, and every block calls it: planned once for a length of memory, it serves all blocks and all steps.
-What it is not: which token follows is sampling.py's question; text is tokenizers.py's. Why a file: the model (model.py) is a function of all tokens at once, as training
-needs it; here is the same function, taken apart by time. The engine is imported where it is used.
+What it is: attention of new positions to what is remembered and to themselves, the memory, and `stream`, which yields a token at a time. The compiled
+function is one block, and every block calls it: planned once for a length of memory, it serves all blocks and all steps.
+What it is not: which token follows is sampling.py's question; text is tokenizers.py's. Why a file: the model (model.py) is a function of all tokens at once,
+as training needs it; here is the same function, taken apart by time. The engine is imported where it is used.
 B: sequences, S: new positions, L: remembered ones, H: heads, D: a head's width.
 """
 import functools
@@ -71,21 +71,22 @@ class Memory:
         self.block, self.head = _compiled(config.n_heads)
 
     def read(self, tokens, count=None):
-        """The scores after the last of the new tokens, (B, V). tokens: (B, S); count: (B,), how many of them belong to each row, S unless said otherwise; the rest
-        is computed and forgotten."""
+        """The scores after the last of the new tokens, (B, V). tokens: (B, S); count: (B,), how many of them belong to each row, S unless said otherwise;
+        the rest is computed and forgotten."""
         rows, S = np.arange(len(tokens)), tokens.shape[1]
         count = np.full(len(tokens), S) if count is None else count
         at = np.minimum(self.length[:, None] + np.arange(S), self.keys.shape[-2] - 1)                # (B, S)
         x = self.parameters["wte.weight"][tokens] + self.parameters["wpe.weight"][at]               # (B, S, C)
+        L = self.keys.shape[-2] if self.length.any() else 0                                            # a first text is compared with itself alone
         for p, keys, values in zip(self.blocks, self.keys, self.values):
-            x, key, value = self.block(p, x, keys, values, self.length)
+            x, key, value = self.block(p, x, keys[:, :, :L], values[:, :, :L], self.length)
             for memory, new in ((keys, key), (values, value)):
                 memory[rows[:, None], :, at] = np.swapaxes(new, 1, 2)                                 # (B, S, H, D)
         self.length += count
         return self.head(self.ends, x[rows, np.maximum(count - 1, 0)])
 
 
-def stream(parameters, config, tokens, max_new_tokens, temperature=1.0, top_k=None, top_p=None, seed=0, end=None):
+def stream(parameters, config, tokens, max_new_tokens, temperature=1.0, top_k=None, seed=0, top_p=None, end=None):
     """The tokens that follow, one (B,) array of int64 after the other; a row that has reached `end` repeats it, and when all have, there are no more.
 
     tokens: a list of B integer arrays, checked already. GPT2.generate says what the other arguments are.

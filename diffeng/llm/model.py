@@ -1,7 +1,7 @@
 """GPT-2 whole: embeddings, blocks, the tied head, and the loss of the next token, as plain NumPy functions of a dict of parameters.
 
-What it is not: training, directories (weights.py) and generation (generate.py) are not here; GPT2's methods lead there. Why a file: block.py is one block, this is
-what stands around it.
+What it is not: training, directories (weights.py) and generation (generate.py) are not here; GPT2's methods lead there. Why a file: block.py is one block,
+this is what stands around it.
 The parameters bear the names of Hugging Face's checkpoint: "wte.weight", "wpe.weight", "h.0.ln_1.weight", ..., "ln_f.bias".
 """
 import numpy as np
@@ -104,12 +104,12 @@ class GPT2:
         """tokens, targets: integers (T,) or (B, T). Returns a scalar, nats a token."""
         return loss(self.parameters, tokens, targets, self.config)
 
-    def generate(self, tokens, max_new_tokens, temperature=1.0, top_k=None, top_p=None, seed=0, end=None):
+    def generate(self, tokens, max_new_tokens, temperature=1.0, top_k=None, seed=0, *, top_p=None, end=None):
         """The tokens, and those that the model writes after them.
 
-        tokens: integers (T,) or (B, T), or a list of B rows of different lengths. temperature: 0 takes the likeliest token each time; sampling.choose says what it, top_k
-        and top_p mean. seed: the same one, the same text; a row's text does not depend on the other rows. end: the token at which a row stops, None for none.
-        A text that outgrows context_length is known by its last half a context and more.
+        tokens: integers (T,) or (B, T), or a list of B rows of different lengths. temperature: 0 takes the likeliest token each time; sampling.choose says
+        what it, top_k and top_p mean. seed: the same one, the same text; a row's text does not depend on the other rows. end: the token at which a row stops,
+        None for none. A text that outgrows context_length is known by its last half a context and more.
 
         Returns (T + n,), with n < max_new_tokens if it ended before; (B, T + n), where rows that ended are filled up with `end`; or a list of rows.
         Raises TypeError or ValueError that name what does not fit.
@@ -118,7 +118,7 @@ class GPT2:
         (7,)
         """
         rows = prompts(tokens, self.config)
-        new = np.array(list(self._stream(rows, max_new_tokens, temperature, top_k, top_p, seed, end)), np.int64).reshape(-1, len(rows)).T          # (B, n)
+        new = np.array(list(self._stream(rows, max_new_tokens, temperature, top_k, seed, top_p, end)), np.int64).reshape(-1, len(rows)).T          # (B, n)
         texts = [np.concatenate([row, more]) for row, more in zip(rows, new)]
         if _alone(tokens):
             return texts[0]
@@ -126,23 +126,25 @@ class GPT2:
             return np.stack(texts)
         return [text if end is None else text[:len(row) + 1 + np.argmax(np.append(more == end, True))] for text, row, more in zip(texts, rows, new)]
 
-    def stream(self, tokens, max_new_tokens, temperature=1.0, top_k=None, top_p=None, seed=0, end=None):
+    def stream(self, tokens, max_new_tokens, temperature=1.0, top_k=None, seed=0, *, top_p=None, end=None):
         """An iterator over the new tokens of `generate`, as they come: integers for tokens (T,), else arrays (B,)."""
-        found = self._stream(prompts(tokens, self.config), max_new_tokens, temperature, top_k, top_p, seed, end)
+        found = self._stream(prompts(tokens, self.config), max_new_tokens, temperature, top_k, seed, top_p, end)
         return (int(new[0]) for new in found) if _alone(tokens) else found
 
-    def _stream(self, rows, max_new_tokens, temperature, top_k, top_p, seed, end):
+    def _stream(self, rows, max_new_tokens, temperature, top_k, seed, top_p, end):
         from . import generate, sampling
         sampling.check(max_new_tokens, temperature, top_k, top_p, end, self.config.vocab_size)
-        return generate.stream(self.parameters, self.config, rows, max_new_tokens, temperature, top_k, top_p, seed, end)
+        return generate.stream(self.parameters, self.config, rows, max_new_tokens, temperature, top_k, seed, top_p, end)
 
 
 def _alone(tokens):
     """Is this one sequence, not several?"""
-    return np.ndim(tokens[0] if isinstance(tokens, (list, tuple)) and len(tokens) else tokens) == (0 if isinstance(tokens, (list, tuple)) else 1)
+    return not (np.iterable(tokens) and any(np.iterable(row) for row in tokens))
 
 
 def prompts(tokens, config):
     """A list of integer arrays (T,), one a sequence, or an error."""
-    rows = [tokens] if _alone(tokens) else list(tokens)
-    return [check_tokens(row, "tokens", config, longest=np.inf).astype(np.int64) for row in rows]
+    rows = [check_tokens(row, "tokens", config, longest=np.inf) for row in ([tokens] if _alone(tokens) else tokens)]
+    if any(row.ndim > 1 for row in rows):
+        raise ValueError(f"tokens have shape {np.shape(tokens)}: give (T,) or (B, T) of them, or a list of rows")
+    return [row.astype(np.int64) for row in rows]

@@ -1,10 +1,10 @@
 """The directory of a training run: what it is, how far it has come, and what happened.
 
-What it is: `Run`. training.json says what is trained and how; model.safetensors, which anybody can load, and moments.STEP.safetensors are a checkpoint; log.jsonl has a
-line for each look at the loss. What it is not: no training (train.py), no tokens (data.py).
+What it is: `Run`. training.json says what is trained and how; model.safetensors, which anybody can load, and moments.STEP.safetensors are a checkpoint;
+log.jsonl has a line for each look at the loss. What it is not: no training (train.py), no tokens (data.py).
 
-A checkpoint takes effect in one instant: the moments are written under a new name, then model.safetensors, whose header says the step, is replaced; only then do the
-old moments go. Whenever the process dies or the disk fills up, one whole checkpoint is there. Why a file: it alone decides what is kept.
+A checkpoint takes effect in one instant: the moments are written under a new name, then model.safetensors, whose header says the step, is replaced; only then
+do the old moments go. Whenever the process dies or the disk fills up, one whole checkpoint is there. Why a file: it alone decides what is kept.
 """
 import contextlib
 import dataclasses
@@ -34,7 +34,7 @@ class Run:
         path = self.path(_ABOUT)
         if not os.path.exists(path):
             if os.path.exists(self.path(_MODEL)):
-                raise ValueError(f"{self.directory} has a model that was not trained here (there is no {_ABOUT}): name another directory, so that it is not written over")
+                raise ValueError(f"{self.directory} has a model that was not trained here (there is no {_ABOUT}), and would be written over: name another directory")
             return
         try:
             with open(path, encoding="utf-8") as file:
@@ -99,7 +99,7 @@ class Run:
             self._tidy()
 
     def load(self):
-        """(step, state) of the checkpoint, in memory of its own. Raises ValueError on files that are no checkpoint of this run, OSError where one is missing."""
+        """(step, state) of the checkpoint, in memory of its own. Raises ValueError on files that are no checkpoint of this run, OSError on a missing one."""
         step = self.step()
         config, parameters = load(self.directory)
         if config != self.config:

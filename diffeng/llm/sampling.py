@@ -1,7 +1,7 @@
 """From scores to the next token: temperature, top-k, top-p, and a draw that a seed determines.
 
-What it is: `choose`, on plain arrays. What it is not: no model (generate.py). Why a file: whoever has scores can draw from them, and each rule is three lines that deserve
-to be read.
+What it is: `choose`, on plain arrays. What it is not: no model (generate.py). Why a file: whoever has scores can draw from them, and each rule is three lines
+that deserve to be read.
 """
 import numpy as np
 
@@ -9,9 +9,9 @@ import numpy as np
 def choose(logits, draw, temperature=1.0, top_k=None, top_p=None):
     """One token a row. logits: (B, V) floating. draw: (B,) uniform numbers in [0, 1). Returns (B,) int64.
 
-    temperature divides the scores first; 0 takes the largest, without chance. top_k: only the k largest (and their equals) remain. top_p: of these, the fewest whose
-    probabilities sum to p or more (Holtzman et al. 2020). What remains is drawn in proportion to its probability, by inversion: the token at which the running sum
-    passes draw. Raises ValueError if a score is NaN.
+    temperature divides the scores first; 0 takes the largest, without chance. top_k: only the k largest (and their equals) remain. top_p: of these, the
+    fewest whose probabilities sum to p or more (Holtzman et al. 2020). What remains is drawn in proportion to its probability, by inversion: the token at
+    which the running sum passes draw. Raises ValueError if a score is NaN.
 
     >>> choose(np.log([[0.5, 0.25, 0.25]]), [0.6])
     array([1])
@@ -49,7 +49,8 @@ def check(max_new_tokens, temperature, top_k, top_p, end, vocab_size):
             raise ValueError(f"{name} is {value}: give {least} or more")
     if end is not None and end >= vocab_size:
         raise ValueError(f"end is {end}, but vocab_size {vocab_size} allows 0 to {vocab_size - 1}")
-    for name, value, fits, words in (("temperature", temperature, lambda t: 0 <= t < np.inf, "0 or more"), ("top_p", top_p, lambda p: 0 < p <= 1, "more than 0 and at most 1")):
+    for name, value, fits, words in (("temperature", temperature, lambda t: 0 <= t < np.inf, "0 or more"),
+                                     ("top_p", top_p, lambda p: 0 < p <= 1, "more than 0 and at most 1")):
         if value is None and name == "top_p":
             continue
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):

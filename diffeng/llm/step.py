@@ -20,9 +20,10 @@ PLACES = 16                # bits of a counter that number the places of one pas
 class TrainingSettings:
     """How to train. What nobody says is GPT-2's or nanoGPT's custom.
 
-    batch: sequences in one pass. accumulate: passes in one step. steps: of the whole training. learning_rate: the highest; it rises from 0 in `warmup` steps and falls
-    along a cosine to `least` of itself (Loshchilov & Hutter, ICLR 2017). decay: of weights, not of biases and norms. clip: the largest norm of all gradients together;
-    0: any. recompute: let go of what happens inside a block, and compute it again on the way back. seed: of the parameters, the data and the dropout.
+    batch: sequences in one pass. accumulate: passes in one step. steps: of the whole training. learning_rate: the highest; it rises from 0 in `warmup` steps
+    and falls along a cosine to `least` of itself (Loshchilov & Hutter, ICLR 2017). decay: of weights, not of biases and norms. clip: the largest norm of all
+    gradients together; 0: any. recompute: let go of what happens inside a block, and compute it again on the way back. seed: of the parameters, the data and
+    the dropout.
 
     Raises TypeError or ValueError that name the field.
 
@@ -83,8 +84,8 @@ def new_state(parameters):
 
 
 def dropping(rate, key, draw):
-    """A function to drop with in pass number `draw`: each of its calls takes the next place's mask, so that the same pass drops the same again. key, draw: integers,
-    or integer arrays of one entry.
+    """A function to drop with in pass number `draw`: each of its calls takes the next place's mask, so that the same pass drops the same again. key, draw:
+    integers, or integer arrays of one entry.
 
     >>> x = np.ones(1000)
     >>> first, again = dropping(0.5, key=1, draw=3), dropping(0.5, key=1, draw=3)
@@ -112,8 +113,8 @@ def training_step(config, settings, device="cpu", precision="float32"):
     """step(state, passes, numbers) -> (state, loss, norm of the gradient before it is clipped).
 
     device, precision: where and how, see jit; on a GPU the state is one of CuPy's arrays.
-    passes: a list of (tokens, targets, draw), `settings.accumulate` of them. The state that goes in is written over. What is compiled is one program, and for more than
-    one pass another two, which add up gradients.
+    passes: a list of (tokens, targets, draw), `settings.accumulate` of them. The state that goes in is written over. What is compiled is one program, and for
+    more than one pass another two, which add up gradients.
     """
     from .. import jit, value_and_grad
     from ..optim.optimizers import adam
@@ -130,12 +131,13 @@ def training_step(config, settings, device="cpu", precision="float32"):
         found, loss = gathered["gradients"], gathered["loss"] / settings.accumulate
         norm = np.sqrt(sum([np.sum(g * g) for g in found.values()])) / settings.accumulate
         factor = (np.minimum(settings.clip / (norm + 1e-6), 1.0) if settings.clip else 1.0) / settings.accumulate
-        new = {name: {} for name in state}
+        new = {part: dict.fromkeys(names) for part, names in state.items()}          # in the same order: it is the same structure in the next step
         for kept in (True, False):                                       # weights decay, biases and norms do not
             names = [k for k, p in state["parameters"].items() if (p.ndim > 1) is kept]
             columns = [[state[part][k] for k in names] for part in state] + [[found[k] * factor for k in names]]
-            moved = adam(*[x for column in columns for x in column], numbers["kept"] if kept else 1.0, numbers["size"], numbers["correction"], count=len(names),
-                         betas=(settings.beta1, settings.beta2), eps=settings.epsilon, weight_decay=settings.decay, amsgrad=False, maximize=False, decoupled=True)
+            moved = adam(*[x for column in columns for x in column], numbers["kept"] if kept else 1.0, numbers["size"], numbers["correction"],
+                         count=len(names), betas=(settings.beta1, settings.beta2), eps=settings.epsilon, weight_decay=settings.decay, amsgrad=False,
+                         maximize=False, decoupled=True)
             for j, part in enumerate(state):
                 new[part].update(zip(names, moved[j * len(names):(j + 1) * len(names)]))
         return new, loss, norm

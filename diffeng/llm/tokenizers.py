@@ -1,7 +1,9 @@
 """Text to the numbers of tokens and back: bytes, characters, and byte-pair encodings; found again in the directory where they were saved.
 
-What it is: three classes with one face (encode, decode, vocab_size, end, save), `train_bpe`, `load_tokenizer`, and `streamed`, which decodes tokens as they come.
-What it is not: merging pairs of bytes is the business of the `tokenizers` library (pip install "diffeng[llm]"), which is imported when a byte-pair encoding is used.
+What it is: three classes with one face (encode, decode, vocab_size, end, save), `train_bpe`, `load_tokenizer`, and `streamed`, which decodes tokens as they
+come.
+What it is not: merging pairs of bytes is the business of the `tokenizers` library (pip install "diffeng[llm]"), which is imported when a byte-pair encoding
+is used.
 Why a file: training, generation and the command line ask for a tokenizer without asking which. All three save tokenizer.json in that library's format, so
 that transformers read them too; bytes and characters need no library here.
 """
@@ -178,7 +180,7 @@ def streamed(tokenizer, tokens):
     for token in tokens:
         seen.append(int(token))
         text = tokenizer.decode(seen[start:])
-        if text.endswith("\ufffd") and len(seen) - start < 16:
+        if text.endswith("\ufffd") and len(seen) - start < 6:          # four bytes at most make a character
             continue
         if piece := text[len(shown):]:
             yield piece
@@ -198,8 +200,8 @@ def _byte_alphabet():
 
 
 def _described(pre_tokenizer, decoder, model):
-    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None, "pre_tokenizer": pre_tokenizer, "post_processor": None,
-            "decoder": decoder, "model": model}
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+            "pre_tokenizer": pre_tokenizer, "post_processor": None, "decoder": decoder, "model": model}
 
 
 _LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}

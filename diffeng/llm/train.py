@@ -1,8 +1,8 @@
 """Training a GPT-2: the loop, which knows when to look, when to keep, and when to stop.
 
-What it is: `pretrain`. Every step does the same whatever happened before in this process: the batch, the dropout and the learning rate are functions of the step's number,
-so that a run that was killed ends with the same weights as one that was not (on the same number of threads).
-What it is not: no arithmetic (step.py), no files (run.py), no text (data.py). Why a file: signals, clocks and the terminal meet here, and nowhere else.
+What it is: `pretrain`. Every step does the same whatever happened before in this process: the batch, the dropout and the learning rate are functions of the
+step's number, so that a run that was killed ends with the same weights as one that was not (on the same number of threads). What it is not: no arithmetic
+(step.py), no files (run.py), no text (data.py). Why a file: signals, clocks and the terminal meet here, and nowhere else.
 """
 import contextlib
 import os
@@ -34,12 +34,12 @@ class Outcome:
 def pretrain(directory, config, settings, parameters=None, *, save_every=250, evaluate_every=250, evaluate_batches=20, log_every=10, progress=False):
     """Train in a directory in which data.prepare left tokens; from its checkpoint, if it has one.
 
-    config: GPT2Config; its drop_rate is the dropout. settings: TrainingSettings. parameters: to begin with, instead of new ones. Every so many steps: a checkpoint; the
-    validation loss over so many batches; a line of log.jsonl, loss.svg. progress: a bar on the terminal, or lines where there is none.
-    Returns an Outcome. SIGINT (Ctrl-C) and SIGTERM end it after the step in which they come, with a checkpoint.
+    config: GPT2Config; its drop_rate is the dropout. settings: TrainingSettings. parameters: to begin with, instead of new ones. Every so many steps: a
+    checkpoint; the validation loss over so many batches; a line of log.jsonl, loss.svg. progress: a bar on the terminal, or lines where there is none. Returns
+    an Outcome. SIGINT (Ctrl-C) and SIGTERM end it after the step in which they come, with a checkpoint.
 
-    Raises RuntimeError when the loss is no number any more, with the last checkpoint as it was; ValueError on a run that was begun otherwise, or tokens that do not fit;
-    OSError when the disk refuses.
+    Raises RuntimeError when the loss is no number any more, with the last checkpoint as it was; ValueError on a run that was begun otherwise, or tokens that do
+    not fit; OSError when the disk refuses.
     """
     run = Run(directory)
     with run.alone():
@@ -58,8 +58,8 @@ def pretrain(directory, config, settings, parameters=None, *, save_every=250, ev
                 numbers = [(step - 1) * settings.accumulate + k for k in range(settings.accumulate)]
                 state, loss, norm = training(state, [(*tokens.batch(n, settings.batch), n) for n in numbers], settings.numbers(step))
                 if not np.isfinite(loss) or not np.isfinite(norm):
-                    raise RuntimeError(f"step {step}: the loss is {loss}, and the norm of its gradient {norm}, at learning rate {settings.rate(step):.3g}. The checkpoint "
-                                       f"of step {run.step()} in {run.directory} is as it was; begin anew in another directory with a lower learning rate")
+                    raise RuntimeError(f"step {step}: the loss is {loss}, and the norm of its gradient {norm}, at learning rate {settings.rate(step):.3g}. "
+                                       f"The checkpoint of step {run.step()} in {run.directory} is as it was; begin anew in another directory with a lower rate")
                 entry = bar.after(step, float(loss), settings.batch * settings.accumulate * config.context_length)
                 if step % evaluate_every == 0 or step == settings.steps:
                     looked = entry["validation"] = float(np.mean([validation(state["parameters"], *pair) for pair in held]))

@@ -1,7 +1,8 @@
 """A GPT-2 in a directory, as Hugging Face's transformers write and read it: config.json and model.safetensors, or several of them with an index.
 
-What it is: the translation between that directory and (config, parameters), and the refusal of everything this GPT-2 does not do: a checkpoint with another activation
-would load, and be wrong in every logit. What it is not: the file format (files.py). Nothing is unpickled; a directory with pytorch_model.bin alone is refused.
+What it is: the translation between that directory and (config, parameters), and the refusal of everything this GPT-2 does not do: a checkpoint with another
+activation would load, and be wrong in every logit. What it is not: the file format (files.py). Nothing is unpickled; a directory with pytorch_model.bin alone
+is refused.
 Why a file: training, generation and comparison meet in it.
 """
 import json
@@ -19,7 +20,7 @@ __all__ = ["load", "save", "read_tensors", "write_tensors"]
 _FIELDS = {"vocab_size": "vocab_size", "n_positions": "context_length", "n_embd": "emb_dim", "n_head": "n_heads", "n_layer": "n_layers"}
 _DROPS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")          # three in transformers, one here
 _PREFIX = "transformer."                                      # of the model with a head; OpenAI's own file has none
-# What else config.json may say, and what of it is computed here; the first is written. gelu_new, gelu_fast and gelu_pytorch_tanh are three spellings of one function.
+# What else config.json may say, and what of it is computed here; the first is written. The three activations are three spellings of one function.
 _UNDERSTOOD = {
     "model_type": ("gpt2",), "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"), "layer_norm_epsilon": (1e-5,),
     "scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,), "add_cross_attention": (False,),
@@ -31,7 +32,8 @@ def save(directory, config, parameters, metadata=None):
     """Write config.json and model.safetensors; transformers' GPT2LMHeadModel.from_pretrained reads them, and so does `load`.
 
     config: GPT2Config. parameters: dict, name -> array, as of init_parameters; their dtype is kept. metadata: dict of texts for the header of the second file.
-    The directory is made where it is missing. Each file is replaced as a whole. Raises ValueError on parameters that are not those of the config, OSError when the disk refuses.
+    The directory is made where it is missing. Each file is replaced as a whole. Raises ValueError on parameters that are not those of the config, OSError when
+    the disk refuses.
     """
     _check(parameters, {k: (np.shape(v), np.asarray(v).dtype) for k, v in parameters.items()}, config, "the parameters")
     os.makedirs(directory, exist_ok=True)
@@ -48,11 +50,11 @@ def save(directory, config, parameters, metadata=None):
 def load(directory, dtype=None):
     """(config, parameters) of a directory as transformers' save_pretrained or `save` leave it, in one file or in several.
 
-    dtype: of the parameters; None: as stored, float32 for what is stored in half precision. Where nothing is converted the arrays lie in the file until they are looked
-    at; what is written into them stays in memory.
+    dtype: of the parameters; None: as stored, float32 for what is stored in half precision. Where nothing is converted the arrays lie in the file until they
+    are looked at; what is written into them stays in memory.
 
-    Raises FileNotFoundError when a file is missing, ValueError when config.json asks for what is not computed here or when a tensor is missing, left over, misshapen,
-    truncated or no floating-point numbers.
+    Raises FileNotFoundError when a file is missing, ValueError when config.json asks for what is not computed here or when a tensor is missing, left over,
+    misshapen, truncated or no floating-point numbers.
     """
     config = _config(directory)
     files = _files(directory)

@@ -118,6 +118,7 @@ def _classes(name, input, target):
 
 
 def _reduced(x, reduction):
+    _checked(reduction)                                   # here, where the operation is recorded, and not at every call
     return np.mean(x) if reduction == "mean" else np.sum(x) if reduction == "sum" else x
 
 
@@ -204,7 +205,7 @@ _LOGITS_POSITIVE = Operation(lambda x, y, p, weight=None, *, reduction: _bce_wit
 
 def _checked(reduction):
     if reduction not in ("mean", "sum", "none"):
-        raise refuse(ValueError, f"loss{{here}}: {reduction} is not a valid value for reduction: choose 'mean', 'sum' or 'none'")
+        raise torch_error(ValueError, f"loss: {reduction} is not a valid value for reduction: choose 'mean', 'sum' or 'none'")
     return reduction
 
 
@@ -212,7 +213,7 @@ def _pointwise(op, input, target, reduction):
     if input.shape != target.shape:
         warnings.warn(f"Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}): they are broadcast, which is rarely "
                       "what is meant. Give them the same size", stacklevel=3)
-    return op(input, operand(target), reduction=_checked(reduction))
+    return op(input, operand(target), reduction=reduction)
 
 
 def mse_loss(input, target, reduction="mean"):
@@ -231,16 +232,16 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     Raises ValueError for different shapes, RuntimeError for a value outside [0, 1] where that is seen. Where a logarithm is cut the derivative is 0.
     """
     if weight is None:
-        return _BCE(operand(input), operand(target), reduction=_checked(reduction))
-    return _BCE(operand(input), operand(target), operand(weight), reduction=_checked(reduction))
+        return _BCE(operand(input), operand(target), reduction=reduction)
+    return _BCE(operand(input), operand(target), operand(weight), reduction=reduction)
 
 
 def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
     """The same of p = sigmoid(input), for logits of any size: -(y log(sigmoid(x)) + (1 - y) log(sigmoid(-x))). pos_weight: a factor of the first term."""
     more = [] if weight is None else [operand(weight)]
     if pos_weight is not None:
-        return _LOGITS_POSITIVE(input, operand(target), operand(pos_weight), *more, reduction=_checked(reduction))
-    return _LOGITS(input, operand(target), *more, reduction=_checked(reduction))
+        return _LOGITS_POSITIVE(input, operand(target), operand(pos_weight), *more, reduction=reduction)
+    return _LOGITS(input, operand(target), *more, reduction=reduction)
 
 
 def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
@@ -249,10 +250,10 @@ def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean
     weight: of each class. ignore_index: targets that do not count. label_smoothing: this part of the target is spread over all classes.
     Raises ValueError for shapes that do not fit, IndexError for a target that is no class.
     """
-    return _ENTROPY(operand(input), operand(target), *([] if weight is None else [operand(weight)]), reduction=_checked(reduction), ignore_index=int(ignore_index),
+    return _ENTROPY(operand(input), operand(target), *([] if weight is None else [operand(weight)]), reduction=reduction, ignore_index=int(ignore_index),
                     label_smoothing=float(label_smoothing))
 
 
 def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
     """-input[target]: input logarithms of probabilities; the rest as in cross_entropy."""
-    return _NLL(operand(input), operand(target), *([] if weight is None else [operand(weight)]), reduction=_checked(reduction), ignore_index=int(ignore_index))
+    return _NLL(operand(input), operand(target), *([] if weight is None else [operand(weight)]), reduction=reduction, ignore_index=int(ignore_index))

@@ -9,7 +9,7 @@ import numpy as np
 from . import functional as F, init
 from ..tensors import zeros
 from ..tensor_engine.operations import OPS
-from .module import Module, Parameter
+from .module import ONE_OPERATION, Module, Parameter
 
 
 def _empty(*shape, dtype=None):
@@ -242,3 +242,6 @@ class LogSoftmax(Softmax):
 
     def forward(self, x):
         return F.log_softmax(x, self._axis(x))
+
+
+ONE_OPERATION |= {Linear: (F.LINEAR, ("weight", "bias")), **{c: (c.op, ()) for c in (ReLU, SiLU, Sigmoid, Tanh, Softplus)}}

@@ -5,11 +5,13 @@ What it is: names. A module's parameters, buffers and children are simply its at
 What it is not: no layer (layers.py), no operation.
 """
 import collections
+import functools
 
 import numpy as np
 
 from ..errors import refuse
-from ..tensor_engine.core import no_grad
+from ..nodes import Tracer
+from ..tensor_engine.core import Operation, no_grad
 from ..tensors import Tensor, as_tensor, dtype_of
 
 Missing = collections.namedtuple("IncompatibleKeys", "missing_keys unexpected_keys")
@@ -297,11 +299,64 @@ class Sequential(_Several):
     def _made(named):
         return Sequential(dict(named))
 
+    def __setattr__(self, name, value):
+        vars(self).pop("_stretches", None)
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name):
+        vars(self).pop("_stretches", None)
+        object.__delattr__(self, name)
+
     def forward(self, x):
-        for m in vars(self).values():
-            if isinstance(m, Module):
-                x = m(x)
+        stretches = vars(self).get("_stretches")
+        if stretches is None or not _as_they_were(stretches):
+            stretches = vars(self)["_stretches"] = _stretched(self.children())
+        for call, parts in stretches:
+            x = call(x, *[attributes[name] for attributes, names, _ in parts for name in names])
         return x
+
+
+ONE_OPERATION = {}                       # class of a module -> (Operation, the attributes that follow x): what its forward is, and nothing else
+
+
+def _stretched(modules):
+    """[(what to call, [(attributes of a module, names of operands, how many attributes there are)])]: neighbours that are one operation each are one together."""
+    out, run = [], []
+    for m in [*modules, None]:
+        attributes = vars(m) if m is not None else {}
+        op, names = ONE_OPERATION.get(type(m), (None, ())) if "forward" not in attributes else (None, ())
+        if op is not None and all([attributes.get(name) is not None for name in names]):
+            run.append((op, (attributes, names, len(attributes))))
+            continue
+        if run:
+            out.append((_chain(tuple([(op, len(part[1])) for op, part in run])), [part for _, part in run]))
+            run = []
+        if m is not None:
+            out.append((m, ()))
+    return out
+
+
+def _as_they_were(stretches):
+    """Has no layer got an attribute, such as a forward of its own, or lost its bias?"""
+    for _, parts in stretches:
+        for attributes, names, count in parts:
+            if len(attributes) != count or names and attributes[names[-1]] is None:
+                return False
+    return True
+
+
+@functools.lru_cache(maxsize=1000)
+def _chain(steps):
+    """Operations one after the other, each with so many operands of its own, as one."""
+    if len(steps) == 1:
+        return steps[0][0]
+
+    def chain(x, *parameters):
+        for op, n in steps:
+            x = op.function(x, *parameters[:n])
+            x, parameters = x if type(x) is Tracer else np.asarray(x), parameters[n:]
+        return x
+    return Operation(chain, steps[-1][0].name)
 
 
 class ModuleList(_Several):

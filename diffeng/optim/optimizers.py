@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..tensor_engine.core import Plain, constant, enable_grad
-from ..tensor_engine.writes import update
+from ..tensor_engine.writes import number, updated
 from ..vocabulary import elementwise as e
 
 
@@ -24,7 +24,7 @@ class Optimizer:
     def __init__(self, params, defaults):
         if isinstance(params, Plain):
             raise refuse(TypeError, "optimizer{here}: params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor: write [w]")
-        self.defaults, self.state, self.param_groups = defaults, {}, []
+        self.defaults, self.state, self.param_groups, self._constants = defaults, {}, [], {}
         groups = list(params)
         if not groups:
             raise refuse(ValueError, "optimizer{here}: optimizer got an empty parameter list: is the model made of Modules and Parameters, and was a generator used twice?")
@@ -62,33 +62,48 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            alike = {}
-            if self.state:
-                for p in params:
-                    alike.setdefault(self._age(p), []).append(p)
+            params = group["params"]
+            gradients = [p.grad for p in params]
+            if not all([g is not None for g in gradients]):
+                params = [p for p in params if p.grad is not None]
+                gradients = [p.grad for p in params]
+            ages = self._ages(params) if self.state else ()
+            if ages and ages.count(ages[0]) < len(ages):
+                for age in dict.fromkeys(ages):
+                    some = [k for k, a in enumerate(ages) if a == age]
+                    self._step(group, [params[k] for k in some], [gradients[k] for k in some], age)
             elif params:
-                alike[0] = params
-            for age, params in alike.items():
-                self._step(group, params, [p.grad for p in params], age)
+                self._step(group, params, gradients, ages[0] if ages else 0)
         return loss
 
-    def _age(self, p):
-        """How many steps a parameter has been through, as far as that matters: those of one age go together."""
-        return int(p in self.state)
+    def _ages(self, params):
+        """How many steps each parameter has been through, as far as that matters: those of one age go together."""
+        return [int(p in self.state) for p in params]
 
     def _step(self, group, params, gradients, age):
         raise NotImplementedError
 
-    def _averages(self, params, name):
-        """A tensor of zeros for each parameter, kept in its state."""
-        out = []
-        for p in params:
-            state = self.state.setdefault(p, {})
-            if name not in state:
-                state[name] = constant(np.zeros(p.shape, p.dtype), ())
-            out.append(state[name])
-        return out
+    def _update(self, function, group, targets, gradients, *numbers, count, **more):
+        """One call of `function` for all of it. What it is given of the group's options, and `more`, are constants of the step, put together once."""
+        known = self._constants.get(id(group))
+        if known is None or known[0] != group or known[1] != (count, more):
+            held = {k: tuple(v) if type(v) is list and k != "params" else v for k, v in group.items()}             # a list may change without another in its place
+            options = {k: held[k] for k in self.defaults if k != "lr"}
+            known = self._constants[id(group)] = held, (count, more), {**options, **more, "count": count}
+        updated(function, targets, [*targets, *gradients, *[number(x, targets[0].dtype) for x in numbers]], known[2])
+
+    def _averages(self, params, *names):
+        """(the state of each parameter, a tensor of zeros for each name and parameter, kept there)."""
+        try:
+            states = [self.state[p] for p in params]
+            return states, [s[name] for name in names for s in states]
+        except KeyError:
+            for p in params:
+                state = self.state.setdefault(p, {})
+                for name in names:
+                    if name not in state:
+                        state[name] = constant(np.zeros(p.shape, p.dtype), ())
+            return self._averages(params, *names)
 
     def state_dict(self):
         """{"state": {number of the parameter: {...}}, "param_groups": [...]}: copies, to be kept or written."""
@@ -128,7 +143,7 @@ def _not_below_0(**numbers):
 
 # ---- stochastic gradient descent ------------------------------------------------------------------------------------------------------------
 
-def sgd(*arrays, count, weight_decay, momentum, dampening, nesterov, maximize, first):
+def sgd(*arrays, count, first, weight_decay, momentum, dampening, nesterov, maximize):
     """Parameters, buffers if there is momentum, gradients, the learning rate -> new parameters and buffers."""
     *arrays, lr = arrays
     params, buffers, gradients = arrays[:count], arrays[count:-count], arrays[-count:]
@@ -158,10 +173,8 @@ class SGD(Optimizer):
         super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize))
 
     def _step(self, group, params, gradients, age):
-        momentum = group["momentum"]
-        buffers = self._averages(params, "momentum_buffer") if momentum else []
-        update(sgd, params + buffers, (*gradients, float(group["lr"])), count=len(params), weight_decay=group["weight_decay"], momentum=momentum,
-               dampening=group["dampening"], nesterov=group["nesterov"], maximize=group["maximize"], first=not age)
+        targets = params + self._averages(params, "momentum_buffer")[1] if group["momentum"] else params
+        self._update(sgd, group, targets, gradients, float(group["lr"]), count=len(params), first=not age)
 
 
 # ---- Adam ---------------------------------------------------------------------------------------------------------------------------------------
@@ -203,20 +216,17 @@ class Adam(Optimizer):
                 raise refuse(ValueError, f"optimizer{{here}}: Invalid beta parameter at index {k}: {b}")
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize))
 
-    def _age(self, p):
-        state = self.state.get(p)
-        return state["step"] if state else 0
+    def _ages(self, params):
+        state = self.state
+        return [state[p]["step"] if p in state else 0 for p in params]
 
     def _step(self, group, params, gradients, age):
         t, lr, (first, second) = age + 1, float(group["lr"]), group["betas"]
-        averages = self._averages(params, "exp_avg") + self._averages(params, "exp_avg_sq")
-        if group["amsgrad"]:
-            averages += self._averages(params, "max_exp_avg_sq")
-        for p in params:
-            self.state[p]["step"] = t
-        update(adam, params + averages, (*gradients, 1 - lr * group["weight_decay"], lr / (1 - first ** t), math.sqrt(1 - second ** t)), count=len(params),
-               betas=tuple(group["betas"]), eps=group["eps"], weight_decay=group["weight_decay"], amsgrad=group["amsgrad"], maximize=group["maximize"],
-               decoupled=self.decoupled)
+        states, averages = self._averages(params, *(("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")))
+        for state in states:
+            state["step"] = t
+        self._update(adam, group, params + averages, gradients, 1 - lr * group["weight_decay"], lr / (1 - first ** t), math.sqrt(1 - second ** t),
+                     count=len(params), decoupled=self.decoupled)
 
 
 class AdamW(Adam):

@@ -21,7 +21,8 @@ OP, WRITE, BACKWARD = range(3)
 class Entry:
     """One call, at its place in the tree.
 
-    refs: a key (relative to the run's) for every tensor among the operands, a negative number for one that stands in consts. varying: (operand, type, dtype) of
+    refs: a key (relative to the run's) for every tensor among the operands, a negative number for one that stands in consts; lead: the first of them, up to
+    one that is not known before. varying: (operand, type, dtype) of
     numbers that were not the same each time, and are values therefore. first: the key of the first result; specs: of the results. called: op, of an ordinary
     call. news: (shape, dtype, requires, leaf) of outside tensors met here first; outside: how many were met before. targets: of a backward pass, (ref of the
     leaf, had it a gradient?). after: the calls that followed; expected: the last of them. turns: how often the run's first call has come. history: does one of
@@ -29,13 +30,14 @@ class Entry:
     the graph, once a plan needed it.
     """
 
-    __slots__ = tuple("kind op refs consts varying params enabled parent steps first specs single called news outside targets frames after expected turns "
+    __slots__ = tuple("kind op refs lead consts varying params enabled parent steps first specs single called news outside targets frames after expected turns "
                       "history plans seldom nodes inputs serial".split())
 
     def __init__(self, kind, op, refs, consts, params, parent, first, specs, news, targets=()):
         self.kind, self.op, self.refs, self.consts, self.params, self.parent = kind, op, refs, consts, params, parent
         self.first, self.news, self.targets, self.enabled = first, news, targets, mode.enabled
         self.outside = parent.outside + len(parent.news) if parent is not None else 0
+        self.lead = [*itertools.takewhile(lambda ref: 0 <= ref < OUTSIDE + self.outside, refs)]
         self.called = op if kind == OP else None
         self.steps = parent.steps + 1 if parent is not None else 0
         self.turns, self.seldom = 0, True
@@ -107,6 +109,8 @@ def matches(run, e, operands):
     if len(operands) != len(refs):
         return False
     try:
+        if len(e.lead) > 3 and [x._key - base for x in operands[:len(e.lead)]] == e.lead:          # many, all at once
+            operands, refs = operands[len(e.lead):], refs[len(e.lead):]
         for x, ref in zip(operands, refs):
             if ref >= 0:
                 key = x._key

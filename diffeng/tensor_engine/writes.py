@@ -52,18 +52,20 @@ def update(function, targets, operands=(), **params):
     operands: they are values there, in the dtype of the first target; in params they would be another step. function: NumPy code, as for Operation; it must
     be the same object at every call.
     """
+    updated(function, targets, [*targets, *[number(x, targets[0].dtype) if type(x) in _NUMBERS else x for x in operands]], params)
+
+
+def updated(function, targets, together, params):
+    """update, of one list of targets and operands, none of them a number, and a dict, which is the step's from now on."""
     run = local.run
     op = _operations.get(function) or _operation_of(function)
-    together = [*targets, *operands]
-    for k in range(len(targets), len(together)):
-        if type(together[k]) in _NUMBERS:
-            together[k] = _number(together[k], targets[0].dtype)
     for t in targets:
         if (t._odd or not t.leaf) and not _plain(run, t):
             break
     else:
         e = run.expected
-        if e is not None and e.op is op and e.kind == WRITE and e.params == params and len(e.specs) == len(targets) and matches(run, e, together):
+        if e is not None and e.op is op and e.kind == WRITE and (e.params is params or e.params == params) and len(e.specs) == len(targets) \
+                and matches(run, e, together):
             return _written(run, e, targets)
         return _write(run, op, targets, together, params, op.name)
     stop_waiting(run)
@@ -117,7 +119,7 @@ def _written(run, e, targets):
         _stepped(run, targets)
 
 
-def _number(x, dtype):
+def number(x, dtype):
     """A Python number as an outside tensor."""
     t = _numbers.get((x, dtype))
     if t is None:

@@ -40,6 +40,8 @@ def device():
 class Gpu:
     """One GPU. grid: what plans depend on."""
 
+    distant = True
+
     def __init__(self, cupy):
         self.cupy = cupy
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)

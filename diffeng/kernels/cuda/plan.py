@@ -139,7 +139,7 @@ class _Plan(groups.Plan):
             self.which = tuple([self.word(0) for _ in range(3)]) if self.tile else ()
             extra = extra, self.which
         else:
-            lanes, extra, blocks = self._owners(structure)
+            lanes, extra, blocks, rows = self._owners(structure)
         quads = self._quads(structure[4])
         key = repr(("grid", kind, threads, lanes, extra, quads, structure, tuple(map(fingerprint, rules))))
         name = "_".join([kind, *dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>") for o in self.group.operations)])[:60]
@@ -172,13 +172,14 @@ class _Plan(groups.Plan):
         return tuple(found)
 
     def _owners(self, structure):
-        """How a scatter is shared: each team owns some places of the first axis that is indexed."""
+        """How a scatter is shared: each team owns some places of the first axis that is indexed. Lanes, extra words, blocks, and how many rows or entries there are."""
         store, grid = structure[-1][0][7], self.grid
-        length = self.words[store[2][0][1]]
-        lanes = power_of_two(self.columns, grid.usual) if skeletons.along_rows(store, structure[4], self.flat) else 1
+        length, by_row = self.words[store[2][0][1]], skeletons.along_rows(store, structure[4], self.flat)
+        lanes = power_of_two(self.columns, grid.usual) if by_row else 1
         teams = min(length, 2 * grid.multiprocessors * (grid.usual // lanes))          # each looks at all entries
         owned = -(-length // teams)
-        return lanes, (self.word(owned),), -(-(-(-length // owned)) // (grid.usual // lanes))
+        blocks = -(-(-(-length // owned)) // (grid.usual // lanes))
+        return lanes, (self.word(owned),), blocks, self.rows if by_row else self.columns if self.flat else self.rows * self.columns
 
     def _combine(self, name, type, partial, slots, stride, count, out):
         """As in groups.py; a block has some columns and many rows of the partial results."""

@@ -45,7 +45,7 @@ class CudaProgram(Program):
         self.narrow = precision == "bfloat16"
         super().__init__(inputs, outputs, as_recorded, donated)
 
-    contiguous_constants = True
+    contiguous_constants, separate = True, 1
 
     # ---- building ---------------------------------------------------------------------------------------------------------------------------
 
@@ -57,7 +57,7 @@ class CudaProgram(Program):
             work += _STEPS[type(step)](step, plans, device.grid)
         if self._strict and self.calls:
             raise NotImplementedError(f"{', '.join(sorted(set(self.calls)))}: there is no kernel for the GPU; leave strict out to have the host compute it")
-        if self.calls:
+        if self.calls and device.distant:
             warnings.warn(f"{', '.join(sorted(set(self.calls)))}: computed on the host, there is no kernel for the GPU; each call copies the operands there and "
                           "the result back", stacklevel=5)
         self.peak_bytes = plan([_buffers(w) for w in work])

@@ -22,7 +22,7 @@ class Simulator:
     """memory is NumPy's; kernels run when they are launched."""
 
     grid = Grid(Simulated.WARP, 1, 16, 16, 1 << 20)
-    name = "simulator"
+    distant = False                          # does its memory lie elsewhere?
 
     def array(self, x):
         return np.array(x, order="C")

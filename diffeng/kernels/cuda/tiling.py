@@ -17,7 +17,7 @@ from ..tiles import reach_of
 from .plan import tile_of_rows
 from .products import Gemm
 
-PARTS = 4                                    # of the rows of an entry, where a mask makes that worth it
+PARTS = 2                                    # of the rows of an entry, where a mask makes that worth it
 FEWEST = 128                                 # rows of a part
 _BYTE = np.dtype(np.uint8)
 

@@ -1,0 +1,341 @@
+"""diffeng.kernels.cuda without a GPU: every kernel becomes PTX, and the simulator's results are those of the CPU's kernels."""
+import warnings
+
+import numpy as np
+import pytest
+import test_kernels
+import test_random_programs
+
+import diffeng as de
+from diffeng import compiled, kernels
+from diffeng.kernels import recompute, tiles
+from diffeng.kernels.cuda import compile, plan, proof, tiling
+from diffeng.kernels.cuda.program import CudaProgram
+from diffeng.kernels.cuda.simulator import Simulator
+from diffeng.llm import GPT2Config, init_parameters
+from diffeng.llm.step import TrainingSettings, new_state, training_step
+from diffeng.nodes import Outline, Primitive
+from diffeng.recording import record
+from diffeng.specimens import names, specimen
+
+
+def graph(f, *args):
+    """(inputs, outputs, arrays) of a function at these arguments."""
+    holder = record(f, args, Outline())
+    return holder.inputs, holder.outputs, [np.asarray(x) for x in holder.leaves(args)]
+
+
+def both(f, *args, device=None, **options):
+    """(results of the simulator, of the CPU's program, the simulator's program)."""
+    inputs, outputs, arrays = graph(f, *args)
+    program = CudaProgram(inputs, outputs, device=device or Simulator(), **options)
+    return program(*arrays), kernels.Program(inputs, outputs)(*arrays), program
+
+
+def agree(f, *args, rtol=1e-13, **options):
+    got, want, program = both(f, *args, **options)
+    for g, w in zip(got, want, strict=True):
+        assert g.shape == w.shape and g.dtype == w.dtype
+        scale = max(np.max(np.abs(w), initial=0), 1.0 if w.dtype == np.float32 else 1e-3) if w.dtype.kind == "f" else 0
+        np.testing.assert_allclose(g, w, rtol=0, atol=max(rtol, np.finfo(w.dtype).eps * 8 if w.dtype.kind == "f" else 0) * scale)
+    return program
+
+
+def softmax(x):
+    weights = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return weights / np.sum(weights, axis=-1, keepdims=True)
+
+
+def layer_norm(x, w, b):
+    centred = x - np.mean(x, axis=-1, keepdims=True)
+    return centred / np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + 1e-5) * w + b
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def has_libdevice():
+    try:
+        return bool(compile._libdevice())
+    except RuntimeError:
+        return False
+
+
+# ---- every primitive ---------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", names())
+def test_every_primitive_compiles_and_computes(name):
+    operands, params, slots = specimen(name)
+
+    def fun(*moving):
+        given = iter(moving)
+        return Primitive.registry[name](*[next(given) if k in slots else x for k, x in enumerate(operands)], **params)
+    inputs, outputs, arrays = graph(fun, *[operands[k] for k in slots])
+    try:
+        found = proof.prove(inputs, outputs, arrays, processors=("sm_90",))
+    except RuntimeError as error:
+        assert not has_libdevice() and "libdevice" in str(error)
+        pytest.skip("NVIDIA's libdevice is not installed")
+    assert found.on_host == (() if name not in test_kernels.NUMPY else (name,))
+    assert found.difference <= 4, found
+    if found.kernels:
+        assert found.instructions["sm_90"] > 10
+
+
+def test_what_kernels_compute_is_numpys(random, monkeypatch):
+    """The cases that the CPU's kernels are tested with."""
+    monkeypatch.setattr(kernels, "Program", lambda inputs, outputs: CudaProgram(inputs, outputs, device=Simulator()))
+    x, y = random.uniform(0.2, 3.0, (2, 3, 4))
+    for name, cases in test_kernels.CASES.items():
+        for got, case in zip(test_kernels.compiled(lambda x, y: [case(x, y) for case in cases], x, y)(x, y), cases, strict=True):
+            assert test_kernels.ulps(got, np.asarray(case(x, y))) <= 24, name
+
+
+# ---- skeletons -----------------------------------------------------------------------------------------------------------------------------
+
+SHAPES = [(1,), (3,), (64,), (203,), (1, 1), (5, 7), (16, 12), (3, 40), (2, 3, 33), (70, 2), (9, 130)]
+FUNCTIONS = {
+    "entries":  lambda x: np.sin(x) * x + 1.0,
+    "total":    lambda x: np.sum(np.cos(x) * x),
+    "turned":   lambda x: x.T * 2.0 + np.float64(1),
+    "strided":  lambda x: x[..., ::-1] * x,
+    "along":    lambda x: np.sum(x * x, axis=-1),
+    "highest":  lambda x: np.max(x, axis=-1, keepdims=True) - x,
+    "across":   lambda x: np.sum(np.exp(x), axis=0),
+    "softmax":  softmax,
+    "norm":     lambda x: layer_norm(x, x[..., 0:1], 2.0),
+    "chosen":   lambda x: np.any(x > 0.5, axis=-1),
+    "gradient": de.grad(lambda x: np.sum(np.sin(softmax(x)))),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_skeletons(random, name, dtype):
+    for shape in SHAPES:
+        agree(FUNCTIONS[name], random.standard_normal(shape).astype(dtype))
+
+
+def test_skeletons_are_all_there(random):
+    """The functions above and below reach every skeleton, and in a program for a real GPU each becomes PTX for all three processors."""
+    index = random.integers(0, 50, 300)
+    functions = [*FUNCTIONS.values(), de.grad(lambda x: np.sum(np.sin(x[index])))]
+    launches = {}
+    for f in functions:
+        inputs, outputs, _ = graph(f, random.standard_normal((300, 200)).astype(np.float32))
+        launches |= {x.key: x for x in proof.kernels(inputs, outputs)[0]}
+    assert {x.name.split("_")[0] for x in launches.values()} == {"entries", "rows", "columns", "scatter", "combine"}
+    for x in launches.values():
+        for processor in compile.PROCESSORS:
+            text = compile.ptx(x.key, x.build, processor, x.threads).decode()
+            assert f".target {processor}" in text and ".entry kernel(" in text and f".maxntid {x.threads}," in text
+            assert "ld.global" in text or "st.global" in text
+            if not {"sin", "cos"} & set(x.name.split("_")):                 # libdevice's for huge arguments keep a table
+                assert "__local_depot" not in text                         # nothing lies in a thread's slow memory
+
+
+def test_gradients_of_layer_norm_sum_rows_in_shared_memory(random):
+    f = de.grad(lambda x, w, b: np.sum(np.sin(layer_norm(x, w, b))), argnums=(0, 1, 2))
+    for n, m in ((30, 32), (7, 13), (100, 40), (3, 300)):
+        agree(f, random.standard_normal((n, m)), random.standard_normal(m), random.standard_normal(m))
+
+
+def test_what_does_not_fit_into_shared_memory(random, monkeypatch):
+    """Long rows: what waits is computed again, or lies in global memory."""
+    monkeypatch.setattr(plan, "SHARED", 512)
+    for n in (300, 301):
+        agree(de.value_and_grad(lambda x: np.sum(np.log(np.sum(np.exp(x - np.max(x, axis=-1, keepdims=True)), axis=-1)))), random.standard_normal((5, n)))
+        agree(de.grad(lambda x: np.sum(np.sin(layer_norm(layer_norm(x, 1.0, 0.5) ** 2, 1.0, 0.0)))), random.standard_normal((5, n)))
+
+
+def test_empty_and_unusual_arguments(random):
+    x = random.standard_normal((6, 8))
+    assert agree(lambda x: np.sin(x), np.zeros((0, 3)))
+    assert agree(lambda x: np.sum(x, axis=1), np.zeros((4, 0)))
+    inputs, outputs, _ = graph(lambda x, y: x * y + np.arange(8.0), x, x[0])
+    program = CudaProgram(inputs, outputs, device=Simulator())
+    for a in (x[::-1], np.asfortranarray(x), np.broadcast_to(x[0], (6, 8))):
+        np.testing.assert_array_equal(program(a, x[1])[0], a * x[1] + np.arange(8.0))
+    with pytest.raises(ValueError, match="has the shape"):
+        program(x[:3], x[1])
+    with pytest.raises(TypeError, match="convert it with astype"):
+        program(x.astype(np.float32), x[1])
+    view = np.arange(24.0).reshape(4, 6)[::2, ::-1]
+    agree(lambda x: x @ view + view[0, 0], random.standard_normal((3, 2)))
+
+
+@pytest.mark.parametrize("shape", [(9,), (9, 5), (9, 3, 2)])
+def test_gather_and_scatter(random, shape):
+    index = random.integers(-9, 9, 40)
+    agree(de.value_and_grad(lambda x: np.sum(np.sin(x[index]) ** 2)), random.standard_normal(shape))
+
+    def put(x):
+        x = x.copy()
+        x[index] = np.sin(np.arange(40.0)).reshape((40,) + (1,) * (len(shape) - 1))         # the last one wins
+        return x
+    agree(put, random.standard_normal(shape))
+
+
+def test_an_index_out_of_bounds_is_an_error(random):
+    inputs, outputs, _ = graph(lambda x, i: x[i], random.standard_normal(5), np.array([0, 1]))
+    program = CudaProgram(inputs, outputs, device=Simulator())
+    with pytest.raises(IndexError, match=r"getitem at test_cuda.py:\d+: an index is out of bounds"):
+        program(np.zeros(5), np.array([0, 5]))
+    np.testing.assert_array_equal(program(np.arange(5.0), np.array([4, -5]))[0], [4.0, 0.0])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_functions(seed):
+    f, args = test_random_programs.program(np.random.default_rng(seed))
+    with np.errstate(all="ignore"):
+        got, want, _ = both(de.grad(lambda *x: f(*x)[0], argnums=(0, 1, 2, 3)), *args)
+    for g, w in zip(got, want, strict=True):
+        if np.all(np.isfinite(w)):
+            np.testing.assert_allclose(g, w, rtol=0, atol=(1e-10 if w.dtype == np.float64 else 1e-4) * (np.max(np.abs(w), initial=0) + 1e-3))
+
+
+def test_the_same_bits_every_time(random):
+    f = de.value_and_grad(lambda x, w: np.sum(np.sin(layer_norm(x, w, w) @ x.T)), argnums=(0, 1))
+    inputs, outputs, arrays = graph(f, random.standard_normal((17, 20)), random.standard_normal(20))
+    program = CudaProgram(inputs, outputs, device=Simulator())
+    first = [x.copy() for x in program(*arrays)]
+    for _ in range(3):
+        assert all(np.array_equal(a, b) for a, b in zip(first, program(*arrays)))
+
+
+# ---- attention -------------------------------------------------------------------------------------------------------------------------------
+
+def attention(q, k, v):
+    scores = q @ np.swapaxes(k, -1, -2) / 2.0
+    return np.sum(np.sin(softmax(np.where(np.tri(scores.shape[-1], dtype=bool), scores, -1e10)) @ v))
+
+
+def unmasked(q, k, v):
+    return np.sum(np.sin(softmax(q @ np.swapaxes(k, -1, -2) / 2.0) @ v))
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """What is large begins at a kilobyte; device(bytes) is a simulator with tiles of so many bytes."""
+    monkeypatch.setattr(tiles, "LARGE", 1 << 10)
+    monkeypatch.setattr(recompute, "LARGE", 1 << 10)
+    monkeypatch.setattr(tiling, "FEWEST", 4)
+
+    def device(size):
+        simulator = Simulator()
+        simulator.grid = plan.Grid(4, 1, 16, 16, size)
+        return simulator
+    return device
+
+
+@pytest.mark.parametrize("shape", [(6, 32, 4), (2, 3, 32, 4), (5, 30, 3)])
+@pytest.mark.parametrize("f", [attention, unmasked])
+def test_attention_in_tiles(random, small_tiles, f, shape):
+    args = [random.standard_normal(shape) for _ in range(3)]
+    launched = [len(agree(de.value_and_grad(f, argnums=(0, 1, 2)), *args, device=small_tiles(size), rtol=1e-12)._table) for size in (1 << 20, 20000, 4000)]
+    assert launched[0] < launched[2]                                      # it was cut
+    args = [x.astype(np.float32) for x in args]
+    program = agree(de.value_and_grad(f, argnums=(0, 1, 2)), *args, device=small_tiles(4000), precision="bfloat16", rtol=0.05)
+    assert any(w.narrow for w in program._work if type(w).__name__ == "Gemm")
+
+
+def test_attention_needs_memory_linear_in_the_positions(small_tiles):
+    def peak(n):
+        inputs, outputs, _ = graph(de.value_and_grad(attention, argnums=(0, 1, 2)), *[np.zeros((1, n, 4))] * 3)
+        return CudaProgram(inputs, outputs, device=small_tiles(16 << 10)).peak_bytes
+    small, large = peak(128), peak(512)
+    assert large < 6 * small                                              # the scores alone grow sixteenfold
+
+
+def test_bfloat16_rounds_factors_and_nothing_else(random):
+    x, y = random.standard_normal((2, 24, 24)).astype(np.float32)
+    got, want, _ = both(lambda x, y: (x @ y, x * y), x, y, precision="bfloat16")
+    off = np.max(np.abs(got[0] - want[0])) / np.max(np.abs(want[0]))
+    assert 1e-4 < off < 2 ** -7
+    np.testing.assert_array_equal(got[1], want[1])
+    exact = [(a.view(np.uint32) & 0xFFFF0000).view(np.float32) for a in (x, y)]          # what bfloat16 can hold comes through as it is
+    np.testing.assert_allclose(both(np.matmul, *exact, precision="bfloat16")[0][0], exact[0] @ exact[1], rtol=1e-5, atol=1e-5)
+
+
+# ---- programs ---------------------------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """device="cuda" means the simulator."""
+    known = compiled.program_maker
+
+    def maker(device, precision="float32", strict=False):
+        if device != "cuda":
+            return known(device)
+        return lambda inputs, outputs, donated=(): CudaProgram(inputs, outputs, donated=donated, device=Simulator(), precision=precision, strict=strict)
+    monkeypatch.setattr(compiled, "program_maker", maker)
+
+
+def test_training_steps_of_gpt2_are_the_cpus(simulated):
+    """Loss, gradients, accumulation, dropout, clipping, AdamW, with the state given away."""
+    config = GPT2Config(vocab_size=17, context_length=8, emb_dim=16, n_heads=2, n_layers=2, drop_rate=0.1)
+    settings = TrainingSettings(batch=2, accumulate=2)
+    ends = []
+    for device in ("cpu", "cuda"):
+        random, state, run = np.random.default_rng(0), new_state(init_parameters(config, 0, np.float32)), training_step(config, settings, device=device)
+        for k in range(2):
+            passes = [(*random.integers(0, 17, (2, 2, 8)), 2 * k + j) for j in range(2)]
+            state, loss, norm = run(state, passes, settings.numbers(k + 1))
+        ends.append((state, loss, norm))
+    (one, loss, norm), (other, its_loss, its_norm) = ends
+    assert abs(loss - its_loss) < 1e-5 and abs(norm - its_norm) < 1e-5
+    for part in one:
+        for k in one[part]:
+            np.testing.assert_allclose(other[part][k], one[part][k], rtol=0, atol=2e-7)
+
+
+def test_dropout_draws_the_same_mask(simulated):
+    f = lambda x: de.random.dropout(x, 0.4, 7, 3)                        # noqa: E731
+    x = np.ones((11, 13), np.float32)
+    np.testing.assert_array_equal(de.jit(f, device="cuda")(x), de.jit(f)(x))
+    assert 0 < np.count_nonzero(f(x)) < x.size
+
+
+def test_donated_arguments(simulated):
+    f = de.jit(lambda p, g: p - 0.5 * g, device="cuda", donate_argnums=0)
+    np.testing.assert_array_equal(f(np.ones(50), np.ones(50)), np.full(50, 0.5))
+    p = np.ones(50)
+    np.testing.assert_array_equal(f(p, p), np.full(50, 0.5))
+
+
+def test_branches_are_guarded(simulated):
+    f = de.jit(lambda x: x * 2 if np.sum(x) > 0 else x * 3, device="cuda")
+    assert f(np.ones(3))[0] == 2 and f(-np.ones(3))[0] == -3 and f(np.ones(3))[2] == 2
+
+
+def test_what_has_no_kernel(simulated, monkeypatch):
+    monkeypatch.setattr(Simulator, "distant", True)
+    with pytest.warns(UserWarning, match="cumsum: computed on the host"):
+        np.testing.assert_array_equal(de.jit(lambda x: np.cumsum(x) * 2, device="cuda")(np.arange(4.0)), [0, 2, 6, 12])
+    with warnings.catch_warnings(), pytest.raises(NotImplementedError, match="cumsum: there is no kernel for the GPU; leave strict out"):
+        de.jit(lambda x: np.cumsum(x) * 2, device="cuda", strict=True)(np.arange(4.0))
+
+
+def test_without_a_gpu():
+    """The error names what is missing and the cure."""
+    try:
+        from diffeng.kernels.cuda.device import device
+        device()
+    except RuntimeError:
+        pass
+    else:
+        pytest.skip("there is a GPU")
+    for call in (lambda: de.jit(np.sin, device="cuda"), lambda: de.trace(np.sin, np.ones(2)).compile("cuda")):
+        with pytest.raises(RuntimeError, match=r'device="cuda".*(pip install|install one|no GPU was found).*leave device out'):
+            call()
+
+
+def test_wrong_devices_and_precisions():
+    with pytest.raises(ValueError, match="there are 'cpu' and 'cuda'"):
+        de.jit(np.sin, device="tpu")
+    with pytest.raises(ValueError, match='is for device="cuda"'):
+        de.jit(np.sin, precision="tf32")
+    with pytest.raises(ValueError, match="there are 'float32', 'tf32', 'bfloat16'"):
+        de.jit(np.sin, device="cuda", precision="half")
