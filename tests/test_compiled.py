@@ -200,6 +200,18 @@ def test_errors_in_what_is_not_computed_name_the_line(fun):
         de.jit(fun)(np.ones(10000))
 
 
+def test_unpickled_arrays_have_dtypes_of_their_own():
+    """Equal to NumPy's and to one another, but other objects; such arrays are not copied at each call, either."""
+    import pickle
+    x = np.linspace(0, 1, 5)
+    there = [pickle.loads(pickle.dumps(x)) for _ in range(3)]
+    assert len({id(a.dtype) for a in [x, *there]}) == 4
+    f = de.jit(lambda x: np.sum(np.sin(x)))
+    assert {f(a) for a in [*there, x, x[::-1][::-1]]} == {f(x)} and f.traces == 1
+    (trace,) = f._traces[next(iter(f._traces))]
+    assert np.shares_memory(trace.program._checked([there[1]])[0], there[1])
+
+
 def test_a_list_is_no_tuple():
     """Arguments that differ only in what holds the leaves are recorded apart: Python may do other things with them."""
     def f(p):

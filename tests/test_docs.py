@@ -111,7 +111,7 @@ def test_conventions_at_kinks(line, method):
 
 
 MODULES = sorted("diffeng." + ".".join(p.relative_to(ROOT / "diffeng").with_suffix("").parts).removesuffix(".__init__")
-                 for p in (ROOT / "diffeng").rglob("*.py") if ">>>" in p.read_text())
+                 for p in (ROOT / "diffeng").rglob("*.py") if ">>>" in p.read_text() and p.name != "distributed.py")          # needs Dask: test_distributed.py
 
 
 @pytest.mark.parametrize("name", MODULES)

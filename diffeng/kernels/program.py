@@ -65,7 +65,7 @@ class Program:
 
     def _steps(self, inputs, outputs, donated=()):
         """The program's steps in order; what is known of its inputs and outputs is kept."""
-        self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(n.dtype)) for k, n in enumerate(inputs)]
+        self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(np.dtype(n.dtype).str)) for k, n in enumerate(inputs)]     # str: see _checked
         fuser = Fuser(self.narrow)
         lowering = Lowering(fuser, self.contiguous_constants)
         places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
@@ -240,8 +240,8 @@ class Program:
             if x.shape != shape:
                 raise ValueError(f"input {name!r} has the shape {x.shape} where the program was built for {shape}: build another program for it "
                                  "(its kernels are shared, so that nothing is compiled again)")
-            out.append(np.empty(shape, dtype))                # as native code knows it: np.array(x, dtype) keeps x's dtype object where the two are equal
-            out[-1][...] = x
+            # As native code knows it, which compares dtypes by address: an unpickled array has an equal one of its own, which view() takes away without a copy.
+            out.append(np.require(x, dtype, ("C", "A")).view(dtype))
         return out
 
     def _fresh(self, arrays):
