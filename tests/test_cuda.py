@@ -7,12 +7,12 @@ import test_kernels
 import test_random_programs
 
 import diffeng as de
-from diffeng import compiled, kernels
+from diffeng import cli, compiled, kernels
 from diffeng.kernels import recompute, tiles
 from diffeng.kernels.cuda import compile, plan, proof, tiling
 from diffeng.kernels.cuda.program import CudaProgram
 from diffeng.kernels.cuda.simulator import Simulator
-from diffeng.llm import GPT2Config, init_parameters
+from diffeng.llm import GPT2Config, init_parameters, train, weights
 from diffeng.llm.step import TrainingSettings, new_state, training_step
 from diffeng.nodes import Outline, Primitive
 from diffeng.recording import record
@@ -289,6 +289,30 @@ def test_training_steps_of_gpt2_are_the_cpus(simulated):
     for part in one:
         for k in one[part]:
             np.testing.assert_allclose(other[part][k], one[part][k], rtol=0, atol=2e-7)
+
+
+def test_a_run_of_training(simulated, monkeypatch, tmp_path):
+    """`diffeng train --device cuda`: what is kept on disk is what training on the CPU keeps, to rounding."""
+    text, ends = tmp_path / "text.txt", []
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 20)
+    monkeypatch.setattr(train, "_placed", lambda state, device: state)
+    for device in ("cpu", "cuda"):
+        out = tmp_path / device
+        given = "--config tiny --width 16 --heads 2 --context 8 --batch 2 --steps 2 --warmup 1".split()
+        assert cli.main(["train", "--data", str(text), "--out", str(out), "--device", device, *given]) == 0
+        ends.append(weights.load(out)[1])
+    for k, x in ends[0].items():
+        np.testing.assert_allclose(ends[1][k], x, rtol=0, atol=1e-6)
+
+
+def test_training_without_a_gpu_writes_nothing(tmp_path, capsys):
+    try:
+        compiled.program_maker("cuda")
+    except RuntimeError:
+        assert cli.main(["train", "--out", str(tmp_path / "run"), "--device", "cuda"]) == 2
+        assert "leave device out" in capsys.readouterr().err and not (tmp_path / "run").exists()
+    else:
+        pytest.skip("there is a GPU")
 
 
 def test_dropout_draws_the_same_mask(simulated):

@@ -258,6 +258,7 @@ def test_the_command_trains_and_goes_on(tmp_path, text, capsys):
     assert load(out)[0].vocab_size == len(set(TEXT)) == load_tokenizer(out).vocab_size
     assert cli.main(["train", "--out", out, "--steps", "9"]) == 0 and "step 9 of 9" in capsys.readouterr().out
     assert cli.main(["train", "--out", out, "--batch", "5"]) == 2 and "begun with batch 4" in capsys.readouterr().err
+    assert cli.main([*given, "--steps", "9"]) == 0 and cli.main([*given[:-len(FAST)], "--steps", "9"]) == 2 and "begun with" in capsys.readouterr().err
     again = str(tmp_path / "again")
     assert cli.main(["train", "--data", str(text), "--load", out, "--out", again, "--steps", "1", "--batch", "2", "--lr", "0"]) == 0
     assert all(np.array_equal(x, load(again)[1][k]) for k, x in load(out)[1].items())

@@ -74,20 +74,24 @@ def generate(directory, prompt, max_new_tokens, temperature, top_k, top_p, seed)
 @click.option("--clip", type=float, help="The largest norm of the gradient; 0: any.  [default: 1]")
 @click.option("--recompute/--keep", default=None, help="Compute what happens inside a block again on the way back: less memory, more time.")
 @click.option("--seed", type=int, help="Of parameters, data and dropout.  [default: 0]")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="cuda: a GPU; needs diffeng[cuda].")
+@click.option("--precision", type=click.Choice(["float32", "tf32", "bfloat16"]), default="float32", show_default=True, help="Of products on a GPU.")
 @click.option("--save-every", type=click.IntRange(1), default=250, show_default=True, help="Steps between two checkpoints.")
 @click.option("--evaluate-every", type=click.IntRange(1), default=250, show_default=True, help="Steps between two looks at the validation loss.")
 @_verbose
-def train(out, data, name, load, tokenizer, save_every, evaluate_every, **asked):
+def train(out, data, name, load, tokenizer, device, precision, save_every, evaluate_every, **asked):
     """Train a GPT-2 on a text. Killed or interrupted, the same command goes on from the last checkpoint.
 
     DIR can be given to `diffeng generate` and to transformers' from_pretrained at any time. log.jsonl and loss.svg in it show how it goes.
     """
     from dataclasses import fields, replace
 
+    from ..compiled import program_maker
     from .data import prepare
     from .run import Run
     from .step import TrainingSettings
     from .train import pretrain
+    program_maker(device, precision)                     # raises where there is no such device, before anything is written
     run = Run(out)
     words = {"layers": "n_layers", "heads": "n_heads", "width": "emb_dim", "context": "context_length", "dropout": "drop_rate"}
     asked = {words.get(k, k): v for k, v in asked.items() if v is not None}
@@ -98,7 +102,8 @@ def train(out, data, name, load, tokenizer, save_every, evaluate_every, **asked)
         settings = replace(run.settings or TrainingSettings(), **settings)
         if data is not None:
             prepare(data, encoding, out)
-    outcome = pretrain(out, config, settings, parameters, save_every=save_every, evaluate_every=evaluate_every, progress=True)
+    outcome = pretrain(out, config, settings, parameters, save_every=save_every, evaluate_every=evaluate_every, progress=True, device=device,
+                       precision=precision)
     reached = f"step {outcome.step} of {settings.steps}" + ("" if outcome.validation is None else f", validation loss {outcome.validation:.4f}")
     click.echo(f"{reached}: {out}")
     return 130 if outcome.interrupted else 0
@@ -114,6 +119,8 @@ def _to_begin_with(run, data, name, load, kind, sizes):
     from .config import GPT2Config
     if run.config is not None:
         config, found = replace(run.config, **sizes), tokenizers.load_tokenizer(run.directory)
+        if name is not None:                                     # whoever says what is trained is told where that differs
+            config = replace(GPT2Config.named(name), **{"vocab_size": config.vocab_size} | sizes)
         if run.step() is None and load is not None:
             return config, weights.load(load)[1], found
         return config, None, found

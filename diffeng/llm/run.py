@@ -127,9 +127,12 @@ class Run:
     # ---- the log ------------------------------------------------------------------------------------------------------------------------------
 
     def log(self, **entry):
-        """One line more: step, and numbers."""
-        with open(self.path(_LOG), "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """One line more: step, and numbers. Raises OSError that names the file when the disk refuses."""
+        try:
+            with open(self.path(_LOG), "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, f"cannot write {self.path(_LOG)}: {error.strerror}; the checkpoint of step {self.step()} is as it was") from error
 
     def entries(self):
         """What was logged, oldest first; a line that a kill cut off is left out."""

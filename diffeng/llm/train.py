@@ -31,7 +31,8 @@ class Outcome:
     interrupted: bool
 
 
-def pretrain(directory, config, settings, parameters=None, *, save_every=250, evaluate_every=250, evaluate_batches=20, log_every=10, progress=False):
+def pretrain(directory, config, settings, parameters=None, *, save_every=250, evaluate_every=250, evaluate_batches=20, log_every=10, progress=False, device="cpu",
+             precision="float32"):
     """Train in a directory in which data.prepare left tokens; from its checkpoint, if it has one.
 
     config: GPT2Config; its drop_rate is the dropout. settings: TrainingSettings. parameters: to begin with, instead of new ones. Every so many steps: a
@@ -49,7 +50,8 @@ def pretrain(directory, config, settings, parameters=None, *, save_every=250, ev
             run.save(0, new_state(init_parameters(config, settings.seed, np.float32) if parameters is None else parameters))
         step, state = run.load()
         run.back_to(step)
-        training, validation = training_step(config, settings), evaluation(config)
+        training, validation = training_step(config, settings, device, precision), evaluation(config, device, precision)
+        state = _placed(state, device)
         held = tokens.validation_batches(evaluate_batches, settings.batch)
         loss = looked = None
         with _Interruption() as interruption, _Bar(step, settings, progress) as bar:
@@ -67,18 +69,31 @@ def pretrain(directory, config, settings, parameters=None, *, save_every=250, ev
                 if step % log_every == 0 or "validation" in entry:
                     run.log(step=step, loss=float(loss), rate=settings.rate(step), norm=float(norm), **entry)
                 if step % save_every == 0:
-                    run.save(step, state)
+                    run.save(step, _fetched(state))
                 if "validation" in entry:
                     draw(run.entries(), os.path.join(directory, "loss.svg"))
             if run.step() != step:
-                run.save(step, state)
+                run.save(step, _fetched(state))
     return Outcome(step, None if loss is None else float(loss), looked, interruption.came and step < settings.steps)
 
 
-def evaluation(config):
+def evaluation(config, device="cpu", precision="float32"):
     """loss(parameters, tokens, targets), compiled, in which nothing is dropped."""
     from .. import jit
-    return jit(lambda parameters, tokens, targets: cross_entropy(gpt2(parameters, tokens, config), targets))
+    return jit(lambda parameters, tokens, targets: cross_entropy(gpt2(parameters, tokens, config), targets), device=device, precision=precision)
+
+
+def _placed(state, device):
+    """The state in the memory of its device."""
+    if device == "cpu":
+        return state
+    from ..kernels.cuda.device import device as gpu
+    return {part: {k: gpu().array(x) for k, x in arrays.items()} for part, arrays in state.items()}
+
+
+def _fetched(state):
+    """The state as NumPy's arrays."""
+    return {part: {k: x if isinstance(x, np.ndarray) else x.get() for k, x in arrays.items()} for part, arrays in state.items()}
 
 
 class _Interruption:
@@ -107,7 +122,7 @@ class _Bar:
     """The progress: loss, tokens a second and the time left, on stderr; lines where there is no terminal, nothing where nobody asked."""
 
     def __init__(self, step, settings, wanted):
-        self._bar, self._wanted, self._tokens, self._since = None, wanted, 0, time.perf_counter()
+        self._bar, self._wanted, self._tokens, self._since = None, wanted, 0.0, None
         if wanted and sys.stderr.isatty():
             from tqdm import tqdm
             self._bar = tqdm(initial=step, total=settings.steps, unit="step", file=sys.stderr, dynamic_ncols=True,
@@ -117,9 +132,11 @@ class _Bar:
         return self
 
     def after(self, step, loss, tokens):
-        """One step is done. Returns what the log says of its speed."""
+        """One step is done. Returns what the log says of its speed, which the first step, in which kernels are compiled, does not know."""
         now = time.perf_counter()
-        self._tokens = tokens / (now - self._since) if not self._tokens else 0.9 * self._tokens + 0.1 * tokens / (now - self._since)
+        if self._since is not None:
+            current = tokens / (now - self._since)
+            self._tokens = 0.9 * self._tokens + 0.1 * current if self._tokens else current
         self._since = now
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.4f}, {self._tokens:,.0f} tokens/s", refresh=False)
