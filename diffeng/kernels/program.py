@@ -241,7 +241,8 @@ class Program:
                 raise ValueError(f"input {name!r} has the shape {x.shape} where the program was built for {shape}: build another program for it "
                                  "(its kernels are shared, so that nothing is compiled again)")
             # As native code knows it, which compares dtypes by address: an unpickled array has an equal one of its own, which view() takes away without a copy.
-            out.append(np.require(x, dtype, ("C", "A")).view(dtype))
+            x = np.require(x, dtype, ("C", "A")).view(dtype)
+            out.append(x.copy() if self._taken else x)            # what is given away is written over
         return out
 
     def _fresh(self, arrays):
