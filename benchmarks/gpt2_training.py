@@ -1,6 +1,7 @@
 """Training a GPT-2: diffeng against PyTorch eager, the same weights, batches and settings, in the same run.
 
-speed: a step (forward, backward, clipping, AdamW; float32, no dropout) of two shapes, on two threads; rounds interleaved, the best counts, losses compared first.
+speed: a step (forward, backward, clipping, AdamW; float32, no dropout) of two shapes, on two threads; rounds interleaved, the best counts, losses compared
+first.
 memory: the peak of a process that makes four steps and does nothing else, one process a side.
 first: how long the first step takes (recording, planning, compiling).
 parts: what the parts of a step cost, beside the least they could: products at the speed of the best one, memory at the speed of a = b + c.

@@ -14,7 +14,7 @@ from collections import OrderedDict, defaultdict, deque
 
 import numpy as np
 
-from .reach import UNASKED, classes, empty, functions_of, has_attributes, is_own_module, is_user_function, loaded, reflects, slots
+from .reach import UNASKED, cells, classes, empty, functions_of, has_attributes, is_own_module, is_user_function, loaded, reflects, slots
 from .traced import Traced
 
 _SIMPLE = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis))
@@ -176,11 +176,8 @@ class Captured:
             attributes, names, reflective, _ = loaded(f.__code__)
             self._loaded |= attributes
             self._reflects |= reflective
-        for k, cell in enumerate(f.__closure__ or ()):
-            try:
-                self._place(thing, ("cell", k), cell.cell_contents, lambda found, cell=cell: cell.cell_contents, free, watched=ours)
-            except ValueError:                                    # nothing is in it yet
-                continue
+        for k, cell, value in cells(f):
+            self._place(thing, ("cell", k), value, lambda found, cell=cell: cell.cell_contents, free, watched=ours)
         if not ours:
             return
         space = f.__globals__

@@ -135,8 +135,8 @@ class _Trace:
         with _uncollected():
             holder = self._recorded(captured, objects, args)
             entered = sum([enters(x) for a in args for x in structure(a)[0]])
-            self.program = make(holder.inputs, holder.outputs + holder.tracing.looked,
-                                () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered))     # what may run again keeps its arguments
+            given = () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered)          # what may run again keeps its arguments
+            self.program = make(holder.inputs, holder.outputs + holder.tracing.looked, given)
         self.captured = captured
         looks = holder.tracing.looks
         self.looks = [(kind, seen, frames) for kind, seen, frames in looks]

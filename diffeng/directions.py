@@ -12,7 +12,7 @@ import numpy as np
 from flint import arb
 
 from .balls import box
-from .precise import PreciseArray, arbs, numbers, precise
+from .precise import PreciseArray, arbs, precise
 from .wide_arrays import Dense, Wide, large
 
 DIRECTIONS = 2

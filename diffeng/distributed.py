@@ -98,8 +98,8 @@ def value_and_grad(fun, partitions, *, mean=False, jit=True, client=None):
 def training_step(fun, update, *, jit=True, client=None):
     """step(parameters, state, pieces) -> (parameters, state, value): the gradient of a batch's mean loss, computed by Dask's workers, then an optimiser.
 
-    fun: fun(parameters, piece) -> the mean loss over the rows of the piece; the pieces of a step are weighted by their rows, so that value and gradient are those
-    of the batch, however it was cut. update: update(parameters, gradient, state) -> (parameters, state), called here, not on a worker. pieces, jit, client,
+    fun: fun(parameters, piece) -> the mean loss over the rows of the piece; the pieces of a step are weighted by their rows, so that value and gradient are
+    those of the batch, however it was cut. update: update(parameters, gradient, state) -> (parameters, state), called here, not on a worker. pieces, jit, client,
     errors: as of value_and_grad; pieces are sent with each step and not kept.
 
     >>> import numpy as np, diffeng as de
@@ -199,9 +199,10 @@ def _held(piece, k):
 
 def _settled(tree):
     """Nested arrays as kernels take them without a copy: aligned, and with NumPy's own dtypes. Those that have come in a message are neither."""
+    from .kernels.memory import native
     leaves, rebuild, _ = flatten(tree)
     dtypes = [np.dtype(x.dtype.str) if isinstance(x, np.ndarray) and x.dtype.kind in "fiub" else None for x in leaves]
-    return rebuild([x if dtype is None else np.require(x, dtype, ("C", "A")).view(dtype) for x, dtype in zip(leaves, dtypes)])
+    return rebuild([x if dtype is None else native(x, dtype) for x, dtype in zip(leaves, dtypes)])
 
 
 def _piece(compiled, parameters, piece, k, mean):
@@ -274,8 +275,8 @@ def _connected(distributed, address):
         try:
             cluster = distributed.LocalCluster(n_workers=threads.count(), threads_per_worker=1, dashboard_address=":0")
         except RuntimeError as error:
-            raise RuntimeError("the workers did not start. Each of them imports the script: what the script does must stand below `if __name__ == \"__main__\":`. "
-                               f"{error}") from error
+            raise RuntimeError("the workers did not start. Each of them imports the script: what the script does must stand below "
+                               f"`if __name__ == \"__main__\":`. {error}") from error
         client = distributed.Client(cluster, set_as_default=False)
         atexit.register(cluster.close)             # after the client: what it holds is released, and not lost
         atexit.register(client.close)

@@ -90,5 +90,15 @@ def functions_of(value):
     return [inner] if isinstance(inner, types.FunctionType) else []
 
 
+def cells(f):
+    """(number, cell, what is in it) of a function's closure, without those in which there is nothing yet."""
+    for k, cell in enumerate(f.__closure__ or ()):
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            continue
+        yield k, cell, value
+
+
 def is_user_function(f):
     return is_user_code(f.__code__)

@@ -10,7 +10,7 @@ import types
 
 from .errors import refuse
 from .nodes import Tracer
-from .reach import empty, slots
+from .reach import cells, empty, slots
 from .trees import flatten, function_name
 
 
@@ -88,11 +88,8 @@ class Rebound:
     def _fill(self, t):
         new, inside = self._copies[t], [(where, self._copies[x]) for where, x in t.inside if x in self._copies]
         if t.kind == "function":
-            for cell, old in zip(new.__closure__ or (), t.value.__closure__ or ()):
-                try:
-                    cell.cell_contents = old.cell_contents
-                except ValueError:                     # nothing is in it yet
-                    pass
+            for k, _, held in cells(t.value):
+                new.__closure__[k].cell_contents = held
         elif t.kind in ("object", "module"):
             vars(new).update(vars(t.value)) if hasattr(t.value, "__dict__") else None
             for name, descriptor in slots(type(t.value)).items():
@@ -126,13 +123,7 @@ _PUT = {
 def _state(x):
     """name -> what stands there, for anything that can be changed."""
     if isinstance(x, types.FunctionType):
-        found = dict(x.__globals__)
-        for name, cell in zip(x.__code__.co_freevars, x.__closure__ or ()):
-            try:
-                found[name] = cell.cell_contents
-            except ValueError:
-                pass
-        return found
+        return dict(x.__globals__) | {x.__code__.co_freevars[k]: held for k, _, held in cells(x)}
     if isinstance(x, (list, dict)):
         return dict(x) if isinstance(x, dict) else dict(enumerate(x))
     found = dict(vars(x)) if hasattr(x, "__dict__") else {}

@@ -10,6 +10,7 @@ import inspect
 import types
 
 from .lines import is_user_code
+from .reach import cells, loaded
 from .trees import function_name
 
 FORGOTTEN = "<dynamic-code>"                # what cloudpickle has for a file name
@@ -54,13 +55,9 @@ def _functions(fun):
         if not isinstance(f, types.FunctionType) or id(f) in found or not is_user_code(f.__code__):
             continue
         found[id(f)] = f
-        names = {name for code in _codes(f.__code__) for name in code.co_names}
+        names = loaded(f.__code__)[1]
         pending += [f.__globals__[name] for name in names if name in f.__globals__] + list(f.__defaults__ or ()) + list((f.__kwdefaults__ or {}).values())
-        for cell in f.__closure__ or ():
-            try:
-                pending.append(cell.cell_contents)
-            except ValueError:                      # empty as yet
-                pass
+        pending += [held for _, _, held in cells(f)]
     return found.values()
 
 

@@ -25,7 +25,8 @@ def flatten(tree):
 
 
 def structure(tree):
-    """(leaves, structure): how they are nested, to be compared with ==, or used as a key. The order of a dict's keys is part of it: Python may loop over them."""
+    """(leaves, structure): how they are nested, to be compared with ==, or used as a key. The order of a dict's keys is part of it: Python may loop over
+    them."""
     if isinstance(tree, _LEAVES):
         return [tree], None
     import optree

@@ -6,7 +6,8 @@ are lookups, index maps move the floats, the adjoint of a product with a weight 
 contracts those.
 Any other operation spells the array out while it has no more than MOST entries, and is refused beyond.
 
-What it is not: no derivative, no protocol (precise.py), nothing for small arrays (ball_arrays.py). Why a file: what decides how large a function may be is here.
+What it is not: no derivative, no protocol (precise.py), nothing for small arrays (ball_arrays.py). Why a file: what decides how large a function may be is
+here.
 """
 import functools
 import math

@@ -12,7 +12,8 @@ from diffeng.kernels import recompute, tiles
 from diffeng.kernels.cuda import compile, plan, proof, tiling
 from diffeng.kernels.cuda.program import CudaProgram
 from diffeng.kernels.cuda.simulator import Simulator
-from diffeng.llm import GPT2Config, init_parameters, train, weights
+from diffeng.llm import GPT2Config, block, init_parameters, train, weights
+from diffeng.llm.block import softmax
 from diffeng.llm.step import TrainingSettings, new_state, training_step
 from diffeng.nodes import Outline, Primitive
 from diffeng.recording import record
@@ -41,14 +42,8 @@ def agree(f, *args, rtol=1e-13, **options):
     return program
 
 
-def softmax(x):
-    weights = np.exp(x - np.max(x, axis=-1, keepdims=True))
-    return weights / np.sum(weights, axis=-1, keepdims=True)
-
-
 def layer_norm(x, w, b):
-    centred = x - np.mean(x, axis=-1, keepdims=True)
-    return centred / np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + 1e-5) * w + b
+    return block.layer_norm({"weight": w, "bias": b}, "", x)
 
 
 @pytest.fixture

@@ -193,17 +193,9 @@ def product(step, cut=None):
     made (so they are computed in order, by one thread). None: large products are cut along their longer side, one part a thread, as BLAS itself uses one.
     """
     type = type_name(step.out.dtype)
-    a, b, c = step.left, step.right, step.out
+    (a, b, c), turned, (ta, lda), (tb, ldb), ldc, dims, strides = for_blas(step)
     (m, k), n, size = a.shape[-2:], b.shape[-1], a.dtype.itemsize
-    turned = is_turned(c)
-    if turned:                                        # the result runs along i: its transpose is the product of the transposes
-        a, b, m, n = turned_over(b), turned_over(a), n, m
-        c = turned_over(c)
     # BLAS counts columns first: it is given C' = B'A', where a matrix that runs along its last axis is already transposed.
-    ta, lda = flag(a, size)
-    tb, ldb = flag(b, size)
-    ldc = c.strides[-2] // size if m > 1 else n
-    dims, strides = collapse(a.shape[:-2], [v.strides[:-2] for v in (a, b, c)])
     batch = math.prod(dims)
     along, width = cut or (None, None)
     by_terms = along == "terms"
@@ -219,7 +211,7 @@ def product(step, cut=None):
     rows, columns, terms = (width if along == side else 0 for side in ("rows", "columns", "terms"))          # of a part; 0: all of them
     vector = m == 1 and cut is None
     address, bits = (blas.gemv if vector else blas.gemm)(type)
-    words = [address, tb, ta, n, m, k, max(ldb, 1), max(lda, 1), max(ldc, 1), (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
+    words = [address, tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, rows or m, columns, columns or n, terms, 0,
              a.strides[-2] * rows + a.strides[-1] * terms, b.strides[-1] * columns + b.strides[-2] * terms, c.strides[-2] * rows + size * columns]
     for d, *s in zip(dims, *strides):
@@ -230,6 +222,18 @@ def product(step, cut=None):
         words[7], words[8] = a.strides[-1] // size, c.strides[-1] // size
     structure = type, bits, depth, by_terms, vector
     return Instruction(repr(("product", *structure)), lambda: _write_product(*structure), words, batch * parts, threads.split(batch * parts, cost), cost)
+
+
+def for_blas(step):
+    """A product as any BLAS is given it: left, right and out (those of a result that runs along its rows are the transposes, the other way round), whether they
+    are; flag and leading dimension of left and of right; out's leading dimension; the batch axes, and the strides of the three along these."""
+    a, b, c = step.left, step.right, step.out
+    turned = is_turned(c)
+    if turned:
+        a, b, c = turned_over(b), turned_over(a), turned_over(c)
+    left, right = ((letter, max(leading, 1)) for letter, leading in (flag(v, v.dtype.itemsize) for v in (a, b)))
+    leading = c.strides[-2] // c.dtype.itemsize if c.shape[-2] > 1 else c.shape[-1]
+    return (a, b, c), turned, left, right, max(leading, 1), *collapse(a.shape[:-2], [v.strides[:-2] for v in (a, b, c)])
 
 
 def is_turned(out):

@@ -15,6 +15,8 @@ What it is not: it knows no primitive (lower.py) and writes no code (groups.py).
 """
 import math
 
+import numpy as np
+
 from .layout import Buffer, View, collapse, cut_at
 
 MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
@@ -29,6 +31,10 @@ class Immediate:
 
     def __init__(self, value, type):
         self.value, self.type = value, type
+
+    def word(self):
+        """Its bytes, as a 64-bit integer."""
+        return int.from_bytes(np.asarray(self.value).tobytes().ljust(8, b"\0"), "little", signed=True)
 
 
 class Indirect:

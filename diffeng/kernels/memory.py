@@ -75,6 +75,12 @@ def address(array):
     return array.__array_interface__["data"][0]
 
 
+def native(x, dtype):
+    """x as machine code takes it, without a copy where it is so already: in C order, aligned, and with this very dtype object, as dtypes are compared by
+    address. An unpickled array has an equal one of its own, which view() takes away."""
+    return np.require(x, dtype, ("C", "A")).view(dtype)
+
+
 class _Memory:
     """Strided memory at an address, as NumPy's array interface describes it; `owner` stays alive with it."""
 

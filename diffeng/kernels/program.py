@@ -21,7 +21,7 @@ from . import contract, donation, groups, tiles
 from .fuse import Call, Fuser, Group, Immediate, Product
 from .layout import Padded, View, new
 from .lower import Lowering
-from .memory import address, aligned, array_at, plan
+from .memory import address, aligned, array_at, native, plan
 from .native import CONVERT
 from .plans import Plans
 from .recompute import recomputed
@@ -65,7 +65,7 @@ class Program:
 
     def _steps(self, inputs, outputs, donated=()):
         """The program's steps in order; what is known of its inputs and outputs is kept."""
-        self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(np.dtype(n.dtype).str)) for k, n in enumerate(inputs)]     # str: see _checked
+        self.inputs = [(n.params.get("name", f"input {k}"), n.shape, np.dtype(np.dtype(n.dtype).str)) for k, n in enumerate(inputs)]     # str: see native
         fuser = Fuser(self.narrow)
         lowering = Lowering(fuser, self.contiguous_constants)
         places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
@@ -147,7 +147,7 @@ class Program:
                         x = (arena + buffer.place if buffer.kind == "arena" else address(buffer.array)) + offset
                         keep.append(buffer.array)
                 elif type(x) is Immediate:
-                    x = int.from_bytes(np.asarray(x.value).tobytes().ljust(8, b"\0"), "little", signed=True)
+                    x = x.word()
                 elif type(x) is tiles.KernelOf:
                     x = places[x.instruction][0]
                 elif x is groups.STATUS:
@@ -215,16 +215,7 @@ class Program:
         operands, out = [reader(x) for x in call.operands], reader(call.out)
 
         def run(arrays):
-            values = [x(arrays) for x in operands]
-            if node is None:
-                result = values[0]
-            else:
-                try:
-                    with np.errstate(all="ignore"):
-                        result = node.primitive.evaluate(*values, **node.params)
-                except (ValueError, TypeError, IndexError) as error:
-                    raise explain(error, node.primitive.name, values) from error
-            out(arrays)[...] = result
+            out(arrays)[...] = evaluated(node, [x(arrays) for x in operands])
         return run
 
     # ---- calling ----------------------------------------------------------------------------------------------------------------
@@ -240,8 +231,7 @@ class Program:
             if x.shape != shape:
                 raise ValueError(f"input {name!r} has the shape {x.shape} where the program was built for {shape}: build another program for it "
                                  "(its kernels are shared, so that nothing is compiled again)")
-            # As native code knows it, which compares dtypes by address: an unpickled array has an equal one of its own, which view() takes away without a copy.
-            x = np.require(x, dtype, ("C", "A")).view(dtype)
+            x = native(x, dtype)
             out.append(x.copy() if self._taken else x)            # what is given away is written over
         return out
 
@@ -284,10 +274,14 @@ class Program:
         if code:
             if code == CONVERT:
                 return None
-            node = self._origins[code - 1]
-            line = line_of(node.frames)
-            raise IndexError(f"{node.primitive.name}{' at ' + line if line else ''}: an index is out of bounds")
+            raise self._out_of_bounds(code)
         return fresh
+
+    def _out_of_bounds(self, code):
+        """The error for what kernels report of an index."""
+        node = self._origins[code - 1]
+        line = line_of(node.frames)
+        return IndexError(f"{node.primitive.name}{' at ' + line if line else ''}: an index is out of bounds")
 
     def __call__(self, *arrays):
         out = self.exactly(*arrays)
@@ -307,10 +301,21 @@ def _planned(steps):
     """(instructions and calls in order, with their buffers placed; bytes of the arena)."""
     plans = Plans()
     work = [w for step in steps for w in ([step] if type(step) is Call else STEPS[type(step)](step, plans))]
-    return work, plan([_buffers(w) for w in work])
+    return work, plan([buffers(w) for w in work])
 
 
-def _buffers(w):
+def evaluated(node, values):
+    """A Call's value, by NumPy: its node's primitive, or what it copies."""
+    if node is None:
+        return values[0]
+    try:
+        with np.errstate(all="ignore"):
+            return node.primitive.evaluate(*values, **node.params)
+    except (ValueError, TypeError, IndexError) as error:
+        raise explain(error, node.primitive.name, values) from error
+
+
+def buffers(w):
     """The arena buffers that a step reads or writes."""
     if type(w) is Call:
         found = [x.buffer for x in (*w.operands, w.out) if type(x) is View]

@@ -61,7 +61,7 @@ def prepare(path, tokenizer, directory, progress=lambda done, total: None):
     """
     target, state = os.path.join(directory, _TOKENS), os.path.join(directory, _STATE)
     size = os.path.getsize(path)
-    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+    dtype = _dtype_of(tokenizer.vocab_size)
     said = {"bytes": size, "vocab_size": tokenizer.vocab_size, "dtype": dtype.str}
     before = _read(state) if os.path.exists(state) else said | {"done": 0, "tokens": 0}
     if {name: before.get(name) for name in said} != said:
@@ -90,6 +90,11 @@ def prepare(path, tokenizer, directory, progress=lambda done, total: None):
         os.replace(part, target)
     except OSError as error:
         raise OSError(error.errno, f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _dtype_of(vocab_size):
+    """What a token is in the file."""
+    return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
 def _read(state):
@@ -122,7 +127,7 @@ class Tokens:
         said = _read(state)
         if said["vocab_size"] > vocab_size:
             raise ValueError(f"the text has tokens of {said['vocab_size']} kinds, and the model's vocab_size is {vocab_size}")
-        dtype = np.dtype("<u2" if said["vocab_size"] <= 1 << 16 else "<u4")
+        dtype = _dtype_of(said["vocab_size"])
         if os.path.getsize(target) != said["tokens"] * dtype.itemsize:
             raise ValueError(f"{target} has {os.path.getsize(target)} bytes, and {said['tokens']} tokens need {said['tokens'] * dtype.itemsize}: "
                              f"remove it and {state}, and they are made anew")

@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from .block import MASKED, heads, layer_norm, linear, mlp, softmax
-from .sampling import check, choose
+from .sampling import choose
 
 SHORTEST = 64          # positions of a memory at least; longer ones double, so that few lengths are ever planned
 

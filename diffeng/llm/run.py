@@ -34,7 +34,8 @@ class Run:
         path = self.path(_ABOUT)
         if not os.path.exists(path):
             if os.path.exists(self.path(_MODEL)):
-                raise ValueError(f"{self.directory} has a model that was not trained here (there is no {_ABOUT}), and would be written over: name another directory")
+                raise ValueError(f"{self.directory} has a model that was not trained here (there is no {_ABOUT}), and would be written over: "
+                                 "name another directory")
             return
         try:
             with open(path, encoding="utf-8") as file:

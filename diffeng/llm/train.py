@@ -31,13 +31,14 @@ class Outcome:
     interrupted: bool
 
 
-def pretrain(directory, config, settings, parameters=None, *, save_every=250, evaluate_every=250, evaluate_batches=20, log_every=10, progress=False, device="cpu",
-             precision="float32"):
+def pretrain(directory, config, settings, parameters=None, *, save_every=250, evaluate_every=250, evaluate_batches=20, log_every=10, progress=False,
+             device="cpu", precision="float32"):
     """Train in a directory in which data.prepare left tokens; from its checkpoint, if it has one.
 
     config: GPT2Config; its drop_rate is the dropout. settings: TrainingSettings. parameters: to begin with, instead of new ones. Every so many steps: a
-    checkpoint; the validation loss over so many batches; a line of log.jsonl, loss.svg. progress: a bar on the terminal, or lines where there is none. Returns
-    an Outcome. SIGINT (Ctrl-C) and SIGTERM end it after the step in which they come, with a checkpoint.
+    checkpoint; the validation loss over so many batches; a line of log.jsonl, loss.svg. progress: a bar on the terminal, or lines where there is none. device,
+    precision: where and how, see jit; a run may go on elsewhere, though not with the same bits. Returns an Outcome. SIGINT (Ctrl-C) and SIGTERM
+    end it after the step in which they come, with a checkpoint.
 
     Raises RuntimeError when the loss is no number any more, with the last checkpoint as it was; ValueError on a run that was begun otherwise, or tokens that do
     not fit; OSError when the disk refuses.
@@ -61,7 +62,8 @@ def pretrain(directory, config, settings, parameters=None, *, save_every=250, ev
                 state, loss, norm = training(state, [(*tokens.batch(n, settings.batch), n) for n in numbers], settings.numbers(step))
                 if not np.isfinite(loss) or not np.isfinite(norm):
                     raise RuntimeError(f"step {step}: the loss is {loss}, and the norm of its gradient {norm}, at learning rate {settings.rate(step):.3g}. "
-                                       f"The checkpoint of step {run.step()} in {run.directory} is as it was; begin anew in another directory with a lower rate")
+                                       f"The checkpoint of step {run.step()} in {run.directory} is as it was; begin anew in another directory "
+                                       "with a lower rate")
                 entry = bar.after(step, float(loss), settings.batch * settings.accumulate * config.context_length)
                 if step % evaluate_every == 0 or step == settings.steps:
                     looked = entry["validation"] = float(np.mean([validation(state["parameters"], *pair) for pair in held]))

@@ -10,14 +10,18 @@ What it is not: no skeleton, no launch.
 """
 from llvmlite import ir
 
-from ..code import SIZES, Code
-from ..code import merge, neutral, select
+from ..code import SIZES, Code, merge, neutral, select
 from ..values import _TYPES, GPU, Value, cast
 
 _I32, _I64, _I8 = ir.IntType(32), ir.IntType(64), ir.IntType(8)
 LAYOUT = "e-i64:64-i128:128-v16:16-v32:32-n16:32:64"          # LLVM's description of memory there: 64-bit numbers are aligned
 QUAD = 4                                     # entries that a thread reads or writes at once
 SLOT = 8                                     # bytes of an entry of shared memory: one for each thread of a block
+
+
+def _stored(type):
+    """The type of what lies in memory: truth values are bytes there."""
+    return "u8" if type == "b1" else type
 
 
 class Grid(Code):
@@ -29,10 +33,6 @@ class Grid(Code):
     def __init__(self, scopes=0, threads=None):
         super().__init__(scopes)
         self.threads = threads
-
-    def number_of(self, x, count):
-        """x modulo a power of two, both Values."""
-        return x & (count - 1)
 
     def butterfly(self, name, x, lanes):
         """x of all lanes of a team within a warp, merged; every lane gets the result, the same bits."""
@@ -47,11 +47,11 @@ class Grid(Code):
         if lanes <= self.WARP:
             return self.butterfly(name, x, lanes)
         x = self.butterfly(name, x, self.WARP)
-        warps, lane = self.threads // self.WARP, self.number_of(self.thread, self.number(self.WARP))
+        warps, lane = self.threads // self.WARP, self.thread & self.WARP - 1
         if warps == 1:
             return x
         with self.when(lane.equals(0)):
-            self.share(self.thread.over(self.number(self.WARP)), x)
+            self.share(self.thread.over(self.WARP), x)
         self.barrier()
         mine = lane < warps
         x = select(mine, self.shared(select(mine, lane, 0), x.type), self.number(neutral(name, x.type), x.type))
@@ -60,13 +60,13 @@ class Grid(Code):
         return x
 
     def down(self, name, x, columns):
-        """x of all threads (row, column) of a block, which lie row after row, merged along the rows; the result is the first row's."""
+        """x of all threads (row, column) of a block, which lie row after row, merged along the rows; the result is the first row's. columns: a power of two."""
         self.barrier()
         self.share(self.thread, x)
         self.barrier()
-        column = self.number_of(self.thread, columns)
+        column = self.thread & columns - 1
         total = self.cell(x.type, neutral(name, x.type))
-        with self.loop(0, self.number(self.threads).over(columns)) as row:
+        with self.loop(0, self.threads // columns) as row:
             total.set(merge(name, total.get(), self.shared(row * columns + column, x.type)))
         return total.get()
 
@@ -80,20 +80,20 @@ class Grid(Code):
     # ---- four entries at once ---------------------------------------------------------------------------------------------------------------
 
     def load_quad(self, base, index, type, scope=None):
-        """Entries index .. index + 3, aligned as at(4 entries, at most 16 bytes) demands."""
-        kind = "u8" if type == "b1" else type
+        """Entries index .. index + 3 of an array; the first lies at a multiple of the bytes of four, or of 16."""
+        kind = _stored(type)
         return self._parts(self._marked(self.builder.load(self._quad(self._address(base, index, kind), kind), align=self._alignment(kind)), scope), type)
 
     def store_quad(self, base, index, values, scope=None):
-        kind = "u8" if values[0].type == "b1" else values[0].type
+        kind = _stored(values[0].type)
         self._marked(self.builder.store(self._whole(values, kind), self._quad(self._address(base, index, kind), kind), align=self._alignment(kind)), scope)
 
     def get_quad(self, offset, index, type):
-        kind = "u8" if type == "b1" else type
+        kind = _stored(type)
         return self._parts(self.builder.load(self._quad(self._shared_place(offset, index, kind), kind), align=self._alignment(kind)), type)
 
     def put_quad(self, offset, index, values):
-        kind = "u8" if values[0].type == "b1" else values[0].type
+        kind = _stored(values[0].type)
         self.builder.store(self._whole(values, kind), self._quad(self._shared_place(offset, index, kind), kind), align=self._alignment(kind))
 
     @staticmethod
@@ -104,7 +104,7 @@ class Grid(Code):
         return self.builder.bitcast(pointer, ir.VectorType(_TYPES[kind], QUAD).as_pointer(pointer.type.addrspace))
 
     def _parts(self, vector, type):
-        kind = "u8" if type == "b1" else type
+        kind = _stored(type)
         return [cast(Value(self.builder, self.builder.extract_element(vector, _I32(k)), kind), type) for k in range(QUAD)]
 
     def _whole(self, values, kind):
@@ -117,11 +117,11 @@ class Grid(Code):
 
     def put(self, offset, index, x):
         """x into shared memory: entry `index` of an array that begins at so many bytes."""
-        x = cast(x, "u8") if x.type == "b1" else x
+        x = cast(x, _stored(x.type))
         self.builder.store(x.ir, self._shared_place(offset, index, x.type))
 
     def get(self, offset, index, type):
-        kind = "u8" if type == "b1" else type
+        kind = _stored(type)
         return cast(Value(self.builder, self.builder.load(self._shared_place(offset, index, kind)), kind), type)
 
 
@@ -155,15 +155,13 @@ class Cuda(Grid):
         b = self.builder
         members = _I32(-1)
         if lanes < self.WARP:
-            first = self.number_of(self.thread, self.number(self.WARP)) & -lanes
+            first = self.thread & self.WARP - lanes
             members = b.trunc((self.number((1 << lanes) - 1) << first).ir, _I32)
 
         def exchanged(word):
             function = self._intrinsic("shfl.sync.bfly.i32", _I32, [_I32] * 4)
             return b.call(function, [members, word, _I32(mask), _I32(self.WARP - 1)])
         size = SIZES[x.type]
-        if x.type == "b1":
-            return cast(Value(b, b.trunc(exchanged(b.zext(x.ir, _I32)), _I8), "u8"), "b1")
         if size < 4:
             return x._make(b.trunc(exchanged(b.zext(x.ir, _I32)), _TYPES[x.type]))
         if size == 4:
@@ -207,13 +205,12 @@ class Simulated(Grid):
         self._wait(self.EVERYBODY)
 
     def shuffled(self, x, mask, lanes):
-        plain = cast(x, "u8") if x.type == "b1" else x
         exchange = self._context[self.EXCHANGE]
-        self.store(exchange + self.thread * SLOT, None, plain)
+        self.store(exchange + self.thread * SLOT, None, x)
         self._wait(self.NEIGHBOURS)
-        found = self.load(exchange + (self.thread ^ mask) * SLOT, None, plain.type)
+        found = self.load(exchange + (self.thread ^ mask) * SLOT, None, x.type)
         self._wait(self.NEIGHBOURS)
-        return cast(found, x.type)
+        return found
 
     def _shared_place(self, offset, index, type):
         return self._address(self._context[self.SHARED] + offset, index, type)

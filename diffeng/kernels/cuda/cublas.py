@@ -49,4 +49,5 @@ class Cublas:
 
 def _check(status):
     if status:
-        raise RuntimeError(f"cuBLAS refused a product with status {status}" + (": out of memory, or its library does not fit this driver" if status in (1, 3) else ""))
+        hint = ": out of memory, or its library does not fit this driver" if status in (1, 3) else ""
+        raise RuntimeError(f"cuBLAS refused a product with status {status}{hint}")

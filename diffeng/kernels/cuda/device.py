@@ -1,8 +1,8 @@
 """The GPU as a program sees it, by way of CuPy: memory, kernels, products.
 
 What it is: `device()`, the GPU that is current in this process, or an error that says what is missing and the cure; `Gpu`, with the methods that
-simulator.Simulator has too. CuPy is the binding because it is kept well, loads PTX, brings cuBLAS, a pool of device memory, streams and CUDA graphs, and because
-its arrays are what a user of the GPU has anyway: they share memory with PyTorch and JAX by DLPack and __cuda_array_interface__.
+simulator.Simulator has too. CuPy is the binding because it is kept well, loads PTX, brings cuBLAS, a pool of device memory, streams and CUDA graphs, and
+because its arrays are what a user of the GPU has anyway: they share memory with PyTorch and JAX by DLPack and __cuda_array_interface__.
 
 What it is not: no kernel is written or compiled here.
 """
@@ -58,7 +58,8 @@ class Gpu:
 
     def array(self, x):
         """x on the device, in C order; a device array of another library as it lies, without a copy."""
-        return self._out_of_memory(lambda: self.cupy.ascontiguousarray(self.cupy.asarray(x.detach() if hasattr(x, "detach") else x)), getattr(x, "nbytes", 0))
+        x = x.detach() if hasattr(x, "detach") else x             # a PyTorch tensor that requires a gradient does not tell where it lies
+        return self._out_of_memory(lambda: self.cupy.ascontiguousarray(self.cupy.asarray(x)), getattr(x, "nbytes", 0))
 
     def copy(self, x):
         return self._out_of_memory(x.copy, x.nbytes)
@@ -95,9 +96,6 @@ class Gpu:
     def upload(self, array, target):
         """Host memory to the device, in the order of the stream; the array must stay as it is until that has happened."""
         target.set(array)
-
-    def wait(self):
-        self.cupy.cuda.get_current_stream().synchronize()
 
     # ---- kernels --------------------------------------------------------------------------------------------------------------------------
 

@@ -89,13 +89,12 @@ class _Plan(groups.Plan):
             if any(isinstance(o, Reduce) for o in self.group.operations):            # few partial results
                 chunk = max(chunk, -(-n // (4 * SLOTS * grid.multiprocessors)))
             return n, -(-chunk // QUAD) * QUAD
-        summed = any(isinstance(o, Reduce) and o.kind != "row" for o in self.group.operations)
         if self.kind == "columns":
             self.lanes = power_of_two(self.columns, grid.warp)
             tiles = -(-self.columns // self.lanes)
             chunk = max(self.rows * tiles // (4 * SLOTS * grid.multiprocessors), 4 * grid.usual // self.lanes)
             return self.rows, max(1, min(self.rows, chunk, SUMMED_ROWS * grid.usual // self.lanes))
-        summed, rows = any(isinstance(o, Reduce) and o.kind != "row" for o in self.group.operations), self.tile or self.rows
+        summed, rows = any([isinstance(o, Reduce) and o.kind != "row" for o in self.group.operations]), self.tile or self.rows
         self._team(rows)
         if not summed and not self.needed_later:
             return rows, 1
@@ -143,8 +142,9 @@ class _Plan(groups.Plan):
         quads = self._quads(structure[4])
         key = repr(("grid", kind, threads, lanes, extra, quads, structure, tuple(map(fingerprint, rules))))
         name = "_".join([kind, *dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>") for o in self.group.operations)])[:60]
-        return Launch(key, lambda code: skeletons.write(structure, rules, kind, lanes, extra, quads, functools.partial(code, threads=threads)), self.words, rows,
-                      blocks, threads, name, lanes, shared)
+        def build(code):
+            return skeletons.write(structure, rules, kind, lanes, extra, quads, functools.partial(code, threads=threads))
+        return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared)
 
     def _shared(self, structure, threads, teams):
         """What a team keeps for itself, in shared memory where that is large enough: (words of _Rows, bytes of a block)."""
@@ -172,7 +172,7 @@ class _Plan(groups.Plan):
         return tuple(found)
 
     def _owners(self, structure):
-        """How a scatter is shared: each team owns some places of the first axis that is indexed. Lanes, extra words, blocks, and how many rows or entries there are."""
+        """How a scatter is shared: each team owns some places of the first axis that is indexed. Lanes, extra words, blocks, and how many rows (or entries)."""
         store, grid = structure[-1][0][7], self.grid
         length, by_row = self.words[store[2][0][1]], skeletons.along_rows(store, structure[4], self.flat)
         lanes = power_of_two(self.columns, grid.usual) if by_row else 1

@@ -11,33 +11,30 @@ import warnings
 
 import numpy as np
 
-from ...errors import explain
-from ...lines import line_of
 from .. import groups
 from ..fuse import Call, Group, Immediate, Product
 from ..layout import View
 from ..memory import plan
 from ..plans import Plans
-from ..program import Program
+from ..program import Program, buffers, evaluated
 from ..tiles import Tiles
 from . import plan as grid_plan
 from .products import Gemm
 from .tiling import launches
 
-
 ALIGNED = 16                                 # bytes that a thread reads at once
 MOST_GRAPHS = 4                              # of a program: a loop of training writes to two sets of addresses in turn
 
-_STEPS = {Group: lambda step, plans, grid: plans.instructions(step), Product: lambda step, plans, grid: [Gemm(step)], Call: lambda step, plans, grid: [step],
-          Tiles: lambda step, plans, grid: launches(step, grid)}
+_STEPS = {Group: lambda step, plans, grid: plans.instructions(step), Product: lambda step, plans, grid: [Gemm(step)],
+          Call: lambda step, plans, grid: [step], Tiles: lambda step, plans, grid: launches(step, grid)}
 
 
 class CudaProgram(Program):
     """As Program, on a device (device.device() or a simulator.Simulator).
 
-    Arguments may lie on the host or on the device, C-contiguous or not; a result is a device array if any argument was one, else NumPy's. precision: of products of
-    float32: "float32", "tf32" (10 digits of two of each factor) or "bfloat16" (7), all summed in float32. strict: an operation without a kernel is an error, not a warning
-    that the host computes it.
+    Arguments may lie on the host or on the device, C-contiguous or not; a result is a device array if any argument was one, else NumPy's. precision: of
+    products of float32: "float32", "tf32" (10 digits of two of each factor) or "bfloat16" (7), all summed in float32. strict: an operation without a kernel is
+    an error, not a warning that the host computes it.
     """
 
     def __init__(self, inputs, outputs, as_recorded=False, donated=(), *, device, precision="float32", strict=False):
@@ -55,12 +52,12 @@ class CudaProgram(Program):
         work = []
         for step in steps:
             work += _STEPS[type(step)](step, plans, device.grid)
+        names = ", ".join(sorted(set(self.calls)))
         if self._strict and self.calls:
-            raise NotImplementedError(f"{', '.join(sorted(set(self.calls)))}: there is no kernel for the GPU; leave strict out to have the host compute it")
+            raise NotImplementedError(f"{names}: there is no kernel for the GPU; leave strict out to have the host compute it")
         if self.calls and device.distant:
-            warnings.warn(f"{', '.join(sorted(set(self.calls)))}: computed on the host, there is no kernel for the GPU; each call copies the operands there and "
-                          "the result back", stacklevel=5)
-        self.peak_bytes = plan([_buffers(w) for w in work])
+            warnings.warn(f"{names}: computed on the host, there is no kernel for the GPU; each call copies the operands there and the result back", stacklevel=5)
+        self.peak_bytes = plan([w.buffers() if type(w) is Gemm else buffers(w) for w in work])
         self._arena, self._status = device.memory(self.peak_bytes), device.array(np.zeros(1, np.int64))
         self._held, words, patches, begun = {}, [], [], []
         for w in work:
@@ -73,7 +70,7 @@ class CudaProgram(Program):
                     words.append(self._word(x))
         self._words, self._patched = np.array(words or [0], np.int64), np.array(patches, np.int64).reshape(-1, 3)
         self._on_device = device.array(self._words)
-        self._given, self._graphs, self._met = None, {}, set()
+        self._places, self._graphs, self._met = None, {}, set()
         self._table = [self._start(w, device.address(self._on_device) + 8 * at) for w, at in zip(work, begun)]
         self._work = work
         self.kernels = sum(type(w) is grid_plan.Launch for w in work)
@@ -82,7 +79,7 @@ class CudaProgram(Program):
         if type(x) is tuple:
             return self._place(x[0], None) + x[1]
         if type(x) is Immediate:
-            return int.from_bytes(np.asarray(x.value).tobytes().ljust(8, b"\0"), "little", signed=True)
+            return x.word()
         return self.device.address(self._status) if x is groups.STATUS else x
 
     def _place(self, buffer, arrays):
@@ -111,19 +108,11 @@ class CudaProgram(Program):
         return lambda arrays: self._on_host(w, arrays)
 
     def _on_host(self, call, arrays):
-        node, device = call.node, self.device
+        device = self.device
 
         def array(v):
             return device.view(self._place(v.buffer, arrays), v, arrays)
-        values = [device.host(array(x)) if type(x) is View else x for x in call.operands]
-        if node is None:
-            result = values[0]
-        else:
-            try:
-                with np.errstate(all="ignore"):
-                    result = node.primitive.evaluate(*values, **node.params)
-            except (ValueError, TypeError, IndexError) as error:
-                raise explain(error, node.primitive.name, values) from error
+        result = evaluated(call.node, [device.host(array(x)) if type(x) is View else x for x in call.operands])
         array(call.out)[...] = device.array(np.asarray(result, call.out.dtype))
 
     # ---- calling ------------------------------------------------------------------------------------------------------------------------------
@@ -136,12 +125,10 @@ class CudaProgram(Program):
         here = any([device.holds(x) for x in arrays])
         given = []
         for x, (_, shape, dtype) in zip(arrays, self.inputs):
-            x = x if device.holds(x) else np.asarray(x)
-            if tuple(x.shape) != shape:
+            x = device.array(x) if device.holds(x) else np.asarray(x)
+            if x.shape != shape or x.dtype != dtype:
                 return None
             x = device.array(x)
-            if x.dtype != dtype:
-                return None
             given.append(device.copy(x) if device.address(x) % ALIGNED else x)
         if self._taken and len({device.address(x) for x in given}) < len(given):              # an array that came in twice is not written over
             given = [device.copy(x) for x in given]
@@ -155,22 +142,22 @@ class CudaProgram(Program):
 
     def _launched(self, given):
         device = self.device
-        if self._origins and self._given is not None:
+        if self._origins and self._places is not None:
             self.check()                                  # the last call's: nobody has asked yet
-        out = [given[self._taken[k]] if k in self._taken else device.empty(shape, dtype) if dtype is not None else device.array(np.array(self._constants[k]))
-               for k, (shape, dtype) in enumerate(self.outputs)]
+        out = [given[self._taken[k]] if k in self._taken else device.empty(shape, dtype) if dtype is not None
+               else device.array(np.array(self._constants[k])) for k, (shape, dtype) in enumerate(self.outputs)]
         arrays = given + out
         places = np.array([device.address(x) for x in arrays], np.int64)
-        if self._given is None or not np.array_equal(places, self._given):
+        if self._places is None or not np.array_equal(places, self._places):
             rows, slots, offsets = self._patched.T
             self._words[rows] = places[slots] + offsets
             device.upload(self._words, self._on_device)
-            self._given = places
+            self._places = places
         self._replay(places.tobytes(), arrays)
         return out
 
     def _replay(self, places, arrays):
-        """Launch everything: from the second call with the same addresses on as one graph of the driver's, which costs the processor a microsecond a kernel less."""
+        """Launch everything: from the second call with the same addresses on as one graph of the driver's, which costs the processor less."""
         graph = self._graphs.get(places)
         if graph is None and places in self._met and not self.calls:
             graph = self.device.captured(lambda: self._start_all(arrays))
@@ -205,16 +192,5 @@ class CudaProgram(Program):
         code = int(self.device.host(self._status)[0])
         if code:
             self.device.upload(np.zeros(1, np.int64), self._status)
-            node = self._origins[code - 1]
-            line = line_of(node.frames)
-            raise IndexError(f"{node.primitive.name}{' at ' + line if line else ''}: an index is out of bounds")
+            raise self._out_of_bounds(code)
 
-
-def _buffers(w):
-    if type(w) is Gemm:
-        found = [v.buffer for v in (w.left, w.right, w.out)]
-    elif type(w) is Call:
-        found = [x.buffer for x in (*w.operands, w.out) if type(x) is View]
-    else:
-        found = [x[0] for x in w.words if type(x) is tuple]
-    return [b for b in found if b.kind == "arena"]

@@ -1,7 +1,7 @@
 """What can be known of a program for the GPU without one: that its kernels become PTX, and that their logic is right.
 
-What it is: `prove`, which plans a graph for a usual GPU and compiles every kernel for the processors of compile.PROCESSORS, and plans it again for the simulator and
-compares the results with those of the CPU's own kernels. Cards, tests and benchmarks/gpu.py stand on it.
+What it is: `prove`, which plans a graph for a usual GPU and compiles every kernel for the processors of compile.PROCESSORS, and plans it again for the
+simulator and compares the results with those of the CPU's own kernels. Cards and tests stand on it.
 
 What it is not: a measurement, or a proof that a driver accepts the PTX.
 """
@@ -18,8 +18,8 @@ from .simulator import Simulator
 
 @dataclass(frozen=True)
 class Proof:
-    """kernels: how many; instructions: lines of PTX of all of them, for each processor; on_host: what NumPy computes; difference: largest one of the simulator's
-    results from the CPU's, in units of the last place of the largest entry of each (integers and truth values: 0, or infinity where they differ)."""
+    """kernels: how many; instructions: lines of PTX of all of them, for each processor; on_host: what NumPy computes; difference: largest one of the
+    simulator's results from the CPU's, in units of the last place of the largest entry of each (integers, truth values: 0, or infinity where they differ)."""
 
     kernels: int
     instructions: dict

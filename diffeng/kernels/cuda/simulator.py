@@ -54,9 +54,6 @@ class Simulator:
     def upload(self, array, target):
         target[...] = array
 
-    def wait(self):
-        pass
-
     def kernel(self, launch):
         return machine.kernel("simulated " + launch.key, lambda: launch.build(Simulated)).address
 

@@ -25,6 +25,11 @@ def write(structure, rules, kind, lanes, extra, quads, code):
     return _SKELETONS[kind](structure, rules, lanes, extra, quads, code).module()
 
 
+def turns(code, first, stop, step):
+    """How many of first, first + step, ... lie below stop: Values, and a number."""
+    return select(first < stop, (stop - first + (step - 1)).over(step), code.number(0))
+
+
 class _Skeleton(Loops):
     def __init__(self, structure, rules, lanes, extra, quads, code):
         super().__init__(structure, rules, code)
@@ -57,17 +62,16 @@ class _Skeleton(Loops):
         if self.quads:
             ahead = max(1, min(2, ahead // 2))
             step = lanes * ahead
-            count = select(first < stop, (stop - first).over(code.number(QUAD)), code.number(0))
+            count = select(first < stop, (stop - first).over(QUAD), code.number(0))
             with code.loop(lane, count - lanes * (ahead - 1), step) as q:
                 self.several(mine, [[first + (q + lanes * n) * QUAD + k for k in range(QUAD)] for n in range(ahead)], place, parts)
             if ahead > 1:
-                done = select(lane < count - lanes * (ahead - 1), (count - lanes * (ahead - 1) - lane + (step - 1)).over(code.number(step)), code.number(0))
-                with code.loop(lane + done * step, count, lanes) as q:
+                with code.loop(lane + turns(code, lane, count - lanes * (ahead - 1), step) * step, count, lanes) as q:
                     self.several(mine, [[first + q * QUAD + k for k in range(QUAD)]], place, parts)
             first = first + count * QUAD
         elif loads and ahead > 1:
-            begin, last = first + lane, stop - lanes * (ahead - 1)
-            whole = select(begin < last, (last - begin + (lanes * ahead - 1)).over(code.number(lanes * ahead)), code.number(0))
+            begin = first + lane
+            whole = turns(code, begin, stop - lanes * (ahead - 1), lanes * ahead)
             with code.loop(0, whole) as n:
                 self.several(mine, [[begin + n * (lanes * ahead) + lanes * k] for k in range(ahead)], place, parts)
             first = first + whole * (lanes * ahead)
@@ -186,16 +190,16 @@ class _Entries(_Skeleton):
 
 
 class _Rows(_Skeleton):
-    """A slot is a team. extra: a pair. First None where scratch memory and sums over rows lie in global memory; else the words that say where the teams' part of
-    shared memory begins, how many bytes a team has there, and where in these each sum lies. Then the words that say which rows there are: the first, and so
+    """A slot is a team. extra: a pair. First None where scratch memory and sums over rows lie in global memory; else the words that say where the teams' part
+    of shared memory begins, how many bytes a team has there, and where in these each sum lies. Then the words that say which rows there are: the first, and so
     many of every so many; none for all."""
 
     def module(self):
         code = self.code
         self.extra, which = self.extra
         teams = code.threads // self.lanes
-        self.lane = code.number_of(code.thread, code.number(self.lanes))
-        team = code.thread.over(code.number(self.lanes))
+        self.lane = code.thread & self.lanes - 1
+        team = code.thread.over(self.lanes)
         slot = code.block * teams + team
         if self.extra is not None:
             self.mine = self.scratch = code.word(self.extra[0]) + team * code.word(self.extra[1])
@@ -228,10 +232,10 @@ class _Rows(_Skeleton):
 
     def each(self, act):
         """act(column) for the columns that are this lane's in every phase: nobody else writes to its sums, so that no barrier is needed."""
-        wide = QUAD if self.quads else 1
-        with self.code.loop(self.lane, self.columns.over(self.code.number(wide)), self.lanes) as c:
-            for k in range(wide):
-                act(c * wide + k)
+        together = QUAD if self.quads else 1
+        with self.code.loop(self.lane, self.columns.over(together), self.lanes) as c:
+            for k in range(together):
+                act(c * together + k)
 
     def write(self, base, column, value, scope):
         """Into what a team keeps for itself, wherever that lies."""
@@ -287,8 +291,8 @@ class _Columns(_Skeleton):
         code = self.code
         tiles = code.word(self.extra[0])
         slot = code.block.over(tiles)
-        column = (code.block - slot * tiles) * self.lanes + code.number_of(code.thread, code.number(self.lanes))
-        row = code.thread.over(code.number(self.lanes))
+        column = (code.block - slot * tiles) * self.lanes + (code.thread & self.lanes - 1)
+        row = code.thread.over(self.lanes)
         lo, hi = self.span(slot)
         parts = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in self.of_kind("columns")}
 
@@ -298,7 +302,7 @@ class _Columns(_Skeleton):
         with code.when(column < self.columns):
             self.striding(lo, hi, row, code.threads // self.lanes, range(len(self.ops)), place, parts)
         for k, cell in parts.items():
-            total = cast(code.down(self.ops[k][3], cast(cell.get(), wide(self.ops[k])), code.number(self.lanes)), self.ops[k][4])
+            total = cast(code.down(self.ops[k][3], cast(cell.get(), wide(self.ops[k])), self.lanes), self.ops[k][4])
             with code.when(row.equals(0) & (column < self.columns)):
                 self.keep_partial(k, slot, column, total)
         return code.finish()
@@ -313,14 +317,14 @@ class _Columns(_Skeleton):
 
 
 class _Scatter(_Skeleton):
-    """One operation, written to where integer arrays say. lanes: of a team (columns are theirs). extra: the word how many places of the first indexed axis a team
-    owns. The block looks at as many entries (or rows) together as it has threads, and every team then takes those that are its own."""
+    """One operation, written to where integer arrays say. lanes: of a team (columns are theirs). extra: the word how many places of the first indexed axis a
+    team owns. The block looks at as many entries (or rows) together as it has threads, and every team then takes those that are its own."""
 
     def module(self):
         code = self.code
         owned = code.word(self.extra[0])
-        team = code.block * (code.threads // self.lanes) + code.thread.over(code.number(self.lanes))
-        lane = code.number_of(code.thread, code.number(self.lanes))
+        team = code.block * (code.threads // self.lanes) + code.thread.over(self.lanes)
+        lane = code.thread & self.lanes - 1
         lo = team * owned
         place, length, _ = self.ops[0][7][2][0]
         n = code.word(length)
@@ -370,19 +374,18 @@ def write_combine(name, type, result, width, code):
     code = code(1)
     partial, slots, stride, out, count = (code.word(k) for k in range(5))
     kind = "f64" if name == "sum" and type[0] == "f" else type
-    column = code.block * width + code.number_of(code.thread, code.number(width))
-    row, height = code.thread.over(code.number(width)), code.threads // width
+    column = code.block * width + (code.thread & width - 1)
+    row, height = code.thread.over(width), code.threads // width
     total = code.cell(kind, neutral(name, kind))
     with code.when(column < count):
-        last = slots - height * (AHEAD - 1)
-        whole = select(row < last, (last - row + (height * AHEAD - 1)).over(code.number(height * AHEAD)), code.number(0))
+        whole = turns(code, row, slots - height * (AHEAD - 1), height * AHEAD)
         with code.loop(0, whole) as n:
             slot = row + n * (height * AHEAD)
             for x in [code.load(partial + (slot + height * k) * stride, column, type) for k in range(AHEAD)]:
                 total.set(merge(name, total.get(), cast(x, kind)))
         with code.loop(row + whole * (height * AHEAD), slots, height) as slot:
             total.set(merge(name, total.get(), cast(code.load(partial + slot * stride, column, type), kind)))
-    whole = code.down(name, total.get(), code.number(width))
+    whole = code.down(name, total.get(), width)
     with code.when(row.equals(0) & (column < count)):
         code.store(out, column, cast(whole, result))
     return code.finish()

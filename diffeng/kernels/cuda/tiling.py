@@ -1,8 +1,8 @@
 """Chains of products and loops over the same rows, tile by tile on a GPU: what kernels/tiles.py does in a processor's cache.
 
 What it is: `launches(tiles, grid)`, the steps of a chain once for each tile, with its private buffers in scratch memory that all tiles share. A tile is as many
-batch entries as the GPU's second-level cache holds of the private buffers, or some rows of one entry where that is larger: so memory is linear in the number of
-rows. Under a causal mask an entry is cut into parts of its rows anyway, because the first ones need few columns.
+batch entries as a set share of the GPU's memory holds of the private buffers, or some rows of one entry where that is larger: so memory is linear in the number
+of rows. Under a causal mask an entry is cut into parts of its rows anyway, because the first ones need few columns.
 
 What it is not: it finds no chain (tiles.py) and knows no product's flags (products.py).
 """
