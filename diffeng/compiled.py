@@ -12,17 +12,17 @@ import threading
 import numpy as np
 
 from .captured import Captured
+from .devices import program_maker
 from .errors import refuse
 from .nodes import Outline
 from .reach import has_attributes
 from .rebinding import Rebound
-from .recording import enters, on_gpu, record
+from .recording import enters, record
 from .traced import Traced
 from .trees import bound, flatten, function_name, parameters_of, structure
 from .lines import line_of
 
 MOST_TRACES = 64
-PRECISIONS = "float32", "tf32", "bfloat16"
 _PLAIN = (np.ndarray, float, np.float64, np.float32)
 _SEEN = {"bool": lambda v: bool(np.all(v)), "float": float, "int": int, "mask": np.asarray, "format": lambda v: v.item()}
 
@@ -61,31 +61,6 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
     if not all([isinstance(k, int) and k >= 0 for k in donated]):
         raise TypeError(f"jit: donate_argnums is {donate_argnums!r}; give the places of arguments, counted from 0")
     return Jitted(fun, wait, donated, make)
-
-
-def program_maker(device, precision="float32", strict=False):
-    """make(inputs, outputs, donated=()), which compiles a graph for a device: "cpu" or "cuda". See jit for the rest."""
-    if device == "cpu":
-        if precision != "float32":
-            raise ValueError(f"precision={precision!r} is for device=\"cuda\": on the CPU products are computed in the dtype of their factors")
-        return _on_cpu
-    if device != "cuda":
-        raise ValueError(f"device={device!r}: there are 'cpu' and 'cuda'")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r}: there are {', '.join(map(repr, PRECISIONS))}")
-    from .kernels.cuda.device import device as find
-    gpu = find()
-
-    def make(inputs, outputs, donated=()):
-        from .kernels.cuda.program import CudaProgram
-        return CudaProgram(inputs, outputs, donated=donated, device=gpu, precision=precision, strict=strict)
-    make.gpu = gpu
-    return make
-
-
-def _on_cpu(inputs, outputs, donated=()):
-    from .kernels import Program
-    return Program(inputs, outputs, donated=donated)
 
 
 @contextlib.contextmanager
@@ -212,8 +187,8 @@ def _given(args, donated, first):
 class Jitted:
     """What jit returns. `traces`: how many recordings there are; `__wrapped__`: the function itself."""
 
-    def __init__(self, fun, wait, donated=(), make=_on_cpu):
-        self._donated, self._make, self._gpu = donated, make, getattr(make, "gpu", None)
+    def __init__(self, fun, wait, donated, make):
+        self._donated, self._make, self._gpu = donated, make, make.device
         self._wait, self._traces, self._lock, self._busy, self._last = wait, {}, threading.RLock(), {}, None
         self._parameters = self._by_name = None
         functools.update_wrapper(self, fun, updated=())
@@ -234,7 +209,7 @@ class Jitted:
         if self._by_name is None:
             def named(options, *args):
                 return fun(*args, **options)
-            named.__name__, self._by_name = function_name(fun), Jitted(named, self._wait, make=self._make)
+            named.__name__, self._by_name = function_name(fun), Jitted(named, self._wait, (), self._make)
         return self._by_name(options, *args)
 
     def __call__(self, *args, **options):
@@ -253,7 +228,7 @@ class Jitted:
                 if isinstance(x, Traced):
                     return self.__wrapped__(*args)            # inside another transformation: part of its recording
                 if enters(x):
-                    x = self._gpu.array(x) if on_gpu(x) and self._gpu else np.asarray(x)
+                    x = self._gpu.array(x) if self._gpu and self._gpu.holds(x) else np.asarray(x)
                     leaves.append(x)
                     key.append((x.shape, x.dtype))
                 elif _watched(x):
@@ -301,7 +276,7 @@ class Jitted:
         out = []
         for a in args:
             leaves, rebuild, _ = flatten(a)
-            out.append(rebuild([self._gpu.host(self._gpu.array(x)) if on_gpu(x) else x for x in leaves]))
+            out.append(rebuild([self._gpu.host(self._gpu.array(x)) if self._gpu.holds(x) else x for x in leaves]))
         return out
 
     def _varying(self, traces):

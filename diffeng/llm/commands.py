@@ -86,7 +86,7 @@ def train(out, data, name, load, tokenizer, device, precision, save_every, evalu
     """
     from dataclasses import fields, replace
 
-    from ..compiled import program_maker
+    from ..devices import program_maker
     from .data import prepare
     from .run import Run
     from .step import TrainingSettings

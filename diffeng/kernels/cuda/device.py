@@ -1,7 +1,7 @@
 """The GPU as a program sees it, by way of CuPy: memory, kernels, products.
 
-What it is: `device()`, the GPU that is current in this process, or an error that says what is missing and the cure; `Gpu`, with the methods that
-simulator.Simulator has too. CuPy is the binding because it is kept well, loads PTX, brings cuBLAS, a pool of device memory, streams and CUDA graphs, and
+What it is: `device()`, the GPU that is current in this process (or the simulator, where it was asked to stand in), or an error that says what is missing and
+the cure; `Gpu`, with the methods that simulator.Simulator has too. CuPy is the binding because it is kept well, loads PTX, brings cuBLAS, a pool of device memory, streams and CUDA graphs, and
 because its arrays are what a user of the GPU has anyway: they share memory with PyTorch and JAX by DLPack and __cuda_array_interface__.
 
 What it is not: no kernel is written or compiled here.
@@ -10,6 +10,7 @@ import functools
 
 import numpy as np
 
+from ...devices import simulated
 from ...recording import on_gpu
 from .code import SLOT
 from .compile import ptx
@@ -19,9 +20,19 @@ TILES_IN_MEMORY = 256                        # a tile's private buffer may take 
 _CURE = "; leave device out to compute on the CPU"
 
 
-@functools.lru_cache(maxsize=None)
 def device():
-    """The current GPU. Raises RuntimeError with the cure where there is none."""
+    """The current GPU, or the simulator (devices.simulated). Raises RuntimeError with the cure where there is none."""
+    return _simulator() if simulated() else _gpu()
+
+
+@functools.lru_cache(maxsize=None)
+def _simulator():
+    from .simulator import Simulator
+    return Simulator()
+
+
+@functools.lru_cache(maxsize=None)
+def _gpu():
     try:
         import cupy
     except ImportError as error:

@@ -18,23 +18,29 @@ from .plan import Grid
 _BARRIER = 64                                # bytes that hold a pthread_barrier_t everywhere
 
 
+class Memory(np.ndarray):
+    """An array in the simulator's memory. It is NumPy's, and told apart by its class, so that it shows what crosses over."""
+
+
 class Simulator:
-    """memory is NumPy's; kernels run when they are launched."""
+    """Kernels run when they are launched."""
 
     grid = Grid(Simulated.WARP, 1, 16, 16, 1 << 20)
-    distant = False                          # does its memory lie elsewhere?
+    distant = False                          # does its memory lie elsewhere, so that what the host computes is worth a warning?
+    name = "the simulator"
 
     def array(self, x):
-        return np.array(x, order="C")
+        return np.require(x, requirements="C") if self.holds(x) else np.array(x, order="C").view(Memory)
 
-    def holds(self, x):
-        return False
+    @staticmethod
+    def holds(x):
+        return isinstance(x, Memory)
 
     def copy(self, x):
         return x.copy()
 
     def empty(self, shape, dtype):
-        return np.empty(shape, dtype)
+        return np.empty(shape, dtype).view(Memory)
 
     def memory(self, size):
         return aligned(size)
@@ -45,7 +51,7 @@ class Simulator:
 
     @staticmethod
     def host(x):
-        return x
+        return np.array(x)
 
     def view(self, place, view, owner):
         """The array of a view whose buffer begins at an address."""
