@@ -17,6 +17,7 @@ from ..shifts import without_shifts
 from ..vocabulary import elementwise
 from .core import mode
 from .entries import BACKWARD, OUTSIDE, path
+from .resident import compiled
 from .tape import MOST
 
 SMALL, LITTLE = 4, 10_000              # calls and numbers that are not worth a program
@@ -80,7 +81,6 @@ def _freed(entries):
 
 
 def _compiled(run, e, entries, alive, kept):
-    from ..kernels import Program
     before = run.plan.known if run.plan is not None else ()
     try:
         _to_nodes(entries)
@@ -92,7 +92,7 @@ def _compiled(run, e, entries, alive, kept):
         outputs += [n for n in _needed(e, later) if id(n) not in known]
         inputs = [n for x in entries for n in x.inputs]
         stand_ins = [Node(INPUT, (), {"name": f"computed before {k}"}, None, n.shape, n.dtype, ()) for k, n in enumerate(before)]
-        program = Program(inputs + stand_ins, _cut(outputs, dict(zip(map(id, before), stand_ins))))
+        program = compiled(inputs + stand_ins, _cut(outputs, dict(zip(map(id, before), stand_ins))), e.device)
     except (NotImplementedError, ValueError, TypeError, IndexError, KeyError):
         return None
     return Plan(program, alive, (*before, *outputs), kept)
@@ -154,7 +154,7 @@ def _to_nodes(entries):
     outside = 0
     for e in entries:
         if e.nodes is None:
-            e.inputs = [Node(INPUT, (), {"name": f"outside {outside + k}"}, None, shape, dtype, e.frames) for k, (shape, dtype, _, _) in enumerate(e.news)]
+            e.inputs = [Node(INPUT, (), {"name": f"outside {outside + k}"}, None, shape, dtype, e.frames) for k, (shape, dtype, *_) in enumerate(e.news)]
         for k, n in enumerate(e.inputs):
             known[OUTSIDE + outside + k] = n
         outside += len(e.inputs)

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import backward as backward_pass, core
 from .core import constant, leaf_node, mode
+from .resident import at
 from .entries import BACKWARD, OUTSIDE, WRITE, path
 
 
@@ -23,7 +24,8 @@ def replay(run):
                 old = iter(operands[1 + (given is not None):])
                 for k, (ref, had) in enumerate(e.targets):
                     real = _owner(run, ref)
-                    g = found.get(id(real), np.zeros(e.specs[k].shape, e.specs[k].dtype))
+                    g = found.get(id(real))
+                    g = at(np.zeros(e.specs[k].shape, e.specs[k].dtype), e.specs[k].device) if g is None else g
                     tensors[e.first + k] = constant(next(old).held() + g if had else g, e.frames)
                 continue
             if e.kind == WRITE:

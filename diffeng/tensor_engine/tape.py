@@ -75,6 +75,7 @@ def _unexpected(run, op, operands, params):
             return call(op, *operands, **params)
     elif _begins_again(run, op, operands, params) or run.here.steps >= FEW and not run.here.history and not run.off:
         run = end(run)
+    run = of_device(run, next((x.device for x in operands if isinstance(x, Plain) and x.device != "cpu"), "cpu"))
     if _prepares(run, op, operands):
         return core.compute(op, operands, params)
     e = find(run, OP, op, operands, params)
@@ -115,6 +116,11 @@ def continue_or_end(run, operands, enabled):
             run.looked = run.stepped = False
             return run
     return end(run) if run.looked or enabled else run
+
+
+def of_device(run, device):
+    """A run is of one device, because a program is: one for this device."""
+    return run if run.here.device in (None, device) else end(run)
 
 
 def find(run, kind, op, operands, params, targets=()):

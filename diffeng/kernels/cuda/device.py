@@ -17,6 +17,7 @@ from .compile import ptx
 from .plan import Grid
 
 TILES_IN_MEMORY = 256                        # a tile's private buffer may take so much of the memory: a chain has up to half a dozen of them
+PINNED = 1 << 20                             # bytes from which on a result comes back into pinned memory, see Gpu.host
 _CURE = "; leave device out to compute on the CPU"
 
 
@@ -68,7 +69,10 @@ class Gpu:
     holds = staticmethod(on_gpu)
 
     def array(self, x):
-        """x on the device, in C order; a device array of another library as it lies, without a copy."""
+        """x on the device, in C order; a device array of another library as it lies, without a copy.
+
+        CuPy copies what comes from the host into its pool of pinned memory first, and the GPU fetches it from there while the host goes on.
+        """
         x = x.detach() if hasattr(x, "detach") else x             # a PyTorch tensor that requires a gradient does not tell where it lies
         return self._out_of_memory(lambda: self.cupy.ascontiguousarray(self.cupy.asarray(x)), getattr(x, "nbytes", 0))
 
@@ -93,9 +97,17 @@ class Gpu:
     def address(x):
         return x.data.ptr
 
-    @staticmethod
-    def host(x):
-        return x.get()
+    def host(self, x):
+        """x as NumPy's array. A large one lies in memory of CuPy's pinned pool, which goes back there with the array: the GPU writes pinned memory at the
+        speed of the bus, where the driver would take other memory through a small buffer of its own, page by page. Small ones are not worth the pool's
+        blocks, nor are large ones when the host has no more memory to pin."""
+        if x.nbytes < PINNED:
+            return x.get()
+        try:
+            memory = self.cupy.cuda.alloc_pinned_memory(x.nbytes)
+        except self.cupy.cuda.runtime.CUDARuntimeError:
+            return x.get()
+        return x.get(out=np.frombuffer(memory, x.dtype, x.size).reshape(x.shape))
 
     def view(self, place, view, owner):
         cupy = self.cupy
@@ -105,7 +117,7 @@ class Gpu:
         return cupy.ndarray(view.shape, view.dtype, cupy.cuda.MemoryPointer(memory, view.offset - low), view.strides)
 
     def upload(self, array, target):
-        """Host memory to the device, in the order of the stream; the array must stay as it is until that has happened."""
+        """Host memory to the device, in the order of the stream. The driver has read it when this returns, as it is not pinned: the caller goes on writing there."""
         target.set(array)
 
     # ---- kernels --------------------------------------------------------------------------------------------------------------------------

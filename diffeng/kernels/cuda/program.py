@@ -43,6 +43,7 @@ class CudaProgram(Program):
         super().__init__(inputs, outputs, as_recorded, donated)
 
     contiguous_constants, separate = True, 1
+    indexed = property(lambda self: bool(self._origins), doc="Does it read at places that may be out of bounds? Then `check` says whether they were.")
 
     # ---- building ---------------------------------------------------------------------------------------------------------------------------
 
