@@ -23,8 +23,21 @@ def on(device):
     if name not in ("cpu", "cuda") or number not in ("", "0"):
         raise refuse(RuntimeError, f"device {str(device)!r}{{here}}: there are 'cpu' and 'cuda', the GPU that is current in this process")
     if name != "cpu":
-        residence(name)
+        try:
+            residence(name)
+        except RuntimeError as error:
+            raise refuse(RuntimeError, f"device {name!r}{{here}}: {error}") from error
     return name
+
+
+def device(name):
+    """The name of a device, checked: device("cuda") where there is one. PyTorch's word; a name by itself will do everywhere.
+
+    >>> import diffeng as de
+    >>> de.device("cpu")
+    'cpu'
+    """
+    return on(name)
 
 
 def wanted(args, dtype, device):

@@ -120,6 +120,10 @@ class Gpu:
         """Host memory to the device, in the order of the stream. The driver has read it when this returns, as it is not pinned: the caller goes on writing there."""
         target.set(array)
 
+    def synchronize(self):
+        """Wait for all that was given to the current stream."""
+        self.cupy.cuda.get_current_stream().synchronize()
+
     # ---- kernels --------------------------------------------------------------------------------------------------------------------------
 
     def kernel(self, launch):
