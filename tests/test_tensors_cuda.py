@@ -198,8 +198,8 @@ def test_views_share_memory_and_copies_do_not():
 @pytest.mark.parametrize("turns", [1, 4])
 def test_devices_do_not_mix(turns):
     for _ in range(turns):                                               # also where the call was compiled
-        a = de.ones(2, device="cuda")
-        assert (a * a).sum().item() == 2 and (a * de.tensor(3.0)).tolist() == [3.0, 3.0]               # a number on the CPU may come along
+        a, c = de.ones(2, device="cuda"), de.ones(2, device="cuda")
+        assert (a * c).sum().item() == 2 and (a * de.tensor(3.0)).tolist() == [3.0, 3.0]               # a number on the CPU may come along
         b = de.ones(2)
         with pytest.raises(RuntimeError, match=r"mul at test_tensors_cuda.py:\d+: Expected all tensors to be on the same device.*"
                                                r"made at test_tensors_cuda.py:\d+, is on cuda.*made at test_tensors_cuda.py:\d+, is on cpu.*t.to\('cuda'\)"):
@@ -247,6 +247,18 @@ def test_work_on_both_devices_in_turns():
         v -= 0.1 * y
     close(w.tolist(), v)
     close(total.item(), want)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_program_is_of_one_device(graph):
+    for _ in range(4):
+        u, v = de.ones(3, requires_grad=graph), de.ones(3, device="cuda")
+        for _ in range(3):
+            u, v = u * 1.5, v * 2.0 + 1.0
+            u, v = u + 0.5, v.tanh()
+        close(u.tolist(), [5.75] * 3)
+        close(v.tolist(), np.tanh(2 * np.tanh(2 * np.tanh(3.0) + 1) + 1) * np.ones(3))
+        assert (u.device, v.device) == ("cpu", "cuda")
 
 
 def test_an_index_out_of_bounds_is_found_when_something_is_looked_at():
