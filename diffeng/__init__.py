@@ -15,8 +15,8 @@ _HOME = {
     "testing": "",
     "distributed": "",
     "cuda": "",
-    "tensors": "tensor Tensor device from_numpy as_tensor no_grad enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full arange linspace "
-               "logspace eye rand randn randint randperm normal bernoulli zeros_like ones_like empty_like full_like rand_like randn_like "
+    "tensors": "tensor Tensor device from_numpy as_tensor no_grad enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full "
+               "arange linspace logspace eye rand randn randint randperm normal bernoulli zeros_like ones_like empty_like full_like rand_like randn_like "
                "add sub mul div neg pow fmod matmul mm bmm mv outer addmm cat concat stack hstack vstack flatten permute squeeze unsqueeze chunk split unbind narrow gather "
                "scatter index_select masked_select masked_fill topk sort argsort argmax argmin max min amax amin any all norm std cumsum cumprod count_nonzero "
                "sigmoid relu gelu silu leaky_relu softplus logsigmoid asin acos atan atan2 asinh acosh atanh rsqrt reciprocal floor ceil round trunc clamp clip eq ne lt "

@@ -5,7 +5,7 @@ __all__ = ["is_available", "device_count", "synchronize"]
 
 
 def is_available():
-    """Is there a GPU (or the simulator, where it was asked to stand in)? Takes half a second the first time where there is one, and nothing where there is none.
+    """Is there a GPU (or the simulator, where it was asked to stand in)? Takes half a second the first time where there is one, else nothing.
 
     >>> import diffeng as de
     >>> device = "cuda" if de.cuda.is_available() else "cpu"

@@ -59,7 +59,7 @@ def along(got, parts):
 
 
 def apart(got, want):
-    """How far two arrays that ought to be the same are from each other, in units of the last place of the largest entry (integers, truth values: 0, or infinity).
+    """How far two arrays are apart that ought to be the same, in units of the last place of the largest entry (integers, truth values: 0, or infinity).
 
     >>> apart(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 2.0 ** -51]))
     1.0

@@ -13,9 +13,9 @@ from .errors import refuse
 from .lines import user_line
 from .tensor_engine import core, indexing, making, printing, rules, shapes
 from .tensor_engine.core import Operation, Plain, enable_grad, is_grad_enabled, no_grad, operation, set_grad_enabled     # noqa: F401
-from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, from_numpy, full, full_like, Generator,     # noqa: F401
-                                   linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like, randperm, tensor,
-                                   zeros, zeros_like)
+from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, from_numpy, full, full_like,     # noqa: F401
+                                   Generator, linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like,
+                                   randperm, tensor, zeros, zeros_like)
 from .tensor_engine.backward import retain
 from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
 from .tensor_engine.operations import OPS
@@ -27,7 +27,8 @@ from .tensor_engine.rules import axis, name_of
 class Tensor(Rearranged):
     """An array with PyTorch's face: made by diffeng.tensor, diffeng.zeros, ..., and by operations on tensors.
 
-    shape, dtype (NumPy's), device ("cpu" or "cuda"), requires_grad, grad. Operations follow PyTorch's rules: float32 by default, Python numbers are weak, `dim` and `keepdim`.
+    shape, dtype (NumPy's), device ("cpu" or "cuda"), requires_grad, grad. Operations follow PyTorch's rules: float32 by default, Python numbers are weak,
+    `dim` and `keepdim`.
 
     >>> import diffeng as de
     >>> x = de.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -138,7 +139,8 @@ class Tensor(Rearranged):
         if self.requires:
             raise refuse(RuntimeError, "numpy{here}: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.device != "cpu":
-            raise refuse(TypeError, f"numpy{{here}}: can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+            raise refuse(TypeError, f"numpy{{here}}: can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+                                    "memory first.")
         return core.expose(self)
 
     def __dlpack__(self, **options):

@@ -231,15 +231,15 @@ def test_gradients_cross_over():
 
 
 def test_work_on_both_devices_in_turns():
-    x, w = de.ones(3), de.ones(3, requires_grad=True, device="cuda")
-    for k in range(6):
+    x, w, total = de.ones(3), de.ones(3, requires_grad=True, device="cuda"), de.tensor(0.0)
+    for _ in range(6):
         x = x * 1.5 + 0.5                                                # on the CPU, and not looked at
         loss = (w * x.to("cuda")).sum()
         loss.backward()
         with de.no_grad():
             w -= 0.1 * w.grad
         w.grad = None
-        total = loss.detach().cpu() if k == 0 else total + loss.detach().cpu()
+        total = total + loss.detach().cpu()
     y, v, want = np.ones(3), np.ones(3), 0.0
     for _ in range(6):
         y = y * 1.5 + 0.5

@@ -10,7 +10,6 @@ import functools
 import numpy as np
 
 from ..errors import refuse
-from ..nodes import Tracer
 from ..traced import Traced
 from ..tensor_engine import core
 from ..tensor_engine.core import Operation, no_grad
@@ -200,8 +199,8 @@ class Module:
         return self
 
     def to(self, *args, dtype=None, device=None):
-        """Parameters and buffers on another device, those of floating point in another dtype: to(de.float64), to("cuda"). They stay the same objects, and what an
-        optimiser remembers of them follows at its next step. Returns the module."""
+        """Parameters and buffers on another device, those of floating point in another dtype: to(de.float64), to("cuda"). They stay the same objects, and what
+        an optimiser remembers of them follows at its next step. Returns the module."""
         dtype, device = wanted(args, dtype, device)
         if dtype is not None and dtype.kind != "f":
             raise refuse(TypeError, f"to{{here}}: nn.Module.to only accepts floating point dtypes, but got desired dtype={dtype}")

@@ -62,8 +62,8 @@ def _seed(t, gradient, name):
         return np.ones(t.shape, t.dtype)
     g = gradient if isinstance(gradient, Plain) else constant(at(np.asarray(gradient, t.dtype), t.device))
     if g.device != t.device:
-        raise refuse(RuntimeError, f"{name}{{here}}: Expected all tensors to be on the same device, and the cotangent is on {g.device}, the tensor on {t.device}: "
-                                   f"pass gradient.to({t.device!r})")
+        raise refuse(RuntimeError, f"{name}{{here}}: Expected all tensors to be on the same device, and the cotangent is on {g.device}, the tensor on "
+                                   f"{t.device}: pass gradient.to({t.device!r})")
     if g.shape != t.shape:
         raise refuse(RuntimeError, f"{name}{{here}}: Mismatch in shape: grad_output[0] has a shape of {list(g.shape)} and output[0] has a shape of "
                                    f"{list(t.shape)}.")

@@ -207,7 +207,7 @@ def _common(op, operands):
     """The one device that an operation's tensors are on; a tensor without axes on the CPU may meet others. Raises RuntimeError for two."""
     met = {x.device: x for x in operands[::-1] if isinstance(x, Plain) and (x.ndim or x.device != "cpu")}
     if len(met) > 1:
-        where = [f"the one of shape {list(met[k].shape)}{', made at ' + line_of(met[k]._frames) if met[k]._frames else ''}, is on {k}" for k in sorted(met)[::-1]]
+        where = [f"the one of shape {list(x.shape)}{', made at ' + line_of(x._frames) if x._frames else ''}, is on {k}" for k, x in sorted(met.items())[::-1]]
         raise refuse(RuntimeError, f"{op.name}{{here}}: Expected all tensors to be on the same device, but found at least two devices, cuda and cpu: "
                                    f"{'; '.join(where)}. Move one of them: t.to('cuda')")
     return next(iter(met))

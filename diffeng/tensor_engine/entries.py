@@ -22,16 +22,15 @@ class Entry:
     """One call, at its place in the tree.
 
     refs: a key (relative to the run's) for every tensor among the operands, a negative number for one that stands in consts; lead: the first of them, up to
-    one that is not known before. varying: (operand, type, dtype) of
-    numbers that were not the same each time, and are values therefore. first: the key of the first result; specs: of the results; device: where they are. called: op, of an ordinary
-    call. news: (shape, dtype, requires, leaf, device) of outside tensors met here first; outside: how many were met before. targets: of a backward pass, (ref of the
-    leaf, had it a gradient?). after: the calls that followed; expected: the last of them. turns: how often the run's first call has come. history: does one of
-    the results up to here require a gradient? plans: compiled programs that end here; seldom: was no program worth it yet? nodes, inputs, serial: its part of
-    the graph, once a plan needed it.
+    one that is not known before. varying: (operand, type, dtype) of numbers that were not the same each time, and are values therefore. first: the key of the
+    first result; specs: of the results; device: where they are. called: op, of an ordinary call. news: (shape, dtype, requires, leaf, device) of outside
+    tensors met here first; outside: how many were met before. targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that
+    followed; expected: the last of them. turns: how often the run's first call has come. history: does one of the results up to here require a gradient?
+    plans: compiled programs that end here; seldom: was no program worth it yet? nodes, inputs, serial: its part of the graph, once a plan needed it.
     """
 
-    __slots__ = tuple("kind op refs lead consts varying params enabled parent steps first specs single device called news outside targets frames after expected turns "
-                      "history plans seldom nodes inputs serial".split())
+    __slots__ = tuple("kind op refs lead consts varying params enabled parent steps first specs single device called news outside targets frames after "
+                      "expected turns history plans seldom nodes inputs serial".split())
 
     def __init__(self, kind, op, refs, consts, params, parent, first, specs, news, targets=()):
         self.kind, self.op, self.refs, self.consts, self.params, self.parent = kind, op, refs, consts, params, parent

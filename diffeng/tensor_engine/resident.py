@@ -14,7 +14,7 @@ import numpy as np
 
 from ..devices import program_maker
 from ..errors import refuse
-from ..nodes import Interpreter, Node, Tracer, Tracing
+from ..nodes import Interpreter, Tracer, Tracing
 from ..traced import Traced
 
 PROGRAMS = 1000                              # of single primitives that are kept: those of steps are plans

@@ -1,8 +1,9 @@
 """The GPU as a program sees it, by way of CuPy: memory, kernels, products.
 
 What it is: `device()`, the GPU that is current in this process (or the simulator, where it was asked to stand in), or an error that says what is missing and
-the cure; `Gpu`, with the methods that simulator.Simulator has too. CuPy is the binding because it is kept well, loads PTX, brings cuBLAS, a pool of device memory, streams and CUDA graphs, and
-because its arrays are what a user of the GPU has anyway: they share memory with PyTorch and JAX by DLPack and __cuda_array_interface__.
+the cure; `Gpu`, with the methods that simulator.Simulator has too, among them the only ones that move memory between host and device. CuPy is the binding
+because it is kept well, loads PTX, brings cuBLAS, pools of device memory and of pinned memory, streams and CUDA graphs, and because its arrays are what a user
+of the GPU has anyway: they share memory with PyTorch and JAX by DLPack and __cuda_array_interface__.
 
 What it is not: no kernel is written or compiled here.
 """
@@ -117,7 +118,7 @@ class Gpu:
         return cupy.ndarray(view.shape, view.dtype, cupy.cuda.MemoryPointer(memory, view.offset - low), view.strides)
 
     def upload(self, array, target):
-        """Host memory to the device, in the order of the stream. The driver has read it when this returns, as it is not pinned: the caller goes on writing there."""
+        """Host memory to the device, in the order of the stream. As it is not pinned, the driver has read it when this returns: the caller goes on writing there."""
         target.set(array)
 
     def synchronize(self):

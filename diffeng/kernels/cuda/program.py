@@ -186,7 +186,7 @@ class CudaProgram(Program):
 
     def host(self, x):
         """An output as NumPy's array."""
-        return x if isinstance(x, np.ndarray) else self.device.host(x)
+        return self.device.host(x) if self.device.holds(x) else x
 
     def check(self):
         """Wait for the device, and raise IndexError if an index was out of bounds since the last look."""

@@ -6,6 +6,7 @@ missing, or that not all reach, shows. The kernels are those of the GPU but for 
 What it is not: fast (a barrier costs some 50 us), or a proof of PTX (compile.py makes it, the driver accepts it or not).
 """
 import ctypes
+import functools
 import threading
 
 import numpy as np
@@ -113,6 +114,7 @@ class Simulator:
             stop(ctypes.c_void_p(place))
 
 
+@functools.cache
 def _pthread():
     return ctypes.CDLL(None)
 
