@@ -127,9 +127,43 @@ def test_parameters_stay_where_they_are(transfers, monkeypatch):
             p.grad = None
         losses.append(loss.item())
     assert transfers == [("there", ()), ("back", ())]                   # the learning rate, the loss
-    program, = {id(p._program): p._program for p in made}.values()
-    assert type(program) is CudaProgram and not program.calls
+    assert made and all([type(p._program) is CudaProgram and not p._program.calls for p in made])
     assert losses == sorted(losses)[::-1] and w[0].device == w[1].device == "cuda"
+
+
+def test_a_step_writes_over_what_nobody_holds():
+    w, x = de.tensor(X[:6], requires_grad=True, device="cuda"), de.tensor(X, device="cuda")
+    optimizer, places, copies = de.optim.AdamW([w], lr=0.1), [], []
+    for k in range(8):
+        optimizer.zero_grad()
+        loss = ((x @ w).tanh() ** 2).mean()
+        loss.backward()
+        before = w.detach().clone() if k == 5 else None                       # computed from what is written over
+        optimizer.step()
+        loss.item()
+        places.append(w.held().data.ctypes.data)
+        copies.append((w.tolist(), before))
+    assert len(set(places[2:5])) == 1
+    assert copies[5][1].tolist() == copies[4][0] != copies[5][0]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_follows_a_step_and_a_look(device):
+    w, x = de.tensor(X[:6], requires_grad=True, device=device), de.tensor(X, device=device)
+    sums, want = de.zeros((), device=device), 0.0
+    for k in range(6):
+        w.grad = None
+        loss = ((x @ w).tanh() ** 2).mean()
+        loss.backward()
+        de.tensors.update(test_tensors.SGD, [w], (w.grad, 0.1))
+        want += loss.item()
+        if k in (3, 5):                                                       # not as last time; and it has a history, which backward has freed
+            sums = sums.detach() + loss
+            with pytest.raises(RuntimeError, match="second time"):
+                sums.backward()
+        else:
+            sums = sums.detach() + loss.detach()
+        assert sums.item() == pytest.approx(want, rel=1e-6) and sums.requires_grad is (k in (3, 5))
 
 
 def test_dropout_draws_the_same_masks():

@@ -42,7 +42,8 @@ class Program:
     inputs: the graph's input nodes, in the order of the call's arguments. outputs: nodes, or constants. Every node has a shape and a dtype;
     values are not needed. Arrays are checked (TypeError for a dtype, ValueError for a shape); any strides will do. Results are the caller's: memory that was
     returned is written again only when nobody holds it, nor a view of it. as_recorded: compute every operation as it stands, simplify nothing.
-    donated: numbers of inputs whose memory results may take (donation.py): an array that can be written into is written over then, and returned.
+    donated: numbers of inputs whose memory results may take (donation.py), or {number of a result: number of the input}: an array that can be written into is
+    written over then, and returned.
 
     Kernels are shared by all programs of a process: a second program of the same structure compiles nothing, whatever its sizes. calls: the primitives that
     NumPy computes. kernels: how many are called. peak_bytes: memory a call needs beside its inputs and outputs.
@@ -81,7 +82,7 @@ class Program:
         self.outputs, self._constants, made = self._finish(outputs, places, lowering)
         self._origins = lowering.origins
         steps = tiles.tiled(fuser.finish(), self.separate)
-        candidates = donation.pairs([tuple(spec) for _, *spec in self.inputs], self.outputs, donated)
+        candidates = donated if isinstance(donated, dict) else donation.pairs([tuple(spec) for _, *spec in self.inputs], self.outputs, donated)
         self._taken = donation.settle(steps, {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}) if candidates else {}
         return steps
 

@@ -26,11 +26,11 @@ class Entry:
     first result; specs: of the results; device: where they are. called: op, of an ordinary call. news: (shape, dtype, requires, leaf, device) of outside
     tensors met here first; outside: how many were met before. targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that
     followed; expected: the last of them. turns: how often the run's first call has come. history: does one of the results up to here require a gradient?
-    plans: compiled programs that end here; seldom: was no program worth it yet? nodes, inputs, serial: its part of the graph, once a plan needed it.
+    overwritten: numbers of outside tensors that got a new value on the way here. plans: compiled programs that end here; seldom: was no program worth it yet? nodes, inputs, serial: its part of the graph, once a plan needed it.
     """
 
     __slots__ = tuple("kind op refs lead consts varying params enabled parent steps first specs single device called news outside targets frames after "
-                      "expected turns history plans seldom nodes inputs serial".split())
+                      "expected turns history overwritten plans seldom nodes inputs serial".split())
 
     def __init__(self, kind, op, refs, consts, params, parent, first, specs, news, targets=()):
         self.kind, self.op, self.refs, self.consts, self.params, self.parent = kind, op, refs, consts, params, parent
@@ -45,6 +45,9 @@ class Entry:
         self.single = self.specs[0] if len(specs) == 1 else None
         self.device = self.specs[0].device if specs else parent and parent.device
         self.history = parent is not None and parent.history or any([s.requires for s in self.specs])
+        self.overwritten = parent.overwritten if parent is not None else ()
+        if kind == WRITE:
+            self.overwritten += tuple([ref - OUTSIDE for ref in refs[:len(specs)] if ref >= OUTSIDE])
         self.after, self.expected, self.plans, self.nodes, self.varying = [], None, {}, None, ()
 
     def like(self, e):
@@ -73,8 +76,8 @@ class Run:
 
     waiting: are calls noted only? expected: the entry that a call is compared with first. While calls wait: tensors, arrays: outside tensors and what they
     held; results: tensors by key; known: arrays that programs of this run have computed for later ones; computed: how many results there were then. Else
-    outside: how many outside tensors were met. off: the rest of the run is not noted. looked, stepped: was a value looked at, a parameter updated? alive:
-    results that may ask for their history. versions: how often each outside tensor had been written into when the run ended.
+    outside: how many outside tensors were met. off: the rest of the run is not noted. looked, stepped: was a value looked at, a parameter updated? given: has
+    a program written over what the run began with, so that nothing of it can be carried out again? alive: results that may ask for their history. versions: how often each outside tensor had been written into when the run ended.
     """
 
     def __init__(self, tree):
@@ -84,7 +87,7 @@ class Run:
     def begin(self):
         self.base = next(_bases) * SPAN
         self.here = self.tree
-        self.waiting = self.off = self.looked = self.stepped = False
+        self.waiting = self.off = self.looked = self.stepped = self.given = False
         self.expected = self.plan = self.first = None
         self.tensors, self.arrays, self.results, self.known = [], [], [], []
         self.outside = self.turns = self.computed = 0

@@ -21,7 +21,8 @@ PROGRAMS = 1000                              # of single primitives that are kep
 
 
 class Resident(Traced):
-    """An array on a device. data: its memory, an array of CuPy's or the simulator's; values never change, so that data may be shared."""
+    """An array on a device. data: its memory, an array of CuPy's or the simulator's. Nobody writes into it but a program to which an array is given away that
+    nobody else holds (tape._given), so that copies share data."""
 
     __slots__ = ("interpreter", "data")
 
@@ -78,8 +79,8 @@ class Residence(Interpreter):
                 self._programs.popitem(last=False)
         return program.exactly(*[x for x, enters in zip(operands, entering) if enters])[0]
 
-    def program(self, inputs, outputs):
-        return ResidentProgram(self, self._make(inputs, outputs))
+    def program(self, inputs, outputs, donated=()):
+        return ResidentProgram(self, self._make(inputs, outputs, donated))
 
     def ran(self, program):
         """A program ran that may have met an index out of bounds: whoever gets something from the device hears of it."""
@@ -141,6 +142,6 @@ def at(x, name):
     return x.interpreter.get(x) if name == "cpu" else residence(name).put(x)
 
 
-def compiled(inputs, outputs, name):
-    """A program from arrays of the engine's to others, on the device of this name: what plans.py makes."""
-    return program_maker(name)(inputs, outputs) if name == "cpu" else residence(name).program(inputs, outputs)
+def compiled(inputs, outputs, name, donated=()):
+    """A program from arrays of the engine's to others, on the device of this name: what plans.py makes. donated: see Program."""
+    return program_maker(name)(inputs, outputs, donated) if name == "cpu" else residence(name).program(inputs, outputs, donated)

@@ -110,11 +110,11 @@ class Gpu:
             return x.get()
         return x.get(out=np.frombuffer(memory, x.dtype, x.size).reshape(x.shape))
 
-    def view(self, place, view, owner):
+    def view(self, place, view):
         cupy = self.cupy
         low = view.offset + sum(min(0, (n - 1) * s) for n, s in zip(view.shape, view.strides))
         high = view.offset + sum(max(0, (n - 1) * s) for n, s in zip(view.shape, view.strides)) + view.dtype.itemsize
-        memory = cupy.cuda.UnownedMemory(place + low, high - low, owner)
+        memory = cupy.cuda.UnownedMemory(place + low, high - low, None)
         return cupy.ndarray(view.shape, view.dtype, cupy.cuda.MemoryPointer(memory, view.offset - low), view.strides)
 
     def upload(self, array, target):

@@ -54,9 +54,9 @@ class Simulator:
     def host(x):
         return np.array(x)
 
-    def view(self, place, view, owner):
-        """The array of a view whose buffer begins at an address."""
-        return array_at(place, view, owner)
+    def view(self, place, view):
+        """The array of a view whose buffer begins at an address, and lives as long as the array is used."""
+        return array_at(place, view, None)
 
     def upload(self, array, target):
         target[...] = array
