@@ -93,8 +93,8 @@ def momentum(p):
 @pytest.mark.parametrize("make", [adamw, momentum])
 def test_training(make):
     want, weights, _ = train("cpu", make)
-    for options in ({}, {"look": False}):
-        got, theirs, _ = train("cuda", make, **options)
+    for look in (True, False) if make is momentum else (True,):
+        got, theirs, _ = train("cuda", make, look=look)
         close(got, want)
         for a, b in zip(theirs, weights, strict=True):
             close(a, b)
@@ -139,31 +139,34 @@ def test_a_step_writes_over_what_nobody_holds():
         loss = ((x @ w).tanh() ** 2).mean()
         loss.backward()
         before = w.detach().clone() if k == 5 else None                       # computed from what is written over
+        if k == 6:
+            kept = core.constant(w.held().copy())                             # shares what would be written over
         optimizer.step()
         loss.item()
         places.append(w.held().data.ctypes.data)
         copies.append((w.tolist(), before))
     assert len(set(places[2:5])) == 1
     assert copies[5][1].tolist() == copies[4][0] != copies[5][0]
+    assert kept.tolist() == copies[5][0] != copies[6][0]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_what_follows_a_step_and_a_look(device):
+@pytest.mark.parametrize("always", [False, True])
+def test_what_follows_a_step_and_a_look(device, always):
+    """Calls that go on with the loss after its step, now and then or always, and not always the same."""
     w, x = de.tensor(X[:6], requires_grad=True, device=device), de.tensor(X, device=device)
-    sums, want = de.zeros((), device=device), 0.0
-    for k in range(6):
+    for k in range(8):
         w.grad = None
         loss = ((x @ w).tanh() ** 2).mean()
         loss.backward()
         de.tensors.update(test_tensors.SGD, [w], (w.grad, 0.1))
-        want += loss.item()
-        if k in (3, 5):                                                       # not as last time; and it has a history, which backward has freed
-            sums = sums.detach() + loss
+        known = loss.item()
+        if always or k in (3, 6):
+            twice = loss * 2.0
+            more = twice + 1.0 if k < 6 else twice * 3.0
+            assert more.item() == pytest.approx(2 * known + 1 if k < 6 else 6 * known, rel=1e-6) and more.requires_grad
             with pytest.raises(RuntimeError, match="second time"):
-                sums.backward()
-        else:
-            sums = sums.detach() + loss.detach()
-        assert sums.item() == pytest.approx(want, rel=1e-6) and sums.requires_grad is (k in (3, 5))
+                more.backward()
 
 
 def test_dropout_draws_the_same_masks():
