@@ -177,7 +177,7 @@ def compute(op, operands, params):
     for x in operands:
         if isinstance(x, Plain):
             args.append(Tracer(TRACING, x.variable()) if enabled and x.requires else x.held())
-            if x._array.device != device:
+            if type(x._array) is Resident and device == "cpu":
                 device = _common(op, operands)
         elif isinstance(x, np.generic):
             args.append(x.item())
