@@ -204,6 +204,14 @@ def test_higher_derivatives():
     close(h.tolist(), [3.0, 12.0])
 
 
+def test_the_picture_of_both_passes():
+    drawn = []
+    for device in ("cpu", "cuda"):
+        w, x = de.tensor([1.0, 2.0], requires_grad=True, device=device), de.tensor([3.0, 4.0], device=device)
+        drawn.append(((w * x) ** 2).sum().picture().source)
+    assert drawn[0] == drawn[1] and "norm" in drawn[0]
+
+
 # ---- between devices ---------------------------------------------------------------------------------------------------------------------------------
 
 def test_where_a_tensor_is():
