@@ -75,7 +75,7 @@ class Gpu:
         CuPy copies what comes from the host into its pool of pinned memory first, and the GPU fetches it from there while the host goes on.
         """
         x = x.detach() if hasattr(x, "detach") else x             # a PyTorch tensor that requires a gradient does not tell where it lies
-        return self._out_of_memory(lambda: self.cupy.ascontiguousarray(self.cupy.asarray(x)), getattr(x, "nbytes", 0))
+        return self._out_of_memory(lambda: self.cupy.asarray(x, order="C"), getattr(x, "nbytes", 0))
 
     def copy(self, x):
         return self._out_of_memory(x.copy, x.nbytes)
