@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import diffeng as de
 from diffeng import devices
 from diffeng.kernels import machine
 from diffeng.kernels.cuda.code import Simulated
+from diffeng.kernels.cuda.device import Gpu
 from diffeng.kernels.cuda.simulator import Simulator
 
 X = np.array([[0.3, 1.2, 0.7, 0.1, 1.9], [1.1, 0.2, 2.1, 0.6, 0.4]])
@@ -81,6 +83,42 @@ def test_the_simulator_has_a_memory_of_its_own(simulated):
     there = devices.program_maker("cuda").device.array(X)
     found = run(there)
     assert Simulator.holds(found) and np.array_equal(Simulator.host(found), host)
+
+
+def test_a_gpu_and_the_simulator_have_the_same_methods():
+    own = {n for n in vars(Gpu) if n[0] != "_"}
+    assert own - {n for n in vars(Simulator) if n[0] != "_"} == set() and {"array", "host", "kernel", "captured", "synchronize"} <= own
+
+
+def test_large_results_come_back_into_pinned_memory():
+    """With a stand-in for CuPy: which memory is asked for, and what happens where there is none."""
+    class Full(RuntimeError):
+        pass
+
+    class There:
+        dtype = np.dtype(np.float32)
+
+        def __init__(self, n):
+            self.values = np.arange(n, dtype=self.dtype).reshape(n // 2, 2)
+            self.nbytes, self.size, self.shape = self.values.nbytes, n, self.values.shape
+
+        def get(self, out=None):
+            if out is None:
+                return self.values.copy()
+            out[...] = self.values
+            return out
+    room, asked = [1 << 22], []
+
+    def alloc(size):
+        asked.append(size)
+        if size > room[0]:
+            raise Full
+        return bytearray(size + 8)
+    gpu = object.__new__(Gpu)
+    gpu.cupy = SimpleNamespace(cuda=SimpleNamespace(alloc_pinned_memory=alloc, runtime=SimpleNamespace(CUDARuntimeError=Full)))
+    for n in (10, 1 << 18, 1 << 21):
+        np.testing.assert_array_equal(gpu.host(There(n)), There(n).values)
+    assert asked == [1 << 20, 1 << 23]
 
 
 def test_names():
