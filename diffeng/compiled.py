@@ -85,7 +85,7 @@ def program_maker(device, precision="float32", strict=False):
 
 def _on_cpu(inputs, outputs, donated=()):
     from .kernels import Program
-    return Program(inputs, outputs, donated=donated)
+    return Program(inputs, outputs, donated=donated, remembered=True)
 
 
 @contextlib.contextmanager
