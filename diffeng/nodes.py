@@ -128,7 +128,8 @@ def _spec(primitive, operands, params):
     if primitive.kind == "map":
         tiny = [dummy(x, (1,) * len(s)) if isinstance(x, Node) else np.ones((1,) * len(s), np.asarray(x).dtype) if s else x for x, s in zip(operands, shapes)]
         with np.errstate(all="ignore"):              # arctanh(1) of a dummy is nobody's division by zero
-            return np.broadcast_shapes(*shapes), np.result_type(primitive.compute(tiny, params))
+            found = primitive.infer(*tiny, **params)[1] if primitive.infer is not None else np.result_type(primitive.compute(tiny, params))
+            return np.broadcast_shapes(*shapes), found
     full = [dummy(x, s) if isinstance(x, Node) else x for x, s in zip(operands, shapes)]
     if primitive.infer is not None:
         return primitive.infer(*full, **params)
