@@ -77,11 +77,48 @@ class Primitive:
         return f"<primitive {self.name}>"
 
 
+_specs = {}                                  # what decides a spec -> it: the steps of a loop ask the same again and again
+
+
 def spec(primitive, operands, params):
     """(shape, dtype) of a result without its value: elementwise by broadcasting, else the primitive's own rule, else a dummy run.
 
     operands: nodes without values, or constants.
     """
+    try:
+        key = _spec_key(primitive, operands, params)
+        found = _specs.get(key)
+    except TypeError:                        # what has no hash is looked at each time
+        return _spec(primitive, operands, params)
+    if found is None:
+        if len(_specs) > 10_000:
+            _specs.clear()
+        found = _specs[key] = _spec(primitive, operands, params)
+    return found
+
+
+def _spec_key(primitive, operands, params):
+    """All that a spec depends on. Of numbers that are computed with, their type; of others, and of index arrays, what they are."""
+    key, elementwise = [primitive.evaluate, primitive.infer], primitive.kind == "map"
+    for x in operands:
+        kind = type(x)
+        if kind is Node or kind is np.ndarray and elementwise:
+            key += x.shape, x.dtype
+        elif kind is np.ndarray:
+            raise TypeError
+        else:
+            key.append(kind if elementwise and issubclass(kind, (float, np.floating)) else (kind, x))
+    for name, value in params.items():
+        key += name, tuple([_part(i) for i in value]) if type(value) is tuple else (type(value), value)
+    return tuple(key)
+
+
+def _part(i):
+    """A part of a parameter as a key: True is not 1."""
+    return ("slice", i.start, i.stop, i.step) if type(i) is slice else i if type(i) is int else (type(i), i)
+
+
+def _spec(primitive, operands, params):
     shapes = [np.shape(x) if not isinstance(x, Node) else x.shape for x in operands]
 
     def dummy(x, shape):      # zero strides: a view costs nothing, whatever the size
@@ -91,7 +128,8 @@ def spec(primitive, operands, params):
     if primitive.kind == "map":
         tiny = [dummy(x, (1,) * len(s)) if isinstance(x, Node) else np.ones((1,) * len(s), np.asarray(x).dtype) if s else x for x, s in zip(operands, shapes)]
         with np.errstate(all="ignore"):              # arctanh(1) of a dummy is nobody's division by zero
-            return np.broadcast_shapes(*shapes), np.result_type(primitive.compute(tiny, params))
+            found = primitive.infer(*tiny, **params)[1] if primitive.infer is not None else np.result_type(primitive.compute(tiny, params))
+            return np.broadcast_shapes(*shapes), found
     full = [dummy(x, s) if isinstance(x, Node) else x for x, s in zip(operands, shapes)]
     if primitive.infer is not None:
         return primitive.infer(*full, **params)
@@ -221,16 +259,14 @@ class Tracing(Interpreter):
 
 
 class Outline(Tracing):
-    """Records without computing what is large: for a compiler, which needs shapes. A value that Python looks at is computed then."""
-
-    small = 4096             # entries of an input up to which values are computed along the way: for less, telling the shape takes as long
+    """Records without computing: for a compiler, which needs shapes. A value that Python looks at is computed then."""
 
     def __init__(self):
         super().__init__()
         self._inputs = {}
 
     def input(self, value, name, shape=None, dtype=None):
-        if type(value) is not np.ndarray or value.size <= self.small:
+        if value is None or isinstance(value, Traced):
             return super().input(value, name, shape, dtype)
         tracer = super().input(None, name, value.shape, value.dtype)
         self._inputs[tracer.node] = value
@@ -239,8 +275,8 @@ class Outline(Tracing):
     def look(self, kind, tracer, convert):
         if tracer.node.value is None:
             for n in reachable([tracer.node]):                   # values stay: the next look goes on from there
-                if n.value is None and n not in self._inputs:
-                    n.value = n.primitive(*[self._inputs.get(x, x.value) if type(x) is Node else x for x in n.operands], **n.params)
+                if n.value is None:
+                    n.value = self._inputs[n] if n in self._inputs else n.primitive(*[x.value if type(x) is Node else x for x in n.operands], **n.params)
         return super().look(kind, tracer, convert)
 
 

@@ -58,7 +58,7 @@ class _Walk:
     def over(self, outputs):
         now = {}
         for node in reachable(outputs):
-            operands = tuple([now[id(x)] if type(x) is Node else _uniform(x) if type(x) is np.ndarray else x for x in node.operands])
+            operands = tuple([now[id(x)] if type(x) is Node else uniform(x) if type(x) is np.ndarray else x for x in node.operands])
             # Made anew even if nothing changed: nodes are ordered by when they were made, and this order is to stay what it was.
             again = node.on(operands) if operands else node
             now[id(node)] = found = self.settle(again)
@@ -140,7 +140,7 @@ def _power_of_two(x):
     return x if x is not None and 2.0 ** -14 <= abs(x) <= 2.0 ** 14 and abs(math.frexp(x)[0]) == 0.5 else None
 
 
-def _uniform(array):
+def uniform(array):
     """A broadcast scalar that nobody else can write into, such as the cotangent of a sum, as the Node of that broadcast; any other array as it is."""
     if array.size > 1 and not any(array.strides) and not array.flags.writeable and type(array.base) is np.ndarray and array.base.size == 1 \
             and sys.getrefcount(array.base) <= 2:                # the view's and this call's: no one else has it

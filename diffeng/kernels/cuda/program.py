@@ -15,8 +15,9 @@ from .. import groups
 from ..fuse import Call, Group, Immediate, Product
 from ..layout import View
 from ..memory import plan
+from ..planning import buffers
 from ..plans import Plans
-from ..program import Program, buffers, evaluated
+from ..program import Program, evaluated
 from ..tiles import Tiles
 from . import plan as grid_plan
 from .products import Gemm
