@@ -3,7 +3,7 @@
 What it is: `build()`, one module of a few functions over two blocks of 8-byte words: a program's context (runtime.py fills it) and the process's
 pool (threads.py). Compiled and kept like any kernel.
 
-What it is not: no Python object is made or released here but the integer returned; nothing of a program's meaning is known.
+What it is not: nothing of a program's meaning is known. The only Python objects made here are what a call returns: an integer, or fresh results.
 
 The pool in one paragraph. A region publishes a job (kernel, words, rows, chunk) by making GENERATION odd, takes chunks like everybody by adding to
 NEXT, closes the job by making GENERATION even, and waits until nobody is INSIDE. A worker counts itself INSIDE before it looks whether the job is
@@ -18,8 +18,8 @@ import sys
 from llvmlite import ir
 
 # Words of a program's context.
-STATUS, BUSY, INPUTS, ARGUMENTS, TABLE, ROWS, WORDS, PATCHES, PATCHED, SPECS, RELEASE, PRODUCTS, NDARRAY, POOL = range(14)
-CONTEXT = 14
+STATUS, BUSY, INPUTS, ARGUMENTS, TABLE, ROWS, WORDS, PATCHES, PATCHED, SPECS, RELEASE, PRODUCTS, NDARRAY, POOL, OUTPUTS, FRESH, SINGLE, NONE = range(18)
+CONTEXT = 18
 # Words of the pool. What different threads write lies in different cache lines.
 TAKEN, GENERATION, NEXT, INSIDE, SLEEPERS, STOP, WORKERS, SPINS = 0, 8, 16, 24, 32, 40, 48, 49
 JOB = 56                                   # kernel, words, rows, chunk
@@ -27,6 +27,7 @@ USERS, BEFORE, GET, SET = 64, 65, 66, 67   # BLAS: programs inside, its number o
 POOL_WORDS = 72
 # Where a PyObject and a PyArrayObject have their fields (bytes), and the flags that an array must have: C-contiguous, aligned.
 TYPE, VALUE, DATA, ND, DIMENSIONS, DESCR, FLAGS = 8, 16, 16, 24, 32, 56, 64
+ITEMS = 24                                 # the first item of a PyTupleObject
 WANTED = 0x0101
 
 CONVERT, REENTERED = -1, -2                # what a call returns instead of a status
@@ -107,7 +108,7 @@ class _Writer(ir.IRBuilder):
 
 
 def build():
-    """The module. External: run, begin, stretch, end (METH_FASTCALL functions of Python), walk, worker, halt and rest (for ctypes)."""
+    """The module. External: run, results, begin, stretch, end (METH_FASTCALL functions of Python), walk, worker, halt and rest (for ctypes)."""
     module = ir.Module("runtime")
     _outside(module)
     _pool(module)
@@ -116,11 +117,17 @@ def build():
 
 
 def _outside(module):
-    """Functions of the C library and of Python."""
+    """Functions of the C library, of Python and of NumPy."""
     ir.Function(module, ir.FunctionType(_I64, [_I64]), "PyLong_FromLongLong")
     ir.Function(module, ir.FunctionType(_I64, [_I64]), "PyLong_AsLongLong")
     ir.Function(module, ir.FunctionType(_I64, []), "PyEval_SaveThread")
     ir.Function(module, ir.FunctionType(_VOID, [_I64]), "PyEval_RestoreThread")
+    ir.Function(module, ir.FunctionType(_VOID, [_I64]), "Py_IncRef")
+    ir.Function(module, ir.FunctionType(_VOID, [_I64]), "Py_DecRef")
+    ir.Function(module, ir.FunctionType(_I64, [_I64]), "PyTuple_New")
+    ir.Function(module, ir.FunctionType(_I32, [_I64] * 3), "PyTuple_SetItem")
+    ir.Function(module, ir.FunctionType(_I64, [_I32, _I64, _I64, _I32]), "PyArray_Empty")
+    ir.Function(module, ir.FunctionType(_I64, [_I64] * 3), "PyArray_Scalar")
     if HAS_FUTEX:
         ir.Function(module, ir.FunctionType(_I64, [_I64], var_arg=True), "syscall")
         ir.Function(module, ir.FunctionType(_I32, []), "sched_yield")
@@ -287,14 +294,15 @@ def _calls(module):
         code = b.word(status)
         b.store(_I64(0), b.at(status))
         b.store(_I64(0), b.at(context, BUSY))
-        answer(b, code)
+        return code
 
     b, context = entry("run")
     refused = b.call(module.get_global("take"), [context, *b.args[1:]])
     with b.if_then(b.icmp_signed("!=", refused, _I64(0))):
         answer(b, refused)
     b.call(module.get_global("walk"), [context, _I64(0), b.word(context, ROWS)])
-    finish(b, context)
+    answer(b, finish(b, context))
+    _results(module, entry("results"), finish)
 
     b, context = entry("begin")
     answer(b, b.call(module.get_global("take"), [context, *b.args[1:]]))
@@ -304,7 +312,7 @@ def _calls(module):
     answer(b, _I64(0))
 
     b, context = entry("end")
-    finish(b, context)
+    answer(b, finish(b, context))
 
 
 def _take(module):
@@ -343,3 +351,63 @@ def _take(module):
             b.store(b.word(b.add(x, _I64(DATA))), data)
         b.store(b.add(b.load(data), b.word(patch, 2)), b.at(b.add(words, b.mul(b.word(patch, 0), _I64(8)))))
     b.ret(_I64(0))
+
+
+def _results(module, begun, finish):
+    """results(*inputs): as run, into fresh arrays, which it returns with the scalars among the results: a tuple, or the one that there is. None where run would
+    return another status than 0. An array is made before it is known whether it is needed: making one may run others' code, which may call this program."""
+    b, context = begun
+    call = lambda name, *arguments: b.call(module.get_global(name), arguments)
+    inputs, outputs, none = b.word(context, INPUTS), b.word(context, OUTPUTS), b.word(context, NONE)
+
+    def give(x):
+        call("Py_IncRef", x)
+        b.ret(x)
+    with b.if_then(b.icmp_signed("!=", b.args[2], inputs)):
+        give(none)
+    count = b.add(inputs, outputs)
+    arguments = b.ptrtoint(b.alloca(_I64, count), _I64)
+    with b.count(_I64(0), inputs) as k:
+        b.store(b.word(b.add(b.args[1], b.mul(k, _I64(8)))), b.at(b.add(arguments, b.mul(k, _I64(8)))))
+    made = call("PyTuple_New", outputs)
+    with b.if_then(b.icmp_signed("==", made, _I64(0))):
+        b.ret(_I64(0))
+
+    @contextlib.contextmanager
+    def each():
+        """Of each output: its place, and where its words begin: array of a scalar or 0, descriptor, ndim, lengths of the axes."""
+        fresh = b.variable(b.word(context, FRESH))
+        with b.count(_I64(0), outputs) as k:
+            here = b.load(fresh)
+            yield k, here, b.word(here, 0)
+            b.store(b.add(here, b.mul(b.add(b.word(here, 2), _I64(3)), _I64(8))), fresh)
+
+    def put(k, x):
+        with b.if_then(b.icmp_signed("==", x, _I64(0))):              # no memory: NumPy has said so
+            call("Py_DecRef", made)
+            b.ret(_I64(0))
+        call("PyTuple_SetItem", made, k, x)
+    with each() as (k, here, held):
+        array = b.variable(held)
+        with b.if_then(b.icmp_signed("==", held, _I64(0))):
+            descriptor = b.word(here, 1)
+            call("Py_IncRef", descriptor)                              # PyArray_Empty keeps a reference
+            b.store(call("PyArray_Empty", b.trunc(b.word(here, 2), _I32), b.add(here, _I64(24)), descriptor, _I32(0)), array)
+            put(k, b.load(array))
+        b.store(b.load(array), b.at(b.add(arguments, b.mul(b.add(inputs, k), _I64(8)))))
+    code = b.variable(call("take", context, arguments, count))
+    with b.if_then(b.icmp_signed("==", b.load(code), _I64(0))):
+        call("walk", context, _I64(0), b.word(context, ROWS))
+        b.store(finish(b, context), code)
+    with b.if_then(b.icmp_signed("!=", b.load(code), _I64(0))):
+        call("Py_DecRef", made)
+        give(none)
+    with each() as (k, here, held):
+        with b.if_then(b.icmp_signed("!=", held, _I64(0))):
+            put(k, call("PyArray_Scalar", b.word(b.add(held, _I64(DATA))), b.word(here, 1), _I64(0)))
+    with b.if_then(b.icmp_signed("!=", b.word(context, SINGLE), _I64(0))):
+        only = b.word(b.add(made, _I64(ITEMS)))
+        call("Py_IncRef", only)
+        call("Py_DecRef", made)
+        b.ret(only)
+    b.ret(made)
