@@ -312,3 +312,26 @@ def test_a_product_read_in_another_order_is_written_in_it():
     product = a @ b
     twice = simplify([np.transpose(product, (1, 0, 2)).node, product.node])
     assert [n.primitive.name for n in reachable(twice)].count("matmul") == 1           # who else reads it keeps it
+
+
+@pytest.mark.parametrize("function, shape", [
+    (lambda A, u: A @ u[..., None], (4, 4, 1)), (lambda A, u: u[:, None] @ A, (4, 1, 4)), (lambda A, u: np.einsum("ij,kj->ik", A, u), (4, 4)),
+    (lambda A, u: np.einsum("ji,jk->ik", A, u), (4, 4)), (lambda A, u: np.tensordot(u, A, (1, 1)), (4, 4))])
+def test_a_product_with_directions_is_a_transpose(function, shape):
+    """Only where nobody else can write into the unit matrix."""
+    def recorded(made):
+        A = Tracing().input(None, "A", (4, 4), np.float64)
+        outputs = simplify([function(A, made()).node])
+        return [n.primitive.name for n in reachable(outputs)], Program([A.node], outputs)(a)[0]
+    a, kept = np.random.default_rng(0).normal(size=(4, 4)), np.eye(4)
+
+    def fixed():
+        u = np.eye(4)
+        u.flags.writeable = False
+        return u.reshape(4, 4)
+    names, value = recorded(fixed)
+    assert not {"matmul", "einsum", "tensordot"} & set(names)
+    np.testing.assert_array_equal(value, function(a, np.eye(4)))
+    names, value = recorded(lambda: kept)
+    assert {"matmul", "einsum", "tensordot"} & set(names)
+    np.testing.assert_array_equal(value, function(a, kept))
