@@ -95,8 +95,11 @@ def units(x):
     return np.array_equal(x.reshape(shape), np.eye(shape[0], dtype=x.dtype))
 
 
-def _product_with_units(walk, n, x, y):
+def _product_with_units(walk, n, *operands):
     """Of all terms of such a sum one is there."""
+    if len(operands) != 2:
+        return None
+    x, y = operands
     inputs, out = subscripts(n.primitive.name, [len(shape_of(x)), len(shape_of(y))], n.params).split("->")
     for one, other, mine, its in zip((x, y), (y, x), inputs.split(","), reversed(inputs.split(","))):
         if type(other) is not Node or other.dtype != n.dtype or not units(one) or len({*its}) < len(its):

@@ -335,3 +335,18 @@ def test_a_product_with_directions_is_a_transpose(function, shape):
     names, value = recorded(lambda: kept)
     assert {"matmul", "einsum", "tensordot"} & set(names)
     np.testing.assert_array_equal(value, function(a, kept))
+
+
+def test_parts_put_back_where_they_were_are_the_whole():
+    x = Tracing().input(None, "x", (6,), np.float64)
+    parts = [indexing.scatter(x[i], index=(i,), shape=(6,)) for i in (slice(0, 1), slice(1, 5), slice(5, 6))]
+    assert simplify([(parts[2] + parts[1] + parts[0]).node]) == [x.node]
+    assert [n.primitive.name for n in reachable(simplify([(parts[1] + parts[0]).node]))] == ["input", "getitem", "scatter"]
+
+
+def test_a_part_of_what_is_negated_is_subtracted():
+    x = Tracing().input(None, "x", (6,), np.float64)
+    outputs = simplify([(x + indexing.scatter(-x[1:], index=(slice(0, 5),), shape=(6,))).node])
+    assert [n.primitive.name for n in reachable(outputs)] == ["input", "getitem", "scatter", "subtract"]
+    value = np.arange(6.0)
+    np.testing.assert_array_equal(Program([x.node], outputs)(value)[0], value - [1, 2, 3, 4, 5, 0])
