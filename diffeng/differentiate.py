@@ -116,6 +116,7 @@ def _seeds(leaves, lo, hi):
         if first < last:
             seed = np.zeros((hi - lo, n), x.dtype)
             seed[np.arange(first - lo, last - lo), np.arange(first - start, last - start)] = 1
+            seed.flags.writeable = False                 # so a compiler knows what it is: see contractions.units
             tangents.append(seed.reshape((hi - lo,) + x.shape))
         else:
             tangents.append(None)
