@@ -1,6 +1,6 @@
 """Elementary functions without branches: one scalar rule a function, which the compiler turns into vector code inside a kernel's loop.
 
-What it is: exp, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, erf, erfc, expit and pow of float32 and float64. A rule reads a
+What it is: exp, exp(-x^2), exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, erf, erfc, expit and pow of float32 and float64. A rule reads a
 `Value` (values.py), whose operators append instructions to an LLVM builder, whichever device that builder is for. Every
 operation rounds as written, except in `mad`, where it does not matter whether the sum is fused: no rule relies on either, none may be reassociated.
 
@@ -69,6 +69,14 @@ def _exp_of_rest(r):
 def exp(x):
     m, r, _ = _reduce(_clamp(x, *_EXP_RANGE[x.type]))
     return _scaled(_exp_of_rest(r), m)
+
+
+def gauss(x):
+    """exp(-x^2): what rounding the square has lost is known, and would be raised to an exponent."""
+    s = x * x
+    m, r, _ = _reduce(_clamp(-s, _EXP_RANGE[x.type][0], None))
+    e = _exp_of_rest(r)
+    return _scaled(e - e * select(s < 1000.0, fused(x, x, -s), 0.0), m)
 
 
 def exp2(x):
@@ -432,4 +440,4 @@ def pow(x, y):
     return select(y.equals(0.0), 1.0, out).rounded(T)
 
 
-RULES = {f.__name__: f for f in (exp, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, expit, erf, erfc, pow)}          # of one number, but for pow
+RULES = {f.__name__: f for f in (exp, gauss, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, expit, erf, erfc, pow)}          # of one number, but for pow
