@@ -13,7 +13,7 @@ from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
 from .nodes import Node, influenced, reachable
 from .vocabulary import contraction, indexing
-from .vocabulary.elementwise import expit
+from .vocabulary.elementwise import expit, gauss
 from .lines import line_of
 
 # ---- shapes --------------------------------------------------------------------------------------------------------------
@@ -91,6 +91,12 @@ def _extreme(g, z, x, axis, keepdims):
     chosen = np.equal(x, _spread(z, x, axis, keepdims))
     ties = np.sum(chosen.astype(g.dtype), axis=axis, keepdims=True)
     return np.where(chosen, _spread(g, x, axis, keepdims) / ties, 0)
+
+
+def _softmax(z, x, axis, keepdims):
+    """exp(x - z), divided by its sum: where x is large z = logsumexp(x) is rounded, and all weights alike."""
+    e = np.exp(x - _spread(z, x, axis, keepdims))
+    return e / np.sum(e, axis=axis, keepdims=True)
 
 
 def _matmul(g, x, y, slot):
@@ -207,8 +213,9 @@ PULL = {
     "arccosh":     [lambda g, z, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1))],
     "arctanh":     [lambda g, z, x: g / ((1 - x) * (1 + x))],
     # ---- special functions (DLMF 7.10.1; the logistic function s has s' = s(x) s(-x))
-    "erf":         [lambda g, z, x: g * (np.exp(-np.square(x)) * (2 / SQRT_PI))],
-    "erfc":        [lambda g, z, x: -g * (np.exp(-np.square(x)) * (2 / SQRT_PI))],
+    "gauss":       [lambda g, z, x: g * (-2 * x * z)],
+    "erf":         [lambda g, z, x: g * (gauss(x) * (2 / SQRT_PI))],
+    "erfc":        [lambda g, z, x: -g * (gauss(x) * (2 / SQRT_PI))],
     "expit":       [lambda g, z, x: g * (z * expit(-x))],                    # 1 - z loses the digits of exp(-40)
     "log_expit":   [lambda g, z, x: g * expit(-x)],
     "logit":       [lambda g, z, x: g / (x * (1 - x))],
@@ -231,7 +238,7 @@ PULL = {
     "prod":        [lambda g, z, x, *, axis, keepdims: _prod(g, x, axis, keepdims)],
     "max":         [lambda g, z, x, *, axis, keepdims: _extreme(g, z, x, axis, keepdims)],
     "min":         [lambda g, z, x, *, axis, keepdims: _extreme(g, z, x, axis, keepdims)],
-    "logsumexp":   [lambda g, z, x, *, axis, keepdims: _spread(g, x, axis, keepdims) * np.exp(x - _spread(z, x, axis, keepdims))],
+    "logsumexp":   [lambda g, z, x, *, axis, keepdims: _spread(g, x, axis, keepdims) * _softmax(z, x, axis, keepdims)],
     "cumsum":      [lambda g, z, x, *, axis: np.flip(np.cumsum(np.flip(g, axis), axis=axis), axis)],
     "cumprod":     [lambda g, z, x, *, axis: _cumprod(g, x, axis)],
     # ---- index maps

@@ -35,6 +35,14 @@ def _special(name, *domain):
     return _map(name, evaluate, *domain, infer=infer)
 
 
+def _gauss(x):
+    """exp(-x*x). Rounding the square would be raised to an exponent: h has so few digits that its own is exact, which tells what s has lost."""
+    h = np.rint(x * 128) / 128
+    s = np.square(x)
+    lost = np.square(h) - s + (h + x) * (x - h)
+    return np.exp(-s) * (1 - np.where(np.less(s, 1000), lost, 0).astype(s.dtype))
+
+
 # ---- arithmetic ------------------------------------------------------------------------------------------------
 add           = _map("add", None, _ANY, _ANY, quick=operator.add)
 subtract      = _map("subtract", None, _ANY, _ANY, quick=operator.sub)
@@ -76,6 +84,7 @@ arccosh       = _map("arccosh", None, (1.2, 3.0))
 arctanh       = _map("arctanh", None, _UNIT)
 
 # ---- special functions ------------------------------------------------------------------------------------------------
+gauss         = _map("gauss", _gauss, (0.3, 2.0))          # what erf and erfc have for a derivative
 erf           = _special("erf")
 erfc          = _special("erfc")
 expit         = _special("expit")
