@@ -15,7 +15,7 @@ from .errors import refuse
 from .named import swaps
 from .nodes import Interpreter
 from .numpy_functions.making import full
-from .traced import TRACED, Traced
+from .traced import TRACED, Traced, memory
 from .lines import is_user_code, run, user_call
 
 _active = threading.local()
@@ -96,7 +96,7 @@ def unwrap(x):
 
 CONSTRUCTORS = tuple("zeros ones empty full zeros_like ones_like empty_like full_like eye identity tri diag arange linspace "
                      "logspace geomspace array copy".split())
-CONVERTERS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asarray_chkfinite")
+CONVERTERS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "asarray_chkfinite")
 INTEGERS_STAY = ("arange", "copy", "diag", *CONVERTERS)          # positions and counters: nobody writes a traced number into them
 
 
@@ -126,13 +126,19 @@ def _replacement(name, original):
     return call
 
 
+_ORDERS = {"ascontiguousarray": "C", "asfortranarray": "F"}
+_FLAGS = {"C": "c_contiguous", "F": "f_contiguous"}              # of an array that asarray(a, order=...) returns as it is
+
+
 def _convert(name, original, a, dtype=None, **kwargs):
     """np.array, np.asarray, ... of a traced value, or of lists of them."""
     if isinstance(a, Traced):
         a = unwrap(a)
         if not isinstance(a, Traced):
             return fillable(original(a, dtype, **kwargs))
-        out = numpy_api.copy(a) if name == "array" and kwargs.get("copy", True) else a
+        order = _ORDERS.get(name) or kwargs.get("order") or "K"
+        copied = kwargs.get("copy", name == "array") or not getattr(memory(a).flags, _FLAGS.get(order, "behaved"))
+        out = numpy_api.copy(a, order) if copied else a
         out = out if dtype is None or out.dtype == dtype else numpy_api.astype(out, dtype)
     else:
         out = numpy_api.array(a, dtype)

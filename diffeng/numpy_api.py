@@ -218,7 +218,13 @@ def astype(x, dtype):
     return e.astype(x, dtype=dtype)
 
 
-def copy(x):
+def copy(x, order="C"):
+    """A copy whose entries lie in this order: "C", "F", "K" as in x, "A" in "F" if they do in x."""
+    if order != "C" and np.ndim(x) > 1:
+        from .numpy_functions.shaping import in_memory, transposed
+        axes = in_memory(x, order)
+        if axes is not None:
+            return transposed(e.copy(transposed(x, axes)), [axes.index(k) for k in range(len(axes))])
     return e.copy(x)
 
 

@@ -167,6 +167,16 @@ class _Concatenate:
         return rule
 
 
+def _written(g, x, arrays, index):
+    """setitem's cotangent of the values: where index arrays name a position more than once, only the value that was written last is there."""
+    g = indexing.getitem(g, *arrays, index=index)
+    if max([np.size(i) for i in arrays], default=1) == 1:
+        return g
+    number = np.arange(g.size).reshape(g.shape)
+    last = indexing.getitem(indexing.setitem(np.zeros(np.shape(x), int), number, *arrays, index=index), *arrays, index=index) == number
+    return g if type(last) is np.ndarray and last.all() else np.where(last, g, 0)
+
+
 def _unpad(g, widths):
     return g[tuple(slice(lo, n - hi) for (lo, hi), n in zip(widths, g.shape))]
 
@@ -250,7 +260,7 @@ PULL = {
     "getitem":     [lambda g, z, x, *i, index: indexing.scatter(g, *i, index=index, shape=x.shape)],
     "scatter":     [lambda g, z, v, *i, index, shape: indexing.getitem(g, *i, index=index)],
     "setitem":     [lambda g, z, x, v, *i, index: indexing.setitem(g, np.zeros((), g.dtype), *i, index=index),
-                    lambda g, z, x, v, *i, index: indexing.getitem(g, *i, index=index)],
+                    lambda g, z, x, v, *i, index: _written(g, x, i, index)],
     "add_at":      [lambda g, z, x, v, *i, index: g,                          lambda g, z, x, v, *i, index: indexing.getitem(g, *i, index=index)],
     # ---- sums of products
     "matmul":      [lambda g, z, x, y: _matmul(g, x, y, 0),                   lambda g, z, x, y: _matmul(g, x, y, 1)],

@@ -5,6 +5,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import axis_of, operand
+from ..traced import viewing
 from ..vocabulary import contraction as c, elementwise as e
 from .table import implements
 
@@ -112,4 +113,7 @@ def einsum(*operands, optimize=False, **kwargs):
     operands = _interleaved(operands) if not isinstance(operands[0], str) else operands
     spec, arrays = operands[0], [operand(x) for x in operands[1:]]
     left, out, _ = parse_einsum_input((spec, *[np.shape(x) for x in arrays]), shapes=True)
-    return c.einsum(*arrays, subscripts=f"{left}->{out}")
+    result = c.einsum(*arrays, subscripts=f"{left}->{out}")
+    if len(arrays) == 1 and out and set(out) == set(left):               # nothing is summed: NumPy returns a view
+        return viewing(result, arrays[0], lambda y: np.einsum(f"{left}->{out}", y))
+    return result

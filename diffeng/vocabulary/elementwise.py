@@ -107,7 +107,7 @@ logical_not, isnan, isinf, isfinite, signbit = (_map(n, slots=()) for n in "logi
 
 # ---- the same value, seen otherwise ------------------------------------------------------------------------------------------
 astype        = _map("astype", lambda x, *, dtype: np.asarray(x).astype(dtype))
-copy          = _map("copy", lambda x: np.array(x))
+copy          = _map("copy", lambda x: np.array(x, order="C"))
 stop_gradient = _map("stop_gradient", lambda x: np.array(x), slots=())
 # x, not before y is there, whatever y is: what a checkpoint computes again is not the same expression as before, and has to wait for the cotangent.
 barrier       = _map("barrier", lambda x, y: np.broadcast_to(x, np.broadcast_shapes(np.shape(x), np.shape(y)))[()], _ANY, _ANY, slots=(0,))

@@ -63,6 +63,6 @@ def _zeros_add_at(v, *arrays, index, shape):
 
 _A = (0.3, 2.0)
 getitem = Primitive("getitem", _getitem, "gather", (0,), (_A,))                # x[index]
-setitem = Primitive("setitem", _setitem, "scatter", (0, 1), (_A, _A))          # x with x[index] = v; positions must not repeat
+setitem = Primitive("setitem", _setitem, "scatter", (0, 1), (_A, _A))          # x with x[index] = v; of values for one position the last stays
 add_at  = Primitive("add_at", _add_at, "scatter", (0, 1), (_A, _A))            # x with v added at index
 scatter = Primitive("scatter", _zeros_add_at, "scatter", (0,), (_A,))          # zeros of `shape` with v added at index: getitem's adjoint
