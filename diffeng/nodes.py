@@ -59,14 +59,14 @@ class Primitive:
         for x in operands:
             if type(x) in TRACED:
                 interpreter = x.interpreter
-                if top is None or interpreter.level > top.level:
+                if top is None or interpreter is not top and interpreter.level > top.level:
                     top = interpreter
         return self.compute(operands, params) if top is None else top.apply(self, operands, params)
 
     def compute(self, operands, params):
         """The plain NumPy value; an error names the primitive, the operands and the user's line."""
         try:
-            return self.evaluate(*operands, **params)
+            return self._evaluate(*operands, **params)
         except (ValueError, TypeError, IndexError) as error:
             raise explain(error, self.name, operands) from error
 
@@ -169,7 +169,7 @@ class Interpreter:
         raise NotImplementedError
 
     def mine(self, x):
-        return isinstance(x, Traced) and x.interpreter is self
+        return type(x) in TRACED and x.interpreter is self
 
     def lift(self, primitive, operands, params):
         """The operands of a primitive whose values are this interpreter's, as a rule of differentiation should meet them."""
@@ -202,9 +202,8 @@ class Tracing(Interpreter):
 
     def input(self, value, name, shape=None, dtype=None):
         """A traced input with a value, or (value None) with a shape and dtype only."""
-        if value is not None:
-            shape, dtype = value.shape, value.dtype
-        return Tracer(self, Node(INPUT, (), {"name": name}, value, tuple(shape), np.dtype(dtype), ()))
+        shape, dtype = (value.shape, value.dtype) if value is not None else (tuple(shape), np.dtype(dtype))
+        return Tracer(self, Node(INPUT, (), {"name": name}, value, shape, dtype, ()))
 
     def apply(self, primitive, operands, params):
         inputs, values, plain = [], [], self.values
@@ -349,10 +348,11 @@ def influenced(order, inputs):
     """{node: slots} for the nodes of a topological order that depend on the inputs, through these differentiable operands of floating-point type."""
     wanted = dict.fromkeys(inputs, ())
     for n in order:
-        found = ()
-        for k, p in enumerate(n.operands):
-            if type(p) is Node and p in wanted and ((slots := n.primitive.slots) is None or k in slots):
-                found += (k,)
-        if found and n.dtype.kind == "f":
-            wanted[n] = found
+        found, slots = (), n.primitive.slots
+        if slots != ():
+            for k, p in enumerate(n.operands):
+                if type(p) is Node and p in wanted and (slots is None or k in slots):
+                    found += (k,)
+            if found and n.dtype.kind == "f":
+                wanted[n] = found
     return wanted

@@ -305,31 +305,38 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     """
     order = reachable(outputs)
     value_of, at = recomputing(order, value_of, at)
-    wanted = influenced(order, inputs)
-    kept = set(inputs)
-    cotangent = {}
-
-    def accumulate(node, g):
-        known = cotangent.get(node)
-        cotangent[node] = g if known is None else known + g
-
+    wanted, kept, cotangent = influenced(order, inputs), set(inputs), {}
+    own = set()                                    # nodes whose cotangent is a sum made here, which nobody else holds: the next term is added in place
     with np.errstate(all="ignore"):
         for node, g in zip(outputs, cotangents):
             if node in wanted:
-                accumulate(node, g)
+                cotangent[node] = cotangent[node] + g if node in cotangent else g
         for node in reversed(order):
-            if node not in cotangent or not wanted[node]:
+            g = cotangent.get(node)
+            if g is None or not (slots := wanted[node]):
                 continue
-            g = cotangent[node] if node in kept else cotangent.pop(node)
-            primitive, operands, shape = node.primitive, node.operands, node.shape
+            if node not in kept:
+                del cotangent[node]
+            primitive, operands, params = node.primitive, node.operands, node.params
             if at is not None:
                 at(node, g)
-            if g.shape != shape and not (primitive.kind == "map" and all([operands[k].shape == shape for k in wanted[node]])):
-                g = np.broadcast_to(g, shape)
+            if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])):
+                g = np.broadcast_to(g, node.shape)
             values, z = [value_of(q) if type(q) is Node else q for q in operands], value_of(node)
-            for k in wanted[node]:
-                if (id(node), k) in skip:
+            for k in slots:
+                if skip and (id(node), k) in skip:
                     continue
                 p = operands[k]
-                accumulate(p, fit(_row(primitive, k, node.frames)(g, z, *values, **node.params), p.shape, p.dtype))
+                new = _row(primitive, k, node.frames)(g, z, *values, **params)
+                if new.dtype is not p.dtype or new.shape != p.shape:
+                    new = fit(new, p.shape, p.dtype)
+                known = cotangent.get(p)
+                if known is None:
+                    cotangent[p] = new
+                elif p in own and known.shape == new.shape:
+                    known += new
+                else:
+                    cotangent[p] = known = known + new
+                    if type(known) is np.ndarray:
+                        own.add(p)
     return [None if n not in cotangent else _whole(cotangent[n], n.shape) for n in inputs]
