@@ -88,7 +88,7 @@ def train(out, data, name, load, tokenizer, device, precision, save_every, evalu
     """
     from dataclasses import fields, replace
 
-    from ..compiled import program_maker
+    from ..devices import program_maker
     from .data import prepare
     from .memory import enough
     from .run import Run
