@@ -245,6 +245,9 @@ def test_directories_that_are_no_run(tmp_path, begun):
     save(stranger, CONFIG, init_parameters(CONFIG, 0, np.float32))
     with pytest.raises(ValueError, match="not trained here"):
         Run(stranger)
+    (stranger / "model.safetensors").rename(stranger / "model-00001-of-00001.safetensors")                # one of several files
+    with pytest.raises(ValueError, match="not trained here"):
+        Run(stranger)
     (begun / "training.json").write_text('{"config": {}}')
     with pytest.raises(ValueError, match="does not describe a run"):
         Run(begun)

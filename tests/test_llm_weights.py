@@ -225,10 +225,17 @@ def test_wrong_configurations(saved, change, words):
         weights.load(saved.directory)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1', '{"n_head": 2, "n_head": 4}', "\ufeff{}", "[" * 100000, '{"vocab_size": 5}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1', "\ufeff{}", "[" * 100000, '{"vocab_size": 5}'])
 def test_a_configuration_that_is_none(saved, text):
     (saved.directory / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config\.json"):
+        weights.load(saved.directory)
+
+
+def test_a_configuration_that_says_one_thing_twice(saved):
+    path = saved.directory / "config.json"
+    path.write_text(path.read_text().replace('"n_head": 2', '"n_head": 2, "n_head": 4'))
+    with pytest.raises(ValueError, match="config.json is no JSON: a name stands in it twice"):
         weights.load(saved.directory)
 
 
