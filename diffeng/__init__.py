@@ -10,6 +10,7 @@ _HOME = {
     "expressions": "parse from_sympy",
     "compiled": "jit",
     "verdict": "compare",
+    "ulp": "accuracy",
     "update": "at",
     "checkpointing": "checkpoint",
     "testing": "",

@@ -98,6 +98,10 @@ class _Nested:
         return found
 
 
+def _unknown(*args):
+    """The fast call of a recording that has none."""
+
+
 def _watched(leaf):
     """A leaf whose type and repr do not say what it is."""
     return not enters(leaf) and (has_attributes(leaf) or callable(leaf))
@@ -118,7 +122,10 @@ class _Trace:
         self.count = len(holder.outputs)
         self._arguments = [None if type(a) in _PLAIN else _Nested(a) for a in args]
         self._numbers = [k for k, (shape, _) in enumerate(self.program.outputs[:self.count]) if shape == ()]
-        self._rebuild = tuple if holder.rebuild([*range(self.count)]) == tuple(range(self.count)) else holder.rebuild
+        nested = holder.rebuild([*range(self.count)])
+        self._rebuild = tuple if nested == tuple(range(self.count)) else holder.rebuild
+        plain = not (captured.watches or self.looks or any(self._arguments)) and (self._rebuild is tuple or nested == 0)
+        self.fast = plain and self.program.returning(self._rebuild is not tuple) or _unknown          # `again` as one builtin, where that is all there is to do
 
     @staticmethod
     def _recorded(captured, objects, args):
@@ -191,6 +198,7 @@ class Jitted:
         self._donated, self._make, self._gpu = donated, make, make.device
         self._wait, self._traces, self._lock, self._busy, self._last = wait, {}, threading.RLock(), {}, None
         self._parameters = self._by_name = None
+        self._fast = _unknown
         functools.update_wrapper(self, fun, updated=())
         self.__wrapped__ = fun
 
@@ -215,6 +223,9 @@ class Jitted:
     def __call__(self, *args, **options):
         if options:
             return self._named(args, options)
+        result = self._fast(*args)
+        if result is not None:
+            return result
         last = self._last
         if last is not None:
             result = last.again(args)
@@ -240,7 +251,7 @@ class Jitted:
         for trace in self._traces.get(key, ()):
             result = trace(leaves, objects)
             if result is not None:
-                self._last = trace
+                self._last, self._fast = trace, trace.fast
                 return result
         return self._record(key, args, leaves, objects)
 

@@ -20,7 +20,8 @@ ASSIGN = "the array was made outside of the function, or by a function imported 
 
 
 TRACED = set()                                                  # the subclasses of Traced: `type(x) in TRACED` is cheaper than isinstance where x is an array
-OPERANDS = {float, int, bool, np.float64, np.float32}           # types that are operands without a look at the value; traced ones are, too
+NUMBERS = frozenset({float, int, bool, np.float64, np.float32})
+OPERANDS = set(NUMBERS)                                         # types that are operands without a look at the value; traced ones are, too
 
 
 class Traced:
@@ -120,8 +121,8 @@ class Traced:
 
     # ---- ndarray's methods: NumPy's functions, which come back through __array_function__ -----------------------------------
 
-    def reshape(self, *shape, order="C"):
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
+    def reshape(self, *shape, order="C", copy=None):
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, copy=copy)
 
     def transpose(self, *axes):
         return np.transpose(self, None if not axes or axes[0] is None else axes[0] if np.ndim(axes[0]) else axes)
@@ -131,11 +132,11 @@ class Traced:
 
     def copy(self, order="C"):
         from .numpy_api import copy
-        return copy(self)
+        return copy(self, order)
 
-    def astype(self, dtype, *args, **kwargs):
+    def astype(self, dtype, order="K", casting="unsafe", subok=True, copy=True):
         from .numpy_api import astype
-        return astype(self, dtype)
+        return self if not copy and dtype == self.dtype else astype(self, dtype)
 
     def item(self, *index):
         index = index[0] if len(index) == 1 else index
@@ -265,6 +266,7 @@ def _no_cut(x):
     name = user_call(frame, True)
     if name in _STORES:
         raise refuse(TypeError, "a traced value was assigned into a plain array{here}: " + ASSIGN)
+    x = getattr(x, "held", x)                                       # what a buffer holds
     if judged.get() or not hasattr(x, "below"):                     # the judge says so itself, and compare reports it
         return
     if name in _TYPES:
@@ -276,13 +278,16 @@ def _no_cut(x):
 
 # ---- aliases ----------------------------------------------------------------------------------------------------------------
 
-def viewing(out, of, again, put):
-    """Remember that `out` is a view: again(parent) makes it anew, put(parent, value) writes through it. Returns out."""
+def viewing(out, of, again, put=None):
+    """Remember that `out` is a view: again(parent) makes it anew, put(parent, value) writes through it (None: it is read-only). Returns out.
+
+    again is also asked for the view of an ndarray nobody may read (memory): it must not copy one.
+    """
     if not isinstance(out, Traced):
         return out
     if out is of:
         return out
-    out._base = (of, put)
+    out._base = (of, put, again)
     views = getattr(of, "_views", None)
     if views is None:
         views = of._views = []
@@ -292,11 +297,51 @@ def viewing(out, of, again, put):
     return out
 
 
+_NOTHING = np.empty(1, "i1")
+
+
+def memory(x):
+    """An array with x's shape and the strides, in entries, of the ndarray that NumPy would hold in its place: whether a reshape of it is a view depends on
+    them. It has no memory of its own and must not be read."""
+    views = []
+    while getattr(x, "_base", None) is not None:
+        x, _, again = x._base
+        views.append(again)
+    value = x
+    while isinstance(value, Traced):                                 # a value without strides (a symbol's, the judge's) is taken as NumPy makes new arrays
+        value = value.held if hasattr(value, "held") else getattr(value, "below", None)
+    strides = [math.prod(x.shape[k + 1:]) for k in range(len(x.shape))]
+    if type(value) is np.ndarray:
+        own, dense = [k // value.itemsize for k in value.strides], 1
+        for stride, n in sorted(zip(own, value.shape)):
+            dense = dense * n if n == 1 or stride == dense else 0
+        if dense:                                                    # else it is a view that the engine made where NumPy makes a copy
+            strides = own
+    out = np.lib.stride_tricks.as_strided(_NOTHING, x.shape, strides)
+    for again in reversed(views):
+        out = again(out)
+    return out
+
+
+def reshapes(x, shape):
+    """Is x.reshape(shape) a view? Else NumPy copies, and what is written into it is not written into x."""
+    if len(x.shape) < 2:
+        return True
+    try:
+        np.reshape(memory(x), shape, copy=False)
+    except ValueError:
+        return False
+    return True
+
+
 def write(target, value):
     """target takes a new value of its own shape and dtype, and so does all that shares its memory."""
     base = getattr(target, "_base", None)
     if base is not None:
-        parent, put = base
+        parent, put, _ = base
+        if put is None:
+            raise refuse(ValueError, "assignment destination is read-only{here}, as NumPy has it: several entries may be the same one in memory. "
+                                     "Write into a copy: x = x.copy()")
         return write(parent, put(parent, value))
     target._adopt(value)
     stale = [target]

@@ -1,7 +1,7 @@
 """Nested tuples, lists and dicts of arrays: taken apart by optree, named for reports and errors."""
 import atexit
 import inspect
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from types import FunctionType
 
 import numpy as np
@@ -139,6 +139,11 @@ def argument_names(fun, n):
     return names
 
 
+@lru_cache
+def _dotted(keys):
+    return ".".join(map(str, keys))
+
+
 def function_name(fun):
     return getattr(fun, "__name__", type(fun).__name__)
 
@@ -190,7 +195,7 @@ class Flat:
                 elif type(leaf) is not np.ndarray or leaf.dtype not in _ORDINARY:
                     leaf = as_array(leaf, f"argument {'.'.join([names[k], *map(str, paths[j])])!r} of {function_name(fun)}")
                 self.leaves.append(leaf)
-                self.names.append(".".join(map(str, prefix + tuple(paths[j]))) if paths[j] else names[k])
+                self.names.append(_dotted(prefix + paths[j]) if paths[j] else names[k])
                 self._where.append((k, j))
         self.out = self.aux = None
 

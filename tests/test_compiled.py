@@ -194,7 +194,8 @@ def test_what_is_large_is_not_computed_while_it_is_recorded(monkeypatch):
     np.testing.assert_allclose(masked(x), np.where(x > 0.5, np.cos(x), 0), rtol=1e-14)
 
 
-@pytest.mark.parametrize("fun", [lambda x: x + np.ones(5), lambda x: np.reshape(x, (3, 3)), lambda x: x @ np.ones((7, 2)), lambda x: np.sum(x, axis=2)])
+@pytest.mark.parametrize("fun", [lambda x: x + np.ones(5), lambda x: np.reshape(x, (3, 3)), lambda x: x @ np.ones((7, 2)), lambda x: np.sum(x, axis=2),
+                                 lambda x: np.einsum("ij,ij->i", x, x)])
 def test_errors_in_what_is_not_computed_name_the_line(fun):
     with pytest.raises(ValueError, match=r"test_compiled\.py:\d+"):
         de.jit(fun)(np.ones(10000))

@@ -3,19 +3,18 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import astype, copy, operand
-from ..traced import Traced, write
+from ..traced import Traced, memory, write
 from ..vocabulary import elementwise as e
 from .table import implements
 
 
 @implements(np.copy)
 def copy_(a, order="K", subok=False):
-    return copy(a)
+    return copy(a, order)
 
 
-def _full(x, value, dtype, shape):
-    shape = x.shape if shape is None else shape
-    out = np.empty(shape, x.dtype if dtype is None else dtype)
+def _full(x, value, dtype, order, shape):
+    out = np.empty_like(memory(x), x.dtype if dtype is None else dtype, order, shape=shape)
     if not isinstance(value, Traced):
         out[...] = value
         return _fillable(out)
@@ -29,22 +28,22 @@ def _fillable(plain_array):
 
 @implements(np.zeros_like)
 def zeros_like(a, dtype=None, order="K", subok=True, shape=None):
-    return _full(a, 0, dtype, shape)
+    return _full(a, 0, dtype, order, shape)
 
 
 @implements(np.ones_like)
 def ones_like(a, dtype=None, order="K", subok=True, shape=None):
-    return _full(a, 1, dtype, shape)
+    return _full(a, 1, dtype, order, shape)
 
 
 @implements(np.empty_like)
 def empty_like(a, dtype=None, order="K", subok=True, shape=None):
-    return _full(a, 0, dtype, shape)
+    return _full(a, 0, dtype, order, shape)
 
 
 @implements(np.full_like)
 def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None):
-    return _full(a, fill_value, dtype, shape)
+    return _full(a, fill_value, dtype, order, shape)
 
 
 def full(shape, fill_value, dtype=None, order="C"):
@@ -83,7 +82,8 @@ def meshgrid(*xi, indexing="xy", sparse=False, copy=True):
     shape = [np.size(x) for x in xi]
     out = [np.reshape(operand(x), [-1 if j == k else 1 for j in range(len(xi))]) for k, x in enumerate(xi)]
     out = out if sparse else [np.broadcast_to(x, shape) for x in out]
-    return [np.swapaxes(x, 0, 1) if indexing == "xy" and len(xi) > 1 else x for x in out]
+    out = [np.swapaxes(x, 0, 1) if indexing == "xy" and len(xi) > 1 else x for x in out]
+    return tuple([x.copy() for x in out] if copy else out)
 
 
 @implements(np.array2string, np.array_repr, np.array_str)

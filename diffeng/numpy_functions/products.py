@@ -5,6 +5,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import axis_of, operand
+from ..traced import viewing
 from ..vocabulary import contraction as c, elementwise as e
 from .table import implements
 
@@ -12,7 +13,7 @@ from .table import implements
 @implements(np.dot)
 def dot(a, b):
     a, b = operand(a), operand(b)
-    return e.multiply(a, b) if np.ndim(a) == 0 or np.ndim(b) == 0 else c.dot(a, b)
+    return c.dot(a, b) if getattr(a, "ndim", 0) and getattr(b, "ndim", 0) else e.multiply(a, b)         # (np.ndim would ask the traced one)
 
 
 @implements(np.vdot)
@@ -112,4 +113,7 @@ def einsum(*operands, optimize=False, **kwargs):
     operands = _interleaved(operands) if not isinstance(operands[0], str) else operands
     spec, arrays = operands[0], [operand(x) for x in operands[1:]]
     left, out, _ = parse_einsum_input((spec, *[np.shape(x) for x in arrays]), shapes=True)
-    return c.einsum(*arrays, subscripts=f"{left}->{out}")
+    result = c.einsum(*arrays, subscripts=f"{left}->{out}")
+    if len(arrays) == 1 and out and set(out) == set(left):               # nothing is summed: NumPy returns a view
+        return viewing(result, arrays[0], lambda y: np.einsum(f"{left}->{out}", y))
+    return result

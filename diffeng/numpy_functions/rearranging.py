@@ -3,6 +3,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import axes_of, axis_of, operand
+from ..traced import viewing
 from ..vocabulary import shaping as s
 from .table import implements
 
@@ -109,9 +110,10 @@ def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even
 def sliding_window_view(x, window_shape, axis=None, subok=False, writeable=False):
     window = tuple(window_shape) if np.ndim(window_shape) else (window_shape,)
     axes = tuple(range(x.ndim)) if axis is None else tuple(axis_of(k, x.ndim) for k in (axis if np.ndim(axis) else (axis,)))
+    out = x
     for w, k in zip(window, axes, strict=True):
-        x = np.moveaxis(np.take(x, np.arange(x.shape[k] - w + 1)[:, None] + np.arange(w), k), k + 1, -1)
-    return x
+        out = np.moveaxis(np.take(out, np.arange(out.shape[k] - w + 1)[:, None] + np.arange(w), k), k + 1, -1)
+    return viewing(out, x, lambda y: np.lib.stride_tricks.sliding_window_view(y, window, axes))
 
 
 @implements(np.apply_along_axis)

@@ -3,15 +3,18 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import astype, axes_of, axis_of, getitem, operand
-from ..traced import Traced, viewing
+from ..traced import Traced, memory, reshapes, viewing
 from ..vocabulary import elementwise as e, shaping as s
 from .table import implements
 
 
 def reshaped(x, shape):
-    """reshape to a full shape, as a view: writes go through to x."""
-    old = x.shape
-    return viewing(s.reshape(x, shape=tuple(shape)), x, lambda y: s.reshape(y, shape=tuple(shape)), lambda y, v: s.reshape(v, shape=old))
+    """reshape to a full shape: a view, so that writes go through to x, where it is one in NumPy."""
+    old, shape = x.shape, tuple(shape)
+    out = s.reshape(x, shape=shape)
+    if not reshapes(x, shape):
+        return out
+    return viewing(out, x, lambda y: s.reshape(y, shape=shape), lambda y, v: s.reshape(v, shape=old))
 
 
 def transposed(x, axes):
@@ -19,10 +22,24 @@ def transposed(x, axes):
     return viewing(s.transpose(x, axes=tuple(axes)), x, lambda y: s.transpose(y, axes=tuple(axes)), lambda y, v: s.transpose(v, axes=back))
 
 
+def in_memory(x, order):
+    """The permutation of x's axes after which C order is this order ("F", "A", "K") of x; None where that is C order as it is."""
+    back = list(range(x.ndim))[::-1]
+    if order == "F":
+        return back
+    layout = memory(x)
+    if layout.flags.c_contiguous:
+        return None
+    if order == "A" or layout.flags.f_contiguous:
+        return back if layout.flags.f_contiguous else None
+    axes = sorted(range(x.ndim), key=lambda k: -abs(layout.strides[k]))
+    return axes if axes != back[::-1] else None
+
+
 @implements(np.reshape)
 def reshape(a, /, shape=None, order="C", newshape=None, copy=None):
-    if order not in ("C", "A", "K"):
-        raise refuse(TypeError, f"reshape{{here}}: order={order!r} is not supported on traced values; transpose, reshape, transpose back")
+    if order not in ("C", "F", "A"):
+        raise refuse(ValueError, f"reshape{{here}}: order={order!r} is none of 'C', 'F' and 'A'")
     shape = newshape if shape is None else shape
     shape = [int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,))]
     if -1 in shape:
@@ -30,12 +47,17 @@ def reshape(a, /, shape=None, order="C", newshape=None, copy=None):
         if known == 0 or a.size % known:
             raise refuse(ValueError, f"reshape{{here}}: cannot reshape {a.shape} into {tuple(shape)}: {a.size} entries do not divide")
         shape[shape.index(-1)] = a.size // known
+    a = a.copy() if copy else a
+    if order != "C" and in_memory(a, order) is not None:
+        return transposed(reshaped(transposed(a, range(a.ndim)[::-1]), shape[::-1]), range(len(shape))[::-1])
     return reshaped(a, shape)
 
 
 @implements(np.ravel)
 def ravel(a, order="C"):
-    return reshape(a, (a.size,), order)
+    axes = in_memory(a, order) if order != "C" else None
+    a = a if axes is None else transposed(a, axes)
+    return reshaped(a, (a.size,)) if memory(a).flags.c_contiguous else s.reshape(a, shape=(a.size,))
 
 
 @implements(np.squeeze)
@@ -57,19 +79,19 @@ def expand_dims(a, axis):
 @implements(np.atleast_1d)
 def atleast_1d(*arrays):
     out = [reshaped(a, (1,)) if np.ndim(a) == 0 else a for a in map(operand, arrays)]
-    return out[0] if len(out) == 1 else out
+    return out[0] if len(out) == 1 else tuple(out)
 
 
 @implements(np.atleast_2d)
 def atleast_2d(*arrays):
     out = [a if a.ndim > 1 else reshaped(a, (1, a.size)) for a in map(operand, arrays)]
-    return out[0] if len(out) == 1 else out
+    return out[0] if len(out) == 1 else tuple(out)
 
 
 @implements(np.atleast_3d)
 def atleast_3d(*arrays):
     out = [a if a.ndim > 2 else reshaped(a, (1, a.size, 1) if a.ndim < 2 else (*a.shape, 1)) for a in map(operand, arrays)]
-    return out[0] if len(out) == 1 else out
+    return out[0] if len(out) == 1 else tuple(out)
 
 
 @implements(np.transpose, np.permute_dims)
@@ -107,7 +129,8 @@ def rollaxis(a, axis, start=0):
 
 @implements(np.broadcast_to)
 def broadcast_to(a, shape, subok=False):
-    return s.broadcast_to(a, shape=tuple(int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,))))
+    shape = tuple(int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    return viewing(s.broadcast_to(a, shape=shape), a, lambda y: s.broadcast_to(y, shape=shape))
 
 
 @implements(np.broadcast_arrays)
@@ -208,8 +231,9 @@ def tile(A, reps):
     reps = tuple(reps) if np.ndim(reps) else (int(reps),)
     rank = max(len(reps), A.ndim)
     reps, shape = (1,) * (rank - len(reps)) + reps, (1,) * (rank - A.ndim) + A.shape
-    wide = broadcast_to(reshaped(A, [n for k in shape for n in (1, k)]), [n for p in zip(reps, shape) for n in p])
-    return reshaped(wide, [i * j for i, j in zip(reps, shape)])
+    spread = s.reshape(A, shape=tuple([n for k in shape for n in (1, k)]))                    # a copy, not a view, for whoever writes into it
+    wide = s.broadcast_to(spread, shape=tuple([n for p in zip(reps, shape) for n in p]))
+    return s.reshape(wide, shape=tuple([i * j for i, j in zip(reps, shape)]))
 
 
 @implements(np.repeat)
@@ -233,7 +257,8 @@ def diagonal(a, offset=0, axis1=0, axis2=1):
     a = moveaxis(a, (axis1, axis2), (-2, -1))
     rows, columns = a.shape[-2:]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
-    return getitem(a, (..., np.arange(n) + max(-offset, 0), np.arange(n) + max(offset, 0)))
+    entries = getitem(a, (..., np.arange(n) + max(-offset, 0), np.arange(n) + max(offset, 0)))
+    return viewing(entries, a, lambda y: np.diagonal(y, offset, -2, -1))
 
 
 @implements(np.linalg.diagonal)

@@ -43,26 +43,24 @@ def _setitem(x, v, *arrays, index):
 
 def _add_at(x, v, *arrays, index):
     out = np.array(x)
-    where = join(index, arrays)
-    if arrays or any(isinstance(i, np.ndarray) for i in index):
-        np.add.at(out, where, v)         # repeated positions add up
+    if arrays:
+        np.add.at(out, join(index, arrays), v)         # repeated positions add up; a mask has none
     else:
-        out[where] += v
+        out[index] += v
     return out
 
 
 def _zeros_add_at(v, *arrays, index, shape):
     out = np.zeros(shape, np.asarray(v).dtype)
-    where = join(index, arrays)
-    if arrays or any(isinstance(i, np.ndarray) for i in index):
-        np.add.at(out, where, v)
+    if arrays:
+        np.add.at(out, join(index, arrays), v)
     else:
-        out[where] = v
+        out[index] = v
     return out
 
 
 _A = (0.3, 2.0)
 getitem = Primitive("getitem", _getitem, "gather", (0,), (_A,))                # x[index]
-setitem = Primitive("setitem", _setitem, "scatter", (0, 1), (_A, _A))          # x with x[index] = v; positions must not repeat
+setitem = Primitive("setitem", _setitem, "scatter", (0, 1), (_A, _A))          # x with x[index] = v; of values for one position the last stays
 add_at  = Primitive("add_at", _add_at, "scatter", (0, 1), (_A, _A))            # x with v added at index
 scatter = Primitive("scatter", _zeros_add_at, "scatter", (0,), (_A,))          # zeros of `shape` with v added at index: getitem's adjoint

@@ -76,6 +76,9 @@ class _Plan(groups.Plan):
         else:
             self.kind = "columns" if reductions == {"columns"} else "entries"
 
+    def _runs_across(self):
+        return False
+
     def _strip(self, scratch):
         return None
 

@@ -1,0 +1,88 @@
+"""Which of NumPy's results are views and which are copies: a write must reach in every method what it reaches in NumPy, and nothing else."""
+import numpy as np
+import pytest
+
+import diffeng as de
+
+X = np.random.default_rng(11).uniform(0.1, 1.1, (3, 4))
+
+PROGRAMS = """
+y = x.copy(); z = y.T.reshape(-1); z[0] = 5
+y = x.copy(); z = y.reshape(-1); z[1] = 5
+y = x.copy(); z = y[:, 1:3].reshape(-1); z[1] = 0
+y = x.copy(); z = y[:, 1:3].reshape(3, 2, 1); z[1] = 0
+y = x.copy(); z = y[::2].ravel(); z[1] = 0
+y = x.copy(); z = y[1, ::2].ravel(); z[1] = 0
+y = x.copy(); z = y[1, ::2].reshape(2, 1); z[1] = 0
+y = x.T.copy(); z = y.ravel(); z[1] = 9
+y = np.array(x.T); z = y.ravel(); z[1] = 9
+y = np.array(x.T); z = y.T.ravel(); z[1] = 9
+y = x.copy("F"); z = y.ravel("F"); z[1] = 9
+y = x.T * 2; z = y.ravel(); z[1] = 9
+y = x.T * 2; z = y.ravel("K"); z[1] = 9
+y = np.exp(x.T); z = y.reshape(2, 6, order="F"); z[1] = 9
+y = x.copy(); z = y.reshape(2, 6, order="F"); z[1] = 9
+y = x.reshape(3, 2, 2).transpose(1, 0, 2); z = y.ravel("K") * y.ravel("A") * y.ravel("F")
+y = x.copy(); z = np.ascontiguousarray(y.T); z[0] = 1
+y = x.copy(); z = np.asfortranarray(y); z[0] = 1
+y = x.copy(); z = np.asarray(y, order="F"); z[0] = 1
+y = np.zeros((3, 4), order="F"); z = y.T.reshape(-1); z[1] = x[0, 0]
+y = np.zeros_like(x.T); z = y.ravel(); z[1:3] = x[0, 0]
+y = x.copy(); z = y.reshape(4, 3, copy=True); z[0] = 1
+y = x + 0; z = y.astype(float, copy=False); z[0] = 1
+y = x + 0; z = y.astype(float); z[0] = 1
+y = x + 0; z = np.broadcast_to(y, (2, 3, 4)); y += 1
+y = x + 0; z = np.broadcast_arrays(y, y[0])[1]; y[0] = 7
+y = x + 0; z = np.diagonal(y, 1); y[1, 2] = 7
+y = x + 0; z = np.lib.stride_tricks.sliding_window_view(y, 2, axis=1); y[0] = 3
+y = x + 0; z = np.einsum("ij->ji", y); y[0] = 3
+y = x + 0; z = np.tile(y[0], (2, 1)); z[0] = 1
+y = x + 0; z = np.meshgrid(y[0], y[1])[0]; z[0] = 1
+y = np.zeros(3); z = x[0]; y[[0, 0, 2, 1]] = z
+y = np.zeros(3); z = x[0]; y[[0, 0, 2, 1]] += z
+y = x + 0; z = x[1]; y[[0, 0, 1], [1, 1, 2]] = z[:3]; y[[2, 2]] = z
+"""
+
+
+@pytest.mark.parametrize("program", PROGRAMS.strip().splitlines())
+def test_writes_reach_what_they_reach_in_numpy(program):
+    space = {"np": np}
+    exec(f"def f(x):\n    {program}\n    return y, z", space)
+    f = space["f"]
+    plain = f(X.copy())
+    weights = [np.random.default_rng(k).normal(size=a.shape) for k, a in enumerate(plain)]
+
+    def total(x):
+        return sum([np.sum(a * w) for a, w in zip(f(x), weights)])
+    truth = [(total(X + d) - total(X - d)) / 2e-6 for d in np.eye(X.size).reshape(-1, *X.shape) * 1e-6]
+    for method in ("reverse", "forward", "symbolic"):
+        value, gradient = de.value_and_grad(total, method=method)(X.copy())
+        assert value == pytest.approx(total(X.copy()), rel=1e-13), method
+        assert gradient.ravel() == pytest.approx(truth, abs=1e-7), method
+    for a, b in zip(de.jit(f)(X.copy()), plain):
+        assert a == pytest.approx(b, rel=1e-13)
+
+
+@pytest.mark.parametrize("view", ["np.broadcast_to(y, (2, 3, 4))", "np.diagonal(y)", "np.einsum('ij->ji', y)"])
+def test_a_write_into_a_read_only_view_is_refused(view):
+    def f(x):
+        y = x + 0
+        z = eval(view, {"np": np, "y": y})
+        z[0] = 1
+        return np.sum(z)
+    with pytest.raises(ValueError, match=r"read-only at .*copy\(\)"):
+        de.grad(f)(X)
+
+
+def test_where_positions_repeat_the_index_may_be_an_argument():
+    def f(x, i):
+        y = np.zeros(3)
+        y[i] = x * x
+        return np.sum(y * [1.0, 2.0, 3.0])
+    x, i = X[0], np.array([0, 0, 2, 1])
+    compiled = de.jit(de.grad(f))
+    for i in (i, np.array([2, 1, 0, 2])):
+        expected = de.grad(f, method="forward")(x, i)
+        assert de.grad(f)(x, i) == pytest.approx(expected)
+        assert compiled(x, i) == pytest.approx(expected)
+    assert compiled.traces == 1
