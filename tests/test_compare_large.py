@@ -11,7 +11,7 @@ from diffeng import blame, cli, forward_mode, parts, reverse_mode, symbolic, ver
 from diffeng.balls import box, enclose
 from diffeng.llm import GPT2Config
 from diffeng.llm.model import init_parameters, loss
-from diffeng.llm.tokenizers import ByteTokenizer
+from diffeng.llm.tokenizers import ByteTokenizer, CharacterTokenizer
 from diffeng.llm.weights import save
 from diffeng.nodes import Primitive
 from diffeng.precise import PreciseArray, Refused, numbers, precise, precision
@@ -251,6 +251,9 @@ def test_the_tokenizer_of_the_directory(model, capsys):
     ByteTokenizer().save("model")
     status, out, _ = run(capsys, "--load", "model", "--text", "Hello", "--context", 3)
     assert status == 0 and "tokens: 72 101 108 108" in out
+    CharacterTokenizer("no capitals").save("model")
+    status, _, err = run(capsys, "--load", "model")
+    assert status == 2 and "cannot be encoded by the tokenizer of model: character 'A'" in err and "--text, or --tokens" in err
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -95,12 +95,27 @@ def test_killed_it_goes_on(tmp_path, monkeypatch):
     assert bytes(np.concatenate([tokens.training, tokens.validation]).astype(np.uint8)) == TEXT.encode()
 
 
+@pytest.mark.parametrize("size", [None, 0, 100])
+def test_what_somebody_took_away_is_made_anew(tmp_path, monkeypatch, size):
+    """Not filled up with zeros."""
+    monkeypatch.setattr(data, "PIECE", 64)
+    path = written(tmp_path)
+    prepare(path, ByteTokenizer(), tmp_path)
+    (tmp_path / "tokens.bin").unlink()
+    if size is not None:
+        (tmp_path / "tokens.bin.part").write_bytes(b"x" * size)
+    prepare(path, ByteTokenizer(), tmp_path)
+    assert np.fromfile(tmp_path / "tokens.bin", "<u2").astype(np.uint8).tobytes() == TEXT.encode()
+    assert json.loads((tmp_path / "tokens.json").read_text())["tokens"] == len(TEXT.encode())
+
+
 @pytest.mark.parametrize("text, word", [(b"", "empty"), (b"caf\xe9 au lait" * 20, "not UTF-8 at byte 3"), (b"x" * 300 + b"\xc3", "not UTF-8 at byte 300")])
 @pytest.mark.parametrize("piece", [7, 1 << 20])
 def test_texts_that_are_none_say_so(tmp_path, monkeypatch, text, word, piece):
     monkeypatch.setattr(data, "PIECE", piece)
     with pytest.raises(ValueError, match=word):
         prepare(written(tmp_path, text), ByteTokenizer(), tmp_path)
+    assert os.listdir(tmp_path) == ["text.txt"]
 
 
 def test_a_text_shorter_than_the_context(tmp_path):
@@ -108,6 +123,11 @@ def test_a_text_shorter_than_the_context(tmp_path):
     with pytest.raises(ValueError, match="100 tokens, 10 of them.*context of 16.*170"):
         Tokens(tmp_path, 16, 256)
     assert Tokens(tmp_path, 9, 256).batch(0, 2)[0].shape == (2, 9)
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(ValueError, match="100 tokens, 10 of them.*context of 16.*170"):
+        prepare(tmp_path / "text.txt", ByteTokenizer(), other, context=16)
+    assert not os.listdir(other)
 
 
 def test_tokens_out_of_range(tmp_path):
@@ -134,6 +154,14 @@ def test_another_text_or_a_cut_file_is_noticed(tmp_path):
     prepare(path, ByteTokenizer(), tmp_path)
     with pytest.raises(ValueError, match="give the same text"):
         prepare(written(tmp_path, TEXT + "more", "more.txt"), ByteTokenizer(), tmp_path)
+    with pytest.raises(ValueError, match="another text, or otherwise"):                  # as long, and other words
+        prepare(written(tmp_path, TEXT.replace("line", "LINE"), "more.txt"), ByteTokenizer(), tmp_path)
+
+    class Backwards(ByteTokenizer):
+        def encode(self, text):
+            return 255 - super().encode(text)
+    with pytest.raises(ValueError, match="give the same text and tokenizer"):
+        prepare(path, Backwards(), tmp_path)
     with open(tmp_path / "tokens.bin", "ab") as file:
         file.truncate(100)
     with pytest.raises(ValueError, match="has 100 bytes"):

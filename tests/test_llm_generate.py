@@ -148,8 +148,11 @@ def test_the_edges_of_a_draw():
     logits = np.array([[0.0, 0.0, -np.inf, -np.inf]])
     assert [int(choose(logits, [u])[0]) for u in (0.0, 0.4999, 0.5, np.nextafter(1, 0))] == [0, 0, 1, 1]
     assert choose([[3.0, 3.0, 1.0]], [0.99], top_k=1).tolist() == [1]          # equals stay together
-    with pytest.raises(ValueError, match="NaN"):
-        choose([[np.nan, 1.0]], [0.5])
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="NaN"):
+            choose([[wrong, 1.0]], [0.5])
+    for temperature in (1e-300, 5e-324):                                       # quotients beyond the largest number
+        assert choose([[-1e10, 3.0, 2.0]] * 2, [0.0, 0.99], temperature).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("options, kind, word", [

@@ -225,7 +225,7 @@ def test_wrong_configurations(saved, change, words):
         weights.load(saved.directory)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1', "\ufeff{}", "[" * 100000, '{"vocab_size": 5}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1', '{"n_head": 2, "n_head": 4}', "\ufeff{}", "[" * 100000, '{"vocab_size": 5}'])
 def test_a_configuration_that_is_none(saved, text):
     (saved.directory / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config\.json"):

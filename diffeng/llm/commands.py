@@ -19,7 +19,7 @@ _verbose = click.option("--verbose", "-v", is_flag=True, expose_value=False, hel
 @click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="0 takes the likeliest token each time.")
 @click.option("--top-k", type=click.IntRange(1), help="Draw from the k likeliest tokens.")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Draw from the fewest tokens whose probabilities sum to p.")
-@click.option("--seed", type=click.IntRange(0, 2 ** 63 - 1), default=0, show_default=True, help="The same one writes the same text.")
+@click.option("--seed", type=click.IntRange(0, 2 ** 32 - 1), default=0, show_default=True, help="The same one writes the same text.")
 @_verbose
 def generate(directory, prompt, max_new_tokens, temperature, top_k, top_p, seed):
     """Let the model of DIR go on with a text.

@@ -39,10 +39,10 @@ def checkpoint(directory, text=None, tokens=None, context=None, dtype=None):
     if text is not None and tokens is not None:
         raise Unfit("--text and --tokens are two answers to one question: give one of them")
     config, parameters = load(directory, dtype)
-    data, what = (_numbers(tokens), "these tokens") if tokens is not None else _encoded(directory, SENTENCE if text is None else text)
-    most = min(FEW, config.context_length)
     if context is not None and context > config.context_length:
         raise Unfit(f"--context {context}: the model of {directory} has at most {config.context_length}")
+    data, what = (_numbers(tokens), "these tokens") if tokens is not None else _encoded(directory, SENTENCE if text is None else text)
+    most = min(FEW, config.context_length)
     data, context, note = _window(data, context, len(data) - 1 if tokens is not None and len(data) - 1 <= config.context_length else most, "token")
     if data.min() < 0 or data.max() >= config.vocab_size:
         raise Unfit(f"the tokens reach from {data.min()} to {data.max()}, and the model of {directory} has {config.vocab_size}, from 0"
@@ -90,7 +90,10 @@ def _encoded(directory, text):
         tokenizer = load_tokenizer(directory)
     except FileNotFoundError:
         return _bytes(text), "it has no tokenizer: bytes"
-    return np.asarray(tokenizer.encode(text), np.int64), "tokens"
+    try:
+        return np.asarray(tokenizer.encode(text), np.int64), "tokens"
+    except ValueError as error:
+        raise Unfit(f"{text!r} cannot be encoded by the tokenizer of {directory}: {error}; give another --text, or --tokens") from error
 
 
 def _numbers(text):

@@ -11,24 +11,27 @@ def choose(logits, draw, temperature=1.0, top_k=None, top_p=None):
 
     temperature divides the scores first; 0 takes the largest, without chance. top_k: only the k largest (and their equals) remain. top_p: of these, the
     fewest whose probabilities sum to p or more (Holtzman et al. 2020). What remains is drawn in proportion to its probability, by inversion: the token at
-    which the running sum passes draw. Raises ValueError if a score is NaN.
+    which the running sum passes draw. Raises ValueError if a score is NaN or infinite, unless it is -inf.
 
     >>> choose(np.log([[0.5, 0.25, 0.25]]), [0.6])
     array([1])
     """
     logits = np.asarray(logits, float)
-    if np.isnan(logits).any():
-        raise ValueError("the model's scores are not numbers (NaN): its weights are broken, or training went wrong")
+    largest = np.max(logits, axis=-1, keepdims=True)
+    if not np.isfinite(largest).all():                       # a NaN anywhere is the largest
+        raise ValueError("the model's scores are not numbers (NaN or infinite): its weights are broken, or training went wrong")
     if temperature == 0:
         return np.argmax(logits, axis=-1)
-    return np.array([_drawn(row, u, top_k, top_p) for row, u in zip(logits / temperature, draw)], np.int64)
+    with np.errstate(over="ignore"):                         # at a tiny temperature what is not the largest is -inf, and its weight an exact 0
+        scores = (logits - largest) / temperature
+    return np.array([_drawn(row, u, top_k, top_p) for row, u in zip(scores, draw)], np.int64)
 
 
 def _drawn(scores, u, top_k, top_p):
     candidates = np.arange(scores.size)
     if top_k is not None and top_k < scores.size:
         candidates = np.flatnonzero(scores >= np.partition(scores, -top_k)[-top_k])
-    weights = np.exp(scores[candidates] - scores[candidates].max())
+    weights = np.exp(scores[candidates])                     # the largest score is 0
     if top_p is not None and top_p < 1:
         order = np.argsort(-weights, kind="stable")
         sums = np.cumsum(weights[order])
