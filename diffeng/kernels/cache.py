@@ -77,6 +77,18 @@ def find(key, room=""):
     return None
 
 
+def bound(room, most):
+    """Where a room has more files than that, the older half goes."""
+    folder = _folder(os.environ.get("DIFFENG_CACHE", ""), room)
+    try:
+        with os.scandir(folder) as entries:
+            files = sorted([(e.stat().st_mtime_ns, e.path) for e in entries]) if folder else ()
+        for _, path in files[:len(files) // 2] if len(files) > most else ():
+            os.unlink(path)
+    except OSError:
+        pass                                   # somebody else was faster, or may not be asked
+
+
 def keep(key, compiled, room=""):
     """Write a kernel ("code", "symbols", "needs": see compile.compile_module), whole or not at all. A cache that cannot be written is no error."""
     path, whole = _place(key, room)

@@ -11,12 +11,12 @@ import functools
 import hashlib
 import json
 import pathlib
+import sys
 
 import numpy as np
 
 from ..constants import Exact
 from ..nodes import INPUT, Node, reachable
-from ..simplify import uniform
 from ..vocabulary.indexing import Slot
 from . import blas, cache, machine, threads
 from .memory import address
@@ -24,6 +24,8 @@ from .memory import address
 ARENA, CONSTANT, KERNEL, ROUTINE, STATUS, WORDS = range(6)          # what a move adds the address of
 ROOM = "programs"                          # of the cache
 MOST_KEPT = 1 << 20                        # bytes of constants that planning made
+MOST_FILES = 1000                          # programs that are kept: beyond them the older half goes
+MOST_TOLD = 1 << 24                        # bytes of a constant that is looked at
 _PLAIN = (int, bool, str, type(None), type(Ellipsis))
 
 
@@ -42,7 +44,7 @@ class Image:
 
     def link(self, arena, status):
         """Every address in its place. Returns the addresses of the kernels; those that are found nowhere are compiled here."""
-        kernels = [machine.kernel(key, build).address for key, build in self.kernels]
+        kernels = [k.address for k in machine.kernels(self.kernels)]
         places, kinds, numbers = self.moves.T
         for kind, found in ((ARENA, [arena]), (CONSTANT, [*map(address, self.constants)]), (KERNEL, kernels), (ROUTINE, [*map(blas.routine, self.routines)]),
                             (STATUS, [status]), (WORDS, [address(self.words)])):
@@ -151,14 +153,19 @@ class Description:
         return f" {self._parameter(x)}"
 
     def _array(self, x):
-        """A constant: what it looks like; what a mask says, as what it hides is not computed (zeros.py); and what a number is that is spread (simplify)."""
+        """A constant: what it looks like, and what it says if that may decide what is computed: of a mask, and of what nobody can write into (simplify)."""
         if id(x) in self._numbers:
             return self._numbers[id(x)]
         if x.dtype.kind not in "fiub":
             raise _Untold
-        spread = uniform(x)
-        held = hashlib.sha256(x.tobytes()).hexdigest() if x.dtype.kind == "b" else "" if spread is x else self._scalar(spread.operands[0])
-        text = f" array {len(self.arrays)} {x.dtype.str} {x.shape} {x.strides} {held}"
+        fixed = not x.flags.writeable and x.base is not None and sys.getrefcount(x.base) <= 2            # the view's and this call's: no one else has it
+        held = ""
+        if fixed or x.dtype.kind == "b":
+            once = x[tuple([0 if s == 0 and n else slice(None) for s, n in zip(x.strides, x.shape)])]             # what is repeated, once
+            if once.nbytes > MOST_TOLD:
+                raise _Untold
+            held = hashlib.sha256(once.tobytes()).hexdigest()
+        text = f" array {len(self.arrays)} {x.dtype.str} {x.shape} {x.strides} {x.flags.writeable} {fixed} {held}"
         self.arrays.append(x)
         self._numbers[id(x)] = f" array {len(self.arrays) - 1}"
         return text
@@ -217,6 +224,7 @@ def keep(described, image, sources):
             "peak": image.peak, "release": bool(image.release), "products": bool(image.products)}
     tables = [getattr(image, name).tobytes() for name, _ in _TABLES]
     cache.keep(described.text, {"code": json.dumps(head).encode() + b"\n" + b"".join(tables + made), "symbols": {}, "needs": []}, ROOM)
+    cache.bound(ROOM, MOST_FILES)
 
 
 def find(described):
