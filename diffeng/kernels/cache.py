@@ -78,13 +78,19 @@ def find(key, room=""):
 
 
 def bound(room, most):
-    """Where a room has more files than that, the older half goes."""
+    """Where the files of a room have more bytes together than that, the oldest go."""
     folder = _folder(os.environ.get("DIFFENG_CACHE", ""), room)
+    if folder is None:
+        return
     try:
         with os.scandir(folder) as entries:
-            files = sorted([(e.stat().st_mtime_ns, e.path) for e in entries]) if folder else ()
-        for _, path in files[:len(files) // 2] if len(files) > most else ():
+            files = sorted([(e.stat().st_mtime_ns, e.stat().st_size, e.path) for e in entries])
+        held = sum([size for _, size, _ in files])
+        for _, size, path in files:
+            if held <= most:
+                break
             os.unlink(path)
+            held -= size
     except OSError:
         pass                                   # somebody else was faster, or may not be asked
 

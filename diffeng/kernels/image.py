@@ -24,7 +24,7 @@ from .memory import address
 ARENA, CONSTANT, KERNEL, ROUTINE, STATUS, WORDS = range(6)          # what a move adds the address of
 ROOM = "programs"                          # of the cache
 MOST_KEPT = 1 << 20                        # bytes of constants that planning made
-MOST_FILES = 1000                          # programs that are kept: beyond them the older half goes
+MOST_BYTES = 1 << 28                       # of all programs that are kept: beyond them the oldest go
 MOST_TOLD = 1 << 24                        # bytes of a constant that is looked at
 _PLAIN = (int, bool, str, type(None), type(Ellipsis))
 
@@ -223,8 +223,11 @@ def keep(described, image, sources):
             "origins": [(name, frames.get(id(found), -1)) for name, found in image.origins], "lengths": [getattr(image, name).size for name, _ in _TABLES],
             "peak": image.peak, "release": bool(image.release), "products": bool(image.products)}
     tables = [getattr(image, name).tobytes() for name, _ in _TABLES]
-    cache.keep(described.text, {"code": json.dumps(head).encode() + b"\n" + b"".join(tables + made), "symbols": {}, "needs": []}, ROOM)
-    cache.bound(ROOM, MOST_FILES)
+    code = json.dumps(head).encode() + b"\n" + b"".join(tables + made)
+    if len(code) > MOST_BYTES // 4:
+        return
+    cache.keep(described.text, {"code": code, "symbols": {}, "needs": []}, ROOM)
+    cache.bound(ROOM, MOST_BYTES)
 
 
 def find(described):
