@@ -1,6 +1,7 @@
 """Plans on disk: an equal graph is not planned again; what decides a plan is told apart; what is damaged is made anew."""
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -167,6 +168,13 @@ def test_the_room_stays_small(plans, tmp_path, monkeypatch):
     assert len(list((tmp_path / image.ROOM).iterdir())) == 4
     same(de.jit(lambda x: x * 6.5)(X), X * 6.5)
     assert len(plans) == 7                                        # the last one is there
+
+
+def test_every_source_that_decides_a_plan_is_told():
+    package, no_part = pathlib.Path(de.__file__).parent, {"errors", "lines", "traced", "vocabulary"}
+    outside = {name for file in (package / "kernels").glob("*.py") for name in re.findall(r"^\s*from \.\.(\w+)[ .]", file.read_text(), re.M)}
+    outside |= {name for file in ("simplify", "contractions") for name in re.findall(r"^\s*from \.(\w+)[ .]", (package / f"{file}.py").read_text(), re.M)}
+    assert outside - no_part == {*image.SOURCES}
 
 
 def test_a_second_process_imports_nothing_that_plans(tmp_path):

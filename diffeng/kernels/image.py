@@ -1,7 +1,7 @@
 """A planned program as data, and the way to disk and back: a second process plans nothing.
 
 What it is: `assembled`, which makes an `Image` of instructions: the words of their operand tables, with moves that say where which address is to be added, as
-in an object file (program.py links it); and `Description`, which writes down all that decides a plan, so that `find` gets the image of an equal graph from disk.
+in an object file (program.py links it); and `Description`, which writes down all that decides a plan, so that `find` gets an equal graph's image from disk.
 Where it does, the graph is not rewritten, lowered, fused or planned, and the files that do so are not even imported.
 
 What it is not trusted for: see cache.py. An image whose kernels are gone is planned anew. What has no words here (an object among a primitive's parameters, a
@@ -30,8 +30,8 @@ _PLAIN = (int, bool, str, type(None), type(Ellipsis))
 
 
 class Image:
-    """words: operand tables, one after the other. moves: (place in words, kind, number). patches: (place in words, number of an argument, offset). table: (number
-    of a kernel, its first word, rows, chunk). kernels: (key, build). routines: BLAS's, by name. constants: arrays. origins: (primitive, frames) of indices that
+    """words: operand tables, one after the other. moves: (place in words, kind, number). patches: (place in words, number of an argument, offset). table:
+    (number of a kernel, its first word, rows, chunk). kernels: (key, build). routines: BLAS's, by name. constants: arrays. origins: (primitive, frames) of indices that
     are checked. taken: donation.settle's. peak: bytes of the arena. release, products: runtime.Entry's."""
 
     __slots__ = ("words", "moves", "patches", "table", "kernels", "routines", "constants", "origins", "taken", "peak", "release", "products")
@@ -189,12 +189,15 @@ class Description:
         raise _Untold
 
 
+SOURCES = ("simplify", "contractions", "constants", "nodes")
+
+
 @functools.lru_cache(maxsize=None)
 def _source():
     """Of what rewrites a graph before it comes into this room; the room's own is in every key on disk."""
     own = hashlib.sha256(np.__version__.encode())
     package = pathlib.Path(__file__).parent.parent
-    for path in (*(package / f"{name}.py" for name in ("simplify", "contractions", "constants", "nodes")), *sorted((package / "vocabulary").glob("*.py"))):
+    for path in (*(package / f"{name}.py" for name in SOURCES), *sorted((package / "vocabulary").glob("*.py"))):
         own.update(path.read_bytes())
     return own.hexdigest()
 
