@@ -102,7 +102,7 @@ def _spec_key(primitive, operands, params):
     key, elementwise = [primitive.evaluate, primitive.infer], primitive.kind == "map"
     for x in operands:
         kind = type(x)
-        if kind is Node or kind is np.ndarray and elementwise:
+        if kind is Node or kind is np.ndarray and elementwise and x.ndim:
             key += x.shape, x.dtype
         elif kind is np.ndarray:
             raise TypeError

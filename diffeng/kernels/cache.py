@@ -77,6 +77,24 @@ def find(key, room=""):
     return None
 
 
+def bound(room, most):
+    """Where the files of a room have more bytes together than that, the oldest go."""
+    folder = _folder(os.environ.get("DIFFENG_CACHE", ""), room)
+    if folder is None:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            files = sorted([(e.stat().st_mtime_ns, e.stat().st_size, e.path) for e in entries])
+        held = sum([size for _, size, _ in files])
+        for _, size, path in files:
+            if held <= most:
+                break
+            os.unlink(path)
+            held -= size
+    except OSError:
+        pass                                   # somebody else was faster, or may not be asked
+
+
 def keep(key, compiled, room=""):
     """Write a kernel ("code", "symbols", "needs": see compile.compile_module), whole or not at all. A cache that cannot be written is no error."""
     path, whole = _place(key, room)

@@ -5,10 +5,13 @@ What it is: `compile_module(module, unique)`, an llvmlite.ir.Module in, {"code",
 What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). It is a file because a process that finds its kernels on disk needs no
 more of it than the name of the processor.
 """
+import ctypes
 import functools
+import threading
 
 import llvmlite.binding as llvm
 from llvmlite import ir
+from llvmlite.binding import ffi
 
 # What LLVM has intrinsics for and, on a processor without an instruction, the C library computes. `ldexp` and the like are not used by kernels.
 _LIBRARY = set("fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan atan2 sinh cosh tanh".split())
@@ -27,7 +30,34 @@ def target_machine(level=3):
                                           reloc="static" if target().name.startswith("x86") else "default", codemodel="jitdefault", jit=True)
 
 
-_machine = functools.lru_cache(maxsize=None)(target_machine)
+_own = threading.local()
+
+
+def _machine(level):
+    """target_machine, once a thread: LLVM writes into it while it compiles."""
+    machines = _own.__dict__.setdefault("machines", {})
+    if level not in machines:
+        machines[level] = target_machine(level)
+    return machines[level]
+
+
+def _apart(name, *arguments):
+    """One of LLVM's functions on what only this thread has. llvmlite lets in one thread at a time, whatever they do; nearly all of the time that compiling
+    takes is spent in two calls, on a module in a context of its own."""
+    function = getattr(ffi.lib, name)
+    return getattr(function, "_cfn", function)(*arguments)
+
+
+def _object_code(machine, parsed):
+    """As machine.emit_object(parsed)."""
+    with ffi.OutputString() as error:
+        memory = _apart("LLVMPY_TargetMachineEmitToMemory", machine, parsed, 1, error)
+        if not memory:
+            raise RuntimeError(str(error))
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(memory), ffi.lib.LLVMPY_GetBufferSize(memory))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
 
 
 def _optimise(parsed, quick):
@@ -47,7 +77,7 @@ def _optimise(parsed, quick):
         passes.add_instruction_combine_pass()
     else:
         passes = builder.getModulePassManager()
-    passes.run(parsed, builder)
+    _apart("LLVMPY_RunNewModulePassManager", passes, parsed, builder)
 
 
 def interleave(branch, times=4):
@@ -74,7 +104,8 @@ def compile_module(module, unique, quick=False):
     Functions that are not internal are renamed with `unique`, so that the code of many modules can lie in one engine. quick: for code
     that is not worth optimising. Raises RuntimeError where the IR is malformed.
     """
-    parsed = llvm.parse_assembly(str(module))
+    context = llvm.create_context()
+    parsed = llvm.parse_assembly(str(module), context)
     parsed.verify()
     parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(_machine(0 if quick else 3).target_data)
     symbols = {}
@@ -83,6 +114,6 @@ def compile_module(module, unique, quick=False):
             name = function.name
             function.name = symbols[name] = f"{name}.{unique}"
     _optimise(parsed, quick)
-    code = _machine(0 if quick else 3).emit_object(parsed)
+    code = _object_code(_machine(0 if quick else 3), parsed)
     needs = sorted({_linked(f.name) for f in parsed.functions if f.is_declaration} - {None})
     return {"code": code, "symbols": symbols, "needs": needs}

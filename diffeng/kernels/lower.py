@@ -30,7 +30,7 @@ class Lowering:
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
         if 0 in node.shape:
             return new("arena", node.shape, node.dtype)
-        if node.primitive.kind != "map" or any(type(x) is Padded and x.shape != node.shape for x in operands):
+        if node.primitive.kind != "map" or any([type(x) is Padded and x.shape != node.shape for x in operands]):
             operands = [self.filled(x) if type(x) is Padded else x for x in operands]
         row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
         out = row(self, node, *operands) if row is not None else None

@@ -13,7 +13,7 @@ import threading
 
 import llvmlite.binding as llvm
 
-from . import cache, compile
+from . import cache, compile, threads
 
 compilations = 0                          # kernels compiled in this process
 _kernels = {}                             # key -> Kernel
@@ -62,13 +62,24 @@ def kernel(key, build, quick=False):
     all helpers internal; called only if the kernel is found nowhere. quick: compile fast rather than well. Raises RuntimeError if the code needs a
     function that this process lacks.
     """
-    found = _kernels.get(key)
+    found = known(key)
     if found is None:
         with _lock:
-            found = _kernels.get(key)
-            if found is None:
-                found = _kernels[key] = Kernel(_from_disk(key) or _compiled(key, build, quick))
+            found = known(key) or _new(key, _code(key, build, quick))
     return found
+
+
+def kernels(wanted):
+    """The kernels of many (key, build), those that are new compiled by several threads."""
+    with _lock:
+        missing = [(key, build) for key, build in wanted if known(key) is None]
+        if len(missing) > 1 and threads.count() > 1:
+            _engine()                      # what is made once for all threads is there before they start
+            from concurrent.futures import ThreadPoolExecutor
+            with ThreadPoolExecutor(min(len(missing), threads.count())) as pool:
+                for (key, _), made in zip(missing, pool.map(lambda pair: _code(*pair), missing)):
+                    _new(key, made)
+    return [kernel(key, build) for key, build in wanted]
 
 
 def known(key):
@@ -88,16 +99,22 @@ def _from_disk(key):
     return kept if kept is not None and not _missing(kept) else None      # a symbol may be gone where the C library changed
 
 
-def _compiled(key, build, quick):
+def _code(key, build, quick=False):
+    """Object code. It may be made by several threads at once: nothing that they share is changed here."""
+    return compile.compile_module(build(), hashlib.sha256(key.encode()).hexdigest()[:24], quick)
+
+
+def _new(key, made):
+    """The kernel of new code, which is kept on disk. By one thread at a time."""
     global compilations
-    made = compile.compile_module(build(), hashlib.sha256(key.encode()).hexdigest()[:24], quick)
     missing = _missing(made)
     if missing:                            # LLVM would end the process
         raise RuntimeError(f"a kernel calls {', '.join(missing)}, which no library of this process has: "
                            "load the library first (llvm.load_library_permanently)")
     compilations += 1
     cache.keep(key, made)
-    return made
+    _kernels[key] = Kernel(made)
+    return _kernels[key]
 
 
 if hasattr(os, "register_at_fork"):        # a child of a process that is compiling would wait for ever for a thread it does not have
