@@ -31,14 +31,13 @@ class _MethodDef(ctypes.Structure):
 
 @functools.lru_cache(maxsize=None)
 def _addresses():
-    import llvmlite.binding as llvm
     for name in _PYTHON:
-        llvm.add_symbol(name, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
+        machine.provide(name, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     table = pointer(np._core._multiarray_umath._ARRAY_API, None)
     for name, place in _NUMPY.items():
-        llvm.add_symbol(name, ctypes.c_void_p.from_address(table + 8 * place).value)
+        machine.provide(name, ctypes.c_void_p.from_address(table + 8 * place).value)
     return machine.kernel("runtime", native.build, quick=True).addresses
 
 
