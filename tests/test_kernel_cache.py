@@ -173,8 +173,8 @@ def test_a_process_with_its_kernels_on_disk_loads_no_llvm(tmp_path):
     code = ("import sys, numpy as np, diffeng as de\n"
             "f = de.jit(de.value_and_grad(lambda x: np.sum(np.sin(x) * np.exp(x))))\n"
             "print(f(np.arange(3.0))[1].sum(), 'llvmlite.binding' in sys.modules)")
-    first, second = (subprocess.run([sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=True, timeout=120).stdout.split()
-                     for _ in range(2))
+    run = [sys.executable, "-c", code]
+    first, second = (subprocess.run(run, env=environment(tmp_path), capture_output=True, text=True, check=True, timeout=120).stdout.split() for _ in range(2))
     assert first[0] == second[0] and first[1] == "True"
     if sys.platform == "linux" and os.uname().machine == "x86_64":
         assert second[1] == "False"

@@ -20,7 +20,8 @@ import sys
 import tempfile
 
 _FORMAT = 3
-_TELLS = {"vendor_id", "cpu family", "model", "model name", "stepping", "flags", "Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision"}
+_TELLS = {"vendor_id", "cpu family", "model", "model name", "stepping", "flags",                   # lines of /proc/cpuinfo, of x86-64 and of ARM
+          "Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision"}
 
 
 @functools.lru_cache(maxsize=None)

@@ -1,7 +1,7 @@
 """Object code put into memory: what LLVM's linker does, for the one kind of object that its compiler makes of a kernel.
 
-What it is: `load(code, address_of)`. The sections of an ELF object for x86-64 are laid out one after the other, addresses are filled in, the pages made executable
-(and no longer writable).
+What it is: `load(code, address_of)`. The sections of an ELF object for x86-64 are laid out one after the other, addresses are filled in, the pages made
+executable (and no longer writable).
 
 What it is not: no general linker. Whatever is not as expected (another processor, another kind of relocation, a system that forbids it) is left to LLVM: `load`
 returns None. Why a file: a process that finds its kernels on disk need not load LLVM then, which takes 50 MB and 40 ms.

@@ -2,8 +2,8 @@
 
 What it is: `recomputed(outputs)`, a graph rewritten. In attention the scores and their softmax (positions times positions) are needed once more when the
 adjoint comes by; kept, they are most of the memory, and writing and reading them costs as much as the product that makes them. So the adjoint gets its own:
-the product and the elementwise operations on it again, from the same row sums. Both halves then are chains that tiles.py takes through the cache. Any other large
-product is kept, but of several arrays that are made of it entry by entry (a GELU, and what its derivative needs) none is: the adjoint makes them again.
+the product and the elementwise operations on it again, from the same row sums. Both halves then are chains that tiles.py takes through the cache. Any other
+large product is kept, but of several arrays that are made of it entry by entry (a GELU, and what its derivative needs) none is: the adjoint makes them again.
 
 What it is not: `checkpoint`, with which the user says what is recomputed; this is done only where it saves both memory and time.
 """
@@ -35,7 +35,7 @@ def recomputed(outputs):
         after = None
         if not _is_large(seed):
             chain = _made_of(seed, chain)
-            held = held | {n for n in chain if any([r in later and r.primitive.kind != "map" for r in readers.get(n, ())])}          # products need it in memory
+            held |= {n for n in chain if any([r in later and r.primitive.kind != "map" for r in readers.get(n, ())])}          # products need it in memory
             after = _after(seed, chain - held, products, later, readers)
             if after is None:
                 continue

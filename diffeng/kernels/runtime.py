@@ -166,7 +166,8 @@ class Entry:
         if not self._alone:
             return None
         scalars = [None if shape else np.zeros((), dtype) for shape, dtype in outputs]
-        fresh = np.array([x for held, (shape, dtype) in zip(scalars, outputs) for x in (id(held) if held is not None else 0, id(dtype), len(shape), *shape)], np.int64)
+        words = [x for held, (shape, dtype) in zip(scalars, outputs) for x in (0 if held is None else id(held), id(dtype), len(shape), *shape)]
+        fresh = np.array(words, np.int64)
         for k, x in ((native.OUTPUTS, len(outputs)), (native.FRESH, _address(fresh)), (native.SINGLE, single), (native.NONE, id(None))):
             self._block[k] = x
         self._block.made = (scalars, fresh, outputs)
