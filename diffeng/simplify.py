@@ -333,8 +333,8 @@ def _part_of_scatter(walk, n, x, *arrays):
 
 
 def _neighbours(walk, n, x, y):
-    """Zeros with a here plus zeros with b beside it: zeros with (a, b) there, and with b in the same place: with a + b there. The adjoint of a split becomes one
-    concatenation."""
+    """Zeros with a here plus zeros with b beside it: zeros with (a, b) there, and with b in the same place: with a + b there. The adjoint of a split becomes
+    one concatenation."""
     if _inner(x, "scatter") is None or _inner(y, "scatter") is None or len(x.operands) + len(y.operands) > 2 or x.shape != y.shape or x.dtype != y.dtype:
         return None
     first, second = _spans(x.params["index"], x.shape), _spans(y.params["index"], y.shape)

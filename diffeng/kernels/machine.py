@@ -1,6 +1,7 @@
 """Machine code in this process: the store of kernels by key, and the way there from disk or from LLVM IR.
 
 What it is: `kernel(key, build)` finds a kernel in the process, else on disk (cache.py), else builds its IR and compiles it (compile.py).
+Object code is put into memory by objects.py, or by LLVM where that cannot.
 A kernel is a C function (address of a table of words, lo, hi) that computes rows lo..hi.
 
 What it is not: it writes no code and knows no primitive.
@@ -11,12 +12,11 @@ import hashlib
 import os
 import threading
 
-import llvmlite.binding as llvm
-
-from . import cache, compile, threads
+from . import cache, compile, objects, threads
 
 compilations = 0                          # kernels compiled in this process
 _kernels = {}                             # key -> Kernel
+_provided = {}                            # name -> address: see provide
 _lock = threading.RLock()
 
 
@@ -26,10 +26,8 @@ class Kernel:
     __slots__ = ("addresses", "address")
 
     def __init__(self, compiled):
-        engine = _engine()
-        engine.add_object_file(llvm.ObjectFileRef.from_data(compiled["code"]))
-        engine.finalize_object()
-        self.addresses = {name: engine.get_function_address(symbol) for name, symbol in compiled["symbols"].items()}
+        found = objects.load(compiled["code"], address_of) or _by_llvm(compiled)
+        self.addresses = {name: found[symbol] for name, symbol in compiled["symbols"].items()}
         self.address = self.addresses.get("kernel")
 
     def __call__(self, table, lo, hi):
@@ -37,22 +35,54 @@ class Kernel:
         ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(self.address)(table, lo, hi)
 
 
+def _by_llvm(compiled):
+    """{symbol: address}, by LLVM's linker."""
+    import llvmlite.binding as llvm
+    for name in compiled["needs"]:
+        llvm.add_symbol(name, address_of(name))
+    engine = _engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(compiled["code"]))
+    engine.finalize_object()
+    return {symbol: engine.get_function_address(symbol) for symbol in compiled["symbols"].values()}
+
+
 @functools.lru_cache(maxsize=None)
 def _engine():
-    """The place of all object code. Symbols it leaves open (exp, memcpy, ...) are those of the C library."""
+    import llvmlite.binding as llvm
     machine = compile.target_machine()
-    for library in ("libm.so.6", "libm.dylib", "ucrtbase.dll"):            # a process need not have loaded the mathematics kernels call
-        try:
-            llvm.load_library_permanently(library)
-            break
-        except RuntimeError:
-            continue
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
 
+@functools.lru_cache(maxsize=None)
+def _libraries():
+    """Where to look for what object code leaves open (exp, memcpy, ...): the process, and the C library's mathematics, which it need not have loaded."""
+    found = []
+    for library in (None, "libm.so.6", "libm.dylib", "ucrtbase.dll"):
+        try:
+            found.append(ctypes.CDLL(library))
+        except (OSError, TypeError):                       # TypeError: Windows has no library of the whole process
+            continue
+    return found
+
+
+def provide(name, address):
+    """An address for what object code leaves open under this name."""
+    _provided[name] = address
+
+
+def address_of(name):
+    """The address of a function that object code leaves open, or None."""
+    if name in _provided:
+        return _provided[name]
+    for library in _libraries():
+        if (found := getattr(library, name, None)) is not None:
+            return ctypes.cast(found, ctypes.c_void_p).value
+    import llvmlite.binding as llvm                        # it brings some of its own
+    return llvm.address_of_symbol(name)
+
+
 def _missing(compiled):
-    _engine()
-    return [name for name in compiled["needs"] if llvm.address_of_symbol(name) is None]
+    return [name for name in compiled["needs"] if address_of(name) is None]
 
 
 def kernel(key, build, quick=False):
@@ -74,7 +104,7 @@ def kernels(wanted):
     with _lock:
         missing = [(key, build) for key, build in wanted if known(key) is None]
         if len(missing) > 1 and threads.count() > 1:
-            _engine()                      # what is made once for all threads is there before they start
+            compile.target()               # what is made once for all threads is there before they start
             from concurrent.futures import ThreadPoolExecutor
             with ThreadPoolExecutor(min(len(missing), threads.count())) as pool:
                 for (key, _), made in zip(missing, pool.map(lambda pair: _code(*pair), missing)):
@@ -110,7 +140,7 @@ def _new(key, made):
     missing = _missing(made)
     if missing:                            # LLVM would end the process
         raise RuntimeError(f"a kernel calls {', '.join(missing)}, which no library of this process has: "
-                           "load the library first (llvm.load_library_permanently)")
+                           "load the library first (ctypes.CDLL(its name, ctypes.RTLD_GLOBAL))")
     compilations += 1
     cache.keep(key, made)
     _kernels[key] = Kernel(made)
