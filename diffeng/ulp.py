@@ -103,7 +103,8 @@ def _points(random, interval, count, dtype):
     low, high = (np.clip(np.array(interval, float), -top, top)).astype(dtype)
     if not low < high:
         raise ValueError(f"accuracy: the domain {interval!r} is no interval: give (low, high), or one such pair an argument")
-    even = (low + (high / 2 - low / 2) * random.uniform(0, 2, count // 2).astype(dtype)).clip(low, high)
+    t = random.uniform(0, 1, count // 2).astype(dtype)
+    even = (low * (1 - t) + high * t).clip(low, high)
     ends = np.array([low, high])
     first, last = _place(ends)
     return np.concatenate([even, _float(random.integers(first, last, count - even.size, endpoint=True), dtype), ends])
