@@ -1,7 +1,7 @@
 """Elementary functions without branches: one scalar rule a function, which the compiler turns into vector code inside a kernel's loop.
 
-What it is: exp, exp(-x^2), exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, erf, erfc, expit and pow of float32 and float64. A rule reads a
-`Value` (values.py), whose operators append instructions to an LLVM builder, whichever device that builder is for. Every
+What it is: exp, exp(-x^2), exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, erf, erfc, expit and pow of float32 and float64. A rule
+reads a `Value` (values.py), whose operators append instructions to an LLVM builder, whichever device that builder is for. Every
 operation rounds as written, except in `mad`, where it does not matter whether the sum is fused: no rule relies on either, none may be reassociated.
 
 Why by hand: the C library computes one entry at a time, ten times slower (13 ms against 1 ms for 10^6 exponentials). What is measured of accuracy

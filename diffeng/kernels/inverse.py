@@ -1,8 +1,8 @@
 """Elementary functions without branches, the second half: roots, inverse trigonometric and inverse hyperbolic functions, logit.
 
-What it is: cbrt, hypot, arcsin, arccos, arctan, arctan2, arcsinh, arccosh, arctanh and logit, rules like those of elementary.py, under the same promises. float32 is computed
-in float64, with polynomials as short as it needs. The inverse hyperbolic functions are logarithms of a number in two parts, u + lost, where lost holds what u's rounding
-threw away: near 1 that is all there is.
+What it is: cbrt, hypot, arcsin, arccos, arctan, arctan2, arcsinh, arccosh, arctanh and logit, rules like those of elementary.py, under the same promises.
+float32 is computed in float64, with polynomials as short as it needs. The inverse hyperbolic functions are logarithms of a number in two parts, u + lost, where
+lost holds what u's rounding threw away: near 1 that is all there is.
 
 What it is not: no function of which the C library has to compute an entry. Why a file: elementary.py would be too long to read.
 """
