@@ -199,6 +199,12 @@ def test_exact_results(T):
 
 
 @pytest.mark.parametrize("T", TYPES)
+def test_log_expit_vanishes_from_below(T):
+    y = de.jit(scipy.special.log_expit)(np.array([np.inf, 1e22, -np.inf, 0.5], TYPES[T]))
+    assert np.array_equal(np.signbit(y), [True] * 4) and np.array_equal(y[:3], [0, 0, -np.inf])
+
+
+@pytest.mark.parametrize("T", TYPES)
 def test_symmetry(T):
     x = points("sin", TYPES[T], np.random.default_rng(5), 300)
     for name in "sin tan sinh tanh erf".split():

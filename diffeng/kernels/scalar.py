@@ -59,7 +59,7 @@ def _logaddexp(x, y):
 
 
 def _log_expit(x):
-    return select(x < 0.0, x, 0.0) - m.log1p(m.exp(-absolute(x)))
+    return select(x < 0.0, x, -0.0) - m.log1p(m.exp(-absolute(x)))          # -0 where it vanishes
 
 
 def _sign(x):
