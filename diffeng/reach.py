@@ -70,6 +70,11 @@ def is_own_module(x):
     return path is not None and not os.path.abspath(path).startswith(_INSTALLED)
 
 
+def package(f):
+    """The package that a function is of, where that is an installed one or Python's own; None for the user's program."""
+    return f.__globals__.get("__name__", "").partition(".")[0] if os.path.abspath(f.__code__.co_filename).startswith(_INSTALLED) else None
+
+
 def empty(x):
     """A new object of x's class with nothing in it; None where that would be no equal of x (finalizers, attributes that are computed, layouts of builtins)."""
     cls = type(x)
