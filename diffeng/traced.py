@@ -337,7 +337,7 @@ def write(target, value):
     """target takes a new value of its own shape and dtype, and so does all that shares its memory."""
     base = getattr(target, "_base", None)
     if base is not None:
-        parent, put, _ = base
+        parent, put = base[:2]                                       # a tensor keeps no more
         if put is None:
             raise refuse(ValueError, "assignment destination is read-only{here}, as NumPy has it: several entries may be the same one in memory. "
                                      "Write into a copy: x = x.copy()")
