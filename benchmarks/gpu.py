@@ -1,4 +1,4 @@
-"""Programs on a GPU: are they right, how near are they to what the memory can do, and how fast is a training step of GPT-2 beside PyTorch's.
+"""Programs on a GPU: are they right, how near are they to what the memory can do, and how fast are training steps, of tensors and of GPT-2, beside PyTorch's.
 
     python benchmarks/gpu.py [--markdown FILE] [--compile] [--layers 12] [--batch 8] [--context 1024]
 
@@ -7,6 +7,7 @@ ends. Times are of steady calls: the mean over many, the device idle before and 
 """
 import argparse
 import datetime
+import os
 import sys
 import time
 
@@ -83,6 +84,40 @@ def checked(device, small):
     return out
 
 
+def verdict():
+    """What compare says of the GPU's kernels: (verdict, distance from the CPU's)."""
+    r = np.random.default_rng(0)
+    report = de.compare(attention, *[r.standard_normal((2, 6, 4)) for _ in range(3)])
+    return report.methods["reverse (CUDA)"].said()
+
+
+def network(library, device, width, rows):
+    """A training step of a network of tensors, in the words that diffeng and PyTorch share: a function that returns the loss, a tensor."""
+    nn, r = library.nn, np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.LayerNorm(4 * width), nn.Linear(4 * width, width))
+    model.load_state_dict({k: library.tensor(0.02 * r.standard_normal(tuple(p.shape), F32) + F32(k == "2.weight")) for k, p in model.state_dict().items()})
+    model.to(device)
+    x, y = (library.tensor(r.standard_normal((rows, width), F32)).to(device) for _ in range(2))
+    optimizer, loss_of = library.optim.AdamW(model.parameters(), lr=1e-3), nn.MSELoss()
+
+    def step():
+        optimizer.zero_grad()
+        loss = loss_of(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+    return step
+
+
+def trained(width, rows, steps=5):
+    """Largest relative difference of the losses of some steps on the GPU from those on the CPU."""
+    losses = []
+    for device in ("cpu", "cuda"):
+        step = network(de, device, width, rows)
+        losses.append([step().item() for _ in range(steps)])
+    return max(abs(a / b - 1) for a, b in zip(*losses))
+
+
 # ---- with a GPU ---------------------------------------------------------------------------------------------------------------------------
 
 def timed(f, synchronize, n=10, warm=3):
@@ -108,6 +143,23 @@ def bandwidth(cupy, ceiling):
         yield name, seconds * 1e3, speed / 1e12, speed / ceiling
         del run, args
         cupy.get_default_memory_pool().free_all_blocks()
+
+
+def transfers(gpu, cupy):
+    """(what, GB/s) between host and GPU."""
+    host, sync = np.ones(1 << 28, np.uint8), cupy.cuda.Device().synchronize
+    there = gpu.array(host)
+    for what, move in (("to the GPU", lambda: gpu.array(host)), ("from it", lambda: gpu.host(there)), ("from it, not pinned", there.get)):
+        yield what, host.nbytes / timed(move, sync) / 1e9
+
+
+def tensors(cupy, width=1024, rows=4096):
+    """(library, ms) of a training step of tensors that is not looked at."""
+    import torch
+    torch.set_float32_matmul_precision("highest")
+    sync = cupy.cuda.Device().synchronize
+    for name, library in (("PyTorch", torch), ("diffeng", de)):
+        yield name, timed(network(library, "cuda", width, rows), sync, 20, 8) * 1e3
 
 
 def language_model(cupy, arguments, say):
@@ -207,6 +259,7 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--context", type=int, default=1024)
     arguments = parser.parse_args()
+    os.environ.pop("DIFFENG_CUDA", None)                 # the GPU itself is asked for here
     try:
         from diffeng.kernels.cuda.device import device
         gpu = device()
@@ -214,7 +267,10 @@ def main():
         print(f"{error}\n\nIn the simulator, largest difference from float64 on the CPU, relative:")
         for name, worst in checked(Simulator(), True).items():
             print(f"  {name:42s} {worst:.1e}")
+        os.environ["DIFFENG_CUDA"] = "simulator"
+        print(f"  {'steps of a network of tensors, float32':42s} {trained(10, 7):.1e}\n  compare: {verdict()}")
         print("\nWith a GPU this would measure, as a share of the bandwidth of a copy:\n  " + "\n  ".join(name for name, *_ in functions(True)))
+        print("GB a second between host and GPU, a step of a network of tensors (1024-4096-1024, batch 4096) beside PyTorch's,")
         print("and tokens a second of a training step of GPT-2 (12 layers, batch 8, context 1024) beside PyTorch's in float32, tf32 and bfloat16.")
         return
     import cupy
@@ -231,11 +287,18 @@ def main():
     say("| largest relative difference from float64 on the CPU | |\n|---|---|")
     for name, worst in checked(gpu, False).items():
         say(f"| {name} | {worst:.1e} |")
+    say(f"| steps of a network of tensors, float32 | {trained(64, 32):.1e} |\n\n`compare`: {verdict()}")
     say(f"\nA copy of 1 GiB moves {ceiling / 1e12:.2f} TB/s, reading and writing. Bytes below are those that have to be moved, at least.\n")
     say("| kernels, float32 | ms | TB/s | of the copy |\n|---|---|---|---|")
     for name, ms, speed, share in bandwidth(cupy, ceiling):
         say(f"| {name} | {ms:.3f} | {speed:.2f} | {share:.0%} |")
+    say("\n| 256 MiB | GB/s |\n|---|---|")
+    for what, speed in transfers(gpu, cupy):
+        say(f"| {what} | {speed:.1f} |")
     try:
+        say("\n| a step of tensors, 1024-4096-1024, batch 4096, AdamW, float32 | ms |\n|---|---|")
+        for name, ms in tensors(cupy):
+            say(f"| {name} | {ms:.2f} |")
         rows, count = language_model(cupy, arguments, lambda row: print(row, file=sys.stderr, flush=True))
     except ImportError as error:
         say(f"\nGPT-2 beside PyTorch: {error}")

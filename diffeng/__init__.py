@@ -10,12 +10,14 @@ _HOME = {
     "expressions": "parse from_sympy",
     "compiled": "jit",
     "verdict": "compare",
+    "ulp": "accuracy",
     "update": "at",
     "checkpointing": "checkpoint",
     "testing": "",
     "distributed": "",
-    "tensors": "tensor Tensor from_numpy as_tensor no_grad enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full arange linspace "
-               "logspace eye rand randn randint randperm normal bernoulli zeros_like ones_like empty_like full_like rand_like randn_like "
+    "cuda": "",
+    "tensors": "tensor Tensor device from_numpy as_tensor no_grad enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full "
+               "arange linspace logspace eye rand randn randint randperm normal bernoulli zeros_like ones_like empty_like full_like rand_like randn_like "
                "add sub mul div neg pow fmod matmul mm bmm mv outer addmm cat concat stack hstack vstack flatten permute squeeze unsqueeze chunk split unbind narrow gather "
                "scatter index_select masked_select masked_fill topk sort argsort argmax argmin max min amax amin any all norm std cumsum cumprod count_nonzero "
                "sigmoid relu gelu silu leaky_relu softplus logsigmoid asin acos atan atan2 asinh acosh atanh rsqrt reciprocal floor ceil round trunc clamp clip eq ne lt "
@@ -36,7 +38,7 @@ _NUMPY = set("exp exp2 expm1 log log2 log10 log1p sqrt cbrt square absolute abs 
              "arcsinh arccosh arctanh maximum minimum where power logaddexp sum mean prod var dot matmul einsum tensordot reshape transpose".split())
 _DTYPES = set("float16 float32 float64 int8 int16 int32 int64 uint8 bool".split())
 _DTYPE_NAMES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16"}
-__all__ = sorted(_WHERE) + ["special", "testing", "kernels", "llm", "autograd", "random", "nn", "optim", "distributed"]
+__all__ = sorted(_WHERE) + ["special", "testing", "kernels", "llm", "autograd", "random", "nn", "optim", "distributed", "cuda"]
 
 
 def __getattr__(name):

@@ -341,6 +341,7 @@ _SMOOTH = {
     "arcsinh":   (arb.asinh,               -INF,   INF),
     "arccosh":   (arb.acosh,               NAN,    INF,      1, ZERO),
     "arctanh":   (arb.atanh,               NAN,    NAN,      -1, -INF, 1, INF),
+    "gauss":     (lambda x: (-x * x).exp(), ZERO, ZERO),
     "erf":       (arb.erf,                 -ONE,   ONE),
     "erfc":      (arb.erfc,                TWO,    ZERO),
     "expit":     (_expit,                  ZERO,   ONE),

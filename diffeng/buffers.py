@@ -103,12 +103,13 @@ INTEGERS_STAY = ("arange", "copy", "diag", *CONVERTERS)          # positions and
 def _replacement(name, original):
     """A function of numpy that knows lists of traced values, and whose new arrays may be filled with traced values."""
     known, sequence, fills, converts = original in numpy_api.FUNCTIONS, name in numpy_api.OF_SEQUENCES, name in CONSTRUCTORS, name in CONVERTERS
+    direct = known and not fills and not converts
 
     @functools.wraps(original)
     def call(*args, **kwargs):
         if not getattr(_active, "depth", 0):
             return original(*args, **kwargs)
-        if known and args and type(args[0]) in TRACED and not converts and not fills:
+        if direct and args and (type(args[0]) in TRACED or type(args[-1]) in TRACED and type(args[0]) is np.ndarray):
             return numpy_api.call_function(original, args, kwargs)               # as NumPy would, after asking around
         if converts and args and _holds_traced(args[:1]):
             return _convert(name, original, *args, **kwargs) if _asked(name) else original(*args, **kwargs)
@@ -217,57 +218,43 @@ def _replaced():
 
 
 _REPLACED = _replaced()
-_BY_NAME = {}                                # name -> ((module's dict, name, NumPy's own, ours), ...)
-for _module, (_own, _ours) in _REPLACED.items():
-    for _name in _ours:
-        _BY_NAME[_name] = (*_BY_NAME.get(_name, ()), (vars(_module), _name, _own[_name], _ours[_name]))
-_everything = 0                              # runs, of all threads, that need all of them; that need one: by the identity of its entry
-_counts = {}
+_EVERYTHING = tuple([(vars(module), own, ours) for module, (own, ours) in _REPLACED.items()])
+_running = []                                # what each run, of all threads, needs replaced
+
+
+def _named(names):
+    """The part of _EVERYTHING that has one of these names."""
+    parts = [(space, {n: f for n, f in own.items() if n in names}, {n: f for n, f in ours.items() if n in names}) for space, own, ours in _EVERYTHING]
+    return tuple([part for part in parts if part[1]])
 
 
 class constructors:
-    """Context manager: NumPy's constructors know traced values inside it, in this thread. needed: which of _BY_NAME's entries; None for all."""
+    """Context manager: NumPy's constructors know traced values inside it, in this thread. needed: a part of _EVERYTHING; None for all of it."""
 
     def __init__(self, needed=None):
-        self.needed = needed
+        self.needed = _EVERYTHING if needed is None else needed
 
     def __enter__(self):
-        global _everything
-        if self.needed is None:
+        if self.needed:
             with _lock:
-                if _everything == 0:
-                    for module, (_, ours) in _REPLACED.items():
-                        vars(module).update(ours)
-                _everything += 1
-        elif self.needed:
-            with _lock:
-                for space, name, _, ours in self.needed:
-                    space[name] = ours
-                    _counts[ours] = _counts.get(ours, 0) + 1
+                _running.append(self.needed)
+                for space, _, ours in self.needed:
+                    space.update(ours)
         _active.depth = getattr(_active, "depth", 0) + 1
 
     def __exit__(self, *_):
-        global _everything
         _active.depth -= 1
-        if self.needed is None:
+        if self.needed:
             with _lock:
-                _everything -= 1
-                if _everything == 0:
-                    for module, (own, ours) in _REPLACED.items():
-                        vars(module).update({name: f for name, f in own.items() if ours[name] not in _counts} if _counts else own)
-        elif self.needed:
-            with _lock:
-                for space, name, own, ours in self.needed:
-                    _counts[ours] -= 1
-                    if not _counts[ours]:
-                        del _counts[ours]
-                        if _everything == 0:
-                            space[name] = own
+                del _running[next(k for k, other in enumerate(_running) if other is self.needed)]
+                for space, own, _ in self.needed:
+                    still = [ours for other in _running for place, _, ours in other if place is space]
+                    space.update({n: f for n, f in own.items() if not any([n in ours for ours in still])} if still else own)
 
 
 def call(fun, args):
     """Run the user's function under the interpreters its arguments belong to."""
-    with constructors(swaps(fun, args, _BY_NAME)):
+    with constructors(swaps(fun, args, _named)):
         try:
             return run(fun, args)
         except ValueError as error:

@@ -12,18 +12,18 @@ import threading
 import numpy as np
 
 from .captured import Captured
+from .devices import program_maker
 from .drawn import Watch
 from .errors import refuse
 from .nodes import Outline
 from .reach import has_attributes
 from .rebinding import Rebound
-from .recording import enters, on_gpu, record
+from .recording import enters, record
 from .traced import Traced
-from .trees import bound, flatten, function_name, parameters_of, structure
+from .trees import bound, flatten, function_name, no_subclass, parameters_of, structure
 from .lines import line_of
 
 MOST_TRACES = 64
-PRECISIONS = "float32", "tf32", "bfloat16"
 _PLAIN = (np.ndarray, float, np.float64, np.float32)
 _SEEN = {"bool": lambda v: bool(np.all(v)), "float": float, "int": int, "mask": np.asarray, "format": lambda v: v.item()}
 
@@ -65,31 +65,6 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
     return Jitted(fun, wait, donated, make)
 
 
-def program_maker(device, precision="float32", strict=False):
-    """make(inputs, outputs, donated=()), which compiles a graph for a device: "cpu" or "cuda". See jit for the rest."""
-    if device == "cpu":
-        if precision != "float32":
-            raise ValueError(f"precision={precision!r} is for device=\"cuda\": on the CPU products are computed in the dtype of their factors")
-        return _on_cpu
-    if device != "cuda":
-        raise ValueError(f"device={device!r}: there are 'cpu' and 'cuda'")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r}: there are {', '.join(map(repr, PRECISIONS))}")
-    from .kernels.cuda.device import device as find
-    gpu = find()
-
-    def make(inputs, outputs, donated=()):
-        from .kernels.cuda.program import CudaProgram
-        return CudaProgram(inputs, outputs, donated=donated, device=gpu, precision=precision, strict=strict)
-    make.gpu = gpu
-    return make
-
-
-def _on_cpu(inputs, outputs, donated=()):
-    from .kernels import Program
-    return Program(inputs, outputs, donated=donated)
-
-
 @contextlib.contextmanager
 def _uncollected():
     """Without the garbage collector, which would walk a growing graph again and again: a seventh of the time of 8000 nodes. Graphs have no cycles."""
@@ -125,6 +100,10 @@ class _Nested:
         return found
 
 
+def _unknown(*args):
+    """The fast call of a recording that has none."""
+
+
 def _watched(leaf):
     """A leaf whose type and repr do not say what it is."""
     return not enters(leaf) and (has_attributes(leaf) or callable(leaf))
@@ -155,7 +134,10 @@ class _Trace:
         self.count = len(holder.outputs)
         self._arguments = [None if type(a) in _PLAIN else _Nested(a) for a in args]
         self._numbers = [k for k, (shape, _) in enumerate(self.program.outputs[:self.count]) if shape == ()]
-        self._rebuild = tuple if holder.rebuild([*range(self.count)]) == tuple(range(self.count)) else holder.rebuild
+        nested = holder.rebuild([*range(self.count)])
+        self._rebuild = tuple if nested == tuple(range(self.count)) else holder.rebuild
+        plain = not (captured.watches or self.looks or any(self._arguments)) and (self._rebuild is tuple or nested == 0)
+        self.fast = plain and self.program.returning(self._rebuild is not tuple) or _unknown          # `again` as one builtin, where that is all there is to do
 
     @staticmethod
     def _recorded(captured, objects, args):
@@ -225,10 +207,11 @@ def _given(args, donated, first):
 class Jitted:
     """What jit returns. `traces`: how many recordings there are; `__wrapped__`: the function itself."""
 
-    def __init__(self, fun, wait, donated=(), make=_on_cpu):
-        self._donated, self._make, self._gpu = donated, make, getattr(make, "gpu", None)
+    def __init__(self, fun, wait, donated, make):
+        self._donated, self._make, self._gpu = donated, make, make.device
         self._wait, self._traces, self._lock, self._busy, self._last = wait, {}, threading.RLock(), {}, None
         self._parameters = self._by_name = None
+        self._fast = _unknown
         functools.update_wrapper(self, fun, updated=())
         self.__wrapped__ = fun
 
@@ -247,12 +230,15 @@ class Jitted:
         if self._by_name is None:
             def named(options, *args):
                 return fun(*args, **options)
-            named.__name__, self._by_name = function_name(fun), Jitted(named, self._wait, make=self._make)
+            named.__name__, self._by_name = function_name(fun), Jitted(named, self._wait, (), self._make)
         return self._by_name(options, *args)
 
     def __call__(self, *args, **options):
         if options:
             return self._named(args, options)
+        result = self._fast(*args)
+        if result is not None:
+            return result
         last = self._last
         if last is not None:
             result = last.again(args)
@@ -266,9 +252,11 @@ class Jitted:
                 if isinstance(x, Traced):
                     return self.__wrapped__(*args)            # inside another transformation: part of its recording
                 if enters(x):
-                    x = self._gpu.array(x) if on_gpu(x) and self._gpu else np.asarray(x)
+                    number = type(x) is float                     # NumPy computes with it in the dtype of what it meets
+                    no_subclass(x, lambda: f"an argument of {function_name(self.__wrapped__)}")
+                    x = self._gpu.array(x) if self._gpu and self._gpu.holds(x) else np.asarray(x)
                     leaves.append(x)
-                    key.append((x.shape, x.dtype))
+                    key.append((x.shape, x.dtype, number))
                 elif _watched(x):
                     objects.append(x)
                     key.append(type(x))
@@ -278,7 +266,7 @@ class Jitted:
         for trace in self._traces.get(key, ()):
             result = trace(leaves, objects)
             if result is not None:
-                self._last = trace
+                self._last, self._fast = trace, trace.fast
                 return result
         return self._record(key, args, leaves, objects)
 
@@ -314,7 +302,7 @@ class Jitted:
         out = []
         for a in args:
             leaves, rebuild, _ = flatten(a)
-            out.append(rebuild([self._gpu.host(self._gpu.array(x)) if on_gpu(x) else x for x in leaves]))
+            out.append(rebuild([self._gpu.host(self._gpu.array(x)) if self._gpu.holds(x) else x for x in leaves]))
         return out
 
     def _varying(self, traces):

@@ -5,6 +5,7 @@ What it is not: no walk (simplify.py), and no order in which three operands are 
 Why a file: they change the order of a sum, as any compiler of sums does; the rules of simplify.py keep every bit.
 """
 import math
+import sys
 
 import numpy as np
 
@@ -85,9 +86,41 @@ def _product_in_order(walk, n, x):
     return walk.make(n, "einsum", *x.operands, params={"subscripts": inputs + "->" + "".join([out[k] for k in n.params["axes"]])})
 
 
+def units(x):
+    """Is x a unit matrix that nobody else can write into, such as the directions of a Jacobian, but for axes of length 1?"""
+    shape = [m for m in np.shape(x) if m > 1]
+    if type(x) is not np.ndarray or x.flags.writeable or len(shape) != 2 or shape[0] != shape[1] or type(x.base) is not np.ndarray \
+            or sys.getrefcount(x.base) > 2:                          # the view's and this call's: no one else has it
+        return False
+    return np.array_equal(x.reshape(shape), np.eye(shape[0], dtype=x.dtype))
+
+
+def _product_with_units(walk, n, *operands):
+    """Of all terms of such a sum one is there."""
+    if len(operands) != 2:
+        return None
+    x, y = operands
+    inputs, out = subscripts(n.primitive.name, [len(shape_of(x)), len(shape_of(y))], n.params).split("->")
+    for one, other, mine, its in zip((x, y), (y, x), inputs.split(","), reversed(inputs.split(","))):
+        if type(other) is not Node or other.dtype != n.dtype or not units(one) or len({*its}) < len(its):
+            continue
+        place = {c for c, m in zip(mine, one.shape) if m > 1}
+        inner, free = place & {*its} - {*out}, place & {*out} - {*its}
+        if len(inner) != 1 or len(free) != 1 or {*its} - inner - {*out}:
+            continue
+        letters = its.replace(*inner, *free)
+        if any([c not in letters and m > 1 for c, m in zip(out, n.shape)]) or {*out} - {*letters} - {*mine}:
+            continue
+        order = tuple([letters.index(c) for c in out if c in letters])
+        turned = walk.make(n, "transpose", other, params={"axes": order}, shape=[shape_of(other)[k] for k in order])
+        return walk.make(n, "reshape", turned, params={"shape": n.shape})
+    return None
+
+
 CONTRACTIONS = (
     ("sum",          "sum of a sum: one pass",          _sum_of_sum),
     ("sum",          "sum of products of matrices over what both have", _sum_of_product),
     ("sum",          "sum of an outer product",         _sum_of_outer),
     ("transpose",    "a product in another order",      _product_in_order),
+    *[(name,         "a product with a unit matrix",    _product_with_units) for name in PRODUCTS],
 )

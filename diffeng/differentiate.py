@@ -9,7 +9,7 @@ from operator import attrgetter
 import numpy as np
 
 from .errors import refuse
-from .nodes import Tracer, Tracing, reachable
+from .nodes import Tracer, Tracing, reachable, restored
 from .traced import Traced
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
@@ -45,7 +45,7 @@ class Recorded:
         self.nodes = [t.node for t in self.inputs]           # kept apart: the function may assign to its arguments
         self.results = flat(*self.inputs)
         self.outputs = [r.node if self.tracing.mine(r) else None for r in self.results]
-        self.values = [r.below if self.tracing.mine(r) else r for r in self.results]
+        self.values = [r if o is None else restored(o) for r, o in zip(self.results, self.outputs)]
 
     def pull(self, cotangents, method="reverse", value_of=None):
         """One cotangent a leaf; zeros where there is no influence."""
@@ -116,6 +116,7 @@ def _seeds(leaves, lo, hi):
         if first < last:
             seed = np.zeros((hi - lo, n), x.dtype)
             seed[np.arange(first - lo, last - lo), np.arange(first - start, last - start)] = 1
+            seed.flags.writeable = False                 # so a compiler knows what it is: see contractions.units
             tangents.append(seed.reshape((hi - lo,) + x.shape))
         else:
             tangents.append(None)

@@ -15,10 +15,10 @@ def explain(error, name, operands):
     if getattr(error, "explained", False):
         return error
     shapes = ", ".join(f"{np.shape(x)} {getattr(x, 'dtype', type(x).__name__)}" for x in operands)
-    text = f"{name}{here()}: {error}. Operands: {shapes}"
+    text = f"{name}{here()}: {str(error).rstrip('. ')}. Operands: {shapes}"
     if "broadcast" in str(error) or "mismatch" in str(error):
         text += ". Reshape one of them, or insert axes of length 1 (x[:, None]), so that the shapes fit"
-    new = type(error)(text) if type(error) in (ValueError, TypeError, IndexError) else ValueError(text)
+    new = type(error)(text) if type(error) in (ValueError, TypeError, IndexError, np.exceptions.AxisError) else ValueError(text)
     new.explained = True
     return new
 

@@ -158,7 +158,7 @@ class Graph(networkx.MultiDiGraph):
 
     def compile(self, device="cpu"):
         """The graph as a compiled Program for "cpu" or "cuda" (see jit); called with the flat inputs, it returns the list of outputs."""
-        from .compiled import program_maker
+        from .devices import program_maker
         return program_maker(device)(self.input_nodes, self.output_nodes)
 
     def cost(self):

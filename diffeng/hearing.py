@@ -9,6 +9,7 @@ import numpy as np
 
 from . import blame, judge, magnitude, suspects
 from .blame import tolerance
+from .devices import WITNESSES
 from .differentiate import Recorded, backward
 from .directions import inner, way
 from .nodes import Node, reachable
@@ -94,9 +95,10 @@ class Hearing:
         culprits.sort(key=lambda c: (c.node, c.method != "graph"))
         self.nonfinite = self._nonfinite(nodes, keys)
         methods = {name: self._verdict(name, answer, culprits) for name, answer in self.trial.answers.items()}
-        if "reverse (kernels)" in methods and methods["reverse (kernels)"].verdict == "wrong" and methods["reverse"].verdict == "right":
-            culprit = suspects.kernel(self.trial)
-            culprits += [culprit] if culprit else []
+        for device, name in WITNESSES.items():
+            if name in methods and methods[name].verdict == "wrong" and methods["reverse"].verdict == "right":
+                culprit = suspects.kernel(self.trial, device)
+                culprits += [culprit] if culprit else []
         found = self.local
         self.coverage.update(operations=found.checked, undecided=found.open, sampled=found.sampled, parts=found.parts, integers=found.integers,
                              reasons=sorted(set(found.reasons))[:5], judge_seconds=time.perf_counter() - began)
@@ -333,7 +335,7 @@ class Hearing:
 
     def _verdict(self, name, answer, culprits):
         result = MethodResult(value=answer.value, derivative=None, error=None, ulp=None, seconds=answer.seconds, bytes=answer.bytes,
-                              preparation=answer.preparation, verdict="no verdict")
+                              preparation=answer.preparation, verdict="no verdict", device=answer.device, apart=answer.apart)
         if answer.gradients:
             result.derivative = self.flat.restore(answer.gradients[0])
         if answer.value is not None and self.flat.out is not None:
@@ -341,7 +343,8 @@ class Hearing:
         if answer.failure:
             result.verdict, result.note = "no verdict" if answer.refused else "wrong", answer.failure
             return result
-        base = "reverse" if name == "reverse (kernels)" else name
+        compiled = name in WITNESSES.values()
+        base = "reverse" if compiled else name
         mine = [c for c in culprits if c.method == base or c.method == "graph" and base != "forward" and name not in self.trial.candidates]
         worst = None
         if all(t is not None for t in self.truths) and self.truths:
@@ -382,7 +385,7 @@ class Hearing:
             ill = min((w for w in own if w is not None), default=0.0)
             result.verdict = "wrong" if worst > 10 * ill or ill <= 1 else "no verdict"
             result.note = self._worst_entry(result)
-        elif name == "reverse (kernels)" and (self._worst("reverse") or 0.0) <= 1:
+        elif compiled and (self._worst("reverse") or 0.0) <= 1:
             result.verdict, result.note = "wrong", "the kernels compute something else than NumPy"
         elif self.kinks:
             result.verdict, result.note = "right", "at a kink: rounding decides the side"

@@ -56,3 +56,19 @@ def along(got, parts):
     truth, size = (sum([p[k] for p in parts[1:]], parts[0][k]) for k in (0, 1))
     off, size = abs(float(numbers(truth - precise(float(got))))), float(numbers(size))
     return 0.0 if off == 0 else off / size if size else np.inf
+
+
+def apart(got, want):
+    """How far two arrays are apart that ought to be the same, in units of the last place of the largest entry (integers, truth values: 0, or infinity).
+
+    >>> apart(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 2.0 ** -51]))
+    1.0
+    """
+    got, want = np.asarray(got), np.asarray(want)
+    if want.dtype.kind != "f" or want.size == 0:
+        return 0.0 if np.array_equal(got, want) else np.inf
+    finite = np.isfinite(want)
+    if not np.array_equal(np.isfinite(got), finite):
+        return np.inf
+    size = np.max(np.abs(want[finite]), initial=0.0)
+    return float(np.max(np.abs(got[finite].astype(float) - want[finite]), initial=0.0) / np.spacing(np.maximum(size, np.finfo(want.dtype).tiny)))

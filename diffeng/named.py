@@ -21,8 +21,8 @@ _MOST, _LARGEST = 50, 200                # functions that are followed, items of
 _known = {}                              # code object -> what was found
 
 
-def swaps(fun, args, all_of):
-    """The entries of all_of ({name: tuple of them}) under the names that fun may ask for; None when that cannot be told."""
+def swaps(fun, args, replaced):
+    """replaced(names) for the names that fun may ask for; None when that cannot be told."""
     for a in args:
         if not _inert(a):
             return None
@@ -38,17 +38,17 @@ def swaps(fun, args, all_of):
             _known.clear()
         found = _known[fun.__code__] = _Found(fun)
         if found.names is not None:
-            found.swaps = tuple([x for name in sorted(found.names & all_of.keys()) for x in all_of[name]])
+            found.swaps = replaced(found.names)
     return found.swaps
 
 
 def _inert(x):
     """A value with no user code behind it."""
     kind = type(x)
-    if kind in _INERT or kind in TRACED:
-        return True
     if kind is np.ndarray:
         return x.dtype.kind != "O"
+    if kind in _INERT or kind in TRACED:
+        return True
     if kind in (tuple, list):
         return len(x) <= _LARGEST and all([_inert(i) for i in x])
     if kind is dict:

@@ -19,6 +19,7 @@ from .lines import user_frames
 
 _serial = itertools.count()
 _level = itertools.count(1)
+_OF_NUMBERS = frozenset("add subtract multiply divide power remainder floor_divide negative absolute".split())          # of Python's floats these make more
 _ARRAYS = frozenset({np.ndarray, float, int, bool, *np.sctypeDict.values()})          # the types of values with nothing below them
 
 
@@ -59,14 +60,14 @@ class Primitive:
         for x in operands:
             if type(x) in TRACED:
                 interpreter = x.interpreter
-                if top is None or interpreter.level > top.level:
+                if top is None or interpreter is not top and interpreter.level > top.level:
                     top = interpreter
         return self.compute(operands, params) if top is None else top.apply(self, operands, params)
 
     def compute(self, operands, params):
         """The plain NumPy value; an error names the primitive, the operands and the user's line."""
         try:
-            return self.evaluate(*operands, **params)
+            return self._evaluate(*operands, **params)
         except (ValueError, TypeError, IndexError) as error:
             raise explain(error, self.name, operands) from error
 
@@ -77,11 +78,48 @@ class Primitive:
         return f"<primitive {self.name}>"
 
 
+_specs = {}                                  # what decides a spec -> it: the steps of a loop ask the same again and again
+
+
 def spec(primitive, operands, params):
     """(shape, dtype) of a result without its value: elementwise by broadcasting, else the primitive's own rule, else a dummy run.
 
     operands: nodes without values, or constants.
     """
+    try:
+        key = _spec_key(primitive, operands, params)
+        found = _specs.get(key)
+    except TypeError:                        # what has no hash is looked at each time
+        return _spec(primitive, operands, params)
+    if found is None:
+        if len(_specs) > 10_000:
+            _specs.clear()
+        found = _specs[key] = _spec(primitive, operands, params)
+    return found
+
+
+def _spec_key(primitive, operands, params):
+    """All that a spec depends on. Of numbers that are computed with, their type; of others, and of index arrays, what they are."""
+    key, elementwise = [primitive.evaluate, primitive.infer], primitive.kind == "map"
+    for x in operands:
+        kind = type(x)
+        if kind is Node or kind is np.ndarray and elementwise:
+            key += x.shape, x.dtype
+        elif kind is np.ndarray:
+            raise TypeError
+        else:
+            key.append(kind if elementwise and issubclass(kind, (float, np.floating)) else (kind, x))
+    for name, value in params.items():
+        key += name, tuple([_part(i) for i in value]) if type(value) is tuple else (type(value), value)
+    return tuple(key)
+
+
+def _part(i):
+    """A part of a parameter as a key: True is not 1."""
+    return ("slice", i.start, i.stop, i.step) if type(i) is slice else i if type(i) is int else (type(i), i)
+
+
+def _spec(primitive, operands, params):
     shapes = [np.shape(x) if not isinstance(x, Node) else x.shape for x in operands]
 
     def dummy(x, shape):      # zero strides: a view costs nothing, whatever the size
@@ -91,7 +129,8 @@ def spec(primitive, operands, params):
     if primitive.kind == "map":
         tiny = [dummy(x, (1,) * len(s)) if isinstance(x, Node) else np.ones((1,) * len(s), np.asarray(x).dtype) if s else x for x, s in zip(operands, shapes)]
         with np.errstate(all="ignore"):              # arctanh(1) of a dummy is nobody's division by zero
-            return np.broadcast_shapes(*shapes), np.result_type(primitive.compute(tiny, params))
+            found = primitive.infer(*tiny, **params)[1] if primitive.infer is not None else np.result_type(primitive.compute(tiny, params))
+            return np.broadcast_shapes(*shapes), found
     full = [dummy(x, s) if isinstance(x, Node) else x for x, s in zip(operands, shapes)]
     if primitive.infer is not None:
         return primitive.infer(*full, **params)
@@ -131,7 +170,7 @@ class Interpreter:
         raise NotImplementedError
 
     def mine(self, x):
-        return isinstance(x, Traced) and x.interpreter is self
+        return type(x) in TRACED and x.interpreter is self
 
     def lift(self, primitive, operands, params):
         """The operands of a primitive whose values are this interpreter's, as a rule of differentiation should meet them."""
@@ -150,7 +189,7 @@ class Tracing(Interpreter):
     """Records every primitive as a Node; computes values along the way when the inputs have them.
 
     looks: what Python saw of values in the order it looked: ("bool", True, frames), ..., and looked: the nodes it looked at. A judge
-    replays the branches taken, and a compiled program guards them.
+    replays the branches taken, and a compiled program guards them. numbers: the nodes that stand for Python's floats: with float32 these make float32.
     """
 
     values = True            # compute along the way where the operands' values are known
@@ -160,15 +199,30 @@ class Tracing(Interpreter):
 
     def __init__(self):
         super().__init__()
-        self.looks, self.looked = [], []
+        self.looks, self.looked, self.numbers = [], [], set()
 
     def input(self, value, name, shape=None, dtype=None):
         """A traced input with a value, or (value None) with a shape and dtype only."""
-        if value is not None:
-            shape, dtype = value.shape, value.dtype
-        return Tracer(self, Node(INPUT, (), {"name": name}, value, tuple(shape), np.dtype(dtype), ()))
+        shape, dtype = (value.shape, value.dtype) if value is not None else (tuple(shape), np.dtype(dtype))
+        return Tracer(self, Node(INPUT, (), {"name": name}, value, shape, dtype, ()))
+
+    def _is_number(self, x):
+        return type(x) in (float, int, bool) or type(x) is Tracer and x.interpreter is self and x.node in self.numbers
+
+    def _among_numbers(self, primitive, operands):
+        """(operands, is the result one, too?) where some operands may be Python's floats: they take the dtype of the others; alone they stay what they are."""
+        others = [x if isinstance(x, (np.ndarray, np.generic)) else x.dtype for x in operands if not self._is_number(x)]
+        if not others:
+            return operands, primitive.name in _OF_NUMBERS
+        dtype = np.result_type(*others)
+        if dtype.kind == "f" and dtype != float:
+            operands = [Primitive.registry["astype"](x, dtype=dtype) if type(x) is Tracer and self._is_number(x) else x for x in operands]
+        return operands, False
 
     def apply(self, primitive, operands, params):
+        number = False
+        if self.numbers and primitive.kind == "map" and primitive.name != "astype":
+            operands, number = self._among_numbers(primitive, operands)
         inputs, values, plain = [], [], self.values
         for x in operands:
             if type(x) is Tracer and x.interpreter is self:
@@ -206,6 +260,8 @@ class Tracing(Interpreter):
         node = Node(primitive, tuple(inputs), params, value, shape, dtype, user_frames(3) if frames is None else frames)
         if self.log is not None:
             self.log.append(node)
+        if number:
+            self.numbers.add(node)
         return Tracer(self, node)
 
     def look(self, kind, tracer, convert):
@@ -221,16 +277,14 @@ class Tracing(Interpreter):
 
 
 class Outline(Tracing):
-    """Records without computing what is large: for a compiler, which needs shapes. A value that Python looks at is computed then."""
-
-    small = 4096             # entries of an input up to which values are computed along the way: for less, telling the shape takes as long
+    """Records without computing: for a compiler, which needs shapes. A value that Python looks at is computed then."""
 
     def __init__(self):
         super().__init__()
         self._inputs = {}
 
     def input(self, value, name, shape=None, dtype=None):
-        if type(value) is not np.ndarray or value.size <= self.small:
+        if value is None or isinstance(value, Traced):
             return super().input(value, name, shape, dtype)
         tracer = super().input(None, name, value.shape, value.dtype)
         self._inputs[tracer.node] = value
@@ -239,8 +293,8 @@ class Outline(Tracing):
     def look(self, kind, tracer, convert):
         if tracer.node.value is None:
             for n in reachable([tracer.node]):                   # values stay: the next look goes on from there
-                if n.value is None and n not in self._inputs:
-                    n.value = n.primitive(*[self._inputs.get(x, x.value) if type(x) is Node else x for x in n.operands], **n.params)
+                if n.value is None:
+                    n.value = self._inputs[n] if n in self._inputs else n.primitive(*[x.value if type(x) is Node else x for x in n.operands], **n.params)
         return super().look(kind, tracer, convert)
 
 
@@ -313,10 +367,11 @@ def influenced(order, inputs):
     """{node: slots} for the nodes of a topological order that depend on the inputs, through these differentiable operands of floating-point type."""
     wanted = dict.fromkeys(inputs, ())
     for n in order:
-        found = ()
-        for k, p in enumerate(n.operands):
-            if type(p) is Node and p in wanted and ((slots := n.primitive.slots) is None or k in slots):
-                found += (k,)
-        if found and n.dtype.kind == "f":
-            wanted[n] = found
+        found, slots = (), n.primitive.slots
+        if slots != ():
+            for k, p in enumerate(n.operands):
+                if type(p) is Node and p in wanted and (slots is None or k in slots):
+                    found += (k,)
+            if found and n.dtype.kind == "f":
+                wanted[n] = found
     return wanted

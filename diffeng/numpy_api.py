@@ -9,7 +9,8 @@ import numpy as np
 
 from . import vocabulary as v
 from .errors import explain, refuse
-from .traced import OPERANDS, Traced, viewing, write
+from .nodes import Primitive
+from .traced import NUMBERS, OPERANDS, TRACED, Traced, viewing, write
 from .vocabulary import contraction, elementwise as e, indexing, reductions
 
 FUNCTIONS = {}
@@ -140,6 +141,8 @@ def call_ufunc(ufunc, method, inputs, kwargs):
         UFUNCS[ufunc] = primitive
     if method == "__call__":
         if not kwargs:
+            if len(inputs) == 1 and type(primitive) is Primitive:
+                return inputs[0].interpreter.apply(primitive, inputs, {})
             return primitive(*[x if type(x) in OPERANDS else operand(x) for x in inputs])
         out, dtype, mask = kwargs.pop("out", None), kwargs.pop("dtype", None), kwargs.pop("where", True)
         kwargs = {k: x for k, x in kwargs.items() if k not in ("casting", "order", "subok")}             # these say how, not what
@@ -265,22 +268,21 @@ def array(items, dtype=None):
     return out if dtype is None or out.dtype == dtype else astype(out, dtype)
 
 
-def is_basic(index):
-    """Slices, integers, None and Ellipsis only: NumPy then returns a view."""
-    items = index if isinstance(index, tuple) else (index,)
-    return builtins.all(i is None or i is Ellipsis or isinstance(i, (slice, int, np.integer)) and not isinstance(i, (bool, np.bool_)) for i in items)
-
-
 _PLACES = frozenset({int, type(None), type(Ellipsis)})           # parts of an index that stand for themselves
+
+
+def is_basic(items):
+    """Slices, integers, None and Ellipsis only: NumPy then returns a view."""
+    return builtins.all([type(i) in _PLACES or type(i) is slice and type(i.start) in _PLACES and type(i.stop) in _PLACES and type(i.step) in _PLACES
+                         for i in items])
 
 
 def split_index(index):
     """(operands, template): integer arrays become operands, all else stays in the template (vocabulary/indexing.py)."""
     items, arrays, template = index if isinstance(index, tuple) else (index,), [], []
+    if is_basic(items):
+        return arrays, items
     for i in items:
-        if type(i) in _PLACES or type(i) is slice and type(i.start) in _PLACES and type(i.stop) in _PLACES and type(i.step) in _PLACES:
-            template.append(i)
-            continue
         if isinstance(i, list):
             i = array(i) if len(i) else np.zeros(0, int)
         if isinstance(i, Traced) and i.dtype.kind == "b":
@@ -293,6 +295,8 @@ def split_index(index):
             arrays.append(i)
         elif isinstance(i, slice):
             template.append(slice(*[None if k is None else int(k) for k in (i.start, i.stop, i.step)]))
+        elif i is None or i is Ellipsis:
+            template.append(i)
         elif isinstance(i, (bool, np.bool_)) or isinstance(i, np.ndarray) and i.dtype == bool:
             template.append(i)
         elif isinstance(i, (int, np.integer)):
@@ -328,13 +332,14 @@ def setitem(x, index, value):
 
 def _binary(primitive):
     def forward(self, other):
-        if type(other) in OPERANDS:
-            return primitive(self, other)
+        kind = type(other)
+        if kind in NUMBERS or kind in TRACED and other.interpreter is self.interpreter:               # who decides is plain: the primitive need not ask
+            return self.interpreter.apply(primitive, (self, other), {})
         return primitive(self, operand(other)) if _known(other) else NotImplemented
 
     def reflected(self, other):
-        if type(other) in OPERANDS:
-            return primitive(other, self)
+        if type(other) in NUMBERS:
+            return self.interpreter.apply(primitive, (other, self), {})
         return primitive(operand(other), self) if _known(other) else NotImplemented
 
     def in_place(self, other):
@@ -361,10 +366,13 @@ def _function_called(self, function, types, args, kwargs):
 
 
 def _item(self, index):
-    out = getitem(self, index)
-    if out.shape and is_basic(index):
-        return viewing(out, self, lambda x: getitem(x, index), lambda x, v: setitem(x, index, v))
-    return out
+    items = index if isinstance(index, tuple) else (index,)
+    if not is_basic(items):
+        arrays, items = split_index(items)
+        if arrays or not is_basic(items):
+            return indexing.getitem(self, *arrays, index=items)
+    out = self.interpreter.apply(indexing.getitem, (self,), {"index": items})
+    return viewing(out, self, lambda x: indexing.getitem(x, index=items), lambda x, v: setitem(x, items, v)) if out.shape else out
 
 
 def _install():

@@ -12,9 +12,10 @@ import numpy as np
 from . import reverse_mode
 from .errors import refuse
 from .nodes import INPUT, Node, influenced, reachable
-from .picture import FILL, LINE, SYMBOLS, number, render
+from .picture import FILL, LINE, SYMBOLS, number as number_of, render
 from .tensor_engine.backward import FREED
 from .tensor_engine.core import Plain
+from .tensor_engine.resident import Resident, at
 from .lines import is_user_code, line_of
 
 MOST = 400                                  # operations: more is no picture to understand a pass by
@@ -135,3 +136,8 @@ def _shape(x):
 
 def _label(lines, graphviz):
     return "\\n".join(graphviz.escape(line) for line in lines if line)
+
+
+def number(value):
+    """picture.number, of a value wherever it lies."""
+    return number_of(at(value, "cpu") if type(value) is Resident else value)

@@ -13,7 +13,8 @@ class MethodResult:
     max(|truth|, sum of |terms| in the last accumulating operation); ulp: the same in units in the last place. None without a truth. seconds: one derivation;
     preparation: imports and compilation before it. bytes: of the values kept. verdict: "right", "wrong", "inaccurate" or "no verdict"; note: why.
     per_leaf: (relative error, ULP error, index) of each array's worst entry. Where a method was asked along directions: derivative None, the errors those of
-    the derivatives along them, and in per_leaf those of single arrays (None for an array that had no direction of its own).
+    the derivatives along them, and in per_leaf those of single arrays (None for an array that had no direction of its own). device: of a compiled program that
+    ran elsewhere than on the CPU, where; apart: how far its numbers are from those of the CPU's program, in ULP of each array's largest entry.
     """
 
     value: object
@@ -26,6 +27,15 @@ class MethodResult:
     verdict: str
     note: str = ""
     per_leaf: list = None
+    device: str = ""
+    apart: float | None = None
+
+    def said(self, reason=""):
+        """The verdict in words; reason: what need not be said again."""
+        words = [self.note] if self.note and self.note != reason else []
+        if self.device:
+            words.append(f"on {self.device}" + ("" if self.apart is None else f", {_number(self.apart)} ULP from the CPU's kernels"))
+        return self.verdict + (": " + "; ".join(words) if words else "")
 
 
 class DerivativeError(AssertionError):
@@ -69,7 +79,7 @@ class Report:
         lines = [f"{self.function}: {_count(self.coverage['entries'], 'entry', 'entries')} in {_count(len(self.rows), 'array', 'arrays')}", ""]
         head = ("method", "seconds", "worst relative error", "worst ULP error", "verdict")
         body = [(name, _seconds(m.seconds) + (f" (+{_seconds(m.preparation)} to prepare)" if m.preparation > 0.05 else ""), _number(m.error), _number(m.ulp),
-                 m.verdict + (f": {m.note}" if m.note and m.note != self.reason else "")) for name, m in self.methods.items()]
+                 m.said(self.reason)) for name, m in self.methods.items()]
         lines += _columns(head, body)
         if verbose:
             lines += ["", *_columns(("array", "shape", "method", "relative error", "ULP", "worst at"),
@@ -126,7 +136,7 @@ class Report:
     def _repr_html_(self):
         from html import escape
         rows = "".join(f"<tr><td>{escape(name)}</td><td>{_seconds(m.seconds)}</td><td>{_number(m.error)}</td><td>{_number(m.ulp)}</td>"
-                       f"<td>{escape(m.verdict)} {escape(m.note)}</td></tr>"
+                       f"<td>{escape(m.said())}</td></tr>"
                        for name, m in self.methods.items())
         tail = "<br>".join(escape(line) for line in self.table().split("\n\n", 2)[-1].splitlines())
         return f"<table><tr><th>method</th><th>time</th><th>relative error</th><th>ULP</th><th>verdict</th></tr>{rows}</table><p>{tail}</p>"
@@ -138,6 +148,7 @@ class Report:
         methods = {}
         for name, m in self.methods.items():
             methods[name] = dict(error=m.error, ulp=m.ulp, seconds=m.seconds, preparation=m.preparation, bytes=m.bytes, verdict=m.verdict, note=m.note,
+                                 device=m.device, apart=m.apart,
                                  arrays=[dict(name=n, shape=list(s), error=p[0], ulp=p[1], worst_at=list(p[2]))
                                          for (n, s), p in zip(self.rows, m.per_leaf or []) if p])
             if derivatives:

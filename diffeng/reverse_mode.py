@@ -13,7 +13,7 @@ from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
 from .nodes import Node, influenced, reachable
 from .vocabulary import contraction, indexing
-from .vocabulary.elementwise import expit
+from .vocabulary.elementwise import expit, gauss
 from .lines import line_of
 
 # ---- shapes --------------------------------------------------------------------------------------------------------------
@@ -91,6 +91,12 @@ def _extreme(g, z, x, axis, keepdims):
     chosen = np.equal(x, _spread(z, x, axis, keepdims))
     ties = np.sum(chosen.astype(g.dtype), axis=axis, keepdims=True)
     return np.where(chosen, _spread(g, x, axis, keepdims) / ties, 0)
+
+
+def _softmax(z, x, axis, keepdims):
+    """exp(x - z), divided by its sum: where x is large z = logsumexp(x) is rounded, and all weights alike."""
+    e = np.exp(x - _spread(z, x, axis, keepdims))
+    return e / np.sum(e, axis=axis, keepdims=True)
 
 
 def _matmul(g, x, y, slot):
@@ -217,8 +223,9 @@ PULL = {
     "arccosh":     [lambda g, z, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1))],
     "arctanh":     [lambda g, z, x: g / ((1 - x) * (1 + x))],
     # ---- special functions (DLMF 7.10.1; the logistic function s has s' = s(x) s(-x))
-    "erf":         [lambda g, z, x: g * (np.exp(-np.square(x)) * (2 / SQRT_PI))],
-    "erfc":        [lambda g, z, x: -g * (np.exp(-np.square(x)) * (2 / SQRT_PI))],
+    "gauss":       [lambda g, z, x: g * (-2 * x * z)],
+    "erf":         [lambda g, z, x: g * (gauss(x) * (2 / SQRT_PI))],
+    "erfc":        [lambda g, z, x: -g * (gauss(x) * (2 / SQRT_PI))],
     "expit":       [lambda g, z, x: g * (z * expit(-x))],                    # 1 - z loses the digits of exp(-40)
     "log_expit":   [lambda g, z, x: g * expit(-x)],
     "logit":       [lambda g, z, x: g / (x * (1 - x))],
@@ -241,7 +248,7 @@ PULL = {
     "prod":        [lambda g, z, x, *, axis, keepdims: _prod(g, x, axis, keepdims)],
     "max":         [lambda g, z, x, *, axis, keepdims: _extreme(g, z, x, axis, keepdims)],
     "min":         [lambda g, z, x, *, axis, keepdims: _extreme(g, z, x, axis, keepdims)],
-    "logsumexp":   [lambda g, z, x, *, axis, keepdims: _spread(g, x, axis, keepdims) * np.exp(x - _spread(z, x, axis, keepdims))],
+    "logsumexp":   [lambda g, z, x, *, axis, keepdims: _spread(g, x, axis, keepdims) * _softmax(z, x, axis, keepdims)],
     "cumsum":      [lambda g, z, x, *, axis: np.flip(np.cumsum(np.flip(g, axis), axis=axis), axis)],
     "cumprod":     [lambda g, z, x, *, axis: _cumprod(g, x, axis)],
     # ---- index maps
@@ -298,31 +305,38 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     """
     order = reachable(outputs)
     value_of, at = recomputing(order, value_of, at)
-    wanted = influenced(order, inputs)
-    kept = set(inputs)
-    cotangent = {}
-
-    def accumulate(node, g):
-        known = cotangent.get(node)
-        cotangent[node] = g if known is None else known + g
-
+    wanted, kept, cotangent = influenced(order, inputs), set(inputs), {}
+    own = set()                                    # nodes whose cotangent is a sum made here, which nobody else holds: the next term is added in place
     with np.errstate(all="ignore"):
         for node, g in zip(outputs, cotangents):
             if node in wanted:
-                accumulate(node, g)
+                cotangent[node] = cotangent[node] + g if node in cotangent else g
         for node in reversed(order):
-            if node not in cotangent or not wanted[node]:
+            g = cotangent.get(node)
+            if g is None or not (slots := wanted[node]):
                 continue
-            g = cotangent[node] if node in kept else cotangent.pop(node)
-            primitive, operands, shape = node.primitive, node.operands, node.shape
+            if node not in kept:
+                del cotangent[node]
+            primitive, operands, params = node.primitive, node.operands, node.params
             if at is not None:
                 at(node, g)
-            if g.shape != shape and not (primitive.kind == "map" and all([operands[k].shape == shape for k in wanted[node]])):
-                g = np.broadcast_to(g, shape)
+            if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])):
+                g = np.broadcast_to(g, node.shape)
             values, z = [value_of(q) if type(q) is Node else q for q in operands], value_of(node)
-            for k in wanted[node]:
-                if (id(node), k) in skip:
+            for k in slots:
+                if skip and (id(node), k) in skip:
                     continue
                 p = operands[k]
-                accumulate(p, fit(_row(primitive, k, node.frames)(g, z, *values, **node.params), p.shape, p.dtype))
+                new = _row(primitive, k, node.frames)(g, z, *values, **params)
+                if new.dtype is not p.dtype or new.shape != p.shape:
+                    new = fit(new, p.shape, p.dtype)
+                known = cotangent.get(p)
+                if known is None:
+                    cotangent[p] = new
+                elif p in own and known.shape == new.shape:
+                    known += new
+                else:
+                    cotangent[p] = known = known + new
+                    if type(known) is np.ndarray:
+                        own.add(p)
     return [None if n not in cotangent else _whole(cotangent[n], n.shape) for n in inputs]

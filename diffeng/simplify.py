@@ -58,7 +58,7 @@ class _Walk:
     def over(self, outputs):
         now = {}
         for node in reachable(outputs):
-            operands = tuple([now[id(x)] if type(x) is Node else _uniform(x) if type(x) is np.ndarray else x for x in node.operands])
+            operands = tuple([now[id(x)] if type(x) is Node else uniform(x) if type(x) is np.ndarray else x for x in node.operands])
             # Made anew even if nothing changed: nodes are ordered by when they were made, and this order is to stay what it was.
             again = node.on(operands) if operands else node
             now[id(node)] = found = self.settle(again)
@@ -140,7 +140,7 @@ def _power_of_two(x):
     return x if x is not None and 2.0 ** -14 <= abs(x) <= 2.0 ** 14 and abs(math.frexp(x)[0]) == 0.5 else None
 
 
-def _uniform(array):
+def uniform(array):
     """A broadcast scalar that nobody else can write into, such as the cotangent of a sum, as the Node of that broadcast; any other array as it is."""
     if array.size > 1 and not any(array.strides) and not array.flags.writeable and type(array.base) is np.ndarray and array.base.size == 1 \
             and sys.getrefcount(array.base) <= 2:                # the view's and this call's: no one else has it
@@ -156,6 +156,14 @@ def _as_node(x, like):
 def _subtraction(walk, n, name, x, y):
     y = _inner(y, "negative")
     return None if y is None or not _floats(n) else walk.make(n, name, x, y)
+
+
+def _without(walk, n, x, y):
+    """x + (zeros with -a in them) = x - (zeros with a in them)."""
+    a = _inner(_inner(y, "scatter"), "negative")
+    if a is None or len(y.operands) > 1 or not _floats(n) or y.dtype != n.dtype:
+        return None
+    return walk.make(n, "subtract", x, walk.make(y, "scatter", a, params=y.params))
 
 
 def _negation(walk, n, x):
@@ -312,22 +320,43 @@ def _part_of_scatter(walk, n, x, *arrays):
 
 
 def _neighbours(walk, n, x, y):
-    """Zeros with a here plus zeros with b beside it: zeros with (a, b) there. The adjoint of a split becomes one concatenation."""
+    """Zeros with a here plus zeros with b beside it: zeros with (a, b) there, and with b in the same place: with a + b there. The adjoint of a split becomes one
+    concatenation."""
     if _inner(x, "scatter") is None or _inner(y, "scatter") is None or len(x.operands) + len(y.operands) > 2 or x.shape != y.shape or x.dtype != y.dtype:
         return None
     first, second = _spans(x.params["index"], x.shape), _spans(y.params["index"], y.shape)
     if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
         return None
     apart = [k for k, (r, s) in enumerate(zip(first, second)) if r != s]
-    if len(apart) != 1 or any([_shape(v.operands[0]) != tuple(map(len, s)) for v, s in ((x, first), (y, second))]):
+    if len(apart) > 1 or any([_shape(v.operands[0]) != tuple(map(len, s)) for v, s in ((x, first), (y, second))]):
         return None
+    if not apart:
+        return walk.make(n, "scatter", walk.make(n, "add", x.operands[0], y.operands[0], shape=_shape(x.operands[0])), params=x.params)
     axis = apart[0]
     (r, a), (s, b) = sorted(((first[axis], x.operands[0]), (second[axis], y.operands[0])), key=lambda pair: pair[0].start)
-    if r.stop != s.start or max(len(r), len(s)) > UNEQUAL * min(len(r), len(s)):      # a few entries are added as cheaply as they are put there
+    if r.stop != s.start:
         return None
     first[axis] = range(r.start, s.stop)
-    both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=map(len, first))
+    both = _part_of_both(walk, n, a, b, axis)
+    if both is None and max(len(r), len(s)) <= UNEQUAL * min(len(r), len(s)):         # a few entries are added as cheaply as they are put there
+        both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=map(len, first))
+    if both is None:
+        return None
     return walk.make(n, "scatter", both, params={"index": tuple(map(_slice, first)), "shape": n.shape})
+
+
+def _part_of_both(walk, n, a, b, axis):
+    """Neighbouring parts of one array as one part of it."""
+    y = _inner(a, "getitem")
+    if y is None or _inner(b, "getitem") is not y or len(a.operands) + len(b.operands) > 2:
+        return None
+    first, second = _spans(a.params["index"], _shape(y)), _spans(b.params["index"], _shape(y))
+    if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
+        return None
+    if [k for k, (r, s) in enumerate(zip(first, second)) if r != s] != [axis] or first[axis].stop != second[axis].start:
+        return None
+    first[axis] = range(first[axis].start, second[axis].stop)
+    return walk.make(n, "getitem", y, params={"index": tuple(map(_slice, first))}, shape=map(len, first))
 
 
 def _joined(walk, n, *parts):
@@ -376,6 +405,7 @@ IDENTITIES = (
     ("negative",     "-(x c) = x (-c)",                 lambda w, n, x: _floats(n) and _minus_in(w, n, x) or None),
     ("add",          "x + -y = x - y",                  lambda w, n, x, y: _subtraction(w, n, "subtract", x, y)),
     ("add",          "-x + y = y - x",                  lambda w, n, x, y: _subtraction(w, n, "subtract", y, x)),
+    ("add",          "x + part of -y = x - part of y, ~ 0 + -0 was 0", lambda w, n, x, y: _without(w, n, x, y) or _without(w, n, y, x)),
     ("add",          "x + -0 = x; +0 would make +0 of -0", lambda w, n, x, y: x if _is(y, -0.0) else y if _is(x, -0.0) else None),
     ("subtract",     "x - -y = x + y",                  lambda w, n, x, y: _subtraction(w, n, "add", x, y)),
     ("subtract",     "x - 0 = x",                       lambda w, n, x, y: x if _is(y, 0.0) else None),

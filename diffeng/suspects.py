@@ -6,11 +6,13 @@ on arrays? `kernel`: does a compiled operation give what NumPy gives?
 What it is not: no derivative is checked here (blame.py), and nothing is decided about a method (hearing.py).
 """
 import contextlib
+import warnings
 
 import numpy as np
 
 from . import blame, magnitude, numpy_api
 from .blame import Culprit, tolerance as tolerance_of
+from .devices import WITNESSES, program_maker
 from .differentiate import Recorded
 from .nodes import Node, Tracer, reachable
 from .precise import numbers
@@ -105,13 +107,15 @@ def misread(flat, tolerance):
     return found
 
 
-def kernel(trial):
-    """The first node whose kernel value differs from NumPy's, found by asking the program for every node."""
-    from .kernels import Program
-    nodes = [n for n in reachable(trial.outputs) if n.primitive.name not in ("input", "constant")]
+def kernel(trial, device):
+    """The first node whose kernel value differs from NumPy's, found by asking a device's program for every node."""
+    inputs, outputs = trial.adjoint
+    nodes = [n for n in reachable(outputs) if n.primitive.name not in ("input", "constant")]
     leaves = [np.asarray(x) for x in trial.flat.leaves] + [np.asarray(c) for c in trial.cotangents[0]]
-    values = Program(trial.inputs, nodes, as_recorded=True)(*leaves)
-    known = dict(zip(map(id, trial.inputs), leaves))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        values = program_maker(device)(inputs, nodes, as_recorded=True)(*leaves)
+    known = dict(zip(map(id, inputs), leaves))
     for k, (n, v) in enumerate(zip(nodes, values)):
         operands = [known[id(p)] if isinstance(p, Node) and id(p) in known else p.operands[0] if isinstance(p, Node) else p for p in n.operands]
         with np.errstate(all="ignore"):
@@ -119,6 +123,6 @@ def kernel(trial):
             scale = magnitude.value_scale(n.primitive, operands, want, n.params) if want.dtype.kind == "f" else np.ones(want.shape)
             error = blame._relative(v, want.astype(float), np.maximum(np.absolute(want), scale))
         if error > tolerance_of(want.dtype if want.dtype.kind == "f" else float):
-            return Culprit(n.primitive.name, "reverse (kernels)", None, line_of(n.frames), error, "wrong", k, "its kernel computes something else than NumPy")
+            return Culprit(n.primitive.name, WITNESSES[device], None, line_of(n.frames), error, "wrong", k, "its kernel computes something else than NumPy")
         known[id(n)] = v
     return None

@@ -13,9 +13,9 @@ from .errors import refuse
 from .lines import user_line
 from .tensor_engine import core, indexing, making, printing, rules, shapes
 from .tensor_engine.core import Operation, Plain, enable_grad, is_grad_enabled, no_grad, operation, set_grad_enabled     # noqa: F401
-from .tensor_engine.making import (arange, as_tensor, bernoulli, dtype_of, empty, empty_like, eye, from_numpy, full, full_like, Generator,     # noqa: F401
-                                   linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like, randperm, tensor,
-                                   zeros, zeros_like)
+from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, from_numpy, full, full_like,     # noqa: F401
+                                   Generator, linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like,
+                                   randperm, tensor, zeros, zeros_like)
 from .tensor_engine.backward import retain
 from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
 from .tensor_engine.operations import OPS
@@ -27,7 +27,8 @@ from .tensor_engine.rules import axis, name_of
 class Tensor(Rearranged):
     """An array with PyTorch's face: made by diffeng.tensor, diffeng.zeros, ..., and by operations on tensors.
 
-    shape, dtype (NumPy's), requires_grad, grad. Operations follow PyTorch's rules: float32 by default, Python numbers are weak, `dim` and `keepdim`.
+    shape, dtype (NumPy's), device ("cpu" or "cuda"), requires_grad, grad. Operations follow PyTorch's rules: float32 by default, Python numbers are weak,
+    `dim` and `keepdim`.
 
     >>> import diffeng as de
     >>> x = de.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -52,9 +53,8 @@ class Tensor(Rearranged):
     ndim = property(lambda self: len(self.shape))
     itemsize = property(lambda self: self.dtype.itemsize)
     nbytes = property(lambda self: self.numel() * self.itemsize)
-    device = property(lambda self: "cpu")
     is_leaf = property(lambda self: self.leaf or not self.requires)
-    is_cuda = property(lambda self: False)
+    is_cuda = property(lambda self: self.device == "cuda")
     grad_fn = property(lambda self: None if self.leaf or not self.requires else f"<{printing.grad_name(self)}>")
     T = property(lambda self: self.permute(*range(self.ndim)[::-1]))
     mT = property(lambda self: self.transpose(-2, -1))
@@ -62,7 +62,7 @@ class Tensor(Rearranged):
 
     def _set_data(self, other):
         with no_grad():
-            assign(self, core.constant(np.array(as_tensor(other).held(), self.dtype)), "data")
+            assign(self, core.constant(as_tensor(other).held().astype(self.dtype)), "data")
 
     @property
     def requires_grad(self):
@@ -138,7 +138,20 @@ class Tensor(Rearranged):
             return np.array(self.value)
         if self.requires:
             raise refuse(RuntimeError, "numpy{here}: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if self.device != "cpu":
+            raise refuse(TypeError, f"numpy{{here}}: can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+                                    "memory first.")
         return core.expose(self)
+
+    def __dlpack__(self, **options):
+        return self._for_others().__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._for_others().__dlpack_device__()
+
+    def _for_others(self):
+        """The array that other libraries see: a copy where it lies on a GPU, as what steps compute there is never written over."""
+        return self.numpy() if self.device == "cpu" else core.own(self.held()).data
 
     def __array__(self, dtype=None, copy=None):
         array = self.numpy()
@@ -198,7 +211,7 @@ class Tensor(Rearranged):
         if not self.leaf:
             raise refuse(RuntimeError, "deepcopy{here}: Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment")
         t = object.__new__(type(self))
-        t._array, t.requires, t._where = np.array(self.value), self.requires, self._frames
+        t._array, t.requires, t._where = core.own(self.held()), self.requires, self._frames
         t.grad = None if self.grad is None else self.grad.clone()
         memo[id(self)] = t
         return t
@@ -240,19 +253,17 @@ class Tensor(Rearranged):
     # ---- dtypes and devices --------------------------------------------------------------------------------------------------------------------
 
     def to(self, *args, dtype=None, device=None, copy=False):
-        """This tensor in another dtype, or as another tensor is: to(de.float64), to("cpu"), to(other)."""
-        for a in args:
-            if isinstance(a, Tensor):
-                dtype = a.dtype
-            elif isinstance(a, str) and a.split(":")[0] in ("cpu", "cuda", "mps", "meta"):
-                device = a
-            elif a is not None and not isinstance(a, bool):
-                dtype = a
-        making.on(device)
-        dtype = dtype_of(dtype)
-        if dtype is None or dtype == self.dtype:
+        """This tensor in another dtype, on another device ("cpu" or "cuda"), or as another tensor is: to(de.float64), to("cuda"), to(other).
+
+        Between devices it is a copy, through which gradients pass. Raises RuntimeError, with the cure, where there is no such device.
+        """
+        dtype, device = making.wanted(args, dtype, device)
+        device = self.device if device is None else making.on(device)
+        dtype = self.dtype if dtype is None else dtype
+        if device == self.device and dtype == self.dtype:
             return self.clone() if copy else self
-        return OPS["to"](self, dtype=dtype)
+        moved = core.moved(self, device) if device != self.device else self
+        return OPS["to"](moved, dtype=dtype) if dtype != self.dtype else moved
 
     def type(self, dtype=None):
         return self.dtype if dtype is None else self.to(dtype)
@@ -261,10 +272,10 @@ class Tensor(Rearranged):
         return self.to(other.dtype)
 
     def cpu(self):
-        return self
+        return self.to("cpu")
 
     def cuda(self, device=None):
-        return self.to("cuda")
+        return self.to("cuda" if device in (None, 0) else device)
 
     # ---- indexing ---------------------------------------------------------------------------------------------------------------------------------
 
@@ -279,13 +290,14 @@ class Tensor(Rearranged):
         """The indices of entries other than 0, one row each."""
         found = np.nonzero(self.value) if self.ndim else (np.zeros(int(bool(self.value)), np.int64),)
         if as_tuple:
-            return tuple(core.constant(x) for x in found)
-        return core.constant(np.stack(found, -1) if self.ndim else np.zeros((len(found[0]), 0), np.int64))
+            return tuple([core.beside(self, x) for x in found])
+        return core.beside(self, np.stack(found, -1) if self.ndim else np.zeros((len(found[0]), 0), np.int64))
 
     # ---- in place -------------------------------------------------------------------------------------------------------------------------------------
 
     def copy_(self, other):
-        return self._write("copy_", OPS["copy"](self, operand(other)))
+        other = operand(other)
+        return self._write("copy_", OPS["copy"](self, other.to(self.device) if isinstance(other, Plain) else other))
 
     def fill_(self, value):
         return self._write("fill_", OPS["copy"](self, operand(value)))
@@ -294,10 +306,10 @@ class Tensor(Rearranged):
         return self.fill_(0)
 
     def uniform_(self, a=0.0, b=1.0, generator=None):
-        return self._write("uniform_", rand(*self.shape, dtype=self.dtype, generator=generator) * (b - a) + a)
+        return self._write("uniform_", rand(*self.shape, dtype=self.dtype, device=self.device, generator=generator) * (b - a) + a)
 
     def normal_(self, mean=0.0, std=1.0, generator=None):
-        return self._write("normal_", randn(*self.shape, dtype=self.dtype, generator=generator) * std + mean)
+        return self._write("normal_", randn(*self.shape, dtype=self.dtype, device=self.device, generator=generator) * std + mean)
 
     def _write(self, name, new):
         core.writable(self, name)
@@ -346,10 +358,10 @@ class Tensor(Rearranged):
     def unique(self, return_counts=False):
         """The distinct entries, sorted."""
         found = np.unique(self.value, return_counts=return_counts)
-        return tuple(map(core.constant, found)) if return_counts else core.constant(found)
+        return tuple([core.beside(self, x) for x in found]) if return_counts else core.beside(self, found)
 
     def bincount(self, minlength=0):
-        return core.constant(np.bincount(self.value, minlength=minlength))
+        return core.beside(self, np.bincount(self.value, minlength=minlength))
 
     def allclose(self, other, rtol=1e-5, atol=1e-8, equal_nan=False):
         return bool(np.allclose(self.value, other.value, rtol, atol, equal_nan))

@@ -20,7 +20,8 @@ ASSIGN = "the array was made outside of the function, or by a function imported 
 
 
 TRACED = set()                                                  # the subclasses of Traced: `type(x) in TRACED` is cheaper than isinstance where x is an array
-OPERANDS = {float, int, bool, np.float64, np.float32}           # types that are operands without a look at the value; traced ones are, too
+NUMBERS = frozenset({float, int, bool, np.float64, np.float32})
+OPERANDS = set(NUMBERS)                                         # types that are operands without a look at the value; traced ones are, too
 
 
 class Traced:

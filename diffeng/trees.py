@@ -1,7 +1,7 @@
 """Nested tuples, lists and dicts of arrays: taken apart by optree, named for reports and errors."""
 import atexit
 import inspect
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from types import FunctionType
 
 import numpy as np
@@ -61,6 +61,13 @@ def is_float(x):
     return isinstance(x, float) or isinstance(x, (np.ndarray, np.generic, Traced)) and x.dtype.kind == "f"
 
 
+def no_subclass(x, what):
+    """TypeError for an array that is more than one. what(): what it is, in words."""
+    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
+        raise refuse(TypeError, f"{what()} is a {type(x).__name__}{{here}}: what makes it more than an array (a mask, a unit, another "
+                                "product) would be lost; pass np.asarray of it")
+
+
 def as_array(x, what):
     """A float array (or traced value) as the engine wants it; the clear error otherwise."""
     if isinstance(x, Buffer):
@@ -76,9 +83,7 @@ def as_array(x, what):
         raise refuse(TypeError, f"{what} is complex{{here}}: diffeng differentiates real functions; pass real and imaginary parts as arrays of their own")
     if isinstance(x, float) or isinstance(x, np.floating) and x.dtype.itemsize in (4, 8):
         return np.asarray(x)[()]
-    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
-        raise refuse(TypeError, f"{what} is a {type(x).__name__}{{here}}: what makes it more than an array (a mask, a unit, another "
-                                "product) would be lost; pass np.asarray of it")
+    no_subclass(x, lambda: what)
     if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize in (4, 8):
         return x
     raise refuse(TypeError, f"{what} is {_describe(x)}{{here}}: pass a float, or an array of dtype float64 or float32")
@@ -139,6 +144,11 @@ def argument_names(fun, n):
     return names
 
 
+@lru_cache
+def _dotted(keys):
+    return ".".join(map(str, keys))
+
+
 def function_name(fun):
     return getattr(fun, "__name__", type(fun).__name__)
 
@@ -190,7 +200,7 @@ class Flat:
                 elif type(leaf) is not np.ndarray or leaf.dtype not in _ORDINARY:
                     leaf = as_array(leaf, f"argument {'.'.join([names[k], *map(str, paths[j])])!r} of {function_name(fun)}")
                 self.leaves.append(leaf)
-                self.names.append(".".join(map(str, prefix + tuple(paths[j]))) if paths[j] else names[k])
+                self.names.append(_dotted(prefix + paths[j]) if paths[j] else names[k])
                 self._where.append((k, j))
         self.out = self.aux = None
 

@@ -5,12 +5,15 @@ recording is what the function did, and certifies a gradient evaluated in 100 di
 measures the methods; and every operation is checked on its own (blame.py). Never a majority vote.
 """
 import time
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from . import directions as through
+from .devices import WITNESSES, present, program_maker
 from .differentiate import Recorded, backward, forward_pull
+from .measure import apart
 from .report import Report
 from .traced import judged
 from .trees import Flat, flatten, function_name, is_float
@@ -29,7 +32,8 @@ def compare(fun, *args, argnums=None, candidates=None, digits=50, directions=thr
     fun: plain NumPy code. args: nested arrays; argnums: which to differentiate (None: every floating-point one, the others are held). A function with several
     or array outputs is compared along a random cotangent and on chosen entries. candidates: {name: gradient function called with *args}, returning
     what diffeng.grad would return, judged likewise. digits: how many the judge must be sure of. directions, seed: random directions through all arguments
-    at once, along which the judge differences. progress: called as progress(stage, done, total).
+    at once, along which the judge differences. progress: called as progress(stage, done, total). kernels: judge the reverse method as compiled programs compute
+    it, too: those of the CPU, and of a GPU where there is one (or DIFFENG_CUDA=simulator in the environment).
 
     An argument of any size will do: docs/large.md says what is done, and what is not, where one has more than 262,144 entries.
 
@@ -42,7 +46,7 @@ def compare(fun, *args, argnums=None, candidates=None, digits=50, directions=thr
     candidates = {} if candidates is None else candidates
     if not isinstance(candidates, dict) or not all(map(callable, candidates.values())):
         raise TypeError("candidates must be a dict of functions: {\"mine\": my_gradient}")
-    taken = sorted({"symbolic", "forward", "reverse", "reverse (kernels)", "graph"} & set(candidates))
+    taken = sorted({"symbolic", "forward", "reverse", *WITNESSES.values(), "graph"} & set(candidates))
     if taken:
         raise ValueError(f"candidates: {taken[0]!r} is the name of a method: give yours another")
     if not FEWEST <= digits <= MOST:
@@ -65,6 +69,8 @@ class _Answer:
     preparation: float = 0.0
     along: list = None           # derivatives along the directions, (direction, round), where it was not asked for a gradient
     own: dict = None             # of array k alone along the first direction: {k: one a round}
+    device: str = ""             # of a program that ran elsewhere than on the CPU: where,
+    apart: float = None          # and how far its numbers are from those of the CPU's program, in ULP of each array's largest entry
 
 
 class _Trial:
@@ -81,13 +87,14 @@ class _Trial:
         elif isinstance(argnums, (tuple, list)) and not argnums:
             raise ValueError("compare: argnums is empty: leave it out, or name an argument to differentiate")
         self.flat = Flat(fun, args, chosen, every_float=argnums is None)
-        self.with_kernels = kernels
+        self.devices = present() if kernels else ()
         self.large = any(map(large, self.flat.leaves))
         if self.large:
             self.digits = min(digits, LARGE_DIGITS)
         self.growth = LARGE_GROWTH if self.large else 2
         self.weights = through.weights(self.flat.leaves, *directions)
         self.scale = [through.scale_of(x) for x in self.flat.leaves]
+        self.answers, self.adjoint = {}, None
 
     def report(self):
         self.progress("running the function", 0, 1)
@@ -104,9 +111,9 @@ class _Trial:
         self.cotangents = self._cotangents()
         say("recording the graph", 0, 1)
         self.recorded = Recorded(flat, log=True)
-        self.answers = {"symbolic": self._ask_backward("symbolic"), "forward": self._ask_forward(), "reverse": self._ask_backward("reverse")}
-        if self.with_kernels:
-            self.answers["reverse (kernels)"] = self._ask_kernels()
+        self.answers |= {"symbolic": self._ask_backward("symbolic"), "forward": self._ask_forward(), "reverse": self._ask_backward("reverse")}
+        for device in self.devices:
+            self.answers[WITNESSES[device]] = self._ask_kernels(device)
         for name, gradient in self.candidates.items():
             self.answers[name] = self._ask_candidate(name, gradient)
         from .hearing import Hearing
@@ -203,22 +210,36 @@ class _Trial:
         answer.seconds = (time.perf_counter() - began) / len(self.weights)
         answer.own = {int(k): ask([w if j == k else None for j, w in enumerate(self.weights[0])], len(self.weights) + n) for n, k in enumerate(own)}
 
-    def _ask_kernels(self):
+    def _ask_kernels(self, device):
+        name, known = WITNESSES[device], self.answers.get(WITNESSES["cpu"])
+
         def derive(answer):
             began = time.perf_counter()
-            self.inputs, self.outputs = gradient_nodes(Recorded(self.flat), self.plain)
-            from .kernels import Program
-            self.program = Program(self.inputs, self.outputs)
+            if self.adjoint is None:
+                self.adjoint = gradient_nodes(Recorded(self.flat), self.plain)
+            make = program_maker(device)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")          # of what the host computes: the report says so
+                try:
+                    program = make(*self.adjoint)
+                except RuntimeError:                     # libdevice is not installed, say: nothing wrong was computed
+                    answer.refused = True
+                    raise
             leaves = [np.asarray(x) for x in self.flat.leaves]
-            run = [self.program(*leaves, *[np.asarray(c) for c in g]) for g in self.cotangents]
+            run = [program(*leaves, *[np.asarray(c) for c in g]) for g in self.cotangents]
             answer.preparation = time.perf_counter() - began
             began = time.perf_counter()
-            again = self.program(*leaves, *[np.asarray(c) for c in self.cotangents[0]])
+            again = program(*leaves, *[np.asarray(c) for c in self.cotangents[0]])
             answer.seconds = time.perf_counter() - began
             n = len(self.plain)
             answer.value = [v[()] for v in again[:n]]
             answer.gradients = [[g[()] for g in r[n:]] for r in run]
-        return self._ask("reverse (kernels)", derive)
+            if make.device is not None:
+                host = sorted(set(program.calls))
+                answer.device = make.device.name + (f" and, for {', '.join(host)}, the host" if host else "")
+                if known and known.gradients:
+                    answer.apart = max([apart(g, w) for g, w in zip([*answer.value, *answer.gradients[0]], [*known.value, *known.gradients[0]])])
+        return self._ask(name, derive)
 
     def _ask_candidate(self, name, gradient):
         def derive(answer):

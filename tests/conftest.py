@@ -13,6 +13,12 @@ def tally(request):
     return request.config.stash[_COUNTS]
 
 
+@pytest.fixture
+def simulated(monkeypatch):
+    """device="cuda" means the simulator (diffeng/devices.py)."""
+    monkeypatch.setenv("DIFFENG_CUDA", "simulator")
+
+
 _COUNTS = pytest.StashKey()
 
 

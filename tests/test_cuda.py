@@ -7,12 +7,12 @@ import test_kernels
 import test_random_programs
 
 import diffeng as de
-from diffeng import cli, compiled, kernels
+from diffeng import cli, devices, kernels
 from diffeng.kernels import recompute, tiles
 from diffeng.kernels.cuda import compile, plan, proof, tiling
 from diffeng.kernels.cuda.program import CudaProgram
 from diffeng.kernels.cuda.simulator import Simulator
-from diffeng.llm import GPT2Config, block, init_parameters, train, weights
+from diffeng.llm import GPT2Config, block, init_parameters, weights
 from diffeng.llm.block import softmax
 from diffeng.llm.step import TrainingSettings, new_state, training_step
 from diffeng.nodes import Outline, Primitive
@@ -256,18 +256,6 @@ def test_bfloat16_rounds_factors_and_nothing_else(random):
 
 # ---- programs ---------------------------------------------------------------------------------------------------------------------------------
 
-@pytest.fixture
-def simulated(monkeypatch):
-    """device="cuda" means the simulator."""
-    known = compiled.program_maker
-
-    def maker(device, precision="float32", strict=False):
-        if device != "cuda":
-            return known(device)
-        return lambda inputs, outputs, donated=(): CudaProgram(inputs, outputs, donated=donated, device=Simulator(), precision=precision, strict=strict)
-    monkeypatch.setattr(compiled, "program_maker", maker)
-
-
 def test_training_steps_of_gpt2_are_the_cpus(simulated):
     """Loss, gradients, accumulation, dropout, clipping, AdamW, with the state given away."""
     config = GPT2Config(vocab_size=17, context_length=8, emb_dim=16, n_heads=2, n_layers=2, drop_rate=0.1)
@@ -286,11 +274,10 @@ def test_training_steps_of_gpt2_are_the_cpus(simulated):
             np.testing.assert_allclose(other[part][k], one[part][k], rtol=0, atol=2e-7)
 
 
-def test_a_run_of_training(simulated, monkeypatch, tmp_path):
+def test_a_run_of_training(simulated, tmp_path):
     """`diffeng train --device cuda`: what is kept on disk is what training on the CPU keeps, to rounding."""
     text, ends = tmp_path / "text.txt", []
     text.write_text("the quick brown fox jumps over the lazy dog\n" * 20)
-    monkeypatch.setattr(train, "_placed", lambda state, device: state)
     for device in ("cpu", "cuda"):
         out = tmp_path / device
         given = "--config tiny --width 16 --heads 2 --context 8 --batch 2 --steps 2 --warmup 1".split()
@@ -302,7 +289,7 @@ def test_a_run_of_training(simulated, monkeypatch, tmp_path):
 
 def test_training_without_a_gpu_writes_nothing(tmp_path, capsys):
     try:
-        compiled.program_maker("cuda")
+        devices.program_maker("cuda")
     except RuntimeError:
         assert cli.main(["train", "--out", str(tmp_path / "run"), "--device", "cuda"]) == 2
         assert "leave device out" in capsys.readouterr().err and not (tmp_path / "run").exists()

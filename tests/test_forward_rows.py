@@ -70,7 +70,7 @@ REFERENCE = {
     "log1p": lambda x: m.log(1 + x), "sqrt": m.sqrt, "cbrt": lambda x: m.sign(x) * m.cbrt(abs(x)), "logaddexp": lambda x, y: m.log(m.exp(x) + m.exp(y)),
     "sin": m.sin, "cos": m.cos, "tan": m.tan, "arcsin": m.asin, "arccos": m.acos, "arctan": m.atan, "arctan2": m.atan2, "hypot": m.hypot,
     "sinh": m.sinh, "cosh": m.cosh, "tanh": m.tanh, "arcsinh": m.asinh, "arccosh": m.acosh, "arctanh": m.atanh,
-    "erf": m.erf, "erfc": m.erfc, "expit": lambda x: 1 / (1 + m.exp(-x)), "log_expit": lambda x: -m.log(1 + m.exp(-x)),
+    "gauss": lambda x: m.exp(-x * x), "erf": m.erf, "erfc": m.erfc, "expit": lambda x: 1 / (1 + m.exp(-x)), "log_expit": lambda x: -m.log(1 + m.exp(-x)),
     "logit": lambda x: m.log(x / (1 - x)), "xlogy": lambda x, y: x * m.log(y), "maximum": max, "minimum": min,
 }
 HARD = {           # operands, in float64 exactly as they stand
@@ -81,7 +81,7 @@ HARD = {           # operands, in float64 exactly as they stand
     "arctan2": [(1e200, 1e190), (-1e-200, -1e-200), (1e-3, -1e3)], "hypot": [(1e200, 1e-200), (1e-200, 2e-200)], "sinh": [(700.0,), (1e-9,)],
     "cosh": [(1e-9,), (-700.0,)], "tanh": [(18.0,), (-18.0,), (300.0,), (1e-9,)], "arcsinh": [(1e200,), (-1e-9,)],
     "arccosh": [(1 + 1e-15,), (1e200,)], "arctanh": [(1 - 1e-16,), (-1 + 1e-12,)], "erf": [(5.0,), (-26.3,), (1e-9,), (0.03125,)],
-    "erfc": [(5.0,), (26.3,), (-20.1,), (10.96875,)], "expit": [(40.0,), (-40.0,), (700.0,), (-700.0,)], "log_expit": [(40.0,), (-700.0,), (700.0,)],
+    "gauss": [(26.3,), (-20.1,), (1e-200,)], "erfc": [(5.0,), (26.3,), (-20.1,), (10.96875,)], "expit": [(40.0,), (-40.0,), (700.0,), (-700.0,)], "log_expit": [(40.0,), (-700.0,), (700.0,)],
     "logit": [(1e-300,), (1 - 1e-16,)], "xlogy": [(0.0, 2.0), (1e-300, 1e300)], "remainder": [(-7.3, 2.1), (7.3, -2.1)],
 }
 

@@ -652,3 +652,48 @@ def test_a_number_that_many_entries_need_does_not_make_them_one_row():
     assert program.kernels == 2
     assert np.array_equal(program(np.ones((64, 1024)), np.array(3.0))[0], np.full((64, 1024), 7.0))
     assert compiled(lambda x, s: x * (s * 2.0 + 1.0), np.ones(8), np.array(3.0)).kernels == 1
+
+
+# ---- vectors across short rows ---------------------------------------------------------------------------------------------------------
+
+def _points(x, w, at):
+    """Short rows in every role: read, made of columns, summed, divided by what is one a row, gathered, cut and put together again."""
+    y = x[at] * w - np.mean(x, axis=0)
+    z = y / np.sqrt(1.0 + np.sum(y * y, axis=-1))[..., None]
+    top = np.max(z, axis=-1, keepdims=True)
+    soft = np.exp(z - top) / np.sum(np.exp(z - top), axis=-1, keepdims=True)
+    return np.sum(z[..., 0] * z[..., -1]) + np.sum(z[..., :-1] ** 2 * soft[..., 1:]) + np.sum((soft @ w.T) ** 2) + np.sum(np.sum(x, axis=-2) ** 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [(300, 3), (2, 150, 3), (129, 11), (4, 200, 11), (130, 16)])
+def test_short_rows(shape, dtype):
+    random = np.random.default_rng(0)
+    x = random.normal(size=shape).astype(dtype)
+    w, at = random.normal(size=(1, shape[-1])).astype(dtype), random.integers(shape[0], size=shape[0])
+    derivative = diffeng.value_and_grad(_points, argnums=(0, 1))
+    value, gradients = derivative(x.astype(float), w.astype(float), at)
+    program = diffeng.jit(derivative)
+    first, second = program(x, w, at), program(x, w, at)
+    assert any("'across'" in key for key in machine._kernels)
+    tolerance = 1e-12 if dtype == np.float64 else 2e-5
+    np.testing.assert_allclose(first[0], value, rtol=tolerance)
+    for a, b, c in zip(first[1], second[1], gradients):
+        assert a.dtype == dtype and np.array_equal(a, b)
+        np.testing.assert_allclose(a, c, rtol=0, atol=tolerance * np.max(np.abs(c)))
+
+
+def test_short_rows_of_another_length_compile_nothing():
+    f = diffeng.jit(diffeng.value_and_grad(lambda x: np.sum(np.sqrt(1.0 + np.sum(x * x, axis=1)) * x[:, 0])))
+    f(np.ones((300, 3)))
+    before = machine.compilations
+    f(np.ones((500, 4)))
+    assert machine.compilations == before
+
+
+@pytest.mark.parametrize("shape", [(3, 50, 8), (2, 1000, 10), (5, 7, 300)])
+def test_sums_over_a_middle_axis(shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    sums = diffeng.jit(lambda x: (np.sum(x, axis=1), np.max(np.exp(x), axis=1), np.mean(x * x, axis=1)))(x)
+    for a, b in zip(sums, (np.sum(x, axis=1), np.max(np.exp(x), axis=1), np.mean(x * x, axis=1))):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)

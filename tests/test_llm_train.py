@@ -1,7 +1,9 @@
 """Runs: killed, interrupted, out of disk or out of numbers, the last checkpoint is whole, and what goes on from it ends where it would have ended."""
+import builtins
 import errno
 import json
 import os
+import pathlib
 import random
 import signal
 import subprocess
@@ -114,6 +116,42 @@ def started(directory, more=""):
     with process.stdout:
         process.stdout.readline()
     return process
+
+
+def saves_and_dies(directory):
+    """Save three checkpoints, killed before file operation 0, then 1, ..., until none is left: each time one whole checkpoint is there, and goes on."""
+    run, n, done = Run(directory), 0, False
+    with run.alone():
+        run.begin(CONFIG, SETTINGS)
+    state = new_state({name: np.zeros(shape, np.float32) for name, shape in CONFIG.parameter_shapes.items()})
+    while not done:
+        child = os.fork()
+        if not child:
+            left = iter(range(n))
+            for module, name in ((files.os, "replace"), (files.os, "fsync"), (runs.os, "remove"), (builtins, "open")):
+                def dying(*args, real=getattr(module, name), **options):
+                    if next(left, None) is None:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return real(*args, **options)
+                setattr(module, name, dying)
+            begun = run.step() or 0
+            for step in range(begun, begun + 3):
+                run.save(step, state)
+            os._exit(0)
+        done = os.waitpid(child, 0)[1] == 0
+        with run.alone():
+            step = run.step()
+            assert step is None or run.load()[0] == step
+            assert len(list(directory.glob("moments*"))) == (step is not None) and not list(directory.glob("*.part"))
+        n += 1
+    return n
+
+
+def test_killed_at_every_file_operation_of_a_checkpoint(tmp_path):
+    script = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\nfrom test_llm_train import *\nprint(saves_and_dies(pathlib.Path({str(tmp_path)!r})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)          # a process without threads, which may be forked
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 50
 
 
 LONGER = "__import__('dataclasses').replace(__import__('test_llm_train').SETTINGS, steps=400)"
@@ -267,13 +305,21 @@ def test_the_command_trains_and_goes_on(tmp_path, text, capsys):
 @pytest.mark.parametrize("given, word", [
     ([], "--data is missing"), (["--data", "nowhere.txt"], "nowhere.txt"), (["--data", "TEXT", "--tokenizer", "words"], "--tokenizer words"),
     (["--data", "TEXT", "--config", "gpt9"], "gpt9"), (["--data", "TEXT", "--context", "5000"], "longer text"),
-    (["--data", "TEXT", "--lr", "-1"], "learning_rate"),
-    (["--data", "EMPTY"], "empty"), (["--data", "LATIN"], "not UTF-8"),
+    (["--data", "TEXT", "--lr", "-1"], "--lr is -1"), (["--data", "TEXT", "--lr", "nan"], "--lr is nan"), (["--data", "TEXT", "--batch", "0"], "batch is 0"),
+    (["--data", "TEXT", "--width", "-4"], "--width is -4"), (["--data", "TEXT", "--width", "30", "--heads", "4"], "--width 30 does not divide into --heads 4"),
+    (["--data", "TEXT", "--width", "100000000"], "make it smaller"), (["--data", "TEXT", "--layers", "1" + 40 * "0"], "make it smaller"),
+    (["--data", "TEXT", "--batch", "1" + 12 * "0"], "make it smaller"), (["--data", "TEXT", "--seed", "1" + 40 * "0"], "seed"),
+    (["--data", "EMPTY"], "empty"), (["--data", "EMPTY", "--tokenizer", "characters"], "empty"), (["--data", "LATIN"], "not UTF-8 at byte 3"),
+    (["--data", "LATE"], "not UTF-8 at byte 10000"),
 ])
 def test_the_command_says_what_is_wrong(tmp_path, text, capsys, given, word):
     (tmp_path / "EMPTY").write_bytes(b"")
     (tmp_path / "LATIN").write_bytes(b"caf\xe9" * 100)
-    given = [str(tmp_path / g) if g in ("EMPTY", "LATIN") else str(text) if g == "TEXT" else g for g in given]
+    (tmp_path / "LATE").write_bytes(10000 * b"x" + b"\xe9")
+    given = [str(tmp_path / g) if g in ("EMPTY", "LATIN", "LATE") else str(text) if g == "TEXT" else g for g in given]
     assert cli.main(["train", "--out", str(tmp_path / "out"), *given]) == 2
     assert word in capsys.readouterr().err
-    assert not list(tmp_path.glob("out/*.safetensors"))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    assert cli.main(["train", "--out", str(tmp_path / "out"), *given]) == 2
+    assert not os.listdir(tmp_path / "out")

@@ -329,3 +329,36 @@ assert get() == 1
 x[0] = 1
 t.join()
 print(get())""") == "2"
+
+
+def test_results_made_by_machine_code(kind):
+    """An array and a scalar, fresh at every call; None, and nothing computed, for what run would refuse; references are counted right."""
+    status, words, k = np.zeros(1, np.int64), np.zeros(6, np.int64), store()
+    words[4] = status.ctypes.data
+    program = Entry([((3,), np.float64)], 2, words, [(0, 0, 0), (1, 1, 0), (2, 0, 8), (3, 2, 0)],
+                    [(add(1.0).address, 0, 3, 3), (add(2.0).address, 2, 1, 1), (k.address, 4, 1, 1)], status)
+    outputs = [((3,), np.dtype(float)), ((), np.dtype(float))]
+    results = program.returning(outputs)
+    if kind == "in Python":
+        assert results is None
+        return
+    x = np.arange(3.0)
+    first, second = results(x), results(x + 1)
+    assert first[0].tolist() == [1, 2, 3] and second[0].tolist() == [2, 3, 4] and first[1] == 3 and second[1] == 4
+    assert type(first) is tuple and type(first[1]) is np.float64 and first[0].flags.owndata
+    for refused in ((), (x, x), (x[:2],), (x.astype(np.float32),), ([0.0, 1.0, 2.0],), (np.arange(6.0)[::2],)):
+        assert results(*refused) is None
+    before = sys.getrefcount(x), sys.getrefcount(x.dtype)
+    for _ in range(100):
+        results(x)
+        results(x[:1])
+    assert (sys.getrefcount(x), sys.getrefcount(x.dtype)) == before
+    gone = weakref.ref(first[0])
+    del first
+    assert gone() is None
+    words[5] = 7
+    assert results(x) is None and program.run(x, np.zeros(3), np.zeros(())) == 7          # a kernel reported something
+    words[5] = 0
+    assert results(x)[0].tolist() == [1, 2, 3]
+    only = Entry([((3,), np.float64)], 1, np.zeros(2, np.int64), [], [], status).returning(outputs[:1], single=True)(x)
+    assert type(only) is np.ndarray and only.shape == (3,)

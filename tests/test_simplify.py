@@ -312,3 +312,41 @@ def test_a_product_read_in_another_order_is_written_in_it():
     product = a @ b
     twice = simplify([np.transpose(product, (1, 0, 2)).node, product.node])
     assert [n.primitive.name for n in reachable(twice)].count("matmul") == 1           # who else reads it keeps it
+
+
+@pytest.mark.parametrize("function, shape", [
+    (lambda A, u: A @ u[..., None], (4, 4, 1)), (lambda A, u: u[:, None] @ A, (4, 1, 4)), (lambda A, u: np.einsum("ij,kj->ik", A, u), (4, 4)),
+    (lambda A, u: np.einsum("ji,jk->ik", A, u), (4, 4)), (lambda A, u: np.tensordot(u, A, (1, 1)), (4, 4))])
+def test_a_product_with_directions_is_a_transpose(function, shape):
+    """Only where nobody else can write into the unit matrix."""
+    def recorded(made):
+        A = Tracing().input(None, "A", (4, 4), np.float64)
+        outputs = simplify([function(A, made()).node])
+        return [n.primitive.name for n in reachable(outputs)], Program([A.node], outputs)(a)[0]
+    a, kept = np.random.default_rng(0).normal(size=(4, 4)), np.eye(4)
+
+    def fixed():
+        u = np.eye(4)
+        u.flags.writeable = False
+        return u.reshape(4, 4)
+    names, value = recorded(fixed)
+    assert not {"matmul", "einsum", "tensordot"} & set(names)
+    np.testing.assert_array_equal(value, function(a, np.eye(4)))
+    names, value = recorded(lambda: kept)
+    assert {"matmul", "einsum", "tensordot"} & set(names)
+    np.testing.assert_array_equal(value, function(a, kept))
+
+
+def test_parts_put_back_where_they_were_are_the_whole():
+    x = Tracing().input(None, "x", (6,), np.float64)
+    parts = [indexing.scatter(x[i], index=(i,), shape=(6,)) for i in (slice(0, 1), slice(1, 5), slice(5, 6))]
+    assert simplify([(parts[2] + parts[1] + parts[0]).node]) == [x.node]
+    assert [n.primitive.name for n in reachable(simplify([(parts[1] + parts[0]).node]))] == ["input", "getitem", "scatter"]
+
+
+def test_a_part_of_what_is_negated_is_subtracted():
+    x = Tracing().input(None, "x", (6,), np.float64)
+    outputs = simplify([(x + indexing.scatter(-x[1:], index=(slice(0, 5),), shape=(6,))).node])
+    assert [n.primitive.name for n in reachable(outputs)] == ["input", "getitem", "scatter", "subtract"]
+    value = np.arange(6.0)
+    np.testing.assert_array_equal(Program([x.node], outputs)(value)[0], value - [1, 2, 3, 4, 5, 0])

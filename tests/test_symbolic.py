@@ -162,7 +162,7 @@ def test_every_rewrite_is_an_identity_and_is_used():
     i, r = sp.symbols("i r", integer=True)
     base = sp.IndexedBase("x")
     meaning = {"expit": lambda a: 1 / (1 + sp.exp(-a)), "hypot": lambda a, b: sp.sqrt(a**2 + b**2), "log1p": lambda a: sp.log(1 + a),
-               "expm1": lambda a: sp.exp(a) - 1, "nonzero": lambda a, b: a, "shift": lambda a: sp.Rational(7, 5), "largest": lambda a: sp.Rational(7, 5)}
+               "expm1": lambda a: sp.exp(a) - 1, "gauss": lambda a: sp.exp(-a**2), "nonzero": lambda a, b: a, "shift": lambda a: sp.Rational(7, 5), "largest": lambda a: sp.Rational(7, 5)}
 
     def number(e, name, at):
         for function, f in meaning.items():
@@ -200,7 +200,8 @@ def test_every_rewrite_is_an_identity_and_is_used():
 def test_derivative_expressions_are_sympy():
     x, y, z = sp.symbols("x y z", real=True)
     assert symbolic.derivative_expression("multiply", 0) == y and symbolic.derivative_expression("exp", 0) == z
-    assert sp.simplify(symbolic.derivative_expression("erf", 0) - sp.diff(sp.erf(x), x)) == 0
+    slope = symbolic.derivative_expression("erf", 0).replace(lambda t: type(t).__name__ == "gauss", lambda t: sp.exp(-t.args[0]**2))
+    assert sp.simplify(slope - sp.diff(sp.erf(x), x)) == 0
     assert symbolic.derivative_expression("sin", 0) == sp.cos(x)
     with pytest.raises(ValueError, match="not elementwise"):
         symbolic.derivative_expression("matmul", 0)

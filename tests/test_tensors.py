@@ -84,28 +84,28 @@ def program(seed):
     return body + [("backward", r.random() < 0.8, 0, 0), (r.choice(AFTER), 0, 0, 0), (r.choice(("loss", "again", "none")), 0, 0, 0)]
 
 
-def carry_out(seed, turns=6):
+def carry_out(seed, turns=6, device="cpu"):
     """All that the random loop shows: values looked at, kinds of errors, parameters and gradients in the end."""
     rng, seen = np.random.default_rng(seed), []
-    w = [de.tensor(rng.standard_normal(s).astype(np.float32) * 0.5, requires_grad=True) for s in ((3, 3), (3, 3), (3,))]
-    state, odd = de.tensor(rng.standard_normal((3, 3)).astype(np.float32)), random.Random(seed).random() < 0.5
+    w = [de.tensor(rng.standard_normal(s).astype(np.float32) * 0.5, requires_grad=True, device=device) for s in ((3, 3), (3, 3), (3,))]
+    state, odd = de.tensor(rng.standard_normal((3, 3)).astype(np.float32), device=device), random.Random(seed).random() < 0.5
     for turn in range(turns):
-        pool = [de.tensor(rng.standard_normal((3, 3)).astype(np.float32)), *w, state]
+        pool = [de.tensor(rng.standard_normal((3, 3)).astype(np.float32), device=device), *w, state]
         for k, (kind, u, v, z) in enumerate(program(seed)):
             a, b = pool[int(u * len(pool)) % len(pool)], pool[int(v * len(pool))]
             if odd and turn % 3 == 1 and k == 2:
-                seen.append(a.detach().numpy().copy())
+                seen.append(a.detach().cpu().numpy().copy())
             try:
                 made = instruction(kind, a, b, z, u, w, state, pool, seen, turn)
                 pool.extend(made if isinstance(made, list) else [made] if made is not None else [])
             except (RuntimeError, IndexError, TypeError, AttributeError) as error:
                 seen.append((k, type(error)))
-    return seen + [p.detach().numpy().copy() for p in pool + w] + [None if p.grad is None else p.grad.detach().numpy().copy() for p in w]
+    return seen + [p.detach().cpu().numpy().copy() for p in pool + w] + [None if p.grad is None else p.grad.detach().cpu().numpy().copy() for p in w]
 
 
 def instruction(kind, a, b, z, u, w, state, pool, seen, turn):
     if kind == "look":
-        seen.append(a.detach().numpy().copy() if z < 0.5 else np.array(a.tolist()))
+        seen.append(a.detach().cpu().numpy().copy() if z < 0.5 else np.array(a.tolist()))
     elif kind == "copy_":
         state.copy_(a.detach() if a.shape == (3, 3) else pool[0])
     elif kind == "backward":
@@ -133,7 +133,7 @@ def instruction(kind, a, b, z, u, w, state, pool, seen, turn):
         seen.append(np.array(pool[-1].detach().tolist()))
     elif kind == "again":
         pool[-1].sum().backward()
-        seen.append(w[0].grad.numpy().copy())
+        seen.append(w[0].grad.cpu().numpy().copy())
     elif kind in EXPRESSIONS:
         return EXPRESSIONS[kind](a, b, z, w)
 

@@ -316,6 +316,9 @@ class NumPy:
     def _logsumexp(self, k, operands, params):
         return f"{self.helper('logsumexp')}({self.plain(operands[0])}, {params['axis']}, {params['keepdims']})"
 
+    def _gauss(self, k, operands, params):
+        return f"np.exp(-np.square({self.plain(operands[0])}))"
+
     def _reshape(self, k, operands, params):
         return f"np.reshape({self.plain(operands[0])}, {params['shape']})"
 

@@ -17,7 +17,7 @@ from ..vocabulary import contraction
 _VECTORIZED = {
     "expit": ("x", "1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)"),
     "log_expit": ("x", "-math.log1p(math.exp(-x)) if x > 0 else x - math.log1p(math.exp(x))"),
-    "logit": ("x", "math.log(x / (1 - x))"), "erf": ("x", "math.erf(x)"), "erfc": ("x", "math.erfc(x)"),
+    "gauss": ("x", "math.exp(-x * x)"), "logit": ("x", "math.log(x / (1 - x))"), "erf": ("x", "math.erf(x)"), "erfc": ("x", "math.erfc(x)"),
     "xlogy": ("x, y", "x * 0 if x == 0 else x * math.log(y)"),
     "where": ("c, x, y", "x if c else y"), "square": ("x", "x * x"), "reciprocal": ("x", "1 / x"), "cbrt": ("x", "math.copysign(abs(x) ** (1 / 3), x)"),
     "logaddexp": ("x, y", "max(x, y) + math.log1p(math.exp(-abs(x - y))) if x != y else x + math.log(2.0)"),

@@ -261,7 +261,7 @@ class Terms(Products):
         return slope if out is None else self._multiply(out, slope)
 
     def _softmax(self, a, b):
-        """exp(z - max(z))/sum(exp(z - max(z))), the form that does not overflow."""
+        """exp(z - max(z))/sum(exp(z - max(z))), the form that does not overflow, or with logsumexp(z) in the place of max(z)."""
         if b.op != "sum" or b.args[0] is not a or a.op != "call" or a.data[0] != "exp" or a.args[0].op != "sub":
             return None
         z, top = a.args[0].args
@@ -269,7 +269,7 @@ class Terms(Products):
             top = top.args[0]
         axes, rank = b.data
         over = {} if len(axes) == rank else {"axis": _one(axes)}
-        if top.op != "call" or top.data[0] != "max" or top.args[0] is not z or (top.data[1] or {}) != over:
+        if top.op != "call" or top.data[0] not in ("max", "logsumexp") or top.args[0] is not z or (top.data[1] or {}) != over:
             return None
         return self.call("softmax", (z,), a.shape, over)
 
@@ -285,6 +285,9 @@ class Terms(Products):
         if _is(b, -1):
             return self._divide(self.number(1), a)
         return self.make("pow", (a, b))
+
+    def _gauss(self, a):
+        return self.map("exp", [self._negative(self._square(a))])
 
     def _square(self, a):
         return self.make("pow", (a, self.number(2)))

@@ -15,7 +15,7 @@ import os
 
 import numpy as np
 
-_LETTERS = {"f64": "d", "f32": "s"}
+LETTERS = {"f64": "d", "f32": "s"}
 _FORMS = [("scipy_{0}_64_", 64), ("{0}_64_", 64), ("scipy_{0}_", 32), ("{0}_", 32)]             # OpenBLAS's symbols, those of the wheels first
 _THREADS = ["scipy_openblas_{0}_num_threads64_", "openblas_{0}_num_threads64_", "scipy_openblas_{0}_num_threads", "openblas_{0}_num_threads"]
 
@@ -60,12 +60,26 @@ def gemm(type):
     >>> address != 0 and bits in (32, 64)
     True
     """
-    return _routine(_LETTERS[type] + "gemm")
+    return _routine(LETTERS[type] + "gemm")
 
 
 def gemv(type):
     """(address, bits of its integers) of dgemv for "f64", sgemv for "f32"."""
-    return _routine(_LETTERS[type] + "gemv")
+    return _routine(LETTERS[type] + "gemv")
+
+
+class Routine:
+    """A word: the address of one of BLAS's functions, by its name in Fortran."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name):
+        self.name = name
+
+
+def routine(name):
+    """The address of dgemm, sgemv, ..."""
+    return _routine(name)[0]
 
 
 def _routine(name):

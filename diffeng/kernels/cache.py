@@ -37,11 +37,12 @@ def _circumstances():
 
 
 @functools.lru_cache(maxsize=None)
-def _folder(asked):
-    """The folder, made if need be; None when there is none to be trusted."""
+def _folder(asked, room=""):
+    """The folder, or a room of it, made if need be; None when there is none to be trusted."""
     if asked.lower() in ("off", "0", "none"):
         return None
     base = asked or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "diffeng", "kernels")
+    base = os.path.join(base, room) if room and _folder(asked) is not None else base
     try:
         os.makedirs(base, mode=0o700, exist_ok=True)
         found = os.stat(base)
@@ -52,8 +53,8 @@ def _folder(asked):
     return base
 
 
-def _place(key):
-    folder = _folder(os.environ.get("DIFFENG_CACHE", ""))
+def _place(key, room):
+    folder = _folder(os.environ.get("DIFFENG_CACHE", ""), room)
     if folder is None:
         return None, None
     whole = dict(_circumstances(), kernel=hashlib.sha256(key.encode()).hexdigest())
@@ -61,9 +62,9 @@ def _place(key):
     return os.path.join(folder, name[:40]), whole
 
 
-def find(key):
+def find(key, room=""):
     """What `keep` was given for this kernel, or None."""
-    path, whole = _place(key)
+    path, whole = _place(key, room)
     if path is None:
         return None
     try:
@@ -76,9 +77,9 @@ def find(key):
     return None
 
 
-def keep(key, compiled):
+def keep(key, compiled, room=""):
     """Write a kernel ("code", "symbols", "needs": see compile.compile_module), whole or not at all. A cache that cannot be written is no error."""
-    path, whole = _place(key)
+    path, whole = _place(key, room)
     if path is None:
         return
     code = compiled["code"]

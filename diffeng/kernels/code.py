@@ -105,9 +105,9 @@ class Code:
 
     @contextmanager
     def loop(self, lo, hi, step=1, interleaved=False):
-        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0. Yields i. interleaved: see compile.interleave."""
+        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0, or a function of i. Yields i. interleaved: see compile.interleave."""
         b = self.builder
-        lo, hi, step = (x.ir if isinstance(x, Value) else _I64(x) for x in (lo, hi, step))
+        lo, hi = (x.ir if isinstance(x, Value) else _I64(x) for x in (lo, hi))
         head, body, done = (self._function.append_basic_block(n) for n in ("head", "loop", "done"))
         before = b.block
         b.branch(head)
@@ -116,12 +116,30 @@ class Code:
         i.add_incoming(lo, before)
         b.cbranch(b.icmp_signed("<", i, hi), body, done)
         b.position_at_end(body)
-        yield Value(b, i, "i64")
+        at = Value(b, i, "i64")
+        step = step(at) if callable(step) else step
+        step = step.ir if isinstance(step, Value) else _I64(step)
+        yield at
         i.add_incoming(b.add(i, step, flags=["nsw", "nuw"]), b.block)
         back = b.branch(head)
         if interleaved:
             interleave(back)
         b.position_at_end(done)
+
+    @contextmanager
+    def stretches(self, lo, hi, most, length):
+        """lo .. hi in stretches of at most `most`, none across a multiple of `length`. Yields (start, stop) of each."""
+        stop = None
+
+        def step(start):
+            nonlocal stop
+            ends = [(start.over(length) + 1) * length, hi]
+            stop = start + most
+            for end in ends:
+                stop = select(stop < end, stop, end)
+            return stop - start
+        with self.loop(lo, hi, step) as start:
+            yield start, stop
 
     @contextmanager
     def when(self, condition):

@@ -12,8 +12,8 @@ import numpy as np
 from . import blas, threads
 from .code import Code
 from .fuse import Map, Product
-from .groups import Instruction
-from .layout import View, broadcast, c_strides, collapse, diagonal, new, reshaped, transposed
+from .groups import Instruction, many_short_rows
+from .layout import View, broadcast, c_strides, collapse, diagonal, new, reshaped, transposed, upright
 from .reduce import total
 from .scalar import BFLOAT16, CAST, FLOAT, type_name
 from .values import select, smaller
@@ -88,7 +88,7 @@ def _pair(fuser, left, right, out, dtype):
         if math.prod([size[c] for c in la]) > math.prod([size[c] for c in lb]):
             return _pair(fuser, (b, lb), (a, la), out, dtype)                        # the vector comes first
         order = sorted([*out, *summed], key=lambda c: -abs(sb.get(c, 0)))            # as the matrix lies in memory
-        along = order[-1] in summed or math.prod([size[c] for c in lb if c not in batch]) < VECTOR
+        along = order[-1] in summed or math.prod([size[c] for c in lb if c not in batch]) < VECTOR or fuser.passes(b, a)          # X'(f(Xw)) reads X once
     else:
         along = False
     if along:                                                                        # terms and sums, which fuse with others
@@ -132,7 +132,9 @@ def _pair(fuser, left, right, out, dtype):
         return broadcast(flat, [size[c] for c in batch] + shape[len(own):])
     m = copied(a, sa, rows, order) if m is None else m
     n = copied(b, sb, order, columns) if n is None else n
-    result = new("arena", [size[c] for c in out], dtype)
+    shape = [size[c] for c in out]
+    across = many_short_rows(shape) and any([s.get(out[-2]) == dtype.itemsize for s in (sa, sb)]) and not fuser.narrow
+    result = upright(shape, dtype) if across else new("arena", shape, dtype)
     c = matrix(result, dict(zip(out, result.strides)), rows, columns)
     if c is None:                                     # BLAS cannot write in this order: the result is a transposed view of what it can write
         natural = batch + rows + columns
@@ -183,7 +185,7 @@ def _times(fuser, a, b):
 ALONE = 200_000                            # multiply-adds below which a product is not cut for several threads
 COLUMNS, ROWS, INNER, FIRST = 3, 4, 5, 18  # words of a product: its sizes, and which part of its terms comes first
 VECTOR = 20_000                            # entries of a matrix below which its product with a vector is a loop like others, whichever way it runs
-STEP = 32                                  # rows or columns of a cut product are a multiple of this
+STEP, ROW_STEP = 32, 8                     # columns, and rows, of a cut product are a multiple of this
 
 
 def product(step, cut=None):
@@ -200,18 +202,18 @@ def product(step, cut=None):
     along, width = cut or (None, None)
     by_terms = along == "terms"
     if cut is None:
-        along, parts = "rows" if m > n else "columns", 1
-        if m * n * k > ALONE:
-            parts = max(1, min(-(-threads.count() // batch), max(m, n) // STEP))
-        width = -(-max(m, n) // parts)
-        width = -(-width // STEP) * STEP if parts > 1 else width
+        parts = -(-threads.count() // batch) if m * n * k > ALONE else 1
+        along, side, step = ("rows", m, ROW_STEP) if m >= ROW_STEP * parts or m > n else ("columns", n, STEP)          # of rows threads have their shares
+        parts = max(1, min(parts, side // step))
+        width = -(-side // parts)
+        width = -(-width // step) * step if parts > 1 else width
     elif along == "rows" and turned:
         along = "columns"
     parts = -(-{"rows": m, "columns": n, "terms": k}[along] // width)
     rows, columns, terms = (width if along == side else 0 for side in ("rows", "columns", "terms"))          # of a part; 0: all of them
     vector = m == 1 and cut is None
-    address, bits = (blas.gemv if vector else blas.gemm)(type)
-    words = [address, tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
+    bits = (blas.gemv if vector else blas.gemm)(type)[1]
+    words = [blas.Routine(blas.LETTERS[type] + ("gemv" if vector else "gemm")), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, rows or m, columns, columns or n, terms, 0,
              a.strides[-2] * rows + a.strides[-1] * terms, b.strides[-1] * columns + b.strides[-2] * terms, c.strides[-2] * rows + size * columns]
     for d, *s in zip(dims, *strides):

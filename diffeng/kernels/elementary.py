@@ -1,6 +1,6 @@
 """Elementary functions without branches: one scalar rule a function, which the compiler turns into vector code inside a kernel's loop.
 
-What it is: exp, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, erf, erfc, expit and pow of float32 and float64. A rule reads a
+What it is: exp, exp(-x^2), exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, erf, erfc, expit and pow of float32 and float64. A rule reads a
 `Value` (values.py), whose operators append instructions to an LLVM builder, whichever device that builder is for. Every
 operation rounds as written, except in `mad`, where it does not matter whether the sum is fused: no rule relies on either, none may be reassociated.
 
@@ -14,7 +14,7 @@ reduction needs hundreds of bits, to the C library.
 Coefficients (coefficients.py) come from tools/minimax.py, which says what they approximate and how well.
 """
 from .coefficients import COS, ERF, ERFC, ERFC_LOG, EXP, HALF_PI, LN2, LOG, LOG2_E, LOG10_2, LOG10_E, LOG_LONG, SIN, TWO_THIRDS
-from .values import absolute, constant, copysign, fused, larger, mad, nearest, polynomial, rescue, select
+from .values import Small, absolute, constant, copysign, fused, larger, mad, nearest, polynomial, rescue, select
 
 _MANTISSA = {"f64": 52, "f32": 23}
 _ROUNDER = {"f64": 1.5 * 2.0 ** 52, "f32": 1.5 * 2.0 ** 23}            # plus a float: the integer next to it, in the lowest bits
@@ -69,6 +69,14 @@ def _exp_of_rest(r):
 def exp(x):
     m, r, _ = _reduce(_clamp(x, *_EXP_RANGE[x.type]))
     return _scaled(_exp_of_rest(r), m)
+
+
+def gauss(x):
+    """exp(-x^2): what rounding the square has lost is known, and would be raised to an exponent."""
+    s = x * x
+    m, r, _ = _reduce(_clamp(-s, _EXP_RANGE[x.type][0], None))
+    e = _exp_of_rest(r)
+    return _scaled(e - e * select(s < 1000.0, fused(x, x, -s), 0.0), m)
 
 
 def exp2(x):
@@ -292,12 +300,16 @@ def tan(x):
 
 # ---- the error function --------------------------------------------------------------------------------------------------------------
 
+_ERFC_SMALL = {"f64": 26.0, "f32": 8.8}                                    # beyond, erfc is next to the subnormal numbers, or among them
+
+
 def _erf_near_0(x, T):
     return mad(x, polynomial(x * x, ERF[T]), x)
 
 
 def _erfc_beyond(a, T, corrected=True, lost=None):
-    """erfc(a) for a >= 1/2 in float64: exp(-a^2) g(t) / (1 + 2a), with what rounding its factors lost, if asked. lost: by the rounding of a itself."""
+    """(w, m), erfc(a) = w 2^(m - 2 bias) for a >= 1/2 in float64: exp(-a^2) g(t) / (1 + 2a), with what rounding its factors lost, if asked. lost: by the
+    rounding of a itself."""
     a = _clamp(a, None, 28.0)
     head = (a.bits() & (-1 << 27)).real()                                  # its square is exact
     m, r, c = _reduce(-(head * head))
@@ -312,13 +324,13 @@ def _erfc_beyond(a, T, corrected=True, lost=None):
     g = bend + ERFC[T][0]
     q = g / below
     if T == "f32" or not corrected:
-        return _scaled(p * q, m)
+        return p * q, m
     below_lost, g_lost = 1.0 - (below - 2.0 * a), bend - (g - ERFC[T][0])
     # 1.07 < g < 1.24, so 1 / g is 0.87 and 1 / below is 0.87 q: close enough for corrections.
     correction = (step - (s - r)) + (w - (p - 1.0)) + 0.87 * (fused(-q, below, g) + (g_lost - q * below_lost))
     if lost is not None:
         correction = correction - 1.74 * q * lost
-    return _scaled(mad(p, q, q * correction), m)
+    return mad(p, q, q * correction), m
 
 
 def erf(x):
@@ -327,14 +339,24 @@ def erf(x):
     if x.type == "f32":
         beyond = exp(polynomial(_clamp(a, None, 4.0), ERFC_LOG["f32"]))
     else:
-        beyond = _erfc_beyond(a, "f64", corrected=False)
+        beyond = _scaled(*_erfc_beyond(a, "f64", corrected=False))
     return select(a < 0.95, _erf_near_0(x, x.type), copysign(1.0 - beyond, x))
 
 
 def _erfc(x, T, lost=None):
     a = absolute(x)
-    far = _erfc_beyond(a, T, lost=None if lost is None else select(a < 28.0, select(x > 0.0, lost, -lost), 0.0))
-    return select(a < 0.5, 1.0 - _erf_near_0(x, T), select(x > 0.0, far, 2.0 - far)).rounded(T)
+    w, m = _erfc_beyond(a, T, lost=None if lost is None else select(a < 28.0, select(x > 0.0, lost, -lost), 0.0))
+    near = 1.0 - _erf_near_0(x, T)
+
+    def times(m):
+        far = _scaled(w, m)
+        return select(a < 0.5, near, select(x > 0.0, far, 2.0 - far)).rounded(T)
+
+    def lifted():
+        up, small = _MANTISSA[T] + 1, x > _ERFC_SMALL[T]
+        y = times(m + select(small, constant(up, m), 0))
+        return y, select(small, constant(2.0 ** -up, y), 1.0)
+    return Small(times(m), lifted)
 
 
 def erfc(x):
@@ -418,4 +440,4 @@ def pow(x, y):
     return select(y.equals(0.0), 1.0, out).rounded(T)
 
 
-RULES = {f.__name__: f for f in (exp, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, expit, erf, erfc, pow)}          # of one number, but for pow
+RULES = {f.__name__: f for f in (exp, gauss, exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, expit, erf, erfc, pow)}          # of one number, but for pow

@@ -186,6 +186,10 @@ class Fuser:
             out.buffer.stored = True
         self.steps.append(step)
 
+    def passes(self, read, made):
+        """Does an open group that computes `made` read the memory of `read` anyway?"""
+        return any([v.buffer is read.buffer for g in made.buffer.writers for v in g.memory])
+
     def operate(self, operation):
         """Add an operation, to an open group where possible.
 
@@ -264,9 +268,9 @@ class Fuser:
             known = group.levels.get(id(v.buffer))
             if known is None:
                 others.append(v)
-            elif level == "full" and not (v.whole() if known == "full" else known == "row" and is_row(v, columns)):
+            elif level == "full" and not (v.complete() if known == "full" else known == "row" and is_row(v, columns)):
                 return False
-            elif level == "row" and not (known == "row" and v.whole()):
+            elif level == "row" and not (known == "row" and v.complete()):
                 return False
         if not isinstance(operation.out, Indirect) and isinstance(operation, Map):
             others.append(operation.out)
@@ -336,7 +340,7 @@ class Fuser:
             out.buffer.writers = [group]
             if isinstance(operation, Reduce):
                 group.levels[id(out.buffer)] = "row" if operation.kind == "row" else "done"
-            elif out.whole():
+            elif out.complete():
                 group.levels[id(out.buffer)] = level
             else:
                 group.levels[id(out.buffer)] = "done"        # a part of a buffer: whoever reads it reads memory

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from . import loops, threads
+from . import across, loops, threads
 from .code import SIZES
 from .fuse import Immediate, Indirect, Map, Reduce, Window
 from .layout import Buffer, View, collapse, refined
@@ -23,7 +23,19 @@ STATUS = "status"                          # the word that stands for the addres
 APART = 128                                # bytes: what different threads write all the time shares no cache line, nor a pair that is fetched together
 STRIP_BYTES = 1 << 15                      # of one operand: rows that wait for each other, see _in_strips
 DEAR = 3.0                                 # nanoseconds a row
+VECTOR, NARROW, LONG = 4, 16, 4096         # columns up to which vectors run across rows: whatever the memory is like; where most of it, where all of it lies so
+MANY = 128                                 # rows from which on they do
 LONGEST_SUM = 512                          # rows of one plain float32 sum over rows; partial sums are put together in float64
+
+
+def many_short_rows(shape):
+    """Are there many short rows?"""
+    return len(shape) > 1 and 1 < shape[-1] <= NARROW and math.prod(shape[:-1]) >= MANY
+
+
+def walks_across(v):
+    """Do the entries of a view's columns follow each other in memory (or stand still)?"""
+    return v.strides[-2] in (0, v.dtype.itemsize) or v.shape[-2] == 1
 
 
 class Instruction:
@@ -56,11 +68,12 @@ class Plan:
         self._cuts, self._numbers, self._views, self._scopes = sorted(group.cuts), {}, [], {}
         self.produced = {}                                   # id of a buffer -> the operation that makes it here
         for k, o in enumerate(group.operations):
-            if isinstance(o, Reduce) or not isinstance(o.out, Indirect) and o.out.whole():
+            if isinstance(o, Reduce) or not isinstance(o.out, Indirect) and o.out.complete():
                 self.produced[id(o.out.buffer)] = k
         self._reach()
         self._shape()
         self._phases()
+        self.across = self._runs_across()
 
     # ---- places in memory -------------------------------------------------------------------------------------------------------------
 
@@ -130,6 +143,18 @@ class Plan:
         self.flat = self.group.columns is None and not self.outer
         self._inner_strides = inner_strides
 
+    def _runs_across(self):
+        """Do vectors better run across rows than along them? Rows are short and many, and operands walk straight on from row to row, or stand still; or those of a
+        sum over an axis in the middle, which would be read at a long stride."""
+        ops = self.group.operations
+        if not self.outer or self.columns == 1 or any([isinstance(x, Indirect) for o in ops for x in (*o.operands, o.out)]):
+            return False
+        straight = [s[-1] in (0, v.dtype.itemsize) for (v, *_), s in zip(self._views, self.outer_strides) if v.buffer.kind != "none"]
+        if self.columns <= NARROW and self.outer[-1] >= MANY:
+            return self.columns <= VECTOR or 2 * sum(straight) > len(straight)
+        apart = [s not in (0, v.dtype.itemsize) for (v, *_), s in zip(self._views, self._inner_strides)]
+        return self.outer[-1] >= 8 and self.columns <= LONG and any(apart) and all(straight) and not self.needed_later
+
     # ---- phases -----------------------------------------------------------------------------------------------------------------------------
 
     def _sources(self, o):
@@ -190,11 +215,13 @@ class Plan:
         views = []
         for (v, _, scope), outer, s in zip(self._views, self.outer_strides, self._inner_strides):
             unit = 1 if v.buffer.kind == "none" else v.dtype.itemsize
+            if self.across:
+                outer, s = [*outer[:-1], s], outer[-1]
             kind = "z" if s == 0 else "u" if s == unit else "s"
             if self.columns == 1 and not self.flat:
                 kind = "z"
             base = self.word(0 if v.buffer.kind == "none" else (v.buffer, v.offset))
-            rows = () if not any(outer) else "unit" if outer == [unit] and kind == "z" else tuple([self.word(t) for t in outer])
+            rows = () if not any(outer) else "unit" if outer == [unit] and kind == "z" and not self.across else tuple([self.word(t) for t in outer])
             views.append(("pos" if v.buffer.kind == "none" else type_name(v.dtype), kind, base, self.word(s) if kind == "s" else None, rows, scope))
         kept, scratch = {}, 0
         for k in sorted(self.needed_later):
@@ -204,7 +231,7 @@ class Plan:
                 kept[k] = ("again",)
             else:
                 kept[k] = ("scratch", self.word(scratch))
-                scratch += -(-self.columns * SIZES[ops[k].result] // LINE) * LINE
+                scratch += -(-self.columns * (across.STRIP if self.across else 1) * SIZES[ops[k].result] // LINE) * LINE
         partials, described = {}, []
         for k, o in enumerate(ops):
             described.append(self._reduction(k, o, partials) if isinstance(o, Reduce) else self._operation(k, o, kept))
@@ -231,11 +258,13 @@ class Plan:
 
     def _instruction(self, structure, rules, rows, chunk, cost):
         key = repr(("group", structure, tuple(map(fingerprint, rules))))
-        return Instruction(key, lambda: loops.write(structure, rules), self.words, rows, chunk, cost)
+        return Instruction(key, lambda: (across if self.across else loops).write(structure, rules), self.words, rows, chunk, cost)
 
     def _strip(self, scratch):
         """The word that says how many rows a strip has, or None where it is not worth while to compute what is one a row for many rows at once: then it is
         vectorised, but the rows wait in the cache meanwhile."""
+        if self.across:
+            return "across"
         ops = self.group.operations
         dear = sum([o.cost for o in ops if o.level == "row" and isinstance(o, Map)]) >= DEAR
         if dear and not scratch and not self.flat and not any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)]):
@@ -288,6 +317,8 @@ class Plan:
         chunk = threads.split(rows, cost)
         if any(isinstance(o, Reduce) and o.kind == "columns" and o.type == "f32" and o.name == "sum" for o in ops):
             chunk = min(chunk, LONGEST_SUM)
+        if self.across and chunk < rows:                         # whole strips
+            chunk += -chunk % min(across.STRIP, self.outer[-1])
         return rows, max(1, min(rows, chunk))
 
     def _combine(self, name, type, partial, slots, stride, count, out):

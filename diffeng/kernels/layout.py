@@ -15,7 +15,7 @@ from ..vocabulary.indexing import Slot
 class Buffer:
     """A stretch of memory with one dtype. kind: "arena" (between steps), "input", "output" (the user's, at number `slot`) or "constant" (`array`)."""
 
-    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers", "home")
+    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers", "home", "short")
 
     def __init__(self, kind, dtype, size, slot=None, array=None):
         self.kind, self.slot, self.array, self.dtype, self.size = kind, slot, array, dtype, size
@@ -23,6 +23,7 @@ class Buffer:
         self.stored = False          # does anything read it from memory?
         self.writers = []            # open groups that write it (fuse.py)
         self.home = self             # the buffer in whose memory it lies (donation.py)
+        self.short = None            # its last axis' length, where its columns lie one after the other, not its rows
 
 
 class View:
@@ -42,6 +43,16 @@ class View:
     def whole(self):
         """Is this the entire buffer in C order?"""
         return self.offset == 0 and self.size == self.buffer.size and self.contiguous()
+
+    def complete(self):
+        """Is this the entire buffer, entry by entry as an operation on all of it goes through it?"""
+        short = self.buffer.short
+        if short is None:
+            return self.whole()
+        if self.offset or self.size != self.buffer.size or (k := cut_at(self.shape, short)) is None:
+            return False
+        size = self.dtype.itemsize
+        return same_walk(self.shape, self.strides, c_strides(self.shape[:k], size) + c_strides(self.shape[k:], self.size // short * size))
 
     def contiguous(self):
         return same_walk(self.shape, self.strides, c_strides(self.shape, self.dtype.itemsize))
@@ -67,6 +78,14 @@ def c_strides(shape, itemsize):
         out.append(itemsize)
         itemsize *= max(n, 1)
     return tuple(reversed(out))
+
+
+def upright(shape, dtype):
+    """A view of a fresh buffer whose columns lie one after the other: many short rows."""
+    rows, size = math.prod(shape[:-1]), dtype.itemsize
+    out = View(Buffer("arena", dtype, rows * shape[-1]), 0, shape, (*c_strides(shape[:-1], size), rows * size), dtype)
+    out.buffer.short = shape[-1]
+    return out
 
 
 def same_walk(shape, a, b):

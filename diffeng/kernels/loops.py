@@ -92,7 +92,8 @@ class Loops:
             return
         for k in mine:                                          # what is the same along a row is read before its columns
             op = self.ops[k]
-            for x in (op[6] if op[0] == "map" else (op[6],)):
+            store = (op[7],) if op[0] == "map" and op[7] and op[7][0] == "indirect" else ()
+            for x in (*op[6], *store) if op[0] == "map" else (op[6],):
                 if x[0] == "memory" and self.views[x[1]][1] == "z":
                     self.memory(x[1])
                 elif x[0] == "indirect" and all(self.views[a][1] == "z" for a, _, _ in x[2]):
@@ -256,15 +257,19 @@ class Loops:
                 return self.read(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
             return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])
         if x[0] == "window":
-            _, v, p, lo, hi = x
-            base, index = self.place(p, i)
-            position = (base if index is None else base + index) - code.word(lo)
-            width = code.word(hi) - code.word(lo)
-            within = position._make(code.builder.icmp_unsigned("<", position.ir, width.ir), "b1")
+            v = x[1]
             zero = {"f": 0.0, "b": False}.get(self.views[v][0][0], 0)
-            return code.guarded(within, lambda: code.load(*self.place(v, i), self.views[v][0], self.views[v][5]), zero)
+            return code.guarded(self.within(x, i), lambda: code.load(*self.place(v, i), self.views[v][0], self.views[v][5]), zero)
         base, stride, type = self.found(x, i)
         return code.load(base if i is None or stride is None else base + i * stride, None, type)
+
+    def within(self, x, i):
+        """Is an entry in a window?"""
+        _, _, p, lo, hi = x
+        base, index = self.place(p, i)
+        lo, hi = self.code.word(lo), self.code.word(hi)
+        position = (base if index is None else base + index) - lo
+        return position._make(self.code.builder.icmp_unsigned("<", position.ir, (hi - lo).ir), "b1")
 
     def found(self, x, i=None):
         """(address, stride along the columns or None, type) of a place found by integer arrays. What is out of range is reported, and the first

@@ -11,10 +11,11 @@ import numpy as np
 
 from ..constants import Exact
 from ..vocabulary.contraction import subscripts
-from . import scalar
+from . import groups, scalar
 from .contract import copy, einsum
 from .fuse import Call, Immediate, Indirect, Map, Window
-from .layout import Buffer, Padded, View, broadcast, expand, indirect, new, reshaped, sliced, transposed
+from .groups import many_short_rows, walks_across
+from .layout import Buffer, Padded, View, broadcast, expand, indirect, new, reshaped, sliced, transposed, upright
 from .reduce import logsumexp, mean, total, var
 from .scalar import type_name
 
@@ -23,7 +24,7 @@ class Lowering:
     """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one."""
 
     def __init__(self, fuser, contiguous_constants=False):
-        self.fuser, self.origins, self._constants, self._contiguous = fuser, [], {}, contiguous_constants
+        self.fuser, self.origins, self._constants, self._copies, self._contiguous = fuser, [], {}, {}, contiguous_constants
 
     def lower(self, node, operands):
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
@@ -68,6 +69,28 @@ class Lowering:
         want = type_name(target.dtype)
         x = broadcast(x, shape) if type(x) is View else immediate(x, target.dtype)
         self.fuser.operate(Map(shape, scalar.CAST, want, (want,), (x,), out, accumulate))
+
+    def fresh(self, shape, dtype, operands=()):
+        """(a buffer for what an elementwise operation makes of these, the operands). Of many short rows the columns lie one after the other, where the rows are very
+        short, or large operands lie so too: vectors run across rows then (across.py), and small operands are laid so."""
+        if not many_short_rows(shape) or self._contiguous:
+            return new("arena", shape, dtype), operands
+        small = [type(x) is View and 4 * math.prod([n for n, s in zip(x.shape, x.strides) if s]) <= math.prod(shape) for x in operands]
+        views = [x.view if type(x) is Window else x for x, s in zip(operands, small) if not s and not isinstance(x, Immediate)]
+        if shape[-1] > groups.VECTOR and not (operands and all([walks_across(v) for v in views])):
+            return new("arena", shape, dtype), operands
+        return upright(shape, dtype), [self._turned(x) if s and x.strides[-1] and not walks_across(x) else x for x, s in zip(operands, small)]
+
+    def _turned(self, x):
+        """A copy of a view's entries, column after column."""
+        kept = [k for k, s in enumerate(x.strides) if s]
+        key = id(x.buffer), x.offset, x.shape, x.strides
+        if key not in self._copies:
+            source = View(x.buffer, x.offset, [x.shape[k] for k in kept], [x.strides[k] for k in kept], x.dtype)
+            self._copies[key] = upright(source.shape, x.dtype)
+            self.cast(source, self._copies[key], source.shape)
+        own = iter(self._copies[key].strides)
+        return View(self._copies[key].buffer, 0, x.shape, [next(own) if s else 0 for s in x.strides], x.dtype)
 
     def code(self, node):
         self.origins.append(node)
@@ -115,7 +138,7 @@ def _map(lowering, node, *operands):
         return None
     if name in scalar.SAME and type(args[0]) in (View, Window) and operands[0].dtype == dtype:
         return operands[0]                   # values never change, so a copy is the thing itself
-    out = new("arena", node.shape, dtype)
+    out, args = lowering.fresh(node.shape, dtype, args)
     lowering.fuser.operate(Map(node.shape, rule, type_name(dtype), tuple(type_name(c) for c in casts), tuple(args), out, cost=scalar.COST.get(name, 0.5)))
     return out
 
@@ -214,7 +237,7 @@ def _getitem(lowering, node, x, *arrays, index):
     type = type_name(x.dtype)
     if found is None or type is None or 0 in x.shape or any(type_name(a.dtype) is None for a in arrays):
         return None
-    out = new("arena", node.shape, node.dtype)
+    out, _ = lowering.fresh(node.shape, node.dtype)
     lowering.fuser.operate(Map(node.shape, scalar.CAST, type, (type,), (Indirect(*found, lowering.code(node)),), out, cost=2.0))
     return out
 

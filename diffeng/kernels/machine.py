@@ -71,6 +71,18 @@ def kernel(key, build, quick=False):
     return found
 
 
+def known(key):
+    """A kernel that is in the process or on disk, else None."""
+    found = _kernels.get(key)
+    if found is None:
+        with _lock:
+            found = _kernels.get(key)
+            kept = _from_disk(key) if found is None else None
+            if kept is not None:
+                found = _kernels[key] = Kernel(kept)
+    return found
+
+
 def _from_disk(key):
     kept = cache.find(key)
     return kept if kept is not None and not _missing(kept) else None      # a symbol may be gone where the C library changed

@@ -55,7 +55,7 @@ class _Description:
         at = self._at.setdefault((k, x.offset), len(self._at))
         if at == len(self.places):
             self.places.append((buffer, x.offset))
-        return k, home, at, x.offset == 0, x.shape, x.strides, x.dtype, buffer.size, buffer.stored
+        return k, home, at, x.offset == 0, x.shape, x.strides, x.dtype, buffer.size, buffer.stored, buffer.short
 
 
 def _pattern(made, found):

@@ -4,7 +4,7 @@ What it is: `Entry`, a program's table, words and patches behind a function of P
 checks its arguments, fills in their addresses and walks the table. Where Python's or NumPy's objects do not look as expected (another
 implementation of Python, a build without the interpreter lock) a Python function with the same meaning takes its place.
 
-What it is not: it converts nothing, allocates no output and decides nothing about threads (threads.py).
+What it is not: it converts nothing and decides nothing about threads (threads.py); outputs are the caller's, except where `returning` can make them.
 """
 import contextlib
 import ctypes
@@ -20,6 +20,8 @@ from . import blas, machine, native, threads
 from .native import CONVERT, REENTERED
 
 _FASTCALL = 0x0080                          # METH_FASTCALL
+_PYTHON = ("PyLong_FromLongLong", "PyLong_AsLongLong", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_IncRef", "Py_DecRef", "PyTuple_New", "PyTuple_SetItem")
+_NUMPY = {"PyArray_Scalar": 60, "PyArray_Empty": 184}              # places in NumPy's table of functions, which only ever grows
 
 
 class _MethodDef(ctypes.Structure):
@@ -30,8 +32,13 @@ class _MethodDef(ctypes.Structure):
 @functools.lru_cache(maxsize=None)
 def _addresses():
     import llvmlite.binding as llvm
-    for name in ("PyLong_FromLongLong", "PyLong_AsLongLong", "PyEval_SaveThread", "PyEval_RestoreThread"):
+    for name in _PYTHON:
         llvm.add_symbol(name, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    table = pointer(np._core._multiarray_umath._ARRAY_API, None)
+    for name, place in _NUMPY.items():
+        llvm.add_symbol(name, ctypes.c_void_p.from_address(table + 8 * place).value)
     return machine.kernel("runtime", native.build, quick=True).addresses
 
 
@@ -75,6 +82,8 @@ def as_expected():
                 word(x, native.FLAGS, ctypes.c_int32) & native.WANTED == native.WANTED)
         if seen != (id(np.ndarray), x.ctypes.data, x.ndim, x.shape, id(x.dtype), x.flags.c_contiguous and x.flags.aligned):
             return False
+    if word((1.5, whole), native.ITEMS + 8) != id(whole):
+        return False
     pairs = ((1.5, ctypes.c_double), (np.float64(-2.25), ctypes.c_double), (np.float32(0.75), ctypes.c_float), (np.int64(-7), ctypes.c_int64))
     return all(word(x, native.TYPE) == id(type(x)) and word(x, native.VALUE, kind) == x for x, kind in pairs)
 
@@ -143,8 +152,26 @@ class Entry:
             run, self._begin, self._stretch, self._end = python.run, python.begin, python.stretch, python.end
         self._ready = threads.start if wide else None
         # With the interpreter lock held from beginning to end nobody else can be in the same memory, and the builtin is all there is.
-        self.run = run if native_calls and not release and not wide else _guarded(run, self.lock, self._ready)
+        self._alone = native_calls and not release and not wide
+        self.run = run if self._alone else _guarded(run, self.lock, self._ready)
         _entries.add(self)
+
+    def returning(self, outputs, single=False):
+        """results(*inputs), which makes the arrays that run writes into: a tuple of them, scalars where there is no axis; with `single` the one there is. None
+        where run would return another status than 0. outputs: (shape, dtype) of each. No such function (None) for a program that other threads may meet.
+
+        >>> nothing = Entry([((3,), np.float64)], 1, np.zeros(1, np.int64), [], [], np.zeros(1, np.int64))
+        >>> nothing.returning([((2,), np.dtype(bool))], single=True)(np.zeros(3)).shape
+        (2,)
+        """
+        if not self._alone:
+            return None
+        scalars = [None if shape else np.zeros((), dtype) for shape, dtype in outputs]
+        fresh = np.array([x for held, (shape, dtype) in zip(scalars, outputs) for x in (id(held) if held is not None else 0, id(dtype), len(shape), *shape)], np.int64)
+        for k, x in ((native.OUTPUTS, len(outputs)), (native.FRESH, _address(fresh)), (native.SINGLE, single), (native.NONE, id(None))):
+            self._block[k] = x
+        self._block.made = (scalars, fresh, outputs)
+        return _builtin("results", self._block)
 
     @contextlib.contextmanager
     def call(self, *arrays):

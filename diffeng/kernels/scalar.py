@@ -148,6 +148,7 @@ FLOAT = {
     "arcsinh":      _called("asinh", 1),
     "arccosh":      _called("acosh", 1),
     "arctanh":      _called("atanh", 1),
+    "gauss":        m.gauss,
     "erf":          m.erf,
     "erfc":         m.erfc,
     "erfc_of_quotient": m.erfc_of_quotient,
@@ -240,6 +241,6 @@ SAME = ("astype", "copy", "stop_gradient", "fill")                # the value it
 CAST = _same
 
 # Nanoseconds an entry, roughly, for the choice between one thread and several. What is not named costs 0.5.
-COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh expit xlogy".split(), 1.5),
+COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh gauss expit xlogy".split(), 1.5),
         **dict.fromkeys("erf erfc erfc_of_quotient erfc_of_product log_expit logit logaddexp power".split(), 4.0),
         **dict.fromkeys("cbrt arcsin arccos arctan arctan2 hypot arcsinh arccosh arctanh remainder floor_divide".split(), 15.0)}

@@ -63,7 +63,7 @@ def start():
     if _workers:
         return
     from . import native, runtime
-    address, wanted = pool(), count() - 1
+    address, wanted = pool(), min(count(), native.MOST) - 1
     with _lock:
         if _workers or not wanted or not native.HAS_FUTEX or _stopped:
             return
@@ -74,7 +74,7 @@ def start():
             words[native.SPINS] = max(100, int(2000 * SPIN * 1e-6 / took))
         words[native.STOP] = 0
         for k in range(wanted):
-            thread = threading.Thread(target=worker, args=(address,), name=f"diffeng-{k + 1}", daemon=True)
+            thread = threading.Thread(target=worker, args=(address + k + 1,), name=f"diffeng-{k + 1}", daemon=True)
             thread.start()
             _workers.append(thread)
         words[native.WORKERS] = wanted

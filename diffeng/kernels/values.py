@@ -119,6 +119,23 @@ class Value:
         return self if self.type == type else self._make(self.builder.fptrunc(self.ir, _FLOAT), "f32")
 
 
+class Small(Value):
+    """A result that may be subnormal, and so have lost digits: a product of it is taken of 2^k times its true value, and loses them only if it is subnormal itself.
+    lifted(): (that, 2^-k), whose instructions are appended where they are asked for. Where nothing is subnormal the product's bits are the usual ones."""
+
+    __slots__ = ("_lifted",)
+
+    def __init__(self, value, lifted):
+        super().__init__(value.builder, value.ir, value.type)
+        self._lifted = lifted
+
+    def __mul__(self, other):
+        high, back = self._lifted()
+        return high * other * back
+
+    __rmul__ = __mul__
+
+
 def cast(x, want):
     """x in another type, as NumPy's astype; floats that no integer can hold are left to NumPy (lower.castable)."""
     have, b, kind = x.type, x.builder, _TYPES[want]

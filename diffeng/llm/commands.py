@@ -3,10 +3,12 @@
 What it is: options in, text out. What it is not: no mathematics, no files beyond what the options name. Why a file: the command line's own (diffeng/cli.py)
 derives and judges functions, and registers these as it does the benchmarks'; nothing heavy is imported before one of them runs.
 """
+import contextlib
 import time
 
 import click
 
+SIZES = {"n_layers": "layers", "n_heads": "heads", "emb_dim": "width", "context_length": "context", "drop_rate": "dropout"}          # field: its option
 _verbose = click.option("--verbose", "-v", is_flag=True, expose_value=False, help="The traceback of an unexpected error.")          # cli.main looks for it
 
 
@@ -17,7 +19,7 @@ _verbose = click.option("--verbose", "-v", is_flag=True, expose_value=False, hel
 @click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="0 takes the likeliest token each time.")
 @click.option("--top-k", type=click.IntRange(1), help="Draw from the k likeliest tokens.")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Draw from the fewest tokens whose probabilities sum to p.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same one writes the same text.")
+@click.option("--seed", type=click.IntRange(0, 2 ** 63 - 1), default=0, show_default=True, help="The same one writes the same text.")
 @_verbose
 def generate(directory, prompt, max_new_tokens, temperature, top_k, top_p, seed):
     """Let the model of DIR go on with a text.
@@ -86,22 +88,27 @@ def train(out, data, name, load, tokenizer, device, precision, save_every, evalu
     """
     from dataclasses import fields, replace
 
-    from ..compiled import program_maker
+    from ..devices import program_maker
     from .data import prepare
+    from .memory import enough
     from .run import Run
     from .step import TrainingSettings
     from .train import pretrain
     program_maker(device, precision)                     # raises where there is no such device, before anything is written
     run = Run(out)
-    words = {"layers": "n_layers", "heads": "n_heads", "width": "emb_dim", "context": "context_length", "dropout": "drop_rate"}
+    words = {option: ours for ours, option in SIZES.items()}
     asked = {words.get(k, k): v for k, v in asked.items() if v is not None}
     trained = {f.name for f in fields(TrainingSettings)}
     sizes, settings = ({k: v for k, v in asked.items() if (k in trained) is mine} for mine in (False, True))
     with run.alone():
+        with named_as_options():
+            settings = replace(run.settings or TrainingSettings(), **settings)
         config, parameters, encoding = _to_begin_with(run, data, name, load, tokenizer, sizes)
-        settings = replace(run.settings or TrainingSettings(), **settings)
+        enough(config, settings.batch)
         if data is not None:
-            prepare(data, encoding, out)
+            prepare(data, encoding, out, config.context_length)
+        if run.config is None:
+            encoding.save(out)
     outcome = pretrain(out, config, settings, parameters, save_every=save_every, evaluate_every=evaluate_every, progress=True, device=device,
                        precision=precision)
     reached = f"step {outcome.step} of {settings.steps}" + ("" if outcome.validation is None else f", validation loss {outcome.validation:.4f}")
@@ -118,32 +125,43 @@ def _to_begin_with(run, data, name, load, kind, sizes):
     from . import tokenizers, weights
     from .config import GPT2Config
     if run.config is not None:
-        config, found = replace(run.config, **sizes), tokenizers.load_tokenizer(run.directory)
-        if name is not None:                                     # whoever says what is trained is told where that differs
-            config = replace(GPT2Config.named(name), **{"vocab_size": config.vocab_size} | sizes)
+        found = tokenizers.load_tokenizer(run.directory)
+        with named_as_options():                                 # whoever says what is trained is told where that differs
+            config = replace(run.config if name is None else replace(GPT2Config.named(name), vocab_size=run.config.vocab_size), **sizes)
         if run.step() is None and load is not None:
             return config, weights.load(load)[1], found
         return config, None, found
     if data is None:
         raise ValueError(f"--data is missing: {run.directory} holds no run yet, and a new one needs a text")
-    parameters = None
     if load is not None:
-        if name is not None or kind is not None:
-            raise ValueError("--load brings the model's sizes and its tokenizer: leave --config and --tokenizer out")
+        if name is not None or kind is not None or sizes.keys() - {"drop_rate"}:
+            raise ValueError("--load brings the model's sizes and its tokenizer: leave --config, --tokenizer, --layers, --heads, --width and --context out")
         config, parameters = weights.load(load)
-        found = tokenizers.load_tokenizer(load)
+        with named_as_options():
+            return replace(config, **sizes), parameters, tokenizers.load_tokenizer(load)
+    with named_as_options():
+        config = replace(GPT2Config.named("tiny" if name is None else name), **sizes)
+    kind = "bytes" if kind is None else kind
+    if kind == "bytes":
+        found = tokenizers.ByteTokenizer()
+    elif kind == "characters":
+        found = tokenizers.CharacterTokenizer(texts.characters(data))
+    elif kind.startswith("bpe:") and kind[4:].isdecimal():
+        found = tokenizers.train_bpe(data, int(kind[4:]))
+    elif os.path.isdir(kind):
+        found = tokenizers.load_tokenizer(kind)
     else:
-        kind = "bytes" if kind is None else kind
-        if kind == "bytes":
-            found = tokenizers.ByteTokenizer()
-        elif kind == "characters":
-            found = tokenizers.CharacterTokenizer(texts.characters(data))
-        elif kind.startswith("bpe:") and kind[4:].isdecimal():
-            found = tokenizers.train_bpe(data, int(kind[4:]))
-        elif os.path.isdir(kind):
-            found = tokenizers.load_tokenizer(kind)
-        else:
-            raise ValueError(f"--tokenizer {kind}: give bytes, characters, bpe:SIZE as in bpe:4096, or a directory with a tokenizer")
-        config = replace(GPT2Config.named("tiny" if name is None else name), vocab_size=found.vocab_size)
-    found.save(run.directory)
-    return replace(config, **sizes), parameters, found
+        raise ValueError(f"--tokenizer {kind}: give bytes, characters, bpe:SIZE as in bpe:4096, or a directory with a tokenizer")
+    return replace(config, vocab_size=found.vocab_size), None, found
+
+
+@contextlib.contextmanager
+def named_as_options():
+    """What is wrong with a field is said of the option that sets it."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        message = str(error).removeprefix("GPT2Config: ")
+        for field, option in (SIZES | {"learning_rate": "lr"}).items():
+            message = message.replace(field, f"--{option}")
+        raise ValueError(message) from error

@@ -8,7 +8,6 @@ from click import ClickException
 
 SENTENCE = "All happy families are alike; every unhappy family is unhappy in its own way."      # Tolstoy, Anna Karenina, 1877 (tr. Garnett)
 FEW = 8                       # tokens of context for a checkpoint, unless asked for more: the judge's work grows with them
-_WORDS = dict(context_length="--context", emb_dim="--width", n_heads="--heads", n_layers="--layers")
 
 
 class Unfit(ClickException):
@@ -19,19 +18,15 @@ class Unfit(ClickException):
 
 def block(text=None, context=None, width=None, heads=None, layers=None, seed=None, dtype=None):
     """gpt2-block: a small GPT-2 over bytes, with new parameters."""
+    from .commands import named_as_options
     from .config import GPT2Config
     from .model import init_parameters
     if seed is not None and seed < 0:
         raise Unfit(f"--seed {seed}: give 0 or more")
     data, context, note = _window(_bytes(SENTENCE if text is None else text), context, 16, "byte")
-    try:
+    with named_as_options():
         config = GPT2Config(vocab_size=256, context_length=context, emb_dim=32 if width is None else width, n_heads=4 if heads is None else heads,
                             n_layers=1 if layers is None else layers, drop_rate=0.0)
-    except (ValueError, TypeError) as error:
-        message = str(error).removeprefix("GPT2Config: ")
-        for name, option in _WORDS.items():
-            message = message.replace(name, option)
-        raise Unfit(message) from error
     dtype = np.dtype(dtype or "float64")
     said = (f"GPT-2, {config.n_layers} block{'s' * (config.n_layers > 1)}, width {config.emb_dim}, {config.n_heads} heads, context {context}, {dtype}: "
             f"{config.parameter_count:,} parameters; the bytes of {bytes(data.astype(np.uint8)).decode('utf-8', 'replace')!r}")

@@ -5,6 +5,8 @@ drawn from them: batch number n is a function of a seed and n, so that the posit
 What it is not: what a token is (tokenizers.py), and what is done with a batch (step.py). Why a file: only here text is met, and it may be larger than memory.
 """
 import codecs
+import contextlib
+import hashlib
 import json
 import os
 import re
@@ -53,27 +55,31 @@ def characters(path):
     return "".join(sorted(found))
 
 
-def prepare(path, tokenizer, directory, progress=lambda done, total: None):
-    """Write the tokens of a text file into a directory, unless they are there; `Tokens` reads them. Killed in the middle, it goes on from its last piece.
+def prepare(path, tokenizer, directory, context=0, progress=lambda done, total: None):
+    """Write the tokens of a text file into a directory, unless they are there; `Tokens` reads them. Killed in the middle, or out of disk, it goes on from its last
+    piece; of a text that cannot be trained on nothing stays.
 
-    path: UTF-8; a line break and the text after it begin a new piece now and then, nothing else is cut. progress(bytes done, bytes in all).
-    Raises ValueError on a text that is empty, not UTF-8, or another one than before; OSError when a file cannot be read, or the disk is full.
+    path: UTF-8; a line break and the text after it begin a new piece now and then, nothing else is cut. context: as of Tokens. progress(bytes done, bytes in all).
+    Raises ValueError on a text that is empty, not UTF-8, too short, or another one than before; OSError when a file cannot be read, or the disk is full.
     """
     target, state = os.path.join(directory, _TOKENS), os.path.join(directory, _STATE)
     size = os.path.getsize(path)
-    dtype = _dtype_of(tokenizer.vocab_size)
-    said = {"bytes": size, "vocab_size": tokenizer.vocab_size, "dtype": dtype.str}
-    before = _read(state) if os.path.exists(state) else said | {"done": 0, "tokens": 0}
-    if {name: before.get(name) for name in said} != said:
-        raise ValueError(f"the tokens in {directory} were made of {before.get('bytes')} bytes of text with {before.get('vocab_size')} kinds of tokens; "
-                         f"{path} has {size}, and there are {tokenizer.vocab_size} now: give the same text and tokenizer, or another directory")
     if not size:
         raise ValueError(f"{path} is empty: there is nothing to train on")
+    dtype = _dtype_of(tokenizer.vocab_size)
+    said = {"bytes": size, "vocab_size": tokenizer.vocab_size, "dtype": dtype.str, "begins": _begins(path, tokenizer)}
+    new = said | {"done": 0, "tokens": 0}
+    before = _read(state) if os.path.exists(state) else new
+    if {name: before.get(name) for name in said} != said:
+        raise ValueError(f"the tokens in {directory} were made of another text, or otherwise: of {before.get('bytes')} bytes, with {before.get('vocab_size')} kinds of "
+                         f"tokens; {path} has {size}, and there are {tokenizer.vocab_size} now: give the same text and tokenizer, or another directory")
     if before["done"] == size and os.path.exists(target):
         return
     part = target + ".part"
     try:
         with open(part, "ab") as file:
+            if file.tell() < before["tokens"] * dtype.itemsize:          # somebody took away what was there
+                before = new
             file.truncate(before["tokens"] * dtype.itemsize)
             for text, done in pieces(path, before["done"]):
                 tokens = np.asarray(tokenizer.encode(text))
@@ -87,9 +93,32 @@ def prepare(path, tokenizer, directory, progress=lambda done, total: None):
                 progress(done, size)
         if before["done"] != size:
             raise ValueError(f"{path} had {size} bytes, and {before['done']} could be read: it changes while it is read")
+        _held(before["tokens"], context)
         os.replace(part, target)
+    except ValueError:
+        for name in (part, state):
+            with contextlib.suppress(OSError):
+                os.remove(name)
+        raise
     except OSError as error:
         raise OSError(error.errno, f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _begins(path, tokenizer):
+    """What tells a text and a tokenizer from others, at a glance: the first few thousand bytes, and their tokens."""
+    with open(path, "rb") as file:
+        raw = file.read(1 << 16)
+    tokens = np.asarray(tokenizer.encode(raw.decode("utf-8", "ignore")), "<i8")
+    return hashlib.sha256(raw + tokens.tobytes()).hexdigest()
+
+
+def _held(count, context):
+    """How many of a text's tokens are for validation. Raises ValueError where they are too few for one row."""
+    held = round(count * VALIDATION)
+    if held < context + 1:
+        raise ValueError(f"the text has {count} tokens, {held} of them for validation, and a context of {context} needs {context + 1} there: "
+                         f"give a longer text (from {round((context + 1) / VALIDATION)} tokens on), or a shorter context")
+    return held
 
 
 def _dtype_of(vocab_size):
@@ -132,10 +161,7 @@ class Tokens:
             raise ValueError(f"{target} has {os.path.getsize(target)} bytes, and {said['tokens']} tokens need {said['tokens'] * dtype.itemsize}: "
                              f"remove it and {state}, and they are made anew")
         every = np.memmap(target, dtype, mode="r", shape=(said["tokens"],)) if said["tokens"] else np.zeros(0, dtype)
-        held = round(len(every) * VALIDATION)
-        if held < context + 1:
-            raise ValueError(f"the text has {len(every)} tokens, {held} of them for validation, and a context of {context} needs {context + 1} there: "
-                             f"give a longer text (from {round((context + 1) / VALIDATION)} tokens on), or a shorter context")
+        held = _held(len(every), context)
         self.training, self.validation = every[:-held], every[-held:]
         self.context, self.seed, self.vocab_size = context, seed, vocab_size
 

@@ -118,7 +118,7 @@ def _opened(path):
 def _header(path, text, available):
     """(entries, metadata) of a header; the numbers of all entries must fill the `available` bytes without gaps or overlaps."""
     try:
-        header = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise _wrong(path, f"its header is no JSON ({error})") from error
     if not isinstance(header, dict):
@@ -168,7 +168,8 @@ def _array(path, name, kind, shape, begin, end, data):
     return array
 
 
-def _once(pairs):
+def once(pairs):
+    """A dict of JSON's pairs (`object_pairs_hook`). Raises ValueError where two have one name: readers differ in which of them they believe."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands in it twice")

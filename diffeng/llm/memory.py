@@ -1,9 +1,13 @@
 """The memory that a GPT-2 takes, before it is taken: for training and for generation.
 
-What it is: `memory`, in bytes, by name. Parameters, gradients, moments and remembered keys and values follow from the shapes. Activations do not: how many a
+What it is: `memory`, in bytes, by name, and `enough`, which refuses what cannot be. Parameters, gradients, moments and remembered keys and values follow from the shapes. Activations do not: how many a
 backward pass holds at once is a matter of what is fused and when memory is used again, so the program is planned, from shapes alone, and its plan is asked.
 What it is not: no measurement of a process, which holds Python and libraries besides. Why a file: the configuration (config.py) knows shapes and no engine.
 """
+import contextlib
+import math
+import os
+
 import numpy as np
 
 
@@ -28,6 +32,17 @@ def memory(config, batch, length=None, dtype=np.float32):
     found["training"] = sum(found.values())
     found["remembered"] = 2 * config.n_layers * batch * length * config.emb_dim * dtype.itemsize
     return found | {"generating": parameters + found["remembered"]}
+
+
+def enough(config, batch):
+    """Raise ValueError where not even the parameters, gradients, moments and scores of a float32 training fit into this machine's memory."""
+    there = math.inf
+    with contextlib.suppress(AttributeError, ValueError, OSError):          # a system that does not say how much it has
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed = 4 * (4 * config.parameter_count + batch * config.context_length * (config.vocab_size + config.n_layers * config.emb_dim))
+    if needed > there:
+        raise ValueError(f"training a model of {config.parameter_count:,} parameters on {batch} x {config.context_length} tokens takes {needed / 1e9:,.1f} GB and more, "
+                         f"and this machine has {there / 1e9:,.1f}: make it smaller")
 
 
 def _activations(config, batch, length, dtype):

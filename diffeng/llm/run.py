@@ -4,7 +4,8 @@ What it is: `Run`. training.json says what is trained and how; model.safetensors
 log.jsonl has a line for each look at the loss. What it is not: no training (train.py), no tokens (data.py).
 
 A checkpoint takes effect in one instant: the moments are written under a new name, then model.safetensors, whose header says the step, is replaced; only then
-do the old moments go. Whenever the process dies or the disk fills up, one whole checkpoint is there. Why a file: it alone decides what is kept.
+do the old moments go. Whenever the process dies or the disk fills up, one whole checkpoint is there, and what else lies about is removed when the run goes on.
+Why a file: it alone decides what is kept.
 """
 import contextlib
 import dataclasses
@@ -20,20 +21,19 @@ from .step import TrainingSettings, new_state
 from .weights import load, save
 
 MAY_CHANGE = ("steps",)                          # settings with which a run may go on under another value
-_ABOUT, _MODEL, _LOG = "training.json", "model.safetensors", "log.jsonl"
+_ABOUT, _MODEL, _LOG, _LOCK = "training.json", "model.safetensors", "log.jsonl", "lock"
 _MOMENTS = re.compile(r"moments\.(\d+)\.safetensors")
 
 
 class Run:
-    """A run in a directory, which is made where it is missing. config, settings: those it was begun with, or None."""
+    """A run in a directory, which may be missing. config, settings: those it was begun with, or None."""
 
     def __init__(self, directory):
         self.directory = os.fspath(directory)
         self.config = self.settings = None
-        os.makedirs(self.directory, exist_ok=True)
         path = self.path(_ABOUT)
         if not os.path.exists(path):
-            if os.path.exists(self.path(_MODEL)):
+            if any(os.path.exists(self.path(name)) for name in (_MODEL, "config.json", _MODEL + ".index.json")):
                 raise ValueError(f"{self.directory} has a model that was not trained here (there is no {_ABOUT}), and would be written over: "
                                  "name another directory")
             return
@@ -49,8 +49,15 @@ class Run:
 
     @contextlib.contextmanager
     def alone(self):
-        """Nobody else may train here meanwhile. Raises RuntimeError if somebody does. What a killed process left half written is removed."""
-        with open(self.path("lock"), "w") as file:
+        """Nobody else may train here meanwhile. The directory is made where it is missing, and goes again if nothing comes into it; what a killed process left
+        half written, or no longer needed, is removed. Raises RuntimeError if somebody else trains here, OSError where nobody can."""
+        made, lock = not os.path.isdir(self.directory), self.path(_LOCK)
+        try:
+            os.makedirs(self.directory, exist_ok=True)
+            file = open(lock, "w")
+        except OSError as error:
+            raise OSError(error.errno, f"cannot write into {self.directory}: {error.strerror}") from error
+        with file:
             with contextlib.suppress(ImportError):                 # Windows has no fcntl
                 import fcntl
                 try:
@@ -60,7 +67,14 @@ class Run:
             for name in os.listdir(self.directory):
                 if re.search(r"\.\d+\.part$", name):
                     os.remove(self.path(name))
-            yield
+            self._tidy()
+            try:
+                yield
+            finally:
+                if os.listdir(self.directory) == [_LOCK]:
+                    os.remove(lock)
+                    if made:
+                        os.rmdir(self.directory)
 
     def begin(self, config, settings):
         """Write down what is trained, or see that it is what was begun. Raises ValueError that names what differs."""

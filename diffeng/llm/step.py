@@ -56,6 +56,8 @@ class TrainingSettings:
                 raise TypeError(f"{name} is {value!r}; it must be an integer")
             if kind is int and value < lowest[name]:
                 raise ValueError(f"{name} is {value}; it must be {lowest[name]} or more")
+            if kind is int and value >= 2 ** 63:
+                raise ValueError(f"{name} is {value}; it must be below 2**63")
             if kind is float and (isinstance(value, bool) or not isinstance(value, (int, float))):
                 raise TypeError(f"{name} is {value!r}; it must be a number")
             if kind is float and not 0 <= value < math.inf:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..devices import program_maker
 from .curve import draw
 from .data import Tokens
 from .model import cross_entropy, gpt2, init_parameters
@@ -71,11 +72,11 @@ def pretrain(directory, config, settings, parameters=None, *, save_every=250, ev
                 if step % log_every == 0 or "validation" in entry:
                     run.log(step=step, loss=float(loss), rate=settings.rate(step), norm=float(norm), **entry)
                 if step % save_every == 0:
-                    run.save(step, _fetched(state))
+                    run.save(step, _fetched(state, device))
                 if "validation" in entry:
                     draw(run.entries(), os.path.join(directory, "loss.svg"))
             if run.step() != step:
-                run.save(step, _fetched(state))
+                run.save(step, _fetched(state, device))
     return Outcome(step, None if loss is None else float(loss), looked, interruption.came and step < settings.steps)
 
 
@@ -87,15 +88,14 @@ def evaluation(config, device="cpu", precision="float32"):
 
 def _placed(state, device):
     """The state in the memory of its device."""
-    if device == "cpu":
-        return state
-    from ..kernels.cuda.device import device as gpu
-    return {part: {k: gpu().array(x) for k, x in arrays.items()} for part, arrays in state.items()}
+    memory = program_maker(device).device
+    return state if memory is None else {part: {k: memory.array(x) for k, x in arrays.items()} for part, arrays in state.items()}
 
 
-def _fetched(state):
+def _fetched(state, device):
     """The state as NumPy's arrays."""
-    return {part: {k: x if isinstance(x, np.ndarray) else x.get() for k, x in arrays.items()} for part, arrays in state.items()}
+    memory = program_maker(device).device
+    return state if memory is None else {part: {k: memory.host(x) for k, x in arrays.items()} for part, arrays in state.items()}
 
 
 class _Interruption:

@@ -13,7 +13,7 @@ import re
 import numpy as np
 
 from .config import GPT2Config
-from .files import read_shapes, read_tensors, replacing, write_tensors
+from .files import once, read_shapes, read_tensors, replacing, write_tensors
 
 __all__ = ["load", "save", "read_tensors", "write_tensors"]
 
@@ -32,8 +32,8 @@ def save(directory, config, parameters, metadata=None):
     """Write config.json and model.safetensors; transformers' GPT2LMHeadModel.from_pretrained reads them, and so does `load`.
 
     config: GPT2Config. parameters: dict, name -> array, as of init_parameters; their dtype is kept. metadata: dict of texts for the header of the second file.
-    The directory is made where it is missing. Each file is replaced as a whole. Raises ValueError on parameters that are not those of the config, OSError when
-    the disk refuses.
+    The directory is made where it is missing. Each file is replaced as a whole, the parameters last: where they are, there is a config.json. Raises ValueError on
+    parameters that are not those of the config, OSError when the disk refuses.
     """
     _check(parameters, {k: (np.shape(v), np.asarray(v).dtype) for k, v in parameters.items()}, config, "the parameters")
     os.makedirs(directory, exist_ok=True)
@@ -42,9 +42,9 @@ def save(directory, config, parameters, metadata=None):
         for k in range(config.n_layers):
             dtype = tensors[f"{_PREFIX}h.{k}.attn.c_attn.weight"].dtype
             tensors[f"{_PREFIX}h.{k}.attn.c_attn.bias"] = np.zeros(3 * config.emb_dim, dtype)
-    write_tensors(os.path.join(directory, "model.safetensors"), tensors, {"format": "pt"} | (metadata or {}))
     with replacing(os.path.join(directory, "config.json")) as file:
         file.write(json.dumps(_described(config, parameters["wte.weight"].dtype), indent=2).encode() + b"\n")
+    write_tensors(os.path.join(directory, "model.safetensors"), tensors, {"format": "pt"} | (metadata or {}))
 
 
 def load(directory, dtype=None):
@@ -148,7 +148,7 @@ def _json(path):
     """The object in a JSON file."""
     try:
         with open(path, "rb") as file:
-            found = json.loads(file.read(_LONGEST_JSON).decode("utf-8"))
+            found = json.loads(file.read(_LONGEST_JSON).decode("utf-8"), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON: {error}") from error
     if not isinstance(found, dict):

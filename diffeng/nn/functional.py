@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import random, special
 from ..errors import refuse
+from ..nodes import Tracer
 from ..numpy_api import astype
 from ..tensor_engine import making
 from ..tensor_engine.core import Operation, constant
@@ -138,7 +139,7 @@ def _log_from_minus_100(x, log, zero):
 
 def _bce(x, y, weight=None, *, reduction):
     _same_size("binary_cross_entropy", x, y)
-    value = x if type(x) is np.ndarray else x.node.value               # not there while a program is made: only the first steps are checked
+    value = x.node.value if type(x) is Tracer else x                   # not there while a program is made: only the first steps are checked
     if value is not None and not np.all((value >= 0) & (value <= 1)):
         raise torch_error(RuntimeError, "binary_cross_entropy: all elements of input should be between 0 and 1: put a sigmoid before it, or use BCEWithLogitsLoss")
     out = -(y * _log_from_minus_100(x, e.log, 0.0) + (1 - y) * _log_from_minus_100(-x, e.log1p, -1.0))

@@ -12,8 +12,8 @@ from ..tensor_engine.operations import OPS
 from .module import ONE_OPERATION, Module, Parameter
 
 
-def _empty(*shape, dtype=None):
-    return Parameter(zeros(*shape, dtype=dtype))
+def _empty(*shape, dtype=None, device=None):
+    return Parameter(zeros(*shape, dtype=dtype, device=device))
 
 
 class Linear(Module):
@@ -26,8 +26,8 @@ class Linear(Module):
 
     def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
         self.in_features, self.out_features = in_features, out_features
-        self.weight = _empty(out_features, in_features, dtype=dtype)
-        self.bias = _empty(out_features, dtype=dtype) if bias else None
+        self.weight = _empty(out_features, in_features, dtype=dtype, device=device)
+        self.bias = _empty(out_features, dtype=dtype, device=device) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self):
@@ -52,7 +52,7 @@ class Embedding(Module):
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(f"padding_idx={padding_idx} must be within num_embeddings={num_embeddings}")
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        self.weight = _empty(num_embeddings, embedding_dim, dtype=dtype)
+        self.weight = _empty(num_embeddings, embedding_dim, dtype=dtype, device=device)
         self.reset_parameters()
 
     def reset_parameters(self):
@@ -73,8 +73,8 @@ class LayerNorm(Module):
     def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, device=None, dtype=None):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        self.weight = _empty(*self.normalized_shape, dtype=dtype) if elementwise_affine else None
-        self.bias = _empty(*self.normalized_shape, dtype=dtype) if elementwise_affine and bias else None
+        self.weight = _empty(*self.normalized_shape, dtype=dtype, device=device) if elementwise_affine else None
+        self.bias = _empty(*self.normalized_shape, dtype=dtype, device=device) if elementwise_affine and bias else None
         self.reset_parameters()
 
     def reset_parameters(self):

@@ -10,9 +10,11 @@ import functools
 import numpy as np
 
 from ..errors import refuse
-from ..nodes import Tracer
+from ..traced import Traced
+from ..tensor_engine import core
 from ..tensor_engine.core import Operation, no_grad
-from ..tensors import Tensor, as_tensor, dtype_of
+from ..tensor_engine.making import wanted
+from ..tensors import Tensor, as_tensor
 
 Missing = collections.namedtuple("IncompatibleKeys", "missing_keys unexpected_keys")
 
@@ -197,21 +199,17 @@ class Module:
         return self
 
     def to(self, *args, dtype=None, device=None):
-        """Floating-point parameters and buffers in another dtype: to(de.float64). They stay the same objects. Returns the module."""
-        for a in args:
-            if isinstance(a, str) and a.split(":")[0] in ("cpu", "cuda", "mps"):
-                device = a
-            else:
-                dtype = a.dtype if isinstance(a, Tensor) else a
-        dtype = dtype_of(dtype)
+        """Parameters and buffers on another device, those of floating point in another dtype: to(de.float64), to("cuda"). They stay the same objects, and what
+        an optimiser remembers of them follows at its next step. Returns the module."""
+        dtype, device = wanted(args, dtype, device)
         if dtype is not None and dtype.kind != "f":
             raise refuse(TypeError, f"to{{here}}: nn.Module.to only accepts floating point dtypes, but got desired dtype={dtype}")
         for x in (*self.parameters(), *self.buffers()):
             new = x.detach().to(device=device, dtype=dtype if x.dtype.kind == "f" else None)
-            if new.dtype != x.dtype:
+            if new.dtype != x.dtype or new.device != x.device:
                 grad = x.grad
                 _become(x, new)
-                x.grad = None if grad is None else grad.to(dtype)
+                x.grad = None if grad is None else grad.to(new)
         return self
 
     def float(self):
@@ -221,10 +219,10 @@ class Module:
         return self.to(np.dtype("float64"))
 
     def cpu(self):
-        return self
+        return self.to("cpu")
 
     def cuda(self, device=None):
-        return self.to("cuda")
+        return self.to("cuda" if device in (None, 0) else device)
 
     # ---- how it prints ------------------------------------------------------------------------------------------------------------------------
 
@@ -243,8 +241,9 @@ class Module:
 
 
 def _become(t, new):
-    """The same object with another array, of another dtype."""
-    t._array, t._node, t._like, t._spec, t._key = np.array(new.value), None, None, None, 0
+    """The same object with another array, of another dtype or on another device."""
+    core.moves += new.device != t.device
+    t._array, t._node, t._like, t._spec, t._key = core.own(new.held()), None, None, None, 0
 
 
 def _indented(text):
@@ -354,7 +353,7 @@ def _chain(steps):
     def chain(x, *parameters):
         for op, n in steps:
             x = op.function(x, *parameters[:n])
-            x, parameters = x if type(x) is Tracer else np.asarray(x), parameters[n:]
+            x, parameters = x if isinstance(x, Traced) else np.asarray(x), parameters[n:]
         return x
     return Operation(chain, steps[-1][0].name)
 

@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from ..errors import refuse
-from ..tensor_engine.core import Plain, constant, enable_grad
+from ..tensor_engine import core
+from ..tensor_engine.core import Plain, beside, enable_grad
 from ..tensor_engine.writes import number, updated
 from ..vocabulary import elementwise as e
 
@@ -24,7 +25,7 @@ class Optimizer:
     def __init__(self, params, defaults):
         if isinstance(params, Plain):
             raise refuse(TypeError, "optimizer{here}: params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor: write [w]")
-        self.defaults, self.state, self.param_groups, self._constants = defaults, {}, [], {}
+        self.defaults, self.state, self.param_groups, self._constants, self._moves = defaults, {}, [], {}, core.moves
         groups = list(params)
         if not groups:
             raise refuse(ValueError, "optimizer{here}: optimizer got an empty parameter list: is the model made of Modules and Parameters, and was a generator used twice?")
@@ -61,6 +62,8 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        if self._moves != core.moves:
+            self._follow()
         for group in self.param_groups:
             params = group["params"]
             gradients = [p.grad for p in params]
@@ -75,6 +78,12 @@ class Optimizer:
             elif params:
                 self._step(group, params, gradients, ages[0] if ages else 0)
         return loss
+
+    def _follow(self):
+        """What is remembered of a parameter goes where the parameter has gone."""
+        self._moves = core.moves
+        for p, state in self.state.items():
+            state.update({k: x.to(p.device) for k, x in state.items() if isinstance(x, Plain)})
 
     def _ages(self, params):
         """How many steps each parameter has been through, as far as that matters: those of one age go together."""
@@ -102,7 +111,7 @@ class Optimizer:
                 state = self.state.setdefault(p, {})
                 for name in names:
                     if name not in state:
-                        state[name] = constant(np.zeros(p.shape, p.dtype), ())
+                        state[name] = beside(p, np.zeros(p.shape, p.dtype))
             return self._averages(params, *names)
 
     def state_dict(self):
@@ -121,7 +130,7 @@ class Optimizer:
         theirs = [k for group in groups for k in group["params"]]
         for group, other in zip(self.param_groups, groups):
             group.update({k: v for k, v in other.items() if k != "params"})
-        self.state = {p: {n: constant(np.array(np.asarray(x), p.dtype), ()) if np.ndim(x) else x for n, x in _plain(state_dict["state"].get(k, {})).items()}
+        self.state = {p: {n: beside(p, np.array(np.asarray(x), p.dtype)) if np.ndim(x) else x for n, x in _plain(state_dict["state"].get(k, {})).items()}
                       for k, p in zip(theirs, mine) if k in state_dict["state"]}
 
     def __repr__(self):

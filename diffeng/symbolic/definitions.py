@@ -46,7 +46,7 @@ class nonzero(sp.Function):
     """nonzero(e, test): e, but 1 where test is 0: a denominator, or the argument of a logarithm, that must not be 0 there."""
 
 
-expit, hypot, log1p, expm1 = (sp.Function(name, real=True) for name in "expit hypot log1p expm1".split())
+expit, hypot, log1p, expm1, gauss = (sp.Function(name, real=True) for name in "expit hypot log1p expm1 gauss".split())
 
 
 def total(e):
@@ -137,6 +137,7 @@ DEFINITION = {
     "arccosh":       lambda x: sp.acosh(x),
     "arctanh":       lambda x: sp.atanh(x),
     # ---- special functions
+    "gauss":         lambda x: sp.exp(-x**2),
     "erf":           lambda x: sp.erf(x),
     "erfc":          lambda x: sp.erfc(x),
     "expit":         lambda x: 1 / (1 + sp.exp(-x)),
@@ -191,6 +192,7 @@ class Rewrite(NamedTuple):
 _entry, _each = sp.IndexedBase("x")[i, r], sp.IndexedBase("x")[i, k]          # where the primitive is a reduction
 _near = sp.exp(-sp.Abs(x))
 _SAVED = "the value is saved: by the equation of the definition"
+_ROUNDED = "rounding the square is raised to an exponent: 2 x*x units in the last place"
 _SQUARE = "a square overflows where the result does not"
 _CANCEL = "1 - x*x has lost its digits where x is near 1; each factor is exact there"
 
@@ -202,6 +204,7 @@ REWRITES = [
     Rewrite("tan", 0, sp.tan(x), z, _SAVED),
     Rewrite("cbrt", 0, x**sp.Rational(2, 3), z**2, _SAVED),
     Rewrite("cbrt", 0, sp.cbrt(-x) / x, -1 / z**2, _SAVED),
+    Rewrite("gauss", 0, sp.exp(-x**2), z, _SAVED),
     Rewrite("hypot", 0, sp.sqrt(x**2 + y**2), nonzero(z, z), _SAVED + "; at the origin 0/1 = 0, the convention at kinks"),
     Rewrite("hypot", 1, sp.sqrt(x**2 + y**2), nonzero(z, z), _SAVED + "; at the origin 0/1 = 0, the convention at kinks"),
     # ---- derivatives: digits and overflow
@@ -213,6 +216,8 @@ REWRITES = [
     Rewrite("logaddexp", 1, sp.exp(y) / (sp.exp(x) + sp.exp(y)), expit(y - x), "exp overflows; only the difference matters"),
     Rewrite("logsumexp", 0, sp.exp(_entry) / total(sp.exp(_each)), sp.exp(_entry - shift(_entry)) / total(sp.exp(_each - shift(_each))),
             "exp overflows; the quotient does not see a shift, so the largest is taken out of both"),
+    Rewrite("erf", 0, sp.exp(-x**2), gauss(x), _ROUNDED),
+    Rewrite("erfc", 0, sp.exp(-x**2), gauss(x), _ROUNDED),
     Rewrite("arcsin", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
     Rewrite("arccos", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
     Rewrite("arctanh", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
@@ -226,6 +231,7 @@ REWRITES = [
     Rewrite("xlogy", 1, x / y, x / nonzero(y, x), "0 log(y) is 0 for every y, 0 included"),
     # ---- values
     Rewrite("expm1", None, sp.exp(x) - 1, expm1(x), "exp(x) - 1 has lost its digits near 0"),
+    Rewrite("gauss", None, sp.exp(-x**2), gauss(x), _ROUNDED),
     Rewrite("xlogy", None, x * sp.log(y), x * sp.log(nonzero(y, x)), "0 log(y) is 0 for every y, 0 included"),
     Rewrite("log1p", None, sp.log(1 + x), log1p(x), "1 + x has lost the digits of a small x"),
     Rewrite("log_expit", None, -sp.log(1 + sp.exp(-x)), sp.Piecewise((x, x < 0), (0, True)) - log1p(_near), "exp(-x) overflows"),

@@ -10,7 +10,8 @@ from ..errors import refuse
 from ..nodes import INPUT, Node, Tracer, reachable
 from ..lines import line_of
 from . import core
-from .core import TRACING, Plain, constant, overwritten, result
+from .core import ARRAYS, TRACING, Plain, constant, overwritten, result
+from .resident import at
 
 FREED = {"name": "freed", "tensor": lambda: None}             # params of what an operation becomes once a pass has let its operands go
 # What a backward pass keeps of an operation, in PyTorch's words "saved tensors": nothing, the result, the first operand of a choice; else its operands.
@@ -44,7 +45,9 @@ def cotangents(t, gradient=None, retain_graph=None, create_graph=False, inputs=N
         if id(x) in out:                              # two versions of one leaf
             g, current = out[id(x)][1] + g, False
         if type(g) is not Tracer and (id(g) in used or g is seed or type(g) is np.ndarray and not g.flags.owndata):
-            g = np.array(g)                           # memory of its own
+            g = g.copy()                           # memory of its own
+        if type(g) is not Tracer:
+            g = at(g if type(g) in ARRAYS else np.asarray(g), x.device)
         used.add(id(g))
         out[id(x)] = x, g, current
     return [*out.values()]
@@ -57,7 +60,10 @@ def _seed(t, gradient, name):
             raise refuse(RuntimeError, f"{name}{{here}}: grad can be implicitly created only for scalar outputs, and this tensor has shape {list(t.shape)}"
                                        f"{', made at ' + line if line else ''}. Take .sum() or .mean() of it, or pass a cotangent: backward(gradient)")
         return np.ones(t.shape, t.dtype)
-    g = gradient if isinstance(gradient, Plain) else constant(np.asarray(gradient, t.dtype))
+    g = gradient if isinstance(gradient, Plain) else constant(at(np.asarray(gradient, t.dtype), t.device))
+    if g.device != t.device:
+        raise refuse(RuntimeError, f"{name}{{here}}: Expected all tensors to be on the same device, and the cotangent is on {g.device}, the tensor on "
+                                   f"{t.device}: pass gradient.to({t.device!r})")
     if g.shape != t.shape:
         raise refuse(RuntimeError, f"{name}{{here}}: Mismatch in shape: grad_output[0] has a shape of {list(g.shape)} and output[0] has a shape of "
                                    f"{list(t.shape)}.")
@@ -102,7 +108,7 @@ def _usable(order):
         for k, p in enumerate(saved):
             if name in BILINEAR and type(n.operands[1 - k]) is not Node:
                 continue
-            hit = overwritten(p) if type(p) is Node else core.array_overwritten(p) if type(p) is np.ndarray else None
+            hit = overwritten(p) if type(p) is Node else core.array_overwritten(p) if type(p) in ARRAYS else None
             if hit is not None:
                 _changed(n, p, hit)
 
@@ -155,4 +161,4 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
         raise refuse(RuntimeError, "grad{here}: One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
                                    "is the "
                                    "desired behavior.")
-    return tuple([None if g is None else result(g if type(g) is Tracer else np.array(g), ()) for g in found])
+    return tuple([None if g is None else result(g if type(g) is Tracer else g.copy(), ()) for g in found])

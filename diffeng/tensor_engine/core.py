@@ -17,7 +17,9 @@ from ..nodes import INPUT, Node, Tracer, Tracing
 from ..traced import write
 from ..lines import line_of, user_line
 from ..vocabulary import elementwise
+from .resident import Resident, at
 
+ARRAYS = frozenset({np.ndarray, Resident})          # the types of what a tensor holds
 TRACING = Tracing()                        # of all tensors: nodes with their values
 _new = object.__new__
 
@@ -49,12 +51,12 @@ class Plain:
 
     @property
     def value(self):
-        """The ndarray, for somebody outside: what was recorded is computed now."""
+        """The ndarray, for somebody outside: what was recorded is computed now, and comes from the device where it lies."""
         look(self)
-        return self._array
+        return at(self._array, "cpu")
 
     def held(self):
-        """The ndarray, for the engine."""
+        """The ndarray or Resident, for the engine."""
         if self._array is None:
             look(self)
         return self._array
@@ -74,6 +76,11 @@ class Plain:
                 return history(self)
             node = self._node = leaf_node(self, self.held())
         return node
+
+    @property
+    def device(self):
+        """The name of the device in whose memory it lies: "cpu" or "cuda"."""
+        return self._array.device if self._array is not None else self._spec.device
 
     def strides(self):
         """As NumPy would lay out the result, in bytes."""
@@ -102,11 +109,37 @@ def become_the_class_of_results(cls):
 
 
 def constant(array, frames=None):
-    """A tensor of an array that is nobody else's."""
+    """A tensor of an array (NumPy's or Resident) that is nobody else's."""
     t = _new(made)
-    t._array = array if type(array) is np.ndarray else np.asarray(array)
+    t._array = array if type(array) in ARRAYS else np.asarray(array)
     t._where = user_line() if frames is None else frames
     return t
+
+
+def _array(x):
+    return x if type(x) in ARRAYS else np.asarray(x)
+
+
+moves = 0                                    # how often a parameter has changed its device: optimisers look whether theirs have (optim/)
+
+
+def own(array):
+    """A copy of what a tensor holds, in memory of its own."""
+    return np.array(array) if type(array) is np.ndarray else array.interpreter.put(array.interpreter.memory.copy(array.data))
+
+
+def beside(t, array):
+    """A tensor of NumPy's array, on the device of another tensor."""
+    return constant(at(np.asarray(array), t.device))
+
+
+def moved(t, device):
+    """A copy on another device, through which gradients pass: not on the tape, which has programs of one device each."""
+    array, out = at(t.held(), device), None
+    if mode.enabled and t.requires:
+        n = t.variable()
+        out = result(Tracer(TRACING, Node(elementwise.copy, (n,), {}, array, n.shape, n.dtype, user_line())), user_line(), "to")
+    return constant(array) if out is None else out
 
 
 class Operation:
@@ -140,10 +173,12 @@ operation = Operation
 
 def compute(op, operands, params):
     """Carry out an operation: values at once, and the graph where a gradient is asked for."""
-    args, enabled = [], mode.enabled
+    args, enabled, device = [], mode.enabled, "cpu"
     for x in operands:
         if isinstance(x, Plain):
             args.append(Tracer(TRACING, x.variable()) if enabled and x.requires else x.held())
+            if type(x._array) is Resident and device == "cpu":
+                device = _common(op, operands)
         elif isinstance(x, np.generic):
             args.append(x.item())
         else:
@@ -155,30 +190,45 @@ def compute(op, operands, params):
         raise explained(error, op, operands) from error
     frames = user_line()
     if type(out) is tuple:
-        return tuple([result(x, frames, op.name) for x in out])
-    if type(out) is np.ndarray and not op.views and (not out.flags.c_contiguous or any([out is a for a in args])):
+        return tuple([result(x, frames, op.name, device) for x in out])
+    if type(out) in ARRAYS and not op.views and (any([out is a for a in args]) or not _in_order(out)):
         out = out.copy()                          # memory of its own
-    t = result(out, frames, op.name)
-    if not op.views and not t._array.flags.c_contiguous:
+    t = result(out, frames, op.name, device)
+    if not op.views and not _in_order(t._array):
         t._array = np.ascontiguousarray(t._array)
     return t
+
+
+def _in_order(array):
+    return type(array) is Resident or array.flags.c_contiguous
+
+
+def _common(op, operands):
+    """The one device that an operation's tensors are on; a tensor without axes on the CPU may meet others. Raises RuntimeError for two."""
+    met = {x.device: x for x in operands[::-1] if isinstance(x, Plain) and (x.ndim or x.device != "cpu")}
+    if len(met) > 1:
+        where = [f"the one of shape {list(x.shape)}{', made at ' + line_of(x._frames) if x._frames else ''}, is on {k}" for k, x in sorted(met.items())[::-1]]
+        raise refuse(RuntimeError, f"{op.name}{{here}}: Expected all tensors to be on the same device, but found at least two devices, cuda and cpu: "
+                                   f"{'; '.join(where)}. Move one of them: t.to('cuda')")
+    return next(iter(met))
 
 
 def _same(x):
     return x
 
 
-def result(x, frames, by=""):
-    """A tensor of what an operation returned."""
+def result(x, frames, by="", device="cpu"):
+    """A tensor of what an operation returned. device: where it belongs, if not on the CPU."""
     t = _new(made)
     if type(x) is Tracer:
         node = x.node
-        value = node.value
-        t._array = value if type(value) is np.ndarray else np.asarray(value)
+        t._array = _array(node.value)
         if node.dtype.kind == "f":
             t._node, t.requires, t.leaf = node, True, False
     else:
-        t._array = x if type(x) is np.ndarray else np.asarray(x)
+        t._array = _array(x)
+    if device != "cpu":
+        t._array = at(t._array, device)
     t._where, t._name = frames, by
     return t
 

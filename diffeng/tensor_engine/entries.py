@@ -22,16 +22,15 @@ class Entry:
     """One call, at its place in the tree.
 
     refs: a key (relative to the run's) for every tensor among the operands, a negative number for one that stands in consts; lead: the first of them, up to
-    one that is not known before. varying: (operand, type, dtype) of
-    numbers that were not the same each time, and are values therefore. first: the key of the first result; specs: of the results. called: op, of an ordinary
-    call. news: (shape, dtype, requires, leaf) of outside tensors met here first; outside: how many were met before. targets: of a backward pass, (ref of the
-    leaf, had it a gradient?). after: the calls that followed; expected: the last of them. turns: how often the run's first call has come. history: does one of
-    the results up to here require a gradient? plans: compiled programs that end here; seldom: was no program worth it yet? nodes, inputs, serial: its part of
-    the graph, once a plan needed it.
+    one that is not known before. varying: (operand, type, dtype) of numbers that were not the same each time, and are values therefore. first: the key of the
+    first result; specs: of the results; device: where they are. called: op, of an ordinary call. news: (shape, dtype, requires, leaf, device) of outside
+    tensors met here first; outside: how many were met before. targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that
+    followed; expected: the last of them. turns: how often the run's first call has come. history: does one of the results up to here require a gradient?
+    overwritten: numbers of outside tensors that got a new value on the way here. plans: compiled programs that end here; seldom: was no program worth it yet? nodes, inputs, serial: its part of the graph, once a plan needed it.
     """
 
-    __slots__ = tuple("kind op refs lead consts varying params enabled parent steps first specs single called news outside targets frames after expected turns "
-                      "history plans seldom nodes inputs serial".split())
+    __slots__ = tuple("kind op refs lead consts varying params enabled parent steps first specs single device called news outside targets frames after "
+                      "expected turns history overwritten plans seldom nodes inputs serial".split())
 
     def __init__(self, kind, op, refs, consts, params, parent, first, specs, news, targets=()):
         self.kind, self.op, self.refs, self.consts, self.params, self.parent = kind, op, refs, consts, params, parent
@@ -44,7 +43,11 @@ class Entry:
         self.frames = user_line()
         self.specs = tuple([Spec(x, op.name, self.frames) for x in specs])
         self.single = self.specs[0] if len(specs) == 1 else None
+        self.device = self.specs[0].device if specs else parent and parent.device
         self.history = parent is not None and parent.history or any([s.requires for s in self.specs])
+        self.overwritten = parent.overwritten if parent is not None else ()
+        if kind == WRITE:
+            self.overwritten += tuple([ref - OUTSIDE for ref in refs[:len(specs)] if ref >= OUTSIDE])
         self.after, self.expected, self.plans, self.nodes, self.varying = [], None, {}, None, ()
 
     def like(self, e):
@@ -57,13 +60,15 @@ class Entry:
 class Spec:
     """What is known of a result before it is computed. by: the operation; frames: where it was called."""
 
-    __slots__ = ("shape", "dtype", "strides", "requires", "by", "frames")
+    __slots__ = ("shape", "dtype", "strides", "requires", "device", "by", "frames")
 
     def __init__(self, t, by, frames):
-        self.shape, self.dtype, self.strides, self.requires, self.by, self.frames = t.shape, t.dtype, t.strides(), t.requires and not t.leaf, by, frames
+        self.shape, self.dtype, self.strides, self.requires, self.device = t.shape, t.dtype, t.strides(), t.requires and not t.leaf, t.device
+        self.by, self.frames = by, frames
 
     def like(self, other):
-        return self.shape == other.shape and self.dtype == other.dtype and self.strides == other.strides and self.requires is other.requires
+        return self.shape == other.shape and self.dtype == other.dtype and self.strides == other.strides and self.requires is other.requires \
+            and self.device == other.device
 
 
 class Run:
@@ -71,8 +76,8 @@ class Run:
 
     waiting: are calls noted only? expected: the entry that a call is compared with first. While calls wait: tensors, arrays: outside tensors and what they
     held; results: tensors by key; known: arrays that programs of this run have computed for later ones; computed: how many results there were then. Else
-    outside: how many outside tensors were met. off: the rest of the run is not noted. looked, stepped: was a value looked at, a parameter updated? alive:
-    results that may ask for their history. versions: how often each outside tensor had been written into when the run ended.
+    outside: how many outside tensors were met. off: the rest of the run is not noted. looked, stepped: was a value looked at, a parameter updated? given: has
+    a program written over what the run began with, so that nothing of it can be carried out again? alive: results that may ask for their history. versions: how often each outside tensor had been written into when the run ended.
     """
 
     def __init__(self, tree):
@@ -82,7 +87,7 @@ class Run:
     def begin(self):
         self.base = next(_bases) * SPAN
         self.here = self.tree
-        self.waiting = self.off = self.looked = self.stepped = False
+        self.waiting = self.off = self.looked = self.stepped = self.given = False
         self.expected = self.plan = self.first = None
         self.tensors, self.arrays, self.results, self.known = [], [], [], []
         self.outside = self.turns = self.computed = 0
@@ -186,8 +191,8 @@ def _held_outside(x):
 
 
 def likeness(x):
-    """(shape, dtype, requires, leaf) of an outside tensor: one object for all that are alike."""
-    like = (x.shape, x.dtype, x.requires, x.leaf)
+    """(shape, dtype, requires, leaf, device) of an outside tensor: one object for all that are alike."""
+    like = (x.shape, x.dtype, x.requires, x.leaf, x.device)
     like = _likenesses.setdefault(like, like)
     if x._base is None and not x._exposed:
         x._like = like                             # whoever changes one of them takes it away

@@ -13,8 +13,9 @@ def _fitting(v, dtype):
     return cast(v, dtype) if hasattr(v, "dtype") else dtype.type(v)
 
 
-def split(index, shape):
-    """(operands, template, basic): integer tensors become operands, masks the integers they stand for."""
+def split(index, t):
+    """(operands, template, basic): integer tensors become operands, on the device of the indexed tensor t, masks the integers they stand for."""
+    shape = t.shape
     items = list(index) if isinstance(index, tuple) else [index]
     if isinstance(index, list) and any(isinstance(i, (slice, type(None), type(Ellipsis))) for i in index):
         items = list(index)
@@ -59,7 +60,7 @@ def split(index, shape):
             template.append(int(i))
         else:
             template.append(indexing.Slot(len(arrays)))
-            arrays.append(i)
+            arrays.append(i.to(t.device) if isinstance(i, Plain) else i)
             basic = False
     taken = sum(i is not None and i is not Ellipsis and not isinstance(i, bool) for i in template)
     if taken > len(shape):
@@ -91,12 +92,12 @@ def _in_bounds(template, shape):
 
 
 def get(t, index):
-    arrays, template, basic = split(index, t.shape)
+    arrays, template, basic = split(index, t)
     out = _get(t, *arrays, index=template)
     return link(out, t, lambda p: _get(p, index=template), lambda p, v: _set(p, v, index=template)) if basic else out
 
 
 def set(t, index, value):
     """The tensor with value written at index, as a new value."""
-    arrays, template, _ = split(index, t.shape)
+    arrays, template, _ = split(index, t)
     return _set(t, value, *arrays, index=template)

@@ -2,8 +2,10 @@
 import numpy as np
 
 from ..errors import refuse
+from ..recording import on_gpu
 from . import rules
 from .core import Plain, constant
+from .resident import at, residence
 from .rules import INT64, torch_error
 
 
@@ -16,21 +18,50 @@ def dtype_of(dtype):
 
 
 def on(device):
-    """Only the CPU is there."""
-    if device is not None and str(device).split(":")[0] != "cpu":
-        raise refuse(RuntimeError, f"device {str(device)!r}{{here}}: tensors are computed on the CPU; there is no other device yet. Leave device= out, or "
-                                   f"write 'cpu'")
+    """The name of a device that a user asks for: "cpu" or "cuda", also with a number behind it, as PyTorch has it. Raises RuntimeError where there is none."""
+    name, _, number = ("cpu" if device is None else str(device)).partition(":")
+    if name not in ("cpu", "cuda") or number not in ("", "0"):
+        raise refuse(RuntimeError, f"device {str(device)!r}{{here}}: there are 'cpu' and 'cuda', the GPU that is current in this process")
+    if name != "cpu":
+        try:
+            residence(name)
+        except RuntimeError as error:
+            raise refuse(RuntimeError, f"device {name!r}{{here}}: {error}") from error
+    return name
 
 
-def _with(array, requires_grad):
-    t = constant(array)
+def device(name):
+    """The name of a device, checked: device("cuda") where there is one. PyTorch's word; a name by itself will do everywhere.
+
+    >>> import diffeng as de
+    >>> de.device("cpu")
+    'cpu'
+    """
+    return on(name)
+
+
+def wanted(args, dtype, device):
+    """(dtype, device) of what `to` is given: a dtype, the name of a device, a tensor that has both; None for what is not said."""
+    for a in args:
+        if isinstance(a, Plain):
+            dtype, device = a.dtype, a.device
+        elif isinstance(a, str) and a.split(":")[0] in ("cpu", "cuda", "mps", "meta"):
+            device = a
+        elif a is not None and not isinstance(a, bool):
+            dtype = a
+    return dtype_of(dtype), device
+
+
+def _with(array, requires_grad, device=None):
+    t = constant(at(array, on(device)))
     return t.requires_grad_() if requires_grad else t
 
 
 def tensor(data, *, dtype=None, device=None, requires_grad=False):
-    """A tensor of a number, nested lists, an array or a tensor: always a copy.
+    """A tensor of a number, nested lists, an array (NumPy's, or one on a GPU) or a tensor: always a copy.
 
-    dtype: by default that of the data: Python floats become float32, ints int64, truth values bool; NumPy arrays keep theirs.
+    dtype: by default that of the data: Python floats become float32, ints int64, truth values bool; NumPy arrays keep theirs. device: "cpu" or "cuda"; by
+    default the CPU, or where the data are.
 
     >>> import diffeng as de
     >>> de.tensor([[1, 2], [3, 4]])
@@ -39,17 +70,20 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
     >>> de.tensor([1, 2.5]).dtype
     dtype('float32')
     """
-    on(device)
     dtype = dtype_of(dtype)
     if isinstance(data, Plain):
-        array = np.array(data.value, dtype)
+        array, device = np.array(data.value, dtype), data.device if device is None else device
     elif isinstance(data, (np.ndarray, np.generic)):
         array = np.array(data, dtype, order="C")
+    elif on_gpu(data):
+        there, device = residence("cuda"), device or "cuda"
+        array = there.put(there.memory.copy(there.memory.array(data)))
+        array = array if dtype is None else array.astype(dtype)
     else:
         array = _of_values(data, dtype)
     if array.dtype.kind not in "fiub":
         raise refuse(TypeError, f"tensor{{here}}: values of type {array.dtype} are no numbers of a tensor: use floats, integers or truth values")
-    return _with(array, requires_grad)
+    return _with(array, requires_grad, device)
 
 
 def _of_values(data, dtype):
@@ -82,12 +116,11 @@ def _numbers(data):
 
 def as_tensor(data, dtype=None, device=None):
     """The tensor itself, an array shared, or values copied."""
-    on(device)
     if isinstance(data, Plain):
-        return data if dtype is None else data.to(dtype)
-    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype_of(dtype)):
+        return data.to(dtype=dtype, device=device)
+    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype_of(dtype)) and on(device) == "cpu":
         return from_numpy(data)
-    return tensor(data, dtype=dtype)
+    return tensor(data, dtype=dtype, device=device)
 
 
 def from_numpy(array):
@@ -111,8 +144,7 @@ def _shape(size):
 
 def _filled(name, make):
     def filled(*size, dtype=None, device=None, requires_grad=False):
-        on(device)
-        return _with(make(_shape(size), dtype_of(dtype) or rules.default), requires_grad)
+        return _with(make(_shape(size), dtype_of(dtype) or rules.default), requires_grad, device)
     filled.__name__ = name
     filled.__doc__ = f"A tensor of this shape: {name}(2, 3) or {name}((2, 3)); float32 unless told."
     return filled
@@ -123,16 +155,14 @@ zeros, ones, empty = _filled("zeros", np.zeros), _filled("ones", np.ones), _fill
 
 def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of one value; the dtype is that of the value."""
-    on(device)
     value = fill_value.item() if isinstance(fill_value, Plain) else fill_value
     shape = _shape(size) if isinstance(size, (tuple, list)) else (int(size),)
-    return _with(np.full(shape, value, dtype_of(dtype) or _of_values(value, None).dtype), requires_grad)
+    return _with(np.full(shape, value, dtype_of(dtype) or _of_values(value, None).dtype), requires_grad, device)
 
 
 def _like(make):
     def like(x, *, dtype=None, device=None, requires_grad=False):
-        on(device)
-        return _with(make(x.shape, dtype_of(dtype) or x.dtype), requires_grad)
+        return _with(make(x.shape, dtype_of(dtype) or x.dtype), requires_grad, x.device if device is None else device)
     return like
 
 
@@ -143,7 +173,7 @@ randn_like = _like(lambda shape, dtype: randn(*shape, dtype=dtype).held())
 
 def full_like(x, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of one value in the shape and dtype of another."""
-    return full(x.shape, fill_value, dtype=dtype_of(dtype) or x.dtype, device=device, requires_grad=requires_grad)
+    return full(x.shape, fill_value, dtype=dtype_of(dtype) or x.dtype, device=x.device if device is None else device, requires_grad=requires_grad)
 
 
 def _number(x):
@@ -152,7 +182,6 @@ def _number(x):
 
 def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
     """Numbers from start, below end, in steps: integers stay integers, floats are float32."""
-    on(device)
     start, end, step = map(_number, (0, start, step) if end is None else (start, end, step))
     if step == 0:
         raise refuse(RuntimeError, "arange{here}: step must be nonzero")
@@ -161,25 +190,22 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     floating = any(isinstance(x, float) for x in (start, end, step))
     dtype = dtype_of(dtype) or (rules.default if floating else INT64)
     count = int(np.ceil((end - start) / step))
-    return _with((start + step * np.arange(count, dtype=np.float64 if floating or dtype.kind == "f" else INT64)).astype(dtype), requires_grad)
+    return _with((start + step * np.arange(count, dtype=np.float64 if floating or dtype.kind == "f" else INT64)).astype(dtype), requires_grad, device)
 
 
 def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
     """steps numbers from start to end, both included."""
-    on(device)
-    return _with(np.linspace(_number(start), _number(end), steps).astype(dtype_of(dtype) or rules.default), requires_grad)
+    return _with(np.linspace(_number(start), _number(end), steps).astype(dtype_of(dtype) or rules.default), requires_grad, device)
 
 
 def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
     """steps numbers from base**start to base**end."""
-    on(device)
-    return _with(np.logspace(_number(start), _number(end), steps, base=base).astype(dtype_of(dtype) or rules.default), requires_grad)
+    return _with(np.logspace(_number(start), _number(end), steps, base=base).astype(dtype_of(dtype) or rules.default), requires_grad, device)
 
 
 def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
     """The identity matrix."""
-    on(device)
-    return _with(np.eye(n, m, dtype=dtype_of(dtype) or rules.default), requires_grad)
+    return _with(np.eye(n, m, dtype=dtype_of(dtype) or rules.default), requires_grad, device)
 
 
 # ---- random numbers -------------------------------------------------------------------------------------------------------------------------
@@ -188,7 +214,7 @@ class Generator:
     """A source of random numbers of its own: Generator().manual_seed(0), then rand(3, generator=g)."""
 
     def __init__(self, device="cpu"):
-        on(device)
+        on(device)                                 # numbers are the same on every device
         self.manual_seed(0)
 
     def manual_seed(self, seed):
@@ -207,12 +233,11 @@ def manual_seed(seed):
 
 def _random(name, draw, doc):
     def random(*size, dtype=None, device=None, requires_grad=False, generator=None):
-        on(device)
         dtype = dtype_of(dtype) or rules.default
         if dtype.kind != "f":
             raise torch_error(NotImplementedError, f"{name}: random floats of dtype {dtype}; use randint for integers")
         drawn = draw((generator or globals()["generator"]).numpy, _shape(size), np.float64 if dtype == np.float64 else np.float32)
-        return _with(drawn.astype(dtype, copy=False), requires_grad)
+        return _with(drawn.astype(dtype, copy=False), requires_grad, device)
     random.__name__, random.__doc__ = name, doc
     return random
 
@@ -223,25 +248,24 @@ randn = _random("randn", lambda g, shape, dtype: np.asarray(g.standard_normal(sh
 
 def randint(low, high=None, size=None, *, dtype=None, device=None, generator=None):
     """Integers in [low, high): randint(10, (2, 3)) or randint(0, 10, (2, 3)); int64."""
-    on(device)
     if size is None:
         low, high, size = 0, low, high
-    return _with((generator or globals()["generator"]).numpy.integers(low, high, _shape((size,))).astype(dtype_of(dtype) or INT64), False)
+    return _with((generator or globals()["generator"]).numpy.integers(low, high, _shape((size,))).astype(dtype_of(dtype) or INT64), False, device)
 
 
 def randperm(n, *, dtype=None, device=None, generator=None):
     """The integers 0..n-1 in random order."""
-    on(device)
-    return _with((generator or globals()["generator"]).numpy.permutation(n).astype(dtype_of(dtype) or INT64), False)
+    return _with((generator or globals()["generator"]).numpy.permutation(n).astype(dtype_of(dtype) or INT64), False, device)
 
 
 def normal(mean, std, size=None, *, generator=None):
     """Normal numbers with this mean and standard deviation (numbers or tensors)."""
-    shape = size if size is not None else np.broadcast_shapes(np.shape(getattr(mean, "value", mean)), np.shape(getattr(std, "value", std)))
-    return randn(*shape, generator=generator) * std + mean
+    given = [x for x in (mean, std) if isinstance(x, Plain)]
+    shape = size if size is not None else np.broadcast_shapes(*[x.shape if isinstance(x, Plain) else np.shape(x) for x in (mean, std)])
+    return randn(*shape, generator=generator, device=given[0].device if given else None) * std + mean
 
 
 def bernoulli(p, *, generator=None):
     """0 or 1, with probabilities p."""
-    u = rand(*p.shape, generator=generator)
+    u = rand(*p.shape, generator=generator, device=p.device)
     return (u < p).to(p.dtype)

@@ -17,6 +17,7 @@ from ..shifts import without_shifts
 from ..vocabulary import elementwise
 from .core import mode
 from .entries import BACKWARD, OUTSIDE, path
+from .resident import compiled
 from .tape import MOST
 
 SMALL, LITTLE = 4, 10_000              # calls and numbers that are not worth a program
@@ -26,12 +27,12 @@ PLANS = 16                             # at one place: more is no repetition
 
 class Plan:
     """program: None to carry the calls out one by one. alive: keys of the results among its outputs. known: the nodes that are computed then. kept: keys of
-    results that may be asked for their history. uses: how often it did without a program."""
+    results that may be asked for their history. given: does the program write over inputs? uses: how often it did without a program."""
 
-    __slots__ = ("program", "alive", "known", "kept", "outputs", "uses")
+    __slots__ = ("program", "alive", "known", "kept", "given", "outputs", "uses")
 
-    def __init__(self, program=None, alive=(), known=(), kept=(), uses=0):
-        self.program, self.alive, self.known, self.kept = program, alive, known, kept
+    def __init__(self, program=None, alive=(), known=(), kept=(), given=False, uses=0):
+        self.program, self.alive, self.known, self.kept, self.given = program, alive, known, kept, given
         self.outputs, self.uses = len(known), uses
 
 
@@ -48,7 +49,7 @@ def plan(run, signature, seldom):
     if len(e.plans) >= PLANS:
         e.plans.clear()
     entries = path(e)
-    alive = [k for k, t in enumerate(run.results) if t._array is None and t._key == run.base + k and signature[1 + k] > DEAD]
+    alive = [k for k, t in enumerate(run.results) if t._array is None and t._key == run.base + k and signature[2 + k] > DEAD]
     kept = [k for k, t in enumerate(run.results) if t.requires and not t.leaf]
     if kept:
         freed = _freed(entries)
@@ -56,7 +57,7 @@ def plan(run, signature, seldom):
     sizes = sum([math.prod(s.shape) for x in entries for s in x.specs])
     found = None
     if len(entries) >= SMALL or sizes > LITTLE or not seldom:
-        found = _compiled(run, e, entries, alive, kept)
+        found = _compiled(run, e, entries, alive, kept, () if kept else signature[1])
     found = e.plans[signature] = found or Plan(uses=0 if seldom else sys.maxsize)
     return found
 
@@ -79,8 +80,7 @@ def _freed(entries):
     return out
 
 
-def _compiled(run, e, entries, alive, kept):
-    from ..kernels import Program
+def _compiled(run, e, entries, alive, kept, given):
     before = run.plan.known if run.plan is not None else ()
     try:
         _to_nodes(entries)
@@ -92,10 +92,11 @@ def _compiled(run, e, entries, alive, kept):
         outputs += [n for n in _needed(e, later) if id(n) not in known]
         inputs = [n for x in entries for n in x.inputs]
         stand_ins = [Node(INPUT, (), {"name": f"computed before {k}"}, None, n.shape, n.dtype, ()) for k, n in enumerate(before)]
-        program = Program(inputs + stand_ins, _cut(outputs, dict(zip(map(id, before), stand_ins))))
+        given = {alive.index(k): n for n in given if (k := run.tensors[n]._key - run.base) in alive and inputs[n].shape}
+        program = compiled(inputs + stand_ins, _cut(outputs, dict(zip(map(id, before), stand_ins))), e.device, given)
     except (NotImplementedError, ValueError, TypeError, IndexError, KeyError):
         return None
-    return Plan(program, alive, (*before, *outputs), kept)
+    return Plan(program, alive, (*before, *outputs), kept, bool(given))
 
 
 def _expected(e):
@@ -154,7 +155,7 @@ def _to_nodes(entries):
     outside = 0
     for e in entries:
         if e.nodes is None:
-            e.inputs = [Node(INPUT, (), {"name": f"outside {outside + k}"}, None, shape, dtype, e.frames) for k, (shape, dtype, _, _) in enumerate(e.news)]
+            e.inputs = [Node(INPUT, (), {"name": f"outside {outside + k}"}, None, shape, dtype, e.frames) for k, (shape, dtype, *_) in enumerate(e.news)]
         for k, n in enumerate(e.inputs):
             known[OUTSIDE + outside + k] = n
         outside += len(e.inputs)

@@ -76,7 +76,7 @@ def text(t, value):
     prefix = "tensor("
     short = value.size > THRESHOLD
     body = "[]" if value.size == 0 else _text(value, short, _Formatter(_shown(value, short)), len(prefix))
-    suffixes = []
+    suffixes = [f"device='{t.device}'"] if t.device != "cpu" else []
     if value.size == 0 and value.ndim != 1:
         suffixes.append(f"size={tuple(value.shape)}")
     if value.dtype not in (FLOAT32, INT64, BOOL) or value.size == 0 and value.dtype == INT64:

@@ -4,8 +4,10 @@ What it is: the entries of a run, interpreted with core.compute on tensors that 
 """
 import numpy as np
 
+from ..nodes import INPUT, Node
 from . import backward as backward_pass, core
 from .core import constant, leaf_node, mode
+from .resident import at
 from .entries import BACKWARD, OUTSIDE, WRITE, path
 
 
@@ -23,7 +25,8 @@ def replay(run):
                 old = iter(operands[1 + (given is not None):])
                 for k, (ref, had) in enumerate(e.targets):
                     real = _owner(run, ref)
-                    g = found.get(id(real), np.zeros(e.specs[k].shape, e.specs[k].dtype))
+                    g = found.get(id(real))
+                    g = at(np.zeros(e.specs[k].shape, e.specs[k].dtype), e.specs[k].device) if g is None else g
                     tensors[e.first + k] = constant(next(old).held() + g if had else g, e.frames)
                 continue
             if e.kind == WRITE:
@@ -49,6 +52,13 @@ def replay(run):
                 t._array = x._array
             if x._node is not None and (not t.leaf or t._array is x._array):
                 t._node = x._node
+
+
+def let_go(run):
+    """What a run began with is written over: its results are there, and their history is what a backward pass has freed (else nothing was written over)."""
+    for k, t in enumerate(run.results):
+        if t.requires and not t.leaf and (t._key or t._was) == run.base + k and t._array is not None:
+            t._node = Node(INPUT, (), backward_pass.FREED, t._array, t.shape, t.dtype, t._frames)
 
 
 def _owner(run, ref):

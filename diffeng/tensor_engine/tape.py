@@ -25,7 +25,7 @@ from . import core, rules
 from ..errors import refuse
 from .core import Plain, mode
 from .entries import OP, OUTSIDE, SNAPSHOT, SPAN, Entry, Run, likeness, local, matches, same_number, shared, with_tensors
-from .replaying import replay
+from .replaying import let_go, replay
 
 MOST, FEW, BRANCHES, ALL = 1000, 250, 32, 50_000          # entries of a run, of one without a graph, alternatives at one place, entries in the tree
 OFTEN = 8                                      # times after which even a few small calls are worth a program
@@ -75,6 +75,7 @@ def _unexpected(run, op, operands, params):
             return call(op, *operands, **params)
     elif _begins_again(run, op, operands, params) or run.here.steps >= FEW and not run.here.history and not run.off:
         run = end(run)
+    run = of_device(run, next((x.device for x in operands if isinstance(x, Plain) and x.device != "cpu"), "cpu"))
     if _prepares(run, op, operands):
         return core.compute(op, operands, params)
     e = find(run, OP, op, operands, params)
@@ -115,6 +116,11 @@ def continue_or_end(run, operands, enabled):
             run.looked = run.stepped = False
             return run
     return end(run) if run.looked or enabled else run
+
+
+def of_device(run, device):
+    """A run is of one device, because a program is: one for this device."""
+    return run if run.here.device in (None, device) else end(run)
 
 
 def find(run, kind, op, operands, params, targets=()):
@@ -229,7 +235,8 @@ def flush(run):
     results = run.results
     if len(results) == run.computed:                # since the last look nothing was called
         return
-    signature = (run.plan, *map(_refs, results))
+    given = _given(run) if run.stepped and run.here.device != "cpu" else ()
+    signature = (run.plan, given, *map(_refs, results))
     plan = run.here.plans.get(signature)
     if plan is None:
         from . import plans
@@ -249,14 +256,25 @@ def flush(run):
         for k, array in zip(plan.alive, found):
             results[k]._array = array
         run.known += found
+        run.given = run.given or plan.given
     run.plan, run.computed = plan, len(results)
+
+
+def _given(run):
+    """Numbers of outside tensors whose old arrays a program may write the new ones over, so that a step on a GPU needs memory for one set of parameters: nobody
+    else holds them, and nothing followed here last time that might have to be carried out again."""
+    arrays, e = run.arrays, run.here
+    return tuple([n for n in e.overwritten if _refs(arrays[n]) == 2 and _refs(arrays[n].data) == 2]) if e.expected is None else ()
 
 
 def stop_waiting(run):
     """Carry out what waits; from here on calls are carried out at once."""
     if run.waiting:
         run.waiting, run.expected = False, None
-        replay(run)
+        if run.given:
+            let_go(run)
+        else:
+            replay(run)
         run.outside = len(run.tensors)
         run.tensors, run.arrays, run.results, run.known, run.plan = [], [], [], [], None
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from . import backward as backward_pass, core
 from .core import Operation, Plain, constant, mode
+from .resident import at
 from .entries import BACKWARD, OUTSIDE, SPAN, WRITE, local, matches, shared
 from .rules import torch_error
-from .tape import continue_or_end, find, note, placed, stop_noting, stop_waiting
+from .tape import continue_or_end, find, note, of_device, placed, stop_noting, stop_waiting
 
 _new, _refs = object.__new__, sys.getrefcount
 BACKWARD_PASS = Operation(lambda *_: None, "backward")
@@ -35,6 +36,8 @@ def _plain(run, t):
 def assign(t, new, name):
     """t takes the value of another tensor of its shape and dtype, and so does all that shares its memory."""
     run = local.run
+    if new.device != t.device:
+        new = constant(at(new.held(), t.device), ())
     if (t._odd or not t.leaf) and not _plain(run, t) or new.requires and mode.enabled:
         if run.waiting or not run.off:
             stop_waiting(run)
@@ -85,6 +88,7 @@ def _write(run, op, targets, operands, params, name):
     try:
         if run.looked:
             run = continue_or_end(run, operands, False)
+        run = of_device(run, targets[0].device)
         e = find(run, WRITE, op, operands, params)
         if e is not None and len(e.specs) == len(targets):
             return _written(run, e, targets)

@@ -41,7 +41,9 @@ def _infer(name):
             raise ValueError("matmul: a scalar is no operand; use * instead")
         size = {}
         inputs, out = subscripts(name, [x.ndim for x in operands], params).split("->")
-        for term, x in zip(inputs.split(","), operands):
+        for k, (term, x) in enumerate(zip(inputs.split(","), operands, strict=True)):
+            if len(term) != x.ndim:
+                raise ValueError(f"operand {k} has {x.ndim} axes, and the subscripts {term!r} are {len(term)}")
             for c, n in zip(term, x.shape):
                 before = size.setdefault(c, n)
                 if before != n and (1 not in (before, n) or c not in out and name != "einsum"):

@@ -15,17 +15,32 @@ _POS = (0.2, 3.0)
 _UNIT = (-0.9, 0.9)
 
 
-def _special(name):
-    """scipy.special costs half a second to import: only when it is used."""
+def _map(name, evaluate=None, *domain, slots=None, quick=None, infer=None):
+    return Primitive(name, evaluate or getattr(np, name), "map", slots, domain or (_ANY,), infer, quick)
+
+
+def _special(name, *domain):
+    """scipy.special costs half a second to import: only when it is used. What comes of float64 and float32 is known without it."""
     @functools.cache
     def ufunc():
         import scipy.special
         return getattr(scipy.special, name)
-    return lambda *x: ufunc()(*x)
+
+    def evaluate(*x):
+        return ufunc()(*x)
+
+    def infer(*x):
+        dtype = np.result_type(*x)
+        return np.broadcast_shapes(*map(np.shape, x)), dtype if dtype in (np.float64, np.float32) else evaluate(*x).dtype
+    return _map(name, evaluate, *domain, infer=infer)
 
 
-def _map(name, evaluate=None, *domain, slots=None, quick=None):
-    return Primitive(name, evaluate or getattr(np, name), "map", slots, domain or (_ANY,), quick=quick)
+def _gauss(x):
+    """exp(-x*x). Rounding the square would be raised to an exponent: h has so few digits that its own is exact, which tells what s has lost."""
+    h = np.rint(x * 128) / 128
+    s = np.square(x)
+    lost = np.square(h) - s + (h + x) * (x - h)
+    return np.exp(-s) * (1 - np.where(np.less(s, 1000), lost, 0).astype(s.dtype))
 
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------
@@ -69,12 +84,13 @@ arccosh       = _map("arccosh", None, (1.2, 3.0))
 arctanh       = _map("arctanh", None, _UNIT)
 
 # ---- special functions ------------------------------------------------------------------------------------------------
-erf           = _map("erf", _special("erf"))
-erfc          = _map("erfc", _special("erfc"))
-expit         = _map("expit", _special("expit"))
-log_expit     = _map("log_expit", _special("log_expit"))
-logit         = _map("logit", _special("logit"), (0.1, 0.9))
-xlogy         = _map("xlogy", _special("xlogy"), _POS, (1.2, 3.0))
+gauss         = _map("gauss", _gauss, (0.3, 2.0))          # what erf and erfc have for a derivative
+erf           = _special("erf")
+erfc          = _special("erfc")
+expit         = _special("expit")
+log_expit     = _special("log_expit")
+logit         = _special("logit", (0.1, 0.9))
+xlogy         = _special("xlogy", _POS, (1.2, 3.0))
 
 # ---- choices: ties are shared equally (docs/kinks.md) --------------------------------------------------------------------
 maximum       = _map("maximum", None, _ANY, _ANY)

@@ -43,21 +43,19 @@ def _setitem(x, v, *arrays, index):
 
 def _add_at(x, v, *arrays, index):
     out = np.array(x)
-    where = join(index, arrays)
-    if arrays or any(isinstance(i, np.ndarray) for i in index):
-        np.add.at(out, where, v)         # repeated positions add up
+    if arrays:
+        np.add.at(out, join(index, arrays), v)         # repeated positions add up; a mask has none
     else:
-        out[where] += v
+        out[index] += v
     return out
 
 
 def _zeros_add_at(v, *arrays, index, shape):
     out = np.zeros(shape, np.asarray(v).dtype)
-    where = join(index, arrays)
-    if arrays or any(isinstance(i, np.ndarray) for i in index):
-        np.add.at(out, where, v)
+    if arrays:
+        np.add.at(out, join(index, arrays), v)
     else:
-        out[where] = v
+        out[index] = v
     return out
 
 

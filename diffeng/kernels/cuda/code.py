@@ -1,6 +1,6 @@
 """A kernel for a grid of threads while it is written: what code.py has, and threads, barriers, memory that a block shares, sums over a team.
 
-What it is: `Grid`, the words in which skeletons.py speaks, and two that say them: `Cuda` in LLVM's instructions for NVIDIA's GPUs, and `Simulated` for the
+What it is: `Threads`, the words in which skeletons.py speaks, and two that say them: `Cuda` in LLVM's instructions for NVIDIA's GPUs, and `Simulated` for the
 processor we are on, where every thread of a block is a thread of the system and a barrier is pthread's (simulator.py runs it). The kernels of both are the same
 but for these few words, so what the simulator proves of a kernel's logic is true of the other.
 
@@ -24,7 +24,7 @@ def _stored(type):
     return "u8" if type == "b1" else type
 
 
-class Grid(Code):
+class Threads(Code):
     """thread: of its block; block: of the grid; threads: how many a block has, a number. WARP: lanes that exchange values among themselves.
 
     Memory that a block shares begins with a slot for each thread; what follows is whoever's asks for it when the kernel is launched.
@@ -125,7 +125,7 @@ class Grid(Code):
         return cast(Value(self.builder, self.builder.load(self._shared_place(offset, index, kind)), kind), type)
 
 
-class Cuda(Grid):
+class Cuda(Threads):
     """For a GPU. Operands lie in its global memory: address space 1; what a block shares in 3."""
 
     ARGUMENTS = "t", "rows"
@@ -178,7 +178,7 @@ class Cuda(Grid):
         return place if index is None else b.gep(place, [index.ir])
 
 
-class Simulated(Grid):
+class Simulated(Threads):
     """For the processor we are on. context: the address of the words in which simulator.py says who the thread is."""
 
     ARGUMENTS = "t", "rows", "context"

@@ -1,8 +1,9 @@
 """The GPU as a program sees it, by way of CuPy: memory, kernels, products.
 
-What it is: `device()`, the GPU that is current in this process, or an error that says what is missing and the cure; `Gpu`, with the methods that
-simulator.Simulator has too. CuPy is the binding because it is kept well, loads PTX, brings cuBLAS, a pool of device memory, streams and CUDA graphs, and
-because its arrays are what a user of the GPU has anyway: they share memory with PyTorch and JAX by DLPack and __cuda_array_interface__.
+What it is: `device()`, the GPU that is current in this process (or the simulator, where it was asked to stand in), or an error that says what is missing and
+the cure; `Gpu`, with the methods that simulator.Simulator has too, among them the only ones that move memory between host and device. CuPy is the binding
+because it is kept well, loads PTX, brings cuBLAS, pools of device memory and of pinned memory, streams and CUDA graphs, and because its arrays are what a user
+of the GPU has anyway: they share memory with PyTorch and JAX by DLPack and __cuda_array_interface__.
 
 What it is not: no kernel is written or compiled here.
 """
@@ -10,18 +11,30 @@ import functools
 
 import numpy as np
 
+from ...devices import simulated
 from ...recording import on_gpu
 from .code import SLOT
 from .compile import ptx
 from .plan import Grid
 
 TILES_IN_MEMORY = 256                        # a tile's private buffer may take so much of the memory: a chain has up to half a dozen of them
+PINNED = 1 << 20                             # bytes from which on a result comes back into pinned memory, see Gpu.host
 _CURE = "; leave device out to compute on the CPU"
 
 
-@functools.lru_cache(maxsize=None)
 def device():
-    """The current GPU. Raises RuntimeError with the cure where there is none."""
+    """The current GPU, or the simulator (devices.simulated). Raises RuntimeError with the cure where there is none."""
+    return _simulator() if simulated() else _gpu()
+
+
+@functools.lru_cache(maxsize=None)
+def _simulator():
+    from .simulator import Simulator
+    return Simulator()
+
+
+@functools.lru_cache(maxsize=None)
+def _gpu():
     try:
         import cupy
     except ImportError as error:
@@ -57,9 +70,12 @@ class Gpu:
     holds = staticmethod(on_gpu)
 
     def array(self, x):
-        """x on the device, in C order; a device array of another library as it lies, without a copy."""
+        """x on the device, in C order; a device array of another library as it lies, without a copy.
+
+        CuPy copies what comes from the host into its pool of pinned memory first, and the GPU fetches it from there while the host goes on.
+        """
         x = x.detach() if hasattr(x, "detach") else x             # a PyTorch tensor that requires a gradient does not tell where it lies
-        return self._out_of_memory(lambda: self.cupy.ascontiguousarray(self.cupy.asarray(x)), getattr(x, "nbytes", 0))
+        return self._out_of_memory(lambda: self.cupy.asarray(x, order="C"), getattr(x, "nbytes", 0))
 
     def copy(self, x):
         return self._out_of_memory(x.copy, x.nbytes)
@@ -82,20 +98,32 @@ class Gpu:
     def address(x):
         return x.data.ptr
 
-    @staticmethod
-    def host(x):
-        return x.get()
+    def host(self, x):
+        """x as NumPy's array. A large one lies in memory of CuPy's pinned pool, which goes back there with the array: the GPU writes pinned memory at the
+        speed of the bus, where the driver would take other memory through a small buffer of its own, page by page. Small ones are not worth the pool's
+        blocks, nor are large ones when the host has no more memory to pin."""
+        if x.nbytes < PINNED:
+            return x.get()
+        try:
+            memory = self.cupy.cuda.alloc_pinned_memory(x.nbytes)
+        except self.cupy.cuda.runtime.CUDARuntimeError:
+            return x.get()
+        return x.get(out=np.frombuffer(memory, x.dtype, x.size).reshape(x.shape))
 
-    def view(self, place, view, owner):
+    def view(self, place, view):
         cupy = self.cupy
         low = view.offset + sum(min(0, (n - 1) * s) for n, s in zip(view.shape, view.strides))
         high = view.offset + sum(max(0, (n - 1) * s) for n, s in zip(view.shape, view.strides)) + view.dtype.itemsize
-        memory = cupy.cuda.UnownedMemory(place + low, high - low, owner)
+        memory = cupy.cuda.UnownedMemory(place + low, high - low, None)
         return cupy.ndarray(view.shape, view.dtype, cupy.cuda.MemoryPointer(memory, view.offset - low), view.strides)
 
     def upload(self, array, target):
-        """Host memory to the device, in the order of the stream; the array must stay as it is until that has happened."""
+        """Host memory to the device, in the order of the stream. As it is not pinned, the driver has read it when this returns: the caller goes on writing there."""
         target.set(array)
+
+    def synchronize(self):
+        """Wait for all that was given to the current stream."""
+        self.cupy.cuda.get_current_stream().synchronize()
 
     # ---- kernels --------------------------------------------------------------------------------------------------------------------------
 

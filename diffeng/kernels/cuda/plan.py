@@ -35,7 +35,7 @@ class Launch:
     block shares, beside a slot for each thread."""
 
     __slots__ = ("key", "build", "words", "rows", "blocks", "threads", "name", "lanes", "shared")
-    parts = ()
+    parts = ()                               # an Instruction may have some (groups.py)
 
     def __init__(self, key, build, words, rows, blocks, threads, name, lanes, shared=0):
         self.key, self.build, self.words, self.rows, self.blocks, self.threads, self.name = key, build, words, rows, blocks, threads, name
@@ -75,6 +75,9 @@ class _Plan(groups.Plan):
             self.kind = "rows"
         else:
             self.kind = "columns" if reductions == {"columns"} else "entries"
+
+    def _runs_across(self):
+        return False
 
     def _strip(self, scratch):
         return None

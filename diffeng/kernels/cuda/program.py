@@ -15,8 +15,9 @@ from .. import groups
 from ..fuse import Call, Group, Immediate, Product
 from ..layout import View
 from ..memory import plan
+from ..planning import buffers
 from ..plans import Plans
-from ..program import Program, buffers, evaluated
+from ..program import Program, evaluated
 from ..tiles import Tiles
 from . import plan as grid_plan
 from .products import Gemm
@@ -43,6 +44,7 @@ class CudaProgram(Program):
         super().__init__(inputs, outputs, as_recorded, donated)
 
     contiguous_constants, separate = True, 1
+    indexed = property(lambda self: bool(self._origins), doc="Does it read at places that may be out of bounds? Then `check` says whether they were.")
 
     # ---- building ---------------------------------------------------------------------------------------------------------------------------
 
@@ -82,8 +84,8 @@ class CudaProgram(Program):
             return x.word()
         return self.device.address(self._status) if x is groups.STATUS else x
 
-    def _place(self, buffer, arrays):
-        """Where a buffer begins. arrays: those of a call, for inputs and outputs."""
+    def _place(self, buffer, places):
+        """Where a buffer begins. places: addresses of a call's inputs and outputs."""
         if buffer.kind == "arena":
             return self.device.address(self._arena) + buffer.place
         if buffer.kind == "constant":
@@ -91,27 +93,27 @@ class CudaProgram(Program):
             if held is None:
                 held = self._held[id(buffer.array)] = self.device.array(buffer.array)
             return self.device.address(held)
-        return self.device.address(arrays[self._slot(buffer)])
+        return int(places[self._slot(buffer)])
 
     def _start(self, w, words):
-        """A function of a call's arrays that starts one piece of work."""
+        """A function of the addresses of a call's inputs and outputs that starts one piece of work."""
         device, precision = self.device, self._precision
         if type(w) is grid_plan.Launch:
             launch = device.launcher(device.kernel(w), w, words)
-            return lambda arrays: launch()
+            return lambda places: launch()
         if type(w) is Gemm:
             views = w.left, w.right, w.out
             if all([v.buffer.kind in ("arena", "constant") for v in views]):
                 run = device.product(w, [self._place(v.buffer, None) + v.offset for v in views], precision)
-                return lambda arrays: run()
-            return lambda arrays: device.product(w, [self._place(v.buffer, arrays) + v.offset for v in views], precision)()
-        return lambda arrays: self._on_host(w, arrays)
+                return lambda places: run()
+            return lambda places: device.product(w, [self._place(v.buffer, places) + v.offset for v in views], precision)()
+        return lambda places: self._on_host(w, places)
 
-    def _on_host(self, call, arrays):
+    def _on_host(self, call, places):
         device = self.device
 
         def array(v):
-            return device.view(self._place(v.buffer, arrays), v, arrays)
+            return device.view(self._place(v.buffer, places), v)
         result = evaluated(call.node, [device.host(array(x)) if type(x) is View else x for x in call.operands])
         array(call.out)[...] = device.array(np.asarray(result, call.out.dtype))
 
@@ -146,35 +148,35 @@ class CudaProgram(Program):
             self.check()                                  # the last call's: nobody has asked yet
         out = [given[self._taken[k]] if k in self._taken else device.empty(shape, dtype) if dtype is not None
                else device.array(np.array(self._constants[k])) for k, (shape, dtype) in enumerate(self.outputs)]
-        arrays = given + out
-        places = np.array([device.address(x) for x in arrays], np.int64)
+        places = np.array([device.address(x) for x in given + out], np.int64)
         if self._places is None or not np.array_equal(places, self._places):
             rows, slots, offsets = self._patched.T
             self._words[rows] = places[slots] + offsets
             device.upload(self._words, self._on_device)
             self._places = places
-        self._replay(places.tobytes(), arrays)
+        self._replay(places)
         return out
 
-    def _replay(self, places, arrays):
+    def _replay(self, places):
         """Launch everything: from the second call with the same addresses on as one graph of the driver's, which costs the processor less."""
-        graph = self._graphs.get(places)
-        if graph is None and places in self._met and not self.calls:
-            graph = self.device.captured(lambda: self._start_all(arrays))
+        key = places.tobytes()
+        graph = self._graphs.get(key)
+        if graph is None and key in self._met and not self.calls:
+            graph = self.device.captured(lambda: self._start_all(places))
             if len(self._graphs) >= MOST_GRAPHS:
                 self._graphs.pop(next(iter(self._graphs)))
-            self._graphs[places] = graph
+            self._graphs[key] = graph
         if len(self._met) >= 4 * MOST_GRAPHS:
             self._met.clear()
-        self._met.add(places)
+        self._met.add(key)
         if graph is not None:
             graph()
         else:
-            self._start_all(arrays)
+            self._start_all(places)
 
-    def _start_all(self, arrays):
+    def _start_all(self, places):
         for start in self._table:
-            start(arrays)
+            start(places)
 
     def __call__(self, *arrays):
         out = self.exactly(*arrays)
@@ -183,9 +185,12 @@ class CudaProgram(Program):
     def _checked(self, arrays):
         return super()._checked([self.device.host(self.device.array(x)) if self.device.holds(x) else x for x in arrays])
 
+    def returning(self, single=False):
+        return None
+
     def host(self, x):
         """An output as NumPy's array."""
-        return x if isinstance(x, np.ndarray) else self.device.host(x)
+        return self.device.host(x) if self.device.holds(x) else x
 
     def check(self):
         """Wait for the device, and raise IndexError if an index was out of bounds since the last look."""

@@ -7,8 +7,7 @@ What it is not: a measurement, or a proof that a driver accepts the PTX.
 """
 from dataclasses import dataclass
 
-import numpy as np
-
+from ...measure import apart
 from ..program import Program
 from .compile import PROCESSORS, ptx
 from .plan import Grid
@@ -19,7 +18,7 @@ from .simulator import Simulator
 @dataclass(frozen=True)
 class Proof:
     """kernels: how many; instructions: lines of PTX of all of them, for each processor; on_host: what NumPy computes; difference: largest one of the
-    simulator's results from the CPU's, in units of the last place of the largest entry of each (integers, truth values: 0, or infinity where they differ)."""
+    simulator's results from the CPU's, as measure.apart has it."""
 
     kernels: int
     instructions: dict
@@ -55,19 +54,9 @@ def prove(inputs, outputs, arguments, processors=PROCESSORS):
     instructions = {p: sum([_instructions(ptx(x.key, x.build, p, x.threads)) for x in launches]) for p in processors}
     want = Program(inputs, outputs)(*arguments)
     got = CudaProgram(inputs, outputs, device=Simulator())(*arguments)
-    return Proof(len(launches), instructions, on_host, max([_apart(g, w) for g, w in zip(got, want)], default=0.0))
+    return Proof(len(launches), instructions, on_host, max([apart(g, w) for g, w in zip(got, want)], default=0.0))
 
 
 def _instructions(text):
     return sum([line.startswith(b"\t") and not line.startswith(b"\t.") for line in text.splitlines()])
 
-
-def _apart(got, want):
-    want = np.asarray(want)
-    if want.dtype.kind != "f" or want.size == 0:
-        return 0.0 if np.array_equal(got, want) else np.inf
-    if not np.array_equal(np.isfinite(got), np.isfinite(want)):
-        return np.inf
-    finite = np.isfinite(want)
-    size = np.max(np.abs(want[finite]), initial=0.0)
-    return float(np.max(np.abs(got[finite].astype(float) - want[finite]), initial=0.0) / np.spacing(np.maximum(size, np.finfo(want.dtype).tiny)))

@@ -6,6 +6,7 @@ missing, or that not all reach, shows. The kernels are those of the GPU but for 
 What it is not: fast (a barrier costs some 50 us), or a proof of PTX (compile.py makes it, the driver accepts it or not).
 """
 import ctypes
+import functools
 import threading
 
 import numpy as np
@@ -18,23 +19,29 @@ from .plan import Grid
 _BARRIER = 64                                # bytes that hold a pthread_barrier_t everywhere
 
 
+class Memory(np.ndarray):
+    """An array in the simulator's memory. It is NumPy's, and told apart by its class, so that it shows what crosses over."""
+
+
 class Simulator:
-    """memory is NumPy's; kernels run when they are launched."""
+    """Kernels run when they are launched."""
 
     grid = Grid(Simulated.WARP, 1, 16, 16, 1 << 20)
-    distant = False                          # does its memory lie elsewhere?
+    distant = False                          # does its memory lie elsewhere, so that what the host computes is worth a warning?
+    name = "the simulator"
 
     def array(self, x):
-        return np.array(x, order="C")
+        return np.require(x, requirements="C") if self.holds(x) else np.array(x, order="C").view(Memory)
 
-    def holds(self, x):
-        return False
+    @staticmethod
+    def holds(x):
+        return isinstance(x, Memory)
 
     def copy(self, x):
         return x.copy()
 
     def empty(self, shape, dtype):
-        return np.empty(shape, dtype)
+        return np.empty(shape, dtype).view(Memory)
 
     def memory(self, size):
         return aligned(size)
@@ -45,14 +52,17 @@ class Simulator:
 
     @staticmethod
     def host(x):
-        return x
+        return np.array(x)
 
-    def view(self, place, view, owner):
-        """The array of a view whose buffer begins at an address."""
-        return array_at(place, view, owner)
+    def view(self, place, view):
+        """The array of a view whose buffer begins at an address, and lives as long as the array is used."""
+        return array_at(place, view, None)
 
     def upload(self, array, target):
         target[...] = array
+
+    def synchronize(self):
+        """Nothing runs behind the caller's back here."""
 
     def kernel(self, launch):
         return machine.kernel("simulated " + launch.key, lambda: launch.build(Simulated)).address
@@ -104,6 +114,7 @@ class Simulator:
             stop(ctypes.c_void_p(place))
 
 
+@functools.cache
 def _pthread():
     return ctypes.CDLL(None)
 

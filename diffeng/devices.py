@@ -1,0 +1,70 @@
+"""The devices that programs are compiled for, by name: "cpu", and "cuda" for an NVIDIA GPU or the simulator that stands in for one.
+
+What it is: `program_maker`, which whoever compiles a graph asks, and `present`, whether there is a device beside the CPU. DIFFENG_CUDA=simulator in the
+environment makes "cuda" the simulator of kernels/cuda/ (for tests, and to see what would run): right to the bit in its logic, and slow.
+
+What it is not: no compiler (kernels/). Why a file: jit, graphs, tensors, compare and the command line mean the same by a device's name, and who asks whether
+there is one imports nothing that belongs to it.
+"""
+import ctypes
+import functools
+import importlib.util
+import os
+
+WITNESSES = {"cpu": "reverse (kernels)", "cuda": "reverse (CUDA)"}          # what compare calls the reverse method as each device's programs compute it
+PRECISIONS = "float32", "tf32", "bfloat16"
+
+
+def simulated():
+    """Does the simulator stand in for a GPU? Raises ValueError where the environment says something else."""
+    asked = os.environ.get("DIFFENG_CUDA", "")
+    if asked not in ("", "simulator"):
+        raise ValueError(f"DIFFENG_CUDA={asked!r} in the environment: leave it out for the GPU of this machine, or say 'simulator'")
+    return bool(asked)
+
+
+def present():
+    """The names of the devices that are there."""
+    return ("cpu", "cuda") if simulated() or _gpu() else ("cpu",)
+
+
+@functools.lru_cache(maxsize=None)
+def _gpu():
+    """CuPy is not imported, nor NVIDIA's driver asked, where one of them is missing: importing CuPy takes half a second."""
+    try:
+        if importlib.util.find_spec("cupy") is None:
+            return False
+        ctypes.CDLL("libcuda.so.1")
+        from .kernels.cuda.device import device
+        return bool(device())
+    except (OSError, RuntimeError):
+        return False
+
+
+def program_maker(device, precision="float32", strict=False):
+    """make(inputs, outputs, donated=(), as_recorded=False), which compiles a graph for a device: "cpu" or "cuda"; make.device is the device itself, None for
+    the CPU. See jit for the rest."""
+    if device == "cpu":
+        if precision != "float32":
+            raise ValueError(f"precision={precision!r} is for device=\"cuda\": on the CPU products are computed in the dtype of their factors")
+        return _on_cpu
+    if device != "cuda":
+        raise ValueError(f"device={device!r}: there are 'cpu' and 'cuda'")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r}: there are {', '.join(map(repr, PRECISIONS))}")
+    from .kernels.cuda.device import device as find
+    there = find()
+
+    def make(inputs, outputs, donated=(), as_recorded=False):
+        from .kernels.cuda.program import CudaProgram
+        return CudaProgram(inputs, outputs, as_recorded, donated, device=there, precision=precision, strict=strict)
+    make.device = there
+    return make
+
+
+def _on_cpu(inputs, outputs, donated=(), as_recorded=False):
+    from .kernels import Program
+    return Program(inputs, outputs, as_recorded, donated, remembered=not as_recorded)
+
+
+_on_cpu.device = None

@@ -1,0 +1,246 @@
+"""A planned program as data, and the way to disk and back: a second process plans nothing.
+
+What it is: `assembled`, which makes an `Image` of instructions: the words of their operand tables, with moves that say where which address is to be added, as
+in an object file (program.py links it); and `Description`, which writes down all that decides a plan, so that `find` gets the image of an equal graph from disk.
+Where it does, the graph is not rewritten, lowered, fused or planned, and the files that do so are not even imported.
+
+What it is not trusted for: see cache.py. An image whose kernels are gone is planned anew. What has no words here (an object among a primitive's parameters, a
+call of NumPy) is planned in every process. Constants that the graph holds are read where they lie, as always; only those that planning made itself are kept.
+"""
+import functools
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+
+from ..constants import Exact
+from ..nodes import INPUT, Node, reachable
+from ..simplify import uniform
+from ..vocabulary.indexing import Slot
+from . import blas, cache, machine, threads
+from .memory import address
+
+ARENA, CONSTANT, KERNEL, ROUTINE, STATUS, WORDS = range(6)          # what a move adds the address of
+ROOM = "programs"                          # of the cache
+MOST_KEPT = 1 << 20                        # bytes of constants that planning made
+_PLAIN = (int, bool, str, type(None), type(Ellipsis))
+
+
+class Image:
+    """words: operand tables, one after the other. moves: (place in words, kind, number). patches: (place in words, number of an argument, offset). table: (number
+    of a kernel, its first word, rows, chunk). kernels: (key, build). routines: BLAS's, by name. constants: arrays. origins: (primitive, frames) of indices that
+    are checked. taken: donation.settle's. peak: bytes of the arena. release, products: runtime.Entry's."""
+
+    __slots__ = ("words", "moves", "patches", "table", "kernels", "routines", "constants", "origins", "taken", "peak", "release", "products")
+
+    def __init__(self, words, moves, patches, table, **rest):
+        self.words = np.array(words if len(words) else [0], np.int64)
+        self.moves, self.patches, self.table = (np.array(x, np.int64).reshape(-1, n) for x, n in ((moves, 3), (patches, 3), (table, 4)))
+        for name, value in rest.items():
+            setattr(self, name, value)
+
+    def link(self, arena, status):
+        """Every address in its place. Returns the addresses of the kernels; those that are found nowhere are compiled here."""
+        kernels = [machine.kernel(key, build).address for key, build in self.kernels]
+        places, kinds, numbers = self.moves.T
+        for kind, found in ((ARENA, [arena]), (CONSTANT, [*map(address, self.constants)]), (KERNEL, kernels), (ROUTINE, [*map(blas.routine, self.routines)]),
+                            (STATUS, [status]), (WORDS, [address(self.words)])):
+            chosen = kinds == kind
+            if chosen.any():
+                self.words[places[chosen]] += np.array(found, np.int64)[numbers[chosen]]
+        return kernels
+
+
+def assembled(work, slot, **rest):
+    """The Image of instructions in order, their buffers placed. slot(buffer): the number of a call's argument, for inputs and outputs."""
+    from .fuse import Immediate
+    from .groups import STATUS as REPORT
+    from .tiles import KernelOf, WordsOf
+    words, moves, patches, table, begun = [], [], [], [], {}
+    kernels, routines, constants = {}, {}, {}
+
+    def moved(kind, number, offset=0):
+        moves.append((len(words), kind, number))
+        return offset
+
+    def emit(w):
+        for part in w.parts:
+            emit(part)
+        begun[w] = kernels.setdefault(w.key, (len(kernels), w.build))[0], len(words)
+        for x in w.words:
+            kind = type(x)
+            if kind is tuple:
+                buffer, offset = x
+                if buffer.kind == "arena":
+                    x = moved(ARENA, 0, buffer.place + offset)
+                elif buffer.kind == "constant":
+                    x = moved(CONSTANT, constants.setdefault(id(buffer.array), (len(constants), buffer))[0], offset)
+                else:
+                    patches.append((len(words), slot(buffer), offset))
+                    x = 0
+            elif kind is Immediate:
+                x = x.word()
+            elif kind is KernelOf:
+                x = moved(KERNEL, begun[x.instruction][0])
+            elif kind is WordsOf:
+                x = moved(WORDS, 0, 8 * begun[x.instruction][1])
+            elif kind is blas.Routine:
+                x = moved(ROUTINE, routines.setdefault(x.name, len(routines)))
+            elif x is REPORT:
+                x = moved(STATUS, 0)
+            words.append(x)
+
+    for w in work:
+        emit(w)
+        table.append((*begun[w], w.rows, w.chunk))
+    held = [buffer for _, buffer in constants.values()]
+    image = Image(words, moves, patches, table, kernels=[(key, build) for key, (_, build) in kernels.items()], routines=[*routines],
+                  constants=[b.array for b in held], **rest)
+    return image, [b.slot for b in held]
+
+
+# ---- what decides a plan ------------------------------------------------------------------------------------------------------------
+
+class _Untold(Exception):
+    """Something has no words."""
+
+
+class Description:
+    """text: all that decides the plan of a graph, node by node in topological order; None if something has no words. nodes; arrays: constants, by number."""
+
+    def __init__(self, inputs, outputs, donated):
+        self.nodes, self.arrays, self._numbers, self._known = reachable(outputs), [], {}, {}
+        try:
+            self.text = self._told(inputs, outputs, donated)
+        except _Untold:
+            self.text = None
+
+    def _told(self, inputs, outputs, donated):
+        number, known, scalar, out = {}, self._known, self._scalar, []
+        entered = {id(n): k for k, n in enumerate(inputs)}
+        for k, n in enumerate(self.nodes):
+            number[id(n)] = k
+            if n.primitive is INPUT:
+                if id(n) not in entered:
+                    raise _Untold                                # Program says what is wrong
+                out.append(f"input {entered[id(n)]}")
+                continue
+            kind = n.primitive.name, n.dtype, n.shape
+            text = known.get(kind)
+            if text is None:
+                text = known[kind] = f"{n.primitive.name} {n.dtype.str} {n.shape}"
+            for x in n.operands:
+                text += f" {number[id(x)]}" if type(x) is Node else scalar(x)
+            for name, value in n.params.items():
+                text += f" {name}={self._parameter(value)}"
+            out.append(text)
+        out += [f"out {number[id(x)]}" if type(x) is Node else "constant" for x in outputs]
+        out.append(f"{[(n.shape, np.dtype(n.dtype).str) for n in inputs]} {donated if isinstance(donated, dict) else tuple(donated)} {threads.count()} {blas.gemm('f64')[1]} {_source()}")
+        return "\n".join(out)
+
+    def _scalar(self, x):
+        """An operand that is no node."""
+        kind = type(x)
+        if kind is float:
+            return f" f{x!r}"
+        if kind is np.ndarray:
+            return self._array(x)
+        if isinstance(x, np.generic):
+            return f" {x.dtype.str}:{x.tobytes().hex()}"
+        return f" {self._parameter(x)}"
+
+    def _array(self, x):
+        """A constant: what it looks like; what a mask says, as what it hides is not computed (zeros.py); and what a number is that is spread (simplify)."""
+        if id(x) in self._numbers:
+            return self._numbers[id(x)]
+        if x.dtype.kind not in "fiub":
+            raise _Untold
+        spread = uniform(x)
+        held = hashlib.sha256(x.tobytes()).hexdigest() if x.dtype.kind == "b" else "" if spread is x else self._scalar(spread.operands[0])
+        text = f" array {len(self.arrays)} {x.dtype.str} {x.shape} {x.strides} {held}"
+        self.arrays.append(x)
+        self._numbers[id(x)] = f" array {len(self.arrays) - 1}"
+        return text
+
+    def _parameter(self, x):
+        kind = type(x)
+        if kind in _PLAIN:
+            return repr(x)
+        if kind is tuple or kind is list:
+            return f"({','.join([self._parameter(i) for i in x])})"
+        if kind is slice:
+            return f"slice({self._parameter(x.start)},{self._parameter(x.stop)},{self._parameter(x.step)})"
+        if kind is float:
+            return f"f{x!r}"
+        if kind is Exact:
+            return f"Exact {x.name}"
+        if kind is Slot:
+            return f"Slot {x.k}"
+        if isinstance(x, np.dtype):
+            return x.str
+        raise _Untold
+
+
+@functools.lru_cache(maxsize=None)
+def _source():
+    """Of what rewrites a graph before it comes into this room; the room's own is in every key on disk."""
+    own = hashlib.sha256(np.__version__.encode())
+    package = pathlib.Path(__file__).parent.parent
+    for path in (*(package / f"{name}.py" for name in ("simplify", "contractions", "constants", "nodes")), *sorted((package / "vocabulary").glob("*.py"))):
+        own.update(path.read_bytes())
+    return own.hexdigest()
+
+
+# ---- on disk ------------------------------------------------------------------------------------------------------------------------
+
+_TABLES = (("words", 1), ("moves", 3), ("patches", 3), ("table", 4))
+
+
+def keep(described, image, sources):
+    """Write an image, if all of it has words. sources: the array that each constant is of."""
+    numbers = {id(x): k for k, x in enumerate(described.arrays)}
+    constants, made = [], []
+    for held, source in zip(image.constants, sources):
+        if id(source) in numbers:
+            constants.append(numbers[id(source)])
+            continue
+        if not held.flags.c_contiguous or any([np.may_share_memory(held, x) for x in described.arrays]):
+            return
+        constants.append([held.dtype.str, held.shape])
+        made.append(held.tobytes())
+    frames = {id(n.frames): k for k, n in enumerate(described.nodes)}
+    if sum(map(len, made)) > MOST_KEPT:
+        return
+    head = {"kernels": [key for key, _ in image.kernels], "routines": image.routines, "constants": constants, "taken": [*image.taken.items()],
+            "origins": [(name, frames.get(id(found), -1)) for name, found in image.origins], "lengths": [getattr(image, name).size for name, _ in _TABLES],
+            "peak": image.peak, "release": bool(image.release), "products": bool(image.products)}
+    tables = [getattr(image, name).tobytes() for name, _ in _TABLES]
+    cache.keep(described.text, {"code": json.dumps(head).encode() + b"\n" + b"".join(tables + made), "symbols": {}, "needs": []}, ROOM)
+
+
+def find(described):
+    """The image of an equal graph; None if there is none, or one of its kernels is gone."""
+    kept = cache.find(described.text, ROOM)
+    if kept is None:
+        return None
+    head, _, body = kept["code"].partition(b"\n")
+    head, at, tables = json.loads(head), 0, []
+    for n in head["lengths"]:
+        tables.append(np.frombuffer(body, np.int64, n, at))
+        at += 8 * n
+    constants = []
+    for told in head["constants"]:
+        if type(told) is int:
+            constants.append(np.require(described.arrays[told], requirements="A"))
+        else:
+            dtype, shape = np.dtype(told[0]), tuple(told[1])
+            made = np.frombuffer(body, dtype, int(np.prod(shape, dtype=int)), at).reshape(shape).copy()
+            at += made.nbytes
+            constants.append(made)
+    if not all([machine.known(key) for key in head["kernels"]]):
+        return None
+    frames = [n.frames for n in described.nodes] + [()]
+    return Image(*tables, kernels=[(key, None) for key in head["kernels"]], routines=head["routines"], constants=constants,
+                 origins=[(name, frames[k]) for name, k in head["origins"]], taken=dict(head["taken"]), peak=head["peak"], release=head["release"],
+                 products=head["products"])

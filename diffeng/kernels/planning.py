@@ -1,0 +1,147 @@
+"""Planning: from a graph to instructions in order, their buffers placed.
+
+What it is: the graph is rewritten, its nodes are put in an order that fuses well and lowered to steps (lower.py), steps grouped (fuse.py) and tiled (tiles.py);
+`placed` makes the instructions of groups (groups.py), products and chains, and places buffers (memory.py).
+
+What it is not: no addresses, and no machine code (program.py).
+"""
+import heapq
+
+import numpy as np
+
+from ..nodes import INPUT, Node, reachable
+from ..simplify import simplify
+from . import contract, donation, tiles
+from .fuse import Call, Fuser, Group, Product
+from .layout import Padded, View, new
+from .lower import Lowering
+from .memory import plan
+from .plans import Plans
+from .recompute import recomputed
+from .scalar import type_name
+from .stacking import stacked
+from .tiles import Tiles
+
+STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: [contract.product(step)],
+         Tiles: lambda step, plans: tiles.instructions(step)}
+
+
+def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
+    """(steps in order, (primitive, frames) of each index that is checked, {number of an output: number of the input whose memory it takes})."""
+    outputs = outputs if as_recorded else recomputed(stacked(simplify(outputs)))
+    fuser = Fuser(program.narrow)
+    lowering = Lowering(fuser, program.contiguous_constants)
+    places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
+    nodes = _schedule([n for n in reachable(outputs) if id(n) not in places])
+    factors = _factors(nodes) if program.narrow else ()
+    for node in nodes:
+        if node.primitive is INPUT:
+            raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")
+        operands = [places[id(x)] if type(x) is Node else lowering.constant(x) if type(x) is np.ndarray else x for x in node.operands]
+        places[id(node)] = lowering.lower(node, operands)
+        if node in factors:
+            contract.narrowed(fuser, places[id(node)])
+    made = _finish(outputs, places, lowering)
+    steps = tiles.tiled(fuser.finish(), tiles.SEPARATE if program.separate is None else program.separate)
+    candidates = donated if isinstance(donated, dict) else donation.pairs([tuple(spec) for _, *spec in program.inputs], program.outputs, donated)
+    taken = donation.settle(steps, {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}) if candidates else {}
+    return steps, [(n.primitive.name, n.frames) for n in lowering.origins], taken
+
+
+def _finish(outputs, places, lowering):
+    """Each output in a buffer of its own, {its number: the buffer}: the one it is computed in where that is possible, else a copy."""
+    made = {}
+    for k, output in enumerate(outputs):
+        if not isinstance(output, Node):
+            continue
+        view = places[id(output)]
+        if type(view) is Padded:
+            view = lowering.filled(view)
+        if view.buffer.kind == "arena" and view.whole():
+            view.buffer.kind, view.buffer.slot = "output", k
+            view.buffer.stored = True
+            made[k] = view.buffer
+        elif 0 not in output.shape:
+            out = new("output", output.shape, view.dtype, k)
+            out.buffer.stored = True              # whoever writes it
+            made[k] = out.buffer
+            if type_name(view.dtype) is None:
+                lowering.fuser.step(Call(None, [view], out), [view], out)
+            else:
+                lowering.cast(view, out, view.shape)
+    return made
+
+
+def placed(steps):
+    """(instructions and calls in order, with their buffers placed; bytes of the arena)."""
+    plans = Plans()
+    work = [w for step in steps for w in ([step] if type(step) is Call else STEPS[type(step)](step, plans))]
+    return work, plan([buffers(w) for w in work])
+
+
+def has_products(steps):
+    """Do kernels call BLAS?"""
+    return any([type(s) in (Product, Tiles) for s in steps])
+
+
+def buffers(w):
+    """The arena buffers that a step reads or writes."""
+    if type(w) is Call:
+        found = [x.buffer for x in (*w.operands, w.out) if type(x) is View]
+    else:
+        found = [x[0] for i in (w, *w.parts) for x in i.words if type(x) is tuple]
+    return [b for b in found if b.kind == "arena"]
+
+
+def _factors(nodes):
+    """Elementwise nodes of float32 that enter products as they are: what bfloat16 there is made of them is made where they are."""
+    found, views = set(), []
+    for n in nodes:
+        if n.primitive.kind == "contract":
+            views += n.operands
+    while views:
+        n = views.pop()
+        if type(n) is Node and n not in found:
+            if n.primitive.name in ("transpose", "reshape"):
+                views += n.operands
+            elif n.primitive.kind == "map" and n.dtype == np.float32 and len(n.shape) > 1:
+                found.add(n)
+    return found
+
+
+def _schedule(nodes):
+    """Nodes in an order that keeps together what may share a loop: whatever is ready comes in the order of `_rank`. nodes: in topological order."""
+    place = {id(n): k for k, n in enumerate(nodes)}
+    waits, readers, ranks = [], [[] for _ in nodes], [_rank(n) for n in nodes]
+    for k, n in enumerate(nodes):
+        before = {place[id(p)] for p in n.operands if type(p) is Node and id(p) in place}
+        waits.append(len(before))
+        for j in before:
+            readers[j].append(k)
+    ready = [(ranks[k], k) for k in range(len(nodes)) if not waits[k]]
+    heapq.heapify(ready)
+    out = []
+    while ready:
+        _, k = heapq.heappop(ready)
+        out.append(nodes[k])
+        for j in readers[k]:
+            waits[j] -= 1
+            if not waits[j]:
+                heapq.heappush(ready, (ranks[j], j))
+    return out
+
+
+def _rank(n):
+    """0: may join a loop that is open. 1: reads a sum over rows, which is known when a loop has ended. 2: needs its operands in memory, as products do."""
+    if n.primitive.kind == "contract":
+        return 0 if any([len(x.shape) < 2 for x in n.operands]) else 2               # by a vector: lowered to terms and sums
+    if n.primitive.kind == "opaque":
+        return 2
+    return int(_over_rows(n) and n.primitive.name in ("mean", "var", "logsumexp") or any([type(x) is Node and _over_rows(x) for x in n.operands]))
+
+
+def _over_rows(n):
+    """A reduction over other axes than the last ones."""
+    axis = n.params["axis"] if n.primitive.kind == "reduce" else ()
+    rank = len(n.operands[0].shape) if axis else 0
+    return len(axis) > 0 and (sorted(axis) != [*range(rank - len(axis), rank)] or len(axis) == rank)
