@@ -135,7 +135,7 @@ class _Trace:
         self._arguments = [None if type(a) in _PLAIN else _Nested(a) for a in args]
         self._numbers = [k for k, (shape, _) in enumerate(self.program.outputs[:self.count]) if shape == ()]
         nested = holder.rebuild([*range(self.count)])
-        self._rebuild = tuple if nested == tuple(range(self.count)) else holder.rebuild
+        self._rebuild = tuple if type(nested) is tuple and nested == tuple(range(self.count)) else holder.rebuild
         plain = not (captured.watches or self.looks or any(self._arguments)) and (self._rebuild is tuple or nested == 0)
         self.fast = plain and self.program.returning(self._rebuild is not tuple) or _unknown          # `again` as one builtin, where that is all there is to do
 

@@ -67,7 +67,9 @@ def slots(cls):
 def is_own_module(x):
     """A module of the user's program: neither Python's, nor an installed package."""
     path = getattr(x, "__file__", None)
-    return path is not None and not os.path.abspath(path).startswith(_INSTALLED)
+    if path is None:                               # made by the program itself, or a prompt
+        return getattr(x, "__spec__", None) is None
+    return not os.path.abspath(path).startswith(_INSTALLED)
 
 
 def package(f):

@@ -431,3 +431,12 @@ def test_a_cache_is_filled_once():
         return kept[n]
     jitted = de.jit(lambda x: np.sum(x * weights(3)))
     assert jitted(X) == pytest.approx(X @ [0, 1, 2])
+
+
+def test_a_module_without_a_file_is_the_users():
+    settings = types.ModuleType("settings")
+    settings.factor = 2.0
+    jitted = de.jit(lambda x: x * settings.factor)
+    assert jitted(X) == pytest.approx(2 * X)
+    settings.factor = 3.0
+    assert jitted(X) == pytest.approx(3 * X)

@@ -1,4 +1,5 @@
 """jit gives what the function gives: for every expression, structure, branch and captured value; and tells nothing wrong."""
+import collections
 import threading
 
 import numpy as np
@@ -312,3 +313,10 @@ def test_arrays_that_are_more_than_arrays_are_refused(tmp_path):
         with pytest.raises(TypeError, match="is a (MaskedArray|Metres).*pass np.asarray"):
             total(x)
     assert total(np.memmap(tmp_path / "x", "f8", "w+", shape=(2,))) == 0
+
+
+def test_a_named_tuple_stays_one():
+    Pair = collections.namedtuple("Pair", "a b")
+    f = de.jit(lambda p: Pair(p.a * 2, p.b))
+    assert type(f(Pair(1.0, X))) is Pair and type(f(Pair(2.0, X))) is Pair
+    assert type(de.jit(de.grad(lambda p: p.a * np.sum(p.b)))(Pair(1.0, X))) is Pair
