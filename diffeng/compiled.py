@@ -253,8 +253,11 @@ class Jitted:
                     return self.__wrapped__(*args)            # inside another transformation: part of its recording
                 if enters(x):
                     number = type(x) is float                     # NumPy computes with it in the dtype of what it meets
-                    no_subclass(x, lambda: f"an argument of {function_name(self.__wrapped__)}")
-                    x = self._gpu.array(x) if self._gpu and self._gpu.holds(x) else np.asarray(x)
+                    if self._gpu and self._gpu.holds(x):
+                        x = self._gpu.array(x)
+                    else:
+                        no_subclass(x, lambda: f"an argument of {function_name(self.__wrapped__)}")
+                        x = np.asarray(x)
                     leaves.append(x)
                     key.append((x.shape, x.dtype, number))
                 elif _watched(x):

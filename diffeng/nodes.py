@@ -207,7 +207,9 @@ class Tracing(Interpreter):
         return Tracer(self, Node(INPUT, (), {"name": name}, value, shape, dtype, ()))
 
     def _is_number(self, x):
-        return type(x) in (float, int, bool) or type(x) is Tracer and x.interpreter is self and x.node in self.numbers
+        if type(x) is Tracer:
+            return x.interpreter is self and x.node in self.numbers
+        return not hasattr(x, "dtype")                       # a Python number, or a constant exact to any number of digits
 
     def _among_numbers(self, primitive, operands):
         """(operands, is the result one, too?) where some operands may be Python's floats: they take the dtype of the others; alone they stay what they are."""
