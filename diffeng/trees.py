@@ -61,6 +61,13 @@ def is_float(x):
     return isinstance(x, float) or isinstance(x, (np.ndarray, np.generic, Traced)) and x.dtype.kind == "f"
 
 
+def no_subclass(x, what):
+    """TypeError for an array that is more than one. what(): what it is, in words."""
+    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
+        raise refuse(TypeError, f"{what()} is a {type(x).__name__}{{here}}: what makes it more than an array (a mask, a unit, another "
+                                "product) would be lost; pass np.asarray of it")
+
+
 def as_array(x, what):
     """A float array (or traced value) as the engine wants it; the clear error otherwise."""
     if isinstance(x, Buffer):
@@ -76,9 +83,7 @@ def as_array(x, what):
         raise refuse(TypeError, f"{what} is complex{{here}}: diffeng differentiates real functions; pass real and imaginary parts as arrays of their own")
     if isinstance(x, float) or isinstance(x, np.floating) and x.dtype.itemsize in (4, 8):
         return np.asarray(x)[()]
-    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
-        raise refuse(TypeError, f"{what} is a {type(x).__name__}{{here}}: what makes it more than an array (a mask, a unit, another "
-                                "product) would be lost; pass np.asarray of it")
+    no_subclass(x, lambda: what)
     if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize in (4, 8):
         return x
     raise refuse(TypeError, f"{what} is {_describe(x)}{{here}}: pass a float, or an array of dtype float64 or float32")
