@@ -127,7 +127,7 @@ def test_a_reduction_takes_a_cotangent_that_is_one_number():
     x = np.random.default_rng(4).normal(size=(3, 4, 2)) ** 2 + 0.5
     for reduce in (np.sum, np.mean, np.prod, np.max, np.min, np.var):
         for axis in (1, (0, 2)):
-            for after in (np.mean, lambda y: np.sum(np.sum(y, axis=0) * 3.0)):             # the second: one number for each of several, which is spread
+            for after in (np.mean, lambda y: np.sum(np.sum(y, axis=0) * np.arange(1.0, 3.0))):     # the second: a row of numbers, which is spread
                 found, expected = (de.grad(lambda x: after(reduce(x, axis=axis)), method=method)(x) for method in ("reverse", "forward"))
                 np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
                 assert found.flags.writeable
