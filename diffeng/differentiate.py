@@ -56,7 +56,7 @@ class Recorded:
 
     def _recorded_again(self):
         """Is the adjoint itself recorded, to be compiled or derived? Only then is it worth shortening; witnesses under judgement run on numbers."""
-        return any([type(v) is Tracer for v in self.values])
+        return Tracer in map(type, self.values)
 
     def _shifts(self, outputs):
         from .shifts import without_shifts

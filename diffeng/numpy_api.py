@@ -190,9 +190,12 @@ def call_ufunc(ufunc, method, inputs, kwargs):
     raise refuse(TypeError, f"{ufunc.__name__}.{method}{{here}} is not supported on traced values like this: write it with whole-array functions")
 
 
+_REAL = "fiub"                           # kinds of dtypes
+
+
 def operand(x):
     """Scalars, arrays and traced values pass; lists become arrays; what has no place in a derivative is refused."""
-    if type(x) in OPERANDS:
+    if type(x) in OPERANDS or type(x) is np.ndarray and x.dtype.kind in _REAL:
         return x
     if isinstance(x, np.ndarray):
         if x.dtype == object:
@@ -333,8 +336,8 @@ def setitem(x, index, value):
 def _binary(primitive):
     def forward(self, other):
         kind = type(other)
-        if kind in NUMBERS or kind in TRACED and other.interpreter is self.interpreter:               # who decides is plain: the primitive need not ask
-            return self.interpreter.apply(primitive, (self, other), {})
+        if kind in NUMBERS or kind in TRACED and other.interpreter is self.interpreter or kind is np.ndarray and other.dtype.kind in _REAL:
+            return self.interpreter.apply(primitive, (self, other), {})                         # who decides is plain: the primitive need not ask
         return primitive(self, operand(other)) if _known(other) else NotImplemented
 
     def reflected(self, other):

@@ -291,7 +291,7 @@ def viewing(out, of, again, put=None):
     views = getattr(of, "_views", None)
     if views is None:
         views = of._views = []
-    if not len(views) & (len(views) - 1):                           # at 1, 2, 4, ... of them: a loop over rows stays linear
+    if len(views) > 4 and not len(views) & (len(views) - 1):        # at 8, 16, ... of them: a loop over rows stays linear
         views[:] = [(r, f) for r, f in views if r() is not None]
     views.append((weakref.ref(out), again))
     return out

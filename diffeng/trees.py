@@ -53,7 +53,7 @@ def _only(leaves):
     return leaf
 
 
-_ORDINARY = {np.dtype(np.float64), np.dtype(np.float32)}
+_ORDINARY, _SCALARS = {np.dtype(np.float64), np.dtype(np.float32)}, {np.float64, np.float32}         # need no second look
 
 
 def is_float(x):
@@ -185,7 +185,7 @@ class Flat:
             if not -len(args) <= k < len(args):
                 raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with "
                                 "respect to positional parameters, given or with a default; those that can only be given by keyword are held constant")
-        self.chosen = tuple(k % len(args) for k in chosen) if args else ()
+        self.chosen = [k % len(args) for k in chosen] if args else []
         names = argument_names(fun, len(args))
         self.leaves, self.names, self._where, self._rebuild, self._parts = [], [], [], {}, {}
         for k in self.chosen:
@@ -197,7 +197,7 @@ class Flat:
                     continue
                 if type(leaf) is float:
                     leaf = np.float64(leaf)
-                elif type(leaf) is not np.ndarray or leaf.dtype not in _ORDINARY:
+                elif type(leaf) not in _SCALARS and (type(leaf) is not np.ndarray or leaf.dtype not in _ORDINARY):
                     leaf = as_array(leaf, f"argument {'.'.join([names[k], *map(str, paths[j])])!r} of {function_name(fun)}")
                 self.leaves.append(leaf)
                 self.names.append(_dotted(prefix + paths[j]) if paths[j] else names[k])
@@ -250,5 +250,5 @@ class Flat:
         out = {k: [None] * len(p) for k, p in self._parts.items()}
         for (k, j), leaf in zip(self._where, leaves):
             out[k][j] = leaf
-        trees = tuple(self._rebuild[k](out[k]) for k in self.chosen)
-        return trees[0] if self.single else trees
+        trees = [self._rebuild[k](out[k]) for k in self.chosen]
+        return trees[0] if self.single else tuple(trees)
