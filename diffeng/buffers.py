@@ -217,44 +217,48 @@ def _replaced():
     return {module: ({name: getattr(module, name) for name in ours}, ours) for module, ours in found.items()}
 
 
-_REPLACED = _replaced()
-_EVERYTHING = tuple([(vars(module), own, ours) for module, (own, ours) in _REPLACED.items()])
-_running = []                                # what each run, of all threads, needs replaced
+class Constructors:
+    """Context manager, to be entered any number of times, in any threads: NumPy's constructors know traced values inside it, in this thread.
 
+    parts: (a module's dict, {name: NumPy's own}, {name: ours}), ...
+    """
 
-def _named(names):
-    """The part of _EVERYTHING that has one of these names."""
-    parts = [(space, {n: f for n, f in own.items() if n in names}, {n: f for n, f in ours.items() if n in names}) for space, own, ours in _EVERYTHING]
-    return tuple([part for part in parts if part[1]])
+    running = []                             # those that are entered, as often as they are, in all threads
 
+    def __init__(self, parts):
+        self.parts = tuple([part for part in parts if part[1]])
 
-class constructors:
-    """Context manager: NumPy's constructors know traced values inside it, in this thread. needed: a part of _EVERYTHING; None for all of it."""
-
-    def __init__(self, needed=None):
-        self.needed = _EVERYTHING if needed is None else needed
+    def named(self, names):
+        """The part of it that has one of these names."""
+        return Constructors([(space, {n: f for n, f in own.items() if n in names}, {n: f for n, f in ours.items() if n in names})
+                             for space, own, ours in self.parts])
 
     def __enter__(self):
-        if self.needed:
+        if self.parts:
             with _lock:
-                _running.append(self.needed)
-                for space, _, ours in self.needed:
+                self.running.append(self)
+                for space, _, ours in self.parts:
                     space.update(ours)
         _active.depth = getattr(_active, "depth", 0) + 1
 
     def __exit__(self, *_):
         _active.depth -= 1
-        if self.needed:
+        if self.parts:
             with _lock:
-                del _running[next(k for k, other in enumerate(_running) if other is self.needed)]
-                for space, own, _ in self.needed:
-                    still = [ours for other in _running for place, _, ours in other if place is space]
-                    space.update({n: f for n, f in own.items() if not any([n in ours for ours in still])} if still else own)
+                self.running.remove(self)
+                for space, own, _ in self.parts:
+                    if self.running:
+                        needed = {n for other in self.running for place, _, ours in other.parts if place is space for n in ours}
+                        own = {n: f for n, f in own.items() if n not in needed}
+                    space.update(own)
+
+
+constructors = Constructors([(vars(module), own, ours) for module, (own, ours) in _replaced().items()])
 
 
 def call(fun, args):
     """Run the user's function under the interpreters its arguments belong to."""
-    with constructors(swaps(fun, args, _named)):
+    with swaps(fun, args, constructors):
         try:
             return run(fun, args)
         except ValueError as error:

@@ -14,7 +14,8 @@ from collections import OrderedDict, defaultdict, deque
 
 import numpy as np
 
-from .reach import UNASKED, cells, classes, empty, functions_of, has_attributes, is_own_module, is_user_function, loaded, reflects, slots
+from .drawn import draws
+from .reach import UNASKED, cells, classes, empty, functions_of, has_attributes, is_own_module, is_user_function, loaded, package, reflects, slots
 from .traced import Traced
 
 _SIMPLE = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis))
@@ -35,7 +36,8 @@ class Thing:
 class Captured:
     """fun: the function; objects: what entered as arguments and is neither array nor constant.
 
-    watches: is there anything to read? traced: does it hold values of a recording that is under way? things: what was reached, root: the function among them;
+    watches: is there anything to read? generators: of random numbers, as far as they were met. traced: does it hold values of a recording that is under
+    way? things: what was reached, root: the function among them;
     around_arrays: those that hold an array.
     """
 
@@ -79,7 +81,8 @@ class Captured:
     def _walk(self):
         """Everything from the function on. Returns whether the code that was found loads attributes that this walk did not look for."""
         self._steps, self._arrays, self.things, self._memo, self._queue, self._classes = [], [], [], {}, deque(), set()
-        self._loaded, self._reflects = set(), False
+        self.generators = [np.random] if "random" in self._names else []
+        self._loaded, self._reflects, self._home = set(), False, []             # _home: the packages of functions, that of the first first
         self.root = self._place(None, None, self.fun, lambda found: self.fun, True, watched=False)
         for k, x in enumerate(self._objects):
             self._place(None, None, x, lambda found, k=k: found[0][k], True)
@@ -106,6 +109,8 @@ class Captured:
             return self._thing(around, where, value, "array", get, True, _ALWAYS, _is_array)
         if type(value) in _CONTAINERS and _is_plain(value) and (watched or type(value) is tuple):
             return self._step(get, _ALWAYS, _equal_to(value)) if watched else None
+        if draws(value):
+            self.generators.append(value)
         kind = self._kind(value)
         if kind is None:
             if watched and not isinstance(value, types.ModuleType):
@@ -176,9 +181,10 @@ class Captured:
             attributes, names, reflective, _ = loaded(f.__code__)
             self._loaded |= attributes
             self._reflects |= reflective
+            self._home.append(package(f))
         for k, cell, value in cells(f):
             self._place(thing, ("cell", k), value, lambda found, cell=cell: cell.cell_contents, free, watched=ours)
-        if not ours:
+        if not ours or self._home[-1] not in (None, self._home[0]):               # another package's globals lead to all of it
             return
         space = f.__globals__
         for name in names:

@@ -13,13 +13,14 @@ import numpy as np
 
 from .captured import Captured
 from .devices import program_maker
+from .drawn import Watch
 from .errors import refuse
 from .nodes import Outline
 from .reach import has_attributes
 from .rebinding import Rebound
 from .recording import enters, record
 from .traced import Traced
-from .trees import bound, flatten, function_name, parameters_of, structure
+from .trees import bound, flatten, function_name, no_subclass, parameters_of, structure
 from .lines import line_of
 
 MOST_TRACES = 64
@@ -33,7 +34,8 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
     Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Arguments may be given by name. Python branches on values are
     remembered and guarded: a call that would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every
     call, also where they are attributes of its object or lie in lists and dicts; a change of other captured values is noticed. A function that changes what
-    it captured is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
+    it captured, or draws random numbers, is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose
+    last bits may differ).
 
     donate_argnums: a number, or several, of arguments whose arrays the caller does not need any more: results of the same shape and dtype may be written over
     them (and be the same arrays), where the program reads them entry by entry for the last time. A step of training then needs memory for one set of
@@ -45,7 +47,7 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
     kernel for the GPU, which else is computed on the host, with a warning.
 
     Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies, for a function that sets attributes or
-    variables which it captured, and for device="cuda" where there is no GPU; ValueError for another device or precision.
+    variables which it captured or draws random numbers, and for device="cuda" where there is no GPU; ValueError for another device or precision.
 
     >>> import numpy as np, diffeng as de
     >>> gradient = de.jit(de.grad(lambda x: np.sum(np.sin(x) * x)))
@@ -107,12 +109,22 @@ def _watched(leaf):
     return not enters(leaf) and (has_attributes(leaf) or callable(leaf))
 
 
+def _changes(fun, what):
+    return refuse(RuntimeError, f"jit: {function_name(fun)} changes {what} while it runs, and a compiled call would not. Return the new value, and let the "
+                                "caller store it")
+
+
 class _Trace:
     """One recording: its program, the looks that must come out as they did, and how to put the outputs together."""
 
     def __init__(self, captured, args, objects, donated, make):
         with _uncollected():
             holder = self._recorded(captured, objects, args)
+            if captured.watches and captured.read(objects) is None:              # perhaps a library filled a cache, which is filled now
+                captured = Captured(captured.fun, objects)
+                holder = self._recorded(captured, objects, args)
+                if captured.watches and captured.read(objects) is None:
+                    raise _changes(captured.fun, "a variable that it captured")
             entered = sum([enters(x) for a in args for x in structure(a)[0]])
             given = () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered)          # what may run again keeps its arguments
             self.program = make(holder.inputs, holder.outputs + holder.tracing.looked, given)
@@ -123,7 +135,7 @@ class _Trace:
         self._arguments = [None if type(a) in _PLAIN else _Nested(a) for a in args]
         self._numbers = [k for k, (shape, _) in enumerate(self.program.outputs[:self.count]) if shape == ()]
         nested = holder.rebuild([*range(self.count)])
-        self._rebuild = tuple if nested == tuple(range(self.count)) else holder.rebuild
+        self._rebuild = tuple if type(nested) is tuple and nested == tuple(range(self.count)) else holder.rebuild
         plain = not (captured.watches or self.looks or any(self._arguments)) and (self._rebuild is tuple or nested == 0)
         self.fast = plain and self.program.returning(self._rebuild is not tuple) or _unknown          # `again` as one builtin, where that is all there is to do
 
@@ -135,11 +147,12 @@ class _Trace:
         def run(arrays, *rest):
             made.append(Rebound(captured, arrays))
             return made[0].function(*made[0].arguments(rest))
+        watch = Watch([*captured.generators, *[x for a in args for x in structure(a)[0]]])
         holder = record(run, [captured.read(objects), *args], Outline())
-        made[0].check()
-        if captured.watches and captured.read(objects) is None:
-            raise refuse(RuntimeError, f"jit: {function_name(captured.fun)} changes a variable that it captured while it runs, and a compiled call would not. "
-                                       "Return the new value, and let the caller store it")
+        watch.check(function_name(captured.fun))
+        change = made[0].change()
+        if change:
+            raise _changes(captured.fun, change)
         return holder
 
     def again(self, args):
@@ -239,9 +252,14 @@ class Jitted:
                 if isinstance(x, Traced):
                     return self.__wrapped__(*args)            # inside another transformation: part of its recording
                 if enters(x):
-                    x = self._gpu.array(x) if self._gpu and self._gpu.holds(x) else np.asarray(x)
+                    number = type(x) is float                     # NumPy computes with it in the dtype of what it meets
+                    if self._gpu and self._gpu.holds(x):
+                        x = self._gpu.array(x)
+                    else:
+                        no_subclass(x, lambda: f"an argument of {function_name(self.__wrapped__)}")
+                        x = np.asarray(x)
                     leaves.append(x)
-                    key.append((x.shape, x.dtype))
+                    key.append((x.shape, x.dtype, number))
                 elif _watched(x):
                     objects.append(x)
                     key.append(type(x))

@@ -64,7 +64,7 @@ def program_maker(device, precision="float32", strict=False):
 
 def _on_cpu(inputs, outputs, donated=(), as_recorded=False):
     from .kernels import Program
-    return Program(inputs, outputs, as_recorded, donated, remembered=not as_recorded)
+    return Program(inputs, outputs, as_recorded=as_recorded, donated=donated, remembered=not as_recorded)
 
 
 _on_cpu.device = None

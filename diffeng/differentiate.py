@@ -56,7 +56,7 @@ class Recorded:
 
     def _recorded_again(self):
         """Is the adjoint itself recorded, to be compiled or derived? Only then is it worth shortening; witnesses under judgement run on numbers."""
-        return any([type(v) is Tracer for v in self.values])
+        return Tracer in map(type, self.values)
 
     def _shifts(self, outputs):
         from .shifts import without_shifts
@@ -80,7 +80,7 @@ def _scalar(recorded_or_values, flat, what="grad"):
         made = ""
         if isinstance(recorded_or_values, Recorded) and len(values) == 1 and recorded_or_values.outputs[0] is not None:
             node = recorded_or_values.outputs[0]
-            made = f", made by {node.primitive.name} at {line_of(node.frames)}"
+            made = f", made by {node.primitive.name} at {line_of(node.frames)}" if node.frames else ", an argument as it came"
         shape = f"{len(values)} values" if len(values) != 1 else f"shape {np.shape(values[0])}"
         raise refuse(TypeError, f"{what} needs a function with one scalar output, and {function_name(flat.fun)} returned {shape}{made}. "
                                 "Take np.sum of it, use diffeng.jacobian, or diffeng.vjp with a cotangent")

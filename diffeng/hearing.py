@@ -96,7 +96,7 @@ class Hearing:
         self.nonfinite = self._nonfinite(nodes, keys)
         methods = {name: self._verdict(name, answer, culprits) for name, answer in self.trial.answers.items()}
         for device, name in WITNESSES.items():
-            if name in methods and methods[name].verdict == "wrong" and methods["reverse"].verdict == "right":
+            if name in methods and methods[name].verdict == "wrong" and methods["reverse"].verdict == "right" and not self.trial.answers[name].failure:
                 culprit = suspects.kernel(self.trial, device)
                 culprits += [culprit] if culprit else []
         found = self.local

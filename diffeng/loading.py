@@ -28,7 +28,7 @@ def load(spec):
     if not colon or not path or not name:
         raise BadInput(f"{spec!r} names no function: write FILE.py:FUNCTION, as in model.py:loss")
     if not os.path.isfile(path):
-        near = difflib.get_close_matches(os.path.basename(path), _python_files(os.path.dirname(path) or "."), 1)
+        near = difflib.get_close_matches(os.path.basename(path), {*_python_files(os.path.dirname(path) or ".")} - {os.path.basename(path)}, 1)
         raise BadInput(f"there is no file {path!r}" + (" (a directory bears that name)" if os.path.isdir(path) else "")
                        + (f"; did you mean {os.path.join(os.path.dirname(path), near[0])}?" if near else "; give the path of a Python file, as seen from here"))
     module = _run_file(path)
@@ -61,7 +61,7 @@ def _run_file(path):
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise BadInput(f"{os.path.basename(error.filename or path)}:{error.lineno}: {error.msg}: the file is no valid Python; mend that line") from error
+        raise BadInput(f"{os.path.basename(error.filename or path)}{f':{error.lineno}' if error.lineno else ''}: {error.msg}: the file is no valid Python; mend that line") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is no text: {error}; give a Python source file") from error
     except (Exception, SystemExit) as error:

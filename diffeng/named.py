@@ -1,8 +1,8 @@
 """Which of NumPy's functions a user's function may ask for by name: only these need to be replaced while it runs (buffers.py).
 
-What it is: `swaps(fun, args)` follows the functions that the code names, through globals and closures, and collects the attributes they load. Decided once for
+What it is: `swaps(fun, args, everything)` follows the functions that the code names, through globals and closures, and collects the attributes they load. Decided once for
 a code object, and looked over at each call: are the functions and modules still those that were followed?
-What it is not: a proof. Where the code may reach other code (objects, modules of the user's, getattr) the answer is None, and everything is replaced.
+What it is not: a proof. Where the code may reach other code (objects, modules of the user's, getattr) everything is replaced.
 """
 import builtins
 import functools
@@ -21,24 +21,23 @@ _MOST, _LARGEST = 50, 200                # functions that are followed, items of
 _known = {}                              # code object -> what was found
 
 
-def swaps(fun, args, replaced):
-    """replaced(names) for the names that fun may ask for; None when that cannot be told."""
+def swaps(fun, args, everything):
+    """everything.named(names) for the names that fun may ask for; everything when that cannot be told."""
     for a in args:
         if not _inert(a):
-            return None
+            return everything
     if type(fun) is functools.partial:
         if not _inert(fun.args) or not _inert(fun.keywords):
-            return None
+            return everything
         fun = fun.func
     if type(fun) is not types.FunctionType:
-        return None
+        return everything
     found = _known.get(fun.__code__)
     if found is None or not found.holds_for(fun):
         if len(_known) > 10_000:
             _known.clear()
         found = _known[fun.__code__] = _Found(fun)
-        if found.names is not None:
-            found.swaps = replaced(found.names)
+        found.swaps = everything if found.names is None else everything.named(found.names)
     return found.swaps
 
 

@@ -19,6 +19,7 @@ from .lines import user_frames
 
 _serial = itertools.count()
 _level = itertools.count(1)
+_OF_NUMBERS = frozenset("add subtract multiply divide power remainder floor_divide negative absolute".split())          # of Python's floats these make more
 _ARRAYS = frozenset({np.ndarray, float, int, bool, *np.sctypeDict.values()})          # the types of values with nothing below them
 
 
@@ -102,7 +103,7 @@ def _spec_key(primitive, operands, params):
     key, elementwise = [primitive.evaluate, primitive.infer], primitive.kind == "map"
     for x in operands:
         kind = type(x)
-        if kind is Node or kind is np.ndarray and elementwise:
+        if kind is Node or kind is np.ndarray and elementwise and x.ndim:
             key += x.shape, x.dtype
         elif kind is np.ndarray:
             raise TypeError
@@ -188,7 +189,7 @@ class Tracing(Interpreter):
     """Records every primitive as a Node; computes values along the way when the inputs have them.
 
     looks: what Python saw of values in the order it looked: ("bool", True, frames), ..., and looked: the nodes it looked at. A judge
-    replays the branches taken, and a compiled program guards them.
+    replays the branches taken, and a compiled program guards them. numbers: the nodes that stand for Python's floats: with float32 these make float32.
     """
 
     values = True            # compute along the way where the operands' values are known
@@ -198,14 +199,32 @@ class Tracing(Interpreter):
 
     def __init__(self):
         super().__init__()
-        self.looks, self.looked = [], []
+        self.looks, self.looked, self.numbers = [], [], set()
 
     def input(self, value, name, shape=None, dtype=None):
         """A traced input with a value, or (value None) with a shape and dtype only."""
         shape, dtype = (value.shape, value.dtype) if value is not None else (tuple(shape), np.dtype(dtype))
         return Tracer(self, Node(INPUT, (), {"name": name}, value, shape, dtype, ()))
 
+    def _is_number(self, x):
+        if type(x) is Tracer:
+            return x.interpreter is self and x.node in self.numbers
+        return not hasattr(x, "dtype")                       # a Python number, or a constant exact to any number of digits
+
+    def _among_numbers(self, primitive, operands):
+        """(operands, is the result one, too?) where some operands may be Python's floats: they take the dtype of the others; alone they stay what they are."""
+        others = [x if isinstance(x, (np.ndarray, np.generic)) else x.dtype for x in operands if not self._is_number(x)]
+        if not others:
+            return operands, primitive.name in _OF_NUMBERS
+        dtype = np.result_type(*others)
+        if dtype.kind == "f" and dtype != float:
+            operands = [Primitive.registry["astype"](x, dtype=dtype) if type(x) is Tracer and self._is_number(x) else x for x in operands]
+        return operands, False
+
     def apply(self, primitive, operands, params):
+        number = False
+        if self.numbers and primitive.kind == "map" and primitive.name != "astype":
+            operands, number = self._among_numbers(primitive, operands)
         inputs, values, plain = [], [], self.values
         for x in operands:
             if type(x) is Tracer and x.interpreter is self:
@@ -243,6 +262,8 @@ class Tracing(Interpreter):
         node = Node(primitive, tuple(inputs), params, value, shape, dtype, user_frames(3) if frames is None else frames)
         if self.log is not None:
             self.log.append(node)
+        if number:
+            self.numbers.add(node)
         return Tracer(self, node)
 
     def look(self, kind, tracer, convert):

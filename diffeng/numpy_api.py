@@ -144,14 +144,24 @@ def call_ufunc(ufunc, method, inputs, kwargs):
             if len(inputs) == 1 and type(primitive) is Primitive:
                 return inputs[0].interpreter.apply(primitive, inputs, {})
             return primitive(*[x if type(x) in OPERANDS else operand(x) for x in inputs])
-        out, dtype = kwargs.pop("out", None), kwargs.pop("dtype", None)
+        out, dtype, mask = kwargs.pop("out", None), kwargs.pop("dtype", None), kwargs.pop("where", True)
+        kwargs = {k: x for k, x in kwargs.items() if k not in ("casting", "order", "subok")}             # these say how, not what
         if kwargs:
             released = _released((inputs, kwargs))
-            if released is not None and out is None:
+            if released is not None and out is None and mask is True:
                 return ufunc(*released[0], dtype=dtype, **released[1])
             raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; "
-                                    "use np.where, or leave it out")
-        result = primitive(*[operand(x) for x in inputs])
+                                    "move the axes with np.moveaxis, or leave it out")
+        operands, mask = [operand(x) for x in inputs], operand(mask)
+        if mask is True:
+            result = primitive(*operands)
+        elif out is None or ufunc.nout > 1:
+            raise refuse(TypeError, f"{ufunc.__name__}{{here}}: with where= it needs out=, an array with the values of the entries that are not chosen "
+                                    "(NumPy leaves them to chance); or use np.where")
+        else:
+            from .numpy_functions.ufunc_methods import where_chosen
+            kept = out[0] if isinstance(out, tuple) else out
+            result = e.where(mask, primitive(*where_chosen(primitive, operands, mask)), kept)
         result = astype(result, dtype) if dtype is not None else result
         return result if out is None else _into(out, result, ufunc.__name__)
     if method == "reduce" and ufunc in _REDUCE:
@@ -170,12 +180,22 @@ def call_ufunc(ufunc, method, inputs, kwargs):
         arrays, template = split_index(index)
         write(target, indexing.add_at(target, value if ufunc is np.add else -value, *arrays, index=template))
         return None
-    raise refuse(TypeError, f"{ufunc.__name__}.{method}{{here}} is not supported on traced values: write it with whole-array functions")
+    from .numpy_functions import ufunc_methods
+    if method == "at" and isinstance(inputs[0], Traced) or method in ("reduce", "accumulate", "reduceat") and ufunc.nin == 2 and ufunc.nout == 1:
+        try:
+            return getattr(ufunc_methods, method)(ufunc, *inputs, **kwargs)
+        except TypeError as error:
+            if "keyword" not in str(error):
+                raise
+    raise refuse(TypeError, f"{ufunc.__name__}.{method}{{here}} is not supported on traced values like this: write it with whole-array functions")
+
+
+_REAL = "fiub"                           # kinds of dtypes
 
 
 def operand(x):
     """Scalars, arrays and traced values pass; lists become arrays; what has no place in a derivative is refused."""
-    if type(x) in OPERANDS:
+    if type(x) in OPERANDS or type(x) is np.ndarray and x.dtype.kind in _REAL:
         return x
     if isinstance(x, np.ndarray):
         if x.dtype == object:
@@ -316,8 +336,8 @@ def setitem(x, index, value):
 def _binary(primitive):
     def forward(self, other):
         kind = type(other)
-        if kind in NUMBERS or kind in TRACED and other.interpreter is self.interpreter:               # who decides is plain: the primitive need not ask
-            return self.interpreter.apply(primitive, (self, other), {})
+        if kind in NUMBERS or kind in TRACED and other.interpreter is self.interpreter or kind is np.ndarray and other.dtype.kind in _REAL:
+            return self.interpreter.apply(primitive, (self, other), {})                         # who decides is plain: the primitive need not ask
         return primitive(self, operand(other)) if _known(other) else NotImplemented
 
     def reflected(self, other):

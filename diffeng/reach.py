@@ -67,7 +67,14 @@ def slots(cls):
 def is_own_module(x):
     """A module of the user's program: neither Python's, nor an installed package."""
     path = getattr(x, "__file__", None)
-    return path is not None and not os.path.abspath(path).startswith(_INSTALLED)
+    if path is None:                               # made by the program itself, or a prompt
+        return getattr(x, "__spec__", None) is None
+    return not os.path.abspath(path).startswith(_INSTALLED)
+
+
+def package(f):
+    """The package that a function is of, where that is an installed one or Python's own; None for the user's program."""
+    return f.__globals__.get("__name__", "").partition(".")[0] if os.path.abspath(f.__code__.co_filename).startswith(_INSTALLED) else None
 
 
 def empty(x):

@@ -1,24 +1,23 @@
 """A function with other arrays in the places of those it captured: copies of the functions, objects, lists and dicts that hold them, and of nothing else.
 
-What it is: `Rebound(captured, values)`, made for one recording: `function`, `arguments(args)`, and `check()`, which refuses a function that changes what it
-captured, for a compiled program would change nothing.
+What it is: `Rebound(captured, values)`, made for one recording: `function`, `arguments(args)`, and `change()`, what the function has changed of what it
+captured: a compiled program would change nothing.
 What it is not: it does not look for anything (captured.py did), and the user's own objects are never touched.
 """
 import copy
 import functools
 import types
 
-from .errors import refuse
 from .nodes import Tracer
 from .reach import cells, empty, slots
-from .trees import flatten, function_name
+from .trees import flatten
 
 
 class Rebound:
     """values: one for each array thing, in their order."""
 
     def __init__(self, captured, values):
-        self._fun, self._copies, self._held = captured.fun, {}, {}
+        self._copies, self._held = {}, {}
         things = [t for t in captured.things if t in captured.around_arrays]
         for t in things:
             self._copies[t] = self._shell(t)
@@ -44,18 +43,17 @@ class Rebound:
             out.append(rebuild([self._by_id.get(id(x), x) for x in leaves]))
         return out
 
-    def check(self):
-        """RuntimeError when the function has put something else into what it captured."""
+    def change(self):
+        """What the function has put into what it captured, in words; None if nothing."""
         for value, look, before in self._states:
             now = look()
             for name in {**before, **now}:
-                if now.get(name, _state) is before.get(name, _state) or isinstance(getattr(type(value), str(name), None), functools.cached_property):
+                if _same(now.get(name, _state), before.get(name, _state)) or isinstance(getattr(type(value), str(name), None), functools.cached_property):
                     continue
-                what = (f"attribute {name!r} of a {type(value).__name__}" if isinstance(name, str) and hasattr(value, "__dict__") and not callable(value)
+                return (f"attribute {name!r} of a {type(value).__name__}" if isinstance(name, str) and hasattr(value, "__dict__") and not callable(value)
                         else f"entry {name!r} of a {type(value).__name__}" if isinstance(value, (list, dict))
                         else f"a captured {name}" if name == "array" else repr(name))
-                raise refuse(RuntimeError, f"jit: {function_name(self._fun)} changes {what} while it runs, and a compiled call would not. Return the new "
-                                           "value, and let the caller store it")
+        return None
 
     def _shell(self, t):
         """A copy to be filled; None for what is made in one piece."""
@@ -118,6 +116,11 @@ _PUT = {
     "dict": dict.__setitem__,
     "part": lambda o, where, x: None,          # of what was made in one piece
 }
+
+
+def _same(now, before):
+    """One object, or numbers that are made anew whenever they are asked for."""
+    return now is before or type(now) is type(before) is int and now == before
 
 
 def _state(x):

@@ -47,6 +47,8 @@ def record(fun, args, tracing=None):
                 value = leaf if isinstance(leaf, Traced) else np.asarray(leaf)[()]
                 new[j] = tracing.input(value, ".".join(map(str, prefix + tuple(path[j]))))
                 inputs.append(new[j].node)
+                if type(leaf) is float:
+                    tracing.numbers.add(new[j].node)
                 where.append((k, j))
         traced_args.append(rebuild(new))
     result = call(fun, traced_args)

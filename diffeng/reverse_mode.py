@@ -301,7 +301,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     adjoint is recorded next. skip: (id of a node, slot) of operands known to have no influence (shifts.py): nothing is pulled there.
 
     A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
-    it anyway, and only where the operation is no such row, or broadcast its operand, is it spread out.
+    it anyway, those of reductions take a number as it is, and only where the operation is no such row, or broadcast its operand, is it spread out.
     """
     order = reachable(outputs)
     value_of, at = recomputing(order, value_of, at)
@@ -320,7 +320,8 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
             primitive, operands, params = node.primitive, node.operands, node.params
             if at is not None:
                 at(node, g)
-            if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])):
+            if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
+                                              or primitive.kind == "reduce" and not g.shape):
                 g = np.broadcast_to(g, node.shape)
             values, z = [value_of(q) if type(q) is Node else q for q in operands], value_of(node)
             for k in slots:

@@ -49,16 +49,13 @@ class _Walk:
     """One walk: `known` holds a node for every key, `uses` how often each node of the graph walked is read."""
 
     def __init__(self, *tables, uses=None):
-        self.rows = {}
-        for table in tables:
-            for name, _, rule in table:
-                self.rows.setdefault(name, []).append(rule)
+        self._rows, self._chosen = [row for table in tables for row in table], {}
         self.known, self.uses = {}, uses
 
     def over(self, outputs):
         now = {}
         for node in reachable(outputs):
-            operands = tuple([now[id(x)] if type(x) is Node else uniform(x) if type(x) is np.ndarray else x for x in node.operands])
+            operands = tuple([now[id(x)] if type(x) is Node else _uniform(x) if type(x) is np.ndarray else x for x in node.operands])
             # Made anew even if nothing changed: nodes are ordered by when they were made, and this order is to stay what it was.
             again = node.on(operands) if operands else node
             now[id(node)] = found = self.settle(again)
@@ -70,12 +67,22 @@ class _Walk:
         """The simplest thing known to be equal to n: a Node, or a NumPy scalar. A rule's answer has n's dtype, or it is none; its shape is spread to n's."""
         if n.primitive is INPUT:
             return n
-        rules = self.rows.get(n.primitive.name, ())
-        for rule in (*_ALWAYS, *rules) if n.primitive.kind == "map" else rules:
+        kinds = (n.primitive, *[x.primitive if type(x) is Node else None for x in n.operands])
+        rules = self._chosen.get(kinds)
+        if rules is None:
+            rules = self._chosen[kinds] = self._rules(n)
+        for rule in rules:
             found = rule(self, n, *n.operands)
             if found is not None and getattr(found, "dtype", None) == n.dtype:
                 return found if found.shape == n.shape else self.make(n, "broadcast_to", found, params={"shape": n.shape})
         return self.known.setdefault(_key(n), n)
+
+    def _rules(self, n):
+        """Those that may apply to what reads such operands: a row's last entry says which it asks for."""
+        met = {x.primitive.name if type(x) is Node else "number" for x in n.operands}
+        rows = [row for row in self._rows if row[0] == n.primitive.name]
+        rows = [*[(None, None, *row) for row in _ELEMENTWISE], *rows] if n.primitive.kind == "map" else rows
+        return tuple([rule for _, _, rule, *asked in rows if not asked or not met.isdisjoint(asked[0].split())])
 
     def make(self, n, name, *operands, params=None, shape=None, dtype=None):
         """The result of another primitive in the place of n (its shape and dtype, unless told), simplified."""
@@ -92,10 +99,11 @@ _COMMUTE = ("add", "multiply")
 
 
 def _key(n):
-    operands = [_frozen(x, n.dtype.kind == "f") for x in n.operands]
-    if n.primitive.name in _COMMUTE:
+    name, floating = n.primitive.name, n.dtype.kind == "f"
+    operands = [id(x) if type(x) is Node else _frozen(x, floating) for x in n.operands]
+    if name in _COMMUTE:
         operands.sort(key=hash)
-    return (n.primitive.name, n.dtype, *operands, *[(k, _frozen(v)) for k, v in n.params.items()])
+    return (name, n.dtype, *operands, *[(k, _frozen(v)) for k, v in n.params.items()]) if n.params else (name, n.dtype, *operands)
 
 
 def _frozen(x, floating=False):
@@ -140,7 +148,7 @@ def _power_of_two(x):
     return x if x is not None and 2.0 ** -14 <= abs(x) <= 2.0 ** 14 and abs(math.frexp(x)[0]) == 0.5 else None
 
 
-def uniform(array):
+def _uniform(array):
     """A broadcast scalar that nobody else can write into, such as the cotangent of a sum, as the Node of that broadcast; any other array as it is."""
     if array.size > 1 and not any(array.strides) and not array.flags.writeable and type(array.base) is np.ndarray and array.base.size == 1 \
             and sys.getrefcount(array.base) <= 2:                # the view's and this call's: no one else has it
@@ -224,6 +232,11 @@ def _doubled(walk, n, x, c):
         if e is not None and abs(d) >= 1 and abs(e) >= 1 and _power_of_two(d * e) is not None:
             return walk.make(n, "multiply", a, d * e)
     return None
+
+
+def _times_the_reciprocal(walk, n, x, c):
+    d = _power_of_two(c)
+    return walk.make(n, "multiply", x, 1 / d) if d and _floats(n) else None
 
 
 def _cast_of_cast(walk, n, x):
@@ -320,8 +333,8 @@ def _part_of_scatter(walk, n, x, *arrays):
 
 
 def _neighbours(walk, n, x, y):
-    """Zeros with a here plus zeros with b beside it: zeros with (a, b) there, and with b in the same place: with a + b there. The adjoint of a split becomes one
-    concatenation."""
+    """Zeros with a here plus zeros with b beside it: zeros with (a, b) there, and with b in the same place: with a + b there. The adjoint of a split becomes
+    one concatenation."""
     if _inner(x, "scatter") is None or _inner(y, "scatter") is None or len(x.operands) + len(y.operands) > 2 or x.shape != y.shape or x.dtype != y.dtype:
         return None
     first, second = _spans(x.params["index"], x.shape), _spans(y.params["index"], y.shape)
@@ -392,66 +405,66 @@ def _sum_of_one(walk, n, x):
     return walk.make(n, "reshape", x, params={"shape": n.shape}) if alone else None
 
 
-# ---- the tables: (primitive, what is equal and why, rule) ----------------------------------------------------------------------------------------
+# ---- the tables: (primitive, what is equal and why, rule, operands of which one must be there: primitives, or a number) -----------------------------
 
-_ALWAYS = (
-    _fold,                                              # of numbers: NumPy computes it here
-    _spread_last,                                       # f(spread x) = spread f(x): fewer entries, and elementwise operations spread by themselves
+_ELEMENTWISE = (
+    (_fold,         "number"),                          # of numbers: NumPy computes it here
+    (_spread_last,  "broadcast_to"),                    # f(spread x) = spread f(x): fewer entries, and elementwise operations spread by themselves
 )
 
 IDENTITIES = (
     # ---- signs and units
-    ("negative",     "--x = x",                         lambda w, n, x: _inner(x, "negative")),
-    ("negative",     "-(x c) = x (-c)",                 lambda w, n, x: _floats(n) and _minus_in(w, n, x) or None),
-    ("add",          "x + -y = x - y",                  lambda w, n, x, y: _subtraction(w, n, "subtract", x, y)),
-    ("add",          "-x + y = y - x",                  lambda w, n, x, y: _subtraction(w, n, "subtract", y, x)),
-    ("add",          "x + part of -y = x - part of y, ~ 0 + -0 was 0", lambda w, n, x, y: _without(w, n, x, y) or _without(w, n, y, x)),
-    ("add",          "x + -0 = x; +0 would make +0 of -0", lambda w, n, x, y: x if _is(y, -0.0) else y if _is(x, -0.0) else None),
-    ("subtract",     "x - -y = x + y",                  lambda w, n, x, y: _subtraction(w, n, "add", x, y)),
-    ("subtract",     "x - 0 = x",                       lambda w, n, x, y: x if _is(y, 0.0) else None),
-    ("multiply",     "x 1 = x",                         lambda w, n, x, y: x if _is(y, 1) else y if _is(x, 1) else None),
-    ("multiply",     "x (-1) = -x",                     lambda w, n, x, y: _negation(w, n, x) if _is(y, -1) else _negation(w, n, y) if _is(x, -1) else None),
-    ("multiply",     "(-x) y = -(x y)",                 lambda w, n, x, y: _floats(n) and _minus_out(w, n, x, y) or None),
-    ("multiply",     "(x 2) 2 = x 4",                   lambda w, n, x, y: _floats(n) and (_doubled(w, n, x, y) or _doubled(w, n, y, x)) or None),
+    ("negative",     "--x = x",                         lambda w, n, x: _inner(x, "negative"), "negative"),
+    ("negative",     "-(x c) = x (-c)",                 lambda w, n, x: _floats(n) and _minus_in(w, n, x) or None, "multiply divide"),
+    ("add",          "x + -y = x - y",                  lambda w, n, x, y: _subtraction(w, n, "subtract", x, y), "negative"),
+    ("add",          "-x + y = y - x",                  lambda w, n, x, y: _subtraction(w, n, "subtract", y, x), "negative"),
+    ("add",          "x + part of -y = x - part of y, ~ 0 + -0 was 0", lambda w, n, x, y: _without(w, n, x, y) or _without(w, n, y, x), "scatter"),
+    ("add",          "x + -0 = x; +0 would make +0 of -0", lambda w, n, x, y: x if _is(y, -0.0) else y if _is(x, -0.0) else None, "number"),
+    ("subtract",     "x - -y = x + y",                  lambda w, n, x, y: _subtraction(w, n, "add", x, y), "negative"),
+    ("subtract",     "x - 0 = x",                       lambda w, n, x, y: x if _is(y, 0.0) else None, "number"),
+    ("multiply",     "x 1 = x",                         lambda w, n, x, y: x if _is(y, 1) else y if _is(x, 1) else None, "number"),
+    ("multiply",     "x (-1) = -x",                     lambda w, n, x, y: _negation(w, n, x if _is(y, -1) else y) if _is(y, -1) or _is(x, -1) else None, "number"),
+    ("multiply",     "(-x) y = -(x y)",                 lambda w, n, x, y: _floats(n) and _minus_out(w, n, x, y) or None, "negative"),
+    ("multiply",     "(x 2) 2 = x 4",                   lambda w, n, x, y: _floats(n) and (_doubled(w, n, x, y) or _doubled(w, n, y, x)) or None, "number"),
     ("multiply",     "x x = square(x): one operand is read", lambda w, n, x, y: w.make(n, "square", x) if x is y and _floats(n) else None),
-    ("divide",       "x / 1 = x",                       lambda w, n, x, y: x if _is(y, 1) else None),
-    ("divide",       "x / 4 = x 0.25: both are exact until rounded", lambda w, n, x, y: w.make(n, "multiply", x, 1 / c) if (c := _power_of_two(y)) and _floats(n) else None),
-    ("divide",       "(-x) / y = -(x / y)",             lambda w, n, x, y: _floats(n) and _minus_out(w, n, x, y) or None),
-    ("power",        "x**1 = x",                        lambda w, n, x, y: x if _is(y, 1) else None),
-    ("power",        "x**2 = square(x), ~ rounded once", lambda w, n, x, y: w.make(n, "square", x) if _is(y, 2) and _floats(n) else None),
+    ("divide",       "x / 1 = x",                       lambda w, n, x, y: x if _is(y, 1) else None, "number"),
+    ("divide",       "x / 4 = x 0.25: both are exact until rounded", _times_the_reciprocal, "number"),
+    ("divide",       "(-x) / y = -(x / y)",             lambda w, n, x, y: _floats(n) and _minus_out(w, n, x, y) or None, "negative"),
+    ("power",        "x**1 = x",                        lambda w, n, x, y: x if _is(y, 1) else None, "number"),
+    ("power",        "x**2 = square(x), ~ rounded once", lambda w, n, x, y: w.make(n, "square", x) if _is(y, 2) and _floats(n) else None, "number"),
     # ---- digits
-    ("add",          "1 + erf(u) = erfc(-u), ~ with its digits", lambda w, n, x, y: _one_plus_erf(w, n, x, _inner(y, "erf"), False)),
-    ("add",          "erf(u) + 1 = erfc(-u), ~ likewise", lambda w, n, x, y: _one_plus_erf(w, n, y, _inner(x, "erf"), False)),
-    ("subtract",     "1 - erf(u) = erfc(u), ~ likewise", lambda w, n, x, y: _one_plus_erf(w, n, x, _inner(y, "erf"), True)),
-    ("erfc",         "erfc(x / c), erfc(x c), ~ with the digits that rounding the argument costs", _erfc_of),
+    ("add",          "1 + erf(u) = erfc(-u), ~ with its digits", lambda w, n, x, y: _one_plus_erf(w, n, x, _inner(y, "erf"), False), "erf"),
+    ("add",          "erf(u) + 1 = erfc(-u), ~ likewise", lambda w, n, x, y: _one_plus_erf(w, n, y, _inner(x, "erf"), False), "erf"),
+    ("subtract",     "1 - erf(u) = erfc(u), ~ likewise", lambda w, n, x, y: _one_plus_erf(w, n, x, _inner(y, "erf"), True), "erf"),
+    ("erfc",         "erfc(x / c), erfc(x c), ~ with the digits that rounding the argument costs", _erfc_of, "divide multiply"),
     # ---- the same value
     ("copy",         "values never change",             lambda w, n, x: x),
     ("stop_gradient", "and nobody differentiates here", lambda w, n, x: x),
     ("astype",       "to its own dtype",                lambda w, n, x: x),
-    ("astype",       "through a wider format: nothing is lost there", lambda w, n, x: _cast_of_cast(w, n, x)),
+    ("astype",       "through a wider format: nothing is lost there", lambda w, n, x: _cast_of_cast(w, n, x), "astype"),
     ("where",        "the same condition twice, or twice the same", _pick),
     # ---- index maps
     ("reshape",      "to its own shape",                lambda w, n, x: x if _shape(x) in ((), n.shape) else None),
-    ("reshape",      "reshape of reshape",              lambda w, n, x: _view_of(w, n, x)),
+    ("reshape",      "reshape of reshape",              lambda w, n, x: _view_of(w, n, x), "reshape"),
     ("broadcast_to", "to its own shape",                lambda w, n, x: x if _shape(x) == n.shape else None),
-    ("broadcast_to", "spread of spread",                lambda w, n, x: _view_of(w, n, x)),
-    ("transpose",    "transpose of transpose",          _transposed_twice),
+    ("broadcast_to", "spread of spread",                lambda w, n, x: _view_of(w, n, x), "broadcast_to"),
+    ("transpose",    "transpose of transpose",          _transposed_twice, "transpose"),
     ("transpose",    "in order",                        lambda w, n, x: x if n.params["axes"] == tuple(range(len(n.shape))) else None),
     ("getitem",      "all of it",                       lambda w, n, x, *i: x if not i and _whole(n, _shape(x)) else None),
-    ("getitem",      "x[a][b] = x[c]",                  _part_of_part),
-    ("getitem",      "what a scatter put there",        _part_of_scatter),
+    ("getitem",      "x[a][b] = x[c]",                  _part_of_part, "getitem"),
+    ("getitem",      "what a scatter put there",        _part_of_scatter, "scatter"),
     ("scatter",      "put everywhere",                  lambda w, n, x, *i: x if not i and _shape(x) == n.shape and _whole(n, n.shape) else None),
-    ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", _neighbours),
+    ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", _neighbours, "scatter"),
     ("concatenate",  "of concatenations; of one",       _joined),
-    ("reshape",      "view of -x = -(view of x): the sign may meet a sum", _negated_view),
-    ("transpose",    "likewise",                        _negated_view),
-    ("getitem",      "likewise",                        _negated_view),
+    ("reshape",      "view of -x = -(view of x): the sign may meet a sum", _negated_view, "negative"),
+    ("transpose",    "likewise",                        _negated_view, "negative"),
+    ("getitem",      "likewise",                        _negated_view, "negative"),
     # ---- reductions
     ("sum",          "over axes of length 1, ~ 0 + -0 was 0", _sum_of_one),
     ("mean",         "likewise",                        _sum_of_one),
-    ("sum",          "of -x = -(sum of x)",             lambda w, n, x: _floats(n) and _negated_view(w, n, x) or None),
-    ("sum",          "of equal entries, ~ rounded once", _sum_of_spread),
-    ("mean",         "likewise",                        _sum_of_spread),
+    ("sum",          "of -x = -(sum of x)",             lambda w, n, x: _floats(n) and _negated_view(w, n, x) or None, "negative"),
+    ("sum",          "of equal entries, ~ rounded once", _sum_of_spread, "broadcast_to"),
+    ("mean",         "likewise",                        _sum_of_spread, "broadcast_to"),
 )
 
 _CONTRACTED = {name for name, _, _ in CONTRACTIONS}

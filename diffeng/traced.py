@@ -291,7 +291,7 @@ def viewing(out, of, again, put=None):
     views = getattr(of, "_views", None)
     if views is None:
         views = of._views = []
-    if not len(views) & (len(views) - 1):                           # at 1, 2, 4, ... of them: a loop over rows stays linear
+    if len(views) > 4 and not len(views) & (len(views) - 1):        # at 8, 16, ... of them: a loop over rows stays linear
         views[:] = [(r, f) for r, f in views if r() is not None]
     views.append((weakref.ref(out), again))
     return out
@@ -308,9 +308,12 @@ def memory(x):
         x, _, again = x._base
         views.append(again)
     value = x
-    while isinstance(value, Traced):                                 # a value without strides (a symbol's, the judge's) is taken as NumPy makes new arrays
-        value = value.held if hasattr(value, "held") else getattr(value, "below", None)
-    strides = [math.prod(x.shape[k + 1:]) for k in range(len(x.shape))]
+    while isinstance(value, Traced):
+        inside = value.held if hasattr(value, "held") else getattr(value, "below", None)
+        if inside is None and hasattr(value, "node"):
+            inside = _unevaluated(value.interpreter, value.node)
+        value = inside
+    strides = [math.prod(x.shape[k + 1:]) for k in range(len(x.shape))]              # as NumPy makes new arrays
     if type(value) is np.ndarray:
         own, dense = [k // value.itemsize for k in value.strides], 1
         for stride, n in sorted(zip(own, value.shape)):
@@ -321,6 +324,24 @@ def memory(x):
     for again in reversed(views):
         out = again(out)
     return out
+
+
+def _unevaluated(tracing, node):
+    """For a node without a value: an array of its strides, where it follows others elementwise and these are all transposed alike; else None."""
+    axes = list(range(len(node.shape)))
+    for _ in range(64):                                              # further back nobody looks
+        value = node.value if node.value is not None else getattr(tracing, "_inputs", {}).get(node)
+        if type(value) is np.ndarray:
+            return value.transpose(axes)
+        if node.primitive.name == "transpose":
+            axes = [node.params["axes"][k] for k in axes]
+        elif node.primitive.kind != "map" or node.primitive.name == "copy":
+            return np.lib.stride_tricks.as_strided(_NOTHING, node.shape, [math.prod(node.shape[k + 1:]) for k in range(len(axes))]).transpose(axes)
+        full = [p for p in node.operands if getattr(p, "shape", None) == node.shape] if node.primitive.kind == "map" else node.operands
+        if len({id(p) for p in full}) != 1 or not hasattr(full[0], "primitive"):
+            return None
+        node = full[0]
+    return None
 
 
 def reshapes(x, shape):
@@ -338,7 +359,7 @@ def write(target, value):
     """target takes a new value of its own shape and dtype, and so does all that shares its memory."""
     base = getattr(target, "_base", None)
     if base is not None:
-        parent, put, _ = base
+        parent, put = base[:2]                                       # a tensor keeps no more
         if put is None:
             raise refuse(ValueError, "assignment destination is read-only{here}, as NumPy has it: several entries may be the same one in memory. "
                                      "Write into a copy: x = x.copy()")

@@ -53,12 +53,19 @@ def _only(leaves):
     return leaf
 
 
-_ORDINARY = {np.dtype(np.float64), np.dtype(np.float32)}
+_ORDINARY, _SCALARS = {np.dtype(np.float64), np.dtype(np.float32)}, {np.float64, np.float32}         # need no second look
 
 
 def is_float(x):
     """Does this leaf carry a derivative?"""
     return isinstance(x, float) or isinstance(x, (np.ndarray, np.generic, Traced)) and x.dtype.kind == "f"
+
+
+def no_subclass(x, what):
+    """TypeError for an array that is more than one. what(): what it is, in words."""
+    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
+        raise refuse(TypeError, f"{what()} is a {type(x).__name__}{{here}}: what makes it more than an array (a mask, a unit, another "
+                                "product) would be lost; pass np.asarray of it")
 
 
 def as_array(x, what):
@@ -76,9 +83,7 @@ def as_array(x, what):
         raise refuse(TypeError, f"{what} is complex{{here}}: diffeng differentiates real functions; pass real and imaginary parts as arrays of their own")
     if isinstance(x, float) or isinstance(x, np.floating) and x.dtype.itemsize in (4, 8):
         return np.asarray(x)[()]
-    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
-        raise refuse(TypeError, f"{what} is a {type(x).__name__}{{here}}: what makes it more than an array (a mask, a unit, another "
-                                "product) would be lost; pass np.asarray of it")
+    no_subclass(x, lambda: what)
     if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize in (4, 8):
         return x
     raise refuse(TypeError, f"{what} is {_describe(x)}{{here}}: pass a float, or an array of dtype float64 or float32")
@@ -180,7 +185,7 @@ class Flat:
             if not -len(args) <= k < len(args):
                 raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with "
                                 "respect to positional parameters, given or with a default; those that can only be given by keyword are held constant")
-        self.chosen = tuple(k % len(args) for k in chosen) if args else ()
+        self.chosen = [k % len(args) for k in chosen] if args else []
         names = argument_names(fun, len(args))
         self.leaves, self.names, self._where, self._rebuild, self._parts = [], [], [], {}, {}
         for k in self.chosen:
@@ -192,7 +197,7 @@ class Flat:
                     continue
                 if type(leaf) is float:
                     leaf = np.float64(leaf)
-                elif type(leaf) is not np.ndarray or leaf.dtype not in _ORDINARY:
+                elif type(leaf) not in _SCALARS and (type(leaf) is not np.ndarray or leaf.dtype not in _ORDINARY):
                     leaf = as_array(leaf, f"argument {'.'.join([names[k], *map(str, paths[j])])!r} of {function_name(fun)}")
                 self.leaves.append(leaf)
                 self.names.append(_dotted(prefix + paths[j]) if paths[j] else names[k])
@@ -245,5 +250,5 @@ class Flat:
         out = {k: [None] * len(p) for k, p in self._parts.items()}
         for (k, j), leaf in zip(self._where, leaves):
             out[k][j] = leaf
-        trees = tuple(self._rebuild[k](out[k]) for k in self.chosen)
-        return trees[0] if self.single else trees
+        trees = [self._rebuild[k](out[k]) for k in self.chosen]
+        return trees[0] if self.single else tuple(trees)

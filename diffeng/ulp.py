@@ -1,7 +1,8 @@
 """accuracy: how many units in the last place a function of numbers, and its derivatives by every method, lose over a domain.
 
-What it is: points of the domain, the judge's truth at each of them, and the worst distance from it. What it is not: no verdict on an operation (verdict.py): a method that
-loses digits is right here, and its row says how many. Why a file: compare looks at one point, this over a range, where the points at which digits are lost have to be found.
+What it is: points of the domain, the judge's truth at each of them, and the worst distance from it. What it is not: no verdict on an operation (verdict.py): a
+method that loses digits is right here, and its row says how many. Why a file: compare looks at one point, this over a range, where the points at which digits
+are lost have to be found.
 """
 from typing import NamedTuple
 
@@ -54,9 +55,9 @@ class Accuracy:
 def accuracy(fun, domain, *, points=500, seed=0, dtype=float, methods=(*METHODS, "reverse (kernels)")):
     """The worst error of fun and of its derivatives over a domain, by method, in ULP: an `Accuracy`, which prints itself.
 
-    fun: elementwise code on arrays (results of the shape of its arguments), of one or more numbers. domain: (low, high), or one such pair an argument; infinite ends
-    mean the largest finite numbers. Half of the points are spread evenly over the interval, half evenly over the floating-point numbers in it, so that small ones are
-    met, and both ends are among them. dtype: float64 or float32, of the arguments. methods: which are asked. Truths have 40 digits, by the judge's differences.
+    fun: elementwise code on arrays (results of the shape of its arguments), of one or more numbers. domain: (low, high), or one such pair an argument;
+    infinite ends mean the largest finite numbers. Half of the points are spread evenly over the interval, half evenly over the floating-point numbers in it, so
+    that small ones are met, and both ends are among them. dtype: float64 or float32, of the arguments. methods: which are asked. Truths have 40 digits, by the judge's differences.
 
     Raises ValueError for a domain that is no interval, and where fun is not elementwise.
 
@@ -103,7 +104,8 @@ def _points(random, interval, count, dtype):
     low, high = (np.clip(np.array(interval, float), -top, top)).astype(dtype)
     if not low < high:
         raise ValueError(f"accuracy: the domain {interval!r} is no interval: give (low, high), or one such pair an argument")
-    even = (low + (high / 2 - low / 2) * random.uniform(0, 2, count // 2).astype(dtype)).clip(low, high)
+    t = random.uniform(0, 1, count // 2).astype(dtype)
+    even = (low * (1 - t) + high * t).clip(low, high)
     ends = np.array([low, high])
     first, last = _place(ends)
     return np.concatenate([even, _float(random.integers(first, last, count - even.size, endpoint=True), dtype), ends])

@@ -42,8 +42,7 @@ def text():
     lines += _listed("`numpy`, ufuncs", [u.__name__ for u in numpy_api.UFUNCS if getattr(np, u.__name__, None) is u])
     lines += _listed("`numpy`, functions", [f.__name__ for f in others if "linalg" not in f.__module__])
     lines += _listed("`numpy.linalg`", [f.__name__ for f in others if "linalg" in f.__module__])
-    lines += _listed("Ufunc methods", [f"{u.__name__}.reduce" for u in numpy_api._REDUCE] + ["add.accumulate", "add.at", "logaddexp.reduce",
-                                                                                             "multiply.accumulate", "subtract.at"])
+    lines += ["Ufunc methods: `reduce`, `accumulate`, `reduceat` and `outer` of those of two operands, `at` of all; the options `out`, `where` and `dtype`.\n"]
     lines += _listed("ndarray's attributes and methods", [n for n in dir(Traced) if not n.startswith("_") and hasattr(np.ndarray, n)])
     lines += _listed("Constructors that may hold or be filled with traced values", [*buffers.CONSTRUCTORS, *buffers.CONVERTERS, "fromiter", "r_", "c_"])
     lines += ["## SciPy\n"]

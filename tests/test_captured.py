@@ -3,6 +3,9 @@ import copy
 import dataclasses
 import enum
 import functools
+import logging
+import random
+import time
 import types
 from collections import namedtuple
 from typing import NamedTuple
@@ -389,3 +392,51 @@ def test_a_plain_function_is_not_watched():
     for _ in range(2):
         f(np.array([-1.2, 1.0]))
     assert not f._last.captured.watches
+
+
+def test_random_numbers_drawn_while_it_runs_are_refused():
+    rng, old = np.random.default_rng(0), np.random.RandomState(0)
+    for f in (lambda x: x * np.random.rand(), lambda x: x * np.random.normal(size=3), lambda x: x * rng.normal(), lambda x: x * old.normal(),
+              lambda x: x * random.random()):
+        with pytest.raises(RuntimeError, match="draws random numbers .* the same ones for ever.*diffeng.random"):
+            de.jit(f)(X)
+    with pytest.raises(RuntimeError, match="from a Generator"):
+        de.jit(lambda x, rng: x * rng.normal())(X, rng)
+    assert de.jit(lambda x, rng: x * 2)(X, rng) == pytest.approx(2 * X)
+
+
+def test_objects_of_other_packages_are_not_followed_into_these_and_may_fill_their_caches():
+    import networkx
+    graph = networkx.path_graph(3)
+    log = logging.getLogger(__name__)
+
+    def f(x):
+        log.debug("a call")
+        return sum([(x[u] - x[v]) ** 2 for u, v in graph.edges])
+    jitted = de.jit(f)
+    began = time.perf_counter()
+    assert jitted(X) == pytest.approx(f(X))
+    assert time.perf_counter() - began < 5                       # all of networkx and what it leads to took 15 s
+    assert jitted(X + 1) == pytest.approx(f(X + 1)) and jitted.traces == 1
+    graph.add_edge(0, 2)
+    assert jitted(X) == pytest.approx(f(X))
+
+
+def test_a_cache_is_filled_once():
+    kept = {}
+
+    def weights(n):
+        if n not in kept:
+            kept[n] = np.arange(n) * 1.0
+        return kept[n]
+    jitted = de.jit(lambda x: np.sum(x * weights(3)))
+    assert jitted(X) == pytest.approx(X @ [0, 1, 2])
+
+
+def test_a_module_without_a_file_is_the_users():
+    settings = types.ModuleType("settings")
+    settings.factor = 2.0
+    jitted = de.jit(lambda x: x * settings.factor)
+    assert jitted(X) == pytest.approx(2 * X)
+    settings.factor = 3.0
+    assert jitted(X) == pytest.approx(3 * X)

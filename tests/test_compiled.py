@@ -1,4 +1,5 @@
 """jit gives what the function gives: for every expression, structure, branch and captured value; and tells nothing wrong."""
+import collections
 import threading
 
 import numpy as np
@@ -282,3 +283,40 @@ def test_the_order_of_a_dict_is_seen():
     assert f({"a": 1.0, "c": {"x": 2.0, "y": 3.0}}) == 12.0 and f({"a": 1.0, "c": {"y": 3.0, "x": 2.0}}) == 13.0
     g = de.jit(lambda **options: [*options.values()][0] * 1)
     assert g(b=1.0, a=2.0) == 1.0 and g(a=2.0, b=1.0) == 2.0 and g.traces == 2
+
+
+@pytest.mark.parametrize("f", [lambda x, s: x * s, lambda x, s: x - (2 * s + 1) * np.sum(x), lambda x, s: np.where(x > s, x, s), lambda x, s: x * (s * np.ones(2)),
+                               lambda x, s: x * np.sin(s), lambda x, s: x ** -s, lambda x, s: x.astype(float) * s, lambda x, s: (x > 1) * s])
+def test_a_python_float_takes_the_dtype_of_what_it_meets_as_in_numpy(f):
+    for x in (np.float32([1, 2]), np.array([1.0, 2.0])):
+        for s in (2.0, np.float64(2.0), np.float32(2.0)):
+            expected = f(x, s)
+            for g in (de.jit(f), de.trace(f, x, s)):
+                found = g(x, s)
+                assert found.dtype == expected.dtype and found == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_step_in_float32_stays_there():
+    step = de.jit(lambda p, rate: {k: v - rate * g for (k, v), g in zip(p.items(), de.grad(lambda p: np.sum(p["w"] ** 2) + p["b"] ** 2)(p).values())})
+    p = {"w": np.float32([1, 2]), "b": np.float32(1)}
+    for rate in (0.1, 0.05, 0.025):
+        p = step(p, rate)
+    assert {v.dtype for v in p.values()} == {np.dtype(np.float32)} and step.traces == 1
+
+
+def test_arrays_that_are_more_than_arrays_are_refused(tmp_path):
+    total = de.jit(lambda x: np.sum(x))
+    assert total(np.array([1.0, 2.0])) == 3
+    class Metres(np.ndarray):
+        pass
+    for x in (np.ma.array([1.0, 2.0], mask=[0, 1]), np.array([1.0, 2.0]).view(Metres)):
+        with pytest.raises(TypeError, match="is a (MaskedArray|Metres).*pass np.asarray"):
+            total(x)
+    assert total(np.memmap(tmp_path / "x", "f8", "w+", shape=(2,))) == 0
+
+
+def test_a_named_tuple_stays_one():
+    Pair = collections.namedtuple("Pair", "a b")
+    f = de.jit(lambda p: Pair(p.a * 2, p.b))
+    assert type(f(Pair(1.0, X))) is Pair and type(f(Pair(2.0, X))) is Pair
+    assert type(de.jit(de.grad(lambda p: p.a * np.sum(p.b)))(Pair(1.0, X))) is Pair

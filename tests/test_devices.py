@@ -76,6 +76,16 @@ def test_a_fault_of_one_device_accuses_its_kernels(simulated, monkeypatch, fault
     assert "reverse (CUDA) wrong" in report.picture().source
 
 
+@pytest.mark.parametrize("what,verdict", [("kernel", "no verdict"), ("product", "wrong")])
+def test_a_device_that_fails_is_a_finding(simulated, monkeypatch, what, verdict):
+    """A kernel that cannot be made has computed nothing wrong; one that fails is no crash of compare."""
+    def refuse(*args):
+        raise RuntimeError("there is no libdevice, or cuBLAS refused")
+    monkeypatch.setattr(Simulator, what, refuse)
+    report = de.compare(f, X)
+    assert (verdicts(report)[CPU], verdicts(report)[CUDA]) == ("right", verdict) and report.culprit is None and "cuBLAS refused" in str(report)
+
+
 def test_the_simulator_has_a_memory_of_its_own(simulated):
     run = de.jit(lambda x: x * 2, device="cuda")
     host = run(X)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from kernels_by_hand import add, kernel, total
 
-from diffeng.kernels import cache, machine, scalar
+from diffeng import jit
+from diffeng.kernels import cache, machine, objects, scalar
 
 HERE = str(pathlib.Path(__file__).parent)
 CODE = """
@@ -166,3 +167,39 @@ def test_rules_from_one_factory_are_told_apart():
     tables = scalar.FLOAT, scalar.INTEGER, scalar.UNSIGNED, scalar.POWERS, scalar.INTEGER_POWERS, scalar.COMPARE, scalar.CLASSIFY, scalar.LOGICAL
     rules = {id(rule): rule for table in tables for rule in table.values()}
     assert len(rules) > 70 and len({scalar.fingerprint(rule) for rule in rules.values()}) == len(rules)
+
+
+def test_a_process_with_its_kernels_on_disk_loads_no_llvm(tmp_path):
+    code = ("import sys, numpy as np, diffeng as de\n"
+            "f = de.jit(de.value_and_grad(lambda x: np.sum(np.sin(x) * np.exp(x))))\n"
+            "print(f(np.arange(3.0))[1].sum(), 'llvmlite.binding' in sys.modules)")
+    run = [sys.executable, "-c", code]
+    first, second = (subprocess.run(run, env=environment(tmp_path), capture_output=True, text=True, check=True, timeout=120).stdout.split() for _ in range(2))
+    assert first[0] == second[0] and first[1] == "True"
+    if sys.platform == "linux" and os.uname().machine == "x86_64":
+        assert second[1] == "False"
+
+
+@pytest.mark.parametrize("load", [objects.load, lambda code, address_of: None], ids=["objects.py", "LLVM"])
+def test_object_code_in_memory(fresh, load):
+    """Constants, tables and functions outside are where the code looks for them, whoever puts it there."""
+    fresh.setattr(objects, "load", load)
+    x = np.linspace(-3, 3, 37)
+    compiled = jit(lambda x: (np.exp(x), np.sin(1e6 * x), np.arctan(x)))(x)
+    for got, want in zip(compiled, (np.exp(x), np.sin(1e6 * x), np.arctan(x))):
+        np.testing.assert_allclose(got, want, rtol=1e-14, atol=1e-16)
+
+
+def test_what_is_no_object_of_a_kernel_is_left_to_llvm(fresh, tmp_path):
+    fresh.setenv("DIFFENG_CACHE", str(tmp_path))
+    add(0.125, "cbrt")
+    path, = tmp_path.iterdir()
+    code = path.read_bytes().split(b"\n", 1)[1]
+    if objects.load(code, machine.address_of) is None:
+        pytest.skip("objects of this processor are LLVM's to load")
+    assert objects.load(code, lambda name: None) is None                   # nobody knows the function outside
+    for cut in range(0, len(code), 37):
+        objects.load(code[:cut], machine.address_of)                       # no error
+    other = bytearray(code)
+    other[18] = 183                                                        # AArch64
+    assert objects.load(bytes(other), machine.address_of) is None and objects.load(b"", machine.address_of) is None

@@ -8,14 +8,14 @@ import pytest
 
 import diffeng as de
 from diffeng import named
-from diffeng.buffers import _EVERYTHING, _named, constructors
+from diffeng.buffers import constructors
 from diffeng.named import swaps
 
 X = np.array([1.0, 2.0, 3.0])
 
 
 def untouched():
-    return all(space[name] is f for space, own, _ in _EVERYTHING for name, f in own.items())
+    return all(space[name] is f for space, own, _ in constructors.parts for name, f in own.items())
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +25,8 @@ def nothing_stays():
 
 
 def names(f, *args):
-    found = swaps(f, args, _named)
-    return None if found is None else {name for _, _, ours in found for name in ours}
+    found = swaps(f, args, constructors)
+    return None if found is constructors else {name for _, _, ours in found.parts for name in ours}
 
 
 def squares(x):
@@ -144,15 +144,15 @@ def test_threads_with_different_needs_overlap():
 
 
 def test_runs_that_need_all_and_runs_that_need_one_leave_each_other_alone():
-    own, zeros, ones = np.zeros, _named({"zeros"}), _named({"ones"})
-    for outer, inner in ((None, zeros), (zeros, None), (zeros, zeros), (zeros, ones)):
-        with constructors(outer):
+    own, zeros, ones = np.zeros, constructors.named({"zeros"}), constructors.named({"ones"})
+    for outer, inner in ((constructors, zeros), (zeros, constructors), (zeros, zeros), (zeros, ones)):
+        with outer:
             for _ in range(2):
-                with constructors(inner):
+                with inner:
                     assert np.zeros is not own
                 assert np.zeros is not own
         assert np.zeros is own
-    first, second = constructors(zeros), constructors(None)           # of two threads: they need not end in order
+    first, second = zeros, constructors           # of two threads: they need not end in order
     for one, other in ((first, second), (second, first)):
         one.__enter__()
         other.__enter__()

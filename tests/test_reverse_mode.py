@@ -107,3 +107,33 @@ def test_missing_row_names_operand_and_cure(monkeypatch):
     with pytest.raises(NotImplementedError, match=r"no pullback for 'tanh' \(operand 0\) at test_reverse_mode.py:\d+: "
                                                   r"add a row to PULL in diffeng/reverse_mode.py"):
         de.grad(np.tanh)(1.0) if False else de.grad(lambda x: np.tanh(x))(1.0)
+
+
+def test_terms_are_added_in_place_only_where_nobody_else_holds_the_sum():
+    x, seed = np.array([1.0, 2.0, 3.0]), np.array([1.0, 10.0, 100.0])
+
+    def often(x):
+        y = x + 0.0
+        return y + y + y + y + x + x                                    # every pullback hands on the cotangent that came
+    out, pullback = de.vjp(often, x)
+    first, = pullback(seed)
+    kept = first.copy()
+    second, = pullback(seed)
+    assert np.array_equal(first, 6 * seed) and np.array_equal(first, kept) and np.array_equal(second, kept)
+    assert np.array_equal(seed, [1.0, 10.0, 100.0]) and not np.shares_memory(first, seed) and not np.shares_memory(first, second)
+
+
+def test_a_reduction_takes_a_cotangent_that_is_one_number():
+    x = np.random.default_rng(4).normal(size=(3, 4, 2)) ** 2 + 0.5
+    for reduce in (np.sum, np.mean, np.prod, np.max, np.min, np.var):
+        for axis in (1, (0, 2)):
+            for after in (np.mean, lambda y: np.sum(np.sum(y, axis=0) * np.arange(1.0, 3.0))):     # the second: a row of numbers, which is spread
+                found, expected = (de.grad(lambda x: after(reduce(x, axis=axis)), method=method)(x) for method in ("reverse", "forward"))
+                np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+                assert found.flags.writeable
+
+
+def test_the_gradient_of_a_masked_part_has_zeros_elsewhere():
+    x, mask = np.arange(6.0).reshape(2, 3), np.array([[True, False, True], [False, True, False]])
+    assert np.array_equal(de.grad(lambda x: np.sum(x[mask] * [2.0, 3.0, 5.0]))(x), [[2, 0, 3], [0, 5, 0]])
+    assert np.array_equal(de.grad(lambda x: np.sum(x[[0, 0, 1]] * 2.0))(x), [[4, 4, 4], [2, 2, 2]])              # rows that are read twice add up

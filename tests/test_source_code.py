@@ -74,10 +74,22 @@ def some(A, v):                                     # numba compiles everything(
     return np.sum((e / e.sum(1, keepdims=True) @ v) ** 2) + A.var(axis=0).mean() + A[np.array([0, 1, 1]), np.array([2, 2, 0])] @ np.einsum("ij,ij->i", A, A)
 
 
+def writes(x, A):
+    o, B, z = np.zeros(3), A.copy(), np.zeros(())
+    o[1] = x[0]
+    o[2] = 0.5
+    B[[0, 0, 2], 1] = x
+    B[1] = 2
+    B[-1, 0] += x[1]
+    z[()] = x[2]
+    return o * B[:, 0] + B[:, 1] + z
+
+
+GRAPHS["writes"] = (de.trace(writes, ARGS[0], ARGS[1]), ARGS[:2])
 GRAPHS["some"] = (de.trace(some, *ARGS[1:]), ARGS[1:])
 
 
-@pytest.mark.parametrize("which", ["some", "gradient of the neuron", "float32"])
+@pytest.mark.parametrize("which", ["some", "writes", "gradient of the neuron", "float32"])
 def test_numba_source(which, tmp_path):
     graph, args = GRAPHS[which]
     code = source(graph, "numba", name="f")

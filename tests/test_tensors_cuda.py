@@ -1,6 +1,8 @@
 """Tensors on a device, which the simulator is here: what the CPU's tensors give, and nothing goes over to the host but what is looked at."""
 import copy
+import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ import diffeng as de
 from diffeng import nn
 from diffeng.kernels.cuda.program import CudaProgram
 from diffeng.kernels.cuda.simulator import Simulator
+from diffeng.recording import on_gpu
 from diffeng.tensor_engine import core, entries, plans
+from diffeng.tensor_engine.resident import Residence, Resident
 
 X = np.random.default_rng(0).standard_normal((12, 6)).astype(np.float32)
 CLASSES = np.arange(12) % 3
@@ -330,3 +334,19 @@ def test_without_a_device_the_error_names_the_cure(monkeypatch):
         with pytest.raises(RuntimeError, match=r"'cuda' at test_tensors_cuda.py:\d+: .*(pip install|install one|no GPU was found).*compute on the CPU"):
             call()
     assert time.perf_counter() - began < 1
+
+
+def test_views_of_cupys_arrays_without_a_gpu():
+    """CuPy's arrays over the host's memory, which no kernel touches: views share it, and keep what they are views of."""
+    cupy = pytest.importorskip("cupy")
+    host = np.arange(24, dtype=np.float32)
+    memory = cupy.cuda.MemoryPointer(cupy.cuda.UnownedMemory(host.ctypes.data, host.nbytes, host, 0), 0)
+    x = Resident(Residence("cuda", SimpleNamespace(device=SimpleNamespace(holds=on_gpu))), cupy.ndarray((4, 6), np.float32, memory))
+    assert x.shape == (4, 6) and x.strides == (24, 4) and x.device == "cuda"
+    alone = sys.getrefcount(x.data)
+    views = [np.reshape(x, (2, 12)), x.T, np.broadcast_to(x, (3, 4, 6)), x[1:, 2], x[None, ..., ::2], x[1, 2]]
+    together = sys.getrefcount(x.data)
+    assert all([type(v) is Resident and v.data.base is x.data for v in views]) and (alone, together) == (2, 2 + len(views))
+    assert [v.shape for v in views] == [(2, 12), (6, 4), (3, 4, 6), (3,), (1, 4, 3), ()]
+    assert [v.strides for v in views[:3]] == [(48, 4), (4, 24), (0, 24, 4)]
+    assert x.copy().data is x.data and x.astype(np.float32).data is x.data

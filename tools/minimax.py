@@ -64,6 +64,18 @@ def erf_tail(z):
     return (mpmath.erf(s) / s if s > mpf(10) ** -25 else 2 / mpmath.sqrt(mpmath.pi)) - 1
 
 
+def asin_tail(z):
+    """asin(x) = x + x z tail(z), z = x^2."""
+    s = mpmath.sqrt(abs(z))
+    return (mpmath.asin(s) / s - 1) / z if z > mpf(10) ** -40 else mpf(1) / 6
+
+
+def atan_tail(z):
+    """atan(x) = x + x z tail(z)."""
+    s = mpmath.sqrt(abs(z))
+    return (mpmath.atan(s) / s - 1) / z if z > mpf(10) ** -40 else -mpf(1) / 3
+
+
 ERFC_CENTRE = mpf(4)
 
 
@@ -81,6 +93,8 @@ TABLES = [
     ("LOG_LONG", log_tail2, 0, L, {"f64": 9}, lambda z: z * z / 2),
     ("SIN", sin_tail, 0, Q, {"f64": 7, "f32": 4}, lambda z: z),
     ("COS", cos_tail, 0, Q, {"f64": 7, "f32": 4}, lambda z: z ** 2),
+    ("ASIN", asin_tail, 0, mpf("0.25"), {"f64": 13, "f32": 6}, lambda z: z),
+    ("ATAN", atan_tail, 0, 1, {"f64": 22, "f32": 10}, lambda z: z),
     ("ERF", erf_tail, 0, E, {"f64": 13, "f32": 8}, lambda z: 1),
     ("ERFC_LOG", lambda x: mpmath.log(mpmath.erfc(x)), mpf("0.94"), 4, {"f32": 10}, mpmath.erfc),
     ("ERFC", erfc_scaled, *B, {"f64": 25, "f32": 13}, lambda t: 1),
@@ -112,6 +126,7 @@ What it is not: rounded to float32. The tables f32 are as long as that type need
         parts = {type: tuple(float(x) for x in split(value, n)) for type, n in zip(("f64", "f32"), bits)}
         yield f"{name} = {parts}".replace("'", '"')
     yield f"TWO_THIRDS = {(2 / 3, float(mpf(2) / 3 - mpf(2 / 3)))}"
+    yield f"HALF_TURN = {(float(mpmath.pi), float(mpmath.pi - mpf(float(mpmath.pi))))}          # pi"
     rest, pieces = mpmath.pi / 2, []
     for _ in range(3):
         head, rest = split(rest, 33)

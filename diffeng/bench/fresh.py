@@ -3,8 +3,10 @@
 The process imports the library, makes the inputs, and only then starts the clock; memory is read from Linux (VmHWM and VmRSS in /proc/self/status).
 What it is not: no steady timing. Why a file: it is the program of those processes, and must import no more than one library.
 """
+import compileall
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -69,6 +71,7 @@ def ask(peer_name, workload_name, **environment):
 def row(workload_name, peers, progress=lambda text: None):
     """{"cold": ..., "warm": ..., peer: ...}: diffeng with an empty cache, with the cache that this left, and the others."""
     found = {}
+    compileall.compile_dir(pathlib.Path(__file__).parent.parent, quiet=2)          # as pip does for every library: a checkout may lack it
     with tempfile.TemporaryDirectory(prefix="diffeng-bench-") as folder:
         for kind in ("cold", "warm"):
             progress(f"{workload_name}: first call, {kind}")

@@ -189,6 +189,10 @@ class C:
             out = self.buffer(k)
             self.body.append(f"for (int64_t i = 0; i < {self.size(k)}; i++) {out}[i] = {self.literal(params['value'], self.graph.nodes[k]['dtype'])};")
             return self.land(k, operands[0], inner_positions(self.graph.nodes[k]), "=")
+        if name in ("scatter", "setitem", "add_at") and self.scalar(k):          # y[()] = v, y[()] += v
+            x, v = self.where[operands[0]], self.where[operands[-1]]
+            self.where[k] = f"({x} + {v})" if name == "add_at" else v
+            return None
         if name in ("scatter", "setitem", "add_at"):
             at = targets(self.graph, k)
             if at is None:

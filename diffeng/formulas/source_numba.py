@@ -42,6 +42,14 @@ def scattered(v, positions, size, shape):
         out[positions[i]] += v[i]
     return out.reshape(shape)
 ''',
+    "written": '''@numba.njit
+def written(x, v, positions, shape):
+    out = np.ascontiguousarray(x).copy().reshape(x.size)
+    v = np.ascontiguousarray(v).reshape(v.size)
+    for i in range(positions.size):
+        out[positions[i]] = v[i]
+    return out.reshape(shape)
+''',
 }
 
 
@@ -208,17 +216,25 @@ def {helper}(x, rows, columns):
     def landed(self, v, at, k):
         """v added to zeros at flat positions."""
         self.helpers.setdefault("scattered", _NUMBA_TEXTS["scattered"])
-        wide = self.plain(v)
-        if self.shape(v) != at.shape:
-            wide = f"np.broadcast_to({wide}, {at.shape})" if self.shape(v) else f"np.full({at.size}, {wide})"
-        return f"scattered({wide}, {self.array(at.ravel())}, {math.prod(self.shape(k))}, {self.shape(k)})"
+        return f"scattered({self.spread(v, at)}, {self.array(at.ravel())}, {math.prod(self.shape(k))}, {self.shape(k)})"
+
+    def spread(self, v, at):
+        """v as an array with an entry for each of the positions."""
+        if not self.shape(v):
+            return f"np.full({at.size}, {self.plain(v)})"
+        return self.plain(v) if self.shape(v) == at.shape else f"np.broadcast_to({self.plain(v)}, {at.shape})"
 
     def _add_at(self, k, operands, params):
         return f"({self.at_least(operands[0], ADD)} + {self.scattered(k, operands[1])})"
 
     def _setitem(self, k, operands, params):
-        inside = self.scattered(k, operands[1])
-        return self._kept(k, targets(self.graph, k), self.plain(operands[0]), inside)
+        at = targets(self.graph, k)
+        if at is None:
+            raise refuse(self.graph, k, "numba", "takes an index that is computed")
+        if not self.shape(k):
+            return self.at_least(operands[1], ATOM)
+        self.helpers.setdefault("written", _NUMBA_TEXTS["written"])
+        return f"written({self.plain(operands[0])}, {self.spread(operands[1], at)}, {self.array(at.ravel())}, {self.shape(k)})"
 
     def contracted(self, k, operands, params):
         """Nested loops in a function of their own."""

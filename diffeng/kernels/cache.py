@@ -19,21 +19,31 @@ import stat
 import sys
 import tempfile
 
-_FORMAT = 2
+_FORMAT = 3
+_TELLS = {"vendor_id", "cpu family", "model", "model name", "stepping", "flags",                   # lines of /proc/cpuinfo, of x86-64 and of ARM
+          "Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision"}
 
 
 @functools.lru_cache(maxsize=None)
 def _circumstances():
     """What machine code depends on besides the kernel's key."""
     import llvmlite
-    import llvmlite.binding as llvm
     own = hashlib.sha256()
     for path in sorted(pathlib.Path(__file__).parent.rglob("*.py")):
         own.update(path.read_bytes())
-    features = llvm.get_host_cpu_features().flatten()
     return {"format": _FORMAT, "compiler": own.hexdigest(), "llvmlite": llvmlite.__version__, "python": platform.python_version(),
-            "system": f"{sys.platform} {platform.machine()}", "processor": llvm.get_host_cpu_name(),
-            "features": hashlib.sha256(features.encode()).hexdigest()}
+            "system": f"{sys.platform} {platform.machine()}", "processor": hashlib.sha256(_processor().encode()).hexdigest()}
+
+
+def _processor():
+    """What tells a processor from others: what Linux says of the first one, elsewhere what LLVM does."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = file.read().split("\n\n")[0].splitlines()
+    except OSError:
+        import llvmlite.binding as llvm
+        return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    return "\n".join([x for x in lines if x.split(":")[0].strip() in _TELLS])
 
 
 @functools.lru_cache(maxsize=None)
@@ -75,6 +85,24 @@ def find(key, room=""):
     except (OSError, ValueError, KeyError, TypeError):
         pass                                   # absent or damaged: the same to us
     return None
+
+
+def bound(room, most):
+    """Where the files of a room have more bytes together than that, the oldest go."""
+    folder = _folder(os.environ.get("DIFFENG_CACHE", ""), room)
+    if folder is None:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            files = sorted([(e.stat().st_mtime_ns, e.stat().st_size, e.path) for e in entries])
+        held = sum([size for _, size, _ in files])
+        for _, size, path in files:
+            if held <= most:
+                break
+            os.unlink(path)
+            held -= size
+    except OSError:
+        pass                                   # somebody else was faster, or may not be asked
 
 
 def keep(key, compiled, room=""):

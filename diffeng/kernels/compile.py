@@ -3,11 +3,12 @@
 What it is: `compile_module(module, unique)`, an llvmlite.ir.Module in, {"code", "symbols", "needs"} out: LLVM's own O3 pipeline with its vectorisers.
 
 What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). It is a file because a process that finds its kernels on disk needs no
-more of it than the name of the processor.
+more of it than `interleave`, and LLVM itself is loaded when there is something to compile.
 """
+import ctypes
 import functools
+import threading
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
 # What LLVM has intrinsics for and, on a processor without an instruction, the C library computes. `ldexp` and the like are not used by kernels.
@@ -16,6 +17,7 @@ _LIBRARY = set("fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan
 
 @functools.lru_cache(maxsize=None)
 def target():
+    import llvmlite.binding as llvm
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple()
@@ -23,11 +25,41 @@ def target():
 
 def target_machine(level=3):
     """The processor we are on. Code for a JIT has 64-bit addresses of what is outside ("jitdefault"): memory may lie anywhere."""
+    import llvmlite.binding as llvm
     return target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level,
                                           reloc="static" if target().name.startswith("x86") else "default", codemodel="jitdefault", jit=True)
 
 
-_machine = functools.lru_cache(maxsize=None)(target_machine)
+_own = threading.local()
+
+
+def _machine(level):
+    """target_machine, once a thread: LLVM writes into it while it compiles."""
+    machines = _own.__dict__.setdefault("machines", {})
+    if level not in machines:
+        machines[level] = target_machine(level)
+    return machines[level]
+
+
+def _apart(name, *arguments):
+    """One of LLVM's functions on what only this thread has. llvmlite lets in one thread at a time, whatever they do; nearly all of the time that compiling
+    takes is spent in two calls, on a module in a context of its own."""
+    from llvmlite.binding import ffi
+    function = getattr(ffi.lib, name)
+    return getattr(function, "_cfn", function)(*arguments)
+
+
+def _object_code(machine, parsed):
+    """As machine.emit_object(parsed)."""
+    from llvmlite.binding import ffi
+    with ffi.OutputString() as error:
+        memory = _apart("LLVMPY_TargetMachineEmitToMemory", machine, parsed, 1, error)
+        if not memory:
+            raise RuntimeError(str(error))
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(memory), ffi.lib.LLVMPY_GetBufferSize(memory))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
 
 
 def _optimise(parsed, quick):
@@ -36,6 +68,7 @@ def _optimise(parsed, quick):
     Vectorised loops are not interleaved unless they ask for it (`interleave`): on elementwise ones it costs a third more time to compile, and they
     run no faster (a polynomial of degree 12 over 10 000 doubles took 9.7 us with, 7.1 without: the processor overlaps iterations by itself).
     """
+    import llvmlite.binding as llvm
     options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 3)
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = not quick
     options.loop_interleaving = False
@@ -47,7 +80,7 @@ def _optimise(parsed, quick):
         passes.add_instruction_combine_pass()
     else:
         passes = builder.getModulePassManager()
-    passes.run(parsed, builder)
+    _apart("LLVMPY_RunNewModulePassManager", passes, parsed, builder)
 
 
 def interleave(branch, times=4):
@@ -74,7 +107,9 @@ def compile_module(module, unique, quick=False):
     Functions that are not internal are renamed with `unique`, so that the code of many modules can lie in one engine. quick: for code
     that is not worth optimising. Raises RuntimeError where the IR is malformed.
     """
-    parsed = llvm.parse_assembly(str(module))
+    import llvmlite.binding as llvm
+    context = llvm.create_context()
+    parsed = llvm.parse_assembly(str(module), context)
     parsed.verify()
     parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(_machine(0 if quick else 3).target_data)
     symbols = {}
@@ -83,6 +118,6 @@ def compile_module(module, unique, quick=False):
             name = function.name
             function.name = symbols[name] = f"{name}.{unique}"
     _optimise(parsed, quick)
-    code = _machine(0 if quick else 3).emit_object(parsed)
+    code = _object_code(_machine(0 if quick else 3), parsed)
     needs = sorted({_linked(f.name) for f in parsed.functions if f.is_declaration} - {None})
     return {"code": code, "symbols": symbols, "needs": needs}

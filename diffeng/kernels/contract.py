@@ -213,7 +213,8 @@ def product(step, cut=None):
     rows, columns, terms = (width if along == side else 0 for side in ("rows", "columns", "terms"))          # of a part; 0: all of them
     vector = m == 1 and cut is None
     bits = (blas.gemv if vector else blas.gemm)(type)[1]
-    words = [blas.Routine(blas.LETTERS[type] + ("gemv" if vector else "gemm")), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
+    routine = blas.Routine(blas.LETTERS[type] + ("gemv" if vector else "gemm"))
+    words = [routine, tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, rows or m, columns, columns or n, terms, 0,
              a.strides[-2] * rows + a.strides[-1] * terms, b.strides[-1] * columns + b.strides[-2] * terms, c.strides[-2] * rows + size * columns]
     for d, *s in zip(dims, *strides):

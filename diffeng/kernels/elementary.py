@@ -1,14 +1,14 @@
 """Elementary functions without branches: one scalar rule a function, which the compiler turns into vector code inside a kernel's loop.
 
-What it is: exp, exp(-x^2), exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, erf, erfc, expit and pow of float32 and float64. A rule reads a
-`Value` (values.py), whose operators append instructions to an LLVM builder, whichever device that builder is for. Every
+What it is: exp, exp(-x^2), exp2, expm1, log, log2, log10, log1p, sin, cos, tan, sinh, cosh, tanh, erf, erfc, expit and pow of float32 and float64. A rule
+reads a `Value` (values.py), whose operators append instructions to an LLVM builder, whichever device that builder is for. Every
 operation rounds as written, except in `mad`, where it does not matter whether the sum is fused: no rule relies on either, none may be reassociated.
 
 Why by hand: the C library computes one entry at a time, ten times slower (13 ms against 1 ms for 10^6 exponentials). What is measured of accuracy
 and time is printed by tests/test_elementary.py. What is exact or special is said at each rule; selects take the place of branches, so each rule
 must be harmless (though wrong) where another piece is chosen. Rounding is to nearest, and subnormals are kept.
 
-What it is not: no loop, no types other than the two, no branch except `rescue`, which leaves the rare huge arguments of sin, cos and tan, whose
+What it is not: no inverse functions and no roots (inverse.py), no loop, no types other than the two, no branch except `rescue`, which leaves the rare huge arguments of sin, cos and tan, whose
 reduction needs hundreds of bits, to the C library.
 
 Coefficients (coefficients.py) come from tools/minimax.py, which says what they approximate and how well.
@@ -193,16 +193,21 @@ def log(x):
     return _at_the_ends(x, _joined(k - shift, f, *_log1p_parts(f)))
 
 
+def _log_of_sum(u, lost, more=0.0, digits=None):
+    """log(u + lost) + more log(2), u > 0 and normal, and lost so small that u is their sum, rounded."""
+    T = u.type
+    k, m, exponent = _mantissa(u)
+    f = mad(0.5 * lost, _power_of_2(2 * _BIAS[T] + 1 - exponent, T), m - 1.0)          # 2^(1 - k): k reaches one more than the bias
+    return _joined(k + more, f, *_log1p_parts(f, digits))
+
+
 def log1p(x):
     """The logarithm of u = 1 + x rounded, with what the rounding lost added to u's mantissa."""
     T = x.type
     u = x + 1.0
     v = u - x
     lost = (1.0 - v) + (x - (u - v))
-    k, m, exponent = _mantissa(u)
-    f = mad(0.5 * lost, _power_of_2(2 * _BIAS[T] + 1 - exponent, T), m - 1.0)          # 2^(1 - k): k reaches one more than the bias
-    y = _at_the_ends(u, _joined(k, f, *_log1p_parts(f)))
-    return select(absolute(x) < _TINY[T], x, y)
+    return select(absolute(x) < _TINY[T], x, _at_the_ends(u, _log_of_sum(u, lost)))
 
 
 _HEAD = {"f64": -1 << 32, "f32": -1 << 12}

@@ -144,8 +144,8 @@ class Plan:
         self._inner_strides = inner_strides
 
     def _runs_across(self):
-        """Do vectors better run across rows than along them? Rows are short and many, and operands walk straight on from row to row, or stand still; or those of a
-        sum over an axis in the middle, which would be read at a long stride."""
+        """Do vectors better run across rows than along them? Rows are short and many, and operands walk straight on from row to row, or stand still; or
+        those of a sum over an axis in the middle, which would be read at a long stride."""
         ops = self.group.operations
         if not self.outer or self.columns == 1 or any([isinstance(x, Indirect) for o in ops for x in (*o.operands, o.out)]):
             return False

@@ -1,7 +1,7 @@
 """A planned program as data, and the way to disk and back: a second process plans nothing.
 
 What it is: `assembled`, which makes an `Image` of instructions: the words of their operand tables, with moves that say where which address is to be added, as
-in an object file (program.py links it); and `Description`, which writes down all that decides a plan, so that `find` gets the image of an equal graph from disk.
+in an object file (program.py links it); and `Description`, which writes down all that decides a plan, so that `find` gets an equal graph's image from disk.
 Where it does, the graph is not rewritten, lowered, fused or planned, and the files that do so are not even imported.
 
 What it is not trusted for: see cache.py. An image whose kernels are gone is planned anew. What has no words here (an object among a primitive's parameters, a
@@ -11,12 +11,12 @@ import functools
 import hashlib
 import json
 import pathlib
+import sys
 
 import numpy as np
 
 from ..constants import Exact
 from ..nodes import INPUT, Node, reachable
-from ..simplify import uniform
 from ..vocabulary.indexing import Slot
 from . import blas, cache, machine, threads
 from .memory import address
@@ -24,12 +24,14 @@ from .memory import address
 ARENA, CONSTANT, KERNEL, ROUTINE, STATUS, WORDS = range(6)          # what a move adds the address of
 ROOM = "programs"                          # of the cache
 MOST_KEPT = 1 << 20                        # bytes of constants that planning made
+MOST_BYTES = 1 << 28                       # of all programs that are kept: beyond them the oldest go
+MOST_TOLD = 1 << 24                        # bytes of a constant that is looked at
 _PLAIN = (int, bool, str, type(None), type(Ellipsis))
 
 
 class Image:
-    """words: operand tables, one after the other. moves: (place in words, kind, number). patches: (place in words, number of an argument, offset). table: (number
-    of a kernel, its first word, rows, chunk). kernels: (key, build). routines: BLAS's, by name. constants: arrays. origins: (primitive, frames) of indices that
+    """words: operand tables, one after the other. moves: (place in words, kind, number). patches: (place in words, number of an argument, offset). table:
+    (number of a kernel, its first word, rows, chunk). kernels: (key, build). routines: BLAS's, by name. constants: arrays. origins: (primitive, frames) of indices that
     are checked. taken: donation.settle's. peak: bytes of the arena. release, products: runtime.Entry's."""
 
     __slots__ = ("words", "moves", "patches", "table", "kernels", "routines", "constants", "origins", "taken", "peak", "release", "products")
@@ -42,7 +44,7 @@ class Image:
 
     def link(self, arena, status):
         """Every address in its place. Returns the addresses of the kernels; those that are found nowhere are compiled here."""
-        kernels = [machine.kernel(key, build).address for key, build in self.kernels]
+        kernels = [k.address for k in machine.kernels(self.kernels)]
         places, kinds, numbers = self.moves.T
         for kind, found in ((ARENA, [arena]), (CONSTANT, [*map(address, self.constants)]), (KERNEL, kernels), (ROUTINE, [*map(blas.routine, self.routines)]),
                             (STATUS, [status]), (WORDS, [address(self.words)])):
@@ -151,14 +153,19 @@ class Description:
         return f" {self._parameter(x)}"
 
     def _array(self, x):
-        """A constant: what it looks like; what a mask says, as what it hides is not computed (zeros.py); and what a number is that is spread (simplify)."""
+        """A constant: what it looks like, and what it says if that may decide what is computed: of a mask, and of what nobody can write into (simplify)."""
         if id(x) in self._numbers:
             return self._numbers[id(x)]
         if x.dtype.kind not in "fiub":
             raise _Untold
-        spread = uniform(x)
-        held = hashlib.sha256(x.tobytes()).hexdigest() if x.dtype.kind == "b" else "" if spread is x else self._scalar(spread.operands[0])
-        text = f" array {len(self.arrays)} {x.dtype.str} {x.shape} {x.strides} {held}"
+        fixed = not x.flags.writeable and x.base is not None and sys.getrefcount(x.base) <= 2            # the view's and this call's: no one else has it
+        held = ""
+        if fixed or x.dtype.kind == "b":
+            once = x[tuple([0 if s == 0 and n else slice(None) for s, n in zip(x.strides, x.shape)])]             # what is repeated, once
+            if once.nbytes > MOST_TOLD:
+                raise _Untold
+            held = hashlib.sha256(once.tobytes()).hexdigest()
+        text = f" array {len(self.arrays)} {x.dtype.str} {x.shape} {x.strides} {x.flags.writeable} {fixed} {held}"
         self.arrays.append(x)
         self._numbers[id(x)] = f" array {len(self.arrays) - 1}"
         return text
@@ -182,12 +189,15 @@ class Description:
         raise _Untold
 
 
+SOURCES = ("simplify", "contractions", "constants", "nodes")
+
+
 @functools.lru_cache(maxsize=None)
 def _source():
     """Of what rewrites a graph before it comes into this room; the room's own is in every key on disk."""
     own = hashlib.sha256(np.__version__.encode())
     package = pathlib.Path(__file__).parent.parent
-    for path in (*(package / f"{name}.py" for name in ("simplify", "contractions", "constants", "nodes")), *sorted((package / "vocabulary").glob("*.py"))):
+    for path in (*(package / f"{name}.py" for name in SOURCES), *sorted((package / "vocabulary").glob("*.py"))):
         own.update(path.read_bytes())
     return own.hexdigest()
 
@@ -216,7 +226,11 @@ def keep(described, image, sources):
             "origins": [(name, frames.get(id(found), -1)) for name, found in image.origins], "lengths": [getattr(image, name).size for name, _ in _TABLES],
             "peak": image.peak, "release": bool(image.release), "products": bool(image.products)}
     tables = [getattr(image, name).tobytes() for name, _ in _TABLES]
-    cache.keep(described.text, {"code": json.dumps(head).encode() + b"\n" + b"".join(tables + made), "symbols": {}, "needs": []}, ROOM)
+    code = json.dumps(head).encode() + b"\n" + b"".join(tables + made)
+    if len(code) > MOST_BYTES // 4:
+        return
+    cache.keep(described.text, {"code": code, "symbols": {}, "needs": []}, ROOM)
+    cache.bound(ROOM, MOST_BYTES)
 
 
 def find(described):

@@ -7,6 +7,7 @@ What it is not: nothing here holds numbers or knows NumPy's arrays; a view is fi
 
 Why a file: whoever groups, generates or calls kernels speaks of operands by these.
 """
+import functools
 import math
 
 from ..vocabulary.indexing import Slot
@@ -29,7 +30,7 @@ class Buffer:
 class View:
     """Entries of a buffer in some order: offset and strides in bytes."""
 
-    __slots__ = ("buffer", "offset", "shape", "strides", "dtype")
+    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "_whole")
 
     def __init__(self, buffer, offset, shape, strides, dtype):
         self.buffer, self.offset, self.shape, self.strides, self.dtype = buffer, offset, tuple(shape), tuple(strides), dtype
@@ -41,8 +42,12 @@ class View:
         return id(self.buffer), self.offset, self.strides
 
     def whole(self):
-        """Is this the entire buffer in C order?"""
-        return self.offset == 0 and self.size == self.buffer.size and self.contiguous()
+        """Is this the entire buffer in C order? It is asked again and again."""
+        try:
+            return self._whole
+        except AttributeError:
+            self._whole = self.offset == 0 and self.size == self.buffer.size and self.contiguous()
+            return self._whole
 
     def complete(self):
         """Is this the entire buffer, entry by entry as an operation on all of it goes through it?"""
@@ -55,7 +60,8 @@ class View:
         return same_walk(self.shape, self.strides, c_strides(self.shape[:k], size) + c_strides(self.shape[k:], self.size // short * size))
 
     def contiguous(self):
-        return same_walk(self.shape, self.strides, c_strides(self.shape, self.dtype.itemsize))
+        expected = c_strides(self.shape, self.dtype.itemsize)
+        return self.strides == expected or same_walk(self.shape, self.strides, expected)
 
 
 class Padded:
@@ -73,6 +79,11 @@ class Padded:
 
 
 def c_strides(shape, itemsize):
+    return _c_strides(tuple(shape), itemsize)
+
+
+@functools.lru_cache(maxsize=1000)
+def _c_strides(shape, itemsize):
     out = []
     for n in reversed(shape):
         out.append(itemsize)
@@ -106,6 +117,8 @@ def transposed(v, axes):
 
 def broadcast(v, shape):
     """v with new leading axes and axes of length 1 repeated: stride 0."""
+    if v.shape == shape:
+        return v
     lead = len(shape) - v.ndim
     strides = [0] * lead + [s if n == m else 0 for n, m, s in zip(v.shape, shape[lead:], v.strides)]
     return View(v.buffer, v.offset, shape, strides, v.dtype)

@@ -30,7 +30,7 @@ class Lowering:
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
         if 0 in node.shape:
             return new("arena", node.shape, node.dtype)
-        if node.primitive.kind != "map" or any(type(x) is Padded and x.shape != node.shape for x in operands):
+        if node.primitive.kind != "map" or any([type(x) is Padded and x.shape != node.shape for x in operands]):
             operands = [self.filled(x) if type(x) is Padded else x for x in operands]
         row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
         out = row(self, node, *operands) if row is not None else None
@@ -71,8 +71,8 @@ class Lowering:
         self.fuser.operate(Map(shape, scalar.CAST, want, (want,), (x,), out, accumulate))
 
     def fresh(self, shape, dtype, operands=()):
-        """(a buffer for what an elementwise operation makes of these, the operands). Of many short rows the columns lie one after the other, where the rows are very
-        short, or large operands lie so too: vectors run across rows then (across.py), and small operands are laid so."""
+        """(a buffer for what an elementwise operation makes of these, the operands). Of many short rows the columns lie one after the other, where the rows
+        are very short, or large operands lie so too: vectors run across rows then (across.py), and small operands are laid so."""
         if not many_short_rows(shape) or self._contiguous:
             return new("arena", shape, dtype), operands
         small = [type(x) is View and 4 * math.prod([n for n, s in zip(x.shape, x.strides) if s]) <= math.prod(shape) for x in operands]

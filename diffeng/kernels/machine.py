@@ -1,6 +1,7 @@
 """Machine code in this process: the store of kernels by key, and the way there from disk or from LLVM IR.
 
 What it is: `kernel(key, build)` finds a kernel in the process, else on disk (cache.py), else builds its IR and compiles it (compile.py).
+Object code is put into memory by objects.py, or by LLVM where that cannot.
 A kernel is a C function (address of a table of words, lo, hi) that computes rows lo..hi.
 
 What it is not: it writes no code and knows no primitive.
@@ -11,12 +12,11 @@ import hashlib
 import os
 import threading
 
-import llvmlite.binding as llvm
-
-from . import cache, compile
+from . import cache, compile, objects, threads
 
 compilations = 0                          # kernels compiled in this process
 _kernels = {}                             # key -> Kernel
+_provided = {}                            # name -> address: see provide
 _lock = threading.RLock()
 
 
@@ -26,10 +26,8 @@ class Kernel:
     __slots__ = ("addresses", "address")
 
     def __init__(self, compiled):
-        engine = _engine()
-        engine.add_object_file(llvm.ObjectFileRef.from_data(compiled["code"]))
-        engine.finalize_object()
-        self.addresses = {name: engine.get_function_address(symbol) for name, symbol in compiled["symbols"].items()}
+        found = objects.load(compiled["code"], address_of) or _by_llvm(compiled)
+        self.addresses = {name: found[symbol] for name, symbol in compiled["symbols"].items()}
         self.address = self.addresses.get("kernel")
 
     def __call__(self, table, lo, hi):
@@ -37,22 +35,54 @@ class Kernel:
         ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(self.address)(table, lo, hi)
 
 
+def _by_llvm(compiled):
+    """{symbol: address}, by LLVM's linker."""
+    import llvmlite.binding as llvm
+    for name in compiled["needs"]:
+        llvm.add_symbol(name, address_of(name))
+    engine = _engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(compiled["code"]))
+    engine.finalize_object()
+    return {symbol: engine.get_function_address(symbol) for symbol in compiled["symbols"].values()}
+
+
 @functools.lru_cache(maxsize=None)
 def _engine():
-    """The place of all object code. Symbols it leaves open (exp, memcpy, ...) are those of the C library."""
+    import llvmlite.binding as llvm
     machine = compile.target_machine()
-    for library in ("libm.so.6", "libm.dylib", "ucrtbase.dll"):            # a process need not have loaded the mathematics kernels call
-        try:
-            llvm.load_library_permanently(library)
-            break
-        except RuntimeError:
-            continue
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
 
 
+@functools.lru_cache(maxsize=None)
+def _libraries():
+    """Where to look for what object code leaves open (exp, memcpy, ...): the process, and the C library's mathematics, which it need not have loaded."""
+    found = []
+    for library in (None, "libm.so.6", "libm.dylib", "ucrtbase.dll"):
+        try:
+            found.append(ctypes.CDLL(library))
+        except (OSError, TypeError):                       # TypeError: Windows has no library of the whole process
+            continue
+    return found
+
+
+def provide(name, address):
+    """An address for what object code leaves open under this name."""
+    _provided[name] = address
+
+
+def address_of(name):
+    """The address of a function that object code leaves open, or None."""
+    if name in _provided:
+        return _provided[name]
+    for library in _libraries():
+        if (found := getattr(library, name, None)) is not None:
+            return ctypes.cast(found, ctypes.c_void_p).value
+    import llvmlite.binding as llvm                        # it brings some of its own
+    return llvm.address_of_symbol(name)
+
+
 def _missing(compiled):
-    _engine()
-    return [name for name in compiled["needs"] if llvm.address_of_symbol(name) is None]
+    return [name for name in compiled["needs"] if address_of(name) is None]
 
 
 def kernel(key, build, quick=False):
@@ -62,13 +92,24 @@ def kernel(key, build, quick=False):
     all helpers internal; called only if the kernel is found nowhere. quick: compile fast rather than well. Raises RuntimeError if the code needs a
     function that this process lacks.
     """
-    found = _kernels.get(key)
+    found = known(key)
     if found is None:
         with _lock:
-            found = _kernels.get(key)
-            if found is None:
-                found = _kernels[key] = Kernel(_from_disk(key) or _compiled(key, build, quick))
+            found = known(key) or _new(key, _code(key, build, quick))
     return found
+
+
+def kernels(wanted):
+    """The kernels of many (key, build), those that are new compiled by several threads."""
+    with _lock:
+        missing = [(key, build) for key, build in wanted if known(key) is None]
+        if len(missing) > 1 and threads.count() > 1:
+            compile.target()               # what is made once for all threads is there before they start
+            from concurrent.futures import ThreadPoolExecutor
+            with ThreadPoolExecutor(min(len(missing), threads.count())) as pool:
+                for (key, _), made in zip(missing, pool.map(lambda pair: _code(*pair), missing)):
+                    _new(key, made)
+    return [kernel(key, build) for key, build in wanted]
 
 
 def known(key):
@@ -88,16 +129,22 @@ def _from_disk(key):
     return kept if kept is not None and not _missing(kept) else None      # a symbol may be gone where the C library changed
 
 
-def _compiled(key, build, quick):
+def _code(key, build, quick=False):
+    """Object code. It may be made by several threads at once: nothing that they share is changed here."""
+    return compile.compile_module(build(), hashlib.sha256(key.encode()).hexdigest()[:24], quick)
+
+
+def _new(key, made):
+    """The kernel of new code, which is kept on disk. By one thread at a time."""
     global compilations
-    made = compile.compile_module(build(), hashlib.sha256(key.encode()).hexdigest()[:24], quick)
     missing = _missing(made)
     if missing:                            # LLVM would end the process
         raise RuntimeError(f"a kernel calls {', '.join(missing)}, which no library of this process has: "
-                           "load the library first (llvm.load_library_permanently)")
+                           "load the library first (ctypes.CDLL(its name, ctypes.RTLD_GLOBAL))")
     compilations += 1
     cache.keep(key, made)
-    return made
+    _kernels[key] = Kernel(made)
+    return _kernels[key]
 
 
 if hasattr(os, "register_at_fork"):        # a child of a process that is compiling would wait for ever for a thread it does not have

@@ -5,14 +5,15 @@ pool (threads.py). Compiled and kept like any kernel.
 
 What it is not: nothing of a program's meaning is known. The only Python objects made here are what a call returns: an integer, or fresh results.
 
-The pool in one paragraph. A region publishes a job (kernel, words, rows, chunk, threads) by making GENERATION odd, takes chunks like everybody, closes the job by making GENERATION even, and waits until nobody is INSIDE. A worker counts itself INSIDE before it looks whether the job is
-open: so either it sees the job closed, or the region sees the worker and waits for it, and no job is replaced while somebody reads it (both sides
-write first and read then, sequentially consistent). A worker that finds nothing spins for a while, then sleeps in a futex on GENERATION; it counts
-itself among the SLEEPERS first, so a region that sees none need not call the system.
+The pool in one paragraph. A region publishes a job (kernel, words, rows, chunk, threads) by making GENERATION odd, takes chunks like everybody, closes the
+job by making GENERATION even, and waits until nobody is INSIDE. A worker counts itself INSIDE before it looks whether the job is open: so either it sees the
+job closed, or the region sees the worker and waits for it, and no job is replaced while somebody reads it (both sides write first and read then, sequentially
+consistent). A worker that finds nothing spins for a while, then sleeps in a futex on GENERATION; it counts itself among the SLEEPERS first, so a region that
+sees none need not call the system.
 
-Each thread has its share of the chunks, the same share of all rows in every region, and takes them by adding to its NEXT; only then does it take those that others
-have left. So what a thread wrote it mostly reads itself: a line that another core has changed takes ten times as long to come as one from memory's cache (two
-loops over 100 000 entries, the second reading what the first wrote: 70 us on one thread, 250 us on two that took chunks as they came).
+Each thread has its share of the chunks, the same share of all rows in every region, and takes them by adding to its NEXT; only then does it take those that
+others have left. So what a thread wrote it mostly reads itself: lines that another core has changed are slow to come (two loops over 100 000 entries, the second
+reading what the first wrote: 70 us on one thread, 250 us on two that took chunks as they came, 36 us on two with shares).
 """
 import contextlib
 import platform

@@ -44,14 +44,18 @@ class _Description:
         return o.shape, o.rule, o.result, o.casts, o.accumulate, o.cost, o.level, *[self._operand(x) for x in o.operands], out
 
     def _operand(self, x):
-        if isinstance(x, Immediate):
+        if type(x) is Immediate:
             self.numbers.append(x)
             return x.type
-        if isinstance(x, (Indirect, Window)):
+        if type(x) is Window:
+            return "window", x.axis, x.lo, x.hi, self._operand(x.view)
+        if type(x) is Indirect:
             self.simple = False
             return None
-        buffer = x.buffer
-        k, home = (self._buffers.setdefault(id(b), len(self._buffers)) for b in (buffer, buffer.home))
+        buffer, buffers = x.buffer, self._buffers
+        home = k = buffers.setdefault(id(buffer), len(buffers))
+        if buffer.home is not buffer:
+            home = buffers.setdefault(id(buffer.home), len(buffers))
         at = self._at.setdefault((k, x.offset), len(self._at))
         if at == len(self.places):
             self.places.append((buffer, x.offset))

@@ -1,24 +1,27 @@
-"""Large products computed a second time where they are needed a second time, instead of being kept in between.
+"""Large products, and what is made of them entry by entry, computed a second time where they are needed a second time, instead of being kept in between.
 
 What it is: `recomputed(outputs)`, a graph rewritten. In attention the scores and their softmax (positions times positions) are needed once more when the
 adjoint comes by; kept, they are most of the memory, and writing and reading them costs as much as the product that makes them. So the adjoint gets its own:
-the product and the elementwise operations on it again, from the same row sums. Both halves then are chains that tiles.py takes through the cache.
+the product and the elementwise operations on it again, from the same row sums. Both halves then are chains that tiles.py takes through the cache. Any other
+large product is kept, but of several arrays that are made of it entry by entry (a GELU, and what its derivative needs) none is: the adjoint makes them again.
 
 What it is not: `checkpoint`, with which the user says what is recomputed; this is done only where it saves both memory and time.
 """
 import heapq
 import math
 
-from ..nodes import Node, reachable
+from ..nodes import Node, Primitive, reachable
 
 LARGE = 1 << 23                             # bytes of a product's result: what the cache holds is better kept
-RATIO = 4                                   # how much larger than its operands it is at least
+RATIO = 4                                   # how much larger than its operands it is at least to be computed twice itself
+SEVERAL = 3                                 # arrays made of it entry by entry that are kept otherwise
+SMALL = 8                                   # how much smaller whatever else they are made of is
 
 
 def recomputed(outputs):
     """Nodes that compute the same as these, by the same operations. outputs: Nodes, or constants, which pass as they are. Values are not looked at."""
     order = reachable(outputs)
-    seeds = [n for n in order if _is_large(n)]
+    seeds = [n for n in order if n.primitive.kind == "contract" and len(n.shape) > 1 and _bytes(n) >= LARGE]
     if not seeds:
         return outputs
     readers = {}
@@ -26,18 +29,25 @@ def recomputed(outputs):
         for x in n.operands:
             if type(x) is Node:
                 readers.setdefault(x, []).append(n)
-    held, again = {n for n in outputs if isinstance(n, Node)}, {}             # again: {reader: the large nodes it gets anew}
+    held, again = {n for n in outputs if isinstance(n, Node)}, {}             # again: {reader: {a large node it gets anew: what is made again for it}}
     for seed in seeds:
-        chain, later = _chain(seed, readers)
+        chain, products, later = _chain(seed, readers)
+        after = None
+        if not _is_large(seed):
+            chain = _made_of(seed, chain)
+            held |= {n for n in chain if any([r in later and r.primitive.kind != "map" for r in readers.get(n, ())])}          # products need it in memory
+            after = _after(seed, chain - held, products, later, readers)
+            if after is None:
+                continue
         for n in chain:
             for reader in readers.get(n, ()):
                 if reader in later and n not in held:
-                    again.setdefault(reader, {})[n] = chain
+                    again.setdefault(reader, {})[n] = chain, seed, after
     return _rewritten(outputs, order, again) if again else outputs
 
 
 def _is_large(n):
-    return n.primitive.name == "matmul" and len(n.shape) > 1 and _bytes(n) >= max(LARGE, RATIO * sum(map(_bytes, n.operands)))
+    return n.primitive.name == "matmul" and _bytes(n) >= RATIO * sum(map(_bytes, n.operands))
 
 
 def _bytes(x):
@@ -45,7 +55,7 @@ def _bytes(x):
 
 
 def _chain(seed, readers):
-    """(the seed and the elementwise nodes of its shape made from it, the nodes that depend on products of those): the first come before the second."""
+    """(the seed and the elementwise nodes of its shape made from it, products of those, the nodes that depend on these): the first come before the last."""
     chain, products, later = {seed}, set(), set()
     met = set(readers.get(seed, ()))
     ahead = [(n.serial, n) for n in met]
@@ -65,7 +75,25 @@ def _chain(seed, readers):
             if r not in met:
                 met.add(r)
                 heapq.heappush(ahead, (r.serial, r))
-    return chain, later
+    return chain, products, later
+
+
+def _made_of(seed, chain):
+    """The nodes of a chain that are made of its seed and of small ones."""
+    made = {seed}
+    for n in sorted(chain, key=lambda n: n.serial):
+        if all([x in made or type(x) is not Node or SMALL * _bytes(x) <= _bytes(seed) for x in n.operands]):
+            made.add(n)
+    return made - {seed}
+
+
+def _after(seed, chain, products, later, readers):
+    """The node that what is made again is made after: a cotangent that its first reader reads. None where it is not worth while."""
+    wanted = [n for n in chain if any([r in later for r in readers.get(n, ())])]
+    if len(wanted) < SEVERAL:
+        return None
+    first = min([r for n in wanted for r in readers[n] if r in later], key=lambda r: r.serial)
+    return next((x for x in first.operands if type(x) is Node and (x in later or x in products) and x.shape == seed.shape), None)
 
 
 def _rewritten(outputs, order, again):
@@ -74,7 +102,7 @@ def _rewritten(outputs, order, again):
     def new(x):
         return now[x] if type(x) is Node else x
 
-    def copy(n, chain):
+    def copy(n, chain, seed, after):
         """n once more, with what it is made from as far as that is large: nodes in topological order, no recursion."""
         needed, stack = {n}, [n]
         while stack:
@@ -84,13 +112,19 @@ def _rewritten(outputs, order, again):
                     stack.append(x)
         for m in sorted(needed, key=lambda m: m.serial):
             if m not in copies:
-                copies[m] = m.on([copies[x] if type(x) is Node and x in chain else new(x) for x in m.operands])
+                copies[m] = m.on([copies[x] if type(x) is Node and x in chain else waited(x, after) if x is seed else new(x) for x in m.operands])
         return copies[n]
+
+    def waited(seed, after):
+        """The seed, as if it came after a cotangent: else what is made of it again would be made at once."""
+        if seed not in copies:
+            copies[seed] = Node(Primitive.registry["barrier"], (new(seed), new(after)), {}, None, seed.shape, seed.dtype, seed.frames)
+        return copies[seed]
 
     for n in order:
         if not n.operands:
             now[n] = n
             continue
         anew = again.get(n, {})
-        now[n] = n.on([copy(x, anew[x]) if type(x) is Node and x in anew else new(x) for x in n.operands])
+        now[n] = n.on([copy(x, *anew[x]) if type(x) is Node and x in anew else new(x) for x in n.operands])
     return [new(n) if isinstance(n, Node) else n for n in outputs]

@@ -31,14 +31,13 @@ class _MethodDef(ctypes.Structure):
 
 @functools.lru_cache(maxsize=None)
 def _addresses():
-    import llvmlite.binding as llvm
     for name in _PYTHON:
-        llvm.add_symbol(name, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
+        machine.provide(name, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     table = pointer(np._core._multiarray_umath._ARRAY_API, None)
     for name, place in _NUMPY.items():
-        llvm.add_symbol(name, ctypes.c_void_p.from_address(table + 8 * place).value)
+        machine.provide(name, ctypes.c_void_p.from_address(table + 8 * place).value)
     return machine.kernel("runtime", native.build, quick=True).addresses
 
 
@@ -167,7 +166,8 @@ class Entry:
         if not self._alone:
             return None
         scalars = [None if shape else np.zeros((), dtype) for shape, dtype in outputs]
-        fresh = np.array([x for held, (shape, dtype) in zip(scalars, outputs) for x in (id(held) if held is not None else 0, id(dtype), len(shape), *shape)], np.int64)
+        words = [x for held, (shape, dtype) in zip(scalars, outputs) for x in (0 if held is None else id(held), id(dtype), len(shape), *shape)]
+        fresh = np.array(words, np.int64)
         for k, x in ((native.OUTPUTS, len(outputs)), (native.FRESH, _address(fresh)), (native.SINGLE, single), (native.NONE, id(None))):
             self._block[k] = x
         self._block.made = (scalars, fresh, outputs)

@@ -1,7 +1,7 @@
 """What each elementwise primitive computes on one entry: a function of Values (values.py), for every compiled device.
 
 Python's operators append instructions; numbers beside a Value take its type, so that float32 stays float32. Functions are those of elementary.py (exp,
-log1p, expit, ...) and, for the rest (atan, fmod, ...), of C's mathematics library. Infinities, NaN and zeros follow NumPy; where a rule is longer than
+log1p, expit, ...) and inverse.py (arctan, cbrt, ...), and fmod of C's mathematics library. Infinities, NaN and zeros follow NumPy; where a rule is longer than
 the mathematics, that is why.
 
 What it is not: no derivative, no loop, no type rules (lower.py decides what is computed in which type).
@@ -11,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-from . import elementary as m
+from . import elementary as m, inverse
 from ..vocabulary.random import MULTIPLIERS, ROUNDS, WEYL
 from .values import absolute, cast, ceil, constant, copysign, divided, floor, library, nearest, select, sqrt, trunc
 
@@ -52,12 +52,6 @@ def _floor_divide(x, y):
     return select(y.equals(0.0), x / y, select(s.equals(0.0), copysign(constant(0.0, x), x / y), select(s - f > 0.5, f + 1.0, f)))
 
 
-def _cbrt(x):
-    """A Newton step on the library's, which may be an ULP off; not at 0 and infinity."""
-    c, a = library("cbrt", x), absolute(x)
-    return select((a > 0.0) & (a < INF), c - (c - x / (c * c)) / 3.0, c)
-
-
 def _logaddexp(x, y):
     """The larger one plus a correction; equal infinities would give inf - inf."""
     top = select((x >= y) | x.differs(x), x, y)
@@ -65,13 +59,7 @@ def _logaddexp(x, y):
 
 
 def _log_expit(x):
-    return select(x < 0.0, x, 0.0) - m.log1p(m.exp(-absolute(x)))
-
-
-def _logit(x):
-    """Near 1/2 the quotient is near 1 and its logarithm loses digits: log1p of s = 2x - 1, which is exact there."""
-    s = (x - 0.5) * 2.0
-    return select(absolute(s) < 0.4, m.log1p(s) - m.log1p(-s), m.log(x / (1.0 - x)))
+    return select(x < 0.0, x, -0.0) - m.log1p(m.exp(-absolute(x)))          # -0 where it vanishes
 
 
 def _sign(x):
@@ -98,16 +86,6 @@ def _whole_quotient(x, y):
     return select(y.equals(0), constant(0, x), select(y.equals(-1), -x, divided(x, select(bad, 1, y))))
 
 
-def _called(name, operands):
-    """A function of the C library as a rule."""
-    def one(x):
-        return library(name, x)
-
-    def two(x, y):
-        return library(name, x, y)
-    return one if operands == 1 else two
-
-
 def _same(x):
     return x
 
@@ -132,22 +110,22 @@ FLOAT = {
     "log10":        m.log10,
     "log1p":        m.log1p,
     "sqrt":         sqrt,
-    "cbrt":         _cbrt,
+    "cbrt":         inverse.cbrt,
     "logaddexp":    _logaddexp,
     "sin":          m.sin,
     "cos":          m.cos,
     "tan":          m.tan,
-    "arcsin":       _called("asin", 1),
-    "arccos":       _called("acos", 1),
-    "arctan":       _called("atan", 1),
-    "arctan2":      _called("atan2", 2),
-    "hypot":        _called("hypot", 2),
+    "arcsin":       inverse.arcsin,
+    "arccos":       inverse.arccos,
+    "arctan":       inverse.arctan,
+    "arctan2":      inverse.arctan2,
+    "hypot":        inverse.hypot,
     "sinh":         m.sinh,
     "cosh":         m.cosh,
     "tanh":         m.tanh,
-    "arcsinh":      _called("asinh", 1),
-    "arccosh":      _called("acosh", 1),
-    "arctanh":      _called("atanh", 1),
+    "arcsinh":      inverse.arcsinh,
+    "arccosh":      inverse.arccosh,
+    "arctanh":      inverse.arctanh,
     "gauss":        m.gauss,
     "erf":          m.erf,
     "erfc":         m.erfc,
@@ -155,7 +133,7 @@ FLOAT = {
     "erfc_of_product": m.erfc_of_product,
     "expit":        m.expit,
     "log_expit":    _log_expit,
-    "logit":        _logit,
+    "logit":        inverse.logit,
     "xlogy":        lambda x, y: select(x.equals(0.0) & y.equals(y), constant(0.0, x), x * m.log(y)),
     "maximum":      lambda x, y: select((x >= y) | x.differs(x), x, y),
     "minimum":      lambda x, y: select((x <= y) | x.differs(x), x, y),
@@ -242,5 +220,5 @@ CAST = _same
 
 # Nanoseconds an entry, roughly, for the choice between one thread and several. What is not named costs 0.5.
 COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh gauss expit xlogy".split(), 1.5),
-        **dict.fromkeys("erf erfc erfc_of_quotient erfc_of_product log_expit logit logaddexp power".split(), 4.0),
-        **dict.fromkeys("cbrt arcsin arccos arctan arctan2 hypot arcsinh arccosh arctanh remainder floor_divide".split(), 15.0)}
+        **dict.fromkeys("erf erfc erfc_of_quotient erfc_of_product log_expit logit logaddexp power cbrt arcsin arccos arctan arctan2 hypot arcsinh arccosh arctanh".split(), 4.0),
+        **dict.fromkeys("remainder floor_divide".split(), 12.0)}

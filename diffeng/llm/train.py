@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..devices import program_maker
 from .curve import draw
 from .data import Tokens
 from .model import cross_entropy, gpt2, init_parameters
@@ -86,15 +85,20 @@ def evaluation(config, device="cpu", precision="float32"):
     return jit(lambda parameters, tokens, targets: cross_entropy(gpt2(parameters, tokens, config), targets), device=device, precision=precision)
 
 
+def _memory(device):
+    from ..devices import program_maker
+    return program_maker(device).device
+
+
 def _placed(state, device):
     """The state in the memory of its device."""
-    memory = program_maker(device).device
+    memory = _memory(device)
     return state if memory is None else {part: {k: memory.array(x) for k, x in arrays.items()} for part, arrays in state.items()}
 
 
 def _fetched(state, device):
     """The state as NumPy's arrays."""
-    memory = program_maker(device).device
+    memory = _memory(device)
     return state if memory is None else {part: {k: memory.host(x) for k, x in arrays.items()} for part, arrays in state.items()}
 
 

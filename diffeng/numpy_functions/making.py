@@ -13,6 +13,11 @@ def copy_(a, order="K", subok=False):
     return copy(a, order)
 
 
+@implements(np.astype)
+def astype_(x, dtype, copy=True, device=None):
+    return x.astype(dtype, copy=copy)
+
+
 def _full(x, value, dtype, order, shape):
     out = np.empty_like(memory(x), x.dtype if dtype is None else dtype, order, shape=shape)
     if not isinstance(value, Traced):

@@ -60,7 +60,8 @@ def mean(a, axis=None, dtype=None, keepdims=False, where=None):
     x = operand(a) if dtype is None else astype(a, dtype)
     if _given(where) and where is not True:
         return np.sum(x, axis=axis, keepdims=asked(keepdims), where=where) / _counted(where, x, axis, keepdims)
-    return r.mean(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims))
+    out = r.mean(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims))
+    return out if dtype is None or out.dtype == dtype else astype(out, dtype)
 
 
 @implements(np.var)
@@ -108,17 +109,22 @@ def cumsum(a, axis=None, dtype=None):
 @implements(np.cumprod)
 def cumprod(a, axis=None, dtype=None):
     x = operand(a) if axis is not None else np.ravel(a)
+    x = x if dtype is None else astype(x, dtype)
     return r.cumprod(x, axis=axis_of(0 if axis is None else axis, x.ndim))
 
 
-@implements(np.cumulative_sum)
-def cumulative_sum(x, axis=None, dtype=None):
-    return cumsum(x, 0 if axis is None and x.ndim == 1 else axis, dtype)
+def _cumulative(scan, start):
+    def cumulative(x, axis=None, dtype=None, include_initial=False):
+        axis = axis_of(0 if axis is None and x.ndim == 1 else axis, x.ndim)
+        out = scan(x, axis, dtype)
+        if not include_initial:
+            return out
+        return np.concatenate([np.full([1 if k == axis else n for k, n in enumerate(out.shape)], start, out.dtype), out], axis)
+    return cumulative
 
 
-@implements(np.cumulative_prod)
-def cumulative_prod(x, axis=None, dtype=None):
-    return cumprod(x, 0 if axis is None and x.ndim == 1 else axis, dtype)
+implements(np.cumulative_sum)(_cumulative(cumsum, 0))
+implements(np.cumulative_prod)(_cumulative(cumprod, 1))
 
 
 def _position(primitive):

@@ -69,9 +69,11 @@ def corrcoef(x, y=None, rowvar=True):
 # ---- what is missing is NaN --------------------------------------------------------------------------------------------------
 
 
-def _filled(a, neutral):
+def _filled(a, neutral, where=None):
     x = operand(a)
     missing = e.isnan(x)
+    if where is not None and where is not True and where is not np._NoValue:
+        missing = e.logical_or(missing, e.logical_not(operand(where)))
     return e.where(missing, neutral, x), missing
 
 
@@ -80,13 +82,13 @@ def _counted(missing, x, axis, keepdims):
 
 
 @implements(np.nansum)
-def nansum(a, axis=None, dtype=None, keepdims=False):
-    return np.sum(_filled(a, 0.0)[0], axis=axis, dtype=dtype, keepdims=asked(keepdims))
+def nansum(a, axis=None, dtype=None, keepdims=False, initial=None, where=None):
+    return np.sum(_filled(a, 0.0, where)[0], axis=axis, dtype=dtype, keepdims=asked(keepdims), **({} if initial is None else {"initial": initial}))
 
 
 @implements(np.nanprod)
-def nanprod(a, axis=None, dtype=None, keepdims=False):
-    return np.prod(_filled(a, 1.0)[0], axis=axis, dtype=dtype, keepdims=asked(keepdims))
+def nanprod(a, axis=None, dtype=None, keepdims=False, initial=None, where=None):
+    return np.prod(_filled(a, 1.0, where)[0], axis=axis, dtype=dtype, keepdims=asked(keepdims), **({} if initial is None else {"initial": initial}))
 
 
 @implements(np.nancumsum)
@@ -100,29 +102,29 @@ def nancumprod(a, axis=None, dtype=None):
 
 
 @implements(np.nanmax)
-def nanmax(a, axis=None, keepdims=False):
-    return np.max(_filled(a, -np.inf)[0], axis=axis, keepdims=asked(keepdims))
+def nanmax(a, axis=None, keepdims=False, initial=None, where=None):
+    return np.max(_filled(a, -np.inf, where)[0], axis=axis, keepdims=asked(keepdims), **({} if initial is None else {"initial": initial}))
 
 
 @implements(np.nanmin)
-def nanmin(a, axis=None, keepdims=False):
-    return np.min(_filled(a, np.inf)[0], axis=axis, keepdims=asked(keepdims))
+def nanmin(a, axis=None, keepdims=False, initial=None, where=None):
+    return np.min(_filled(a, np.inf, where)[0], axis=axis, keepdims=asked(keepdims), **({} if initial is None else {"initial": initial}))
 
 
 @implements(np.nanmean)
-def nanmean(a, axis=None, dtype=None, keepdims=False):
-    x, missing = _filled(a, 0.0)
+def nanmean(a, axis=None, dtype=None, keepdims=False, where=None):
+    x, missing = _filled(a, 0.0, where)
     return np.sum(x, axis=axis, dtype=dtype, keepdims=asked(keepdims)) / _counted(missing, x, axis, keepdims)
 
 
 @implements(np.nanvar)
-def nanvar(a, axis=None, dtype=None, ddof=0, keepdims=False, correction=None):
+def nanvar(a, axis=None, dtype=None, ddof=0, keepdims=False, correction=None, where=None):
     ddof = correction if correction not in (None, np._NoValue) else ddof
-    x, missing = _filled(a, 0.0)
-    away = e.where(missing, 0.0, x - nanmean(a, axis, keepdims=True))
+    x, missing = _filled(a, 0.0, where)
+    away = e.where(missing, 0.0, x - nanmean(a, axis, keepdims=True, where=where))
     return np.sum(e.square(away), axis=axis, keepdims=asked(keepdims)) / (_counted(missing, x, axis, keepdims) - ddof)
 
 
 @implements(np.nanstd)
-def nanstd(a, axis=None, dtype=None, ddof=0, keepdims=False, correction=None):
-    return norm_of(nanvar(a, axis, dtype, ddof, keepdims, correction))
+def nanstd(a, axis=None, dtype=None, ddof=0, keepdims=False, correction=None, where=None):
+    return norm_of(nanvar(a, axis, dtype, ddof, keepdims, correction, where))

@@ -308,7 +308,7 @@ def root(t):
 
 def link(out, of, again, put):
     """Remember that `out` shares the memory of `of`: again(parent) makes it anew, put(parent, value) is the parent's new value. Returns out."""
-    out._base, out._odd, of._odd = (of, put), True, True
+    out._base, out._odd, of._odd = (of, put, again), True, True
     views = of._views
     if not views:
         views = of._views = []
@@ -337,7 +337,7 @@ def relinked(t):
     """t, which is about to be written into or given away, as a view of what it was detached from, if that is still there."""
     of = t._of and t._of()
     if of is not None:
-        t._base = (of, _put)
+        t._base = (of, _put, _bare)
     t._of = None
     return t
 

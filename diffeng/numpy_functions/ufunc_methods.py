@@ -1,0 +1,66 @@
+"""What every ufunc can besides a call: f(x, where=mask, out=y), f.reduce, f.accumulate, f.reduceat, f.at, f.outer.
+
+Methods with a primitive of their own (np.add.reduce is np.sum) are in numpy_api.py; here stand the rest, entry by entry along the axis, as NumPy defines
+them: for running maxima, products by index and the like, not for long axes in inner loops.
+"""
+import numpy as np
+
+from ..errors import refuse
+from ..numpy_api import axis_of, operand, plain, split_index
+from ..vocabulary import elementwise as e
+from ..vocabulary.indexing import join
+
+
+def where_chosen(primitive, operands, mask):
+    """The operands with a number of the primitive's smooth domain where the result is not wanted: log(x, where=x > 0) is never asked for log(0), whose
+    slope would make NaN of a cotangent of 0."""
+    domain = getattr(primitive, "domain", None) or ((0.25, 0.75),) * len(operands)
+    return [x if np.result_type(getattr(x, "dtype", x)).kind != "f" else e.where(mask, x, np.asarray(sum(d) / 2, getattr(x, "dtype", None))[()])
+            for x, d in zip(operands, domain)]
+
+
+def _along(x, axis):
+    x = operand(x)
+    return np.moveaxis(x, axis_of(axis, x.ndim), 0)
+
+
+def reduce(f, x, axis=0, keepdims=False):
+    if axis is None or isinstance(axis, tuple):
+        raise refuse(ValueError, f"{f.__name__}.reduce{{here}}: reorderable or not, it goes along one axis here; give axis=0, 1, ...")
+    rows = _along(x, axis)
+    if not len(rows):
+        raise refuse(ValueError, f"{f.__name__}.reduce{{here}}: there is nothing along axis {axis}, and no value stands for nothing")
+    out = rows[0]
+    for k in range(1, len(rows)):
+        out = f(out, rows[k])
+    return np.expand_dims(out, axis) if keepdims else out
+
+
+def accumulate(f, x, axis=0):
+    rows = _along(x, axis)
+    out = [rows[k] for k in range(min(len(rows), 1))]
+    for k in range(1, len(rows)):
+        out.append(f(out[-1], rows[k]))
+    return np.stack(out, axis) if out else x
+
+
+def reduceat(f, x, indices, axis=0):
+    rows, at = _along(x, axis), [int(k) for k in indices]
+    ends = [*at[1:], len(rows)]
+    return np.stack([f.reduce(rows[lo:hi], axis=0) if hi > lo else rows[lo] for lo, hi in zip(at, ends)], axis)
+
+
+def at(f, target, index, *values):
+    """target[i] = f(target[i], value) for each i of the index, one after the other where an i comes more than once."""
+    arrays, template = split_index(index)
+    places = np.arange(target.size).reshape(target.shape)[join(template, [plain(a) for a in arrays])]
+    values = [np.ravel(np.broadcast_to(operand(v), places.shape)) for v in values]
+    places = places.ravel()
+    order = np.argsort(places, kind="stable")
+    first = np.searchsorted(places[order], places[order])
+    turn = np.empty(places.size, int)
+    turn[order] = np.arange(places.size) - first                 # how often its place was named before
+    for k in range(turn.max(initial=-1) + 1):
+        now = np.flatnonzero(turn == k)
+        here = np.unravel_index(places[now], target.shape)
+        target[here] = f(target[here], *[v[now] for v in values])

@@ -1,0 +1,70 @@
+"""Options and methods of ufuncs on traced values: where=, out=, reduce, accumulate, reduceat, at, by every method and compiled."""
+import numpy as np
+import pytest
+
+import diffeng as de
+
+X = np.random.default_rng(3).uniform(0.2, 1.2, (3, 4))
+M = X > 0.6
+
+FUNCTIONS = {
+    "divide where": lambda x: np.divide(x, x - x * M, out=np.zeros_like(x), where=~M),
+    "log where": lambda x: np.log(x * M, where=M, out=np.ones((3, 4))),
+    "where of a traced mask": lambda x: np.sqrt(x - 0.6, where=x > 0.6, out=np.full((3, 4), 0.5)),
+    "where broadcast": lambda x: np.arctan2(x, x[0], out=np.zeros((3, 4)), where=np.array([True, False, True, True])),
+    "how, not what": lambda x: np.add(x, x, casting="same_kind", order="F", subok=False),
+    "maximum.accumulate": lambda x: np.maximum.accumulate(x, axis=1),
+    "minimum.accumulate": lambda x: np.minimum.accumulate(x),
+    "hypot.reduce": lambda x: np.hypot.reduce(x, axis=1),
+    "subtract.reduce": lambda x: np.subtract.reduce(x, axis=-1, keepdims=True),
+    "divide.accumulate": lambda x: np.divide.accumulate(x),
+    "add.reduceat": lambda x: np.add.reduceat(x, [0, 3, 1], axis=1),
+    "maximum.reduceat": lambda x: np.maximum.reduceat(x, [0, 2]),
+    "multiply.at": lambda x: _at(np.multiply, x, ([0, 2, 0], [1, 1, 1]), x[0, :3]),
+    "maximum.at": lambda x: _at(np.maximum, x, [2, 0], x[1]),
+    "divide.at": lambda x: _at(np.divide, x, [0, 0], x[1:]),
+    "exp.at": lambda x: _at(np.exp, x, [0, 0, 1]),
+    "nansum where": lambda x: np.nansum(np.where(x > 1, np.nan, x), axis=0, where=M, initial=2.0),
+    "nanmean where": lambda x: np.nanmean(x, axis=1, where=M | (np.arange(4) == 0)),
+    "nanmax where": lambda x: np.nanmax(x, axis=1, where=M, initial=0.1),
+    "nanvar where": lambda x: np.nanvar(x, where=M),
+    "cumulative_sum": lambda x: np.cumulative_sum(x, axis=1, include_initial=True),
+    "cumulative_prod": lambda x: np.cumulative_prod(x, axis=0, include_initial=True),
+    "astype": lambda x: np.astype(x, np.float64) * 2,
+}
+
+
+def _at(f, x, *rest):
+    y = x * 1.0
+    f.at(y, *rest)
+    return y
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_as_in_numpy_by_every_method(name):
+    f = FUNCTIONS[name]
+    plain = f(X)
+    weights = np.random.default_rng(1).normal(size=plain.shape)
+    total = lambda x: np.sum(f(x) * weights)
+    truth = [(total(X + d) - total(X - d)) / 2e-6 for d in np.eye(X.size).reshape(-1, *X.shape) * 1e-6]
+    for method in ("reverse", "forward", "symbolic"):
+        value, gradient = de.value_and_grad(total, method=method)(X)
+        assert value == pytest.approx(total(X), rel=1e-13), method
+        assert gradient.ravel() == pytest.approx(truth, abs=1e-6), method
+    np.testing.assert_allclose(de.jit(f)(X), plain, rtol=1e-13)
+
+
+def test_dtypes_that_are_asked_for():
+    x = np.float32([1, 2, 3])
+    for f in (lambda x: np.cumprod(x, dtype=np.float64), lambda x: np.mean(x * 1.5, dtype=int)):
+        assert de.jit(f)(x).dtype == f(x).dtype and np.all(de.jit(f)(x) == f(x))
+
+
+def test_where_needs_what_stands_elsewhere():
+    with pytest.raises(TypeError, match=r"log at .*where= it needs out="):
+        de.grad(lambda x: np.sum(np.log(x, where=M)))(X)
+
+
+def test_nothing_to_reduce():
+    with pytest.raises(ValueError, match=r"hypot.reduce at .*nothing along axis 0"):
+        de.grad(lambda x: np.sum(np.subtract.reduce(np.hypot.reduce(x[:0]))))(X)
