@@ -3,6 +3,8 @@
 A formula such as erf'(x) = 2/sqrt(pi) exp(-x*x) holds in every arithmetic only if its constant does. `Exact` meets NumPy as a
 Python float (so float32 stays float32) and a 100-digit array as the number itself.
 """
+import sys
+
 import numpy as np
 
 
@@ -53,3 +55,8 @@ PI = Exact("pi", np.pi, lambda arb: arb.pi())
 SQRT_PI = Exact("sqrt(pi)", np.sqrt(np.pi), lambda arb: arb.pi().sqrt())
 LOG2 = Exact("log(2)", np.log(2.0), lambda arb: arb(2).log())
 LOG10 = Exact("log(10)", np.log(10.0), lambda arb: arb(10).log())
+
+
+def unchanging(x):
+    """Is x an array that nobody can write into: a read-only view of memory that no one else has? Then what it says may decide what is computed."""
+    return type(x) is np.ndarray and not x.flags.writeable and type(x.base) is np.ndarray and sys.getrefcount(x.base) <= 2          # the view's, this call's

@@ -5,10 +5,10 @@ What it is not: no walk (simplify.py), and no order in which three operands are 
 Why a file: they change the order of a sum, as any compiler of sums does; the rules of simplify.py keep every bit.
 """
 import math
-import sys
 
 import numpy as np
 
+from .constants import unchanging
 from .nodes import Node
 from .vocabulary.contraction import subscripts
 
@@ -89,10 +89,7 @@ def _product_in_order(walk, n, x):
 def units(x):
     """Is x a unit matrix that nobody else can write into, such as the directions of a Jacobian, but for axes of length 1?"""
     shape = [m for m in np.shape(x) if m > 1]
-    if type(x) is not np.ndarray or x.flags.writeable or len(shape) != 2 or shape[0] != shape[1] or type(x.base) is not np.ndarray \
-            or sys.getrefcount(x.base) > 2:                          # the view's and this call's: no one else has it
-        return False
-    return np.array_equal(x.reshape(shape), np.eye(shape[0], dtype=x.dtype))
+    return unchanging(x) and len(shape) == 2 and shape[0] == shape[1] and np.array_equal(x.reshape(shape), np.eye(shape[0], dtype=x.dtype))
 
 
 def _product_with_units(walk, n, *operands):

@@ -61,7 +61,8 @@ def _run_file(path):
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise BadInput(f"{os.path.basename(error.filename or path)}{f':{error.lineno}' if error.lineno else ''}: {error.msg}: the file is no valid Python; mend that line") from error
+        line = f":{error.lineno}" if error.lineno else ""
+        raise BadInput(f"{os.path.basename(error.filename or path)}{line}: {error.msg}: the file is no valid Python; mend that line") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is no text: {error}; give a Python source file") from error
     except (Exception, SystemExit) as error:

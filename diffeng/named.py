@@ -1,7 +1,7 @@
 """Which of NumPy's functions a user's function may ask for by name: only these need to be replaced while it runs (buffers.py).
 
-What it is: `swaps(fun, args, everything)` follows the functions that the code names, through globals and closures, and collects the attributes they load. Decided once for
-a code object, and looked over at each call: are the functions and modules still those that were followed?
+What it is: `swaps(fun, args, everything)` follows the functions that the code names, through globals and closures, and collects the attributes they load.
+Decided once for a code object, and looked over at each call: are the functions and modules still those that were followed?
 What it is not: a proof. Where the code may reach other code (objects, modules of the user's, getattr) everything is replaced.
 """
 import builtins

@@ -57,7 +57,8 @@ def accuracy(fun, domain, *, points=500, seed=0, dtype=float, methods=(*METHODS,
 
     fun: elementwise code on arrays (results of the shape of its arguments), of one or more numbers. domain: (low, high), or one such pair an argument;
     infinite ends mean the largest finite numbers. Half of the points are spread evenly over the interval, half evenly over the floating-point numbers in it, so
-    that small ones are met, and both ends are among them. dtype: float64 or float32, of the arguments. methods: which are asked. Truths have 40 digits, by the judge's differences.
+    that small ones are met, and both ends are among them. dtype: float64 or float32, of the arguments. methods: which are asked. Truths have 40 digits, by the
+    judge's differences.
 
     Raises ValueError for a domain that is no interval, and where fun is not elementwise.
 

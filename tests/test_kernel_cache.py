@@ -164,8 +164,7 @@ def test_interleaving_is_what_a_loop_asks_for(fresh):
 
 def test_rules_from_one_factory_are_told_apart():
     """A kernel's key holds what its rules enclose: else arcsin would be found where arccos is asked for."""
-    tables = scalar.FLOAT, scalar.INTEGER, scalar.UNSIGNED, scalar.POWERS, scalar.INTEGER_POWERS, scalar.COMPARE, scalar.CLASSIFY, scalar.LOGICAL
-    rules = {id(rule): rule for table in tables for rule in table.values()}
+    rules = {id(rule): rule for table in scalar.TABLES for rule in table.values()}
     assert len(rules) > 70 and len({scalar.fingerprint(rule) for rule in rules.values()}) == len(rules)
 
 

@@ -117,11 +117,16 @@ def test_report_for_machines_and_people():
     assert set(report.methods["reverse"].derivative) == {"w", "v"} and report.methods["reverse"].value == pytest.approx(np.sum(X * X))
 
 
-def test_a_faulty_kernel_is_told_from_a_faulty_rule(monkeypatch):
+def test_a_faulty_kernel_is_told_from_a_faulty_rule(monkeypatch, tmp_path):
+    """Whatever is on disk: a right program there would hide the fault, and a wrong one must not stay there."""
     from diffeng.kernels import scalar
-    monkeypatch.setenv("DIFFENG_CACHE", "off")                # a right program on disk would hide the fault, and the wrong one would stay there
-    monkeypatch.setitem(scalar.FLOAT, "sin", scalar.FLOAT["cos"])
-    report = de.compare(lambda x: np.sum(np.sin(x) * x), X[:2])
+    monkeypatch.setenv("DIFFENG_CACHE", str(tmp_path))
+    judged = lambda: de.compare(lambda x: np.sum(np.sin(x) * x), X[:2])                  # noqa: E731
+    assert judged().agree
+    with monkeypatch.context() as patched:
+        patched.setitem(scalar.FLOAT, "sin", scalar.FLOAT["cos"])
+        report = judged()
+    assert judged().agree
     assert report.culprit.method == "reverse (kernels)" and report.culprit.primitive == "sin", str(report)
     assert report.methods["reverse"].verdict == "right" and report.methods["reverse (kernels)"].verdict == "wrong"
 

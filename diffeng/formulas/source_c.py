@@ -26,7 +26,8 @@ _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "
 _CALLS = {**{f: f for f in ("exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan sinh cosh tanh hypot floor ceil trunc rint erf erfc "
                             "isnan isinf isfinite signbit").split()},
           "power": "pow", "absolute": "fabs", "arctan2": "atan2", **{f"arc{f}": f"a{f}" for f in "sin cos tan sinh cosh tanh".split()}}
-_FORMS = {"negative": "-{0}", "square": "{0} * {0}", "reciprocal": "1 / {0}", "gauss": "exp(-({0} * {0}))", "where": "{0} ? {1} : {2}", "copy": "{0}", "barrier": "{0}", "stop_gradient": "{0}",
+_FORMS = {"negative": "-{0}", "square": "{0} * {0}", "reciprocal": "1 / {0}", "gauss": "exp(-({0} * {0}))",
+          "where": "{0} ? {1} : {2}", "copy": "{0}", "barrier": "{0}", "stop_gradient": "{0}",
           "astype": "{0}", "logical_not": "!{0}", "logical_xor": "!{0} != !{1}", "sign": "({0} > 0) - ({0} < 0)",
           "maximum": "{0} > {1} || {0} != {0} ? {0} : {1}",
           "minimum": "{0} < {1} || {0} != {0} ? {0} : {1}"}

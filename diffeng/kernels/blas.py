@@ -15,7 +15,7 @@ import os
 
 import numpy as np
 
-LETTERS = {"f64": "d", "f32": "s"}
+_LETTERS = {"f64": "d", "f32": "s"}
 _FORMS = [("scipy_{0}_64_", 64), ("{0}_64_", 64), ("scipy_{0}_", 32), ("{0}_", 32)]             # OpenBLAS's symbols, those of the wheels first
 _THREADS = ["scipy_openblas_{0}_num_threads64_", "openblas_{0}_num_threads64_", "scipy_openblas_{0}_num_threads", "openblas_{0}_num_threads"]
 
@@ -53,6 +53,11 @@ def _address(function):
     return ctypes.cast(function, ctypes.c_void_p).value
 
 
+def name_of(kind, type):
+    """dgemm, sgemv, ...: kind "gemm" or "gemv", type "f64" or "f32"."""
+    return _LETTERS[type] + kind
+
+
 def gemm(type):
     """(address, bits of its integers) of Fortran's dgemm for "f64", sgemm for "f32": every argument by reference.
 
@@ -60,12 +65,12 @@ def gemm(type):
     >>> address != 0 and bits in (32, 64)
     True
     """
-    return _routine(LETTERS[type] + "gemm")
+    return routine(name_of("gemm", type))
 
 
 def gemv(type):
     """(address, bits of its integers) of dgemv for "f64", sgemv for "f32"."""
-    return _routine(LETTERS[type] + "gemv")
+    return routine(name_of("gemv", type))
 
 
 class Routine:
@@ -78,11 +83,7 @@ class Routine:
 
 
 def routine(name):
-    """The address of dgemm, sgemv, ..."""
-    return _routine(name)[0]
-
-
-def _routine(name):
+    """(address, bits of its integers) of a function of BLAS by its name in Fortran."""
     found = _library()
     if found is not None:
         library, form, bits = found

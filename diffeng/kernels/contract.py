@@ -203,18 +203,18 @@ def product(step, cut=None):
     by_terms = along == "terms"
     if cut is None:
         parts = -(-threads.count() // batch) if m * n * k > ALONE else 1
-        along, side, step = ("rows", m, ROW_STEP) if m >= ROW_STEP * parts or m > n else ("columns", n, STEP)          # of rows threads have their shares
-        parts = max(1, min(parts, side // step))
-        width = -(-side // parts)
-        width = -(-width // step) * step if parts > 1 else width
+        along, length, grain = ("rows", m, ROW_STEP) if m >= ROW_STEP * parts or m > n else ("columns", n, STEP)          # of rows threads have their shares
+        parts = max(1, min(parts, length // grain))
+        width = -(-length // parts)
+        width = -(-width // grain) * grain if parts > 1 else width
     elif along == "rows" and turned:
         along = "columns"
     parts = -(-{"rows": m, "columns": n, "terms": k}[along] // width)
     rows, columns, terms = (width if along == side else 0 for side in ("rows", "columns", "terms"))          # of a part; 0: all of them
     vector = m == 1 and cut is None
-    bits = (blas.gemv if vector else blas.gemm)(type)[1]
-    routine = blas.Routine(blas.LETTERS[type] + ("gemv" if vector else "gemm"))
-    words = [routine, tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
+    name = blas.name_of("gemv" if vector else "gemm", type)
+    bits = blas.routine(name)[1]
+    words = [blas.Routine(name), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, rows or m, columns, columns or n, terms, 0,
              a.strides[-2] * rows + a.strides[-1] * terms, b.strides[-1] * columns + b.strides[-2] * terms, c.strides[-2] * rows + size * columns]
     for d, *s in zip(dims, *strides):

@@ -261,8 +261,8 @@ class Plan:
         return Instruction(key, lambda: (across if self.across else loops).write(structure, rules), self.words, rows, chunk, cost)
 
     def _strip(self, scratch):
-        """The word that says how many rows a strip has, or None where it is not worth while to compute what is one a row for many rows at once: then it is
-        vectorised, but the rows wait in the cache meanwhile."""
+        """"across" where vectors run across rows; else the word that says how many rows a strip has, or None where it is not worth while to compute what is
+        one a row for many rows at once: then it is vectorised, but the rows wait in the cache meanwhile."""
         if self.across:
             return "across"
         ops = self.group.operations

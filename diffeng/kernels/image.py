@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 
-from ..constants import Exact
+from ..constants import Exact, unchanging
 from ..nodes import INPUT, Node, reachable
 from ..vocabulary.indexing import Slot
 from . import blas, cache, machine, threads
@@ -31,8 +31,8 @@ _PLAIN = (int, bool, str, type(None), type(Ellipsis))
 
 class Image:
     """words: operand tables, one after the other. moves: (place in words, kind, number). patches: (place in words, number of an argument, offset). table:
-    (number of a kernel, its first word, rows, chunk). kernels: (key, build). routines: BLAS's, by name. constants: arrays. origins: (primitive, frames) of indices that
-    are checked. taken: donation.settle's. peak: bytes of the arena. release, products: runtime.Entry's."""
+    (number of a kernel, its first word, rows, chunk). kernels: (key, build). routines: BLAS's, by name. constants: arrays. origins: (primitive, frames) of
+    indices that are checked. taken: donation.settle's. peak: bytes of the arena. release, products: runtime.Entry's."""
 
     __slots__ = ("words", "moves", "patches", "table", "kernels", "routines", "constants", "origins", "taken", "peak", "release", "products")
 
@@ -46,7 +46,7 @@ class Image:
         """Every address in its place. Returns the addresses of the kernels; those that are found nowhere are compiled here."""
         kernels = [k.address for k in machine.kernels(self.kernels)]
         places, kinds, numbers = self.moves.T
-        for kind, found in ((ARENA, [arena]), (CONSTANT, [*map(address, self.constants)]), (KERNEL, kernels), (ROUTINE, [*map(blas.routine, self.routines)]),
+        for kind, found in ((ARENA, [arena]), (CONSTANT, [*map(address, self.constants)]), (KERNEL, kernels), (ROUTINE, [blas.routine(name)[0] for name in self.routines]),
                             (STATUS, [status]), (WORDS, [address(self.words)])):
             chosen = kinds == kind
             if chosen.any():
@@ -119,6 +119,8 @@ class Description:
             self.text = None
 
     def _told(self, inputs, outputs, donated):
+        if not _as_written():
+            raise _Untold                                        # kernels of rules that only this process has
         number, known, scalar, out = {}, self._known, self._scalar, []
         entered = {id(n): k for k, n in enumerate(inputs)}
         for k, n in enumerate(self.nodes):
@@ -138,7 +140,8 @@ class Description:
                 text += f" {name}={self._parameter(value)}"
             out.append(text)
         out += [f"out {number[id(x)]}" if type(x) is Node else "constant" for x in outputs]
-        out.append(f"{[(n.shape, np.dtype(n.dtype).str) for n in inputs]} {donated if isinstance(donated, dict) else tuple(donated)} {threads.count()} {blas.gemm('f64')[1]} {_source()}")
+        out.append(f"{[(n.shape, np.dtype(n.dtype).str) for n in inputs]} {donated if isinstance(donated, dict) else tuple(donated)} {threads.count()} "
+                   f"{blas.gemm('f64')[1]} {_source()}")
         return "\n".join(out)
 
     def _scalar(self, x):
@@ -158,7 +161,7 @@ class Description:
             return self._numbers[id(x)]
         if x.dtype.kind not in "fiub":
             raise _Untold
-        fixed = not x.flags.writeable and x.base is not None and sys.getrefcount(x.base) <= 2            # the view's and this call's: no one else has it
+        fixed = unchanging(x)
         held = ""
         if fixed or x.dtype.kind == "b":
             once = x[tuple([0 if s == 0 and n else slice(None) for s, n in zip(x.strides, x.shape)])]             # what is repeated, once
@@ -200,6 +203,12 @@ def _source():
     for path in (*(package / f"{name}.py" for name in SOURCES), *sorted((package / "vocabulary").glob("*.py"))):
         own.update(path.read_bytes())
     return own.hexdigest()
+
+
+def _as_written():
+    """Are the scalar rules what their source says? A process that has not imported them cannot have changed them."""
+    scalar = sys.modules.get(f"{__package__}.scalar")
+    return scalar is None or scalar.as_written()
 
 
 # ---- on disk ------------------------------------------------------------------------------------------------------------------------

@@ -181,4 +181,5 @@ def logit(x, T):
     return _log_of_quotient(y, 0.0, below, (1.0 - below) - x, T, -shift)
 
 
-RULES = {f.__name__: f for f in (cbrt, arcsin, arccos, arctan, arcsinh, arccosh, arctanh, logit, hypot, arctan2)}          # of one number, but for the last two
+# Of one number, but for the last two.
+RULES = {f.__name__: f for f in (cbrt, arcsin, arccos, arctan, arcsinh, arccosh, arctanh, logit, hypot, arctan2)}

@@ -12,8 +12,8 @@ consistent). A worker that finds nothing spins for a while, then sleeps in a fut
 sees none need not call the system.
 
 Each thread has its share of the chunks, the same share of all rows in every region, and takes them by adding to its NEXT; only then does it take those that
-others have left. So what a thread wrote it mostly reads itself: lines that another core has changed are slow to come (two loops over 100 000 entries, the second
-reading what the first wrote: 70 us on one thread, 250 us on two that took chunks as they came, 36 us on two with shares).
+others have left. So what a thread wrote it mostly reads itself: lines that another core has changed are slow to come (two loops over 100 000 entries, the
+second reading what the first wrote: 70 us on one thread, 250 us on two that took chunks as they came, 36 us on two with shares).
 """
 import contextlib
 import platform

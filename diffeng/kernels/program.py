@@ -49,11 +49,12 @@ class Program:
     def __init__(self, inputs, outputs, as_recorded=False, donated=(), remembered=False):
         outputs = list(outputs)
         self._specify(inputs, outputs)
-        if not (remembered and self._recalled(inputs, outputs, donated)):
+        described = self._described(inputs, outputs, donated) if remembered else None
+        if described is None or not self._recalled(described):
             from .planning import Call, steps_of
             steps, self._origins, self._taken = steps_of(self, inputs, outputs, donated, as_recorded)
             self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
-            self._build(steps)
+            self._build(steps, described)
         self._made = [[] for _ in self.outputs]
         self._specs = [shape for shape, _ in self.outputs], [dtype for _, dtype in self.outputs]
         self._small = not self._taken and all([dtype is not None and math.prod(shape) * dtype.itemsize < REUSE_ABOVE for shape, dtype in self.outputs])
@@ -61,7 +62,6 @@ class Program:
     contiguous_constants = False               # must an array that the graph holds be C-contiguous?
     narrow = False                             # do products of float32 take bfloat16?
     separate = None                            # see tiles.tiled
-    _description = None                        # of the graph, where its plan is to be kept
 
     def _specify(self, inputs, outputs):
         """What is known of arguments and results without a plan."""
@@ -79,22 +79,25 @@ class Program:
 
     # ---- building -------------------------------------------------------------------------------------------------------------
 
-    def _recalled(self, inputs, outputs, donated):
-        """Is the plan of an equal graph on disk? Then this becomes its program."""
+    @staticmethod
+    def _described(inputs, outputs, donated):
+        """By what the graph's plan is kept on disk, and found there; None for one that has no words for it."""
         from . import image                                # llvmlite is imported here, not before
         described = image.Description(inputs, outputs, donated)
-        if described.text is None:
-            return False
+        return None if described.text is None else described
+
+    def _recalled(self, described):
+        """Is the plan of an equal graph on disk? Then this becomes its program."""
+        from . import image
         found = image.find(described)
         if found is None:
-            self._description = described
             return False
         self._origins, self._taken, self.calls = found.origins, found.taken, []
         self._link(found)
         return True
 
-    def _build(self, steps):
-        """Kernels, memory, operand tables."""
+    def _build(self, steps, described=None):
+        """Kernels, memory, operand tables. described: by what the plan is kept on disk."""
         from . import image
         from .planning import Call, has_products, placed
         work, peak = placed(steps)
@@ -102,9 +105,8 @@ class Program:
         cost = sum(w.rows * w.cost for w in rows)
         made, sources = image.assembled(rows, self._slot, origins=self._origins, taken=self._taken, peak=peak, release=cost > RELEASE_ABOVE,
                                         products=has_products(steps))
-        if self._description is not None and len(rows) == len(work):
-            image.keep(self._description, made, sources)
-        self._description = None
+        if described is not None and len(rows) == len(work):
+            image.keep(described, made, sources)
         self._link(made)
         if len(rows) < len(work):
             self._run = self._with_calls(work)
@@ -231,8 +233,8 @@ class Program:
         return fresh
 
     def returning(self, single=False):
-        """A builtin that does what `exactly` does, for results that are small and where no NumPy is called in between: a tuple of results, scalars among them; with
-        `single` the one result. None where there is no such function."""
+        """A builtin that does what `exactly` does, for results that are small and where no NumPy is called in between: a tuple of results, scalars among
+        them; with `single` the one result. None where there is no such function."""
         return self._entry.returning(self.outputs, single) if self._small and self._run is self._entry.run else None
 
     def _out_of_bounds(self, code):

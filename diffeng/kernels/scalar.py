@@ -220,5 +220,14 @@ CAST = _same
 
 # Nanoseconds an entry, roughly, for the choice between one thread and several. What is not named costs 0.5.
 COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh gauss expit xlogy".split(), 1.5),
-        **dict.fromkeys("erf erfc erfc_of_quotient erfc_of_product log_expit logit logaddexp power cbrt arcsin arccos arctan arctan2 hypot arcsinh arccosh arctanh".split(), 4.0),
+        **dict.fromkeys("erf erfc erfc_of_quotient erfc_of_product log_expit logit logaddexp power cbrt arcsin arccos arctan arctan2 hypot arcsinh arccosh "
+                        "arctanh".split(), 4.0),
         **dict.fromkeys("remainder floor_divide".split(), 12.0)}
+
+TABLES = FLOAT, INTEGER, UNSIGNED, POWERS, INTEGER_POWERS, COMPARE, CLASSIFY, LOGICAL
+_WRITTEN = [dict(table) for table in TABLES]
+
+
+def as_written():
+    """Are the tables what this file says? A fault that is planted in one is not to be found in a plan on disk, nor left in one."""
+    return [*TABLES] == _WRITTEN

@@ -120,8 +120,8 @@ class Value:
 
 
 class Small(Value):
-    """A result that may be subnormal, and so have lost digits: a product of it is taken of 2^k times its true value, and loses them only if it is subnormal itself.
-    lifted(): (that, 2^-k), whose instructions are appended where they are asked for. Where nothing is subnormal the product's bits are the usual ones."""
+    """A result that may be subnormal, and so have lost digits: a product of it is taken of 2^k times its true value, and loses them only if it is subnormal
+    itself. lifted(): (that, 2^-k), whose instructions are appended where they are asked for. Where nothing is subnormal the product's bits are the usual ones."""
 
     __slots__ = ("_lifted",)
 

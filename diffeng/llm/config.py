@@ -93,7 +93,7 @@ class GPT2Config:
     def parameter_count(self):
         """The exact number of trained numbers; the tied output head is counted once."""
         C, block = self.emb_dim, sum(math.prod(shape) for shape in self.block_shapes.values())
-        return (self.vocab_size + self.context_length + 2) * C + self.n_layers * block          # the shapes are not listed: a billion layers cost nothing to count
+        return (self.vocab_size + self.context_length + 2) * C + self.n_layers * block          # not listed: a billion layers cost nothing to count
 
     def memory(self, batch, length=None, dtype=np.float32):
         """The bytes that training and generation take, by name: memory.memory says which, and how it knows."""

@@ -56,10 +56,11 @@ def characters(path):
 
 
 def prepare(path, tokenizer, directory, context=0, progress=lambda done, total: None):
-    """Write the tokens of a text file into a directory, unless they are there; `Tokens` reads them. Killed in the middle, or out of disk, it goes on from its last
-    piece; of a text that cannot be trained on nothing stays.
+    """Write the tokens of a text file into a directory, unless they are there; `Tokens` reads them. Killed in the middle, or out of disk, it goes on from its
+    last piece; of a text that cannot be trained on nothing stays.
 
-    path: UTF-8; a line break and the text after it begin a new piece now and then, nothing else is cut. context: as of Tokens. progress(bytes done, bytes in all).
+    path: UTF-8; a line break and the text after it begin a new piece now and then, nothing else is cut. context: as of Tokens. progress(bytes done, bytes in
+    all).
     Raises ValueError on a text that is empty, not UTF-8, too short, or another one than before; OSError when a file cannot be read, or the disk is full.
     """
     target, state = os.path.join(directory, _TOKENS), os.path.join(directory, _STATE)
@@ -71,8 +72,8 @@ def prepare(path, tokenizer, directory, context=0, progress=lambda done, total: 
     new = said | {"done": 0, "tokens": 0}
     before = _read(state) if os.path.exists(state) else new
     if {name: before.get(name) for name in said} != said:
-        raise ValueError(f"the tokens in {directory} were made of another text, or otherwise: of {before.get('bytes')} bytes, with {before.get('vocab_size')} kinds of "
-                         f"tokens; {path} has {size}, and there are {tokenizer.vocab_size} now: give the same text and tokenizer, or another directory")
+        raise ValueError(f"the tokens in {directory} were made of another text, or otherwise: of {before.get('bytes')} bytes, with "
+                         f"{before.get('vocab_size')} kinds of tokens; {path} has {size}, and there are {tokenizer.vocab_size} now: give the same text and tokenizer, or another directory")
     if before["done"] == size and os.path.exists(target):
         return
     part = target + ".part"

@@ -1,7 +1,8 @@
 """The memory that a GPT-2 takes, before it is taken: for training and for generation.
 
-What it is: `memory`, in bytes, by name, and `enough`, which refuses what cannot be. Parameters, gradients, moments and remembered keys and values follow from the shapes. Activations do not: how many a
-backward pass holds at once is a matter of what is fused and when memory is used again, so the program is planned, from shapes alone, and its plan is asked.
+What it is: `memory`, in bytes, by name, and `enough`, which refuses what cannot be. Parameters, gradients, moments and remembered keys and values follow from
+the shapes. Activations do not: how many a backward pass holds at once is a matter of what is fused and when memory is used again, so the program is planned,
+from shapes alone, and its plan is asked.
 What it is not: no measurement of a process, which holds Python and libraries besides. Why a file: the configuration (config.py) knows shapes and no engine.
 """
 import contextlib
@@ -41,8 +42,8 @@ def enough(config, batch):
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     needed = 4 * (4 * config.parameter_count + batch * config.context_length * (config.vocab_size + config.n_layers * config.emb_dim))
     if needed > there:
-        raise ValueError(f"training a model of {config.parameter_count:,} parameters on {batch} x {config.context_length} tokens takes {needed / 1e9:,.1f} GB and more, "
-                         f"and this machine has {there / 1e9:,.1f}: make it smaller")
+        raise ValueError(f"training a model of {config.parameter_count:,} parameters on {batch} x {config.context_length} tokens takes "
+                         f"{needed / 1e9:,.1f} GB and more, and this machine has {there / 1e9:,.1f}: make it smaller")
 
 
 def _activations(config, batch, length, dtype):

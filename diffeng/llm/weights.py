@@ -32,8 +32,8 @@ def save(directory, config, parameters, metadata=None):
     """Write config.json and model.safetensors; transformers' GPT2LMHeadModel.from_pretrained reads them, and so does `load`.
 
     config: GPT2Config. parameters: dict, name -> array, as of init_parameters; their dtype is kept. metadata: dict of texts for the header of the second file.
-    The directory is made where it is missing. Each file is replaced as a whole, the parameters last: where they are, there is a config.json. Raises ValueError on
-    parameters that are not those of the config, OSError when the disk refuses.
+    The directory is made where it is missing. Each file is replaced as a whole, the parameters last: where they are, there is a config.json. Raises ValueError
+    on parameters that are not those of the config, OSError when the disk refuses.
     """
     _check(parameters, {k: (np.shape(v), np.asarray(v).dtype) for k, v in parameters.items()}, config, "the parameters")
     os.makedirs(directory, exist_ok=True)

@@ -13,7 +13,7 @@ def asked(flag):
     return bool(flag) and flag is not np._NoValue
 
 
-def _given(x):
+def given(x):
     return x is not None and x is not np._NoValue
 
 
@@ -31,16 +31,16 @@ def norm_of(squares):
 def _reducer(primitive):
     def reduce(a, axis=None, dtype=None, keepdims=False, initial=None, where=None):
         x = operand(a)
-        if _given(where) and where is not True:
+        if given(where) and where is not True:
             neutral = {"sum": 0, "prod": 1, "any": False, "all": True}.get(primitive.name, initial)
-            if not _given(neutral):
+            if not given(neutral):
                 raise refuse(ValueError, f"{primitive.name}{{here}}: with where= it needs initial=, as in NumPy")
             x = e.where(operand(where), x, neutral)
         if dtype is not None:
             x = astype(x, dtype)
         axes = () if x.ndim == 0 and axis in (0, -1) else axes_of(axis, x.ndim)          # ufuncs reduce a number along its first axis, too
         out = primitive(x, axis=axes, keepdims=asked(keepdims))
-        if _given(initial):
+        if given(initial):
             out = {"sum": e.add, "prod": e.multiply, "max": e.maximum, "min": e.minimum}[primitive.name](out, operand(initial))
         return out
     return reduce
@@ -58,7 +58,7 @@ def _counted(where, x, axis, keepdims):
 @implements(np.mean)
 def mean(a, axis=None, dtype=None, keepdims=False, where=None):
     x = operand(a) if dtype is None else astype(a, dtype)
-    if _given(where) and where is not True:
+    if given(where) and where is not True:
         return np.sum(x, axis=axis, keepdims=asked(keepdims), where=where) / _counted(where, x, axis, keepdims)
     out = r.mean(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims))
     return out if dtype is None or out.dtype == dtype else astype(out, dtype)
@@ -66,11 +66,11 @@ def mean(a, axis=None, dtype=None, keepdims=False, where=None):
 
 @implements(np.var)
 def var(a, axis=None, dtype=None, ddof=0, keepdims=False, where=None, mean=None, correction=None):
-    ddof = correction if _given(correction) else ddof
+    ddof = correction if given(correction) else ddof
     x = operand(a) if dtype is None else astype(a, dtype)
-    if _given(where) and where is not True or _given(mean):
-        where = where if _given(where) else True
-        centre = mean if _given(mean) else np.mean(x, axis=axis, keepdims=True, where=where)
+    if given(where) and where is not True or given(mean):
+        where = where if given(where) else True
+        centre = mean if given(mean) else np.mean(x, axis=axis, keepdims=True, where=where)
         return np.sum(e.square(x - centre), axis=axis, keepdims=asked(keepdims), where=where) / (_counted(where, x, axis, keepdims) - ddof)
     return r.var(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims), ddof=ddof)
 

@@ -4,7 +4,7 @@ import numpy as np
 from ..errors import refuse
 from ..numpy_api import astype, axes_of, operand
 from ..vocabulary import elementwise as e, reductions as r
-from .reducing import asked, norm_of, reduced_shape
+from .reducing import asked, given, norm_of, reduced_shape
 from .table import implements
 
 
@@ -72,9 +72,13 @@ def corrcoef(x, y=None, rowvar=True):
 def _filled(a, neutral, where=None):
     x = operand(a)
     missing = e.isnan(x)
-    if where is not None and where is not True and where is not np._NoValue:
+    if given(where) and where is not True:
         missing = e.logical_or(missing, e.logical_not(operand(where)))
     return e.where(missing, neutral, x), missing
+
+
+def _begun(initial):
+    return {"initial": initial} if given(initial) else {}
 
 
 def _counted(missing, x, axis, keepdims):
@@ -83,12 +87,12 @@ def _counted(missing, x, axis, keepdims):
 
 @implements(np.nansum)
 def nansum(a, axis=None, dtype=None, keepdims=False, initial=None, where=None):
-    return np.sum(_filled(a, 0.0, where)[0], axis=axis, dtype=dtype, keepdims=asked(keepdims), **({} if initial is None else {"initial": initial}))
+    return np.sum(_filled(a, 0.0, where)[0], axis=axis, dtype=dtype, keepdims=asked(keepdims), **_begun(initial))
 
 
 @implements(np.nanprod)
 def nanprod(a, axis=None, dtype=None, keepdims=False, initial=None, where=None):
-    return np.prod(_filled(a, 1.0, where)[0], axis=axis, dtype=dtype, keepdims=asked(keepdims), **({} if initial is None else {"initial": initial}))
+    return np.prod(_filled(a, 1.0, where)[0], axis=axis, dtype=dtype, keepdims=asked(keepdims), **_begun(initial))
 
 
 @implements(np.nancumsum)
@@ -103,12 +107,12 @@ def nancumprod(a, axis=None, dtype=None):
 
 @implements(np.nanmax)
 def nanmax(a, axis=None, keepdims=False, initial=None, where=None):
-    return np.max(_filled(a, -np.inf, where)[0], axis=axis, keepdims=asked(keepdims), **({} if initial is None else {"initial": initial}))
+    return np.max(_filled(a, -np.inf, where)[0], axis=axis, keepdims=asked(keepdims), **_begun(initial))
 
 
 @implements(np.nanmin)
 def nanmin(a, axis=None, keepdims=False, initial=None, where=None):
-    return np.min(_filled(a, np.inf, where)[0], axis=axis, keepdims=asked(keepdims), **({} if initial is None else {"initial": initial}))
+    return np.min(_filled(a, np.inf, where)[0], axis=axis, keepdims=asked(keepdims), **_begun(initial))
 
 
 @implements(np.nanmean)

@@ -26,7 +26,8 @@ class Entry:
     first result; specs: of the results; device: where they are. called: op, of an ordinary call. news: (shape, dtype, requires, leaf, device) of outside
     tensors met here first; outside: how many were met before. targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that
     followed; expected: the last of them. turns: how often the run's first call has come. history: does one of the results up to here require a gradient?
-    overwritten: numbers of outside tensors that got a new value on the way here. plans: compiled programs that end here; seldom: was no program worth it yet? nodes, inputs, serial: its part of the graph, once a plan needed it.
+    overwritten: numbers of outside tensors that got a new value on the way here. plans: compiled programs that end here; seldom: was no program worth it yet?
+    nodes, inputs, serial: its part of the graph, once a plan needed it.
     """
 
     __slots__ = tuple("kind op refs lead consts varying params enabled parent steps first specs single device called news outside targets frames after "
@@ -77,7 +78,8 @@ class Run:
     waiting: are calls noted only? expected: the entry that a call is compared with first. While calls wait: tensors, arrays: outside tensors and what they
     held; results: tensors by key; known: arrays that programs of this run have computed for later ones; computed: how many results there were then. Else
     outside: how many outside tensors were met. off: the rest of the run is not noted. looked, stepped: was a value looked at, a parameter updated? given: has
-    a program written over what the run began with, so that nothing of it can be carried out again? alive: results that may ask for their history. versions: how often each outside tensor had been written into when the run ended.
+    a program written over what the run began with, so that nothing of it can be carried out again? alive: results that may ask for their history. versions:
+    how often each outside tensor had been written into when the run ended.
     """
 
     def __init__(self, tree):

@@ -15,6 +15,7 @@ import numpy as np
 from ..devices import program_maker
 from ..errors import refuse
 from ..nodes import Interpreter, Tracer, Tracing
+from ..numpy_api import is_basic
 from ..traced import Traced
 
 PROGRAMS = 1000                              # of single primitives that are kept: those of steps are plans
@@ -65,7 +66,7 @@ class Residence(Interpreter):
         self._programs, self._unchecked = collections.OrderedDict(), {}
 
     def apply(self, primitive, operands, params):
-        if primitive.kind == "view" or primitive.name == "getitem" and len(operands) == 1 and all([_basic(i) for i in params["index"]]):
+        if primitive.kind == "view" or primitive.name == "getitem" and len(operands) == 1 and is_basic(params["index"]):
             return self.put(primitive.evaluate(operands[0].data, **params))
         entering = [isinstance(x, (Resident, np.ndarray)) for x in operands]
         key = (primitive, _key(params), *[(x.shape, x.dtype) if enters else _key(x) for x, enters in zip(operands, entering)])
@@ -108,10 +109,6 @@ class ResidentProgram:
         if self._program.indexed:
             self._residence.ran(self._program)
         return [*map(self._residence.put, out)]
-
-
-def _basic(i):
-    return i is None or i is Ellipsis or type(i) in (int, slice)
 
 
 def _key(x):

@@ -6,7 +6,7 @@ from ..nodes import Primitive
 _ANY = ((0.3, 2.0),)
 
 reshape      = Primitive("reshape", lambda x, *, shape: np.reshape(x, shape), "view", None, _ANY, quick=lambda x, *, shape: x.reshape(shape))
-transpose    = Primitive("transpose", lambda x, *, axes: np.transpose(x, axes), "view", None, _ANY, quick=lambda x, *, axes: x.transpose(axes))      # axes: a permutation
+transpose    = Primitive("transpose", lambda x, *, axes: np.transpose(x, axes), "view", None, _ANY, quick=lambda x, *, axes: x.transpose(axes))   # a permutation
 broadcast_to = Primitive("broadcast_to", lambda x, *, shape: np.broadcast_to(x, shape), "view", None, _ANY)
 concatenate  = Primitive("concatenate", lambda *parts, axis: np.concatenate(parts, axis=axis), "gather", None, _ANY * 2)
 pad          = Primitive("pad", lambda x, *, widths, value: np.pad(x, widths, constant_values=value), "gather", None,

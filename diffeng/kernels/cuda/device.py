@@ -118,7 +118,7 @@ class Gpu:
         return cupy.ndarray(view.shape, view.dtype, cupy.cuda.MemoryPointer(memory, view.offset - low), view.strides)
 
     def upload(self, array, target):
-        """Host memory to the device, in the order of the stream. As it is not pinned, the driver has read it when this returns: the caller goes on writing there."""
+        """Host memory to the device, in the order of the stream. As it is not pinned, the driver has read it when this returns: the caller goes on writing."""
         target.set(array)
 
     def synchronize(self):

@@ -48,7 +48,7 @@ class CudaProgram(Program):
 
     # ---- building ---------------------------------------------------------------------------------------------------------------------------
 
-    def _build(self, steps):
+    def _build(self, steps, described=None):
         device = self.device
         plans = Plans(lambda group: grid_plan.instructions(group, device.grid))
         work = []
@@ -177,10 +177,6 @@ class CudaProgram(Program):
     def _start_all(self, places):
         for start in self._table:
             start(places)
-
-    def __call__(self, *arrays):
-        out = self.exactly(*arrays)
-        return self.exactly(*self._checked(arrays)) if out is None else out
 
     def _checked(self, arrays):
         return super()._checked([self.device.host(self.device.array(x)) if self.device.holds(x) else x for x in arrays])

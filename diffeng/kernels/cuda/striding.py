@@ -1,7 +1,7 @@
 """How lanes go over entries that are theirs: several are loaded before the first is computed, four neighbours at once where memory lies so.
 
-What it is: `Skeleton`, what the skeletons of skeletons.py have in common beside loops.py's operations: a GPU hides the time of a load behind other loads, so the
-operands of some entries come first, and then the operations, entry by entry.
+What it is: `Skeleton`, what the skeletons of skeletons.py have in common beside loops.py's operations: a GPU hides the time of a load behind other loads, so
+the operands of some entries come first, and then the operations, entry by entry.
 
 What it is not: it does not say which entries a thread has (skeletons.py), nor what a load is (code.py).
 """
@@ -16,7 +16,6 @@ LOADS_AHEAD = 8                              # as long as these are no more load
 def turns(code, first, stop, step):
     """How many of first, first + step, ... lie below stop: Values, and a number."""
     return select(first < stop, (stop - first + (step - 1)).over(step), code.number(0))
-
 
 
 class Skeleton(Loops):

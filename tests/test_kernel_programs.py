@@ -1,0 +1,323 @@
+"""Whole programs of kernels: what fuses and is shared, random ones, threads and processes, vectors across short rows."""
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import scipy.special
+
+import diffeng
+from diffeng import kernels
+from diffeng.kernels import machine
+from diffeng.nodes import Tracing
+from test_kernels import agree, close, compiled, random          # noqa: F401
+
+
+# ---- programs ---------------------------------------------------------------------------------------------------------------------------
+
+def mlp(x, w1, b1, w2, b2):
+    return np.tanh(x @ w1 + b1) @ w2 + b2
+
+
+def attention(x, wq, wk, wv, n_heads=2):
+    T, C = x.shape[-2:]
+    q, k, v = [np.swapaxes((x @ w).reshape(x.shape[:-1] + (n_heads, C // n_heads)), -2, -3) for w in (wq, wk, wv)]
+    s = np.where(np.tri(T, dtype=bool), q @ np.swapaxes(k, -1, -2) / (C // n_heads) ** 0.5, -1e10)
+    z = np.exp(s - np.max(s, axis=-1, keepdims=True))
+    return np.swapaxes(z / np.sum(z, axis=-1, keepdims=True) @ v, -2, -3).reshape(x.shape)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_mlp_and_attention(random, dtype):
+    x, w1, b1, w2, b2 = (random.standard_normal(s).astype(dtype) for s in ((7, 5), (5, 8), (8,), (8, 3), (3,)))
+    assert not close(mlp, x, w1, b1, w2, b2).calls
+    x, q, k, v = (random.standard_normal(s).astype(dtype) for s in ((3, 6, 8), (8, 8), (8, 8), (8, 8)))
+    assert not close(attention, x, q, k, v).calls
+
+
+def test_nothing_is_stale(random):
+    x, w = random.standard_normal((4, 3)), random.standard_normal((3, 2))
+    program = compiled(lambda x, w: (np.tanh(x @ w) * 2.0, np.cumsum(x, axis=0) + 1.0, x), x, w)
+    first = program(x, w)
+    kept = [o.copy() for o in first]
+    for _ in range(3):
+        x, w = random.standard_normal((4, 3)), random.standard_normal((3, 2))
+        y, c, same = program(x, w)
+        assert np.allclose(y, np.tanh(x @ w) * 2) and np.allclose(c, np.cumsum(x, axis=0) + 1) and np.array_equal(same, x)
+    assert all(np.array_equal(a, b) for a, b in zip(first, kept))                      # results belong to the user
+
+
+def test_outputs_are_fresh(random):
+    x = random.standard_normal((3, 4))
+    held = np.arange(3.0)
+    program = compiled(lambda x: (x, x.T, x * 2, x * 2, np.sum(x), 3.5, held, x + held[:, None]), x)
+    out = program(x)
+    again = program(x)
+    for a, b in zip(out, again):
+        assert np.array_equal(a, b) and not np.shares_memory(a, b) and not np.shares_memory(a, x) and not np.shares_memory(a, held)
+        a[...] = 0
+    assert np.array_equal(again[1], x.T) and held[1] == 1
+    y = Tracing().input(x, "x")
+    node = (y * 2.0).node
+    a, b, c = kernels.Program([y.node], [node, node, np.transpose(y).node])(x)
+    assert np.array_equal(a, b) and not np.shares_memory(a, b) and np.array_equal(c, x.T)
+
+
+def test_wrong_arguments(random):
+    program = compiled(lambda x, y: x + y, np.ones(3), np.ones(3))
+    with pytest.raises(ValueError, match=r"input 'x0' has the shape \(4,\) where the program was built for \(3,\)"):
+        program(np.ones(4), np.ones(3))
+    with pytest.raises(TypeError, match="input 'x1' is float32 where the program was built for float64"):
+        program(np.ones(3), np.ones(3, np.float32))
+    with pytest.raises(TypeError, match="takes 2 arrays"):
+        program(np.ones(3))
+    x, y = (Tracing().input(np.ones(3), n) for n in "xy")
+    with pytest.raises(ValueError, match="the input 'x', which is not among"):
+        kernels.Program([y.node], [(x * 2.0).node])
+
+
+def test_another_shape_compiles_nothing(random, monkeypatch):
+    monkeypatch.setenv("DIFFENG_CACHE", "off")                     # what another process compiled would not count here
+    monkeypatch.setattr(machine, "_kernels", {})
+    def build(n, m, c):
+        x, w = random.standard_normal((n, m)), random.standard_normal((m, m))
+        return close(lambda x, w: np.sum(np.tanh(x @ w + c) * x / np.sum(x * x + c, axis=1, keepdims=True), axis=0), x, w)
+    build(4, 9, 0.5)
+    before = kernels.compilations
+    build(7, 13, 0.25)
+    build(30, 11, 4.0)
+    assert kernels.compilations == before and isinstance(before, int) and before > 0
+
+
+def test_equal_layers_share_kernels(random):
+    x, b = random.standard_normal((4, 8)), random.standard_normal(8)
+    w = random.standard_normal((8, 8)) / 3
+
+    def layers(n):
+        def f(x, w, b):
+            for _ in range(n):
+                x = np.tanh(x @ w + b) * 1.5 + x
+            return x
+        return f
+    close(layers(2), x, w, b)
+    before = kernels.compilations
+    close(layers(12), x, w, b)
+    assert kernels.compilations == before
+
+
+def test_chains_become_one_loop(random):
+    x, y = random.standard_normal((2, 50, 20))
+    program = agree(lambda x, y: np.where(x > 0, np.exp(-x * x) * y, np.sin(y)) / (1.0 + x * x), x, y)
+    assert program.kernels == 1
+
+
+def test_groups_in_a_cycle_are_not_fused(random):
+    # c reads a (its own shape) and the sum, which reads a: a and c in one loop would need the sum before it exists.
+    x = random.standard_normal((5, 6))
+    close(lambda x: np.exp(x) / np.sum(np.exp(x), axis=1, keepdims=True) + np.cos(x), x)
+
+    def f(x):
+        a, b = np.exp(x), np.sin(x)
+        c = a * np.sum(b)
+        return c + b * np.sum(a), a + b.T.reshape(5, 6), np.concatenate([a, c], axis=1) * np.max(b)
+    close(f, x)
+
+
+def recipe(random, n):
+    """A random function of x and y: steps of every kind on whatever is there."""
+    steps = random.integers(0, 1 << 30, (n, 4)).tolist()
+
+    def function(x, y):
+        pool = [x, y, np.sum(x, axis=0)]
+        for kind, a, b, c in steps:
+            u, w, k = pool[a % len(pool)], pool[b % len(pool)], kind % 15
+            axis = c % max(u.ndim, 1)
+            if k < 5 and u.shape == w.shape:
+                out = (u + w, u * w * 0.5, np.maximum(u, w), u - 2.0 * w, np.concatenate([u, w], axis=axis) if u.ndim else u * w)[k]
+            elif u.ndim == 0:
+                out = np.tanh(u) * pool[b % len(pool)]
+            elif k == 5:
+                out = np.sum(u, axis=axis, keepdims=bool(c & 8)) * 0.25
+            elif k == 6:
+                out = np.swapaxes(u, 0, -1)
+            elif k == 7:
+                out = u.reshape(u.shape[1:] + u.shape[:1])
+            elif k == 8:
+                out = u[1:] if u.shape[0] > 1 else u[::-1]
+            elif k == 9 and u.ndim == 2:
+                out = u @ u.T * 0.2
+            elif k == 10:
+                out = u[np.array([0, -1, c % u.shape[0]])]
+            elif k == 11:
+                out = u.copy()
+                out[0] = 1.5
+                out[-1] += u[0]
+            elif k == 12:
+                out = np.max(u, axis=axis)
+            elif k == 13:
+                out = np.cumsum(u, axis=axis) * 0.1
+            else:
+                out = np.where(u > 0, u, 0.1 * u)
+            if out.ndim < 4 and out.size < 2000:
+                pool.append(out)
+        return pool[-6:] + pool[3:5]
+    return function
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_programs(seed):
+    random = np.random.default_rng(seed)
+    x, y = random.standard_normal((2, *random.integers(1, 6, 2)))
+    close(recipe(random, int(random.integers(5, 40))), x, y)
+
+
+def test_axes_of_length_one_are_one_group(random):
+    x = random.standard_normal((3, 1))
+    program = agree(lambda x: np.cos(np.reshape(np.sin(x), (3, 1))[:, :, None][..., 0] * 2.0), x)
+    assert program.kernels == 1
+    agree(lambda x: np.cos(np.transpose(np.sin(x[:1]))) + np.sin(x[:1]), x)
+
+
+def test_very_many_scalars(random):
+    def f(x):
+        for k in range(3000):
+            x = x * 0.999 + (k % 7)
+        return x
+    x = np.array(1.5)
+    before = kernels.compilations
+    agree(f, x, ulp=16)
+    assert kernels.compilations - before < 12
+
+
+def test_symbols_without_values(random):
+    x = random.standard_normal((3, 4))
+    agree(lambda x: np.sum(np.exp(x) @ x.T, axis=0), x, ulp=20, program=compiled(lambda x: np.sum(np.exp(x) @ x.T, axis=0), x, values=False))
+
+
+def test_the_same_bits_every_time(random):
+    x, w = random.standard_normal((700, 300)), random.standard_normal((300, 300))
+    program = compiled(lambda x, w: np.sum(np.exp(np.tanh(x @ w)), axis=0) * np.mean(x), x, w)
+    first = program(x, w)[0]
+    assert all(np.array_equal(program(x, w)[0], first) for _ in range(5))
+
+
+def test_parallel_and_serial_are_the_same(random, monkeypatch):
+    x = random.standard_normal((900, 700))
+    f = (lambda x: (np.tanh(x) * x, np.sum(x, axis=0), np.var(x, axis=1), (np.exp(x.T) + x[:700].T[:, :1]), np.max(x.reshape(30, 30, 700), axis=1)))
+    monkeypatch.setenv("DIFFENG_THREADS", "1")
+    serial = compiled(f, x)
+    one = serial(x)
+    monkeypatch.setenv("DIFFENG_THREADS", "3")
+    assert all(np.array_equal(a, b) for a, b in zip(one, compiled(f, x)(x)))
+
+
+def test_threads(random):
+    x = random.standard_normal((400, 400))
+    program, out = compiled(lambda x: np.tanh(x @ x) + np.sum(x, axis=0), x), {}
+    inputs = [x + k for k in range(4)]
+    want = [program(i)[0] for i in inputs]
+
+    def work(k):
+        out[k] = all(np.array_equal(program(inputs[k])[0], want[k]) for _ in range(5))
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert out == dict.fromkeys(range(4), True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_fork():
+    code = """
+import os, numpy as np
+from diffeng import kernels
+from diffeng.nodes import Tracing
+x = np.linspace(0, 1, 600_000)
+t = Tracing().input(x, "x")
+program = kernels.Program([t.node], [np.tanh(t).node])
+program(x)
+pid = os.fork()
+if not pid:
+    os._exit(0 if np.allclose(program(x)[0], np.tanh(x)) else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    child = subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], env={**os.environ, "DIFFENG_THREADS": "2"}, timeout=60)
+    assert child.returncode == 0
+
+
+def test_import_without_numba():
+    code = "import sys, diffeng.kernels as k; assert k.compilations == 0 and 'numba' not in sys.modules and 'scipy' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_special_functions_are_scipys(random):
+    x = random.uniform(-6, 6, 400)
+    agree(lambda x: (scipy.special.expit(x), scipy.special.log_expit(x), scipy.special.erf(x)), x)
+    agree(lambda x: scipy.special.xlogy(x * x, np.abs(x)), x)
+
+
+def test_an_error_in_numpy_names_the_primitive():
+    bad = diffeng.nodes.Primitive("test_kernels_bad", lambda x: np.linalg.cholesky(x), "opaque", infer=lambda x: (x.shape, x.dtype))
+    try:
+        program = compiled(lambda x: bad(x), np.eye(2), values=False)
+        assert program.calls == ["test_kernels_bad"] and np.array_equal(program(np.eye(2))[0], np.eye(2))
+        with pytest.raises(ValueError, match="test_kernels_bad"):
+            program(np.array([[1.0, 2.0], [2.0, 1.0]]))
+    finally:
+        del diffeng.nodes.Primitive.registry["test_kernels_bad"]
+
+
+def test_a_number_that_many_entries_need_does_not_make_them_one_row():
+    """One row would be one thread's work."""
+    program = compiled(lambda x, s: x * (s * 2.0 + 1.0), np.ones((64, 1024)), np.array(3.0))
+    assert program.kernels == 2
+    assert np.array_equal(program(np.ones((64, 1024)), np.array(3.0))[0], np.full((64, 1024), 7.0))
+    assert compiled(lambda x, s: x * (s * 2.0 + 1.0), np.ones(8), np.array(3.0)).kernels == 1
+
+
+# ---- vectors across short rows ---------------------------------------------------------------------------------------------------------
+
+def _points(x, w, at):
+    """Short rows in every role: read, made of columns, summed, divided by what is one a row, gathered, cut and put together again."""
+    y = x[at] * w - np.mean(x, axis=0)
+    z = y / np.sqrt(1.0 + np.sum(y * y, axis=-1))[..., None]
+    top = np.max(z, axis=-1, keepdims=True)
+    soft = np.exp(z - top) / np.sum(np.exp(z - top), axis=-1, keepdims=True)
+    return np.sum(z[..., 0] * z[..., -1]) + np.sum(z[..., :-1] ** 2 * soft[..., 1:]) + np.sum((soft @ w.T) ** 2) + np.sum(np.sum(x, axis=-2) ** 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [(300, 3), (2, 150, 3), (129, 11), (4, 200, 11), (130, 16)])
+def test_short_rows(shape, dtype):
+    random = np.random.default_rng(0)
+    x = random.normal(size=shape).astype(dtype)
+    w, at = random.normal(size=(1, shape[-1])).astype(dtype), random.integers(shape[0], size=shape[0])
+    derivative = diffeng.value_and_grad(_points, argnums=(0, 1))
+    value, gradients = derivative(x.astype(float), w.astype(float), at)
+    program = diffeng.jit(derivative)
+    first, second = program(x, w, at), program(x, w, at)
+    assert any("'across'" in key for key in machine._kernels)
+    tolerance = 1e-12 if dtype == np.float64 else 2e-5
+    np.testing.assert_allclose(first[0], value, rtol=tolerance)
+    for a, b, c in zip(first[1], second[1], gradients):
+        assert a.dtype == dtype and np.array_equal(a, b)
+        np.testing.assert_allclose(a, c, rtol=0, atol=tolerance * np.max(np.abs(c)))
+
+
+def test_short_rows_of_another_length_compile_nothing():
+    f = diffeng.jit(diffeng.value_and_grad(lambda x: np.sum(np.sqrt(1.0 + np.sum(x * x, axis=1)) * x[:, 0])))
+    f(np.ones((300, 3)))
+    before = machine.compilations
+    f(np.ones((500, 4)))
+    assert machine.compilations == before
+
+
+@pytest.mark.parametrize("shape", [(3, 50, 8), (2, 1000, 10), (5, 7, 300)])
+def test_sums_over_a_middle_axis(shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    sums = diffeng.jit(lambda x: (np.sum(x, axis=1), np.max(np.exp(x), axis=1), np.mean(x * x, axis=1)))(x)
+    for a, b in zip(sums, (np.sum(x, axis=1), np.max(np.exp(x), axis=1), np.mean(x * x, axis=1))):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)

@@ -1,0 +1,157 @@
+"""Memory of tensors: shared with NumPy, and not growing."""
+import gc
+
+import numpy as np
+
+import diffeng as de
+from diffeng import tensors as T
+from diffeng.tensor_engine import entries
+from test_tensors import SGD, carried_out, forward, from_the_beginning, network, step          # noqa: F401
+
+
+# ---- memory shared with NumPy ------------------------------------------------------------------------------------------------------------------------
+
+def test_from_numpy_shares_and_is_read_when_the_operation_is_written():
+    a = np.ones(3, np.float32)
+    t = de.from_numpy(a)
+    for k in range(5):
+        a[0] = k
+        y = t * 2 + 1 - t.sum() * 0 + t * 0
+        a[0] = 100
+        assert y.tolist() == [2 * k + 1, 3, 3]
+    t[1] = 7
+    assert a[1] == 7
+    t.mul_(2)
+    assert a[1] == 14 and np.shares_memory(t.numpy(), a)
+
+
+def test_an_array_that_is_gone_is_no_hindrance(carried_out):
+    w, x, y = network()
+    for turn in range(8):
+        step(w, x, y)
+        sum(p.detach().numpy().sum() for p in w)
+        if turn == 4:
+            carried_out.clear()
+    assert set(carried_out) <= {"detach"}
+
+
+def test_what_numpy_writes_is_seen_by_the_next_operation_and_not_by_the_last():
+    t, w = de.ones(3), de.ones(3, requires_grad=True)
+    held = np.ones(3, np.float32)
+    s = de.from_numpy(held)
+    for turn in range(6):
+        t = t * 0 + 1
+        y = t * 2 + w.detach() * 0 + 1 - 1
+        a = t.numpy()
+        a[0] = 5
+        z = t * 2 + y * 0 + 1 - 1
+        assert y.tolist() == [2, 2, 2] and z.tolist() == [10, 2, 2]
+        held[:] = 1
+        y = s * 2 + 1 - 1
+        held[0] = 5
+        z = s * 2 + y * 0
+        assert y.tolist() == [2, 2, 2] and z.tolist() == [10, 2, 2]
+        y = (w * t.sum() * 2).detach()
+        y.numpy()[0] = 0
+        assert y.sum().item() == 28
+
+
+def test_a_loss_given_to_numpy_is_still_differentiated_by_a_program(carried_out):
+    w, x, y = network()
+    for turn in range(8):
+        if turn == 4:
+            carried_out.clear()
+        for p in w:
+            p.grad = None
+        loss = ((forward(w, x) - y) ** 2).mean()
+        loss.detach().numpy()
+        loss.backward()
+        T.update(SGD, w, (*[p.grad for p in w], 0.1))
+    assert set(carried_out) <= {"detach"}
+
+
+def test_numpy_gives_the_memory_itself():
+    for _ in range(4):
+        t = de.ones(3) * 2 + 1 - 0.5 + 0.5
+        a = t.numpy()
+        a[0] = 5
+        assert t.tolist() == [5, 3, 3]
+        t[1] = 6
+        assert a.tolist() == [5, 6, 3]
+        v = t[1:]
+        v += 1
+        assert a.tolist() == [5, 7, 4]
+
+
+def test_parameters_seen_from_outside_change_with_every_step():
+    w, x, y = network()
+    seen = w[0].detach().numpy()
+    for _ in range(5):
+        before = seen.copy()
+        step(w, x, y)
+        assert not np.array_equal(before, seen)
+        assert np.array_equal(seen, w[0].detach().numpy())
+
+
+def test_tensor_copies():
+    a = np.ones(3)
+    t = de.tensor(a)
+    a[0] = 5
+    assert t.tolist() == [1, 1, 1] and t.dtype == de.float64
+
+
+def test_views_share_and_copies_do_not():
+    for _ in range(4):
+        t = de.zeros(2, 3)
+        v, f, c = t.view(6), t[1], t.T.reshape(6)
+        v[0] = 1
+        f[1] = 2
+        t.T[2, 0] = 3
+        assert t.tolist() == [[1, 0, 3], [0, 2, 0]] and v.tolist() == [1, 0, 3, 0, 2, 0] and c.tolist() == [0] * 6
+
+
+def test_detach_shares_memory_and_keeps_no_history():
+    w = de.ones(1000, requires_grad=True)
+    y = w * 2
+    d = y.detach()
+    d[0] = 5
+    assert y.tolist()[0] == 5
+    node = __import__("weakref").ref(y._node)
+    del y
+    gc.collect()
+    assert node() is None and d.tolist()[0] == 5
+
+
+# ---- memory does not grow ---------------------------------------------------------------------------------------------------------------------------------
+
+def growth(turn, before=300, turns=600):
+    for _ in range(before):
+        turn()
+    gc.collect()
+    first = len(gc.get_objects())
+    for _ in range(turns):
+        turn()
+    gc.collect()
+    return len(gc.get_objects()) - first
+
+
+def test_steps_leave_nothing_behind():
+    w, x, y = network()
+    assert growth(lambda: step(w, x, y)) < 50
+    assert growth(lambda: step(w, x, y).item()) < 50
+
+
+def test_a_loop_that_never_looks_does_not_grow():
+    held = [de.ones(10)]
+
+    def turn():
+        held[0] = held[0] * 0.5 + 1
+    assert growth(turn, before=1000, turns=2000) < 2500          # no more than one run has
+    assert len(entries.local.run.results) <= 1000
+    np.testing.assert_allclose(held[0].tolist(), 2.0, rtol=1e-6)
+
+
+def test_shapes_that_never_come_again_do_not_grow():
+    def turn(n=iter(range(1, 10 ** 6))):
+        (de.ones(next(n)) * 2 + 1).sum().item()
+    assert growth(turn) < 3000
