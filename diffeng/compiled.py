@@ -20,11 +20,12 @@ from .reach import has_attributes
 from .rebinding import Rebound
 from .recording import enters, record
 from .traced import Traced
-from .trees import bound, flatten, function_name, no_subclass, parameters_of, structure
+from .trees import bound, flatten, function_name, no_subclass, parameters_of, reader, structure
 from .lines import line_of
 
 MOST_TRACES = 64
 _PLAIN = (np.ndarray, float, np.float64, np.float32)
+_ALL_PLAIN = frozenset(_PLAIN).issuperset
 _SEEN = {"bool": lambda v: bool(np.all(v)), "float": float, "int": int, "mask": np.asarray, "format": lambda v: v.item()}
 
 
@@ -85,9 +86,14 @@ class _Nested:
         self._enter = [enters(x) for x in leaves]
         self._objects = [k for k, x in enumerate(leaves) if _watched(x)]
         self._constants = [(k, type(x), None if _watched(x) else repr(x)) for k, x in enumerate(leaves) if not enters(x)]
+        self._read = None if self._constants else reader(argument)
 
     def leaves(self, argument, objects):
         """Those of another argument that enter; None if it differs from this one. Its objects are appended to `objects`."""
+        if self._read is not None:
+            found = []
+            if self._read(argument, found) and _ALL_PLAIN(map(type, found)):
+                return found
         found, its = structure(argument)
         if its != self._structure:
             return None
@@ -207,11 +213,13 @@ def _given(args, donated, first):
 class Jitted:
     """What jit returns. `traces`: how many recordings there are; `__wrapped__`: the function itself."""
 
+    __slots__ = ("_fast", "_slow", "__dict__", "__weakref__")          # the first two: see runtime.dispatching
+
     def __init__(self, fun, wait, donated, make):
         self._donated, self._make, self._gpu = donated, make, make.device
         self._wait, self._traces, self._lock, self._busy, self._last = wait, {}, threading.RLock(), {}, None
         self._parameters = self._by_name = None
-        self._fast = _unknown
+        self._fast, self._slow = _unknown, Jitted._looked_up
         functools.update_wrapper(self, fun, updated=())
         self.__wrapped__ = fun
 
@@ -234,11 +242,13 @@ class Jitted:
         return self._by_name(options, *args)
 
     def __call__(self, *args, **options):
+        result = None if options else self._fast(*args)
+        return self._slow(self, *args, **options) if result is None else result
+
+    def _looked_up(self, *args, **options):
+        """A call that is no plain one of the last recording."""
         if options:
             return self._named(args, options)
-        result = self._fast(*args)
-        if result is not None:
-            return result
         last = self._last
         if last is not None:
             result = last.again(args)
@@ -296,6 +306,9 @@ class Jitted:
                                f"{self._varying(known)}; write the choice as np.where, or call the function without jit")
         trace = _Trace(captured, self._host(args), objects, self._donated, self._make)
         known.append(trace)
+        if trace.fast is not _unknown:
+            from .kernels.runtime import dispatching
+            Jitted.__call__ = dispatching(Jitted)                       # the same in machine code
         return trace
 
     def _host(self, args):

@@ -320,3 +320,39 @@ def test_a_named_tuple_stays_one():
     f = de.jit(lambda p: Pair(p.a * 2, p.b))
     assert type(f(Pair(1.0, X))) is Pair and type(f(Pair(2.0, X))) is Pair
     assert type(de.jit(de.grad(lambda p: p.a * np.sum(p.b)))(Pair(1.0, X))) is Pair
+
+
+def test_a_small_call_and_all_others_are_the_same_function():
+    """Once a small program is there a call begins in machine code: names, other shapes, wrong numbers of arguments, errors and methods work as before."""
+    f = de.jit(lambda x, y=2.0: np.max(x) * y)
+    top = np.max(X)
+    for _ in range(3):
+        assert f(X, 4.0) == 4 * top and f(x=X, y=4.0) == 4 * top and f(X) == 2 * top and f(X[:1], 4.0) == 4 * np.max(X[0])
+        with pytest.raises(TypeError, match="missing 1 required"):
+            f()
+        with pytest.raises(TypeError, match="unexpected keyword"):
+            f(X, z=1.0)
+    assert f.traces == 3 and f.__wrapped__(X) == 2 * top and callable(f) and f.__name__ == "<lambda>"
+
+    class Model:
+        scale = 2.0
+
+        @de.jit
+        def __call__(self, x):
+            return x * self.scale
+
+        @de.jit
+        def twice(self, x):
+            return x + x
+    model = Model()
+    assert [model(X).tolist(), model.twice(X).tolist()] * 2 == [(X * 2).tolist(), (X + X).tolist()] * 2
+
+
+def test_arguments_nested_as_before_are_taken_apart_quickly_and_others_noticed():
+    f = de.jit(lambda p: p["b"] * 1 + (p["a"][0] if isinstance(p["a"], list) else 2 * p["a"][0]))
+    assert f({"b": X, "a": (X,)}).tolist() == (3 * X).tolist() == f({"b": X, "a": (X,)}).tolist()
+    assert f({"b": X, "a": [X]}).tolist() == (2 * X).tolist() and f({"b": X, "a": (X,)}).tolist() == (3 * X).tolist()
+    with pytest.raises(KeyError):
+        f({"b": X})
+    with pytest.raises(ValueError, match="mismatch"):
+        f({"b": X, "a": (X.tolist(),)})                                 # a list is no array: twice a list is a longer one

@@ -362,3 +362,45 @@ def test_results_made_by_machine_code(kind):
     assert results(x)[0].tolist() == [1, 2, 3]
     only = Entry([((3,), np.float64)], 1, np.zeros(2, np.int64), [], [], status).returning(outputs[:1], single=True)(x)
     assert type(only) is np.ndarray and only.shape == (3,)
+
+
+def test_a_call_is_the_first_slot_or_else_the_second():
+    """Machine code as a method: arguments by place go to the first, what it does not answer and what has names to the second; references are counted right."""
+    if not runtime.as_expected():
+        pytest.skip("objects do not look as expected")
+
+    class Pair:
+        __slots__ = ("first", "second", "__dict__", "__weakref__")
+    Pair.__call__ = runtime.dispatching(Pair)
+    pair, met = Pair(), []
+
+    def first(*args):
+        met.append(args)
+        if args == ("none",):
+            return None
+        if args == ("wrong",):
+            raise ValueError("from the first")
+        return "first", *args
+
+    def second(self, *args, **options):
+        if args == ("none",):
+            raise KeyError("from the second")
+        return self is pair, args, options
+    pair.first, pair.second = first, second
+    x, name = object(), "key" + str(len(met))
+    before = sys.getrefcount(x), sys.getrefcount(pair), sys.getrefcount(second)
+    for _ in range(50):
+        assert pair(x, 2) == ("first", x, 2) and pair() == ("first",)
+        assert pair(x, **{name: x}) == (True, (x,), {name: x}) and pair.__call__(x) == ("first", x)
+        assert pair(*[x] * 1000) == ("first", *[x] * 1000)
+        with pytest.raises(ValueError, match="from the first"):
+            pair("wrong")
+        with pytest.raises(KeyError, match="from the second"):
+            pair("none")
+        met.clear()
+    assert (sys.getrefcount(x), sys.getrefcount(pair), sys.getrefcount(second)) == before
+    with pytest.raises(TypeError):
+        Pair.__call__(x)
+    gone = weakref.ref(pair)
+    del pair, second
+    assert gone() is None

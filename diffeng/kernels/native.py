@@ -33,7 +33,8 @@ NEXT = 72                                  # of each thread: how many chunks of 
 POOL_WORDS = NEXT + 8 * MOST
 # Where a PyObject and a PyArrayObject have their fields (bytes), and the flags that an array must have: C-contiguous, aligned.
 TYPE, VALUE, DATA, ND, DIMENSIONS, DESCR, FLAGS = 8, 16, 16, 24, 32, 56, 64
-ITEMS = 24                                 # the first item of a PyTupleObject
+LENGTH, ITEMS = 16, 24                     # the number of items and the first item of a PyTupleObject
+FIRST, SECOND = 16, 24                     # what __slots__ of a class without parents begins with
 WANTED = 0x0101
 
 CONVERT, REENTERED = -1, -2                # what a call returns instead of a status
@@ -114,7 +115,8 @@ class _Writer(ir.IRBuilder):
 
 
 def build():
-    """The module. External: run, results, begin, stretch, end (METH_FASTCALL functions of Python), walk, worker, halt and rest (for ctypes)."""
+    """The module. External: run, results, begin, stretch, end (METH_FASTCALL functions of Python), first_or_second (a method of Python), walk, worker, halt
+    and rest (for ctypes)."""
     module = ir.Module("runtime")
     _outside(module)
     _pool(module)
@@ -134,6 +136,8 @@ def _outside(module):
     ir.Function(module, ir.FunctionType(_I32, [_I64] * 3), "PyTuple_SetItem")
     ir.Function(module, ir.FunctionType(_I64, [_I32, _I64, _I64, _I32]), "PyArray_Empty")
     ir.Function(module, ir.FunctionType(_I64, [_I64] * 3), "PyArray_Scalar")
+    ir.Function(module, ir.FunctionType(_I64, [_I64] * 4), "PyObject_Vectorcall")
+    ir.Function(module, ir.FunctionType(_VOID, []), "_Py_NoneStruct")          # no function, but as one it has an address
     if HAS_FUTEX:
         ir.Function(module, ir.FunctionType(_I64, [_I64], var_arg=True), "syscall")
         ir.Function(module, ir.FunctionType(_I32, []), "sched_yield")
@@ -328,6 +332,7 @@ def _calls(module):
 
     b, context = entry("end")
     answer(b, finish(b, context))
+    _first_or_second(module)
 
 
 def _take(module):
@@ -366,6 +371,30 @@ def _take(module):
             b.store(b.word(b.add(x, _I64(DATA))), data)
         b.store(b.add(b.load(data), b.word(patch, 2)), b.at(b.add(words, b.mul(b.word(patch, 0), _I64(8)))))
     b.ret(_I64(0))
+
+
+def _first_or_second(module):
+    """first_or_second(self, *arguments): what the object in the first slot of self gives, called with the arguments; where that is None, or arguments are
+    given by name, what the one in the second slot gives, called with self and the arguments. Of Python's METH_FASTCALL | METH_KEYWORDS kind."""
+    b = _Writer(module, "first_or_second", 4, internal=False)
+    given, arguments, count, names = b.args
+    none = b.ptrtoint(module.get_global("_Py_NoneStruct"), _I64)
+    call = lambda name, *these: b.call(module.get_global(name), these)
+    with b.if_then(b.icmp_signed("==", names, _I64(0))):
+        result = call("PyObject_Vectorcall", b.word(b.add(given, _I64(FIRST))), arguments, count, names)
+        with b.if_then(b.icmp_signed("!=", result, none)):
+            b.ret(result)
+        call("Py_DecRef", none)
+    named = b.variable(_I64(0))
+    with b.if_then(b.icmp_signed("!=", names, _I64(0))):               # a tuple
+        b.store(b.word(b.add(names, _I64(LENGTH))), named)
+    every = b.add(count, b.load(named))
+    whole = b.ptrtoint(b.alloca(_I64, b.add(every, _I64(1))), _I64)
+    b.store(given, b.at(whole))
+    with b.count(_I64(0), every) as k:
+        at = b.mul(k, _I64(8))
+        b.store(b.word(b.add(arguments, at)), b.at(b.add(whole, at), 1))
+    b.ret(call("PyObject_Vectorcall", b.word(b.add(given, _I64(SECOND))), whole, b.add(count, _I64(1)), names))
 
 
 def _results(module, begun, finish):
