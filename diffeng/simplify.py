@@ -223,13 +223,14 @@ def _minus_in(walk, n, x):
 
 
 def _doubled(walk, n, x, c):
-    """(x c) d = x (c d) for powers of two from 1 on: what overflows in the middle overflows at the end. Smaller ones lose digits of subnormals."""
-    d = _power_of_two(c)
-    if d is None or _inner(x, "multiply") is None or not _floats(x):
+    """(x 2) c = x (2 c) for powers of two from 1 on, and c from 1 on: what overflows in the middle overflows at the end. Smaller ones lose digits of
+    subnormals, and so does another number in the middle."""
+    d = _number(c)
+    if d is None or not 1 <= abs(d) < math.inf or _inner(x, "multiply") is None or not _floats(x):
         return None
     for a, b in (x.operands, x.operands[::-1]):
         e = _power_of_two(b)
-        if e is not None and abs(d) >= 1 and abs(e) >= 1 and _power_of_two(d * e) is not None:
+        if e is not None and abs(e) >= 1 and abs(d * e) <= np.finfo(n.dtype).max:
             return walk.make(n, "multiply", a, d * e)
     return None
 
@@ -332,6 +333,17 @@ def _part_of_scatter(walk, n, x, *arrays):
     return x.operands[0] if same and _spans(n.params["index"], x.shape) == _spans(x.params["index"], x.shape) else None
 
 
+def _put_twice(walk, n, x, *arrays):
+    """Put among zeros which are put among zeros: put once."""
+    if arrays or _inner(x, "scatter") is None or len(x.operands) > 1:
+        return None
+    first, second = _spans(x.params["index"], x.shape), _spans(n.params["index"], n.shape)
+    if first is None or second is None or not all([type(r) is range and r.step == 1 for r in (*first, *second)]):
+        return None
+    index = tuple([slice(s.start + r.start, s.start + r.stop) for r, s in zip(first, second)])
+    return walk.make(n, "scatter", x.operands[0], params={"index": index, "shape": n.shape})
+
+
 def _neighbours(walk, n, x, y):
     """Zeros with a here plus zeros with b beside it: zeros with (a, b) there, and with b in the same place: with a + b there. The adjoint of a split becomes
     one concatenation."""
@@ -426,7 +438,7 @@ IDENTITIES = (
     ("multiply",     "x (-1) = -x",                     lambda w, n, x, y: _negation(w, n, x) if _is(y, -1) else None, "number"),
     ("multiply",     "(-1) x = -x",                     lambda w, n, x, y: _negation(w, n, y) if _is(x, -1) else None, "number"),
     ("multiply",     "(-x) y = -(x y)",                 lambda w, n, x, y: _floats(n) and _minus_out(w, n, x, y) or None, "negative"),
-    ("multiply",     "(x 2) 2 = x 4",                   lambda w, n, x, y: _floats(n) and (_doubled(w, n, x, y) or _doubled(w, n, y, x)) or None, "number"),
+    ("multiply",     "(x 2) c = x (2 c)",               lambda w, n, x, y: _floats(n) and (_doubled(w, n, x, y) or _doubled(w, n, y, x)) or None, "number"),
     ("multiply",     "x x = square(x): one operand is read", lambda w, n, x, y: w.make(n, "square", x) if x is y and _floats(n) else None),
     ("divide",       "x / 1 = x",                       lambda w, n, x, y: x if _is(y, 1) else None, "number"),
     ("divide",       "x / 4 = x 0.25: both are exact until rounded", _times_the_reciprocal, "number"),
@@ -455,6 +467,7 @@ IDENTITIES = (
     ("getitem",      "x[a][b] = x[c]",                  _part_of_part, "getitem"),
     ("getitem",      "what a scatter put there",        _part_of_scatter, "scatter"),
     ("scatter",      "put everywhere",                  lambda w, n, x, *i: x if not i and _shape(x) == n.shape and _whole(n, n.shape) else None),
+    ("scatter",      "of a scatter",                    _put_twice, "scatter"),
     ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", _neighbours, "scatter"),
     ("concatenate",  "of concatenations; of one",       _joined),
     ("reshape",      "view of -x = -(view of x): the sign may meet a sum", _negated_view, "negative"),

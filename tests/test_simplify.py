@@ -81,6 +81,8 @@ EXACT = [
     ("half of half",    lambda x, y: 0.5 * (x * 0.5), "multiply multiply"),
     ("4 x / 4",         lambda x, y: (4 * x) * 0.25, "multiply multiply"),
     ("0.1 (0.1 x)",     lambda x, y: 0.1 * (x * 0.1), "multiply multiply"),
+    ("100 (2 x)",       lambda x, y: 100.0 * (x * 2.0), "multiply"),
+    ("2 (100 x)",       lambda x, y: 2.0 * (x * 100.0), "multiply multiply"),
     ("same values",     lambda x, y: np.copy(e.stop_gradient(x)).astype(float), ""),
     ("where twice",     lambda x, y: np.where(x > 0, np.where(x > 0, y, 1.0), 0), "greater where"),
     ("where else",      lambda x, y: np.where(x > 0, 0, np.where(x > 0, 1.0, y)), "greater where"),

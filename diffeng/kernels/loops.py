@@ -30,7 +30,7 @@ class Loops:
         self.values, self.loaded, self.row_loaded = {}, {}, {}
         self.bases = [self.code.word(base) for _, _, base, _, _, _ in self.views]
         self.strides = [None if s is None else self.code.word(s) for _, _, _, s, _, _ in self.views]
-        self.inside = False                                  # in a column loop?
+        self.inside, self.within_all = False, False          # in a column loop? where everything is inside of the windows along it?
         self.waiting, self.place_in_strip, self.at = {}, None, None
 
     def module(self):
@@ -147,12 +147,33 @@ class Loops:
                 for k, total in totals.items():
                     total.set(merge(self.ops[k][3], total.get(), cast(parts[k].get(), total.type)))
         else:
-            with code.loop(lo, hi) as i:
-                self.entries(mine, i, totals)
+            self.swept(lo, hi, mine, totals)
         for k, cell in own.items():
             op = self.ops[k]
             self.keep(k, cast(cell.get(), op[5]))
             self.store(op[8], self.values[k], None)
+
+    def swept(self, lo, hi, mine, totals):
+        """The loop itself. Where there are windows it is cut in three: in the middle everything is inside of all of them, and nobody asks."""
+        code = self.code
+        windows = {x[2:] for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" and self.views[x[2]][1] == "u"}
+        if not windows:
+            with code.loop(lo, hi) as i:
+                self.entries(mine, i, totals)
+            return
+        first, last = lo, hi
+        for p, begin, end in windows:
+            base, _ = self.place(p, None)
+            begin, end = code.word(begin) - base, code.word(end) - base
+            first, last = select(begin > first, begin, first), select(end < last, end, last)
+        first = select(first < hi, first, hi)
+        last = select(last > first, last, first)
+        with code.loop(0, 3) as part:
+            start, stop = (select(part < 1, x, select(part < 2, y, z)) for x, y, z in ((lo, first, last), (first, last, hi)))
+            for self.within_all, here in ((True, part.equals(1)), (False, part.differs(1))):
+                with code.when(here), code.loop(start, stop) as i:
+                    self.entries(mine, i, totals)
+        self.within_all = False
 
     def entries(self, mine, i, parts):
         self.inside, self.loaded = True, {}
@@ -258,6 +279,8 @@ class Loops:
             return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])
         if x[0] == "window":
             v = x[1]
+            if self.within_all and self.views[x[2]][1] == "u":
+                return self.memory(v, i)
             zero = {"f": 0.0, "b": False}.get(self.views[v][0][0], 0)
             return code.guarded(self.within(x, i), lambda: code.load(*self.place(v, i), self.views[v][0], self.views[v][5]), zero)
         base, stride, type = self.found(x, i)

@@ -19,6 +19,7 @@ from .memory import plan
 from .plans import Plans
 from .recompute import recomputed
 from .scalar import type_name
+from .shifted import shifted
 from .stacking import stacked
 from .tiles import Tiles
 
@@ -28,7 +29,7 @@ STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda st
 
 def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     """(steps in order, (primitive, frames) of each index that is checked, {number of an output: number of the input whose memory it takes})."""
-    outputs = outputs if as_recorded else recomputed(stacked(simplify(outputs)))
+    outputs = outputs if as_recorded else recomputed(shifted(stacked(simplify(outputs))))
     fuser = Fuser(program.narrow)
     lowering = Lowering(fuser, program.contiguous_constants)
     places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}

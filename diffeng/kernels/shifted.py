@@ -1,0 +1,152 @@
+"""Cheap values that are read at shifted places, computed where they are read instead of being written to memory in between.
+
+What it is: `shifted(outputs)`, a graph rewritten. A difference u[1:] - u[:-1], a flux made of it, read as flux[1:] and flux[:-1]: who reads another entry than
+the one that his own loop computes reads memory, so such a value is a loop of its own, written and read again. Where it consists of a few additions and
+products, the part is taken before the operation and not after: (a + b)[1:] is a[1:] + b[1:], and what lies among zeros likewise, for all operations here make
+zero of zeros. Then one loop is left that reads its operands at several places.
+
+What it is not: no rule of arithmetic: every entry is computed by the same operations on the same numbers.
+"""
+import math
+
+import numpy as np
+
+from ..nodes import INPUT, Node, Primitive, reachable
+from ..simplify import simplify
+from .layout import expand
+
+CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
+MOST = 12                                  # operations computed again for one part
+STORE = 2                                  # what writing an array costs, in arrays read: a cache line is fetched before it is written
+SMALL = 16                                 # entries below which a loop costs its beginning
+
+
+def shifted(outputs):
+    """Nodes that compute the same as these. outputs: Nodes, or constants, which pass as they are.
+
+    >>> from diffeng import numpy_api                # what is recorded can be indexed
+    >>> from diffeng.nodes import Tracing
+    >>> u = Tracing().input(None, "u", (100,), np.float64)
+    >>> flux = (u[1:] - u[:-1]) * 0.1
+    >>> [n.primitive.name for n in reachable(shifted([(flux[1:] - flux[:-1]).node])) if n.operands]
+    ['getitem', 'getitem', 'subtract', 'multiply', 'getitem', 'subtract', 'multiply', 'subtract']
+    """
+    return _Rewriting(outputs, reachable(outputs)).outputs
+
+
+def _part(n):
+    """(lo, hi) of each axis for a node that reads a block of an array, or puts one among zeros; None for others."""
+    if n.primitive.name not in ("getitem", "scatter") or len(n.operands) != 1 or not n.shape or 0 in n.shape or type(n.operands[0]) is not Node:
+        return None
+    index = n.params["index"]
+    if any([i is not Ellipsis and type(i) is not slice for i in index]):
+        return None
+    whole = n.operands[0].shape if n.primitive.name == "getitem" else n.shape
+    parts = [i.indices(m) for i, m in zip(expand(index, len(whole)), whole)]
+    return tuple([(lo, hi) for lo, hi, _ in parts]) if all([step == 1 for *_, step in parts]) else None
+
+
+class _Rewriting:
+    """outputs: the new ones."""
+
+    def __init__(self, outputs, order):
+        self._readers, self._kept = {}, {x for x in outputs if isinstance(x, Node)}
+        for n in order:
+            for x in n.operands:
+                if type(x) is Node:
+                    self._readers.setdefault(x, []).append(n)
+        self._parts = {n: p for n in order if (p := _part(n)) is not None}
+        self._new, self._made = {}, {}
+        chosen = self._chosen(order) if self._parts else ()
+        if chosen:
+            for n in order:
+                operands = [self._now(x) for x in n.operands]
+                self._new[n] = self._taken(n, n.operands[0]) if n in chosen else n if n.primitive is INPUT else n.on(operands)
+            outputs = simplify([self._now(x) for x in outputs])          # parts of parts, and what is made twice
+        self.outputs = outputs
+
+    def _now(self, x):
+        return self._new[x] if isinstance(x, Node) else x
+
+    # ---- what is worth it -------------------------------------------------------------------------------------------------------------
+
+    def _chosen(self, order):
+        """The parts that are taken before the operation."""
+        chosen = set()
+        for m in order:
+            readers = self._readers.get(m, ())
+            if len(readers) == 0 or math.prod(m.shape) < SMALL or m in self._kept or not _is_cheap(m) or any([r not in self._parts for r in readers]):
+                continue
+            names = {r.primitive.name for r in readers}
+            leaves, count = self._below(m)
+            if len(names) > 1 or count > MOST:
+                continue
+            read = {place for r in readers for x in leaves for place in self._place(x, r)}
+            own = len(leaves) if names == {"getitem"} else 0          # among zeros: its own loop reads them for others, too
+            if len(read) <= own + len(readers) + STORE:
+                chosen.update(readers)
+        return chosen
+
+    def _again(self, x, shape):
+        """Is an operand computed again?"""
+        return type(x) is Node and x.shape == shape and x not in self._kept and _is_cheap(x) \
+            and all([r.primitive.kind == "map" or r in self._parts for r in self._readers[x]])
+
+    def _below(self, m):
+        """(the arrays that m and the cheap operations behind it are made of, how many operations those are)."""
+        stack, seen, leaves = [m], {m}, []
+        while stack:
+            for x in stack.pop().operands:
+                if type(x) is Node and x not in seen:
+                    seen.add(x)
+                    (stack if self._again(x, m.shape) else leaves).append(x)
+        return leaves, len(seen) - len(leaves)
+
+    def _place(self, x, part):
+        """What is read of x for a part: of which array, from which entry on."""
+        sign = {"getitem": 1, "scatter": -1}
+        first = [sign[part.primitive.name] * lo for lo, _ in self._parts[part]] if x.shape == part.operands[0].shape else []
+        name, of = "", x
+        while of in self._parts and len(of.shape) == len(first):
+            first = [a + sign[of.primitive.name] * lo for a, (lo, _) in zip(first, self._parts[of])]
+            name, of = of.primitive.name, of.operands[0]
+        yield of, name, *first
+
+    # ---- making it --------------------------------------------------------------------------------------------------------------------------
+
+    def _taken(self, part, x):
+        """A part of x (or x among zeros), made of parts of what x is made of. The recursion ends after MOST operations."""
+        key = part, x
+        if key not in self._made:
+            operands = [self._operand(part, y, x) for y in x.operands]
+            self._made[key] = Node(x.primitive, tuple(operands), x.params, None, part.shape, x.dtype, x.frames)
+        return self._made[key]
+
+    def _operand(self, part, y, x):
+        if self._again(y, x.shape):
+            return self._taken(part, y)
+        y, shape, reads = self._now(y), np.shape(y), part.primitive.name == "getitem"
+        if not shape and (reads or x.primitive.name == "multiply" and not isinstance(y, Node)):
+            return y
+        cut = self._parts[part]
+        if reads:
+            cut = [(0, 1) if n == 1 else place for n, place in zip(shape, cut[len(cut) - len(shape):])]
+        elif shape != x.shape:
+            y = _node("broadcast_to", y if isinstance(y, Node) else np.asarray(y, x.dtype), {"shape": x.shape}, x.shape, part)
+        index = tuple([slice(lo, hi) for lo, hi in cut])
+        if reads:
+            return _node("getitem", y, {"index": index}, tuple([hi - lo for lo, hi in cut]), part)
+        return _node("scatter", y, {"index": index, "shape": part.shape}, part.shape, part)
+
+
+def _is_cheap(m):
+    return m.primitive.name in CHEAP and m.dtype.kind == "f" and all([x.dtype == m.dtype if type(x) is Node else _is_number(x) for x in m.operands])
+
+
+def _is_number(x):
+    """Zero times it is zero, and nobody can write into it."""
+    return isinstance(x, (int, float, np.generic)) and math.isfinite(x)
+
+
+def _node(name, x, params, shape, like):
+    return Node(Primitive.registry[name], (x,), params, None, shape, x.dtype, like.frames)

@@ -1,0 +1,108 @@
+"""Cheap values read at shifted places: the same bits, and fewer loops where that pays."""
+import numpy as np
+import pytest
+
+import diffeng as de
+from diffeng import kernels
+from diffeng.buffers import call
+from diffeng.kernels.shifted import shifted
+from diffeng.nodes import Tracing, reachable
+from diffeng.simplify import simplify
+
+RNG = np.random.default_rng(6)
+U, K, A, ROW = RNG.normal(size=50), RNG.normal(size=49), RNG.normal(size=(20, 30)), RNG.normal(size=30)
+
+
+def recorded(f, *args):
+    tracing = Tracing()
+    inputs = [tracing.input(a, f"x{k}") for k, a in enumerate(args)]
+    out = call(f, inputs)
+    return [i.node for i in inputs], [o.node for o in (out if isinstance(out, tuple) else (out,))]
+
+
+def among_zeros(v, lo, n):
+    """v from entry lo on, zeros around it: the adjoint of a part."""
+    return de.grad(lambda x: np.sum(x[lo:lo + v.shape[0]] * v))(np.zeros((n, *v.shape[1:]), v.dtype))
+
+
+def flux(u, k):
+    f = k * (u[1:] - u[:-1])
+    return u[1:-1] + (f[1:] - f[:-1])
+
+
+def rosenbrock(x):
+    return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+def spreads(a, row):
+    f = (a[1:] - a[:-1]) * row
+    return f[1:, 1:] - f[:-1, :-1]
+
+
+def along_both(a, row):
+    f, g = (a[1:] - a[:-1]) * 0.5, np.square(a[:, 1:]) - a[:, :-1]
+    return f[1:, 1:-1] - f[:-1, 1:-1] + g[1:-1, 1:] - g[1:-1, :-1]
+
+
+CASES = {                                                   # whether anything changes
+    "flux": (flux, (U, K), True),
+    "gradient of rosenbrock": (de.grad(rosenbrock), (U,), True),
+    "gradient of flux": (de.grad(lambda u, k: np.sum(flux(u, k) ** 2), argnums=(0, 1)), (U, K), True),
+    "two axes": (along_both, (A, ROW), True),
+    "gradient along two axes": (de.grad(lambda a, row: np.sum(along_both(a, row) ** 2)), (A, ROW), True),
+    "a row spread": (spreads, (A, ROW), True),
+    "gradient with a row spread": (de.grad(lambda a, row: np.sum(spreads(a, row) ** 2), argnums=(0, 1)), (A, ROW), True),
+    "numbers among zeros": (lambda u, k: among_zeros(3.0 - k, 0, 50) + among_zeros(np.maximum(k, 1.0), 1, 50), (U, K), True),
+    "a factor among zeros": (lambda u, k: among_zeros(k * np.sum(k) * 2.0, 0, 50) - u, (U, K), True),
+    "twice among zeros": (lambda u, k: among_zeros(among_zeros(-k[2:] * 2.0, 1, 49), 1, 50) + u, (U, K), True),
+    "what is dear is kept": (lambda u, k: (e := np.exp(u))[1:] - e[:-1], (U, K), False),
+    "what is an output is kept": (lambda u, k: (f := u[1:] - u[:-1], f[1:] - f[:-1]), (U, K), False),
+    "what is read as it is, too": (lambda u, k: ((f := u[1:] - u[:-1])[1:] - f[:-1], np.sin(f)), (U, K), False),
+    "steps and integers": (lambda u, k: ((f := u[1:] - u[:-1])[::2], f[::-1], f[3]), (U, K), False),
+    "too much to do twice": (lambda u, k: (f := sum(np.square(u - c) * c for c in (0.1, 0.2, 0.3, 0.4, 0.5)))[1:] - f[:-1], (U, K), False),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_bits(name, dtype):
+    f, args, changes = CASES[name]
+    args = [a.astype(dtype) for a in args]
+    inputs, outputs = recorded(f, *args)
+    outputs = simplify(outputs)
+    again = shifted(outputs)
+    assert all(a is b for a, b in zip(outputs, again)) is not changes
+    assert [(n.shape, n.dtype) for n in again] == [(n.shape, n.dtype) for n in outputs]
+    for special in ((), (np.inf, np.nan, -np.inf)):
+        for place, value in enumerate(special):
+            args[0].flat[7 + 5 * place] = value
+        wanted = kernels.Program(inputs, outputs, as_recorded=True)(*args)
+        for got, want in zip(kernels.Program(inputs, again, as_recorded=True)(*args), wanted):
+            np.testing.assert_array_equal(got, want)
+        for got, want in zip(kernels.Program(inputs, outputs)(*args), wanted):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_no_loop_in_between():
+    """A step of diffusion is one loop, and two passes are all of a Rosenbrock gradient."""
+    inputs, outputs = recorded(flux, U, K)
+    assert kernels.Program(inputs, outputs).kernels == 1 < kernels.Program(inputs, outputs, as_recorded=True).kernels
+    inputs, outputs = recorded(de.grad(rosenbrock), U)
+    program = kernels.Program(inputs, outputs)
+    assert program.kernels == 1 and program.peak_bytes == 0
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 40])
+@pytest.mark.parametrize("lo, length", [(0, 0), (0, 1), (0, 2), (1, 1), (2, 3), (3, 30), (0, 39), (1, 39), (0, 40)])
+def test_windows_of_any_length(n, lo, length):
+    """The middle, where everything is inside of every window, may be empty, or all there is."""
+    if lo + length > n:
+        pytest.skip("longer than the array")
+    v, w = RNG.normal(size=length), RNG.normal(size=n)
+    def f(v, w):
+        return among_zeros(v, lo, n) + w * among_zeros(v, n - length, n)
+    got = de.jit(f)(v, w)
+    want = w * 0
+    want[lo:lo + length] += v
+    want[n - length:] += v * w[n - length:]
+    np.testing.assert_array_equal(got, want)
