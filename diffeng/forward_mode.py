@@ -101,6 +101,12 @@ def length(x, y):
     return np.where(np.equal(h, 0), 1, h)
 
 
+def push_tanh(dx, x):
+    """dx / cosh(x)^2, which does not cancel at 18 as 1 - tanh(x)^2 does. One division an entry of x: there may be many tangents."""
+    sech = 1 / np.cosh(x)
+    return dx * sech * sech
+
+
 def larger(dx, x, y):
     """The tangent of x where x > y, half of it at a tie, else 0. Selected, not multiplied: what is not taken may be infinite."""
     return np.where(np.greater(x, y), dx, np.where(np.equal(x, y), dx / 2, 0))
@@ -307,7 +313,7 @@ PUSH = {
     "hypot":        (lambda dx, x, y: dx * (x / length(x, y)),              lambda dy, x, y: dy * (y / length(x, y))),      # 0 at the origin
     "sinh":         (lambda dx, x: dx * np.cosh(x),),
     "cosh":         (lambda dx, x: dx * np.sinh(x),),
-    "tanh":         (lambda dx, x: dx / np.cosh(x) / np.cosh(x),),                                                          # no cancellation at 18
+    "tanh":         (push_tanh,),
     "arcsinh":      (lambda dx, x: dx / np.hypot(1, x),),
     "arccosh":      (lambda dx, x: dx / (np.sqrt(x - 1) * np.sqrt(x + 1)),),
     "arctanh":      (lambda dx, x: dx / ((1 - x) * (1 + x)),),

@@ -18,6 +18,7 @@ from .layout import expand
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
 MOST = 12                                  # operations computed again for one part
 STORE = 2                                  # what writing an array costs, in arrays read: a cache line is fetched before it is written
+WIDER = 1.25                               # how many more entries there may be with the zeros around: they are computed, too
 SMALL = 16                                 # entries below which a loop costs its beginning
 
 
@@ -76,6 +77,8 @@ class _Rewriting:
         for m in order:
             readers = self._readers.get(m, ())
             if len(readers) == 0 or math.prod(m.shape) < SMALL or m in self._kept or not _is_cheap(m) or any([r not in self._parts for r in readers]):
+                continue
+            if any([math.prod(r.shape) > WIDER * math.prod(m.shape) for r in readers]):
                 continue
             names = {r.primitive.name for r in readers}
             leaves, count = self._below(m)

@@ -35,13 +35,14 @@ def count():
 
 
 def split(rows, cost):
-    """Rows a chunk, for so many rows of so many nanoseconds each; `rows` itself means: no parallel region.
+    """Rows a chunk, for so many rows of so many nanoseconds each; `rows` itself means: no parallel region. There are 2, 4, 8, ... chunks: of three, one of two
+    threads would do two.
 
-    >>> split(10, 1.0)
-    10
+    >>> split(10, 1.0), split(100, 176.0)
+    (10, 50)
     """
     work = rows * cost
-    return rows if rows < 2 or work < SERIAL_BELOW else -(-rows // min(CHUNKS, int(work / CHUNK_ABOVE)))
+    return rows if rows < 2 or work < SERIAL_BELOW else -(-rows // min(CHUNKS, 1 << (int(work / CHUNK_ABOVE).bit_length() - 1)))
 
 
 def pool():
