@@ -401,6 +401,14 @@ def test_a_call_is_the_first_slot_or_else_the_second():
     assert (sys.getrefcount(x), sys.getrefcount(pair), sys.getrefcount(second)) == before
     with pytest.raises(TypeError):
         Pair.__call__(x)
+
+    class Leaving:                                                      # what is called puts another one in its place
+        def __call__(self):
+            pair.first = first
+            self.name = name
+            return self.name
+    pair.first = Leaving()
+    assert pair() == name and pair() == ("first",)
     gone = weakref.ref(pair)
     del pair, second
     assert gone() is None

@@ -381,7 +381,10 @@ def _first_or_second(module):
     none = b.ptrtoint(module.get_global("_Py_NoneStruct"), _I64)
     call = lambda name, *these: b.call(module.get_global(name), these)
     with b.if_then(b.icmp_signed("==", names, _I64(0))):
-        result = call("PyObject_Vectorcall", b.word(b.add(given, _I64(FIRST))), arguments, count, names)
+        first = b.word(b.add(given, _I64(FIRST)))
+        call("Py_IncRef", first)                                       # another one may be put there meanwhile
+        result = call("PyObject_Vectorcall", first, arguments, count, names)
+        call("Py_DecRef", first)
         with b.if_then(b.icmp_signed("!=", result, none)):
             b.ret(result)
         call("Py_DecRef", none)
