@@ -50,6 +50,7 @@ CASES = {                                                   # whether anything c
     "gradient of flux": (de.grad(lambda u, k: np.sum(flux(u, k) ** 2), argnums=(0, 1)), (U, K), True),
     "two axes": (along_both, (A, ROW), True),
     "gradient along two axes": (de.grad(lambda a, row: np.sum(along_both(a, row) ** 2)), (A, ROW), True),
+    "differences of differences": (lambda u, k: np.diff(u, 5), (U, K), True),
     "a row spread": (spreads, (A, ROW), True),
     "gradient with a row spread": (de.grad(lambda a, row: np.sum(spreads(a, row) ** 2), argnums=(0, 1)), (A, ROW), True),
     "numbers among zeros": (lambda u, k: among_zeros(3.0 - k, 0, 50) + among_zeros(np.maximum(k, 1.0), 1, 50), (U, K), True),
@@ -88,6 +89,8 @@ def test_no_loop_in_between():
     """A step of diffusion is one loop, and two passes are all of a Rosenbrock gradient."""
     inputs, outputs = recorded(flux, U, K)
     assert kernels.Program(inputs, outputs).kernels == 1 < kernels.Program(inputs, outputs, as_recorded=True).kernels
+    inputs, outputs = recorded(lambda u: np.diff(u, 6), U)
+    assert kernels.Program(inputs, outputs).kernels == 3
     inputs, outputs = recorded(de.grad(rosenbrock), U)
     program = kernels.Program(inputs, outputs)
     assert program.kernels == 1 and program.peak_bytes == 0

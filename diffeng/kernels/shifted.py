@@ -76,15 +76,15 @@ class _Rewriting:
         chosen = set()
         for m in order:
             readers = self._readers.get(m, ())
-            if len(readers) == 0 or math.prod(m.shape) < SMALL or m in self._kept or not _is_cheap(m) or any([r not in self._parts for r in readers]):
-                continue
-            if any([math.prod(r.shape) > WIDER * math.prod(m.shape) for r in readers]):
+            size = math.prod(m.shape)
+            if not readers or size < SMALL or m in self._kept or not _is_cheap(m) or any([r not in self._parts for r in readers]) \
+                    or any([math.prod(r.shape) > WIDER * size for r in readers]):
                 continue
             names = {r.primitive.name for r in readers}
             leaves, count = self._below(m)
-            if len(names) > 1 or count > MOST:
+            if len(names) > 1 or count > MOST or not chosen.isdisjoint(leaves):          # of differences of differences every second one is kept
                 continue
-            read = {place for r in readers for x in leaves for place in self._place(x, r)}
+            read = {self._place(x, r) for r in readers for x in leaves}
             own = len(leaves) if names == {"getitem"} else 0          # among zeros: its own loop reads them for others, too
             if len(read) <= own + len(readers) + STORE:
                 chosen.update(readers)
@@ -113,7 +113,7 @@ class _Rewriting:
         while of in self._parts and len(of.shape) == len(first):
             first = [a + sign[of.primitive.name] * lo for a, (lo, _) in zip(first, self._parts[of])]
             name, of = of.primitive.name, of.operands[0]
-        yield of, name, *first
+        return of, name, *first
 
     # ---- making it --------------------------------------------------------------------------------------------------------------------------
 
