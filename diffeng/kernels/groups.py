@@ -245,6 +245,9 @@ class Plan:
         combining = []
         for k, (base, count, type, stride) in partials.items():
             o = ops[k]
+            if slots == 1 and type == type_name(o.out.dtype) and o.out.buffer.home is o.out.buffer:          # nothing to put together
+                self.words[base] = (o.out.buffer, o.out.offset)
+                continue
             partial = Buffer("arena", _BYTE, stride * slots)
             self.words[base] = (partial, 0)
             combining.append(self._combine(o.name, type, partial, slots, stride, count, o.out))
