@@ -13,6 +13,7 @@ import atexit
 import os
 import uuid
 import warnings
+from concurrent.futures import CancelledError
 from itertools import pairwise
 from traceback import walk_tb
 
@@ -128,14 +129,17 @@ def training_step(fun, update, *, jit=True, client=None):
 def _evaluate(client, function, pieces, parameters, mean):
     """(value, gradient). pieces: futures of them, or what they are made from."""
     distributed, n = _dask(), len(pieces)
-    with _large_tasks():
-        sent = client.submit(_Parameters, parameters, pure=False)
-        parts = client.map(_piece, [function] * n, [sent] * n, pieces, range(n), pure=False, mean=mean)
-    while len(parts) > 1:                          # futures that are let go here live on in the tasks that wait for them
-        parts = [client.submit(_total, parts[k:k + TOGETHER], pure=False) for k in range(0, n, TOGETHER)]
-        n = len(parts)
     try:
+        with _large_tasks():
+            sent = client.submit(_Parameters, parameters, pure=False)
+            parts = client.map(_piece, [function] * n, [sent] * n, pieces, range(n), pure=False, mean=mean)
+        while len(parts) > 1:                      # futures that are let go here live on in the tasks that wait for them
+            parts = [client.submit(_total, parts[k:k + TOGETHER], pure=False) for k in range(0, n, TOGETHER)]
+            n = len(parts)
         value, leaves, rows = _awaited(client, parts[0])
+    except (CancelledError, distributed.comm.CommClosedError, distributed.client.ClosedClientError) as error:
+        raise ConnectionError("the connection to the Dask scheduler is lost, or the scheduler has let go of what it held (the pieces, the function): see that "
+                              f"one runs, make this function anew, and go on with the parameters you have. {error}") from error
     except distributed.KilledWorker as error:
         raise RuntimeError("a piece killed every worker that tried it: it needs more memory than one has (cut the data into more pieces), "
                            f"or crashes in machine code. {error}") from error
@@ -144,13 +148,16 @@ def _evaluate(client, function, pieces, parameters, mean):
 
 
 def _awaited(client, future):
-    """A future's result. Dask waits for workers for as long as it takes; the user should know that."""
+    """A future's result. Dask waits for workers for as long as it takes; the user should know that. A LocalCluster gives a worker up that is missing when it
+    looks, 15 seconds after a death, though it may have died a second time just then; it is asked for as many as it should have."""
     while True:
         try:
             return future.result(timeout=PATIENCE)
         except TimeoutError:
             if future.done():                      # the task's own error, or a result that has just come
                 return future.result()
+            if len(getattr(client.cluster, "workers", ())) < len(getattr(client.cluster, "worker_spec", ())):
+                client.cluster.scale(len(client.cluster.worker_spec))
             if not client.nthreads():
                 warnings.warn(f"the Dask cluster at {client.scheduler.address} has no workers: waiting for one", RuntimeWarning, stacklevel=4)
 

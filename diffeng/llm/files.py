@@ -1,11 +1,10 @@
-"""Files that are there whole or not at all, and tensors in them, in the safetensors format.
+"""Named arrays in a file, in the safetensors format.
 
-What it is: `replacing`, the one way in which the language model writes; `write_tensors`, `read_tensors` and `read_metadata`, a file of named arrays: eight
-bytes with the length of a header, the header as JSON, the numbers. Nothing in it is ever executed, and nothing in it is believed before it is checked.
+What it is: `write_tensors`, `read_tensors` and `read_metadata`: eight bytes with the length of a header, the header as JSON, the numbers. Nothing in it is
+ever executed, and nothing in it is believed before it is checked.
 What it is not: which tensors a GPT-2 has is weights.py's question. Why a file, and not the safetensors library: its NumPy side cannot read BF16 and copies
 what it reads, where this one maps it, so that a model of gigabytes is there at once and its pages can be given back.
 """
-import contextlib
 import json
 import math
 import mmap
@@ -13,40 +12,14 @@ import os
 
 import numpy as np
 
+from ..writing import replacing
+
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
            "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_}
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 _STORED = {name: np.dtype(np.dtype(dtype).newbyteorder("<").str) for name, dtype in _DTYPES.items()}
 _STORED["BF16"] = np.dtype("<u2")          # the upper half of a float32
 _LONGEST_HEADER = 100_000_000          # bytes: the format's own limit
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """A binary file to write into that becomes `path` when the block ends without an error; until then, and after an error, `path` is what it was.
-
-    Raises OSError that names the path, on a full disk for one.
-    """
-    path = os.fspath(path)
-    part = f"{path}.{os.getpid()}.part"
-    try:
-        with open(part, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())                   # the numbers are on the disk before the name is
-        os.replace(part, path)
-    except OSError as error:
-        left = "; the old file is as it was" if os.path.exists(path) else ""
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}{left}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(part)
-    with contextlib.suppress(OSError):                # the renaming itself; not every file system lets a directory be synchronised
-        directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
 
 def write_tensors(path, tensors, metadata=None):

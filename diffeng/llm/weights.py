@@ -12,8 +12,9 @@ import re
 
 import numpy as np
 
+from ..writing import replacing
 from .config import GPT2Config
-from .files import once, read_shapes, read_tensors, replacing, write_tensors
+from .files import once, read_shapes, read_tensors, write_tensors
 
 __all__ = ["load", "save", "read_tensors", "write_tensors"]
 
@@ -124,9 +125,9 @@ def _some(names):
 def _files(directory):
     """Path -> names of the tensors that belong to it (None: all in it)."""
     whole, index = (os.path.join(directory, name) for name in ("model.safetensors", "model.safetensors.index.json"))
-    if os.path.exists(whole):
+    if os.path.isfile(whole):
         return {whole: None}
-    if not os.path.exists(index):
+    if not os.path.isfile(index):
         pickled = os.path.exists(os.path.join(directory, "pytorch_model.bin"))
         raise FileNotFoundError(f"{directory} has no model.safetensors" + (
             "; its pytorch_model.bin is a pickle, which can run code and is not loaded: save it again with transformers' save_pretrained" if pickled else ""))
@@ -139,7 +140,7 @@ def _files(directory):
             raise ValueError(f"{index}: {name} would be in {file!r}, which is no name of a safetensors file beside it")
         files.setdefault(os.path.join(directory, file), set()).add(name)
     for path in files:
-        if not os.path.exists(path):
+        if not os.path.isfile(path):
             raise FileNotFoundError(f"{path} is missing, and {index} names it")
     return files
 
@@ -175,7 +176,7 @@ def _config(directory):
     if not os.path.isdir(directory):
         raise FileNotFoundError(f"there is no directory {str(directory)!r}")
     path = os.path.join(directory, "config.json")
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"{directory} has no config.json")
     said = _json(path)
     for name, values in _UNDERSTOOD.items():
