@@ -74,8 +74,8 @@ def value_and_grad(fun, partitions, *, mean=False, jit=True, client=None):
     the workers were started. The bits of the results depend on the pieces, on the processors' kind and on DIFFENG_THREADS, not on the workers.
 
     Raises what fun raises on a worker, with a note that names the piece and the line; ImportError when Dask is not installed; ConnectionError when no scheduler
-    answers; TypeError for a function that cannot travel; ValueError for no pieces, empty ones, and pieces that differ in more than their lengths;
-    RuntimeError when a piece kills the workers that try it. While there are no workers at all it waits, and warns (RuntimeWarning).
+    answers, or it is lost on the way; TypeError for a function that cannot travel; ValueError for no pieces, empty ones, and pieces that differ in more than
+    their lengths; RuntimeError when a piece kills the workers that try it. While there are no workers at all it waits, and warns (RuntimeWarning).
 
     >>> import numpy as np, diffeng as de
     >>> def squares(w, piece):
@@ -100,8 +100,8 @@ def training_step(fun, update, *, jit=True, client=None):
     """step(parameters, state, pieces) -> (parameters, state, value): the gradient of a batch's mean loss, computed by Dask's workers, then an optimiser.
 
     fun: fun(parameters, piece) -> the mean loss over the rows of the piece; the pieces of a step are weighted by their rows, so that value and gradient are
-    those of the batch, however it was cut. update: update(parameters, gradient, state) -> (parameters, state), called here, not on a worker. pieces, jit, client,
-    errors: as of value_and_grad; pieces are sent with each step and not kept.
+    those of the batch, however it was cut. update: update(parameters, gradient, state) -> (parameters, state), called here, not on a worker. pieces, jit,
+    client, errors: as of value_and_grad; pieces are sent with each step and not kept.
 
     >>> import numpy as np, diffeng as de
     >>> def descend(w, gradient, step):

@@ -243,7 +243,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(begun, monkeypatch, which):
     assert not list(begun.glob("*.part"))
 
 
-COMMAND = ["--config", "tiny", "--width", "16", "--heads", "2", "--context", "8", "--batch", "4", "--warmup", "2", "--steps", "6", "--save-every", "2", "--evaluate-every", "3"]
+COMMAND = ["--config", "tiny", "--width", "16", "--heads", "2", "--context", "8", "--batch", "4", "--warmup", "2", "--steps", "6",
+           "--save-every", "2", "--evaluate-every", "3"]
 
 
 def test_the_command_says_what_to_do_on_a_full_disk_and_then_goes_on(tmp_path, text, monkeypatch, capsys):

@@ -1,4 +1,5 @@
 """A GPT-2 in a directory: what is written comes back, and every way in which a directory can be wrong is an error that says which."""
+import errno
 import json
 import os
 import struct
@@ -267,6 +268,24 @@ def test_only_the_parameters_of_the_configuration_are_saved(tmp_path):
     with pytest.raises(ValueError, match="wpe.weight has shape"):
         weights.save(tmp_path, CONFIG, p | {"wpe.weight": np.zeros((1, 8))})
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_full_disk_leaves_the_model_that_was_there(tmp_path, monkeypatch, name):
+    """Both of its files, though the new one is of other sizes."""
+    weights.save(tmp_path, CONFIG, parameters())
+    real = os.fsync
+
+    def full(descriptor):
+        if name in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor)
+    monkeypatch.setattr(os, "fsync", full)
+    other = GPT2Config(vocab_size=7, context_length=3, emb_dim=4, n_heads=1, n_layers=1)
+    with pytest.raises(OSError, match=f"cannot write .*{name}: No space left on device; the old file is as it was; make room there"):
+        weights.save(tmp_path, other, parameters(other))
+    config, back = weights.load(tmp_path)
+    assert config == CONFIG and same(back, parameters()) and sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors"]
 
 
 # ---- in several files -----------------------------------------------------------------------------------------------------------------------

@@ -22,10 +22,11 @@ _STORED["BF16"] = np.dtype("<u2")          # the upper half of a float32
 _LONGEST_HEADER = 100_000_000          # bytes: the format's own limit
 
 
-def write_tensors(path, tensors, metadata=None):
+def write_tensors(path, tensors, metadata=None, before=None):
     """Write named arrays into one file, which replaces `path` at the end.
 
     tensors: dict, name -> array of a floating-point, integer or bool dtype. metadata: dict of texts, kept in the header.
+    before: called when all numbers are on the disk, before they take the name; where it raises, they do not.
     Raises TypeError on other dtypes, names or metadata, OSError when the disk refuses.
     """
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
@@ -49,6 +50,10 @@ def write_tensors(path, tensors, metadata=None):
         file.write(len(text).to_bytes(8, "little") + text)
         for _, array in ordered:
             file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8))
+        if before is not None:
+            file.flush()
+            os.fsync(file.fileno())
+            before()
 
 
 def read_tensors(path, names=None):

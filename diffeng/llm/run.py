@@ -51,8 +51,8 @@ class Run:
     @contextlib.contextmanager
     def alone(self):
         """Nobody else may train here meanwhile. The directory is made where it is missing, and goes again if nothing comes into it; what a killed process left
-        half written, or no longer needed, is removed. Raises RuntimeError if somebody else trains here, OSError where nobody can; one that comes from inside gets
-        a note of what is left."""
+        half written, or no longer needed, is removed. Raises RuntimeError if somebody else trains here, OSError where nobody can; an OSError that comes from
+        inside gets a note of what is left."""
         made, lock = not os.path.isdir(self.directory), self.path(_LOCK)
         try:
             os.makedirs(self.directory, exist_ok=True)
@@ -83,7 +83,7 @@ class Run:
                         os.rmdir(self.directory)
 
     def begin(self, config, settings, given=False):
-        """Write down what is trained, or see that it is what was begun. given: are there parameters to begin with? Raises ValueError that names what differs."""
+        """Write down what is trained, or see that it is what was begun. given: with parameters of others? Raises ValueError that says what differs."""
         if self.config is not None:
             for mine, other in ((self.config, config), (self.settings, settings)):
                 changed = [f for f in dataclasses.asdict(mine) if getattr(mine, f) != getattr(other, f) and f not in MAY_CHANGE]
@@ -96,7 +96,8 @@ class Run:
                                  "give them once more (--load)")
         self.config, self.settings, self.given = config, settings, given or self.given
         with replacing(self.path(_ABOUT)) as file:
-            file.write(json.dumps({"config": dataclasses.asdict(config), "settings": dataclasses.asdict(settings), "given": self.given}, indent=2).encode() + b"\n")
+            about = {"config": dataclasses.asdict(config), "settings": dataclasses.asdict(settings), "given": self.given}
+            file.write(json.dumps(about, indent=2).encode() + b"\n")
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------------------------------
 

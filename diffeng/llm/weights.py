@@ -33,8 +33,9 @@ def save(directory, config, parameters, metadata=None):
     """Write config.json and model.safetensors; transformers' GPT2LMHeadModel.from_pretrained reads them, and so does `load`.
 
     config: GPT2Config. parameters: dict, name -> array, as of init_parameters; their dtype is kept. metadata: dict of texts for the header of the second file.
-    The directory is made where it is missing. Each file is replaced as a whole, the parameters last: where they are, there is a config.json. Raises ValueError
-    on parameters that are not those of the config, OSError when the disk refuses.
+    The directory is made where it is missing. Each file is replaced as a whole, the parameters last, both when both are on the disk: where they are, there is a
+    config.json, and another model that was there stays whole when the disk is full. Raises ValueError on parameters that are not those of
+    the config, OSError when the disk refuses.
     """
     _check(parameters, {k: (np.shape(v), np.asarray(v).dtype) for k, v in parameters.items()}, config, "the parameters")
     os.makedirs(directory, exist_ok=True)
@@ -43,9 +44,11 @@ def save(directory, config, parameters, metadata=None):
         for k in range(config.n_layers):
             dtype = tensors[f"{_PREFIX}h.{k}.attn.c_attn.weight"].dtype
             tensors[f"{_PREFIX}h.{k}.attn.c_attn.bias"] = np.zeros(3 * config.emb_dim, dtype)
-    with replacing(os.path.join(directory, "config.json")) as file:
-        file.write(json.dumps(_described(config, parameters["wte.weight"].dtype), indent=2).encode() + b"\n")
-    write_tensors(os.path.join(directory, "model.safetensors"), tensors, {"format": "pt"} | (metadata or {}))
+
+    def describe():
+        with replacing(os.path.join(directory, "config.json")) as file:
+            file.write(json.dumps(_described(config, parameters["wte.weight"].dtype), indent=2).encode() + b"\n")
+    write_tensors(os.path.join(directory, "model.safetensors"), tensors, {"format": "pt"} | (metadata or {}), describe)
 
 
 def load(directory, dtype=None):
