@@ -148,18 +148,24 @@ def _evaluate(client, function, pieces, parameters, mean):
 
 
 def _awaited(client, future):
-    """A future's result. Dask waits for workers for as long as it takes; the user should know that. A LocalCluster gives a worker up that is missing when it
-    looks, 15 seconds after a death, though it may have died a second time just then; it is asked for as many as it should have."""
+    """A future's result. Dask waits for workers for as long as it takes; the user should know that."""
     while True:
+        _manned(client.cluster)
         try:
             return future.result(timeout=PATIENCE)
         except TimeoutError:
             if future.done():                      # the task's own error, or a result that has just come
                 return future.result()
-            if len(getattr(client.cluster, "workers", ())) < len(getattr(client.cluster, "worker_spec", ())):
-                client.cluster.scale(len(client.cluster.worker_spec))
             if not client.nthreads():
                 warnings.warn(f"the Dask cluster at {client.scheduler.address} has no workers: waiting for one", RuntimeWarning, stacklevel=4)
+
+
+def _manned(cluster):
+    """A LocalCluster looks 15 seconds after a death whether the worker is there again. One that has died a second time just then it gives up, though it still
+    counts it among those it should have: it is asked for them."""
+    wanted = len(getattr(cluster, "worker_spec", ()))
+    if len(getattr(cluster, "workers", ())) < wanted:
+        cluster.scale(wanted)
 
 
 class _Parameters:
