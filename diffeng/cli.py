@@ -4,6 +4,7 @@
 What it is not: no derivative and no judgement are made here. Why a file: setuptools' entry point, and the only place that prints.
 Nothing heavy is imported before a command runs, so that --help answers at once.
 """
+import contextlib
 import os
 import sys
 
@@ -77,11 +78,15 @@ def compare(what, at, directory, text, tokens, dtype, context, width, heads, lay
     click.echo(report.table(verbose=True) if verbose else str(report))
     if fault:
         _note_absent(report, fault.split(":")[1])
-    files = {"graph.svg": lambda path: _draw(report.picture(), path), "report.json": lambda path: _save_json(report.to_json(), path)}
+    drawn, told = os.path.join(out, "graph.svg"), os.path.join(out, "report.json")
     with _Progress() as progress:
         progress("drawing the picture", 0, 1)
-        written = [_write(os.path.join(out, name), make) for name, make in files.items()]
-    click.echo(f"picture: {written[0]}\nreport:  {written[1]}")
+        from .picture import render
+        from .writing import replacing
+        render(report.picture(), drawn)
+        with replacing(told) as file:
+            file.write(report.to_json().encode())
+    click.echo(f"picture: {drawn}\nreport:  {told}")
     return 0 if report.agree else 1
 
 
@@ -126,12 +131,12 @@ def _said(fun, args, what, note):
 
 def _user_function(what, at, dtype="float64", **foreign):
     """(function, arguments), run once already. foreign: options of another job, which must not have been given."""
+    if ":" not in what:
+        raise _bad(f"{what!r} is neither {BLOCK} nor {MODEL} nor {_EXISTING}: name a function in a file, as in model.py:loss")
     for name, value in foreign.items():
         if value is not None:
             raise _bad(f"--{name} belongs to {MODEL if name in ('load', 'tokens') else BLOCK}; {_EXISTING} takes its arguments with --at \"x=1.0\"")
     from . import loading
-    if ":" not in what:
-        raise _bad(f"{what!r} is neither {BLOCK} nor {MODEL} nor {_EXISTING}: name a function in a file, as in model.py:loss")
     fun = loading.load(what)
     args = loading.bind(fun, at, dtype)
     loading.check(fun, args)
@@ -140,7 +145,6 @@ def _user_function(what, at, dtype="float64", **foreign):
 
 def _planted(fault):
     """The context manager of --plant METHOD:PRIMITIVE[:KIND[:SLOT]]."""
-    import contextlib
     if fault is None:
         return contextlib.nullcontext()
     parts = fault.split(":")
@@ -196,8 +200,8 @@ def picture(what, at, output):
         raise _bad(f"cannot draw into {output!r}: give it one of the suffixes .svg, .png, .pdf, .html, .dot")
     fun, args = _user_function(what, at)
     import diffeng as de
-    written = _write(output, de.trace(fun, *args).save)
-    click.echo(f"picture: {written}")
+    de.trace(fun, *args).save(output)
+    click.echo(f"picture: {output}")
     return 0
 
 
@@ -255,7 +259,16 @@ def _bad(message):
 
 
 def _text(error):
-    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error) or type(error).__name__
+    """What an error says. Whoever could not write a file has named it (writing.py); where there was no room and no name, it was for what is printed."""
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    if isinstance(error, OSError) and getattr(error, "explained", False):
+        return error.strerror
+    if isinstance(error, OSError) and error.filename is None:
+        from .writing import FULL, refused
+        if error.errno in FULL:
+            return refused("to the standard output", error).strerror
+    return str(error) or type(error).__name__
 
 
 def _explain(error, verbose):
@@ -267,7 +280,9 @@ def _explain(error, verbose):
         text = _text(error)
     else:
         text = f"{type(error).__name__}: {_text(error)}: this is a fault of diffeng, not of the input; --verbose shows where it happened"
-    click.echo(f"Error: {text}", err=True)
+    text = "\n".join([text, *getattr(error, "__notes__", [])])
+    with contextlib.suppress(OSError):                       # where even this has no room, the exit status is left
+        click.echo(f"Error: {text}", err=True)
 
 
 class _Progress:
@@ -280,6 +295,10 @@ class _Progress:
         return self
 
     def __call__(self, stage, done=0, total=None):
+        with contextlib.suppress(OSError):                   # nothing depends on somebody's seeing it
+            self._show(stage, done, total)
+
+    def _show(self, stage, done, total):
         if stage != self.stage:
             self.stage = stage
             if not sys.stderr.isatty():
@@ -306,29 +325,6 @@ def _directory(path):
     if not os.access(path, os.W_OK):
         raise _bad(f"--out {path}: it cannot be written; name another directory")
     return path
-
-
-def _write(path, make):
-    """make(temporary path), then rename: whoever reads sees the old file or the whole new one."""
-    stem, ending = os.path.splitext(path)
-    temporary = f"{stem}.{os.getpid()}.part{ending}"
-    try:
-        make(temporary)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-    return path
-
-
-def _draw(digraph, path):
-    from . import picture
-    picture.render(digraph, path)
-
-
-def _save_json(text, path):
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 if __name__ == "__main__":

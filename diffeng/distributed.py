@@ -13,6 +13,7 @@ import atexit
 import os
 import uuid
 import warnings
+from concurrent.futures import CancelledError
 from itertools import pairwise
 from traceback import walk_tb
 
@@ -73,8 +74,8 @@ def value_and_grad(fun, partitions, *, mean=False, jit=True, client=None):
     the workers were started. The bits of the results depend on the pieces, on the processors' kind and on DIFFENG_THREADS, not on the workers.
 
     Raises what fun raises on a worker, with a note that names the piece and the line; ImportError when Dask is not installed; ConnectionError when no scheduler
-    answers; TypeError for a function that cannot travel; ValueError for no pieces, empty ones, and pieces that differ in more than their lengths;
-    RuntimeError when a piece kills the workers that try it. While there are no workers at all it waits, and warns (RuntimeWarning).
+    answers, or it is lost on the way; TypeError for a function that cannot travel; ValueError for no pieces, empty ones, and pieces that differ in more than
+    their lengths; RuntimeError when a piece kills the workers that try it. While there are no workers at all it waits, and warns (RuntimeWarning).
 
     >>> import numpy as np, diffeng as de
     >>> def squares(w, piece):
@@ -99,8 +100,8 @@ def training_step(fun, update, *, jit=True, client=None):
     """step(parameters, state, pieces) -> (parameters, state, value): the gradient of a batch's mean loss, computed by Dask's workers, then an optimiser.
 
     fun: fun(parameters, piece) -> the mean loss over the rows of the piece; the pieces of a step are weighted by their rows, so that value and gradient are
-    those of the batch, however it was cut. update: update(parameters, gradient, state) -> (parameters, state), called here, not on a worker. pieces, jit, client,
-    errors: as of value_and_grad; pieces are sent with each step and not kept.
+    those of the batch, however it was cut. update: update(parameters, gradient, state) -> (parameters, state), called here, not on a worker. pieces, jit,
+    client, errors: as of value_and_grad; pieces are sent with each step and not kept.
 
     >>> import numpy as np, diffeng as de
     >>> def descend(w, gradient, step):
@@ -128,14 +129,17 @@ def training_step(fun, update, *, jit=True, client=None):
 def _evaluate(client, function, pieces, parameters, mean):
     """(value, gradient). pieces: futures of them, or what they are made from."""
     distributed, n = _dask(), len(pieces)
-    with _large_tasks():
-        sent = client.submit(_Parameters, parameters, pure=False)
-        parts = client.map(_piece, [function] * n, [sent] * n, pieces, range(n), pure=False, mean=mean)
-    while len(parts) > 1:                          # futures that are let go here live on in the tasks that wait for them
-        parts = [client.submit(_total, parts[k:k + TOGETHER], pure=False) for k in range(0, n, TOGETHER)]
-        n = len(parts)
     try:
+        with _large_tasks():
+            sent = client.submit(_Parameters, parameters, pure=False)
+            parts = client.map(_piece, [function] * n, [sent] * n, pieces, range(n), pure=False, mean=mean)
+        while len(parts) > 1:                      # futures that are let go here live on in the tasks that wait for them
+            parts = [client.submit(_total, parts[k:k + TOGETHER], pure=False) for k in range(0, n, TOGETHER)]
+            n = len(parts)
         value, leaves, rows = _awaited(client, parts[0])
+    except (CancelledError, distributed.comm.CommClosedError, distributed.client.ClosedClientError) as error:
+        raise ConnectionError("the connection to the Dask scheduler is lost, or the scheduler has let go of what it held (the pieces, the function): see that "
+                              f"one runs, make this function anew, and go on with the parameters you have. {error}") from error
     except distributed.KilledWorker as error:
         raise RuntimeError("a piece killed every worker that tried it: it needs more memory than one has (cut the data into more pieces), "
                            f"or crashes in machine code. {error}") from error
@@ -146,6 +150,7 @@ def _evaluate(client, function, pieces, parameters, mean):
 def _awaited(client, future):
     """A future's result. Dask waits for workers for as long as it takes; the user should know that."""
     while True:
+        _manned(client.cluster)
         try:
             return future.result(timeout=PATIENCE)
         except TimeoutError:
@@ -153,6 +158,14 @@ def _awaited(client, future):
                 return future.result()
             if not client.nthreads():
                 warnings.warn(f"the Dask cluster at {client.scheduler.address} has no workers: waiting for one", RuntimeWarning, stacklevel=4)
+
+
+def _manned(cluster):
+    """A LocalCluster looks 15 seconds after a death whether the worker is there again. One that has died a second time just then it gives up, though it still
+    counts it among those it should have: it is asked for them."""
+    wanted = len(getattr(cluster, "worker_spec", ()))
+    if len(getattr(cluster, "workers", ())) < wanted:
+        cluster.scale(wanted)
 
 
 class _Parameters:

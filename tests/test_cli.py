@@ -1,5 +1,7 @@
 """The command line: exit statuses, one-paragraph errors with a cure, what is printed where, and what is written."""
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -298,19 +300,25 @@ def test_every_primitive_has_a_card(capsys, monkeypatch):
 
 # ---- small things -----------------------------------------------------------------------------------------------------------------------------
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
+def test_a_report_that_cannot_be_written_is_named(tmp_path, monkeypatch, capsys):
+    """The disk is full: nothing half written stays, and the verdict has been printed."""
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, "fsync", full)
+    assert cli.main(["compare", "gpt2-block", "--context", "2", "--width", "4", "--heads", "1", "--out", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert "All methods agree." in out and f"Error: cannot write {tmp_path}/graph.svg: No space left on device; make room there" in err
+    assert os.listdir(tmp_path) == []
 
-    def fail(temporary):
-        Path(temporary).write_text("half")
-        raise RuntimeError
 
-    with pytest.raises(RuntimeError):
-        cli._write(str(path), fail)
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-    cli._write(str(path), lambda temporary: Path(temporary).write_text("new"))
-    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def test_where_nothing_can_be_printed():
+    run = [sys.executable, "-m", "diffeng.cli", "formula", "sin(x)"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+        silent = subprocess.run(run, stdout=full, stderr=full, cwd=Path(__file__).parent.parent)
+    assert done.returncode == silent.returncode == 2
+    assert done.stderr == "Error: cannot write to the standard output: No space left on device; make room there, and do the same again\n"
 
 
 def test_help_imports_nothing_heavy():

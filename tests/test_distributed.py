@@ -392,3 +392,43 @@ def test_arrays_that_came_in_a_message_are_settled():
     assert np.shares_memory(settled["foreign"], foreign) and np.shares_memory(settled["fine"], X)
     parameters = pickle.loads(pickle.dumps(de.distributed._Parameters({"w": X})))
     assert parameters.tree["w"].dtype is np.dtype(float)
+
+
+# ---- clusters of their own, after the one above has seen its last death -----------------------------------------------------------------
+
+def test_a_cluster_that_gave_its_workers_up_is_asked_for_them_again(tmp_path, monkeypatch):
+    """As after a second death at the wrong moment: the look comes while the worker is being started again, and nobody else starts one."""
+    import dask
+    warned = []
+
+    def warn(text, *_, **__):
+        warned.append(text)
+        assert len(warned) < 100, text
+    monkeypatch.setattr(de.distributed, "PATIENCE", 0.3)
+    monkeypatch.setattr(de.distributed.warnings, "warn", warn)
+    with (dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}),
+          dask_distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as weak,
+          dask_distributed.Client(weak, set_as_default=False) as client):
+        f = de.distributed.value_and_grad(marking(str(tmp_path), 0.1), PIECES, jit=False, client=client)
+
+        def kill():
+            kill_marked(tmp_path, 1)
+            deadline = time.monotonic() + 30
+            while weak.workers:                                                    # it has given it up
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        value, _ = evaluated_while(f, W, kill)
+    np.testing.assert_allclose(value, logistic(W, (X, Y)))
+
+
+@pytest.mark.parametrize("lose", ["the scheduler", "what it held"])
+def test_a_lost_scheduler_is_an_error_with_a_cure(lose):
+    with (dask_distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0", silence_logs=50) as doomed,
+          dask_distributed.Client(doomed, set_as_default=False, timeout=1) as client):
+        f = de.distributed.value_and_grad(logistic, PIECES, jit=False, client=client)
+        step = de.distributed.training_step(logistic, lambda *given: given, client=client)
+        f(W)
+        doomed.close() if lose == "the scheduler" else client.restart(wait_for_workers=False)
+        for call in (lambda: f(W), lambda: step(W, 0, PIECES)):
+            with pytest.raises(ConnectionError, match="connection to the Dask scheduler is lost.*make this function anew"):
+                call()

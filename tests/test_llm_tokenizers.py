@@ -88,6 +88,7 @@ def test_frequent_pairs_become_tokens(learnt, tmp_path):
     path = tmp_path / "text.txt"
     path.write_text(LEARNT)
     assert train_bpe([str(path)], 280).inner.to_str() == learnt.inner.to_str()
+    assert train_bpe(path, 10 ** 15).vocab_size <= 257 + path.stat().st_size          # more pairs than there can be are no reason to reserve memory
 
 
 def test_the_mark_between_texts_is_one_token(learnt):

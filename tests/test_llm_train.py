@@ -128,7 +128,7 @@ def saves_and_dies(directory):
         child = os.fork()
         if not child:
             left = iter(range(n))
-            for module, name in ((files.os, "replace"), (files.os, "fsync"), (runs.os, "remove"), (builtins, "open")):
+            for module, name in ((os, "replace"), (os, "fsync"), (runs.os, "remove"), (builtins, "open")):
                 def dying(*args, real=getattr(module, name), **options):
                     if next(left, None) is None:
                         os.kill(os.getpid(), signal.SIGKILL)
@@ -168,7 +168,11 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path, text, beg
     while True:
         process = started(other, LONGER)
         if died < 2:
-            time.sleep(0.3 + dice.random() * 0.5)
+            begun_at = Run(other).step()
+            while Run(other).step() in (None, begun_at):                # it has kept something, and is somewhere on the way to the next
+                assert process.poll() is None
+                time.sleep(0.001)
+            time.sleep(dice.random() * 0.05)
             process.send_signal(signal.SIGKILL)
         code = process.wait(timeout=120)
         if code == 0:
@@ -215,22 +219,75 @@ def test_what_is_not_finite_becomes_no_checkpoint(begun):
     assert kept(begun) == before
 
 
+def on_a_full_disk(monkeypatch, last):
+    """The system refuses to make a file's numbers last whose name contains this; returns a function that makes room again."""
+    real = os.fsync
+
+    def full(descriptor):
+        if last in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor)
+    monkeypatch.setattr(os, "fsync", full)
+    return lambda: monkeypatch.setattr(os, "fsync", real)
+
+
 @pytest.mark.parametrize("which", ["moments", "model"])
 def test_a_full_disk_leaves_the_old_checkpoint(begun, monkeypatch, which):
     train(begun)
     before, run = kept(begun), Run(begun)
     step, state = run.load()
-    real = os.fsync
-
-    def full(descriptor):
-        if which in os.readlink(f"/proc/self/fd/{descriptor}"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(descriptor)
-    monkeypatch.setattr(files.os, "fsync", full)
+    on_a_full_disk(monkeypatch, which)
     with pytest.raises(OSError, match=f"cannot write .*{which}.*No space left on device"):
         run.save(step + 1, state)
     assert kept(begun) == before and Run(begun).load()[0] == 30
     assert not list(begun.glob("*.part"))
+
+
+COMMAND = ["--config", "tiny", "--width", "16", "--heads", "2", "--context", "8", "--batch", "4", "--warmup", "2", "--steps", "6",
+           "--save-every", "2", "--evaluate-every", "3"]
+
+
+def test_the_command_says_what_to_do_on_a_full_disk_and_then_goes_on(tmp_path, text, monkeypatch, capsys):
+    whole, out = str(tmp_path / "whole"), str(tmp_path / "out")
+    given = ["train", "--data", str(text), *COMMAND, "--out"]
+    assert cli.main([*given, whole]) == 0
+    for last, told in (("tokens.bin", ""), ("tokens.json", ""), ("training.json", ""), ("model", ""), ("moments.4", "step 2"), ("loss.svg", "step 6")):
+        make_room = on_a_full_disk(monkeypatch, last)
+        capsys.readouterr()
+        assert cli.main([*given, out]) == 2
+        error = capsys.readouterr().err
+        assert error.count("cannot write") == 1 and last in error and "No space left on device" in error and "make room there" in error
+        assert "Errno" not in error and f"The checkpoint of {told}" in error or not told and "checkpoint" not in error
+        make_room()
+        assert not [name for name in os.listdir(out) if name.endswith(".part") and name != "tokens.bin.part"]
+    assert cli.main([*given, out]) == 0
+    assert kept(pathlib.Path(out)) == kept(pathlib.Path(whole))
+
+
+def test_parameters_that_were_given_are_not_forgotten_with_the_first_checkpoint(tmp_path, text, begun, monkeypatch, capsys):
+    """The disk was full before they were kept: what goes on must not begin with new ones."""
+    train(begun)
+    out = str(tmp_path / "out")
+    given = ["train", "--data", str(text), "--out", out, "--steps", "1", "--lr", "0", "--batch", "2"]
+    make_room = on_a_full_disk(monkeypatch, "moments")
+    assert cli.main([*given, "--load", str(begun)]) == 2
+    make_room()
+    assert cli.main(given) == 2 and "--load" in capsys.readouterr().err
+    assert cli.main([*given, "--load", str(begun)]) == 0
+    assert all(np.array_equal(x, load(out)[1][k]) for k, x in load(begun)[1].items())
+    assert cli.main([*given, "--steps", "2"]) == 0                     # now it has them
+
+
+def test_training_goes_on_where_nothing_can_be_shown(begun, monkeypatch):
+    class Gone:
+        def isatty(self):
+            return False
+
+        def write(self, text):
+            raise OSError(errno.EIO, "the terminal is gone")
+        flush = write
+    monkeypatch.setattr(sys, "stderr", Gone())
+    assert train(begun, progress=True).step == 30
 
 
 def test_two_at_a_time_are_refused(begun):

@@ -1,4 +1,5 @@
 """A GPT-2 in a directory: what is written comes back, and every way in which a directory can be wrong is an error that says which."""
+import errno
 import json
 import os
 import struct
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from diffeng.llm import GPT2Config, init_parameters, weights
-from diffeng.llm.files import read_metadata, read_shapes, read_tensors, replacing, write_tensors
+from diffeng.llm.files import read_metadata, read_shapes, read_tensors, write_tensors
+from diffeng.writing import replacing
 
 CONFIG = GPT2Config(vocab_size=11, context_length=6, emb_dim=8, n_heads=2, n_layers=2, drop_rate=0.25)
 
@@ -127,7 +129,7 @@ def test_a_full_disk_leaves_the_file(tmp_path):
     write_tensors(path, {"x": np.ones(2)})
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))          # the system refuses what goes beyond, as it does on a full disk
     try:
-        with pytest.raises(OSError, match=r"cannot write .*a: .*the old file is as it was"):
+        with pytest.raises(OSError, match=r"cannot write .*a: .*the old file is as it was; raise the limit on the size of files"):
             write_tensors(path, {"x": np.zeros(1 << 18)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -266,6 +268,24 @@ def test_only_the_parameters_of_the_configuration_are_saved(tmp_path):
     with pytest.raises(ValueError, match="wpe.weight has shape"):
         weights.save(tmp_path, CONFIG, p | {"wpe.weight": np.zeros((1, 8))})
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_full_disk_leaves_the_model_that_was_there(tmp_path, monkeypatch, name):
+    """Both of its files, though the new one is of other sizes."""
+    weights.save(tmp_path, CONFIG, parameters())
+    real = os.fsync
+
+    def full(descriptor):
+        if name in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor)
+    monkeypatch.setattr(os, "fsync", full)
+    other = GPT2Config(vocab_size=7, context_length=3, emb_dim=4, n_heads=1, n_layers=1)
+    with pytest.raises(OSError, match=f"cannot write .*{name}: No space left on device; the old file is as it was; make room there"):
+        weights.save(tmp_path, other, parameters(other))
+    config, back = weights.load(tmp_path)
+    assert config == CONFIG and same(back, parameters()) and sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors"]
 
 
 # ---- in several files -----------------------------------------------------------------------------------------------------------------------

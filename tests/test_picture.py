@@ -347,7 +347,7 @@ def test_an_unknown_suffix_lists_what_is_possible(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no folder"):
+    with pytest.raises(FileNotFoundError, match="make that directory first"):
         render(draw(NEURON), tmp_path / "missing" / "neuron.svg")
 
 

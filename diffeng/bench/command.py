@@ -9,6 +9,7 @@ import warnings
 
 import click
 
+from ..writing import replacing
 from . import threads
 
 
@@ -76,7 +77,5 @@ def _progress(text):
 
 
 def _write(path, text):
-    part = f"{path}.{os.getpid()}.part"
-    with open(part, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(part, path)
+    with replacing(path) as file:
+        file.write(text.encode())

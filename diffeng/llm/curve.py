@@ -4,7 +4,7 @@ What it is: `draw`. What it is not: a plot of anything else. Why a file: trainin
 """
 import math
 
-from .files import replacing
+from ..writing import replacing
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 400, 60, 44, 24, 20
 _LINES = {"loss": ("#7aa6c2", 1.2), "validation": ("#c8553d", 2.0)}

@@ -13,7 +13,7 @@ import re
 
 import numpy as np
 
-from .files import replacing
+from ..writing import refused, replacing
 
 PIECE = 1 << 22                          # bytes of text encoded at a time
 VALIDATION = 0.1                         # of all tokens, the last ones
@@ -102,7 +102,7 @@ def prepare(path, tokenizer, directory, context=0, progress=lambda done, total: 
                 os.remove(name)
         raise
     except OSError as error:
-        raise OSError(error.errno, f"cannot write {target}: {error.strerror or error}") from error
+        raise refused(target, error) from error
 
 
 def _begins(path, tokenizer):

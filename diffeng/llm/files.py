@@ -1,17 +1,18 @@
-"""Files that are there whole or not at all, and tensors in them, in the safetensors format.
+"""Named arrays in a file, in the safetensors format.
 
-What it is: `replacing`, the one way in which the language model writes; `write_tensors`, `read_tensors` and `read_metadata`, a file of named arrays: eight
-bytes with the length of a header, the header as JSON, the numbers. Nothing in it is ever executed, and nothing in it is believed before it is checked.
+What it is: `write_tensors`, `read_tensors` and `read_metadata`: eight bytes with the length of a header, the header as JSON, the numbers. Nothing in it is
+ever executed, and nothing in it is believed before it is checked.
 What it is not: which tensors a GPT-2 has is weights.py's question. Why a file, and not the safetensors library: its NumPy side cannot read BF16 and copies
 what it reads, where this one maps it, so that a model of gigabytes is there at once and its pages can be given back.
 """
-import contextlib
 import json
 import math
 import mmap
 import os
 
 import numpy as np
+
+from ..writing import replacing
 
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
            "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_}
@@ -21,38 +22,11 @@ _STORED["BF16"] = np.dtype("<u2")          # the upper half of a float32
 _LONGEST_HEADER = 100_000_000          # bytes: the format's own limit
 
 
-@contextlib.contextmanager
-def replacing(path):
-    """A binary file to write into that becomes `path` when the block ends without an error; until then, and after an error, `path` is what it was.
-
-    Raises OSError that names the path, on a full disk for one.
-    """
-    path = os.fspath(path)
-    part = f"{path}.{os.getpid()}.part"
-    try:
-        with open(part, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())                   # the numbers are on the disk before the name is
-        os.replace(part, path)
-    except OSError as error:
-        left = "; the old file is as it was" if os.path.exists(path) else ""
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}{left}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(part)
-    with contextlib.suppress(OSError):                # the renaming itself; not every file system lets a directory be synchronised
-        directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def write_tensors(path, tensors, metadata=None):
+def write_tensors(path, tensors, metadata=None, before=None):
     """Write named arrays into one file, which replaces `path` at the end.
 
     tensors: dict, name -> array of a floating-point, integer or bool dtype. metadata: dict of texts, kept in the header.
+    before: called when all numbers are on the disk, before they take the name; where it raises, they do not.
     Raises TypeError on other dtypes, names or metadata, OSError when the disk refuses.
     """
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
@@ -76,6 +50,10 @@ def write_tensors(path, tensors, metadata=None):
         file.write(len(text).to_bytes(8, "little") + text)
         for _, array in ordered:
             file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8))
+        if before is not None:
+            file.flush()
+            os.fsync(file.fileno())
+            before()
 
 
 def read_tensors(path, names=None):

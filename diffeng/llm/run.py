@@ -15,8 +15,9 @@ import re
 
 import numpy as np
 
+from ..writing import refused, replacing
 from .config import GPT2Config
-from .files import read_metadata, read_tensors, replacing, write_tensors
+from .files import read_metadata, read_tensors, write_tensors
 from .step import TrainingSettings, new_state
 from .weights import load, save
 
@@ -26,11 +27,11 @@ _MOMENTS = re.compile(r"moments\.(\d+)\.safetensors")
 
 
 class Run:
-    """A run in a directory, which may be missing. config, settings: those it was begun with, or None."""
+    """A run in a directory, which may be missing. config, settings: those it was begun with, or None. given: whether it began with parameters of others."""
 
     def __init__(self, directory):
         self.directory = os.fspath(directory)
-        self.config = self.settings = None
+        self.config, self.settings, self.given = None, None, False
         path = self.path(_ABOUT)
         if not os.path.exists(path):
             if any(os.path.exists(self.path(name)) for name in (_MODEL, "config.json", _MODEL + ".index.json")):
@@ -40,7 +41,7 @@ class Run:
         try:
             with open(path, encoding="utf-8") as file:
                 said = json.load(file)
-            self.config, self.settings = GPT2Config(**said["config"]), TrainingSettings(**said["settings"])
+            self.config, self.settings, self.given = GPT2Config(**said["config"]), TrainingSettings(**said["settings"]), said.get("given", False)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} does not describe a run: {error}") from error
 
@@ -50,13 +51,14 @@ class Run:
     @contextlib.contextmanager
     def alone(self):
         """Nobody else may train here meanwhile. The directory is made where it is missing, and goes again if nothing comes into it; what a killed process left
-        half written, or no longer needed, is removed. Raises RuntimeError if somebody else trains here, OSError where nobody can."""
+        half written, or no longer needed, is removed. Raises RuntimeError if somebody else trains here, OSError where nobody can; an OSError that comes from
+        inside gets a note of what is left."""
         made, lock = not os.path.isdir(self.directory), self.path(_LOCK)
         try:
             os.makedirs(self.directory, exist_ok=True)
             file = open(lock, "w")
         except OSError as error:
-            raise OSError(error.errno, f"cannot write into {self.directory}: {error.strerror}") from error
+            raise refused(self.directory, error) from error
         with file:
             with contextlib.suppress(ImportError):                 # Windows has no fcntl
                 import fcntl
@@ -70,14 +72,18 @@ class Run:
             self._tidy()
             try:
                 yield
+            except OSError as error:
+                if (step := self.step()) is not None:
+                    error.add_note(f"The checkpoint of step {step} in {self.directory} is as it was: the same command goes on from there.")
+                raise
             finally:
                 if os.listdir(self.directory) == [_LOCK]:
                     os.remove(lock)
                     if made:
                         os.rmdir(self.directory)
 
-    def begin(self, config, settings):
-        """Write down what is trained, or see that it is what was begun. Raises ValueError that names what differs."""
+    def begin(self, config, settings, given=False):
+        """Write down what is trained, or see that it is what was begun. given: with parameters of others? Raises ValueError that says what differs."""
         if self.config is not None:
             for mine, other in ((self.config, config), (self.settings, settings)):
                 changed = [f for f in dataclasses.asdict(mine) if getattr(mine, f) != getattr(other, f) and f not in MAY_CHANGE]
@@ -85,9 +91,13 @@ class Run:
                     f = changed[0]
                     raise ValueError(f"the run in {self.directory} was begun with {f} {getattr(mine, f)!r}, and {getattr(other, f)!r} is asked for now: "
                                      "go on as it was begun, or name another directory")
-        self.config, self.settings = config, settings
+            if self.given and not given and self.step() is None:
+                raise ValueError(f"the run in {self.directory} was begun with the parameters of another model, and stopped before they were kept: "
+                                 "give them once more (--load)")
+        self.config, self.settings, self.given = config, settings, given or self.given
         with replacing(self.path(_ABOUT)) as file:
-            file.write(json.dumps({"config": dataclasses.asdict(config), "settings": dataclasses.asdict(settings)}, indent=2).encode() + b"\n")
+            about = {"config": dataclasses.asdict(config), "settings": dataclasses.asdict(settings), "given": self.given}
+            file.write(json.dumps(about, indent=2).encode() + b"\n")
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------------------------------
 
@@ -147,7 +157,7 @@ class Run:
             with open(self.path(_LOG), "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
-            raise OSError(error.errno, f"cannot write {self.path(_LOG)}: {error.strerror}; the checkpoint of step {self.step()} is as it was") from error
+            raise refused(self.path(_LOG), error) from error
 
     def entries(self):
         """What was logged, oldest first; a line that a kill cut off is left out."""

@@ -12,7 +12,7 @@ import os
 
 import numpy as np
 
-from .files import replacing
+from ..writing import replacing
 
 END = "<|endoftext|>"          # GPT-2's own mark between texts
 _FILE = "tokenizer.json"
@@ -159,7 +159,8 @@ def train_bpe(files, vocab_size):
             raise ValueError(f"{path} is empty: there is nothing to learn a byte-pair encoding from")
     library = _library()
     inner = _byte_level(library, library.models.BPE())
-    trainer = library.trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=[END], show_progress=False,
+    possible = 257 + sum([os.path.getsize(path) for path in files])          # each pair joins two tokens of the text: there are no more than it has bytes
+    trainer = library.trainers.BpeTrainer(vocab_size=min(vocab_size, possible), special_tokens=[END], show_progress=False,
                                           initial_alphabet=sorted(library.pre_tokenizers.ByteLevel.alphabet()))
     try:
         inner.train(files, trainer)

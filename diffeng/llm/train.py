@@ -46,7 +46,7 @@ def pretrain(directory, config, settings, parameters=None, *, save_every=250, ev
     run = Run(directory)
     with run.alone():
         tokens = Tokens(directory, config.context_length, config.vocab_size, settings.seed)
-        run.begin(config, settings)
+        run.begin(config, settings, parameters is not None)
         if run.step() is None:
             run.save(0, new_state(init_parameters(config, settings.seed, np.float32) if parameters is None else parameters))
         step, state = run.load()
@@ -125,7 +125,8 @@ class _Interruption:
 
 
 class _Bar:
-    """The progress: loss, tokens a second and the time left, on stderr; lines where there is no terminal, nothing where nobody asked."""
+    """The progress: loss, tokens a second and the time left, on stderr; lines where there is no terminal, nothing where nobody asked. Training goes on where
+    nothing can be shown any more: the terminal is gone, or the disk full to which it is redirected."""
 
     def __init__(self, step, settings, wanted):
         self._bar, self._wanted, self._tokens, self._since = None, wanted, 0.0, None
@@ -146,15 +147,17 @@ class _Bar:
         self._since = now
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.4f}, {self._tokens:,.0f} tokens/s", refresh=False)
-            self._bar.update()
+            with contextlib.suppress(OSError):
+                self._bar.update()
         return {"tokens_per_second": round(self._tokens)}
 
     def say(self, line):
         """A line above the bar. What was done since the last step does not count as a step's time."""
-        if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
-        elif self._wanted:
-            print(f"{line}, {self._tokens:,.0f} tokens/s", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            if self._bar is not None:
+                self._bar.write(line, file=sys.stderr)
+            elif self._wanted:
+                print(f"{line}, {self._tokens:,.0f} tokens/s", file=sys.stderr, flush=True)
         self._since = time.perf_counter()
 
     def __exit__(self, *_):

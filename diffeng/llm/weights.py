@@ -12,8 +12,9 @@ import re
 
 import numpy as np
 
+from ..writing import replacing
 from .config import GPT2Config
-from .files import once, read_shapes, read_tensors, replacing, write_tensors
+from .files import once, read_shapes, read_tensors, write_tensors
 
 __all__ = ["load", "save", "read_tensors", "write_tensors"]
 
@@ -32,8 +33,9 @@ def save(directory, config, parameters, metadata=None):
     """Write config.json and model.safetensors; transformers' GPT2LMHeadModel.from_pretrained reads them, and so does `load`.
 
     config: GPT2Config. parameters: dict, name -> array, as of init_parameters; their dtype is kept. metadata: dict of texts for the header of the second file.
-    The directory is made where it is missing. Each file is replaced as a whole, the parameters last: where they are, there is a config.json. Raises ValueError
-    on parameters that are not those of the config, OSError when the disk refuses.
+    The directory is made where it is missing. Each file is replaced as a whole, the parameters last, both when both are on the disk: where they are, there is a
+    config.json, and another model that was there stays whole when the disk is full. Raises ValueError on parameters that are not those of
+    the config, OSError when the disk refuses.
     """
     _check(parameters, {k: (np.shape(v), np.asarray(v).dtype) for k, v in parameters.items()}, config, "the parameters")
     os.makedirs(directory, exist_ok=True)
@@ -42,9 +44,11 @@ def save(directory, config, parameters, metadata=None):
         for k in range(config.n_layers):
             dtype = tensors[f"{_PREFIX}h.{k}.attn.c_attn.weight"].dtype
             tensors[f"{_PREFIX}h.{k}.attn.c_attn.bias"] = np.zeros(3 * config.emb_dim, dtype)
-    with replacing(os.path.join(directory, "config.json")) as file:
-        file.write(json.dumps(_described(config, parameters["wte.weight"].dtype), indent=2).encode() + b"\n")
-    write_tensors(os.path.join(directory, "model.safetensors"), tensors, {"format": "pt"} | (metadata or {}))
+
+    def describe():
+        with replacing(os.path.join(directory, "config.json")) as file:
+            file.write(json.dumps(_described(config, parameters["wte.weight"].dtype), indent=2).encode() + b"\n")
+    write_tensors(os.path.join(directory, "model.safetensors"), tensors, {"format": "pt"} | (metadata or {}), describe)
 
 
 def load(directory, dtype=None):
@@ -124,9 +128,9 @@ def _some(names):
 def _files(directory):
     """Path -> names of the tensors that belong to it (None: all in it)."""
     whole, index = (os.path.join(directory, name) for name in ("model.safetensors", "model.safetensors.index.json"))
-    if os.path.exists(whole):
+    if os.path.isfile(whole):
         return {whole: None}
-    if not os.path.exists(index):
+    if not os.path.isfile(index):
         pickled = os.path.exists(os.path.join(directory, "pytorch_model.bin"))
         raise FileNotFoundError(f"{directory} has no model.safetensors" + (
             "; its pytorch_model.bin is a pickle, which can run code and is not loaded: save it again with transformers' save_pretrained" if pickled else ""))
@@ -139,7 +143,7 @@ def _files(directory):
             raise ValueError(f"{index}: {name} would be in {file!r}, which is no name of a safetensors file beside it")
         files.setdefault(os.path.join(directory, file), set()).add(name)
     for path in files:
-        if not os.path.exists(path):
+        if not os.path.isfile(path):
             raise FileNotFoundError(f"{path} is missing, and {index} names it")
     return files
 
@@ -175,7 +179,7 @@ def _config(directory):
     if not os.path.isdir(directory):
         raise FileNotFoundError(f"there is no directory {str(directory)!r}")
     path = os.path.join(directory, "config.json")
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"{directory} has no config.json")
     said = _json(path)
     for name, values in _UNDERSTOOD.items():

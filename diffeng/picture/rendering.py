@@ -12,7 +12,8 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
+
+from ..writing import replacing
 
 FORMATS = ("svg", "png", "pdf", "html", "dot")
 _SECONDS = 120
@@ -37,7 +38,8 @@ def render(digraph, path):
         data = _page(digraph).encode()
     else:
         data = _raster(source, suffix)
-    _write(path, data)
+    with replacing(path) as file:
+        file.write(data)
     return path
 
 
@@ -198,22 +200,3 @@ header span {{ font-size: 13px; color: #78909c; }}
 def _page(digraph):
     title = digraph.graph_attr.get("label") or "graph"
     return _PAGE.format(title=html.escape(title), svg=svg(digraph))
-
-
-def _write(path, data):
-    """Whole or not at all: a temporary file beside it, then one rename."""
-    folder = os.path.dirname(os.path.abspath(path))
-    try:
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".picture-")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"cannot draw into {path!r}: there is no folder {folder!r}") from None
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
