@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+import diffeng as de
 from diffeng.kernels import contract, machine
 from diffeng.kernels.code import Code
 from diffeng.kernels.program import Program
@@ -25,8 +26,8 @@ def checked(function, *arrays):
     return program
 
 
-SHAPES = [(128, 256, 784), (64, 128, 100), (37, 61, 53), (9, 300, 17), (512, 130, 8), (3, 5000, 300), (130, 33, 9), (2, 700, 3000), (128, 10, 128), (1, 90, 300),
-          (600, 40, 60), (40, 50, 7), (2, 601, 5000)]
+SHAPES = [(128, 256, 784), (64, 128, 100), (37, 61, 53), (9, 300, 17), (512, 130, 8), (3, 5000, 300), (130, 33, 9), (2, 700, 3000), (128, 10, 128),
+          (1, 90, 300), (600, 40, 60), (40, 50, 7), (2, 601, 5000)]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -66,3 +67,75 @@ def test_turning_a_matrix(type, dtype, rows, columns):
     machine.kernel(f"a test's turn {type}", build)(words.ctypes.data, 0, 1)
     np.testing.assert_array_equal(out[:, :rows], x[:, :columns].T)
     assert (out[:, rows:] == 7.0).all()
+
+
+# ---- products that are added to something ------------------------------------------------------------------------------------------------------------
+
+ADDED = {
+    "p + xy": lambda p, x, y, s: p + x @ y,
+    "xy + p": lambda p, x, y, s: x @ y + p,
+    "p - xy": lambda p, x, y, s: p - x @ y,
+    "p - s xy": lambda p, x, y, s: p - s * (x @ y),
+    "p + (xy) 3": lambda p, x, y, s: p + (x @ y) * np.float32(3),
+    "p' + s (y'x')'": lambda p, x, y, s: p + s * (y.T @ x.T).T,
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ADDED)
+def test_what_a_product_is_added_to(name, dtype):
+    for m, n, k in ((5, 7, 3), (128, 260, 33), (70, 90, 100)):
+        program = checked(ADDED[name], whole(m, n, dtype=dtype), whole(m, k, dtype=dtype), whole(k, n, dtype=dtype), whole(dtype=dtype))
+        assert program.kernels == 1 and not program.peak_bytes
+    program = checked(lambda p, x, y: p - x @ y.T, whole(64, 300, dtype=dtype), whole(64, 90, dtype=dtype), whole(300, 90, dtype=dtype))
+    assert program.kernels == 1
+    program = checked(lambda p, x, y, s: p + s * (x @ y), *[whole(*shape, dtype=dtype) for shape in ((3, 40, 30), (3, 40, 20), (3, 20, 30), ())])
+    assert program.kernels == 1 and not program.peak_bytes
+
+
+NOT_ADDED = {
+    "a product that is read twice": (lambda p, x, y: (p - x @ y) * (x @ y), 2),
+    "a product that is subtracted from": (lambda p, x, y: x @ y - p, 2),
+    "twice itself": (lambda p, x, y: x @ y + x @ y, 2),
+    "a row of numbers": (lambda p, x, y: x @ y + p[0], 2),
+    "more than one thing": (lambda p, x, y: p * 2 + x @ y, 2),
+    "a vector": (lambda p, x, y: p[0] + x[0] @ y, 1),
+}
+
+
+@pytest.mark.parametrize("name", NOT_ADDED)
+def test_what_stays_a_loop_of_its_own(name):
+    function, kernels = NOT_ADDED[name]
+    program = checked(function, *[whole(24, 24) for _ in range(3)])
+    assert program.kernels >= kernels
+
+
+def test_an_old_value_given_away_is_added_to_where_it_lies():
+    step = de.jit(lambda w, x, d, lr: w - lr * (d.T @ x), donate_argnums=(0,))
+    for _ in range(3):
+        w, x, d, lr = whole(256, 784), whole(128, 784), whole(128, 256), np.float32(2)
+        want = w - lr * (d.T @ x)
+        got = step(w, x, d, lr)
+        assert got is w
+        np.testing.assert_array_equal(got, want)
+    square = de.jit(lambda w, x: w - np.float32(2) * (w @ x), donate_argnums=(0,))          # a factor, too: a loop writes over it when it is no more needed
+    w, x = whole(40, 40), whole(40, 40)
+    want = w - 2 * (w @ x)
+    got = square(w, x)
+    np.testing.assert_array_equal(got, want)
+    assert got is w
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_factor_of_zero_leaves_what_is_finite_and_no_more(turned):
+    """0 times infinity is NaN, whatever BLAS does with a factor of 0."""
+    step = de.jit(lambda w, x, d, lr: w - lr * ((x.T @ d).T if turned else d.T @ x))
+    w, x, d = rng.standard_normal((9, 7)).astype(np.float32), np.ones((5, 7), np.float32), np.ones((5, 9), np.float32)
+    for _ in range(2):
+        np.testing.assert_array_equal(step(w, x, d, np.float32(0)), w)
+    x[2, 3], d[1, 4] = np.inf, np.nan
+    got = step(w, x, d, np.float32(0))
+    bad = np.zeros((9, 7), bool)
+    bad[:, 3] = bad[4] = True
+    np.testing.assert_array_equal(np.isnan(got), bad)
+    np.testing.assert_array_equal(got[~bad], w[~bad])

@@ -93,8 +93,8 @@ class Code:
         self._marked(self.builder.store(value.ir, self._address(base, index, type)), scope)
 
     def turn(self, type, source, down, target, along, rows, columns):
-        """A transposed copy: entry (r, c) of a matrix at `source`, whose rows follow each other in `down` bytes, becomes entry (c, r) of one at `target` whose rows
-        follow in `along` bytes. Square by square in registers: each row of a square is loaded and stored at once."""
+        """A transposed copy: entry (r, c) of a matrix at `source`, from row to row `down` bytes, becomes entry (c, r) of one at `target`, from row to row
+        `along` bytes. Square by square in registers: each row of a square is loaded and stored at once."""
         size = SIZES[type]
         whole, wide = (x.over(self.number(SQUARE)) * SQUARE for x in (rows, columns))
 

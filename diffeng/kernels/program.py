@@ -62,6 +62,7 @@ class Program:
     contiguous_constants = False               # must an array that the graph holds be C-contiguous?
     narrow = False                             # do products of float32 take bfloat16?
     separate = None                            # see tiles.tiled
+    accumulates = True                         # do products add to what is there (accumulate.py)?
 
     def _specify(self, inputs, outputs):
         """What is known of arguments and results without a plan."""
