@@ -97,6 +97,8 @@ NOT_ADDED = {
     "a product that is read twice": (lambda p, x, y: (p - x @ y) * (x @ y), 2),
     "a product that is subtracted from": (lambda p, x, y: x @ y - p, 2),
     "twice itself": (lambda p, x, y: x @ y + x @ y, 2),
+    "a sum of two products, one of which is added to the other": (lambda p, x, y: x @ y + y @ p, 2),
+    "a difference of two scaled products": (lambda p, x, y: x @ y - np.float32(3) * (y @ p), 2),
     "a row of numbers": (lambda p, x, y: x @ y + p[0], 2),
     "more than one thing": (lambda p, x, y: p * 2 + x @ y, 2),
     "a vector": (lambda p, x, y: p[0] + x[0] @ y, 1),

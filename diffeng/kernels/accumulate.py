@@ -22,7 +22,7 @@ def accumulated(steps):
     for k, s in enumerate(steps):
         if type(s) is Product and s.out.buffer.kind == "arena" and len(readers.get(id(s.out.buffer), ())) == 1:
             reader, = readers[id(s.out.buffer)]
-            added = _added(s, steps[reader])
+            added = _added(s, out[reader])            # out: a loop that has become a product stays one
             if added is not None:
                 out[k], out[reader] = None, added
     return [s for s in out if s is not None]

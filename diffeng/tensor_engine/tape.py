@@ -250,7 +250,7 @@ def flush(run):
         return stop_waiting(run)
     if plan.outputs:
         arrays = run.arrays if not run.known else run.arrays + run.known
-        found = program.exactly(*arrays)
+        found = plan.call(*arrays)
         if found is None:
             found = program(*arrays)
         for k, array in zip(plan.alive, found):

@@ -181,7 +181,7 @@ class CudaProgram(Program):
     def _checked(self, arrays):
         return super()._checked([self.device.host(self.device.array(x)) if self.device.holds(x) else x for x in arrays])
 
-    def returning(self, single=False):
+    def returning(self, single=False, scalars=True):
         return None
 
     def host(self, x):
