@@ -16,6 +16,7 @@ from .compile import interleave
 from .values import _TYPES, Value, cast, larger, select, smaller  # noqa: F401  select and cast: for whoever writes with it
 
 _I64, _I8 = ir.IntType(64), ir.IntType(8)
+SQUARE = 8                                       # rows and columns that are transposed at once
 SIZES = {"b1": 1, **{t: int(t[1:]) // 8 for t in _TYPES if t != "b1"}}
 
 
@@ -90,6 +91,39 @@ class Code:
         type = value.type
         value = cast(value, "u8") if type == "b1" else value
         self._marked(self.builder.store(value.ir, self._address(base, index, type)), scope)
+
+    def turn(self, type, source, down, target, along, rows, columns):
+        """A transposed copy: entry (r, c) of a matrix at `source`, from row to row `down` bytes, becomes entry (c, r) of one at `target`, from row to row
+        `along` bytes. Square by square in registers: each row of a square is loaded and stored at once."""
+        size = SIZES[type]
+        whole, wide = (x.over(self.number(SQUARE)) * SQUARE for x in (rows, columns))
+
+        def rest(r, first):
+            with self.loop(first, columns) as c:
+                self.store(target + c * along + r * size, None, self.load(source + r * down + c * size, None, type))
+        with self.loop(0, whole, SQUARE) as r:
+            with self.loop(0, wide, SQUARE) as c:
+                self._turned(type, source + r * down + c * size, down, target + c * along + r * size, along)
+            with self.loop(r, r + SQUARE) as one:
+                rest(one, wide)
+        with self.loop(whole, rows) as r:
+            rest(r, 0)
+
+    def _turned(self, type, source, down, target, along):
+        """One square. Blocks off the diagonal change places: of one entry, then of two by two, then of four by four."""
+        b, vector = self.builder, ir.VectorType(_TYPES[type], SQUARE)
+
+        def row(base, step, k):
+            return b.inttoptr((base + step * k).ir, vector.as_pointer())
+        rows, lanes = [b.load(row(source, down, k), align=SIZES[type]) for k in range(SQUARE)], range(SQUARE)
+        for bit in (1, 2, 4):
+            masks = [SQUARE + (k ^ bit) if k & bit else k for k in lanes], [SQUARE + k if k & bit else k | bit for k in lanes]
+            masks = [ir.Constant(ir.VectorType(ir.IntType(32), SQUARE), m) for m in masks]
+            for k in lanes:
+                if not k & bit:
+                    rows[k], rows[k | bit] = (b.shuffle_vector(rows[k], rows[k | bit], m) for m in masks)
+        for k, x in enumerate(rows):
+            b.store(x, row(target, along, k), align=SIZES[type])
 
     def cell(self, type, value):
         """A variable, which LLVM keeps in a register."""

@@ -6,7 +6,7 @@ place.
 
 What it is not: no promise. An output for which it is not right gets memory of its own, and the results are the same.
 """
-from .fuse import Group, Map, places
+from .fuse import Group, Map, Product, places
 from .layout import View
 from .tiles import Tiles, reads, writes
 
@@ -49,7 +49,10 @@ def settle(steps, candidates):
 
 
 def _together(step, out, source):
-    """Does one loop over entries read each of `source` before it writes the same of `out`? A second operation there gets what the first one read."""
+    """Does one loop over entries read each of `source` before it writes the same of `out`? A second operation there gets what the first one read. So a product
+    reads what it is added to."""
+    if type(step) is Product:
+        return step.onto is not None and step.onto.buffer is source          # and no factor (accumulate.py)
     if type(step) is not Group or step.columns is not None:
         return False
     met = False

@@ -98,12 +98,15 @@ class Group:
 
 
 class Product:
-    """out[b, i, j] = sum of left[b, i, k] right[b, k, j] over k: views of shapes batch + (m, k), batch + (k, n), batch + (m, n) that BLAS can walk."""
+    """out[b, i, j] = sum of left[b, i, k] right[b, k, j] over k: views of shapes batch + (m, k), batch + (k, n), batch + (m, n) that BLAS can walk.
 
-    __slots__ = ("left", "right", "out")
+    onto: a view with out's strides, or None: out = onto + scale * sums. scale: 1 (None), an Immediate, or a View of one number. negative: onto - scale * sums.
+    """
 
-    def __init__(self, left, right, out):
-        self.left, self.right, self.out = left, right, out
+    __slots__ = ("left", "right", "out", "onto", "scale", "negative")
+
+    def __init__(self, left, right, out, onto=None, scale=None, negative=False):
+        self.left, self.right, self.out, self.onto, self.scale, self.negative = left, right, out, onto, scale, negative
 
 
 class Call:

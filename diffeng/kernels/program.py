@@ -62,6 +62,7 @@ class Program:
     contiguous_constants = False               # must an array that the graph holds be C-contiguous?
     narrow = False                             # do products of float32 take bfloat16?
     separate = None                            # see tiles.tiled
+    accumulates = True                         # do products add to what is there (accumulate.py)?
 
     def _specify(self, inputs, outputs):
         """What is known of arguments and results without a plan."""
@@ -232,10 +233,10 @@ class Program:
             raise self._out_of_bounds(code)
         return fresh
 
-    def returning(self, single=False):
+    def returning(self, single=False, scalars=True):
         """A builtin that does what `exactly` does, for results that are small and where no NumPy is called in between: a tuple of results, scalars among
-        them; with `single` the one result. None where there is no such function."""
-        return self._entry.returning(self.outputs, single) if self._small and self._run is self._entry.run else None
+        them (arrays without axes otherwise); with `single` the one result. None where there is no such function."""
+        return self._entry.returning(self.outputs, single, scalars) if self._small and self._run is self._entry.run else None
 
     def _out_of_bounds(self, code):
         """The error for what kernels report of an index."""

@@ -176,8 +176,8 @@ class Entry:
         self.run = run if self._alone else _guarded(run, self.lock, self._ready)
         _entries.add(self)
 
-    def returning(self, outputs, single=False):
-        """results(*inputs), which makes the arrays that run writes into: a tuple of them, scalars where there is no axis; with `single` the one there is. None
+    def returning(self, outputs, single=False, scalars=True):
+        """results(*inputs), which makes the arrays that run writes into: a tuple of them, `scalars` where there is no axis; with `single` the one there is. None
         where run would return another status than 0. outputs: (shape, dtype) of each. No such function (None) for a program that other threads may meet.
 
         >>> nothing = Entry([((3,), np.float64)], 1, np.zeros(1, np.int64), [], [], np.zeros(1, np.int64))
@@ -186,7 +186,7 @@ class Entry:
         """
         if not self._alone:
             return None
-        scalars = [None if shape else np.zeros((), dtype) for shape, dtype in outputs]
+        scalars = [None if shape or not scalars else np.zeros((), dtype) for shape, dtype in outputs]
         words = [x for held, (shape, dtype) in zip(scalars, outputs) for x in (0 if held is None else id(held), id(dtype), len(shape), *shape)]
         fresh = np.array(words, np.int64)
         for k, x in ((native.OUTPUTS, len(outputs)), (native.FRESH, _address(fresh)), (native.SINGLE, single), (native.NONE, id(None))):

@@ -45,7 +45,7 @@ class Tiles:
 def reads(step):
     """The ids of the buffers that a step reads from memory."""
     if type(step) is Product:
-        views = [step.left, step.right]
+        views = [x for x in (step.left, step.right, step.onto, step.scale) if type(x) is View]
     elif type(step) is Call:
         views = [x for x in step.operands if type(x) is View]
     else:

@@ -12,6 +12,7 @@ from ..lines import user_line
 from .core import constant, mode, root
 
 SPAN, OUTSIDE = 1 << 20, 1 << 19               # keys of one run; from where on they are outside tensors
+LARGE = 1 << 16                                # bytes from which on memory is worth writing over
 SNAPSHOT = 1 << 26                             # bytes of shared memory that are copied for a later computation; what is larger is computed at once
 _bases = itertools.count(1)
 
@@ -26,7 +27,8 @@ class Entry:
     first result; specs: of the results; device: where they are. called: op, of an ordinary call. news: (shape, dtype, requires, leaf, device) of outside
     tensors met here first; outside: how many were met before. targets: of a backward pass, (ref of the leaf, had it a gradient?). after: the calls that
     followed; expected: the last of them. turns: how often the run's first call has come. history: does one of the results up to here require a gradient?
-    overwritten: numbers of outside tensors that got a new value on the way here. plans: compiled programs that end here; seldom: was no program worth it yet?
+    overwritten: numbers of outside tensors that got a new value on the way here; on the CPU, of large ones. plans: compiled programs that end
+    here; seldom: was no program worth it yet?
     nodes, inputs, serial: its part of the graph, once a plan needed it.
     """
 
@@ -48,7 +50,7 @@ class Entry:
         self.history = parent is not None and parent.history or any([s.requires for s in self.specs])
         self.overwritten = parent.overwritten if parent is not None else ()
         if kind == WRITE:
-            self.overwritten += tuple([ref - OUTSIDE for ref in refs[:len(specs)] if ref >= OUTSIDE])
+            self.overwritten += tuple([ref - OUTSIDE for ref, x in zip(refs, specs) if ref >= OUTSIDE and (x.nbytes >= LARGE or self.device != "cpu")])
         self.after, self.expected, self.plans, self.nodes, self.varying = [], None, {}, None, ()
 
     def like(self, e):

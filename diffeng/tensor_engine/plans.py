@@ -26,12 +26,14 @@ PLANS = 16                             # at one place: more is no repetition
 
 
 class Plan:
-    """program: None to carry the calls out one by one. alive: keys of the results among its outputs. known: the nodes that are computed then. kept: keys of
-    results that may be asked for their history. given: does the program write over inputs? uses: how often it did without a program."""
+    """program: None to carry the calls out one by one. call: gives its results, or None for arrays that must be converted first. alive: keys of the results
+    among its outputs. known: the nodes that are computed then. kept: keys of results that may be asked for their history. given: does the program write over
+    inputs? uses: how often it did without a program."""
 
-    __slots__ = ("program", "alive", "known", "kept", "given", "outputs", "uses")
+    __slots__ = ("program", "call", "alive", "known", "kept", "given", "outputs", "uses")
 
     def __init__(self, program=None, alive=(), known=(), kept=(), given=False, uses=0):
+        self.call = program and (program.returning(scalars=False) or program.exactly)
         self.program, self.alive, self.known, self.kept, self.given = program, alive, known, kept, given
         self.outputs, self.uses = len(known), uses
 

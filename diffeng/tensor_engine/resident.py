@@ -104,6 +104,9 @@ class ResidentProgram:
     def __init__(self, residence, program):
         self._residence, self._program = residence, program
 
+    def returning(self, scalars=False):
+        """See Program: there is none for a device."""
+
     def exactly(self, *arrays):
         out = self._program(*[x.data if type(x) is Resident else x for x in arrays])
         if self._program.indexed:

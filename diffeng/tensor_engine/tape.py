@@ -235,7 +235,7 @@ def flush(run):
     results = run.results
     if len(results) == run.computed:                # since the last look nothing was called
         return
-    given = _given(run) if run.stepped and run.here.device != "cpu" else ()
+    given = _given(run) if run.stepped and run.here.overwritten else ()
     signature = (run.plan, given, *map(_refs, results))
     plan = run.here.plans.get(signature)
     if plan is None:
@@ -250,7 +250,7 @@ def flush(run):
         return stop_waiting(run)
     if plan.outputs:
         arrays = run.arrays if not run.known else run.arrays + run.known
-        found = program.exactly(*arrays)
+        found = plan.call(*arrays)
         if found is None:
             found = program(*arrays)
         for k, array in zip(plan.alive, found):
@@ -261,10 +261,12 @@ def flush(run):
 
 
 def _given(run):
-    """Numbers of outside tensors whose old arrays a program may write the new ones over, so that a step on a GPU needs memory for one set of parameters: nobody
-    else holds them, and nothing followed here last time that might have to be carried out again."""
+    """Numbers of outside tensors whose old arrays a program may write the new ones over, so that a step needs memory for one set of parameters: nobody else
+    holds them, and nothing followed here last time that might have to be carried out again."""
     arrays, e = run.arrays, run.here
-    return tuple([n for n in e.overwritten if _refs(arrays[n]) == 2 and _refs(arrays[n].data) == 2]) if e.expected is None else ()
+    if e.expected is not None:
+        return ()
+    return tuple([n for n in e.overwritten if _refs(arrays[n]) == 2 and (arrays[n].base is None if e.device == "cpu" else _refs(arrays[n].data) == 2)])
 
 
 def stop_waiting(run):

@@ -43,7 +43,7 @@ class CudaProgram(Program):
         self.narrow = precision == "bfloat16"
         super().__init__(inputs, outputs, as_recorded, donated)
 
-    contiguous_constants, separate = True, 1
+    contiguous_constants, separate, accumulates = True, 1, False
     indexed = property(lambda self: bool(self._origins), doc="Does it read at places that may be out of bounds? Then `check` says whether they were.")
 
     # ---- building ---------------------------------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class CudaProgram(Program):
     def _checked(self, arrays):
         return super()._checked([self.device.host(self.device.array(x)) if self.device.holds(x) else x for x in arrays])
 
-    def returning(self, single=False):
+    def returning(self, single=False, scalars=True):
         return None
 
     def host(self, x):

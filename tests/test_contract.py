@@ -1,0 +1,143 @@
+"""Products as BLAS is given them: cut, copied by parts and written in whatever order, the numbers are those of NumPy's product of integers, which is exact."""
+import numpy as np
+import pytest
+
+import diffeng as de
+from diffeng.kernels import contract, machine
+from diffeng.kernels.code import Code
+from diffeng.kernels.program import Program
+from diffeng.nodes import Tracing
+
+rng = np.random.default_rng(11)
+
+
+def whole(*shape, dtype=np.float32):
+    return rng.integers(-9, 10, shape).astype(dtype)
+
+
+def checked(function, *arrays):
+    """function's Program gives what function gives, twice with other numbers."""
+    tracing = Tracing()
+    inputs = [tracing.input(None, f"operand {k}", x.shape, x.dtype) for k, x in enumerate(arrays)]
+    program = Program([x.node for x in inputs], [function(*inputs).node])
+    for _ in range(2):
+        np.testing.assert_array_equal(program(*arrays)[0], function(*[x.astype(float) for x in arrays]))
+        arrays = [whole(*x.shape, dtype=x.dtype) for x in arrays]
+    return program
+
+
+SHAPES = [(128, 256, 784), (64, 128, 100), (37, 61, 53), (9, 300, 17), (512, 130, 8), (3, 5000, 300), (130, 33, 9), (2, 700, 3000), (128, 10, 128),
+          (1, 90, 300), (600, 40, 60), (40, 50, 7), (2, 601, 5000)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("m, n, k", SHAPES)
+def test_a_matrix_that_runs_along_the_terms(m, n, k, dtype):
+    checked(lambda x, w: x @ w.T, whole(m, k, dtype=dtype), whole(n, k, dtype=dtype))
+    checked(lambda x, w: (w @ x.T).T, whole(m, k, dtype=dtype), whole(n, k, dtype=dtype))
+
+
+@pytest.mark.parametrize("m, n, k", [(40, 64, 32), (20, 300, 33), (128, 70, 64)])
+@pytest.mark.parametrize("batch", [1, 2, 3, 41])
+def test_many_of_them(batch, m, n, k):
+    checked(lambda x, w: x @ w.transpose(0, 2, 1), whole(batch, m, k), whole(batch, n, k))
+    checked(lambda x, w: x @ w.T, whole(batch, m, k), whole(n, k))
+    checked(lambda x, w: np.einsum("ibk,jbk->bij", x, w), whole(m, batch, k), whole(n, batch, k))
+
+
+def test_which_matrices_are_copied():
+    """float32 that runs along the terms, for few rows; no copy is larger than what parts at work need."""
+    n, t = ord("N"), ord("T")
+    assert contract._is_laid("f32", t, 128, 256, 784)
+    assert not any([contract._is_laid("f64", t, 128, 256, 784), contract._is_laid("f32", n, 128, 256, 784), contract._is_laid("f32", t, 1024, 256, 784),
+                    contract._is_laid("f32", t, 10, 100, 784), contract._is_laid("f32", t, 128, 256, 1 << 20)])
+    program = checked(lambda x, w: x @ w.T, whole(16, 64), whole(50_000, 64))
+    assert program.peak_bytes <= contract.SLOTS * contract.threads.count() * (contract.LAID + 2 * contract.STEP * 4 * 64)
+
+
+@pytest.mark.parametrize("type, dtype", [("f32", np.float32), ("f64", np.float64)])
+@pytest.mark.parametrize("rows, columns", [(8, 8), (16, 24), (1, 1), (7, 9), (9, 7), (30, 17), (3, 40), (40, 3)])
+def test_turning_a_matrix(type, dtype, rows, columns):
+    def build():
+        code = Code()
+        code.turn(type, *[code.word(k) for k in range(6)])
+        return code.finish()
+    x, out = rng.standard_normal((rows, columns + 3)).astype(dtype), np.full((columns, rows + 5), 7.0, dtype)
+    words = np.array([x.ctypes.data, x.strides[0], out.ctypes.data, out.strides[0], rows, columns])
+    machine.kernel(f"a test's turn {type}", build)(words.ctypes.data, 0, 1)
+    np.testing.assert_array_equal(out[:, :rows], x[:, :columns].T)
+    assert (out[:, rows:] == 7.0).all()
+
+
+# ---- products that are added to something ------------------------------------------------------------------------------------------------------------
+
+ADDED = {
+    "p + xy": lambda p, x, y, s: p + x @ y,
+    "xy + p": lambda p, x, y, s: x @ y + p,
+    "p - xy": lambda p, x, y, s: p - x @ y,
+    "p - s xy": lambda p, x, y, s: p - s * (x @ y),
+    "p + (xy) 3": lambda p, x, y, s: p + (x @ y) * np.float32(3),
+    "p' + s (y'x')'": lambda p, x, y, s: p + s * (y.T @ x.T).T,
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ADDED)
+def test_what_a_product_is_added_to(name, dtype):
+    for m, n, k in ((5, 7, 3), (128, 260, 33), (70, 90, 100)):
+        program = checked(ADDED[name], whole(m, n, dtype=dtype), whole(m, k, dtype=dtype), whole(k, n, dtype=dtype), whole(dtype=dtype))
+        assert program.kernels == 1 and not program.peak_bytes
+    program = checked(lambda p, x, y: p - x @ y.T, whole(64, 300, dtype=dtype), whole(64, 90, dtype=dtype), whole(300, 90, dtype=dtype))
+    assert program.kernels == 1
+    program = checked(lambda p, x, y, s: p + s * (x @ y), *[whole(*shape, dtype=dtype) for shape in ((3, 40, 30), (3, 40, 20), (3, 20, 30), ())])
+    assert program.kernels == 1 and not program.peak_bytes
+
+
+NOT_ADDED = {
+    "a product that is read twice": (lambda p, x, y: (p - x @ y) * (x @ y), 2),
+    "a product that is subtracted from": (lambda p, x, y: x @ y - p, 2),
+    "twice itself": (lambda p, x, y: x @ y + x @ y, 2),
+    "a sum of two products, one of which is added to the other": (lambda p, x, y: x @ y + y @ p, 2),
+    "a difference of two scaled products": (lambda p, x, y: x @ y - np.float32(3) * (y @ p), 2),
+    "a row of numbers": (lambda p, x, y: x @ y + p[0], 2),
+    "more than one thing": (lambda p, x, y: p * 2 + x @ y, 2),
+    "a vector": (lambda p, x, y: p[0] + x[0] @ y, 1),
+}
+
+
+@pytest.mark.parametrize("name", NOT_ADDED)
+def test_what_stays_a_loop_of_its_own(name):
+    function, kernels = NOT_ADDED[name]
+    program = checked(function, *[whole(24, 24) for _ in range(3)])
+    assert program.kernels >= kernels
+
+
+def test_an_old_value_given_away_is_added_to_where_it_lies():
+    step = de.jit(lambda w, x, d, lr: w - lr * (d.T @ x), donate_argnums=(0,))
+    for _ in range(3):
+        w, x, d, lr = whole(256, 784), whole(128, 784), whole(128, 256), np.float32(2)
+        want = w - lr * (d.T @ x)
+        got = step(w, x, d, lr)
+        assert got is w
+        np.testing.assert_array_equal(got, want)
+    square = de.jit(lambda w, x: w - np.float32(2) * (w @ x), donate_argnums=(0,))          # a factor, too: a loop writes over it when it is no more needed
+    w, x = whole(40, 40), whole(40, 40)
+    want = w - 2 * (w @ x)
+    got = square(w, x)
+    np.testing.assert_array_equal(got, want)
+    assert got is w
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_factor_of_zero_leaves_what_is_finite_and_no_more(turned):
+    """0 times infinity is NaN, whatever BLAS does with a factor of 0."""
+    step = de.jit(lambda w, x, d, lr: w - lr * ((x.T @ d).T if turned else d.T @ x))
+    w, x, d = rng.standard_normal((9, 7)).astype(np.float32), np.ones((5, 7), np.float32), np.ones((5, 9), np.float32)
+    for _ in range(2):
+        np.testing.assert_array_equal(step(w, x, d, np.float32(0)), w)
+    x[2, 3], d[1, 4] = np.inf, np.nan
+    got = step(w, x, d, np.float32(0))
+    bad = np.zeros((9, 7), bool)
+    bad[:, 3] = bad[4] = True
+    np.testing.assert_array_equal(np.isnan(got), bad)
+    np.testing.assert_array_equal(got[~bad], w[~bad])
