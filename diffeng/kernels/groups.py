@@ -26,6 +26,7 @@ DEAR = 3.0                                 # nanoseconds a row
 VECTOR, NARROW, LONG = 4, 16, 4096         # columns up to which vectors run across rows: whatever the memory is like; where most of it, where all of it lies so
 MANY = 128                                 # rows from which on they do
 LONGEST_SUM = 512                          # rows of one plain float32 sum over rows; partial sums are put together in float64
+OWN_COPY = 0.3                             # nanoseconds an entry that is added to costs a chunk that has its own: cleared, and put together afterwards
 
 
 def many_short_rows(shape):
@@ -73,7 +74,7 @@ class Plan:
         self._reach()
         self._shape()
         self._phases()
-        self.across = self._runs_across()
+        self.across, self.sharing = self._runs_across(), "rows"  # of a scatter: "copies" or "columns", see _scatter_shares
 
     # ---- places in memory -------------------------------------------------------------------------------------------------------------
 
@@ -232,10 +233,9 @@ class Plan:
             else:
                 kept[k] = ("scratch", self.word(scratch))
                 scratch += -(-self.columns * (across.STRIP if self.across else 1) * SIZES[ops[k].result] // LINE) * LINE
-        partials, described = {}, []
+        partials, described, cost = {}, [], self._cost(ops, views)
         for k, o in enumerate(ops):
             described.append(self._reduction(k, o, partials) if isinstance(o, Reduce) else self._operation(k, o, kept))
-        cost = self._cost(ops, views)
         rows, chunk = self._shares(cost)
         self.words[chunk_word] = chunk
         slots = -(-rows // chunk)
@@ -251,8 +251,9 @@ class Plan:
             partial = Buffer("arena", _BYTE, stride * slots)
             self.words[base] = (partial, 0)
             combining.append(self._combine(o.name, type, partial, slots, stride, count, o.out))
+        copies = self._copies(views, slots, combining) if self.sharing == "copies" else ()
         strip = self._strip(scratch)
-        structure = (self.flat, chunk_word, columns_word, tuple(lengths), tuple(views), len(self._scopes), self.last, memory, strip, tuple(described))
+        structure = (self.flat, chunk_word, columns_word, tuple(lengths), tuple(views), len(self._scopes), self.last, memory, strip, copies, tuple(described))
         return [self._instruction(structure, tuple(self.rules), rows, chunk, cost), *combining]
 
     def _again(self, k):
@@ -268,6 +269,8 @@ class Plan:
         one a row for many rows at once: then it is vectorised, but the rows wait in the cache meanwhile."""
         if self.across:
             return "across"
+        if self.sharing == "columns":
+            return "columns", self.word(self.rows)
         ops = self.group.operations
         dear = sum([o.cost for o in ops if o.level == "row" and isinstance(o, Map)]) >= DEAR
         if dear and not scratch and not self.flat and not any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)]):
@@ -315,8 +318,8 @@ class Plan:
     def _shares(self, cost):
         """(rows, rows of a chunk)."""
         ops, rows = self.group.operations, self.columns if self.flat else self.rows
-        if any(isinstance(o.out, Indirect) for o in ops):        # two rows may meet at one place
-            return rows, max(rows, 1)
+        if self._scattering():
+            return self._scatter_shares(rows, cost)
         chunk = threads.split(rows, cost)
         if any(isinstance(o, Reduce) and o.kind == "columns" and o.type == "f32" and o.name == "sum" for o in ops):
             chunk = min(chunk, LONGEST_SUM)
@@ -324,8 +327,46 @@ class Plan:
             chunk += -chunk % min(across.STRIP, self.outer[-1])
         return rows, max(1, min(rows, chunk))
 
-    def _combine(self, name, type, partial, slots, stride, count, out):
-        """Partial results of chunks, `stride` bytes from one to the next, to what they are together."""
+    def _scattering(self):
+        """The operations that write to where integer arrays say."""
+        return [o for o in self.group.operations if isinstance(o.out, Indirect) and o.out.arrays]
+
+    def _scatter_shares(self, rows, cost):
+        """(rows, rows of a chunk) where two rows may meet at one place. Chunks that add have a copy each of what they add to, if that is small beside the work;
+        else chunks of columns go through all rows, if a row is long enough."""
+        scattering, chunk = self._scattering(), threads.split(rows, cost)
+        targets = {id(o.out.view.buffer): o.out.view for o in scattering}
+        copy = sum([v.buffer.size for v in targets.values()]) * OWN_COPY
+        apart = 1 if self.flat or len(scattering) > 1 or self.last else self.columns * scattering[0].out.view.dtype.itemsize // APART
+        most = 4 if apart < 2 else 20                            # what copies may cost: so small a part of the work
+        slots = min(-(-rows // chunk), int(rows * cost / (most * copy))) if all([o.accumulate for o in scattering]) else 1
+        if slots > 1:
+            self.sharing = "copies"
+            return rows, -(-rows // slots)
+        if chunk < rows and apart > 1:
+            self.sharing, each = "columns", -(-self.columns // min(apart, -(-rows // chunk)))
+            return self.columns, each + -each % (APART // scattering[0].out.view.dtype.itemsize)
+        return rows, max(rows, 1)
+
+    def _copies(self, views, slots, combining):
+        """A copy for each chunk of what integer arrays add to: the base, length, stride and type of each, and the numbers of the views that lie in it."""
+        made = {}
+        for k, o in enumerate(self.group.operations):
+            if isinstance(o.out, Indirect) and o.out.arrays:
+                out, v = o.out.view.buffer, self.stores[k][0]
+                if id(out) not in made:
+                    stride = -(-out.size * out.dtype.itemsize // APART) * APART
+                    made[id(out)] = Buffer("arena", _BYTE, stride * slots), stride, out, []
+                self.words[views[v][2]] = (made[id(out)][0], o.out.view.offset)
+                made[id(out)][3].append(v)
+        for copy, stride, out, _ in made.values():
+            combining.append(self._combine("sum", type_name(out.dtype), copy, slots, stride, out.size, View(out, 0, (), (), out.dtype), onto=True))
+        return tuple([(self.word((copy, 0)), self.word(out.size), self.word(stride), type_name(out.dtype), tuple(dict.fromkeys(numbers)))
+                      for copy, stride, out, numbers in made.values()])
+
+    def _combine(self, name, type, partial, slots, stride, count, out, onto=False):
+        """Partial results of chunks, `stride` bytes from one to the next, to what they are together; onto: onto what is there."""
         words = [(partial, 0), slots, stride, (out.buffer, out.offset)]
-        result = type_name(out.dtype)
-        return Instruction(repr(("combine", name, type, result)), lambda: loops.write_combine(name, type, result), words, count, count, slots * 0.5)
+        result, chunk = type_name(out.dtype), threads.split(count, slots * 0.5)
+        return Instruction(repr(("combine", name, type, result, onto)), lambda: loops.write_combine(name, type, result, onto), words, count,
+                           min(count, chunk + -chunk % loops.TILE), slots * 0.5)

@@ -23,7 +23,7 @@ class Loops:
     """A kernel of a group, on whatever `code` makes of it: cuda/skeletons.py has another order of its rows and columns."""
 
     def __init__(self, structure, rules, code=Code):
-        self.flat, self._chunk, self._columns, self._lengths, self.views, scopes, self.last, self._memory, self._strip, self.ops = structure
+        self.flat, self._chunk, self._columns, self._lengths, self.views, scopes, self.last, self._memory, self._strip, self._copies, self.ops = structure
         self.rules = rules
         self.code = code(scopes + 2)
         self.scratch_scope, self.sums_scope = scopes, scopes + 1
@@ -32,15 +32,23 @@ class Loops:
         self.strides = [None if s is None else self.code.word(s) for _, _, _, s, _, _ in self.views]
         self.inside, self.within_all = False, False          # in a column loop? where everything is inside of the windows along it?
         self.waiting, self.place_in_strip, self.at = {}, None, None
+        self.outside = {}                                    # what reports an index -> a cell, negative once there was one out of range
 
     def module(self):
         code = self.code
         self.slot = None
-        if self._memory or any(op[0] == "reduce" and op[9] for op in self.ops):
+        self.outside = {x[3:]: code.cell("i64", 0) for op in self.ops for x in reaches(op) if x[0] == "indirect"}
+        if self._memory or self._copies or any(op[0] == "reduce" and op[9] for op in self.ops):
             self.slot = code.lo.over(code.word(self._chunk))
         if self._memory:
             self.scratch = code.word(self._memory[0]) + self.slot * code.word(self._memory[1])
         self.columns = code.word(self._columns)
+        for base, count, stride, kind, views in self._copies:
+            apart = self.slot * code.word(stride)
+            for v in views:
+                self.bases[v] = self.bases[v] + apart
+            with code.loop(0, code.word(count)) as i:
+                code.store(code.word(base) + apart, i, code.number(neutral("sum", kind), kind))
         self.totals, self.sums = {}, {}
         for k, op in enumerate(self.ops):
             if op[0] == "reduce" and op[7] == "all":
@@ -54,6 +62,10 @@ class Loops:
         if self.flat:
             self.offsets = self.bases
             self.sweep(code.lo, code.hi, range(len(self.ops)))
+        elif type(self._strip) is tuple:
+            with code.loop(0, code.word(self._strip[1])) as r:
+                self.begin(r)
+                self.columns_of(0, code.lo, code.hi)
         elif self._strip is None:
             with code.loop(code.lo, code.hi) as r:
                 self.begin(r)
@@ -64,6 +76,9 @@ class Loops:
             self.strips()
         for k, total in self.totals.items():
             code.store(code.word(self.ops[k][9][0]) + self.slot * code.word(self.ops[k][9][1]), None, total.get())
+        for (origin, status), cell in self.outside.items():
+            with code.when(cell.get() < 0):
+                code.store(code.word(status), None, code.word(origin))
         return code.finish()
 
     # ---- rows ---------------------------------------------------------------------------------------------------------------------------
@@ -85,22 +100,21 @@ class Loops:
             self.offsets.append(base)
         self.values, self.row_loaded = {}, {}
 
-    def columns_of(self, phase):
-        """The column loop of a phase, if it has one."""
+    def columns_of(self, phase, lo=None, hi=None):
+        """The column loop of a phase, if it has one; lo, hi: of some columns only."""
         mine = [k for k, op in enumerate(self.ops) if op[1] == "full" and op[2] == phase]
         if not mine:
             return
         for k in mine:                                          # what is the same along a row is read before its columns
             op = self.ops[k]
-            store = (op[7],) if op[0] == "map" and op[7] and op[7][0] == "indirect" else ()
-            for x in (*op[6], *store) if op[0] == "map" else (op[6],):
+            for x in reaches(op):
                 if x[0] == "memory" and self.views[x[1]][1] == "z":
                     self.memory(x[1])
                 elif x[0] == "indirect" and all(self.views[a][1] == "z" for a, _, _ in x[2]):
                     self.found(x)
                 elif x[0] == "value" and x[1] in self.waiting:
                     self.operand(x, None)
-        self.sweep(self.code.number(0), self.columns, mine)
+        self.sweep(self.code.number(0) if lo is None else lo, self.columns if hi is None else hi, mine)
 
     def row_of(self, phase):
         for k, op in enumerate(self.ops):
@@ -199,10 +213,9 @@ class Loops:
         value = self.compute(op, i)
         self.keep(k, value)
         if store is not None and store[0] == "indirect":
-            base, stride, _ = self.found(store, i)
-            place = base if i is None or stride is None else base + i * stride
-            type = self.views[store[1]][0]
-            code.store(place, None, merge("sum", code.load(place, None, type), value) if accumulate else value)
+            base, stride, type = self.found(store, i)
+            place, scope = base if i is None or stride is None else base + i * stride, self.views[store[1]][5]
+            code.store(place, None, merge("sum", code.load(place, None, type, scope), value) if accumulate else value, scope)
         else:
             self.store(store, value, i)
         if kept is not None and kept[0] == "scratch":
@@ -284,7 +297,7 @@ class Loops:
             zero = {"f": 0.0, "b": False}.get(self.views[v][0][0], 0)
             return code.guarded(self.within(x, i), lambda: code.load(*self.place(v, i), self.views[v][0], self.views[v][5]), zero)
         base, stride, type = self.found(x, i)
-        return code.load(base if i is None or stride is None else base + i * stride, None, type)
+        return code.load(base if i is None or stride is None else base + i * stride, None, type, self.views[x[1]][5])
 
     def within(self, x, i):
         """Is an entry in a window?"""
@@ -297,24 +310,38 @@ class Loops:
     def found(self, x, i=None):
         """(address, stride along the columns or None, type) of a place found by integer arrays. What is out of range is reported, and the first
         entry taken."""
-        if x in self.row_loaded:
-            return self.row_loaded[x]
-        code = self.code
-        _, v, places, origin, status = x
-        base, index = self.place(v, None)
+        code, v = self.code, x[1]
+        base, _ = self.place(v, None)
+        kind, size = self.views[v][1], SIZES[self.views[v][0]]
+        stride = None if kind == "z" else code.number(size) if kind == "u" else self.strides[v]
+        return base + self.distance(x[2:], i), stride, self.views[v][0]
+
+    def distance(self, where, i):
+        """Bytes from the first entry to one that integer arrays say, worked out once for all that is there (columns of one array, say). No branch: loops of
+        gathers are vectorised."""
+        for known in (self.row_loaded, self.loaded):
+            if where in known:
+                return known[where]
+        code, out = self.code, self.code.number(0)
+        places, *report = where
         for a, length, stride in places:
             at, n = cast(self.memory(a, i), "i64"), code.word(length)
             at = select(at < 0, at + n, at)
-            bad = (at < 0) | (at >= n)
-            with code.when(bad):
-                code.store(code.word(status), None, code.word(origin))
-            base = base + select(bad, code.number(0), at) * code.word(stride)
-        kind, size = self.views[v][1], SIZES[self.views[v][0]]
-        stride = None if kind == "z" else code.number(size) if kind == "u" else self.strides[v]
-        out = base, stride, self.views[v][0]
-        if not self.inside:
-            self.row_loaded[x] = out
+            wrong = at | n - 1 - at                              # negative where it is out of range
+            self.report(wrong, *report)
+            out = out + select(wrong < 0, code.number(0), at) * code.word(stride)
+        (self.loaded if self.inside else self.row_loaded)[where] = out
         return out
+
+    def report(self, wrong, origin, status):
+        """Remember whether it was ever negative."""
+        cell = self.outside[origin, status]
+        cell.set(cell.get() | wrong)
+
+
+def reaches(op):
+    """What an operation reads, and what it writes by integer arrays."""
+    return (op[6],) if op[0] == "reduce" else (*op[6], op[7]) if op[7] and op[7][0] == "indirect" else op[6]
 
 
 def wide(op):
@@ -322,8 +349,8 @@ def wide(op):
     return "f64" if op[3] == "sum" and op[4][0] == "f" else op[4]
 
 
-def write_combine(name, type, result):
-    """words: partial results, how many (slots), bytes from one to the next, out: columns lo..hi put together, in order."""
+def write_combine(name, type, result, onto=False):
+    """words: partial results, how many (slots), bytes from one to the next, out: columns lo..hi put together, in order; onto: onto what is there."""
     code = Code(2)
     partial, slots, stride, out = (code.word(k) for k in range(4))
     wide = "f64" if name == "sum" and type[0] == "f" else type
@@ -331,7 +358,7 @@ def write_combine(name, type, result):
     with code.loop(code.lo, code.hi, TILE) as left:
         width = select(left + TILE < code.hi, code.number(TILE), code.hi - left)
         with code.loop(0, width) as c:
-            code.store(tile, c, code.number(neutral(name, wide), wide), 1)
+            code.store(tile, c, cast(code.load(out, left + c, result), wide) if onto else code.number(neutral(name, wide), wide), 1)
         with code.loop(0, slots) as s:
             row = partial + s * stride + left * SIZES[type]
             with code.loop(0, width) as c:

@@ -176,8 +176,8 @@ class _Columns(Skeleton):
 
 
 class _Scatter(Skeleton):
-    """One operation, written to where integer arrays say. lanes: of a team (columns are theirs). extra: the word how many places of the first indexed axis a
-    team owns. The block looks at as many entries (or rows) together as it has threads, and every team then takes those that are its own."""
+    """Operations that write to where the same integer arrays say. lanes: of a team (columns are theirs). extra: the word how many places of the first
+    indexed axis a team owns. The block looks at as many entries (or rows) together as it has threads, and every team then takes those that are its own."""
 
     def module(self):
         code = self.code
@@ -187,7 +187,7 @@ class _Scatter(Skeleton):
         lo = team * owned
         place, length, _ = self.ops[0][7][2][0]
         n = code.word(length)
-        by_row = along_rows(self.ops[0][7], self.views, self.flat)
+        by_row, every = along_rows(self.ops[0][7], self.views, self.flat), range(len(self.ops))
         self.offsets, self.at = self.bases, None
         with code.loop(0, code.rows, code.threads) as first:
             here = first + code.thread
@@ -206,9 +206,9 @@ class _Scatter(Skeleton):
                     column = self.go_to(first + k, by_row)
                     if by_row:
                         with code.loop(lane, self.columns, self.lanes) as c:
-                            self.entries([0], c, {})
+                            self.entries(every, c, {})
                     else:
-                        self.entries([0], column, {})
+                        self.entries(every, column, {})
         return code.finish()
 
     def go_to(self, i, by_row):
