@@ -37,7 +37,8 @@ class Loops:
     def module(self):
         code = self.code
         self.slot = None
-        self.outside = {x[3:]: code.cell("i64", 0) for op in self.ops for x in reaches(op) if x[0] == "indirect"}
+        if not any([op[0] == "map" and op[7] and op[7][0] == "indirect" for op in self.ops]):          # which are not vectorised anyway
+            self.outside = {x[3:]: code.cell("i64", 0) for op in self.ops for x in reaches(op) if x[0] == "indirect"}
         if self._memory or self._copies or any(op[0] == "reduce" and op[9] for op in self.ops):
             self.slot = code.lo.over(code.word(self._chunk))
         if self._memory:
@@ -311,9 +312,13 @@ class Loops:
         return out
 
     def report(self, wrong, origin, status):
-        """Remember whether it was ever negative."""
-        cell = self.outside[origin, status]
-        cell.set(cell.get() | wrong)
+        """Remember whether it was ever negative, or say so at once."""
+        if (origin, status) in self.outside:
+            cell = self.outside[origin, status]
+            cell.set(cell.get() | wrong)
+        else:
+            with self.code.when(wrong < 0):
+                self.code.store(self.code.word(status), None, self.code.word(origin))
 
 
 def reaches(op):

@@ -242,6 +242,24 @@ def _getitem(lowering, node, x, *arrays, index):
     return out
 
 
+def _by_columns(x):
+    """Is an Indirect many short rows, each of which is found as a whole? Then what is added to its columns are operations of their own: no loop over a few
+    entries, and a place is worked out once a row. (A gather is a copy of a row, and no faster so.)"""
+    return many_short_rows(x.view.shape) and len(x.arrays) > 0 and not any([a.strides[-1] for a in x.arrays])
+
+
+def _columns(x):
+    """The columns of a View or an Indirect."""
+    if type(x) is Indirect:
+        arrays = [_column(a, 0) for a in x.arrays]
+        return [Indirect(c, arrays, x.places, x.origin) for c in _columns(x.view)]
+    return [_column(x, k) for k in range(x.shape[-1])]
+
+
+def _column(v, k):
+    return View(v.buffer, v.offset + k * v.strides[-1], v.shape[:-1], v.strides[:-1], v.dtype)
+
+
 def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     """x (None: zeros) with v written or added at an index."""
     dtype = node.dtype
@@ -262,7 +280,12 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     if 0 not in over.shape:
         target = Indirect(over, wide, places, lowering.code(node)) if arrays or accumulate else over
         out.buffer.stored = True
-        lowering.cast(v, target, over.shape, accumulate)
+        if arrays and type(v) is View and _by_columns(target):
+            want = type_name(dtype)
+            lowering.fuser.together([Map(c.view.shape, scalar.CAST, want, (want,), (x,), c, accumulate)
+                                     for x, c in zip(_columns(broadcast(v, over.shape)), _columns(target))])
+        else:
+            lowering.cast(v, target, over.shape, accumulate)
     return out
 
 
