@@ -79,3 +79,17 @@ def test_an_index_out_of_range_is_named():
                     de.jit(f)(table[:, :width], index, values[:, :width])
 
 
+
+
+def test_columns_put_together():
+    """Cotangents of slices of columns: disjoint ones, ones that meet, parts that are gathered, and what is computed of them afterwards."""
+    random = np.random.default_rng(3)
+    x, table, index = random.normal(size=(500, 7)), random.normal(size=(20, 7)), random.integers(20, size=500)
+    functions = [lambda x: np.sum(x[:, 0] * x[:, 3]), lambda x: np.sum(x[:, 1:4] * x[:, 2:5]) - np.sum(x[:, 6] ** 2),
+                 lambda x: np.sum((x * 2.0)[:, 1] * (x - 1.0)[:, 2] ** 2), lambda x: np.sum((3.0 - x[:, 2:6])[:, 1] * np.exp(x[:, 5])),
+                 lambda x: np.sum(np.sqrt(np.sum(x[:, 0:3] ** 2, axis=1)) * x[:, 2])]
+    for f in functions:
+        for argument, g in ((x, f), (table, lambda t, f=f: f(t[index])), (x.astype("f4"), f)):
+            found, want = de.jit(de.grad(g))(argument), de.grad(g)(argument)
+            assert found.dtype == want.dtype
+            np.testing.assert_allclose(found, want, rtol=1e-12 if found.dtype == float else 2e-5, atol=1e-13 if found.dtype == float else 1e-5)

@@ -13,7 +13,7 @@ from ..nodes import INPUT, Node, reachable
 from ..simplify import simplify
 from . import contract, donation, tiles
 from .fuse import Call, Fuser, Group, Product
-from .layout import Padded, View, new
+from .layout import View, new
 from .lower import Lowering
 from .memory import plan
 from .plans import Plans
@@ -55,8 +55,7 @@ def _finish(outputs, places, lowering):
         if not isinstance(output, Node):
             continue
         view = places[id(output)]
-        if type(view) is Padded:
-            view = lowering.filled(view)
+        view = lowering.filled(view)
         if view.buffer.kind == "arena" and view.whole():
             view.buffer.kind, view.buffer.slot = "output", k
             view.buffer.stored = True
