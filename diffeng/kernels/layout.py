@@ -79,7 +79,7 @@ class Padded:
 
 
 class Columns:
-    """Many short rows by their columns: a view of each, None for zeros. What slices were cut from has such a cotangent; nothing is computed to put it together."""
+    """Many short rows by their columns: a view of each, None for zeros. The cotangent of what columns were cut from is such; nothing puts it together."""
 
     __slots__ = ("shape", "dtype", "columns", "held")
 

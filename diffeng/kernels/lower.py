@@ -34,8 +34,8 @@ class Lowering:
         if joined is not None:
             return joined
         if node.primitive.name != "scatter":
-            held = (Columns,) if node.primitive.kind == "map" and not any([type(x) is Padded and x.shape != node.shape for x in operands]) else (Padded, Columns)
-            operands = [self.filled(x) if type(x) in held else x for x in operands]
+            windows = node.primitive.kind == "map" and not any([type(x) is Padded and x.shape != node.shape for x in operands])
+            operands = [x if windows and type(x) is Padded else self.filled(x) for x in operands]
         row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
         out = row(self, node, *operands) if row is not None else None
         return self.call(node, [self.filled(x) for x in operands]) if out is None else out
@@ -43,9 +43,8 @@ class Lowering:
     def filled(self, x):
         """A Padded, or Columns, written to memory; whatever else it is, the thing itself."""
         if type(x) is Columns and x.held is None:
-            want, x.held = type_name(x.dtype), upright(x.shape, x.dtype)
-            self.fuser.together([Map(out.shape, scalar.CAST, want, (want,), (immediate(0, x.dtype) if c is None else c,), out)
-                                 for c, out in zip(x.columns, columns(x.held))])
+            x.held = upright(x.shape, x.dtype)
+            self.write(x, x.held)
         if type(x) is not Padded:
             return x.held if type(x) is Columns else x
         if x.held is None:
@@ -53,6 +52,12 @@ class Lowering:
             x.held = new("arena", x.shape, x.dtype)
             self.fuser.operate(Map(x.shape, scalar.CAST, want, (want,), (Window(x.view, x.axis, x.lo, x.hi),), x.held))
         return x.held
+
+    def write(self, x, out):
+        """Columns to memory."""
+        want = type_name(x.dtype)
+        self.fuser.together([Map(to.shape, scalar.CAST, want, (want,), (immediate(0, x.dtype) if c is None else c,), to)
+                             for c, to in zip(x.columns, columns(out))])
 
     def call(self, node, operands):
         out = new("arena", node.shape, node.dtype)
