@@ -220,6 +220,15 @@ class Fuser:
         if alone:
             self._close(group)
 
+    def together(self, operations):
+        """Operations of one shape in a loop of their own: parts of one array, say, of which one pass makes all."""
+        group = Group(math.prod(operations[0].shape))
+        found = [(o, *places(o)) for o in operations]
+        self.need(*[v for _, direct, others in found for v in (*direct, *others)], *[o.out for o in operations if not isinstance(o.out, Indirect)])
+        for each in found:
+            self._add(group, *each)
+        self._close(group)
+
     # ---- finding a group -----------------------------------------------------------------------------------------------------------------
 
     def _home(self, operation, direct):

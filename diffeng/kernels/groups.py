@@ -26,6 +26,7 @@ DEAR = 3.0                                 # nanoseconds a row
 VECTOR, NARROW, LONG = 4, 16, 4096         # columns up to which vectors run across rows: whatever the memory is like; where most of it, where all of it lies so
 MANY = 128                                 # rows from which on they do
 LONGEST_SUM = 512                          # rows of one plain float32 sum over rows; partial sums are put together in float64
+STRETCH = 256                              # bytes of a row that one chunk of columns goes through at least
 OWN_COPY = 0.3                             # nanoseconds an entry that is added to costs a chunk that has its own: cleared, and put together afterwards
 
 
@@ -66,7 +67,7 @@ class Plan:
 
     def __init__(self, group):
         self.group, self.words, self.rules = group, [], []
-        self._cuts, self._numbers, self._views, self._scopes = sorted(group.cuts), {}, [], {}
+        self._cuts, self._numbers, self._views, self._scopes, self._where = sorted(group.cuts), {}, [], {}, {}
         self.produced = {}                                   # id of a buffer -> the operation that makes it here
         for k, o in enumerate(group.operations):
             if isinstance(o, Reduce) or not isinstance(o.out, Indirect) and o.out.complete():
@@ -287,8 +288,11 @@ class Plan:
         return ("value", self._inner(x)) if found is None else ("memory", found)
 
     def _indirect(self, x, found):
-        places = tuple([(a, self.word(length), self.word(stride)) for a, (length, stride) in zip(found[1], x.places)])
-        return "indirect", found[0], places, self.word(x.origin), self.word(STATUS)
+        key = x.origin, *found[1], *x.places                     # columns of one array are found by the same words: loops.py works them out once
+        if key not in self._where:
+            places = tuple([(a, self.word(length), self.word(stride)) for a, (length, stride) in zip(found[1], x.places)])
+            self._where[key] = places, self.word(x.origin), self.word(STATUS)
+        return "indirect", found[0], *self._where[key]
 
     def _operation(self, k, o, kept):
         operands = tuple([self._operand(x, found) for x, found in zip(o.operands, self.reads[k])])
@@ -337,7 +341,7 @@ class Plan:
         scattering, chunk = self._scattering(), threads.split(rows, cost)
         targets = {id(o.out.view.buffer): o.out.view for o in scattering}
         copy = sum([v.buffer.size for v in targets.values()]) * OWN_COPY
-        apart = 1 if self.flat or len(scattering) > 1 or self.last else self.columns * scattering[0].out.view.dtype.itemsize // APART
+        apart = 1 if self.flat or len(scattering) > 1 or self.last else self.columns * scattering[0].out.view.dtype.itemsize // STRETCH
         most = 4 if apart < 2 else 20                            # what copies may cost: so small a part of the work
         slots = min(-(-rows // chunk), int(rows * cost / (most * copy))) if all([o.accumulate for o in scattering]) else 1
         if slots > 1:

@@ -78,6 +78,34 @@ class Padded:
     ndim = property(lambda self: self.view.ndim)
 
 
+class Columns:
+    """Many short rows by their columns: a view of each, None for zeros. The cotangent of what columns were cut from is such; nothing puts it together."""
+
+    __slots__ = ("shape", "dtype", "columns", "held")
+
+    def __init__(self, shape, dtype, columns):
+        self.shape, self.dtype, self.columns = tuple(shape), dtype, columns
+        self.held = None             # as Padded's
+
+    ndim = property(lambda self: len(self.shape))
+
+
+def column(v, k):
+    """A view of what lies at k on the last axis."""
+    return View(v.buffer, v.offset + k * v.strides[-1], v.shape[:-1], v.strides[:-1], v.dtype)
+
+
+def columns(x):
+    """Of a View, all its columns; of Columns, and of what is Padded along the last axis, those too, None for zeros; None for another."""
+    if type(x) is Columns:
+        return x.columns
+    if type(x) is View:
+        return [column(x, k) for k in range(x.shape[-1])]
+    if type(x) is Padded and x.axis == x.ndim - 1:
+        return [column(x.view, k) if x.lo <= k < x.hi else None for k in range(x.shape[-1])]
+    return None
+
+
 def c_strides(shape, itemsize):
     return _c_strides(tuple(shape), itemsize)
 

@@ -37,7 +37,8 @@ class Loops:
     def module(self):
         code = self.code
         self.slot = None
-        self.outside = {x[3:]: code.cell("i64", 0) for op in self.ops for x in reaches(op) if x[0] == "indirect"}
+        if self.flat and not any([op[0] == "map" and op[7] and op[7][0] == "indirect" for op in self.ops]):          # it may be vectorised
+            self.outside = {x[3:]: code.cell("i64", 0) for op in self.ops for x in reaches(op) if x[0] == "indirect"}
         if self._memory or self._copies or any(op[0] == "reduce" and op[9] for op in self.ops):
             self.slot = code.lo.over(code.word(self._chunk))
         if self._memory:
@@ -297,7 +298,7 @@ class Loops:
             zero = {"f": 0.0, "b": False}.get(self.views[v][0][0], 0)
             return code.guarded(self.within(x, i), lambda: code.load(*self.place(v, i), self.views[v][0], self.views[v][5]), zero)
         base, stride, type = self.found(x, i)
-        return code.load(base if i is None or stride is None else base + i * stride, None, type, self.views[x[1]][5])
+        return code.load(base if i is None or stride is None else base + i * stride, None, type)
 
     def within(self, x, i):
         """Is an entry in a window?"""
@@ -317,8 +318,7 @@ class Loops:
         return base + self.distance(x[2:], i), stride, self.views[v][0]
 
     def distance(self, where, i):
-        """Bytes from the first entry to one that integer arrays say, worked out once for all that is there (columns of one array, say). No branch: loops of
-        gathers are vectorised."""
+        """Bytes from the first entry to one that integer arrays say, worked out once for all that is there (columns of one array, say)."""
         for known in (self.row_loaded, self.loaded):
             if where in known:
                 return known[where]
@@ -334,9 +334,13 @@ class Loops:
         return out
 
     def report(self, wrong, origin, status):
-        """Remember whether it was ever negative."""
-        cell = self.outside[origin, status]
-        cell.set(cell.get() | wrong)
+        """Say so if it is negative: at once, or, as a branch would keep a loop from being vectorised, in the end."""
+        if (origin, status) in self.outside:
+            cell = self.outside[origin, status]
+            cell.set(cell.get() | wrong)
+        else:
+            with self.code.when(wrong < 0):
+                self.code.store(self.code.word(status), None, self.code.word(origin))
 
 
 def reaches(op):

@@ -15,7 +15,7 @@ from . import groups, scalar
 from .contract import copy, einsum
 from .fuse import Call, Immediate, Indirect, Map, Window
 from .groups import many_short_rows, walks_across
-from .layout import Buffer, Padded, View, broadcast, expand, indirect, new, reshaped, sliced, transposed, upright
+from .layout import Buffer, Columns, Padded, View, broadcast, column, columns, expand, indirect, new, reshaped, sliced, transposed, upright
 from .reduce import logsumexp, mean, total, var
 from .scalar import type_name
 
@@ -30,19 +30,34 @@ class Lowering:
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
         if 0 in node.shape:
             return new("arena", node.shape, node.dtype)
-        if node.primitive.kind != "map" or any([type(x) is Padded and x.shape != node.shape for x in operands]):
-            operands = [self.filled(x) if type(x) is Padded else x for x in operands]
+        joined = _joined(self, node, *operands) if node.primitive.name in ("add", "subtract") else None
+        if joined is not None:
+            return joined
+        if node.primitive.name != "scatter":
+            windows = node.primitive.kind == "map" and not any([type(x) is Padded and x.shape != node.shape for x in operands])
+            operands = [x if windows and type(x) is Padded else self.filled(x) for x in operands]
         row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
         out = row(self, node, *operands) if row is not None else None
-        return self.call(node, [self.filled(x) if type(x) is Padded else x for x in operands]) if out is None else out
+        return self.call(node, [self.filled(x) for x in operands]) if out is None else out
 
     def filled(self, x):
-        """A Padded written to memory."""
+        """A Padded, or Columns, written to memory; whatever else it is, the thing itself."""
+        if type(x) is Columns and x.held is None:
+            x.held = upright(x.shape, x.dtype)
+            self.write(x, x.held)
+        if type(x) is not Padded:
+            return x.held if type(x) is Columns else x
         if x.held is None:
-            type = type_name(x.dtype)
+            want = type_name(x.dtype)
             x.held = new("arena", x.shape, x.dtype)
-            self.fuser.operate(Map(x.shape, scalar.CAST, type, (type,), (Window(x.view, x.axis, x.lo, x.hi),), x.held))
+            self.fuser.operate(Map(x.shape, scalar.CAST, want, (want,), (Window(x.view, x.axis, x.lo, x.hi),), x.held))
         return x.held
+
+    def write(self, x, out):
+        """Columns to memory."""
+        want = type_name(x.dtype)
+        self.fuser.together([Map(to.shape, scalar.CAST, want, (want,), (immediate(0, x.dtype) if c is None else c,), to)
+                             for c, to in zip(x.columns, columns(out))])
 
     def call(self, node, operands):
         out = new("arena", node.shape, node.dtype)
@@ -141,6 +156,24 @@ def _map(lowering, node, *operands):
     out, args = lowering.fresh(node.shape, dtype, args)
     lowering.fuser.operate(Map(node.shape, rule, type_name(dtype), tuple(type_name(c) for c in casts), tuple(args), out, cost=scalar.COST.get(name, 0.5)))
     return out
+
+
+def _joined(lowering, node, *operands):
+    """The sum or difference of parts among zeros, where these are columns of many short rows: Columns, computed where two meet. Else None."""
+    if node.dtype.kind != "f" or not many_short_rows(node.shape) or lowering.fuser.narrow \
+            or not all([type(x) in (Padded, Columns) and x.shape == node.shape and x.dtype == node.dtype for x in operands]):
+        return None
+    left, right = map(columns, operands)
+    if left is None or right is None:
+        return None
+    made, want = [], type_name(node.dtype)
+    for a, b in zip(left, right):
+        if b is not None and (a is not None or node.primitive.name == "subtract"):
+            rule, given = ("negative", (b,)) if a is None else (node.primitive.name, (a, b))
+            a = new("arena", b.shape, node.dtype)
+            lowering.fuser.operate(Map(b.shape, scalar.FLOAT[rule], want, (want,) * len(given), given, a))
+        made.append(b if a is None else a)
+    return Columns(node.shape, node.dtype, made)
 
 
 _TRUTH = np.dtype(bool)
@@ -242,6 +275,11 @@ def _getitem(lowering, node, x, *arrays, index):
     return out
 
 
+def _by_columns(over, arrays):
+    """Are there many short rows, each of which is found as a whole? Then what is written to their columns are operations of their own: no loop over a few
+    entries, and a place is worked out once a row. (A gather is a copy of a row, and no faster so.)"""
+    return many_short_rows(over.shape) and len(arrays) > 0 and not any([a.strides[-1] for a in arrays])
+
 def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     """x (None: zeros) with v written or added at an index."""
     dtype = node.dtype
@@ -256,13 +294,21 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     if found is None:
         return None
     over, wide, places = found
+    if type(v) in (Padded, Columns) and not (arrays and v.shape == over.shape and _by_columns(over, wide) and columns(v)):
+        v = lowering.filled(v)
     if type(v) is View and v.ndim > over.ndim:
         v = reshaped(v, v.shape[v.ndim - over.ndim:])             # NumPy lets a value have extra leading axes of length 1
     lowering.cast(0 if x is None else x, out, out.shape)
     if 0 not in over.shape:
         target = Indirect(over, wide, places, lowering.code(node)) if arrays or accumulate else over
         out.buffer.stored = True
-        lowering.cast(v, target, over.shape, accumulate)
+        if arrays and type(v) in (View, Padded, Columns) and _by_columns(over, wide):
+            want, wide = type_name(dtype), [column(a, 0) for a in wide]
+            values = columns(broadcast(v, over.shape) if type(v) is View else v)
+            lowering.fuser.together([Map(c.shape, scalar.CAST, want, (want,), (x,), Indirect(c, wide, places, target.origin), accumulate)
+                                     for x, c in zip(values, columns(over)) if x is not None])
+        else:
+            lowering.cast(v, target, over.shape, accumulate)
     return out
 
 
@@ -275,6 +321,9 @@ def _add_at(lowering, node, x, v, *arrays, index):
 
 
 def _scatter(lowering, node, v, *arrays, index, shape):
+    if not arrays and type(v) is Columns and (found := _part(View(None, 0, v.shape, [0] * v.ndim, v.dtype), index, shape)) and found.axis == v.ndim - 1:
+        return Columns(shape, v.dtype, [v.columns[k - found.lo] if found.lo <= k < found.hi else None for k in range(shape[-1])])
+    v = v if arrays else lowering.filled(v)
     found = None if arrays or type(v) is not View else _part(v, index, shape)
     if found is not None and v.dtype == node.dtype and type_name(v.dtype) is not None:
         return found

@@ -15,7 +15,7 @@ from ..simplify import simplify
 from . import contract, donation, tiles
 from .accumulate import accumulated
 from .fuse import Call, Fuser, Group, Product
-from .layout import Padded, View, new
+from .layout import Columns, View, new
 from .lower import Lowering
 from .memory import plan
 from .plans import Plans
@@ -59,12 +59,15 @@ def _finish(outputs, places, lowering):
         if not isinstance(output, Node):
             continue
         view = places[id(output)]
-        if type(view) is Padded:
-            view = lowering.filled(view)
+        apart = view if type(view) is Columns and view.held is None else None
+        view = lowering.filled(view) if apart is None else new("arena", view.shape, view.dtype)
         if view.buffer.kind == "arena" and view.whole():
             view.buffer.kind, view.buffer.slot = "output", k
             view.buffer.stored = True
             made[k] = view.buffer
+            if apart is not None:
+                apart.held = view
+                lowering.write(apart, view)
         elif 0 not in output.shape:
             out = new("output", output.shape, view.dtype, k)
             out.buffer.stored = True              # whoever writes it

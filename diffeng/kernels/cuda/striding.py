@@ -147,11 +147,6 @@ class Skeleton(Loops):
             return super().add_up(k, column, x)
         self.gathered.setdefault(("sum", k), []).append(x)
 
-    def report(self, wrong, origin, status):
-        """At once: a thread sees few."""
-        with self.code.when(wrong < 0):
-            self.code.store(self.code.word(status), None, self.code.word(origin))
-
     @staticmethod
     def _operands(op):
         return op[6] if op[0] == "map" else (op[6],)

@@ -1,0 +1,95 @@
+"""Gathers, and writing and adding to places that integer arrays say: against NumPy, and the same bits for any number of threads."""
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import diffeng as de
+
+
+def added(shape, values, *index):
+    out = np.zeros(shape, values.dtype)
+    np.add.at(out, index if len(index) > 1 else index[0], values)
+    return out
+
+
+def case(shape, count, rest, dtype, kind="add"):
+    """(what NumPy gives, what jit gives) for values at `count` random places of the leading axes, some of them counted from the end."""
+    random = np.random.default_rng(count)
+    indices = [random.integers(-n, n, size=count) for n in shape[:len(shape) - len(rest)]]
+    values = random.normal(size=(count, *rest)) if np.dtype(dtype).kind == "f" else random.integers(-9, 9, size=(count, *rest))
+    values = values.astype(dtype)
+
+    def f(v, *index):
+        out = np.zeros(shape, v.dtype)
+        if kind == "add":
+            np.add.at(out, index, v)
+        else:
+            out[index] = v
+        return out
+    return f(values, *indices), de.jit(f)(values, *indices)
+
+
+CASES = [((1000,), 200_000, ()), ((50, 11), 10_000, (11,)), ((2000, 3), 10_000, (3,)), ((1000, 64), 4096, (64,)), ((10, 400), 3000, (400,)),
+         ((30_000,), 30_000, ()), ((7, 9, 5), 20_000, (5,)), ((6, 2, 3), 9_000, (2, 3)), ((4, 5), 17, (5,))]
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "i4", "u1"])
+def test_adding_is_numpys(dtype):
+    for shape, count, rest in CASES:
+        want, found = case(shape, count, rest, dtype)
+        assert found.dtype == want.dtype
+        if np.dtype(dtype).kind == "f":                     # NumPy's float32 sums are float32 all through
+            np.testing.assert_allclose(found, want, rtol=0, atol={"f8": 1e-11, "f4": 5e-3}[dtype])
+        else:
+            assert np.array_equal(found, want)
+
+
+def test_the_last_value_written_stays():
+    for shape, count, rest in CASES:
+        want, found = case(shape, count, rest, "f8", kind="set")
+        assert np.array_equal(want, found)
+
+
+BITS = """
+import hashlib, sys
+sys.path.insert(0, "tests")
+import test_scatter
+print(hashlib.sha256(b"".join(test_scatter.case(*c, d)[1].tobytes() for c in test_scatter.CASES for d in ("f8", "f4"))).hexdigest())
+"""
+
+
+def test_bits_do_not_depend_on_threads(monkeypatch):
+    found = set()
+    for n in "123":
+        monkeypatch.setenv("DIFFENG_THREADS", n)
+        found.add(subprocess.run([sys.executable, "-c", BITS], check=True, capture_output=True, text=True).stdout)
+    assert len(found) == 1
+
+
+def test_an_index_out_of_range_is_named():
+    table, values = np.ones((1000, 64)), np.ones((4096, 64))
+    for width in (64, 3):
+        for bad in (1000, -1001):
+            index = np.zeros(4096, int)
+            index[4000] = bad
+            for f in (lambda t, i, v: t[i] * v, lambda t, i, v: added(t.shape, v, i)):
+                with pytest.raises(IndexError, match="test_scatter.py"):
+                    de.jit(f)(table[:, :width], index, values[:, :width])
+
+
+
+
+def test_columns_put_together():
+    """Cotangents of slices of columns: disjoint ones, ones that meet, parts that are gathered, and what is computed of them afterwards."""
+    random = np.random.default_rng(3)
+    x, table, index = random.normal(size=(500, 7)), random.normal(size=(20, 7)), random.integers(20, size=500)
+    functions = [lambda x: np.sum(x[:, 0] * x[:, 3]), lambda x: np.sum(x[:, 1:4] * x[:, 2:5]) - np.sum(x[:, 6] ** 2),
+                 lambda x: np.sum((x * 2.0)[:, 1] * (x - 1.0)[:, 2] ** 2), lambda x: np.sum((3.0 - x[:, 2:6])[:, 1] * np.exp(x[:, 5])),
+                 lambda x: np.sum(np.sqrt(np.sum(x[:, 0:3] ** 2, axis=1)) * x[:, 2])]
+    for f in functions:
+        for argument, g in ((x, f), (table, lambda t, f=f: f(t[index])), (x.astype("f4"), f)):
+            found, want = de.jit(de.grad(g))(argument), de.grad(g)(argument)
+            assert found.dtype == want.dtype
+            np.testing.assert_allclose(found, want, rtol=1e-12 if found.dtype == float else 2e-5, atol=1e-13 if found.dtype == float else 1e-5)
