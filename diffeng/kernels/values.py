@@ -241,10 +241,15 @@ def constant(number, like):
 
 def polynomial(x, coefficients):
     """Lowest coefficient first."""
-    out = constant(coefficients[-1], x)
-    for c in coefficients[-2::-1]:
-        out = mad(x, out, c)
-    return out
+    def horner(x, coefficients):
+        out = constant(coefficients[-1], x)
+        for c in coefficients[-2::-1]:
+            out = mad(x, out, c)
+        return out
+    if len(coefficients) < 5:
+        return horner(x, coefficients)
+    z = x * x
+    return mad(x, horner(z, coefficients[1::2]), horner(z, coefficients[::2]))
 
 
 def fused(a, b, c):
