@@ -240,7 +240,7 @@ def constant(number, like):
 
 
 def polynomial(x, coefficients):
-    """Lowest coefficient first."""
+    """Lowest coefficient first. Even and odd powers apart: half as many steps wait for each other, for one multiplication, which mostly is there already."""
     def horner(x, coefficients):
         out = constant(coefficients[-1], x)
         for c in coefficients[-2::-1]:
