@@ -47,7 +47,8 @@ def _count(x, axis):
 
 
 def _tanh(g, x):
-    e = np.exp(-2 * abs(x))                        # 1 - z*z has no digits left at x = 18
+    a = abs(x)
+    e = np.exp(-(a + a))                           # 1 - z*z has no digits left at x = 18; written as the kernels' tanh has it, which shares it
     t = 1 + e
     return g * (4 * e / (t * t))
 

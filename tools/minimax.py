@@ -14,10 +14,15 @@ from mpmath import mpf
 mpmath.mp.dps = 60
 
 
+def chebyshev(low, high, count):
+    """The nodes of an interval."""
+    low, high = mpf(low), mpf(high)
+    return [(low + high) / 2 + (high - low) / 2 * mpmath.cos(mpmath.pi * (2 * k + 1) / (2 * count)) for k in range(count)]
+
+
 def polynomial(function, low, high, count):
     """The `count` coefficients, lowest first, of the polynomial through `function` at the Chebyshev nodes of [low, high]."""
-    low, high = mpf(low), mpf(high)
-    nodes = [(low + high) / 2 + (high - low) / 2 * mpmath.cos(mpmath.pi * (2 * k + 1) / (2 * count)) for k in range(count)]
+    nodes = chebyshev(low, high, count)
     matrix = mpmath.matrix(count, count)
     for i, x in enumerate(nodes):
         for j in range(count):
@@ -25,12 +30,26 @@ def polynomial(function, low, high, count):
     return list(mpmath.lu_solve(matrix, mpmath.matrix([function(x) for x in nodes])))
 
 
-def error(function, coefficients, low, high, weight, points=400):
+def rational(function, low, high, above, below):
+    """(the `above` coefficients of P, the `below` ones of Q and its leading 1), of the P / Q through `function` at the Chebyshev nodes."""
+    count = above + below
+    nodes = chebyshev(low, high, count)
+    matrix = mpmath.matrix(count, count)
+    for i, x in enumerate(nodes):
+        for j in range(above):
+            matrix[i, j] = x ** j
+        for j in range(below):
+            matrix[i, above + j] = -function(x) * x ** j
+    found = list(mpmath.lu_solve(matrix, mpmath.matrix([function(x) * x ** below for x in nodes])))
+    return found[:above], [*found[above:], mpf(1)]
+
+
+def error(function, approximation, low, high, weight, points=400):
     low, high, worst = mpf(low), mpf(high), mpf(0)
     for k in range(points + 1):
         x = low + (high - low) * k / points
         if x != 0:
-            worst = max(worst, abs((mpmath.polyval(coefficients[::-1], x) - function(x)) * weight(x)))
+            worst = max(worst, abs((approximation(x) - function(x)) * weight(x)))
     return worst * mpf(2) ** 53
 
 
@@ -76,6 +95,12 @@ def atan_tail(z):
     return (mpmath.atan(s) / s - 1) / z if z > mpf(10) ** -40 else -mpf(1) / 3
 
 
+def tanh_tail(z):
+    """tanh(x) = x - x z tail(z), z = x^2."""
+    s = mpmath.sqrt(abs(z))
+    return (1 - mpmath.tanh(s) / s) / z if z > mpf(10) ** -40 else mpf(1) / 3
+
+
 ERFC_CENTRE = mpf(4)
 
 
@@ -99,6 +124,13 @@ TABLES = [
     ("ERFC_LOG", lambda x: mpmath.log(mpmath.erfc(x)), mpf("0.94"), 4, {"f32": 10}, mpmath.erfc),
     ("ERFC", erfc_scaled, *B, {"f64": 25, "f32": 13}, lambda t: 1),
 ]
+RATIONALS = [
+    ("TANH", tanh_tail, 0, mpmath.atanh(mpf("0.5001")) ** 2, {"f64": (3, 3), "f32": (2, 1)}, lambda z: z),
+]
+
+
+def at(coefficients, x):
+    return mpmath.polyval(coefficients[::-1], x)
 
 
 def split(x, bits):
@@ -117,8 +149,16 @@ What it is not: rounded to float32. The tables f32 are as long as that type need
         yield f"{name} = {{"
         for type, count in counts.items():
             c = [float(x) for x in polynomial(function, low, high, count)]
-            yield f"    # {mpmath.nstr(error(function, c, low, high, weight), 2)} * 2^-53"
+            yield f"    # {mpmath.nstr(error(function, lambda x: at(c, x), low, high, weight), 2)} * 2^-53"
             yield from textwrap.wrap(f'"{type}": {c},', 150, initial_indent="    ", subsequent_indent=" " * 12)
+        yield "}"
+    for name, function, low, high, counts, weight in RATIONALS:
+        yield f"{name} = {{                               # of the numerator, then of the denominator"
+        for type, count in counts.items():
+            above, below = ([float(x) for x in part] for part in rational(function, low, high, *count))
+            yield f"    # {mpmath.nstr(error(function, lambda x: at(above, x) / at(below, x), low, high, weight), 2)} * 2^-53"
+            yield f'    "{type}": ({above},'
+            yield f"            {below}),"
         yield "}"
     yield "# Numbers in two parts, the first with so few bits that its product with an exponent, or with the head of a logarithm, is exact."
     for name, value, bits in (("LN2", mpmath.log(2), (32, 13)), ("LOG10_2", mpmath.log(2, 10), (32, 13)), ("LOG10_E", 1 / mpmath.log(10), (27, 12)),
@@ -128,7 +168,7 @@ What it is not: rounded to float32. The tables f32 are as long as that type need
     yield f"TWO_THIRDS = {(2 / 3, float(mpf(2) / 3 - mpf(2 / 3)))}"
     yield f"HALF_TURN = {(float(mpmath.pi), float(mpmath.pi - mpf(float(mpmath.pi))))}          # pi"
     rest, pieces = mpmath.pi / 2, []
-    for _ in range(3):
+    for _ in range(2):
         head, rest = split(rest, 33)
         pieces.append(float(head))
     yield f"HALF_PI = {(*pieces, float(rest))}          # 33 bits each, then the rest"

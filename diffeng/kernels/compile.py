@@ -81,6 +81,10 @@ def _optimise(parsed, quick):
     else:
         passes = builder.getModulePassManager()
     _apart("LLVMPY_RunNewModulePassManager", passes, parsed, builder)
+    if not quick:                                         # values.rescue: what the vectoriser has called for all lanes
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_always_inliner_pass()
+        _apart("LLVMPY_RunNewModulePassManager", passes, parsed, builder)
 
 
 def interleave(branch, times=4):

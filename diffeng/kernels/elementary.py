@@ -13,7 +13,7 @@ arguments of sin, cos and tan, whose reduction needs hundreds of bits, to the C 
 
 Coefficients (coefficients.py) come from tools/minimax.py, which says what they approximate and how well.
 """
-from .coefficients import COS, ERF, ERFC, ERFC_LOG, EXP, HALF_PI, LN2, LOG, LOG2_E, LOG10_2, LOG10_E, LOG_LONG, SIN, TWO_THIRDS
+from .coefficients import COS, ERF, ERFC, ERFC_LOG, EXP, HALF_PI, LN2, LOG, LOG2_E, LOG10_2, LOG10_E, LOG_LONG, SIN, TANH, TWO_THIRDS
 from .values import Small, absolute, constant, copysign, fused, larger, mad, nearest, polynomial, rescue, select
 
 _MANTISSA = {"f64": 52, "f32": 23}
@@ -46,9 +46,9 @@ def _reduce(x):
     t = mad(x, _LOG2_E, _ROUNDER[T] + twice)
     n = t - (_ROUNDER[T] + twice)
     high, low = LN2[T]
-    first, correction = x - n * high, n * low                             # n * high is exact, and so is the difference
-    r = first - correction
-    return t.bits() - _ROUNDER_BITS[T], r, (first - r) - correction
+    first = mad(n, -high, x)                                               # n * high is exact, and so is the difference
+    r = mad(n, -low, first)
+    return t.bits() - _ROUNDER_BITS[T], r, mad(n, -low, first - r)
 
 
 def _power_of_2(exponent, T):
@@ -128,12 +128,13 @@ def cosh(x):
 
 
 def tanh(x):
-    """With e = expm1(-2 |x|): -e / (e + 2)."""
-    e, lost, _, _ = _expm1(_clamp(-2.0 * absolute(x), *_EXP_RANGE[x.type]))
-    below = e + 2.0
-    y = -e / below
-    y = y - (lost + y * (lost + (e - (below - 2.0)))) * (0.5 + 0.5 * y)              # 1 / below is (1 + y) / 2
-    return select(absolute(x) < _TINY[x.type], x, copysign(y, x))
+    """Up to 1/2 a - a z P(z) / Q(z), with z = a^2; beyond 1 - 2e / (1 + e), with e = exp(-2a): one division does for both. The derivative asks for e too."""
+    T, a = x.type, absolute(x)
+    e = exp(-(a + a))
+    z, (above, below) = a * a, TANH[T]
+    near = a < 0.5493061443340549                                          # where tanh is 1/2
+    rest = select(near, a * z * polynomial(z, above), e + e) / select(near, polynomial(z, below), e + 1.0)
+    return copysign(select(near, a, 1.0) - rest, x)
 
 
 def expit(x):
@@ -240,19 +241,16 @@ def log10(x):
 
 
 def _quarter(x):
-    """x = n pi/2 + r + c, |x| <= 1e5: (n modulo 4 in the lowest bits, r, c). Products with n are exact, and each difference keeps what it rounds away."""
+    """x = n pi/2 + r + c, |x| <= 1e5: (n modulo 4 in the lowest bits, r, c). Products of n with the first two parts of pi/2 are exact. Where the second
+    product is the larger one, their difference is exact too, as both are short then; so what it lost is known in either order of size."""
     t = mad(x, _2_OVER_PI, _ROUNDER["f64"])
     n = t - _ROUNDER["f64"]
-    r, lost = x - n * HALF_PI[0], None
-    for piece in HALF_PI[1:3]:
-        w = n * piece
-        d = r - w
-        v = d - r                                                          # r and w in either order of size: all of Knuth's sum
-        e = (r - (d - v)) - (w + v)
-        r, lost = d, e if lost is None else lost + e
-    lost = lost - n * HALF_PI[3]
-    d = r + lost
-    return t.bits(), d, lost - (d - r)
+    r = mad(n, -HALF_PI[0], x)
+    w = n * HALF_PI[1]
+    d = r - w
+    lost = mad(n, -HALF_PI[2], (r - d) - w)
+    r = d + lost
+    return t.bits(), r, lost - (r - d)
 
 
 def _sine_and_cosine(x):
@@ -261,17 +259,17 @@ def _sine_and_cosine(x):
     if T == "f64":
         q, r, c = _quarter(x)
         z = r * r
-        tail = mad(z * r, polynomial(z, SIN[T]), mad(z, -0.5 * c, c))
-        sine = r + tail
         half = 0.5 * z
         w = 1.0 - half
+        tail = mad(z * r, polynomial(z, SIN[T]), c * w)
+        sine = r + tail
         rest = ((1.0 - w) - half) + mad(z * z, polynomial(z, COS[T]), -(r * c))
         cosine = w + rest
         return q, sine, cosine, tail - (sine - r), rest - (cosine - w)
     x = x.double()
     t = mad(x, _2_OVER_PI, _ROUNDER["f64"])
     n = t - _ROUNDER["f64"]
-    r = (x - n * HALF_PI[0]) - n * HALF_PI[1]
+    r = mad(n, -HALF_PI[1], mad(n, -HALF_PI[0], x))
     z = r * r
     return t.bits(), mad(z * r, polynomial(z, SIN[T]), r), mad(z * z, polynomial(z, COS[T]), 1.0 - 0.5 * z), None, None
 

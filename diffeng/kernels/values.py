@@ -240,11 +240,16 @@ def constant(number, like):
 
 
 def polynomial(x, coefficients):
-    """Lowest coefficient first."""
-    out = constant(coefficients[-1], x)
-    for c in coefficients[-2::-1]:
-        out = mad(x, out, c)
-    return out
+    """Lowest coefficient first. Even and odd powers apart: half as many steps wait for each other, for one multiplication, which mostly is there already."""
+    def horner(x, coefficients):
+        out = constant(coefficients[-1], x)
+        for c in coefficients[-2::-1]:
+            out = mad(x, out, c)
+        return out
+    if len(coefficients) < 5:
+        return horner(x, coefficients)
+    z = x * x
+    return mad(x, horner(z, coefficients[1::2]), horner(z, coefficients[::2]))
 
 
 def fused(a, b, c):
@@ -260,49 +265,81 @@ def nearest(x):
 def rescue(name, x, y):
     """y, and where |x| > HUGE what the C library says: a call that the vectoriser keeps, to a function that looks at all lanes and mostly returns."""
     builder, module = x.builder, x.builder.module
-    own = f"diffeng_{name}_{x.type}"
+    own, kind = f"diffeng_{name}_{x.type}", _TYPES[x.type]
     function = module.globals.get(own)
     if function is None:
-        function = _rescuer(module, own, name, _TYPES[x.type])
+        function = _function(module, own, kind, [kind, kind], "readnone", *(() if module.triple == GPU else ("noinline",)))
+        _rescue_one(ir.IRBuilder(function.append_basic_block("entry")), name, x.type, *function.args)
         if module.triple != GPU:
-            _add_vector_variants(module, function, name, _TYPES[x.type])
+            _add_vector_variants(module, function, kind)
     return x._make(builder.call(function, [x.ir, y.ir]))
 
 
-def _add_vector_variants(module, function, name, kind):
+def _function(module, name, result, arguments, *attributes):
+    function = ir.Function(module, ir.FunctionType(result, arguments), name)
+    function.linkage = "internal"
+    for attribute in ("nounwind", *attributes):
+        function.attributes.add(attribute)
+    set.add(function.attributes, "willreturn")
+    return function
+
+
+def _rescue_one(b, name, type, x, y):
+    kind, module = _TYPES[type], b.module
+    huge = (absolute(Value(b, x, type)) > HUGE).ir
+    with b.if_then(huge, likely=False):
+        b.ret(b.call(_declared(module, library_name(module, name, type) if module.triple == GPU else f"llvm.{name}.{type}", kind), [x]))
+    b.ret(y)
+
+
+def _declared(module, name, kind):
+    return module.globals.get(name) or ir.Function(module, ir.FunctionType(kind, [kind]), name)
+
+
+def _add_vector_variants(module, function, kind):
+    """What the vectoriser may call in the place of the function. They are put where they are called once it is done (compile.py): a call that no register survives
+    would cost more than the sine."""
     widths, own = (2, 4, 8), function.name                                 # lanes of the float64s that either type computes in
     set.add(function.attributes, '"vector-function-abi-variant"="' + ",".join(f"_ZGV_LLVM_N{w}vv_{own}({own}_{w})" for w in widths) + '"')
-    kept = [_rescuer(module, f"{own}_{w}", name, ir.VectorType(kind, w)) for w in widths]
+    lane = _lane_by_lane(module, function, kind)
+    kept = [_rescue_many(module, own, lane, ir.VectorType(kind, w)) for w in widths]
     byte = ir.IntType(8).as_pointer()                                      # an array that is never written out, but keeps them until the vectoriser has run
     used = ir.GlobalVariable(module, ir.ArrayType(byte, len(kept)), f"{own}_kept")
     used.linkage, used.section = "appending", "llvm.metadata"
     used.initializer = ir.Constant(used.value_type, [f.bitcast(byte) for f in kept])
 
 
-def _rescuer(module, own, name, kind):
-    function = ir.Function(module, ir.FunctionType(kind, [kind, kind]), own)
-    function.linkage = "internal"
-    for attribute in ("readnone", "nounwind") + (() if module.triple == GPU else ("noinline",)):
-        function.attributes.add(attribute)
-    set.add(function.attributes, "willreturn")
-    x, y = function.args
-    lanes = kind.count if isinstance(kind, ir.VectorType) else 1
-    suffix = f"v{lanes}" if lanes > 1 else ""
-    element = "f64" if (kind.element if lanes > 1 else kind) == _DOUBLE else "f32"
-
-    def declared(operation):
-        full = f"llvm.{operation}.{suffix}{element}"
-        if module.triple == GPU and operation == name:
-            full = library_name(module, name, element)
-        return module.globals.get(full) or ir.Function(module, ir.FunctionType(kind, [kind]), full)
+def _rescue_many(module, own, lane_by_lane, kind):
+    lanes = kind.count
+    function = _function(module, f"{own}_{lanes}", kind, [kind, kind], "readnone", "alwaysinline")
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    limit = ir.Constant(kind, [HUGE] * lanes if lanes > 1 else HUGE)
-    huge = b.fcmp_ordered(">", b.call(declared("fabs"), [x]), limit)
-    any_huge = b.icmp_unsigned("!=", b.bitcast(huge, ir.IntType(lanes)), ir.IntType(lanes)(0)) if lanes > 1 else huge
-    rare, usual = function.append_basic_block("rare"), function.append_basic_block("usual")
-    b.cbranch(any_huge, rare, usual)
-    b.position_at_end(usual)
-    b.ret(y)
-    b.position_at_end(rare)
-    b.ret(b.select(huge, b.call(declared(name), [x]), y))
+    fabs = f"llvm.fabs.v{lanes}{'f64' if kind.element == _DOUBLE else 'f32'}"
+    huge = b.fcmp_ordered(">", b.call(_declared(module, fabs, kind), [function.args[0]]), ir.Constant(kind, [HUGE] * lanes))
+    places = [b.alloca(kind) for _ in range(2)]
+    with b.if_then(b.icmp_unsigned("!=", b.bitcast(huge, ir.IntType(lanes)), ir.IntType(lanes)(0)), likely=False):
+        for place, x in zip(places, function.args):
+            b.store(x, place)
+        b.call(lane_by_lane, [*(b.bitcast(p, kind.element.as_pointer()) for p in places), ir.IntType(64)(lanes)])
+        b.ret(b.load(places[1]))
+    b.ret(function.args[1])
+    return function
+
+
+def _lane_by_lane(module, one, kind):
+    """(x, y, lanes): y[k] = one(x[k], y[k])."""
+    index = ir.IntType(64)
+    function = _function(module, f"{one.name}_lanes", ir.VoidType(), [kind.as_pointer(), kind.as_pointer(), index], "noinline", "cold")
+    x, y, lanes = function.args
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    first, body, done = b.block, function.append_basic_block("body"), function.append_basic_block("done")
+    b.branch(body)
+    b.position_at_end(body)
+    k = b.phi(index)
+    b.store(b.call(one, [b.load(b.gep(x, [k])), b.load(b.gep(y, [k]))]), b.gep(y, [k]))
+    following = b.add(k, index(1))
+    k.add_incoming(index(0), first)
+    k.add_incoming(following, body)
+    b.cbranch(b.icmp_unsigned("<", following, lanes), body, done)
+    b.position_at_end(done)
+    b.ret_void()
     return function
