@@ -6,7 +6,7 @@ import diffeng as de
 from diffeng import kernels
 from diffeng.buffers import call
 from diffeng.kernels.shifted import shifted
-from diffeng.nodes import Tracing, reachable
+from diffeng.nodes import Tracing
 from diffeng.simplify import simplify
 
 RNG = np.random.default_rng(6)

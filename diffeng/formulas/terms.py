@@ -236,7 +236,8 @@ class Terms(Products):
         return self._fold(a, b, lambda p, q: p / q) or self.make("div", (a, b))
 
     def _slope(self, a, b):
-        """4 e/(1 + e)^2 with e = exp(-2|z|), or exp(-(|z| + |z|)), is the form of 1 - tanh(z)^2 that does not cancel, e/(1 + e)^2 with exp(-|z|) that of s (1 - s), s = expit(z)."""
+        """4 e/(1 + e)^2 with e = exp(-2|z|), or exp(-(|z| + |z|)), is the form of 1 - tanh(z)^2 that does not cancel; e/(1 + e)^2 with exp(-|z|) that of
+        s (1 - s), s = expit(z)."""
         if not (b.op == "pow" and _is(b.args[1], 2) and b.args[0].op == "add" and _is(b.args[0].args[0], 1)):
             return None
         e = b.args[0].args[1]

@@ -177,7 +177,7 @@ class Entry:
         _entries.add(self)
 
     def returning(self, outputs, single=False, scalars=True):
-        """results(*inputs), which makes the arrays that run writes into: a tuple of them, `scalars` where there is no axis; with `single` the one there is. None
+        """results(*inputs), which makes the arrays that run writes into: a tuple of them, `scalars` where there is no axis; with `single` the one. None
         where run would return another status than 0. outputs: (shape, dtype) of each. No such function (None) for a program that other threads may meet.
 
         >>> nothing = Entry([((3,), np.float64)], 1, np.zeros(1, np.int64), [], [], np.zeros(1, np.int64))

@@ -297,8 +297,8 @@ def _declared(module, name, kind):
 
 
 def _add_vector_variants(module, function, kind):
-    """What the vectoriser may call in the place of the function. They are put where they are called once it is done (compile.py): a call that no register survives
-    would cost more than the sine."""
+    """What the vectoriser may call in the place of the function. They are put where they are called once it is done (compile.py): a call
+    that no register survives would cost more than the sine."""
     widths, own = (2, 4, 8), function.name                                 # lanes of the float64s that either type computes in
     set.add(function.attributes, '"vector-function-abi-variant"="' + ",".join(f"_ZGV_LLVM_N{w}vv_{own}({own}_{w})" for w in widths) + '"')
     lane = _lane_by_lane(module, function, kind)

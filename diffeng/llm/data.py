@@ -73,7 +73,8 @@ def prepare(path, tokenizer, directory, context=0, progress=lambda done, total: 
     before = _read(state) if os.path.exists(state) else new
     if {name: before.get(name) for name in said} != said:
         raise ValueError(f"the tokens in {directory} were made of another text, or otherwise: of {before.get('bytes')} bytes, with "
-                         f"{before.get('vocab_size')} kinds of tokens; {path} has {size}, and there are {tokenizer.vocab_size} now: give the same text and tokenizer, or another directory")
+                         f"{before.get('vocab_size')} kinds of tokens; {path} has {size}, and there are {tokenizer.vocab_size} now: give the same "
+                          "text and tokenizer, or another directory")
     if before["done"] == size and os.path.exists(target):
         return
     part = target + ".part"
