@@ -13,6 +13,8 @@ from .tiles import Tiles, reads
 
 def accumulated(steps):
     """The same steps, with products in the place of those loops that did nothing but add them to something."""
+    if not any([type(s) is Product for s in steps]):
+        return steps
     readers = {}
     for k, s in enumerate(steps):
         for inner in ([x for x, _ in s.steps] if type(s) is Tiles else [s]):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-from .compile import interleave
+from .compile import interleave, keep_together
 from .values import _TYPES, Value, cast, larger, select, smaller  # noqa: F401  select and cast: for whoever writes with it
 
 _I64, _I8 = ir.IntType(64), ir.IntType(8)
@@ -138,8 +138,8 @@ class Code:
     # ---- control -------------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def loop(self, lo, hi, step=1, interleaved=False):
-        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0, or a function of i. Yields i. interleaved: see compile.interleave."""
+    def loop(self, lo, hi, step=1, interleaved=False, together=False):
+        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0, or a function of i. Yields i. interleaved, together: see compile.py."""
         b = self.builder
         lo, hi = (x.ir if isinstance(x, Value) else _I64(x) for x in (lo, hi))
         head, body, done = (self._function.append_basic_block(n) for n in ("head", "loop", "done"))
@@ -156,8 +156,8 @@ class Code:
         yield at
         i.add_incoming(b.add(i, step, flags=["nsw", "nuw"]), b.block)
         back = b.branch(head)
-        if interleaved:
-            interleave(back)
+        if interleaved or together:
+            (interleave if interleaved else keep_together)(back)
         b.position_at_end(done)
 
     @contextmanager

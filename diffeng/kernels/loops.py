@@ -183,7 +183,7 @@ class Loops:
             first, last = select(begin > first, begin, first), select(end < last, end, last)
         first = select(first < hi, first, hi)
         last = select(last > first, last, first)
-        with code.loop(0, 3) as part:
+        with code.loop(0, 3, together=True) as part:
             start, stop = (select(part < 1, x, select(part < 2, y, z)) for x, y, z in ((lo, first, last), (first, last, hi)))
             for self.within_all, here in ((True, part.equals(1)), (False, part.differs(1))):
                 with code.when(here), code.loop(start, stop) as i:

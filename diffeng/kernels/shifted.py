@@ -11,8 +11,7 @@ import math
 
 import numpy as np
 
-from ..nodes import INPUT, Node, Primitive, reachable
-from ..simplify import simplify
+from ..nodes import Node, Primitive, reachable
 from .layout import expand
 
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
@@ -30,21 +29,26 @@ def shifted(outputs):
     >>> u = Tracing().input(None, "u", (100,), np.float64)
     >>> flux = (u[1:] - u[:-1]) * 0.1
     >>> [n.primitive.name for n in reachable(shifted([(flux[1:] - flux[:-1]).node])) if n.operands]
-    ['getitem', 'getitem', 'subtract', 'multiply', 'getitem', 'subtract', 'multiply', 'subtract']
+    ['getitem', 'getitem', 'subtract', 'multiply', 'getitem', 'getitem', 'subtract', 'multiply', 'subtract']
     """
     return _Rewriting(outputs, reachable(outputs)).outputs
 
 
 def _part(n):
     """(lo, hi) of each axis for a node that reads a block of an array, or puts one among zeros; None for others."""
-    if n.primitive.name not in ("getitem", "scatter") or len(n.operands) != 1 or not n.shape or 0 in n.shape or type(n.operands[0]) is not Node:
+    name = n.primitive.name
+    if name != "getitem" and name != "scatter" or len(n.operands) != 1 or type(n.operands[0]) is not Node:
+        return None
+    whole, parts = n.operands[0].shape if name == "getitem" else n.shape, []
+    if not whole or 0 in n.shape:
         return None
     index = n.params["index"]
-    if any([i is not Ellipsis and type(i) is not slice for i in index]):
-        return None
-    whole = n.operands[0].shape if n.primitive.name == "getitem" else n.shape
-    parts = [i.indices(m) for i, m in zip(expand(index, len(whole)), whole)]
-    return tuple([(lo, hi) for lo, hi, _ in parts]) if all([step == 1 for *_, step in parts]) else None
+    for i, m in zip(index if len(index) == len(whole) and Ellipsis not in index else expand(index, len(whole)), whole):
+        if type(i) is not slice or i.step not in (None, 1):
+            return None
+        lo, hi, _ = i.indices(m)
+        parts.append((lo, hi))
+    return tuple(parts) if None not in index else None
 
 
 class _Rewriting:
@@ -60,10 +64,10 @@ class _Rewriting:
         self._new, self._made = {}, {}
         chosen = self._chosen(order) if self._parts else ()
         if chosen:
+            new = self._new
             for n in order:
-                operands = [self._now(x) for x in n.operands]
-                self._new[n] = self._taken(n, n.operands[0]) if n in chosen else n if n.primitive is INPUT else n.on(operands)
-            outputs = simplify([self._now(x) for x in outputs])          # parts of parts, and what is made twice
+                new[n] = self._taken(n, n.operands[0]) if n in chosen else n.on([new[x] if type(x) is Node else x for x in n.operands]) if n.operands else n
+            outputs = [self._now(x) for x in outputs]
         self.outputs = outputs
 
     def _now(self, x):
@@ -119,7 +123,7 @@ class _Rewriting:
 
     def _taken(self, part, x):
         """A part of x (or x among zeros), made of parts of what x is made of. The recursion ends after MOST operations."""
-        key = part, x
+        key = part.primitive, self._parts[part], part.shape, x
         if key not in self._made:
             operands = [self._operand(part, y, x) for y in x.operands]
             self._made[key] = Node(x.primitive, tuple(operands), x.params, None, part.shape, x.dtype, x.frames)
@@ -128,18 +132,28 @@ class _Rewriting:
     def _operand(self, part, y, x):
         if self._again(y, x.shape):
             return self._taken(part, y)
-        y, shape, reads = self._now(y), np.shape(y), part.primitive.name == "getitem"
-        if not shape and (reads or x.primitive.name == "multiply" and not isinstance(y, Node)):
-            return y
-        cut = self._parts[part]
+        if not np.shape(y) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not isinstance(y, Node)):
+            return self._now(y)
+        key = part.primitive, self._parts[part], part.shape, x.shape, id(y)
+        if key not in self._made:
+            self._made[key] = self._cut(part, self._now(y), x)
+        return self._made[key]
+
+    def _cut(self, part, y, x):
+        """The same part of an operand of x, or that among zeros, which is read where it lies."""
+        shape, cut, reads = np.shape(y), self._parts[part], part.primitive.name == "getitem"
         if reads:
             cut = [(0, 1) if n == 1 else place for n, place in zip(shape, cut[len(cut) - len(shape):])]
         elif shape != x.shape:
             y = _node("broadcast_to", y if isinstance(y, Node) else np.asarray(y, x.dtype), {"shape": x.shape}, x.shape, part)
-        index = tuple([slice(lo, hi) for lo, hi in cut])
+        inner = _part(y) if isinstance(y, Node) and y.primitive is part.primitive else None
+        if inner is not None and len(y.operands[0].shape) == len(cut):          # a part of a part
+            cut = [(a + lo, (a if reads else b - hi + lo) + hi) for (a, b), (lo, hi) in zip(inner, cut)]
+            y = y.operands[0]
+        params = {"index": tuple([slice(lo, hi) for lo, hi in cut])}
         if reads:
-            return _node("getitem", y, {"index": index}, tuple([hi - lo for lo, hi in cut]), part)
-        return _node("scatter", y, {"index": index, "shape": part.shape}, part.shape, part)
+            return _node("getitem", y, params, tuple([hi - lo for lo, hi in cut]), part)
+        return _node("scatter", y, params | {"shape": part.shape}, part.shape, part)
 
 
 def _is_cheap(m):
