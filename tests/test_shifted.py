@@ -61,6 +61,7 @@ CASES = {                                                   # whether anything c
     "what is an output is kept": (lambda u, k: (f := u[1:] - u[:-1], f[1:] - f[:-1]), (U, K), False),
     "what is read as it is, too": (lambda u, k: ((f := u[1:] - u[:-1])[1:] - f[:-1], np.sin(f)), (U, K), False),
     "steps and integers": (lambda u, k: ((f := u[1:] - u[:-1])[::2], f[::-1], f[3]), (U, K), False),
+    "masks, places and new axes": (lambda u, k: ((f := u[1:] - u[:-1])[np.arange(49) % 3 > 0], f[[1, 2, 2]], f[None, 1:]), (U, K), False),
     "too much to do twice": (lambda u, k: (f := sum(np.square(u - c) * c for c in (0.1, 0.2, 0.3, 0.4, 0.5)))[1:] - f[:-1], (U, K), False),
 }
 

@@ -43,12 +43,14 @@ def _part(n):
     if not whole or 0 in n.shape:
         return None
     index = n.params["index"]
-    for i, m in zip(index if len(index) == len(whole) and Ellipsis not in index else expand(index, len(whole)), whole):
-        if type(i) is not slice or i.step not in (None, 1):
+    if not all([type(i) is slice or i is Ellipsis for i in index]):
+        return None
+    for i, m in zip(expand(index, len(whole)), whole):
+        lo, hi, step = i.indices(m)
+        if step != 1:
             return None
-        lo, hi, _ = i.indices(m)
         parts.append((lo, hi))
-    return tuple(parts) if None not in index else None
+    return tuple(parts)
 
 
 class _Rewriting:
