@@ -296,11 +296,11 @@ def _negated_view(walk, n, x, *arrays):
 
 def _whole(n, shape):
     """Is the index of n a run of plain slices that leave everything of this shape?"""
-    spans = _spans(n.params["index"], shape)
-    return spans is not None and n.shape == shape and all([type(s) is range and s == range(k) for s, k in zip(spans, shape)])
+    parts = spans(n.params["index"], shape)
+    return parts is not None and n.shape == shape and all([type(s) is range and s == range(k) for s, k in zip(parts, shape)])
 
 
-def _spans(index, shape):
+def spans(index, shape):
     """An index of slices and integers as a range or an integer for each axis; None for other indices."""
     if not all([type(i) in (slice, int, type(Ellipsis)) for i in index]):
         return None
@@ -318,8 +318,8 @@ def _slice(r):
 def _part_of_part(walk, n, x, *arrays):
     """x[a][b] = x[c] for plain slices and integers."""
     y = None if arrays or _inner(x, "getitem") is None or len(x.operands) > 1 else x.operands[0]
-    first = None if y is None else _spans(x.params["index"], _shape(y))
-    second = None if first is None else _spans(n.params["index"], x.shape)
+    first = None if y is None else spans(x.params["index"], _shape(y))
+    second = None if first is None else spans(n.params["index"], x.shape)
     if second is None:
         return None
     left = iter(second)
@@ -329,15 +329,15 @@ def _part_of_part(walk, n, x, *arrays):
 
 def _part_of_scatter(walk, n, x, *arrays):
     """What was put there is read again."""
-    same = not arrays and _inner(x, "scatter") is not None and len(x.operands) == 1 and _spans(n.params["index"], x.shape) is not None
-    return x.operands[0] if same and _spans(n.params["index"], x.shape) == _spans(x.params["index"], x.shape) else None
+    same = not arrays and _inner(x, "scatter") is not None and len(x.operands) == 1 and spans(n.params["index"], x.shape) is not None
+    return x.operands[0] if same and spans(n.params["index"], x.shape) == spans(x.params["index"], x.shape) else None
 
 
 def _put_twice(walk, n, x, *arrays):
     """Put among zeros which are put among zeros: put once."""
     if arrays or _inner(x, "scatter") is None or len(x.operands) > 1:
         return None
-    first, second = _spans(x.params["index"], x.shape), _spans(n.params["index"], n.shape)
+    first, second = spans(x.params["index"], x.shape), spans(n.params["index"], n.shape)
     if first is None or second is None or not all([type(r) is range and r.step == 1 for r in (*first, *second)]):
         return None
     index = tuple([slice(s.start + r.start, s.start + r.stop) for r, s in zip(first, second)])
@@ -349,7 +349,7 @@ def _neighbours(walk, n, x, y):
     one concatenation."""
     if _inner(x, "scatter") is None or _inner(y, "scatter") is None or len(x.operands) + len(y.operands) > 2 or x.shape != y.shape or x.dtype != y.dtype:
         return None
-    first, second = _spans(x.params["index"], x.shape), _spans(y.params["index"], y.shape)
+    first, second = spans(x.params["index"], x.shape), spans(y.params["index"], y.shape)
     if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
         return None
     apart = [k for k, (r, s) in enumerate(zip(first, second)) if r != s]
@@ -375,7 +375,7 @@ def _part_of_both(walk, n, a, b, axis):
     y = _inner(a, "getitem")
     if y is None or _inner(b, "getitem") is not y or len(a.operands) + len(b.operands) > 2:
         return None
-    first, second = _spans(a.params["index"], _shape(y)), _spans(b.params["index"], _shape(y))
+    first, second = spans(a.params["index"], _shape(y)), spans(b.params["index"], _shape(y))
     if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
         return None
     if [k for k, (r, s) in enumerate(zip(first, second)) if r != s] != [axis] or first[axis].stop != second[axis].start:

@@ -4,20 +4,12 @@ import pytest
 
 import diffeng as de
 from diffeng import kernels
-from diffeng.buffers import call
 from diffeng.kernels.shifted import shifted
-from diffeng.nodes import Tracing
 from diffeng.simplify import simplify
+from test_stacking import recorded
 
 RNG = np.random.default_rng(6)
 U, K, A, ROW = RNG.normal(size=50), RNG.normal(size=49), RNG.normal(size=(20, 30)), RNG.normal(size=30)
-
-
-def recorded(f, *args):
-    tracing = Tracing()
-    inputs = [tracing.input(a, f"x{k}") for k, a in enumerate(args)]
-    out = call(f, inputs)
-    return [i.node for i in inputs], [o.node for o in (out if isinstance(out, tuple) else (out,))]
 
 
 def among_zeros(v, lo, n):

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from ..nodes import Node, Primitive, reachable
-from .layout import expand
+from ..simplify import spans
 
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
 MOST = 12                                  # operations computed again for one part
@@ -39,38 +39,32 @@ def _part(n):
     name = n.primitive.name
     if name != "getitem" and name != "scatter" or len(n.operands) != 1 or type(n.operands[0]) is not Node:
         return None
-    whole, parts = n.operands[0].shape if name == "getitem" else n.shape, []
+    whole = n.operands[0].shape if name == "getitem" else n.shape
     if not whole or 0 in n.shape:
         return None
-    index = n.params["index"]
-    if not all([type(i) is slice or i is Ellipsis for i in index]):
-        return None
-    for i, m in zip(expand(index, len(whole)), whole):
-        lo, hi, step = i.indices(m)
-        if step != 1:
-            return None
-        parts.append((lo, hi))
-    return tuple(parts)
+    parts = spans(n.params["index"], whole)
+    return tuple([(r.start, r.stop) for r in parts]) if parts is not None and all([type(r) is range and r.step == 1 for r in parts]) else None
 
 
 class _Rewriting:
     """outputs: the new ones."""
 
     def __init__(self, outputs, order):
-        self._readers, self._kept = {}, {x for x in outputs if isinstance(x, Node)}
+        self.outputs = outputs
+        self._parts = {n: p for n in order if (p := _part(n)) is not None}
+        if not self._parts:
+            return
+        self._readers, self._kept, self._new, self._made = {}, {x for x in outputs if isinstance(x, Node)}, {}, {}
         for n in order:
             for x in n.operands:
                 if type(x) is Node:
                     self._readers.setdefault(x, []).append(n)
-        self._parts = {n: p for n in order if (p := _part(n)) is not None}
-        self._new, self._made = {}, {}
-        chosen = self._chosen(order) if self._parts else ()
+        chosen = self._chosen(order)
         if chosen:
             new = self._new
             for n in order:
                 new[n] = self._taken(n, n.operands[0]) if n in chosen else n.on([new[x] if type(x) is Node else x for x in n.operands]) if n.operands else n
-            outputs = [self._now(x) for x in outputs]
-        self.outputs = outputs
+            self.outputs = [self._now(x) for x in outputs]
 
     def _now(self, x):
         return self._new[x] if isinstance(x, Node) else x
