@@ -124,6 +124,7 @@ class _Trace:
     """One recording: its program, the looks that must come out as they did, and how to put the outputs together."""
 
     def __init__(self, captured, args, objects, donated, make):
+        make.ahead()
         with _uncollected():
             holder = self._recorded(captured, objects, args)
             if captured.watches and captured.read(objects) is None:              # perhaps a library filled a cache, which is filled now

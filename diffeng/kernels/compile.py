@@ -7,6 +7,8 @@ more of it than `interleave`, and LLVM itself is loaded when there is something 
 """
 import ctypes
 import functools
+import os
+import pathlib
 import threading
 
 from llvmlite import ir
@@ -17,10 +19,19 @@ _LIBRARY = set("fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan
 
 @functools.lru_cache(maxsize=None)
 def target():
+    _load()
     import llvmlite.binding as llvm
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple()
+
+
+def _load():
+    """Load LLVM's library as llvmlite's import is about to, but without the interpreter lock, which that would hold for 15 ms: it is found loaded then."""
+    if os.name == "posix":
+        from importlib.util import find_spec
+        for path in pathlib.Path(find_spec("llvmlite.binding").origin).parent.glob("libllvmlite.*"):
+            ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_NOW)
 
 
 def target_machine(level=3):

@@ -31,7 +31,8 @@ class _MethodDef(ctypes.Structure):
 
 
 @functools.lru_cache(maxsize=None)
-def _addresses():
+def _provide():
+    """What native.py's code calls has an address."""
     for name in _PYTHON:
         machine.provide(name, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -39,7 +40,20 @@ def _addresses():
     table = pointer(np._core._multiarray_umath._ARRAY_API, None)
     for name, place in _NUMPY.items():
         machine.provide(name, ctypes.c_void_p.from_address(table + 8 * place).value)
+
+
+@functools.lru_cache(maxsize=None)
+def _addresses():
+    _provide()
     return machine.kernel("runtime", native.build, quick=True).addresses
+
+
+def ahead():
+    """Where native.py's code is not on disk, a thread begins to make it, and loads LLVM for it: every program needs it, and its function is recorded meanwhile.
+    The interpreter waits for that thread before it ends."""
+    _provide()
+    if machine.known("runtime") is None:
+        threading.Thread(target=_addresses).start()
 
 
 @functools.lru_cache(maxsize=None)
