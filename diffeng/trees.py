@@ -1,4 +1,4 @@
-"""Nested tuples, lists and dicts of arrays: taken apart by optree, named for reports and errors."""
+"""Nested tuples, lists and dicts of arrays, taken apart (all other nestings by optree), and named for reports and errors."""
 import atexit
 import inspect
 from functools import cache, lru_cache, partial
@@ -12,13 +12,23 @@ from .traced import Traced
 from .lines import run
 
 
-_LEAVES = (np.ndarray, Traced, float, int, np.generic)              # found without optree
+_LEAVES = (np.ndarray, Traced, float, int, np.generic)
+_LEAF = "leaf"
 
 
 def flatten(tree):
-    """(leaves, rebuild, paths): rebuild(new leaves) -> tree; paths: a tuple of keys a leaf."""
+    """(leaves, rebuild, paths): rebuild(new leaves) -> tree; paths: a tuple of keys a leaf.
+
+    >>> leaves, rebuild, paths = flatten({"b": 1.0, "a": [2.0, 3.0]})
+    >>> leaves, rebuild([4.0, 5.0, 6.0]), paths
+    ([2.0, 3.0, 1.0], {'b': 6.0, 'a': [4.0, 5.0]}, [('a', 0), ('a', 1), ('b',)])
+    """
     if isinstance(tree, _LEAVES):
         return [tree], _only, [()]
+    leaves, paths = [], []
+    nesting = _nesting(tree, leaves, paths)
+    if nesting is not None:
+        return leaves, partial(_nested, nesting), paths
     import optree
     paths, leaves, spec = optree.tree_flatten_with_path(tree)
     return list(leaves), spec.unflatten, list(paths)
@@ -29,12 +39,57 @@ def structure(tree):
     them."""
     if isinstance(tree, _LEAVES):
         return [tree], None
+    leaves = []
+    nesting = _nesting(tree, leaves, [])
+    if nesting is not None:
+        return leaves, nesting
     import optree
     _keep_order()
     leaves = optree.tree_leaves(tree)
     if len(leaves) == 1 and leaves[0] is tree:            # an array of another library
         return leaves, None
     return leaves, optree.tree_structure(tree, namespace=_ORDERED)
+
+
+def _nesting(tree, leaves, paths, path=()):
+    """How tuples, lists, and dicts with texts for keys are nested, by optree's rules: (type, keys, nestings below), _LEAF for a leaf, which is appended. None for
+    what is made of anything else, which is left to optree: importing it takes half of a second process's first call."""
+    if isinstance(tree, _LEAVES):
+        leaves.append(tree)
+        paths.append(path)
+        return _LEAF
+    kind, keys = type(tree), None
+    if kind is dict and all([type(k) is str for k in tree]):
+        keys, parts = tuple(tree), sorted(tree)
+    elif kind is tuple or kind is list:
+        parts = range(len(tree))
+    else:
+        return None
+    below = [_nesting(tree[k], leaves, paths, (*path, k)) for k in parts]
+    return None if None in below else (kind, keys, tuple(below))
+
+
+def _nested(nesting, leaves):
+    """New leaves, nested in this way."""
+    leaves = [*leaves]
+    if len(leaves) != (count := _count(nesting)):
+        raise ValueError(f"{len(leaves)} leaves where there were {count}")
+    return _filled(nesting, iter(leaves))
+
+
+def _count(nesting):
+    return 1 if nesting is _LEAF else sum(map(_count, nesting[2]))
+
+
+def _filled(nesting, leaves):
+    if nesting is _LEAF:
+        return next(leaves)
+    kind, keys, below = nesting
+    parts = [_filled(n, leaves) for n in below]
+    if keys is None:
+        return kind(parts)
+    parts = dict(zip(sorted(keys), parts))
+    return {k: parts[k] for k in keys}
 
 
 def reader(tree):
