@@ -68,7 +68,8 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
 
 @contextlib.contextmanager
 def _uncollected():
-    """Without the garbage collector, which would walk a growing graph again and again: a seventh of the time of 8000 nodes. Graphs have no cycles."""
+    """Without the garbage collector, which would walk a growing graph again and again: a seventh of the time of 8000 nodes. Graphs have no cycles, and
+    are gone before it starts again."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -125,16 +126,15 @@ class _Trace:
 
     def __init__(self, captured, args, objects, donated, make):
         make.ahead()
-        with _uncollected():
+        holder = self._recorded(captured, objects, args)
+        if captured.watches and captured.read(objects) is None:              # perhaps a library filled a cache, which is filled now
+            captured = Captured(captured.fun, objects)
             holder = self._recorded(captured, objects, args)
-            if captured.watches and captured.read(objects) is None:              # perhaps a library filled a cache, which is filled now
-                captured = Captured(captured.fun, objects)
-                holder = self._recorded(captured, objects, args)
-                if captured.watches and captured.read(objects) is None:
-                    raise _changes(captured.fun, "a variable that it captured")
-            entered = sum([enters(x) for a in args for x in structure(a)[0]])
-            given = () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered)          # what may run again keeps its arguments
-            self.program = make(holder.inputs, holder.outputs + holder.tracing.looked, given)
+            if captured.watches and captured.read(objects) is None:
+                raise _changes(captured.fun, "a variable that it captured")
+        entered = sum([enters(x) for a in args for x in structure(a)[0]])
+        given = () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered)          # what may run again keeps its arguments
+        self.program = make(holder.inputs, holder.outputs + holder.tracing.looked, given)
         self.captured = captured
         looks = holder.tracing.looks
         self.looks = [(kind, seen, frames) for kind, seen, frames in looks]
@@ -305,7 +305,8 @@ class Jitted:
         if len(known) >= MOST_TRACES:
             raise RuntimeError(f"jit: {function_name(self.__wrapped__)} was recorded {MOST_TRACES} times for the same kind of arguments, because "
                                f"{self._varying(known)}; write the choice as np.where, or call the function without jit")
-        trace = _Trace(captured, self._host(args), objects, self._donated, self._make)
+        with _uncollected():
+            trace = _Trace(captured, self._host(args), objects, self._donated, self._make)
         known.append(trace)
         if trace.fast is not _unknown:
             from .kernels.runtime import dispatching

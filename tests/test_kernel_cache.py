@@ -4,6 +4,8 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -90,6 +92,13 @@ def build():
     return x.tolist() == [1.0, 2.0, 1.25, 2.25]
 
 
+def one():
+    """The module of a kernel that does nothing."""
+    module, b, *_ = kernel()
+    b.ret_void()
+    return module
+
+
 def test_a_folder_that_others_may_write_is_not_used(fresh, tmp_path):
     tmp_path.chmod(0o777)
     fresh.setenv("DIFFENG_CACHE", str(tmp_path))
@@ -118,6 +127,52 @@ def test_a_kernel_is_built_once(fresh, tmp_path):
     assert add(0.5) is first and machine.compilations == before + 1
     fresh.setattr(machine, "_kernels", {})
     assert add(0.5).address != 0 and machine.compilations == before + 1              # the second time from disk, beside the first
+
+
+def test_who_asks_for_a_kernel_that_is_being_made_waits_for_it(fresh, tmp_path):
+    fresh.setenv("DIFFENG_CACHE", str(tmp_path))
+    begun, go, built = threading.Event(), threading.Event(), []
+
+    def build():
+        built.append(begun.set())
+        assert go.wait(60)
+        return one()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(machine.kernel, "test: slow", build)
+        assert begun.wait(60)
+        other = machine.kernel("test: meanwhile", one)                   # another one need not wait
+        second = pool.submit(machine.kernels, [("test: slow", build), ("test: meanwhile", one)])
+        assert not wait([second], 0.05).done
+        go.set()
+        assert second.result(60) == [first.result(60), other] and len(built) == 1
+
+
+def test_a_kernel_that_could_not_be_made_is_tried_again(fresh, tmp_path):
+    fresh.setenv("DIFFENG_CACHE", str(tmp_path))
+    with pytest.raises(ZeroDivisionError):
+        machine.kernels([("test: fails", lambda: 1 / 0), ("test: beside it", one)])
+    assert machine.kernel("test: fails", one).address and machine.kernel("test: beside it", one).address
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_fork_waits_until_nobody_compiles():
+    code = """
+import os, threading, time
+from test_kernel_cache import machine, one
+begun = threading.Event()
+def slow():
+    begun.set()
+    time.sleep(0.2)
+    return one()
+thread = threading.Thread(target=machine.kernel, args=("test: slow", slow))
+thread.start()
+begun.wait()
+pid = os.fork()
+if not pid:
+    os._exit(not (machine.known("test: slow") and machine.kernel("test: child", one)))
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment("off"), timeout=60).returncode == 0
 
 
 def test_a_function_that_is_nowhere_is_named(fresh, tmp_path):

@@ -5,11 +5,12 @@ What it is: `compile_module(module, unique)`, an llvmlite.ir.Module in, {"code",
 What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). It is a file because a process that finds its kernels on disk needs no
 more of it than `interleave`, and LLVM itself is loaded when there is something to compile.
 """
+import contextlib
 import ctypes
 import functools
 import os
 import pathlib
-import threading
+from importlib.util import find_spec
 
 from llvmlite import ir
 
@@ -18,38 +19,46 @@ _LIBRARY = set("fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan
 
 
 @functools.lru_cache(maxsize=None)
+def _llvm():
+    """llvmlite.binding. Its import loads LLVM, for 15 ms, with the interpreter lock: here that is done before, and without it."""
+    if os.name == "posix":
+        for path in pathlib.Path(find_spec("llvmlite.binding").origin).parent.glob("libllvmlite.*"):
+            ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_NOW)
+    import llvmlite.binding
+    return llvmlite.binding
+
+
+@functools.lru_cache(maxsize=None)
 def target():
-    _load()
-    import llvmlite.binding as llvm
+    llvm = _llvm()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple()
 
 
-def _load():
-    """Load LLVM's library as llvmlite's import is about to, but without the interpreter lock, which that would hold for 15 ms: it is found loaded then."""
-    if os.name == "posix":
-        from importlib.util import find_spec
-        for path in pathlib.Path(find_spec("llvmlite.binding").origin).parent.glob("libllvmlite.*"):
-            ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_NOW)
-
-
 def target_machine(level=3):
     """The processor we are on. Code for a JIT has 64-bit addresses of what is outside ("jitdefault"): memory may lie anywhere."""
-    import llvmlite.binding as llvm
+    llvm = _llvm()
     return target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level,
                                           reloc="static" if target().name.startswith("x86") else "default", codemodel="jitdefault", jit=True)
 
 
-_own = threading.local()
+_idle = {}                                # level -> machines that nobody uses now
 
 
+@contextlib.contextmanager
 def _machine(level):
-    """target_machine, once a thread: LLVM writes into it while it compiles."""
-    machines = _own.__dict__.setdefault("machines", {})
-    if level not in machines:
-        machines[level] = target_machine(level)
-    return machines[level]
+    """A target_machine for one thread at a time: LLVM writes into it while it compiles. None is ever given back to LLVM: that a thread which ends did so could
+    meet a fork."""
+    held = _idle.setdefault(level, [])
+    try:
+        machine = held.pop()
+    except IndexError:
+        machine = target_machine(level)
+    try:
+        yield machine
+    finally:
+        held.append(machine)
 
 
 def _apart(name, *arguments):
@@ -73,17 +82,17 @@ def _object_code(machine, parsed):
         ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
 
 
-def _optimise(parsed, quick):
+def _optimise(parsed, machine, quick):
     """LLVM's O3 with everything that makes loops fast; quick: variables into registers and the obvious, in a twentieth of the time.
 
     Vectorised loops are not interleaved unless they ask for it (`interleave`): on elementwise ones it costs a third more time to compile, and they
     run no faster (a polynomial of degree 12 over 10 000 doubles took 9.7 us with, 7.1 without: the processor overlaps iterations by itself).
     """
-    import llvmlite.binding as llvm
+    llvm = _llvm()
     options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 3)
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = not quick
     options.loop_interleaving = False
-    builder = llvm.create_pass_builder(_machine(0 if quick else 3), options)      # made anew for each module: it holds analyses of the last one
+    builder = llvm.create_pass_builder(machine, options)      # made anew for each module: it holds analyses of the last one
     if quick:
         passes = llvm.create_new_module_pass_manager()
         passes.add_sroa_pass()
@@ -131,17 +140,18 @@ def compile_module(module, unique, quick=False):
     Functions that are not internal are renamed with `unique`, so that the code of many modules can lie in one engine. quick: for code
     that is not worth optimising. Raises RuntimeError where the IR is malformed.
     """
-    import llvmlite.binding as llvm
+    llvm = _llvm()
     context = llvm.create_context()
     parsed = llvm.parse_assembly(str(module), context)
     parsed.verify()
-    parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(_machine(0 if quick else 3).target_data)
-    symbols = {}
-    for function in parsed.functions:
-        if not function.is_declaration and function.linkage is llvm.Linkage.external:
-            name = function.name
-            function.name = symbols[name] = f"{name}.{unique}"
-    _optimise(parsed, quick)
-    code = _object_code(_machine(0 if quick else 3), parsed)
+    with _machine(0 if quick else 3) as machine:
+        parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(machine.target_data)
+        symbols = {}
+        for function in parsed.functions:
+            if not function.is_declaration and function.linkage is llvm.Linkage.external:
+                name = function.name
+                function.name = symbols[name] = f"{name}.{unique}"
+        _optimise(parsed, machine, quick)
+        code = _object_code(machine, parsed)
     needs = sorted({_linked(f.name) for f in parsed.functions if f.is_declaration} - {None})
     return {"code": code, "symbols": symbols, "needs": needs}

@@ -245,9 +245,11 @@ class Fuser:
                 home = g
         if home is None:
             return None
-        if self._level(home, operation) is None:
+        level = self._level(home, operation)
+        if level is None:
             self._close(home)
             return None
+        operation.level = level
         return home
 
     def _beside(self, operation, direct):
@@ -334,8 +336,7 @@ class Fuser:
     # ---- keeping them ---------------------------------------------------------------------------------------------------------------------
 
     def _add(self, group, operation, direct, others):
-        level = "full" if not group.operations else self._level(group, operation)
-        operation.level = level
+        level = operation.level
         if isinstance(operation, Reduce) and operation.kind != "all":
             group.columns = operation.columns
             group.cuts.add(operation.columns)

@@ -17,7 +17,8 @@ from . import cache, compile, objects, threads
 compilations = 0                          # kernels compiled in this process
 _kernels = {}                             # key -> Kernel
 _provided = {}                            # name -> address: see provide
-_lock = threading.RLock()
+_state = threading.Condition()             # whoever looks at these, or changes them, holds it; but not while he compiles
+_making = {}                              # key -> the thread that compiles it, or waits for those that do
 
 
 class Kernel:
@@ -92,31 +93,43 @@ def kernel(key, build, quick=False):
     all helpers internal; called only if the kernel is found nowhere. quick: compile fast rather than well. Raises RuntimeError if the code needs a
     function that this process lacks.
     """
-    found = known(key)
-    if found is None:
-        with _lock:
-            found = known(key) or _new(key, _code(key, build, quick))
-    return found
+    return kernels([(key, build, quick)])[0]
 
 
 def kernels(wanted):
-    """The kernels of many (key, build), those that are new compiled by several threads."""
-    with _lock:
-        missing = [(key, build) for key, build in wanted if known(key) is None]
-        if len(missing) > 1 and threads.count() > 1:
-            compile.target()               # what is made once for all threads is there before they start
-            from concurrent.futures import ThreadPoolExecutor
-            with ThreadPoolExecutor(min(len(missing), threads.count())) as pool:
-                for (key, _), made in zip(missing, pool.map(lambda pair: _code(*pair), missing)):
-                    _new(key, made)
-    return [kernel(key, build) for key, build in wanted]
+    """The kernels of many (key, build) or (key, build, quick), those that are new made by several threads; who asks for one that is being made waits for it."""
+    while True:
+        with _state:
+            missing = {key: (key, *how) for key, *how in wanted if known(key) is None}
+            mine = [how for key, how in missing.items() if key not in _making]
+            _making.update({key: threading.get_ident() for key, *_ in mine})
+            if missing and not mine:
+                _state.wait()
+        if not missing:
+            return [_kernels[key] for key, *_ in wanted]
+        try:
+            if len(mine) > 1 and threads.count() > 1:
+                compile.target()           # what is made once for all threads is there before they start
+                from concurrent.futures import ThreadPoolExecutor
+                with ThreadPoolExecutor(min(len(mine), threads.count())) as pool:
+                    made = pool.map(lambda how: _code(*how), mine)
+                    for (key, *_), code in zip(mine, made):
+                        _new(key, code)
+            else:
+                for how in mine:
+                    _new(how[0], _code(*how))
+        finally:
+            with _state:
+                for key, *_ in mine:
+                    del _making[key]
+                _state.notify_all()
 
 
 def known(key):
     """A kernel that is in the process or on disk, else None."""
     found = _kernels.get(key)
     if found is None:
-        with _lock:
+        with _state:
             found = _kernels.get(key)
             kept = _from_disk(key) if found is None else None
             if kept is not None:
@@ -135,17 +148,24 @@ def _code(key, build, quick=False):
 
 
 def _new(key, made):
-    """The kernel of new code, which is kept on disk. By one thread at a time."""
+    """The kernel of new code, which is kept on disk."""
     global compilations
     missing = _missing(made)
     if missing:                            # LLVM would end the process
         raise RuntimeError(f"a kernel calls {', '.join(missing)}, which no library of this process has: "
                            "load the library first (ctypes.CDLL(its name, ctypes.RTLD_GLOBAL))")
-    compilations += 1
     cache.keep(key, made)
-    _kernels[key] = Kernel(made)
-    return _kernels[key]
+    with _state:
+        compilations += 1
+        _kernels[key] = Kernel(made)
 
 
-if hasattr(os, "register_at_fork"):        # a child of a process that is compiling would wait for ever for a thread it does not have
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+def _before_fork():
+    """A child of a process that is compiling would wait for ever for a thread it does not have."""
+    _state.acquire()
+    while any([thread != threading.get_ident() for thread in _making.values()]):
+        _state.wait()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_state.release, after_in_child=_state.release)
