@@ -300,15 +300,19 @@ def _whole(n, shape):
     return parts is not None and n.shape == shape and all([type(s) is range and s == range(k) for s, k in zip(parts, shape)])
 
 
+_PLAIN = {slice, int, type(Ellipsis)}
+
+
 def spans(index, shape):
     """An index of slices and integers as a range or an integer for each axis; None for other indices."""
-    if not all([type(i) in (slice, int, type(Ellipsis)) for i in index]):
+    kinds = {*map(type, index)}
+    if not kinds <= _PLAIN:
         return None
-    given = len(index) - (Ellipsis in index)
-    rest = [slice(None)] * (len(shape) - given)
-    at = index.index(Ellipsis) if Ellipsis in index else len(index)
-    full = [*index[:at], *rest, *index[at + 1:]]
-    return [range(k)[i] for i, k in zip(full, shape)]
+    if len(index) != len(shape) or type(Ellipsis) in kinds:
+        at = index.index(Ellipsis) if type(Ellipsis) in kinds else len(index)
+        rest = [slice(None)] * (len(shape) - len(index) + (type(Ellipsis) in kinds))
+        index = [*index[:at], *rest, *index[at + 1:]]
+    return [range(k)[i] for i, k in zip(index, shape)]
 
 
 def _slice(r):

@@ -24,7 +24,7 @@ class Lowering:
     """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one."""
 
     def __init__(self, fuser, contiguous_constants=False):
-        self.fuser, self.origins, self._constants, self._copies, self._contiguous = fuser, [], {}, {}, contiguous_constants
+        self.fuser, self.origins, self._constants, self._copies, self._contiguous, self._rules = fuser, [], {}, {}, contiguous_constants, {}
 
     def lower(self, node, operands):
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
@@ -107,6 +107,20 @@ class Lowering:
         own = iter(self._copies[key].strides)
         return View(self._copies[key].buffer, 0, x.shape, [next(own) if s else 0 for s in x.strides], x.dtype)
 
+    def rule(self, name, dtypes, dtype):
+        """(rule, dtypes of the operands it uses, their names, which those are) of an elementwise primitive; None where kernels have none, or cannot cast its
+        operands. dtypes: those of arrays, values of scalars."""
+        key = (name, dtype, *dtypes) if all([type(d) in _DTYPES for d in dtypes]) else None
+        if key is None or key not in self._rules:
+            found = _rule(name, dtypes, dtype)
+            if found is not None:
+                rule, casts, used = found
+                found = (rule, casts, tuple(map(type_name, casts)), used) if all([castable(dtypes[k], c) for k, c in zip(used, casts)]) else None
+            if key is None:
+                return found
+            self._rules[key] = found
+        return self._rules[key]
+
     def code(self, node):
         self.origins.append(node)
         return len(self.origins)
@@ -122,12 +136,14 @@ def immediate(x, dtype):
     return Immediate(np.asarray(x).astype(dtype)[()] if isinstance(x, np.generic) else dtype.type(x), type_name(dtype))
 
 
+_DTYPES = {type(np.dtype(kind)) for kind in "?bhilqBHILQefdgFDGSUOmM"}
 _PYTHON = {float: np.dtype(float), int: np.dtype(np.int64), bool: np.dtype(bool), Exact: np.dtype(float)}
 
 
 def castable(x, want):
-    """Can an operand be cast in a way that means the same everywhere? Floats to integers do not, for NaN and what is out of range: NumPy decides."""
-    dtype = _PYTHON.get(type(x)) or x.dtype
+    """Can an operand (or its dtype) be cast in a way that means the same everywhere? Floats to integers do not, for NaN and what is out of range: NumPy
+    decides."""
+    dtype = x if type(x) in _DTYPES else _PYTHON.get(type(x)) or x.dtype
     have, want = type_name(dtype), type_name(want)
     return have is not None and want is not None and (have[0] != "f" or want[0] in "fb")
 
@@ -140,21 +156,18 @@ def _map(lowering, node, *operands):
         return None
     dtypes = [x.dtype if type(x) in (View, Padded) else _plain(x) for x in operands]
     try:
-        found = _rule(name, dtypes, dtype)
+        found = lowering.rule(name, dtypes, dtype)
         if found is None:
             return None
-        rule, casts, used = found
-        chosen = [operands[k] for k in used]
-        if not all([castable(x, c) for x, c in zip(chosen, casts)]):
-            return None
+        rule, casts, types, used = found
         args = [broadcast(x, node.shape) if type(x) is View else Window(x.view, x.axis, x.lo, x.hi) if type(x) is Padded else immediate(x, c)
-                for x, c in zip(chosen, casts)]
+                for x, c in zip([operands[k] for k in used], casts)]
     except OverflowError:                    # a Python integer that does not fit: NumPy compares it all the same
         return None
     if name in scalar.SAME and type(args[0]) in (View, Window) and operands[0].dtype == dtype:
         return operands[0]                   # values never change, so a copy is the thing itself
     out, args = lowering.fresh(node.shape, dtype, args)
-    lowering.fuser.operate(Map(node.shape, rule, type_name(dtype), tuple(type_name(c) for c in casts), tuple(args), out, cost=scalar.COST.get(name, 0.5)))
+    lowering.fuser.operate(Map(node.shape, rule, type_name(dtype), types, tuple(args), out, cost=scalar.COST.get(name, 0.5)))
     return out
 
 
