@@ -30,7 +30,7 @@ def kind(request, monkeypatch):
 def elsewhere(code, count=3, limit=60):
     """A process of its own, which must end by itself; what it printed."""
     env = {**os.environ, "DIFFENG_THREADS": str(count), "PYTHONPATH": os.pathsep.join([HERE, *sys.path])}
-    head = "import os, sys, time, threading, numpy as np\nfrom kernels_by_hand import *\nfrom diffeng.kernels import threads, native, runtime\n"
+    head = "import os, sys, time, threading, numpy as np\nfrom kernels_by_hand import *\nfrom diffeng.kernels import threads, blocks, runtime\n"
     done = subprocess.run([sys.executable, "-c", head + code], env=env, capture_output=True, text=True, timeout=limit)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -197,7 +197,7 @@ def test_chunks_are_the_same_whoever_computes_them(kind):
 
 
 SHARED = """
-ALL = 2 if native.HAS_FUTEX else 0
+ALL = 2 if blocks.FUTEX else 0
 def work(seconds, chunk=7, n=1000, release=True, seed=0):
     program, rng, until, calls = entry(accumulate(), (n,), chunk=chunk, release=release), np.random.default_rng(seed), time.monotonic() + seconds, 0
     while time.monotonic() < until:
@@ -212,7 +212,7 @@ def work(seconds, chunk=7, n=1000, release=True, seed=0):
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_regions_one_after_the_other(count):
-    code = SHARED + f"print(work(0.3)); assert len(threads._workers) == {count - 1} * native.HAS_FUTEX"
+    code = SHARED + f"print(work(0.3)); assert len(threads._workers) == {count - 1} * (blocks.FUTEX is not None)"
     assert int(elsewhere(code, count)) > 100
 
 

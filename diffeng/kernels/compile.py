@@ -2,8 +2,8 @@
 
 What it is: `compile_module(module, unique)`, an llvmlite.ir.Module in, {"code", "symbols", "needs"} out: LLVM's own O3 pipeline with its vectorisers.
 
-What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). It is a file because a process that finds its kernels on disk needs no
-more of it than `interleave`, and LLVM itself is loaded when there is something to compile.
+What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). LLVM is loaded, and llvmlite imported, when there is
+something to compile.
 """
 import contextlib
 import ctypes
@@ -11,8 +11,6 @@ import functools
 import os
 import pathlib
 from importlib.util import find_spec
-
-from llvmlite import ir
 
 # What LLVM has intrinsics for and, on a processor without an instruction, the C library computes. `ldexp` and the like are not used by kernels.
 _LIBRARY = set("fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan atan2 sinh cosh tanh".split())
@@ -110,6 +108,7 @@ def _optimise(parsed, machine, quick):
 def interleave(branch, times=4):
     """Say of a loop, by the branch that closes it, that it shall run in so many copies at once: what a reduction needs, whose additions wait for
     each other (a sum of 4000 doubles took 1.2 us instead of 1.8)."""
+    from llvmlite import ir
     _wish(branch, "llvm.loop.interleave.count", ir.IntType(32)(times))
 
 

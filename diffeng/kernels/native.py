@@ -17,30 +17,13 @@ second reading what the first wrote: 70 us on one thread, 250 us on two that too
 """
 import contextlib
 import platform
-import sys
 
 from llvmlite import ir
 
-# Words of a program's context.
-STATUS, BUSY, INPUTS, ARGUMENTS, TABLE, ROWS, WORDS, PATCHES, PATCHED, SPECS, RELEASE, PRODUCTS, NDARRAY, POOL, OUTPUTS, FRESH, SINGLE, NONE = range(18)
-CONTEXT = 18
-# Words of the pool. What different threads write lies in different cache lines.
-TAKEN, GENERATION, INSIDE, SLEEPERS, STOP, WORKERS, SPINS = 0, 8, 24, 32, 40, 48, 49
-JOB = 56                                   # kernel, words, rows, chunk, threads
-USERS, BEFORE, GET, SET = 64, 65, 66, 67   # BLAS: programs inside, its number of threads before them, addresses of its two functions
-MOST = 64                                  # threads; their number is the lower part of an address of the pool, which is a multiple of that
-NEXT = 72                                  # of each thread: how many chunks of its share are taken
-POOL_WORDS = NEXT + 8 * MOST
-# Where a PyObject and a PyArrayObject have their fields (bytes), and the flags that an array must have: C-contiguous, aligned.
-TYPE, VALUE, DATA, ND, DIMENSIONS, DESCR, FLAGS = 8, 16, 16, 24, 32, 56, 64
-LENGTH, ITEMS = 16, 24                     # the number of items and the first item of a PyTupleObject
-FIRST, SECOND = 16, 24                     # what __slots__ of a class without parents begins with
-WANTED = 0x0101
+from .blocks import (STATUS, BUSY, INPUTS, ARGUMENTS, TABLE, ROWS, WORDS, PATCHES, PATCHED, SPECS, RELEASE, PRODUCTS, NDARRAY, POOL, OUTPUTS, FRESH,
+                     SINGLE, NONE, TAKEN, GENERATION, INSIDE, SLEEPERS, STOP, WORKERS, SPINS, JOB, USERS, BEFORE, GET, SET, MOST, NEXT, TYPE, VALUE, DATA,
+                     ND, DIMENSIONS, DESCR, FLAGS, LENGTH, ITEMS, FIRST, SECOND, WANTED, CONVERT, REENTERED, FUTEX)
 
-CONVERT, REENTERED = -1, -2                # what a call returns instead of a status
-
-_FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine()) if sys.platform == "linux" else None
-HAS_FUTEX = _FUTEX is not None             # without one there are no workers: regions run their chunks in order
 _WAIT, _WAKE = 128, 129                    # FUTEX_WAIT and FUTEX_WAKE, private to the process
 
 _I64, _I32, _VOID = ir.IntType(64), ir.IntType(32), ir.VoidType()
@@ -138,7 +121,7 @@ def _outside(module):
     ir.Function(module, ir.FunctionType(_I64, [_I64] * 3), "PyArray_Scalar")
     ir.Function(module, ir.FunctionType(_I64, [_I64] * 4), "PyObject_Vectorcall")
     ir.Function(module, ir.FunctionType(_VOID, []), "_Py_NoneStruct")          # no function, but as one it has an address
-    if HAS_FUTEX:
+    if FUTEX:
         ir.Function(module, ir.FunctionType(_I64, [_I64], var_arg=True), "syscall")
         ir.Function(module, ir.FunctionType(_I32, []), "sched_yield")
 
@@ -154,8 +137,8 @@ def _pause(b):
 
 
 def _futex(b, pool, operation, value):
-    if HAS_FUTEX:
-        b.call(b.module.get_global("syscall"), [_I64(_FUTEX), b.add(pool, _I64(8 * GENERATION)), _I64(operation), value, _I64(0), _I64(0), _I64(0)])
+    if FUTEX:
+        b.call(b.module.get_global("syscall"), [_I64(FUTEX), b.add(pool, _I64(8 * GENERATION)), _I64(operation), value, _I64(0), _I64(0), _I64(0)])
 
 
 def _odd(b, value):
@@ -206,7 +189,7 @@ def _pool(module):
             with b.loop(lambda: b.icmp_signed("!=", b.look(pool, INSIDE), _I64(0))):
                 _pause(b)
                 b.store(b.add(b.load(turns), _I64(1)), turns)
-                if HAS_FUTEX:                                          # its processor may be somebody else's for the moment: offer ours
+                if FUTEX:                                          # its processor may be somebody else's for the moment: offer ours
                     with b.if_then(b.icmp_signed(">", b.load(turns), _I64(1000))):
                         b.call(module.get_global("sched_yield"), [])
             b.store_atomic(_I64(0), b.at(pool, TAKEN), "seq_cst", 8)

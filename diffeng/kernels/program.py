@@ -17,9 +17,9 @@ from ..constants import Exact
 from ..errors import explain
 from ..lines import line_of
 from ..nodes import Node
+from .blocks import CONVERT
 from .layout import View
 from .memory import address, aligned, array_at, native
-from .native import CONVERT
 
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
 REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each

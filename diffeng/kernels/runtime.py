@@ -16,8 +16,8 @@ import weakref
 
 import numpy as np
 
-from . import blas, machine, native, threads
-from .native import CONVERT, REENTERED
+from . import blas, blocks, machine, threads
+from .blocks import CONVERT, REENTERED
 
 _FASTCALL, _KEYWORDS = 0x0080, 0x0002       # METH_FASTCALL, METH_KEYWORDS
 _PYTHON = ("PyLong_FromLongLong", "PyLong_AsLongLong", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_IncRef", "Py_DecRef", "PyTuple_New", "PyTuple_SetItem",
@@ -45,7 +45,12 @@ def _provide():
 @functools.lru_cache(maxsize=None)
 def _addresses():
     _provide()
-    return machine.kernel("runtime", native.build, quick=True).addresses
+    return machine.kernel("runtime", _module, quick=True).addresses
+
+
+def _module():
+    from . import native                    # and with it what writes LLVM's IR
+    return native.build()
 
 
 def ahead():
@@ -92,7 +97,7 @@ def dispatching(cls):
 @functools.lru_cache(maxsize=None)
 def as_expected():
     """Do objects look as native.py reads them? Tried on arrays and scalars of known content."""
-    if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8 or np.ndarray.__basicsize__ < native.FLAGS + 8:
+    if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8 or np.ndarray.__basicsize__ < blocks.FLAGS + 8:
         return False
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False
@@ -101,20 +106,20 @@ def as_expected():
         return kind.from_address(id(x) + offset).value
     whole = np.arange(24.0).reshape(2, 3, 4)
     for x in (whole, whole[:, 1:], whole.astype(np.float32), np.array(3), np.zeros((5, 0), bool)):
-        lengths = (ctypes.c_int64 * x.ndim).from_address(word(x, native.DIMENSIONS)) if x.ndim else ()
-        seen = (word(x, native.TYPE), word(x, native.DATA), word(x, native.ND, ctypes.c_int32), tuple(lengths), word(x, native.DESCR),
-                word(x, native.FLAGS, ctypes.c_int32) & native.WANTED == native.WANTED)
+        lengths = (ctypes.c_int64 * x.ndim).from_address(word(x, blocks.DIMENSIONS)) if x.ndim else ()
+        seen = (word(x, blocks.TYPE), word(x, blocks.DATA), word(x, blocks.ND, ctypes.c_int32), tuple(lengths), word(x, blocks.DESCR),
+                word(x, blocks.FLAGS, ctypes.c_int32) & blocks.WANTED == blocks.WANTED)
         if seen != (id(np.ndarray), x.ctypes.data, x.ndim, x.shape, id(x.dtype), x.flags.c_contiguous and x.flags.aligned):
             return False
     pair = 1.5, whole
-    if word(pair, native.LENGTH) != 2 or word(pair, native.ITEMS + 8) != id(whole):
+    if word(pair, blocks.LENGTH) != 2 or word(pair, blocks.ITEMS + 8) != id(whole):
         return False
     slots = _Slots()
     slots.first, slots.second = pair
-    if (word(slots, native.FIRST), word(slots, native.SECOND)) != (id(pair[0]), id(whole)):
+    if (word(slots, blocks.FIRST), word(slots, blocks.SECOND)) != (id(pair[0]), id(whole)):
         return False
     pairs = ((1.5, ctypes.c_double), (np.float64(-2.25), ctypes.c_double), (np.float32(0.75), ctypes.c_float), (np.int64(-7), ctypes.c_int64))
-    return all(word(x, native.TYPE) == id(type(x)) and word(x, native.VALUE, kind) == x for x, kind in pairs)
+    return all(word(x, blocks.TYPE) == id(type(x)) and word(x, blocks.VALUE, kind) == x for x, kind in pairs)
 
 
 class _Slots:
@@ -169,11 +174,11 @@ class Entry:
         base = _address(words)
         rows = np.array([(kernel, base + 8 * first, n, chunk) for kernel, first, n, chunk in table], np.int64).reshape(-1, 4)
         specs = np.array(specs, np.int64)
-        block = np.zeros(native.CONTEXT, np.int64).view(_Block)
-        for k, x in ((native.STATUS, _address(status)), (native.INPUTS, len(inputs)), (native.ARGUMENTS, len(inputs) + outputs), (native.TABLE, _address(rows)),
-                     (native.ROWS, len(rows)), (native.WORDS, base), (native.PATCHES, _address(patches)), (native.PATCHED, len(patches)),
-                     (native.SPECS, _address(specs)), (native.RELEASE, release), (native.PRODUCTS, products and blas.threads()[0] != 0),
-                     (native.NDARRAY, id(np.ndarray)), (native.POOL, threads.pool())):
+        block = np.zeros(blocks.CONTEXT, np.int64).view(_Block)
+        for k, x in ((blocks.STATUS, _address(status)), (blocks.INPUTS, len(inputs)), (blocks.ARGUMENTS, len(inputs) + outputs), (blocks.TABLE, _address(rows)),
+                     (blocks.ROWS, len(rows)), (blocks.WORDS, base), (blocks.PATCHES, _address(patches)), (blocks.PATCHED, len(patches)),
+                     (blocks.SPECS, _address(specs)), (blocks.RELEASE, release), (blocks.PRODUCTS, products and blas.threads()[0] != 0),
+                     (blocks.NDARRAY, id(np.ndarray)), (blocks.POOL, threads.pool())):
             block[k] = x
         block.keep = (words, patches, rows, specs, status, [dtype for _, dtype in inputs], keep)
         self._block, self.lock, self.code = block, threading.RLock(), 0
@@ -203,7 +208,7 @@ class Entry:
         scalars = [None if shape or not scalars else np.zeros((), dtype) for shape, dtype in outputs]
         words = [x for held, (shape, dtype) in zip(scalars, outputs) for x in (0 if held is None else id(held), id(dtype), len(shape), *shape)]
         fresh = np.array(words, np.int64)
-        for k, x in ((native.OUTPUTS, len(outputs)), (native.FRESH, _address(fresh)), (native.SINGLE, single), (native.NONE, id(None))):
+        for k, x in ((blocks.OUTPUTS, len(outputs)), (blocks.FRESH, _address(fresh)), (blocks.SINGLE, single), (blocks.NONE, id(None))):
             self._block[k] = x
         self._block.made = (scalars, fresh, outputs)
         return _builtin("results", self._block)
@@ -250,18 +255,18 @@ class _InPython:
         code = self.begin(*arrays)
         if code:
             return code
-        self.stretch(0, int(self.block[native.ROWS]))
+        self.stretch(0, int(self.block[blocks.ROWS]))
         return self.end()
 
     def begin(self, *arrays):
-        if len(arrays) != self.block[native.ARGUMENTS]:
+        if len(arrays) != self.block[blocks.ARGUMENTS]:
             return CONVERT
         for x, (shape, dtype) in zip(arrays, self.inputs):
             if type(x) is not np.ndarray or x.dtype != dtype or x.shape != shape or not (x.flags.c_contiguous and x.flags.aligned):
                 return CONVERT
-        if self.block[native.BUSY]:
+        if self.block[blocks.BUSY]:
             return REENTERED
-        self.block[native.BUSY] = 1
+        self.block[blocks.BUSY] = 1
         for word, slot, offset in self.patches:
             self.words[word] = _address(arrays[slot]) + offset
         return 0
@@ -272,7 +277,7 @@ class _InPython:
 
     def end(self):
         code = int(self.status[0])
-        self.status[0] = self.block[native.BUSY] = 0
+        self.status[0] = self.block[blocks.BUSY] = 0
         return code
 
 
@@ -288,7 +293,7 @@ def _after_fork():
     """Another thread of the parent may have been inside: the child has no such thread."""
     for entry in list(_entries):
         entry.lock._at_fork_reinit()
-        entry._block[native.BUSY] = 0
+        entry._block[blocks.BUSY] = 0
 
 
 if hasattr(os, "register_at_fork"):

@@ -48,13 +48,13 @@ def split(rows, cost):
 def pool():
     """The address of the pool's words."""
     global _block
-    from . import blas, native
+    from . import blas, blocks
     with _lock:
         if _block is None:
-            block = (ctypes.c_int64 * (native.POOL_WORDS + 8))()
+            block = (ctypes.c_int64 * (blocks.POOL_WORDS + 8))()
             block.start = -(-ctypes.addressof(block) // 64) * 64                  # cache lines begin where they should
-            block.words = (ctypes.c_int64 * native.POOL_WORDS).from_address(block.start)
-            block.words[native.GET], block.words[native.SET] = blas.threads()
+            block.words = (ctypes.c_int64 * blocks.POOL_WORDS).from_address(block.start)
+            block.words[blocks.GET], block.words[blocks.SET] = blas.threads()
             _block = block
     return _block.start
 
@@ -63,22 +63,22 @@ def start():
     """Workers, if there are none: `count() - 1` of them. Cheap when they run already."""
     if _workers:
         return
-    from . import native, runtime
-    address, wanted = pool(), min(count(), native.MOST) - 1
+    from . import blocks, runtime
+    address, wanted = pool(), min(count(), blocks.MOST) - 1
     with _lock:
-        if _workers or not wanted or not native.HAS_FUTEX or _stopped:
+        if _workers or not wanted or blocks.FUTEX is None or _stopped:
             return
         words = _block.words
         rest, worker = runtime.function("rest"), runtime.function("worker")
-        if not words[native.SPINS]:
+        if not words[blocks.SPINS]:
             took = min(_timed(rest, 2000) for _ in range(3))
-            words[native.SPINS] = max(100, int(2000 * SPIN * 1e-6 / took))
-        words[native.STOP] = 0
+            words[blocks.SPINS] = max(100, int(2000 * SPIN * 1e-6 / took))
+        words[blocks.STOP] = 0
         for k in range(wanted):
             thread = threading.Thread(target=worker, args=(address + k + 1,), name=f"diffeng-{k + 1}", daemon=True)
             thread.start()
             _workers.append(thread)
-        words[native.WORKERS] = wanted
+        words[blocks.WORKERS] = wanted
 
 
 _stopped = False
@@ -116,11 +116,11 @@ def _after_fork():
     _workers.clear()
     if _block is None:
         return
-    from . import native
+    from . import blocks
     words = _block.words
-    if words[native.USERS] > 0 and words[native.BEFORE] != 1:
-        ctypes.CFUNCTYPE(None, ctypes.c_int)(words[native.SET])(words[native.BEFORE])
-    for k in (native.TAKEN, native.GENERATION, native.NEXT, native.INSIDE, native.SLEEPERS, native.STOP, native.WORKERS, native.USERS):
+    if words[blocks.USERS] > 0 and words[blocks.BEFORE] != 1:
+        ctypes.CFUNCTYPE(None, ctypes.c_int)(words[blocks.SET])(words[blocks.BEFORE])
+    for k in (blocks.TAKEN, blocks.GENERATION, blocks.NEXT, blocks.INSIDE, blocks.SLEEPERS, blocks.STOP, blocks.WORKERS, blocks.USERS):
         words[k] = 0
 
 
