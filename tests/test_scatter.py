@@ -68,6 +68,28 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("n", [1, 4, 200, 5000])
+def test_a_single_column_found_by_integers(n, dtype):
+    """The place is the same all along a row then, and the next row's follows: read, written, and its gradient."""
+    x, columns = np.random.default_rng(n).normal(size=(n, 1)).astype(dtype), np.array([0, -1, 0])
+
+    def spread(x):
+        return x[:, columns] * np.arange(1, 4, dtype=dtype)
+
+    def gathered(v):
+        out = np.zeros((n, 1), v.dtype)
+        np.add.at(out, (slice(None), columns), v)
+        return out * 2
+
+    def written(v):
+        out = np.zeros((n, 1), v.dtype)
+        out[:, columns[:1]] = v[:, :1]
+        return out + 1
+    for f, a in (spread, x), (gathered, spread(x)), (written, x), (de.grad(lambda x: np.sum(np.sin(spread(x)))), x):
+        np.testing.assert_allclose(de.jit(f)(a), f(a), rtol=1e-5 if dtype == "f4" else 1e-12)
+
+
 def test_an_index_out_of_range_is_named():
     table, values = np.ones((1000, 64)), np.ones((4096, 64))
     for width in (64, 3):
