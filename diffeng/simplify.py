@@ -301,14 +301,16 @@ def _whole(n, shape):
 
 
 def spans(index, shape):
-    """An index of slices and integers as a range or an integer for each axis; None for other indices."""
+    """An index of slices and integers as a range or an integer for each axis; None for other indices. What is empty is range(0): 3:-1 of three entries ends
+    before it begins, and -9::-1 begins before the first."""
     if not all([type(i) in (slice, int, type(Ellipsis)) for i in index]):
         return None
     given = len(index) - (Ellipsis in index)
     rest = [slice(None)] * (len(shape) - given)
     at = index.index(Ellipsis) if Ellipsis in index else len(index)
     full = [*index[:at], *rest, *index[at + 1:]]
-    return [range(k)[i] for i, k in zip(full, shape)]
+    parts = [range(k)[i] for i, k in zip(full, shape)]
+    return [range(0) if type(p) is range and not p else p for p in parts]
 
 
 def _slice(r):
