@@ -94,7 +94,7 @@ def _compositions():
         np.fmin: lambda x, y: e.where(e.isnan(x), y, e.where(e.isnan(y), x, e.minimum(x, y))),
         np.logaddexp2: lambda x, y: e.logaddexp(x * _log2(), y * _log2()) / _log2(),
         np.copysign: lambda x, y: e.where(e.signbit(y), -e.absolute(x), e.absolute(x)),
-        np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, e.where(e.greater(x, 0), 1.0, 0.0)),
+        np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, (e.sign(x) + 1) / 2),
         np.fmod: lambda x, y: np.copysign(e.remainder(e.absolute(x), e.absolute(y)), x), np.conjugate: lambda x: e.copy(x),
         np.divmod: lambda x, y: (e.floor_divide(x, y), e.remainder(x, y)), np.modf: lambda x: (x - e.trunc(x), e.trunc(x)),
         np.ldexp: lambda x, n: x * 2.0 ** n, np.vecdot: lambda x, y: np.sum(x * y, axis=-1),

@@ -304,7 +304,8 @@ _PLAIN = {slice, int, type(Ellipsis)}
 
 
 def spans(index, shape):
-    """An index of slices and integers as a range or an integer for each axis; None for other indices."""
+    """An index of slices and integers as a range or an integer for each axis; None for other indices. What is empty is range(0): 3:-1 of three entries ends
+    before it begins, and -9::-1 begins before the first."""
     kinds = {*map(type, index)}
     if not kinds <= _PLAIN:
         return None
@@ -312,7 +313,8 @@ def spans(index, shape):
         at = index.index(Ellipsis) if type(Ellipsis) in kinds else len(index)
         rest = [slice(None)] * (len(shape) - len(index) + (type(Ellipsis) in kinds))
         index = [*index[:at], *rest, *index[at + 1:]]
-    return [range(k)[i] for i, k in zip(index, shape)]
+    parts = [range(k)[i] for i, k in zip(index, shape)]
+    return [range(0) if type(p) is range and not p else p for p in parts]
 
 
 def _slice(r):

@@ -99,3 +99,16 @@ def test_numpy_is_itself_again_afterwards():
     de.grad(lambda x: x * x)(1.0)
     assert all(getattr(np, n) is f for n, f in before.items())
     assert type(np.zeros(2)) is np.ndarray
+
+
+@pytest.mark.parametrize("f", [np.median, lambda x: np.quantile(x, 0.3), lambda x: np.quantile(x, [0.2, 0.9]), lambda x: np.heaviside(x, np.float32(0.5))])
+def test_what_is_not_finite(f):
+    """A NaN anywhere is the median; between -inf and a number NumPy says from which side it comes; the dtype stays."""
+    for x in [np.nan, 1, 2], [1, np.nan, np.nan], [-np.inf, 0, 1], [np.inf, np.inf, 0], [0, -1, 2]:
+        for dtype in np.float32, np.float64:
+            a = np.array(x, dtype)
+            with np.errstate(invalid="ignore"):
+                want, compiled, recorded = f(a), de.jit(f)(a), de.trace(f, a)(a)
+            for found in compiled, recorded:
+                np.testing.assert_allclose(found, want, rtol=1e-6)
+                assert np.asarray(found).dtype == np.asarray(want).dtype

@@ -68,6 +68,46 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("n", [1, 4, 200, 5000])
+def test_a_single_column_found_by_integers(n, dtype):
+    """The place is the same all along a row then, and the next row's follows: read, written, and its gradient."""
+    x, columns = np.random.default_rng(n).normal(size=(n, 1)).astype(dtype), np.array([0, -1, 0])
+
+    def spread(x):
+        return x[:, columns] * np.arange(1, 4, dtype=dtype)
+
+    def gathered(v):
+        out = np.zeros((n, 1), v.dtype)
+        np.add.at(out, (slice(None), columns), v)
+        return out * 2
+
+    def written(v):
+        out = np.zeros((n, 1), v.dtype)
+        out[:, columns[:1]] = v[:, :1]
+        return out + 1
+    for f, a in (spread, x), (gathered, spread(x)), (written, x), (de.grad(lambda x: np.sum(np.sin(spread(x)))), x):
+        np.testing.assert_allclose(de.jit(f)(a), f(a), rtol=0, atol=1e-5 if dtype == "f4" else 1e-12)
+
+
+@pytest.mark.parametrize("adding", [True, False])
+def test_columns_that_meet_at_one_place(adding):
+    """An index that varies along the columns: threads that share the columns would write to one place together."""
+    columns = np.arange(200_000) % 3
+    v = np.random.default_rng(6).normal(size=(3, columns.size))
+
+    def f(v):
+        out = np.zeros((3, 300_000))                         # too large for a copy each
+        if adding:
+            np.add.at(out, (slice(None), columns), v)
+        else:
+            out[:, columns] = v
+        return out
+    j = de.jit(f)
+    for _ in range(20):
+        np.testing.assert_allclose(j(v), f(v), rtol=1e-9)
+
+
 def test_an_index_out_of_range_is_named():
     table, values = np.ones((1000, 64)), np.ones((4096, 64))
     for width in (64, 3):

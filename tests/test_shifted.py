@@ -101,3 +101,17 @@ def test_windows_of_any_length(n, lo, length):
     want[lo:lo + length] += v
     want[n - length:] += v * w[n - length:]
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("empty", [slice(3, -1), slice(2, 1), slice(-9, None, -1), slice(0, 0), slice(9, 12), slice(-1, -9)])
+def test_what_is_empty_is_read_nowhere(empty):
+    """Parts that end before they begin: read, written, put among zeros beside others, and parts of them. A window of such had every entry in it."""
+    x = np.random.default_rng(5).normal(size=(3, 70))
+
+    def f(x):
+        z = x * 1.0
+        z[empty] = z[empty] * 0.4 - 0.9
+        return np.sum(np.tanh(z)) + np.sum(np.sin(x)[empty][::-1]) + np.sum(x[:1] * z[2:]) + np.sum(np.concatenate([x[empty], np.cos(x)])) + np.sum(np.diff(z[empty]))
+    want, found = de.value_and_grad(f)(x), de.jit(de.value_and_grad(f))(x)
+    np.testing.assert_allclose(found[0], want[0], rtol=1e-12)
+    np.testing.assert_allclose(found[1], want[1], rtol=0, atol=1e-12)

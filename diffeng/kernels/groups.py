@@ -337,11 +337,12 @@ class Plan:
 
     def _scatter_shares(self, rows, cost):
         """(rows, rows of a chunk) where two rows may meet at one place. Chunks that add have a copy each of what they add to, if that is small beside the work;
-        else chunks of columns go through all rows, if a row is long enough."""
+        else chunks of columns go through all rows, if a row is long enough and found as a whole: what its columns find for themselves may meet, too."""
         scattering, chunk = self._scattering(), threads.split(rows, cost)
         targets = {id(o.out.view.buffer): o.out.view for o in scattering}
         copy = sum([v.buffer.size for v in targets.values()]) * OWN_COPY
-        apart = 1 if self.flat or len(scattering) > 1 or self.last else self.columns * scattering[0].out.view.dtype.itemsize // STRETCH
+        moving = [self._inner_strides[a] for a in self.stores[self.group.operations.index(scattering[0])][1]]
+        apart = 1 if self.flat or len(scattering) > 1 or self.last or any(moving) else self.columns * scattering[0].out.view.dtype.itemsize // STRETCH
         most = 4 if apart < 2 else 20                            # what copies may cost: so small a part of the work
         slots = min(-(-rows // chunk), int(rows * cost / (most * copy))) if all([o.accumulate for o in scattering]) else 1
         if slots > 1:

@@ -10,12 +10,13 @@ import math
 import numpy as np
 
 from ..constants import Exact
+from ..simplify import spans
 from ..vocabulary.contraction import subscripts
 from . import groups, scalar
 from .contract import copy, einsum
 from .fuse import Call, Immediate, Indirect, Map, Window
 from .groups import many_short_rows, walks_across
-from .layout import Buffer, Columns, Padded, View, broadcast, column, columns, expand, indirect, new, reshaped, sliced, transposed, upright
+from .layout import Buffer, Columns, Padded, View, broadcast, column, columns, indirect, new, reshaped, sliced, transposed, upright
 from .reduce import logsumexp, mean, total, var
 from .scalar import type_name
 
@@ -345,16 +346,12 @@ def _scatter(lowering, node, v, *arrays, index, shape):
 
 def _part(v, index, shape):
     """v at an index among zeros, where the index cuts one axis; None for what is not so simple."""
-    if any([not (i is Ellipsis or type(i) in (slice, int)) for i in index]):
+    parts, strides, rest, cuts = spans(index, shape), [], list(v.strides), []
+    if parts is None:
         return None
-    strides, rest, cuts = [], list(v.strides), []
-    for k, (i, n) in enumerate(zip(expand(index, len(shape)), shape)):
-        lo, hi, step = (i, i + 1, 1) if type(i) is int else i.indices(n)
-        if type(i) is int:
-            lo, hi = (lo + n, hi + n) if lo < 0 else (lo, hi)
-            strides.append(0)
-        else:
-            strides.append(rest.pop(0))
+    for k, (i, n) in enumerate(zip(parts, shape)):
+        lo, hi, step = (i, i + 1, 1) if type(i) is int else (i.start, i.stop, i.step)
+        strides.append(0 if type(i) is int else rest.pop(0))
         if step != 1:
             return None
         if (lo, hi) != (0, n):

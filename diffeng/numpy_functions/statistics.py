@@ -16,12 +16,17 @@ def _columns(x, axis):
     return np.sort(np.reshape(np.transpose(x, axes + kept), (n,) + tuple(x.shape[k] for k in kept)), axis=0)
 
 
+def _or_nan(result, rows):
+    """A NaN was sorted last, and is the result wherever there is one."""
+    return np.where(e.isnan(rows[-1]), rows[-1], result) if rows.shape[0] else result
+
+
 @implements(np.median)
 def median(a, axis=None, overwrite_input=False, keepdims=False):
     x = operand(a)
     rows = _columns(x, axis)
     n = rows.shape[0]
-    return np.reshape(np.mean(rows[(n - 1) // 2:n // 2 + 1], axis=0), reduced_shape(x, axis, keepdims))
+    return np.reshape(_or_nan(np.mean(rows[(n - 1) // 2:n // 2 + 1], axis=0), rows), reduced_shape(x, axis, keepdims))
 
 
 @implements(np.quantile)
@@ -37,7 +42,9 @@ def quantile(a, q, axis=None, overwrite_input=False, method="linear", keepdims=F
     low, high = np.floor(at).astype(int), np.ceil(at).astype(int)
     t = np.reshape(np.where(low == high, 0, 0.5) if method == "midpoint" else at - low, q.shape + (1,) * (rows.ndim - 1)).astype(at.dtype)
     below, above = np.take(rows, low, 0), np.take(rows, high, 0)
-    return np.reshape(below + (above - below) * t, q.shape + reduced_shape(x, axis, keepdims))
+    late = t >= 0.5                                                          # NumPy goes from the nearer one, which tells where one is infinite
+    between = np.where(late, above, below) + (above - below) * np.where(late, t - 1, t)
+    return np.reshape(_or_nan(between, rows), q.shape + reduced_shape(x, axis, keepdims))
 
 
 @implements(np.percentile)
