@@ -40,7 +40,10 @@ class Recorded:
 
     def __init__(self, flat, leaves=None, log=False):
         self.flat, self.tracing = flat, Tracing()
-        self.tracing.log = [] if log else None
+        if log:
+            self.tracing.log = []
+        else:
+            self.tracing.depth = 1
         self.inputs = [self.tracing.input(x, name) for x, name in zip(flat.leaves if leaves is None else leaves, flat.names)]
         self.nodes = [t.node for t in self.inputs]           # kept apart: the function may assign to its arguments
         self.results = flat(*self.inputs)

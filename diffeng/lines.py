@@ -11,7 +11,7 @@ import numpy
 _ENGINE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LLM = os.path.join(_ENGINE, "llm") + os.sep
 _LIBRARIES = (os.path.dirname(numpy.__file__) + os.sep, os.path.join(os.path.dirname(os.path.dirname(numpy.__file__)), "scipy") + os.sep)
-_DEPTH = 6                # innermost user frames kept: enough for the modules of a picture, bounded for deep recursion
+DEPTH = 6                # innermost user frames kept: enough for the modules of a picture, bounded for deep recursion
 _calls = {}               # (id of a code object, offset in it) -> (what is called there, the code object)
 
 
@@ -64,19 +64,19 @@ def _called(code, offset):
     return False, None
 
 
-def user_frames(above=1):
+def user_frames(above=1, most=DEPTH):
     """The innermost user frames as ((code, offset), ...), the operation's own line first. above: the callers known to be engine code, skipped unseen."""
-    found, frame = [], sys._getframe(above)
+    found, frame = (), sys._getframe(above)
     while frame is not None:
         code = frame.f_code
         if code is _RUN:           # the function being derived begins here: what is outside is its caller's business
             break
         if _user_files[code.co_filename]:
-            found.append((code, frame.f_lasti))
-            if len(found) == _DEPTH:
+            found += ((code, frame.f_lasti),)
+            if len(found) == most:
                 break
         frame = frame.f_back
-    return tuple(found)
+    return found
 
 
 def user_line():

@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import explain
 from .traced import TRACED, Traced
-from .lines import user_frames
+from .lines import DEPTH, user_frames
 
 _serial = itertools.count()
 _level = itertools.count(1)
@@ -194,6 +194,7 @@ class Tracing(Interpreter):
 
     values = True            # compute along the way where the operands' values are known
     frames = None            # where to say that operations stand, instead of where the user's code runs
+    depth = DEPTH            # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
 
     log = None               # a list: every node is appended as it is made, used or not
 
@@ -225,14 +226,14 @@ class Tracing(Interpreter):
         number = False
         if self.numbers and primitive.kind == "map" and primitive.name != "astype":
             operands, number = self._among_numbers(primitive, operands)
-        inputs, values, plain = [], [], self.values
+        inputs, values, plain = (), [], self.values
         for x in operands:
             if type(x) is Tracer and x.interpreter is self:
                 x = x.node
                 value = x.value
             else:
                 value = x
-            inputs.append(x)
+            inputs += (x,)
             values.append(value)
             if type(value) not in _ARRAYS:
                 plain = False
@@ -255,11 +256,11 @@ class Tracing(Interpreter):
             value = primitive(*values, **params)             # one level down
             met = exactly(primitive, values, params)
             if met is not values:
-                inputs = [n if type(n) is Node else x for n, x in zip(inputs, met)]
+                inputs = tuple([n if type(n) is Node else x for n, x in zip(inputs, met)])
             if frames is None and type(value) is Tracer:
                 frames = value.node.frames                   # the level below has looked
             shape, dtype = value.shape, value.dtype
-        node = Node(primitive, tuple(inputs), params, value, shape, dtype, user_frames(3) if frames is None else frames)
+        node = Node(primitive, inputs, params, value, shape, dtype, user_frames(3, self.depth) if frames is None else frames)
         if self.log is not None:
             self.log.append(node)
         if number:

@@ -21,9 +21,9 @@ from .lines import line_of
 
 def fit(g, shape, dtype):
     """Undo broadcasting: sum the axes that were added or stretched; keep the operand's dtype. A cotangent that is still to be spread passes."""
-    if g.shape != shape and g.ndim >= len(shape):
-        extra = g.ndim - len(shape)
-        stretched = tuple([k for k in range(g.ndim) if k < extra or shape[k - extra] == 1 and g.shape[k] != 1])
+    have = g.shape
+    if have != shape and (extra := len(have) - len(shape)) >= 0:
+        stretched = tuple(range(extra)) if have[extra:] == shape else tuple([k for k, n in enumerate(have) if k < extra or n != 1 and shape[k - extra] == 1])
         if stretched:
             g = np.add.reduce(g, axis=stretched)
             if g.shape != shape:
@@ -160,6 +160,19 @@ class _Einsum:
         return rule
 
 
+class _Getitem:
+    """What was read is added where it came from: to zeros, or in place to a sum of cotangents that nobody else holds."""
+
+    def __call__(self, g, z, x, *arrays, index):
+        return indexing.scatter(g, *arrays, index=index, shape=x.shape)
+
+    def onto(self, known, g, x, *arrays, index):
+        if arrays:
+            np.add.at(known, indexing.join(index, arrays), g)
+        else:
+            known[index] += g
+
+
 class _Concatenate:
     def __getitem__(self, slot):
         def rule(g, z, *parts, axis):
@@ -258,7 +271,7 @@ PULL = {
     "broadcast_to": [lambda g, z, x, *, shape: g],
     "concatenate": _Concatenate(),
     "pad":         [lambda g, z, x, *, widths, value: _unpad(g, widths)],
-    "getitem":     [lambda g, z, x, *i, index: indexing.scatter(g, *i, index=index, shape=x.shape)],
+    "getitem":     [_Getitem()],
     "scatter":     [lambda g, z, v, *i, index, shape: indexing.getitem(g, *i, index=index)],
     "setitem":     [lambda g, z, x, v, *i, index: indexing.setitem(g, np.zeros((), g.dtype), *i, index=index),
                     lambda g, z, x, v, *i, index: _written(g, x, i, index)],
@@ -277,7 +290,7 @@ def _row(primitive, slot, frames):
     """Looked up at every use: rows may be replaced."""
     try:
         row = PULL[primitive.name][slot]
-    except (KeyError, IndexError):
+    except LookupError:
         row = None
     if row is None:
         raise refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: "
@@ -307,7 +320,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     order = reachable(outputs)
     value_of, at = recomputing(order, value_of, at)
     wanted, kept, cotangent = influenced(order, inputs), set(inputs), {}
-    own = set()                                    # nodes whose cotangent is a sum made here, which nobody else holds: the next term is added in place
+    own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
     with np.errstate(all="ignore"):
         for node, g in zip(outputs, cotangents):
             if node in wanted:
@@ -329,16 +342,22 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
                 if skip and (id(node), k) in skip:
                     continue
                 p = operands[k]
-                new = _row(primitive, k, node.frames)(g, z, *values, **params)
+                row, known = _row(primitive, k, node.frames), cotangent.get(p)
+                into = type(row) is _Getitem
+                if into and known is not None and p in own:
+                    row.onto(known, g, *values, **params)
+                    continue
+                new = row(g, z, *values, **params)
                 if new.dtype is not p.dtype or new.shape != p.shape:
                     new = fit(new, p.shape, p.dtype)
-                known = cotangent.get(p)
                 if known is None:
                     cotangent[p] = new
                 elif p in own and known.shape == new.shape:
                     known += new
+                    continue
                 else:
-                    cotangent[p] = known = known + new
-                    if type(known) is np.ndarray:
-                        own.add(p)
+                    cotangent[p] = new = known + new
+                    into = True
+                if into and type(new) is np.ndarray:
+                    own.add(p)
     return [None if n not in cotangent else _whole(cotangent[n], n.shape) for n in inputs]
