@@ -16,7 +16,7 @@ from ..vocabulary.indexing import Slot
 class Buffer:
     """A stretch of memory with one dtype. kind: "arena" (between steps), "input", "output" (the user's, at number `slot`) or "constant" (`array`)."""
 
-    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers", "home", "short")
+    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers", "home", "short", "within")
 
     def __init__(self, kind, dtype, size, slot=None, array=None):
         self.kind, self.slot, self.array, self.dtype, self.size = kind, slot, array, dtype, size
@@ -24,7 +24,16 @@ class Buffer:
         self.stored = False          # does anything read it from memory?
         self.writers = []            # open groups that write it (fuse.py)
         self.home = self             # the buffer in whose memory it lies (donation.py)
+        self.within = None           # (buffer, bytes from its beginning): the stretch of another buffer that this is (joining.py)
         self.short = None            # its last axis' length, where its columns lie one after the other, not its rows
+
+    def root(self):
+        """(the buffer within which it lies after all, bytes from there)."""
+        buffer, offset = self, 0
+        while buffer.within is not None:
+            buffer, more = buffer.within
+            offset += more
+        return buffer, offset
 
 
 class View:
