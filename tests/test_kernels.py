@@ -382,3 +382,25 @@ def test_picking_one_entry_a_row(random):
     x, t = random.standard_normal((6, 9)), random.integers(0, 9, 6)
     program = agree(lambda x, t: (x[np.arange(6), t], x[:, t], x[t[:3] % 6, 1:4], x[1, t]), x, t)
     assert program.calls == []
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_parts_are_written_where_they_belong(random, axis):
+    """What makes the parts of a concatenation writes them there, in one loop; a part that is set later comes after what it replaces."""
+    x, y = random.standard_normal((2, 5, 6, 7))
+
+    def joined(x, y):
+        return np.concatenate([np.sin(x) * y, np.cos(x) + y, x - y], axis=axis)
+    tracing = Tracing()
+    inputs = [tracing.input(v, name) for v, name in ((x, "x"), (y, "y"))]
+    program = kernels.Program([i.node for i in inputs], [buffers.call(joined, inputs).node])
+    assert program.kernels == 1
+    np.testing.assert_allclose(program(x, y)[0], joined(x, y), rtol=1e-13, atol=1e-13)
+
+    def replaced(x, y):
+        out = np.zeros((5, 6, 7))
+        out[1:3] = np.sin(x[1:3])
+        out[2:4] = x[2:4] * y[2:4]
+        out[:, 2] = y[:, 2] + 1
+        return out
+    np.testing.assert_allclose(diffeng.jit(replaced)(x, y), replaced(x, y), rtol=1e-13, atol=1e-13)

@@ -68,6 +68,16 @@ def test_stacks_are_not_endless():
     np.testing.assert_allclose(kernels.Program(inputs, outputs)(x, y)[0], np.einsum("tij,tik->jk", x, y), rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("order, copies", [(range(9), 0), (reversed(range(9)), 0), ((0, 1, 2, 4), 1), ((0, 2, 1), 0)])
+def test_what_one_array_was_cut_into_needs_no_copy(order, copies):
+    """Steps of one array are stacked as they lie in it, whichever of them came first; where one is missing they are copied."""
+    order = list(order)
+    inputs, outputs = recorded(lambda x, y: sum(x[t].T @ y[t] for t in order), X, Y)
+    again = stacked(simplify(outputs))
+    assert sum(n.primitive.name == "concatenate" for n in reachable(again)) == 2 * copies
+    np.testing.assert_allclose(kernels.Program(inputs, outputs)(X, Y)[0], sum(X[t].T @ Y[t] for t in order), rtol=1e-12, atol=1e-12)
+
+
 def cell(h, x, w, u):
     return np.tanh(x @ w @ u + h)
 

@@ -16,7 +16,7 @@ from ..vocabulary.indexing import Slot
 class Buffer:
     """A stretch of memory with one dtype. kind: "arena" (between steps), "input", "output" (the user's, at number `slot`) or "constant" (`array`)."""
 
-    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers", "home", "short")
+    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers", "home", "short", "within")
 
     def __init__(self, kind, dtype, size, slot=None, array=None):
         self.kind, self.slot, self.array, self.dtype, self.size = kind, slot, array, dtype, size
@@ -24,7 +24,16 @@ class Buffer:
         self.stored = False          # does anything read it from memory?
         self.writers = []            # open groups that write it (fuse.py)
         self.home = self             # the buffer in whose memory it lies (donation.py)
+        self.within = None           # (buffer, bytes from its beginning): the stretch of another buffer that this is (joining.py)
         self.short = None            # its last axis' length, where its columns lie one after the other, not its rows
+
+    def root(self):
+        """(the buffer within which it lies after all, bytes from there)."""
+        buffer, offset = self, 0
+        while buffer.within is not None:
+            buffer, more = buffer.within
+            offset += more
+        return buffer, offset
 
 
 class View:
@@ -104,6 +113,23 @@ def columns(x):
     if type(x) is Padded and x.axis == x.ndim - 1:
         return [column(x.view, k) if x.lo <= k < x.hi else None for k in range(x.shape[-1])]
     return None
+
+
+def disjoint(a, b):
+    """Are two views boxes of one array in C order that have no entry in common? False where that is not plain."""
+    if a.strides != b.strides or list(a.strides) != sorted(a.strides, reverse=True) or 0 in a.strides or a.strides and a.strides[-1] < 0:
+        return False
+    spans = []                                   # of each: where it begins and ends on each axis
+    for v in (a, b):
+        rest, own = v.offset, []
+        for n, s in zip(v.shape, v.strides):
+            first, rest = divmod(rest, s)
+            own.append((first, first + n))
+        spans.append(own)
+    for (_, end), (_, other), outer, inner in zip(spans[0][1:], spans[1][1:], a.strides, a.strides[1:]):
+        if max(end, other) * inner > outer:      # an axis that runs into the next one
+            return False
+    return any([end <= first or last <= begin for (begin, end), (first, last) in zip(*spans)])
 
 
 def c_strides(shape, itemsize):

@@ -14,9 +14,12 @@ LINE = 64                                   # bytes of a cache line, and of the 
 
 def plan(uses):
     """Sets `place` of each arena buffer; returns the size of the arena in bytes. uses: for each step in order, the buffers it reads or writes."""
-    first, last, buffers = {}, {}, {}
+    first, last, buffers, parts = {}, {}, {}, []
     for at, used in enumerate(uses):
         for b in used:
+            if b.within is not None:
+                parts.append(b)
+                b, _ = b.root()
             buffers[id(b)] = b
             first.setdefault(id(b), at)
             last[id(b)] = at
@@ -42,6 +45,9 @@ def plan(uses):
             buffers[key].place = start
         for key in ends.get(at, ()):
             _release(free, buffers[key].place, _bytes(buffers[key]))
+    for b in parts:
+        whole, offset = b.root()
+        b.place = whole.place + offset
     return size
 
 

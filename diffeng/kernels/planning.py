@@ -1,7 +1,7 @@
 """Planning: from a graph to instructions in order, their buffers placed.
 
 What it is: the graph is rewritten, its nodes are put in an order that fuses well and lowered to steps (lower.py), steps grouped (fuse.py), tiled (tiles.py)
-and melted with the products that they add (accumulate.py);
+and melted with the products that they add (accumulate.py), and parts of arrays join those (joining.py);
 `placed` makes the instructions of groups (groups.py), products and chains, and places buffers (memory.py).
 
 What it is not: no addresses, and no machine code (program.py).
@@ -15,6 +15,7 @@ from ..simplify import simplify
 from . import contract, donation, tiles
 from .accumulate import accumulated
 from .fuse import Call, Fuser, Group, Product
+from .joining import joined
 from .layout import Columns, View, new
 from .lower import Lowering
 from .memory import plan
@@ -46,7 +47,7 @@ def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
             contract.narrowed(fuser, places[id(node)])
     made = _finish(outputs, places, lowering)
     steps = tiles.tiled(fuser.finish(), tiles.SEPARATE if program.separate is None else program.separate)
-    steps = accumulated(steps) if program.accumulates else steps
+    steps = joined(accumulated(steps) if program.accumulates else steps)
     candidates = donated if isinstance(donated, dict) else donation.pairs([tuple(spec) for _, *spec in program.inputs], program.outputs, donated)
     taken = donation.settle(steps, {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}) if candidates else {}
     return steps, [(n.primitive.name, n.frames) for n in lowering.origins], taken

@@ -2,7 +2,7 @@
 
 What it is: `stacked(outputs)`, a graph rewritten. A1'B1 + A2'B2 + ... = (A1 over A2 ...)'(B1 over B2 ...): the gradient of a weight that every step of a loop
 reads. A1 W, A2 W, ... = (A1 over A2 ...) W: a layer applied step by step to what is known beforehand. Operands are copied next to each other, which pays
-as long as they are small beside the results, or beside the work.
+as long as they are small beside the results, or beside the work; what follows each other in one array lies so already.
 
 What it is not: no rule of arithmetic (simplify.py), no BLAS (contract.py).
 """
@@ -133,7 +133,7 @@ class _Rewriting:
         if id(n) in self.runs:
             run = self.runs[id(n)]
             if n is run[-1]:                                 # where its last operands are there: those before may go then
-                left, right = ([x.operands[0] if _transposed(x) else x for x in (p.operands[side] for p in run)] for side in (0, 1))
+                left, right = zip(*sorted([[x.operands[0] if _transposed(x) else x for x in p.operands] for p in run], key=lambda pair: _order(pair[0])))
                 a, b = self._stack(left, 0 if _transposed(n.operands[0]) else 1, n), self._stack(right, 1 if _transposed(n.operands[1]) else 0, n)
                 turned = [_make("transpose", (x,), {"axes": (1, 0)}, x.shape[::-1], n) if _transposed(y) else x for x, y in zip((a, b), n.operands)]
                 self.whole[id(run[0])] = _make("matmul", turned, {}, n.shape, n)
@@ -165,8 +165,36 @@ class _Rewriting:
         key = (axis, *map(id, parts))
         if key not in self.stacks:
             shape = [sum([p.shape[axis] for p in parts]) if k == axis else m for k, m in enumerate(parts[0].shape)]
-            self.stacks[key] = _make("concatenate", [self._new(p) for p in parts], {"axis": axis}, shape, like)
+            whole = _follow(parts) if axis == 0 else None
+            if whole is not None:
+                source, first = whole
+                rows = _make("getitem", (self._new(source),), {"index": (slice(first, first + len(parts)),)}, (len(parts), *source.shape[1:]), like)
+                self.stacks[key] = _make("reshape", (rows,), {"shape": tuple(shape)}, shape, like)
+            else:
+                self.stacks[key] = _make("concatenate", [self._new(p) for p in parts], {"axis": axis}, shape, like)
         return self.stacks[key]
+
+
+def _order(x):
+    """Operands are stacked as they lie in the array that they were cut from, others as they were made: backwards or forwards, the same ones once."""
+    cut = _cut(x)
+    return (-1, 0) if type(x) is not Node else (x.serial, 0) if cut is None else (cut[0].serial, cut[1])
+
+
+def _cut(x):
+    """(array, k) where x is array[k], one of its parts along the first axis; else None."""
+    index = x.params["index"] if type(x) is Node and x.primitive.name == "getitem" and len(x.operands) == 1 else ()
+    if len(index) != 1 or type(index[0]) is not int or type(x.operands[0]) is not Node:
+        return None
+    return x.operands[0], index[0] % x.operands[0].shape[0]
+
+
+def _follow(parts):
+    """(array, k) where parts are array[k], array[k + 1], ...; else None."""
+    found = [_cut(p) for p in parts]
+    if found[0] is None or not all([c is not None and c[0] is found[0][0] and c[1] == found[0][1] + j for j, c in enumerate(found)]):
+        return None
+    return found[0]
 
 
 def _make(name, operands, params, shape, like):
