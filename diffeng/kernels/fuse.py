@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from .layout import Buffer, View, collapse, cut_at
+from .layout import Buffer, View, collapse, cut_at, disjoint
 
 MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
 SCALARS_FUSED = 400                       # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate
@@ -153,6 +153,13 @@ def is_chain(cuts):
     return all(b % a == 0 for a, b in zip(cuts, cuts[1:]))
 
 
+def _beside(operation, group):
+    """Does an operation write no entry that a group writes? The parts of a concatenation lie beside each other."""
+    out = operation.out
+    return type(operation) is Map and not operation.accumulate and all([
+        isinstance(o.out, Indirect) or o.out.buffer is not out.buffer or type(o) is Map and disjoint(o.out, out) for o in group.operations])
+
+
 def places(operation):
     """The views by which an operation reaches memory, unless the group has their values: (views read directly, others)."""
     direct, others = [], []
@@ -209,7 +216,8 @@ class Fuser:
         self.need(*others)
         if not isinstance(out, Indirect):
             for group in list(out.buffer.writers):           # a partial write comes after what was there before
-                self._close(group)
+                if not _beside(operation, group):
+                    self._close(group)
         group = None if alone else self._home(operation, direct)
         self.need(*[v for v in direct if group is None or id(v.buffer) not in group.levels])
         if group is None and not alone:
@@ -326,7 +334,7 @@ class Fuser:
         group.cuts |= other.cuts
         group.memory += other.memory
         for o in other.operations:
-            o.out.buffer.writers = [group]
+            o.out.buffer.writers = [group, *[g for g in o.out.buffer.writers if g is not other and g is not group]]
         other.open = False
         self._open.pop(id(other))
         for v in other.memory:
@@ -350,7 +358,8 @@ class Fuser:
         self._open[id(group)] = group
         out = operation.out
         if not isinstance(out, Indirect):
-            out.buffer.writers = [group]
+            if group not in out.buffer.writers:
+                out.buffer.writers = [*out.buffer.writers, group]
             if isinstance(operation, Reduce):
                 group.levels[id(out.buffer)] = "row" if operation.kind == "row" else "done"
             elif out.complete():
@@ -367,7 +376,7 @@ class Fuser:
             self.steps.append(group)
             for o in group.operations:
                 if not isinstance(o.out, Indirect):
-                    o.out.buffer.writers = []
+                    o.out.buffer.writers = [g for g in o.out.buffer.writers if g is not group]
 
     def finish(self):
         for group in list(self._open.values()):

@@ -106,6 +106,23 @@ def columns(x):
     return None
 
 
+def disjoint(a, b):
+    """Are two views boxes of one array in C order that have no entry in common? False where that is not plain."""
+    if a.strides != b.strides or list(a.strides) != sorted(a.strides, reverse=True) or 0 in a.strides or a.strides and a.strides[-1] < 0:
+        return False
+    spans = []                                   # of each: where it begins and ends on each axis
+    for v in (a, b):
+        rest, own = v.offset, []
+        for n, s in zip(v.shape, v.strides):
+            first, rest = divmod(rest, s)
+            own.append((first, first + n))
+        spans.append(own)
+    for (_, end), (_, other), outer, inner in zip(spans[0][1:], spans[1][1:], a.strides, a.strides[1:]):
+        if max(end, other) * inner > outer:      # an axis that runs into the next one
+            return False
+    return any([end <= first or last <= begin for (begin, end), (first, last) in zip(*spans)])
+
+
 def c_strides(shape, itemsize):
     return _c_strides(tuple(shape), itemsize)
 

@@ -133,7 +133,7 @@ class _Rewriting:
         if id(n) in self.runs:
             run = self.runs[id(n)]
             if n is run[-1]:                                 # where its last operands are there: those before may go then
-                left, right = ([x.operands[0] if _transposed(x) else x for x in (p.operands[side] for p in run)] for side in (0, 1))
+                left, right = zip(*sorted([[x.operands[0] if _transposed(x) else x for x in p.operands] for p in run], key=lambda pair: _serial(pair[0])))
                 a, b = self._stack(left, 0 if _transposed(n.operands[0]) else 1, n), self._stack(right, 1 if _transposed(n.operands[1]) else 0, n)
                 turned = [_make("transpose", (x,), {"axes": (1, 0)}, x.shape[::-1], n) if _transposed(y) else x for x, y in zip((a, b), n.operands)]
                 self.whole[id(run[0])] = _make("matmul", turned, {}, n.shape, n)
@@ -165,8 +165,31 @@ class _Rewriting:
         key = (axis, *map(id, parts))
         if key not in self.stacks:
             shape = [sum([p.shape[axis] for p in parts]) if k == axis else m for k, m in enumerate(parts[0].shape)]
-            self.stacks[key] = _make("concatenate", [self._new(p) for p in parts], {"axis": axis}, shape, like)
+            whole = _cut_from(parts) if axis == 0 else None
+            if whole is not None:
+                source, first = whole
+                rows = _make("getitem", (self._new(source),), {"index": (slice(first, first + len(parts)),)}, (len(parts), *source.shape[1:]), like)
+                self.stacks[key] = _make("reshape", (rows,), {"shape": tuple(shape)}, shape, like)
+            else:
+                self.stacks[key] = _make("concatenate", [self._new(p) for p in parts], {"axis": axis}, shape, like)
         return self.stacks[key]
+
+
+def _serial(x):
+    """In the order of the steps that made them: backwards or forwards, the same operands are stacked once."""
+    return x.serial if type(x) is Node else -1
+
+
+def _cut_from(parts):
+    """(array, first place) where parts are what follows each other along the first axis of one array, x[3], x[4], ...; else None."""
+    found = []
+    for p in parts:
+        index = p.params["index"] if type(p) is Node and p.primitive.name == "getitem" and len(p.operands) == 1 else ()
+        if len(index) != 1 or type(index[0]) is not int or type(p.operands[0]) is not Node:
+            return None
+        found.append((p.operands[0], index[0] % p.operands[0].shape[0]))
+    source, first = found[0]
+    return (source, first) if all([x is source and k == first + j for j, (x, k) in enumerate(found)]) else None
 
 
 def _make(name, operands, params, shape, like):
