@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import contract, machine
+from diffeng.kernels import blas, contract, cutting, machine, threads
 from diffeng.kernels.code import Code
 from diffeng.kernels.program import Program
 from diffeng.nodes import Tracing
@@ -45,14 +45,41 @@ def test_many_of_them(batch, m, n, k):
     checked(lambda x, w: np.einsum("ibk,jbk->bij", x, w), whole(m, batch, k), whole(n, batch, k))
 
 
+@pytest.mark.parametrize("m, n, k", [(100, 100, 100), (50, 200, 150), (256, 128, 128), (67, 131, 200), (9, 1100, 120), (300, 40, 976), (300, 40, 977)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cut_both_ways(m, n, k, dtype):
+    """Rows and columns, each of the operands turned or not, of one product and of many."""
+    for x in whole(m, k, dtype=dtype), whole(k, m, dtype=dtype).T:
+        for w in whole(k, n, dtype=dtype), whole(n, k, dtype=dtype).T:
+            checked(lambda x, w: x @ w, x, w)
+            checked(lambda x, w: (x @ w).T + 1.0, x, w)
+    checked(lambda x, w: x @ w, whole(2, m, k, dtype=dtype), whole(k, n, dtype=dtype))
+
+
 def test_which_matrices_are_copied():
     """float32 that runs along the terms, for few rows; no copy is larger than what parts at work need."""
-    n, t = ord("N"), ord("T")
-    assert contract._is_laid("f32", t, 128, 256, 784)
-    assert not any([contract._is_laid("f64", t, 128, 256, 784), contract._is_laid("f32", n, 128, 256, 784), contract._is_laid("f32", t, 1024, 256, 784),
-                    contract._is_laid("f32", t, 10, 100, 784), contract._is_laid("f32", t, 128, 256, 1 << 20)])
+    n, t = "N", "T"
+    assert cutting.is_laid("f32", t, 128, 256, 784)
+    assert not any([cutting.is_laid("f64", t, 128, 256, 784), cutting.is_laid("f32", n, 128, 256, 784), cutting.is_laid("f32", t, 1024, 256, 784),
+                    cutting.is_laid("f32", t, 10, 100, 784), cutting.is_laid("f32", t, 128, 256, 1 << 20)])
     program = checked(lambda x, w: x @ w.T, whole(16, 64), whole(50_000, 64))
-    assert program.peak_bytes <= contract.SLOTS * contract.threads.count() * (contract.LAID + 2 * contract.STEP * 4 * 64)
+    assert program.peak_bytes <= contract.SLOTS * contract.threads.count() * (cutting.LAID + 2 * cutting.STEP * 4 * 64)
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_parts_of_a_product(monkeypatch, small):
+    """They are the rows of each thread, halved until BLAS takes each for a small product; and where that costs more than it gains, they are not."""
+    monkeypatch.setattr(blas, "has_small", lambda: small)
+    for count in 1, 2, 3:
+        monkeypatch.setattr(threads, "count", lambda: count)
+        for ta, tb, m, n, k in [("N", "N", 100, 100, 100), ("N", "T", 300, 70, 64), ("T", "N", 64, 256, 512), ("T", "T", 7, 999, 40), ("N", "N", 1000, 25, 10)]:
+            rows, columns = cutting.parts_of("f64", ta, tb, m, n, k, 1)
+            assert 0 < rows <= m and 0 < columns <= n and -(-m // rows) * -(-n // columns) >= min(count, m // 8 or 1)
+            assert not small or rows * columns * k <= cutting.SMALL and ((ta, tb) != ("N", "T") or rows * columns <= cutting.TINY)
+            assert small or rows == m or columns == n
+        large = cutting.parts_of("f64", "N", "N", 2048, 1024, 1024, 1)
+        assert large == (-(-2048 // count // 8) * 8, 1024) or count == 3
+        assert cutting.parts_of("f64", "N", "N", 16, 16, 16, 1) == (16, 16)
 
 
 @pytest.mark.parametrize("type, dtype", [("f32", np.float32), ("f64", np.float64)])

@@ -19,6 +19,8 @@ _LETTERS = {"f64": "d", "f32": "s"}
 _FORMS = [("scipy_{0}_64_", 64), ("{0}_64_", 64), ("scipy_{0}_", 32), ("{0}_", 32)]             # OpenBLAS's symbols, those of the wheels first
 _THREADS = ["scipy_openblas_{0}_num_threads64_", "openblas_{0}_num_threads64_", "scipy_openblas_{0}_num_threads", "openblas_{0}_num_threads"]
 
+_CORES = ["scipy_openblas_get_corename64_", "openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename"]
+
 
 def _candidates():
     """Paths of libraries that NumPy may have its BLAS from: beside the package in a wheel, else what the process has loaded."""
@@ -110,3 +112,14 @@ def threads():
             if get is not None and set is not None:
                 return _address(get), _address(set)
     return 0, 0
+
+
+@functools.lru_cache(maxsize=None)
+def has_small():
+    """Does `gemm` compute small products by a kernel of their own, without packing? OpenBLAS does on processors with AVX-512."""
+    found = _library()
+    name = found and next((f for f in (getattr(found[0], form, None) for form in _CORES) if f is not None), None)
+    if not name:
+        return False
+    name.restype = ctypes.c_char_p
+    return name() in (b"SkylakeX", b"Cooperlake", b"SapphireRapids")

@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from . import blas, threads
-from .code import SIZES, SQUARE, Code
+from .code import SIZES, Code
+from .cutting import is_laid, parts_of
 from .fuse import Immediate, Map, Product
 from .groups import Instruction, many_short_rows
 from .layout import Buffer, View, broadcast, c_strides, collapse, diagonal, new, reshaped, transposed, upright
@@ -183,11 +184,8 @@ def _times(fuser, a, b):
 
 # ---- BLAS --------------------------------------------------------------------------------------------------------------------------
 
-ALONE = 200_000                            # multiply-adds below which a product is not cut for several threads
-COLUMNS, ROWS, INNER, FIRST = 3, 4, 5, 18  # words of a product: its sizes, and which part of its terms comes first
+COLUMNS, ROWS, INNER, FIRST, BATCH = 3, 4, 5, 17, 22  # words of a product: its sizes, which part of its terms comes first, and its batch axes
 VECTOR = 20_000                            # entries of a matrix below which its product with a vector is a loop like others, whichever way it runs
-STEP, ROW_STEP = 32, 8                     # columns, and rows, of a cut product are a multiple of this
-FEW, TINY, LAID = 512, 1200, 1 << 19       # see `_is_laid`: rows; entries of a small result; bytes of a part's copy
 PAD, SLOTS = 16, 4                         # entries between the rows of such a copy; copies at once, for each thread
 
 
@@ -196,7 +194,7 @@ def product(step, cut=None):
 
     cut: ("rows", width): parts of so many rows of the result. ("terms", width): parts of so many terms of each sum, where a part adds to what those before it
     made (so they are computed in order, by one thread). None: large products are cut along their longer side, one part a thread, as BLAS itself uses one.
-    A part may copy its own columns of the right matrix first: see `_is_laid`. What the sums are added to lies where the result will, or is copied there,
+    A part may copy its own columns of the right matrix first: see cutting.py. What the sums are added to lies where the result will, or is copied there,
     part by part.
     """
     type = type_name(step.out.dtype)
@@ -205,25 +203,20 @@ def product(step, cut=None):
     # BLAS counts columns first: it is given C' = B'A', where a matrix that runs along its last axis is already transposed.
     batch = math.prod(dims)
     along, width = cut or (None, None)
-    by_terms, laid = along == "terms", cut is None and _is_laid(type, tb, m, n, k)
+    by_terms, laid = along == "terms", cut is None and is_laid(type, chr(tb), m, n, k)
     if cut is None:
-        parts = -(-threads.count() // batch) if m * n * k > ALONE else 1
-        by_columns = n >= STEP * parts if laid else m < ROW_STEP * parts and m <= n          # of rows threads have their shares
-        along, length, grain = ("columns", n, STEP) if by_columns else ("rows", m, ROW_STEP)
-        parts = max(1, min(parts, length // grain))
-        parts *= math.ceil(k * n * size / LAID / parts) if laid and by_columns else 1
-        width = -(-length // parts)
-        width = -(-width // grain) * grain if parts > 1 else width
-    elif along == "rows" and turned:
-        along = "columns"
-    parts = -(-{"rows": m, "columns": n, "terms": k}[along] // width)
-    rows, columns, terms = (width if along == side else 0 for side in ("rows", "columns", "terms"))          # of a part; 0: all of them
+        rows, columns = parts_of(type, chr(ta), chr(tb), m, n, k, batch, laid)
+    else:
+        columns, rows = [width if along == "rows" and turned == side else whole for side, whole in ((True, n), (False, m))]
+    terms = width if by_terms else k
+    down, over = -(-m // rows), -(-n // columns)          # parts of a column, and of a row, of the result
+    parts = -(-k // terms) * down * over
     vector = m == 1 and cut is None
     name = blas.name_of("gemv" if vector else "gemm", type)
     bits = blas.routine(name)[1]
     words = [blas.Routine(name), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
-             parts, rows, rows or m, columns, columns or n, terms, 0,
-             a.strides[-2] * rows + a.strides[-1] * terms, b.strides[-1] * columns + b.strides[-2] * terms, c.strides[-2] * rows + size * columns]
+             parts, rows, over, columns, terms, 0, a.strides[-1] * terms if by_terms else a.strides[-2] * rows,
+             b.strides[-2] * terms if by_terms else b.strides[-1] * columns, 0 if by_terms else c.strides[-2] * rows, 0 if by_terms else size * columns]
     for d, *s in zip(dims, *strides):
         words += [d, *s]
     depth = len(dims)
@@ -233,7 +226,7 @@ def product(step, cut=None):
     chunk = threads.split(batch * parts, cost)
     if laid:
         chunk = max(chunk, -(-batch * parts // (SLOTS * threads.count())))
-        leading = (columns or n) + PAD
+        leading = columns + PAD
         copied = -(-k * leading * size // LINE) * LINE
         words[1], words[6] = ord("N"), leading
         words += [ldb * size, (Buffer("arena", np.dtype(np.uint8), copied * -(-batch * parts // chunk)), 0), copied, chunk]
@@ -244,16 +237,6 @@ def product(step, cut=None):
         added = step.scale and step.scale.__class__.__name__, step.negative
     structure = type, bits, depth, by_terms, vector, laid, added
     return Instruction(repr(("product", *structure)), lambda: _write_product(*structure), words, batch * parts, chunk, cost)
-
-
-def _is_laid(type, flag, m, n, k):
-    """Is the right matrix of a product (m, k) (k, n) to be copied first, for it runs along the terms of the sums?
-
-    OpenBLAS packs such a matrix of float32 number by number (0.37 ns each; a copy of ours by squares takes 0.13 and what BLAS then does almost nothing). That
-    matters where not many rows meet it. Products of few numbers, which OpenBLAS computes without packing, are left as they are, and so are sums too long for a
-    copy of some columns to stay in the cache.
-    """
-    return type == "f32" and flag == ord("T") and m <= FEW and m * n > TINY and k >= SQUARE and k * STEP * 4 <= LAID
 
 
 def for_blas(step):
@@ -279,21 +262,24 @@ def _write_product(type, bits, depth, by_terms, vector, laid, added):
     with code.loop(code.lo, code.hi) as r:
         entry = r.over(word(12))
         part = r - entry * word(12)
-        places = [word(10) + part * word(19), word(9) + part * word(20), word(11) + part * word(21)]
-        for j in reversed(range(depth)):
-            at = 22 + 4 * j
-            above = entry.over(word(at)) if j else None
-            digit = entry - above * word(at) if j else entry
+        above = part.over(word(14))
+        i, j = (part, part) if by_terms else (above, part - above * word(14))
+        places = [word(10) + i * word(18), word(9) + j * word(19), word(11) + i * word(20) + j * word(21)]
+        for d in reversed(range(depth)):
+            at = BATCH + 4 * d
+            above = entry.over(word(at)) if d else None
+            digit = entry - above * word(at) if d else entry
             places = [p + digit * word(at + 1 + k) for k, p in enumerate(places)]
             entry = above
-        m, n = (smaller(word(size) - part * word(step), word(most)) for size, step, most in ((4, 13, 14), (3, 15, 16)))
-        k, beta = word(5), 0.0
+        m, n, k, beta = word(4), word(3), word(5), 0.0
         if by_terms:
-            k = smaller(k - part * word(17), word(17))
+            k = smaller(k - part * word(16), word(16))
             beta = select(part.equals(word(FIRST)), code.number(0.0, type), code.number(1.0, type))
+        else:
+            m, n = smaller(m - i * word(13), word(13)), smaller(n - j * word(15), word(15))
         pa, pb, pc = places
         if laid:
-            down, own, copied, chunk = (word(22 + 4 * depth + j) for j in range(4))
+            down, own, copied, chunk = (word(BATCH + 4 * depth + j) for j in range(4))
             source, pb = pb, own + code.lo.over(chunk) * copied
             code.turn(type, source, down, pb, word(6) * SIZES[type], n, k)
         if vector:
@@ -302,7 +288,7 @@ def _write_product(type, bits, depth, by_terms, vector, laid, added):
         else:
             alpha = 1.0
             if added is not None:
-                alpha, beta = _onto(code, type, added, 22 + 4 * depth + 4 * laid, (m, n, k), (pa, pb, pc)), 1.0
+                alpha, beta = _onto(code, type, added, BATCH + 4 * depth + 4 * laid, (m, n, k), (pa, pb, pc)), 1.0
             code.gemm(type, bits, word(0), word(1), word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), alpha, beta)
     return code.finish()
 

@@ -1,0 +1,62 @@
+"""How a product of matrices is cut into parts: for the threads, and for the kernel that BLAS keeps for small products.
+
+What it is: `parts_of`, the rows and columns of a part. A large product has a part for each thread. OpenBLAS on processors with AVX-512 computes products of up
+to a million multiply-adds without packing its operands, at 58 GFLOP/s of float64 where the packing kernel reaches 45 to 52 on operands of this size; so one
+whose operands stay in the cache is cut into parts that small. They are rectangles of the result, each computed once, by one call.
+
+What it is not: no words of a kernel and no product (contract.py). Chains of products have their own parts (tiles.py).
+
+Why a file: what BLAS likes is measured, and changes with BLAS; how a product is written does not.
+"""
+from . import blas, threads
+from .code import SQUARE
+
+ALONE = 200_000                            # multiply-adds below which a product is not cut for several threads
+STEP, ROW_STEP = 32, 8                     # columns, and rows, of a part that is packed are a multiple of this; columns of a small part, too
+FEW, TINY, LAID = 512, 1200, 1 << 19       # see `is_laid`: rows; entries of a small result; bytes of a part's copy
+SMALL, SHORT = 100 ** 3, 32                # multiply-adds of a small product; terms from which on one whose right matrix runs along them is such, with TINY entries
+CACHED = 3 << 19                           # bytes of a right matrix that stays in the cache while one row of parts after the other meets it
+
+
+def parts_of(type, ta, tb, m, n, k, batch, laid=False):
+    """(rows, columns) of a part of each of `batch` products (m, k) (k, n). ta, tb: BLAS's flags of left and right. laid: a part copies its columns of the right
+    matrix first.
+
+    >>> from unittest import mock
+    >>> with mock.patch.object(threads, "count", lambda: 2), mock.patch.object(blas, "has_small", lambda: True):
+    ...     [parts_of("f64", "N", tb, m, n, k, 1) for tb, m, n, k in (("N", 8, 8, 8), ("N", 100, 100, 100), ("N", 256, 128, 128), ("T", 256, 128, 128))]
+    [(8, 8), (50, 100), (64, 64), (32, 32)]
+    """
+    size = 8 if type == "f64" else 4
+    share = -(-threads.count() // batch) if m * n * k > ALONE else 1
+    small = not laid and m > 1 and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED and blas.has_small()
+    by_columns = n >= STEP * share if laid else m < ROW_STEP * share and m <= n          # of rows threads have their shares
+    length, grain = (n, STEP) if by_columns else (m, 1 if small else ROW_STEP)
+    share = max(1, min(share, length // (STEP if by_columns else ROW_STEP)))
+    if laid and by_columns:
+        share *= -(-k * n * size // (LAID * share))
+    each = -(-length // share)
+    each = -(-each // grain) * grain if share > 1 else each
+    rows, columns = (m, each) if by_columns else (each, n)
+    while small and not _fits(ta, tb, rows, columns, k):
+        if columns > max(rows, STEP):
+            columns = -(-columns // (2 * STEP)) * STEP
+        else:
+            rows = -(-rows // 2)
+    return rows, columns
+
+
+def _fits(ta, tb, rows, columns, k):
+    """Does BLAS compute it by its kernel for small products?"""
+    turned = tb == "T" and ta == "N"
+    return rows * columns * k <= SMALL and not (turned and (rows * columns > TINY or k < SHORT))
+
+
+def is_laid(type, tb, m, n, k):
+    """Is the right matrix of a product (m, k) (k, n) to be copied first, for it runs along the terms of the sums?
+
+    OpenBLAS packs such a matrix of float32 number by number (0.37 ns each; a copy of ours by squares takes 0.13 and what BLAS then does almost nothing). That
+    matters where not many rows meet it. Products of few numbers, which OpenBLAS computes without packing, are left as they are, and so are sums too long for a
+    copy of some columns to stay in the cache.
+    """
+    return type == "f32" and tb == "T" and m <= FEW and m * n > TINY and k >= SQUARE and k * STEP * 4 <= LAID
