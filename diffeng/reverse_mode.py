@@ -344,7 +344,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
                 p = operands[k]
                 row, known = _row(primitive, k, node.frames), cotangent.get(p)
                 into = type(row) is _Getitem
-                if into and known is not None and p in own:
+                if into and p in own and known.shape == p.shape and type(g) is np.ndarray:
                     row.onto(known, g, *values, **params)
                     continue
                 new = row(g, z, *values, **params)
@@ -352,7 +352,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
                     new = fit(new, p.shape, p.dtype)
                 if known is None:
                     cotangent[p] = new
-                elif p in own and known.shape == new.shape:
+                elif p in own and known.shape == new.shape and type(new) is np.ndarray:
                     known += new
                     continue
                 else:
