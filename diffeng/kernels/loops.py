@@ -312,8 +312,9 @@ class Loops:
         """(address, stride along the columns or None, type) of a place found by integer arrays. What is out of range is reported, and the first
         entry taken."""
         code, v = self.code, x[1]
-        base, _ = self.place(v, None)
+        base, row = self.place(v, None)
         kind, size = self.views[v][1], SIZES[self.views[v][0]]
+        base = base if row is None else base + row * size        # a row is the next entry
         stride = None if kind == "z" else code.number(size) if kind == "u" else self.strides[v]
         return base + self.distance(x[2:], i), stride, self.views[v][0]
 
