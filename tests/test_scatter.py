@@ -115,3 +115,24 @@ def test_rows_that_follow_entry_by_entry_are_each_read_and_written_where_they_li
             np.testing.assert_allclose(got, want, rtol=1e-5)
         g = de.grad(lambda x: f(x)[1] + np.sum(f(x)[2] ** 2))
         np.testing.assert_allclose(de.jit(g)(x), g(x), rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("index", [lambda i: (slice(None), i), lambda i: (np.arange(64)[:, None] % 2, i), lambda i: (i[:64], slice(None))],
+                         ids=["columns", "both", "rows"])
+@pytest.mark.parametrize("accumulate", [True, False])
+def test_threads_do_not_meet_where_columns_do(index, accumulate):
+    """Chunks of columns go through all rows only where no two columns are written to one place; rows that lie apart are shared out as any others."""
+    random = np.random.default_rng(4)
+    where = index(random.integers(0, 64, size=1000))
+
+    def f(x):
+        z = x * 1
+        if accumulate:
+            np.add.at(z, where, np.sin(x[:64]))
+        else:
+            z[where] = np.sin(x[:64])
+        return z
+    f_jit = de.jit(f)
+    for _ in range(60):
+        x = random.normal(size=(64, 1000))
+        np.testing.assert_allclose(f_jit(x), f(x), rtol=1e-12, atol=1e-12)
