@@ -65,7 +65,8 @@ class Buffer(Traced):
     def __setitem__(self, index, value):
         value = value.held if type(value) is Buffer else value
         has_views = getattr(self, "_views", None) or getattr(self, "_base", None)
-        if not isinstance(self.held, Traced) and not isinstance(value, Traced) and not self._shared and not has_views:
+        traced = isinstance(self.held, Traced) or _holds_traced([index, value])
+        if not traced and not self._shared and not has_views:
             self.held[index] = value              # nobody has seen this array: fill it in place
         else:
             super().__setitem__(index, value)

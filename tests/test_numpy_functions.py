@@ -101,14 +101,34 @@ def test_numpy_is_itself_again_afterwards():
     assert type(np.zeros(2)) is np.ndarray
 
 
-@pytest.mark.parametrize("f", [np.median, lambda x: np.quantile(x, 0.3), lambda x: np.quantile(x, [0.2, 0.9]), lambda x: np.heaviside(x, np.float32(0.5))])
-def test_what_is_not_finite(f):
-    """A NaN anywhere is the median; between -inf and a number NumPy says from which side it comes; the dtype stays."""
-    for x in [np.nan, 1, 2], [1, np.nan, np.nan], [-np.inf, 0, 1], [np.inf, np.inf, 0], [0, -1, 2]:
-        for dtype in np.float32, np.float64:
-            a = np.array(x, dtype)
-            with np.errstate(invalid="ignore"):
-                want, compiled, recorded = f(a), de.jit(f)(a), de.trace(f, a)(a)
-            for found in compiled, recorded:
-                np.testing.assert_allclose(found, want, rtol=1e-6)
-                assert np.asarray(found).dtype == np.asarray(want).dtype
+def filled_where(x):
+    z = np.zeros(x.shape)
+    z[x > 0] = 1
+    return z * x
+
+
+def put_along(x):
+    z = x.copy()
+    np.put_along_axis(z, np.array([[[0]], [[1]]]), 9.0, 1)
+    return z
+
+
+def put_at_booleans(x):
+    z = x.copy()
+    np.put(z, np.array([True, False]), [7.0, 8.0])
+    return z
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: np.take(x, [True, False], 0), lambda x: np.take(x[0, 0], x[0, 1] > 0), lambda x: np.choose(x > 0, [x * 2, x ** 2]),
+    lambda x: np.take_along_axis(x, np.array([[[0]], [[1]]]), axis=1), lambda x: np.take_along_axis(x, np.argsort(x, None), None),
+    put_along, put_at_booleans, filled_where, np.linalg.trace, lambda x: np.linalg.trace(x, offset=-1)])
+def test_places_are_read_as_numpy_reads_them(f):
+    """Booleans are the places 0 and 1 where places are asked for, indices along an axis are broadcast, numpy.linalg looks at the last two axes."""
+    x = np.random.default_rng(2).normal(size=(2, 3, 4))
+    want = f(x.copy())
+    value, tangent = de.jvp(f, (x,), (x,))
+    np.testing.assert_allclose(value, want)
+    np.testing.assert_allclose(de.jit(f)(x), want)
+    weights = np.cos(np.arange(want.size)).reshape(want.shape)
+    np.testing.assert_allclose(np.vdot(de.grad(lambda x: np.sum(f(x) * weights))(x), x), np.vdot(weights, tangent))

@@ -133,3 +133,46 @@ def test_columns_put_together():
             found, want = de.jit(de.grad(g))(argument), de.grad(g)(argument)
             assert found.dtype == want.dtype
             np.testing.assert_allclose(found, want, rtol=1e-12 if found.dtype == float else 2e-5, atol=1e-13 if found.dtype == float else 1e-5)
+
+
+def layouts():
+    """A value as its kernels may find it: an argument, what a loop made (columns one after the other where rows are short), and a view."""
+    return [lambda a: a, np.cos, lambda a: (a * 2)[:, ::-1], lambda a: np.diagonal(np.stack([a, a * 3]), axis1=0, axis2=2) if a.shape[1] > 1 else a.T.T]
+
+
+@pytest.mark.parametrize("shape, index", [((3, 1), [0, 0]), ((129, 4), [0, 3, 1]), ((129, 2), [1, 0, 1]), ((2, 65), [64, 0, 3]), ((300, 3), [2, 2, -3])])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_that_follow_entry_by_entry_are_each_read_and_written_where_they_lie(shape, index, dtype):
+    x = np.random.default_rng(3).normal(size=shape).astype(dtype)
+    for layout in layouts():
+        def f(x):
+            y = layout(x)
+            k = np.array(index) % y.shape[1]
+            z = np.sin(y)
+            z[:, k[:2]] = y[:, k[:1]] * 2
+            return np.take(y, k, axis=1) + 0.5, np.sum(y[:, k] ** 2), z
+        for got, want in zip(de.jit(f)(x), f(x)):
+            np.testing.assert_allclose(got, want, rtol=1e-5)
+        g = de.grad(lambda x: f(x)[1] + np.sum(f(x)[2] ** 2))
+        np.testing.assert_allclose(de.jit(g)(x), g(x), rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("index", [lambda i: (slice(None), i), lambda i: (np.arange(64)[:, None] % 2, i), lambda i: (i[:64], slice(None))],
+                         ids=["columns", "both", "rows"])
+@pytest.mark.parametrize("accumulate", [True, False])
+def test_threads_do_not_meet_where_columns_do(index, accumulate):
+    """Chunks of columns go through all rows only where no two columns are written to one place; rows that lie apart are shared out as any others."""
+    random = np.random.default_rng(4)
+    where = index(random.integers(0, 64, size=1000))
+
+    def f(x):
+        z = x * 1
+        if accumulate:
+            np.add.at(z, where, np.sin(x[:64]))
+        else:
+            z[where] = np.sin(x[:64])
+        return z
+    f_jit = de.jit(f)
+    for _ in range(60):
+        x = random.normal(size=(64, 1000))
+        np.testing.assert_allclose(f_jit(x), f(x), rtol=1e-12, atol=1e-12)

@@ -322,7 +322,7 @@ class Plan:
     def _shares(self, cost):
         """(rows, rows of a chunk)."""
         ops, rows = self.group.operations, self.columns if self.flat else self.rows
-        if self._scattering():
+        if self._scattering() and (self.flat or not self._apart(self.outer_strides)):        # rows may meet
             return self._scatter_shares(rows, cost)
         chunk = threads.split(rows, cost)
         if any(isinstance(o, Reduce) and o.kind == "columns" and o.type == "f32" and o.name == "sum" for o in ops):
@@ -335,14 +335,20 @@ class Plan:
         """The operations that write to where integer arrays say."""
         return [o for o in self.group.operations if isinstance(o.out, Indirect) and o.out.arrays]
 
+    def _apart(self, strides):
+        """Does what integer arrays write to lie apart along these axes (the strides of every place along them)? Where an array says something else from one entry
+        to the next, it may say the same, and so it does where the place does not move with the entry."""
+        stores = [s for o, s in zip(self.group.operations, self.stores) if isinstance(o.out, Indirect) and o.out.arrays]
+        return all([all(strides[target]) and not any([any(strides[a]) for a in arrays]) for target, arrays in stores])
+
     def _scatter_shares(self, rows, cost):
         """(rows, rows of a chunk) where two rows may meet at one place. Chunks that add have a copy each of what they add to, if that is small beside the work;
-        else chunks of columns go through all rows, if a row is long enough and found as a whole: what its columns find for themselves may meet, too."""
+        else chunks of columns go through all rows, if a row is long enough, and no two columns meet."""
         scattering, chunk = self._scattering(), threads.split(rows, cost)
         targets = {id(o.out.view.buffer): o.out.view for o in scattering}
         copy = sum([v.buffer.size for v in targets.values()]) * OWN_COPY
-        moving = [self._inner_strides[a] for a in self.stores[self.group.operations.index(scattering[0])][1]]
-        apart = 1 if self.flat or len(scattering) > 1 or self.last or any(moving) else self.columns * scattering[0].out.view.dtype.itemsize // STRETCH
+        alone = len(scattering) == 1 and not self.flat and not self.last and self._apart([[s] for s in self._inner_strides])
+        apart = 1 if not alone else self.columns * scattering[0].out.view.dtype.itemsize // STRETCH
         most = 4 if apart < 2 else 20                            # what copies may cost: so small a part of the work
         slots = min(-(-rows // chunk), int(rows * cost / (most * copy))) if all([o.accumulate for o in scattering]) else 1
         if slots > 1:

@@ -314,7 +314,7 @@ class Loops:
         code, v = self.code, x[1]
         base, row = self.place(v, None)
         kind, size = self.views[v][1], SIZES[self.views[v][0]]
-        base = base if row is None else base + row * size        # one place a row, and the next row's follows
+        base = base if row is None else base + row * size        # a row is the next entry
         stride = None if kind == "z" else code.number(size) if kind == "u" else self.strides[v]
         return base + self.distance(x[2:], i), stride, self.views[v][0]
 

@@ -12,7 +12,7 @@ from .table import implements
 def take(a, indices, axis=None, mode="raise"):
     a = operand(a)
     a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
-    indices = indices if isinstance(indices, Traced) else np.asarray(indices)
+    indices = _places(indices if isinstance(indices, Traced) else np.asarray(indices))
     if mode == "wrap":
         indices = indices % a.shape[axis]
     elif mode == "clip":
@@ -20,12 +20,22 @@ def take(a, indices, axis=None, mode="raise"):
     return getitem(a, (slice(None),) * axis + (indices,))
 
 
+def _places(indices):
+    """Integers. To functions that take places, False and True are the places 0 and 1, and no mask."""
+    return indices.astype(np.intp) if indices.dtype == bool else indices
+
+
 @implements(np.take_along_axis)
 def take_along_axis(arr, indices, axis=-1):
-    axis = axis_of(axis, arr.ndim)
-    grid = [np.arange(n).reshape([-1 if j == k else 1 for j in range(arr.ndim)]) for k, n in enumerate(indices.shape)]
+    arr, axis = (np.ravel(arr), 0) if axis is None else (arr, axis_of(axis, arr.ndim))
+    return getitem(arr, _along_axis(arr, indices, axis))
+
+
+def _along_axis(arr, indices, axis):
+    """The index of what `indices` say along an axis; along the others they are broadcast against the array, as NumPy does it."""
+    grid = [np.arange(n).reshape([-1 if j == k else 1 for j in range(arr.ndim)]) for k, n in enumerate(arr.shape)]
     grid[axis] = indices
-    return getitem(arr, tuple(grid))
+    return tuple(grid)
 
 
 @implements(np.compress)
@@ -178,7 +188,7 @@ def extract(condition, arr):
 @implements(np.choose)
 def choose(a, choices, mode="raise"):
     parts = [operand(x) for x in choices]
-    a = plain(a) if isinstance(a, Traced) else np.asarray(a)
+    a = _places(plain(a))
     shape = np.broadcast_shapes(a.shape, *[np.shape(x) for x in parts])
     which = np.broadcast_to({"wrap": a % len(parts), "clip": np.clip(a, 0, len(parts) - 1)}.get(mode, a), shape)
     return getitem(np.stack([np.broadcast_to(x, shape) for x in parts]), (which, *np.indices(shape, sparse=True)))
@@ -214,7 +224,7 @@ def fill_diagonal(a, val, wrap=False):
 @implements(np.put)
 def put(a, ind, v, mode="raise"):
     _own(a, "put")
-    ind, v = np.ravel(ind), operand(v)
+    ind, v = _places(np.ravel(ind)), operand(v)
     np.ravel(a)[ind if mode == "raise" else ind % a.size if mode == "wrap" else np.clip(ind, 0, a.size - 1)] = np.resize(v, (ind.size,)) if np.ndim(v) else v
 
 
@@ -236,6 +246,4 @@ def place(arr, mask, vals):
 def put_along_axis(arr, indices, values, axis=-1):
     _own(arr, "put_along_axis")
     arr, axis = (np.ravel(arr), 0) if axis is None else (arr, axis_of(axis, arr.ndim))
-    grid = [np.arange(n).reshape([-1 if j == k else 1 for j in range(arr.ndim)]) for k, n in enumerate(np.shape(indices))]
-    grid[axis] = indices
-    arr[tuple(grid)] = values
+    arr[_along_axis(arr, indices, axis)] = values

@@ -282,6 +282,11 @@ def diagflat(v, k=0):
     return diag(np.ravel(operand(v)), k)
 
 
-@implements(np.trace, np.linalg.trace)
+@implements(np.trace)
 def trace(a, offset=0, axis1=0, axis2=1):
     return np.sum(diagonal(a, offset, axis1, axis2), axis=-1)
+
+
+@implements(np.linalg.trace)
+def linalg_trace(x, offset=0):
+    return trace(x, offset, -2, -1)
