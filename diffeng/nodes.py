@@ -18,6 +18,7 @@ from .traced import TRACED, Traced
 from .lines import DEPTH, user_frames
 
 _serial = itertools.count()
+_SERIAL = attrgetter("serial")
 _level = itertools.count(1)
 _OF_NUMBERS = frozenset("add subtract multiply divide power remainder floor_divide negative absolute".split())          # of Python's floats these make more
 _ARRAYS = frozenset({np.ndarray, float, int, bool, *np.sctypeDict.values()})          # the types of values with nothing below them
@@ -329,14 +330,15 @@ class Tracer(Traced):
 
 def reachable(outputs):
     """Every node the outputs depend on, in topological order. No recursion: a chain of a million nodes is ordinary."""
-    stack = [n for n in outputs if type(n) is Node]
-    seen = set(stack)
-    while stack:
-        for p in stack.pop().operands:
+    seen = {n for n in outputs if type(n) is Node}
+    found = [*seen]
+    for n in found:                          # grows as it is walked: what is found late was mostly made early, which sorts fast
+        for p in n.operands:
             if type(p) is Node and p not in seen:
                 seen.add(p)
-                stack.append(p)
-    return sorted(seen, key=attrgetter("serial"))
+                found.append(p)
+    found.sort(key=_SERIAL)
+    return found
 
 
 def upcoming():
@@ -370,11 +372,11 @@ def influenced(order, inputs):
     """{node: slots} for the nodes of a topological order that depend on the inputs, through these differentiable operands of floating-point type."""
     wanted = dict.fromkeys(inputs, ())
     for n in order:
-        found, slots = (), n.primitive.slots
-        if slots != ():
-            for k, p in enumerate(n.operands):
-                if type(p) is Node and p in wanted and (slots is None or k in slots):
-                    found += (k,)
-            if found and n.dtype.kind == "f":
-                wanted[n] = found
+        found, slots, k = (), n.primitive.slots, 0
+        for p in n.operands:
+            if type(p) is Node and p in wanted and (slots is None or k in slots):
+                found += (k,)
+            k += 1
+        if found and n.dtype.kind == "f":
+            wanted[n] = found
     return wanted

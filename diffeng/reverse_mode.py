@@ -331,12 +331,13 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
                 continue
             if node not in kept:
                 del cotangent[node]
+            shape = node.shape
             primitive, operands, params = node.primitive, node.operands, node.params
             if at is not None:
                 at(node, g)
-            if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
-                                              or primitive.kind == "reduce" and not g.shape):
-                g = np.broadcast_to(g, node.shape)
+            if g.shape != shape and not (primitive.kind == "map" and all([operands[k].shape == shape for k in slots])
+                                         or primitive.kind == "reduce" and not g.shape):
+                g = np.broadcast_to(g, shape)
             values, z = [value_of(q) if type(q) is Node else q for q in operands], value_of(node)
             for k in slots:
                 if skip and (id(node), k) in skip:

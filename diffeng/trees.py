@@ -13,6 +13,7 @@ from .lines import run
 
 
 _LEAVES = (np.ndarray, Traced, float, int, np.generic)
+_ARRAYS = (Traced, np.ndarray, np.generic)
 _LEAF = "leaf"
 
 
@@ -263,7 +264,7 @@ class Flat:
     def __init__(self, fun, args, argnums=0, every_float=False, has_aux=False, options=None):
         if not callable(fun):
             raise TypeError(f"the first argument must be a function, not {type(fun).__name__}")
-        self.single = isinstance(argnums, (int, np.integer))
+        self.single = type(argnums) is int or isinstance(argnums, (int, np.integer))
         chosen = (argnums,) if self.single else tuple(argnums)
         if options or any([isinstance(k, int) and k >= len(args) for k in chosen]):
             args, options = bound(parameters_of(fun), args, options or {}, max([k + 1 for k in chosen if isinstance(k, int)], default=0))
@@ -305,12 +306,9 @@ class Flat:
         return self._run(call, leaves)
 
     def _run(self, runner, leaves):
-        parts = {k: list(p) for k, p in self._parts.items()}
-        for (k, j), leaf in zip(self._where, leaves):
-            parts[k][j] = leaf
-        args = list(self.args)
-        for k in self.chosen:
-            args[k] = self._rebuild[k](parts[k])
+        args = [*self.args]
+        for k, tree in zip(self.chosen, self._rebuilt({k: [*p] for k, p in self._parts.items()}, leaves)):
+            args[k] = tree
         result = runner(partial(self.fun, **self.options) if self.options else self.fun, args)
         if self.has_aux:
             if not isinstance(result, tuple) or len(result) != 2:
@@ -326,7 +324,7 @@ class Flat:
 
     def _output(self, x):
         x = unwrap(x)
-        if isinstance(x, (Traced, np.ndarray, np.generic)) and x.dtype.kind in "fiub":
+        if isinstance(x, _ARRAYS) and x.dtype.kind in "fiub":
             return x
         if isinstance(x, (bool, int, float)):
             return np.asarray(x)[()]
@@ -336,8 +334,11 @@ class Flat:
 
     def restore(self, leaves, into=None):
         """Leaves in the structure of the arguments: one tree for an int argnums, else a tuple. Entries without a leaf are None."""
-        out = {k: [None] * len(p) for k, p in self._parts.items()}
-        for (k, j), leaf in zip(self._where, leaves):
-            out[k][j] = leaf
-        trees = [self._rebuild[k](out[k]) for k in self.chosen]
+        trees = self._rebuilt({k: [None] * len(p) for k, p in self._parts.items()}, leaves)
         return trees[0] if self.single else tuple(trees)
+
+    def _rebuilt(self, parts, leaves):
+        """The chosen arguments' trees, with these leaves put where they were, in parts."""
+        for (k, j), leaf in zip(self._where, leaves):
+            parts[k][j] = leaf
+        return [self._rebuild[k](parts[k]) for k in self.chosen]
