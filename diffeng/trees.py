@@ -2,6 +2,7 @@
 import atexit
 import inspect
 from functools import cache, lru_cache, partial
+from itertools import accumulate
 from types import FunctionType
 
 import numpy as np
@@ -29,7 +30,7 @@ def flatten(tree):
     leaves, paths = [], []
     nesting = _nesting(tree, leaves, paths)
     if nesting is not None:
-        return leaves, partial(_nested, nesting), paths
+        return leaves, _nested(nesting), paths
     import optree
     paths, leaves, spec = optree.tree_flatten_with_path(tree)
     return list(leaves), spec.unflatten, list(paths)
@@ -70,27 +71,26 @@ def _nesting(tree, leaves, paths, path=()):
     return None if None in below else (kind, keys, tuple(below))
 
 
-def _nested(nesting, leaves):
-    """New leaves, nested in this way."""
-    leaves = [*leaves]
-    if len(leaves) != (count := _count(nesting)):
-        raise ValueError(f"{len(leaves)} leaves where there were {count}")
-    return _filled(nesting, iter(leaves))
+@lru_cache(maxsize=256)
+def _nested(nesting):
+    """A function that nests a list of leaves in this way."""
+    kind, keys, below = nesting
+    counts = [*map(_count, below)]
+    ends = [*accumulate(counts)]
+    parts = [(end - 1, None) if n is _LEAF else (slice(end - count, end), _nested(n)) for n, count, end in zip(below, counts, ends)]
+    order = None if keys is None else [sorted(keys).index(k) for k in keys]
+
+    flat = all([part is None for _, part in parts])
+
+    def rebuild(leaves):
+        if not flat:
+            leaves = [leaves[at] if part is None else part(leaves[at]) for at, part in parts]
+        return kind(leaves) if order is None else dict(zip(keys, [leaves[j] for j in order]))
+    return rebuild
 
 
 def _count(nesting):
     return 1 if nesting is _LEAF else sum(map(_count, nesting[2]))
-
-
-def _filled(nesting, leaves):
-    if nesting is _LEAF:
-        return next(leaves)
-    kind, keys, below = nesting
-    parts = [_filled(n, leaves) for n in below]
-    if keys is None:
-        return kind(parts)
-    parts = dict(zip(sorted(keys), parts))
-    return {k: parts[k] for k in keys}
 
 
 def reader(tree):
