@@ -76,11 +76,13 @@ class Buffer(Traced):
 
 
 def fillable(x):
-    """A plain array of floating-point numbers as a Buffer; anything else as it is."""
-    if type(x) is not np.ndarray or not x.shape or x.dtype.kind != "f":
+    """An array of floating-point numbers as a Buffer, if it is plain, or traced for an outer derivative or jit alone, which the running function cannot know;
+    anything else as it is."""
+    outer = isinstance(x, Traced) and type(x) is not Buffer and x.interpreter.level < Interpreter.newest
+    if not outer and type(x) is not np.ndarray or not x.shape or x.dtype.kind != "f":
         return x
     out = Buffer(x)
-    out._shared = x.base is not None         # somebody else's memory: a write makes a copy first
+    out._shared = not outer and x.base is not None         # somebody else's memory: a write makes a copy first
     return out
 
 
@@ -113,18 +115,19 @@ def _replacement(name, original):
         if direct and args and (type(args[0]) in TRACED or type(args[-1]) in TRACED and type(args[0]) is np.ndarray):
             return numpy_api.call_function(original, args, kwargs)               # as NumPy would, after asking around
         if converts and args and _holds_traced(args[:1]):
-            return _convert(name, original, *args, **kwargs) if _asked(name) else original(*args, **kwargs)
+            out = _convert(name, original, *args, **kwargs) if _asked(name) else original(*args, **kwargs)
+            return fillable(out) if fills else out
         if known and (_in_lists(args) or kwargs and _in_lists(kwargs.values())):
             if not sequence:
                 args, kwargs = [_joined(a) for a in args], {k: _joined(a) for k, a in kwargs.items()}
             return numpy_api.call_function(original, args, kwargs)
         if name in ("full", "full_like") and _holds_traced(args[1:2] or [kwargs.get("fill_value")]) and _asked(name):
-            return full(*args, **kwargs) if name == "full" else numpy_api.call_function(original, args, kwargs)
+            return fillable(full(*args, **kwargs) if name == "full" else numpy_api.call_function(original, args, kwargs))
         out = original(*args, **kwargs)
         new = fills or converts and args and isinstance(args[0], (list, tuple))
         if new and type(out) is np.ndarray and (out.dtype.kind == "f" or name not in INTEGERS_STAY) and _asked(name):
             return Buffer(out)
-        return out
+        return fillable(out) if new and isinstance(out, Traced) else out
     return call
 
 

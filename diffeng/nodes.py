@@ -13,8 +13,8 @@ from operator import attrgetter
 
 import numpy as np
 
-from .errors import explain
-from .traced import TRACED, Traced
+from .errors import explain, refuse
+from .traced import ASSIGN, TRACED, Traced
 from .lines import DEPTH, user_frames
 
 _serial = itertools.count()
@@ -163,8 +163,10 @@ INPUT = Primitive("input", None, kind="input", slots=())
 class Interpreter:
     """What it means to apply a primitive; `level` orders nested ones (an inner derivative has the higher level)."""
 
+    newest = 0               # the highest level there was
+
     def __init__(self):
-        self.level = next(_level)
+        self.level = Interpreter.newest = next(_level)
 
     def apply(self, primitive, operands, params):
         """The result of the primitive, as a Traced value of this interpreter. Operands of lower levels are constants here."""
@@ -318,6 +320,8 @@ class Tracer(Traced):
     below = property(lambda self: restored(self.node))
 
     def _adopt(self, other):
+        if other.interpreter is not self.interpreter:
+            raise refuse(TypeError, "an inner derivative was assigned{here} into an array of an outer one: " + ASSIGN)
         self.node = other.node
 
     def _look(self, kind, convert):

@@ -86,3 +86,57 @@ def test_where_positions_repeat_the_index_may_be_an_argument():
         assert de.grad(f)(x, i) == pytest.approx(expected)
         assert compiled(x, i) == pytest.approx(expected)
     assert compiled.traces == 1
+
+
+PLACES = np.array([1, 2, 2])
+
+
+def zeros_at_places(x, y):
+    z = np.zeros(5)
+    z[PLACES] += x[:3] * y[0]
+    return z
+
+
+def computed_from_zeros(x, y):
+    z = np.zeros(5) + y
+    z[1:3] = x[:2]
+    z += np.sin(z) * x[0]
+    return z
+
+
+def copied(x, y):
+    z = np.array(y)
+    q = z[1:3]
+    q[:] = x[:2]
+    q *= x[0]
+    return z
+
+
+def filled(x, y):
+    z = np.full(5, y[0])
+    z[y > 1.6] = x[0]
+    z[np.argsort(y)] *= np.copy(y)
+    return z
+
+
+@pytest.mark.parametrize("f", [zeros_at_places, computed_from_zeros, copied, filled])
+@pytest.mark.parametrize("method", ["reverse", "forward", "symbolic"])
+def test_what_is_made_of_values_of_an_outer_derivative_is_written_into_all_the_same(f, method):
+    """y is plain for a gradient by x alone, and a traced value under jit, or for a derivative by y around it."""
+    x, y, w = np.linspace(0.1, 1, 5), np.linspace(1, 2, 5), np.arange(1.0, 6.0)
+    gradient = de.grad(lambda x, y: np.sum(f(x, y) ** 2 * w), method=method)
+    np.testing.assert_allclose(de.jit(gradient)(x, y), gradient(x, y), rtol=1e-12)
+    h, d = 1e-5, w[::-1].copy()
+    slope = (gradient(x, y + h * d) - gradient(x, y - h * d)) / (2 * h)
+    for outer in ("forward", "symbolic"):
+        np.testing.assert_allclose(de.jvp(lambda y: gradient(x, y), (y,), (d,), method=outer)[1], slope, rtol=1e-6, atol=1e-8)
+
+
+def test_an_inner_value_in_an_array_of_an_outer_derivative_is_an_error_with_a_cure():
+    def f(x, y):
+        z = y * 1
+        z[0] = x
+        return np.sum(z * z)
+    for method in ("reverse", "forward"):
+        with pytest.raises(TypeError, match="an inner derivative was assigned at .*at\\(x, i\\).set"):
+            de.jit(de.grad(f, method=method))(1.0, np.ones(3))
