@@ -336,8 +336,8 @@ class Plan:
         return [o for o in self.group.operations if isinstance(o.out, Indirect) and o.out.arrays]
 
     def _apart(self, strides):
-        """Does what integer arrays write to lie apart along these axes (the strides of every place along them)? Where an array says something else from one entry
-        to the next, it may say the same, and so it does where the place does not move with the entry."""
+        """Does what integer arrays write to lie apart along these axes (the strides of every place along them)? Not where an array moves along them: it may say
+        the same place twice; nor where the place itself does not move."""
         stores = [s for o, s in zip(self.group.operations, self.stores) if isinstance(o.out, Indirect) and o.out.arrays]
         return all([all(strides[target]) and not any([any(strides[a]) for a in arrays]) for target, arrays in stores])
 
