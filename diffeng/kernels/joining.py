@@ -19,7 +19,7 @@ def joined(steps):
     copies = [(k, o) for k, s in enumerate(steps) if type(s) is Group for o in s.operations if _is_copy(o)]
     if not copies:
         return steps
-    written, parts, excluded = {}, {}, set()             # by id of a buffer: (first, last) step that writes it; the stretches that are written; in tiles
+    written, parts, excluded = {}, {}, set()             # by id of a buffer: (first, last) step that writes it; the stretches that are written; in tiles, or scattered into
     for k, s in enumerate(steps):
         if type(s) is Tiles:
             for inner, _ in s.steps:
@@ -27,10 +27,11 @@ def joined(steps):
             continue
         for b in writes(s):
             written[b] = written.get(b, (k,))[0], k
-        if type(s) is Group:
-            for o in s.operations:
-                if type(o.out) is View:
-                    parts.setdefault(id(o.out.buffer), []).append(_stretch(o.out))
+        for out in [o.out for o in s.operations] if type(s) is Group else [s.out]:
+            if type(out) is View:
+                parts.setdefault(id(out.buffer), []).append(_stretch(out))
+            else:                                        # where integer arrays say
+                excluded.add(id(out.view.buffer))
     wholes = {}
     for k, o in copies:
         part, whole = o.operands[0].buffer, o.out.buffer
