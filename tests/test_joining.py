@@ -84,3 +84,16 @@ def test_the_gradient_of_a_recurrence():
     gradient = de.grad(loss, argnums=(0, 1))
     for got, want in zip(de.jit(gradient)(W, X), gradient(W, X)):
         np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (4, 16), (8, 64)])
+def test_what_is_scattered_into_is_nobody_elses_memory(shape):
+    """An array is copied, integers say where something is written into the copy, and the array itself is read once more."""
+    k = np.array([0, 0])
+
+    def f(x):
+        z = np.sin(x)
+        z[:, k] = x[:, k[:1]] * 2
+        return np.sum(z ** 2)
+    x = RNG.normal(size=shape)
+    np.testing.assert_allclose(de.jit(de.grad(f))(x), de.grad(f)(x), rtol=1e-12)
