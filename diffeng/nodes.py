@@ -229,14 +229,14 @@ class Tracing(Interpreter):
         number = False
         if self.numbers and primitive.kind == "map" and primitive.name != "astype":
             operands, number = self._among_numbers(primitive, operands)
-        inputs, values, plain = (), [], self.values
+        inputs, values, plain = [], [], self.values
         for x in operands:
             if type(x) is Tracer and x.interpreter is self:
                 x = x.node
                 value = x.value
             else:
                 value = x
-            inputs += (x,)
+            inputs.append(x)
             values.append(value)
             if type(value) not in _ARRAYS:
                 plain = False
@@ -259,11 +259,11 @@ class Tracing(Interpreter):
             value = primitive(*values, **params)             # one level down
             met = exactly(primitive, values, params)
             if met is not values:
-                inputs = tuple([n if type(n) is Node else x for n, x in zip(inputs, met)])
+                inputs = [n if type(n) is Node else x for n, x in zip(inputs, met)]
             if frames is None and type(value) is Tracer:
                 frames = value.node.frames                   # the level below has looked
             shape, dtype = value.shape, value.dtype
-        node = Node(primitive, inputs, params, value, shape, dtype, user_frames(3, self.depth) if frames is None else frames)
+        node = Node(primitive, tuple(inputs), params, value, shape, dtype, user_frames(3, self.depth) if frames is None else frames)
         if self.log is not None:
             self.log.append(node)
         if number:
@@ -376,11 +376,11 @@ def influenced(order, inputs):
     """{node: slots} for the nodes of a topological order that depend on the inputs, through these differentiable operands of floating-point type."""
     wanted = dict.fromkeys(inputs, ())
     for n in order:
-        found, slots, k = (), n.primitive.slots, 0
+        found, slots, k = [], n.primitive.slots, 0
         for p in n.operands:
             if type(p) is Node and p in wanted and (slots is None or k in slots):
-                found += (k,)
+                found.append(k)
             k += 1
         if found and n.dtype.kind == "f":
-            wanted[n] = found
+            wanted[n] = tuple(found)
     return wanted

@@ -5,6 +5,7 @@ import pytest
 import scipy.special as sc
 
 import diffeng as de
+from diffeng import reverse_mode
 from diffeng.reverse_mode import PULL
 from diffeng.vocabulary import PRIMITIVES
 
@@ -137,3 +138,19 @@ def test_the_gradient_of_a_masked_part_has_zeros_elsewhere():
     x, mask = np.arange(6.0).reshape(2, 3), np.array([[True, False, True], [False, True, False]])
     assert np.array_equal(de.grad(lambda x: np.sum(x[mask] * [2.0, 3.0, 5.0]))(x), [[2, 0, 3], [0, 5, 0]])
     assert np.array_equal(de.grad(lambda x: np.sum(x[[0, 0, 1]] * 2.0))(x), [[4, 4, 4], [2, 2, 2]])              # rows that are read twice add up
+
+
+def test_the_parts_of_one_array_are_cut_from_its_cotangent_at_once(monkeypatch):
+    """One call for all of them, and one by one for who asks so; a part that is no number's has none."""
+    calls, every = [], reverse_mode._Concatenate.every
+    monkeypatch.setattr(reverse_mode._Concatenate, "every", lambda self, *args, axis: calls.append(axis) or every(self, *args, axis=axis))
+    x, w = np.linspace(-1, 1, 12).reshape(3, 4), np.arange(28.0).reshape(4, 7)
+    found = de.grad(lambda x: np.sum(np.concatenate([x[:, 1:].T, np.ones((3, 1)), x.T[:3]], axis=1) * w[:3]))(x)
+    want = np.zeros((3, 4))
+    want[:, 1:] += w[:3, :3].T
+    want[:, :3] += w[:3, 4:].T
+    np.testing.assert_array_equal(found, want)
+    assert calls == [1]
+    stacked = de.grad(lambda x: np.sum(np.stack([x[i, j] for i in range(3) for j in range(4)]) * w.ravel()[:12]))(x)
+    np.testing.assert_array_equal(stacked, w.ravel()[:12].reshape(3, 4))
+    assert calls == [1, 0]
