@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
+from diffeng import numpy_api  # noqa: F401  what @ and NumPy mean of recorded values, whichever test comes first
 from diffeng.kernels import blas, contract, cutting, machine, threads
 from diffeng.kernels.code import Code
 from diffeng.kernels.program import Program
