@@ -87,7 +87,7 @@ class _Nested:
         self._enter = [enters(x) for x in leaves]
         self._objects = [k for k, x in enumerate(leaves) if _watched(x)]
         self._constants = [(k, type(x), None if _watched(x) else repr(x)) for k, x in enumerate(leaves) if not enters(x)]
-        self._read = None if self._constants else reader(argument)
+        self._read = None if self._constants else reader(self._structure)
 
     def leaves(self, argument, objects):
         """Those of another argument that enter; None if it differs from this one. Its objects are appended to `objects`."""

@@ -43,7 +43,7 @@ def _gpu():
 
 def program_maker(device, precision="float32", strict=False):
     """make(inputs, outputs, donated=(), as_recorded=False), which compiles a graph for a device: "cpu" or "cuda"; make.device is the device itself, None for
-    the CPU; make.ahead() begins with what any graph needs. See jit for the rest."""
+    the CPU; make.ahead() begins with what any graph needs of the CPU's compiler. See jit for the rest."""
     if device == "cpu":
         if precision != "float32":
             raise ValueError(f"precision={precision!r} is for device=\"cuda\": on the CPU products are computed in the dtype of their factors")
@@ -58,7 +58,7 @@ def program_maker(device, precision="float32", strict=False):
     def make(inputs, outputs, donated=(), as_recorded=False):
         from .kernels.cuda.program import CudaProgram
         return CudaProgram(inputs, outputs, as_recorded, donated, device=there, precision=precision, strict=strict)
-    make.device, make.ahead = there, _ahead
+    make.device, make.ahead = there, lambda: None
     return make
 
 

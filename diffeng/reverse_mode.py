@@ -176,14 +176,14 @@ class _Getitem:
 
 
 class _Concatenate:
-    """Each part has its own piece. `every` cuts all of them at once: asked for one by one, those of n parts would take n^2 steps."""
+    """Each part has its own piece. `every` cuts those of many slots at once: asked for one by one, those of n parts would take n^2 steps."""
 
     def __getitem__(self, slot):
-        return lambda g, z, *parts, axis: self.every(g, *parts[:slot + 1], axis=axis)[slot]
+        return lambda g, z, *parts, axis: self.every(g, (slot,), *parts, axis=axis)[slot]
 
-    def every(self, g, *parts, axis):
-        before, ends = (slice(None),) * axis, [*itertools.accumulate([np.shape(p)[axis] for p in parts])]
-        return [g[(*before, slice(start, end))] for start, end in zip([0, *ends], ends)]
+    def every(self, g, slots, *parts, axis):
+        before, ends = (slice(None),) * axis, [0, *itertools.accumulate([np.shape(p)[axis] for p in parts])]
+        return {k: g[(*before, slice(ends[k], ends[k + 1]))] for k in slots}
 
 
 def _written(g, x, arrays, index):
@@ -336,16 +336,15 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
                 continue
             if node not in kept:
                 del cotangent[node]
-            shape = node.shape
             primitive, operands, params = node.primitive, node.operands, node.params
             if at is not None:
                 at(node, g)
-            if g.shape != shape and not (primitive.kind == "map" and all([operands[k].shape == shape for k in slots])
-                                         or primitive.kind == "reduce" and not g.shape):
-                g = np.broadcast_to(g, shape)
+            if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
+                                              or primitive.kind == "reduce" and not g.shape):
+                g = np.broadcast_to(g, node.shape)
             values, z = [value_of(q) if type(q) is Node else q for q in operands], value_of(node)
             every = getattr(PULL.get(primitive.name), "every", None) if len(slots) > 1 else None
-            pieces = every and every(g, *values, **params)
+            pieces = every and every(g, slots, *values, **params)
             for k in slots:
                 if skip and (id(node), k) in skip:
                     continue

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
+from diffeng.vocabulary import reductions
 from expressions_numpy import EXPRESSIONS, X
 
 
@@ -132,3 +133,16 @@ def test_places_are_read_as_numpy_reads_them(f):
     np.testing.assert_allclose(de.jit(f)(x), want)
     weights = np.cos(np.arange(want.size)).reshape(want.shape)
     np.testing.assert_allclose(np.vdot(de.grad(lambda x: np.sum(f(x) * weights))(x), x), np.vdot(weights, tangent))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64, np.bool_])
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 5), (2, 3, 4), (4, 1, 3)])
+def test_the_mean_of_plain_arrays_is_numpys(dtype, shape):
+    """The primitive computes it in two steps of its own where these are all there is to it."""
+    x = (np.random.default_rng(11).normal(size=shape) * 3).astype(dtype)
+    axes = [tuple(range(len(shape))), *[(k,) for k in range(len(shape))], *([(0, len(shape) - 1)] if len(shape) > 1 else [])]
+    for axis in axes:
+        for keepdims in (False, True):
+            got, want = reductions.mean.quick(x, axis=axis, keepdims=keepdims), np.mean(x, axis=axis, keepdims=keepdims)
+            assert type(got) is type(want) and got.dtype == want.dtype and got.shape == want.shape
+            np.testing.assert_array_equal(got, want)

@@ -111,7 +111,8 @@ def test_what_is_empty_is_read_nowhere(empty):
     def f(x):
         z = x * 1.0
         z[empty] = z[empty] * 0.4 - 0.9
-        return np.sum(np.tanh(z)) + np.sum(np.sin(x)[empty][::-1]) + np.sum(x[:1] * z[2:]) + np.sum(np.concatenate([x[empty], np.cos(x)])) + np.sum(np.diff(z[empty]))
+        return np.sum(np.tanh(z)) + np.sum(np.sin(x)[empty][::-1]) + np.sum(x[:1] * z[2:]) + np.sum(np.concatenate([x[empty], np.cos(x)])) \
+            + np.sum(np.diff(z[empty]))
     want, found = de.value_and_grad(f)(x), de.jit(de.value_and_grad(f))(x)
     np.testing.assert_allclose(found[0], want[0], rtol=1e-12)
     np.testing.assert_allclose(found[1], want[1], rtol=0, atol=1e-12)

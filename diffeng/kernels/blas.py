@@ -18,9 +18,7 @@ import numpy as np
 _LETTERS = {"f64": "d", "f32": "s"}
 _FORMS = [("scipy_{0}_64_", 64), ("{0}_64_", 64), ("scipy_{0}_", 32), ("{0}_", 32)]             # OpenBLAS's symbols, those of the wheels first
 _THREADS = ["scipy_openblas_{0}_num_threads64_", "openblas_{0}_num_threads64_", "scipy_openblas_{0}_num_threads", "openblas_{0}_num_threads"]
-
 _CORES = ["scipy_openblas_get_corename64_", "openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename"]
-
 
 def _candidates():
     """Paths of libraries that NumPy may have its BLAS from: beside the package in a wheel, else what the process has loaded."""
@@ -118,8 +116,8 @@ def threads():
 def has_small():
     """Does `gemm` compute small products by a kernel of their own, without packing? OpenBLAS does on processors with AVX-512."""
     found = _library()
-    name = found and next((f for f in (getattr(found[0], form, None) for form in _CORES) if f is not None), None)
-    if not name:
+    core = found and next((getattr(found[0], name) for name in _CORES if hasattr(found[0], name)), None)
+    if core is None:
         return False
-    name.restype = ctypes.c_char_p
-    return name() in (b"SkylakeX", b"Cooperlake", b"SapphireRapids")
+    core.restype = ctypes.c_char_p
+    return core() in (b"SkylakeX", b"Cooperlake", b"SapphireRapids")

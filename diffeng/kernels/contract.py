@@ -193,9 +193,8 @@ def product(step, cut=None):
     """BLAS's gemm (gemv for a vector and a matrix) for each entry of the batch axes, in parts; one row of the table is one part of one entry.
 
     cut: ("rows", width): parts of so many rows of the result. ("terms", width): parts of so many terms of each sum, where a part adds to what those before it
-    made (so they are computed in order, by one thread). None: large products are cut along their longer side, one part a thread, as BLAS itself uses one.
-    A part may copy its own columns of the right matrix first: see cutting.py. What the sums are added to lies where the result will, or is copied there,
-    part by part.
+    made (so they are computed in order, by one thread). None: parts as cutting.py says, each of which may copy its own columns of the right
+    matrix first. What the sums are added to lies where the result will, or is copied there, part by part.
     """
     type = type_name(step.out.dtype)
     (a, b, c), turned, (ta, lda), (tb, ldb), ldc, dims, strides = for_blas(step)

@@ -14,7 +14,7 @@ from .code import SQUARE
 ALONE = 200_000                            # multiply-adds below which a product is not cut for several threads
 STEP, ROW_STEP = 32, 8                     # columns, and rows, of a part that is packed are a multiple of this; columns of a small part, too
 FEW, TINY, LAID = 512, 1200, 1 << 19       # see `is_laid`: rows; entries of a small result; bytes of a part's copy
-SMALL, SHORT = 100 ** 3, 32                # multiply-adds of a small product; terms from which on one whose right matrix runs along them is such, with TINY entries
+SMALL, SHORT = 100 ** 3, 32                # multiply-adds of a small product; the fewest terms of one whose right matrix runs along them
 CACHED = 3 << 19                           # bytes of a right matrix that stays in the cache while one row of parts after the other meets it
 
 

@@ -332,19 +332,18 @@ class Plan:
         return rows, max(1, min(rows, chunk))
 
     def _scattering(self):
-        """The operations that write to where integer arrays say."""
-        return [o for o in self.group.operations if isinstance(o.out, Indirect) and o.out.arrays]
+        """(operation, (number of its place, those of the arrays)) of each that writes to where integer arrays say."""
+        return [(o, store) for o, store in zip(self.group.operations, self.stores) if isinstance(o.out, Indirect) and o.out.arrays]
 
     def _apart(self, strides):
         """Does what integer arrays write to lie apart along these axes (the strides of every place along them)? Not where an array moves along them: it may say
         the same place twice; nor where the place itself does not move."""
-        stores = [s for o, s in zip(self.group.operations, self.stores) if isinstance(o.out, Indirect) and o.out.arrays]
-        return all([all(strides[target]) and not any([any(strides[a]) for a in arrays]) for target, arrays in stores])
+        return all([all(strides[target]) and not any([any(strides[a]) for a in arrays]) for _, (target, arrays) in self._scattering()])
 
     def _scatter_shares(self, rows, cost):
         """(rows, rows of a chunk) where two rows may meet at one place. Chunks that add have a copy each of what they add to, if that is small beside the work;
         else chunks of columns go through all rows, if a row is long enough, and no two columns meet."""
-        scattering, chunk = self._scattering(), threads.split(rows, cost)
+        scattering, chunk = [o for o, _ in self._scattering()], threads.split(rows, cost)
         targets = {id(o.out.view.buffer): o.out.view for o in scattering}
         copy = sum([v.buffer.size for v in targets.values()]) * OWN_COPY
         alone = len(scattering) == 1 and not self.flat and not self.last and self._apart([[s] for s in self._inner_strides])
@@ -362,14 +361,13 @@ class Plan:
     def _copies(self, views, slots, combining):
         """A copy for each chunk of what integer arrays add to: the base, length, stride and type of each, and the numbers of the views that lie in it."""
         made = {}
-        for k, o in enumerate(self.group.operations):
-            if isinstance(o.out, Indirect) and o.out.arrays:
-                out, v = o.out.view.buffer, self.stores[k][0]
-                if id(out) not in made:
-                    stride = -(-out.size * out.dtype.itemsize // APART) * APART
-                    made[id(out)] = Buffer("arena", _BYTE, stride * slots), stride, out, []
-                self.words[views[v][2]] = (made[id(out)][0], o.out.view.offset)
-                made[id(out)][3].append(v)
+        for o, (v, _) in self._scattering():
+            out = o.out.view.buffer
+            if id(out) not in made:
+                stride = -(-out.size * out.dtype.itemsize // APART) * APART
+                made[id(out)] = Buffer("arena", _BYTE, stride * slots), stride, out, []
+            self.words[views[v][2]] = (made[id(out)][0], o.out.view.offset)
+            made[id(out)][3].append(v)
         for copy, stride, out, _ in made.values():
             combining.append(self._combine("sum", type_name(out.dtype), copy, slots, stride, out.size, View(out, 0, (), (), out.dtype), onto=True))
         return tuple([(self.word((copy, 0)), self.word(out.size), self.word(stride), type_name(out.dtype), tuple(dict.fromkeys(numbers)))

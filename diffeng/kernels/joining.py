@@ -19,7 +19,8 @@ def joined(steps):
     copies = [(k, o) for k, s in enumerate(steps) if type(s) is Group for o in s.operations if _is_copy(o) and not _is_read(o.out.buffer, s)]
     if not copies:
         return steps
-    written, parts, excluded = {}, {}, set()             # by id of a buffer: (first, last) step that writes it; the stretches that are written; in tiles, or scattered into
+    written, parts = {}, {}                              # by id of a buffer: (first, last) step that writes it; the stretches that are written
+    excluded = set()                                     # ids of buffers that tiles use, or that are scattered into
     for k, s in enumerate(steps):
         if type(s) is Tiles:
             for inner, _ in s.steps:
@@ -61,8 +62,8 @@ def _is_copy(o):
     if type(o) is not Map or o.rule is not CAST or type(o.operands[0]) is not View or type(o.out) is not View or o.level != "full" or o.accumulate:
         return False
     (source,), out = o.operands, o.out
-    return source.buffer.kind == out.buffer.kind == "arena" and source.buffer is not out.buffer and source.dtype == out.dtype \
-        and source.buffer.stored and out.buffer.stored and (type_name(out.dtype),) == o.casts and source.whole() and out.contiguous() and out.offset % LINE == 0 \
+    return source.buffer.kind == out.buffer.kind == "arena" and source.buffer is not out.buffer and source.buffer.stored and out.buffer.stored \
+        and source.dtype == out.dtype and (type_name(out.dtype),) == o.casts and source.whole() and out.contiguous() and out.offset % LINE == 0 \
         and source.buffer.short is out.buffer.short is None
 
 

@@ -111,7 +111,7 @@ class Lowering:
     def rule(self, name, dtypes, dtype):
         """(rule, dtypes of the operands it uses, their names, which those are) of an elementwise primitive; None where kernels have none, or cannot cast its
         operands. dtypes: those of arrays, values of scalars."""
-        key = (name, dtype, *dtypes) if all([type(d) in _DTYPES for d in dtypes]) else None
+        key = (name, dtype, *dtypes) if all([isinstance(d, np.dtype) for d in dtypes]) else None
         if key is None or key not in self._rules:
             found = _rule(name, dtypes, dtype)
             if found is not None:
@@ -137,14 +137,13 @@ def immediate(x, dtype):
     return Immediate(np.asarray(x).astype(dtype)[()] if isinstance(x, np.generic) else dtype.type(x), type_name(dtype))
 
 
-_DTYPES = {type(np.dtype(kind)) for kind in "?bhilqBHILQefdgFDGSUOmM"}
 _PYTHON = {float: np.dtype(float), int: np.dtype(np.int64), bool: np.dtype(bool), Exact: np.dtype(float)}
 
 
 def castable(x, want):
     """Can an operand (or its dtype) be cast in a way that means the same everywhere? Floats to integers do not, for NaN and what is out of range: NumPy
     decides."""
-    dtype = x if type(x) in _DTYPES else _PYTHON.get(type(x)) or x.dtype
+    dtype = x if isinstance(x, np.dtype) else _PYTHON.get(type(x)) or x.dtype
     have, want = type_name(dtype), type_name(want)
     return have is not None and want is not None and (have[0] != "f" or want[0] in "fb")
 

@@ -51,7 +51,7 @@ def _add_at(x, v, *arrays, index):
 
 
 def _zeros_add_at(v, *arrays, index, shape):
-    out = np.zeros(shape, v.dtype if hasattr(v, "dtype") else np.asarray(v).dtype)
+    out = np.zeros(shape, np.asarray(v).dtype)
     if arrays:
         np.add.at(out, join(index, arrays), v)
     else:
