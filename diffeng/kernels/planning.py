@@ -26,7 +26,7 @@ from .shifted import shifted
 from .stacking import stacked
 from .tiles import Tiles
 
-STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: [contract.product(step)],
+STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: contract.product(step),
          Tiles: lambda step, plans: tiles.instructions(step)}
 
 
