@@ -432,6 +432,9 @@ class Pushing(Interpreter):
             tangent = e.astype(tangent, dtype=value.dtype)
         return Dual(self, value, tangent)
 
+    def is_number(self, x):
+        return isinstance(x.primal, Traced) and x.primal.interpreter.is_number(x.primal)
+
     def row(self, primitive, slot, dx, primals, params, rank):
         rows = PUSH.get(primitive.name)                              # at every application: rows may be replaced
         try:

@@ -61,6 +61,8 @@ class Lowering:
                              for c, to in zip(x.columns, columns(out))])
 
     def call(self, node, operands):
+        if node.dtype.hasobject:             # pointers do not live in the memory of a program
+            raise TypeError(f"{node.primitive.name} returns an array of Python objects, which no program can hold: compute with numbers")
         out = new("arena", node.shape, node.dtype)
         self.fuser.step(Call(node, operands, out), [x for x in operands if type(x) is View], out)
         return out
