@@ -167,6 +167,24 @@ def test_out_and_what_follows_by_position(f):
     np.testing.assert_allclose(de.jvp(lambda x: f(x.copy()), (x,), (x,))[0], want)
 
 
+@pytest.mark.parametrize("f", [
+    lambda x: np.pad(x, {0: 1}), lambda x: np.pad(x, {-1: (0, 2)}, mode="edge"), lambda x: np.pad(x, ((1, 0), (0, 2)), constant_values=((1.0, 2.0), (3.0, 4.0))),
+    lambda x: np.pad(x, 1, constant_values=(0.5, 2.0)), lambda x: np.pad(x, np.array([[1, 0], [0, 1]]))])
+def test_pad_takes_widths_and_values_as_numpy_does(f):
+    x = data("f8", 5)
+    np.testing.assert_array_equal(de.vjp(f, x)[0], f(x))
+    np.testing.assert_array_equal(de.jit(f)(x), f(x))
+
+
+def test_pad_with_a_traced_value():
+    x = data("f8", 5)
+    want = np.array([[2.0, 2, 2, 2]] * 3)
+    want[0, 0] += 18
+    np.testing.assert_allclose(de.grad(lambda x: np.sum(np.pad(x, 1, constant_values=x[0, 0])) + np.sum(x))(x), want)
+    with pytest.raises(ValueError, match="pad at test_dtypes.py"):
+        de.grad(lambda x: np.sum(np.pad(x, -1)))(x)
+
+
 def test_out_is_written_as_numpy_writes_it():
     x = data("f8", 6)
     with pytest.raises(TypeError, match="dtype float64 cannot be written into an array of dtype int64"):

@@ -97,12 +97,24 @@ def resize(a, new_shape):
 @implements(np.pad)
 def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even"):
     a = operand(array)
-    widths = np.broadcast_to(np.asarray(pad_width, int), (a.ndim, 2))
-    if mode == "constant" and np.ndim(constant_values) == 0:
+    if isinstance(pad_width, dict):                                      # NumPy 2.2: an axis' widths by its name, none elsewhere
+        sides, pad_width = pad_width, np.zeros((a.ndim, 2), int)
+        for k, width in sides.items():
+            pad_width[axis_of(k, a.ndim)] = width
+    widths = np.broadcast_to(plain(operand(pad_width)).astype(int, casting="same_kind"), (a.ndim, 2))
+    if (widths < 0).any():
+        raise refuse(ValueError, "pad{here}: widths are 0 or more; cut with an index: x[1:-1]")
+    if mode == "constant" and np.ndim(constant_values) == 0 and not isinstance(constant_values, Traced):
         return s.pad(a, widths=tuple((int(lo), int(hi)) for lo, hi in widths), value=constant_values)
+    if mode == "constant":                                               # a value for each side of each axis, and traced ones
+        values = np.broadcast_to(cast(arrayed(constant_values), a.dtype), (a.ndim, 2))
+        for k in range(a.ndim):
+            ends = [np.broadcast_to(values[k, side], a.shape[:k] + (int(widths[k, side]),) + a.shape[k + 1:]) for side in (0, 1)]
+            a = np.concatenate([ends[0], a, ends[1]], axis=k)
+        return a
     if mode not in ("edge", "reflect", "symmetric", "wrap") or reflect_type != "even":
-        raise refuse(TypeError, f"pad{{here}}: mode={mode!r} is not supported on traced values like this: there are 'constant' with one value, 'edge', "
-                                "'reflect', 'symmetric' and 'wrap'; concatenate the parts of other modes")
+        raise refuse(TypeError, f"pad{{here}}: mode={mode!r} is not supported on traced values like this: there are 'constant', 'edge', 'reflect', "
+                                "'symmetric' and 'wrap'; concatenate the parts of other modes")
     for k, width in enumerate(widths):
         if width.any():
             a = np.take(a, np.pad(np.arange(a.shape[k]), width, mode), k)
