@@ -142,7 +142,8 @@ def push_extreme(top):
     def rule(dx, x, *, axis, keepdims):
         hit = np.equal(x, top(x, axis=axis, keepdims=True))
         taken = r.sum(np.where(hit, dx, 0), axis=behind(axis), keepdims=keepdims)
-        return taken / r.sum(e.astype(hit, dtype=x.dtype), axis=axis, keepdims=keepdims)
+        ties = r.sum(e.astype(hit, dtype=x.dtype), axis=axis, keepdims=keepdims)
+        return taken / np.where(np.equal(ties, 0), 1, ties)                      # a NaN equals nothing
     return rule
 
 

@@ -115,7 +115,7 @@ def _compositions():
         np.copysign: lambda x, y: e.where(e.signbit(y), -e.absolute(x), e.absolute(x)),
         np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, (e.sign(x) + 1) / 2),
         np.fmod: lambda x, y: np.copysign(e.remainder(e.absolute(x), e.absolute(y)), x), np.conjugate: lambda x: e.copy(x),
-        np.divmod: lambda x, y: (e.floor_divide(x, y), e.remainder(x, y)), np.modf: lambda x: (x - e.trunc(x), e.trunc(x)),
+        np.divmod: lambda x, y: (e.floor_divide(x, y), e.remainder(x, y)), np.modf: lambda x: (e.where(e.isinf(x), 0.0, x - e.trunc(x)), e.trunc(x)),
         np.ldexp: lambda x, n: x * 2.0 ** n, np.vecdot: lambda x, y: np.sum(x * y, axis=-1),
     }
     for name, of_truth, of_integers in (("and", e.logical_and, e.bitwise_and), ("or", e.logical_or, e.bitwise_or), ("xor", e.logical_xor, e.bitwise_xor)):

@@ -319,3 +319,12 @@ def test_results_serve_scipy():
     np.testing.assert_allclose(found.x, [1, 1], rtol=1e-6)
     found = scipy.integrate.solve_ivp(lambda s, y: -y ** 3, (0, 1), [1.0, 2.0], method="Radau", jac=lambda s, y: de.jacobian(lambda y: -y ** 3)(y))
     np.testing.assert_allclose(found.y[:, -1], 1 / np.sqrt(2 + 1 / np.array([1.0, 4.0])), rtol=1e-2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_power_of_0_is_differentiated_by_its_exponent_too(method):
+    """d/dy d/dx x**y = 1/x at y = 0; and x**0 is 1 at 0 and at infinity, too."""
+    slope = de.grad(lambda y: de.grad(lambda x: x ** y, method=method)(2.0), method=method)
+    assert slope(0.0) == de.jit(slope)(0.0) == 0.5
+    np.testing.assert_array_equal(de.grad(lambda x: np.sum(x ** np.array([0.0, 0.0, 2.0])), method=method)(np.array([0.0, np.inf, 3.0])), [0, 0, 6])
+    assert de.grad(lambda x: x ** 0, method=method)(np.inf) == 0
