@@ -61,6 +61,8 @@ class Lowering:
                              for c, to in zip(x.columns, columns(out))])
 
     def call(self, node, operands):
+        if node.dtype.hasobject:             # pointers do not live in the memory of a program
+            raise TypeError(f"{node.primitive.name} returns an array of Python objects, which no program can hold: compute with numbers")
         out = new("arena", node.shape, node.dtype)
         self.fuser.step(Call(node, operands, out), [x for x in operands if type(x) is View], out)
         return out
@@ -155,6 +157,8 @@ def _map(lowering, node, *operands):
     if not any(type(x) in (View, Padded) for x in operands) or type_name(dtype) is None:
         return None
     dtypes = [x.dtype if type(x) in (View, Padded) else _plain(x) for x in operands]
+    if name == "power" and dtype.kind == "f" and node.shape and not isinstance(dtypes[1], np.dtype) and dtypes[1] == 0.5:
+        name, dtypes, operands = "sqrt", dtypes[:1], operands[:1]            # NumPy does so with arrays; x ** 0.5 of a number is another one at -inf and -0
     try:
         found = lowering.rule(name, dtypes, dtype)
         if found is None:
