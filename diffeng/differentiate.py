@@ -3,6 +3,8 @@
 Two witnesses walk a recorded graph backwards (reverse_mode, symbolic: both offer `gradient`), one runs the function on dual
 numbers (forward_mode). Everything here is built from those two ways of asking.
 """
+import functools
+import itertools
 import sys
 from operator import attrgetter
 
@@ -26,6 +28,7 @@ def _check(method, auto):
     return method
 
 
+@functools.cache                                # an import that has been made costs as much as an operation
 def backward(method):
     """The module that accumulates cotangents: reverse_mode or symbolic."""
     if method == "symbolic":
@@ -41,10 +44,10 @@ class Recorded:
     def __init__(self, flat, leaves=None, log=False):
         self.flat, self.tracing = flat, Tracing()
         if log:
-            self.tracing.log = []
+            self.tracing.log, names = [], flat.names
         else:
-            self.tracing.depth = 1
-        self.inputs = [self.tracing.input(x, name) for x, name in zip(flat.leaves if leaves is None else leaves, flat.names)]
+            self.tracing.depth, names = 1, itertools.repeat(None)         # nobody looks at the graph
+        self.inputs = [self.tracing.input(x, name) for x, name in zip(flat.leaves if leaves is None else leaves, names)]
         self.nodes = [t.node for t in self.inputs]           # kept apart: the function may assign to its arguments
         self.results = flat(*self.inputs)
         self.outputs = [r.node if self.tracing.mine(r) else None for r in self.results]

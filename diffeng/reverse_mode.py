@@ -291,6 +291,11 @@ PULL = {
 
 # ---- the walk --------------------------------------------------------------------------------------------------------------------------
 
+def _no_row(primitive, slot, frames):
+    return refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: "
+                                       "add a row to PULL in diffeng/reverse_mode.py")
+
+
 def _row(primitive, slot, frames):
     """Looked up at every use: rows may be replaced."""
     try:
@@ -298,8 +303,7 @@ def _row(primitive, slot, frames):
     except LookupError:
         row = None
     if row is None:
-        raise refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: "
-                                          "add a row to PULL in diffeng/reverse_mode.py")
+        raise _no_row(primitive, slot, frames)
     return row
 
 
@@ -324,37 +328,52 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     """
     order = reachable(outputs)
     value_of, at = recomputing(order, value_of, at)
-    wanted, kept, cotangent = influenced(order, inputs), set(inputs), {}
+    wanted, cotangent = influenced(order, inputs), {}
     own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
+    found = dict.fromkeys(inputs)
     with np.errstate(all="ignore"):
         for node, g in zip(outputs, cotangents):
             if node in wanted:
                 cotangent[node] = cotangent[node] + g if node in cotangent else g
         for node in reversed(order):
-            g = cotangent.get(node)
-            if g is None or not (slots := wanted[node]):
+            g = cotangent.pop(node, None)
+            if g is None:
                 continue
-            if node not in kept:
-                del cotangent[node]
+            if node in found:
+                found[node] = g
+            slots = wanted[node]
+            if not slots:
+                continue
             primitive, operands, params = node.primitive, node.operands, node.params
             if at is not None:
                 at(node, g)
             if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
                                               or primitive.kind == "reduce" and not g.shape):
                 g = np.broadcast_to(g, node.shape)
-            values, z = [value_of(q) if type(q) is Node else q for q in operands], value_of(node)
-            every = getattr(PULL.get(primitive.name), "every", None) if len(slots) > 1 else None
-            pieces = every and every(g, slots, *values, **params)
+            values = [g, value_of(node)]
+            for q in operands:
+                values.append(value_of(q) if type(q) is Node else q)
+            rows = PULL.get(primitive.name)                          # looked up at every use: rows may be replaced
+            pieces = rows.every(g, slots, *values[2:], **params) if len(slots) > 1 and hasattr(rows, "every") else None
             for k in slots:
                 if skip and (id(node), k) in skip:
                     continue
                 p = operands[k]
-                row, known = _row(primitive, k, node.frames), cotangent.get(p)
+                try:
+                    row = rows[k]
+                except (LookupError, TypeError):
+                    row = None
+                known = cotangent.get(p)
                 into = type(row) is _Getitem
                 if into and p in own and known.shape == p.shape and type(g) is np.ndarray:
-                    row.onto(known, g, *values, **params)
+                    row.onto(known, g, *values[2:], **params)
                     continue
-                new = pieces[k] if pieces else row(g, z, *values, **params)
+                if pieces:
+                    new = pieces[k]
+                elif row is None:
+                    raise _no_row(primitive, k, node.frames)
+                else:
+                    new = row(*values, **params) if params else row(*values)
                 if new.dtype is not p.dtype or new.shape != p.shape:
                     new = fit(new, p.shape, p.dtype)
                 if known is None:
@@ -367,4 +386,4 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
                     into = True
                 if into and type(new) is np.ndarray:
                     own.add(p)
-    return [None if n not in cotangent else _whole(cotangent[n], n.shape) for n in inputs]
+    return [None if found[n] is None else _whole(found[n], n.shape) for n in inputs]

@@ -225,11 +225,6 @@ def argument_names(fun, n):
     return names
 
 
-@lru_cache
-def _dotted(keys):
-    return ".".join(map(str, keys))
-
-
 def function_name(fun):
     return getattr(fun, "__name__", type(fun).__name__)
 
@@ -260,30 +255,41 @@ class Flat:
         if options or any([isinstance(k, int) and k >= len(args) for k in chosen]):
             args, options = bound(parameters_of(fun), args, options or {}, max([k + 1 for k in chosen if isinstance(k, int)], default=0))
         self.fun, self.args, self.has_aux, self.options = fun, list(args), has_aux, options or {}
+        self.leaves, self.chosen, self._trees = [], [], {}   # which argument -> (its leaves, how they are put together, their paths, which of them are chosen)
         for k in chosen:
-            if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
+            if type(k) is not int and not isinstance(k, np.integer):
                 raise TypeError(f"argnums={argnums!r}: give the number of a positional argument, or a tuple of them")
             if not -len(args) <= k < len(args):
                 raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with "
                                 "respect to positional parameters, given or with a default; those that can only be given by keyword are held constant")
-        self.chosen = [k % len(args) for k in chosen] if args else []
-        names = argument_names(fun, len(args))
-        self.leaves, self.names, self._where, self._rebuild, self._parts = [], [], [], {}, {}
-        for k in self.chosen:
-            parts, self._rebuild[k], paths = flatten(args[k])
-            self._parts[k] = parts
-            prefix = () if paths != [()] and len(args) == 1 else (names[k],)
-            for j, leaf in enumerate(parts):
-                if every_float and not is_float(leaf):
-                    continue
+            k %= len(args)
+            self.chosen.append(k)
+            if k in self._trees:
+                continue
+            parts, rebuild, paths = flatten(args[k])
+            where = range(len(parts)) if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf)]
+            for j in where:
+                leaf = parts[j]
                 if type(leaf) is float:
                     leaf = np.float64(leaf)
                 elif type(leaf) not in _SCALARS and (type(leaf) is not np.ndarray or leaf.dtype not in _ORDINARY):
-                    leaf = as_array(leaf, f"argument {'.'.join([names[k], *map(str, paths[j])])!r} of {function_name(fun)}")
+                    leaf = as_array(leaf, self._argument(k, paths[j]))
                 self.leaves.append(leaf)
-                self.names.append(_dotted(prefix + paths[j]) if paths[j] else names[k])
-                self._where.append((k, j))
+            self._trees[k] = parts, rebuild, paths, where
         self.out = self.aux = None
+
+    def _argument(self, k, path):
+        name = ".".join([argument_names(self.fun, len(self.args))[k], *map(str, path)])
+        return f"argument {name!r} of {function_name(self.fun)}"
+
+    @property
+    def names(self):
+        """What reports call the leaves."""
+        names, found = argument_names(self.fun, len(self.args)), []
+        for k, (_, _, paths, where) in self._trees.items():
+            prefix = () if paths != [()] and len(self.args) == 1 else (names[k],)
+            found += [".".join(map(str, (*prefix, *paths[j]))) for j in where]
+        return found
 
     @property
     def out_names(self):
@@ -298,7 +304,7 @@ class Flat:
 
     def _run(self, runner, leaves):
         args = [*self.args]
-        for k, tree in zip(self.chosen, self._rebuilt({k: [*p] for k, p in self._parts.items()}, leaves)):
+        for k, tree in self._rebuilt(leaves, True).items():
             args[k] = tree
         result = runner(partial(self.fun, **self.options) if self.options else self.fun, args)
         if self.has_aux:
@@ -325,11 +331,17 @@ class Flat:
 
     def restore(self, leaves, into=None):
         """Leaves in the structure of the arguments: one tree for an int argnums, else a tuple. Entries without a leaf are None."""
-        trees = self._rebuilt({k: [None] * len(p) for k, p in self._parts.items()}, leaves)
-        return trees[0] if self.single else tuple(trees)
+        trees = self._rebuilt(leaves, False)
+        return trees[self.chosen[0]] if self.single else tuple([trees[k] for k in self.chosen])
 
-    def _rebuilt(self, parts, leaves):
-        """The chosen arguments' trees, with these leaves put where they were, in parts."""
-        for (k, j), leaf in zip(self._where, leaves):
-            parts[k][j] = leaf
-        return [self._rebuild[k](parts[k]) for k in self.chosen]
+    def _rebuilt(self, leaves, others):
+        """{argument: its tree}, with these leaves put where they were; others: what else was in the trees is kept there, or is None."""
+        trees, start = {}, 0
+        for k, (parts, rebuild, _, where) in self._trees.items():
+            new = leaves[start:start + len(where)]
+            start += len(where)
+            if len(where) < len(parts):
+                chosen, new = dict(zip(where, new)), parts if others else [None] * len(parts)
+                new = [chosen.get(j, x) for j, x in enumerate(new)]
+            trees[k] = rebuild(new)
+        return trees
