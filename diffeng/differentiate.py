@@ -6,12 +6,11 @@ numbers (forward_mode). Everything here is built from those two ways of asking.
 import functools
 import itertools
 import sys
-from operator import attrgetter
 
 import numpy as np
 
 from .errors import refuse
-from .nodes import Tracer, Tracing, reachable, restored
+from .nodes import STORED, Tracer, Tracing, reachable, restored
 from .traced import Traced
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
@@ -57,7 +56,7 @@ class Recorded:
         """One cotangent a leaf; zeros where there is no influence."""
         pairs = [(o, g) for o, g in zip(self.outputs, cotangents) if o is not None and o.dtype.kind == "f"]
         skip = {"skip": self._shifts([o for o, _ in pairs])} if method == "reverse" and self._recorded_again() else {}
-        found = backward(method).gradient([o for o, _ in pairs], [g for _, g in pairs], self.nodes, value_of or _VALUE, **skip)
+        found = backward(method).gradient([o for o, _ in pairs], [g for _, g in pairs], self.nodes, value_of or STORED, **skip)
         return [_like(g, n) for g, n in zip(found, self.nodes)]
 
     def _recorded_again(self):
@@ -67,9 +66,6 @@ class Recorded:
     def _shifts(self, outputs):
         from .shifts import without_shifts
         return without_shifts(reachable(outputs), outputs)
-
-
-_VALUE = attrgetter("value")
 
 
 def _like(g, node):

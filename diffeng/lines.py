@@ -67,9 +67,8 @@ def _called(code, offset):
 def user_frames(above=1, most=DEPTH):
     """The innermost user frames as ((code, offset), ...), the operation's own line first. above: the callers known to be engine code, skipped unseen."""
     frame = sys._getframe(above)
-    code = frame.f_code
-    if most == 1 and _user_files[code.co_filename]:
-        return ((code, frame.f_lasti),)
+    if most == 1 and _user_files[frame.f_code.co_filename]:           # mostly
+        return ((frame.f_code, frame.f_lasti),)
     found = ()
     while frame is not None:
         code = frame.f_code

@@ -18,7 +18,7 @@ _INERT = {float, int, bool, complex, str, bytes, type(None), type(Ellipsis), sli
 _MODULES = ("numpy", "scipy", "math", "cmath", __package__)
 _REACHING = frozenset({"eval", "exec", "globals", "locals", "compile", "__import__"})              # beside what reach.loaded calls reflective
 _MOST, _LARGEST = 50, 200                # functions that are followed, items of a container that are looked at
-_known = {}                              # code object -> what was found
+_known = {}                              # id of a code object -> what was found, which keeps it alive
 
 
 def swaps(fun, args, everything):
@@ -32,11 +32,12 @@ def swaps(fun, args, everything):
         fun = fun.func
     if type(fun) is not types.FunctionType:
         return everything
-    found = _known.get(fun.__code__)
+    code = fun.__code__
+    found = _known.get(id(code))
     if found is None or not found.holds_for(fun):
         if len(_known) > 10_000:
             _known.clear()
-        found = _known[fun.__code__] = _Found(fun)
+        found = _known[id(code)] = _Found(fun)
         found.swaps = everything if found.names is None else everything.named(found.names)
     return found.swaps
 
@@ -59,7 +60,7 @@ class _Found:
     """What the code of a function names. names: None if it may reach more. The rest says when that holds."""
 
     def __init__(self, fun):
-        self.swaps, self.names = None, set()
+        self.swaps, self.names, self.code = None, set(), fun.__code__
         self._space, self._held = fun.__globals__, []               # (how to read it, what stood there; None: something inert)
         self._bare = fun.__defaults__ is fun.__kwdefaults__ is None
         seen, stack = {id(fun)}, [fun]

@@ -23,6 +23,7 @@ _SERIAL = attrgetter("serial")
 _level = itertools.count(1)
 _newest = [0]                                # the highest level there was (not a class attribute: setting one makes Python forget what it knows of the class)
 _OF_NUMBERS = frozenset("add subtract multiply divide power remainder floor_divide negative absolute".split())          # of Python's floats these make more
+_FLOAT64 = np.dtype(float)
 _ARRAYS = frozenset({np.ndarray, float, int, bool, *np.sctypeDict.values()})          # the types of values with nothing below them
 
 
@@ -268,7 +269,7 @@ class Tracing(Interpreter):
         node.value = value
         node.shape = shape
         node.dtype = dtype
-        node.frames = user_frames(2, self.depth) if frames is None else frames
+        node.frames = user_frames(3, self.depth) if frames is None else frames
         node.serial = next(_serial)
         if self.log is not None:
             self.log.append(node)
@@ -341,6 +342,9 @@ class Tracer(Traced):
         return f"<traced {self.node.shape} {self.node.dtype}{'' if v is None else ' ' + repr(v)}>"
 
 
+STORED = attrgetter("value")                 # of a node: for whoever walks over nodes that were computed as they were recorded
+
+
 def reachable(outputs):
     """Every node the outputs depend on, in topological order. No recursion: a chain of a million nodes is ordinary."""
     seen = {n for n in outputs if type(n) is Node}
@@ -390,6 +394,27 @@ def influenced(order, inputs):
             if type(p) is Node and p in wanted and (slots is None or k in slots):
                 found += (k,)
             k += 1
-        if found and n.dtype.kind == "f":
+        if found and (n.dtype is _FLOAT64 or n.dtype.kind == "f"):
             wanted[n] = found
     return wanted
+
+
+def influences(outputs, inputs):
+    """(reachable(outputs), influenced(these, inputs)), in one walk where all that the outputs depend on carries a derivative."""
+    wanted, every = {n: () for n in outputs if type(n) is Node}, True
+    found, inputs = [*wanted], {*inputs}
+    for n in found:
+        slots, at, k = n.primitive.slots, (), 0
+        for p in n.operands:
+            if type(p) is Node:
+                if slots is None or k in slots:
+                    at += (k,)
+                if p not in wanted:
+                    wanted[p] = ()
+                    found.append(p)
+            k += 1
+        wanted[n] = at
+        if not at and n not in inputs or n.dtype is not _FLOAT64 and n.dtype.kind != "f":
+            every = False
+    found.sort(key=_SERIAL)
+    return found, wanted if every else influenced(found, inputs)

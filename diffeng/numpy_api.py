@@ -337,11 +337,16 @@ def setitem(x, index, value):
 
 # ---- operators ----------------------------------------------------------------------------------------------------------------------
 
+def _joins(traced, other):
+    """Is it plain that the interpreter of the one decides about both? Then nobody need ask."""
+    kind = type(other)
+    return kind in NUMBERS or kind in TRACED and other.interpreter is traced.interpreter or kind is np.ndarray and other.dtype.kind in _REAL
+
+
 def _binary(primitive):
     def forward(self, other):
-        kind = type(other)
-        if kind in NUMBERS or kind in TRACED and other.interpreter is self.interpreter or kind is np.ndarray and other.dtype.kind in _REAL:
-            return self.interpreter.apply(primitive, (self, other), _NONE)                      # who decides is plain: the primitive need not ask
+        if _joins(self, other):
+            return self.interpreter.apply(primitive, (self, other), _NONE)
         return primitive(self, operand(other)) if _known(other) else NotImplemented
 
     def reflected(self, other):
@@ -365,8 +370,10 @@ def _known(x):
 
 
 def _ufunc_called(self, ufunc, method, *inputs, **kwargs):
-    if len(inputs) == 1 and not kwargs and method == "__call__" and type(primitive := UFUNCS.get(ufunc)) is Primitive:
-        return self.interpreter.apply(primitive, inputs, _NONE)                                     # most calls, in as few steps as there can be
+    if method == "__call__" and not kwargs and type(primitive := UFUNCS.get(ufunc)) is Primitive:          # most calls, in as few steps as there can be
+        if len(inputs) == 1 or len(inputs) == 2 and _joins(self, inputs[inputs[0] is self]):
+            return self.interpreter.apply(primitive, inputs, _NONE)
+        return primitive(*map(operand, inputs))
     return call_ufunc(ufunc, method, inputs, kwargs)
 
 

@@ -3,7 +3,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import astype, axes_of, axis_of, operand
-from ..traced import Traced
+from ..traced import TRACED, Traced
 from ..vocabulary import elementwise as e, reductions as r
 from .table import implements
 
@@ -28,6 +28,11 @@ def norm_of(squares):
     return e.where(zero, e.absolute(squares), e.sqrt(e.where(zero, 1.0, squares)))
 
 
+def alone(primitive, x, params):
+    """A primitive of one operand, which decides."""
+    return x.interpreter.apply(primitive, (x,), params) if type(x) in TRACED else primitive(x, **params)
+
+
 def _reducer(primitive):
     def reduce(a, axis=None, dtype=None, keepdims=False, initial=None, where=None):
         x = operand(a)
@@ -39,7 +44,7 @@ def _reducer(primitive):
         if dtype is not None:
             x = astype(x, dtype)
         axes = axes_of(axis, len(x.shape)) if x.shape or axis not in (0, -1) else ()          # ufuncs reduce a number along its first axis, too
-        out = primitive(x, axis=axes, keepdims=keepdims is not False and asked(keepdims))
+        out = alone(primitive, x, {"axis": axes, "keepdims": keepdims is not False and asked(keepdims)})
         if initial is not None and given(initial):
             out = {"sum": e.add, "prod": e.multiply, "max": e.maximum, "min": e.minimum}[primitive.name](out, operand(initial))
         return out
@@ -60,7 +65,7 @@ def mean(a, axis=None, dtype=None, keepdims=False, where=None):
     x = operand(a) if dtype is None else astype(a, dtype)
     if where is not None and where is not True and given(where):
         return np.sum(x, axis=axis, keepdims=asked(keepdims), where=where) / _counted(where, x, axis, keepdims)
-    out = r.mean(x, axis=axes_of(axis, len(x.shape)), keepdims=keepdims is not False and asked(keepdims))
+    out = alone(r.mean, x, {"axis": axes_of(axis, len(x.shape)), "keepdims": keepdims is not False and asked(keepdims)})
     return out if dtype is None or out.dtype == dtype else astype(out, dtype)
 
 
