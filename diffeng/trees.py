@@ -240,6 +240,21 @@ def _below(x, leaves):
     return x
 
 
+def _chosen(fun, args, argnums, options):
+    """(args, options, is argnums one number?, a tuple of the numbers): parameters given by name, and defaults, are among the args where they are chosen."""
+    single = isinstance(argnums, (int, np.integer))
+    chosen = (argnums,) if single else tuple(argnums)
+    if options or any([isinstance(k, int) and k >= len(args) for k in chosen]):
+        args, options = bound(parameters_of(fun), args, options or {}, max([k + 1 for k in chosen if isinstance(k, int)], default=0))
+    for k in chosen:
+        if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
+            raise TypeError(f"argnums={argnums!r}: give the number of a positional argument, or a tuple of them")
+        if not -len(args) <= k < len(args):
+            raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with "
+                            "respect to positional parameters, given or with a default; those that can only be given by keyword are held constant")
+    return args, options, single, chosen
+
+
 class Flat:
     """A function and its arguments, seen as a function of flat leaves: those of the chosen arguments.
 
@@ -250,32 +265,26 @@ class Flat:
     def __init__(self, fun, args, argnums=0, every_float=False, has_aux=False, options=None):
         if not callable(fun):
             raise TypeError(f"the first argument must be a function, not {type(fun).__name__}")
-        self.single = isinstance(argnums, (int, np.integer))
-        chosen = (argnums,) if self.single else tuple(argnums)
-        if options or any([isinstance(k, int) and k >= len(args) for k in chosen]):
-            args, options = bound(parameters_of(fun), args, options or {}, max([k + 1 for k in chosen if isinstance(k, int)], default=0))
-        self.fun, self.args, self.has_aux, self.options = fun, list(args), has_aux, options or {}
-        self.leaves, self.chosen, self._trees = [], [], {}   # which argument -> (its leaves, how they are put together, their paths, which of them are chosen)
+        if type(argnums) is int and -len(args) <= argnums < len(args) and not options:
+            self.single, chosen = True, (argnums,)
+        else:
+            args, options, self.single, chosen = _chosen(fun, args, argnums, options)
+        self.fun, self.args, self.has_aux, self.options = fun, list(args), has_aux, options
+        self.leaves, self.chosen, self._trees = [], [], {}   # argument -> (its leaves, how they are put together, their paths, which are chosen, the last's end)
         for k in chosen:
-            if type(k) is not int and not isinstance(k, np.integer):
-                raise TypeError(f"argnums={argnums!r}: give the number of a positional argument, or a tuple of them")
-            if not -len(args) <= k < len(args):
-                raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with "
-                                "respect to positional parameters, given or with a default; those that can only be given by keyword are held constant")
             k %= len(args)
             self.chosen.append(k)
             if k in self._trees:
                 continue
             parts, rebuild, paths = flatten(args[k])
-            where = range(len(parts)) if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf)]
-            for j in where:
-                leaf = parts[j]
+            where = None if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf)]            # None: all of them
+            for j, leaf in enumerate(parts) if where is None else [(j, parts[j]) for j in where]:
                 if type(leaf) is float:
                     leaf = np.float64(leaf)
                 elif type(leaf) not in _SCALARS and (type(leaf) is not np.ndarray or leaf.dtype not in _ORDINARY):
                     leaf = as_array(leaf, self._argument(k, paths[j]))
                 self.leaves.append(leaf)
-            self._trees[k] = parts, rebuild, paths, where
+            self._trees[k] = parts, rebuild, paths, where, len(self.leaves)
         self.out = self.aux = None
 
     def _argument(self, k, path):
@@ -286,9 +295,9 @@ class Flat:
     def names(self):
         """What reports call the leaves."""
         names, found = argument_names(self.fun, len(self.args)), []
-        for k, (_, _, paths, where) in self._trees.items():
+        for k, (_, _, paths, where, _) in self._trees.items():
             prefix = () if paths != [()] and len(self.args) == 1 else (names[k],)
-            found += [".".join(map(str, (*prefix, *paths[j]))) for j in where]
+            found += [".".join(map(str, (*prefix, *path))) for path in (paths if where is None else [paths[j] for j in where])]
         return found
 
     @property
@@ -337,10 +346,9 @@ class Flat:
     def _rebuilt(self, leaves, others):
         """{argument: its tree}, with these leaves put where they were; others: what else was in the trees is kept there, or is None."""
         trees, start = {}, 0
-        for k, (parts, rebuild, _, where) in self._trees.items():
-            new = leaves[start:start + len(where)]
-            start += len(where)
-            if len(where) < len(parts):
+        for k, (parts, rebuild, _, where, end) in self._trees.items():
+            new, start = leaves[start:end], end
+            if where is not None:
                 chosen, new = dict(zip(where, new)), parts if others else [None] * len(parts)
                 new = [chosen.get(j, x) for j, x in enumerate(new)]
             trees[k] = rebuild(new)
