@@ -17,6 +17,7 @@ from .differentiate import Recorded
 from .nodes import Node, Tracer, reachable
 from .precise import numbers
 from .lines import line_of, user_frames
+from .traced import Traced
 
 
 def _same(value, exact, tolerance):
