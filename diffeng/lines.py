@@ -66,7 +66,10 @@ def _called(code, offset):
 
 def user_frames(above=1, most=DEPTH):
     """The innermost user frames as ((code, offset), ...), the operation's own line first. above: the callers known to be engine code, skipped unseen."""
-    found, frame = (), sys._getframe(above)
+    frame = sys._getframe(above)
+    if most == 1 and _user_files[frame.f_code.co_filename]:           # mostly
+        return ((frame.f_code, frame.f_lasti),)
+    found = ()
     while frame is not None:
         code = frame.f_code
         if code is _RUN:           # the function being derived begins here: what is outside is its caller's business

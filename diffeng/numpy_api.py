@@ -16,6 +16,7 @@ from .ufunc_dtypes import resolved, returned
 from .vocabulary import contraction, elementwise as e, indexing, reductions
 
 FUNCTIONS = {}
+_NONE = {}                               # the parameters of a primitive that has none
 OF_SEQUENCES = "concatenate stack hstack vstack dstack column_stack block select choose multi_dot broadcast_arrays".split()      # their lists are no arrays
 IN_PLACE = "copyto fill_diagonal put putmask place put_along_axis".split()
 
@@ -175,8 +176,6 @@ def call_ufunc(ufunc, method, inputs, kwargs):
         UFUNCS[ufunc] = primitive
     if method == "__call__":
         if not kwargs:
-            if len(inputs) == 1 and type(primitive) is Primitive:
-                return inputs[0].interpreter.apply(primitive, inputs, {})
             return _computed(ufunc, primitive, [x if type(x) in OPERANDS else operand(x) for x in inputs])
         out, dtype, mask = kwargs.pop("out", None), kwargs.pop("dtype", None), kwargs.pop("where", True)
         kwargs = {k: x for k, x in kwargs.items() if k not in ("casting", "order", "subok")}             # these say how, not what
@@ -317,8 +316,13 @@ _PLACES = frozenset({int, type(None), type(Ellipsis)})           # parts of an i
 
 def is_basic(items):
     """Slices, integers, None and Ellipsis only: NumPy then returns a view."""
-    return builtins.all([type(i) in _PLACES or type(i) is slice and type(i.start) in _PLACES and type(i.stop) in _PLACES and type(i.step) in _PLACES
-                         for i in items])
+    for i in items:
+        if type(i) is slice:
+            if type(i.start) not in _PLACES or type(i.stop) not in _PLACES or type(i.step) not in _PLACES:
+                return False
+        elif type(i) not in _PLACES:
+            return False
+    return True
 
 
 def split_index(index):
@@ -396,16 +400,21 @@ def _by_ufunc(ufunc):
     return forward, reflected, _in_place(lambda x, y: call_ufunc(ufunc, "__call__", (x, y), {}), ufunc.__name__)
 
 
+def _joins(traced, other):
+    """Is it plain that the interpreter of the one decides about both? Then nobody need ask."""
+    kind = type(other)
+    return kind in NUMBERS or kind in TRACED and other.interpreter is traced.interpreter or kind is np.ndarray and other.dtype.kind in _REAL
+
+
 def _binary(primitive):
     def forward(self, other):
-        kind = type(other)
-        if kind in NUMBERS or kind in TRACED and other.interpreter is self.interpreter or kind is np.ndarray and other.dtype.kind in _REAL:
-            return self.interpreter.apply(primitive, (self, other), {})                         # who decides is plain: the primitive need not ask
+        if _joins(self, other):
+            return self.interpreter.apply(primitive, (self, other), _NONE)
         return primitive(self, operand(other)) if _known(other) else NotImplemented
 
     def reflected(self, other):
         if type(other) in NUMBERS:
-            return self.interpreter.apply(primitive, (other, self), {})
+            return self.interpreter.apply(primitive, (other, self), _NONE)
         return primitive(operand(other), self) if _known(other) else NotImplemented
     return forward, reflected, _in_place(primitive, primitive.name)
 
@@ -415,6 +424,10 @@ def _known(x):
 
 
 def _ufunc_called(self, ufunc, method, *inputs, **kwargs):
+    if method == "__call__" and not kwargs and type(primitive := UFUNCS.get(ufunc)) is Primitive:          # most calls, in as few steps as there can be
+        if len(inputs) == 1 or len(inputs) == 2 and _joins(self, inputs[inputs[0] is self]):
+            return self.interpreter.apply(primitive, inputs, _NONE)
+        return primitive(*map(operand, inputs))
     return call_ufunc(ufunc, method, inputs, kwargs)
 
 
@@ -423,9 +436,9 @@ def _function_called(self, function, types, args, kwargs):
 
 
 def _item(self, index):
-    items = index if isinstance(index, tuple) else (index,)
+    items = index if type(index) is tuple else (index,)
     if not is_basic(items):
-        arrays, items = split_index(items)
+        arrays, items = split_index(index)
         if arrays or not is_basic(items):
             return indexing.getitem(self, *arrays, index=items)
     out = self.interpreter.apply(indexing.getitem, (self,), {"index": items})

@@ -3,7 +3,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, operand
-from ..traced import Traced
+from ..traced import TRACED, Traced
 from ..ufunc_dtypes import cast
 from ..vocabulary import elementwise as e, reductions as r
 from .table import implements
@@ -29,19 +29,24 @@ def norm_of(squares):
     return e.where(zero, e.absolute(squares), e.sqrt(e.where(zero, 1.0, squares)))
 
 
+def alone(primitive, x, params):
+    """A primitive of one operand, which decides."""
+    return x.interpreter.apply(primitive, (x,), params) if type(x) in TRACED else primitive(x, **params)
+
+
 def _reducer(primitive):
     def reduce(a, axis=None, dtype=None, keepdims=False, initial=None, where=None):
         x = operand(a)
-        if given(where) and where is not True:
+        if where is not None and where is not True and given(where):
             neutral = {"sum": 0, "prod": 1, "any": False, "all": True}.get(primitive.name, initial)
             if not given(neutral):
                 raise refuse(ValueError, f"{primitive.name}{{here}}: with where= it needs initial=, as in NumPy")
             x = e.where(operand(where), x, neutral)
         if dtype is not None:
             x = astype(x, dtype)
-        axes = () if x.ndim == 0 and axis in (0, -1) else axes_of(axis, x.ndim)          # ufuncs reduce a number along its first axis, too
-        out = primitive(x, axis=axes, keepdims=asked(keepdims))
-        if given(initial):
+        axes = axes_of(axis, len(x.shape)) if x.shape or axis not in (0, -1) else ()          # ufuncs reduce a number along its first axis, too
+        out = alone(primitive, x, {"axis": axes, "keepdims": keepdims is not False and asked(keepdims)})
+        if initial is not None and given(initial):
             out = {"sum": e.add, "prod": e.multiply, "max": e.maximum, "min": e.minimum}[primitive.name](out, operand(initial))
         return out
     return reduce
@@ -65,9 +70,9 @@ def _counted(where, x, axis, keepdims):
 @implements(np.mean)
 def mean(a, axis=None, dtype=None, keepdims=False, *, where=None):
     x = operand(a) if dtype is None else astype(a, dtype)
-    if given(where) and where is not True:
+    if where is not None and where is not True and given(where):
         return np.sum(x, axis=axis, keepdims=asked(keepdims), where=where) / _counted(where, x, axis, keepdims)
-    out = r.mean(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims))
+    out = alone(r.mean, x, {"axis": axes_of(axis, len(x.shape)), "keepdims": keepdims is not False and asked(keepdims)})
     return out if dtype is None or out.dtype == dtype else astype(out, dtype)
 
 
