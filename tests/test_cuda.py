@@ -1,5 +1,6 @@
 """diffeng.kernels.cuda without a GPU: every kernel becomes PTX, and the simulator's results are those of the CPU's kernels."""
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import test_random_programs
 import diffeng as de
 from diffeng import cli, devices, kernels
 from diffeng.kernels import recompute, tiles
-from diffeng.kernels.cuda import compile, plan, proof, tiling
+from diffeng.kernels.cuda import compile, plan, program, proof, tiling
 from diffeng.kernels.cuda.program import CudaProgram
 from diffeng.kernels.cuda.simulator import Simulator
 from diffeng.llm import GPT2Config, block, init_parameters, weights
@@ -171,6 +172,19 @@ def test_gather_and_scatter(random, shape):
         x[index] = np.sin(np.arange(40.0)).reshape((40,) + (1,) * (len(shape) - 1))         # the last one wins
         return x
     agree(put, random.standard_normal(shape))
+
+
+def test_equal_loops_write_to_places_aligned_otherwise(monkeypatch):
+    """Loops that are planned once write to parts of one array: four entries at a time only where every part lies so."""
+    def f(x, u):
+        parts = [x]
+        for _ in range(6):
+            parts.append(np.tanh(parts[-1] @ u))
+        return np.stack(parts)
+    inputs, outputs, _ = graph(f, np.ones((2, 3), np.float32), np.ones((3, 3), np.float32))
+    once = [x.key for x in CudaProgram(inputs, outputs, device=Simulator())._work if type(x) is plan.Launch]
+    monkeypatch.setattr(program, "Plans", lambda make, aligned: SimpleNamespace(instructions=make))
+    assert once == [x.key for x in CudaProgram(inputs, outputs, device=Simulator())._work if type(x) is plan.Launch]
 
 
 def test_an_index_out_of_bounds_is_an_error(random):
