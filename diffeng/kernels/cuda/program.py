@@ -50,7 +50,7 @@ class CudaProgram(Program):
 
     def _build(self, steps, described=None):
         device = self.device
-        plans = Plans(lambda group: grid_plan.instructions(group, device.grid))
+        plans = Plans(lambda group: grid_plan.instructions(group, device.grid), ALIGNED)
         work = []
         for step in steps:
             work += _STEPS[type(step)](step, plans, device.grid)
