@@ -135,7 +135,7 @@ def test_an_index_out_of_bounds_names_its_line(plans):
 
 def test_what_numpy_computes_is_planned_every_time(plans):
     for _ in range(2):
-        same(de.jit(lambda x: np.cumsum(x * 2.0, axis=0))(X), np.cumsum(X * 2.0, axis=0))
+        same(de.jit(lambda x: np.argsort(x * 2.0, axis=0))(X), np.argsort(X * 2.0, axis=0))
     assert len(plans) == 2
 
 
