@@ -187,9 +187,9 @@ def _refused(name):
     return property(get)
 
 
-for _name in set(dir(np.ndarray)) - set(dir(Traced)) - {"shape", "dtype"}:
-    if not _name.startswith("_"):
-        setattr(Traced, _name, _refused(_name))            # (a __getattr__ that says so would make every attribute of a traced value slow to reach)
+REFUSED = {name for name in dir(np.ndarray) if not name.startswith("_")} - set(dir(Traced)) - {"shape", "dtype"}
+for _name in REFUSED:
+    setattr(Traced, _name, _refused(_name))                # (a __getattr__ that says so would make every attribute of a traced value slow to reach)
 
 
 class Entries:
