@@ -8,6 +8,8 @@ from ..ufunc_dtypes import cast
 from ..vocabulary import elementwise as e
 from .table import implements
 
+FEW = 64                                   # entries of a kernel up to which a convolution is a sum of slices, which are not copied
+
 
 def _along(x, axis, index):
     return getitem(x, (slice(None),) * axis + (index,))
@@ -102,9 +104,11 @@ def correlate(a, v, mode="valid"):
 
 def _full(a, v):
     """sum_j a[i - j] v[j]: every window of a, padded, against v turned round."""
-    m = v.shape[0]
+    m, n = v.shape[0], a.shape[0]
     padded = np.pad(a, m - 1)
-    return np.take(padded, np.arange(a.shape[0] + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
+    if m <= FEW:
+        return sum([padded[j:j + n + m - 1] * v[m - 1 - j] for j in range(1, m)], padded[:n + m - 1] * v[m - 1])
+    return np.take(padded, np.arange(n + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
 
 
 def _part(full, n, m, mode, start):

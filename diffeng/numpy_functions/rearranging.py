@@ -40,7 +40,8 @@ def roll(a, shift, axis=None):
         return np.reshape(roll(np.ravel(a), shift, 0), a.shape)
     for n, k in np.broadcast(plain(operand(shift)), axis):
         k = axis_of(k, a.ndim)
-        a = np.take(a, (np.arange(a.shape[k]) - int(n)) % max(a.shape[k], 1), k)
+        before, cut = (slice(None),) * k, -int(n) % max(a.shape[k], 1)
+        a = np.concatenate([a[(*before, slice(cut, None))], a[(*before, slice(cut))]], axis=k)
     return a
 
 
