@@ -59,6 +59,9 @@ def has_libdevice():
         return False
 
 
+ON_HOST = test_kernels.NUMPY | {"cumsum", "cumprod"}          # what has no kernel for a GPU (later issues may shorten this, never lengthen it)
+
+
 # ---- every primitive ---------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", names())
@@ -74,7 +77,7 @@ def test_every_primitive_compiles_and_computes(name):
     except RuntimeError as error:
         assert not has_libdevice() and "libdevice" in str(error)
         pytest.skip("NVIDIA's libdevice is not installed")
-    assert found.on_host == (() if name not in test_kernels.NUMPY else (name,))
+    assert found.on_host == (() if name not in ON_HOST else (name,))
     assert found.difference <= 4, found
     if found.kernels:
         assert found.instructions["sm_90"] > 10

@@ -24,7 +24,7 @@ APART = 128                                # bytes: what different threads write
 STRIP_BYTES = 1 << 15                      # of one operand: rows that wait for each other, see _in_strips
 DEAR = 3.0                                 # nanoseconds a row
 VECTOR, NARROW, LONG = 4, 16, 4096         # columns up to which vectors run across rows: whatever the memory is like; where most of it, where all of it lies so
-MANY = 128                                 # rows from which on they do
+MANY, FEW = 128, 8                         # rows from which on they do; where all memory lies so
 LONGEST_SUM = 512                          # rows of one plain float32 sum over rows; partial sums are put together in float64
 STRETCH = 256                              # bytes of a row that one chunk of columns goes through at least
 OWN_COPY = 0.3                             # nanoseconds an entry that is added to costs a chunk that has its own: cleared, and put together afterwards
@@ -160,11 +160,27 @@ class Plan:
         ops = self.group.operations
         if not self.outer or self.columns == 1 or any([isinstance(x, Indirect) for o in ops for x in (*o.operands, o.out)]):
             return False
-        straight = [s[-1] in (0, v.dtype.itemsize) for (v, *_), s in zip(self._views, self.outer_strides) if v.buffer.kind != "none"]
-        if self.columns <= NARROW and self.outer[-1] >= MANY:
+        if self.columns <= NARROW and self.outer[-1] < MANY:
+            self._put_last(max(range(len(self.outer)), key=self._suits))
+        straight = self._straight(-1)
+        if self.columns <= NARROW and self.outer[-1] >= (FEW if all(straight) else MANY):
             return self.columns <= VECTOR or 2 * sum(straight) > len(straight)
         apart = [s not in (0, v.dtype.itemsize) for (v, *_), s in zip(self._views, self._inner_strides)]
-        return self.outer[-1] >= 8 and self.columns <= LONG and any(apart) and all(straight) and not self.needed_later
+        return self.outer[-1] >= FEW and self.columns <= LONG and any(apart) and all(straight) and not self.needed_later
+
+    def _straight(self, k):
+        """Of each operand: does it walk straight on along axis k of the rows, or stand still?"""
+        return [s[k] in (0, v.dtype.itemsize) for (v, *_), s in zip(self._views, self.outer_strides) if v.buffer.kind != "none"]
+
+    def _suits(self, k):
+        """How well axis k of the rows would be the one that runs fastest: long enough, with memory that lies close together; the later one of equals."""
+        return self.outer[k] >= FEW, sum(self._straight(k)), -sum([abs(s[k]) for s in self.outer_strides if s]), k
+
+    def _put_last(self, k):
+        """Another order of the rows."""
+        def put(axes):
+            return [*axes[:k], *axes[k + 1:], axes[k]] if axes else axes
+        self.outer, self.outer_strides = put(self.outer), [put(s) for s in self.outer_strides]
 
     # ---- phases -----------------------------------------------------------------------------------------------------------------------------
 

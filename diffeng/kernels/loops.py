@@ -5,6 +5,8 @@ loop over entries. Sums are taken in blocks: inside a block vectorised, that is 
 
 What it is not: nothing here knows a size, an address or a primitive.
 """
+import contextlib
+
 from .code import SIZES, Code, cast, merge, neutral, select
 
 STRIP = 32                                 # rows of a strip at most
@@ -68,8 +70,7 @@ class Loops:
                 self.begin(r)
                 self.columns_of(0, code.lo, code.hi)
         elif self._strip is None:
-            with code.loop(code.lo, code.hi) as r:
-                self.begin(r)
+            with self._rows() as r:
                 for phase in range(-1, self.last + 1):
                     self.columns_of(phase)
                     self.row_of(phase)
@@ -100,6 +101,24 @@ class Loops:
                 base = base + digit * code.word(word)
             self.offsets.append(base)
         self.values, self.row_loaded = {}, {}
+
+    @contextlib.contextmanager
+    def _rows(self):
+        """A loop over rows; of several axes the last one has a loop of its own, for dividing to find a short row would take longer than all the rest."""
+        code = self.code
+        if len(self._lengths) < 2:
+            with code.loop(code.lo, code.hi) as r:
+                self.begin(r)
+                yield r
+            return
+        with code.stretches(code.lo, code.hi, code.hi, code.word(self._lengths[-1])) as (start, stop):
+            self.begin(start)
+            first = self.offsets
+            with code.loop(start, stop) as r:
+                self.at, self.values, self.row_loaded = r, {}, {}
+                self.offsets = [at + (r - start) * code.word(outer[-1]) if outer and outer != "unit" else at
+                                for at, (_, _, _, _, outer, _) in zip(first, self.views)]
+                yield r
 
     def columns_of(self, phase, lo=None, hi=None):
         """The column loop of a phase, if it has one; lo, hi: of some columns only."""
