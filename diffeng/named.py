@@ -49,10 +49,13 @@ def _inert(x):
         return x.dtype.kind != "O"
     if kind in _INERT or kind in TRACED:
         return True
-    if kind in (tuple, list):
-        return len(x) <= _LARGEST and all([_inert(i) for i in x])
-    if kind is dict:
-        return len(x) <= _LARGEST and all([_inert(i) for i in x.values()])
+    if kind in (tuple, list, dict):
+        if len(x) > _LARGEST:
+            return False
+        for i in x.values() if kind is dict else x:
+            if not _inert(i):
+                return False
+        return True
     return kind is types.BuiltinMethodType or kind is type and x.__module__ in ("numpy", "builtins")
 
 
@@ -120,7 +123,7 @@ class _Found:
         try:
             for read, value in self._held:
                 now = read(fun)
-                if now is not value if value is not None else not _inert(now):
+                if now is not value and (value is not None or not _inert(now)):
                     return False
         except (KeyError, ValueError, IndexError, TypeError):
             return False
