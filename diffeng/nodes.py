@@ -228,7 +228,7 @@ class Tracing(Interpreter):
         number = False
         if self.numbers and primitive.kind == "map" and primitive.name != "astype":
             operands, number = self._among_numbers(primitive, operands)
-        inputs, values, plain = [], [], self.values
+        inputs, values, plain, known = [], [], self.values, self.values
         for x in operands:
             if type(x) is Tracer and x.interpreter is self:
                 x = x.node
@@ -239,6 +239,8 @@ class Tracing(Interpreter):
             values.append(value)
             if type(value) not in _ARRAYS:
                 plain = False
+                if value is None:
+                    known = False
         frames = self.frames
         if plain:                                            # the common case, in as few steps as there can be
             try:
@@ -246,7 +248,7 @@ class Tracing(Interpreter):
             except (ValueError, TypeError, IndexError) as error:
                 raise explain(error, primitive.name, values) from error
             shape, dtype = value.shape, value.dtype
-        elif not self.values or any([v is None for v in values]) and not restore(inputs, values):
+        elif not (known or self.values and restore(inputs, values)):
             value = None
             try:
                 shape, dtype = spec(primitive, inputs, params)
@@ -381,8 +383,12 @@ def restored(node):
 
 def restore(inputs, values):
     """Fill in the values a checkpoint let go; are all there now?"""
-    values[:] = [restored(x) if type(x) is Node else x for x in inputs]
-    return not any([v is None for v in values])
+    for k, x in enumerate(inputs):
+        if type(x) is Node and values[k] is None:
+            values[k] = restored(x)
+            if values[k] is None:
+                return False
+    return True
 
 
 def influenced(order, inputs):
