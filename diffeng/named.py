@@ -82,9 +82,11 @@ class _Found:
                     elif not hasattr(builtins, name):
                         self.names = None                     # not there yet
                         break
-                if f is not fun or not self._bare:
+                if f.__defaults__ is not None or f.__kwdefaults__ is not None:
                     self._given(f, "__defaults__", fun, seen, stack)
                     self._given(f, "__kwdefaults__", fun, seen, stack)
+                elif f is not fun:                            # mostly: one look for both
+                    self._held.append((lambda fun, f=f: f.__defaults__ is f.__kwdefaults__ is None, True))
             for k, cell in enumerate(f.__closure__ or ()):
                 try:
                     read = (lambda fun, k=k: fun.__closure__[k].cell_contents) if f is fun else (lambda fun, cell=cell: cell.cell_contents)

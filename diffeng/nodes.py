@@ -199,10 +199,10 @@ class Tracing(Interpreter):
     def __init__(self, values=True, frames=None):
         super().__init__()
         self.looks, self.looked, self.numbers = [], [], set()
-        self.values = values                 # compute along the way where the operands' values are known
-        self.frames = frames                 # where to say that operations stand, instead of where the user's code runs
-        self.depth = DEPTH                   # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
-        self.log = None                      # a list: every node is appended as it is made, used or not
+        self.values = values         # compute along the way where the operands' values are known
+        self.frames = frames         # where to say that operations stand, instead of where the user's code runs
+        self.depth = DEPTH           # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
+        self.log = None              # a list: every node is appended as it is made, used or not
 
     def input(self, value, name, shape=None, dtype=None):
         """A traced input with a value, or (value None) with a shape and dtype only."""
@@ -228,7 +228,8 @@ class Tracing(Interpreter):
         number = False
         if self.numbers and primitive.kind == "map" and primitive.name != "astype":
             operands, number = self._among_numbers(primitive, operands)
-        inputs, values, plain, known = [], [], self.values, self.values
+        inputs, values = [], []
+        plain = known = self.values
         for x in operands:
             if type(x) is Tracer and x.interpreter is self:
                 x = x.node
@@ -264,7 +265,7 @@ class Tracing(Interpreter):
             if frames is None and type(value) is Tracer:
                 frames = value.node.frames                   # the level below has looked
             shape, dtype = value.shape, value.dtype
-        node = _new(Node)
+        node = _new(Node)                                    # (Node(...) would have Python call __init__, which takes as long as adding two small arrays)
         node.primitive = primitive
         node.operands = tuple(inputs)
         node.params = params
