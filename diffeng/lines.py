@@ -53,9 +53,9 @@ def _called(code, offset):
     if not before or before[-1].opname not in ("CALL", "PRECALL", "CALL_KW"):
         return False, None
     pushed, wanted = 0, before[-1].arg + (before[-1].opname == "CALL_KW")
+    if before[-2].opname == "PRECALL":                       # Python 3.11: of the call itself, whose arguments are what is wanted; those of calls inside take theirs
+        del before[-2]
     for i in reversed(before[:-1]):
-        if i.opname in ("PRECALL", "KW_NAMES"):
-            continue
         if i.opname in ("LOAD_METHOD", "LOAD_ATTR", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST") and pushed >= wanted:
             return i.opname in ("LOAD_METHOD", "LOAD_ATTR"), i.argval
         pushed += dis.stack_effect(i.opcode, i.arg if i.opcode >= dis.HAVE_ARGUMENT else None, jump=False)

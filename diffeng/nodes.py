@@ -180,6 +180,10 @@ class Interpreter:
         """The operands of a primitive whose values are this interpreter's, as a rule of differentiation should meet them."""
         return operands
 
+    def is_number(self, x):
+        """Does this traced value stand for a Python number, so that it takes the dtype of what it meets?"""
+        return False
+
 
 def exactly(primitive, operands, params):
     """Constants beside traced values, as precise as these: a rule that computes log(2) for 2**x must not round under the judge."""
@@ -209,9 +213,12 @@ class Tracing(Interpreter):
         shape, dtype = (value.shape, value.dtype) if value is not None else (tuple(shape), np.dtype(dtype))
         return Tracer(self, Node(INPUT, (), {"name": name}, value, shape, dtype, ()))
 
+    def is_number(self, x):
+        return x.node in self.numbers
+
     def _is_number(self, x):
         if type(x) is Tracer:
-            return x.interpreter is self and x.node in self.numbers
+            return x.interpreter is self and self.is_number(x)
         return not hasattr(x, "dtype")                       # a Python number, or a constant exact to any number of digits
 
     def _among_numbers(self, primitive, operands):

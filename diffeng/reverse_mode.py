@@ -14,6 +14,7 @@ from .checkpointing import recomputing
 from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
 from .nodes import STORED, Node, influences
+from .traced import Traced
 from .vocabulary import contraction, indexing
 from .vocabulary.elementwise import expit, gauss
 from .lines import line_of
@@ -59,10 +60,12 @@ _WRITTEN = frozenset({int, float})
 
 
 def _power_base(g, x, y):
-    if type(y) in _WRITTEN and y != 0:     # the exponent that is written as a number: float32 stays float32
-        return g if y == 1 else g * (2 * x) if y == 2 else g * (y * x ** (y - 1))
+    if type(y) in _WRITTEN:                      # the exponent that is written as a number: float32 stays float32
+        return g * 0 if y == 0 else g if y == 1 else g * (2 * x) if y == 2 else g * (y * x ** (y - 1))
     flat = np.equal(y, 0)                          # x**0 is 1 everywhere, 0**0 included
-    return g * (np.where(flat, 0, y) * np.power(x, np.where(flat, 1, y - 1)))
+    if isinstance(y, Traced):
+        flat = np.logical_and(flat, np.equal(x, 0))          # at x != 0 this may be differentiated by y again
+    return g * (y * np.power(x, np.where(flat, 0, y - 1)))
 
 
 def _power_exponent(g, z, x):

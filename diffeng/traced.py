@@ -188,9 +188,9 @@ def _refused(name):
     return property(get)
 
 
-REFUSED = {_name for _name in dir(np.ndarray) if not _name.startswith("_") and _name not in ("shape", "dtype") and not hasattr(Traced, _name)}
-for _name in REFUSED:                            # (a __getattr__ that says so would make every attribute of a traced value slow to reach)
-    setattr(Traced, _name, _refused(_name))
+REFUSED = {name for name in dir(np.ndarray) if not name.startswith("_")} - set(dir(Traced)) - {"shape", "dtype"}
+for _name in REFUSED:
+    setattr(Traced, _name, _refused(_name))                # (a __getattr__ that says so would make every attribute of a traced value slow to reach)
 
 
 class Entries:

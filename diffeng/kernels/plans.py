@@ -11,14 +11,14 @@ from .layout import Buffer
 
 
 class Plans:
-    """The groups of one program. plan: what plans one group (groups.instructions)."""
+    """The groups of one program. plan: what plans one group (groups.instructions); aligned: it takes offsets for alike that leave the same rest by this."""
 
-    def __init__(self, plan=groups.instructions):
-        self._plan, self._known = plan, {}
+    def __init__(self, plan=groups.instructions, aligned=1):
+        self._plan, self._aligned, self._known = plan, aligned, {}
 
     def instructions(self, group):
         """The plan of a group."""
-        found = _Description(group)
+        found = _Description(group, self._aligned)
         if not found.simple:
             return self._plan(group)
         pattern = self._known.get(found.key)
@@ -33,7 +33,8 @@ class Plans:
 class _Description:
     """key: all that a plan depends on. places: the (buffer, offset) of every view, by number; numbers: the Immediates."""
 
-    def __init__(self, group):
+    def __init__(self, group, aligned):
+        self._aligned = aligned
         self._buffers, self._at, self.places, self.numbers, self.simple = {}, {}, [], [], True
         self.key = (group.columns, group.n, frozenset(group.cuts), *[self._operation(o) for o in group.operations])
 
@@ -59,7 +60,7 @@ class _Description:
         at = self._at.setdefault((k, x.offset), len(self._at))
         if at == len(self.places):
             self.places.append((buffer, x.offset))
-        return k, home, at, x.offset == 0, x.shape, x.strides, x.dtype, buffer.size, buffer.stored, buffer.short
+        return k, home, at, x.offset == 0, x.offset % self._aligned, x.shape, x.strides, x.dtype, buffer.size, buffer.stored, buffer.short
 
 
 def _pattern(made, found):

@@ -59,24 +59,25 @@ def pretrain(directory, config, settings, parameters=None, *, save_every=250, ev
             while step < settings.steps and not interruption.came:
                 step += 1
                 numbers = [(step - 1) * settings.accumulate + k for k in range(settings.accumulate)]
-                state, loss, norm = training(state, [(*tokens.batch(n, settings.batch), n) for n in numbers], settings.numbers(step))
+                state, *found = training(state, [(*tokens.batch(n, settings.batch), n) for n in numbers], settings.numbers(step))
+                loss, norm = map(float, found)                          # from a GPU, where the state stays
                 if not np.isfinite(loss) or not np.isfinite(norm):
                     raise RuntimeError(f"step {step}: the loss is {loss}, and the norm of its gradient {norm}, at learning rate {settings.rate(step):.3g}. "
                                        f"The checkpoint of step {run.step()} in {run.directory} is as it was; begin anew in another directory "
                                        "with a lower rate")
-                entry = bar.after(step, float(loss), settings.batch * settings.accumulate * config.context_length)
+                entry = bar.after(step, loss, settings.batch * settings.accumulate * config.context_length)
                 if step % evaluate_every == 0 or step == settings.steps:
-                    looked = entry["validation"] = float(np.mean([validation(state["parameters"], *pair) for pair in held]))
+                    looked = entry["validation"] = float(np.mean([float(validation(state["parameters"], *pair)) for pair in held]))
                     bar.say(f"step {step}: loss {loss:.4f}, validation {looked:.4f}")
                 if step % log_every == 0 or "validation" in entry:
-                    run.log(step=step, loss=float(loss), rate=settings.rate(step), norm=float(norm), **entry)
+                    run.log(step=step, loss=loss, rate=settings.rate(step), norm=norm, **entry)
                 if step % save_every == 0:
                     run.save(step, _fetched(state, device))
                 if "validation" in entry:
                     draw(run.entries(), os.path.join(directory, "loss.svg"))
             if run.step() != step:
                 run.save(step, _fetched(state, device))
-    return Outcome(step, None if loss is None else float(loss), looked, interruption.came and step < settings.steps)
+    return Outcome(step, loss, looked, interruption.came and step < settings.steps)
 
 
 def evaluation(config, device="cpu", precision="float32"):

@@ -15,7 +15,7 @@ from .. import groups
 from ..fuse import Call, Group, Immediate, Product
 from ..layout import View
 from ..memory import plan
-from ..planning import buffers
+from ..planning import buffers, called
 from ..plans import Plans
 from ..program import Program, evaluated
 from ..tiles import Tiles
@@ -50,10 +50,11 @@ class CudaProgram(Program):
 
     def _build(self, steps, described=None):
         device = self.device
-        plans = Plans(lambda group: grid_plan.instructions(group, device.grid))
+        plans = Plans(lambda group: grid_plan.instructions(group, device.grid), ALIGNED)
         work = []
         for step in steps:
             work += _STEPS[type(step)](step, plans, device.grid)
+        self.calls = called(work)
         names = ", ".join(sorted(set(self.calls)))
         if self._strict and self.calls:
             raise NotImplementedError(f"{names}: there is no kernel for the GPU; leave strict out to have the host compute it")
