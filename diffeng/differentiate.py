@@ -102,12 +102,15 @@ def _scalar(recorded_or_values, flat, what="grad"):
     return value
 
 
+_PRECISE = f"{__package__}.precise"
+
+
 def _judged(flat):
     """The judge, where it runs the function around: there a derivative inside is a difference, and no rule is met. None elsewhere.
 
     In either kind of 100-digit run the arguments get these digits, too: they may be plain numbers, and the variable stand in a closure.
     """
-    precise = sys.modules.get(f"{__package__}.precise")            # not imported: no such run
+    precise = sys.modules.get(_PRECISE)                            # not imported: no such run
     run = precise.current_run() if precise is not None else None
     if run is None:
         return None

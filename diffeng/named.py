@@ -49,10 +49,13 @@ def _inert(x):
         return x.dtype.kind != "O"
     if kind in _INERT or kind in TRACED:
         return True
-    if kind in (tuple, list):
-        return len(x) <= _LARGEST and all([_inert(i) for i in x])
-    if kind is dict:
-        return len(x) <= _LARGEST and all([_inert(i) for i in x.values()])
+    if kind in (tuple, list, dict):
+        if len(x) > _LARGEST:
+            return False
+        for i in x.values() if kind is dict else x:
+            if not _inert(i):
+                return False
+        return True
     return kind is types.BuiltinMethodType or kind is type and x.__module__ in ("numpy", "builtins")
 
 
@@ -79,9 +82,11 @@ class _Found:
                     elif not hasattr(builtins, name):
                         self.names = None                     # not there yet
                         break
-                if f is not fun or not self._bare:
+                if f.__defaults__ is not None or f.__kwdefaults__ is not None:
                     self._given(f, "__defaults__", fun, seen, stack)
                     self._given(f, "__kwdefaults__", fun, seen, stack)
+                elif f is not fun:                            # mostly: one look for both
+                    self._held.append((lambda fun, f=f: f.__defaults__ is f.__kwdefaults__ is None, True))
             for k, cell in enumerate(f.__closure__ or ()):
                 try:
                     read = (lambda fun, k=k: fun.__closure__[k].cell_contents) if f is fun else (lambda fun, cell=cell: cell.cell_contents)
@@ -120,7 +125,7 @@ class _Found:
         try:
             for read, value in self._held:
                 now = read(fun)
-                if now is not value if value is not None else not _inert(now):
+                if now is not value and (value is not None or not _inert(now)):
                     return False
         except (KeyError, ValueError, IndexError, TypeError):
             return False

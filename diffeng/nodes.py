@@ -203,10 +203,10 @@ class Tracing(Interpreter):
     def __init__(self, values=True, frames=None):
         super().__init__()
         self.looks, self.looked, self.numbers = [], [], set()
-        self.values = values                 # compute along the way where the operands' values are known
-        self.frames = frames                 # where to say that operations stand, instead of where the user's code runs
-        self.depth = DEPTH                   # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
-        self.log = None                      # a list: every node is appended as it is made, used or not
+        self.values = values         # compute along the way where the operands' values are known
+        self.frames = frames         # where to say that operations stand, instead of where the user's code runs
+        self.depth = DEPTH           # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
+        self.log = None              # a list: every node is appended as it is made, used or not
 
     def input(self, value, name, shape=None, dtype=None):
         """A traced input with a value, or (value None) with a shape and dtype only."""
@@ -235,7 +235,8 @@ class Tracing(Interpreter):
         number = False
         if self.numbers and primitive.kind == "map" and primitive.name != "astype":
             operands, number = self._among_numbers(primitive, operands)
-        inputs, values, plain = [], [], self.values
+        inputs, values = [], []
+        plain = known = self.values
         for x in operands:
             if type(x) is Tracer and x.interpreter is self:
                 x = x.node
@@ -246,6 +247,8 @@ class Tracing(Interpreter):
             values.append(value)
             if type(value) not in _ARRAYS:
                 plain = False
+                if value is None:
+                    known = False
         frames = self.frames
         if plain:                                            # the common case, in as few steps as there can be
             try:
@@ -253,7 +256,7 @@ class Tracing(Interpreter):
             except (ValueError, TypeError, IndexError) as error:
                 raise explain(error, primitive.name, values) from error
             shape, dtype = value.shape, value.dtype
-        elif not self.values or any([v is None for v in values]) and not restore(inputs, values):
+        elif not (known or self.values and restore(inputs, values)):
             value = None
             try:
                 shape, dtype = spec(primitive, inputs, params)
@@ -269,7 +272,7 @@ class Tracing(Interpreter):
             if frames is None and type(value) is Tracer:
                 frames = value.node.frames                   # the level below has looked
             shape, dtype = value.shape, value.dtype
-        node = _new(Node)
+        node = _new(Node)                                    # (Node(...) would have Python call __init__, which takes as long as adding two small arrays)
         node.primitive = primitive
         node.operands = tuple(inputs)
         node.params = params
@@ -388,8 +391,12 @@ def restored(node):
 
 def restore(inputs, values):
     """Fill in the values a checkpoint let go; are all there now?"""
-    values[:] = [restored(x) if type(x) is Node else x for x in inputs]
-    return not any([v is None for v in values])
+    for k, x in enumerate(inputs):
+        if type(x) is Node and values[k] is None:
+            values[k] = restored(x)
+            if values[k] is None:
+                return False
+    return True
 
 
 def influenced(order, inputs):

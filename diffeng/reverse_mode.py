@@ -56,8 +56,11 @@ def _tanh(g, x):
     return g * (4 * e / (t * t))
 
 
+_WRITTEN = frozenset({int, float})
+
+
 def _power_base(g, x, y):
-    if type(y) in (int, float):                # the exponent that is written as a number: float32 stays float32
+    if type(y) in _WRITTEN:                      # the exponent that is written as a number: float32 stays float32
         return g * 0 if y == 0 else g if y == 1 else g * (2 * x) if y == 2 else g * (y * x ** (y - 1))
     flat = np.equal(y, 0)                          # x**0 is 1 everywhere, 0**0 included
     if isinstance(y, Traced):
@@ -350,7 +353,9 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
                 g = np.broadcast_to(g, node.shape)
             values = [g, node.value if stored else value_of(node)]
             for q in operands:
-                values.append(q if type(q) is not Node else q.value if stored else value_of(q))
+                if type(q) is Node:
+                    q = q.value if stored else value_of(q)
+                values.append(q)
             rows = PULL.get(primitive.name, ())                       # looked up at every use: rows may be replaced
             pieces = rows.every(g, slots, *values[2:], **params) if type(rows) is _Concatenate and len(slots) > 1 else None
             for k in slots:

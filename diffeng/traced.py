@@ -7,6 +7,7 @@ Assignment: traced values are functional inside, so `x[i] = v` and `x += v` make
 is a view of, and every living view of x adopt it: NumPy's aliasing, kept by weak references.
 """
 import contextvars
+import functools
 import math
 import sys
 import weakref
@@ -306,6 +307,11 @@ def viewing(out, of, again, put=None):
 _NOTHING = np.empty(1, "i1")
 
 
+@functools.lru_cache(maxsize=1024)                                   # as_strided takes as long as three operations
+def _shell(shape, strides):
+    return np.lib.stride_tricks.as_strided(_NOTHING, shape, strides)
+
+
 def memory(x):
     """An array with x's shape and the strides, in entries, of the ndarray that NumPy would hold in its place: whether a reshape of it is a view depends on
     them. It has no memory of its own and must not be read."""
@@ -326,7 +332,7 @@ def memory(x):
             dense = dense * n if n == 1 or stride == dense else 0
         if dense:                                                    # else it is a view that the engine made where NumPy makes a copy
             strides = own
-    out = np.lib.stride_tricks.as_strided(_NOTHING, x.shape, strides)
+    out = _shell(x.shape, tuple(strides))
     for again in reversed(views):
         out = again(out)
     return out
@@ -342,7 +348,7 @@ def _unevaluated(tracing, node):
         if node.primitive.name == "transpose":
             axes = [node.params["axes"][k] for k in axes]
         elif node.primitive.kind != "map" or node.primitive.name == "copy":
-            return np.lib.stride_tricks.as_strided(_NOTHING, node.shape, [math.prod(node.shape[k + 1:]) for k in range(len(axes))]).transpose(axes)
+            return _shell(node.shape, tuple([math.prod(node.shape[k + 1:]) for k in range(len(axes))])).transpose(axes)
         full = [p for p in node.operands if getattr(p, "shape", None) == node.shape] if node.primitive.kind == "map" else node.operands
         if len({id(p) for p in full}) != 1 or not hasattr(full[0], "primitive"):
             return None

@@ -190,6 +190,13 @@ def test_a_numpy_function_that_is_read_as_something_else(monkeypatch, function, 
     assert {m.verdict for m in report.methods.values()} == {"wrong"}
 
 
+@pytest.mark.parametrize("read", [Primitive.registry["tanh"], lambda x: Primitive.registry["sinh"](x) * (1 + 1e-5)])
+def test_a_ufunc_that_is_read_as_something_else(monkeypatch, read):
+    monkeypatch.setitem(numpy_api.UFUNCS, np.sinh, read)
+    report = judged(lambda x: np.sum(np.sinh(x) * x), X)
+    assert (report.culprit.method, report.culprit.primitive) == ("graph", "sinh") and not report.agree, str(report)
+
+
 def test_a_fault_in_a_numpy_evaluation(monkeypatch):
     sin = Primitive.registry["sin"]
     original = sin.evaluate

@@ -6,6 +6,7 @@ import scipy.special as sc
 
 import diffeng as de
 from diffeng import reverse_mode
+from diffeng.nodes import Tracing, influenced, influences, reachable
 from diffeng.reverse_mode import PULL
 from diffeng.vocabulary import PRIMITIVES
 
@@ -154,3 +155,18 @@ def test_the_parts_of_one_array_are_cut_from_its_cotangent_at_once(monkeypatch):
     stacked = de.grad(lambda x: np.sum(np.stack([x[i, j] for i in range(3) for j in range(4)]) * w.ravel()[:12]))(x)
     np.testing.assert_array_equal(stacked, w.ravel()[:12].reshape(3, 4))
     assert calls == [1, 0]
+
+
+@pytest.mark.parametrize("f,chosen", [
+    (lambda x, y: np.sum(np.tanh(x) * y), (0, 1)), (lambda x, y: np.sum(np.tanh(x) * y), (1,)),           # every leaf; a leaf that is held constant
+    (lambda x, y: np.sum(np.where(x > y, x, y) * np.sign(x)), (0, 1)),                                   # operands without a derivative
+    (lambda x, y: np.sum(np.floor(x) * 2.0 + np.cumsum(y)[np.argsort(x)] * x.astype(int)), (0, 1)), (lambda x, y: x[0] * 2.0, (0, 1)),
+    (lambda x, y: np.sum(np.concatenate([x, np.ones(2), y, x])), (0, 1))])
+def test_what_is_influenced_is_what_two_walks_find(f, chosen):
+    tracing = Tracing()
+    leaves = [tracing.input(np.array([0.3, -1.2, 2.5]), name) for name in "xy"]
+    outputs, inputs = [f(*leaves).node], [leaves[k].node for k in chosen]
+    order = reachable(outputs)
+    found, wanted = influences(outputs, inputs)
+    assert found == order
+    assert {n: wanted.get(n) for n in order} == {n: influenced(order, inputs).get(n) for n in order}

@@ -18,8 +18,9 @@ def reshaped(x, shape):
 
 
 def transposed(x, axes):
-    back = tuple(int(k) for k in np.argsort(axes))
-    return viewing(s.transpose(x, axes=tuple(axes)), x, lambda y: s.transpose(y, axes=tuple(axes)), lambda y, v: s.transpose(v, axes=back))
+    axes = tuple(axes)
+    return viewing(s.transpose(x, axes=axes), x, lambda y: s.transpose(y, axes=axes),
+                   lambda y, v: s.transpose(v, axes=tuple([axes.index(k) for k in range(len(axes))])))
 
 
 def in_memory(x, order):
