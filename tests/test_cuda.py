@@ -1,6 +1,7 @@
 """diffeng.kernels.cuda without a GPU: every kernel becomes PTX, and the simulator's results are those of the CPU's kernels."""
 import glob
 import importlib.util
+import itertools
 import subprocess
 import warnings
 from types import SimpleNamespace
@@ -124,6 +125,37 @@ FUNCTIONS = {
 def test_skeletons(random, name, dtype):
     for shape in SHAPES:
         agree(FUNCTIONS[name], random.standard_normal(shape).astype(dtype))
+
+
+INDEX = np.random.default_rng(1).integers(-1, 1, 30)
+SKELETONS = {
+    "entries": lambda x: np.sin(x) * x,
+    "rows":    lambda x: np.exp(x - np.sum(x, axis=-1, keepdims=True)),
+    "columns": lambda x: np.sum(np.exp(x), axis=0),
+    "all":     lambda x: np.sum(x * x),
+    "gather":  lambda x: x[INDEX],
+    "scatter": de.grad(lambda x: np.sum(np.sin(x[INDEX]) + np.cos(x[0]))),
+}
+VIEWS = [lambda x: x.T, lambda x: x[::-1, ::-1], lambda x: x[::2, 1::2], lambda x: x[3:4, 2:3], lambda x: x[1:2], lambda x: x[:, 3:4],
+         lambda x: np.broadcast_to(x[:1], x.shape), lambda x: np.broadcast_to(x[:, :1], x.shape)]
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_skeletons_read_memory_as_it_lies(random, name):
+    for view, (dtype, shape) in zip(VIEWS, itertools.cycle([(np.float32, (9, 12)), (np.float64, (7, 35)), (np.float64, (8, 16))])):
+        agree(lambda x, view=view: SKELETONS[name](view(x)), random.standard_normal(shape).astype(dtype))
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_skeletons_of_nothing(name):
+    """Arrays without entries, and places without number: what is left to do."""
+    f, none = SKELETONS[name], INDEX[:0]
+    for shape in ((4, 0),) if name in ("gather", "scatter") else ((4, 0), (0, 4), (0, 0)):
+        agree(f, np.zeros(shape))
+    if name == "gather":
+        agree(lambda x: x[none] * 2.0, np.ones((3, 4)))
+    if name == "scatter":
+        agree(de.grad(lambda x: np.sum(np.sin(x[none])) + np.sum(x)), np.ones((3, 4)))
 
 
 def test_skeletons_are_all_there(random, tmp_path):
