@@ -64,8 +64,8 @@ class Gpu:
     distant = True
 
     def __init__(self, cupy):
-        self.cupy = cupy
-        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        self.cupy, self._id = cupy, cupy.cuda.Device().id
+        properties = cupy.cuda.runtime.getDeviceProperties(self._id)
         self.grid = Grid(32, properties["multiProcessorCount"], 256, 512, properties["totalGlobalMem"] // TILES_IN_MEMORY)
         self.name = properties["name"].decode()
         self.processor = taken_by(properties["major"], properties["minor"])
@@ -124,7 +124,7 @@ class Gpu:
         cupy = self.cupy
         low = view.offset + sum(min(0, (n - 1) * s) for n, s in zip(view.shape, view.strides))
         high = view.offset + sum(max(0, (n - 1) * s) for n, s in zip(view.shape, view.strides)) + view.dtype.itemsize
-        memory = cupy.cuda.UnownedMemory(place + low, high - low, None)
+        memory = cupy.cuda.UnownedMemory(place + low, high - low, None, self._id)          # of no entries, too, whose address is anything
         return cupy.ndarray(view.shape, view.dtype, cupy.cuda.MemoryPointer(memory, view.offset - low), view.strides)
 
     def upload(self, array, target):
