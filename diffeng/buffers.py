@@ -13,12 +13,16 @@ import numpy as np
 from . import numpy_api
 from .errors import refuse
 from .named import swaps
-from .nodes import Interpreter
+from .nodes import Interpreter, _newest
 from .numpy_functions.making import full
 from .traced import TRACED, Traced, memory
 from .lines import is_user_code, run, user_call
 
-_active = threading.local()
+class _Active(threading.local):
+    depth = 0                                # of this thread: how many functions run whose constructors are replaced
+
+
+_active = _Active()
 _lock = threading.Lock()
 
 
@@ -78,7 +82,7 @@ class Buffer(Traced):
 def fillable(x):
     """An array of floating-point numbers as a Buffer, if it is plain, or traced for an outer derivative or jit alone, which the running function cannot know;
     anything else as it is."""
-    outer = isinstance(x, Traced) and type(x) is not Buffer and 0 < x.interpreter.level < Interpreter.newest        # 0: 100 digits, which nothing is inside of
+    outer = isinstance(x, Traced) and type(x) is not Buffer and 0 < x.interpreter.level < _newest[0]        # 0: 100 digits, which nothing is inside of
     if not outer and type(x) is not np.ndarray or not x.shape or x.dtype.kind != "f":
         return x
     out = Buffer(x)
@@ -110,10 +114,10 @@ def _replacement(name, original):
 
     @functools.wraps(original)
     def call(*args, **kwargs):
-        if not getattr(_active, "depth", 0):
-            return original(*args, **kwargs)
         if direct and args and (type(args[0]) in TRACED or type(args[-1]) in TRACED and type(args[0]) is np.ndarray):
             return numpy_api.call_function(original, args, kwargs)               # as NumPy would, after asking around
+        if not _active.depth:
+            return original(*args, **kwargs)
         if converts and args and _holds_traced(args[:1]):
             out = _convert(name, original, *args, **kwargs) if _asked(name) else original(*args, **kwargs)
             return fillable(out) if fills else out
@@ -166,7 +170,7 @@ def _isscalar(original):
 def _fromiter(original):
     @functools.wraps(original)
     def fromiter(iter, dtype, *args, **kwargs):
-        items = list(iter) if getattr(_active, "depth", 0) else iter
+        items = list(iter) if _active.depth else iter
         return numpy_api.array(items, np.dtype(dtype)) if items is not iter and _holds_traced(items) else original(items, dtype, *args, **kwargs)
     return fromiter
 
@@ -201,7 +205,7 @@ def _holds_traced(items):
 
 def _asked(name):
     """Does user code of a thread that traces ask? (Libraries get NumPy's own arrays, compiled ones without frames of their own too.)"""
-    if not getattr(_active, "depth", 0):
+    if not _active.depth:
         return False
     frame = sys._getframe(2)
     if not is_user_code(frame.f_code):
@@ -243,7 +247,7 @@ class Constructors:
                 self.running.append(self)
                 for space, _, ours in self.parts:
                     space.update(ours)
-        _active.depth = getattr(_active, "depth", 0) + 1
+        _active.depth += 1
 
     def __exit__(self, *_):
         _active.depth -= 1

@@ -3,13 +3,14 @@
 Two witnesses walk a recorded graph backwards (reverse_mode, symbolic: both offer `gradient`), one runs the function on dual
 numbers (forward_mode). Everything here is built from those two ways of asking.
 """
+import functools
+import itertools
 import sys
-from operator import attrgetter
 
 import numpy as np
 
 from .errors import refuse
-from .nodes import Tracer, Tracing, reachable, restored
+from .nodes import STORED, Tracer, Tracing, reachable, restored
 from .traced import Traced
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
@@ -26,6 +27,7 @@ def _check(method, auto):
     return method
 
 
+@functools.cache                                # an import that has been made costs as much as an operation
 def backward(method):
     """The module that accumulates cotangents: reverse_mode or symbolic."""
     if method == "symbolic":
@@ -41,20 +43,29 @@ class Recorded:
     def __init__(self, flat, leaves=None, log=False):
         self.flat, self.tracing = flat, Tracing()
         if log:
-            self.tracing.log = []
+            self.tracing.log, names = [], flat.names
         else:
-            self.tracing.depth = 1
-        self.inputs = [self.tracing.input(x, name) for x, name in zip(flat.leaves if leaves is None else leaves, flat.names)]
-        self.nodes = [t.node for t in self.inputs]           # kept apart: the function may assign to its arguments
-        self.results = flat(*self.inputs)
-        self.outputs = [r.node if self.tracing.mine(r) else None for r in self.results]
-        self.values = [r if o is None else restored(o) for r, o in zip(self.results, self.outputs)]
+            self.tracing.depth, names = 1, itertools.repeat(None)         # nobody looks at the graph
+        self.inputs, self.nodes = [], []                     # nodes: kept apart, the function may assign to its arguments
+        for x, name in zip(flat.leaves if leaves is None else leaves, names):
+            tracer = self.tracing.input(x, name)
+            self.inputs.append(tracer)
+            self.nodes.append(tracer.node)
+        self.outputs, self.values = [], []
+        for x in flat(*self.inputs):
+            node = x.node if self.tracing.mine(x) else None
+            self.outputs.append(node)
+            self.values.append(x if node is None else restored(node))
 
     def pull(self, cotangents, method="reverse", value_of=None):
         """One cotangent a leaf; zeros where there is no influence."""
-        pairs = [(o, g) for o, g in zip(self.outputs, cotangents) if o is not None and o.dtype.kind == "f"]
-        skip = {"skip": self._shifts([o for o, _ in pairs])} if method == "reverse" and self._recorded_again() else {}
-        found = backward(method).gradient([o for o, _ in pairs], [g for _, g in pairs], self.nodes, value_of or _VALUE, **skip)
+        outputs, given = [], []
+        for o, g in zip(self.outputs, cotangents):
+            if o is not None and o.dtype.kind == "f":
+                outputs.append(o)
+                given.append(g)
+        skip = {"skip": self._shifts(outputs)} if method == "reverse" and self._recorded_again() else {}
+        found = backward(method).gradient(outputs, given, self.nodes, value_of or STORED, **skip)
         return [_like(g, n) for g, n in zip(found, self.nodes)]
 
     def _recorded_again(self):
@@ -64,9 +75,6 @@ class Recorded:
     def _shifts(self, outputs):
         from .shifts import without_shifts
         return without_shifts(reachable(outputs), outputs)
-
-
-_VALUE = attrgetter("value")
 
 
 def _like(g, node):

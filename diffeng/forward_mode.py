@@ -142,7 +142,8 @@ def push_extreme(top):
     def rule(dx, x, *, axis, keepdims):
         hit = np.equal(x, top(x, axis=axis, keepdims=True))
         taken = r.sum(np.where(hit, dx, 0), axis=behind(axis), keepdims=keepdims)
-        return taken / r.sum(e.astype(hit, dtype=x.dtype), axis=axis, keepdims=keepdims)
+        ties = r.sum(e.astype(hit, dtype=x.dtype), axis=axis, keepdims=keepdims)
+        return taken / np.where(np.equal(ties, 0), 1, ties)                      # a NaN equals nothing
     return rule
 
 
@@ -431,6 +432,9 @@ class Pushing(Interpreter):
         if tangent.dtype != value.dtype:                             # a factor computed from Python numbers alone is a float64
             tangent = e.astype(tangent, dtype=value.dtype)
         return Dual(self, value, tangent)
+
+    def is_number(self, x):
+        return isinstance(x.primal, Traced) and x.primal.interpreter.is_number(x.primal)
 
     def row(self, primitive, slot, dx, primals, params, rank):
         rows = PUSH.get(primitive.name)                              # at every application: rows may be replaced

@@ -219,10 +219,6 @@ def leaf_node(g, like):
 class Adjoint(Tracing):
     """A tracing that goes on from nodes that exist: what it records stands where the primal operation stands."""
 
-    def __init__(self, values):
-        super().__init__()
-        self.values = values
-
     def tracer(self, node):
         return Tracer(self, node)
 

@@ -53,9 +53,9 @@ def _called(code, offset):
     if not before or before[-1].opname not in ("CALL", "PRECALL", "CALL_KW"):
         return False, None
     pushed, wanted = 0, before[-1].arg + (before[-1].opname == "CALL_KW")
+    if before[-2].opname == "PRECALL":                       # Python 3.11: of the call itself, whose arguments are what is wanted; those of calls inside take theirs
+        del before[-2]
     for i in reversed(before[:-1]):
-        if i.opname in ("PRECALL", "KW_NAMES"):
-            continue
         if i.opname in ("LOAD_METHOD", "LOAD_ATTR", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST") and pushed >= wanted:
             return i.opname in ("LOAD_METHOD", "LOAD_ATTR"), i.argval
         pushed += dis.stack_effect(i.opcode, i.arg if i.opcode >= dis.HAVE_ARGUMENT else None, jump=False)
@@ -66,7 +66,10 @@ def _called(code, offset):
 
 def user_frames(above=1, most=DEPTH):
     """The innermost user frames as ((code, offset), ...), the operation's own line first. above: the callers known to be engine code, skipped unseen."""
-    found, frame = (), sys._getframe(above)
+    frame = sys._getframe(above)
+    if most == 1 and _user_files[frame.f_code.co_filename]:           # mostly
+        return ((frame.f_code, frame.f_lasti),)
+    found = ()
     while frame is not None:
         code = frame.f_code
         if code is _RUN:           # the function being derived begins here: what is outside is its caller's business

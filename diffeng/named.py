@@ -18,7 +18,7 @@ _INERT = {float, int, bool, complex, str, bytes, type(None), type(Ellipsis), sli
 _MODULES = ("numpy", "scipy", "math", "cmath", __package__)
 _REACHING = frozenset({"eval", "exec", "globals", "locals", "compile", "__import__"})              # beside what reach.loaded calls reflective
 _MOST, _LARGEST = 50, 200                # functions that are followed, items of a container that are looked at
-_known = {}                              # code object -> what was found
+_known = {}                              # id of a code object -> what was found, which keeps it alive
 
 
 def swaps(fun, args, everything):
@@ -32,11 +32,12 @@ def swaps(fun, args, everything):
         fun = fun.func
     if type(fun) is not types.FunctionType:
         return everything
-    found = _known.get(fun.__code__)
+    code = fun.__code__
+    found = _known.get(id(code))
     if found is None or not found.holds_for(fun):
         if len(_known) > 10_000:
             _known.clear()
-        found = _known[fun.__code__] = _Found(fun)
+        found = _known[id(code)] = _Found(fun)
         found.swaps = everything if found.names is None else everything.named(found.names)
     return found.swaps
 
@@ -59,9 +60,9 @@ class _Found:
     """What the code of a function names. names: None if it may reach more. The rest says when that holds."""
 
     def __init__(self, fun):
-        self.swaps, self.names = None, set()
+        self.swaps, self.names, self.code = None, set(), fun.__code__
         self._space, self._held = fun.__globals__, []               # (how to read it, what stood there; None: something inert)
-        self._cells = [None] * len(fun.__closure__ or ())
+        self._bare = fun.__defaults__ is fun.__kwdefaults__ is None
         seen, stack = {id(fun)}, [fun]
         while stack and self.names is not None:
             f = stack.pop()
@@ -78,15 +79,27 @@ class _Found:
                     elif not hasattr(builtins, name):
                         self.names = None                     # not there yet
                         break
-                if f is not fun:
-                    self._followed(f.__defaults__, lambda fun, f=f: f.__defaults__, seen, stack)
-                    self._followed(f.__kwdefaults__, lambda fun, f=f: f.__kwdefaults__, seen, stack)
+                if f is not fun or not self._bare:
+                    self._given(f, "__defaults__", fun, seen, stack)
+                    self._given(f, "__kwdefaults__", fun, seen, stack)
             for k, cell in enumerate(f.__closure__ or ()):
                 try:
                     read = (lambda fun, k=k: fun.__closure__[k].cell_contents) if f is fun else (lambda fun, cell=cell: cell.cell_contents)
                     self._followed(cell.cell_contents, read, seen, stack)
                 except ValueError:                            # nothing is in it yet
                     self.names = None
+
+    def _given(self, f, where, fun, seen, stack):
+        """The defaults of f's parameters. Those of fun itself are read from the function that is asked about: it may be another one of this code."""
+        def held(asked):
+            return getattr(asked if f is fun else f, where)
+        given = held(fun)
+        if _inert(given):
+            self._held.append((held, None))
+            return
+        self._held.append((lambda asked: len(held(asked)), len(given)))
+        for k in given if type(given) is dict else range(len(given)):
+            self._followed(given[k], lambda asked, k=k: held(asked)[k], seen, stack)
 
     def _followed(self, value, read, seen, stack):
         if _inert(value):
@@ -102,13 +115,13 @@ class _Found:
     def holds_for(self, fun):
         if self.names is None:                                # everything is replaced: that is never wrong
             return True
-        if fun.__globals__ is not self._space or not (_inert(fun.__defaults__) and _inert(fun.__kwdefaults__)):
+        if fun.__globals__ is not self._space or self._bare and not fun.__defaults__ is fun.__kwdefaults__ is None:
             return False
         try:
             for read, value in self._held:
                 now = read(fun)
                 if now is not value if value is not None else not _inert(now):
                     return False
-        except (KeyError, ValueError, IndexError):
+        except (KeyError, ValueError, IndexError, TypeError):
             return False
         return True

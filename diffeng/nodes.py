@@ -17,10 +17,13 @@ from .errors import explain, refuse
 from .traced import ASSIGN, TRACED, Traced
 from .lines import DEPTH, user_frames
 
+_new = object.__new__
 _serial = itertools.count()
 _SERIAL = attrgetter("serial")
 _level = itertools.count(1)
+_newest = [0]                                # the highest level there was (not a class attribute: setting one makes Python forget what it knows of the class)
 _OF_NUMBERS = frozenset("add subtract multiply divide power remainder floor_divide negative absolute".split())          # of Python's floats these make more
+_FLOAT64 = np.dtype(float)
 _ARRAYS = frozenset({np.ndarray, float, int, bool, *np.sctypeDict.values()})          # the types of values with nothing below them
 
 
@@ -163,10 +166,8 @@ INPUT = Primitive("input", None, kind="input", slots=())
 class Interpreter:
     """What it means to apply a primitive; `level` orders nested ones (an inner derivative has the higher level)."""
 
-    newest = 0               # the highest level there was
-
     def __init__(self):
-        self.level = Interpreter.newest = next(_level)
+        self.level = _newest[0] = next(_level)
 
     def apply(self, primitive, operands, params):
         """The result of the primitive, as a Traced value of this interpreter. Operands of lower levels are constants here."""
@@ -178,6 +179,10 @@ class Interpreter:
     def lift(self, primitive, operands, params):
         """The operands of a primitive whose values are this interpreter's, as a rule of differentiation should meet them."""
         return operands
+
+    def is_number(self, x):
+        """Does this traced value stand for a Python number, so that it takes the dtype of what it meets?"""
+        return False
 
 
 def exactly(primitive, operands, params):
@@ -195,24 +200,25 @@ class Tracing(Interpreter):
     replays the branches taken, and a compiled program guards them. numbers: the nodes that stand for Python's floats: with float32 these make float32.
     """
 
-    values = True            # compute along the way where the operands' values are known
-    frames = None            # where to say that operations stand, instead of where the user's code runs
-    depth = DEPTH            # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
-
-    log = None               # a list: every node is appended as it is made, used or not
-
-    def __init__(self):
+    def __init__(self, values=True, frames=None):
         super().__init__()
         self.looks, self.looked, self.numbers = [], [], set()
+        self.values = values                 # compute along the way where the operands' values are known
+        self.frames = frames                 # where to say that operations stand, instead of where the user's code runs
+        self.depth = DEPTH                   # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
+        self.log = None                      # a list: every node is appended as it is made, used or not
 
     def input(self, value, name, shape=None, dtype=None):
         """A traced input with a value, or (value None) with a shape and dtype only."""
         shape, dtype = (value.shape, value.dtype) if value is not None else (tuple(shape), np.dtype(dtype))
         return Tracer(self, Node(INPUT, (), {"name": name}, value, shape, dtype, ()))
 
+    def is_number(self, x):
+        return x.node in self.numbers
+
     def _is_number(self, x):
         if type(x) is Tracer:
-            return x.interpreter is self and x.node in self.numbers
+            return x.interpreter is self and self.is_number(x)
         return not hasattr(x, "dtype")                       # a Python number, or a constant exact to any number of digits
 
     def _among_numbers(self, primitive, operands):
@@ -243,7 +249,7 @@ class Tracing(Interpreter):
         frames = self.frames
         if plain:                                            # the common case, in as few steps as there can be
             try:
-                value = primitive.quick(*values, **params)
+                value = primitive.quick(*values, **params) if params else primitive.quick(*values)
             except (ValueError, TypeError, IndexError) as error:
                 raise explain(error, primitive.name, values) from error
             shape, dtype = value.shape, value.dtype
@@ -263,12 +269,23 @@ class Tracing(Interpreter):
             if frames is None and type(value) is Tracer:
                 frames = value.node.frames                   # the level below has looked
             shape, dtype = value.shape, value.dtype
-        node = Node(primitive, tuple(inputs), params, value, shape, dtype, user_frames(3, self.depth) if frames is None else frames)
+        node = _new(Node)
+        node.primitive = primitive
+        node.operands = tuple(inputs)
+        node.params = params
+        node.value = value
+        node.shape = shape
+        node.dtype = dtype
+        node.frames = user_frames(3, self.depth) if frames is None else frames
+        node.serial = next(_serial)
         if self.log is not None:
             self.log.append(node)
         if number:
             self.numbers.add(node)
-        return Tracer(self, node)
+        out = _new(Tracer)
+        out.interpreter = self
+        out.node = node
+        return out
 
     def look(self, kind, tracer, convert):
         """Python asks for a number or a truth value."""
@@ -332,6 +349,9 @@ class Tracer(Traced):
         return f"<traced {self.node.shape} {self.node.dtype}{'' if v is None else ' ' + repr(v)}>"
 
 
+STORED = attrgetter("value")                 # of a node: for whoever walks over nodes that were computed as they were recorded
+
+
 def reachable(outputs):
     """Every node the outputs depend on, in topological order. No recursion: a chain of a million nodes is ordinary."""
     seen = {n for n in outputs if type(n) is Node}
@@ -376,11 +396,32 @@ def influenced(order, inputs):
     """{node: slots} for the nodes of a topological order that depend on the inputs, through these differentiable operands of floating-point type."""
     wanted = dict.fromkeys(inputs, ())
     for n in order:
-        found, slots, k = [], n.primitive.slots, 0
+        found, slots, k = (), n.primitive.slots, 0
         for p in n.operands:
             if type(p) is Node and p in wanted and (slots is None or k in slots):
-                found.append(k)
+                found += (k,)
             k += 1
-        if found and n.dtype.kind == "f":
-            wanted[n] = tuple(found)
+        if found and (n.dtype is _FLOAT64 or n.dtype.kind == "f"):
+            wanted[n] = found
     return wanted
+
+
+def influences(outputs, inputs):
+    """(reachable(outputs), influenced(these, inputs)), in one walk where all that the outputs depend on carries a derivative."""
+    wanted, every = {n: () for n in outputs if type(n) is Node}, True
+    found, inputs = [*wanted], {*inputs}
+    for n in found:
+        slots, at, k = n.primitive.slots, (), 0
+        for p in n.operands:
+            if type(p) is Node:
+                if slots is None or k in slots:
+                    at += (k,)
+                if p not in wanted:
+                    wanted[p] = ()
+                    found.append(p)
+            k += 1
+        wanted[n] = at
+        if not at and n not in inputs or n.dtype is not _FLOAT64 and n.dtype.kind != "f":
+            every = False
+    found.sort(key=_SERIAL)
+    return found, wanted if every else influenced(found, inputs)

@@ -4,6 +4,7 @@ UFUNCS and FUNCTIONS are the tables the protocols of `Traced` look into; numpy_f
 No interpreter is named here: every composition runs on nodes, dual numbers and 100-digit arrays alike.
 """
 import builtins
+import functools
 
 import numpy as np
 
@@ -11,9 +12,11 @@ from . import vocabulary as v
 from .errors import explain, refuse
 from .nodes import Primitive
 from .traced import NUMBERS, OPERANDS, TRACED, Traced, viewing, write
+from .ufunc_dtypes import resolved, returned
 from .vocabulary import contraction, elementwise as e, indexing, reductions
 
 FUNCTIONS = {}
+_NONE = {}                               # the parameters of a primitive that has none
 OF_SEQUENCES = "concatenate stack hstack vstack dstack column_stack block select choose multi_dot broadcast_arrays".split()      # their lists are no arrays
 IN_PLACE = "copyto fill_diagonal put putmask place put_along_axis".split()
 
@@ -32,6 +35,8 @@ def call_function(function, args, kwargs):
         raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or give it only "
                                 "plain arrays, which do not depend on the inputs")
     out = kwargs.pop("out", None) if kwargs else None
+    if len(args) > 1 and len(args) > (place := _place_of_out(function)):
+        out, args = args[place], (*args[:place], *args[place + 1:])
     try:
         result = handler(*args, **kwargs)
     except (TypeError, ValueError, IndexError) as error:
@@ -45,6 +50,14 @@ def call_function(function, args, kwargs):
             return function(*released[0], **released[1])
         raise refuse(TypeError, f"{name}{{here}}: {str(error).split('()')[-1].strip()}: this option is not supported on traced values; leave it out") from error
     return result if out is None else _into(out, result, _full_name(function))
+
+
+@functools.cache
+def _place_of_out(function):
+    """Where in its positional arguments a function of NumPy has `out`, which handlers do not have; else beyond all."""
+    import inspect
+    names = [p.name for p in inspect.signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return names.index("out") if "out" in names else 1 << 30
 
 
 def _full_name(function):
@@ -69,11 +82,18 @@ def _released(tree):
 
 
 def _into(out, result, name):
+    if isinstance(result, tuple):
+        return tuple([r if o is None else _into(o, r, name) for o, r in zip(out if isinstance(out, tuple) else (out,), result, strict=True)])
     out = out[0] if isinstance(out, tuple) else out
     if not isinstance(out, Traced):
         raise refuse(TypeError, f"{name}{{here}}: a traced value cannot be written into a plain array (out= or an in-place operator): write x = x + y "
                                 "instead of x += y, or make the array inside the function with np.zeros(...)")
-    write(out, astype(result, out.dtype) if result.dtype != out.dtype else result)
+    if not np.can_cast(result.dtype, out.dtype, "same_kind"):
+        raise refuse(TypeError, f"{name}{{here}}: a result of dtype {result.dtype} cannot be written into an array of dtype {out.dtype}; convert one with astype")
+    if result.shape == out.shape and isinstance(result, Traced):
+        write(out, astype(result, out.dtype) if result.dtype != out.dtype else result)
+    else:
+        out[...] = result
     return out
 
 
@@ -96,14 +116,21 @@ def _compositions():
         np.copysign: lambda x, y: e.where(e.signbit(y), -e.absolute(x), e.absolute(x)),
         np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, (e.sign(x) + 1) / 2),
         np.fmod: lambda x, y: np.copysign(e.remainder(e.absolute(x), e.absolute(y)), x), np.conjugate: lambda x: e.copy(x),
-        np.divmod: lambda x, y: (e.floor_divide(x, y), e.remainder(x, y)), np.modf: lambda x: (x - e.trunc(x), e.trunc(x)),
+        np.divmod: lambda x, y: (e.floor_divide(x, y), e.remainder(x, y)), np.modf: lambda x: (e.where(e.isinf(x), 0.0, x - e.trunc(x)), e.trunc(x)),
         np.ldexp: lambda x, n: x * 2.0 ** n, np.vecdot: lambda x, y: np.sum(x * y, axis=-1),
-        np.invert: lambda x: e.logical_not(x), np.bitwise_and: lambda x, y: e.logical_and(x, y), np.bitwise_or: lambda x, y: e.logical_or(x, y),
     }
+    for name, of_truth, of_integers in (("and", e.logical_and, e.bitwise_and), ("or", e.logical_or, e.bitwise_or), ("xor", e.logical_xor, e.bitwise_xor)):
+        one[getattr(np, f"bitwise_{name}")] = _by_kind(of_truth, of_integers)
+    one[np.invert] = _by_kind(e.logical_not, e.invert)
     if hasattr(np, "matvec"):                                # NumPy 2.2
         one[np.matvec] = lambda a, x: contraction.matmul(a, np.expand_dims(x, -1))[..., 0]
         one[np.vecmat] = lambda x, a: contraction.matmul(np.expand_dims(x, -2), a)[..., 0, :]
     return one
+
+
+def _by_kind(of_truth, of_integers):
+    """One meaning for booleans and one for integers: NumPy's ufunc has both."""
+    return lambda *operands: (of_truth if operands[0].dtype == bool else of_integers)(*operands)
 
 
 def _pi():
@@ -128,6 +155,14 @@ def _scipy_ufunc(ufunc):
     return getattr(special, name, None) if name in special.UFUNC_NAMES else None
 
 
+def _computed(ufunc, primitive, operands, dtype=None):
+    """A call of what stands for a ufunc. A primitive takes its dtypes from NumPy as it is; a composition of them, or a dtype that is asked for, has to ask."""
+    if dtype is None and type(primitive) is Primitive:
+        return primitive(*operands)
+    operands, dtypes = resolved(ufunc, operands, dtype)
+    return returned(primitive(*operands), dtypes)
+
+
 def call_ufunc(ufunc, method, inputs, kwargs):
     primitive = UFUNCS.get(ufunc)
     if primitive is None:
@@ -141,9 +176,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
         UFUNCS[ufunc] = primitive
     if method == "__call__":
         if not kwargs:
-            if len(inputs) == 1 and type(primitive) is Primitive:
-                return inputs[0].interpreter.apply(primitive, inputs, {})
-            return primitive(*[x if type(x) in OPERANDS else operand(x) for x in inputs])
+            return _computed(ufunc, primitive, [x if type(x) in OPERANDS else operand(x) for x in inputs])
         out, dtype, mask = kwargs.pop("out", None), kwargs.pop("dtype", None), kwargs.pop("where", True)
         kwargs = {k: x for k, x in kwargs.items() if k not in ("casting", "order", "subok")}             # these say how, not what
         if kwargs:
@@ -154,15 +187,14 @@ def call_ufunc(ufunc, method, inputs, kwargs):
                                     "move the axes with np.moveaxis, or leave it out")
         operands, mask = [operand(x) for x in inputs], operand(mask)
         if mask is True:
-            result = primitive(*operands)
+            result = _computed(ufunc, primitive, operands, dtype)
         elif out is None or ufunc.nout > 1:
             raise refuse(TypeError, f"{ufunc.__name__}{{here}}: with where= it needs out=, an array with the values of the entries that are not chosen "
                                     "(NumPy leaves them to chance); or use np.where")
         else:
             from .numpy_functions.ufunc_methods import where_chosen
             kept = out[0] if isinstance(out, tuple) else out
-            result = e.where(mask, primitive(*where_chosen(primitive, operands, mask)), kept)
-        result = astype(result, dtype) if dtype is not None else result
+            result = e.where(mask, _computed(ufunc, primitive, where_chosen(primitive, operands, mask), dtype), kept)
         return result if out is None else _into(out, result, ufunc.__name__)
     if method == "reduce" and ufunc in _REDUCE:
         kwargs = {k: x for k, x in kwargs.items() if not (k == "out" and (x is None or x == (None,)))}
@@ -174,7 +206,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
         return call_function(_ACCUMULATE[ufunc], (inputs[0], kwargs.get("axis", inputs[1] if len(inputs) > 1 else 0)), {})
     if method == "outer":
         x, y = inputs
-        return primitive(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
+        return ufunc(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
     if method == "at" and ufunc in (np.add, np.subtract) and isinstance(inputs[0], Traced):
         target, index, value = inputs
         arrays, template = split_index(index)
@@ -210,6 +242,14 @@ def operand(x):
     if isinstance(x, complex):
         _real(np.dtype(complex))
     return x
+
+
+def arrayed(x):
+    """An operand as np.asarray makes it: a Python number is an array like any other, with a dtype of its own."""
+    x = operand(x)
+    if isinstance(x, Traced):
+        return astype(x, x.dtype) if x.interpreter.is_number(x) else x
+    return np.asarray(x)
 
 
 def _real(dtype):
@@ -276,8 +316,13 @@ _PLACES = frozenset({int, type(None), type(Ellipsis)})           # parts of an i
 
 def is_basic(items):
     """Slices, integers, None and Ellipsis only: NumPy then returns a view."""
-    return builtins.all([type(i) in _PLACES or type(i) is slice and type(i.start) in _PLACES and type(i.stop) in _PLACES and type(i.step) in _PLACES
-                         for i in items])
+    for i in items:
+        if type(i) is slice:
+            if type(i.start) not in _PLACES or type(i.stop) not in _PLACES or type(i.step) not in _PLACES:
+                return False
+        elif type(i) not in _PLACES:
+            return False
+    return True
 
 
 def split_index(index):
@@ -333,27 +378,45 @@ def setitem(x, index, value):
 
 # ---- operators ----------------------------------------------------------------------------------------------------------------------
 
-def _binary(primitive):
-    def forward(self, other):
-        kind = type(other)
-        if kind in NUMBERS or kind in TRACED and other.interpreter is self.interpreter or kind is np.ndarray and other.dtype.kind in _REAL:
-            return self.interpreter.apply(primitive, (self, other), {})                         # who decides is plain: the primitive need not ask
-        return primitive(self, operand(other)) if _known(other) else NotImplemented
-
-    def reflected(self, other):
-        if type(other) in NUMBERS:
-            return self.interpreter.apply(primitive, (other, self), {})
-        return primitive(operand(other), self) if _known(other) else NotImplemented
-
+def _in_place(compute, name):
     def in_place(self, other):
-        out = primitive(self, operand(other))
+        out = compute(self, operand(other))
         if out.shape != self.shape:
-            raise refuse(ValueError, f"{primitive.name}{{here}}: in place, shape {self.shape} cannot take a result of shape {out.shape}; write x = x + y")
+            raise refuse(ValueError, f"{name}{{here}}: in place, shape {self.shape} cannot take a result of shape {out.shape}; write x = x + y")
         if not self.shape:
             return out                    # a scalar is immutable in NumPy: the name is bound anew, aliases keep their value
         write(self, out if out.dtype == self.dtype else astype(out, self.dtype))
         return self
-    return forward, reflected, in_place
+    return in_place
+
+
+def _by_ufunc(ufunc):
+    """Operators whose meaning hangs on dtypes: &, |, ^, << and >>."""
+    def forward(self, other):
+        return call_ufunc(ufunc, "__call__", (self, other), {}) if _known(other) else NotImplemented
+
+    def reflected(self, other):
+        return call_ufunc(ufunc, "__call__", (other, self), {}) if _known(other) else NotImplemented
+    return forward, reflected, _in_place(lambda x, y: call_ufunc(ufunc, "__call__", (x, y), {}), ufunc.__name__)
+
+
+def _joins(traced, other):
+    """Is it plain that the interpreter of the one decides about both? Then nobody need ask."""
+    kind = type(other)
+    return kind in NUMBERS or kind in TRACED and other.interpreter is traced.interpreter or kind is np.ndarray and other.dtype.kind in _REAL
+
+
+def _binary(primitive):
+    def forward(self, other):
+        if _joins(self, other):
+            return self.interpreter.apply(primitive, (self, other), _NONE)
+        return primitive(self, operand(other)) if _known(other) else NotImplemented
+
+    def reflected(self, other):
+        if type(other) in NUMBERS:
+            return self.interpreter.apply(primitive, (other, self), _NONE)
+        return primitive(operand(other), self) if _known(other) else NotImplemented
+    return forward, reflected, _in_place(primitive, primitive.name)
 
 
 def _known(x):
@@ -361,6 +424,10 @@ def _known(x):
 
 
 def _ufunc_called(self, ufunc, method, *inputs, **kwargs):
+    if method == "__call__" and not kwargs and type(primitive := UFUNCS.get(ufunc)) is Primitive:          # most calls, in as few steps as there can be
+        if len(inputs) == 1 or len(inputs) == 2 and _joins(self, inputs[inputs[0] is self]):
+            return self.interpreter.apply(primitive, inputs, _NONE)
+        return primitive(*map(operand, inputs))
     return call_ufunc(ufunc, method, inputs, kwargs)
 
 
@@ -369,9 +436,9 @@ def _function_called(self, function, types, args, kwargs):
 
 
 def _item(self, index):
-    items = index if isinstance(index, tuple) else (index,)
+    items = index if type(index) is tuple else (index,)
     if not is_basic(items):
-        arrays, items = split_index(items)
+        arrays, items = split_index(index)
         if arrays or not is_basic(items):
             return indexing.getitem(self, *arrays, index=items)
     out = self.interpreter.apply(indexing.getitem, (self,), {"index": items})
@@ -380,21 +447,19 @@ def _item(self, index):
 
 def _install():
     Traced.__array_ufunc__, Traced.__array_function__, Traced.__getitem__ = _ufunc_called, _function_called, _item
-    for name, primitive in dict(add=e.add, sub=e.subtract, mul=e.multiply, truediv=e.divide, pow=e.power, mod=e.remainder,
-                                floordiv=e.floor_divide, matmul=contraction.matmul).items():
-        forward, reflected, in_place = _binary(primitive)
-        setattr(Traced, f"__{name}__", forward)
-        setattr(Traced, f"__r{name}__", reflected)
-        setattr(Traced, f"__i{name}__", in_place)
-    for name, primitive in dict(lt=e.less, le=e.less_equal, gt=e.greater, ge=e.greater_equal, eq=e.equal, ne=e.not_equal,
-                                **{"and": e.logical_and, "or": e.logical_or, "xor": e.logical_xor}).items():
+    three = {name: _binary(primitive) for name, primitive in dict(add=e.add, sub=e.subtract, mul=e.multiply, truediv=e.divide, pow=e.power, mod=e.remainder,
+                                                                  floordiv=e.floor_divide, matmul=contraction.matmul).items()}
+    three |= {name: _by_ufunc(ufunc) for name, ufunc in {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift,
+                                                         "rshift": np.right_shift}.items()}
+    for name, operators in three.items():
+        for prefix, operator in zip(("", "r", "i"), operators):
+            setattr(Traced, f"__{prefix}{name}__", operator)
+    for name, primitive in dict(lt=e.less, le=e.less_equal, gt=e.greater, ge=e.greater_equal, eq=e.equal, ne=e.not_equal).items():
         setattr(Traced, f"__{name}__", _binary(primitive)[0])
-        if name in ("and", "or", "xor"):
-            setattr(Traced, f"__r{name}__", _binary(primitive)[1])
     Traced.__neg__ = lambda self: e.negative(self)
     Traced.__pos__ = lambda self: e.copy(self)
     Traced.__abs__ = lambda self: e.absolute(self)
-    Traced.__invert__ = lambda self: e.logical_not(self)
+    Traced.__invert__ = lambda self: call_ufunc(np.invert, "__call__", (self,), {})
     Traced.__divmod__ = lambda self, other: (self // other, self % other)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from .checkpointing import recomputing
 from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
-from .nodes import Node, influenced, reachable
+from .nodes import STORED, Node, influences
+from .traced import Traced
 from .vocabulary import contraction, indexing
 from .vocabulary.elementwise import expit, gauss
 from .lines import line_of
@@ -56,10 +57,12 @@ def _tanh(g, x):
 
 
 def _power_base(g, x, y):
-    if type(y) in (int, float) and y != 0:     # the exponent that is written as a number: float32 stays float32
-        return g if y == 1 else g * (2 * x) if y == 2 else g * (y * x ** (y - 1))
+    if type(y) in (int, float):                # the exponent that is written as a number: float32 stays float32
+        return g * 0 if y == 0 else g if y == 1 else g * (2 * x) if y == 2 else g * (y * x ** (y - 1))
     flat = np.equal(y, 0)                          # x**0 is 1 everywhere, 0**0 included
-    return g * (np.where(flat, 0, y) * np.power(x, np.where(flat, 1, y - 1)))
+    if isinstance(y, Traced):
+        flat = np.logical_and(flat, np.equal(x, 0))          # at x != 0 this may be differentiated by y again
+    return g * (y * np.power(x, np.where(flat, 0, y - 1)))
 
 
 def _power_exponent(g, z, x):
@@ -291,22 +294,21 @@ PULL = {
 
 # ---- the walk --------------------------------------------------------------------------------------------------------------------------
 
-def _row(primitive, slot, frames):
-    """Looked up at every use: rows may be replaced."""
-    try:
-        row = PULL[primitive.name][slot]
-    except LookupError:
-        row = None
-    if row is None:
-        raise refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: "
-                                          "add a row to PULL in diffeng/reverse_mode.py")
-    return row
+def _missing(primitive, slot, frames):
+    return refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: "
+                                       "add a row to PULL in diffeng/reverse_mode.py")
 
 
 def pull(primitive, slot, g, z, operands, params, frames=()):
     """The cotangent of one operand, in its shape and dtype."""
     x = operands[slot]
-    return _whole(fit(_row(primitive, slot, frames)(g, z, *operands, **params), np.shape(x), x.dtype), np.shape(x))
+    try:
+        row = PULL[primitive.name][slot]
+    except LookupError:
+        row = None
+    if row is None:
+        raise _missing(primitive, slot, frames)
+    return _whole(fit(row(g, z, *operands, **params), np.shape(x), x.dtype), np.shape(x))
 
 
 def _whole(g, shape):
@@ -322,49 +324,60 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
     it anyway, those of reductions take a number as it is, and only where the operation is no such row, or broadcast its operand, is it spread out.
     """
-    order = reachable(outputs)
+    order, wanted = influences(outputs, inputs)
     value_of, at = recomputing(order, value_of, at)
-    wanted, kept, cotangent = influenced(order, inputs), set(inputs), {}
+    stored = value_of is STORED                    # (read without a call: that often it is asked for)
+    cotangent, found = {}, dict.fromkeys(inputs)
     own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
     with np.errstate(all="ignore"):
         for node, g in zip(outputs, cotangents):
             if node in wanted:
                 cotangent[node] = cotangent[node] + g if node in cotangent else g
         for node in reversed(order):
-            g = cotangent.get(node)
-            if g is None or not (slots := wanted[node]):
+            g = cotangent.pop(node, None)
+            if g is None:
                 continue
-            if node not in kept:
-                del cotangent[node]
+            if node in found:
+                found[node] = g
+            slots = wanted[node]
+            if not slots:
+                continue
             primitive, operands, params = node.primitive, node.operands, node.params
             if at is not None:
                 at(node, g)
             if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
                                               or primitive.kind == "reduce" and not g.shape):
                 g = np.broadcast_to(g, node.shape)
-            values, z = [value_of(q) if type(q) is Node else q for q in operands], value_of(node)
-            every = getattr(PULL.get(primitive.name), "every", None) if len(slots) > 1 else None
-            pieces = every and every(g, slots, *values, **params)
+            values = [g, node.value if stored else value_of(node)]
+            for q in operands:
+                values.append(q if type(q) is not Node else q.value if stored else value_of(q))
+            rows = PULL.get(primitive.name, ())                       # looked up at every use: rows may be replaced
+            pieces = rows.every(g, slots, *values[2:], **params) if type(rows) is _Concatenate and len(slots) > 1 else None
             for k in slots:
                 if skip and (id(node), k) in skip:
                     continue
+                try:
+                    row = rows[k]
+                except LookupError:
+                    row = None
+                if row is None:
+                    raise _missing(primitive, k, node.frames)
                 p = operands[k]
-                row, known = _row(primitive, k, node.frames), cotangent.get(p)
-                into = type(row) is _Getitem
-                if into and p in own and known.shape == p.shape and type(g) is np.ndarray:
-                    row.onto(known, g, *values, **params)
+                known = cotangent.get(p)
+                if known is not None and type(row) is _Getitem and p in own and known.shape == p.shape and type(g) is np.ndarray:
+                    row.onto(known, g, *values[2:], **params)
                     continue
-                new = pieces[k] if pieces else row(g, z, *values, **params)
+                new = pieces[k] if pieces is not None else row(*values, **params) if params else row(*values)
                 if new.dtype is not p.dtype or new.shape != p.shape:
                     new = fit(new, p.shape, p.dtype)
                 if known is None:
                     cotangent[p] = new
+                    if type(row) is _Getitem and type(new) is np.ndarray:
+                        own.add(p)
                 elif p in own and known.shape == new.shape and type(new) is np.ndarray:
                     known += new
-                    continue
                 else:
                     cotangent[p] = new = known + new
-                    into = True
-                if into and type(new) is np.ndarray:
-                    own.add(p)
-    return [None if n not in cotangent else _whole(cotangent[n], n.shape) for n in inputs]
+                    if type(new) is np.ndarray:
+                        own.add(p)
+    return [None if found[n] is None else _whole(found[n], n.shape) for n in inputs]

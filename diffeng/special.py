@@ -39,19 +39,25 @@ def softplus(x):
 
 
 def xlog1py(x, y):
-    """x log(1 + y), and 0 where x = 0."""
-    zero = e.equal(x, 0)
-    return e.where(zero, x * 0.0, x * e.log1p(e.where(zero, 0.0, y)))
+    """x log(1 + y), and 0 where x = 0, whatever the logarithm."""
+    nothing = e.logical_and(e.equal(x, 0), e.logical_or(e.less_equal(y, -1), e.equal(y, np.inf)))
+    return e.where(nothing, 0.0, x * e.log1p(e.where(nothing, 0.0, y)))
 
 
 def entr(x):
-    """-x log(x)."""
-    return -e.xlogy(x, x)
+    """-x log(x); 0 at 0, -inf below."""
+    outside = e.less(x, 0)
+    inside = e.where(outside, 1.0, x)
+    return e.where(outside, -np.inf, -e.xlogy(inside, inside))
 
 
 def rel_entr(x, y):
-    """x log(x / y)."""
-    return e.xlogy(x, x) - e.xlogy(x, y)
+    """x log(x / y); 0 where x = 0 and y >= 0, infinite where one is negative or only y is 0."""
+    inside = e.logical_and(e.greater(x, 0), e.greater(y, 0))
+    nothing = e.logical_and(e.equal(x, 0), e.greater_equal(y, 0))
+    missing = e.logical_or(e.isnan(x), e.isnan(y))
+    x_inside, y_inside = e.where(inside, x, 1.0), e.where(inside, y, 1.0)
+    return e.where(inside, x_inside * e.log(x_inside / y_inside), e.where(nothing, 0.0, e.where(missing, np.nan, np.inf)))
 
 
 def exp10(x):

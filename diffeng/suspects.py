@@ -17,6 +17,7 @@ from .differentiate import Recorded
 from .nodes import Node, Tracer, reachable
 from .precise import numbers
 from .lines import line_of, user_frames
+from .traced import Traced
 
 
 def _same(value, exact, tolerance):
@@ -70,7 +71,7 @@ def edges(recorded, calls, keys, tolerance):
 
 def misread(flat, tolerance):
     """The first NumPy function that gives another value on traced arguments than on arrays."""
-    found, originals = [], (numpy_api.call_function, numpy_api.call_ufunc)
+    found, originals = [], (numpy_api.call_function, Traced.__array_ufunc__)
 
     def compared(out, function, want):
         mine = [np.asarray(_plain(x)) for x in (out if isinstance(out, (list, tuple)) else [out])]
@@ -91,19 +92,19 @@ def misread(flat, tolerance):
                 compared(out, function, function(*plain[0], **plain[1]))
         return out
 
-    def call_ufunc(ufunc, method, inputs, kwargs):
+    def call_ufunc(self, ufunc, method, *inputs, **kwargs):
         plain = [_plain(x) for x in inputs]
-        out = originals[1](ufunc, method, inputs, kwargs)
+        out = originals[1](self, ufunc, method, *inputs, **kwargs)
         if method == "__call__" and not kwargs:
             with contextlib.suppress(Exception):
                 compared(out, ufunc, ufunc(*plain))
         return out
 
-    numpy_api.call_function, numpy_api.call_ufunc = call_function, call_ufunc
+    numpy_api.call_function, Traced.__array_ufunc__ = call_function, call_ufunc
     try:
         Recorded(flat)
     finally:
-        numpy_api.call_function, numpy_api.call_ufunc = originals
+        numpy_api.call_function, Traced.__array_ufunc__ = originals
     return found
 
 

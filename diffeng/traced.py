@@ -162,12 +162,6 @@ class Traced:
             raise refuse(TypeError, "view{here}: the bytes of a traced value cannot be seen as another type; convert it with astype")
         return np.reshape(self, self.shape)
 
-    def __getattr__(self, name):
-        if name.startswith("_") or not hasattr(np.ndarray, name):
-            raise AttributeError(f"a traced value has no attribute {name!r}")
-        raise refuse(AttributeError, f"ndarray.{name}{{here}} is not there on traced values: it is about memory or files. Leave it out, or take it of "
-                                     "a plain array")
-
     def conj(self):
         return self
 
@@ -184,6 +178,18 @@ def _method(name):
 for _name in ("sum mean prod max min var std cumsum dot ravel swapaxes squeeze clip round argmax argmin argsort take repeat "
               "trace diagonal all any nonzero ptp searchsorted cumprod argpartition put").split():
     setattr(Traced, _name, _method(_name))
+
+
+def _refused(name):
+    def get(self):
+        raise refuse(AttributeError, f"ndarray.{name}{{here}} is not there on traced values: it is about memory or files. Leave it out, or take it of "
+                                     "a plain array")
+    return property(get)
+
+
+REFUSED = {name for name in dir(np.ndarray) if not name.startswith("_")} - set(dir(Traced)) - {"shape", "dtype"}
+for _name in REFUSED:
+    setattr(Traced, _name, _refused(_name))                # (a __getattr__ that says so would make every attribute of a traced value slow to reach)
 
 
 class Entries:

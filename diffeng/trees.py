@@ -225,11 +225,6 @@ def argument_names(fun, n):
     return names
 
 
-@lru_cache
-def _dotted(keys):
-    return ".".join(map(str, keys))
-
-
 def function_name(fun):
     return getattr(fun, "__name__", type(fun).__name__)
 
@@ -245,6 +240,21 @@ def _below(x, leaves):
     return x
 
 
+def _chosen(fun, args, argnums, options):
+    """(args, options, is argnums one number?, a tuple of the numbers): parameters given by name, and defaults, are among the args where they are chosen."""
+    single = isinstance(argnums, (int, np.integer))
+    chosen = (argnums,) if single else tuple(argnums)
+    if options or any([isinstance(k, int) and k >= len(args) for k in chosen]):
+        args, options = bound(parameters_of(fun), args, options or {}, max([k + 1 for k in chosen if isinstance(k, int)], default=0))
+    for k in chosen:
+        if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
+            raise TypeError(f"argnums={argnums!r}: give the number of a positional argument, or a tuple of them")
+        if not -len(args) <= k < len(args):
+            raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with "
+                            "respect to positional parameters, given or with a default; those that can only be given by keyword are held constant")
+    return args, options, single, chosen
+
+
 class Flat:
     """A function and its arguments, seen as a function of flat leaves: those of the chosen arguments.
 
@@ -255,35 +265,40 @@ class Flat:
     def __init__(self, fun, args, argnums=0, every_float=False, has_aux=False, options=None):
         if not callable(fun):
             raise TypeError(f"the first argument must be a function, not {type(fun).__name__}")
-        self.single = isinstance(argnums, (int, np.integer))
-        chosen = (argnums,) if self.single else tuple(argnums)
-        if options or any([isinstance(k, int) and k >= len(args) for k in chosen]):
-            args, options = bound(parameters_of(fun), args, options or {}, max([k + 1 for k in chosen if isinstance(k, int)], default=0))
-        self.fun, self.args, self.has_aux, self.options = fun, list(args), has_aux, options or {}
+        if type(argnums) is int and -len(args) <= argnums < len(args) and not options:
+            self.single, chosen = True, (argnums,)
+        else:
+            args, options, self.single, chosen = _chosen(fun, args, argnums, options)
+        self.fun, self.args, self.has_aux, self.options = fun, list(args), has_aux, options
+        self.leaves, self.chosen, self._trees = [], [], {}   # argument -> (its leaves, how they are put together, their paths, which are chosen, the last's end)
         for k in chosen:
-            if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
-                raise TypeError(f"argnums={argnums!r}: give the number of a positional argument, or a tuple of them")
-            if not -len(args) <= k < len(args):
-                raise TypeError(f"argnums={argnums}: {function_name(fun)} was called with {len(args)} positional argument(s). Derivatives are taken with "
-                                "respect to positional parameters, given or with a default; those that can only be given by keyword are held constant")
-        self.chosen = [k % len(args) for k in chosen] if args else []
-        names = argument_names(fun, len(args))
-        self.leaves, self.names, self._where, self._rebuild, self._parts = [], [], [], {}, {}
-        for k in self.chosen:
-            parts, self._rebuild[k], paths = flatten(args[k])
-            self._parts[k] = parts
-            prefix = () if paths != [()] and len(args) == 1 else (names[k],)
-            for j, leaf in enumerate(parts):
-                if every_float and not is_float(leaf):
-                    continue
+            k %= len(args)
+            self.chosen.append(k)
+            if k in self._trees:
+                continue
+            parts, rebuild, paths = flatten(args[k])
+            where = None if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf)]            # None: all of them
+            for j, leaf in enumerate(parts) if where is None else [(j, parts[j]) for j in where]:
                 if type(leaf) is float:
                     leaf = np.float64(leaf)
                 elif type(leaf) not in _SCALARS and (type(leaf) is not np.ndarray or leaf.dtype not in _ORDINARY):
-                    leaf = as_array(leaf, f"argument {'.'.join([names[k], *map(str, paths[j])])!r} of {function_name(fun)}")
+                    leaf = as_array(leaf, self._argument(k, paths[j]))
                 self.leaves.append(leaf)
-                self.names.append(_dotted(prefix + paths[j]) if paths[j] else names[k])
-                self._where.append((k, j))
+            self._trees[k] = parts, rebuild, paths, where, len(self.leaves)
         self.out = self.aux = None
+
+    def _argument(self, k, path):
+        name = ".".join([argument_names(self.fun, len(self.args))[k], *map(str, path)])
+        return f"argument {name!r} of {function_name(self.fun)}"
+
+    @property
+    def names(self):
+        """What reports call the leaves."""
+        names, found = argument_names(self.fun, len(self.args)), []
+        for k, (_, _, paths, where, _) in self._trees.items():
+            prefix = () if paths != [()] and len(self.args) == 1 else (names[k],)
+            found += [".".join(map(str, (*prefix, *path))) for path in (paths if where is None else [paths[j] for j in where])]
+        return found
 
     @property
     def out_names(self):
@@ -298,7 +313,7 @@ class Flat:
 
     def _run(self, runner, leaves):
         args = [*self.args]
-        for k, tree in zip(self.chosen, self._rebuilt({k: [*p] for k, p in self._parts.items()}, leaves)):
+        for k, tree in self._rebuilt(leaves, True).items():
             args[k] = tree
         result = runner(partial(self.fun, **self.options) if self.options else self.fun, args)
         if self.has_aux:
@@ -325,11 +340,16 @@ class Flat:
 
     def restore(self, leaves, into=None):
         """Leaves in the structure of the arguments: one tree for an int argnums, else a tuple. Entries without a leaf are None."""
-        trees = self._rebuilt({k: [None] * len(p) for k, p in self._parts.items()}, leaves)
-        return trees[0] if self.single else tuple(trees)
+        trees = self._rebuilt(leaves, False)
+        return trees[self.chosen[0]] if self.single else tuple([trees[k] for k in self.chosen])
 
-    def _rebuilt(self, parts, leaves):
-        """The chosen arguments' trees, with these leaves put where they were, in parts."""
-        for (k, j), leaf in zip(self._where, leaves):
-            parts[k][j] = leaf
-        return [self._rebuild[k](parts[k]) for k in self.chosen]
+    def _rebuilt(self, leaves, others):
+        """{argument: its tree}, with these leaves put where they were; others: what else was in the trees is kept there, or is None."""
+        trees, start = {}, 0
+        for k, (parts, rebuild, _, where, end) in self._trees.items():
+            new, start = leaves[start:end], end
+            if where is not None:
+                chosen, new = dict(zip(where, new)), parts if others else [None] * len(parts)
+                new = [chosen.get(j, x) for j, x in enumerate(new)]
+            trees[k] = rebuild(new)
+        return trees

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))          # the tables besi
 
 from diffeng import buffers, numpy_api, special          # noqa: E402
 from diffeng.nodes import Primitive          # noqa: E402
-from diffeng.traced import Traced          # noqa: E402
+from diffeng.traced import REFUSED, Traced          # noqa: E402
 from diffeng.vocabulary import contraction, elementwise, indexing, random, reductions, shaping          # noqa: E402
 
 HEAD = """# The vocabulary
@@ -43,7 +43,7 @@ def text():
     lines += _listed("`numpy`, functions", [f.__name__ for f in others if "linalg" not in f.__module__])
     lines += _listed("`numpy.linalg`", [f.__name__ for f in others if "linalg" in f.__module__])
     lines += ["Ufunc methods: `reduce`, `accumulate`, `reduceat` and `outer` of those of two operands, `at` of all; the options `out`, `where` and `dtype`.\n"]
-    lines += _listed("ndarray's attributes and methods", [n for n in dir(Traced) if not n.startswith("_") and hasattr(np.ndarray, n)])
+    lines += _listed("ndarray's attributes and methods", [n for n in dir(Traced) if not n.startswith("_") and hasattr(np.ndarray, n) and n not in REFUSED])
     lines += _listed("Constructors that may hold or be filled with traced values", [*buffers.CONSTRUCTORS, *buffers.CONVERTERS, "fromiter", "r_", "c_"])
     lines += ["## SciPy\n"]
     lines += _listed("`scipy.special`, ufuncs, used as they are", numpy_api._SPECIAL.split() + list(special.UFUNC_NAMES))

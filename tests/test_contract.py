@@ -57,6 +57,24 @@ def test_cut_both_ways(m, n, k, dtype):
     checked(lambda x, w: x @ w, whole(2, m, k, dtype=dtype), whole(k, n, dtype=dtype))
 
 
+@pytest.mark.parametrize("m, n, k", [(20, 20, 5000), (3, 5, 40_011), (60, 7, 2001), (1, 9, 90_000), (9, 1, 90_000)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_long_sums_are_cut_along_their_terms(monkeypatch, count, m, n, k, dtype):
+    """By as many threads as there are, written in whatever order, alone or to a part of an array, and added to something."""
+    monkeypatch.setattr(threads, "count", lambda: count)
+    for small in blas.has_small(), False:
+        monkeypatch.setattr(blas, "has_small", lambda: small)
+        for x in whole(m, k, dtype=dtype), whole(k, m, dtype=dtype).T:
+            for w in whole(k, n, dtype=dtype), whole(n, k, dtype=dtype).T:
+                program = checked(lambda x, w: x @ w, x, w)
+                assert program.kernels == (2 if count > 1 and min(m, n) > 1 else 1)
+                checked(lambda x, w: (x @ w).T, x, w)
+                checked(lambda x, w: np.concatenate([x @ w, x @ w + 1.0], axis=1), x, w)
+                checked(lambda x, w, v: v - 3.0 * (x @ w), x, w, whole(m, n, dtype=dtype))
+                checked(lambda x, w: np.matmul(x[None], w[None])[0], x, w)
+
+
 def test_which_matrices_are_copied():
     """float32 that runs along the terms, for few rows; no copy is larger than what parts at work need."""
     n, t = "N", "T"

@@ -15,7 +15,7 @@ import scipy.special
 import diffeng as de
 from diffeng.kernels import elementary, inverse, machine
 from diffeng.kernels.code import Code
-from diffeng.kernels.scalar import fingerprint
+from diffeng.kernels.scalar import POWERS, fingerprint
 from diffeng.vocabulary import PRIMITIVES
 
 TYPES = {"f64": np.float64, "f32": np.float32}
@@ -38,8 +38,8 @@ HARD32 = {**HARD, "exp": (-106, 90), "gauss": (-11, 11), "exp2": (-152, 129), "s
 
 
 def kernel(name, T, operands=1):
-    """A function of arrays."""
-    rule = RULES[name]
+    """A function of arrays. name: of a rule, or a rule itself."""
+    rule = RULES.get(name, name)
 
     def build():
         code = Code(operands + 1)
@@ -110,6 +110,26 @@ def test_accuracy_of_powers(T, capsys):
     with capsys.disabled():
         print(f"\nelementary {T}, worst ULP: pow {worst[0]:.2f}")
     assert worst[0] <= 1, worst
+
+
+@pytest.mark.parametrize("T", TYPES)
+def test_accuracy_of_the_powers_that_a_program_knows(T, capsys):
+    """Half a unit of the last place for integers but where what rounding lost is subnormal; zeros, infinities, NaN and signs are pow's."""
+    random, dtype = np.random.default_rng(6), TYPES[T]
+    special, top, worst = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1, -1], dtype), np.finfo(dtype).maxexp, {}
+    for n in [-32, -31, -12, -7, -6, -3, -2, -1, 2, 3, 4, 5, 6, 7, 8, 12, 15, 16, 31, 32, 0.5, -0.5, 1.5, -1.5]:
+        call = kernel(POWERS[n], T)
+        exponents = np.concatenate([random.uniform(-1.06, 1, 60) * top / abs(n), random.uniform(-1.06, -0.98, 60) * top / n, random.uniform(-3, 3, 60)])
+        x = np.exp2(np.clip(exponents, -1.04 * top, top - 0.01)) * random.choice([-1, 1] if n == int(n) else [1], 180)
+        x = x.astype(dtype)
+        with flint.ctx.workprec(300), np.errstate(all="ignore"):
+            exact = [flint.arb(float(a)) ** (n if n == int(n) else flint.arb(n)) if a else flint.arb(0) for a in x]
+            errors = [(ulps(y, e) if a else 0.0, abs(e) < float(np.finfo(dtype).tiny / np.finfo(dtype).eps), a) for a, y, e in zip(x, call(x), exact)]
+            assert same(call(special), np.power(special, np.full_like(special, n)), 0).all(), n
+        worst[n] = max([e for e, tiny, _ in errors if not tiny]), max([e for e, tiny, _ in errors if tiny], default=0.0)
+    with capsys.disabled():
+        print(f"\nx ** n, {T}, worst ULP: " + ", ".join(f"{n}: {w:.2f}" for n, (w, _) in worst.items()))
+    assert all(w <= (0.51 if n == int(n) else 2) and tiny <= 2 for n, (w, tiny) in worst.items()), worst
 
 
 def same(got, want, ulp):

@@ -73,6 +73,7 @@ def test_an_equal_graph_is_not_planned_again(name, plans):
 @pytest.mark.parametrize("f, g", [
     (lambda x: x * 2.0, lambda x: x * 3.0), (lambda x: x * 2, lambda x: x * 2.5), (lambda x: x - 0.0, lambda x: x - -0.0), (lambda x: x + 1, lambda x: x + True * 2),
     (lambda x: np.sum(x, 0), lambda x: np.sum(x, 1)), (lambda x: x[1:], lambda x: x[:-1]), (lambda x: x[1], lambda x: x[True]),
+    (lambda x: x - x, lambda x: 0 - x), (lambda x: np.maximum(np.sin(x), 1), lambda x: np.maximum(np.sin(x), np.sin(x))),          # 0, 1: nodes, and numbers
     (lambda x: x - np.sin(x), lambda x: np.sin(x) - x), (lambda x: (x, np.sin(x)), lambda x: (np.sin(x), x)),
     (lambda x: np.where(np.tri(6, 5, dtype=bool), x, 0), lambda x: np.where(np.tri(6, 5, k=1, dtype=bool), x, 0)),
     (lambda x: x * np.float32(2), lambda x: x * np.float64(2)), (lambda x: x.astype(np.float32), lambda x: x)])
@@ -134,7 +135,7 @@ def test_an_index_out_of_bounds_names_its_line(plans):
 
 def test_what_numpy_computes_is_planned_every_time(plans):
     for _ in range(2):
-        same(de.jit(lambda x: np.cumsum(x * 2.0, axis=0))(X), np.cumsum(X * 2.0, axis=0))
+        same(de.jit(lambda x: np.argsort(x * 2.0, axis=0))(X), np.argsort(X * 2.0, axis=0))
     assert len(plans) == 2
 
 

@@ -65,6 +65,22 @@ def test_what_code_names(monkeypatch):
     assert names(importing, X) is None
 
 
+def test_functions_in_defaults_are_followed():
+    def maker(h, n=2):
+        return lambda x, h=h, *, k=h: h(x) + k(x) * n            # one code object, other defaults each time
+    one, two = maker(np.exp), maker(squares)
+    for _ in range(2):
+        assert names(one, X) == set() and names(two, X) == {"zeros", "sum"} and names(maker(squares, 3), X) == {"zeros", "sum"}
+    assert names(lambda x, h=two: h(x), X) == {"zeros", "sum"} and names(lambda x, h=[squares]: x, X) is None
+    np.testing.assert_array_equal(de.grad(two)(X), 6 * X)
+    found = swaps(two, (X,), constructors)
+    assert swaps(two, (X,), constructors) is found               # looked at once
+    two.__defaults__ = (calls,)
+    assert names(two, X) == {"zeros", "sum", "mean"}
+    two.__defaults__ = two.__kwdefaults__ = None
+    assert names(two, X) == set()
+
+
 def test_only_these_are_replaced_and_only_here():
     seen = {}
 

@@ -132,6 +132,10 @@ for _m in ("lower", "higher", "nearest", "midpoint"):
     NEW[f"quantile {_m}"] = lambda x, m=_m: np.quantile(x, 0.37, axis=0, method=m)
 
 HELD = {
+    "array of calls": lambda x: np.array([np.sin(x[0, 0]), np.cos(x[1, 1])]), "array of longer calls": lambda x: np.array([np.sum(x, axis=0)[0], np.hypot(x[0, 0], x[1, 1]),
+                                                                                                            np.where(x > 0.8, x, 0).sum()], dtype=float),
+    "matrix of calls": lambda x: np.array([[np.cos(x[0, 0]), -np.sin(x[0, 0])], [np.sin(x[0, 0]), np.cos(x[0, 0])]]) @ x[:2],
+    "asarray of calls": lambda x: np.asarray([np.prod(x[:1]), np.dot(x[0], x[1])]) * np.array((np.exp(x[0, 0]), np.maximum(x[0, 1], 0.1))),
     "mean of a list": lambda x: np.mean([x[0, 0], x[1, 1]**2]), "sum of a list": lambda x: np.sum([r.sum()**2 for r in x]),
     "norm of a list": lambda x: np.linalg.norm([x[0, 0], x[1, 1]]),
     "dot of lists": lambda x: np.dot([x[0, 0], x[1, 1]], [1.0, 2.0]), "max of a tuple": lambda x: np.max((x[0, 0], x[1, 1])),
@@ -319,3 +323,12 @@ def test_results_serve_scipy():
     np.testing.assert_allclose(found.x, [1, 1], rtol=1e-6)
     found = scipy.integrate.solve_ivp(lambda s, y: -y ** 3, (0, 1), [1.0, 2.0], method="Radau", jac=lambda s, y: de.jacobian(lambda y: -y ** 3)(y))
     np.testing.assert_allclose(found.y[:, -1], 1 / np.sqrt(2 + 1 / np.array([1.0, 4.0])), rtol=1e-2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_power_of_0_is_differentiated_by_its_exponent_too(method):
+    """d/dy d/dx x**y = 1/x at y = 0; and x**0 is 1 at 0 and at infinity, too."""
+    slope = de.grad(lambda y: de.grad(lambda x: x ** y, method=method)(2.0), method=method)
+    assert slope(0.0) == de.jit(slope)(0.0) == 0.5
+    np.testing.assert_array_equal(de.grad(lambda x: np.sum(x ** np.array([0.0, 0.0, 2.0])), method=method)(np.array([0.0, np.inf, 3.0])), [0, 0, 6])
+    assert de.grad(lambda x: x ** 0, method=method)(np.inf) == 0

@@ -42,11 +42,11 @@ def close(p, expected, ulps=8):
 # ---- the vocabulary ----------------------------------------------------------------------------------------------------------------------
 
 def test_every_primitive_has_a_row():
-    missing = sorted(n for n, p in P.items() if n not in BALLS and p.kind != "input")
+    missing = sorted(n for n, p in P.items() if n not in BALLS and p.kind != "input" and not (p.kind == "map" and p.domain is None))
     assert not missing, f"no row in BALLS (diffeng/balls.py, diffeng/ball_arrays.py) for: {', '.join(missing)}"
 
 
-MAPS = [n for n, p in P.items() if p.kind == "map" and n not in ("where", "astype", "copy", "stop_gradient")]
+MAPS = [n for n, p in P.items() if p.kind == "map" and p.domain is not None and n not in ("where", "astype", "copy", "stop_gradient")]
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -11,9 +11,9 @@ import numpy as np
 
 from . import blas, threads
 from .code import SIZES, Code
-from .cutting import is_laid, parts_of
+from .cutting import is_laid, parts_of, terms_of
 from .fuse import Immediate, Map, Product
-from .groups import Instruction, many_short_rows
+from .groups import APART, Instruction, combined, many_short_rows
 from .layout import Buffer, View, broadcast, c_strides, collapse, diagonal, new, reshaped, transposed, upright
 from .memory import LINE
 from .reduce import total
@@ -190,11 +190,12 @@ PAD, SLOTS = 16, 4                         # entries between the rows of such a 
 
 
 def product(step, cut=None):
-    """BLAS's gemm (gemv for a vector and a matrix) for each entry of the batch axes, in parts; one row of the table is one part of one entry.
+    """Instructions: BLAS's gemm (gemv for a vector and a matrix) for each entry of the batch axes, in parts; one row of the table is one part of one entry.
 
     cut: ("rows", width): parts of so many rows of the result. ("terms", width): parts of so many terms of each sum, where a part adds to what those before it
     made (so they are computed in order, by one thread). None: parts as cutting.py says, each of which may copy its own columns of the right
-    matrix first. What the sums are added to lies where the result will, or is copied there, part by part.
+    matrix first; or parts of the terms where each chunk of them adds to a result of its own, and a second instruction puts these together. What the sums are
+    added to lies where the result will, or is copied there, part by part.
     """
     type = type_name(step.out.dtype)
     (a, b, c), turned, (ta, lda), (tb, ldb), ldc, dims, strides = for_blas(step)
@@ -202,15 +203,20 @@ def product(step, cut=None):
     # BLAS counts columns first: it is given C' = B'A', where a matrix that runs along its last axis is already transposed.
     batch = math.prod(dims)
     along, width = cut or (None, None)
-    by_terms, laid = along == "terms", cut is None and is_laid(type, chr(tb), m, n, k)
-    if cut is None:
+    vector, laid = m == 1 and cut is None, cut is None and is_laid(type, chr(tb), m, n, k)
+    together = ldc == n or m == 1                        # do the result's rows follow each other?
+    shared = terms_of(chr(ta), chr(tb), m, n, k) if cut is None and batch == 1 and together and step.onto is None and not vector else None
+    by_terms = "shared" if shared else along == "terms"
+    laid &= not by_terms
+    if shared:
+        rows, columns, width = m, n, shared
+    elif cut is None:
         rows, columns = parts_of(type, chr(ta), chr(tb), m, n, k, batch, laid)
     else:
         columns, rows = [width if along == "rows" and turned == side else whole for side, whole in ((True, n), (False, m))]
     terms = width if by_terms else k
     down, over = -(-m // rows), -(-n // columns)          # parts of a column, and of a row, of the result
     parts = -(-k // terms) * down * over
-    vector = m == 1 and cut is None
     name = blas.name_of("gemv" if vector else "gemm", type)
     bits = blas.routine(name)[1]
     words = [blas.Routine(name), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
@@ -229,13 +235,20 @@ def product(step, cut=None):
         copied = -(-k * leading * size // LINE) * LINE
         words[1], words[6] = ord("N"), leading
         words += [ldb * size, (Buffer("arena", np.dtype(np.uint8), copied * -(-batch * parts // chunk)), 0), copied, chunk]
-    added = None
+    added, rest = None, []
+    if shared:
+        chunk = -(-parts // min(threads.count(), parts)) if chunk < parts else parts
+        slots, stride = -(-parts // chunk), -(-m * n * size // APART) * APART
+        partial = (Buffer("arena", np.dtype(np.uint8), stride * slots), 0) if slots > 1 else (c.buffer, c.offset)
+        words += [partial, stride, chunk]
+        if slots > 1:
+            rest.append(combined("sum", type, partial[0], slots, stride, m * n, c))
     if step.onto is not None:
         words.append((step.onto.buffer, step.onto.offset))
         words += [] if step.scale is None else [step.scale if isinstance(step.scale, Immediate) else (step.scale.buffer, step.scale.offset)]
         added = step.scale and step.scale.__class__.__name__, step.negative
     structure = type, bits, depth, by_terms, vector, laid, added
-    return Instruction(repr(("product", *structure)), lambda: _write_product(*structure), words, batch * parts, chunk, cost)
+    return [Instruction(repr(("product", *structure)), lambda: _write_product(*structure), words, batch * parts, chunk, cost), *rest]
 
 
 def for_blas(step):
@@ -273,10 +286,13 @@ def _write_product(type, bits, depth, by_terms, vector, laid, added):
         m, n, k, beta = word(4), word(3), word(5), 0.0
         if by_terms:
             k = smaller(k - part * word(16), word(16))
-            beta = select(part.equals(word(FIRST)), code.number(0.0, type), code.number(1.0, type))
+            beta = select(part.equals(code.lo if by_terms == "shared" else word(FIRST)), code.number(0.0, type), code.number(1.0, type))
         else:
             m, n = smaller(m - i * word(13), word(13)), smaller(n - j * word(15), word(15))
         pa, pb, pc = places
+        if by_terms == "shared":
+            own, stride, chunk = (word(BATCH + 4 * depth + j) for j in range(3))
+            pc = own + code.lo.over(chunk) * stride
         if laid:
             down, own, copied, chunk = (word(BATCH + 4 * depth + j) for j in range(4))
             source, pb = pb, own + code.lo.over(chunk) * copied

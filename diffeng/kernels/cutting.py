@@ -2,7 +2,8 @@
 
 What it is: `parts_of`, the rows and columns of a part. A large product has a part for each thread. OpenBLAS on processors with AVX-512 computes products of up
 to a million multiply-adds without packing its operands, at 58 GFLOP/s of float64 where the packing kernel reaches 45 to 52 on operands of this size; so one
-whose operands stay in the cache is cut into parts that small. They are rectangles of the result, each computed once, by one call.
+whose operands stay in the cache is cut into parts that small. They are rectangles of the result, each computed once, by one call. A small result of long sums
+(X'X of many samples, a gradient of weights) is cut along the terms instead, `terms_of`: each thread sums its own, where otherwise all would read everything.
 
 What it is not: no words of a kernel and no product (contract.py). Chains of products have their own parts (tiles.py).
 
@@ -15,6 +16,7 @@ ALONE = 200_000                            # multiply-adds below which a product
 STEP, ROW_STEP = 32, 8                     # columns, and rows, of a part that is packed are a multiple of this; columns of a small part, too
 FEW, TINY, LAID = 512, 1200, 1 << 19       # see `is_laid`: rows; entries of a small result; bytes of a part's copy
 SMALL, SHORT = 100 ** 3, 32                # multiply-adds of a small product; the fewest terms of one whose right matrix runs along them
+LONG = 8                                   # terms for each row and column of a result from which on it is cut along the terms
 CACHED = 3 << 19                           # bytes of a right matrix that stays in the cache while one row of parts after the other meets it
 
 
@@ -50,6 +52,28 @@ def _fits(ta, tb, rows, columns, k):
     """Does BLAS compute it by its kernel for small products?"""
     turned = tb == "T" and ta == "N"
     return rows * columns * k <= SMALL and not (turned and (rows * columns > TINY or k < SHORT))
+
+
+def is_long(m, n, k):
+    """Are the sums of a product long, and its result small?"""
+    return m * n * k > ALONE and k >= LONG * max(m, n)
+
+
+def terms_of(ta, tb, m, n, k):
+    """Terms of a part of a product whose result is small and whose sums are long; None for others.
+
+    >>> from unittest import mock
+    >>> with mock.patch.object(threads, "count", lambda: 2), mock.patch.object(blas, "has_small", lambda: True):
+    ...     [terms_of("T", "N", m, n, k) for m, n, k in ((20, 20, 8000), (100, 50, 8000), (100, 50, 500))]
+    [2500, 200, None]
+    """
+    if not is_long(m, n, k):
+        return None
+    share = -(-k // threads.count())
+    small = min(SMALL // (m * n), share)
+    if blas.has_small() and small >= 2 * STEP and _fits(ta, tb, m, n, small):
+        return small
+    return share if threads.count() > 1 else None
 
 
 def is_laid(type, tb, m, n, k):

@@ -62,6 +62,15 @@ def instructions(group):
     return Plan(group).instructions()
 
 
+def combined(name, type, partial, slots, stride, count, out, onto=False):
+    """What puts partial results of chunks together, in order. partial: a buffer, `stride` bytes from one to the next; each has `count` entries, which in `out`
+    follow each other, too. onto: onto what is there."""
+    words = [(partial, 0), slots, stride, (out.buffer, out.offset)]
+    result, chunk = type_name(out.dtype), threads.split(count, slots * 0.5)
+    return Instruction(repr(("combine", name, type, result, onto)), lambda: loops.write_combine(name, type, result, onto), words, count,
+                       min(count, chunk + -chunk % loops.TILE), slots * 0.5)
+
+
 class Plan:
     """Words and structure of one group, and the instruction for the processor we are on; cuda/plan.py has one for a grid of threads."""
 
@@ -373,9 +382,4 @@ class Plan:
         return tuple([(self.word((copy, 0)), self.word(out.size), self.word(stride), type_name(out.dtype), tuple(dict.fromkeys(numbers)))
                       for copy, stride, out, numbers in made.values()])
 
-    def _combine(self, name, type, partial, slots, stride, count, out, onto=False):
-        """Partial results of chunks, `stride` bytes from one to the next, to what they are together; onto: onto what is there."""
-        words = [(partial, 0), slots, stride, (out.buffer, out.offset)]
-        result, chunk = type_name(out.dtype), threads.split(count, slots * 0.5)
-        return Instruction(repr(("combine", name, type, result, onto)), lambda: loops.write_combine(name, type, result, onto), words, count,
-                           min(count, chunk + -chunk % loops.TILE), slots * 0.5)
+    _combine = staticmethod(combined)

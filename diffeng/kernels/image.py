@@ -135,7 +135,7 @@ class Description:
             if text is None:
                 text = known[kind] = f"{n.primitive.name} {n.dtype.str} {n.shape}"
             for x in n.operands:
-                text += f" {number[id(x)]}" if type(x) is Node else scalar(x)
+                text += f" @{number[id(x)]}" if type(x) is Node else scalar(x)                # 0 - x is not x - x, whose first operand is node 0
             for name, value in n.params.items():
                 text += f" {name}={self._parameter(value)}"
             out.append(text)

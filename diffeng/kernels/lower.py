@@ -25,7 +25,7 @@ class Lowering:
     """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one."""
 
     def __init__(self, fuser, contiguous_constants=False):
-        self.fuser, self.origins, self._constants, self._copies, self._contiguous, self._rules = fuser, [], {}, {}, contiguous_constants, {}
+        self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, [], {}, {}, contiguous_constants, {}
 
     def lower(self, node, operands):
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
@@ -61,6 +61,8 @@ class Lowering:
                              for c, to in zip(x.columns, columns(out))])
 
     def call(self, node, operands):
+        if node.dtype.hasobject:             # pointers do not live in the memory of a program
+            raise TypeError(f"{node.primitive.name} returns an array of Python objects, which no program can hold: compute with numbers")
         out = new("arena", node.shape, node.dtype)
         self.fuser.step(Call(node, operands, out), [x for x in operands if type(x) is View], out)
         return out
@@ -69,7 +71,7 @@ class Lowering:
         """A view of an array the function closed over: read where it lies, at every call."""
         found = self._constants.get(id(array))
         if found is None:
-            held = np.require(array, requirements="CA" if self._contiguous else "A")
+            held = np.require(array, requirements="CA" if self.contiguous else "A")
             found = View(Buffer("constant", held.dtype, held.size, array=held), 0, held.shape, held.strides, held.dtype)
             self._constants[id(array)] = found
             found.buffer.slot = array         # its id stays its own
@@ -89,7 +91,7 @@ class Lowering:
     def fresh(self, shape, dtype, operands=()):
         """(a buffer for what an elementwise operation makes of these, the operands). Of many short rows the columns lie one after the other, where the rows
         are very short, or large operands lie so too: vectors run across rows then (across.py), and small operands are laid so."""
-        if not many_short_rows(shape) or self._contiguous:
+        if not many_short_rows(shape) or self.contiguous:
             return new("arena", shape, dtype), operands
         small = [type(x) is View and 4 * math.prod([n for n, s in zip(x.shape, x.strides) if s]) <= math.prod(shape) for x in operands]
         views = [x.view if type(x) is Window else x for x, s in zip(operands, small) if not s and not isinstance(x, Immediate)]
@@ -155,6 +157,8 @@ def _map(lowering, node, *operands):
     if not any(type(x) in (View, Padded) for x in operands) or type_name(dtype) is None:
         return None
     dtypes = [x.dtype if type(x) in (View, Padded) else _plain(x) for x in operands]
+    if name == "power" and dtype.kind == "f" and node.shape and not isinstance(dtypes[1], np.dtype) and dtypes[1] == 0.5:
+        name, dtypes, operands = "sqrt", dtypes[:1], operands[:1]            # NumPy does so with arrays; x ** 0.5 of a number is another one at -inf and -0
     try:
         found = lowering.rule(name, dtypes, dtype)
         if found is None:
@@ -365,7 +369,8 @@ def _concatenate(lowering, node, *parts, axis):
     parts = [lowering.view(p) for p in parts]
     if not all(castable(p, node.dtype) for p in parts):
         return None
-    out, start = new("arena", node.shape, node.dtype), 0
+    beside = axis == len(node.shape) - 1 and many_short_rows(node.shape) and all([walks_across(p) for p in parts]) and not lowering.contiguous
+    out, start = upright(node.shape, node.dtype) if beside else new("arena", node.shape, node.dtype), 0          # columns stay what they are
     out.buffer.stored = True
     for p in parts:
         stop = start + p.shape[axis]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..nodes import INPUT, Node, reachable
 from ..simplify import simplify
-from . import contract, donation, tiles
+from . import contract, donation, scans, tiles
 from .accumulate import accumulated
 from .fuse import Call, Fuser, Group, Product
 from .joining import joined
@@ -26,8 +26,8 @@ from .shifted import shifted
 from .stacking import stacked
 from .tiles import Tiles
 
-STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: [contract.product(step)],
-         Tiles: lambda step, plans: tiles.instructions(step)}
+STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: contract.product(step),
+         Tiles: lambda step, plans: tiles.instructions(step), Call: lambda step, plans: [scans.instruction(step) or step]}
 
 
 def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
@@ -83,8 +83,13 @@ def _finish(outputs, places, lowering):
 def placed(steps):
     """(instructions and calls in order, with their buffers placed; bytes of the arena)."""
     plans = Plans()
-    work = [w for step in steps for w in ([step] if type(step) is Call else STEPS[type(step)](step, plans))]
+    work = [w for step in steps for w in STEPS[type(step)](step, plans)]
     return work, plan([buffers(w) for w in work])
+
+
+def called(work):
+    """The names of the primitives that NumPy computes."""
+    return [w.node.primitive.name for w in work if type(w) is Call and w.node is not None]
 
 
 def has_products(steps):

@@ -51,9 +51,8 @@ class Program:
         self._specify(inputs, outputs)
         described = self._described(inputs, outputs, donated) if remembered else None
         if described is None or not self._recalled(described):
-            from .planning import Call, steps_of
+            from .planning import steps_of
             steps, self._origins, self._taken = steps_of(self, inputs, outputs, donated, as_recorded)
-            self.calls = [step.node.primitive.name for step in steps if type(step) is Call and step.node is not None]
             self._build(steps, described)
         self._made = [[] for _ in self.outputs]
         self._specs = [shape for shape, _ in self.outputs], [dtype for _, dtype in self.outputs]
@@ -100,8 +99,9 @@ class Program:
     def _build(self, steps, described=None):
         """Kernels, memory, operand tables. described: by what the plan is kept on disk."""
         from . import image
-        from .planning import Call, has_products, placed
+        from .planning import Call, called, has_products, placed
         work, peak = placed(steps)
+        self.calls = called(work)
         rows = [w for w in work if type(w) is not Call]
         cost = sum(w.rows * w.cost for w in rows)
         made, sources = image.assembled(rows, self._slot, origins=self._origins, taken=self._taken, peak=peak, release=cost > RELEASE_ABOVE,

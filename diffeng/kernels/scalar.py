@@ -13,7 +13,7 @@ import numpy as np
 
 from . import elementary as m, inverse
 from ..vocabulary.random import MULTIPLIERS, ROUNDS, WEYL
-from .values import absolute, cast, ceil, constant, copysign, divided, floor, library, nearest, select, sqrt, trunc
+from .values import absolute, cast, ceil, constant, copysign, divided, floor, fused, library, nearest, select, sqrt, trunc
 
 _TYPES = {np.dtype(bool): "b1", np.dtype(np.float64): "f64", np.dtype(np.float32): "f32",
           **{np.dtype(f"{u}int{n}"): f"{u or 'i'}{n}" for u in ("", "u") for n in (8, 16, 32, 64)}}
@@ -73,6 +73,37 @@ def _reciprocal(x):
 def _square_root(x):
     """x ** 0.5, which differs from the square root at -inf and -0."""
     return select(x.equals(-INF), INF, sqrt(x) + 0.0)
+
+
+def _of_negative(rule, at_minus_infinity):
+    """A power by way of the square root; of -inf pow has one, the square root has none."""
+    return lambda x: select(x.equals(-INF), at_minus_infinity, rule(x))
+
+
+def _times(x, y):
+    """The product of two numbers, each with what it lost by rounding (None: nothing), likewise (T. Dekker, Numer. Math. 18, 1971)."""
+    (a, b), (c, d) = x, y
+    product = a * c
+    lost = fused(a, c, -product)
+    for more in ([] if d is None else [a * d]) + ([] if b is None else [b * c]):
+        lost = lost + more
+    return product, lost
+
+
+def _whole_power(n):
+    """x ** n for an integer n, by squaring: half a unit in the last place, where products alone have n / 2 of them."""
+    def rule(x):
+        base, result = (x, None), None
+        if n < 0:
+            turned = 1.0 / x
+            base = turned, fused(-x, turned, constant(1.0, x)) * turned
+        for k in range(abs(n).bit_length()):
+            base = _times(base, base) if k else base
+            if abs(n) >> k & 1:
+                result = base if result is None else _times(result, base)
+        high, low = result
+        return select(absolute(high) < INF, select(high.equals(0.0), high, high + low), high)          # 0, infinite and NaN have lost nothing
+    return rule
 
 
 def _whole_remainder(x, y):
@@ -154,18 +185,26 @@ INTEGER = {
     "maximum":      lambda x, y: select(x >= y, x, y),
     "minimum":      lambda x, y: select(x <= y, x, y),
     **dict.fromkeys("floor ceil trunc rint".split(), _same),
+    "bitwise_and":  lambda x, y: x & y,
+    "bitwise_or":   lambda x, y: x | y,
+    "bitwise_xor":  lambda x, y: x ^ y,
+    "invert":       lambda x: ~x,
 }
-UNSIGNED = {name: INTEGER[name] for name in "add subtract multiply square maximum minimum floor ceil trunc rint".split()}
+UNSIGNED = {name: INTEGER[name] for name in "add subtract multiply square maximum minimum floor ceil trunc rint bitwise_and bitwise_or bitwise_xor invert".split()}
 
-# Exponents that a program knows: a product is a tenth of the price of pow. Others, and those of arrays, take pow.
+# Exponents that a program knows: products are a tenth of the price of pow, and less. Others, and those of arrays, take pow.
 # The square root differs from pow at -inf and -0 unless told.
 POWERS = {
+    **{float(n): _whole_power(n) for k in range(3, 33) for n in (k, -k)},
     2.0:  FLOAT["square"],
-    3.0:  lambda x: x * x * x,
     -1.0: _reciprocal,
+    -2.0: _whole_power(-2),
     0.5:  _square_root,
+    1.5:  _of_negative(lambda x: x * sqrt(x), INF),
+    -0.5: _of_negative(lambda x: 1.0 / (sqrt(x) + 0.0), 0.0),
+    -1.5: _of_negative(lambda x: (1.0 / x) / sqrt(x), 0.0),
 }
-INTEGER_POWERS = {2: POWERS[2.0], 3: POWERS[3.0]}
+INTEGER_POWERS = {2: FLOAT["square"], 3: lambda x: x * x * x}
 
 # Operands in their common type, the result a truth value.
 COMPARE = {

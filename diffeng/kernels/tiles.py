@@ -242,7 +242,7 @@ def instructions(tiles):
     number, summed = {id(b): k for k, b in enumerate(private)}, any([kind == "terms" for _, kind in tiles.steps])
     subs, described = [], []
     for step, kind in tiles.steps:
-        sub, own = (contract.product(step, (kind, width)), None) if type(step) is Product else _rows_of(step)
+        sub, own = (contract.product(step, (kind, width))[0], None) if type(step) is Product else _rows_of(step)
         patches = []
         for k, w in enumerate(sub.words):
             if type(w) is tuple and id(w[0]) in number:

@@ -3,9 +3,12 @@ import numpy as np
 
 from ..constants import PI
 from ..errors import refuse
-from ..numpy_api import axes_of, axis_of, getitem, operand, plain
+from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
+from ..ufunc_dtypes import cast
 from ..vocabulary import elementwise as e
 from .table import implements
+
+FEW = 64                                   # entries of a kernel up to which a convolution is a sum of slices, which are not copied
 
 
 def _along(x, axis, index):
@@ -20,15 +23,17 @@ def diff(a, n=1, axis=-1, prepend=None, append=None):
     ends = [v if v is None or np.ndim(v) else np.broadcast_to(v, x.shape[:axis] + (1,) + x.shape[axis + 1:]) for v in ends]
     if ends[0] is not None or ends[1] is not None:
         x = np.concatenate([p for p in (ends[0], x, ends[1]) if p is not None], axis=axis)
+    less = e.not_equal if x.dtype == bool else e.subtract
     for _ in range(n):
-        x = _along(x, axis, slice(1, None)) - _along(x, axis, slice(None, -1))
+        x = less(_along(x, axis, slice(1, None)), _along(x, axis, slice(None, -1)))
     return x
 
 
 @implements(np.ediff1d)
 def ediff1d(ary, to_end=None, to_begin=None):
-    parts = [to_begin, diff(np.ravel(operand(ary))), to_end]
-    return np.concatenate([np.ravel(operand(p)) for p in parts if p is not None])
+    ary = arrayed(ary)
+    parts = [to_begin, diff(np.ravel(ary)), to_end]
+    return np.concatenate([cast(np.ravel(arrayed(p)), ary.dtype) for p in parts if p is not None])
 
 
 @implements(np.trapezoid)
@@ -46,6 +51,7 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
 @implements(np.gradient)
 def gradient(f, *varargs, axis=None, edge_order=1):
     f = operand(f)
+    f = cast(f, np.float64) if f.dtype.kind in "iu" else f               # differences of integers without a sign would wrap
     axes = tuple(axis_of(k, f.ndim) for k in axis) if isinstance(axis, (tuple, list)) else axes_of(axis, f.ndim)
     steps = list(varargs) * len(axes) if len(varargs) == 1 else list(varargs) or [1.0] * len(axes)
     if len(steps) != len(axes):
@@ -53,14 +59,14 @@ def gradient(f, *varargs, axis=None, edge_order=1):
     if edge_order not in (1, 2) or any(f.shape[k] < edge_order + 1 for k in axes):
         raise refuse(ValueError, f"gradient{{here}}: edge_order={edge_order} needs {edge_order + 1} entries along an axis, the shape is {f.shape}; "
                                  "edge_order is 1 or 2")
-    out = [_slope(f, operand(h), k, edge_order) for h, k in zip(steps, axes)]
+    out = [cast(_slope(f, operand(h), k, edge_order), f.dtype) for h, k in zip(steps, axes)]
     return out[0] if len(out) == 1 else tuple(out)
 
 
 def _slope(f, h, axis, edge_order):
     """Differences of second order at points whose distances h may differ (Fornberg, Math. Comp. 51, 1988)."""
     n = f.shape[axis]
-    h = np.broadcast_to(h, (n - 1,)) if np.ndim(h) == 0 else diff(h)
+    h = np.broadcast_to(h, (n - 1,)) if np.ndim(h) == 0 else diff(cast(h, np.float64) if h.dtype.kind in "iu" else h)
     h = np.reshape(h, [-1 if k == axis else 1 for k in range(f.ndim)])
     slope = diff(f, axis=axis) / h                                       # (..., n - 1, ...): of each interval
     left, right = _along(h, axis, slice(None, -1)), _along(h, axis, slice(1, None))
@@ -77,8 +83,9 @@ def unwrap(p, discont=None, axis=-1, period=None):
     p = operand(p)
     own = period is None
     value = plain(p)
-    turns = np.rint((np.unwrap(value, discont, axis, **({} if own else {"period": period})) - value) / (2 * np.pi if own else period))
-    return p + turns.astype(p.dtype) * (2 * PI if own else period)
+    whole = np.unwrap(value, discont, axis, **({} if own else {"period": period}))
+    turns = np.rint((whole - value) / (2 * np.pi if own else period)).astype(whole.dtype)
+    return cast(p + turns * (2 * PI if own else period), whole.dtype)
 
 
 @implements(np.convolve)
@@ -97,9 +104,11 @@ def correlate(a, v, mode="valid"):
 
 def _full(a, v):
     """sum_j a[i - j] v[j]: every window of a, padded, against v turned round."""
-    m = v.shape[0]
+    m, n = v.shape[0], a.shape[0]
     padded = np.pad(a, m - 1)
-    return np.take(padded, np.arange(a.shape[0] + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
+    if m <= FEW:
+        return sum([padded[j:j + n + m - 1] * v[m - 1 - j] for j in range(1, m)], padded[:n + m - 1] * v[m - 1])
+    return np.take(padded, np.arange(n + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
 
 
 def _part(full, n, m, mode, start):
@@ -111,8 +120,8 @@ def _part(full, n, m, mode, start):
 
 @implements(np.polyval)
 def polyval(p, x):
-    p, x = operand(p), operand(x)
-    y = x * 0
+    p, x = arrayed(p), arrayed(x)
+    y = np.zeros(x.shape, x.dtype)
     for k in range(p.shape[0]):
         y = y * x + p[k]
     return y

@@ -2,8 +2,9 @@
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import axis_of, getitem, operand, plain
+from ..numpy_api import arrayed, axis_of, getitem, operand, plain
 from ..traced import Traced
+from ..ufunc_dtypes import cast
 from ..vocabulary import elementwise as e, indexing
 from .table import implements
 
@@ -59,16 +60,20 @@ def select(condlist, choicelist, default=0):
 
 
 @implements(np.clip)
-def clip(a, a_min=None, a_max=None, min=None, max=None):
+def clip(a, a_min=None, a_max=None, *, min=None, max=None, dtype=None):
     low = min if a_min is None or a_min is np._NoValue else a_min
     high = max if a_max is None or a_max is np._NoValue else a_max
     x = operand(a)
     x = x if low is None or low is np._NoValue else e.maximum(x, operand(low))
-    return x if high is None or high is np._NoValue else e.minimum(x, operand(high))
+    x = x if high is None or high is np._NoValue else e.minimum(x, operand(high))
+    return x if dtype is None or x.dtype == dtype else x.astype(dtype)
 
 
 @implements(np.nan_to_num)
 def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    x = arrayed(x)
+    if x.dtype.kind != "f":
+        return e.copy(x)
     top = np.finfo(x.dtype).max
     x = e.where(e.isnan(x), nan, x)
     inf = e.isinf(x)
@@ -97,8 +102,13 @@ def fix(x):
 
 @implements(np.round, np.around)
 def round_(a, decimals=0):
-    a = operand(a)
-    return e.rint(a) if decimals == 0 else e.rint(a * 10.0 ** decimals) / 10.0 ** decimals
+    a, decimals = operand(a), int(decimals)
+    if a.dtype.kind in "iu" and decimals >= 0:
+        return e.copy(a)
+    if decimals == 0:
+        return e.rint(a)
+    power = 10.0 ** abs(decimals)                     # exact, where 0.1 and 0.01 are not
+    return e.rint(a * power) / power if decimals > 0 else (e.rint(a / power) * power).astype(a.dtype)
 
 
 @implements(np.sinc)
@@ -113,7 +123,7 @@ def sinc(x):
 def interp(x, xp, fp, left=None, right=None, period=None):
     if period is not None:
         raise refuse(TypeError, "interp{here}: period= is not supported on traced values; take x modulo the period, and repeat the points")
-    x, xp, fp = operand(x), operand(xp), operand(fp)
+    x, xp, fp = (cast(operand(v), np.float64) for v in (x, xp, fp))                # NumPy's has no other dtype
     k = np.clip(np.searchsorted(plain(xp), plain(x), side="right") - 1, 0, len(xp) - 2)
     t = (np.clip(x, xp[0], xp[-1]) - np.take(xp, k)) / (np.take(xp, k + 1) - np.take(xp, k))
     out = np.take(fp, k) + t * (np.take(fp, k + 1) - np.take(fp, k))
@@ -140,16 +150,20 @@ def isin(element, test_elements, assume_unique=False, invert=False):
 
 
 @implements(np.unique)
-def unique(ar):
-    return np.take(np.ravel(operand(ar)), np.unique(plain(ar), return_index=True)[1])
+def unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True, sorted=True):
+    ar = operand(ar)
+    _, first, *others = np.unique(plain(ar), True, return_inverse, return_counts, axis, equal_nan=equal_nan)
+    values = np.take(ar, first, axis)
+    others = [first] * bool(return_index) + others
+    return (values, *others) if others else values
 
 
 @implements(np.bincount)
 def bincount(x, weights=None, minlength=0):
-    x = plain(x)
+    x = _places(plain(x))
     if weights is None:
         return np.bincount(x, None, minlength)
-    out = np.zeros(max(int(x.max(initial=-1)) + 1, minlength))
+    out = np.zeros(max(int(x.max()) + 1 if x.size else 0, minlength))
     return indexing.add_at(out, operand(weights), x, index=(indexing.Slot(0),))
 
 
@@ -170,13 +184,13 @@ def argwhere(a):
 
 @implements(np.argpartition)
 def argpartition(a, kth, axis=-1, kind="introselect", order=None):
-    return np.argpartition(plain(a), kth, axis, kind)
+    return np.argpartition(plain(a), plain(kth), axis, kind)
 
 
 @implements(np.partition)
 def partition(a, kth, axis=-1, kind="introselect", order=None):
     a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
-    ranks = np.argsort(np.argsort(np.partition(plain(a), kth, axis, kind), axis, stable=True), axis)      # NumPy's own order, as places in the sorted one
+    ranks = np.argsort(np.argsort(np.partition(plain(a), plain(kth), axis, kind), axis, stable=True), axis)      # NumPy's own order, as places in the sorted one
     return np.take_along_axis(np.sort(a, axis), ranks, axis)
 
 

@@ -1,9 +1,12 @@
 """Arrays made like a traced one, and questions about shapes, types and values."""
+import operator
+
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import astype, copy, operand
+from ..numpy_api import arrayed, astype, copy, operand
 from ..traced import Traced, memory, write
+from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
 from .table import implements
 
@@ -59,12 +62,22 @@ def full(shape, fill_value, dtype=None, order="C"):
 @implements(np.linspace)
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
     start, stop = operand(start), operand(stop)
-    n = max(num - 1 if endpoint else num, 1)
-    t = np.arange(num) / n
+    num, inexact = operator.index(num), result_type(start, stop, 0.0)
+    start, stop = cast(start, inexact), cast(stop, inexact)
+    n = num - 1 if endpoint else num
+    t = np.arange(num, dtype=inexact) / inexact.type(max(n, 1))
     out = start + (stop - start) * t.reshape((-1,) + (1,) * max(np.ndim(start), np.ndim(stop)))
+    if endpoint and num > 1:
+        out = _ending(out, stop)
     out = np.moveaxis(out, 0, axis) if axis else out
-    out = out if dtype is None else astype(out, dtype)
-    return (out, (stop - start) / n) if retstep else out
+    if dtype is not None:
+        out = astype(e.floor(out) if np.dtype(dtype).kind in "iu" else out, dtype)
+    return (out, (stop - start) / n if n > 0 else np.nan) if retstep else out
+
+
+def _ending(out, stop):
+    """The last one is stop, whatever rounding made of it."""
+    return np.concatenate([out[:-1], np.broadcast_to(stop, out.shape[1:])[None]])
 
 
 @implements(np.logspace)
@@ -76,8 +89,12 @@ def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0):
 @implements(np.geomspace)
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     start, stop = operand(start), operand(stop)
-    t = linspace(np.zeros_like(start), np.ones_like(stop), num, endpoint)
-    out = start * e.power(stop / start, t)
+    wide = result_type(start, stop, np.zeros((), dtype))
+    start, stop = cast(start, wide), cast(stop, wide)
+    t = linspace(np.zeros((), wide), np.ones((), wide), num, endpoint)
+    out = start * e.power(stop / start, t.reshape((-1,) + (1,) * max(np.ndim(start), np.ndim(stop))))
+    if endpoint and num > 1:
+        out = _ending(out, stop)
     out = np.moveaxis(out, 0, axis) if axis else out
     return out if dtype is None else astype(out, dtype)
 
@@ -112,8 +129,8 @@ def size(a, axis=None):
 
 
 @implements(np.result_type)
-def result_type(*arrays):
-    return np.result_type(*[a.dtype if isinstance(a, Traced) else a for a in arrays])
+def result_type_(*arrays):
+    return np.result_type(*[a.dtype if isinstance(a, Traced) and not a.interpreter.is_number(a) else 0.0 if isinstance(a, Traced) else a for a in arrays])
 
 
 @implements(np.can_cast)
@@ -158,30 +175,45 @@ def imag(val):
 
 @implements(np.angle)
 def angle(z, deg=False):
+    """Of real numbers: pi where the sign is negative, and constant between."""
     from ..constants import PI
-    return e.where(e.less(z, 0), 1.0, 0.0) * (180.0 if deg else PI)
+    z = arrayed(z)
+    turned = e.where(e.isnan(z), z, e.where(e.signbit(z), 1.0, 0.0) * (180.0 if deg else PI))
+    return cast(turned, np.arctan2.resolve_dtypes((int, z.dtype, None))[-1])
 
 
 @implements(np.isclose)
 def isclose(a, b, rtol=1e-5, atol=1e-8, equal_nan=False):
     a, b = operand(a), operand(b)
-    return e.less_equal(np.abs(a - b), atol + rtol * np.abs(b))
+    b = cast(b, result_type(b, 1.0))
+    with np.errstate(invalid="ignore"):
+        near = e.logical_and(e.less_equal(np.abs(a - b), atol + rtol * np.abs(b)), e.isfinite(b))
+    near = e.logical_or(near, e.equal(a, b))                             # infinities
+    return e.logical_or(near, e.logical_and(e.isnan(a), e.isnan(b))) if equal_nan else near
 
 
 @implements(np.allclose)
 def allclose(a, b, rtol=1e-5, atol=1e-8, equal_nan=False):
-    return bool(np.all(isclose(a, b, rtol, atol)))
+    return bool(np.all(isclose(a, b, rtol, atol, equal_nan)))
 
 
 @implements(np.array_equiv)
 def array_equiv(a1, a2):
+    a1, a2 = operand(a1), operand(a2)
+    try:
+        np.broadcast_shapes(np.shape(a1), np.shape(a2))
+    except ValueError:
+        return False
     return bool(np.all(e.equal(a1, a2)))
 
 
 @implements(np.array_equal)
 def array_equal(a1, a2, equal_nan=False):
     a1, a2 = operand(a1), operand(a2)
-    return np.shape(a1) == np.shape(a2) and bool(np.all(e.equal(a1, a2)))
+    if np.shape(a1) != np.shape(a2):
+        return False
+    same = e.equal(a1, a2)
+    return bool(np.all(e.logical_or(same, e.logical_and(e.isnan(a1), e.isnan(a2))) if equal_nan else same))
 
 
 @implements(np.copyto)

@@ -4,7 +4,7 @@ import string
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import axis_of, operand
+from ..numpy_api import arrayed, axis_of, operand
 from ..traced import viewing
 from ..vocabulary import contraction as c, elementwise as e
 from .table import implements
@@ -13,7 +13,7 @@ from .table import implements
 @implements(np.dot)
 def dot(a, b):
     a, b = operand(a), operand(b)
-    return c.dot(a, b) if getattr(a, "ndim", 0) and getattr(b, "ndim", 0) else e.multiply(a, b)         # (np.ndim would ask the traced one)
+    return c.dot(a, b) if getattr(a, "shape", ()) and getattr(b, "shape", ()) else e.multiply(arrayed(a), arrayed(b))         # (np.ndim would ask the traced one)
 
 
 @implements(np.vdot)
@@ -23,7 +23,7 @@ def vdot(a, b):
 
 @implements(np.inner)
 def inner(a, b):
-    a, b = operand(a), operand(b)
+    a, b = arrayed(a), arrayed(b)
     return e.multiply(a, b) if np.ndim(a) == 0 or np.ndim(b) == 0 else c.tensordot(a, b, axes=((np.ndim(a) - 1,), (np.ndim(b) - 1,)))
 
 
@@ -43,7 +43,7 @@ def tensordot(a, b, axes=2):
 
 @implements(np.kron)
 def kron(a, b):
-    a, b = operand(a), operand(b)
+    a, b = arrayed(a), arrayed(b)
     n = max(a.ndim, b.ndim)
     sa, sb = (1,) * (n - a.ndim) + a.shape, (1,) * (n - b.ndim) + b.shape
     wide = np.reshape(a, [k for p in sa for k in (p, 1)]) * np.reshape(b, [k for p in sb for k in (1, p)])
@@ -61,7 +61,7 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
 
 
 @implements(np.linalg.cross)
-def linalg_cross(x1, x2, axis=-1):
+def linalg_cross(x1, x2, *, axis=-1):
     return cross(x1, x2, axis=axis)
 
 
@@ -71,8 +71,8 @@ def matmul(x1, x2):
 
 
 @implements(np.linalg.vecdot)
-def vecdot(x1, x2, axis=-1):
-    return np.sum(operand(x1) * operand(x2), axis=axis)
+def vecdot(x1, x2, *, axis=-1):
+    return np.vecdot(np.moveaxis(operand(x1), axis, -1), np.moveaxis(operand(x2), axis, -1))
 
 
 @implements(np.linalg.matrix_power)

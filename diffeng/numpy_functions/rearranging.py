@@ -2,8 +2,9 @@
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import axes_of, axis_of, operand
-from ..traced import viewing
+from ..numpy_api import arrayed, axes_of, axis_of, operand, plain
+from ..traced import Traced, viewing
+from ..ufunc_dtypes import cast
 from ..vocabulary import shaping as s
 from .table import implements
 
@@ -37,9 +38,10 @@ def rot90(m, k=1, axes=(0, 1)):
 def roll(a, shift, axis=None):
     if axis is None:
         return np.reshape(roll(np.ravel(a), shift, 0), a.shape)
-    for n, k in np.broadcast(shift, axis):
+    for n, k in np.broadcast(plain(operand(shift)), axis):
         k = axis_of(k, a.ndim)
-        a = np.take(a, (np.arange(a.shape[k]) - n) % max(a.shape[k], 1), k)
+        before, cut = (slice(None),) * k, -int(n) % max(a.shape[k], 1)
+        a = np.concatenate([a[(*before, slice(cut, None))], a[(*before, slice(cut))]], axis=k)
     return a
 
 
@@ -66,7 +68,9 @@ def block(arrays):
 
 @implements(np.insert)
 def insert(arr, obj, values, axis=None):
-    arr, values = operand(arr), operand(values)
+    arr, values = operand(arr), arrayed(values)
+    values = cast(values, arr.dtype)
+    obj = plain(obj) if isinstance(obj, Traced) else obj
     arr, axis = (np.ravel(arr), 0) if axis is None else (arr, axis_of(axis, arr.ndim))
     single = np.ndim(obj) == 0 and not isinstance(obj, slice)
     values = np.reshape(values, (1,) * (arr.ndim - np.ndim(values)) + np.shape(values))
@@ -81,12 +85,12 @@ def insert(arr, obj, values, axis=None):
 @implements(np.delete)
 def delete(arr, obj, axis=None):
     arr, axis = (np.ravel(arr), 0) if axis is None else (arr, axis_of(axis, arr.ndim))
-    return np.take(arr, np.delete(np.arange(arr.shape[axis]), obj), axis)
+    return np.take(arr, np.delete(np.arange(arr.shape[axis]), obj if isinstance(obj, slice) else plain(obj)), axis)
 
 
 @implements(np.resize)
 def resize(a, new_shape):
-    a = np.ravel(operand(a))
+    a, new_shape = np.ravel(operand(a)), [int(n) for n in np.ravel(plain(operand(new_shape)))]
     n = int(np.prod(new_shape))
     return np.reshape(np.take(a, np.arange(n) % max(a.size, 1)), new_shape)
 
@@ -94,12 +98,24 @@ def resize(a, new_shape):
 @implements(np.pad)
 def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even"):
     a = operand(array)
-    widths = np.broadcast_to(np.asarray(pad_width, int), (a.ndim, 2))
-    if mode == "constant" and np.ndim(constant_values) == 0:
+    if isinstance(pad_width, dict):                                      # NumPy 2.2: an axis' widths by its name, none elsewhere
+        sides, pad_width = pad_width, np.zeros((a.ndim, 2), int)
+        for k, width in sides.items():
+            pad_width[axis_of(k, a.ndim)] = width
+    widths = np.broadcast_to(plain(operand(pad_width)).astype(int, casting="same_kind"), (a.ndim, 2))
+    if (widths < 0).any():
+        raise refuse(ValueError, "pad{here}: widths are 0 or more; cut with an index: x[1:-1]")
+    if mode == "constant" and np.ndim(constant_values) == 0 and not isinstance(constant_values, Traced):
         return s.pad(a, widths=tuple((int(lo), int(hi)) for lo, hi in widths), value=constant_values)
+    if mode == "constant":                                               # a value for each side of each axis, and traced ones
+        values = np.broadcast_to(cast(arrayed(constant_values), a.dtype), (a.ndim, 2))
+        for k in range(a.ndim):
+            ends = [np.broadcast_to(values[k, side], a.shape[:k] + (int(widths[k, side]),) + a.shape[k + 1:]) for side in (0, 1)]
+            a = np.concatenate([ends[0], a, ends[1]], axis=k)
+        return a
     if mode not in ("edge", "reflect", "symmetric", "wrap") or reflect_type != "even":
-        raise refuse(TypeError, f"pad{{here}}: mode={mode!r} is not supported on traced values like this: there are 'constant' with one value, 'edge', "
-                                "'reflect', 'symmetric' and 'wrap'; concatenate the parts of other modes")
+        raise refuse(TypeError, f"pad{{here}}: mode={mode!r} is not supported on traced values like this: there are 'constant', 'edge', 'reflect', "
+                                "'symmetric' and 'wrap'; concatenate the parts of other modes")
     for k, width in enumerate(widths):
         if width.any():
             a = np.take(a, np.pad(np.arange(a.shape[k]), width, mode), k)

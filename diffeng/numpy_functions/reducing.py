@@ -2,8 +2,9 @@
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import astype, axes_of, axis_of, operand
-from ..traced import Traced
+from ..numpy_api import arrayed, astype, axes_of, axis_of, operand
+from ..traced import TRACED, Traced
+from ..ufunc_dtypes import cast
 from ..vocabulary import elementwise as e, reductions as r
 from .table import implements
 
@@ -28,26 +29,37 @@ def norm_of(squares):
     return e.where(zero, e.absolute(squares), e.sqrt(e.where(zero, 1.0, squares)))
 
 
+def alone(primitive, x, params):
+    """A primitive of one operand, which decides."""
+    return x.interpreter.apply(primitive, (x,), params) if type(x) in TRACED else primitive(x, **params)
+
+
 def _reducer(primitive):
     def reduce(a, axis=None, dtype=None, keepdims=False, initial=None, where=None):
         x = operand(a)
-        if given(where) and where is not True:
+        if where is not None and where is not True and given(where):
             neutral = {"sum": 0, "prod": 1, "any": False, "all": True}.get(primitive.name, initial)
             if not given(neutral):
                 raise refuse(ValueError, f"{primitive.name}{{here}}: with where= it needs initial=, as in NumPy")
             x = e.where(operand(where), x, neutral)
         if dtype is not None:
             x = astype(x, dtype)
-        axes = () if x.ndim == 0 and axis in (0, -1) else axes_of(axis, x.ndim)          # ufuncs reduce a number along its first axis, too
-        out = primitive(x, axis=axes, keepdims=asked(keepdims))
-        if given(initial):
+        axes = axes_of(axis, len(x.shape)) if x.shape or axis not in (0, -1) else ()          # ufuncs reduce a number along its first axis, too
+        out = alone(primitive, x, {"axis": axes, "keepdims": keepdims is not False and asked(keepdims)})
+        if initial is not None and given(initial):
             out = {"sum": e.add, "prod": e.multiply, "max": e.maximum, "min": e.minimum}[primitive.name](out, operand(initial))
         return out
     return reduce
 
 
-for _f, _p in ((np.sum, r.sum), (np.prod, r.prod), (np.max, r.max), (np.min, r.min), (np.amax, r.max), (np.amin, r.min), (np.any, r.any), (np.all, r.all)):
+def _without_dtype(reduce):
+    return lambda a, axis=None, keepdims=False, initial=None, where=None, *, dtype=None: reduce(a, axis, dtype, keepdims, initial, where)
+
+
+for _f, _p in ((np.sum, r.sum), (np.prod, r.prod)):
     implements(_f)(_reducer(_p))
+for _f, _p in ((np.max, r.max), (np.min, r.min), (np.amax, r.max), (np.amin, r.min), (np.any, r.any), (np.all, r.all)):
+    implements(_f)(_without_dtype(_reducer(_p)))
 
 
 def _counted(where, x, axis, keepdims):
@@ -56,16 +68,16 @@ def _counted(where, x, axis, keepdims):
 
 
 @implements(np.mean)
-def mean(a, axis=None, dtype=None, keepdims=False, where=None):
+def mean(a, axis=None, dtype=None, keepdims=False, *, where=None):
     x = operand(a) if dtype is None else astype(a, dtype)
-    if given(where) and where is not True:
+    if where is not None and where is not True and given(where):
         return np.sum(x, axis=axis, keepdims=asked(keepdims), where=where) / _counted(where, x, axis, keepdims)
-    out = r.mean(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims))
+    out = alone(r.mean, x, {"axis": axes_of(axis, len(x.shape)), "keepdims": keepdims is not False and asked(keepdims)})
     return out if dtype is None or out.dtype == dtype else astype(out, dtype)
 
 
 @implements(np.var)
-def var(a, axis=None, dtype=None, ddof=0, keepdims=False, where=None, mean=None, correction=None):
+def var(a, axis=None, dtype=None, ddof=0, keepdims=False, *, where=None, mean=None, correction=None):
     ddof = correction if given(correction) else ddof
     x = operand(a) if dtype is None else astype(a, dtype)
     if given(where) and where is not True or given(mean):
@@ -76,21 +88,22 @@ def var(a, axis=None, dtype=None, ddof=0, keepdims=False, where=None, mean=None,
 
 
 @implements(np.std)
-def std(a, axis=None, dtype=None, ddof=0, keepdims=False, where=None, mean=None, correction=None):
-    return norm_of(var(a, axis, dtype, ddof, keepdims, where, mean, correction))
+def std(a, axis=None, dtype=None, ddof=0, keepdims=False, *, where=None, mean=None, correction=None):
+    return norm_of(var(a, axis, dtype, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
 @implements(np.average)
-def average(a, axis=None, weights=None, returned=False, keepdims=False):
+def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
     a = operand(a)
     if weights is None:
         out = mean(a, axis, keepdims=keepdims)
         return (out, a.size / np.size(out) + 0 * out) if returned else out
-    w = operand(weights)
+    w = arrayed(weights)
     if np.shape(w) != np.shape(a):                    # one weight a position along the axis
         w = np.reshape(w, [n if k in axes_of(axis, a.ndim) else 1 for k, n in enumerate(a.shape)])
-    total = np.sum(np.broadcast_to(w, np.shape(a)), axis=axis, keepdims=asked(keepdims))
-    out = np.sum(a * w, axis=axis, keepdims=asked(keepdims)) / total
+    dtype = np.result_type(a.dtype, w.dtype, *([np.float64] if a.dtype.kind in "iub" else []))
+    total = np.sum(np.broadcast_to(w, np.shape(a)), axis=axis, dtype=dtype, keepdims=asked(keepdims))
+    out = np.sum(cast(a, dtype) * w, axis=axis, keepdims=asked(keepdims)) / total
     return (out, total) if returned else out
 
 
@@ -114,7 +127,8 @@ def cumprod(a, axis=None, dtype=None):
 
 
 def _cumulative(scan, start):
-    def cumulative(x, axis=None, dtype=None, include_initial=False):
+    def cumulative(x, /, *, axis=None, dtype=None, include_initial=False):
+        x = np.atleast_1d(operand(x))
         axis = axis_of(0 if axis is None and x.ndim == 1 else axis, x.ndim)
         out = scan(x, axis, dtype)
         if not include_initial:
@@ -128,7 +142,7 @@ implements(np.cumulative_prod)(_cumulative(cumprod, 1))
 
 
 def _position(primitive):
-    def find(a, axis=None, keepdims=False):
+    def find(a, axis=None, *, keepdims=False):
         a = operand(a)
         out = primitive(a, axis=None if axis is None else axis_of(axis, a.ndim))
         return np.reshape(out, reduced_shape(a, axis, True)) if asked(keepdims) else out
@@ -140,19 +154,19 @@ implements(np.argmin)(_position(r.argmin))
 
 
 @implements(np.argsort)
-def argsort(a, axis=-1, kind=None, order=None, stable=None):
+def argsort(a, axis=-1, kind=None, order=None, *, stable=None):
     return r.argsort(a, axis=axis_of(axis, a.ndim)) if axis is not None else r.argsort(np.ravel(a), axis=0)
 
 
 @implements(np.sort)
-def sort(a, axis=-1, kind=None, order=None, stable=None):
+def sort(a, axis=-1, kind=None, order=None, *, stable=None):
     a = np.ravel(a) if axis is None else a
     axis = axis_of(-1 if axis is None else axis, a.ndim)
     return np.take_along_axis(a, r.argsort(a, axis=axis), axis)
 
 
 @implements(np.count_nonzero)
-def count_nonzero(a, axis=None, keepdims=False):
+def count_nonzero(a, axis=None, *, keepdims=False):
     return np.sum(astype(e.not_equal(a, 0), np.intp), axis=axis, keepdims=asked(keepdims))
 
 
@@ -189,11 +203,11 @@ def _vector_norm(x, axes, keepdims, ord):
 
 
 @implements(np.linalg.vector_norm)
-def vector_norm(x, axis=None, keepdims=False, ord=2):
+def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     x = operand(x)
     return _vector_norm(x, axes_of(axis, x.ndim), keepdims, ord)
 
 
 @implements(np.linalg.matrix_norm)
-def matrix_norm(x, keepdims=False, ord="fro"):
+def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     return norm(x, ord, (-2, -1), keepdims)

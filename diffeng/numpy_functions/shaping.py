@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import astype, axes_of, axis_of, getitem, operand
+from ..numpy_api import arrayed, astype, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, memory, reshapes, viewing
 from ..vocabulary import elementwise as e, shaping as s
 from .table import implements
@@ -41,7 +41,7 @@ def reshape(a, /, shape=None, order="C", newshape=None, copy=None):
     if order not in ("C", "F", "A"):
         raise refuse(ValueError, f"reshape{{here}}: order={order!r} is none of 'C', 'F' and 'A'")
     shape = newshape if shape is None else shape
-    shape = [int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,))]
+    shape = [int(n) for n in (shape if isinstance(shape, (tuple, list)) else np.ravel(plain(shape)))]
     if -1 in shape:
         known = -int(np.prod(shape))
         if known == 0 or a.size % known:
@@ -77,20 +77,20 @@ def expand_dims(a, axis):
 
 
 @implements(np.atleast_1d)
-def atleast_1d(*arrays):
-    out = [reshaped(a, (1,)) if np.ndim(a) == 0 else a for a in map(operand, arrays)]
+def atleast_1d(*arys):
+    out = [reshaped(a, (1,)) if np.ndim(a) == 0 else a for a in map(arrayed, arys)]
     return out[0] if len(out) == 1 else tuple(out)
 
 
 @implements(np.atleast_2d)
-def atleast_2d(*arrays):
-    out = [a if a.ndim > 1 else reshaped(a, (1, a.size)) for a in map(operand, arrays)]
+def atleast_2d(*arys):
+    out = [a if a.ndim > 1 else reshaped(a, (1, a.size)) for a in map(arrayed, arys)]
     return out[0] if len(out) == 1 else tuple(out)
 
 
 @implements(np.atleast_3d)
-def atleast_3d(*arrays):
-    out = [a if a.ndim > 2 else reshaped(a, (1, a.size, 1) if a.ndim < 2 else (*a.shape, 1)) for a in map(operand, arrays)]
+def atleast_3d(*arys):
+    out = [a if a.ndim > 2 else reshaped(a, (1, a.size, 1) if a.ndim < 2 else (*a.shape, 1)) for a in map(arrayed, arys)]
     return out[0] if len(out) == 1 else tuple(out)
 
 
@@ -100,8 +100,8 @@ def transpose(a, axes=None):
 
 
 @implements(np.matrix_transpose, np.linalg.matrix_transpose)
-def matrix_transpose(a):
-    return swapaxes(a, -1, -2)
+def matrix_transpose(x):
+    return swapaxes(x, -1, -2)
 
 
 @implements(np.swapaxes)
@@ -128,19 +128,19 @@ def rollaxis(a, axis, start=0):
 
 
 @implements(np.broadcast_to)
-def broadcast_to(a, shape, subok=False):
+def broadcast_to(array, shape, subok=False):
     shape = tuple(int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
-    return viewing(s.broadcast_to(a, shape=shape), a, lambda y: s.broadcast_to(y, shape=shape))
+    return viewing(s.broadcast_to(array, shape=shape), array, lambda y: s.broadcast_to(y, shape=shape))
 
 
 @implements(np.broadcast_arrays)
-def broadcast_arrays(*arrays, subok=False):
-    shape = np.broadcast_shapes(*[np.shape(a) for a in arrays])
-    return tuple(broadcast_to(a, shape) if isinstance(a, Traced) else np.broadcast_to(a, shape) for a in arrays)
+def broadcast_arrays(*args, subok=False):
+    shape = np.broadcast_shapes(*[np.shape(a) for a in args])
+    return tuple(broadcast_to(a, shape) if isinstance(a, Traced) else np.broadcast_to(a, shape) for a in args)
 
 
 @implements(np.concatenate)
-def concatenate(arrays, /, axis=0, dtype=None, casting=None):
+def concatenate(arrays, /, axis=0, *, dtype=None, casting=None):
     parts = [operand(a) for a in arrays]
     if axis is None:
         parts, axis = [np.ravel(p) for p in parts], 0
@@ -149,30 +149,30 @@ def concatenate(arrays, /, axis=0, dtype=None, casting=None):
 
 
 @implements(np.stack)
-def stack(arrays, axis=0, dtype=None, casting=None):
+def stack(arrays, axis=0, *, dtype=None, casting=None):
     parts = [operand(a) for a in arrays]
-    return concatenate([np.expand_dims(p, axis) for p in parts], axis if axis >= 0 else axis_of(axis, np.ndim(parts[0]) + 1), dtype)
+    return concatenate([np.expand_dims(p, axis) for p in parts], axis if axis >= 0 else axis_of(axis, np.ndim(parts[0]) + 1), dtype=dtype)
 
 
 @implements(np.hstack)
-def hstack(arrays, dtype=None, casting=None):
-    parts = [np.atleast_1d(operand(a)) for a in arrays]
-    return concatenate(parts, 0 if parts[0].ndim == 1 else 1)
+def hstack(tup, *, dtype=None, casting=None):
+    parts = [np.atleast_1d(operand(a)) for a in tup]
+    return concatenate(parts, 0 if parts[0].ndim == 1 else 1, dtype=dtype)
 
 
 @implements(np.vstack)
-def vstack(arrays, dtype=None, casting=None):
-    return concatenate([np.atleast_2d(operand(a)) for a in arrays], 0)
+def vstack(tup, *, dtype=None, casting=None):
+    return concatenate([np.atleast_2d(operand(a)) for a in tup], 0, dtype=dtype)
 
 
 @implements(np.dstack)
-def dstack(arrays):
-    return concatenate([np.atleast_3d(operand(a)) for a in arrays], 2)
+def dstack(tup):
+    return concatenate([np.atleast_3d(operand(a)) for a in tup], 2)
 
 
 @implements(np.column_stack)
-def column_stack(arrays):
-    return concatenate([np.reshape(a, (-1, 1)) if np.ndim(a) < 2 else a for a in map(operand, arrays)], 1)
+def column_stack(tup):
+    return concatenate([np.reshape(a, (-1, 1)) if np.ndim(a) < 2 else a for a in map(operand, tup)], 1)
 
 
 @implements(np.append)
@@ -190,45 +190,44 @@ def _pieces(a, where, axis):
 
 
 @implements(np.array_split)
-def array_split(a, sections, axis=0):
-    axis = axis_of(axis, a.ndim)
-    if isinstance(sections, (int, np.integer)):
-        n = a.shape[axis]
-        sizes = [n // sections + (k < n % sections) for k in range(sections)]
-        sections = list(np.cumsum(sizes)[:-1])
-    return _pieces(a, sections, axis)
+def array_split(ary, indices_or_sections, axis=0):
+    axis, where = axis_of(axis, ary.ndim), indices_or_sections
+    if isinstance(where, (int, np.integer)):
+        n = ary.shape[axis]
+        where = list(np.cumsum([n // where + (k < n % where) for k in range(where)])[:-1])
+    return _pieces(ary, where, axis)
 
 
 @implements(np.split)
-def split(a, sections, axis=0):
-    if isinstance(sections, (int, np.integer)) and a.shape[axis_of(axis, a.ndim)] % sections:
-        raise refuse(ValueError, f"split{{here}}: axis {axis} of {a.shape} does not divide into {sections} equal parts; use np.array_split")
-    return array_split(a, sections, axis)
+def split(ary, indices_or_sections, axis=0):
+    if isinstance(indices_or_sections, (int, np.integer)) and ary.shape[axis_of(axis, ary.ndim)] % indices_or_sections:
+        raise refuse(ValueError, f"split{{here}}: axis {axis} of {ary.shape} does not divide into {indices_or_sections} equal parts; use np.array_split")
+    return array_split(ary, indices_or_sections, axis)
 
 
 @implements(np.vsplit)
-def vsplit(a, sections):
-    return split(a, sections, 0)
+def vsplit(ary, indices_or_sections):
+    return split(ary, indices_or_sections, 0)
 
 
 @implements(np.hsplit)
-def hsplit(a, sections):
-    return split(a, sections, 1 if a.ndim > 1 else 0)
+def hsplit(ary, indices_or_sections):
+    return split(ary, indices_or_sections, 1 if ary.ndim > 1 else 0)
 
 
 @implements(np.dsplit)
-def dsplit(a, sections):
-    return split(a, sections, 2)
+def dsplit(ary, indices_or_sections):
+    return split(ary, indices_or_sections, 2)
 
 
 @implements(np.unstack)
-def unstack(a, axis=0):
-    return tuple(moveaxis(a, axis, 0))
+def unstack(x, *, axis=0):
+    return tuple(moveaxis(x, axis, 0))
 
 
 @implements(np.tile)
 def tile(A, reps):
-    reps = tuple(reps) if np.ndim(reps) else (int(reps),)
+    reps = tuple([int(n) for n in np.ravel(plain(operand(reps)))])
     rank = max(len(reps), A.ndim)
     reps, shape = (1,) * (rank - len(reps)) + reps, (1,) * (rank - A.ndim) + A.shape
     spread = s.reshape(A, shape=tuple([n for k in shape for n in (1, k)]))                    # a copy, not a view, for whoever writes into it
@@ -239,7 +238,7 @@ def tile(A, reps):
 @implements(np.repeat)
 def repeat(a, repeats, axis=None):
     a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
-    return np.take(a, np.repeat(np.arange(a.shape[axis]), repeats), axis)
+    return np.take(a, np.repeat(np.arange(a.shape[axis]), plain(operand(repeats))), axis)
 
 
 @implements(np.tril)
@@ -271,6 +270,7 @@ def diag(v, k=0):
     v = operand(v)
     if v.ndim == 2:
         return diagonal(v, k)
+    k = int(k)
     n = v.shape[0] + abs(k)
     from ..vocabulary.indexing import Slot, scatter
     rows = np.arange(v.shape[0]) + max(-k, 0)
@@ -283,10 +283,10 @@ def diagflat(v, k=0):
 
 
 @implements(np.trace)
-def trace(a, offset=0, axis1=0, axis2=1):
-    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1)
+def trace(a, offset=0, axis1=0, axis2=1, dtype=None):
+    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
 @implements(np.linalg.trace)
-def linalg_trace(x, offset=0):
-    return trace(x, offset, -2, -1)
+def linalg_trace(x, *, offset=0, dtype=None):
+    return trace(x, offset, -2, -1, dtype)

@@ -2,7 +2,8 @@
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import astype, axes_of, operand
+from ..numpy_api import arrayed, astype, axes_of, operand, plain
+from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e, reductions as r
 from .reducing import asked, given, norm_of, reduced_shape
 from .table import implements
@@ -23,7 +24,7 @@ def _or_nan(result, rows):
 
 @implements(np.median)
 def median(a, axis=None, overwrite_input=False, keepdims=False):
-    x = operand(a)
+    x = arrayed(a)
     rows = _columns(x, axis)
     n = rows.shape[0]
     return np.reshape(_or_nan(np.mean(rows[(n - 1) // 2:n // 2 + 1], axis=0), rows), reduced_shape(x, axis, keepdims))
@@ -31,15 +32,18 @@ def median(a, axis=None, overwrite_input=False, keepdims=False):
 
 @implements(np.quantile)
 def quantile(a, q, axis=None, overwrite_input=False, method="linear", keepdims=False):
+    x = arrayed(a)
+    return _quantile(x, cast(q, x.dtype) if isinstance(q, (int, float)) and x.dtype.kind == "f" else arrayed(q), axis, method, keepdims)
+
+
+def _quantile(x, q, axis, method, keepdims):
     if method not in ("linear", "lower", "higher", "midpoint", "nearest"):
         raise refuse(TypeError, f"quantile{{here}}: method={method!r} is not supported on traced values; "
                                 "use 'linear', 'lower', 'higher', 'midpoint' or 'nearest'")
-    x = operand(a)
-    q = np.asarray(q, x.dtype if isinstance(q, (int, float)) else None)
     rows = _columns(x, axis)
     at = q * (rows.shape[0] - 1)                                             # where in the sorted row, a fraction
     at = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}.get(method, lambda p: p)(at)
-    low, high = np.floor(at).astype(int), np.ceil(at).astype(int)
+    low, high = np.floor(plain(at)).astype(int), np.ceil(plain(at)).astype(int)
     t = np.reshape(np.where(low == high, 0, 0.5) if method == "midpoint" else at - low, q.shape + (1,) * (rows.ndim - 1)).astype(at.dtype)
     below, above = np.take(rows, low, 0), np.take(rows, high, 0)
     late = t >= 0.5                                                          # NumPy goes from the nearer one, which tells where one is infinite
@@ -49,24 +53,34 @@ def quantile(a, q, axis=None, overwrite_input=False, method="linear", keepdims=F
 
 @implements(np.percentile)
 def percentile(a, q, axis=None, overwrite_input=False, method="linear", keepdims=False):
-    return quantile(a, q / 100 if isinstance(q, (int, float)) else np.true_divide(q, 100), axis, method=method, keepdims=keepdims)
+    x = arrayed(a)
+    return _quantile(x, arrayed(np.true_divide(operand(q), x.dtype.type(100) if x.dtype.kind == "f" else 100)), axis, method, keepdims)
 
 
 @implements(np.cov)
-def cov(m, y=None, rowvar=True, bias=False, ddof=None):
-    x = np.atleast_2d(operand(m))
+def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=None, *, dtype=None):
+    m = operand(m)
+    dtype = result_type(m, *([] if y is None else [operand(y)]), np.float64(0)) if dtype is None else np.dtype(dtype)
+    x = cast(np.atleast_2d(m), dtype)
     x = x if rowvar or np.ndim(m) < 2 else x.T
     if y is not None:
-        other = np.atleast_2d(operand(y))
+        other = cast(np.atleast_2d(operand(y)), dtype)
         x = np.concatenate([x, other if rowvar or np.ndim(y) < 2 else other.T], axis=0)
     ddof = ddof if ddof is not None else int(not bias)
-    x = x - np.mean(x, axis=1, keepdims=True)
-    return np.squeeze(x @ x.T / (x.shape[1] - ddof))
+    if fweights is None and aweights is None:
+        x = x - np.mean(x, axis=1, keepdims=True)
+        return np.squeeze(x @ x.T / (x.shape[1] - ddof))
+    counts, importance = (1.0 if w is None else operand(w) for w in (fweights, aweights))
+    weights = counts * importance
+    total = np.sum(weights)
+    free = total - (ddof if aweights is None else ddof * np.sum(weights * importance) / total)
+    x = x - np.sum(x * weights, axis=1, keepdims=True) / total
+    return np.squeeze(x @ (x * weights).T / free)
 
 
 @implements(np.corrcoef)
-def corrcoef(x, y=None, rowvar=True):
-    c = cov(x, y, rowvar)
+def corrcoef(x, y=None, rowvar=True, *, dtype=None):
+    c = cov(x, y, rowvar, dtype=dtype)
     if not c.shape:
         return c / c
     d = np.sqrt(np.diagonal(c))
@@ -77,7 +91,9 @@ def corrcoef(x, y=None, rowvar=True):
 
 
 def _filled(a, neutral, where=None):
-    x = operand(a)
+    x = arrayed(a)
+    if x.dtype.kind != "f" and (not given(where) or where is True):          # integers miss nothing, and stay integers
+        return x, np.zeros(x.shape, bool)
     missing = e.isnan(x)
     if given(where) and where is not True:
         missing = e.logical_or(missing, e.logical_not(operand(where)))
@@ -114,28 +130,35 @@ def nancumprod(a, axis=None, dtype=None):
 
 @implements(np.nanmax)
 def nanmax(a, axis=None, keepdims=False, initial=None, where=None):
-    return np.max(_filled(a, -np.inf, where)[0], axis=axis, keepdims=asked(keepdims), **_begun(initial))
+    return _extreme(np.max, -np.inf, a, axis, keepdims, initial, where)
 
 
 @implements(np.nanmin)
 def nanmin(a, axis=None, keepdims=False, initial=None, where=None):
-    return np.min(_filled(a, np.inf, where)[0], axis=axis, keepdims=asked(keepdims), **_begun(initial))
+    return _extreme(np.min, np.inf, a, axis, keepdims, initial, where)
+
+
+def _extreme(reduce, neutral, a, axis, keepdims, initial, where):
+    x, missing = _filled(a, neutral, where)
+    out = reduce(x, axis=axis, keepdims=asked(keepdims), **_begun(initial))
+    return out if given(initial) or x.dtype.kind != "f" else np.where(np.all(missing, axis=axis, keepdims=asked(keepdims)), x.dtype.type(np.nan), out)
 
 
 @implements(np.nanmean)
-def nanmean(a, axis=None, dtype=None, keepdims=False, where=None):
+def nanmean(a, axis=None, dtype=None, keepdims=False, *, where=None):
     x, missing = _filled(a, 0.0, where)
     return np.sum(x, axis=axis, dtype=dtype, keepdims=asked(keepdims)) / _counted(missing, x, axis, keepdims)
 
 
 @implements(np.nanvar)
-def nanvar(a, axis=None, dtype=None, ddof=0, keepdims=False, correction=None, where=None):
+def nanvar(a, axis=None, dtype=None, ddof=0, keepdims=False, *, where=None, mean=None, correction=None):
     ddof = correction if correction not in (None, np._NoValue) else ddof
     x, missing = _filled(a, 0.0, where)
-    away = e.where(missing, 0.0, x - nanmean(a, axis, keepdims=True, where=where))
+    centre = mean if given(mean) else nanmean(a, axis, keepdims=True, where=where)
+    away = e.where(missing, 0.0, x - centre)
     return np.sum(e.square(away), axis=axis, keepdims=asked(keepdims)) / (_counted(missing, x, axis, keepdims) - ddof)
 
 
 @implements(np.nanstd)
-def nanstd(a, axis=None, dtype=None, ddof=0, keepdims=False, correction=None, where=None):
-    return norm_of(nanvar(a, axis, dtype, ddof, keepdims, correction, where))
+def nanstd(a, axis=None, dtype=None, ddof=0, keepdims=False, *, where=None, mean=None, correction=None):
+    return norm_of(nanvar(a, axis, dtype, ddof, keepdims, where=where, mean=mean, correction=correction))

@@ -145,8 +145,8 @@ DEFINITION = {
     "logit":         lambda x: sp.log(x) - sp.log(1 - x),
     "xlogy":         lambda x, y: x * sp.log(y),
     # ---- choices: ties are shared equally
-    "maximum":       lambda x, y: sp.Piecewise((x, x > y), (y, x < y), ((x + y) / 2, True)),
-    "minimum":       lambda x, y: sp.Piecewise((x, x < y), (y, x > y), ((x + y) / 2, True)),
+    "maximum":       lambda x, y: sp.Piecewise((x, x > y), (y, x < y), ((x + y) / 2, sp.Eq(x, y)), (sp.nan, True)),
+    "minimum":       lambda x, y: sp.Piecewise((x, x < y), (y, x > y), ((x + y) / 2, sp.Eq(x, y)), (sp.nan, True)),
     "where":         lambda condition, x, y: sp.Piecewise((x, sp.Ne(condition, 0)), (y, True)),
     # ---- the same value, seen otherwise
     "astype":        lambda x: x,
@@ -227,7 +227,7 @@ REWRITES = [
     Rewrite("arctan2", 1, x**2 + y**2, hypot(x, y)**2, _SQUARE),
     # ---- derivatives: 0/0
     Rewrite("power", 0, x**y * y / x, y * x**sp.Piecewise((0, sp.And(sp.Eq(x, 0), sp.Eq(y, 0))), (y - 1, True)), "0**y * y/0; and x**0 is 1 at x = 0 too"),
-    Rewrite("power", 1, x**y * sp.log(x), z * sp.log(nonzero(x, z)), _SAVED + "; 0**y is 0 for all y > 0, but 0 * log(0) is NaN"),
+    Rewrite("power", 1, x**y * sp.log(x), z * sp.log(nonzero(x, x)), _SAVED + "; 0**y is 0 for all y > 0, but 0 * log(0) is NaN"),
     Rewrite("xlogy", 1, x / y, x / nonzero(y, x), "0 log(y) is 0 for every y, 0 included"),
     # ---- values
     Rewrite("expm1", None, sp.exp(x) - 1, expm1(x), "exp(x) - 1 has lost its digits near 0"),

@@ -38,11 +38,7 @@ class Plan:
         self.outputs, self.uses = len(known), uses
 
 
-class _Symbolic(Tracing):
-    values = False
-
-
-_TRACING = _Symbolic()
+_TRACING = Tracing(values=False)
 
 
 def plan(run, signature, seldom):

@@ -54,10 +54,6 @@ class Resident(Traced):
         return f"<{self.shape} {self.dtype} on {self.device}>"
 
 
-class _Symbolic(Tracing):
-    values, frames = False, ()
-
-
 class Residence(Interpreter):
     """The device of a name. memory: device.Gpu, or simulator.Simulator."""
 
@@ -72,7 +68,7 @@ class Residence(Interpreter):
         key = (primitive, _key(params), *[(x.shape, x.dtype) if enters else _key(x) for x, enters in zip(operands, entering)])
         program = self._programs.get(key)
         if program is None:
-            tracing = _Symbolic()
+            tracing = Tracing(values=False, frames=())
             given = [tracing.input(None, f"operand {k}", x.shape, x.dtype) if enters else x for k, (x, enters) in enumerate(zip(operands, entering))]
             out = primitive(*given, **params)
             program = self._programs[key] = self.program([x.node for x in given if type(x) is Tracer], [out.node])

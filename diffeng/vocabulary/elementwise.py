@@ -20,7 +20,7 @@ def _map(name, evaluate=None, *domain, slots=None, quick=None, infer=None):
 
 
 def _special(name, *domain):
-    """scipy.special costs half a second to import: only when it is used. What comes of float64 and float32 is known without it."""
+    """scipy.special costs half a second to import: only when it is used. What comes of float64 alone, or float32, is known without it."""
     @functools.cache
     def ufunc():
         import scipy.special
@@ -30,8 +30,9 @@ def _special(name, *domain):
         return ufunc()(*x)
 
     def infer(*x):
-        dtype = np.result_type(*x)
-        return np.broadcast_shapes(*map(np.shape, x)), dtype if dtype in (np.float64, np.float32) else evaluate(*x).dtype
+        dtypes = {getattr(a, "dtype", None) for a in x}                  # of Python numbers SciPy makes float64, whatever they meet
+        known = len(dtypes) == 1 and dtypes <= {np.dtype("f8"), np.dtype("f4")}
+        return np.broadcast_shapes(*map(np.shape, x)), dtypes.pop() if known else evaluate(*x).dtype
     return _map(name, evaluate, *domain, infer=infer)
 
 
@@ -104,6 +105,10 @@ less, less_equal, greater, greater_equal, equal, not_equal = (_map(n, None, _ANY
     "less less_equal greater greater_equal equal not_equal".split(), (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne)))
 logical_and, logical_or, logical_xor = (_map(n, None, _ANY, _ANY, slots=()) for n in "logical_and logical_or logical_xor".split())
 logical_not, isnan, isinf, isfinite, signbit = (_map(n, slots=()) for n in "logical_not isnan isinf isfinite signbit".split())
+
+# ---- of integers: no real number is in their domain -------------------------------------------------------------------------
+bitwise_and, bitwise_or, bitwise_xor, left_shift, right_shift, invert = (
+    Primitive(n, getattr(np, n), "map", ()) for n in "bitwise_and bitwise_or bitwise_xor left_shift right_shift invert".split())
 
 # ---- the same value, seen otherwise ------------------------------------------------------------------------------------------
 astype        = _map("astype", lambda x, *, dtype: np.asarray(x).astype(dtype))

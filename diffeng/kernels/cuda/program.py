@@ -15,7 +15,7 @@ from .. import groups
 from ..fuse import Call, Group, Immediate, Product
 from ..layout import View
 from ..memory import plan
-from ..planning import buffers
+from ..planning import buffers, called
 from ..plans import Plans
 from ..program import Program, evaluated
 from ..tiles import Tiles
@@ -54,6 +54,7 @@ class CudaProgram(Program):
         work = []
         for step in steps:
             work += _STEPS[type(step)](step, plans, device.grid)
+        self.calls = called(work)
         names = ", ".join(sorted(set(self.calls)))
         if self._strict and self.calls:
             raise NotImplementedError(f"{names}: there is no kernel for the GPU; leave strict out to have the host compute it")
