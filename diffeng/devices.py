@@ -28,16 +28,24 @@ def present():
     return ("cpu", "cuda") if simulated() or _gpu() else ("cpu",)
 
 
+def lacking():
+    """What is missing for a GPU, and the cure, as far as that can be told at once: importing CuPy takes half a second. None if nothing is."""
+    if importlib.util.find_spec("cupy") is None:
+        return 'CuPy, which is not installed: pip install "diffeng[cuda]"'
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "NVIDIA's driver for CUDA 13, which was not found: install one"
+
+
 @functools.lru_cache(maxsize=None)
 def _gpu():
-    """CuPy is not imported, nor NVIDIA's driver asked, where one of them is missing: importing CuPy takes half a second."""
+    if lacking() is not None:
+        return False
     try:
-        if importlib.util.find_spec("cupy") is None:
-            return False
-        ctypes.CDLL("libcuda.so.1")
         from .kernels.cuda.device import device
         return bool(device())
-    except (OSError, RuntimeError):
+    except RuntimeError:
         return False
 
 

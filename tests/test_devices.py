@@ -10,6 +10,7 @@ import pytest
 import diffeng as de
 from diffeng import devices
 from diffeng.kernels import machine
+from diffeng.kernels.cuda import device
 from diffeng.kernels.cuda.code import Simulated
 from diffeng.kernels.cuda.device import Gpu
 from diffeng.kernels.cuda.simulator import Simulator
@@ -141,6 +142,26 @@ def test_the_environment_is_read_strictly(monkeypatch):
     monkeypatch.setenv("DIFFENG_CUDA", "yes")
     with pytest.raises(ValueError, match="DIFFENG_CUDA='yes'.*'simulator'"):
         de.jit(np.sin, device="cuda")
+
+
+@pytest.mark.parametrize("count,makes,said", [(0, None, "no GPU was found; leave device out"), ("NoDevice", None, "no GPU was found; leave device out"),
+                                              ("InsufficientDriver", None, "no driver of NVIDIA's for CUDA 13 .*: install one; leave device out"),
+                                              (1, ImportError("libcublas.so.13"), r"does not find what it needs \(libcublas.so.13\): pip install.*; leave")])
+def test_what_is_missing_and_the_cure(monkeypatch, count, makes, said):
+    """With a stand-in for CuPy, and a driver that is there."""
+    def counted():
+        if isinstance(count, str):
+            raise Failed(f"cudaError{count}: as CUDA says it")
+        return count
+
+    def made(cupy):
+        raise makes
+    Failed = type("CUDARuntimeError", (RuntimeError,), {})
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=counted, CUDARuntimeError=Failed))))
+    monkeypatch.setattr(device, "lacking", lambda: None)
+    monkeypatch.setattr(device, "Gpu", made)
+    with pytest.raises(RuntimeError, match='device="cuda": .*' + said):
+        device._gpu.__wrapped__()
 
 
 def test_nothing_of_a_gpu_is_imported_where_there_is_none():

@@ -10,8 +10,10 @@ import test_tensors
 
 import diffeng as de
 from diffeng import nn
+from diffeng.kernels.cuda.device import Gpu
 from diffeng.kernels.cuda.program import CudaProgram
 from diffeng.kernels.cuda.simulator import Simulator
+from diffeng.kernels.layout import View
 from diffeng.recording import on_gpu
 from diffeng.tensor_engine import core, entries, plans
 from diffeng.tensor_engine.resident import Residence, Resident
@@ -350,3 +352,8 @@ def test_views_of_cupys_arrays_without_a_gpu():
     assert [v.shape for v in views] == [(2, 12), (6, 4), (3, 4, 6), (3,), (1, 4, 3), ()]
     assert [v.strides for v in views[:3]] == [(48, 4), (4, 24), (0, 24, 4)]
     assert x.copy().data is x.data and x.astype(np.float32).data is x.data
+    gpu, f4 = object.__new__(Gpu), np.dtype(np.float32)
+    gpu.cupy, gpu._id = cupy, 0
+    for shape, strides, offset in (((4, 6), (24, 4), 0), ((2, 3), (-24, 8), 72), ((4, 0), (4, 4), 0), ((0,), (4,), 0)):
+        v = gpu.view(host.ctypes.data if 0 not in shape else 0, View(None, offset, shape, strides, f4))          # CuPy's arrays of no entries lie at 0
+        assert (v.shape, v.strides, v.data.ptr) == (shape, strides, (host.ctypes.data if 0 not in shape else 0) + offset)

@@ -162,3 +162,11 @@ def test_what_is_made_of_a_kept_product_entry_by_entry_is_made_again(monkeypatch
     assert peaks[1] <= peaks[0] - 2 * 64 * 80 * 8
     for a, b in zip(*results):
         np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13 * np.max(np.abs(a)))
+
+
+def test_a_product_that_meets_an_array_of_the_functions_own(small, monkeypatch):
+    """A mask that is known when the function is recorded: it is no node of the graph."""
+    monkeypatch.setattr(recompute, "RATIO", 1 << 10)             # the product itself is kept
+    f = de.grad(lambda x: np.sum(np.sin(de.random.dropout(np.tanh(x @ x), 0.3, 7, 3) @ x)))
+    x = np.random.default_rng(0).normal(size=(6, 6))
+    all_close(de.jit(f)(x), f(x), 1e-12)

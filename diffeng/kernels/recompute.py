@@ -82,7 +82,7 @@ def _made_of(seed, chain):
     """The nodes of a chain that are made of its seed and of small ones."""
     made = {seed}
     for n in sorted(chain, key=lambda n: n.serial):
-        if all([x in made or type(x) is not Node or SMALL * _bytes(x) <= _bytes(seed) for x in n.operands]):
+        if all([type(x) is not Node or x in made or SMALL * _bytes(x) <= _bytes(seed) for x in n.operands]):
             made.add(n)
     return made - {seed}
 

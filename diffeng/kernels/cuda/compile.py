@@ -21,6 +21,15 @@ PROCESSORS = "sm_80", "sm_90", "sm_100"      # what is checked to compile: A100,
 RESIDENT = 640                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 640 = 102 registers a thread
 
 
+def taken_by(major, minor):
+    """The last of PROCESSORS whose PTX a GPU of this compute capability takes, as each takes that of earlier ones; None for a GPU that is too old.
+
+    >>> taken_by(9, 0), taken_by(8, 9), taken_by(12, 1), taken_by(7, 5)
+    ('sm_90', 'sm_80', 'sm_100', None)
+    """
+    return max([p for p in PROCESSORS if int(p[3:]) <= 10 * major + minor], key=lambda p: int(p[3:]), default=None)
+
+
 def ptx(key, build, processor, threads):
     """The PTX of a kernel, as bytes; its entry is called "kernel". key: all the code depends on but the processor. build(code): an llvmlite.ir.Module.
     threads: of a block, which says how many registers each may have."""

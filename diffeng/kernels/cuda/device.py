@@ -11,10 +11,10 @@ import functools
 
 import numpy as np
 
-from ...devices import simulated
+from ...devices import lacking, simulated
 from ...recording import on_gpu
 from .code import SLOT
-from .compile import ptx
+from .compile import ptx, taken_by
 from .plan import Grid
 
 TILES_IN_MEMORY = 256                        # a tile's private buffer may take so much of the memory: a chain has up to half a dozen of them
@@ -35,19 +35,27 @@ def _simulator():
 
 @functools.lru_cache(maxsize=None)
 def _gpu():
+    missing = lacking()
+    if missing is not None:
+        raise RuntimeError(f'device="cuda" needs {missing}{_CURE}')
     try:
         import cupy
-    except ImportError as error:
-        raise RuntimeError(f'device="cuda" needs CuPy, which is not installed: pip install "diffeng[cuda]"{_CURE}') from error
+        _look_for_one(cupy.cuda.runtime)
+        return Gpu(cupy)
+    except (ImportError, OSError) as error:                   # CuPy itself, or the libraries of CUDA that it looks for when they are first used
+        raise RuntimeError(f'device="cuda": CuPy does not find what it needs ({error}): pip install "diffeng[cuda]"{_CURE}') from error
+
+
+def _look_for_one(runtime):
+    """Raises RuntimeError where there is no GPU."""
     try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
         text = str(error)
         missing = "no GPU was found" if "NoDevice" in text else f"no driver of NVIDIA's for CUDA 13 was found ({text.split(':')[0]}): install one"
         raise RuntimeError(f'device="cuda": {missing}{_CURE}') from error
     if not count:
         raise RuntimeError(f'device="cuda": no GPU was found{_CURE}')
-    return Gpu(cupy)
 
 
 class Gpu:
@@ -56,11 +64,13 @@ class Gpu:
     distant = True
 
     def __init__(self, cupy):
-        self.cupy = cupy
-        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        self.cupy, self._id = cupy, cupy.cuda.Device().id
+        properties = cupy.cuda.runtime.getDeviceProperties(self._id)
         self.grid = Grid(32, properties["multiProcessorCount"], 256, 512, properties["totalGlobalMem"] // TILES_IN_MEMORY)
         self.name = properties["name"].decode()
-        self.processor = f"sm_{properties['major']}{properties['minor']}"
+        self.processor = taken_by(properties["major"], properties["minor"])
+        if self.processor is None:
+            raise RuntimeError(f'device="cuda": {self.name} has compute capability {properties["major"]}.{properties["minor"]}, and 8.0 is needed{_CURE}')
         from cupy_backends.cuda.api import driver
         from .cublas import Cublas
         self._driver, self._kernels, self._cublas = driver, {}, Cublas(cupy)
@@ -114,7 +124,7 @@ class Gpu:
         cupy = self.cupy
         low = view.offset + sum(min(0, (n - 1) * s) for n, s in zip(view.shape, view.strides))
         high = view.offset + sum(max(0, (n - 1) * s) for n, s in zip(view.shape, view.strides)) + view.dtype.itemsize
-        memory = cupy.cuda.UnownedMemory(place + low, high - low, None)
+        memory = cupy.cuda.UnownedMemory(place + low, high - low, None, self._id)          # of no entries, too, whose address is anything
         return cupy.ndarray(view.shape, view.dtype, cupy.cuda.MemoryPointer(memory, view.offset - low), view.strides)
 
     def upload(self, array, target):

@@ -76,7 +76,7 @@ class CudaProgram(Program):
         self._places, self._graphs, self._met = None, {}, set()
         self._table = [self._start(w, device.address(self._on_device) + 8 * at) for w, at in zip(work, begun)]
         self._work = work
-        self.kernels = sum(type(w) is grid_plan.Launch for w in work)
+        self.kernels, self._asks_host = sum(type(w) is grid_plan.Launch for w in work), any([type(w) is Call for w in work])
 
     def _word(self, x):
         if type(x) is tuple:
@@ -162,7 +162,7 @@ class CudaProgram(Program):
         """Launch everything: from the second call with the same addresses on as one graph of the driver's, which costs the processor less."""
         key = places.tobytes()
         graph = self._graphs.get(key)
-        if graph is None and key in self._met and not self.calls:
+        if graph is None and key in self._met and not self._asks_host:
             graph = self.device.captured(lambda: self._start_all(places))
             if len(self._graphs) >= MOST_GRAPHS:
                 self._graphs.pop(next(iter(self._graphs)))
