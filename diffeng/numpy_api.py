@@ -88,7 +88,8 @@ def _into(out, result, name):
         raise refuse(TypeError, f"{name}{{here}}: a traced value cannot be written into a plain array (out= or an in-place operator): write x = x + y "
                                 "instead of x += y, or make the array inside the function with np.zeros(...)")
     if not np.can_cast(result.dtype, out.dtype, "same_kind"):
-        raise refuse(TypeError, f"{name}{{here}}: a result of dtype {result.dtype} cannot be written into an array of dtype {out.dtype}; convert one with astype")
+        raise refuse(TypeError, f"{name}{{here}}: a result of dtype {result.dtype} cannot be written into an array of dtype {out.dtype}; "
+                                "convert one with astype")
     if result.shape == out.shape and isinstance(result, Traced):
         write(out, astype(result, out.dtype) if result.dtype != out.dtype else result)
     else:

@@ -132,8 +132,8 @@ for _m in ("lower", "higher", "nearest", "midpoint"):
     NEW[f"quantile {_m}"] = lambda x, m=_m: np.quantile(x, 0.37, axis=0, method=m)
 
 HELD = {
-    "array of calls": lambda x: np.array([np.sin(x[0, 0]), np.cos(x[1, 1])]), "array of longer calls": lambda x: np.array([np.sum(x, axis=0)[0], np.hypot(x[0, 0], x[1, 1]),
-                                                                                                            np.where(x > 0.8, x, 0).sum()], dtype=float),
+    "array of calls": lambda x: np.array([np.sin(x[0, 0]), np.cos(x[1, 1])]),
+    "array of longer calls": lambda x: np.array([np.sum(x, axis=0)[0], np.hypot(x[0, 0], x[1, 1]), np.where(x > 0.8, x, 0).sum()], dtype=float),
     "matrix of calls": lambda x: np.array([[np.cos(x[0, 0]), -np.sin(x[0, 0])], [np.sin(x[0, 0]), np.cos(x[0, 0])]]) @ x[:2],
     "asarray of calls": lambda x: np.asarray([np.prod(x[:1]), np.dot(x[0], x[1])]) * np.array((np.exp(x[0, 0]), np.maximum(x[0, 1], 0.1))),
     "mean of a list": lambda x: np.mean([x[0, 0], x[1, 1]**2]), "sum of a list": lambda x: np.sum([r.sum()**2 for r in x]),
