@@ -449,6 +449,7 @@ def _install():
     Traced.__abs__ = lambda self: e.absolute(self)
     Traced.__invert__ = lambda self: call_ufunc(np.invert, "__call__", (self,), {})
     Traced.__divmod__ = lambda self, other: (self // other, self % other)
+    Traced.__rdivmod__ = lambda self, other: (other // self, other % self)
 
 
 _install()

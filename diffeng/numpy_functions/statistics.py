@@ -144,6 +144,15 @@ def _extreme(reduce, neutral, a, axis, keepdims, initial, where):
     return out if given(initial) or x.dtype.kind != "f" else np.where(np.all(missing, axis=axis, keepdims=asked(keepdims)), x.dtype.type(np.nan), out)
 
 
+@implements(np.nanmedian)
+def nanmedian(a, axis=None, overwrite_input=False, keepdims=False):
+    x = arrayed(a)
+    rows = _columns(x, axis)                                                 # what is missing is sorted last
+    n = np.sum(astype(e.logical_not(e.isnan(rows)), np.intp), axis=0, keepdims=True)
+    middle = np.take_along_axis(rows, np.concatenate([(n - 1) // 2, n // 2]), 0)          # of none at all: two that are missing
+    return np.reshape(np.mean(middle, axis=0), reduced_shape(x, axis, keepdims))
+
+
 @implements(np.nanmean)
 def nanmean(a, axis=None, dtype=None, keepdims=False, *, where=None):
     x, missing = _filled(a, 0.0, where)
