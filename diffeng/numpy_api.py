@@ -207,7 +207,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
     if method == "accumulate" and ufunc in _ACCUMULATE:
         return call_function(_ACCUMULATE[ufunc], (inputs[0], kwargs.get("axis", inputs[1] if len(inputs) > 1 else 0)), {})
     if method == "outer":
-        x, y = inputs
+        x, y = map(operand, inputs)
         return ufunc(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
     if method == "at" and ufunc in (np.add, np.subtract) and isinstance(inputs[0], Traced):
         target, index, value = inputs

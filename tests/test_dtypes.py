@@ -269,3 +269,16 @@ def test_unique_with_its_options():
     for options in ({"return_index": True}, {"return_inverse": True, "return_counts": True}, {"axis": 0}, {"axis": 1, "return_counts": True}):
         for got, want in zip(arrays(de.vjp(lambda x: np.unique(x, **options), x)[0]), arrays(np.unique(x, **options)), strict=True):
             np.testing.assert_array_equal(got, want)
+
+
+NUMBERS = [
+    lambda a, s: a * s, lambda a, s: np.copysign(a, s), lambda a, s: np.float_power(a, s), lambda a, s: np.logaddexp2(a, s), lambda a, s: np.linspace(s, a[0], 3),
+    lambda a, s: scipy.special.xlogy(s, a), lambda a, s: scipy.special.xlogy(a, s), lambda a, s: np.quantile(a, s / 10), lambda a, s: np.dot(a, s),
+    lambda a, s: np.deg2rad(s) * a, lambda a, s: np.add.outer(a, [s, s]), lambda a, s: np.pad(a, 1, constant_values=s), lambda a, s: np.interp(s, a, a)]
+
+
+@pytest.mark.parametrize("k", range(len(NUMBERS)))
+def test_python_numbers_and_numpys_meet_float32_as_in_numpy(k):
+    f, a = NUMBERS[k], np.array([0.5, 1.0, 2.0], np.float32)
+    for s in (1.5, np.float64(1.5), np.float32(1.5)):
+        agrees(de.jit(f)(a, s), arrays(f(a, s)), f"{type(s).__name__} under jit")
