@@ -13,11 +13,13 @@ import math
 import numpy as np
 import scipy.sparse
 
+from .errors import refuse
 from .nodes import Node, reachable
 from .vocabulary import contraction
 from .vocabulary.indexing import join
 
 LARGEST = 1 << 24          # pairs of entries that a product with a constant is looked through for zeros
+FULLEST = 1 << 28          # entries of a pattern, of whatever value inside of the function
 
 
 # ---- which entries depend on which -------------------------------------------------------------------------------------------------------
@@ -49,7 +51,7 @@ def _moved(n, slot, rows):
     """The rows of an operand at the entries of the result that they influence."""
     kind, x = n.primitive.kind, n.operands[slot]
     if kind == "map":
-        return rows[np.broadcast_to(_places(x.shape), n.shape).ravel()]
+        return _chosen(rows, np.broadcast_to(_places(x.shape), n.shape).ravel())
     if kind in ("view", "gather") or n.primitive.name == "setitem":
         return _taken(rows, _origins(n, slot))
     if kind == "scatter":
@@ -63,15 +65,28 @@ def _moved(n, slot, rows):
         along = np.moveaxis(_places(x.shape), n.params["axis"], -1)
         later, earlier = np.tril_indices(along.shape[-1])
         return _linked(rows, along[..., later].ravel(), along[..., earlier].ravel(), math.prod(n.shape))
-    return _together(rows, np.zeros(x.shape, int), 1)[np.zeros(math.prod(n.shape), int)]          # nothing is known: all on all
+    return _chosen(_together(rows, np.zeros(x.shape, int), 1), np.zeros(math.prod(n.shape), int))          # nothing is known: all on all
 
 
 def _places(shape):
     return np.arange(math.prod(shape)).reshape(shape)
 
 
+def _chosen(rows, at):
+    _watched(rows, at)
+    return rows[at]
+
+
+def _watched(rows, at):
+    """How full does it become? A function that is not sparse inside would fill the memory."""
+    if int(np.diff(rows.indptr)[at].sum()) > FULLEST:
+        raise refuse(ValueError, "jacobian(sparse=True){here}: a value inside of the function has so many entries, each of which depends on so many of the "
+                                 "inputs, that nothing is gained from zeros: leave sparse out")
+
+
 def _linked(rows, to, of, size):
     """Rows of a result of `size` entries: the union of rows[of[i]] over all i with to[i] = the entry."""
+    _watched(rows, of)
     return scipy.sparse.csr_array((np.ones(len(to), bool), (to, of)), shape=(size, rows.shape[0])) @ rows
 
 
@@ -82,7 +97,7 @@ def _together(rows, to, size):
 def _taken(rows, origins):
     """rows[origins], none where an origin is -1."""
     at = np.flatnonzero(origins.ravel() >= 0)
-    return rows[origins.ravel()] if len(at) == origins.size else _linked(rows, at, origins.ravel()[at], origins.size)
+    return _chosen(rows, origins.ravel()) if len(at) == origins.size else _linked(rows, at, origins.ravel()[at], origins.size)
 
 
 def _value(x):
@@ -132,7 +147,7 @@ def _contracted(n, slot, rows):
     reduced = _together(rows, np.broadcast_to(_places([size[c] for c in kept])[tuple([grid[c] for c in kept])] if kept else np.zeros((), int), shapes[slot]),
                         math.prod([size[c] for c in kept]))
     grid = dict(zip(out, np.indices(n.shape, sparse=True)))
-    return reduced[np.broadcast_to(_places([size[c] for c in kept])[_index(kept, grid, kept, [size[c] for c in kept])], n.shape).ravel()]
+    return _chosen(reduced, np.broadcast_to(_places([size[c] for c in kept])[_index(kept, grid, kept, [size[c] for c in kept])], n.shape).ravel())
 
 
 def _index(letters, grid, term, shape):

@@ -107,6 +107,12 @@ def test_constants_that_are_zero_cut():
     assert de.jacobian(lambda x: x * 2, sparse=True)(3.0) == 2.0
 
 
+def test_a_function_that_is_full_inside_is_refused(monkeypatch):
+    monkeypatch.setattr(sparse, "FULLEST", 1000)
+    with pytest.raises(ValueError, match="leave sparse out"):
+        de.jacobian(lambda x: np.sum(np.outer(np.cumsum(x), x)), sparse=True)(np.ones(30))
+
+
 def test_float32_and_compiled_functions():
     x = np.linspace(0.2, 1, 9, dtype=np.float32)
     found = de.jacobian(heat, sparse=True)(x)
