@@ -55,7 +55,10 @@ def call_function(function, args, kwargs):
 def _place_of_out(function):
     """Where in its positional arguments a function of NumPy has `out`, which handlers do not have; else beyond all."""
     import inspect
-    names = [p.name for p in inspect.signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    try:
+        names = [p.name for p in inspect.signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    except ValueError:                               # NumPy before 2.4 does not tell of functions written in C
+        names = []
     return names.index("out") if "out" in names else 1 << 30
 
 

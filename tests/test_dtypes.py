@@ -155,7 +155,10 @@ def test_arguments_have_numpys_names_and_places(f):
     """All but `out`, which is handled for every function at once."""
     if isinstance(f, np.ufunc):
         return
-    theirs = [p for p in inspect.signature(f).parameters.values() if p.name != "out"]
+    try:
+        theirs = [p for p in inspect.signature(f).parameters.values() if p.name != "out"]
+    except ValueError:
+        pytest.skip("this NumPy does not tell")
     ours = list(inspect.signature(numpy_api.FUNCTIONS[f]).parameters.values())
     places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     for k, p in enumerate([p for p in theirs if p.kind in places]):
