@@ -388,19 +388,30 @@ def jacobian(fun, argnums=0, *, method="auto", sparse=False):
     """The function returning the Jacobian, of shape out.shape + in.shape (a tree of them when arguments or results are trees).
 
     method "auto": forward when there are fewer inputs than outputs, else reverse.
+    sparse: the same as scipy.sparse arrays (csr_array of vectors, else coo_array), from a few directions: entries that cannot influence the same output share
+    one. What is stored is what the graph of this call lets be other than 0; an entry that happens to be 0 is stored, too. Not inside of jit or another
+    derivative, where there are no numbers to store (TypeError); a function that is itself jit(f) may be given.
 
     >>> import numpy as np, diffeng as de
     >>> print(de.jacobian(lambda x: x**2)(np.array([1.0, 2.0])))
     [[2. 0.]
      [0. 4.]]
+    >>> J = de.jacobian(np.diff, sparse=True)(np.arange(10000.0))
+    >>> J.shape, J.nnz
+    ((9999, 10000), 19998)
     """
     _check(method, "reverse")
-    if sparse:
-        raise NotImplementedError("jacobian(sparse=True) is not there yet: leave sparse out")
 
     def jacobian_of(*args, **options):
         flat = Flat(fun, args, argnums, options=options)
         judge = _judged(flat)
+        if sparse:
+            if judge is not None or any([isinstance(x, Traced) for x in flat.leaves]):
+                raise refuse(TypeError, "jacobian(sparse=True){here} inside of jit or of another derivative: a scipy.sparse array holds numbers, and here are "
+                                        "none yet. Leave sparse out here, or differentiate the compiled function: jacobian(jit(f), sparse=True)")
+            from .sparse import jacobian_blocks
+            blocks = jacobian_blocks(Recorded(flat), method)
+            return flat.out([flat.restore(b) for b in blocks])
         if judge is not None:
             _, blocks = judge.nested_blocks(flat, flat.leaves)
             return flat.out([flat.restore(b) for b in blocks])
@@ -444,7 +455,7 @@ def _rows_backward(recorded, method):
 def hessian(fun, argnums=0, *, method="auto", sparse=False):
     """The function returning the Hessian of a scalar function, of shape in.shape + in.shape.
 
-    method "auto": forward over reverse; any other is used twice.
+    method "auto": forward over reverse; any other is used twice. sparse: as jacobian's.
 
     >>> import numpy as np, diffeng as de
     >>> print(de.hessian(lambda x: x[0] * x[1]**2)(np.array([1.0, 2.0])))

@@ -53,7 +53,7 @@ def _called(code, offset):
     if not before or before[-1].opname not in ("CALL", "PRECALL", "CALL_KW"):
         return False, None
     pushed, wanted = 0, before[-1].arg + (before[-1].opname == "CALL_KW")
-    if before[-2].opname == "PRECALL":                       # Python 3.11: of the call itself, whose arguments are what is wanted; those of calls inside take theirs
+    if before[-2].opname == "PRECALL":                       # Python 3.11: the call's own; its arguments are what is wanted
         del before[-2]
     for i in reversed(before[:-1]):
         if i.opname in ("LOAD_METHOD", "LOAD_ATTR", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST") and pushed >= wanted:

@@ -226,8 +226,8 @@ class Tracing(Interpreter):
         others = [x if isinstance(x, (np.ndarray, np.generic)) else x.dtype for x in operands if not self._is_number(x)]
         if not others:
             return operands, primitive.name in _OF_NUMBERS
-        dtype = np.result_type(*others)
-        if dtype.kind == "f" and dtype != float:
+        dtype = np.dtype(float) if primitive.infer is not None else np.result_type(*others)           # SciPy knows no weak numbers
+        if dtype.kind == "f" and (dtype != float or primitive.infer is not None):
             operands = [Primitive.registry["astype"](x, dtype=dtype) if type(x) is Tracer and self._is_number(x) else x for x in operands]
         return operands, False
 

@@ -56,7 +56,10 @@ def call_function(function, args, kwargs):
 def _place_of_out(function):
     """Where in its positional arguments a function of NumPy has `out`, which handlers do not have; else beyond all."""
     import inspect
-    names = [p.name for p in inspect.signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    try:
+        names = [p.name for p in inspect.signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    except ValueError:                               # NumPy before 2.4 does not tell of functions written in C
+        names = []
     return names.index("out") if "out" in names else 1 << 30
 
 
@@ -89,7 +92,8 @@ def _into(out, result, name):
         raise refuse(TypeError, f"{name}{{here}}: a traced value cannot be written into a plain array (out= or an in-place operator): write x = x + y "
                                 "instead of x += y, or make the array inside the function with np.zeros(...)")
     if not np.can_cast(result.dtype, out.dtype, "same_kind"):
-        raise refuse(TypeError, f"{name}{{here}}: a result of dtype {result.dtype} cannot be written into an array of dtype {out.dtype}; convert one with astype")
+        raise refuse(TypeError, f"{name}{{here}}: a result of dtype {result.dtype} cannot be written into an array of dtype {out.dtype}; "
+                                "convert one with astype")
     if result.shape == out.shape and isinstance(result, Traced):
         write(out, astype(result, out.dtype) if result.dtype != out.dtype else result)
     else:
@@ -205,7 +209,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
     if method == "accumulate" and ufunc in _ACCUMULATE:
         return call_function(_ACCUMULATE[ufunc], (inputs[0], kwargs.get("axis", inputs[1] if len(inputs) > 1 else 0)), {})
     if method == "outer":
-        x, y = inputs
+        x, y = map(operand, inputs)
         return ufunc(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
     if method == "at" and ufunc in (np.add, np.subtract) and isinstance(inputs[0], Traced):
         target, index, value = inputs
@@ -461,6 +465,7 @@ def _install():
     Traced.__abs__ = lambda self: e.absolute(self)
     Traced.__invert__ = lambda self: call_ufunc(np.invert, "__call__", (self,), {})
     Traced.__divmod__ = lambda self, other: (self // other, self % other)
+    Traced.__rdivmod__ = lambda self, other: (other // self, other % self)
 
 
 _install()

@@ -83,8 +83,9 @@ KINKS = {
     "maximum(x, y)": [(lambda x: np.maximum(x, 1.0), 1.0, 0.5), (lambda x: np.minimum(1.0, x), 1.0, 0.5), (lambda x: np.maximum(x, x), 1.0, 1.0)],
     "max(x)": [(np.max, np.array([2.0, 1.0, 2.0]), [0.5, 0, 0.5]), (np.min, np.array([1.0, 1.0, 1.0, 5.0]), [1 / 3, 1 / 3, 1 / 3, 0])],
     "maximum`, `minimum`": [(f, np.array([np.nan, 3.0, 1.0]), want) for f, want in (
-        (lambda x: np.sum(np.maximum(x, 2.0)), [0, 1, 0]), (lambda x: np.sum(np.minimum(2.0, x)), [0, 0, 1]), (lambda x: np.sum(np.clip(x, 0.0, 2.0)), [0, 0, 1]),
-        (np.max, [0, 0, 0]), (np.min, [0, 0, 0]), (lambda x: np.sum(np.where(np.isnan(x), 0.0, np.maximum(x, 2.0))), [0, 1, 0]), (lambda x: np.sum(np.fmax(x, 2.0)), [0, 1, 0]))],
+        (lambda x: np.sum(np.maximum(x, 2.0)), [0, 1, 0]), (lambda x: np.sum(np.minimum(2.0, x)), [0, 0, 1]),
+        (lambda x: np.sum(np.clip(x, 0.0, 2.0)), [0, 0, 1]), (np.max, [0, 0, 0]), (np.min, [0, 0, 0]), (lambda x: np.sum(np.fmax(x, 2.0)), [0, 1, 0]),
+        (lambda x: np.sum(np.where(np.isnan(x), 0.0, np.maximum(x, 2.0))), [0, 1, 0]))],
     "x**y` by y": [(lambda y: 0.0 ** y, 0.0, 0.0), (lambda y: 0.0 ** y, 2.0, 0.0)],
     "entr(x)`, `rel_entr": [(scipy.special.entr, -1.0, 0.0), (lambda x: scipy.special.rel_entr(x, 2.0), -1.0, 0.0)],
     "clip(x, low, high)": [(lambda x: np.clip(x, 0.0, 1.0), 0.0, 0.5), (lambda x: np.clip(x, 0.0, 1.0), 1.0, 0.5)],

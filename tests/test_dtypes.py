@@ -25,22 +25,29 @@ MORE = {
     "linalg.cross": lambda f, x, y: f(x[:, :3], y[:, :3]), "cross": lambda f, x, y: f(x[:, :3], y[:, 1:]),
     "vecmat": lambda f, x, y: f(x[:, 0], y), "matvec": lambda f, x, y: f(x, y[0]), "matmul": lambda f, x, y: f(x, y.T),
     "tensordot": lambda f, x, y: f(x, y, ((1,), (1,))), "interp": lambda f, x, y: f(x, np.arange(5.0), y.ravel()[:5]),
-    "compress": lambda f, x, y: f([True, False, True], x, axis=0), "extract": lambda f, x, y: f(x > x[1, 1], x), "select": lambda f, x, y: f([x > x[1, 1]], [x], 0),
-    "piecewise": lambda f, x, y: f(x, [x > x[1, 1]], [lambda v: v + v, 0]), "where": lambda f, x, y: f(x > x[1, 1], x, y), "choose": lambda f, x, y: f([0, 1, 1, 0], [x, y]),
-    "place": lambda f, x, y: written(f, x, x > x[1, 1], y.ravel()), "putmask": lambda f, x, y: written(f, x, x > x[1, 1], y), "put": lambda f, x, y: written(f, x, [0, 5], y[0, :2]),
+    "compress": lambda f, x, y: f([True, False, True], x, axis=0), "extract": lambda f, x, y: f(x > x[1, 1], x), "select": lambda f, x,
+    y: f([x > x[1, 1]], [x], 0),
+    "piecewise": lambda f, x, y: f(x, [x > x[1, 1]], [lambda v: v + v, 0]), "where": lambda f, x, y: f(x > x[1, 1], x, y), "choose": lambda f, x,
+    y: f([0, 1, 1, 0], [x, y]),
+    "place": lambda f, x, y: written(f, x, x > x[1, 1], y.ravel()), "putmask": lambda f, x, y: written(f, x, x > x[1, 1], y), "put": lambda f, x,
+    y: written(f, x, [0, 5], y[0, :2]),
     "put_along_axis": lambda f, x, y: written(f, x, np.array([[0], [1], [2]]), y[:, :1], 1), "copyto": lambda f, x, y: written(f, x, y[0]),
     "fill_diagonal": lambda f, x, y: written(f, x, y[0, 0]), "take_along_axis": lambda f, x, y: f(x, np.array([[0], [1], [2]]), 1),
     "take": lambda f, x, y: f(x, [0, 5]), "insert": lambda f, x, y: f(x, 1, y[0], axis=0), "digitize": lambda f, x, y: f(x, np.arange(4) / 3),
     "stack": lambda f, x, y: f([x, y]), "block": lambda f, x, y: f([[x], [y]]), "moveaxis": lambda f, x, y: f(x, 0, 1), "swapaxes": lambda f, x, y: f(x, 0, 1),
-    "bincount": lambda f, x, y: f([0, 1, 1, 2], weights=x[0]), "full_like": lambda f, x, y: f(x, y[0, 0]), "unravel_index": lambda f, x, y: f(np.argmax(x), (3, 4)),
-    "partition": lambda f, x, y: f(x, 1), "argpartition": lambda f, x, y: np.sort(np.take_along_axis(x, f(x, 1), -1)), "clip": lambda f, x, y: f(x, x[0, 0], y[0, 0]),
-    "vsplit": lambda f, x, y: f(x, 3), "hsplit": lambda f, x, y: f(x, 2), "dsplit": lambda f, x, y: f(x[None], 2), "reshape": lambda f, x, y: f(x, (4, 3)), "resize": lambda f, x, y: f(x, (2, 5)), "broadcast_to": lambda f, x, y: f(x, (2, 3, 4)), "tile": lambda f, x, y: f(x, (2, 1)),
+    "bincount": lambda f, x, y: f([0, 1, 1, 2], weights=x[0]), "full_like": lambda f, x, y: f(x, y[0, 0]), "unravel_index": lambda f, x,
+    y: f(np.argmax(x), (3, 4)),
+    "partition": lambda f, x, y: f(x, 1), "argpartition": lambda f, x, y: np.sort(np.take_along_axis(x, f(x, 1), -1)), "clip": lambda f, x,
+    y: f(x, x[0, 0], y[0, 0]),
+    "vsplit": lambda f, x, y: f(x, 3), "hsplit": lambda f, x, y: f(x, 2), "dsplit": lambda f, x, y: f(x[None], 2), "reshape": lambda f, x, y: f(x, (4, 3)),
+    "resize": lambda f, x, y: f(x, (2, 5)), "broadcast_to": lambda f, x, y: f(x, (2, 3, 4)), "tile": lambda f, x, y: f(x, (2, 1)),
     "can_cast": lambda f, x, y: f(x, np.float64), "astype": lambda f, x, y: f(x, np.float32), "average": lambda f, x, y: f(x, weights=y),
     "nan_to_num": lambda f, x, y: f(x / (x - x[0, 0] + 0.5)), "linspace": lambda f, x, y: f(x, y, 4), "polyval": lambda f, x, y: f(x[:, 0], y),
 }
 MORE |= {name: MORE["stack"] for name in "concatenate hstack vstack dstack column_stack".split()}
 UNLIKE = {
-    "result_type": "a dtype; test_result_type",     "empty_like": "its entries are whatever was there", "array2string": "text", "array_repr": "text", "array_str": "text",
+    "result_type": "a dtype; test_result_type",     "empty_like": "its entries are whatever was there", "array2string": "text", "array_repr": "text",
+    "array_str": "text",
 }
 DTYPES = [("f4", "f4"), ("f4", "f8"), ("f8", "f8"), ("i8", "i8"), ("i4", "i4"), ("u1", "u1"), ("?", "?"), ("i8", "f4"), ("f4", "i8"), ("i4", "f4"), ("?", "f4")]
 
@@ -148,7 +155,10 @@ def test_arguments_have_numpys_names_and_places(f):
     """All but `out`, which is handled for every function at once."""
     if isinstance(f, np.ufunc):
         return
-    theirs = [p for p in inspect.signature(f).parameters.values() if p.name != "out"]
+    try:
+        theirs = [p for p in inspect.signature(f).parameters.values() if p.name != "out"]
+    except ValueError:
+        pytest.skip("this NumPy does not tell")
     ours = list(inspect.signature(numpy_api.FUNCTIONS[f]).parameters.values())
     places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     for k, p in enumerate([p for p in theirs if p.kind in places]):
@@ -168,7 +178,8 @@ def test_out_and_what_follows_by_position(f):
 
 
 @pytest.mark.parametrize("f", [
-    lambda x: np.pad(x, {0: 1}), lambda x: np.pad(x, {-1: (0, 2)}, mode="edge"), lambda x: np.pad(x, ((1, 0), (0, 2)), constant_values=((1.0, 2.0), (3.0, 4.0))),
+    lambda x: np.pad(x, {0: 1}), lambda x: np.pad(x, {-1: (0, 2)}, mode="edge"),
+    lambda x: np.pad(x, ((1, 0), (0, 2)), constant_values=((1.0, 2.0), (3.0, 4.0))),
     lambda x: np.pad(x, 1, constant_values=(0.5, 2.0)), lambda x: np.pad(x, np.array([[1, 0], [0, 1]]))])
 def test_pad_takes_widths_and_values_as_numpy_does(f):
     x = data("f8", 5)
@@ -206,7 +217,8 @@ def test_result_type():
     assert de.vjp(lambda x: x * (np.result_type(x, 1.0) == np.float32), x)[0].sum() > 0
 
 
-INTEGERS = [lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x ^ y, lambda x, y: ~x, lambda x, y: 1 & x, lambda x, y: True & x, lambda x, y: x << y, lambda x, y: 200 >> x]
+INTEGERS = [lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x ^ y, lambda x, y: ~x, lambda x, y: 1 & x, lambda x, y: True & x, lambda x, y: x << y,
+    lambda x, y: 200 >> x]
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, bool])
@@ -260,3 +272,16 @@ def test_unique_with_its_options():
     for options in ({"return_index": True}, {"return_inverse": True, "return_counts": True}, {"axis": 0}, {"axis": 1, "return_counts": True}):
         for got, want in zip(arrays(de.vjp(lambda x: np.unique(x, **options), x)[0]), arrays(np.unique(x, **options)), strict=True):
             np.testing.assert_array_equal(got, want)
+
+
+NUMBERS = [
+    lambda a, s: a * s, lambda a, s: np.copysign(a, s), lambda a, s: np.float_power(a, s), lambda a, s: np.logaddexp2(a, s), lambda a, s: np.linspace(s, a[0], 3),
+    lambda a, s: scipy.special.xlogy(s, a), lambda a, s: scipy.special.xlogy(a, s), lambda a, s: np.quantile(a, s / 10), lambda a, s: np.dot(a, s),
+    lambda a, s: np.deg2rad(s) * a, lambda a, s: np.add.outer(a, [s, s]), lambda a, s: np.pad(a, 1, constant_values=s), lambda a, s: np.interp(s, a, a)]
+
+
+@pytest.mark.parametrize("k", range(len(NUMBERS)))
+def test_python_numbers_and_numpys_meet_float32_as_in_numpy(k):
+    f, a = NUMBERS[k], np.array([0.5, 1.0, 2.0], np.float32)
+    for s in (1.5, np.float64(1.5), np.float32(1.5)):
+        agrees(de.jit(f)(a, s), arrays(f(a, s)), f"{type(s).__name__} under jit")

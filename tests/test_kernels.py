@@ -135,7 +135,8 @@ def exact_erfc(x):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_elementwise(random, dtype):
     """All elementwise primitives in their domains, and at zeros, infinities, NaN, where exp overflows and where it vanishes."""
-    names = [n for n, p in vocabulary.PRIMITIVES.items() if p.kind == "map" and p.domain is not None and n not in CASES and n not in ("copy", "stop_gradient", "barrier")]
+    names = [n for n, p in vocabulary.PRIMITIVES.items() if p.kind == "map" and p.domain is not None and n not in CASES
+             and n not in ("copy", "stop_gradient", "barrier")]
     ranks = {n: len(vocabulary.PRIMITIVES[n].domain or (0,)) for n in names}
     with np.errstate(all="ignore"):
         special = SPECIAL.astype(dtype)

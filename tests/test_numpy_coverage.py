@@ -82,6 +82,8 @@ NEW = {
     "convolve": lambda x: np.convolve(x[0], [1.0, 2.0, 1.0]), "nansum": lambda x: np.nansum(np.where(X > 1.0, np.nan, x), axis=0),
     "nanmean": lambda x: np.nanmean(np.where(X > 1.0, np.nan, x), axis=0),
     "nanstd": lambda x: np.nanstd(np.where(X > 1.0, np.nan, x), ddof=1), "nanmax": lambda x: np.nanmax(x, axis=0) * np.nanmin(x, axis=0),
+    "nanmedian": lambda x: np.nanmedian(np.where(X > 1.0, np.nan, x), axis=0) * np.nanmedian(np.where(X > 1.0, np.nan, x)),
+    "nanmedian axes": lambda x: np.nanmedian(np.where(X > 1.1, np.nan, x)[None], axis=(0, 2), keepdims=True), "divmod of a number": lambda x: divmod(2, x)[1] * x,
     "nanprod": lambda x: np.nanprod(x, axis=1, keepdims=True),
     "nancumsum": lambda x: np.nancumsum(x, axis=1) * np.nancumprod(x, axis=1), "cov": lambda x: np.cov(x),
     "cov of two": lambda x: np.cov(x[0], x[1], bias=True), "cov columns": lambda x: np.cov(x, rowvar=False),
@@ -132,8 +134,8 @@ for _m in ("lower", "higher", "nearest", "midpoint"):
     NEW[f"quantile {_m}"] = lambda x, m=_m: np.quantile(x, 0.37, axis=0, method=m)
 
 HELD = {
-    "array of calls": lambda x: np.array([np.sin(x[0, 0]), np.cos(x[1, 1])]), "array of longer calls": lambda x: np.array([np.sum(x, axis=0)[0], np.hypot(x[0, 0], x[1, 1]),
-                                                                                                            np.where(x > 0.8, x, 0).sum()], dtype=float),
+    "array of calls": lambda x: np.array([np.sin(x[0, 0]), np.cos(x[1, 1])]),
+    "array of longer calls": lambda x: np.array([np.sum(x, axis=0)[0], np.hypot(x[0, 0], x[1, 1]), np.where(x > 0.8, x, 0).sum()], dtype=float),
     "matrix of calls": lambda x: np.array([[np.cos(x[0, 0]), -np.sin(x[0, 0])], [np.sin(x[0, 0]), np.cos(x[0, 0])]]) @ x[:2],
     "asarray of calls": lambda x: np.asarray([np.prod(x[:1]), np.dot(x[0], x[1])]) * np.array((np.exp(x[0, 0]), np.maximum(x[0, 1], 0.1))),
     "mean of a list": lambda x: np.mean([x[0, 0], x[1, 1]**2]), "sum of a list": lambda x: np.sum([r.sum()**2 for r in x]),

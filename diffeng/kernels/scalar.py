@@ -190,7 +190,8 @@ INTEGER = {
     "bitwise_xor":  lambda x, y: x ^ y,
     "invert":       lambda x: ~x,
 }
-UNSIGNED = {name: INTEGER[name] for name in "add subtract multiply square maximum minimum floor ceil trunc rint bitwise_and bitwise_or bitwise_xor invert".split()}
+UNSIGNED = {name: INTEGER[name] for name in ("add subtract multiply square maximum minimum floor ceil trunc rint "
+                                              "bitwise_and bitwise_or bitwise_xor invert").split()}
 
 # Exponents that a program knows: products are a tenth of the price of pow, and less. Others, and those of arrays, take pow.
 # The square root differs from pow at -inf and -0 unless told.

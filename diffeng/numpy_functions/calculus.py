@@ -141,7 +141,7 @@ def polyint(p, m=1, k=None):
     if k is not None:
         raise refuse(TypeError, "polyint{here}: integration constants are not supported on traced values; add them to the last entry")
     for _ in range(m):
-        p = np.concatenate([p / np.arange(p.shape[0], 0, -1), np.zeros_like(p[:1])])
+        p = np.concatenate([p / np.arange(p.shape[0], 0, -1), np.zeros(1, p.dtype)])
     return p
 
 

@@ -3,7 +3,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, operand, plain
-from ..ufunc_dtypes import cast, result_type
+from ..ufunc_dtypes import cast, promoting, result_type
 from ..vocabulary import elementwise as e, reductions as r
 from .reducing import asked, given, norm_of, reduced_shape
 from .table import implements
@@ -33,7 +33,9 @@ def median(a, axis=None, overwrite_input=False, keepdims=False):
 @implements(np.quantile)
 def quantile(a, q, axis=None, overwrite_input=False, method="linear", keepdims=False):
     x = arrayed(a)
-    return _quantile(x, cast(q, x.dtype) if isinstance(q, (int, float)) and x.dtype.kind == "f" else arrayed(q), axis, method, keepdims)
+    q = operand(q)
+    number = isinstance(promoting(q), type)                                  # of Python's, which has the precision of what it is asked of
+    return _quantile(x, cast(q, x.dtype) if number and x.dtype.kind == "f" else arrayed(q), axis, method, keepdims)
 
 
 def _quantile(x, q, axis, method, keepdims):
@@ -142,6 +144,15 @@ def _extreme(reduce, neutral, a, axis, keepdims, initial, where):
     x, missing = _filled(a, neutral, where)
     out = reduce(x, axis=axis, keepdims=asked(keepdims), **_begun(initial))
     return out if given(initial) or x.dtype.kind != "f" else np.where(np.all(missing, axis=axis, keepdims=asked(keepdims)), x.dtype.type(np.nan), out)
+
+
+@implements(np.nanmedian)
+def nanmedian(a, axis=None, overwrite_input=False, keepdims=False):
+    x = arrayed(a)
+    rows = _columns(x, axis)                                                 # what is missing is sorted last
+    n = np.sum(astype(e.logical_not(e.isnan(rows)), np.intp), axis=0, keepdims=True)
+    middle = np.take_along_axis(rows, np.concatenate([(n - 1) // 2, n // 2]), 0)          # of none at all: two that are missing
+    return np.reshape(np.mean(middle, axis=0), reduced_shape(x, axis, keepdims))
 
 
 @implements(np.nanmean)
