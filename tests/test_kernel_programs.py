@@ -37,6 +37,21 @@ def test_mlp_and_attention(random, dtype):
     assert not close(attention, x, q, k, v).calls
 
 
+@pytest.mark.parametrize("shape, axes", [((40, 3, 3), (2,)), ((9, 5, 2, 6, 2, 8), (2, 4)), ((9, 5, 2, 6, 2, 8), (0, 4)), ((200, 3, 4), (1,)), ((3, 200, 4), (2,)),
+                                         ((5, 30, 7, 3), (0, 3)), ((2, 3, 150, 2, 2), (1, 3))])
+def test_short_rows_of_several_axes(random, shape, axes):
+    """Whichever axis runs fastest: sums, what is read along some axes only, what lies turned, sums over rows."""
+    x = random.integers(-9, 10, shape).astype(float)
+    kept = random.integers(-9, 10, [1 if k in axes else n for k, n in enumerate(shape)]).astype(float)
+
+    def f(x, kept):
+        top = np.max(x, axis=axes, keepdims=True)
+        y = np.where(x == top, x * kept, x - 1.0)
+        return top, y, np.sum(y, axis=axes), np.sum(y, axis=0), np.sum(x.T * x.T, axis=0), np.concatenate([y, x], axis=-1)
+    for got, want in zip(compiled(f, x, kept)(x, kept), f(x, kept), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
 def test_nothing_is_stale(random):
     x, w = random.standard_normal((4, 3)), random.standard_normal((3, 2))
     program = compiled(lambda x, w: (np.tanh(x @ w) * 2.0, np.argsort(x, axis=0) + 1.0, x), x, w)
