@@ -363,8 +363,8 @@ def in_the_simulator():
     os.environ["DIFFENG_CUDA"] = "simulator"
     print(f"  {'a small GPT-2: its loss':{width}s} {{:.1e}}\n  {'the worst of its gradients':{width}s} {{:.1e}}".format(*small_gpt2()))
     print(f"  {'steps of a network of tensors, float32':{width}s} {trained(10, 7):.1e}\n  compare: {verdict()}")
-    print("\nWith a GPU this would measure tokens a second of a training step of GPT-2 (12 layers, batch 8, context 1024) in float32, tf32 and bfloat16, beside")
-    print("PyTorch's, eager and compiled; a step of a network of tensors (1024-4096-1024, batch 4096) beside PyTorch's; GB a second between host and GPU;")
+    print("\nWith a GPU this would measure tokens a second of a training step of GPT-2 (12 layers, batch 8, context 1024) in float32, tf32 and bfloat16,")
+    print("beside PyTorch's, eager and compiled; a step of a network of tensors (1024-4096-1024, batch 4096) beside PyTorch's; GB a second between host and GPU;")
     print("and as a share of the bandwidth of a copy:\n  " + "\n  ".join(name for name, *_ in functions(True)))
 
 
