@@ -222,11 +222,11 @@ CLASSIFY = {                            # of floats
     "isfinite":      lambda x: absolute(x) < INF,
     "signbit":       lambda x: copysign(constant(1.0, x), x) < 0.0,
 }
-LOGICAL = {                             # of truth values
-    "logical_and":   lambda x, y: x & y,
-    "logical_or":    lambda x, y: x | y,
-    "logical_xor":   lambda x, y: x ^ y,
-    "logical_not":   lambda x: ~x,
+LOGICAL = {                             # of truth values, which are one bit
+    "logical_and":   INTEGER["bitwise_and"],
+    "logical_or":    INTEGER["bitwise_or"],
+    "logical_xor":   INTEGER["bitwise_xor"],
+    "logical_not":   INTEGER["invert"],
 }
 SELECT = lambda condition, x, y: select(condition, x, y)                   # noqa: E731  where: a truth value and two of the result's type
 BARRIER = lambda x, y: x                                                    # noqa: E731  x, once y is there
