@@ -24,8 +24,12 @@ W = rng.normal(size=4)
 
 @pytest.fixture(scope="module")
 def cluster():
-    with dask_distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster:
-        yield cluster
+    cluster = dask_distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
+    yield cluster
+    try:
+        cluster.close()
+    except KeyError:                         # Dask looks up a worker that was killed, which it has forgotten: by then all is closed but its word for it
+        cluster.status = dask_distributed.Status.closed
 
 
 @pytest.fixture(scope="module")
