@@ -5,6 +5,7 @@ What it is not: no steady timing. Why a file: it is the program of those process
 """
 import compileall
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 import time
 
 STEADY_CALLS = 3
+TURNS = 2
 PATIENCE = 900                     # seconds a process may take
 
 
@@ -69,16 +71,22 @@ def ask(peer_name, workload_name, **environment):
 
 
 def row(workload_name, peers, progress=lambda text: None):
-    """{"cold": ..., "warm": ..., peer: ...}: diffeng with an empty cache, with the cache that this left, and the others."""
+    """{"cold": ..., "warm": ..., peer: ...}: diffeng with an empty cache, with the cache that this left, and the others. Of TURNS processes each, in turns, the
+    one with the shortest first call counts, as whatever else the machine does can only add to it."""
     found = {}
+
+    def turn(kind, peer_name, **environment):
+        progress(f"{workload_name}: first call, {kind}")
+        told = ask(peer_name, workload_name, **environment)
+        if "failed" in told or told["first"] < found.get(kind, {}).get("first", math.inf):
+            found[kind] = told
     compileall.compile_dir(pathlib.Path(__file__).parent.parent, quiet=2)          # as pip does for every library: a checkout may lack it
-    with tempfile.TemporaryDirectory(prefix="diffeng-bench-") as folder:
-        for kind in ("cold", "warm"):
-            progress(f"{workload_name}: first call, {kind}")
-            found[kind] = ask("diffeng", workload_name, DIFFENG_CACHE=folder)
-    for peer in peers:
-        progress(f"{workload_name}: first call, {peer.name}")
-        found[peer.name] = ask(peer.name, workload_name)
+    for _ in range(TURNS):
+        with tempfile.TemporaryDirectory(prefix="diffeng-bench-") as folder:
+            for kind in ("cold", "warm"):
+                turn(kind, "diffeng", DIFFENG_CACHE=folder)
+        for peer in peers:
+            turn(peer.name, peer.name)
     return found
 
 
