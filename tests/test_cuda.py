@@ -172,7 +172,7 @@ def test_skeletons_are_all_there(random, tmp_path):
     assert {x.name.split("_")[0] for x in launches.values()} == {"entries", "rows", "columns", "scatter", "combine"}
     for x in launches.values():
         for processor in compile.PROCESSORS:
-            text = compile.ptx(x.key, x.build, processor, x.threads).decode()
+            text = compile.ptx(x, processor).decode()
             assembled(text, processor, tmp_path)
             assert f".target {processor}" in text and ".entry kernel(" in text and f".maxntid {x.threads}," in text
             assert "ld.global" in text or "st.global" in text
@@ -189,7 +189,7 @@ def test_kernels_of_gpt2_compile(random, tmp_path):
     assert any("bfloat16" in x.name for x in launches.values())
     for x in launches.values():
         for processor in compile.PROCESSORS:
-            text = compile.ptx(x.key, x.build, processor, x.threads).decode()
+            text = compile.ptx(x, processor).decode()
         assembled(text, processor, tmp_path)                          # the last one's: a tenth of a second each
 
 

@@ -12,6 +12,7 @@ from llvmlite import ir
 
 from ..code import SIZES, Code, merge, neutral, select
 from ..values import _TYPES, GPU, Value, cast
+from .fragments import Fragments, SimulatedFragments
 
 _I32, _I64, _I8 = ir.IntType(32), ir.IntType(64), ir.IntType(8)
 LAYOUT = "e-i64:64-i128:128-v16:16-v32:32-n16:32:64"          # LLVM's description of memory there: 64-bit numbers are aligned
@@ -125,7 +126,7 @@ class Threads(Code):
         return cast(Value(self.builder, self.builder.load(self._shared_place(offset, index, kind)), kind), type)
 
 
-class Cuda(Threads):
+class Cuda(Fragments, Threads):
     """For a GPU. Operands lie in its global memory: address space 1; what a block shares in 3."""
 
     ARGUMENTS = "t", "rows"
@@ -178,12 +179,13 @@ class Cuda(Threads):
         return place if index is None else b.gep(place, [index.ir])
 
 
-class Simulated(Threads):
+class Simulated(SimulatedFragments, Threads):
     """For the processor we are on. context: the address of the words in which simulator.py says who the thread is."""
 
     ARGUMENTS = "t", "rows", "context"
     THREAD, BLOCK, SHARED, EXCHANGE, WAIT, EVERYBODY, NEIGHBOURS = range(7)
     WARP = 4
+    EXCHANGED = 32                           # bytes in which a thread shows what it has to others of its warp
 
     def __init__(self, scopes=0, threads=None):
         super().__init__(scopes, threads)
@@ -206,9 +208,9 @@ class Simulated(Threads):
 
     def shuffled(self, x, mask, lanes):
         exchange = self._context[self.EXCHANGE]
-        self.store(exchange + self.thread * SLOT, None, x)
+        self.store(exchange + self.thread * self.EXCHANGED, None, x)
         self._wait(self.NEIGHBOURS)
-        found = self.load(exchange + (self.thread ^ mask) * SLOT, None, x.type)
+        found = self.load(exchange + (self.thread ^ mask) * self.EXCHANGED, None, x.type)
         self._wait(self.NEIGHBOURS)
         return found
 

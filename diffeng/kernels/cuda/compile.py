@@ -1,6 +1,6 @@
 """LLVM IR to PTX, the assembler of NVIDIA's GPUs, which the driver makes machine code of.
 
-What it is: `ptx(key, build, processor)`: LLVM's own backend (llvmlite has it), with NVIDIA's libdevice linked in where a kernel calls a function of
+What it is: `ptx(launch, processor)`: LLVM's own backend (llvmlite has it), with NVIDIA's libdevice linked in where a kernel calls a function of
 mathematics that is not among our own (elementary.py). Needs no GPU and no driver. Kept on disk like other kernels (cache.py).
 
 What it is not: it writes no IR and loads nothing (device.py).
@@ -18,8 +18,6 @@ from .code import Cuda
 
 PROCESSORS = "sm_80", "sm_90", "sm_100"      # what is checked to compile: A100, H100 and H200, B200
 
-RESIDENT = 640                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 640 = 102 registers a thread
-
 
 def taken_by(major, minor):
     """The last of PROCESSORS whose PTX a GPU of this compute capability takes, as each takes that of earlier ones; None for a GPU that is too old.
@@ -30,16 +28,15 @@ def taken_by(major, minor):
     return max([p for p in PROCESSORS if int(p[3:]) <= 10 * major + minor], key=lambda p: int(p[3:]), default=None)
 
 
-def ptx(key, build, processor, threads):
-    """The PTX of a kernel, as bytes; its entry is called "kernel". key: all the code depends on but the processor. build(code): an llvmlite.ir.Module.
-    threads: of a block, which says how many registers each may have."""
-    key = f"{processor} {key}"
+def ptx(launch, processor):
+    """The PTX of a plan.Launch's kernel, as bytes; its entry is called "kernel". launch.key: all the code depends on but the processor."""
+    key, threads = f"{processor} {launch.key}", launch.threads
     kept = cache.find(key)
     if kept is None:
-        text = _compiled(build(Cuda), processor)
+        text = _compiled(launch.build(Cuda), processor)
         head, body = text.split(".entry kernel(", 1)
         parameters, body = body.split(")", 1)
-        text = f"{head}.entry kernel({parameters})\n.maxntid {threads}, 1, 1\n.minnctapersm {max(1, RESIDENT // threads)}{body}"
+        text = f"{head}.entry kernel({parameters})\n.maxntid {threads}, 1, 1\n.minnctapersm {max(1, launch.resident // threads)}{body}"
         kept = {"code": text.encode(), "symbols": {}, "needs": []}
         cache.keep(key, kept)
     return kept["code"]

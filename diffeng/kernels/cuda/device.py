@@ -141,7 +141,7 @@ class Gpu:
         found = self._kernels.get(launch.key)
         if found is None:
             module = self.cupy.cuda.function.Module()
-            module.load(ptx(launch.key, launch.build, self.processor, launch.threads))
+            module.load(ptx(launch, self.processor))
             found = self._kernels[launch.key] = module.get_function("kernel")
         return found
 

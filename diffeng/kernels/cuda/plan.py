@@ -21,6 +21,7 @@ LONG = 1024                                  # columns up to which a warp takes 
 VERY_LONG = 1 << 14                          # columns from which on a large block does: few rows are in work then, and what is read again is in the cache still
 SUMMED_ROWS = 512                            # rows of one plain float32 sum over rows at most: the next level is float64
 ENTRIES = 8                                  # entries of a thread, where there are many
+RESIDENT = 640                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 640 = 102 registers a thread
 
 
 class Grid:
@@ -32,18 +33,20 @@ class Grid:
 
 class Launch:
     """As groups.Instruction, on a grid: blocks of threads run build(code)'s kernel, which is handed `rows`. lanes: of a team; shared: bytes of memory that a
-    block shares, beside a slot for each thread."""
+    block shares, beside a slot for each thread; warp: how many lanes exchange values, if not as many as the device likes; resident: threads that a
+    multiprocessor shall have at once, which says how many registers each may have."""
 
-    __slots__ = ("key", "build", "words", "rows", "blocks", "threads", "name", "lanes", "shared")
+    __slots__ = ("key", "build", "words", "rows", "blocks", "threads", "name", "lanes", "shared", "warp", "resident")
     parts = ()                               # an Instruction may have some (groups.py)
 
-    def __init__(self, key, build, words, rows, blocks, threads, name, lanes, shared=0):
+    def __init__(self, key, build, words, rows, blocks, threads, name, lanes, shared=0, warp=None, resident=RESIDENT):
         self.key, self.build, self.words, self.rows, self.blocks, self.threads, self.name = key, build, words, rows, blocks, threads, name
-        self.lanes, self.shared = lanes, shared
+        self.lanes, self.shared, self.warp, self.resident = lanes, shared, warp, resident
 
     def with_words(self, words, rows=None):
         """The same kernel on other operands, or fewer rows."""
-        return Launch(self.key, self.build, words, self.rows if rows is None else rows, self.blocks, self.threads, self.name, self.lanes, self.shared)
+        return Launch(self.key, self.build, words, self.rows if rows is None else rows, self.blocks, self.threads, self.name, self.lanes, self.shared, self.warp,
+                      self.resident)
 
 
 def instructions(group, grid):

@@ -19,15 +19,15 @@ from ..planning import buffers, called
 from ..plans import Plans
 from ..program import Program, evaluated
 from ..tiles import Tiles
+from . import attention, tiling
 from . import plan as grid_plan
 from .products import Gemm
-from .tiling import launches
 
 ALIGNED = 16                                 # bytes that a thread reads at once
 MOST_GRAPHS = 4                              # of a program: a loop of training writes to two sets of addresses in turn
 
-_STEPS = {Group: lambda step, plans, grid: plans.instructions(step), Product: lambda step, plans, grid: [Gemm(step)],
-          Call: lambda step, plans, grid: [step], Tiles: lambda step, plans, grid: launches(step, grid)}
+_STEPS = {Group: lambda step, plans, grid, precision: plans.instructions(step), Product: lambda step, *_: [Gemm(step)], Call: lambda step, *_: [step],
+          Tiles: lambda step, plans, grid, precision: attention.launches(step, precision) or tiling.launches(step, grid)}
 
 
 class CudaProgram(Program):
@@ -53,7 +53,7 @@ class CudaProgram(Program):
         plans = Plans(lambda group: grid_plan.instructions(group, device.grid), ALIGNED)
         work = []
         for step in steps:
-            work += _STEPS[type(step)](step, plans, device.grid)
+            work += _STEPS[type(step)](step, plans, device.grid, self._precision)
         self.calls = called(work)
         names = ", ".join(sorted(set(self.calls)))
         if self._strict and self.calls:

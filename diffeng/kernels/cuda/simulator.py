@@ -89,13 +89,13 @@ class Simulator:
     def _run(self, kernel, launch, words):
         threads = launch.threads
         wait, start, stop = (getattr(_pthread(), f"pthread_barrier_{verb}") for verb in ("wait", "init", "destroy"))
-        near = min(launch.lanes, Simulated.WARP)
+        near = launch.warp or min(launch.lanes, Simulated.WARP)
         groups = -(-threads // near)
         barriers = np.zeros((groups + 1) * _BARRIER, np.uint8)
         at = [address(barriers) + _BARRIER * k for k in range(groups + 1)]
         for k, place in enumerate(at):
             start(ctypes.c_void_p(place), None, threads if k == 0 else min(near, threads))
-        shared, exchange = np.full(threads * SLOT + launch.shared, 0xA5, np.uint8), np.full(threads * SLOT, 0xA5, np.uint8)
+        shared, exchange = np.full(threads * SLOT + launch.shared, 0xA5, np.uint8), np.full(threads * Simulated.EXCHANGED, 0xA5, np.uint8)
         function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(kernel)
 
         def thread(k):
