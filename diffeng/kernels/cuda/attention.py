@@ -21,8 +21,9 @@ from ..code import cast, merge, neutral, select
 from ..fuse import Group, Indirect, Map, Reduce, Window
 from ..layout import Buffer, transposed
 from ..loops import Loops, wide
-from ..scalar import fingerprint
-from ..values import Value
+from ..memory import address, array_at
+from ..scalar import FLOAT, fingerprint
+from ..values import Value, mad
 from .code import SLOT
 from .fragments import DEEP, HIGH, LANES, TF32, WIDE
 from .plan import Launch
@@ -33,7 +34,7 @@ PASSING = {2: 64, 4: 32}                     # rows of a tile that passes by, fo
 SHARED = 48 << 10                            # bytes that a block may share without asking
 PAD = 16                                     # bytes between rows of a tile, so that lanes read from different banks
 RESIDENT = 256                               # threads that a multiprocessor shall have at once: 255 registers a thread
-_I32 = ir.IntType(32)
+_I32, _DIVIDE = ir.IntType(32), FLOAT["divide"]
 
 
 def launches(tiles, precision):
@@ -123,23 +124,13 @@ class _Planned:
         self.chain, self.tiles = chain, chain.tiles
         self.size = chain.scores[0][1].dtype.itemsize
         self.kind = "bf16" if self.size == 2 else "tf32" if precision == "tf32" else "tf32 x 3"
-        tiles, group = self.tiles, chain.group
         self.dims = chain.scores[0][1].shape[:-2]
-        # what is one a row and reduced here is kept for the kernel that has columns
-        self.kept = {k: Buffer("arena", np.dtype(o.out.dtype), tiles.batch * tiles.m) for k, o in enumerate(group.operations) if isinstance(o, Reduce)} \
-            if not all([by_rows for _, by_rows, *_ in chain.sums]) else {}
+        self.down = not all([by_rows for _, by_rows, *_ in chain.sums])
+        self.kept = {}                                        # what is one a row and made by the kernel of the rows -> where the other one finds it
 
     def launches(self):
-        out = []
-        reduced = any([isinstance(o, Reduce) for o in self.chain.group.operations])
-        for side in ("rows", "columns"):
-            mine = [s for s in self.chain.sums if s[1] == (side == "rows")]
-            if mine or side == "rows" and (reduced and self.kept):
-                launch = self._launch(side, mine)
-                if launch is None:
-                    return None
-                out.append(launch)
-        return out
+        found = [self._launch(side, [s for s in self.chain.sums if s[1] == (side == "rows")]) for side in (["rows", "columns"] if self.down else ["rows"])]
+        return None if None in found else found
 
     def _launch(self, side, sums):
         tiles, plan = self.tiles, _Loop(self.chain.group, self.tiles.private)
@@ -149,7 +140,9 @@ class _Planned:
         for k, w in enumerate(plan.words):
             if type(w) is tuple and id(w[0]) in tiles.private:
                 plan.words[k] = 0                             # it is nowhere
-        word, by_rows = plan.word, side == "rows"
+        word, by_rows, rows = plan.word, side == "rows", self.tiles.batch * self.tiles.m
+        for key, kind in _kept(structure, rules) if self.down else ():
+            self.kept.setdefault(key, Buffer("arena", np.dtype(kind.replace("f", "float").replace("b1", "bool")), rows))
         own_size, passing_size = (tiles.m, tiles.n) if by_rows else (tiles.n, tiles.m)
         matrices, found = [], {}                              # those that pass by, each once
 
@@ -176,11 +169,13 @@ class _Planned:
         if 2 * a_tile * sum(row_bytes) + LANES * WARPS * SLOT + 64 > SHARED:
             return None
         warps = min(WARPS, -(-own_size // HIGH))
-        order = self._order(by_rows, warps * HIGH, a_tile)
+        masks = {n: v for n, (v, *_) in enumerate(plan._views) if v.buffer.kind == "constant" and v.dtype == bool and v.shape[-2:] == (tiles.m, tiles.n)
+                 and not any(v.strides[:-2])}
+        order = self._order(by_rows, warps * HIGH, a_tile, masks.values())
         parts = len(order)
         spec = (side, self.kind, self.size, warps, a_tile, own_size % (warps * HIGH) > 0, passing_size % a_tile > 0, tuple(word(n) for n in self.dims),
                 word(tiles.batch), word((Buffer("constant", order.dtype, order.size, array=order), 0)), word(tiles.m), word(own_size), word(passing_size),
-                tuple(scores), tuple(matrices), tuple(sums), tuple([(k, word((b, 0))) for k, b in self.kept.items()]))
+                tuple(scores), tuple(matrices), tuple(sums), tuple([(k, word((b, 0))) for k, b in self.kept.items()]), tuple(masks))
         key = repr(("attention", spec, structure, tuple(map(fingerprint, rules))))
 
         def build(code):
@@ -190,20 +185,48 @@ class _Planned:
         return Launch(key, build, plan.words, tiles.batch * tiles.m, parts * tiles.batch, warps * LANES, name[:60], LANES, 2 * a_tile * sum(row_bytes) + 64,
                       warp=LANES, resident=RESIDENT)
 
-    def _order(self, by_rows, own, a_tile):
-        """(part, first tile, tile behind the last one) of what a block keeps: which tiles pass by, those with the most work first."""
+    def _order(self, by_rows, own, a_tile, masks):
+        """For each part that a block keeps: its number, the first tile that passes by and the one behind the last, and the same of those in which the masks
+        are true everywhere; the parts with the most work first."""
         tiles = self.tiles
         n_own, n_passing = (tiles.m, tiles.n) if by_rows else (tiles.n, tiles.m)
-        parts, whole = -(-n_own // own), -(-n_passing // a_tile)
-        spans = np.tile(np.array([0, whole]), (parts, 1))
+        starts, whole = np.arange(0, n_own, own), -(-n_passing // a_tile)
+        parts = len(starts)
+        found = np.tile(np.array([0, 0, whole, 0, whole if masks else 0]), (parts, 1))
+        found[:, 0] = np.arange(parts)
         if tiles.seen is not None:
-            seen = tiles.seen | ~tiles.seen.any(1, keepdims=True)
-            seen = seen if by_rows else seen.T
-            for p in range(parts):
-                at = np.flatnonzero(seen[p * own:(p + 1) * own].any(0))
-                spans[p] = (at[0] // a_tile, at[-1] // a_tile + 1) if at.size else (0, 0)
-        order = np.argsort(spans[:, 0] - spans[:, 1], kind="stable")
-        return np.ascontiguousarray(np.column_stack([order, spans[order]]), np.int64)
+            seen = _a_part(tiles.seen | ~tiles.seen.any(1, keepdims=True), by_rows, starts, a_tile, np.logical_or)
+            found[:, 1], found[:, 2] = np.argmax(seen, 1), np.where(seen.any(1), whole - np.argmax(seen[:, ::-1], 1), 0)
+        for mask in masks:
+            true = _a_part(array_at(address(mask.buffer.array), mask, mask.buffer.array)[(0,) * (mask.ndim - 2)], by_rows, starts, a_tile, np.logical_and)
+            for p, row in enumerate(true):
+                first = np.argmax(row)
+                length = np.argmin(np.append(row[first:], False)) if row.any() else 0
+                found[p, 3:] = max(found[p, 3], first), min(found[p, 4], first + length)
+        return np.ascontiguousarray(found[np.argsort(found[:, 1] - found[:, 2], kind="stable")], np.int64)
+
+
+def _a_part(truth, by_rows, starts, a_tile, how):
+    """Truth values of rows and columns, put together for each part and tile."""
+    truth = truth if by_rows else truth.T
+    return how.reduceat(how.reduceat(truth, starts, axis=0), np.arange(0, truth.shape[1], a_tile), axis=1)
+
+
+def _divisor(op, ops, views, rules):
+    """The operand that an operation divides by, if it is float32 and the same along a row; else None."""
+    if op[0] != "map" or op[1] != "full" or rules[op[3]] is not _DIVIDE or op[4] != "f32":
+        return None
+    x = op[6][1]
+    alike = x[0] == "memory" and views[x[1]][1] == "z" or x[0] == "value" and (ops[x[1]][0] == "reduce" or ops[x[1]][1] == "row")
+    return x if alike else None
+
+
+def _kept(structure, rules):
+    """(number of an operation, or the operand that is divided by; type) of each value of a row that the kernel of the columns does not make itself."""
+    views, ops = structure[4], structure[-1]
+    found = {k: op[5] for k, op in enumerate(ops) if op[0] == "reduce"}
+    found.update({x: "f32" for x in [_divisor(op, ops, views, rules) for op in ops] if x is not None})
+    return found.items()
 
 
 class _Row:
@@ -219,18 +242,19 @@ class _Kernel(Loops):
     def __init__(self, structure, rules, spec, code):
         super().__init__(structure, rules, code)
         (side, self.kind, self.size, self.warps, self.a_tile, self.own_ragged, self.ragged, self.dims, self.batch, self.order, self.m, own, passing,
-         self.scores, self.matrices, self.sums, kept) = spec
+         self.scores, self.matrices, self.sums, kept, self.masks) = spec
         self.by_rows, self.kept, self.unit = side == "rows", dict(kept), self.kind.split()[0]
         self.own_size, self.passing_size = self.code.word(own), self.code.word(passing)
         read = {x[1] for op in self.ops for x in (op[6] if op[0] == "map" else (op[6],)) if x[0] == "memory"}
         self.along_rows = [v for v in sorted(read) if self.views[v][1] == "z"]
+        self.divisors, self.unmasked = dict.fromkeys([x for x in [_divisor(op, self.ops, self.views, rules) for op in self.ops] if x is not None]), False
 
     def module(self):
         code = self.code
         batch = code.word(self.batch)
         turn = code.block.over(batch)
         entry = code.block - turn * batch
-        part, self.first, self.stop = (code.load(code.word(self.order) + turn * 24, code.number(k), "i64") for k in range(3))
+        part, self.first, self.stop, *self.whole = (code.load(code.word(self.order) + turn * 40, code.number(k), "i64") for k in range(5))
         self.digits, rest = [], entry
         for w in reversed(self.dims):
             above = rest.over(code.word(w))
@@ -308,7 +332,10 @@ class _Kernel(Loops):
             code.barrier()
             with code.when(tile + 1 < self.stop):
                 self._fetch(tile + 1)
-            act(tile, [place + (tile & 1) * (self.a_tile * self._row_bytes(d)) for (*_, d), place in zip(self.matrices, self.places)])
+            places = [place + (tile & 1) * (self.a_tile * self._row_bytes(d)) for (*_, d), place in zip(self.matrices, self.places)]
+            whole = (tile >= self.whole[0]) & (tile < self.whole[1])
+            for self.unmasked, here in ((True, whole), (False, ~whole)) if self.masks else ((False, None),):
+                self._if(here, lambda: act(tile, places))
         code.barrier()
 
     def _multiplied(self, c, a, b):
@@ -345,26 +372,33 @@ class _Kernel(Loops):
         return out
 
     def _summed(self, cells, factors, m, place):
-        """Add factors times a tile to a result. factors: for every 8 columns, what a lane has of them: (row g, row g + 8) of column 2t, and of column 2t + 1."""
+        """Add factors times a tile to a result. factors: for every 8 columns, what a lane has of them: (row g, row g + 8) of column 2t, and of column 2t + 1.
+
+        A matrix unit cuts off what it adds up where it should round: sums of float32 are of a tile at most, and are then added by the usual addition.
+        """
         code, d = self.code, self.matrices[m][3]
-        row_bytes, step = self._row_bytes(d), DEEP[self.unit] // WIDE
+        row_bytes, step, apart = self._row_bytes(d), DEEP[self.unit] // WIDE, self.kind == "tf32 x 3"
+        left, lines = [], []
         for j in range(0, len(factors), step):
             if self.kind == "bf16":
-                a = [self._pair(factors[j + back][0][h], factors[j + back][1][h]) for back in (0, 1) for h in (0, 1)]
-                line = place + (j * WIDE + (self.lane & 15)) * row_bytes + self.lane.over(16) * 16
+                left.append([self._pair(factors[j + back][0][h], factors[j + back][1][h]) for back in (0, 1) for h in (0, 1)])
+                lines.append(place + (j * WIDE + (self.lane & 15)) * row_bytes + self.lane.over(16) * 16)
             else:                                             # columns 2t and 2t + 1 are terms t and t + 4
-                a = [factors[j][e][h].bits() for e in (0, 1) for h in (0, 1)]
-                line = place + (self.t * 2 + j * WIDE) * row_bytes + self.g * 4
-            for n in range(0, d // WIDE, step):
+                left.append([factors[j][e][h].bits() for e in (0, 1) for h in (0, 1)])
+                lines.append(place + (self.t * 2 + j * WIDE) * row_bytes + self.g * 4)
+        for n in range(0, d // WIDE, step):
+            mine = cells[n:n + step]
+            sums = [[code.number(0.0, "f32") if apart else c.get() for c in four] for four in mine]
+            for a, line in zip(left, lines):
                 if self.kind == "bf16":
                     words = code.matrices(line + n * 16, turned=True)
-                    many = [words[:2], words[2:]]
+                    right = [words[:2], words[2:]]
                 else:
-                    many = [[code.get(line + n * 32, None, "i32"), code.get(line + (n * 32 + row_bytes), None, "i32")]]
-                for k, b in enumerate(many):
-                    mine = cells[n + k]
-                    for cell, x in zip(mine, self._multiplied([c.get() for c in mine], a, b)):
-                        cell.set(x)
+                    right = [[code.get(line + n * 32, None, "i32"), code.get(line + (n * 32 + row_bytes), None, "i32")]]
+                sums = [self._multiplied(c, a, b) for c, b in zip(sums, right)]
+            for four, found in zip(mine, sums):
+                for cell, x in zip(four, found):
+                    cell.set(cell.get() + x if apart else x)
 
     def _pair(self, low, high):
         b = self.code.builder
@@ -415,6 +449,29 @@ class _Kernel(Loops):
         self.inside = False
         return found
 
+    def memory(self, v, i=None):
+        return self.code.number(1, "b1") if self.unmasked and v in self.masks else super().memory(v, i)
+
+    def compute(self, op, i):
+        """As everywhere; but what the entries of a row are divided by is inverted once. The quotient is mended by what remains: it is rounded correctly where
+        nothing is subnormal (Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990)."""
+        x = _divisor(op, self.ops, self.views, self.rules)
+        if x is None:
+            return super().compute(op, i)
+        dividend, divisor, inverse = cast(self.operand(op[6][0], i), "f32"), cast(self.operand(x, i), "f32"), self.values[x]
+        quotient = dividend * inverse
+        better = mad(mad(-quotient, divisor, dividend), inverse, quotient)
+        return select(better.equals(better), better, quotient)          # of what is infinite nothing remains that is a number
+
+    def _invert(self):
+        """What the entries of the current row will be divided by, as far as it is known."""
+        for x in self.divisors:
+            known = x[1] in (self.values if x[0] == "value" else self.row_loaded)
+            if known and x not in self.values:
+                self.values[x] = 1.0 / cast(self.operand(x, None), "f32")
+                if x in self.kept:
+                    self._if(self._first_lane, lambda x=x: self.code.store(self.code.word(self.kept[x]), self.at, self.values[x]))
+
     def operand(self, x, i):
         if x[0] == "value" and x[1] not in self.values and self.ops[x[1]][0] == "map":
             self.values[x[1]] = self.compute(self.ops[x[1]], i)
@@ -430,6 +487,8 @@ class _Kernel(Loops):
     def _keep_rows(self):
         code = self.code
         rows, results = [self._row(r) for r in self.own], self._results()
+        first = self.t.equals(0)
+        first_lanes = [first if inside is None else first & inside for inside in self.inside_own]
         for phase in range(-1, self.last + 1):
             mine = [k for k, op in enumerate(self.ops) if op[0] == "reduce" and op[2] == phase]
             sums = self.sums if phase == self.last else ()
@@ -438,7 +497,7 @@ class _Kernel(Loops):
                 self._passing(lambda tile, places, mine=mine, cells=cells, sums=sums: self._swept(rows, tile, places, mine, cells, results if sums else ()))
             for h, row in enumerate(rows):
                 self._go_to(row)
-                self._first_lane = self.t.equals(0) if self.inside_own[h] is None else self.t.equals(0) & self.inside_own[h]
+                self._first_lane = first_lanes[h]
                 for k in mine:
                     op = self.ops[k]
                     self.values[k] = cast(code.butterfly(op[3], cast(cells[k][h].get(), wide(op)), 4), op[5])
@@ -449,6 +508,7 @@ class _Kernel(Loops):
                             code.store(code.word(self.kept[k]), self.at, self.values[k])
                     self._if(self._first_lane, store)
                 self._rows_of(phase)
+                self._invert()
         self._write(results)
 
     def _swept(self, rows, tile, places, mine, cells, results):
@@ -486,7 +546,7 @@ class _Kernel(Loops):
                 r, inside = self._at(tile, j, e)
                 row = self._row(r)
                 for k, place in self.kept.items():
-                    self.values[k] = self.code.load(self.code.word(place), self.at, self.ops[k][5])
+                    self.values[k] = self.code.load(self.code.word(place), self.at, self.ops[k][5] if type(k) is int else "f32")
                 for phase in range(-1, self.last + 1):
                     for k, op in enumerate(self.ops):
                         if op[0] == "map" and op[1] == "row" and op[2] == phase:
