@@ -34,10 +34,14 @@ def launches(tiles, precision):
     return _Planned(chain, precision).launches() if chain.fits else None
 
 
+def _turned(view, swapped):
+    n = view.ndim
+    return transposed(view, (*range(n - 2), n - 1, n - 2)) if swapped else view
+
+
 def _tall(view, swapped=False):
     """A matrix as positions by features, the features of a position neighbours in memory, 16 bytes read at once; or None."""
-    n = view.ndim
-    view = transposed(view, (*range(n - 2), n - 1, n - 2)) if swapped else view
+    view = _turned(view, swapped)
     d, size = view.shape[-1], view.dtype.itemsize
     if view.strides[-1] != size or d % HIGH or d > WIDEST or any(s % 16 for s in (view.offset, *view.strides[:-1])):
         return None
@@ -46,7 +50,7 @@ def _tall(view, swapped=False):
 
 class _Chain:
     """What a chain consists of. scores: (buffer, rows' matrix, columns' matrix) of each product that makes some; sums: (operation that makes the factor, True
-    where it is summed over columns, the other factor, the result). All matrices are tall."""
+    where it is summed over columns, the other factor, the result). Matrices are tall."""
 
     def __init__(self, tiles):
         self.tiles, self.group, self.scores, self.sums = tiles, None, [], []
@@ -67,9 +71,9 @@ class _Chain:
         if mine == [True, True] or not any(mine):
             return False
         swapped = mine[1]                                     # the result's columns are the scores'
-        factor, other, out = (step.right if swapped else step.left), _tall(step.left if swapped else step.right, swapped), _tall(step.out, swapped)
+        factor, other, out = (step.right if swapped else step.left), _tall(step.left if swapped else step.right, swapped), _turned(step.out, swapped)
         self.sums.append((factor.buffer, kind == "rows", other, out))
-        return other is not None and out is not None and not (swapped and kind == "rows")
+        return other is not None and not (swapped and kind == "rows")
 
     def _loop(self):
         """Is the loop between them one that a fragment's lanes can do?"""
@@ -153,7 +157,7 @@ class _Planned:
             own, other = (rows, columns) if by_rows else (columns, rows)
             if number is not None:
                 scores.append((number, described(own), passing(other)))
-        sums = [(k, passing(other), described(out)) for k, _, other, out in sums]
+        sums = [(k, passing(other), (*described(out)[:3], word(out.strides[-1]))) for k, _, other, out in sums]
         a_tile, warps = PASSING[self.size], min(WARPS, -(-own_size // HIGH))
         shared = shared_bytes(self.kind, a_tile, [d * self.size for *_, d in matrices])
         if shared + LANES * warps * SLOT > SHARED:

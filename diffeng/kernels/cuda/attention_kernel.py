@@ -193,10 +193,9 @@ class Kernel(Loops):
 
     @staticmethod
     def _halves(x):
-        """A float32 as the sum of two numbers of 11 binary digits, as words; the second one of what is infinite is 0."""
+        """A float32 as the sum of two numbers of 11 binary digits, as words. There is no such sum of what is infinite: it becomes NaN."""
         high = x + 0x1000 & TF32
-        low = x.real() - high.real()
-        return high, select(low.equals(low), low, 0.0).bits() + 0x1000
+        return high, (x.real() - high.real()).bits() + 0x1000
 
     def _scores(self):
         """{place in memory where the scores would lie: fragments, one for every 8 columns of the tile}."""
@@ -254,11 +253,11 @@ class Kernel(Loops):
     def _write(self, results):
         code = self.code
         for cells, (_, _, out) in zip(results, self.sums):
-            base, stride = self._base(out), code.word(out[2])
+            base, (_, _, stride, step) = self._base(out), out
             for h in (0, 1):
-                row = base + self.own[h] * stride + self.t * 8
-                self._if(self.inside_own[h], lambda row=row, cells=cells, h=h: [
-                    code.store(row + (n * 32 + e * 4), None, mine[2 * h + e].get()) for n, mine in enumerate(cells) for e in (0, 1)])
+                row = base + self.own[h] * code.word(stride)
+                self._if(self.inside_own[h], lambda row=row, cells=cells, step=step, h=h: [
+                    code.store(row + (self.t * 2 + n * WIDE + e) * code.word(step), None, mine[2 * h + e].get()) for n, mine in enumerate(cells) for e in (0, 1)])
 
     def _if(self, condition, act):
         if condition is None:
