@@ -13,8 +13,9 @@ import test_random_programs
 
 import diffeng as de
 from diffeng import cli, devices, kernels
-from diffeng.kernels import recompute, tiles
+from diffeng.kernels import layout, recompute, tiles
 from diffeng.kernels.cuda import compile, plan, program, proof, tiling
+from diffeng.kernels.cuda.products import Gemm
 from diffeng.kernels.cuda.program import CudaProgram
 from diffeng.kernels.cuda.simulator import Simulator
 from diffeng.llm import GPT2Config, block, init_parameters, train, weights
@@ -462,3 +463,19 @@ def test_wrong_devices_and_precisions():
         de.jit(np.sin, precision="tf32")
     with pytest.raises(ValueError, match="there are 'float32', 'tf32', 'bfloat16'"):
         de.jit(np.sin, device="cuda", precision="half")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_rows_of_large_factors_begin_where_cublas_likes_them(random, monkeypatch, precision):
+    """Scores of an odd vocabulary: room between the rows of what products write and read, no copies, the same values; small arrays stay as they are."""
+    def f(x, w):
+        return np.sum(np.sin(softmax(x @ w.T).reshape(2, -1, len(w)) * 3.0) @ w)
+    args = [random.standard_normal(shape, np.float32) for shape in ((30, 16), (203, 16))]
+    plain = agree(de.grad(f, argnums=(0, 1)), *args, precision=precision, rtol=0.05 if precision == "bfloat16" else 1e-6)
+    monkeypatch.setattr(layout, "PITCHED", 1 << 10)
+    program = agree(de.grad(f, argnums=(0, 1)), *args, precision=precision, rtol=0.05 if precision == "bfloat16" else 1e-6)
+    assert len(program._work) == len(plain._work)
+    leading = [s // v.dtype.itemsize for w in program._work if type(w) is Gemm for v in (w.left, w.right, w.out)
+               if v.buffer.short is None for s in v.strides[-2:] if s > 16 * 4]
+    assert leading and all([n == 204 if precision == "float32" else n in (204, 208) for n in leading])
+    assert plain.peak_bytes < program.peak_bytes < plain.peak_bytes * 1.2

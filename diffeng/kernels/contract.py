@@ -14,7 +14,7 @@ from .code import SIZES, Code
 from .cutting import is_laid, parts_of, terms_of
 from .fuse import Immediate, Map, Product
 from .groups import APART, Instruction, combined, many_short_rows
-from .layout import Buffer, View, broadcast, c_strides, collapse, diagonal, new, reshaped, transposed, upright
+from .layout import Buffer, View, broadcast, c_strides, collapse, diagonal, new, pitched, reshaped, transposed, upright
 from .memory import LINE
 from .reduce import total
 from .scalar import BFLOAT16, CAST, FLOAT, type_name
@@ -136,11 +136,11 @@ def _pair(fuser, left, right, out, dtype):
     n = copied(b, sb, order, columns) if n is None else n
     shape = [size[c] for c in out]
     across = many_short_rows(shape) and any([s.get(out[-2]) == dtype.itemsize for s in (sa, sb)]) and not fuser.narrow
-    result = upright(shape, dtype) if across else new("arena", shape, dtype)
+    result = upright(shape, dtype) if across else pitched(shape, dtype, fuser.aligned)
     c = matrix(result, dict(zip(out, result.strides)), rows, columns)
     if c is None:                                     # BLAS cannot write in this order: the result is a transposed view of what it can write
         natural = batch + rows + columns
-        fresh = new("arena", [size[k] for k in natural], dtype)
+        fresh = pitched([size[k] for k in natural], dtype, fuser.aligned)
         c = matrix(fresh, dict(zip(natural, fresh.strides)), rows, columns)
         result = transposed(fresh, [natural.index(k) for k in out])
     if fuser.narrow and type_name(dtype) == "f32":
@@ -157,9 +157,9 @@ def narrowed(fuser, v):
     known = fuser.narrowed.setdefault(id(v.buffer), {})
     flat = known.get((v.offset, *dims, *steps))
     if flat is None:
-        flat = known[(v.offset, *dims, *steps)] = new("arena", shape, _HALF)
+        flat = known[(v.offset, *dims, *steps)] = pitched(shape, _HALF, fuser.aligned)
         fuser.operate(Map(shape, BFLOAT16, "u16", ("f32",), (View(v.buffer, v.offset, shape, strides, v.dtype),), flat))
-    own = dict(zip(axes, c_strides(shape, _HALF.itemsize)))
+    own = dict(zip(axes, reshaped(flat, shape).strides))
     return View(flat.buffer, 0, v.shape, [own.get(k, 0) for k in range(v.ndim)], _HALF)
 
 

@@ -177,11 +177,12 @@ def places(operation):
 
 
 class Fuser:
-    """Collects operations; `steps` is the program's order once `finish` was called. narrow: products of float32 take bfloat16 operands (contract.py)."""
+    """Collects operations; `steps` is the program's order once `finish` was called. narrow: products of float32 take bfloat16 operands (contract.py);
+    aligned: bytes at multiples of which rows of large factors and results of products begin, 0 for anywhere."""
 
-    def __init__(self, narrow=False):
+    def __init__(self, narrow=False, aligned=0):
         self.steps, self._open, self._scalars, self._readers = [], {}, 0, {}
-        self.narrow, self.narrowed = narrow, {}                  # narrowed: {id of a buffer: {place and walk: the view of its bfloat16}}
+        self.aligned, self.narrow, self.narrowed = aligned, narrow, {}                  # narrowed: {id of a buffer: {place and walk: the view of its bfloat16}}
 
     def need(self, *views):
         """What follows reads these from memory: close the groups that write them."""

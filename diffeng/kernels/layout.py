@@ -13,10 +13,14 @@ import math
 from ..vocabulary.indexing import Slot
 
 
+PITCHED = 1 << 20                            # bytes of an array from which on room between its rows may pay,
+ROOMY = 8                                    # and how many times as long as the room at most its rows are
+
+
 class Buffer:
     """A stretch of memory with one dtype. kind: "arena" (between steps), "input", "output" (the user's, at number `slot`) or "constant" (`array`)."""
 
-    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers", "home", "short", "within")
+    __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers", "home", "short", "within", "pitch")
 
     def __init__(self, kind, dtype, size, slot=None, array=None):
         self.kind, self.slot, self.array, self.dtype, self.size = kind, slot, array, dtype, size
@@ -26,6 +30,11 @@ class Buffer:
         self.home = self             # the buffer in whose memory it lies (donation.py)
         self.within = None           # (buffer, bytes from its beginning): the stretch of another buffer that this is (joining.py)
         self.short = None            # its last axis' length, where its columns lie one after the other, not its rows
+        self.pitch = None            # (its last axis' length, entries from row to row), where there is room between the rows
+
+    def bytes(self):
+        row, step = self.pitch or (1, 1)
+        return self.size // row * step * self.dtype.itemsize
 
     def root(self):
         """(the buffer within which it lies after all, bytes from there)."""
@@ -60,13 +69,14 @@ class View:
 
     def complete(self):
         """Is this the entire buffer, entry by entry as an operation on all of it goes through it?"""
-        short = self.buffer.short
-        if short is None:
+        short, pitch = self.buffer.short, self.buffer.pitch
+        if short is pitch is None:
             return self.whole()
-        if self.offset or self.size != self.buffer.size or (k := cut_at(self.shape, short)) is None:
+        if self.offset or self.size != self.buffer.size or (k := cut_at(self.shape, short or pitch[0])) is None:
             return False
         size = self.dtype.itemsize
-        return same_walk(self.shape, self.strides, c_strides(self.shape[:k], size) + c_strides(self.shape[k:], self.size // short * size))
+        outer, inner = (pitch[1] * size, size) if short is None else (size, self.size // short * size)
+        return same_walk(self.shape, self.strides, c_strides(self.shape[:k], outer) + c_strides(self.shape[k:], inner))
 
     def contiguous(self):
         expected = c_strides(self.shape, self.dtype.itemsize)
@@ -150,6 +160,17 @@ def upright(shape, dtype):
     rows, size = math.prod(shape[:-1]), dtype.itemsize
     out = View(Buffer("arena", dtype, rows * shape[-1]), 0, shape, (*c_strides(shape[:-1], size), rows * size), dtype)
     out.buffer.short = shape[-1]
+    return out
+
+
+def pitched(shape, dtype, alignment):
+    """A view of a fresh buffer in C order whose rows begin at multiples of so many bytes (0: wherever they do), if it is large: a little of it is wasted."""
+    row, size = shape[-1] if shape else 0, dtype.itemsize
+    if not alignment or row * size % alignment == 0 or math.prod(shape) * size < PITCHED or row < ROOMY * alignment:
+        return new("arena", shape, dtype)
+    step = -(-row * size // alignment) * alignment
+    out = View(Buffer("arena", dtype, math.prod(shape)), 0, shape, (*c_strides(shape[:-1], step), size), dtype)
+    out.buffer.pitch = row, step // size
     return out
 
 

@@ -16,16 +16,18 @@ from . import groups, scalar
 from .contract import copy, einsum
 from .fuse import Call, Immediate, Indirect, Map, Window
 from .groups import many_short_rows, walks_across
-from .layout import Buffer, Columns, Padded, View, broadcast, column, columns, indirect, new, reshaped, sliced, transposed, upright
+from .layout import Buffer, Columns, Padded, View, broadcast, column, columns, indirect, new, pitched, reshaped, sliced, transposed, upright
 from .reduce import logsumexp, mean, total, var
 from .scalar import type_name
 
 
 class Lowering:
-    """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one."""
+    """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one. factors: elementwise
+    nodes whose rows are to be aligned as products like them."""
 
-    def __init__(self, fuser, contiguous_constants=False):
+    def __init__(self, fuser, contiguous_constants=False, factors=()):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, [], {}, {}, contiguous_constants, {}
+        self.factors = factors
 
     def lower(self, node, operands):
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
@@ -88,11 +90,12 @@ class Lowering:
         x = broadcast(x, shape) if type(x) is View else immediate(x, target.dtype)
         self.fuser.operate(Map(shape, scalar.CAST, want, (want,), (x,), out, accumulate))
 
-    def fresh(self, shape, dtype, operands=()):
+    def fresh(self, shape, dtype, operands=(), factor=False):
         """(a buffer for what an elementwise operation makes of these, the operands). Of many short rows the columns lie one after the other, where the rows
         are very short, or large operands lie so too: vectors run across rows then (across.py), and small operands are laid so."""
         if not many_short_rows(shape) or self.contiguous:
-            return new("arena", shape, dtype), operands
+            factor = factor or any([type(x) is View and x.buffer.pitch and x.shape == shape for x in operands])          # what is made of such rows has such rows
+            return pitched(shape, dtype, self.fuser.aligned if factor else 0), operands
         small = [type(x) is View and 4 * math.prod([n for n, s in zip(x.shape, x.strides) if s]) <= math.prod(shape) for x in operands]
         views = [x.view if type(x) is Window else x for x, s in zip(operands, small) if not s and not isinstance(x, Immediate)]
         if shape[-1] > groups.VECTOR and not (operands and all([walks_across(v) for v in views])):
@@ -170,7 +173,7 @@ def _map(lowering, node, *operands):
         return None
     if name in scalar.SAME and type(args[0]) in (View, Window) and operands[0].dtype == dtype:
         return operands[0]                   # values never change, so a copy is the thing itself
-    out, args = lowering.fresh(node.shape, dtype, args)
+    out, args = lowering.fresh(node.shape, dtype, args, node in lowering.factors)
     lowering.fuser.operate(Map(node.shape, rule, type_name(dtype), types, tuple(args), out, cost=scalar.COST.get(name, 0.5)))
     return out
 

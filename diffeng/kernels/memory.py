@@ -66,7 +66,7 @@ def _release(free, start, n):
 
 
 def _bytes(buffer):
-    return -(-buffer.size * buffer.dtype.itemsize // LINE) * LINE
+    return -(-buffer.bytes() // LINE) * LINE
 
 
 def aligned(size):

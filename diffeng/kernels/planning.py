@@ -33,17 +33,17 @@ STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda st
 def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     """(steps in order, (primitive, frames) of each index that is checked, {number of an output: number of the input whose memory it takes})."""
     outputs = outputs if as_recorded else recomputed(shifted(stacked(simplify(outputs))))
-    fuser = Fuser(program.narrow)
-    lowering = Lowering(fuser, program.contiguous_constants)
+    fuser = Fuser(program.narrow, program.aligned_rows)
     places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
     nodes = _schedule([n for n in reachable(outputs) if id(n) not in places])
-    factors = _factors(nodes) if program.narrow else ()
+    factors = _factors(nodes) if program.narrow or program.aligned_rows else ()
+    lowering = Lowering(fuser, program.contiguous_constants, () if program.narrow else factors)
     for node in nodes:
         if node.primitive is INPUT:
             raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")
         operands = [places[id(x)] if type(x) is Node else lowering.constant(x) if type(x) is np.ndarray else x for x in node.operands]
         places[id(node)] = lowering.lower(node, operands)
-        if node in factors:
+        if program.narrow and node in factors:
             contract.narrowed(fuser, places[id(node)])
     made = _finish(outputs, places, lowering)
     steps = tiles.tiled(fuser.finish(), tiles.SEPARATE if program.separate is None else program.separate)
@@ -107,7 +107,7 @@ def buffers(w):
 
 
 def _factors(nodes):
-    """Elementwise nodes of float32 that enter products as they are: what bfloat16 there is made of them is made where they are."""
+    """Elementwise nodes of float32 that enter products as they are: what bfloat16 there is made of them is made where they are, or their rows are aligned."""
     found, views = set(), []
     for n in nodes:
         if n.primitive.kind == "contract":

@@ -60,7 +60,7 @@ class _Description:
         at = self._at.setdefault((k, x.offset), len(self._at))
         if at == len(self.places):
             self.places.append((buffer, x.offset))
-        return k, home, at, x.offset == 0, x.offset % self._aligned, x.shape, x.strides, x.dtype, buffer.size, buffer.stored, buffer.short
+        return k, home, at, x.offset == 0, x.offset % self._aligned, x.shape, x.strides, x.dtype, buffer.size, buffer.stored, buffer.short, buffer.pitch
 
 
 def _pattern(made, found):

@@ -59,6 +59,7 @@ class Program:
         self._small = not self._taken and all([dtype is not None and math.prod(shape) * dtype.itemsize < REUSE_ABOVE for shape, dtype in self.outputs])
 
     contiguous_constants = False               # must an array that the graph holds be C-contiguous?
+    aligned_rows = 0                           # bytes at multiples of which rows of large factors and results of products begin
     narrow = False                             # do products of float32 take bfloat16?
     separate = None                            # see tiles.tiled
     accumulates = True                         # do products add to what is there (accumulate.py)?

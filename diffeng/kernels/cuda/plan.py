@@ -167,7 +167,8 @@ class _Plan(groups.Plan):
 
     def _quads(self, views):
         """The views of which a thread may read four entries at once: those that begin, in every row, where so many bytes may be read."""
-        if self.kind not in ("entries", "rows") or not self.flat and self.columns % QUAD:
+        whole = self.flat or self.columns % QUAD == 0
+        if self.kind not in ("entries", "rows") or not whole and (self.kind == "entries" or any([isinstance(o, Reduce) and o.kind == "columns" for o in self.group.operations])):
             return ()
         found = []
         for k, ((v, *_), outer, (type, kind, *_, rows, _)) in enumerate(zip(self._views, self.outer_strides, views)):

@@ -43,7 +43,7 @@ class CudaProgram(Program):
         self.narrow = precision == "bfloat16"
         super().__init__(inputs, outputs, as_recorded, donated)
 
-    contiguous_constants, separate, accumulates = True, 1, False
+    contiguous_constants, separate, accumulates, aligned_rows = True, 1, False, ALIGNED
     indexed = property(lambda self: bool(self._origins), doc="Does it read at places that may be out of bounds? Then `check` says whether they were.")
 
     # ---- building ---------------------------------------------------------------------------------------------------------------------------
