@@ -357,3 +357,26 @@ def test_views_of_cupys_arrays_without_a_gpu():
     for shape, strides, offset in (((4, 6), (24, 4), 0), ((2, 3), (-24, 8), 72), ((4, 0), (4, 4), 0), ((0,), (4,), 0)):
         v = gpu.view(host.ctypes.data if 0 not in shape else 0, View(None, offset, shape, strides, f4))          # CuPy's arrays of no entries lie at 0
         assert (v.shape, v.strides, v.data.ptr) == (shape, strides, (host.ctypes.data if 0 not in shape else 0) + offset)
+
+
+@pytest.mark.parametrize("kept", ["nothing", "the loss, detached", "a detached loss that nobody holds", "all losses, detached"])
+def test_a_step_that_nobody_looks_at_is_one_program(monkeypatch, kept):
+    ran, launched = [], CudaProgram._launched
+    monkeypatch.setattr(CudaProgram, "_launched", lambda self, given: ran.append(self) or launched(self, given))
+    model = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 6)).to("cuda")
+    x, loss_of, losses, programs = de.tensor(X, device="cuda"), nn.MSELoss(), [], []
+    optimizer = de.optim.AdamW(model.parameters(), lr=1e-3)
+    for _ in range(8):
+        ran.clear()
+        optimizer.zero_grad()
+        loss = loss_of(model(x), x)
+        loss.backward()
+        optimizer.step()
+        if "detached" in kept:
+            last = loss.detach()
+            losses.append(last if "holds" not in kept else None)
+            losses = losses if "all" in kept else losses[-1:]
+            del last
+        programs.append(len(ran))
+    assert programs[4:] == [1] * 4
+    assert loss.item() > 0 and ("all" not in kept or sorted(map(float, losses), reverse=True) == list(map(float, losses)))

@@ -70,7 +70,7 @@ def placed(run, spec, key):
 
 def _unexpected(run, op, operands, params):
     if run.looked or run.stepped:
-        run = continue_or_end(run, operands, mode.enabled)
+        run = continue_or_end(run, operands, mode.enabled, op is not core.DETACH)
         if not run.here.steps and run.expected is not None and run.expected.called is op:
             return call(op, *operands, **params)
     elif _begins_again(run, op, operands, params) or run.here.steps >= FEW and not run.here.history and not run.off:
@@ -109,11 +109,13 @@ def _prepares(run, op, operands):
         and all([type(y) is np.ndarray or isinstance(y, Plain) and y._array is not None for y in operands[1:]])
 
 
-def continue_or_end(run, operands, enabled):
-    """After a look or an update of parameters: does this call go on with what the run recorded, or does a new run begin? Returns the run."""
+def continue_or_end(run, operands, enabled, records=True):
+    """After a look or an update of parameters: does this call go on with what the run recorded, or does a new run begin? Returns the run. records: is there
+    more for a gradient now? A loss that is detached to be looked at later is part of its run, and the next call may be the first of another."""
     for x in operands:
         if isinstance(x, Plain) and x.requires and not x.leaf and (run.base <= (x._key or x._was) < run.base + SPAN or run.off):
-            run.looked = run.stepped = False
+            if records:
+                run.looked = run.stepped = False
             return run
     return end(run) if run.looked or enabled else run
 
