@@ -12,13 +12,16 @@ from ..code import SIZES
 from ..fuse import Indirect, Reduce, Window
 from ..memory import LINE
 from ..scalar import fingerprint, type_name
-from . import skeletons
+from . import held, skeletons
 from .code import QUAD, SLOT
 
 SLOTS = 4                                    # blocks for each multiprocessor where partial results want them few
 SHARED = 48 << 10                            # bytes that a block may share without asking
 LONG = 1024                                  # columns up to which a warp takes a row
 VERY_LONG = 1 << 14                          # columns from which on a large block does: few rows are in work then, and what is read again is in the cache still
+HELD = 16                                    # entries of a row that a lane keeps in registers at most
+HELD_ROWS = 8                                # rows that a team takes at least where it sums over them
+HELD_RESIDENT = 512                          # threads that a multiprocessor shall have at once then: 128 registers a thread
 SUMMED_ROWS = 512                            # rows of one plain float32 sum over rows at most: the next level is float64
 ENTRIES = 8                                  # entries of a thread, where there are many
 RESIDENT = 640                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 640 = 102 registers a thread
@@ -75,9 +78,14 @@ class _Plan(groups.Plan):
         if any(isinstance(o.out, Indirect) and o.out.arrays for o in ops):
             self.kind = "scatter"
         elif tile or any(o.level == "row" for o in ops) or "row" in reductions or len(reductions) > 1:
-            self.kind = "rows"
+            self.kind = "held" if self._fits() else "rows"
         else:
             self.kind = "columns" if reductions == {"columns"} else "entries"
+
+    def _fits(self):
+        """Do the entries of a row fit into the registers of a block?"""
+        found = any([isinstance(x, (Indirect, Window)) for o in self.group.operations for x in (*o.operands, o.out)])
+        return not found and not self.flat and self.columns <= HELD * self.grid.large
 
     def _runs_across(self):
         return False
@@ -102,14 +110,22 @@ class _Plan(groups.Plan):
             return self.rows, max(1, min(self.rows, chunk, SUMMED_ROWS * grid.usual // self.lanes))
         summed, rows = any([isinstance(o, Reduce) and o.kind != "row" for o in self.group.operations]), self.tile or self.rows
         self._team(rows)
-        if not summed and not self.needed_later:
+        if not summed and (not self.needed_later or self.kind == "held"):
             return rows, 1
+        if self.kind == "held":
+            teams = 4 * SLOTS * grid.multiprocessors * (self.threads // self.lanes)
+            return rows, max(1, min(rows, max(HELD_ROWS, -(-rows // teams)), SUMMED_ROWS))
         blocks = SLOTS * (1 if summed else 4) * grid.multiprocessors
         return rows, max(1, min(rows, -(-rows // (blocks * (self.threads // self.lanes))), SUMMED_ROWS))
 
     def _team(self, rows):
         """lanes of a team that takes a row, and threads of a block: a warp where rows are short and many, as it needs no barrier; else the block."""
         grid = self.grid
+        if self.kind == "held":
+            short = self.columns <= HELD * grid.warp
+            self.lanes = power_of_two(self.columns, grid.warp) if short else grid.warp * -(-self.columns // (grid.warp * HELD))
+            self.threads = grid.usual // 2 if short else self.lanes
+            return
         many = rows >= grid.warp * grid.multiprocessors
         if self.columns <= (LONG if many else 8 * grid.warp):
             self.lanes, self.threads = power_of_two(self.columns, grid.warp), grid.usual // 2
@@ -118,6 +134,8 @@ class _Plan(groups.Plan):
 
     def _again(self, k):
         """What would have to wait in global memory is computed again, if it can be made from what is read and from what is one a row."""
+        if self.kind == "held":                               # it waits in a register
+            return True
         waiting = sum([self.columns * SIZES[self.group.operations[j].result] for j in self.needed_later if self.stores[j] is None])
         if waiting <= SHARED // 2:
             return False
@@ -143,14 +161,23 @@ class _Plan(groups.Plan):
             extra, shared = self._shared(structure, threads, threads // lanes)
             self.which = tuple([self.word(0) for _ in range(3)]) if self.tile else ()
             extra = extra, self.which
+        elif kind == "held":
+            threads, lanes = self.threads, self.lanes
+            blocks = -(-slots // (threads // lanes))
+            self.which = tuple([self.word(0) for _ in range(3)]) if self.tile else ()
         else:
             lanes, extra, blocks, rows = self._owners(structure)
         quads = self._quads(structure[4])
+        if kind == "held":
+            together = QUAD if quads else 1
+            entries = together * -(-self.columns // (lanes * together))
+            extra = (entries, not self.tile and entries * lanes == self.columns), self.which
         key = repr(("grid", kind, threads, lanes, extra, quads, structure, tuple(map(fingerprint, rules))))
         name = "_".join([kind, *dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>") for o in self.group.operations)])[:60]
         def build(code):
-            return skeletons.write(structure, rules, kind, lanes, extra, quads, functools.partial(code, threads=threads))
-        return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared)
+            code = functools.partial(code, threads=threads)
+            return held.write(structure, rules, lanes, extra, quads, code) if kind == "held" else skeletons.write(structure, rules, kind, lanes, extra, quads, code)
+        return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared, resident=HELD_RESIDENT if kind == "held" else RESIDENT)
 
     def _shared(self, structure, threads, teams):
         """What a team keeps for itself, in shared memory where that is large enough: (words of _Rows, bytes of a block)."""
@@ -168,7 +195,7 @@ class _Plan(groups.Plan):
     def _quads(self, views):
         """The views of which a thread may read four entries at once: those that begin, in every row, where so many bytes may be read."""
         whole = self.flat or self.columns % QUAD == 0
-        if self.kind not in ("entries", "rows") or not whole and (self.kind == "entries" or any([isinstance(o, Reduce) and o.kind == "columns" for o in self.group.operations])):
+        if self.kind not in ("entries", "rows", "held") or not whole and (self.kind != "rows" or any([isinstance(o, Reduce) and o.kind == "columns" for o in self.group.operations])):
             return ()
         found = []
         for k, ((v, *_), outer, (type, kind, *_, rows, _)) in enumerate(zip(self._views, self.outer_strides, views)):

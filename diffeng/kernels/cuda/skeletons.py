@@ -48,7 +48,7 @@ class _Entries(Skeleton):
         return e - r * self.columns
 
 
-class _Rows(Skeleton):
+class Rows(Skeleton):
     """A slot is a team. extra: a pair. First None where scratch memory and sums over rows lie in global memory; else the words that say where the teams' part
     of shared memory begins, how many bytes a team has there, and where in these each sum lies. Then the words that say which rows there are: the first, and so
     many of every so many; none for all."""
@@ -73,21 +73,28 @@ class _Rows(Skeleton):
             for k in summed:
                 self.each(lambda c: self.write(self.sums[k], c, self.neutral(k, self.ops[k][4]), self.sums_scope))
             with code.loop(lo, hi) as r:
-                if which:
-                    first, some, every = (code.word(k) for k in which)
-                    above = r.over(some)
-                    r = first + above * every + (r - above * some)
-                self.begin(r)
+                self.begin(self.row_number(r, which))
                 for phase in range(-1, self.last + 1):
                     self.columns_of(phase)
                     self.row_of(phase)
             for k in summed if self.extra is not None else ():
                 self.each(lambda c: code.store(partials[k], c, code.get(self.sums[k], c, self.ops[k][4])))
-            for k, cell in self.totals.items():
-                total = code.together(self.ops[k][3], cell.get(), self.lanes)
-                with code.when(self.lane.equals(0)):
-                    self.keep_partial(k, slot, None, total)
+            self.keep_totals(slot)
         return code.finish()
+
+    def row_number(self, r, which):
+        """The number of a team's row number r."""
+        if not which:
+            return r
+        first, some, every = (self.code.word(k) for k in which)
+        above = r.over(some)
+        return first + above * every + (r - above * some)
+
+    def keep_totals(self, slot):
+        for k, cell in self.totals.items():
+            total = self.code.together(self.ops[k][3], cell.get(), self.lanes)
+            with self.code.when(self.lane.equals(0)):
+                self.keep_partial(k, slot, None, total)
 
     def each(self, act):
         """act(column) for the columns that are this lane's in every phase: nobody else writes to its sums, so that no barrier is needed."""
@@ -137,6 +144,11 @@ class _Rows(Skeleton):
         code = self.code
         own = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in mine if self.ops[k][0] == "reduce" and self.ops[k][7] == "row"}
         self.striding(lo, hi, self.lane, self.lanes, mine, lambda i: i, {**self.totals, **own})
+        self.reduced(own)
+
+    def reduced(self, own):
+        """What the lanes of a team have of reductions along the row, put together."""
+        code = self.code
         for k, cell in own.items():
             op = self.ops[k]
             self.keep(k, cast(code.together(op[3], cast(cell.get(), wide(op)), self.lanes), op[5]))
@@ -225,7 +237,7 @@ def along_rows(store, views, flat):
     return not flat and views[store[1]][1] != "z" and all([views[a][1] == "z" for a, _, _ in store[2]])
 
 
-_SKELETONS = {"entries": _Entries, "rows": _Rows, "columns": _Columns, "scatter": _Scatter}
+_SKELETONS = {"entries": _Entries, "rows": Rows, "columns": _Columns, "scatter": _Scatter}
 
 
 def write_combine(name, type, result, width, code):
