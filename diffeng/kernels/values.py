@@ -192,6 +192,11 @@ def _intrinsic(name, *values):
     return Value(builder, builder.call(function, [v.ir for v in values]), values[0].type)
 
 
+def ones(x):
+    """How many bits of an integer are 1."""
+    return _intrinsic("ctpop", x)
+
+
 def mad(a, b, c):
     """a * b + c, fused where the processor can."""
     return _intrinsic("fmuladd", a, *(x if isinstance(x, Value) else Value(a.builder, a._of(x), a.type) for x in (b, c)))

@@ -8,10 +8,12 @@ A kernel is a function (address of its words, rows). Threads work in teams of `l
 
 What it is not: no skeleton, no launch.
 """
+from contextlib import contextmanager
+
 from llvmlite import ir
 
 from ..code import SIZES, Code, merge, neutral, select
-from ..values import _TYPES, GPU, Value, cast
+from ..values import _TYPES, GPU, Value, cast, ones
 from .fragments import Fragments, SimulatedFragments
 
 _I32, _I64, _I8 = ir.IntType(32), ir.IntType(64), ir.IntType(8)
@@ -35,9 +37,9 @@ class Threads(Code):
         super().__init__(scopes)
         self.threads = threads
 
-    def butterfly(self, name, x, lanes):
-        """x of all lanes of a team within a warp, merged; every lane gets the result, the same bits."""
-        mask = 1
+    def butterfly(self, name, x, lanes, first=1):
+        """x of all lanes of a team within a warp, merged; every lane gets the result, the same bits. first: those that are so many apart, a power of two."""
+        mask = first
         while mask < lanes:
             x = merge(name, x, self.shuffled(x, mask, lanes))
             mask *= 2
@@ -61,15 +63,38 @@ class Threads(Code):
         return x
 
     def down(self, name, x, columns):
-        """x of all threads (row, column) of a block, which lie row after row, merged along the rows; the result is the first row's. columns: a power of two."""
+        """x of all threads (row, column) of a block, which lie row after row, merged along the rows; the result is the first row's. columns: a power of two,
+        no more than a warp has lanes."""
+        warp = min(self.WARP, self.threads)
+        x = self.butterfly(name, x, warp, columns)
         self.barrier()
         self.share(self.thread, x)
         self.barrier()
         column = self.thread & columns - 1
         total = self.cell(x.type, neutral(name, x.type))
-        with self.loop(0, self.threads // columns) as row:
-            total.set(merge(name, total.get(), self.shared(row * columns + column, x.type)))
+        with self.loop(0, self.threads // warp) as k:
+            total.set(merge(name, total.get(), self.shared(k * warp + column, x.type)))
         return total.get()
+
+    def ballot(self, condition):
+        """Which threads of the block say yes: puts a word for each warp into the slot of its first thread, bit by bit; for `those`."""
+        bit = select(condition, self.number(1) << (self.thread & self.WARP - 1), 0)
+        word = self.butterfly("any", bit, self.WARP)
+        self.barrier()
+        with self.when((self.thread & self.WARP - 1).equals(0)):
+            self.share(self.thread, word)
+        self.barrier()
+
+    @contextmanager
+    def those(self):
+        """for each thread that said yes in the last ballot, in order. Yields its number."""
+        with self.loop(0, self.threads, self.WARP) as first:
+            word = self.shared(first, "i64")
+            left = self.cell("i64", word)
+            with self.loop(0, ones(word)):
+                bits = left.get()
+                left.set(bits & bits - 1)
+                yield first + ones((bits & -bits) - 1)
 
     def share(self, slot, x):
         """Put x into a thread's slot."""

@@ -177,7 +177,8 @@ class _Plan(groups.Plan):
         def build(code):
             code = functools.partial(code, threads=threads)
             return held.write(structure, rules, lanes, extra, quads, code) if kind == "held" else skeletons.write(structure, rules, kind, lanes, extra, quads, code)
-        return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared, resident=HELD_RESIDENT if kind == "held" else RESIDENT)
+        warp = self.grid.warp if kind in ("columns", "scatter") else None
+        return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared, warp, HELD_RESIDENT if kind == "held" else RESIDENT)
 
     def _shared(self, structure, threads, teams):
         """What a team keeps for itself, in shared memory where that is large enough: (words of _Rows, bytes of a block)."""
@@ -222,4 +223,4 @@ class _Plan(groups.Plan):
         result = type_name(out.dtype)
         return Launch(repr(("grid combine", name, type, result, width, threads)),
                       lambda code: skeletons.write_combine(name, type, result, width, functools.partial(code, threads=threads)), words, count,
-                      -(-count // width), threads, f"combine_{name}", width)
+                      -(-count // width), threads, f"combine_{name}", width, warp=self.grid.warp)

@@ -189,39 +189,42 @@ class _Columns(Skeleton):
 
 class _Scatter(Skeleton):
     """Operations that write to where the same integer arrays say. lanes: of a team (columns are theirs). extra: the word how many places of the first
-    indexed axis a team owns. The block looks at as many entries (or rows) together as it has threads, and every team then takes those that are its own."""
+    indexed axis a team owns. The block looks at as many entries (or rows) together as it has threads, and goes through those that are its own, in order: every
+    team takes what it owns. An index out of bounds is the first team's, which reports it."""
 
     def module(self):
         code = self.code
-        owned = code.word(self.extra[0])
-        team = code.block * (code.threads // self.lanes) + code.thread.over(self.lanes)
+        owned, teams = code.word(self.extra[0]), code.threads // self.lanes
+        team = code.block * teams + code.thread.over(self.lanes)
         lane = code.thread & self.lanes - 1
-        lo = team * owned
-        place, length, _ = self.ops[0][7][2][0]
-        n = code.word(length)
         by_row, every = along_rows(self.ops[0][7], self.views, self.flat), range(len(self.ops))
         self.offsets, self.at = self.bases, None
         with code.loop(0, code.rows, code.threads) as first:
             here = first + code.thread
-            here = select(here < code.rows, here, first)
-            column = self.go_to(here, by_row)
-            self.inside, self.loaded = True, {}
-            at = cast(self.memory(place, column), "i64")
-            at = select(at < 0, at + n, at)
-            code.barrier()
-            code.share(code.thread, select((at < 0) | (at >= n), -1, at))
-            code.barrier()
-            many = select(first + code.threads < code.rows, code.number(code.threads), code.rows - first)
-            with code.loop(0, many) as k:
-                at = code.shared(k, "i64")
-                with code.when((at >= lo) & (at < lo + owned) | (at < 0) & team.equals(0)):
-                    column = self.go_to(first + k, by_row)
+            _, at = self.target(select(here < code.rows, here, first), by_row)
+            code.ballot((here < code.rows) & self.belongs(at, code.block, owned * teams))
+            with code.those() as k:
+                column, at = self.target(first + k, by_row)
+                with code.when(self.belongs(at, team, owned)):
                     if by_row:
                         with code.loop(lane, self.columns, self.lanes) as c:
                             self.entries(every, c, {})
                     else:
                         self.entries(every, column, {})
         return code.finish()
+
+    def target(self, i, by_row):
+        """Row i, or entry i of all: its column, and which place of the first indexed axis it writes to; -1 for one out of bounds."""
+        place, length, _ = self.ops[0][7][2][0]
+        n, column = self.code.word(length), self.go_to(i, by_row)
+        self.inside, self.loaded = True, {}
+        at = cast(self.memory(place, column), "i64")
+        at = select(at < 0, at + n, at)
+        return column, select((at < 0) | (at >= n), -1, at)
+
+    @staticmethod
+    def belongs(at, who, many):
+        return (at >= who * many) & (at < (who + 1) * many) | (at < 0) & who.equals(0)
 
     def go_to(self, i, by_row):
         """Row i, or entry i of all; its column."""
