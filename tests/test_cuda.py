@@ -488,3 +488,18 @@ def test_rows_of_large_factors_begin_where_cublas_likes_them(random, monkeypatch
                if v.buffer.short is None for s in v.strides[-2:] if s > 16 * 4]
     assert leading and all([n == 204 if precision == "float32" else n in (204, 208) for n in leading])
     assert plain.peak_bytes < program.peak_bytes < plain.peak_bytes * 1.2
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize("f, shapes", [
+    (lambda x, w: np.einsum("ij,jkl->ikl", x, w) * 2.0, [(6, 5), (5, 3, 129)]),                    # a row of two axes, and no room between them
+    (lambda x, w: np.einsum("abj,jkl->klab", x, w) * 2.0, [(3, 129, 5), (5, 3, 129)]),
+    (lambda x, w: np.matmul(np.sin(x @ w), np.swapaxes(w, -1, -2)) * 2.0, [(2, 7, 131), (2, 131, 133)]),
+    (lambda x, w: np.sin(x.T @ w.T) @ w, [(9, 131), (133, 9)]),
+    (lambda x, w: x @ w + (x * 2.0) @ w + x @ (w * 3.0), [(7, 9), (9, 131)]),
+    (lambda x, w: np.sin(x @ w)[1:, 3:] @ w.T[3:], [(7, 9), (9, 131)])], ids=["columns", "both", "batched", "transposed", "added", "parts"])
+def test_products_with_room_between_rows(random, monkeypatch, f, shapes, precision):
+    monkeypatch.setattr(layout, "PITCHED", 1 << 10)
+    args = [random.standard_normal(shape, np.float32) for shape in shapes]
+    program = agree(f, *args, precision=precision, rtol=0.02 if precision == "bfloat16" else 1e-5)
+    assert any([v.buffer.pitch for w in program._work if type(w) is Gemm for v in (w.left, w.right, w.out)])
