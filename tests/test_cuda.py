@@ -490,6 +490,22 @@ def test_rows_of_large_factors_begin_where_cublas_likes_them(random, monkeypatch
     assert plain.peak_bytes < program.peak_bytes < plain.peak_bytes * 1.2
 
 
+def test_products_are_cut_where_cublas_would_read_number_by_number(random, monkeypatch):
+    """Rows, columns and terms that are no multiple of 16 bytes, of arrays whose rows are."""
+    monkeypatch.setattr(layout, "PITCHED", 1 << 18)
+    def f(x, w, b):
+        scores = np.sin(x @ w.T)                                          # 1001 columns
+        return scores @ w, scores.T @ x, b @ scores                       # 1001 terms, rows, columns again
+    args = [random.standard_normal(shape, np.float32) for shape in ((300, 16), (1001, 16), (9, 300))]
+    for precision, unit in (("float32", 4), ("bfloat16", 8)):
+        program = agree(f, *args, precision=precision, rtol=0.05 if unit == 8 else 1e-5)
+        products = [w for w in program._work if type(w) is Gemm]
+        sizes = [(w.out.shape[-2], w.out.shape[-1], w.left.shape[-1], w.add) for w in products]
+        assert [(300, 1001 - 1001 % unit, 16, False), (300, 1001 % unit, 16, False)] == sizes[:2]
+        assert (300, 16, 1001 % unit, True) in sizes and (1001 % unit, 16, 300, False) in sizes and (9, 1001 % unit, 300, False) in sizes
+    assert len([w for w in agree(lambda x, w: x @ w.T, args[0][:, :15].copy(), args[1][:, :15].copy(), rtol=1e-5)._work if type(w) is Gemm]) == 2
+
+
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
 @pytest.mark.parametrize("f, shapes", [
     (lambda x, w: np.einsum("ij,jkl->ikl", x, w) * 2.0, [(6, 5), (5, 3, 129)]),                    # a row of two axes, and no room between them

@@ -1,13 +1,48 @@
 """A product as cuBLAS takes it: flags, sizes, leading dimensions, and how its batch is walked.
 
-What it is: `Gemm`, made of a fuse.Product when a program is planned; `calls` gives the arguments of gemmStridedBatched, one call for each entry of those batch
+What it is: `gemms(product)`, made when a program is planned; a Gemm's `calls` gives the arguments of gemmStridedBatched, one call for each entry of those batch
 axes that no single stride walks.
+
+Why some products are several: cuBLAS keeps to kernels that read number by number where a size is no multiple of 16 bytes, even if all rows begin where they
+should. Of a product with 50257 scores it makes 50256 in a fifth of the time that all of them took, and the last one for next to nothing.
 
 What it is not: no call is made here (device.py).
 """
 import itertools
 
 from ..contract import for_blas
+from ..fuse import Product
+from ..layout import View
+
+PIECE, FEWEST = 16, 64                       # bytes that are read at once; pieces of a row from which on it pays to cut off what is no whole piece
+
+
+def gemms(product):
+    """A product as Gemms, which are to be called in order."""
+    size, pieces = min([v.dtype.itemsize for v in (product.left, product.right, product.out)]), [(product, False)]
+    for axes in ((-2, None, -2), (None, -1, -1), (-1, -2, None)):          # rows, columns, terms: where left, right and out have them
+        pieces = [p for step, add in pieces for p in _cut(step, add, axes, PIECE // size)]
+    return [Gemm(step, add) for step, add in pieces]
+
+
+def _cut(product, add, axes, unit):
+    """A product cut in two along rows, columns or terms, where memory follows these and lies in whole pieces of so many entries."""
+    views = product.left, product.right, product.out
+    length = next(v.shape[axis] for v, axis in zip(views, axes) if axis is not None)
+    rest = length % unit
+    follows = [v.strides[axis] == v.dtype.itemsize and v.strides[-3 - axis] % PIECE == 0 for v, axis in zip(views, axes) if axis is not None]
+    if not rest or length < FEWEST * unit or not any(follows):
+        return [(product, add)]
+    spans = (0, length - rest), (length - rest, length)
+    return [(Product(*[v if axis is None else _part(v, axis, *span) for v, axis in zip(views, axes)]), add or k > 0 and axes[2] is None)
+            for k, span in enumerate(spans)]
+
+
+def _part(v, axis, start, stop):
+    """Entries start .. stop of a view along an axis."""
+    shape = list(v.shape)
+    shape[axis] = stop - start
+    return View(v.buffer, v.offset + start * v.strides[axis], shape, v.strides, v.dtype)
 
 
 class Gemm:

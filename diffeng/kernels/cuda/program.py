@@ -21,12 +21,12 @@ from ..program import Program, evaluated
 from ..tiles import Tiles
 from . import attention, tiling
 from . import plan as grid_plan
-from .products import Gemm
+from .products import Gemm, gemms
 
 ALIGNED = 16                                 # bytes that a thread reads at once
 MOST_GRAPHS = 4                              # of a program: a loop of training writes to two sets of addresses in turn
 
-_STEPS = {Group: lambda step, plans, grid, precision: plans.instructions(step), Product: lambda step, *_: [Gemm(step)], Call: lambda step, *_: [step],
+_STEPS = {Group: lambda step, plans, grid, precision: plans.instructions(step), Product: lambda step, *_: gemms(step), Call: lambda step, *_: [step],
           Tiles: lambda step, plans, grid, precision: attention.launches(step, precision) or tiling.launches(step, grid)}
 
 
