@@ -504,3 +504,24 @@ def test_products_are_cut_where_cublas_would_read_number_by_number(random, monke
         assert [(300, 1001 - 1001 % unit, 16, False), (300, 1001 % unit, 16, False)] == sizes[:2]
         assert (300, 16, 1001 % unit, True) in sizes and (1001 % unit, 16, 300, False) in sizes and (9, 1001 % unit, 300, False) in sizes
     assert len([w for w in agree(lambda x, w: x @ w.T, args[0][:, :15].copy(), args[1][:, :15].copy(), rtol=1e-5)._work if type(w) is Gemm]) == 2
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize("f, shapes", [
+    (lambda x, w: np.einsum("ij,jkl->ikl", x, w) * 2.0, [(6, 5), (5, 3, 129)]),                    # a row of two axes, and no room between them
+    (lambda x, w: np.einsum("abj,jkl->klab", x, w) * 2.0, [(3, 129, 5), (5, 3, 129)]),
+    (lambda x, w: np.matmul(np.sin(x @ w), np.swapaxes(w, -1, -2)) * 2.0, [(2, 7, 131), (2, 131, 133)]),
+    (lambda x, w: np.sin(x.T @ w.T) @ w, [(9, 131), (133, 9)]),
+    (lambda x, w: (x @ w + (x * 2.0) @ w + x @ (w * 3.0)) * 0.5, [(7, 9), (9, 131)]),
+    (lambda x, w: np.sin(x @ w)[1:, 3:] @ w.T[3:], [(7, 9), (9, 131)])], ids=["columns", "both", "batched", "transposed", "added", "parts"])
+def test_products_with_room_between_rows(random, monkeypatch, f, shapes, precision):
+    """The values without that room, to rounding, and no further launch; in float32 the CPU's."""
+    args = [random.standard_normal(shape, np.float32) for shape in shapes]
+    want, cpu, plain = both(f, *args, precision=precision)
+    monkeypatch.setattr(layout, "PITCHED", 1 << 10)
+    got, _, program = both(f, *args, precision=precision)
+    np.testing.assert_allclose(got[0], want[0], rtol=0, atol=1e-5 * np.max(np.abs(want[0])))
+    if precision == "float32":
+        np.testing.assert_allclose(got[0], cpu[0], rtol=0, atol=1e-5 * np.max(np.abs(cpu[0])))
+    assert program.kernels == plain.kernels
+    assert any([v.buffer.pitch for w in program._work if type(w) is Gemm for v in (w.left, w.right, w.out)])

@@ -140,7 +140,7 @@ def _pair(fuser, left, right, out, dtype):
     c = matrix(result, dict(zip(out, result.strides)), rows, columns)
     if c is None:                                     # BLAS cannot write in this order: the result is a transposed view of what it can write
         natural = batch + rows + columns
-        fresh = pitched([size[k] for k in natural], dtype, fuser.aligned)
+        fresh = pitched([size[k] for k in natural], dtype, fuser.aligned, len(columns))
         c = matrix(fresh, dict(zip(natural, fresh.strides)), rows, columns)
         result = transposed(fresh, [natural.index(k) for k in out])
     if fuser.narrow and type_name(dtype) == "f32":

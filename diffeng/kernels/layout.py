@@ -163,13 +163,15 @@ def upright(shape, dtype):
     return out
 
 
-def pitched(shape, dtype, alignment):
-    """A view of a fresh buffer in C order whose rows begin at multiples of so many bytes (0: wherever they do), if it is large: a little of it is wasted."""
-    row, size = shape[-1] if shape else 0, dtype.itemsize
+def pitched(shape, dtype, alignment, axes=1):
+    """A view of a fresh buffer in C order whose rows begin at multiples of so many bytes (0: wherever they do), if it is large: a little of it is wasted.
+    axes: how many of the last ones make a row; nothing is between them, so that BLAS may walk them as one."""
+    outer, inner, size = shape[:len(shape) - axes], shape[len(shape) - axes:], dtype.itemsize
+    row = math.prod(inner)
     if not alignment or row * size % alignment == 0 or math.prod(shape) * size < PITCHED or row < ROOMY * alignment:
         return new("arena", shape, dtype)
     step = -(-row * size // alignment) * alignment
-    out = View(Buffer("arena", dtype, math.prod(shape)), 0, shape, (*c_strides(shape[:-1], step), size), dtype)
+    out = View(Buffer("arena", dtype, math.prod(shape)), 0, shape, (*c_strides(outer, step), *c_strides(inner, size)), dtype)
     out.buffer.pitch = row, step // size
     return out
 
