@@ -60,15 +60,46 @@ class Threads(Code):
         self.barrier()
         return x
 
+    def before(self, x):
+        """(the sum of x over the threads of a block that come before this one, the sum over all). x: an integer."""
+        mine, x = self._before(x, self.WARP)
+        warps, lane = self.threads // self.WARP, self.thread & self.WARP - 1
+        with self.when(lane.equals(0)):
+            self.share(self.thread.over(self.WARP), x)
+        self.barrier()
+        here = lane < warps
+        x = select(here, self.shared(select(here, lane, 0), x.type), self.number(0, x.type))
+        earlier, x = self._before(x, self.WARP)
+        self.barrier()
+        with self.when(here & (self.thread < self.WARP)):
+            self.share(lane, earlier)
+        self.barrier()
+        mine = mine + self.shared(self.thread.over(self.WARP), mine.type)
+        self.barrier()
+        return mine, x
+
+    def _before(self, x, lanes):
+        """As `before`, of the lanes of a team within a warp."""
+        lane, earlier, mask = self.thread & lanes - 1, self.number(0, x.type), 1
+        while mask < lanes:
+            other = self.shuffled(x, mask, lanes)
+            earlier, x = earlier + select((lane & mask).equals(0), self.number(0, x.type), other), x + other
+            mask *= 2
+        return earlier, x
+
     def down(self, name, x, columns):
         """x of all threads (row, column) of a block, which lie row after row, merged along the rows; the result is the first row's. columns: a power of two."""
+        apart, mask = max(columns, self.WARP), columns
+        while mask < self.WARP:                              # the rows of a warp
+            x = merge(name, x, self.shuffled(x, mask, self.WARP))
+            mask *= 2
         self.barrier()
         self.share(self.thread, x)
         self.barrier()
         column = self.thread & columns - 1
         total = self.cell(x.type, neutral(name, x.type))
-        with self.loop(0, self.threads // columns) as row:
-            total.set(merge(name, total.get(), self.shared(row * columns + column, x.type)))
+        with self.loop(0, self.threads // apart) as row:
+            total.set(merge(name, total.get(), self.shared(row * apart + column, x.type)))
         return total.get()
 
     def share(self, slot, x):

@@ -151,7 +151,7 @@ class _Plan(groups.Plan):
         kind, threads, lanes, extra, shared = self.kind, self.grid.usual, self.grid.usual, (), 0
         slots = -(-rows // chunk)
         if kind == "entries":
-            blocks = slots
+            blocks, extra = slots, self._tiled()
         elif kind == "columns":
             lanes, tiles = self.lanes, -(-self.columns // self.lanes)
             extra, blocks = (self.word(tiles),), slots * tiles
@@ -177,7 +177,8 @@ class _Plan(groups.Plan):
         def build(code):
             code = functools.partial(code, threads=threads)
             return held.write(structure, rules, lanes, extra, quads, code) if kind == "held" else skeletons.write(structure, rules, kind, lanes, extra, quads, code)
-        return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared, resident=HELD_RESIDENT if kind == "held" else RESIDENT)
+        return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared, self.grid.warp if kind in ("columns", "scatter") else None,
+                      HELD_RESIDENT if kind == "held" else RESIDENT)
 
     def _shared(self, structure, threads, teams):
         """What a team keeps for itself, in shared memory where that is large enough: (words of _Rows, bytes of a block)."""
@@ -205,6 +206,13 @@ class _Plan(groups.Plan):
                     found.append(k)
         return tuple(found)
 
+    def _tiled(self):
+        """Is something read or written column after column, and can there be tiles of entries?"""
+        if self.flat or self.rows % skeletons.TALL or self.columns % skeletons.WIDE:
+            return False
+        return any([s not in (0, v.dtype.itemsize) and outer[-1] == v.dtype.itemsize
+                    for (v, *_), outer, s in zip(self._views, self.outer_strides, self._inner_strides) if v.buffer.kind != "none"])
+
     def _owners(self, structure):
         """How a scatter is shared: each team owns some places of the first axis that is indexed. Lanes, extra words, blocks, and how many rows (or entries)."""
         store, grid = structure[-1][0][7], self.grid
@@ -222,4 +230,4 @@ class _Plan(groups.Plan):
         result = type_name(out.dtype)
         return Launch(repr(("grid combine", name, type, result, width, threads)),
                       lambda code: skeletons.write_combine(name, type, result, width, functools.partial(code, threads=threads)), words, count,
-                      -(-count // width), threads, f"combine_{name}", width)
+                      -(-count // width), threads, f"combine_{name}", width, warp=self.grid.warp)

@@ -16,6 +16,8 @@ from ..loops import wide
 from .code import QUAD
 from .striding import AHEAD, Skeleton, turns
 
+TALL, WIDE = 16, 8                           # of a tile of entries: 64 bytes of float32 one way, 32 the other
+
 
 def write(structure, rules, kind, lanes, extra, quads, code):
     """The module of a group's kernel. kind: of skeleton; lanes: of a team, as many as a block has threads where the team is the block; extra: numbers of the
@@ -24,7 +26,8 @@ def write(structure, rules, kind, lanes, extra, quads, code):
 
 
 class _Entries(Skeleton):
-    """A slot is a block."""
+    """A slot is a block. extra: do entries follow each other in tiles of TALL rows and WIDE columns? Then what lies column after column is read, and what lies
+    row after row is written, in whole pieces of memory that a warp asks for at once."""
 
     def module(self):
         code = self.code
@@ -43,9 +46,17 @@ class _Entries(Skeleton):
         return i
 
     def entry(self, e):
-        r = e.over(self.columns)
-        self.begin(r)
-        return e - r * self.columns
+        if not self.extra:
+            r = e.over(self.columns)
+            self.begin(r)
+            return e - r * self.columns
+        band = e.over(self.columns * TALL)
+        e = e - band * (self.columns * TALL)
+        tile = e.over(TALL * WIDE)
+        within = e - tile * (TALL * WIDE)
+        r = within.over(WIDE)
+        self.begin(band * TALL + r)
+        return tile * WIDE + (within - r * WIDE)
 
 
 class Rows(Skeleton):
@@ -189,38 +200,44 @@ class _Columns(Skeleton):
 
 class _Scatter(Skeleton):
     """Operations that write to where the same integer arrays say. lanes: of a team (columns are theirs). extra: the word how many places of the first
-    indexed axis a team owns. The block looks at as many entries (or rows) together as it has threads, and every team then takes those that are its own."""
+    indexed axis a team owns. A block looks at as many entries (or rows) together as it has threads, lists those that are its own in their order, and every
+    team goes through that list."""
 
     def module(self):
         code = self.code
         owned = code.word(self.extra[0])
-        team = code.block * (code.threads // self.lanes) + code.thread.over(self.lanes)
+        teams = code.threads // self.lanes
+        team = code.block * teams + code.thread.over(self.lanes)
         lane = code.thread & self.lanes - 1
-        lo = team * owned
+        lo, begin = team * owned, code.block * teams * owned
         place, length, _ = self.ops[0][7][2][0]
         n = code.word(length)
         by_row, every = along_rows(self.ops[0][7], self.views, self.flat), range(len(self.ops))
         self.offsets, self.at = self.bases, None
         with code.loop(0, code.rows, code.threads) as first:
             here = first + code.thread
-            here = select(here < code.rows, here, first)
-            column = self.go_to(here, by_row)
+            there = here < code.rows
+            column = self.go_to(select(there, here, first), by_row)
             self.inside, self.loaded = True, {}
             at = cast(self.memory(place, column), "i64")
             at = select(at < 0, at + n, at)
+            at = select((at < 0) | (at >= n), 0, at + 1)        # 0: out of bounds, which is for the first team to find
+            found = there & ((at > begin) & (at <= begin + teams * owned) | at.equals(0) & code.block.equals(0))
+            number, many = code.before(select(found, code.number(1, "i32"), code.number(0, "i32")))
+            with code.when(found):
+                code.share(cast(number, "i64"), at * code.threads + code.thread)
             code.barrier()
-            code.share(code.thread, select((at < 0) | (at >= n), -1, at))
-            code.barrier()
-            many = select(first + code.threads < code.rows, code.number(code.threads), code.rows - first)
-            with code.loop(0, many) as k:
-                at = code.shared(k, "i64")
-                with code.when((at >= lo) & (at < lo + owned) | (at < 0) & team.equals(0)):
-                    column = self.go_to(first + k, by_row)
+            with code.loop(0, cast(many, "i64")) as k:
+                listed = code.shared(k, "i64")
+                at = listed.over(code.threads)
+                with code.when((at > lo) & (at <= lo + owned) | at.equals(0) & team.equals(0)):
+                    column = self.go_to(first + (listed - at * code.threads), by_row)
                     if by_row:
                         with code.loop(lane, self.columns, self.lanes) as c:
                             self.entries(every, c, {})
                     else:
                         self.entries(every, column, {})
+            code.barrier()
         return code.finish()
 
     def go_to(self, i, by_row):
