@@ -176,7 +176,9 @@ class _Plan(groups.Plan):
         name = "_".join([kind, *dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>") for o in self.group.operations)])[:60]
         def build(code):
             code = functools.partial(code, threads=threads)
-            return held.write(structure, rules, lanes, extra, quads, code) if kind == "held" else skeletons.write(structure, rules, kind, lanes, extra, quads, code)
+            if kind == "held":
+                return held.write(structure, rules, lanes, extra, quads, code)
+            return skeletons.write(structure, rules, kind, lanes, extra, quads, code)
         return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared, self.grid.warp if kind in ("columns", "scatter") else None,
                       HELD_RESIDENT if kind == "held" else RESIDENT)
 
@@ -196,7 +198,8 @@ class _Plan(groups.Plan):
     def _quads(self, views):
         """The views of which a thread may read four entries at once: those that begin, in every row, where so many bytes may be read."""
         whole = self.flat or self.columns % QUAD == 0
-        if self.kind not in ("entries", "rows", "held") or not whole and (self.kind != "rows" or any([isinstance(o, Reduce) and o.kind == "columns" for o in self.group.operations])):
+        summed = any([isinstance(o, Reduce) and o.kind == "columns" for o in self.group.operations])
+        if self.kind not in ("entries", "rows", "held") or not whole and (self.kind != "rows" or summed):
             return ()
         found = []
         for k, ((v, *_), outer, (type, kind, *_, rows, _)) in enumerate(zip(self._views, self.outer_strides, views)):
