@@ -47,7 +47,7 @@ def attention(q, k, v):
 
 
 def gradient(f, n):
-    return de.grad(lambda *x: np.sum(np.sin(f(*x))), argnums=tuple(range(n)))
+    return de.grad(lambda *x: np.sum(f(*x) ** 2), argnums=tuple(range(n)))          # cotangents that cost nothing: the row's own adjoint is what counts
 
 
 def functions(small):

@@ -245,6 +245,27 @@ def test_gather_and_scatter(random, shape):
     agree(put, random.standard_normal(shape))
 
 
+@pytest.mark.parametrize("shape, axes, tiled", [((8, 32), (1, 0), True), ((24, 16), (1, 0), True), ((2, 8, 16), (0, 2, 1), True), ((7, 16), (1, 0), False),
+                                                ((8, 20), (1, 0), False), ((16, 32), (0, 1), False)])
+def test_what_lies_across_is_read_in_tiles(random, shape, axes, tiled):
+    def f(x):
+        return np.transpose(x, axes) + 1
+    x = random.standard_normal(shape)
+    agree(f, x)
+    inputs, outputs, _ = graph(f, x)
+    launch, = proof.kernels(inputs, outputs)[0]
+    assert f"('grid', 'entries', 256, 256, {tiled}, " in launch.key
+
+
+@pytest.mark.parametrize("places, width", [(1, 3), (70, 3), (70, 40), (5, 16)])
+def test_scatters_of_more_rows_than_a_block_looks_at(random, places, width):
+    """Rows, and entries, of which many meet; the first and the last of a round; none in a round."""
+    index = np.concatenate([random.integers(0, places, 37), [0] * 16, [places - 1] * 16, [-1, 0]])
+    terms = random.standard_normal((len(index), width))
+    agree(de.grad(lambda x: np.sum(np.sin(x[index]) * terms)), random.standard_normal((places, width)))
+    agree(de.grad(lambda x: np.sum(np.sin(x[index, 0]) * terms[:, 0])), random.standard_normal((places, width)))
+
+
 def test_equal_loops_write_to_places_aligned_otherwise(monkeypatch):
     """Loops that are planned once write to parts of one array: four entries at a time only where every part lies so."""
     def f(x, u):

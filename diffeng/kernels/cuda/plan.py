@@ -151,7 +151,7 @@ class _Plan(groups.Plan):
         kind, threads, lanes, extra, shared = self.kind, self.grid.usual, self.grid.usual, (), 0
         slots = -(-rows // chunk)
         if kind == "entries":
-            blocks = slots
+            blocks, extra = slots, self._tiled()
         elif kind == "columns":
             lanes, tiles = self.lanes, -(-self.columns // self.lanes)
             extra, blocks = (self.word(tiles),), slots * tiles
@@ -196,7 +196,8 @@ class _Plan(groups.Plan):
     def _quads(self, views):
         """The views of which a thread may read four entries at once: those that begin, in every row, where so many bytes may be read."""
         whole = self.flat or self.columns % QUAD == 0
-        if self.kind not in ("entries", "rows", "held") or not whole and (self.kind != "rows" or any([isinstance(o, Reduce) and o.kind == "columns" for o in self.group.operations])):
+        summed = any([isinstance(o, Reduce) and o.kind == "columns" for o in self.group.operations])
+        if self.kind not in ("entries", "rows", "held") or not whole and (self.kind != "rows" or summed):
             return ()
         found = []
         for k, ((v, *_), outer, (type, kind, *_, rows, _)) in enumerate(zip(self._views, self.outer_strides, views)):
@@ -205,6 +206,13 @@ class _Plan(groups.Plan):
                 if v.offset % step == 0 and all(s % step == 0 for s in outer):
                     found.append(k)
         return tuple(found)
+
+    def _tiled(self):
+        """Is something read or written column after column, and can there be tiles of entries?"""
+        if self.flat or self.rows % skeletons.TALL or self.columns % skeletons.WIDE:
+            return False
+        return any([s not in (0, v.dtype.itemsize) and outer[-1] == v.dtype.itemsize
+                    for (v, *_), outer, s in zip(self._views, self.outer_strides, self._inner_strides) if v.buffer.kind != "none"])
 
     def _owners(self, structure):
         """How a scatter is shared: each team owns some places of the first axis that is indexed. Lanes, extra words, blocks, and how many rows (or entries)."""

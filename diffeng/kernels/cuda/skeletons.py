@@ -16,6 +16,8 @@ from ..loops import wide
 from .code import QUAD
 from .striding import AHEAD, Skeleton, turns
 
+TALL, WIDE = 16, 8                           # of a tile of entries: 64 bytes of float32 one way, 32 the other
+
 
 def write(structure, rules, kind, lanes, extra, quads, code):
     """The module of a group's kernel. kind: of skeleton; lanes: of a team, as many as a block has threads where the team is the block; extra: numbers of the
@@ -24,7 +26,8 @@ def write(structure, rules, kind, lanes, extra, quads, code):
 
 
 class _Entries(Skeleton):
-    """A slot is a block."""
+    """A slot is a block. extra: do entries follow each other in tiles of TALL rows and WIDE columns? Then what lies column after column is read, and what lies
+    row after row is written, in whole pieces of memory that a warp asks for at once."""
 
     def module(self):
         code = self.code
@@ -43,9 +46,17 @@ class _Entries(Skeleton):
         return i
 
     def entry(self, e):
-        r = e.over(self.columns)
-        self.begin(r)
-        return e - r * self.columns
+        if not self.extra:
+            r = e.over(self.columns)
+            self.begin(r)
+            return e - r * self.columns
+        band = e.over(self.columns * TALL)
+        e = e - band * (self.columns * TALL)
+        tile = e.over(TALL * WIDE)
+        within = e - tile * (TALL * WIDE)
+        r = within.over(WIDE)
+        self.begin(band * TALL + r)
+        return tile * WIDE + (within - r * WIDE)
 
 
 class Rows(Skeleton):
