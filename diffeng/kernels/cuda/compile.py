@@ -29,8 +29,9 @@ def taken_by(major, minor):
 
 
 def ptx(launch, processor):
-    """The PTX of a plan.Launch's kernel, as bytes; its entry is called "kernel". launch.key: all the code depends on but the processor."""
-    key, threads = f"{processor} {launch.key}", launch.threads
+    """The PTX of a plan.Launch's kernel, as bytes; its entry is called "kernel". launch.key: all the code depends on but the processor
+    and how many registers it may have."""
+    key, threads = f"{processor} {launch.resident} {launch.key}", launch.threads
     kept = cache.find(key)
     if kept is None:
         text = _compiled(launch.build(Cuda), processor)

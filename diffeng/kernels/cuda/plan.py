@@ -21,7 +21,7 @@ LONG = 1024                                  # columns up to which a warp takes 
 VERY_LONG = 1 << 14                          # columns from which on a large block does: few rows are in work then, and what is read again is in the cache still
 HELD = 16                                    # entries of a row that a lane keeps in registers at most
 HELD_ROWS = 8                                # rows that a team takes at least where it sums over them
-HELD_RESIDENT = 512                          # threads that a multiprocessor shall have at once then: 128 registers a thread
+HELD_RESIDENT, HELD_SUMMED = 1024, 512       # threads that a multiprocessor shall have at once then: 64 registers a thread, 128 where sums lie in them too
 SUMMED_ROWS = 512                            # rows of one plain float32 sum over rows at most: the next level is float64
 ENTRIES = 8                                  # entries of a thread, where there are many
 RESIDENT = 640                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 640 = 102 registers a thread
@@ -178,7 +178,12 @@ class _Plan(groups.Plan):
             code = functools.partial(code, threads=threads)
             return held.write(structure, rules, lanes, extra, quads, code) if kind == "held" else skeletons.write(structure, rules, kind, lanes, extra, quads, code)
         warp = self.grid.warp if kind in ("columns", "scatter") else None
-        return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared, warp, HELD_RESIDENT if kind == "held" else RESIDENT)
+        return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared, warp, self._resident())
+
+    def _resident(self):
+        if self.kind != "held":
+            return RESIDENT
+        return HELD_SUMMED if any([isinstance(o, Reduce) and o.kind == "columns" for o in self.group.operations]) else HELD_RESIDENT
 
     def _shared(self, structure, threads, teams):
         """What a team keeps for itself, in shared memory where that is large enough: (words of _Rows, bytes of a block)."""
