@@ -37,9 +37,9 @@ def gpt2(p, tokens, config, drop=keep, block=block):
 def cross_entropy(logits, targets):
     """The mean of -log(softmax(logits)[target]), without overflow and without a logarithm of 0: (B, T, V), (B, T) -> ()."""
     logits, targets = logits.reshape((-1, logits.shape[-1])), targets.reshape(-1)  # (N, V), (N,) with N = B T
-    shifted = logits - np.max(logits, axis=-1, keepdims=True)
-    log_sum = np.log(np.sum(np.exp(shifted), axis=-1))                            # (N, V) -> (N,)
-    return np.mean(log_sum - shifted[np.arange(targets.shape[0]), targets])
+    top = np.max(logits, axis=-1, keepdims=True)
+    log_sum = np.log(np.sum(np.exp(logits - top), axis=-1))                       # (N, V) -> (N,)
+    return np.mean(log_sum - (logits[np.arange(targets.shape[0]), targets] - top[:, 0]))
 
 
 def loss(parameters, tokens, targets, config):

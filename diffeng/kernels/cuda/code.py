@@ -47,20 +47,28 @@ class Threads(Code):
 
     def together(self, name, x, lanes):
         """x of all lanes of a team, merged."""
+        return self.all_together([(name, x)], lanes)[0]
+
+    def all_together(self, several, lanes):
+        """Some (name, x), each x of all lanes of a team merged: they wait for each other once."""
         if lanes <= self.WARP:
-            return self.butterfly(name, x, lanes)
-        x = self.butterfly(name, x, self.WARP)
+            return [self.butterfly(name, x, lanes) for name, x in several]
+        if len(several) > self.WARP:                          # as many as there are slots for
+            return self.all_together(several[:self.WARP], lanes) + self.all_together(several[self.WARP:], lanes)
+        several = [(name, self.butterfly(name, x, self.WARP)) for name, x in several]
         warps, lane = self.threads // self.WARP, self.thread & self.WARP - 1
         if warps == 1:
-            return x
+            return [x for _, x in several]
         with self.when(lane.equals(0)):
-            self.share(self.thread.over(self.WARP), x)
+            for k, (_, x) in enumerate(several):
+                self.share(self.thread.over(self.WARP) + k * warps, x)
         self.barrier()
         mine = lane < warps
-        x = select(mine, self.shared(select(mine, lane, 0), x.type), self.number(neutral(name, x.type), x.type))
-        x = self.butterfly(name, x, self.WARP)
+        found = [select(mine, self.shared(select(mine, lane, 0) + k * warps, x.type), self.number(neutral(name, x.type), x.type))
+                 for k, (name, x) in enumerate(several)]
+        found = [self.butterfly(name, x, self.WARP) for (name, _), x in zip(several, found)]
         self.barrier()
-        return x
+        return found
 
     def down(self, name, x, columns):
         """x of all threads (row, column) of a block, which lie row after row, merged along the rows; the result is the first row's. columns: a power of two,

@@ -159,11 +159,10 @@ class Rows(Skeleton):
 
     def reduced(self, own):
         """What the lanes of a team have of reductions along the row, put together."""
-        code = self.code
-        for k, cell in own.items():
-            op = self.ops[k]
-            self.keep(k, cast(code.together(op[3], cast(cell.get(), wide(op)), self.lanes), op[5]))
-            self.store(op[8], self.values[k], None)
+        merged = self.code.all_together([(self.ops[k][3], cast(cell.get(), wide(self.ops[k]))) for k, cell in own.items()], self.lanes)
+        for k, x in zip(own, merged):
+            self.keep(k, cast(x, self.ops[k][5]))
+            self.store(self.ops[k][8], self.values[k], None)
 
 
 class _Columns(Skeleton):
