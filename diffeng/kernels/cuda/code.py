@@ -47,15 +47,15 @@ class Threads(Code):
 
     def together(self, name, x, lanes):
         """x of all lanes of a team, merged."""
-        return self.all_together([(name, x)], lanes)[0]
+        return self.all_together([(name, x, x.type)], lanes)[0]
 
     def all_together(self, several, lanes):
-        """Some (name, x), each x of all lanes of a team merged: they wait for each other once."""
+        """Some (name, x, type), each x of all lanes of a team merged, from warp to warp in that type: they wait for each other once."""
         if lanes <= self.WARP:
-            return [self.butterfly(name, x, lanes) for name, x in several]
+            return [cast(self.butterfly(name, x, lanes), type) for name, x, type in several]
         if len(several) > self.WARP:                          # as many as there are slots for
             return self.all_together(several[:self.WARP], lanes) + self.all_together(several[self.WARP:], lanes)
-        several = [(name, self.butterfly(name, x, self.WARP)) for name, x in several]
+        several = [(name, cast(self.butterfly(name, x, self.WARP), type)) for name, x, type in several]
         warps, lane = self.threads // self.WARP, self.thread & self.WARP - 1
         if warps == 1:
             return [x for _, x in several]
@@ -63,10 +63,12 @@ class Threads(Code):
             for k, (_, x) in enumerate(several):
                 self.share(self.thread.over(self.WARP) + k * warps, x)
         self.barrier()
+        enough = 1 << (warps - 1).bit_length()                # lanes that hold all of them; the others hold the same
+        lane = lane & enough - 1
         mine = lane < warps
         found = [select(mine, self.shared(select(mine, lane, 0) + k * warps, x.type), self.number(neutral(name, x.type), x.type))
                  for k, (name, x) in enumerate(several)]
-        found = [self.butterfly(name, x, self.WARP) for (name, _), x in zip(several, found)]
+        found = [self.butterfly(name, x, enough) for (name, _), x in zip(several, found)]
         self.barrier()
         return found
 

@@ -159,7 +159,7 @@ class Rows(Skeleton):
 
     def reduced(self, own):
         """What the lanes of a team have of reductions along the row, put together."""
-        merged = self.code.all_together([(self.ops[k][3], cast(cell.get(), wide(self.ops[k]))) for k, cell in own.items()], self.lanes)
+        merged = self.code.all_together([(self.ops[k][3], cell.get(), wide(self.ops[k])) for k, cell in own.items()], self.lanes)
         for k, x in zip(own, merged):
             self.keep(k, cast(x, self.ops[k][5]))
             self.store(self.ops[k][8], self.values[k], None)
