@@ -342,7 +342,7 @@ class Kernel(Loops):
                 self._first_lane = first_lanes[h]
                 for k in mine:
                     op = self.ops[k]
-                    self.values[k] = cast(code.butterfly(op[3], cast(cells[k][h].get(), wide(op)), 4), op[5])
+                    self.values[k] = cast(code.butterfly(op[3], cast(cells[k][h].get(), wide(op)), 4, whole=True), op[5])
 
                     def store(k=k, op=op):
                         self.store(op[8], self.values[k], None)

@@ -37,11 +37,12 @@ class Threads(Code):
         super().__init__(scopes)
         self.threads = threads
 
-    def butterfly(self, name, x, lanes, first=1):
-        """x of all lanes of a team within a warp, merged; every lane gets the result, the same bits. first: those that are so many apart, a power of two."""
+    def butterfly(self, name, x, lanes, first=1, whole=False):
+        """x of all lanes of a team within a warp, merged; every lane gets the result, the same bits. first: those that are so many apart, a power of two.
+        whole: do all lanes of the warp come by at once, whatever their team? Then they are served at once; teams are one after the other."""
         mask = first
         while mask < lanes:
-            x = merge(name, x, self.shuffled(x, mask, lanes))
+            x = merge(name, x, self.shuffled(x, mask, self.WARP if whole else lanes))
             mask *= 2
         return x
 
@@ -68,7 +69,7 @@ class Threads(Code):
         mine = lane < warps
         found = [select(mine, self.shared(select(mine, lane, 0) + k * warps, x.type), self.number(neutral(name, x.type), x.type))
                  for k, (name, x) in enumerate(several)]
-        found = [self.butterfly(name, x, enough) for (name, _), x in zip(several, found)]
+        found = [self.butterfly(name, x, enough, whole=True) for (name, _), x in zip(several, found)]
         self.barrier()
         return found
 
