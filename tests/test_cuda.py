@@ -190,13 +190,14 @@ def test_skeletons_are_all_there(random, tmp_path):
                 assert "__local_depot" not in text                         # nothing lies in a thread's slow memory
 
 
-def test_kernels_of_gpt2_compile(random, tmp_path):
-    """Loss and gradients of a GPT-2 whose rows are as long as the real one's, products in float32 and in bfloat16."""
+def test_kernels_of_gpt2_compile(random, tmp_path, monkeypatch):
+    """Loss and gradients of a GPT-2 whose rows are as long as the real one's, products in float32 and in bfloat16, attention in registers."""
+    monkeypatch.setattr(recompute, "LARGE", 1 << 22)                     # a batch of one is enough then
     config = GPT2Config(vocab_size=50257, context_length=1024, emb_dim=64, n_heads=1, n_layers=1, drop_rate=0.1)
     parameters, tokens = init_parameters(config, 0, np.float32), random.integers(0, 50257, (2, 1, 1024))
     inputs, outputs, _ = graph(de.value_and_grad(lambda p: training_loss(p, *tokens, 0, 0, config, TrainingSettings())), parameters)
     launches = {x.key: x for precision in ("float32", "bfloat16") for x in proof.kernels(inputs, outputs, precision=precision)[0]}
-    assert any("bfloat16" in x.name for x in launches.values())
+    assert any("bfloat16" in x.name for x in launches.values()) and sum([x.name.startswith("attention") for x in launches.values()]) == 6
     for x in launches.values():
         for processor in compile.PROCESSORS:
             text = compile.ptx(x, processor).decode()
