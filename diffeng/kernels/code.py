@@ -177,6 +177,10 @@ class Code:
 
     @contextmanager
     def when(self, condition):
+        """Where a truth value holds; everywhere, where it is None."""
+        if condition is None:
+            yield
+            return
         b = self.builder
         then, after = (self._function.append_basic_block(n) for n in ("then", "after"))
         b.cbranch(condition.ir, then, after)

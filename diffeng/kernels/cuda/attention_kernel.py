@@ -173,7 +173,8 @@ class Kernel(Loops):
                 self._halve()
             whole = (tile >= self.whole[0]) & (tile < self.whole[1])
             for self.unmasked, here in ((True, whole), (False, ~whole)) if self.masks else ((False, None),):
-                self._if(here, lambda: act(tile))
+                with code.when(here):
+                    act(tile)
         code.barrier()
 
     def _read(self, m, offset, read):
@@ -256,14 +257,10 @@ class Kernel(Loops):
             base, (_, _, stride, step) = self._base(out), out
             for h in (0, 1):
                 row = base + self.own[h] * code.word(stride)
-                self._if(self.inside_own[h], lambda row=row, cells=cells, step=step, h=h: [
-                    code.store(row + (self.t * 2 + n * WIDE + e) * code.word(step), None, mine[2 * h + e].get()) for n, mine in enumerate(cells) for e in (0, 1)])
-
-    def _if(self, condition, act):
-        if condition is None:
-            return act()
-        with self.code.when(condition):
-            act()
+                with code.when(self.inside_own[h]):
+                    for n, mine in enumerate(cells):
+                        for e in (0, 1):
+                            code.store(row + (self.t * 2 + n * WIDE + e) * code.word(step), None, mine[2 * h + e].get())
 
     # ---- the loop's operations ----------------------------------------------------------------------------------------------------------------
 
@@ -312,19 +309,22 @@ class Kernel(Loops):
             if known and x not in self.values:
                 self.values[x] = 1.0 / cast(self.operand(x, None), "f32")
                 if x in self.kept:
-                    self._if(self._first_lane, lambda x=x: self.code.store(self.code.word(self.kept[x]), self.at, self.values[x]))
+                    with self.code.when(self._first_lane):
+                        self.code.store(self.code.word(self.kept[x]), self.at, self.values[x])
 
     def operand(self, x, i):
         if x[0] == "value" and x[1] not in self.values and self.ops[x[1]][0] == "map":
             self.values[x[1]] = self.compute(self.ops[x[1]], i)
         return super().operand(x, i)
 
-    def _rows_of(self, phase):
+    def _rows_of(self, phase, store=True):
         """What is one a row after a phase, of the current row."""
         for k, op in enumerate(self.ops):
             if op[0] == "map" and op[1] == "row" and op[2] == phase:
                 self.values[k] = self.compute(op, None)
-                self._if(self._first_lane, lambda k=k, op=op: self.store(op[7], self.values[k], None))
+                if store:
+                    with self.code.when(self._first_lane):
+                        self.store(op[7], self.values[k], None)
 
     def _keep_rows(self):
         code = self.code
@@ -343,12 +343,10 @@ class Kernel(Loops):
                 for k in mine:
                     op = self.ops[k]
                     self.values[k] = cast(code.butterfly(op[3], cast(cells[k][h].get(), wide(op)), 4, whole=True), op[5])
-
-                    def store(k=k, op=op):
+                    with code.when(self._first_lane):
                         self.store(op[8], self.values[k], None)
                         if k in self.kept:
                             code.store(code.word(self.kept[k]), self.at, self.values[k])
-                    self._if(self._first_lane, store)
                 self._rows_of(phase)
                 self._invert()
         self._write(results)
@@ -390,9 +388,7 @@ class Kernel(Loops):
                 for k, place in self.kept.items():
                     self.values[k] = self.code.load(self.code.word(place), self.at, self.ops[k][5] if type(k) is int else "f32")
                 for phase in range(-1, self.last + 1):
-                    for k, op in enumerate(self.ops):
-                        if op[0] == "map" and op[1] == "row" and op[2] == phase:
-                            self.values[k] = self.compute(op, None)
+                    self._rows_of(phase, store=False)
                 for h, column in enumerate(self.own):
                     got = self._entry(row, column, {v: x[j][2 * h + e] for v, x in scores.items()}, [("value", k) for k, _, _ in self.sums])
                     found[e][h] = [self._or_zero(inside, x) for x in got]

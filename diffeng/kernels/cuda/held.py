@@ -45,18 +45,14 @@ class _Held(Rows):
             for k, cells in self.sum_cells.items():
                 base = code.word(self.ops[k][9][0]) + slot * code.word(self.ops[k][9][1])
                 for (columns, inside), mine in zip(self.groups, cells):
-                    self._if(inside, lambda columns=columns, mine=mine, base=base: [code.store(base, c, x.get()) for c, x in zip(columns, mine)])
+                    with code.when(inside):
+                        for c, x in zip(columns, mine):
+                            code.store(base, c, x.get())
             self.keep_totals(slot)
         return code.finish()
 
     def _cell(self, k):
         return self.code.cell(self.ops[k][4], self.neutral(k, self.ops[k][4]))
-
-    def _if(self, condition, act):
-        if condition is None:
-            return act()
-        with self.code.when(condition):
-            act()
 
     def sweep(self, lo, hi, mine):
         own = {k: self._cell(k) for k in mine if self.ops[k][0] == "reduce" and self.ops[k][7] == "row"}
@@ -73,7 +69,8 @@ class _Held(Rows):
                 for k in mine:
                     self.operate(k, column, parts)
                 known.update({k: self.values[k] for k in mine if k in self.values})
-            self._if(self.there, lambda columns=columns: self._write_all(columns[0]))
+            with self.code.when(self.there):
+                self._write_all(columns[0])
         self.inside, self.loaded, self.gathered, self.values = False, {}, None, before
         self.reduced(own)
 

@@ -176,7 +176,9 @@ class _Plan(groups.Plan):
         name = "_".join([kind, *dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>") for o in self.group.operations)])[:60]
         def build(code):
             code = functools.partial(code, threads=threads)
-            return held.write(structure, rules, lanes, extra, quads, code) if kind == "held" else skeletons.write(structure, rules, kind, lanes, extra, quads, code)
+            if kind == "held":
+                return held.write(structure, rules, lanes, extra, quads, code)
+            return skeletons.write(structure, rules, kind, lanes, extra, quads, code)
         warp = self.grid.warp if kind in ("columns", "scatter") else None
         return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared, warp, self._resident())
 
