@@ -17,7 +17,7 @@ from .contract import copy, einsum
 from .fuse import Call, Immediate, Indirect, Map, Window
 from .groups import many_short_rows, walks_across
 from .layout import Buffer, Columns, Padded, View, broadcast, column, columns, indirect, new, pitched, reshaped, sliced, transposed, upright
-from .reduce import logsumexp, mean, total, var
+from .reduce import logsumexp, mean, position, total, var
 from .scalar import type_name
 
 
@@ -272,6 +272,15 @@ def _reduce(lowering, node, x, *, axis, keepdims, ddof=0):
     return reshaped(out, node.shape)
 
 
+def _position(lowering, node, x, *, axis):
+    if type_name(x.dtype) in (None, "b1") or 0 in x.shape:
+        return None
+    axes = tuple(range(x.ndim)) if axis is None else (axis,)
+    places = lowering.constant(np.arange(math.prod([x.shape[k] for k in axes])))
+    places = reshaped(places, x.shape) if axis is None else broadcast(reshaped(places, (x.shape[axis], *[1] * (x.ndim - axis - 1))), x.shape)
+    return reshaped(position(lowering.fuser, node.primitive.name.removeprefix("arg"), x, axes, places), node.shape)
+
+
 # ---- products ----------------------------------------------------------------------------------------------------------------------
 
 def _contract(lowering, node, *operands, **params):
@@ -416,6 +425,8 @@ def _rows():
         "concatenate":  plain(_concatenate),
         "pad":          viewed(_pad),
         **{name: plain(_contract) for name in "matmul dot tensordot einsum".split()},
+        "argmax":       viewed(_position),
+        "argmin":       viewed(_position),
         **{name: viewed(_reduce) for name in "sum mean var prod max min logsumexp any all".split()},
     }
 

@@ -1,7 +1,7 @@
 """Reductions as the fuser takes them: over the last axes, over the first ones, or over all; and what consists of several.
 
-What it is: `total` brings a reduction over any axes into those three forms (transposing the view, or one run of axes after another); `mean`, `var` and
-`logsumexp` are sums with elementwise steps around them, which end up in one loop nest.
+What it is: `total` brings a reduction over any axes into those three forms (transposing the view, or one run of axes after another); `mean`, `var`,
+`logsumexp` and `position` are reductions with elementwise steps around them, which end up in one loop nest.
 
 Accuracy: means, variances and the sums of logsumexp are kept in float64 until the last step. logsumexp takes the largest entry out first
 (Blanchard, Higham & Higham 2021).
@@ -15,7 +15,7 @@ from .fuse import Immediate, Map, Reduce
 from .layout import View, broadcast, collapse, new, reshaped, transposed
 from .scalar import type_name
 
-_DOUBLE = np.dtype(float)
+_DOUBLE, _PLACE = np.dtype(float), np.dtype(np.int64)
 
 
 def total(fuser, name, view, axes, dtype):
@@ -98,6 +98,22 @@ def logsumexp(fuser, view, axes, dtype):
     weights = _elementwise(fuser, scalar.FLOAT["exp"], (apart,), dtype, type, scalar.COST["exp"])
     logs = _elementwise(fuser, scalar.FLOAT["log"], (total(fuser, "sum", weights, axes, _DOUBLE),), _DOUBLE, "f64", scalar.COST["log"])
     return _elementwise(fuser, scalar.FLOAT["add"], (logs, safe), dtype, "f64")
+
+
+def position(fuser, name, view, axes, places):
+    """Where along some axes the largest ("max") or smallest ("min") entry lies, the first of equals; a NaN is larger and smaller than all. places: a view of
+    the numbers of entries along these axes, over the shape."""
+    type, size = type_name(view.dtype), math.prod([view.shape[k] for k in axes])
+    extreme = _spread(total(fuser, name, view, axes, view.dtype), view.shape, axes)
+    found = new("arena", view.shape, _PLACE)
+    operands = view, extreme, places, Immediate(_PLACE.type(size), "i64")
+    fuser.operate(Map(view.shape, _place, "i64", (type, type, "i64", "i64"), operands, found))
+    return total(fuser, "min", found, axes, _PLACE)
+
+
+def _place(x, extreme, place, none):
+    """The place of what is as large as the largest entry, or NaN."""
+    return scalar.select(x.equals(extreme) | x.differs(x), place, none)
 
 
 def _finite(x):
