@@ -89,16 +89,16 @@ def both(f):
     return lambda *x: (f(*x), *gradients(f)(*x))
 
 
-@pytest.mark.parametrize("precision", EXACT)
-@pytest.mark.parametrize("f, q, k", [(plain, (2, 1, 20, 32), (2, 1, 69, 32)), (causal, (1, 70, 16), (1, 70, 16)), (windowed, (1, 45, 16), (1, 45, 16)),
-                                     (capped, (1, 33, 16), (1, 40, 16)), (linear, (1, 17, 48), (1, 96, 48))])
+@pytest.mark.parametrize("f, q, k, precision", [
+    (plain, (2, 1, 20, 32), (2, 1, 69, 32), "float32"), *[(causal, (1, 70, 16), (1, 70, 16), p) for p in EXACT], (windowed, (1, 45, 16), (1, 45, 16), "bfloat16"),
+    (capped, (1, 33, 16), (1, 40, 16), "tf32"), (linear, (1, 17, 48), (1, 96, 48), "bfloat16"), (plain, (1, 17, 64), (1, 130, 64), "tf32")])
 def test_values_and_gradients(f, q, k, precision):
     """Rows and columns that fill no tile, batches of one and two axes, all that goes on between the products."""
     assert agree(both(f), arrays(q, k, k), precision) == ["attention_rows", "attention_rows", "attention_columns"]
 
 
 def test_forward_alone_is_one_kernel():
-    assert agree(causal, arrays((1, 130, 64), (1, 130, 64), (1, 130, 64))) == ["attention_rows"]
+    assert agree(causal, arrays(*[(1, 70, 32)] * 3)) == ["attention_rows"]
 
 
 def test_heads_lie_beside_each_other():
