@@ -48,6 +48,14 @@ def transfers(monkeypatch):
     return met
 
 
+@pytest.fixture
+def ran(monkeypatch):
+    """The programs that are launched."""
+    met, launched = [], CudaProgram._launched
+    monkeypatch.setattr(CudaProgram, "_launched", lambda self, given: met.append(self) or launched(self, given))
+    return met
+
+
 def close(a, b, tolerance=2e-6):
     np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.max(np.abs(b), initial=0)))
 
@@ -360,9 +368,7 @@ def test_views_of_cupys_arrays_without_a_gpu():
 
 
 @pytest.mark.parametrize("kept", ["nothing", "the loss, detached", "a detached loss that nobody holds", "all losses, detached"])
-def test_a_step_that_nobody_looks_at_is_one_program(monkeypatch, kept):
-    ran, launched = [], CudaProgram._launched
-    monkeypatch.setattr(CudaProgram, "_launched", lambda self, given: ran.append(self) or launched(self, given))
+def test_a_step_that_nobody_looks_at_is_one_program(ran, kept):
     model = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 6)).to("cuda")
     x, loss_of, losses, programs = de.tensor(X, device="cuda"), nn.MSELoss(), [], []
     optimizer = de.optim.AdamW(model.parameters(), lr=1e-3)
@@ -380,3 +386,34 @@ def test_a_step_that_nobody_looks_at_is_one_program(monkeypatch, kept):
         programs.append(len(ran))
     assert programs[4:] == [1] * 4
     assert loss.item() > 0 and ("all" not in kept or sorted(map(float, losses), reverse=True) == list(map(float, losses)))
+
+
+@pytest.mark.parametrize("loop, most", [("a rate that falls to nothing", 1), ("classes", 1), ("a gradient is looked at", 2)])
+def test_loops_of_training_settle_after_three_steps(ran, transfers, monkeypatch, loop, most):
+    """As few programs as there are looks, with a few numbers and their addresses going to the device, and nothing coming back but what is looked at."""
+    uploaded, upload = [], Simulator.upload
+    monkeypatch.setattr(Simulator, "upload", lambda self, array, target: uploaded.append(array.nbytes) or upload(self, array, target))
+    first = nn.Embedding(3, 6) if loop == "classes" else nn.Linear(6, 6)
+    model = nn.Sequential(first, nn.GELU(), nn.Dropout(0.1), nn.Linear(6, 3)).to("cuda")
+    x, y = de.tensor(CLASSES if loop == "classes" else X, device="cuda"), de.tensor(CLASSES, device="cuda")
+    optimizer, loss_of, programs, looked = de.optim.AdamW(model.parameters(), lr=1e-3), nn.CrossEntropyLoss(), [], []
+    scheduler = de.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6)          # at 0, the decay's factor is the largest norm
+    for _ in range(10):
+        for met in (ran, transfers, uploaded):
+            met.clear()
+        optimizer.zero_grad()
+        loss = loss_of(model(x), y)
+        loss.backward()
+        if "looked" in loop:
+            looked.append(first.weight.grad.norm().item())
+        else:
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if "falls" in loop:
+            scheduler.step()
+        programs.append(len(ran))
+        if len(programs) > 3:
+            assert sum(uploaded) < 4096 and {shape for where, shape in transfers if where == "there"} == {()}
+            assert [shape for where, shape in transfers if where == "back"] == [(1,), ()] * ("looked" in loop)          # was an index out of bounds? the norm
+    assert programs[3:] == [most] * 7
+    assert all(looked) and loss.item() > 0

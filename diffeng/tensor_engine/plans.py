@@ -20,7 +20,7 @@ from .entries import BACKWARD, OUTSIDE, path
 from .resident import compiled
 from .tape import MOST
 
-SMALL, LITTLE = 4, 10_000              # calls and numbers that are not worth a program
+SMALL, LITTLE = 4, 10_000              # results and numbers that are not worth a program
 DEAD = [*map(sys.getrefcount, [object()])][0]              # references to what only a run's list holds
 PLANS = 16                             # at one place: more is no repetition
 
@@ -52,9 +52,9 @@ def plan(run, signature, seldom):
     if kept:
         freed = _freed(entries)
         kept = [k for k in kept if k not in freed]
-    sizes = sum([math.prod(s.shape) for x in entries for s in x.specs])
+    shapes = [s.shape for x in entries for s in x.specs]
     found = None
-    if len(entries) >= SMALL or sizes > LITTLE or not seldom:
+    if len(shapes) >= SMALL or sum(map(math.prod, shapes)) > LITTLE or not seldom:
         found = _compiled(run, e, entries, alive, kept, () if kept else signature[1])
     found = e.plans[signature] = found or Plan(uses=0 if seldom else sys.maxsize)
     return found

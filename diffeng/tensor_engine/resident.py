@@ -99,6 +99,7 @@ class ResidentProgram:
 
     def __init__(self, residence, program):
         self._residence, self._program = residence, program
+        program.asks = False                       # Residence.get does: steps that nobody looks at do not wait for each other
 
     def returning(self, scalars=False):
         """See Program: there is none for a device."""

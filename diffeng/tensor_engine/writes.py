@@ -55,7 +55,7 @@ def update(function, targets, operands=(), **params):
     operands: they are values there, in the dtype of the first target; in params they would be another step. function: NumPy code, as for Operation; it must
     be the same object at every call.
     """
-    updated(function, targets, [*targets, *[number(x, targets[0].dtype) if type(x) in _NUMBERS else x for x in operands]], params)
+    updated(function, targets, [*targets, *[number(x, targets[0].dtype, k) if type(x) in _NUMBERS else x for k, x in enumerate(operands)]], params)
 
 
 def updated(function, targets, together, params):
@@ -123,13 +123,14 @@ def _written(run, e, targets):
         _stepped(run, targets)
 
 
-def number(x, dtype):
-    """A Python number as an outside tensor."""
-    t = _numbers.get((x, dtype))
-    if t is None:
+def number(x, dtype, place):
+    """A Python number, an operand at this place, as an outside tensor: for every operand of a run another one, as numbers that are equal in this step (a decay
+    of 1 - 0 and a norm of at most 1) are not the same operand in the next."""
+    t = _numbers.get((x, dtype, place))
+    if t is None or local.run.base <= t._key < local.run.base + SPAN:
         if len(_numbers) > 100:
             _numbers.clear()
-        t = _numbers[x, dtype] = constant(np.asarray(x, dtype), ())
+        t = _numbers[x, dtype, place] = constant(np.asarray(x, dtype), ())
     return t
 
 

@@ -43,6 +43,7 @@ class CudaProgram(Program):
         self.narrow = precision == "bfloat16"
         super().__init__(inputs, outputs, as_recorded, donated)
 
+    asks = True                              # first about the last call's indices, and so waits for the GPU; whoever calls `check` himself says no
     contiguous_constants, separate, accumulates, aligned_rows = True, 1, False, ALIGNED
     indexed = property(lambda self: bool(self._origins), doc="Does it read at places that may be out of bounds? Then `check` says whether they were.")
 
@@ -145,7 +146,7 @@ class CudaProgram(Program):
 
     def _launched(self, given):
         device = self.device
-        if self._origins and self._places is not None:
+        if self._origins and self.asks and self._places is not None:
             self.check()                                  # the last call's: nobody has asked yet
         out = [given[self._taken[k]] if k in self._taken else device.empty(shape, dtype) if dtype is not None
                else device.array(np.array(self._constants[k])) for k, (shape, dtype) in enumerate(self.outputs)]
