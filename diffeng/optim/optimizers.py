@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import refuse
 from ..tensor_engine import core
 from ..tensor_engine.core import Plain, beside, enable_grad
-from ..tensor_engine.writes import number, updated
+from ..tensor_engine.writes import as_tensors, updated
 from ..vocabulary import elementwise as e
 
 
@@ -99,7 +99,7 @@ class Optimizer:
             held = {k: tuple(v) if type(v) is list and k != "params" else v for k, v in group.items()}           # what is in a list may change
             options = {k: held[k] for k in self.defaults if k != "lr"}
             known = self._constants[id(group)] = held, (count, more), {**options, **more, "count": count}
-        updated(function, targets, [*targets, *gradients, *[number(x, targets[0].dtype, k) for k, x in enumerate(numbers)]], known[2])
+        updated(function, targets, [*targets, *gradients, *as_tensors(numbers, targets[0].dtype)], known[2])
 
     def _averages(self, params, *names):
         """(the state of each parameter, a tensor of zeros for each name and parameter, kept there)."""

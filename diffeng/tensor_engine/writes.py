@@ -55,7 +55,7 @@ def update(function, targets, operands=(), **params):
     operands: they are values there, in the dtype of the first target; in params they would be another step. function: NumPy code, as for Operation; it must
     be the same object at every call.
     """
-    updated(function, targets, [*targets, *[number(x, targets[0].dtype, k) if type(x) in _NUMBERS else x for k, x in enumerate(operands)]], params)
+    updated(function, targets, [*targets, *as_tensors(operands, targets[0].dtype)], params)
 
 
 def updated(function, targets, together, params):
@@ -123,15 +123,21 @@ def _written(run, e, targets):
         _stepped(run, targets)
 
 
-def number(x, dtype, place):
-    """A Python number, an operand at this place, as an outside tensor: for every operand of a run another one, as numbers that are equal in this step (a decay
-    of 1 - 0 and a norm of at most 1) are not the same operand in the next."""
-    t = _numbers.get((x, dtype, place))
-    if t is None or local.run.base <= t._key < local.run.base + SPAN:
-        if len(_numbers) > 100:
-            _numbers.clear()
-        t = _numbers[x, dtype, place] = constant(np.asarray(x, dtype), ())
-    return t
+def as_tensors(operands, dtype):
+    """Python numbers among operands as outside tensors: for every operand of a run another one, as numbers that are equal in this step (a decay of 1 - 0 and a
+    norm of at most 1) are not the same operand in the next."""
+    out, base = [], local.run.base
+    for x in operands:
+        if type(x) in _NUMBERS:
+            key = x, len(out), dtype
+            t = _numbers.get(key)
+            if t is None or t._key >= base:
+                if len(_numbers) > 100:
+                    _numbers.clear()
+                t = _numbers[key] = constant(np.asarray(x, dtype), ())
+            x = t
+        out.append(x)
+    return out
 
 
 def _operation_of(function):
