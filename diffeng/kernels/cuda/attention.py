@@ -1,6 +1,6 @@
 """Attention in registers: a chain of products around one loop (tiles.py) as kernels whose scores never leave the chip.
 
-What it is: `launches(tiles, grid, precision)`, one kernel that keeps some rows of an entry and lets tiles of its columns pass by, and, where products sum over
+What it is: `launches(tiles, precision)`, one kernel that keeps some rows of an entry and lets tiles of its columns pass by, and, where products sum over
 rows, a second one that keeps columns and lets rows pass by. A warp has 16 rows (or columns); scores are made of products on the matrix units (fragments.py)
 where they are needed: phase after phase of the loop (the largest, the sum, the quotient) makes them again, which costs less than to write them down and read
 them again; so nothing is known here of a softmax. What is one a row is computed by the first kernel and read by the second.
@@ -12,19 +12,19 @@ import functools
 import numpy as np
 
 from .. import groups
+from ..contract import turned_over
 from ..fuse import Group, Indirect, Map, Reduce, Window
-from ..layout import Buffer, transposed
+from ..layout import Buffer
 from ..memory import address, array_at
 from ..scalar import fingerprint
 from .attention_kernel import Kernel, divisor, shared_bytes
 from .code import SLOT
 from .fragments import HIGH, LANES
-from .plan import Launch
+from .plan import SHARED, Launch, called
 
 WARPS = 4                                    # of a block
 WIDEST = 64                                  # features of a row: what a thread has of them lies in registers
 PASSING = {2: 32, 4: 16}                     # rows of a tile that passes by, for numbers of so many bytes
-SHARED = 48 << 10                            # bytes that a block may share without asking
 RESIDENT = {"bf16": 384, "tf32": 384, "tf32 x 3": 256}          # threads that a multiprocessor shall have at once: they have 168 or 255 registers each
 
 
@@ -34,14 +34,9 @@ def launches(tiles, precision):
     return _Planned(chain, precision).launches() if chain.fits else None
 
 
-def _turned(view, swapped):
-    n = view.ndim
-    return transposed(view, (*range(n - 2), n - 1, n - 2)) if swapped else view
-
-
 def _tall(view, swapped=False):
     """A matrix as positions by features, the features of a position neighbours in memory, 16 bytes read at once; or None."""
-    view = _turned(view, swapped)
+    view = turned_over(view) if swapped else view
     d, size = view.shape[-1], view.dtype.itemsize
     if view.strides[-1] != size or d % HIGH or d > WIDEST or any(s % 16 for s in (view.offset, *view.strides[:-1])):
         return None
@@ -71,8 +66,8 @@ class _Chain:
         if mine == [True, True] or not any(mine):
             return False
         swapped = mine[1]                                     # the result's columns are the scores'
-        factor, other, out = (step.right if swapped else step.left), _tall(step.left if swapped else step.right, swapped), _turned(step.out, swapped)
-        self.sums.append((factor.buffer, kind == "rows", other, out))
+        factor, other, out = (step.right if swapped else step.left), _tall(step.left if swapped else step.right, swapped), step.out
+        self.sums.append((factor.buffer, kind == "rows", other, turned_over(out) if swapped else out))
         return other is not None and not (swapped and kind == "rows")
 
     def _loop(self):
@@ -173,10 +168,8 @@ class _Planned:
 
         def build(code):
             return Kernel(structure, rules, spec, functools.partial(code, threads=warps * LANES)).module()
-        name = f"attention_{side}_" + "_".join(dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>")
-                                                              for o in self.chain.group.operations))
-        return Launch(key, build, plan.words, tiles.batch * tiles.m, parts * tiles.batch, warps * LANES, name[:60], LANES, shared,
-                      warp=LANES, resident=RESIDENT[self.kind])
+        return Launch(key, build, plan.words, tiles.batch * tiles.m, parts * tiles.batch, warps * LANES, called(f"attention_{side}", self.chain.group),
+                      LANES, shared, warp=LANES, resident=RESIDENT[self.kind])
 
     def _order(self, by_rows, own, a_tile, masks):
         """For each part that a block keeps: its number, the first tile that passes by and the one behind the last, and the same of those in which the masks

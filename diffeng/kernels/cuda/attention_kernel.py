@@ -368,9 +368,7 @@ class Kernel(Loops):
                         cell.set(merge(op[3], cell.get(), x))
                     found[e][h] = [self._or_zero(inside, x) for x in got[len(mine):]]
             factors.append(found)
-        for s, cells_of in enumerate(results):
-            m = self.sums[s][1]
-            self._summed(cells_of, [[[found[e][h][s] for h in (0, 1)] for e in (0, 1)] for found in factors], m)
+        self._sum_up(results, factors)
 
     def _keep_columns(self):
         results = self._results()
@@ -393,8 +391,11 @@ class Kernel(Loops):
                     got = self._entry(row, column, {v: x[j][2 * h + e] for v, x in scores.items()}, [("value", k) for k, _, _ in self.sums])
                     found[e][h] = [self._or_zero(inside, x) for x in got]
             factors.append(found)
-        for s, cells in enumerate(results):
-            m = self.sums[s][1]
+        self._sum_up(results, factors)
+
+    def _sum_up(self, results, factors):
+        """factors: as `_summed` takes them, but each a list, of one for every result."""
+        for s, (cells, (_, m, _)) in enumerate(zip(results, self.sums)):
             self._summed(cells, [[[found[e][h][s] for h in (0, 1)] for e in (0, 1)] for found in factors], m)
 
     def _at(self, tile, j, e):

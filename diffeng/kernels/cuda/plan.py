@@ -64,6 +64,11 @@ def tile_of_rows(group, grid, rows):
     return launch, plan.which
 
 
+def called(kind, group):
+    """A launch's name: what computes, and what is computed."""
+    return "_".join([kind, *dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>") for o in group.operations)])[:60]
+
+
 def power_of_two(n, most):
     """The smallest power of two that is not less than n, at most `most` (one itself)."""
     return min(most, 1 << max(0, n - 1).bit_length())
@@ -74,7 +79,7 @@ class _Plan(groups.Plan):
         super().__init__(group)
         self.grid, self.tile, self.which = grid, tile, ()
         ops = group.operations
-        reductions = {o.kind for o in ops if isinstance(o, Reduce)}
+        self.reductions = reductions = {o.kind for o in ops if isinstance(o, Reduce)}
         if any(isinstance(o.out, Indirect) and o.out.arrays for o in ops):
             self.kind = "scatter"
         elif tile or any(o.level == "row" for o in ops) or "row" in reductions or len(reductions) > 1:
@@ -108,7 +113,7 @@ class _Plan(groups.Plan):
             tiles = -(-self.columns // self.lanes)
             chunk = max(self.rows * tiles // (4 * SLOTS * grid.multiprocessors), 4 * grid.usual // self.lanes)
             return self.rows, max(1, min(self.rows, chunk, SUMMED_ROWS * grid.usual // self.lanes))
-        summed, rows = any([isinstance(o, Reduce) and o.kind != "row" for o in self.group.operations]), self.tile or self.rows
+        summed, rows = bool(self.reductions - {"row"}), self.tile or self.rows
         self._team(rows)
         if not summed and (not self.needed_later or self.kind == "held"):
             return rows, 1
@@ -149,7 +154,7 @@ class _Plan(groups.Plan):
 
     def _instruction(self, structure, rules, rows, chunk, cost):
         kind, threads, lanes, extra, shared = self.kind, self.grid.usual, self.grid.usual, (), 0
-        slots = -(-rows // chunk)
+        slots, quads = -(-rows // chunk), self._quads(structure[4])
         if kind == "entries":
             blocks, extra = slots, self._tiled()
         elif kind == "columns":
@@ -165,27 +170,24 @@ class _Plan(groups.Plan):
             threads, lanes = self.threads, self.lanes
             blocks = -(-slots // (threads // lanes))
             self.which = tuple([self.word(0) for _ in range(3)]) if self.tile else ()
-        else:
-            lanes, extra, blocks, rows = self._owners(structure)
-        quads = self._quads(structure[4])
-        if kind == "held":
             together = QUAD if quads else 1
             entries = together * -(-self.columns // (lanes * together))
             extra = (entries, not self.tile and entries * lanes == self.columns), self.which
+        else:
+            lanes, extra, blocks, rows = self._owners(structure)
         key = repr(("grid", kind, threads, lanes, extra, quads, structure, tuple(map(fingerprint, rules))))
-        name = "_".join([kind, *dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>") for o in self.group.operations)])[:60]
         def build(code):
             code = functools.partial(code, threads=threads)
             if kind == "held":
                 return held.write(structure, rules, lanes, extra, quads, code)
             return skeletons.write(structure, rules, kind, lanes, extra, quads, code)
         warp = self.grid.warp if kind in ("columns", "scatter") else None
-        return Launch(key, build, self.words, rows, blocks, threads, name, lanes, shared, warp, self._resident())
+        return Launch(key, build, self.words, rows, blocks, threads, called(kind, self.group), lanes, shared, warp, self._resident())
 
     def _resident(self):
         if self.kind != "held":
             return RESIDENT
-        return HELD_SUMMED if any([isinstance(o, Reduce) and o.kind == "columns" for o in self.group.operations]) else HELD_RESIDENT
+        return HELD_SUMMED if "columns" in self.reductions else HELD_RESIDENT
 
     def _shared(self, structure, threads, teams):
         """What a team keeps for itself, in shared memory where that is large enough: (words of _Rows, bytes of a block)."""
@@ -203,8 +205,7 @@ class _Plan(groups.Plan):
     def _quads(self, views):
         """The views of which a thread may read four entries at once: those that begin, in every row, where so many bytes may be read."""
         whole = self.flat or self.columns % QUAD == 0
-        summed = any([isinstance(o, Reduce) and o.kind == "columns" for o in self.group.operations])
-        if self.kind not in ("entries", "rows", "held") or not whole and (self.kind != "rows" or summed):
+        if self.kind not in ("entries", "rows", "held") or not whole and (self.kind != "rows" or "columns" in self.reductions):
             return ()
         found = []
         for k, ((v, *_), outer, (type, kind, *_, rows, _)) in enumerate(zip(self._views, self.outer_strides, views)):

@@ -34,11 +34,11 @@ def _cut(product, add, axes, unit):
     if not rest or length < FEWEST * unit or not any(follows):
         return [(product, add)]
     spans = (0, length - rest), (length - rest, length)
-    return [(Product(*[v if axis is None else _part(v, axis, *span) for v, axis in zip(views, axes)]), add or k > 0 and axes[2] is None)
+    return [(Product(*[v if axis is None else part(v, axis, *span) for v, axis in zip(views, axes)]), add or k > 0 and axes[2] is None)
             for k, span in enumerate(spans)]
 
 
-def _part(v, axis, start, stop):
+def part(v, axis, start, stop):
     """Entries start .. stop of a view along an axis."""
     shape = list(v.shape)
     shape[axis] = stop - start

@@ -15,7 +15,7 @@ from ..fuse import Product
 from ..layout import Buffer, View
 from ..tiles import reach_of
 from .plan import tile_of_rows
-from .products import Gemm
+from .products import Gemm, part
 
 PARTS = 2                                    # of the rows of an entry, where a mask makes that worth it
 FEWEST = 128                                 # rows of a part
@@ -39,9 +39,9 @@ def launches(tiles, grid):
     planned = [None if type(step) is Product else tile_of_rows(step, grid, entries * width) for step, _ in tiles.steps]
     out = []
     for region in regions:
-        for part in range(parts) if reach is None else range(parts)[::-1]:     # with a mask the last part is first: it reaches all columns
-            tile = _Tile(region, dims, m, part * width, min(width, m - part * width), None if reach is None else int(reach[part]), scratch, a_row)
-            begins = part == (0 if reach is None else parts - 1)
+        for band in range(parts) if reach is None else range(parts)[::-1]:     # with a mask the last part is first: it reaches all columns
+            tile = _Tile(region, dims, m, band * width, min(width, m - band * width), None if reach is None else int(reach[band]), scratch, a_row)
+            begins = band == (0 if reach is None else parts - 1)
             out += [tile.product(step, kind, begins) if plan is None else tile.group(plan) for (step, kind), plan in zip(tiles.steps, planned)]
     return out
 
@@ -102,17 +102,11 @@ class _Tile:
         out = self._view(out, -2 if by_rows else None)
         if self.columns is not None:
             if mine[2]:                                          # scores: the columns that are seen
-                right, out = (_cut(v, -1, self.columns) for v in (right, out))
+                right, out = (part(v, -1, 0, self.columns) for v in (right, out))
             elif by_rows and mine[0]:                            # what is seen, summed over the columns
-                left, right = _cut(left, -1, self.columns), _cut(right, -2, self.columns)
+                left, right = part(left, -1, 0, self.columns), part(right, -2, 0, self.columns)
             elif mine[0]:                                        # summed over rows: the result's rows are columns of what is seen
-                left, out = (_cut(v, -2, self.columns) for v in (left, out))
+                left, out = (part(v, -2, 0, self.columns) for v in (left, out))
             elif mine[1]:
-                right, out = (_cut(v, -1, self.columns) for v in (right, out))
+                right, out = (part(v, -1, 0, self.columns) for v in (right, out))
         return Gemm(Product(left, right, out), add=not by_rows and not begins)
-
-
-def _cut(v, axis, n):
-    shape = list(v.shape)
-    shape[axis] = n
-    return View(v.buffer, v.offset, shape, v.strides, v.dtype)
