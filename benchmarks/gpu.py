@@ -69,7 +69,7 @@ def functions(small):
     yield "sum over rows", lambda x: np.sum(x, axis=0), (x,), 1
     yield "sum along rows", lambda x: np.sum(x, axis=1), (x,), 1
     yield "sum of all", np.sum, (x,), 1
-    yield "transposed", lambda x: x.T + F32(1), (x[:n // 12 or n],), 2
+    yield "transposed", lambda x: x.T + F32(1), (x,), 2
     yield f"logsumexp of {long}", logsumexp, (logits,), 1
     yield f"its gradient, {long}", gradient(logsumexp, 1), (logits,), 2
     yield f"lookup in {places} rows, its gradient", gradient(lambda t: t[index], 1), (table,), 1

@@ -213,7 +213,7 @@ PULL = {
     "add":         [lambda g, z, x, y: g,                                     lambda g, z, x, y: g],
     "subtract":    [lambda g, z, x, y: g,                                     lambda g, z, x, y: -g],
     "multiply":    [lambda g, z, x, y: g * y,                                 lambda g, z, x, y: g * x],
-    "divide":      [lambda g, z, x, y: g / y,                                 lambda g, z, x, y: -g * z / y],
+    "divide":      [lambda g, z, x, y: g / y,                                 lambda g, z, x, y: -fit(g * z, np.shape(y), g.dtype) / y],          # summed first: fewer to divide
     "power":       [lambda g, z, x, y: _power_base(g, x, y),                  lambda g, z, x, y: _power_exponent(g, z, x)],
     "remainder":   [lambda g, z, x, y: g,                                     lambda g, z, x, y: -g * np.floor_divide(x, y)],
     "negative":    [lambda g, z, x: -g],

@@ -254,16 +254,18 @@ def test_gather_and_scatter(random, shape):
     agree(put, random.standard_normal(shape))
 
 
-@pytest.mark.parametrize("shape, axes, tiled", [((8, 32), (1, 0), True), ((24, 16), (1, 0), True), ((2, 8, 16), (0, 2, 1), True), ((7, 16), (1, 0), False),
-                                                ((8, 20), (1, 0), False), ((16, 32), (0, 1), False)])
-def test_what_lies_across_is_read_in_tiles(random, shape, axes, tiled):
+@pytest.mark.parametrize("shape, axes, squares", [((8, 32), (1, 0), True), ((36, 20), (1, 0), True), ((2, 8, 16), (0, 2, 1), True), ((4, 4), (1, 0), True),
+                                                  ((7, 16), (1, 0), False), ((8, 18), (1, 0), False), ((16, 32), (0, 1), False)])
+def test_what_lies_across_is_read_in_squares(random, shape, axes, squares):
+    """Also beside what does not, and where entries are summed."""
     def f(x):
-        return np.transpose(x, axes) + 1
+        y = np.transpose(x, axes)
+        return y + np.arange(y.size).reshape(y.shape)
     x = random.standard_normal(shape)
     agree(f, x)
     inputs, outputs, _ = graph(f, x)
     launch, = proof.kernels(inputs, outputs)[0]
-    assert f"('grid', 'entries', 256, 256, {tiled}, " in launch.key
+    assert ("('grid', 'entries', 256, 256, ((" in launch.key) == squares
 
 
 @pytest.mark.parametrize("places, width", [(1, 3), (70, 3), (70, 40), (5, 16)])

@@ -6,6 +6,7 @@ that one partial result stands for, is a block's or a team's.
 What it is not: no code (skeletons.py); the sizes here are rules of thumb, measured in benchmarks/gpu.py.
 """
 import functools
+import math
 
 from .. import groups
 from ..code import SIZES
@@ -69,6 +70,12 @@ def called(kind, group):
     return "_".join([kind, *dict.fromkeys(o.name if isinstance(o, Reduce) else o.rule.__name__.strip("_<>") for o in group.operations)])[:60]
 
 
+def _aligned(view, strides):
+    """May QUAD neighbours be read at once, so many bytes further too?"""
+    step = min(16, QUAD * view.dtype.itemsize)
+    return all([s % step == 0 for s in (view.offset, *strides)])
+
+
 def power_of_two(n, most):
     """The smallest power of two that is not less than n, at most `most` (one itself)."""
     return min(most, 1 << max(0, n - 1).bit_length())
@@ -100,6 +107,9 @@ class _Plan(groups.Plan):
 
     def _shares(self, cost):
         grid = self.grid
+        if self.kind == "entries" and self._turned():
+            squares = [-(-n // (QUAD * many)) * many for n, many in ((self.rows, skeletons.TALL), (self.columns, skeletons.WIDE))]
+            return math.prod(squares), grid.usual
         if self.kind in ("entries", "scatter"):
             n = self.columns if self.flat else self.rows * self.columns if self.kind == "entries" else self.rows
             chunk = grid.usual * ENTRIES
@@ -156,7 +166,8 @@ class _Plan(groups.Plan):
         kind, threads, lanes, extra, shared = self.kind, self.grid.usual, self.grid.usual, (), 0
         slots, quads = -(-rows // chunk), self._quads(structure[4])
         if kind == "entries":
-            blocks, extra = slots, self._tiled()
+            blocks, turned = slots, self._turned()
+            extra = (turned, self.word(self.rows)) if turned else ()
         elif kind == "columns":
             lanes, tiles = self.lanes, -(-self.columns // self.lanes)
             extra, blocks = (self.word(tiles),), slots * tiles
@@ -210,17 +221,20 @@ class _Plan(groups.Plan):
         found = []
         for k, ((v, *_), outer, (type, kind, *_, rows, _)) in enumerate(zip(self._views, self.outer_strides, views)):
             if kind == "u" and type != "pos" and rows != "unit":
-                step = min(16, QUAD * SIZES[type])
-                if v.offset % step == 0 and all(s % step == 0 for s in outer):
+                if _aligned(v, outer):
                     found.append(k)
         return tuple(found)
 
-    def _tiled(self):
-        """Is something read or written column after column, and can there be tiles of entries?"""
-        if self.flat or self.rows % skeletons.TALL or self.columns % skeletons.WIDE:
-            return False
-        return any([s not in (0, v.dtype.itemsize) and outer[-1] == v.dtype.itemsize
-                    for (v, *_), outer, s in zip(self._views, self.outer_strides, self._inner_strides) if v.buffer.kind != "none"])
+    def _turned(self):
+        """The views that are read row after row, four rows at once, where entries are computed square by square."""
+        if self.flat or self.columns % QUAD or self.outer[-1] % QUAD:
+            return ()
+        found = []
+        for k, ((v, *_), outer, inner) in enumerate(zip(self._views, self.outer_strides, self._inner_strides)):
+            size = v.dtype.itemsize
+            if v.buffer.kind != "none" and k not in self.stores and inner not in (0, size) and outer[-1] == size and _aligned(v, (*outer[:-1], inner)):
+                found.append(k)
+        return tuple(found)
 
     def _owners(self, structure):
         """How a scatter is shared: each team owns some places of the first axis that is indexed. Lanes, extra words, blocks, and how many rows (or entries)."""

@@ -16,7 +16,7 @@ from ..loops import wide
 from .code import QUAD
 from .striding import AHEAD, Skeleton, turns
 
-TALL, WIDE = 16, 8                           # of a tile of entries: 64 bytes of float32 one way, 32 the other
+TALL, WIDE = 8, 4                            # squares of entries that a warp has: 128 bytes of float32 one way, 64 the other
 
 
 def write(structure, rules, kind, lanes, extra, quads, code):
@@ -26,15 +26,19 @@ def write(structure, rules, kind, lanes, extra, quads, code):
 
 
 class _Entries(Skeleton):
-    """A slot is a block. extra: do entries follow each other in tiles of TALL rows and WIDE columns? Then what lies column after column is read, and what lies
-    row after row is written, in whole pieces of memory that a warp asks for at once."""
+    """A slot is a block. extra: nothing, or (the views that lie row after row, the word how many rows there are): then every thread has squares of entries, so
+    that it reads four at once of these, too; a warp has TALL by WIDE squares."""
 
     def module(self):
-        code = self.code
+        code, every = self.code, range(len(self.ops))
         self.totals = {k: code.cell(wide(self.ops[k]), neutral(self.ops[k][3], wide(self.ops[k]))) for k in self.of_kind("all")}
         lo, hi = self.span(code.block)
         self.offsets, self.at = self.bases, None
-        self.striding(lo, hi, code.thread, code.threads, range(len(self.ops)), self.flatly if self.flat else self.entry, self.totals)
+        if self.extra:
+            with code.loop(lo + code.thread, hi, code.threads) as square:
+                self.square(square, every)
+        else:
+            self.striding(lo, hi, code.thread, code.threads, every, self.flatly if self.flat else self.entry, self.totals)
         for k, cell in self.totals.items():
             total = code.together(self.ops[k][3], cell.get(), self.lanes)
             with code.when(code.thread.equals(0)):
@@ -46,17 +50,33 @@ class _Entries(Skeleton):
         return i
 
     def entry(self, e):
-        if not self.extra:
-            r = e.over(self.columns)
-            self.begin(r)
-            return e - r * self.columns
-        band = e.over(self.columns * TALL)
-        e = e - band * (self.columns * TALL)
-        tile = e.over(TALL * WIDE)
-        within = e - tile * (TALL * WIDE)
-        r = within.over(WIDE)
-        self.begin(band * TALL + r)
-        return tile * WIDE + (within - r * WIDE)
+        r = e.over(self.columns)
+        self.begin(r)
+        return e - r * self.columns
+
+    def square(self, number, every):
+        """QUAD rows by QUAD columns."""
+        _, rows = self.extra
+        across = self.columns.over(QUAD)
+        line = (across + (WIDE - 1)).over(WIDE) * (WIDE * TALL)          # squares of a warp's height, those to the right of the last included
+        band = number.over(line)
+        number = number - band * line
+        column = number.over(TALL)
+        row = band * TALL + (number - column * TALL)
+        with self.code.when((row * QUAD < self.code.word(rows)) & (column < across)):
+            def place(r):
+                self.begin(r)
+                return column * QUAD
+            self.down = {}
+            self.several(every, [[row * QUAD + k] * QUAD for k in range(QUAD)], place, self.totals)
+
+    def _memory_of(self, v, columns):
+        if not self.extra or v not in self.extra[0]:
+            return super()._memory_of(v, columns)
+        if v not in self.down:                                # the first row asks: its columns, and with them what the next rows will ask for
+            type, scope = self.views[v][0], self.views[v][5]
+            self.down[v] = zip(*[self.code.load_quad(*self.place(v, c), type, scope) for c in columns])
+        return next(self.down[v])
 
 
 class Rows(Skeleton):
@@ -154,7 +174,7 @@ class Rows(Skeleton):
     def sweep(self, lo, hi, mine):
         code = self.code
         own = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in mine if self.ops[k][0] == "reduce" and self.ops[k][7] == "row"}
-        self.striding(lo, hi, self.lane, self.lanes, mine, lambda i: i, {**self.totals, **own})
+        self.striding(lo, hi, self.lane, self.lanes, mine, lambda i: i, {**self.totals, **own}, back=self.ops[mine[0]][2] % 2 == 1)          # to and fro
         self.reduced(own)
 
     def reduced(self, own):

@@ -5,6 +5,8 @@ the operands of some entries come first, and then the operations, entry by entry
 
 What it is not: it does not say which entries a thread has (skeletons.py), nor what a load is (code.py).
 """
+from contextlib import contextmanager
+
 from ..code import cast, merge, neutral, select
 from ..loops import Loops
 from .code import QUAD
@@ -42,27 +44,33 @@ class Skeleton(Loops):
         lo = slot * chunk
         return lo, select(lo + chunk < self.code.rows, lo + chunk, self.code.rows)
 
-    def striding(self, first, stop, lane, lanes, mine, place, parts):
-        """The operations `mine` for the entries first .. stop, shared by lanes; place(i) goes to an entry and returns its column."""
+    def striding(self, first, stop, lane, lanes, mine, place, parts, back=False):
+        """The operations `mine` for the entries first .. stop, shared by lanes; place(i) goes to an entry and returns its column. back: the last ones come
+        first, whose memory was read last. A lane has the same entries either way."""
         code = self.code
+
+        @contextmanager
+        def strides(begin, stop, step):
+            n = turns(code, begin, stop, step)
+            with code.loop(0, n) as k:
+                yield begin + (n - 1 - k if back else k) * step
         loads = len({x[1] for k in mine for x in self._operands(self.ops[k]) if x[0] == "memory"})
         ahead = min(AHEAD, LOADS_AHEAD // max(loads, 1))
         if self.quads:
             ahead = max(1, min(2, ahead // 2))
             step = lanes * ahead
             count = select(first < stop, (stop - first).over(QUAD), code.number(0))
-            with code.loop(lane, count - lanes * (ahead - 1), step) as q:
+            with strides(lane, count - lanes * (ahead - 1), step) as q:
                 self.several(mine, [[first + (q + lanes * n) * QUAD + k for k in range(QUAD)] for n in range(ahead)], place, parts)
             if ahead > 1:
                 with code.loop(lane + turns(code, lane, count - lanes * (ahead - 1), step) * step, count, lanes) as q:
                     self.several(mine, [[first + q * QUAD + k for k in range(QUAD)]], place, parts)
             first = first + count * QUAD
         elif loads and ahead > 1:
-            begin = first + lane
-            whole = turns(code, begin, stop - lanes * (ahead - 1), lanes * ahead)
-            with code.loop(0, whole) as n:
-                self.several(mine, [[begin + n * (lanes * ahead) + lanes * k] for k in range(ahead)], place, parts)
-            first = first + whole * (lanes * ahead)
+            step = lanes * ahead
+            with strides(first + lane, stop - lanes * (ahead - 1), step) as i:
+                self.several(mine, [[i + lanes * k] for k in range(ahead)], place, parts)
+            first = first + turns(code, first + lane, stop - lanes * (ahead - 1), step) * step
         with code.loop(first + lane, stop, lanes) as i:
             self.several(mine, [[i]], place, parts)
 
