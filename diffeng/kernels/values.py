@@ -272,28 +272,42 @@ def quotient(x, d, reciprocal):
     """x / d without a branch, rounded correctly. What depends on d alone comes first, so that the compiler takes it out of a loop over x: one x more costs two
     products, two fused ones and a comparison. reciprocal(d): 1 / d for d > 0, good to 22 binary digits, and 0 or infinite where it should be.
 
-    Within two ulp only where the remainder has lost digits (|x| < 2^-100, 2^-960 in float64, or a quotient next to overflow or subnormal), and within one for
-    a d whose digits are all 1. Source: Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990 (a quotient that its
-    remainder corrects)."""
+    Within an ulp only where the remainder has lost digits (|x| < 2^-100, 2^-960 in float64, or a subnormal quotient, or one next to overflow) or d's digits
+    are all 1. Source: Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990 (a quotient that its remainder corrects)."""
     low, high = _ENDS[d.type]
     size = absolute(d)
-    scale = select(size > high, constant(0.125, d), select(size < low, constant(2.0 ** 64, d) if d.type == "f64" else constant(2.0 ** 32, d), 1.0))
+    scale = select(size > high, constant(2.0 ** -3, d), select(size < low, constant(2.0 ** 64, d), 1.0))
     size = size * scale
-    near = r = reciprocal(size)
-    rest = fused(-size, r, constant(1.0, d))
-    regular = absolute(rest) < 1.0                            # no, if d is 0, infinite or NaN: then nothing is corrected
-    for _ in range({"f32": 1, "f64": 2}[d.type]):
-        near = fused(near, rest, near)
-        rest = fused(-size, near, constant(1.0, d))
+    rough = reciprocal(size)
+    near, regular = _refined(rough, size)
     x = x * copysign(scale, d)
-    q = x * select(regular, near, r)
+    q = x * select(regular, near, rough)
     rest = fused(size, q, -x)
     return fused(select(regular, -near, -0.0), select(absolute(rest) < _INFINITE, rest, 0.0), q)
 
 
+def ratio(x, d):
+    """x / d where d > 0, and neither the two nor the quotient are so large or small that one would have to ask."""
+    if d.builder.module.triple != GPU:
+        return x / d
+    near, _ = _refined(_reciprocal(d), d)
+    q = x * near
+    return fused(-near, fused(d, q, -x), q)
+
+
+def _refined(near, d):
+    """1 / d from 22 digits of it, and whether that is a number other than 0."""
+    rest = fused(-d, near, constant(1.0, d))
+    regular = absolute(rest) < 1.0                            # what is left of 0, an infinity or NaN is NaN
+    for _ in range({"f32": 1, "f64": 2}[d.type]):
+        near = fused(near, rest, near)
+        rest = fused(-d, near, constant(1.0, d))
+    return near, regular
+
+
 def _reciprocal(d):
-    kind, module, name = _TYPES[d.type], d.builder.module, "llvm.nvvm.rcp.approx.ftz." + {"f32": "f", "f64": "d"}[d.type]
-    return d._make(d.builder.call(_declared(module, name, kind), [d.ir]))
+    kind, name = _TYPES[d.type], "llvm.nvvm.rcp.approx.ftz." + {"f32": "f", "f64": "d"}[d.type]
+    return d._make(d.builder.call(_declared(d.builder.module, name, kind), [d.ir]))
 
 
 def nearest(x):

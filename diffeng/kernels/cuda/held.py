@@ -5,9 +5,11 @@ operations; what a later phase needs is still there; sums over rows stay with th
 
 What it is not: longer rows, and those found by integers or through windows, are skeletons.Rows'.
 """
-from ..code import cast, merge, select
+import functools
+
+from ..code import SIZES, cast, merge, select
 from ..loops import wide
-from .code import QUAD
+from .code import QUAD, SLOT
 from .skeletons import Rows
 
 
@@ -18,13 +20,15 @@ def write(structure, rules, lanes, extra, quads, code):
 
 
 class _Held(Rows):
+    """A slot is a block, whose teams take its rows in turn."""
+
     def module(self):
         code = self.code
         (entries, self.exact), which = self.extra
         self.extra = None
-        teams = code.threads // self.lanes
-        self.lane = code.thread if teams == 1 else code.thread & self.lanes - 1
-        slot = code.block * teams + code.thread.over(self.lanes)
+        self.teams = code.threads // self.lanes
+        self.lane = code.thread if self.teams == 1 else code.thread & self.lanes - 1
+        self.team = code.thread.over(self.lanes)
         together = QUAD if self.quads else 1
         self.groups = []                                      # (columns of neighbours, whether they are there)
         for n in range(-(-entries // together)):
@@ -34,22 +38,39 @@ class _Held(Rows):
             self.groups.append(([column + k if k else column for k in range(together)], inside))
         self.sum_cells = {k: [[self._cell(k) for _ in columns] for columns, _ in self.groups] for k in self.of_kind("columns")}
         self.totals = {k: code.cell(wide(self.ops[k]), self.neutral(k, wide(self.ops[k]))) for k in self.of_kind("all")}
-        lo, hi = self.span(slot)
-        with code.when(lo < code.rows):                       # whole teams stay away
-            with code.loop(lo, hi) as r:
-                self.begin(self.row_number(r, which))
-                self.state = [[({}, {}) for _ in columns] for columns, _ in self.groups]          # of each entry: what was read, what was computed
-                for phase in range(-1, self.last + 1):
-                    self.columns_of(phase)
-                    self.row_of(phase)
-            for k, cells in self.sum_cells.items():
-                base = code.word(self.ops[k][9][0]) + slot * code.word(self.ops[k][9][1])
-                for (columns, inside), mine in zip(self.groups, cells):
-                    with code.when(inside):
-                        for c, x in zip(columns, mine):
-                            code.store(base, c, x.get())
-            self.keep_totals(slot)
+        lo, hi = self.span(code.block)
+        with code.loop(lo + self.team, hi, self.teams) as r:
+            self.begin(self.row_number(r, which))
+            self.state = [[({}, {}) for _ in columns] for columns, _ in self.groups]              # of each entry: what was read, what was computed
+            for phase in range(-1, self.last + 1):
+                self.columns_of(phase)
+                self.row_of(phase)
+        for k, cells in self.sum_cells.items():
+            partial = code.word(self.ops[k][9][0]) + code.block * code.word(self.ops[k][9][1])
+            self._add_teams(k, cells, partial) if self.teams > 1 else self._put(cells, lambda c, x: code.store(partial, c, x))
+        for k, cell in self.totals.items():
+            total = code.together(self.ops[k][3], cell.get(), code.threads)
+            with code.when(code.thread.equals(0)):
+                self.keep_partial(k, code.block, None, total)
         return code.finish()
+
+    def _put(self, cells, write):
+        """The sums of a team's lanes."""
+        for (columns, inside), mine in zip(self.groups, cells):
+            with self.code.when(inside):
+                for c, x in zip(columns, mine):
+                    write(c, x.get())
+
+    def _add_teams(self, k, cells, partial):
+        """What the teams of a block have of a sum over rows, put together in shared memory."""
+        code, name, type = self.code, self.ops[k][3], self.ops[k][4]
+        places = [code.number(SLOT * code.threads) + self.columns * (n * SIZES[type]) for n in range(self.teams)]
+        mine = code.number(SLOT * code.threads) + self.team * self.columns * SIZES[type]
+        code.barrier()
+        self._put(cells, lambda c, x: code.put(mine, c, x))
+        code.barrier()
+        with code.loop(code.thread, self.columns, code.threads) as c:
+            code.store(partial, c, functools.reduce(functools.partial(merge, name), [code.get(place, c, type) for place in places]))
 
     def _cell(self, k):
         return self.code.cell(self.ops[k][4], self.neutral(k, self.ops[k][4]))

@@ -20,9 +20,9 @@ SLOTS = 4                                    # blocks for each multiprocessor wh
 SHARED = 48 << 10                            # bytes that a block may share without asking
 LONG = 1024                                  # columns up to which a warp takes a row
 VERY_LONG = 1 << 14                          # columns from which on a large block does: few rows are in work then, and what is read again is in the cache still
-HELD = 16                                    # entries of a row that a lane keeps in registers at most
-HELD_ROWS = 8                                # rows that a team takes at least where it sums over them
-HELD_RESIDENT, HELD_SUMMED = 1024, 512       # threads that a multiprocessor shall have at once then: 64 registers a thread, 128 where sums lie in them too
+HELD = 128                                   # bytes of a row that a lane keeps in registers at most
+HELD_ROWS = 4                                # rows that a team takes at least where it sums over them
+HELD_RESIDENT, HELD_SUMMED = 640, 384        # threads that a multiprocessor shall have at once then: 102 registers a thread, 170 where sums lie in them too
 SUMMED_ROWS = 512                            # rows of one plain float32 sum over rows at most: the next level is float64
 ENTRIES = 8                                  # entries of a thread, where there are many
 RESIDENT = 640                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 640 = 102 registers a thread
@@ -96,8 +96,10 @@ class _Plan(groups.Plan):
 
     def _fits(self):
         """Do the entries of a row fit into the registers of a block?"""
-        found = any([isinstance(x, (Indirect, Window)) for o in self.group.operations for x in (*o.operands, o.out)])
-        return not found and not self.flat and self.columns <= HELD * self.grid.large
+        ops = self.group.operations
+        found = any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)])
+        self.held = HELD // max([SIZES[type_name(o.out.dtype)] for o in ops if not isinstance(o, Reduce) and o.level == "full"], default=1)          # entries of a lane
+        return not found and not self.flat and self.columns <= self.held * self.grid.large
 
     def _runs_across(self):
         return False
@@ -125,11 +127,12 @@ class _Plan(groups.Plan):
             return self.rows, max(1, min(self.rows, chunk, SUMMED_ROWS * grid.usual // self.lanes))
         summed, rows = bool(self.reductions - {"row"}), self.tile or self.rows
         self._team(rows)
-        if not summed and (not self.needed_later or self.kind == "held"):
-            return rows, 1
         if self.kind == "held":
-            teams = 4 * SLOTS * grid.multiprocessors * (self.threads // self.lanes)
-            return rows, max(1, min(rows, max(HELD_ROWS, -(-rows // teams)), SUMMED_ROWS))
+            teams = self.threads // self.lanes
+            turns = -(-rows // (grid.multiprocessors * (HELD_SUMMED // self.threads) * teams))          # so that all blocks are at work at once
+            return rows, teams * max(1, min(max(turns, HELD_ROWS), SUMMED_ROWS, -(-rows // teams)) if summed else 1)
+        if not summed and not self.needed_later:
+            return rows, 1
         blocks = SLOTS * (1 if summed else 4) * grid.multiprocessors
         return rows, max(1, min(rows, -(-rows // (blocks * (self.threads // self.lanes))), SUMMED_ROWS))
 
@@ -137,8 +140,8 @@ class _Plan(groups.Plan):
         """lanes of a team that takes a row, and threads of a block: a warp where rows are short and many, as it needs no barrier; else the block."""
         grid = self.grid
         if self.kind == "held":
-            short = self.columns <= HELD * grid.warp
-            self.lanes = power_of_two(self.columns, grid.warp) if short else grid.warp * -(-self.columns // (grid.warp * HELD))
+            short = self.columns <= self.held * grid.warp
+            self.lanes = power_of_two(self.columns, grid.warp) if short else grid.warp * -(-self.columns // (grid.warp * self.held))
             self.threads = grid.usual // 2 if short else self.lanes
             return
         many = rows >= grid.warp * grid.multiprocessors
@@ -178,8 +181,9 @@ class _Plan(groups.Plan):
             self.which = tuple([self.word(0) for _ in range(3)]) if self.tile else ()
             extra = extra, self.which
         elif kind == "held":
-            threads, lanes = self.threads, self.lanes
-            blocks = -(-slots // (threads // lanes))
+            threads, lanes, blocks = self.threads, self.lanes, slots
+            if threads > lanes and "columns" in self.reductions:
+                shared = threads // lanes * self.columns * max([SIZES[op[4]] for op in structure[-1] if op[0] == "reduce" and op[7] == "columns"])
             self.which = tuple([self.word(0) for _ in range(3)]) if self.tile else ()
             together = QUAD if quads else 1
             entries = together * -(-self.columns // (lanes * together))
