@@ -23,6 +23,7 @@ VERY_LONG = 1 << 14                          # columns from which on a large blo
 HELD = 128                                   # bytes of a row that a lane keeps in registers at most
 HELD_ROWS = 4                                # rows that a team takes at least where it sums over them
 HELD_RESIDENT, HELD_SUMMED = 640, 384        # threads that a multiprocessor shall have at once then: 102 registers a thread, 170 where sums lie in them too
+SCATTERING = 4                               # blocks for each multiprocessor that write to where integers say
 SUMMED_ROWS = 512                            # rows of one plain float32 sum over rows at most: the next level is float64
 ENTRIES = 8                                  # entries of a thread, where there are many
 RESIDENT = 640                               # threads that a multiprocessor shall have at once: a kernel gets 65536 / 640 = 102 registers a thread
@@ -200,6 +201,8 @@ class _Plan(groups.Plan):
         return Launch(key, build, self.words, rows, blocks, threads, called(kind, self.group), lanes, shared, warp, self._resident())
 
     def _resident(self):
+        if self.kind == "scatter":
+            return SCATTERING * self.grid.usual
         if self.kind != "held":
             return RESIDENT
         return HELD_SUMMED if "columns" in self.reductions else HELD_RESIDENT
@@ -244,8 +247,10 @@ class _Plan(groups.Plan):
         """How a scatter is shared: each team owns some places of the first axis that is indexed. Lanes, extra words, blocks, and how many rows (or entries)."""
         store, grid = structure[-1][0][7], self.grid
         length, by_row = self.words[store[2][0][1]], skeletons.along_rows(store, structure[4], self.flat)
-        lanes = power_of_two(self.columns, grid.usual) if by_row else 1
-        teams = min(length, 2 * grid.multiprocessors * (grid.usual // lanes))          # each looks at all entries
+        blocks = SCATTERING * grid.multiprocessors                                     # each looks at all entries
+        many = length >= blocks * (grid.usual // grid.warp)
+        lanes = power_of_two(self.columns, grid.warp if many else grid.usual) if by_row else 1
+        teams = min(length, blocks * (grid.usual // lanes))
         owned = -(-length // teams)
         blocks = -(-(-(-length // owned)) // (grid.usual // lanes))
         return lanes, (self.word(owned),), blocks, self.rows if by_row else self.columns if self.flat else self.rows * self.columns

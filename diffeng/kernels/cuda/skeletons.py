@@ -237,8 +237,7 @@ class _Scatter(Skeleton):
                 column, at = self.target(first + k, by_row)
                 with code.when(self.belongs(at, team, owned)):
                     if by_row:
-                        with code.loop(lane, self.columns, self.lanes) as c:
-                            self.entries(every, c, {})
+                        self.striding(code.number(0), self.columns, lane, self.lanes, every, lambda c: c, {})
                     else:
                         self.entries(every, column, {})
         return code.finish()
