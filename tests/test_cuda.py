@@ -51,6 +51,11 @@ def layer_norm(x, w, b):
     return block.layer_norm({"weight": w, "bias": b}, "", x)
 
 
+def logsumexp(x):
+    top = np.max(x, axis=-1, keepdims=True)
+    return np.log(np.sum(np.exp(x - top), axis=-1)) + top[:, 0]
+
+
 @pytest.fixture
 def random():
     return np.random.default_rng(0)
@@ -162,6 +167,19 @@ VIEWS = [lambda x: x.T, lambda x: x[::-1, ::-1], lambda x: x[::2, 1::2], lambda 
 def test_skeletons_read_memory_as_it_lies(random, rows, name):
     for view, (dtype, shape) in zip(VIEWS, itertools.cycle([(np.float32, (9, 12)), (np.float64, (7, 35)), (np.float64, (8, 16))])):
         agree(lambda x, view=view: SKELETONS[name](view(x)), random.standard_normal(shape).astype(dtype))
+
+
+@pytest.mark.parametrize("shape", [(2, 33), (9, 40), (30, 21)])
+@pytest.mark.parametrize("name", ["highest", "softmax", "norm", "gradient", "logsumexp"])
+def test_long_rows_overlap(random, monkeypatch, name, shape):
+    """The next row's first phase runs with the last one of the row before."""
+    monkeypatch.setattr(plan, "HELD", 0)
+    monkeypatch.setattr(plan, "VERY_LONG", 20)
+    monkeypatch.setattr(plan, "SHARED", 0)                    # nothing waits there: it is computed again
+    f, x = {**FUNCTIONS, "logsumexp": logsumexp}[name], random.standard_normal(shape)
+    agree(f, x)
+    inputs, outputs, _ = graph(f, x)
+    assert all("(None, (), True)" in x.key for x in proof.kernels(inputs, outputs)[0] if x.name.startswith("rows_") and name != "norm")
 
 
 @pytest.mark.parametrize("name", SKELETONS)

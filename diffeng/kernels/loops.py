@@ -122,10 +122,15 @@ class Loops:
 
     def columns_of(self, phase, lo=None, hi=None):
         """The column loop of a phase, if it has one; lo, hi: of some columns only."""
-        mine = [k for k, op in enumerate(self.ops) if op[1] == "full" and op[2] == phase]
+        mine = self.along(phase)
         if not mine:
             return
-        for k in mine:                                          # what is the same along a row is read before its columns
+        self.sweep(self.code.number(0) if lo is None else lo, self.columns if hi is None else hi, mine)
+
+    def along(self, phase):
+        """The operations of a phase's column loop; what is the same along a row for them is read before its columns."""
+        mine = [k for k, op in enumerate(self.ops) if op[1] == "full" and op[2] == phase]
+        for k in mine:
             op = self.ops[k]
             for x in reaches(op):
                 if x[0] == "memory" and self.views[x[1]][1] == "z":
@@ -134,7 +139,7 @@ class Loops:
                     self.found(x)
                 elif x[0] == "value" and x[1] in self.waiting:
                     self.operand(x, None)
-        self.sweep(self.code.number(0) if lo is None else lo, self.columns if hi is None else hi, mine)
+        return mine
 
     def row_of(self, phase):
         for k, op in enumerate(self.ops):

@@ -42,9 +42,7 @@ class _Held(Rows):
         with code.loop(lo + self.team, hi, self.teams) as r:
             self.begin(self.row_number(r, which))
             self.state = [[({}, {}) for _ in columns] for columns, _ in self.groups]              # of each entry: what was read, what was computed
-            for phase in range(-1, self.last + 1):
-                self.columns_of(phase)
-                self.row_of(phase)
+            self.phases(-1, self.last)
         for k, cells in self.sum_cells.items():
             partial = code.word(self.ops[k][9][0]) + code.block * code.word(self.ops[k][9][1])
             self._add_teams(k, cells, partial) if self.teams > 1 else self._put(cells, lambda c, x: code.store(partial, c, x))

@@ -23,6 +23,7 @@ VERY_LONG = 1 << 14                          # columns from which on a large blo
 HELD = 128                                   # bytes of a row that a lane keeps in registers at most
 HELD_ROWS = 4                                # rows that a team takes at least where it sums over them
 HELD_RESIDENT, HELD_SUMMED = 640, 384        # threads that a multiprocessor shall have at once then: 102 registers a thread, 170 where sums lie in them too
+LONG_RESIDENT = 1024                         # threads that a multiprocessor shall have at once where rows overlap
 SCATTERING = 4                               # blocks for each multiprocessor that write to where integers say
 SUMMED_ROWS = 512                            # rows of one plain float32 sum over rows at most: the next level is float64
 ENTRIES = 8                                  # entries of a thread, where there are many
@@ -132,6 +133,9 @@ class _Plan(groups.Plan):
             teams = self.threads // self.lanes
             turns = -(-rows // (grid.multiprocessors * (HELD_SUMMED // self.threads) * teams))          # so that all blocks are at work at once
             return rows, teams * max(1, min(max(turns, HELD_ROWS), SUMMED_ROWS, -(-rows // teams)) if summed else 1)
+        if self._overlap():
+            blocks = grid.multiprocessors * (LONG_RESIDENT // self.threads)
+            return rows, -(-rows // blocks)
         if not summed and not self.needed_later:
             return rows, 1
         blocks = SLOTS * (1 if summed else 4) * grid.multiprocessors
@@ -150,6 +154,13 @@ class _Plan(groups.Plan):
             self.lanes, self.threads = power_of_two(self.columns, grid.warp), grid.usual // 2
         else:
             self.lanes = self.threads = power_of_two(-(-self.columns // ENTRIES), grid.large if self.columns >= VERY_LONG else grid.usual)
+
+    def _overlap(self):
+        """Are rows so long that the memory of the next one shall arrive while one is computed? Only where a row's first phase writes nothing."""
+        ops, early = self.group.operations, [k for k, p in enumerate(self.phase) if p <= 0]
+        found = any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)])
+        return (self.columns >= VERY_LONG and self.last > 0 and not self.tile and not found and not self.reductions - {"row"}
+                and all([self.stores[k] is None for k in early]) and all([self.stores[k] is None and self._again(k) for k in self.needed_later]))
 
     def _again(self, k):
         """What would have to wait in global memory is computed again, if it can be made from what is read and from what is one a row."""
@@ -180,7 +191,7 @@ class _Plan(groups.Plan):
             blocks = -(-slots // (threads // lanes))
             extra, shared = self._shared(structure, threads, threads // lanes)
             self.which = tuple([self.word(0) for _ in range(3)]) if self.tile else ()
-            extra = extra, self.which
+            extra = extra, self.which, self._overlap()
         elif kind == "held":
             threads, lanes, blocks = self.threads, self.lanes, slots
             if threads > lanes and "columns" in self.reductions:
@@ -203,6 +214,8 @@ class _Plan(groups.Plan):
     def _resident(self):
         if self.kind == "scatter":
             return SCATTERING * self.grid.usual
+        if self.kind == "rows" and self._overlap():
+            return LONG_RESIDENT
         if self.kind != "held":
             return RESIDENT
         return HELD_SUMMED if "columns" in self.reductions else HELD_RESIDENT

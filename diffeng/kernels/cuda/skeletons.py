@@ -38,7 +38,7 @@ class _Entries(Skeleton):
             with code.loop(lo + code.thread, hi, code.threads) as square:
                 self.square(square, every)
         else:
-            self.striding(lo, hi, code.thread, code.threads, every, self.flatly if self.flat else self.entry, self.totals)
+            self.striding(lo, hi, code.thread, code.threads, [(every, self.flatly if self.flat else self.entry, self.totals)])
         for k, cell in self.totals.items():
             total = code.together(self.ops[k][3], cell.get(), self.lanes)
             with code.when(code.thread.equals(0)):
@@ -68,7 +68,7 @@ class _Entries(Skeleton):
                 self.begin(r)
                 return column * QUAD
             self.down = {}
-            self.several(every, [[row * QUAD + k] * QUAD for k in range(QUAD)], place, self.totals)
+            self.several([(every, place, self.totals)], [[row * QUAD + k] * QUAD for k in range(QUAD)])
 
     def _memory_of(self, v, columns):
         if not self.extra or v not in self.extra[0]:
@@ -80,13 +80,13 @@ class _Entries(Skeleton):
 
 
 class Rows(Skeleton):
-    """A slot is a team. extra: a pair. First None where scratch memory and sums over rows lie in global memory; else the words that say where the teams' part
-    of shared memory begins, how many bytes a team has there, and where in these each sum lies. Then the words that say which rows there are: the first, and so
-    many of every so many; none for all."""
+    """A slot is a team. extra: three things. First None where scratch memory and sums over rows lie in global memory; else the words that say where the teams'
+    part of shared memory begins, how many bytes a team has there, and where in these each sum lies. Then the words that say which rows there are: the first,
+    and so many of every so many; none for all. Then whether the last phase of a row and the first one of the next are one loop."""
 
     def module(self):
         code = self.code
-        self.extra, which = self.extra
+        self.extra, which, overlap = self.extra
         teams = code.threads // self.lanes
         self.lane = code.thread & self.lanes - 1
         team = code.thread.over(self.lanes)
@@ -103,15 +103,58 @@ class Rows(Skeleton):
         with code.when(lo < code.rows):                       # whole teams stay away
             for k in summed:
                 self.each(lambda c: self.write(self.sums[k], c, self.neutral(k, self.ops[k][4]), self.sums_scope))
-            with code.loop(lo, hi) as r:
-                self.begin(self.row_number(r, which))
-                for phase in range(-1, self.last + 1):
-                    self.columns_of(phase)
-                    self.row_of(phase)
+            if overlap:
+                self.overlapping(lo, hi)
+            else:
+                with code.loop(lo, hi) as r:
+                    self.begin(self.row_number(r, which))
+                    self.phases(-1, self.last)
             for k in summed if self.extra is not None else ():
                 self.each(lambda c: code.store(partials[k], c, code.get(self.sums[k], c, self.ops[k][4])))
             self.keep_totals(slot)
         return code.finish()
+
+    def phases(self, first, last):
+        for phase in range(first, last + 1):
+            self.columns_of(phase)
+            self.row_of(phase)
+
+    def overlapping(self, lo, hi):
+        """Row after row, but what the first phase of the next one reads arrives while the last phase of one computes."""
+        code = self.code
+        kept = {k: code.cell(op[5 if op[0] == "reduce" else 4], 0) for k, op in enumerate(self.ops) if op[2] <= 0 and "row" in (op[1], op[7])}
+
+        def keep():
+            for k, cell in kept.items():
+                cell.set(self.values[k])
+
+        def party(phase):
+            mine = self.along(phase)
+            own = self.own(mine)
+            context = self.offsets, self.at, self.values, self.row_loaded
+
+            def go(i):
+                self.offsets, self.at, self.values, self.row_loaded = context
+                return i
+            return (mine, go, {**self.totals, **own}), own
+        self.begin(lo)
+        self.phases(-1, 0)
+        keep()
+        with code.loop(lo, hi) as r:
+            self.begin(r)
+            self.values = {k: cell.get() for k, cell in kept.items()}
+            self.phases(1, self.last - 1)
+            here, own = party(self.last)
+            self.begin(select(r + 1 < hi, r + 1, r))         # the last one once more: nothing is written there
+            self.row_of(-1)
+            there, next_own = party(0)
+            turn = (r & 1).equals(1) if self.last % 2 else False
+            self.striding(code.number(0), self.columns, self.lane, self.lanes, [here, there], turn)
+            for (_, go, _), reductions, phase in ((here, own, self.last), (there, next_own, 0)):
+                go(None)
+                self.reduced(reductions)
+                self.row_of(phase)
+            keep()
 
     def row_number(self, r, which):
         """The number of a team's row number r."""
@@ -172,10 +215,13 @@ class Rows(Skeleton):
             super().store(store, value, i)
 
     def sweep(self, lo, hi, mine):
-        code = self.code
-        own = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in mine if self.ops[k][0] == "reduce" and self.ops[k][7] == "row"}
-        self.striding(lo, hi, self.lane, self.lanes, mine, lambda i: i, {**self.totals, **own}, back=self.ops[mine[0]][2] % 2 == 1)          # to and fro
+        own = self.own(mine)
+        self.striding(lo, hi, self.lane, self.lanes, [(mine, lambda i: i, {**self.totals, **own})], back=self.ops[mine[0]][2] % 2 == 1)          # to and fro
         self.reduced(own)
+
+    def own(self, mine):
+        """A lane's part of each reduction along the row."""
+        return {k: self.code.cell(self.ops[k][4], self.neutral(k, self.ops[k][4])) for k in mine if self.ops[k][0] == "reduce" and self.ops[k][7] == "row"}
 
     def reduced(self, own):
         """What the lanes of a team have of reductions along the row, put together."""
@@ -201,7 +247,7 @@ class _Columns(Skeleton):
             self.begin(r)
             return column
         with code.when(column < self.columns):
-            self.striding(lo, hi, row, code.threads // self.lanes, range(len(self.ops)), place, parts)
+            self.striding(lo, hi, row, code.threads // self.lanes, [(range(len(self.ops)), place, parts)])
         for k, cell in parts.items():
             total = cast(code.down(self.ops[k][3], cast(cell.get(), wide(self.ops[k])), self.lanes), self.ops[k][4])
             with code.when(row.equals(0) & (column < self.columns)):
@@ -237,7 +283,7 @@ class _Scatter(Skeleton):
                 column, at = self.target(first + k, by_row)
                 with code.when(self.belongs(at, team, owned)):
                     if by_row:
-                        self.striding(code.number(0), self.columns, lane, self.lanes, every, lambda c: c, {})
+                        self.striding(code.number(0), self.columns, lane, self.lanes, [(every, lambda c: c, {})])
                     else:
                         self.entries(every, column, {})
         return code.finish()

@@ -44,53 +44,56 @@ class Skeleton(Loops):
         lo = slot * chunk
         return lo, select(lo + chunk < self.code.rows, lo + chunk, self.code.rows)
 
-    def striding(self, first, stop, lane, lanes, mine, place, parts, back=False):
-        """The operations `mine` for the entries first .. stop, shared by lanes; place(i) goes to an entry and returns its column. back: the last ones come
-        first, whose memory was read last. A lane has the same entries either way."""
+    def striding(self, first, stop, lane, lanes, parties, back=False):
+        """Operations for the entries first .. stop, shared by lanes. parties: each (numbers of operations; place(i), which goes to an entry and returns its
+        column; where reductions add up): one, or several that go through different rows together. back: a truth value, whether the last ones come first, whose
+        memory was read last. A lane has the same entries either way."""
         code = self.code
+        back = code.number(back, "b1") if isinstance(back, bool) else back
 
         @contextmanager
         def strides(begin, stop, step):
             n = turns(code, begin, stop, step)
             with code.loop(0, n) as k:
-                yield begin + (n - 1 - k if back else k) * step
-        loads = len({x[1] for k in mine for x in self._operands(self.ops[k]) if x[0] == "memory"})
+                yield begin + select(back, n - 1 - k, k) * step
+        loads = len({(id(place), x[1]) for mine, place, _ in parties for k in mine for x in self._operands(self.ops[k]) if x[0] == "memory"})
         ahead = min(AHEAD, LOADS_AHEAD // max(loads, 1))
         if self.quads:
             ahead = max(1, min(2, ahead // 2))
             step = lanes * ahead
             count = select(first < stop, (stop - first).over(QUAD), code.number(0))
             with strides(lane, count - lanes * (ahead - 1), step) as q:
-                self.several(mine, [[first + (q + lanes * n) * QUAD + k for k in range(QUAD)] for n in range(ahead)], place, parts)
+                self.several(parties, [[first + (q + lanes * n) * QUAD + k for k in range(QUAD)] for n in range(ahead)])
             if ahead > 1:
                 with code.loop(lane + turns(code, lane, count - lanes * (ahead - 1), step) * step, count, lanes) as q:
-                    self.several(mine, [[first + q * QUAD + k for k in range(QUAD)]], place, parts)
+                    self.several(parties, [[first + q * QUAD + k for k in range(QUAD)]])
             first = first + count * QUAD
         elif loads and ahead > 1:
             step = lanes * ahead
             with strides(first + lane, stop - lanes * (ahead - 1), step) as i:
-                self.several(mine, [[i + lanes * k] for k in range(ahead)], place, parts)
+                self.several(parties, [[i + lanes * k] for k in range(ahead)])
             first = first + turns(code, first + lane, stop - lanes * (ahead - 1), step) * step
         with code.loop(first + lane, stop, lanes) as i:
-            self.several(mine, [[i]], place, parts)
+            self.several(parties, [[i]])
 
-    def several(self, mine, groups, place, parts):
-        """The operations for some entries: all loads first. groups: of one index, or of four neighbours, which are read and written at once."""
+    def several(self, parties, groups):
+        """The operations of all parties for some entries: all loads first. groups: of one index, or of four neighbours, which are read and written at once."""
         states = []
         before = self.values, self.row_loaded, self.at, self.offsets
-        for indices in groups:
-            column = place(indices[0])
-            columns = [column + k if k else column for k in range(len(indices))]
-            self.inside = True
-            ready = [({}, {}) for _ in columns]                # of each entry: what is loaded, what an earlier phase computed
-            for k in mine:
-                for x in self._operands(self.ops[k]):
-                    self._fetch(x, columns, ready, mine)
-            states.append((columns, ready, self.row_loaded, self.at, self.offsets))
-        for columns, ready, self.row_loaded, self.at, self.offsets in states:
+        for mine, place, parts in parties:
+            for indices in groups:
+                column = place(indices[0])
+                columns = [column + k if k else column for k in range(len(indices))]
+                self.inside = True
+                ready = [({}, {}) for _ in columns]            # of each entry: what is loaded, what an earlier phase computed
+                for k in mine:
+                    for x in self._operands(self.ops[k]):
+                        self._fetch(x, columns, ready, mine)
+                states.append((mine, parts, columns, ready, self.values, self.row_loaded, self.at, self.offsets))
+        for mine, parts, columns, ready, values, self.row_loaded, self.at, self.offsets in states:
             self.gathered = {} if len(columns) > 1 else None
             for column, (self.loaded, known) in zip(columns, ready):
-                self.values = {**before[0], **known}
+                self.values = {**values, **known}
                 for k in mine:
                     self.operate(k, column, parts)
             self._write_gathered(columns[0])
