@@ -114,7 +114,16 @@ def _product_with_units(walk, n, *operands):
     return None
 
 
+def _added_there(walk, n, x, y):
+    """x + (zeros with v added where arrays say) = x with v added there: what is mostly zeros is never written."""
+    for onto, part in ((x, y), (y, x)):
+        if walk.once(part, "scatter") and len(part.operands) > 1 and type(onto) is Node and onto.shape == n.shape and onto.dtype == part.dtype == n.dtype:
+            return walk.make(n, "add_at", onto, *part.operands, params={"index": part.params["index"]})
+    return None
+
+
 CONTRACTIONS = (
+    ("add",          "what is added to few entries",    _added_there, "scatter"),
     ("sum",          "sum of a sum: one pass",          _sum_of_sum),
     ("sum",          "sum of products of matrices over what both have", _sum_of_product),
     ("sum",          "sum of an outer product",         _sum_of_outer),

@@ -487,4 +487,4 @@ IDENTITIES = (
     ("mean",         "likewise",                        _sum_of_spread, "broadcast_to"),
 )
 
-_CONTRACTED = {name for name, _, _ in CONTRACTIONS}
+_CONTRACTED = {needed[0] if needed else name for name, _, _, *needed in CONTRACTIONS}          # what must be there for any of them to apply

@@ -87,25 +87,28 @@ class Threads(Code):
             total.set(merge(name, total.get(), self.shared(k * warp + column, x.type)))
         return total.get()
 
-    def ballot(self, condition):
-        """Which threads of the block say yes: puts a word for each warp into the slot of its first thread, bit by bit; for `those`."""
-        bit = select(condition, self.number(1) << (self.thread & self.WARP - 1), 0)
-        word = self.butterfly("any", bit, self.WARP)
+    def ballot(self, conditions):
+        """Which threads of the block say yes, to some questions (no more than a warp has lanes): puts a word for each warp and question into the warp's slots,
+        bit by bit; for `those`."""
+        lane = self.thread & self.WARP - 1
+        words = [self.butterfly("any", select(yes, self.number(1) << lane, 0), self.WARP) for yes in conditions]
         self.barrier()
-        with self.when((self.thread & self.WARP - 1).equals(0)):
-            self.share(self.thread, word)
+        with self.when(lane.equals(0)):
+            for k, word in enumerate(words):
+                self.share(self.thread + k, word)
         self.barrier()
 
     @contextmanager
-    def those(self):
-        """for each thread that said yes in the last ballot, in order. Yields its number."""
-        with self.loop(0, self.threads, self.WARP) as first:
-            word = self.shared(first, "i64")
+    def those(self, questions):
+        """for each yes of the last ballot, question by question, in the order of threads. Yields the thread's number, and the question's times the threads of a
+        block."""
+        with self.loop(0, questions) as question, self.loop(0, self.threads, self.WARP) as first:
+            word = self.shared(first + question, "i64")
             left = self.cell("i64", word)
             with self.loop(0, ones(word)):
                 bits = left.get()
                 left.set(bits & bits - 1)
-                yield first + ones((bits & -bits) - 1)
+                yield question * self.threads + first + ones((bits & -bits) - 1)
 
     def share(self, slot, x):
         """Put x into a thread's slot."""

@@ -15,7 +15,7 @@ from ...devices import lacking, simulated
 from ...recording import on_gpu
 from .code import SLOT
 from .compile import ptx, taken_by
-from .plan import Grid
+from .plan import SHARED, Grid
 
 TILES_IN_MEMORY = 256                        # a tile's private buffer may take so much of the memory: a chain has up to half a dozen of them
 PINNED = 1 << 20                             # bytes from which on a result comes back into pinned memory, see Gpu.host
@@ -66,7 +66,8 @@ class Gpu:
     def __init__(self, cupy):
         self.cupy, self._id = cupy, cupy.cuda.Device().id
         properties = cupy.cuda.runtime.getDeviceProperties(self._id)
-        self.grid = Grid(32, properties["multiProcessorCount"], 256, 512, properties["totalGlobalMem"] // TILES_IN_MEMORY)
+        self.grid = Grid(32, properties["multiProcessorCount"], 256, 512, properties["totalGlobalMem"] // TILES_IN_MEMORY,
+                         properties["sharedMemPerBlockOptin"])
         self.name = properties["name"].decode()
         self.processor = taken_by(properties["major"], properties["minor"])
         if self.processor is None:
@@ -147,9 +148,12 @@ class Gpu:
 
     def launcher(self, kernel, launch, words):
         """A function that launches the kernel with its words at an address."""
+        shared = SLOT * launch.threads + launch.shared
+        if shared > SHARED:
+            self._driver.funcSetAttribute(kernel.ptr, self._driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, self.grid.most_shared)
         values = np.array([words, launch.rows], np.int64)
         pointers = np.array([values.ctypes.data, values.ctypes.data + 8], np.int64)
-        arguments = (kernel.ptr, launch.blocks, 1, 1, launch.threads, 1, 1, SLOT * launch.threads + launch.shared)
+        arguments = (kernel.ptr, launch.blocks, 1, 1, launch.threads, 1, 1, shared)
         run, stream, parameters = self._driver.launchKernel, self.cupy.cuda.get_current_stream, pointers.ctypes.data
 
         def start():

@@ -23,7 +23,6 @@ VERY_LONG = 1 << 14                          # columns from which on a large blo
 HELD = 128                                   # bytes of a row that a lane keeps in registers at most
 HELD_ROWS = 4                                # rows that a team takes at least where it sums over them
 HELD_RESIDENT, HELD_SUMMED = 640, 384        # threads that a multiprocessor shall have at once then: 102 registers a thread, 170 where sums lie in them too
-LONG_RESIDENT = 1024                         # threads that a multiprocessor shall have at once where rows overlap
 SCATTERING = 4                               # blocks for each multiprocessor that write to where integers say
 SUMMED_ROWS = 512                            # rows of one plain float32 sum over rows at most: the next level is float64
 ENTRIES = 8                                  # entries of a thread, where there are many
@@ -31,10 +30,11 @@ RESIDENT = 640                               # threads that a multiprocessor sha
 
 
 class Grid:
-    """What plans depend on of a device: lanes of a warp, multiprocessors, threads of a usual block and of a large one, bytes of a private buffer of a tile."""
+    """What plans depend on of a device: lanes of a warp, multiprocessors, threads of a usual block and of a large one, bytes of a private buffer of a tile,
+    bytes that a block may share where it asks for them."""
 
-    def __init__(self, warp, multiprocessors, usual, large, tile):
-        self.warp, self.multiprocessors, self.usual, self.large, self.tile = warp, multiprocessors, usual, large, tile
+    def __init__(self, warp, multiprocessors, usual, large, tile, most_shared):
+        self.warp, self.multiprocessors, self.usual, self.large, self.tile, self.most_shared = warp, multiprocessors, usual, large, tile, most_shared
 
 
 class Launch:
@@ -133,9 +133,11 @@ class _Plan(groups.Plan):
             teams = self.threads // self.lanes
             turns = -(-rows // (grid.multiprocessors * (HELD_SUMMED // self.threads) * teams))          # so that all blocks are at work at once
             return rows, teams * max(1, min(max(turns, HELD_ROWS), SUMMED_ROWS, -(-rows // teams)) if summed else 1)
-        if self._overlap():
-            blocks = grid.multiprocessors * (LONG_RESIDENT // self.threads)
-            return rows, -(-rows // blocks)
+        self.overlap = self._overlapping()
+        if self.overlap is not None:                           # two blocks at once, or one that is twice as large
+            blocks = min(2, grid.most_shared // (sum(self.overlap[1]) + SLOT * grid.large))
+            self.lanes = self.threads = 2 * grid.large // max(1, blocks)
+            return rows, -(-rows // (grid.multiprocessors * max(1, blocks)))
         if not summed and not self.needed_later:
             return rows, 1
         blocks = SLOTS * (1 if summed else 4) * grid.multiprocessors
@@ -155,12 +157,18 @@ class _Plan(groups.Plan):
         else:
             self.lanes = self.threads = power_of_two(-(-self.columns // ENTRIES), grid.large if self.columns >= VERY_LONG else grid.usual)
 
-    def _overlap(self):
-        """Are rows so long that the memory of the next one shall arrive while one is computed? Only where a row's first phase writes nothing."""
+    def _overlapping(self):
+        """Are rows so long that the memory of the next one shall arrive while one is computed, and lie in shared memory from then on? The views that do, and
+        bytes of one row of all of them; None where a row's first phase writes something, or where there is no room."""
         ops, early = self.group.operations, [k for k, p in enumerate(self.phase) if p <= 0]
         found = any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)])
-        return (self.columns >= VERY_LONG and self.last > 0 and not self.tile and not found and not self.reductions - {"row"}
-                and all([self.stores[k] is None for k in early]) and all([self.stores[k] is None and self._again(k) for k in self.needed_later]))
+        if self.columns < VERY_LONG or not self.last or self.tile or found or "columns" in self.reductions \
+                or not all([self.stores[k] is None for k in early]) or not all([self.stores[k] is None and self._again(k) for k in self.needed_later]) \
+                or any([isinstance(ops[k], Reduce) and ops[k].kind != "row" for k in early]):
+            return None
+        views = sorted({v for k in early if ops[k].level == "full" for v in self.reads[k] if v is not None and self._inner_strides[v]})
+        sizes = [-(-self.columns * self._views[v][0].dtype.itemsize // LINE) * LINE for v in views]
+        return (views, sizes) if sum(sizes) + SLOT * 2 * self.grid.large <= self.grid.most_shared else None
 
     def _again(self, k):
         """What would have to wait in global memory is computed again, if it can be made from what is read and from what is one a row."""
@@ -191,7 +199,12 @@ class _Plan(groups.Plan):
             blocks = -(-slots // (threads // lanes))
             extra, shared = self._shared(structure, threads, threads // lanes)
             self.which = tuple([self.word(0) for _ in range(3)]) if self.tile else ()
-            extra = extra, self.which, self._overlap()
+            places = ()
+            if self.overlap is not None:
+                views, sizes = self.overlap
+                shared = sum(sizes)
+                places = tuple([(v, self.word(SLOT * threads + sum(sizes[:k]))) for k, v in enumerate(views)])
+            extra = extra, self.which, places
         elif kind == "held":
             threads, lanes, blocks = self.threads, self.lanes, slots
             if threads > lanes and "columns" in self.reductions:
@@ -214,8 +227,8 @@ class _Plan(groups.Plan):
     def _resident(self):
         if self.kind == "scatter":
             return SCATTERING * self.grid.usual
-        if self.kind == "rows" and self._overlap():
-            return LONG_RESIDENT
+        if self.kind == "rows" and self.overlap is not None:
+            return 2 * self.grid.large
         if self.kind != "held":
             return RESIDENT
         return HELD_SUMMED if "columns" in self.reductions else HELD_RESIDENT
@@ -260,10 +273,8 @@ class _Plan(groups.Plan):
         """How a scatter is shared: each team owns some places of the first axis that is indexed. Lanes, extra words, blocks, and how many rows (or entries)."""
         store, grid = structure[-1][0][7], self.grid
         length, by_row = self.words[store[2][0][1]], skeletons.along_rows(store, structure[4], self.flat)
-        blocks = SCATTERING * grid.multiprocessors                                     # each looks at all entries
-        many = length >= blocks * (grid.usual // grid.warp)
-        lanes = power_of_two(self.columns, grid.warp if many else grid.usual) if by_row else 1
-        teams = min(length, blocks * (grid.usual // lanes))
+        lanes = power_of_two(self.columns, grid.usual) if by_row else 1
+        teams = min(length, SCATTERING * grid.multiprocessors * (grid.usual // lanes))          # each looks at all entries
         owned = -(-length // teams)
         blocks = -(-(-(-length // owned)) // (grid.usual // lanes))
         return lanes, (self.word(owned),), blocks, self.rows if by_row else self.columns if self.flat else self.rows * self.columns

@@ -29,7 +29,7 @@ class Proof:
 class _OnPaper(Simulator):
     """An H200 as far as plans can see; kernels are collected, and do not run."""
 
-    grid = Grid(32, 132, 256, 512, 512 << 20)
+    grid = Grid(32, 132, 256, 512, 512 << 20, 227 << 10)
 
     def __init__(self):
         self.launches = {}

@@ -26,7 +26,7 @@ class Memory(np.ndarray):
 class Simulator:
     """Kernels run when they are launched."""
 
-    grid = Grid(Simulated.WARP, 1, 16, 16, 1 << 20)
+    grid = Grid(Simulated.WARP, 1, 16, 16, 1 << 20, 64 << 10)
     distant = False                          # does its memory lie elsewhere, so that what the host computes is worth a warning?
     name = "the simulator"
 

@@ -16,6 +16,7 @@ from ..loops import wide
 from .code import QUAD
 from .striding import AHEAD, Skeleton, turns
 
+LOOKS = 8                                    # entries that a thread looks at before those are written which its block owns
 TALL, WIDE = 8, 4                            # squares of entries that a warp has: 128 bytes of float32 one way, 64 the other
 
 
@@ -82,11 +83,15 @@ class _Entries(Skeleton):
 class Rows(Skeleton):
     """A slot is a team. extra: three things. First None where scratch memory and sums over rows lie in global memory; else the words that say where the teams'
     part of shared memory begins, how many bytes a team has there, and where in these each sum lies. Then the words that say which rows there are: the first,
-    and so many of every so many; none for all. Then whether the last phase of a row and the first one of the next are one loop."""
+    and so many of every so many; none for all. Then, where the last phase of a row and the first one of the next are one loop, the views that the first one
+    reads, and the words where in shared memory a row of each lies from then on."""
+
+    waits, arriving = {}, False
 
     def module(self):
         code = self.code
         self.extra, which, overlap = self.extra
+        self.waits = {v: code.word(place) for v, place in overlap}
         teams = code.threads // self.lanes
         self.lane = code.thread & self.lanes - 1
         team = code.thread.over(self.lanes)
@@ -120,7 +125,8 @@ class Rows(Skeleton):
             self.row_of(phase)
 
     def overlapping(self, lo, hi):
-        """Row after row, but what the first phase of the next one reads arrives while the last phase of one computes."""
+        """Row after row, but what the first phase of the next one reads arrives while the last phase of one computes. It takes the place of what the same
+        lane has just read there."""
         code = self.code
         kept = {k: code.cell(op[5 if op[0] == "reduce" else 4], 0) for k, op in enumerate(self.ops) if op[2] <= 0 and "row" in (op[1], op[7])}
 
@@ -135,26 +141,42 @@ class Rows(Skeleton):
 
             def go(i):
                 self.offsets, self.at, self.values, self.row_loaded = context
+                self.arriving = phase == 0
                 return i
             return (mine, go, {**self.totals, **own}), own
         self.begin(lo)
+        self.arriving = True
         self.phases(-1, 0)
         keep()
         with code.loop(lo, hi) as r:
             self.begin(r)
             self.values = {k: cell.get() for k, cell in kept.items()}
+            self.arriving = False
             self.phases(1, self.last - 1)
-            here, own = party(self.last)
+            here = party(self.last)
             self.begin(select(r + 1 < hi, r + 1, r))         # the last one once more: nothing is written there
             self.row_of(-1)
-            there, next_own = party(0)
-            turn = (r & 1).equals(1) if self.last % 2 else False
-            self.striding(code.number(0), self.columns, self.lane, self.lanes, [here, there], turn)
-            for (_, go, _), reductions, phase in ((here, own, self.last), (there, next_own, 0)):
+            there = party(0)
+            self.striding(code.number(0), self.columns, self.lane, self.lanes, [here[0], there[0]])
+            for ((_, go, _), own), phase in ((here, self.last), (there, 0)):
                 go(None)
-                self.reduced(reductions)
+                self.reduced(own)
                 self.row_of(phase)
             keep()
+
+    def _memory_of(self, v, columns):
+        if v not in self.waits:
+            return super()._memory_of(v, columns)
+        code, place, type, four = self.code, self.waits[v], self.views[v][0], len(columns) > 1 and v in self.quads
+        if not self.arriving:
+            return code.get_quad(place, columns[0], type) if four else [code.get(place, c, type) for c in columns]
+        found = super()._memory_of(v, columns)
+        if four:
+            code.put_quad(place, columns[0], found)
+        else:
+            for c, x in zip(columns, found):
+                code.put(place, c, x)
+        return found
 
     def row_number(self, r, which):
         """The number of a team's row number r."""
@@ -265,7 +287,7 @@ class _Columns(Skeleton):
 
 class _Scatter(Skeleton):
     """Operations that write to where the same integer arrays say. lanes: of a team (columns are theirs). extra: the word how many places of the first
-    indexed axis a team owns. The block looks at as many entries (or rows) together as it has threads, and goes through those that are its own, in order: every
+    indexed axis a team owns. The block looks at LOOKS times as many entries (or rows) together as it has threads, and goes through its own, in order: every
     team takes what it owns. An index out of bounds is the first team's, which reports it."""
 
     def module(self):
@@ -275,11 +297,15 @@ class _Scatter(Skeleton):
         lane = code.thread & self.lanes - 1
         by_row, every = along_rows(self.ops[0][7], self.views, self.flat), range(len(self.ops))
         self.offsets, self.at = self.bases, None
-        with code.loop(0, code.rows, code.threads) as first:
-            here = first + code.thread
-            _, at = self.target(select(here < code.rows, here, first), by_row)
-            code.ballot((here < code.rows) & self.belongs(at, code.block, owned * teams))
-            with code.those() as k:
+        looks = min(LOOKS, code.WARP)
+        with code.loop(0, code.rows, code.threads * looks) as first:
+            mine = []
+            for k in range(looks):
+                here = first + code.thread + k * code.threads
+                _, at = self.target(select(here < code.rows, here, first), by_row)
+                mine.append((here < code.rows) & self.belongs(at, code.block, owned * teams))
+            code.ballot(mine)
+            with code.those(looks) as k:
                 column, at = self.target(first + k, by_row)
                 with code.when(self.belongs(at, team, owned)):
                     if by_row:

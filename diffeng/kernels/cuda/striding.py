@@ -46,17 +46,16 @@ class Skeleton(Loops):
 
     def striding(self, first, stop, lane, lanes, parties, back=False):
         """Operations for the entries first .. stop, shared by lanes. parties: each (numbers of operations; place(i), which goes to an entry and returns its
-        column; where reductions add up): one, or several that go through different rows together. back: a truth value, whether the last ones come first, whose
-        memory was read last. A lane has the same entries either way."""
+        column; where reductions add up): one, or several that go through different rows together. back: the last ones come first, whose memory was read
+        last. A lane has the same entries either way."""
         code = self.code
-        back = code.number(back, "b1") if isinstance(back, bool) else back
 
         @contextmanager
         def strides(begin, stop, step):
             n = turns(code, begin, stop, step)
             with code.loop(0, n) as k:
-                yield begin + select(back, n - 1 - k, k) * step
-        loads = len({(id(place), x[1]) for mine, place, _ in parties for k in mine for x in self._operands(self.ops[k]) if x[0] == "memory"})
+                yield begin + (n - 1 - k if back else k) * step
+        loads = len({x[1] for mine, _, _ in parties for k in mine for x in self._operands(self.ops[k]) if x[0] == "memory"})
         ahead = min(AHEAD, LOADS_AHEAD // max(loads, 1))
         if self.quads:
             ahead = max(1, min(2, ahead // 2))
