@@ -40,7 +40,7 @@ def _clamp(x, low, high):
 # ---- exponentials -----------------------------------------------------------------------------------------------------------------
 
 def _reduce(x):
-    """x = n log(2) + r + c, |r| <= log(2)/2: (n + twice the exponent's bias as an integer, r, c)."""
+    """x = n log(2) + r + c, |r| <= log(2)/2: (an integer that ends in the bits of n + twice the exponent's bias, r, c)."""
     T = x.type
     twice = 2 * _BIAS[T]
     t = mad(x, _LOG2_E, _ROUNDER[T] + twice)
@@ -48,16 +48,16 @@ def _reduce(x):
     high, low = LN2[T]
     first = mad(n, -high, x)                                               # n * high is exact, and so is the difference
     r = mad(n, -low, first)
-    return t.bits() - _ROUNDER_BITS[T], r, mad(n, -low, first - r)
+    return t.bits(), r, mad(n, -low, first - r)
 
 
 def _power_of_2(exponent, T):
-    """2^(exponent - bias), for 0 < exponent <= 2 bias."""
+    """2^(exponent - bias), for 0 < exponent <= 2 bias, which are an integer's last bits: those before them are shifted out."""
     return (exponent << _MANTISSA[T]).real()
 
 
 def _scaled(p, m):
-    """p 2^n for m = n + 2 bias: in two factors, as 2^n itself may be out of range; only the last product rounds."""
+    """p 2^n for m, of `_reduce`: in two factors, as 2^n itself may be out of range; only the last product rounds."""
     half = m >> 1
     return p * _power_of_2(half, p.type) * _power_of_2(m - half, p.type)
 
@@ -84,15 +84,15 @@ def exp2(x):
     x = _clamp(x, *_EXP2_RANGE[T])
     t = x + (_ROUNDER[T] + 2 * _BIAS[T])
     r = (x - (t - (_ROUNDER[T] + 2 * _BIAS[T]))) * _LOG_2
-    return _scaled(_exp_of_rest(r), t.bits() - _ROUNDER_BITS[T])
+    return _scaled(_exp_of_rest(r), t.bits())
 
 
 def _expm1(x):
-    """(y, what y's rounding lost, n + 2 bias, r), y = exp(x) - 1, for x that are clamped. Digits of subnormal x are lost. Clamped and reduced as exp does it,
+    """(y, what y's rounding lost, `_reduce`'s integer, r), y = exp(x) - 1, for x that are clamped. Digits of subnormal x are lost. Clamped and reduced as exp does it,
     exp(x) beside it is cheap."""
     T = x.type
     m, r, c = _reduce(x)
-    half = _power_of_2(larger(m - (_BIAS[T] + 1), 1), T)                    # 2^(n - 1), as 2^n may be too large; what is too small vanishes below
+    half = _power_of_2(larger(m - (_ROUNDER_BITS[T] + _BIAS[T] + 1), 1), T)                    # 2^(n - 1), as 2^n may be too large; what is too small vanishes below
     tail = half * mad(r * r, polynomial(r, EXP[T]), c)
     base, step = half - 0.5, half * r                                      # base is 0 or the larger one: the sum's error is known
     total = base + step

@@ -212,6 +212,12 @@ class Cuda(Fragments, Threads):
         whole = b.or_(b.zext(low, _I64), b.shl(b.zext(high, _I64), _I64(32)))
         return x._make(b.bitcast(whole, _TYPES[x.type]))
 
+    def prefetch(self, base, index, type):
+        """An entry's line of memory shall come to the cache that all multiprocessors share."""
+        b, kind = self.builder, ir.FunctionType(ir.VoidType(), [_I64])
+        place = base if index is None else base + index * SIZES[type]
+        b.call(ir.InlineAsm(kind, "prefetch.global.L2 [$0];", "l", side_effect=True), [place.ir])
+
     def _shared_place(self, offset, index, type):
         b = self.builder
         place = b.bitcast(b.gep(self._shared, [_I64(0), offset.ir]), _TYPES[type].as_pointer(3))
@@ -252,6 +258,9 @@ class Simulated(SimulatedFragments, Threads):
         found = self.load(exchange + (self.thread ^ mask) * self.EXCHANGED, None, x.type)
         self._wait(self.NEIGHBOURS)
         return found
+
+    def prefetch(self, base, index, type):
+        pass
 
     def _shared_place(self, offset, index, type):
         return self._address(self._context[self.SHARED] + offset, index, type)

@@ -39,9 +39,17 @@ class _Held(Rows):
         self.sum_cells = {k: [[self._cell(k) for _ in columns] for columns, _ in self.groups] for k in self.of_kind("columns")}
         self.totals = {k: code.cell(wide(self.ops[k]), self.neutral(k, wide(self.ops[k]))) for k in self.of_kind("all")}
         lo, hi = self.span(code.block)
-        with code.loop(lo + self.team, hi, self.teams) as r:
-            self.begin(self.row_number(r, which))
+        first, following = lo + self.team, None
+        if self.sum_cells:                                    # a team has several rows: the next one is read before one is computed
+            following = self._cells(select(first < hi, first, lo), which)
+        with code.loop(first, hi, self.teams) as r:
             self.state = [[({}, {}) for _ in columns] for columns, _ in self.groups]              # of each entry: what was read, what was computed
+            if following is not None:
+                for (n, at, v), cell in following.items():
+                    self.state[n][at][0][v] = cell.get()
+                after = r + self.teams
+                self._read(select(after < hi, after, r), which, lambda key, x: following[key].set(x))
+            self.begin(self.row_number(r, which))
             self.phases(-1, self.last)
         for k, cells in self.sum_cells.items():
             partial = code.word(self.ops[k][9][0]) + code.block * code.word(self.ops[k][9][1])
@@ -51,6 +59,19 @@ class _Held(Rows):
             with code.when(code.thread.equals(0)):
                 self.keep_partial(k, code.block, None, total)
         return code.finish()
+
+    def _read(self, r, which, act):
+        """act(which entry of which group and which view, its value) for all that a row's first phase reads."""
+        self.begin(self.row_number(r, which))
+        for v in {x[1]: None for op in self.ops if op[1] == "full" and op[2] <= 0 for x in self._operands(op) if x[0] == "memory" and self.views[x[1]][1] != "z"}:
+            for n, (columns, _) in enumerate(self.groups):
+                for at, x in enumerate(self._memory_of(v, columns)):
+                    act((n, at, v), x)
+
+    def _cells(self, r, which):
+        found = {}
+        self._read(r, which, lambda key, x: found.update({key: self.code.cell(x.type, x)}))
+        return found
 
     def _put(self, cells, write):
         """The sums of a team's lanes."""

@@ -86,7 +86,7 @@ class Rows(Skeleton):
     and so many of every so many; none for all. Then, where the last phase of a row and the first one of the next are one loop, the views that the first one
     reads, and the words where in shared memory a row of each lies from then on."""
 
-    waits, arriving = {}, False
+    waits, arriving, coming = {}, False, None
 
     def module(self):
         code = self.code
@@ -125,8 +125,8 @@ class Rows(Skeleton):
             self.row_of(phase)
 
     def overlapping(self, lo, hi):
-        """Row after row, but what the first phase of the next one reads arrives while the last phase of one computes. It takes the place of what the same
-        lane has just read there."""
+        """Row after row, but what the first phase of the next one reads arrives while the last phase of one computes (and is on its way to the cache in the
+        phases between). It takes the place of what the same lane has just read there."""
         code = self.code
         kept = {k: code.cell(op[5 if op[0] == "reduce" else 4], 0) for k, op in enumerate(self.ops) if op[2] <= 0 and "row" in (op[1], op[7])}
 
@@ -149,12 +149,15 @@ class Rows(Skeleton):
         self.phases(-1, 0)
         keep()
         with code.loop(lo, hi) as r:
+            following = select(r + 1 < hi, r + 1, r)         # the last one once more: nothing is written there
+            self.begin(following)
+            self.arriving, self.coming = False, self.offsets
             self.begin(r)
             self.values = {k: cell.get() for k, cell in kept.items()}
-            self.arriving = False
             self.phases(1, self.last - 1)
+            self.coming = None
             here = party(self.last)
-            self.begin(select(r + 1 < hi, r + 1, r))         # the last one once more: nothing is written there
+            self.begin(following)
             self.row_of(-1)
             there = party(0)
             self.striding(code.number(0), self.columns, self.lane, self.lanes, [here[0], there[0]])
@@ -169,6 +172,10 @@ class Rows(Skeleton):
             return super()._memory_of(v, columns)
         code, place, type, four = self.code, self.waits[v], self.views[v][0], len(columns) > 1 and v in self.quads
         if not self.arriving:
+            if self.coming is not None:
+                here, self.offsets = self.offsets, self.coming
+                code.prefetch(*self.place(v, columns[0]), type)
+                self.offsets = here
             return code.get_quad(place, columns[0], type) if four else [code.get(place, c, type) for c in columns]
         found = super()._memory_of(v, columns)
         if four:
