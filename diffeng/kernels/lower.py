@@ -318,7 +318,8 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     for source in (x, v):
         if source is not None and not castable(source, dtype):
             return None
-    out = new("arena", shape, dtype)
+    rows = node in lowering.factors or type(x) is View and x.buffer.pitch and x.shape == shape
+    out = pitched(shape, dtype, lowering.fuser.aligned if rows else 0)
     found = indirect(out, index, arrays)
     if found is None:
         return None

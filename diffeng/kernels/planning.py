@@ -107,7 +107,7 @@ def buffers(w):
 
 
 def _factors(nodes):
-    """Elementwise nodes of float32 that enter products as they are: what bfloat16 there is made of them is made where they are, or their rows are aligned."""
+    """Nodes of float32, elementwise but for few entries, that enter products as they are: what bfloat16 there is made of them is made where they are, or their rows are aligned."""
     found, views = set(), []
     for n in nodes:
         if n.primitive.kind == "contract":
@@ -117,7 +117,7 @@ def _factors(nodes):
         if type(n) is Node and n not in found:
             if n.primitive.name in ("transpose", "reshape"):
                 views += n.operands
-            elif n.primitive.kind == "map" and n.dtype == np.float32 and len(n.shape) > 1:
+            elif (n.primitive.kind == "map" or n.primitive.name == "add_at") and n.dtype == np.float32 and len(n.shape) > 1:
                 found.add(n)
     return found
 
