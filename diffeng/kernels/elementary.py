@@ -14,7 +14,7 @@ arguments of sin, cos and tan, whose reduction needs hundreds of bits, to the C 
 Coefficients (coefficients.py) come from tools/minimax.py, which says what they approximate and how well.
 """
 from .coefficients import COS, ERF, ERFC, ERFC_LOG, EXP, HALF_PI, LN2, LOG, LOG2_E, LOG10_2, LOG10_E, LOG_LONG, SIN, TANH, TWO_THIRDS
-from .values import Small, absolute, constant, copysign, fused, larger, mad, nearest, polynomial, ratio, rescue, select
+from .values import Small, absolute, constant, copysign, fused, larger, mad, nearest, polynomial, rescue, select
 
 _MANTISSA = {"f64": 52, "f32": 23}
 _ROUNDER = {"f64": 1.5 * 2.0 ** 52, "f32": 1.5 * 2.0 ** 23}            # plus a float: the integer next to it, in the lowest bits
@@ -117,7 +117,7 @@ _COSH_END = {"f64": 710.5, "f32": 89.5}
 def sinh(x):
     T, a = x.type, _clamp(absolute(x), None, _COSH_END[x.type])
     e, lost, m, r = _expm1(a)
-    y = select(a < 22.0, 0.5 * (e + (ratio(e, e + 1.0) + lost)), _half_exp(m, r))
+    y = select(a < 22.0, 0.5 * (e + (e / (e + 1.0) + lost)), _half_exp(m, r))
     return select(absolute(x) < _TINY[T], x, copysign(y, x))
 
 
@@ -133,7 +133,7 @@ def tanh(x):
     e = exp(-(a + a))
     z, (above, below) = a * a, TANH[T]
     near = a < 0.5493061443340549                                          # where tanh is 1/2
-    rest = ratio(select(near, a * z * polynomial(z, above), e + e), select(near, polynomial(z, below), e + 1.0))
+    rest = select(near, a * z * polynomial(z, above), e + e) / select(near, polynomial(z, below), e + 1.0)
     return copysign(select(near, a, 1.0) - rest, x)
 
 
@@ -141,7 +141,7 @@ def expit(x):
     """1 / (1 + exp(-x)); for x < 0 as exp(x) / (1 + exp(x)), which underflows where it should."""
     e = exp(-absolute(x))
     below = 1.0 + e
-    y = ratio(select(x < 0.0, e, constant(1.0, x)), below)
+    y = select(x < 0.0, e, 1.0) / below
     return y - y * (e - (below - 1.0)) * select(x < 0.0, 1.0 - y, y)          # 1 / below is one of these
 
 
@@ -169,7 +169,7 @@ def _mantissa(x):
 
 def _log1p_parts(f, digits=None):
     """log(1 + f) = f - half + rest, half = f^2 / 2, for sqrt(1/2) <= 1 + f < sqrt(2)."""
-    s = ratio(f, f + 2.0)
+    s = f / (f + 2.0)
     z = s * s
     half = 0.5 * f * f
     # s (half + z tail / ...): log(1 + f) = 2s + s z tail and 2s = f - s f, s f = half - s half

@@ -47,12 +47,10 @@ class Value:
         return self._binary("fmul", "mul", other)
 
     def __truediv__(self, other):
-        if self.builder.module.triple == GPU:
-            return quotient(self, other if isinstance(other, Value) else constant(other, self), _reciprocal)
-        return self._binary("fdiv", "", other)
+        return quotient(self, other) if type(other) is Steady else self._binary("fdiv", "", other)
 
     def __rtruediv__(self, other):
-        return constant(other, self) / self
+        return self._binary("fdiv", "", other, True)
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -137,6 +135,15 @@ class Small(Value):
         return high * other * back
 
     __rmul__ = __mul__
+
+
+class Steady(Value):
+    """What does not change in a loop: `quotient` divides by it."""
+
+    __slots__ = ()
+
+    def __init__(self, value):
+        super().__init__(value.builder, value.ir, value.type)
 
 
 def cast(x, want):
@@ -268,44 +275,31 @@ def fused(a, b, c):
 _ENDS = {"f32": (2.0 ** -125, 2.0 ** 125), "f64": (2.0 ** -1021, 2.0 ** 1021)}          # between them numbers and their reciprocals have all their digits
 
 
-def quotient(x, d, reciprocal):
+def quotient(x, d, reciprocal=None):
     """x / d without a branch, rounded correctly. What depends on d alone comes first, so that the compiler takes it out of a loop over x: one x more costs two
     products, two fused ones and a comparison. reciprocal(d): 1 / d for d > 0, good to 22 binary digits, and 0 or infinite where it should be.
 
     Within an ulp only where the remainder has lost digits (|x| < 2^-100, 2^-960 in float64, or a subnormal quotient, or one next to overflow) or d's digits
     are all 1. Source: Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990 (a quotient that its remainder corrects)."""
     low, high = _ENDS[d.type]
-    size = absolute(d)
-    scale = select(size > high, constant(2.0 ** -3, d), select(size < low, constant(2.0 ** 64, d), 1.0))
+    size, one = absolute(d), constant(1.0, d)
+    scale = select(size > high, constant(2.0 ** -3, d), select(size < low, constant(2.0 ** 64, d), one))
     size = size * scale
-    rough = reciprocal(size)
-    near, regular = _refined(rough, size)
+    near = rough = (reciprocal or _reciprocal)(size)
+    rest = fused(-size, near, one)
+    regular = absolute(rest) < 1.0                            # no, if d is 0, infinite or NaN: what is left of it then is NaN, and nothing is corrected
+    for _ in range({"f32": 1, "f64": 2}[d.type]):
+        near = fused(near, rest, near)
+        rest = fused(-size, near, one)
     x = x * copysign(scale, d)
     q = x * select(regular, near, rough)
     rest = fused(size, q, -x)
     return fused(select(regular, -near, -0.0), select(absolute(rest) < _INFINITE, rest, 0.0), q)
 
 
-def ratio(x, d):
-    """x / d where d > 0, and neither the two nor the quotient are so large or small that one would have to ask."""
-    if d.builder.module.triple != GPU:
-        return x / d
-    near, _ = _refined(_reciprocal(d), d)
-    q = x * near
-    return fused(-near, fused(d, q, -x), q)
-
-
-def _refined(near, d):
-    """1 / d from 22 digits of it, and whether that is a number other than 0."""
-    rest = fused(-d, near, constant(1.0, d))
-    regular = absolute(rest) < 1.0                            # what is left of 0, an infinity or NaN is NaN
-    for _ in range({"f32": 1, "f64": 2}[d.type]):
-        near = fused(near, rest, near)
-        rest = fused(-d, near, constant(1.0, d))
-    return near, regular
-
-
 def _reciprocal(d):
+    if d.builder.module.triple != GPU:
+        return 1.0 / d
     kind, name = _TYPES[d.type], "llvm.nvvm.rcp.approx.ftz." + {"f32": "f", "f64": "d"}[d.type]
     return d._make(d.builder.call(_declared(d.builder.module, name, kind), [d.ir]))
 

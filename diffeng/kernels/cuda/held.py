@@ -14,8 +14,8 @@ from .skeletons import Rows
 
 
 def write(structure, rules, lanes, extra, quads, code):
-    """As skeletons.write. extra: (how many entries a lane has, whether these are all there is, so that nobody asks), and the words that say which rows there
-    are, as for skeletons.Rows."""
+    """As skeletons.write. extra: (how many entries a lane has, whether these are all there is, so that nobody asks, and whether a team reads its next row before
+    it computes one), and the words that say which rows there are, as for skeletons.Rows."""
     return _Held(structure, rules, lanes, extra, quads, code).module()
 
 
@@ -24,7 +24,7 @@ class _Held(Rows):
 
     def module(self):
         code = self.code
-        (entries, self.exact), which = self.extra
+        (entries, self.exact, ahead), which = self.extra
         self.extra = None
         self.teams = code.threads // self.lanes
         self.lane = code.thread if self.teams == 1 else code.thread & self.lanes - 1
@@ -40,7 +40,7 @@ class _Held(Rows):
         self.totals = {k: code.cell(wide(self.ops[k]), self.neutral(k, wide(self.ops[k]))) for k in self.of_kind("all")}
         lo, hi = self.span(code.block)
         first, following = lo + self.team, None
-        if self.sum_cells:                                    # a team has several rows: the next one is read before one is computed
+        if ahead:
             following = self._cells(select(first < hi, first, lo), which)
         with code.loop(first, hi, self.teams) as r:
             self.state = [[({}, {}) for _ in columns] for columns, _ in self.groups]              # of each entry: what was read, what was computed

@@ -10,7 +10,7 @@ import math
 
 from .. import groups
 from ..code import SIZES
-from ..fuse import Indirect, Reduce, Window
+from ..fuse import Immediate, Indirect, Reduce, Window
 from ..memory import LINE
 from ..scalar import fingerprint, type_name
 from . import held, skeletons
@@ -20,9 +20,11 @@ SLOTS = 4                                    # blocks for each multiprocessor wh
 SHARED = 48 << 10                            # bytes that a block may share without asking
 LONG = 1024                                  # columns up to which a warp takes a row
 VERY_LONG = 1 << 14                          # columns from which on a large block does: few rows are in work then, and what is read again is in the cache still
-HELD = 128                                   # bytes of a row that a lane keeps in registers at most
+HELD, HELD_WITH_SUMS = 72, 195               # numbers of 4 bytes that a lane keeps in registers at most; where it sums over rows, too, and has more registers
+HELD_BYTES = 128                             # bytes of one number for each entry of a lane at most
 HELD_ROWS = 4                                # rows that a team takes at least where it sums over them
-HELD_RESIDENT, HELD_SUMMED = 640, 256        # threads that a multiprocessor shall have at once then: 102 registers a thread, 255 where sums lie there and a row waits
+HELD_RESIDENT, HELD_SUMMED = 640, 256        # threads that a multiprocessor shall have at once then: 102 registers a thread; 255
+WARPS = 4                                    # warps of a block of which several take a row: at least, and a multiple
 SCATTERING = 4                               # blocks for each multiprocessor that write to where integers say
 SUMMED_ROWS = 512                            # rows of one plain float32 sum over rows at most: the next level is float64
 ENTRIES = 8                                  # entries of a thread, where there are many
@@ -93,15 +95,41 @@ class _Plan(groups.Plan):
             self.kind = "scatter"
         elif tile or any(o.level == "row" for o in ops) or "row" in reductions or len(reductions) > 1:
             self.kind = "held" if self._fits() else "rows"
-        else:
-            self.kind = "columns" if reductions == {"columns"} else "entries"
+        elif reductions == {"columns"}:
+            self.kind = "columns"
+        else:                                                 # which row an entry is in is asked for every four, or better once a row
+            self.kind = "rows" if not self.flat and not reductions and self.columns > LONG and self.columns % QUAD else "entries"
 
     def _fits(self):
         """Do the entries of a row fit into the registers of a block?"""
         ops = self.group.operations
-        found = any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)])
-        self.held = HELD // max([SIZES[type_name(o.out.dtype)] for o in ops if not isinstance(o, Reduce) and o.level == "full"], default=1)          # entries of a lane
-        return not found and not self.flat and self.columns <= self.held * self.grid.large
+        if self.flat or any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)]):
+            return False
+        size = max([SIZES[type_name(o.out.dtype)] for o in ops if not isinstance(o, Reduce) and o.level == "full"], default=1)
+        self.together, grid = self._together() * -(-size // 4), self.grid
+        room, resident = (HELD_WITH_SUMS, HELD_SUMMED) if "columns" in self.reductions else (HELD, HELD_RESIDENT)
+        for lanes in (power_of_two(self.columns, grid.warp), *range(WARPS * grid.warp, grid.large + 1, WARPS * grid.warp)):          # as few as possible
+            entries = -(-self.columns // (lanes * QUAD)) * QUAD
+            if entries * size <= HELD_BYTES and entries * self.together * max(resident, lanes) <= room * resident:
+                self.lanes = lanes
+                return True
+        return False
+
+    def _together(self):
+        """For each entry of a row, how many numbers are held at once: what a later phase needs, what a phase reads, and sums over rows."""
+        ops, lives = self.group.operations, {}
+        for k, o in enumerate(ops):
+            for x, found in zip(o.operands, self.reads[k]) if o.level == "full" else ():
+                made = None if isinstance(x, Immediate) else self._inner(x)
+                if made is None and (not isinstance(found, int) or not self._inner_strides[found]) or made is not None and ops[made].level == "row":
+                    continue
+                if made is not None and isinstance(ops[made], Reduce):
+                    continue
+                key, born = ("read", found) if made is None else ("made", made), self.phase[k if made is None else made]
+                first, last = lives.get(key, (born, born))
+                lives[key] = min(first, born), max(last, self.phase[k])
+        most = max([sum([first <= p <= last and (kind == "read" or first < last) for (kind, _), (first, last) in lives.items()]) for p in range(self.last + 1)])
+        return max(1, most + sum([isinstance(o, Reduce) and o.kind == "columns" for o in ops]))
 
     def _runs_across(self):
         return False
@@ -131,7 +159,7 @@ class _Plan(groups.Plan):
         self._team(rows)
         if self.kind == "held":
             teams = self.threads // self.lanes
-            turns = -(-rows // (grid.multiprocessors * (HELD_SUMMED // self.threads) * teams))          # so that all blocks are at work at once
+            turns = -(-rows // (grid.multiprocessors * max(1, HELD_SUMMED // self.threads) * teams))          # so that all blocks are at work at once
             return rows, teams * max(1, min(max(turns, HELD_ROWS), SUMMED_ROWS, -(-rows // teams)) if summed else 1)
         self.overlap = self._overlapping()
         if self.overlap is not None:                           # two blocks at once, or one that is twice as large
@@ -147,9 +175,7 @@ class _Plan(groups.Plan):
         """lanes of a team that takes a row, and threads of a block: a warp where rows are short and many, as it needs no barrier; else the block."""
         grid = self.grid
         if self.kind == "held":
-            short = self.columns <= self.held * grid.warp
-            self.lanes = power_of_two(self.columns, grid.warp) if short else grid.warp * -(-self.columns // (grid.warp * self.held))
-            self.threads = grid.usual // 2 if short else self.lanes
+            self.threads = max(self.lanes, grid.usual // 2)
             return
         many = rows >= grid.warp * grid.multiprocessors
         if self.columns <= (LONG if many else 8 * grid.warp):
@@ -212,7 +238,8 @@ class _Plan(groups.Plan):
             self.which = tuple([self.word(0) for _ in range(3)]) if self.tile else ()
             together = QUAD if quads else 1
             entries = together * -(-self.columns // (lanes * together))
-            extra = (entries, not self.tile and entries * lanes == self.columns), self.which
+            ahead = "columns" in self.reductions and entries * (self.together + 1) <= HELD_WITH_SUMS and lanes <= HELD_SUMMED
+            extra = (entries, not self.tile and entries * lanes == self.columns, ahead), self.which
         else:
             lanes, extra, blocks, rows = self._owners(structure)
         key = repr(("grid", kind, threads, lanes, extra, quads, structure, tuple(map(fingerprint, rules))))

@@ -86,7 +86,7 @@ class Rows(Skeleton):
     and so many of every so many; none for all. Then, where the last phase of a row and the first one of the next are one loop, the views that the first one
     reads, and the words where in shared memory a row of each lies from then on."""
 
-    waits, arriving, coming = {}, False, None
+    along_rows, waits, arriving, coming = True, {}, False, None
 
     def module(self):
         code = self.code

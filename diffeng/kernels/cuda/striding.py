@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from ..code import cast, merge, neutral, select
 from ..loops import Loops
+from ..values import Steady
 from .code import QUAD
 
 AHEAD = 8                                    # entries whose operands are loaded together at most,
@@ -21,6 +22,8 @@ def turns(code, first, stop, step):
 
 
 class Skeleton(Loops):
+    along_rows = False                       # does a thread go through a row, or from row to row?
+
     def __init__(self, structure, rules, lanes, extra, quads, code):
         super().__init__(structure, rules, code)
         self.lanes, self.extra, self.quads, self.gathered = lanes, extra, frozenset(quads), None
@@ -74,6 +77,21 @@ class Skeleton(Loops):
             first = first + turns(code, first + lane, stop - lanes * (ahead - 1), step) * step
         with code.loop(first + lane, stop, lanes) as i:
             self.several(parties, [[i]])
+
+    def compute(self, op, i):
+        """As everywhere, but what is the same for many entries is said to be so."""
+        found = []
+        for x, want in zip(op[6], op[5]):
+            value = cast(self.operand(x, i), want)
+            found.append(Steady(value) if want[0] == "f" and (x[0] == "number" or i is not None and self.along_rows and self.of_a_row(x)) else value)
+        return cast(self.rules[op[3]](*found), op[4])
+
+    def of_a_row(self, x):
+        """Is an operand the same for all entries of a row?"""
+        if x[0] == "value":
+            op = self.ops[x[1]]
+            return op[1] == "row" or op[0] == "reduce" and op[7] == "row"
+        return x[0] == "memory" and self.views[x[1]][1] == "z"
 
     def several(self, parties, groups):
         """The operations of all parties for some entries: all loads first. groups: of one index, or of four neighbours, which are read and written at once."""
