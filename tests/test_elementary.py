@@ -16,6 +16,7 @@ import diffeng as de
 from diffeng.kernels import elementary, inverse, machine
 from diffeng.kernels.code import Code
 from diffeng.kernels.scalar import POWERS, fingerprint
+from diffeng.kernels.values import absolute, quotient, select
 from diffeng.vocabulary import PRIMITIVES
 
 TYPES = {"f64": np.float64, "f32": np.float32}
@@ -241,6 +242,35 @@ def test_every_length_gives_the_same_bits():
             whole, function = kernel(name, T)(x.astype(TYPES[T])), kernel(name, T)
             for n in (1, 2, 3, 5, 7, 8, 15, 31, 66):
                 assert np.array_equal(function(x[:n].astype(TYPES[T])), whole[:n]), (name, T, n)
+
+
+@pytest.mark.parametrize("off", [-2, -1, 0, 1, 2])
+@pytest.mark.parametrize("T", TYPES)
+def test_quotient_is_division(T, off):
+    """To the last bit, from reciprocals that are a little off; within an ulp where digits are lost; and at 0, infinities and NaN."""
+    dtype, random, n = TYPES[T], np.random.default_rng(0), 200_000
+    info, off = np.finfo(dtype), off if T == "f32" else off << 29
+
+    def reciprocal(d):
+        r = 1.0 / d
+        return select((absolute(r) < float("inf")) & (absolute(r) > 0.0), (r.bits() + off).real(), r)
+    divide = kernel(lambda x, d: quotient(x, d, reciprocal), T, 2)
+
+    def wrong(x, d):
+        with np.errstate(all="ignore"):
+            want = x / d
+        got = divide(x, d)
+        return ~((got == want) & (np.signbit(got) == np.signbit(want)) | np.isnan(got) & np.isnan(want)), got, want
+    x, d = random.standard_normal((2, n)).astype(dtype)
+    assert not wrong(x, d)[0].any()
+    with np.errstate(all="ignore"):
+        x, d = (np.exp2(random.uniform(info.minexp - info.nmant, info.maxexp, (2, n))) * random.choice([-1, 1], (2, n))).astype(dtype)
+    found, got, want = wrong(x, d)
+    assert found.mean() < 0.02 and np.all(np.abs(got[found] - want[found]) <= np.spacing(np.abs(want[found])))
+    least = info.tiny * 2.0 ** (info.nmant + 4)
+    assert not (found & (np.abs(x) > least) & (np.abs(want) > 4 * info.tiny)).any()
+    special = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, info.max, -info.max, info.tiny, info.smallest_subnormal, 2.5], dtype)
+    assert not wrong(*(a.ravel().copy() for a in np.meshgrid(special, special)))[0].any()
 
 
 def timings(seconds=0.1):
