@@ -355,8 +355,18 @@ class Tracer(Traced):
 STORED = attrgetter("value")                 # of a node: for whoever walks over nodes that were computed as they were recorded
 
 
+class Outputs(list):
+    """Outputs of a graph that one pass hands to the next one. order: their nodes, once somebody has asked: graphs do not change."""
+
+    __slots__ = ("order",)
+
+
 def reachable(outputs):
-    """Every node the outputs depend on, in topological order. No recursion: a chain of a million nodes is ordinary."""
+    """Every node the outputs depend on, in topological order: nobody's to change. No recursion: a chain of a million nodes is ordinary."""
+    if type(outputs) is Outputs:
+        if not hasattr(outputs, "order"):
+            outputs.order = reachable([*outputs])
+        return outputs.order
     seen = {n for n in outputs if type(n) is Node}
     found = [*seen]
     for n in found:                          # grows as it is walked: what is found late was mostly made early, which sorts fast

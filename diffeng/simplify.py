@@ -16,7 +16,7 @@ import numpy as np
 
 from .constants import Exact
 from .contractions import CONTRACTIONS, floats as _floats, shape_of as _shape
-from .nodes import CONSTANT, INPUT, Node, Primitive, reachable
+from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable
 from .vocabulary.indexing import Slot
 
 PARTS = 64                # operands of a merged concatenation
@@ -61,7 +61,7 @@ class _Walk:
             now[id(node)] = found = self.settle(again)
             if self.uses is not None:
                 self.uses.setdefault(id(found), self.uses.get(id(node), 0))
-        return [_as_node(now[id(n)], n) if isinstance(n, Node) else n for n in outputs]
+        return Outputs([_as_node(now[id(n)], n) if isinstance(n, Node) else n for n in outputs])
 
     def settle(self, n):
         """The simplest thing known to be equal to n: a Node, or a NumPy scalar. A rule's answer has n's dtype, or it is none; its shape is spread to n's."""

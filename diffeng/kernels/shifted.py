@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ..nodes import Node, Primitive, reachable
+from ..nodes import Node, Outputs, Primitive, reachable
 from ..simplify import spans
 
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
@@ -64,7 +64,7 @@ class _Rewriting:
             new = self._new
             for n in order:
                 new[n] = self._taken(n, n.operands[0]) if n in chosen else n.on([new[x] if type(x) is Node else x for x in n.operands]) if n.operands else n
-            self.outputs = [self._now(x) for x in outputs]
+            self.outputs = Outputs([self._now(x) for x in outputs])
 
     def _now(self, x):
         return self._new[x] if isinstance(x, Node) else x
