@@ -154,7 +154,10 @@ class Node:
 
     def on(self, operands):
         """The same operation on other operands of the same shapes and dtypes: a new Node, without a value."""
-        return Node(self.primitive, tuple(operands), self.params, None, self.shape, self.dtype, self.frames)
+        node = _new(Node)                                    # (see Tracing.apply)
+        node.primitive, node.operands, node.params, node.value = self.primitive, tuple(operands), self.params, None
+        node.shape, node.dtype, node.frames, node.serial = self.shape, self.dtype, self.frames, next(_serial)
+        return node
 
     def __repr__(self):
         return f"<{self.primitive.name} {self.shape} {self.dtype}>"

@@ -21,6 +21,9 @@ from .reduce import logsumexp, mean, position, total, var
 from .scalar import type_name
 
 
+_IN_PARTS = frozenset({Padded, Columns})
+
+
 class Lowering:
     """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one. factors: elementwise
     nodes whose rows are to be aligned as products like them."""
@@ -36,7 +39,7 @@ class Lowering:
         joined = _joined(self, node, *operands) if node.primitive.name in ("add", "subtract") else None
         if joined is not None:
             return joined
-        if node.primitive.name != "scatter":
+        if node.primitive.name != "scatter" and not _IN_PARTS.isdisjoint(map(type, operands)):
             windows = node.primitive.kind == "map" and not any([type(x) is Padded and x.shape != node.shape for x in operands])
             operands = [x if windows and type(x) is Padded else self.filled(x) for x in operands]
         row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
@@ -94,8 +97,10 @@ class Lowering:
         """(a buffer for what an elementwise operation makes of these, the operands). Of many short rows the columns lie one after the other, where the rows
         are very short, or large operands lie so too: vectors run across rows then (across.py), and small operands are laid so."""
         if not many_short_rows(shape) or self.contiguous:
-            factor = factor or any([type(x) is View and x.buffer.pitch and x.shape == shape for x in operands])          # what is made of such rows has such rows
-            return pitched(shape, dtype, self.fuser.aligned if factor else 0), operands
+            aligned = self.fuser.aligned
+            if aligned and not factor and not any([type(x) is View and x.buffer.pitch and x.shape == shape for x in operands]):
+                aligned = 0                                      # what is made of such rows has such rows
+            return pitched(shape, dtype, aligned), operands
         small = [type(x) is View and 4 * math.prod([n for n, s in zip(x.shape, x.strides) if s]) <= math.prod(shape) for x in operands]
         views = [x.view if type(x) is Window else x for x, s in zip(operands, small) if not s and not isinstance(x, Immediate)]
         if shape[-1] > groups.VECTOR and not (operands and all([walks_across(v) for v in views])):
@@ -157,7 +162,7 @@ def castable(x, want):
 
 def _map(lowering, node, *operands):
     name, dtype = node.primitive.name, node.dtype
-    if not any(type(x) in (View, Padded) for x in operands) or type_name(dtype) is None:
+    if not any([type(x) in (View, Padded) for x in operands]) or type_name(dtype) is None:
         return None
     dtypes = [x.dtype if type(x) in (View, Padded) else _plain(x) for x in operands]
     if name == "power" and dtype.kind == "f" and node.shape and not isinstance(dtypes[1], np.dtype) and dtypes[1] == 0.5:

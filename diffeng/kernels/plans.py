@@ -36,7 +36,7 @@ class _Description:
     def __init__(self, group, aligned):
         self._aligned = aligned
         self._buffers, self._at, self.places, self.numbers, self.simple = {}, {}, [], [], True
-        self.key = (group.columns, group.n, frozenset(group.cuts), *[self._operation(o) for o in group.operations])
+        self.key = (group.columns, group.n, group.cuts, *[self._operation(o) for o in group.operations])
 
     def _operation(self, o):
         out = self._operand(o.out)
