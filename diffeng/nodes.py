@@ -86,7 +86,8 @@ _specs = {}                                  # what decides a spec -> it: the st
 
 
 def spec(primitive, operands, params):
-    """(shape, dtype) of a result without its value: elementwise by broadcasting, else the primitive's own rule, else a dummy run.
+    """(shape, dtype) of a result without its value: elementwise by broadcasting, else the primitive's own rule, else a dummy run; and the parameters, as they
+    came the first time: equal ones are one object, so that whoever looks at them can know what he has seen.
 
     operands: nodes without values, or constants.
     """
@@ -94,11 +95,11 @@ def spec(primitive, operands, params):
         key = _spec_key(primitive, operands, params)
         found = _specs.get(key)
     except TypeError:                        # what has no hash is looked at each time
-        return _spec(primitive, operands, params)
+        return *_spec(primitive, operands, params), params
     if found is None:
         if len(_specs) > 10_000:
             _specs.clear()
-        found = _specs[key] = _spec(primitive, operands, params)
+        found = _specs[key] = *_spec(primitive, operands, params), params
     return found
 
 
@@ -114,13 +115,18 @@ def _spec_key(primitive, operands, params):
         else:
             key.append(kind if elementwise and issubclass(kind, (float, np.floating)) else (kind, x))
     for name, value in params.items():
-        key += name, tuple([_part(i) for i in value]) if type(value) is tuple else (type(value), value)
+        key += name, _part(value)
     return tuple(key)
 
 
 def _part(i):
-    """A part of a parameter as a key: True is not 1."""
-    return ("slice", i.start, i.stop, i.step) if type(i) is slice else i if type(i) is int else (type(i), i)
+    """A parameter, or a part of one, as a key: True is not 1, and -0.0 is not 0.0."""
+    kind = type(i)
+    if kind is tuple:
+        return tuple([_part(j) for j in i])
+    if kind is slice:
+        return "slice", i.start, i.stop, i.step
+    return i if kind is int else (kind, repr(i) if isinstance(i, (float, np.floating)) else i)
 
 
 def _spec(primitive, operands, params):
@@ -262,7 +268,7 @@ class Tracing(Interpreter):
         elif not (known or self.values and restore(inputs, values)):
             value = None
             try:
-                shape, dtype = spec(primitive, inputs, params)
+                shape, dtype, params = spec(primitive, inputs, params)
             except (ValueError, TypeError, IndexError) as error:
                 if getattr(error, "explained", False):
                     raise

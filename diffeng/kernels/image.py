@@ -121,7 +121,7 @@ class Description:
     def _told(self, inputs, outputs, donated):
         if not _as_written():
             raise _Untold                                        # kernels of rules that only this process has
-        number, known, scalar, out = {}, self._known, self._scalar, []
+        number, known, scalar, told, out = {}, self._known, self._scalar, {}, []
         entered = {id(n): k for k, n in enumerate(inputs)}
         for k, n in enumerate(self.nodes):
             number[id(n)] = k
@@ -136,8 +136,11 @@ class Description:
                 text = known[kind] = f"{n.primitive.name} {n.dtype.str} {n.shape}"
             for x in n.operands:
                 text += f" @{number[id(x)]}" if type(x) is Node else scalar(x)                # 0 - x is not x - x, whose first operand is node 0
-            for name, value in n.params.items():
-                text += f" {name}={self._parameter(value)}"
+            if n.params:
+                parameters = told.get(id(n.params))
+                if parameters is None:                           # those of the steps of a loop are one object (nodes.spec)
+                    parameters = told[id(n.params)] = "".join([f" {name}={self._parameter(value)}" for name, value in n.params.items()])
+                text += parameters
             out.append(text)
         out += [f"out {number[id(x)]}" if type(x) is Node else "constant" for x in outputs]
         out.append(f"{[(n.shape, np.dtype(n.dtype).str) for n in inputs]} {donated if isinstance(donated, dict) else tuple(donated)} {threads.count()} "
