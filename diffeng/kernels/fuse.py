@@ -221,14 +221,16 @@ class Fuser:
             self._scalars += 1
             alone |= self._scalars > SCALARS_FUSED
         direct, others = places(operation)
-        self.need(*others)
+        if others:
+            self.need(*others)
         if not isinstance(out, Indirect):
             for group in list(out.buffer.writers):           # a partial write comes after what was there before
                 if len(out.buffer.writers) > APART or not _apart(operation, group):
                     self._close(group)
         group = None if alone else self._home(operation, direct, others)
         read = direct if group is None else [v for v in direct if id(v.buffer) not in group.levels]
-        self.need(*read)
+        if read:
+            self.need(*read)
         if group is None and not alone:
             group = self._beside(operation, direct, others)
         if group is None:

@@ -30,7 +30,7 @@ class Lowering:
 
     def __init__(self, fuser, contiguous_constants=False, factors=()):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, [], {}, {}, contiguous_constants, {}
-        self.factors = factors
+        self.factors, self._cuts = factors, {}
 
     def lower(self, node, operands):
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
@@ -131,6 +131,15 @@ class Lowering:
                 return found
             self._rules[key] = found
         return self._rules[key]
+
+    def cut(self, x, index):
+        """The view of a part, or None: see layout.sliced. Those of the steps of a loop are found once."""
+        key = id(index), x.shape, x.strides
+        found = self._cuts.get(key)
+        if found is None:
+            found = self._cuts[key] = index, sliced(View(None, 0, x.shape, x.strides, x.dtype), index)
+        part = found[1] and found[1][0]
+        return part and View(x.buffer, x.offset + part.offset, part.shape, part.strides, x.dtype)
 
     def code(self, node):
         self.origins.append(node)
@@ -297,8 +306,7 @@ def _contract(lowering, node, *operands, **params):
 
 def _getitem(lowering, node, x, *arrays, index):
     if not arrays:
-        found = sliced(x, index)
-        return found and found[0]
+        return lowering.cut(x, index)
     arrays = [lowering.view(a) for a in arrays]
     found = indirect(x, index, arrays)
     type = type_name(x.dtype)

@@ -125,34 +125,35 @@ def _factors(nodes):
 def _schedule(nodes):
     """Nodes in an order that keeps together what may share a loop: whatever is ready comes in the order of `_rank`. nodes: in topological order."""
     place, over = {n: k for k, n in enumerate(nodes)}, {n for n in nodes if n.primitive.kind == "reduce" and _over_rows(n)}
-    waits, readers, ranks = [], [[] for _ in nodes], [_rank(n, over) for n in nodes]
+    waits, readers, turns = [], [[] for _ in nodes], []               # turns: by rank, then by place, as one number
     for k, n in enumerate(nodes):
-        before = {p for p in n.operands if type(p) is Node and p in place}
-        waits.append(len(before))
+        before = [p for p in n.operands if type(p) is Node and p in place]
         for p in before:
             readers[place[p]].append(k)
-    ready = [(ranks[k], k) for k in range(len(nodes)) if not waits[k]]
+        waits.append(len(before))
+        turns.append(_rank(n, before, over) * len(nodes) + k)
+    ready = [turns[k] for k in range(len(nodes)) if not waits[k]]
     heapq.heapify(ready)
     out = []
     while ready:
-        _, k = heapq.heappop(ready)
+        k = heapq.heappop(ready) % len(nodes)
         out.append(nodes[k])
         for j in readers[k]:
             waits[j] -= 1
             if not waits[j]:
-                heapq.heappush(ready, (ranks[j], j))
+                heapq.heappush(ready, turns[j])
     return out
 
 
-def _rank(n, over):
+def _rank(n, before, over):
     """0: may join a loop that is open. 1: reads a sum over rows, which is known when a loop has ended. 2: needs its operands in memory, as products do.
-    over: the nodes that are reductions over rows."""
+    before: the nodes that n reads. over: those that are reductions over rows."""
     kind = n.primitive.kind
     if kind == "contract":
         return 0 if any([len(x.shape) < 2 for x in n.operands]) else 2               # by a vector: lowered to terms and sums
     if kind == "opaque":
         return 2
-    return int(n in over and n.primitive.name in ("mean", "var", "logsumexp") or len(over) > 0 and any([type(x) is Node and x in over for x in n.operands]))
+    return int(n in over and n.primitive.name in ("mean", "var", "logsumexp") or not over.isdisjoint(before))
 
 
 def _over_rows(n):
