@@ -59,16 +59,14 @@ def assembled(work, slot, **rest):
     from .fuse import Immediate
     from .groups import STATUS as REPORT
     from .tiles import KernelOf, WordsOf
-    words, moves, patches, table, begun = [], [], [], [], {}
+    words, moves, patches, begun = [], [], [], {}
     kernels, routines, constants = {}, {}, {}
 
     def moved(kind, number, offset=0):
         moves.append((len(words), kind, number))
         return offset
 
-    def emit(w):
-        for part in w.parts:
-            emit(part)
+    for w in _with_parts(work):
         begun[w] = kernels.setdefault(w.key, (len(kernels), w.build))[0], len(words)
         for x in w.words:
             kind = type(x)
@@ -93,13 +91,18 @@ def assembled(work, slot, **rest):
                 x = moved(STATUS, 0)
             words.append(x)
 
-    for w in work:
-        emit(w)
-        table.append((*begun[w], w.rows, w.chunk))
+    table = [(*begun[w], w.rows, w.chunk) for w in work]
     held = [buffer for _, buffer in constants.values()]
     image = Image(words, moves, patches, table, kernels=[(key, build) for key, (_, build) in kernels.items()], routines=[*routines],
                   constants=[b.array for b in held], **rest)
     return image, [b.slot for b in held]
+
+
+def _with_parts(work):
+    """Instructions, each behind its parts."""
+    for w in work:
+        yield from _with_parts(w.parts)
+        yield w
 
 
 # ---- what decides a plan ------------------------------------------------------------------------------------------------------------

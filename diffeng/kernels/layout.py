@@ -27,7 +27,7 @@ class Buffer:
         self.place = 0               # byte offset in the arena, from memory.py
         self.stored = False          # does anything read it from memory?
         self.writers = []            # open groups that write it (fuse.py)
-        self.home = self             # the buffer in whose memory it lies (donation.py)
+        self.home = None             # another buffer, in whose memory it lies (donation.py)
         self.within = None           # (buffer, bytes from its beginning): the stretch of another buffer that this is (joining.py)
         self.short = None            # its last axis' length, where its columns lie one after the other, not its rows
         self.pitch = None            # (its last axis' length, entries from row to row), where there is room between the rows

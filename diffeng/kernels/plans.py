@@ -67,7 +67,7 @@ class _Description:
         if k is not None:
             return k
         k = self._buffers[id(buffer)] = len(self._buffers)
-        home = k if buffer.home is buffer else self._buffer(buffer.home)
+        home = None if buffer.home is None else self._buffer(buffer.home)
         return k, home, buffer.size, buffer.stored, buffer.short, buffer.pitch
 
 
