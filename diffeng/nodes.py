@@ -105,7 +105,7 @@ def spec(primitive, operands, params):
 
 def _spec_key(primitive, operands, params):
     """All that a spec depends on. Of numbers that are computed with, their type; of others, and of index arrays, what they are."""
-    key, elementwise = [primitive.evaluate, primitive.infer], primitive.kind == "map"
+    key, elementwise = [primitive._evaluate, primitive.infer], primitive.kind == "map"
     for x in operands:
         kind = type(x)
         if kind is Node or kind is np.ndarray and elementwise and x.ndim:
@@ -412,6 +412,8 @@ def restore(inputs, values):
     """Fill in the values a checkpoint let go; are all there now?"""
     for k, x in enumerate(inputs):
         if type(x) is Node and values[k] is None:
+            if not hasattr(x, "segment"):
+                return False
             values[k] = restored(x)
             if values[k] is None:
                 return False
