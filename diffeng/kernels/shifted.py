@@ -135,7 +135,8 @@ class _Rewriting:
     def _operand(self, part, y, x):
         if self._again(y, x.shape):
             return self._taken(part, y)
-        if not (y.shape if isinstance(y, Node) else np.shape(y)) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not isinstance(y, Node)):
+        known = isinstance(y, Node)
+        if not (y.shape if known else np.shape(y)) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not known):
             return self._now(y)
         key = part.primitive, self._parts[part], part.shape, x.shape, id(y)
         if key not in self._made:
