@@ -86,7 +86,8 @@ _specs = {}                                  # what decides a spec -> it: the st
 
 
 def spec(primitive, operands, params):
-    """(shape, dtype) of a result without its value: elementwise by broadcasting, else the primitive's own rule, else a dummy run.
+    """(shape, dtype) of a result without its value: elementwise by broadcasting, else the primitive's own rule, else a dummy run; and the parameters, as they
+    came the first time: equal ones are one object, so that whoever looks at them can know what he has seen.
 
     operands: nodes without values, or constants.
     """
@@ -94,17 +95,17 @@ def spec(primitive, operands, params):
         key = _spec_key(primitive, operands, params)
         found = _specs.get(key)
     except TypeError:                        # what has no hash is looked at each time
-        return _spec(primitive, operands, params)
+        return *_spec(primitive, operands, params), params
     if found is None:
         if len(_specs) > 10_000:
             _specs.clear()
-        found = _specs[key] = _spec(primitive, operands, params)
+        found = _specs[key] = *_spec(primitive, operands, params), params
     return found
 
 
 def _spec_key(primitive, operands, params):
     """All that a spec depends on. Of numbers that are computed with, their type; of others, and of index arrays, what they are."""
-    key, elementwise = [primitive.evaluate, primitive.infer], primitive.kind == "map"
+    key, elementwise = [primitive._evaluate, primitive.infer], primitive.kind == "map"
     for x in operands:
         kind = type(x)
         if kind is Node or kind is np.ndarray and elementwise and x.ndim:
@@ -114,13 +115,18 @@ def _spec_key(primitive, operands, params):
         else:
             key.append(kind if elementwise and issubclass(kind, (float, np.floating)) else (kind, x))
     for name, value in params.items():
-        key += name, tuple([_part(i) for i in value]) if type(value) is tuple else (type(value), value)
+        key += name, _part(value)
     return tuple(key)
 
 
 def _part(i):
-    """A part of a parameter as a key: True is not 1."""
-    return ("slice", i.start, i.stop, i.step) if type(i) is slice else i if type(i) is int else (type(i), i)
+    """A parameter, or a part of one, as a key: True is not 1, and -0.0 is not 0.0."""
+    kind = type(i)
+    if kind is tuple:
+        return tuple([_part(j) for j in i])
+    if kind is slice:
+        return "slice", i.start, i.stop, i.step
+    return i if kind is int else (kind, repr(i) if isinstance(i, (float, np.floating)) else i)
 
 
 def _spec(primitive, operands, params):
@@ -154,7 +160,10 @@ class Node:
 
     def on(self, operands):
         """The same operation on other operands of the same shapes and dtypes: a new Node, without a value."""
-        return Node(self.primitive, tuple(operands), self.params, None, self.shape, self.dtype, self.frames)
+        node = _new(Node)                                    # (see Tracing.apply)
+        node.primitive, node.operands, node.params, node.value = self.primitive, tuple(operands), self.params, None
+        node.shape, node.dtype, node.frames, node.serial = self.shape, self.dtype, self.frames, next(_serial)
+        return node
 
     def __repr__(self):
         return f"<{self.primitive.name} {self.shape} {self.dtype}>"
@@ -259,7 +268,7 @@ class Tracing(Interpreter):
         elif not (known or self.values and restore(inputs, values)):
             value = None
             try:
-                shape, dtype = spec(primitive, inputs, params)
+                shape, dtype, params = spec(primitive, inputs, params)
             except (ValueError, TypeError, IndexError) as error:
                 if getattr(error, "explained", False):
                     raise
@@ -355,8 +364,18 @@ class Tracer(Traced):
 STORED = attrgetter("value")                 # of a node: for whoever walks over nodes that were computed as they were recorded
 
 
+class Outputs(list):
+    """Outputs of a graph that one pass hands to the next one. order: their nodes, once somebody has asked: graphs do not change."""
+
+    __slots__ = ("order",)
+
+
 def reachable(outputs):
-    """Every node the outputs depend on, in topological order. No recursion: a chain of a million nodes is ordinary."""
+    """Every node the outputs depend on, in topological order: nobody's to change. No recursion: a chain of a million nodes is ordinary."""
+    if type(outputs) is Outputs:
+        if not hasattr(outputs, "order"):
+            outputs.order = reachable([*outputs])
+        return outputs.order
     seen = {n for n in outputs if type(n) is Node}
     found = [*seen]
     for n in found:                          # grows as it is walked: what is found late was mostly made early, which sorts fast
@@ -393,6 +412,8 @@ def restore(inputs, values):
     """Fill in the values a checkpoint let go; are all there now?"""
     for k, x in enumerate(inputs):
         if type(x) is Node and values[k] is None:
+            if not hasattr(x, "segment"):
+                return False
             values[k] = restored(x)
             if values[k] is None:
                 return False

@@ -16,7 +16,6 @@ adjoint is recorded for a compiler or another derivative; a witness under judgem
 """
 import heapq
 import math
-from fractions import Fraction
 
 import numpy as np
 
@@ -87,7 +86,7 @@ class _State:
 
 def _invariant(maxima, readers, outputs):
     """Do none of the outputs move with this maximum (nodes of equal value)? Its readers, theirs, ... in topological order, as far as there are states."""
-    states = {id(m): _State(False, Fraction(1), [k if n > 1 else None for k, n in enumerate(m.shape)]) for m in maxima}
+    states = {id(m): _State(False, _fraction(1), [k if n > 1 else None for k, n in enumerate(m.shape)]) for m in maxima}
     met, ahead = set(states), [(m.serial, id(m), m) for m in maxima]
     while ahead:
         n = heapq.heappop(ahead)[2]
@@ -125,7 +124,12 @@ def _number(x):
     """A finite Python or NumPy number as a fraction."""
     if not isinstance(x, (int, float, np.floating)) or isinstance(x, bool) or not math.isfinite(x):
         raise _Unknown
-    return Fraction(float(x)) if not isinstance(x, int) else Fraction(x)
+    return _fraction(x if isinstance(x, int) else float(x))
+
+
+def _fraction(x, below=1):
+    from fractions import Fraction           # 2 ms of a first call, where there is a maximum
+    return Fraction(x) / below
 
 
 def _add(n, s, t, sign=1):
@@ -273,7 +277,7 @@ RULES = {
     "exp":          lambda n, s: _State(True, s.only(False).k, s.along),
     "log":          lambda n, s: _State(False, s.only(True).k, s.along),
     "square":       lambda n, s: s.only(True).times(2),
-    "sqrt":         lambda n, s: s.only(True).times(Fraction(1, 2)),
+    "sqrt":         lambda n, s: s.only(True).times(_fraction(1, 2)),
     "reciprocal":   lambda n, s: s.only(True).times(-1),
     "absolute":     lambda n, s: s.only(True),
     "power":        _power,

@@ -16,7 +16,7 @@ import numpy as np
 
 from .constants import Exact
 from .contractions import CONTRACTIONS, floats as _floats, shape_of as _shape
-from .nodes import CONSTANT, INPUT, Node, Primitive, reachable
+from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable
 from .vocabulary.indexing import Slot
 
 PARTS = 64                # operands of a merged concatenation
@@ -51,6 +51,7 @@ class _Walk:
     def __init__(self, *tables, uses=None):
         self._rows, self._chosen = [row for table in tables for row in table], {}
         self.known, self.uses = {}, uses
+        self._frozen = {}                    # id of parameters -> (these, their key)
 
     def over(self, outputs):
         now = {}
@@ -61,7 +62,7 @@ class _Walk:
             now[id(node)] = found = self.settle(again)
             if self.uses is not None:
                 self.uses.setdefault(id(found), self.uses.get(id(node), 0))
-        return [_as_node(now[id(n)], n) if isinstance(n, Node) else n for n in outputs]
+        return Outputs([_as_node(now[id(n)], n) if isinstance(n, Node) else n for n in outputs])
 
     def settle(self, n):
         """The simplest thing known to be equal to n: a Node, or a NumPy scalar. A rule's answer has n's dtype, or it is none; its shape is spread to n's."""
@@ -75,7 +76,20 @@ class _Walk:
             found = rule(self, n, *n.operands)
             if found is not None and getattr(found, "dtype", None) == n.dtype:
                 return found if found.shape == n.shape else self.make(n, "broadcast_to", found, params={"shape": n.shape})
-        return self.known.setdefault(_key(n), n)
+        return self.known.setdefault(self._key(n), n)
+
+    def _key(self, n):
+        """By what n is known: equal keys, equal values."""
+        name, floating = n.primitive.name, n.dtype.kind == "f"
+        operands = [id(x) if type(x) is Node else _frozen(x, floating) for x in n.operands]
+        if name in _COMMUTE:
+            operands.sort(key=hash)
+        if not n.params:
+            return name, n.dtype, *operands
+        held = self._frozen.get(id(n.params))
+        if held is None:
+            held = self._frozen[id(n.params)] = n.params, tuple([(k, _frozen(v)) for k, v in n.params.items()])
+        return name, n.dtype, *operands, held[1]
 
     def _rules(self, n):
         """Those that may apply to what reads such operands: a row's last entry says which it asks for."""
@@ -96,14 +110,6 @@ class _Walk:
 # ---- keys -------------------------------------------------------------------------------------------------------------------------
 
 _COMMUTE = ("add", "multiply")
-
-
-def _key(n):
-    name, floating = n.primitive.name, n.dtype.kind == "f"
-    operands = [id(x) if type(x) is Node else _frozen(x, floating) for x in n.operands]
-    if name in _COMMUTE:
-        operands.sort(key=hash)
-    return (name, n.dtype, *operands, *[(k, _frozen(v)) for k, v in n.params.items()]) if n.params else (name, n.dtype, *operands)
 
 
 def _frozen(x, floating=False):
@@ -296,8 +302,8 @@ def _negated_view(walk, n, x, *arrays):
 
 def _whole(n, shape):
     """Is the index of n a run of plain slices that leave everything of this shape?"""
-    parts = spans(n.params["index"], shape)
-    return parts is not None and n.shape == shape and all([type(s) is range and s == range(k) for s, k in zip(parts, shape)])
+    parts = spans(n.params["index"], shape) if n.shape == shape else None
+    return parts is not None and all([type(s) is range and s == range(k) for s, k in zip(parts, shape)])
 
 
 _PLAIN = {slice, int, type(Ellipsis)}
@@ -313,8 +319,7 @@ def spans(index, shape):
         at = index.index(Ellipsis) if type(Ellipsis) in kinds else len(index)
         rest = [slice(None)] * (len(shape) - len(index) + (type(Ellipsis) in kinds))
         index = [*index[:at], *rest, *index[at + 1:]]
-    parts = [range(k)[i] for i, k in zip(index, shape)]
-    return [range(0) if type(p) is range and not p else p for p in parts]
+    return [p if (p := range(k)[i]) or type(p) is int else range(0) for i, k in zip(index, shape)]
 
 
 def _slice(r):

@@ -1,4 +1,5 @@
 """Whole programs of kernels: what fuses and is shared, random ones, threads and processes, vectors across short rows."""
+import gc
 import os
 import subprocess
 import sys
@@ -336,3 +337,20 @@ def test_sums_over_a_middle_axis(shape):
     sums = diffeng.jit(lambda x: (np.sum(x, axis=1), np.max(np.exp(x), axis=1), np.mean(x * x, axis=1)))(x)
     for a, b in zip(sums, (np.sum(x, axis=1), np.max(np.exp(x), axis=1), np.mean(x * x, axis=1))):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+def test_planning_leaves_no_cycles(random):
+    """What is planned is gone before the garbage collector, which stands still meanwhile, starts again."""
+    x = Tracing().input(None, "x", (40, 50), np.float64)
+    steps = x
+    for _ in range(20):
+        steps = steps + np.sum(np.sin(steps[1:] - steps[:-1]), axis=0)
+    steps = (steps.node,)
+    kernels.Program([x.node], steps)                  # its kernels are compiled: what writes LLVM's IR has cycles
+    gc.collect()
+    try:
+        gc.disable()
+        kernels.Program([x.node], steps)
+        assert gc.collect() < 50
+    finally:
+        gc.enable()

@@ -352,3 +352,20 @@ def test_a_part_of_what_is_negated_is_subtracted():
     assert [n.primitive.name for n in reachable(outputs)] == ["input", "getitem", "scatter", "subtract"]
     value = np.arange(6.0)
     np.testing.assert_array_equal(Program([x.node], outputs)(value)[0], value - [1, 2, 3, 4, 5, 0])
+
+
+def test_equal_parameters_are_one_object_and_unequal_zeros_are_not():
+    tracing = Tracing()
+    x = tracing.input(None, "x", (6,), np.float64)
+    parts = [x[1:] for _ in range(3)] + [(x * 2.0)[1:]]
+    assert len({id(p.node.params) for p in parts}) == 1
+    padded = [np.pad(x, 1, constant_values=zero) for zero in (0.0, -0.0, 0.0)]
+    assert padded[0].node.params is padded[2].node.params
+    value = Program([x.node], simplify([p.node for p in padded]))(np.ones(6))
+    assert [np.signbit(v[0]) for v in value] == [False, True, False]
+
+
+def test_the_order_of_nodes_is_handed_on():
+    x = Tracing().input(None, "x", (6,), np.float64)
+    outputs = simplify([(np.sin(x) * 1.0 + x).node, 2.0])
+    assert reachable(outputs) is reachable(outputs) and reachable(outputs) == reachable([*outputs])

@@ -13,6 +13,7 @@ inside may read it). A softmax with what feeds and follows it is one group, a la
 
 What it is not: it knows no primitive (lower.py) and writes no code (groups.py).
 """
+import functools
 import math
 
 import numpy as np
@@ -95,7 +96,8 @@ class Group:
 
     def __init__(self, n, columns=None):
         self.n, self.columns = n, columns
-        self.operations, self.levels, self.cuts, self.open, self.memory = [], {}, {1, n} | ({columns} if columns else set()), True, []
+        self.operations, self.levels, self.open, self.memory = [], {}, True, []
+        self.cuts = frozenset({1, n, columns or 1})
 
 
 class Product:
@@ -139,19 +141,21 @@ def is_row(view, columns):
     return len(dims) <= 1 and all(s == view.dtype.itemsize for s in strides)
 
 
+@functools.lru_cache(maxsize=1000)
 def cuts_of(shape, scale=1):
     """Numbers of entries that the last axes of a shape have together."""
     out, product = set(), scale
     for n in reversed(shape):
         product *= n
         out.add(product)
-    return out
+    return frozenset(out)
 
 
+@functools.lru_cache(maxsize=1000)
 def is_chain(cuts):
-    """Can axes be cut at all of them at once?"""
+    """Can axes be cut at all of them at once? cuts: a frozenset."""
     cuts = sorted(cuts)
-    return all(b % a == 0 for a, b in zip(cuts, cuts[1:]))
+    return all([b % a == 0 for a, b in zip(cuts, cuts[1:])])
 
 
 def _apart(operation, group):
@@ -187,9 +191,11 @@ class Fuser:
     def need(self, *views):
         """What follows reads these from memory: close the groups that write them."""
         for view in views:
-            view.buffer.stored = True
-            for group in list(view.buffer.writers):
-                self._close(group)
+            buffer = view.buffer
+            buffer.stored = True
+            if buffer.writers:
+                for group in list(buffer.writers):
+                    self._close(group)
 
     def step(self, step, reads, *outs):
         """A step of its own, which writes fresh buffers."""
@@ -215,18 +221,21 @@ class Fuser:
             self._scalars += 1
             alone |= self._scalars > SCALARS_FUSED
         direct, others = places(operation)
-        self.need(*others)
+        if others:
+            self.need(*others)
         if not isinstance(out, Indirect):
             for group in list(out.buffer.writers):           # a partial write comes after what was there before
                 if len(out.buffer.writers) > APART or not _apart(operation, group):
                     self._close(group)
-        group = None if alone else self._home(operation, direct)
-        self.need(*[v for v in direct if group is None or id(v.buffer) not in group.levels])
+        group = None if alone else self._home(operation, direct, others)
+        read = direct if group is None else [v for v in direct if id(v.buffer) not in group.levels]
+        if read:
+            self.need(*read)
         if group is None and not alone:
-            group = self._beside(operation, direct)
+            group = self._beside(operation, direct, others)
         if group is None:
             group = Group(n, operation.columns if isinstance(operation, Reduce) and operation.kind != "all" else None)
-        self._add(group, operation, direct, others)
+        self._add(group, operation, others + read)
         if alone:
             self._close(group)
 
@@ -235,17 +244,17 @@ class Fuser:
         group = Group(math.prod(operations[0].shape))
         found = [(o, *places(o)) for o in operations]
         self.need(*[v for _, direct, others in found for v in (*direct, *others)], *[o.out for o in operations if not isinstance(o.out, Indirect)])
-        for each in found:
-            self._add(group, *each)
+        for o, direct, others in found:
+            self._add(group, o, others + [v for v in direct if id(v.buffer) not in group.levels])
         self._close(group)
 
     # ---- finding a group -----------------------------------------------------------------------------------------------------------------
 
-    def _home(self, operation, direct):
+    def _home(self, operation, direct, others):
         """The open group that computes operands of this operation and can hold it, made of several where need be; None where there is none."""
-        writers = list({id(g): g for v in direct for g in v.buffer.writers}.values())
+        writers = [*dict.fromkeys([g for v in direct for g in v.buffer.writers])]
         home = None
-        for g in sorted(writers, key=lambda g: -g.n):
+        for g in sorted(writers, key=lambda g: -g.n) if len(writers) > 1 else writers:
             if not g.open:
                 continue
             if len(g.operations) + (len(home.operations) if home else 0) >= MOST_OPERATIONS or not self._stretch(g, operation) \
@@ -255,50 +264,49 @@ class Fuser:
                 home = g
         if home is None:
             return None
-        level = self._level(home, operation)
+        level = self._level(home, operation, direct, others)
         if level is None:
             self._close(home)
             return None
         operation.level = level
         return home
 
-    def _beside(self, operation, direct):
+    def _beside(self, operation, direct, others):
         """An open group that reads one of these anyway: it has no part in computing them, and reads them once for both."""
         for v in direct:
             g = self._readers.get(id(v.buffer))
             if g is not None and g.open and len(g.operations) < MOST_OPERATIONS and g.n == math.prod(operation.shape) \
-                    and self._level(g, operation) == "full":
+                    and self._level(g, operation, direct, others) == "full":
                 return g
         return None
 
-    def _level(self, group, operation):
+    def _level(self, group, operation, direct, others):
         """"full" or "row": as what the operation can join; None if it cannot."""
         n = math.prod(operation.shape)
         for level in ("full", "row"):
-            if n * (1 if level == "full" else group.columns or 0) == group.n and self._fits(group, operation, level):
+            if n * (1 if level == "full" else group.columns or 0) == group.n and self._fits(group, operation, level, direct, others):
                 return level
         return None
 
-    def _fits(self, group, operation, level):
+    def _fits(self, group, operation, level, direct, others):
         columns = group.columns
-        if isinstance(operation, Reduce) and operation.kind != "all":
+        if type(operation) is Reduce and operation.kind != "all":
             if level == "row" or columns not in (None, operation.columns) or columns is None and not self._splits(group, operation.columns):
                 return False
             columns = operation.columns
-        if not is_chain(group.cuts | cuts_of(operation.shape, columns if level == "row" else 1) | ({columns} if columns else set())):
+        if not is_chain(group.cuts | cuts_of(operation.shape, columns if level == "row" else 1) | {columns or 1}):
             return False
-        direct, others = places(operation)
         for v in direct:
             known = group.levels.get(id(v.buffer))
-            if known is None:
-                others.append(v)
-            elif level == "full" and not (v.complete() if known == "full" else known == "row" and is_row(v, columns)):
+            if known is not None and not (known == "row" and v.complete() if level == "row" else v.complete() if known == "full"
+                                          else known == "row" and is_row(v, columns)):
                 return False
-            elif level == "row" and not (known == "row" and v.complete()):
-                return False
-        if not isinstance(operation.out, Indirect) and isinstance(operation, Map):
-            others.append(operation.out)
-        return level == "row" or columns is None or all(column_stride(v, columns) is not None for v in others)
+        if level == "row" or columns is None:
+            return True
+        memory = others + [v for v in direct if id(v.buffer) not in group.levels]
+        if type(operation) is Map and type(operation.out) is View:
+            memory.append(operation.out)
+        return all([column_stride(v, columns) is not None for v in memory])
 
     def _splits(self, group, columns):
         """Can a group without rows get rows of so many columns?"""
@@ -315,7 +323,7 @@ class Fuser:
                 or any(group.levels[id(v.buffer)] != "full" or not is_row(v, columns) for v in mine) or any(isinstance(o, Reduce) for o in group.operations):
             return False
         group.n, group.columns = n, columns
-        group.cuts = {c * columns for c in group.cuts} | {1}
+        group.cuts = frozenset([c * columns for c in group.cuts]) | {1}
         group.levels = dict.fromkeys(group.levels, "row")
         group.memory = []                                    # rows reach memory by any strides
         for o in group.operations:
@@ -345,13 +353,13 @@ class Fuser:
 
     # ---- keeping them ---------------------------------------------------------------------------------------------------------------------
 
-    def _add(self, group, operation, direct, others):
+    def _add(self, group, operation, memory):
+        """memory: what it reads from there."""
         level = operation.level
         if isinstance(operation, Reduce) and operation.kind != "all":
             group.columns = operation.columns
-            group.cuts.add(operation.columns)
+            group.cuts |= {operation.columns}
         group.cuts |= cuts_of(operation.shape, group.columns if level == "row" else 1)
-        memory = others + [v for v in direct if id(v.buffer) not in group.levels]
         if level == "full":
             group.memory += memory
             for v in memory:

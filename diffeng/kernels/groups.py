@@ -98,12 +98,13 @@ class Plan:
         if level == "row":
             shape, strides = (*shape, self.group.columns), (*strides, 0)
         fine = tuple(refined(shape, strides, self._cuts))
-        key = (id(v.buffer.home), v.offset, fine)
+        home = id(v.buffer.home or v.buffer)
+        key = (home, v.offset, fine)
         if scope is not None:
             key = (scope, fine)
         if key not in self._numbers:
             self._numbers[key] = len(self._views)
-            self._views.append((v, fine, self._scopes.setdefault(scope or id(v.buffer.home), len(self._scopes))))
+            self._views.append((v, fine, self._scopes.setdefault(scope or home, len(self._scopes))))
         return self._numbers[key]
 
     def _reach(self):
@@ -271,7 +272,7 @@ class Plan:
         combining = []
         for k, (base, count, type, stride) in partials.items():
             o = ops[k]
-            if slots == 1 and type == type_name(o.out.dtype) and o.out.buffer.home is o.out.buffer:          # nothing to put together
+            if slots == 1 and type == type_name(o.out.dtype) and o.out.buffer.home is None:          # nothing to put together
                 self.words[base] = (o.out.buffer, o.out.offset)
                 continue
             partial = Buffer("arena", _BYTE, stride * slots)

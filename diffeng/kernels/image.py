@@ -59,16 +59,14 @@ def assembled(work, slot, **rest):
     from .fuse import Immediate
     from .groups import STATUS as REPORT
     from .tiles import KernelOf, WordsOf
-    words, moves, patches, table, begun = [], [], [], [], {}
+    words, moves, patches, begun = [], [], [], {}
     kernels, routines, constants = {}, {}, {}
 
     def moved(kind, number, offset=0):
         moves.append((len(words), kind, number))
         return offset
 
-    def emit(w):
-        for part in w.parts:
-            emit(part)
+    for w in _with_parts(work):
         begun[w] = kernels.setdefault(w.key, (len(kernels), w.build))[0], len(words)
         for x in w.words:
             kind = type(x)
@@ -93,13 +91,18 @@ def assembled(work, slot, **rest):
                 x = moved(STATUS, 0)
             words.append(x)
 
-    for w in work:
-        emit(w)
-        table.append((*begun[w], w.rows, w.chunk))
+    table = [(*begun[w], w.rows, w.chunk) for w in work]
     held = [buffer for _, buffer in constants.values()]
     image = Image(words, moves, patches, table, kernels=[(key, build) for key, (_, build) in kernels.items()], routines=[*routines],
                   constants=[b.array for b in held], **rest)
     return image, [b.slot for b in held]
+
+
+def _with_parts(work):
+    """Instructions, each behind its parts."""
+    for w in work:
+        yield from _with_parts(w.parts)
+        yield w
 
 
 # ---- what decides a plan ------------------------------------------------------------------------------------------------------------
@@ -121,7 +124,7 @@ class Description:
     def _told(self, inputs, outputs, donated):
         if not _as_written():
             raise _Untold                                        # kernels of rules that only this process has
-        number, known, scalar, out = {}, self._known, self._scalar, []
+        number, known, scalar, told, out = {}, self._known, self._scalar, {}, []
         entered = {id(n): k for k, n in enumerate(inputs)}
         for k, n in enumerate(self.nodes):
             number[id(n)] = k
@@ -136,8 +139,11 @@ class Description:
                 text = known[kind] = f"{n.primitive.name} {n.dtype.str} {n.shape}"
             for x in n.operands:
                 text += f" @{number[id(x)]}" if type(x) is Node else scalar(x)                # 0 - x is not x - x, whose first operand is node 0
-            for name, value in n.params.items():
-                text += f" {name}={self._parameter(value)}"
+            if n.params:
+                parameters = told.get(id(n.params))
+                if parameters is None:                           # those of the steps of a loop are one object (nodes.spec)
+                    parameters = told[id(n.params)] = "".join([f" {name}={self._parameter(value)}" for name, value in n.params.items()])
+                text += parameters
             out.append(text)
         out += [f"out {number[id(x)]}" if type(x) is Node else "constant" for x in outputs]
         out.append(f"{[(n.shape, np.dtype(n.dtype).str) for n in inputs]} {donated if isinstance(donated, dict) else tuple(donated)} {threads.count()} "

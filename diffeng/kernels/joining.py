@@ -19,7 +19,7 @@ def joined(steps):
     copies = [(k, o) for k, s in enumerate(steps) if type(s) is Group for o in s.operations if _is_copy(o) and not _is_read(o.out.buffer, s)]
     if not copies:
         return steps
-    written, parts = {}, {}                              # by id of a buffer: (first, last) step that writes it; the stretches that are written
+    written, parts = {}, {}                              # by id of a buffer: (first, last) step that writes it; the views that are written
     excluded = set()                                     # ids of buffers that tiles use, or that are scattered into
     for k, s in enumerate(steps):
         if type(s) is Tiles:
@@ -30,7 +30,7 @@ def joined(steps):
             written[b] = written.get(b, (k,))[0], k
         for out in [o.out for o in s.operations] if type(s) is Group else [s.out]:
             if type(out) is View:
-                parts.setdefault(id(out.buffer), []).append(_stretch(out))
+                parts.setdefault(id(out.buffer), []).append(out)
             else:                                        # where integer arrays say
                 excluded.add(id(out.view.buffer))
     wholes = {}
@@ -40,7 +40,7 @@ def joined(steps):
             wholes.setdefault(id(whole), []).append((k, o, part))
     gone = set()
     for key, mine in wholes.items():
-        stretches = sorted(parts[key])
+        stretches = sorted(map(_stretch, parts[key]))
         if any([a[1] > b[0] for a, b in zip(stretches, stretches[1:])]):
             continue                                     # something is written over
         saved = sum([part.size * (k - written[id(part)][0]) for k, _, part in mine])

@@ -27,7 +27,7 @@ class Buffer:
         self.place = 0               # byte offset in the arena, from memory.py
         self.stored = False          # does anything read it from memory?
         self.writers = []            # open groups that write it (fuse.py)
-        self.home = self             # the buffer in whose memory it lies (donation.py)
+        self.home = None             # another buffer, in whose memory it lies (donation.py)
         self.within = None           # (buffer, bytes from its beginning): the stretch of another buffer that this is (joining.py)
         self.short = None            # its last axis' length, where its columns lie one after the other, not its rows
         self.pitch = None            # (its last axis' length, entries from row to row), where there is room between the rows
@@ -166,9 +166,11 @@ def upright(shape, dtype):
 def pitched(shape, dtype, alignment, axes=1):
     """A view of a fresh buffer in C order whose rows begin at multiples of so many bytes (0: wherever they do), if it is large: a little of it is wasted.
     axes: how many of the last ones make a row; nothing is between them, so that BLAS may walk them as one."""
+    if not alignment:
+        return new("arena", shape, dtype)
     outer, inner, size = shape[:len(shape) - axes], shape[len(shape) - axes:], dtype.itemsize
     row = math.prod(inner)
-    if not alignment or row * size % alignment == 0 or math.prod(shape) * size < PITCHED or row < ROOMY * alignment:
+    if row * size % alignment == 0 or math.prod(shape) * size < PITCHED or row < ROOMY * alignment:
         return new("arena", shape, dtype)
     step = -(-row * size // alignment) * alignment
     out = View(Buffer("arena", dtype, math.prod(shape)), 0, shape, (*c_strides(outer, step), *c_strides(inner, size)), dtype)
@@ -183,7 +185,9 @@ def same_walk(shape, a, b):
 
 def new(kind, shape, dtype, slot=None):
     """A view of a fresh buffer in C order."""
-    return View(Buffer(kind, dtype, math.prod(shape), slot), 0, shape, c_strides(shape, dtype.itemsize), dtype)
+    out = View(Buffer(kind, dtype, math.prod(shape), slot), 0, shape, c_strides(shape, dtype.itemsize), dtype)
+    out._whole = True
+    return out
 
 
 # ---- index maps ------------------------------------------------------------------------------------------------------------

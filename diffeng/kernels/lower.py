@@ -21,13 +21,16 @@ from .reduce import logsumexp, mean, position, total, var
 from .scalar import type_name
 
 
+_IN_PARTS = frozenset({Padded, Columns})
+
+
 class Lowering:
     """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one. factors: elementwise
     nodes whose rows are to be aligned as products like them."""
 
     def __init__(self, fuser, contiguous_constants=False, factors=()):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, [], {}, {}, contiguous_constants, {}
-        self.factors = factors
+        self.factors, self._cuts = factors, {}
 
     def lower(self, node, operands):
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
@@ -36,7 +39,7 @@ class Lowering:
         joined = _joined(self, node, *operands) if node.primitive.name in ("add", "subtract") else None
         if joined is not None:
             return joined
-        if node.primitive.name != "scatter":
+        if node.primitive.name != "scatter" and not _IN_PARTS.isdisjoint(map(type, operands)):
             windows = node.primitive.kind == "map" and not any([type(x) is Padded and x.shape != node.shape for x in operands])
             operands = [x if windows and type(x) is Padded else self.filled(x) for x in operands]
         row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
@@ -94,8 +97,10 @@ class Lowering:
         """(a buffer for what an elementwise operation makes of these, the operands). Of many short rows the columns lie one after the other, where the rows
         are very short, or large operands lie so too: vectors run across rows then (across.py), and small operands are laid so."""
         if not many_short_rows(shape) or self.contiguous:
-            factor = factor or any([type(x) is View and x.buffer.pitch and x.shape == shape for x in operands])          # what is made of such rows has such rows
-            return pitched(shape, dtype, self.fuser.aligned if factor else 0), operands
+            aligned = self.fuser.aligned
+            if aligned and not factor and not any([type(x) is View and x.buffer.pitch and x.shape == shape for x in operands]):
+                aligned = 0                                      # what is made of such rows has such rows
+            return pitched(shape, dtype, aligned), operands
         small = [type(x) is View and 4 * math.prod([n for n, s in zip(x.shape, x.strides) if s]) <= math.prod(shape) for x in operands]
         views = [x.view if type(x) is Window else x for x, s in zip(operands, small) if not s and not isinstance(x, Immediate)]
         if shape[-1] > groups.VECTOR and not (operands and all([walks_across(v) for v in views])):
@@ -127,6 +132,15 @@ class Lowering:
             self._rules[key] = found
         return self._rules[key]
 
+    def cut(self, x, index):
+        """The view of a part, or None: see layout.sliced. Those of the steps of a loop are found once."""
+        key = id(index), x.shape, x.strides
+        found = self._cuts.get(key)
+        if found is None:
+            found = self._cuts[key] = index, sliced(View(None, 0, x.shape, x.strides, x.dtype), index)
+        part = found[1] and found[1][0]
+        return part and View(x.buffer, x.offset + part.offset, part.shape, part.strides, x.dtype)
+
     def code(self, node):
         self.origins.append(node)
         return len(self.origins)
@@ -157,7 +171,7 @@ def castable(x, want):
 
 def _map(lowering, node, *operands):
     name, dtype = node.primitive.name, node.dtype
-    if not any(type(x) in (View, Padded) for x in operands) or type_name(dtype) is None:
+    if not any([type(x) in (View, Padded) for x in operands]) or type_name(dtype) is None:
         return None
     dtypes = [x.dtype if type(x) in (View, Padded) else _plain(x) for x in operands]
     if name == "power" and dtype.kind == "f" and node.shape and not isinstance(dtypes[1], np.dtype) and dtypes[1] == 0.5:
@@ -292,8 +306,7 @@ def _contract(lowering, node, *operands, **params):
 
 def _getitem(lowering, node, x, *arrays, index):
     if not arrays:
-        found = sliced(x, index)
-        return found and found[0]
+        return lowering.cut(x, index)
     arrays = [lowering.view(a) for a in arrays]
     found = indirect(x, index, arrays)
     type = type_name(x.dtype)

@@ -108,16 +108,7 @@ def kernels(wanted):
         if not missing:
             return [_kernels[key] for key, *_ in wanted]
         try:
-            if len(mine) > 1 and threads.count() > 1:
-                compile.target()           # what is made once for all threads is there before they start
-                from concurrent.futures import ThreadPoolExecutor
-                with ThreadPoolExecutor(min(len(mine), threads.count())) as pool:
-                    made = pool.map(lambda how: _code(*how), mine)
-                    for (key, *_), code in zip(mine, made):
-                        _new(key, code)
-            else:
-                for how in mine:
-                    _new(how[0], _code(*how))
+            _compiled(mine)
         finally:
             with _state:
                 for key, *_ in mine:
@@ -145,6 +136,29 @@ def _from_disk(key):
 def _code(key, build, quick=False):
     """Object code. It may be made by several threads at once: nothing that they share is changed here."""
     return compile.compile_module(build(), hashlib.sha256(key.encode()).hexdigest()[:24], quick)
+
+
+def _compiled(wanted):
+    """New kernels, made by this thread and others, as many as there are processors."""
+    left, errors = iter(wanted), []
+
+    def work():
+        try:
+            for how in left:
+                _new(how[0], _code(*how))
+        except BaseException as error:         # KeyboardInterrupt too: this thread raises it when nobody compiles any more
+            errors.append(error)
+            list(left)                         # nobody begins another one
+    others = [threading.Thread(target=work) for _ in range(min(len(wanted), threads.count()) - 1)]
+    if others:
+        compile.target()                       # what is made once for all threads is there before they start
+    for other in others:
+        other.start()
+    work()
+    for other in others:
+        other.join()
+    if errors:
+        raise errors[0]
 
 
 def _new(key, made):

@@ -124,37 +124,39 @@ def _factors(nodes):
 
 def _schedule(nodes):
     """Nodes in an order that keeps together what may share a loop: whatever is ready comes in the order of `_rank`. nodes: in topological order."""
-    place = {id(n): k for k, n in enumerate(nodes)}
-    waits, readers, ranks = [], [[] for _ in nodes], [_rank(n) for n in nodes]
+    place, over = {n: k for k, n in enumerate(nodes)}, {n for n in nodes if n.primitive.kind == "reduce" and _over_rows(n)}
+    waits, readers, turns = [], [[] for _ in nodes], []               # turns: by rank, then by place, as one number
     for k, n in enumerate(nodes):
-        before = {place[id(p)] for p in n.operands if type(p) is Node and id(p) in place}
+        before = [p for p in n.operands if type(p) is Node and p in place]
+        for p in before:
+            readers[place[p]].append(k)
         waits.append(len(before))
-        for j in before:
-            readers[j].append(k)
-    ready = [(ranks[k], k) for k in range(len(nodes)) if not waits[k]]
+        turns.append(_rank(n, before, over) * len(nodes) + k)
+    ready = [turns[k] for k in range(len(nodes)) if not waits[k]]
     heapq.heapify(ready)
     out = []
     while ready:
-        _, k = heapq.heappop(ready)
+        k = heapq.heappop(ready) % len(nodes)
         out.append(nodes[k])
         for j in readers[k]:
             waits[j] -= 1
             if not waits[j]:
-                heapq.heappush(ready, (ranks[j], j))
+                heapq.heappush(ready, turns[j])
     return out
 
 
-def _rank(n):
-    """0: may join a loop that is open. 1: reads a sum over rows, which is known when a loop has ended. 2: needs its operands in memory, as products do."""
-    if n.primitive.kind == "contract":
+def _rank(n, before, over):
+    """0: may join a loop that is open. 1: reads a sum over rows, which is known when a loop has ended. 2: needs its operands in memory, as products do.
+    before: the nodes that n reads. over: those that are reductions over rows."""
+    kind = n.primitive.kind
+    if kind == "contract":
         return 0 if any([len(x.shape) < 2 for x in n.operands]) else 2               # by a vector: lowered to terms and sums
-    if n.primitive.kind == "opaque":
+    if kind == "opaque":
         return 2
-    return int(_over_rows(n) and n.primitive.name in ("mean", "var", "logsumexp") or any([type(x) is Node and _over_rows(x) for x in n.operands]))
+    return int(n in over and n.primitive.name in ("mean", "var", "logsumexp") or not over.isdisjoint(before))
 
 
 def _over_rows(n):
-    """A reduction over other axes than the last ones."""
-    axis = n.params["axis"] if n.primitive.kind == "reduce" else ()
-    rank = len(n.operands[0].shape) if axis else 0
+    """Is a reduction one over other axes than the last ones?"""
+    axis, rank = n.params["axis"], len(n.operands[0].shape)
     return len(axis) > 0 and (sorted(axis) != [*range(rank - len(axis), rank)] or len(axis) == rank)

@@ -36,7 +36,7 @@ class _Description:
     def __init__(self, group, aligned):
         self._aligned = aligned
         self._buffers, self._at, self.places, self.numbers, self.simple = {}, {}, [], [], True
-        self.key = (group.columns, group.n, frozenset(group.cuts), *[self._operation(o) for o in group.operations])
+        self.key = (group.columns, group.n, group.cuts, *[self._operation(o) for o in group.operations])
 
     def _operation(self, o):
         out = self._operand(o.out)
@@ -53,14 +53,22 @@ class _Description:
         if type(x) is Indirect:
             self.simple = False
             return None
-        buffer, buffers = x.buffer, self._buffers
-        home = k = buffers.setdefault(id(buffer), len(buffers))
-        if buffer.home is not buffer:
-            home = buffers.setdefault(id(buffer.home), len(buffers))
-        at = self._at.setdefault((k, x.offset), len(self._at))
-        if at == len(self.places):
-            self.places.append((buffer, x.offset))
-        return k, home, at, x.offset == 0, x.offset % self._aligned, x.shape, x.strides, x.dtype, buffer.size, buffer.stored, buffer.short, buffer.pitch
+        buffer, offset = x.buffer, x.offset
+        at = self._at.get((id(buffer), offset))
+        if at is None:
+            at = self._at[id(buffer), offset] = len(self.places)
+            self.places.append((buffer, offset))
+            return at, self._buffer(buffer), offset == 0, offset % self._aligned, x.shape, x.strides, x.dtype
+        return at, x.shape, x.strides, x.dtype
+
+    def _buffer(self, buffer):
+        """What a plan depends on of a buffer: told once, where it is met first."""
+        k = self._buffers.get(id(buffer))
+        if k is not None:
+            return k
+        k = self._buffers[id(buffer)] = len(self._buffers)
+        home = None if buffer.home is None else self._buffer(buffer.home)
+        return k, home, buffer.size, buffer.stored, buffer.short, buffer.pitch
 
 
 def _pattern(made, found):

@@ -16,7 +16,7 @@ import numpy as np
 from ..constants import Exact
 from ..errors import explain
 from ..lines import line_of
-from ..nodes import Node
+from ..nodes import Node, Outputs
 from .blocks import CONVERT
 from .layout import View
 from .memory import address, aligned, array_at, native
@@ -47,7 +47,7 @@ class Program:
     """
 
     def __init__(self, inputs, outputs, as_recorded=False, donated=(), remembered=False):
-        outputs = list(outputs)
+        outputs = Outputs(outputs)
         self._specify(inputs, outputs)
         described = self._described(inputs, outputs, donated) if remembered else None
         if described is None or not self._recalled(described):

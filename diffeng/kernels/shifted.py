@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ..nodes import Node, Primitive, reachable
+from ..nodes import Node, Outputs, Primitive, reachable
 from ..simplify import spans
 
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
@@ -34,15 +34,9 @@ def shifted(outputs):
     return _Rewriting(outputs, reachable(outputs)).outputs
 
 
-def _part(n):
-    """(lo, hi) of each axis for a node that reads a block of an array, or puts one among zeros; None for others."""
-    name = n.primitive.name
-    if name != "getitem" and name != "scatter" or len(n.operands) != 1 or type(n.operands[0]) is not Node:
-        return None
-    whole = n.operands[0].shape if name == "getitem" else n.shape
-    if not whole or 0 in n.shape:
-        return None
-    parts = spans(n.params["index"], whole)
+def _block(index, whole):
+    """(lo, hi) of each axis where an index reads a block of an array; None for another."""
+    parts = spans(index, whole)
     return tuple([(r.start, r.stop) for r in parts]) if parts is not None and all([type(r) is range and r.step == 1 for r in parts]) else None
 
 
@@ -50,8 +44,8 @@ class _Rewriting:
     """outputs: the new ones."""
 
     def __init__(self, outputs, order):
-        self.outputs = outputs
-        self._parts = {n: p for n in order if (p := _part(n)) is not None}
+        self.outputs, self._blocks, self._params = outputs, {}, {}
+        self._parts = {n: p for n in order if (p := self._part(n)) is not None}
         if not self._parts:
             return
         self._readers, self._kept, self._new, self._made = {}, {x for x in outputs if isinstance(x, Node)}, {}, {}
@@ -64,7 +58,20 @@ class _Rewriting:
             new = self._new
             for n in order:
                 new[n] = self._taken(n, n.operands[0]) if n in chosen else n.on([new[x] if type(x) is Node else x for x in n.operands]) if n.operands else n
-            self.outputs = [self._now(x) for x in outputs]
+            self.outputs = Outputs([self._now(x) for x in outputs])
+
+    def _part(self, n):
+        """(lo, hi) of each axis for a node that reads a block of an array, or puts one among zeros; None for others."""
+        name = n.primitive.name
+        if name != "getitem" and name != "scatter" or len(n.operands) != 1 or type(n.operands[0]) is not Node:
+            return None
+        whole = n.operands[0].shape if name == "getitem" else n.shape
+        if not whole or 0 in n.shape:
+            return None
+        key = id(n.params), whole                                # those of the steps of a loop are one object
+        if key not in self._blocks:
+            self._blocks[key] = n.params, _block(n.params["index"], whole)
+        return self._blocks[key][1]
 
     def _now(self, x):
         return self._new[x] if isinstance(x, Node) else x
@@ -77,8 +84,8 @@ class _Rewriting:
         for m in order:
             readers = self._readers.get(m, ())
             size = math.prod(m.shape)
-            if not readers or size < SMALL or m in self._kept or not _is_cheap(m) or any([r not in self._parts for r in readers]) \
-                    or any([math.prod(r.shape) > WIDER * size for r in readers]):
+            if not readers or size < SMALL or m in self._kept or any([r not in self._parts for r in readers]) \
+                    or any([math.prod(r.shape) > WIDER * size for r in readers]) or not _is_cheap(m):
                 continue
             names = {r.primitive.name for r in readers}
             leaves, count = self._below(m)
@@ -128,7 +135,8 @@ class _Rewriting:
     def _operand(self, part, y, x):
         if self._again(y, x.shape):
             return self._taken(part, y)
-        if not np.shape(y) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not isinstance(y, Node)):
+        known = isinstance(y, Node)
+        if not (y.shape if known else np.shape(y)) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not known):
             return self._now(y)
         key = part.primitive, self._parts[part], part.shape, x.shape, id(y)
         if key not in self._made:
@@ -142,14 +150,15 @@ class _Rewriting:
             cut = [(0, 1) if n == 1 else place for n, place in zip(shape, cut[len(cut) - len(shape):])]
         elif shape != x.shape:
             y = _node("broadcast_to", y if isinstance(y, Node) else np.asarray(y, x.dtype), {"shape": x.shape}, x.shape, part)
-        inner = _part(y) if isinstance(y, Node) and y.primitive is part.primitive else None
+        inner = self._part(y) if isinstance(y, Node) and y.primitive is part.primitive else None
         if inner is not None and len(y.operands[0].shape) == len(cut):          # a part of a part
             cut = [(a + lo, (a if reads else b - hi + lo) + hi) for (a, b), (lo, hi) in zip(inner, cut)]
             y = y.operands[0]
-        params = {"index": tuple([slice(lo, hi) for lo, hi in cut])}
-        if reads:
-            return _node("getitem", y, params, tuple([hi - lo for lo, hi in cut]), part)
-        return _node("scatter", y, params | {"shape": part.shape}, part.shape, part)
+        key = reads, part.shape, *cut
+        if key not in self._params:
+            index = {"index": tuple([slice(lo, hi) for lo, hi in cut])}
+            self._params[key] = index if reads else index | {"shape": part.shape}
+        return _node(part.primitive.name, y, self._params[key], tuple([hi - lo for lo, hi in cut]) if reads else part.shape, part)
 
 
 def _is_cheap(m):

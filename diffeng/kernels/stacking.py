@@ -6,7 +6,7 @@ as long as they are small beside the results, or beside the work; what follows e
 
 What it is not: no rule of arithmetic (simplify.py), no BLAS (contract.py).
 """
-from ..nodes import Node, Primitive, reachable
+from ..nodes import Node, Outputs, Primitive, reachable
 
 ROWS = 512                      # operands are stacked up to so many rows: BLAS gains no more, and a longer stack would keep all of them in memory
 FEW = 64                        # rows of an operand up to which a product by a shared matrix is stacked
@@ -123,7 +123,7 @@ class _Rewriting:
     def over(self, outputs, order):
         for n in order:
             self.now[id(n)] = self._again(n)
-        return [self.now[id(n)] if isinstance(n, Node) else n for n in outputs]
+        return Outputs([self.now[id(n)] if isinstance(n, Node) else n for n in outputs])
 
     def _again(self, n):
         if not n.operands:

@@ -201,7 +201,7 @@ class _Chain:
                 return False
         if group.columns is None and is_chain(group.cuts | {self.n}) and all([column_stride(v, self.n) is not None for v in group.memory]):
             group.columns = self.n
-            group.cuts.add(self.n)
+            group.cuts |= {self.n}
         return group.columns == self.n
 
 
