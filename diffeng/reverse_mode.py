@@ -7,13 +7,14 @@ are judged. Rows ignore broadcasting and dtype: `fit` sums and casts a cotangent
 What it is not: no forward rule, no definition; it shares no expression with the other two witnesses.
 """
 import itertools
+from heapq import heappop, heappush
 
 import numpy as np
 
-from .checkpointing import recomputing
+from .checkpointing import Segment, recomputing
 from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
-from .nodes import STORED, Node, influences
+from .nodes import _FLOAT64, STORED, Node, influences
 from .traced import Traced
 from .vocabulary import contraction, indexing
 from .vocabulary.elementwise import expit, gauss
@@ -327,47 +328,63 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
     it anyway, those of reductions take a number as it is, and only where the operation is no such row, or broadcast its operand, is it spread out.
     """
-    order, wanted = influences(outputs, inputs)
-    value_of, at = recomputing(order, value_of, at)
-    stored = value_of is STORED                    # (read without a call: that often it is asked for)
-    cotangent, found = {}, dict.fromkeys(inputs)
+    wanted, stored = None, value_of is STORED      # (stored: read without a call, that often it is asked for)
+    if not stored or Segment.made:                 # else the inputs are all that was recorded from, and what hangs on no input is no node
+        order, wanted = influences(outputs, inputs)
+        value_of, at = recomputing(order, value_of, at)
+        stored = value_of is STORED
+    cotangent, found, waiting = {}, dict.fromkeys(inputs), []
     own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
     with np.errstate(all="ignore"):
         for node, g in zip(outputs, cotangents):
-            if node in wanted:
-                cotangent[node] = cotangent[node] + g if node in cotangent else g
-        for node in reversed(order):
-            g = cotangent.pop(node, None)
-            if g is None:
-                continue
+            if node in cotangent:
+                cotangent[node] = cotangent[node] + g
+            elif wanted is None or node in wanted:
+                cotangent[node] = g
+                heappush(waiting, (-node.serial, node))
+        while waiting:
+            node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
+            g = cotangent.pop(node)
             if node in found:
                 found[node] = g
-            slots = wanted[node]
-            if not slots:
-                continue
             primitive, operands, params = node.primitive, node.operands, node.params
-            if at is not None:
-                at(node, g)
+            if wanted is not None:
+                slots = wanted[node]
+                if not slots:
+                    continue
+                if at is not None:
+                    at(node, g)
+                values = [g, node.value if stored else value_of(node)]
+                for q in operands:
+                    if type(q) is Node:
+                        q = q.value if stored else value_of(q)
+                    values.append(q)
+            else:
+                slots, values, every, k = [], [g, node.value], primitive.slots, 0
+                for q in operands:
+                    if type(q) is Node:
+                        if (every is None or k in every) and (q.dtype is _FLOAT64 or q.dtype.kind == "f"):
+                            slots.append(k)
+                        q = q.value
+                    values.append(q)
+                    k += 1
+                if not slots:
+                    continue
             if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
                                               or primitive.kind == "reduce" and not g.shape):
-                g = np.broadcast_to(g, node.shape)
-            values = [g, node.value if stored else value_of(node)]
-            for q in operands:
-                if type(q) is Node:
-                    q = q.value if stored else value_of(q)
-                values.append(q)
+                values[0] = g = np.broadcast_to(g, node.shape)
             rows = PULL.get(primitive.name, ())                       # looked up at every use: rows may be replaced
             pieces = rows.every(g, slots, *values[2:], **params) if type(rows) is _Concatenate and len(slots) > 1 else None
             for k in slots:
                 if skip and (id(node), k) in skip:
                     continue
+                p = operands[k]
                 try:
                     row = rows[k]
                 except LookupError:
                     row = None
                 if row is None:
                     raise _missing(primitive, k, node.frames)
-                p = operands[k]
                 known = cotangent.get(p)
                 if known is not None and type(row) is _Getitem and p in own and known.shape == p.shape and type(g) is np.ndarray:
                     row.onto(known, g, *values[2:], **params)
@@ -377,6 +394,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
                     new = fit(new, p.shape, p.dtype)
                 if known is None:
                     cotangent[p] = new
+                    heappush(waiting, (-p.serial, p))
                     if type(row) is _Getitem and type(new) is np.ndarray:
                         own.add(p)
                 elif p in own and known.shape == new.shape and type(new) is np.ndarray:
