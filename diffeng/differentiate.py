@@ -46,21 +46,18 @@ class Recorded:
     """
 
     def __init__(self, flat, leaves=None, log=False, lines=True):
-        self.flat, self.tracing = flat, Tracing(frames=None if lines else ())
+        self.flat, self.tracing = flat, (tracing := Tracing(frames=None if lines else ()))
         if log:
-            self.tracing.log, names = [], flat.names
+            tracing.log, names = [], flat.names
         else:
-            self.tracing.depth, names = 1, itertools.repeat(None)         # nobody looks at the graph
-        self.inputs, self.nodes = [], []                     # nodes: kept apart, the function may assign to its arguments
-        for x, name in zip(flat.leaves if leaves is None else leaves, names):
-            tracer = self.tracing.input(x, name)
-            self.inputs.append(tracer)
-            self.nodes.append(tracer.node)
+            tracing.depth, names = 1, itertools.repeat(None)         # nobody looks at the graph
+        self.inputs = [tracing.input(x, name) for x, name in zip(flat.leaves if leaves is None else leaves, names)]
+        self.nodes = [x.node for x in self.inputs]           # kept apart, the function may assign to its arguments
         self.outputs, self.values = [], []
         for x in flat(*self.inputs):
-            node = x.node if self.tracing.mine(x) else None
+            node = x.node if type(x) is Tracer and x.interpreter is tracing else None
             self.outputs.append(node)
-            self.values.append(x if node is None else restored(node))
+            self.values.append(x if node is None else node.value if node.value is not None else restored(node))
 
     def pull(self, cotangents, method="reverse", value_of=None):
         """One cotangent a leaf; zeros where there is no influence."""
@@ -69,7 +66,7 @@ class Recorded:
             if o is not None and o.dtype.kind == "f":
                 outputs.append(o)
                 given.append(g)
-        skip = {"skip": self._shifts(outputs)} if method == "reverse" and self._recorded_again() else {}
+        skip = {"skip": self._shifts(outputs)} if method == "reverse" and Tracer in map(type, self.values) else {}       # (is the adjoint recorded in turn?)
         try:
             found = backward(method).gradient(outputs, given, self.nodes, value_of or STORED, **skip)
         except NotImplementedError:                          # a rule that is missing
@@ -85,11 +82,8 @@ class Recorded:
             with contextlib.suppress(Exception):
                 return Recorded(self.flat)
 
-    def _recorded_again(self):
-        """Is the adjoint itself recorded, to be compiled or derived? Only then is it worth shortening; witnesses under judgement run on numbers."""
-        return Tracer in map(type, self.values)
-
     def _shifts(self, outputs):
+        """What has no influence: only an adjoint that will be compiled or derived is worth shortening; witnesses under judgement run on numbers."""
         from .shifts import without_shifts
         return without_shifts(reachable(outputs), outputs)
 
@@ -104,6 +98,8 @@ def _like(g, node):
 def _scalar(recorded_or_values, flat, what="grad"):
     """The one scalar output, or the error that says what to do instead."""
     values = recorded_or_values.values if isinstance(recorded_or_values, Recorded) else recorded_or_values
+    if len(values) == 1 and (value := values[0]).shape == () and value.dtype.kind == "f":
+        return value
     if len(values) != 1 or values[0].shape != ():
         made = ""
         if isinstance(recorded_or_values, Recorded) and len(values) == 1 and recorded_or_values.outputs[0] is not None:
@@ -113,11 +109,8 @@ def _scalar(recorded_or_values, flat, what="grad"):
         shape = f"{len(values)} values" if len(values) != 1 else f"shape {np.shape(values[0])}"
         raise refuse(TypeError, f"{what} needs a function with one scalar output, and {function_name(flat.fun)} returned {shape}{made}. "
                                 "Take np.sum of it, use diffeng.jacobian, or diffeng.vjp with a cotangent")
-    value = values[0]
-    if value.dtype.kind != "f":
-        raise refuse(TypeError, f"{what}: {function_name(flat.fun)} returned a value of dtype {value.dtype}, which has no derivative: "
-                                "compute it in floating point (a comparison, floor or integer conversion stands last)")
-    return value
+    raise refuse(TypeError, f"{what}: {function_name(flat.fun)} returned a value of dtype {value.dtype}, which has no derivative: "
+                            "compute it in floating point (a comparison, floor or integer conversion stands last)")
 
 
 _PRECISE = f"{__package__}.precise"

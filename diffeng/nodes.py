@@ -200,13 +200,14 @@ class Tracing(Interpreter):
     replays the branches taken, and a compiled program guards them. numbers: the nodes that stand for Python's floats: with float32 these make float32.
     """
 
+    depth = DEPTH                    # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
+    log = None                       # a list: every node is appended as it is made, used or not
+
     def __init__(self, values=True, frames=None):
         super().__init__()
         self.looks, self.looked, self.numbers = [], [], set()
         self.values = values         # compute along the way where the operands' values are known
         self.frames = frames         # where to say that operations stand, instead of where the user's code runs
-        self.depth = DEPTH           # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
-        self.log = None              # a list: every node is appended as it is made, used or not
 
     def input(self, value, name, shape=None, dtype=None):
         """A traced input with a value, or (value None) with a shape and dtype only."""

@@ -319,6 +319,7 @@ def _whole(g, shape):
     return g if g.shape == shape else np.broadcast_to(g, shape)
 
 
+@np.errstate(all="ignore")                        # (as a decorator half of what it takes around a block)
 def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     """Cotangents of `inputs`, given those of `outputs`: a list, with None where an input has no influence.
 
@@ -335,72 +336,71 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
         stored = value_of is STORED
     cotangent, found, waiting = {}, dict.fromkeys(inputs), []
     own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
-    with np.errstate(all="ignore"):
-        for node, g in zip(outputs, cotangents):
-            if node in cotangent:
-                cotangent[node] = cotangent[node] + g
-            elif wanted is None or node in wanted:
-                cotangent[node] = g
-                heappush(waiting, (-node.serial, node))
-        while waiting:
-            node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
-            g = cotangent.pop(node)
-            if node in found:
-                found[node] = g
-            primitive, operands, params = node.primitive, node.operands, node.params
-            if wanted is not None:
-                slots = wanted[node]
-                if not slots:
-                    continue
-                if at is not None:
-                    at(node, g)
-                values = [g, node.value if stored else value_of(node)]
-                for q in operands:
-                    if type(q) is Node:
-                        q = q.value if stored else value_of(q)
-                    values.append(q)
+    for node, g in zip(outputs, cotangents):
+        if node in cotangent:
+            cotangent[node] = cotangent[node] + g
+        elif wanted is None or node in wanted:
+            cotangent[node] = g
+            heappush(waiting, (-node.serial, node))
+    while waiting:
+        node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
+        g = cotangent.pop(node)
+        if node in found:
+            found[node] = g
+        primitive, operands, params = node.primitive, node.operands, node.params
+        if wanted is not None:
+            slots = wanted[node]
+            if not slots:
+                continue
+            if at is not None:
+                at(node, g)
+            values = [g, node.value if stored else value_of(node)]
+            for q in operands:
+                if type(q) is Node:
+                    q = q.value if stored else value_of(q)
+                values.append(q)
+        else:
+            slots, values, every, k = [], [g, node.value], primitive.slots, 0
+            for q in operands:
+                if type(q) is Node:
+                    if (every is None or k in every) and (q.dtype is _FLOAT64 or q.dtype.kind == "f"):
+                        slots.append(k)
+                    q = q.value
+                values.append(q)
+                k += 1
+            if not slots:
+                continue
+        if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
+                                          or primitive.kind == "reduce" and not g.shape):
+            values[0] = g = np.broadcast_to(g, node.shape)
+        rows = PULL.get(primitive.name, ())                       # looked up at every use: rows may be replaced
+        pieces = rows.every(g, slots, *values[2:], **params) if type(rows) is _Concatenate and len(slots) > 1 else None
+        for k in slots:
+            if skip and (id(node), k) in skip:
+                continue
+            p = operands[k]
+            try:
+                row = rows[k]
+            except LookupError:
+                row = None
+            if row is None:
+                raise _missing(primitive, k, node.frames)
+            known = cotangent.get(p)
+            if known is not None and type(row) is _Getitem and p in own and known.shape == p.shape and type(g) is np.ndarray:
+                row.onto(known, g, *values[2:], **params)
+                continue
+            new = pieces[k] if pieces is not None else row(*values, **params) if params else row(*values)
+            if new.dtype is not p.dtype or new.shape != p.shape:
+                new = fit(new, p.shape, p.dtype)
+            if known is None:
+                cotangent[p] = new
+                heappush(waiting, (-p.serial, p))
+                if type(row) is _Getitem and type(new) is np.ndarray:
+                    own.add(p)
+            elif p in own and known.shape == new.shape and type(new) is np.ndarray:
+                known += new
             else:
-                slots, values, every, k = [], [g, node.value], primitive.slots, 0
-                for q in operands:
-                    if type(q) is Node:
-                        if (every is None or k in every) and (q.dtype is _FLOAT64 or q.dtype.kind == "f"):
-                            slots.append(k)
-                        q = q.value
-                    values.append(q)
-                    k += 1
-                if not slots:
-                    continue
-            if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
-                                              or primitive.kind == "reduce" and not g.shape):
-                values[0] = g = np.broadcast_to(g, node.shape)
-            rows = PULL.get(primitive.name, ())                       # looked up at every use: rows may be replaced
-            pieces = rows.every(g, slots, *values[2:], **params) if type(rows) is _Concatenate and len(slots) > 1 else None
-            for k in slots:
-                if skip and (id(node), k) in skip:
-                    continue
-                p = operands[k]
-                try:
-                    row = rows[k]
-                except LookupError:
-                    row = None
-                if row is None:
-                    raise _missing(primitive, k, node.frames)
-                known = cotangent.get(p)
-                if known is not None and type(row) is _Getitem and p in own and known.shape == p.shape and type(g) is np.ndarray:
-                    row.onto(known, g, *values[2:], **params)
-                    continue
-                new = pieces[k] if pieces is not None else row(*values, **params) if params else row(*values)
-                if new.dtype is not p.dtype or new.shape != p.shape:
-                    new = fit(new, p.shape, p.dtype)
-                if known is None:
-                    cotangent[p] = new
-                    heappush(waiting, (-p.serial, p))
-                    if type(row) is _Getitem and type(new) is np.ndarray:
-                        own.add(p)
-                elif p in own and known.shape == new.shape and type(new) is np.ndarray:
-                    known += new
-                else:
-                    cotangent[p] = new = known + new
-                    if type(new) is np.ndarray:
-                        own.add(p)
+                cotangent[p] = new = known + new
+                if type(new) is np.ndarray:
+                    own.add(p)
     return [None if found[n] is None else _whole(found[n], n.shape) for n in inputs]
