@@ -99,7 +99,7 @@ def _cumprod(g, x, axis):
 
 def _extreme(g, z, x, axis, keepdims):
     chosen = np.equal(x, _spread(z, x, axis, keepdims))
-    ties = np.sum(chosen.astype(g.dtype), axis=axis, keepdims=True)
+    ties = np.add.reduce(chosen.astype(g.dtype), axis=axis, keepdims=True)
     return np.where(chosen, _spread(g, x, axis, keepdims) / ties, 0)
 
 
