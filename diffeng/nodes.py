@@ -66,7 +66,12 @@ class Primitive:
                 interpreter = x.interpreter
                 if top is None or interpreter is not top and interpreter.level > top.level:
                     top = interpreter
-        return self.compute(operands, params) if top is None else top.apply(self, operands, params)
+        if top is not None:
+            return top.apply(self, operands, params)
+        try:                                 # (compute, written out: most rules of differentiation come here)
+            return self._evaluate(*operands, **params) if params else self._evaluate(*operands)
+        except (ValueError, TypeError, IndexError) as error:
+            raise explain(error, self.name, operands) from error
 
     def compute(self, operands, params):
         """The plain NumPy value; an error names the primitive, the operands and the user's line."""
@@ -204,7 +209,7 @@ class Tracing(Interpreter):
     log = None                       # a list: every node is appended as it is made, used or not
 
     def __init__(self, values=True, frames=None):
-        super().__init__()
+        self.level = _newest[0] = next(_level)
         self.looks, self.looked, self.numbers = [], [], set()
         self.values = values         # compute along the way where the operands' values are known
         self.frames = frames         # where to say that operations stand, instead of where the user's code runs

@@ -110,16 +110,17 @@ def _softmax(z, x, axis, keepdims):
 
 
 def _matmul(g, x, y, slot):
-    if x.ndim == 1 and y.ndim == 1:
+    m, n = x.ndim, y.ndim
+    if m == 1 and n == 1:
         return g * (y if slot == 0 else x)
-    if x.ndim == 2 and y.ndim == 1:                # (m, k) @ (k,) -> (m,)
+    if m == 2 and n == 1:                          # (m, k) @ (k,) -> (m,)
         return g.reshape(g.shape[0], 1) * y if slot == 0 else np.matmul(g, x)
-    if x.ndim == 1 and y.ndim == 2:                # (k,) @ (k, n) -> (n,)
+    if m == 1 and n == 2:                          # (k,) @ (k, n) -> (n,)
         return np.matmul(y, g) if slot == 0 else x.reshape(x.shape[0], 1) * g
-    a = x if x.ndim > 1 else x.reshape(1, x.shape[0])
-    b = y if y.ndim > 1 else y.reshape(y.shape[0], 1)
-    if x.ndim == 1 or y.ndim == 1:
-        batch = g.shape[:g.ndim - (x.ndim > 1) - (y.ndim > 1)]
+    a = x if m > 1 else x.reshape(1, x.shape[0])
+    b = y if n > 1 else y.reshape(y.shape[0], 1)
+    if m == 1 or n == 1:
+        batch = g.shape[:g.ndim - (m > 1) - (n > 1)]
         g = g.reshape(batch + (a.shape[-2], b.shape[-1]))
     out = np.matmul(g, b.swapaxes(-1, -2)) if slot == 0 else np.matmul(a.swapaxes(-1, -2), g)
     whole, shape = (a.shape, x.shape) if slot == 0 else (b.shape, y.shape)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .buffers import Buffer, call, unwrap
 from .errors import refuse
-from .traced import Traced
+from .traced import TRACED, Traced
 from .lines import run
 
 
@@ -24,7 +24,7 @@ def flatten(tree):
     >>> leaves, rebuild([4.0, 5.0, 6.0]), paths
     ([2.0, 3.0, 1.0], {'b': 6.0, 'a': [4.0, 5.0]}, [('a', 0), ('a', 1), ('b',)])
     """
-    if isinstance(tree, _LEAVES):
+    if type(tree) in TRACED or isinstance(tree, _LEAVES):
         return [tree], _only, [()]
     leaves, paths = [], []
     nesting = _nesting(tree, leaves, paths)
@@ -332,7 +332,7 @@ class Flat:
 
     def _output(self, x):
         x = unwrap(x)
-        if isinstance(x, (Traced, np.ndarray, np.generic)) and x.dtype.kind in "fiub":
+        if (type(x) in TRACED or isinstance(x, (np.ndarray, np.generic))) and x.dtype.kind in "fiub":
             return x
         if isinstance(x, (bool, int, float)):
             return np.asarray(x)[()]
