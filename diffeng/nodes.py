@@ -148,14 +148,17 @@ def _spec(primitive, operands, params):
 
 
 class Node:
-    """One recorded operation: lean, immutable, hashable by identity, made in topological order (`serial` grows)."""
+    """One recorded operation: lean, immutable, hashable by identity, made in topological order (`serial` grows).
 
-    __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "segment", "__weakref__")         # segment: of a checkpoint
+    live: may a derivative by the recording's inputs go through it? segment: of a checkpoint.
+    """
+
+    __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "live", "segment", "__weakref__")
 
     def __init__(self, primitive, operands, params, value, shape, dtype, frames):
         self.primitive, self.operands, self.params = primitive, operands, params    # operands: Nodes, or constants as they came
         self.value, self.shape, self.dtype, self.frames = value, shape, dtype, frames
-        self.serial = next(_serial)
+        self.serial, self.live = next(_serial), True
 
     def on(self, operands):
         """The same operation on other operands of the same shapes and dtypes: a new Node, without a value."""
@@ -241,12 +244,14 @@ class Tracing(Interpreter):
         number = False
         if self.numbers and primitive.kind == "map" and primitive.name != "astype":
             operands, number = self._among_numbers(primitive, operands)
-        inputs, values = [], []
+        inputs, values, live = [], [], False
         plain = known = self.values
         for x in operands:
             if type(x) is Tracer and x.interpreter is self:
                 x = x.node
                 value = x.value
+                if x.live:
+                    live = True
             else:
                 value = x
             inputs.append(x)
@@ -287,6 +292,7 @@ class Tracing(Interpreter):
         node.dtype = dtype
         node.frames = user_frames(3, self.depth) if frames is None else frames
         node.serial = next(_serial)
+        node.live = live and primitive.slots != () and (dtype is _FLOAT64 or dtype.kind == "f")
         if self.log is not None:
             self.log.append(node)
         if number:

@@ -14,7 +14,7 @@ import numpy as np
 from .checkpointing import Segment, recomputing
 from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
-from .nodes import _FLOAT64, STORED, Node, influences
+from .nodes import STORED, Node, influences
 from .traced import Traced
 from .vocabulary import contraction, indexing
 from .vocabulary.elementwise import expit, gauss
@@ -331,7 +331,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     it anyway, those of reductions take a number as it is, and only where the operation is no such row, or broadcast its operand, is it spread out.
     """
     wanted, stored = None, value_of is STORED      # (stored: read without a call, that often it is asked for)
-    if not stored or Segment.made:                 # else the inputs are all that was recorded from, and what hangs on no input is no node
+    if not stored or Segment.made:                 # else the inputs are all that was recorded from, and the recording knows what is live
         order, wanted = influences(outputs, inputs)
         value_of, at = recomputing(order, value_of, at)
         stored = value_of is STORED
@@ -364,7 +364,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
             slots, values, every, k = [], [g, node.value], primitive.slots, 0
             for q in operands:
                 if type(q) is Node:
-                    if (every is None or k in every) and (q.dtype is _FLOAT64 or q.dtype.kind == "f"):
+                    if q.live and (every is None or k in every):
                         slots.append(k)
                     q = q.value
                 values.append(q)
