@@ -105,7 +105,7 @@ def _scalar(recorded_or_values, flat, what="grad"):
         if isinstance(recorded_or_values, Recorded) and len(values) == 1 and recorded_or_values.outputs[0] is not None:
             node = (recorded_or_values.with_lines() or recorded_or_values).outputs[0]
             line = line_of(node.frames)
-            made = ", an argument as it came" if not node.operands else f", made by {node.primitive.name} at {line}" if line else f", made by {node.primitive.name}"
+            made = f", made by {node.primitive.name}{' at ' if line else ''}{line}" if node.operands else ", an argument as it came"
         shape = f"{len(values)} values" if len(values) != 1 else f"shape {np.shape(values[0])}"
         raise refuse(TypeError, f"{what} needs a function with one scalar output, and {function_name(flat.fun)} returned {shape}{made}. "
                                 "Take np.sum of it, use diffeng.jacobian, or diffeng.vjp with a cotangent")

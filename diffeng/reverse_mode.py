@@ -325,7 +325,8 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     """Cotangents of `inputs`, given those of `outputs`: a list, with None where an input has no influence.
 
     outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node; with STORED, what was computed as it was recorded, the
-    inputs are all that were recorded, and `live` says what hangs on them. at(node, cotangent): told whose adjoint is recorded next. skip: (id of a node, slot) of operands known to have no influence (shifts.py): nothing is pulled there.
+    inputs are all that were recorded, and `live` says what hangs on them. at(node, cotangent): told whose adjoint is recorded next.
+    skip: (id of a node, slot) of operands known to have no influence (shifts.py): nothing is pulled there.
 
     A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
     it anyway, those of reductions take a number as it is, and only where the operation is no such row, or broadcast its operand, is it spread out.

@@ -270,7 +270,8 @@ class Flat:
         else:
             args, options, self.single, chosen = _chosen(fun, args, argnums, options)
         self.fun, self.args, self.has_aux, self.options = fun, list(args), has_aux, options
-        self.leaves, self.chosen, self._trees = [], [], {}   # argument -> (its leaves, how they are put together, their paths, which are chosen; where these begin and end)
+        self.leaves, self.chosen = [], []
+        self._trees = {}              # argument -> (its leaves, how they are put together, their paths, which are chosen; where these begin and end)
         for k in chosen:
             k %= len(args)
             self.chosen.append(k)
