@@ -3,6 +3,7 @@
 Two witnesses walk a recorded graph backwards (reverse_mode, symbolic: both offer `gradient`), one runs the function on dual
 numbers (forward_mode). Everything here is built from those two ways of asking.
 """
+import contextlib
 import functools
 import itertools
 import sys
@@ -38,24 +39,25 @@ def backward(method):
 
 
 class Recorded:
-    """A flat function recorded at its leaves: value, then cotangents on demand."""
+    """A flat function recorded at its leaves: value, then cotangents on demand.
 
-    def __init__(self, flat, leaves=None, log=False):
-        self.flat, self.tracing = flat, Tracing()
+    log: every node is kept, under the names of its inputs. lines: operations know where in the user's code they stand. To look takes a tenth of the time,
+    and only errors ask: without lines they run the function once more.
+    """
+
+    def __init__(self, flat, leaves=None, log=False, lines=True):
+        self.flat, self.tracing = flat, (tracing := Tracing(frames=None if lines else ()))
         if log:
-            self.tracing.log, names = [], flat.names
+            tracing.log, names = [], flat.names
         else:
-            self.tracing.depth, names = 1, itertools.repeat(None)         # nobody looks at the graph
-        self.inputs, self.nodes = [], []                     # nodes: kept apart, the function may assign to its arguments
-        for x, name in zip(flat.leaves if leaves is None else leaves, names):
-            tracer = self.tracing.input(x, name)
-            self.inputs.append(tracer)
-            self.nodes.append(tracer.node)
+            tracing.depth, names = 1, itertools.repeat(None)         # nobody looks at the graph
+        self.inputs = [tracing.input(x, name) for x, name in zip(flat.leaves if leaves is None else leaves, names)]
+        self.nodes = [x.node for x in self.inputs]           # kept apart, the function may assign to its arguments
         self.outputs, self.values = [], []
         for x in flat(*self.inputs):
-            node = x.node if self.tracing.mine(x) else None
+            node = x.node if type(x) is Tracer and x.interpreter is tracing else None
             self.outputs.append(node)
-            self.values.append(x if node is None else restored(node))
+            self.values.append(x if node is None else node.value if node.value is not None else restored(node))
 
     def pull(self, cotangents, method="reverse", value_of=None):
         """One cotangent a leaf; zeros where there is no influence."""
@@ -64,15 +66,24 @@ class Recorded:
             if o is not None and o.dtype.kind == "f":
                 outputs.append(o)
                 given.append(g)
-        skip = {"skip": self._shifts(outputs)} if method == "reverse" and self._recorded_again() else {}
-        found = backward(method).gradient(outputs, given, self.nodes, value_of or STORED, **skip)
+        skip = {"skip": self._shifts(outputs)} if method == "reverse" and Tracer in map(type, self.values) else {}       # (is the adjoint recorded in turn?)
+        try:
+            found = backward(method).gradient(outputs, given, self.nodes, value_of or STORED, **skip)
+        except NotImplementedError:                          # a rule that is missing
+            again = self.with_lines()
+            if again is not None:
+                again.pull(cotangents, method)
+            raise
         return [_like(g, n) for g, n in zip(found, self.nodes)]
 
-    def _recorded_again(self):
-        """Is the adjoint itself recorded, to be compiled or derived? Only then is it worth shortening; witnesses under judgement run on numbers."""
-        return Tracer in map(type, self.values)
+    def with_lines(self):
+        """The same, recorded once more for an error that says where something stands; None where lines are known, or the function does not run twice."""
+        if self.tracing.frames is not None:
+            with contextlib.suppress(Exception):
+                return Recorded(self.flat)
 
     def _shifts(self, outputs):
+        """What has no influence: only an adjoint that will be compiled or derived is worth shortening; witnesses under judgement run on numbers."""
         from .shifts import without_shifts
         return without_shifts(reachable(outputs), outputs)
 
@@ -87,19 +98,19 @@ def _like(g, node):
 def _scalar(recorded_or_values, flat, what="grad"):
     """The one scalar output, or the error that says what to do instead."""
     values = recorded_or_values.values if isinstance(recorded_or_values, Recorded) else recorded_or_values
+    if len(values) == 1 and (value := values[0]).shape == () and value.dtype.kind == "f":
+        return value
     if len(values) != 1 or values[0].shape != ():
         made = ""
         if isinstance(recorded_or_values, Recorded) and len(values) == 1 and recorded_or_values.outputs[0] is not None:
-            node = recorded_or_values.outputs[0]
-            made = f", made by {node.primitive.name} at {line_of(node.frames)}" if node.frames else ", an argument as it came"
+            node = (recorded_or_values.with_lines() or recorded_or_values).outputs[0]
+            line = line_of(node.frames)
+            made = f", made by {node.primitive.name}{' at ' if line else ''}{line}" if node.operands else ", an argument as it came"
         shape = f"{len(values)} values" if len(values) != 1 else f"shape {np.shape(values[0])}"
         raise refuse(TypeError, f"{what} needs a function with one scalar output, and {function_name(flat.fun)} returned {shape}{made}. "
                                 "Take np.sum of it, use diffeng.jacobian, or diffeng.vjp with a cotangent")
-    value = values[0]
-    if value.dtype.kind != "f":
-        raise refuse(TypeError, f"{what}: {function_name(flat.fun)} returned a value of dtype {value.dtype}, which has no derivative: "
-                                "compute it in floating point (a comparison, floor or integer conversion stands last)")
-    return value
+    raise refuse(TypeError, f"{what}: {function_name(flat.fun)} returned a value of dtype {value.dtype}, which has no derivative: "
+                            "compute it in floating point (a comparison, floor or integer conversion stands last)")
 
 
 _PRECISE = f"{__package__}.precise"
@@ -217,7 +228,7 @@ def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
             values, leaves = _forward_gradient(flat)
             value = values
         else:
-            recorded = Recorded(flat)
+            recorded = Recorded(flat, lines=False)
             value = _scalar(recorded, flat)
             leaves = recorded.pull([value.dtype.type(1)], method)
         gradient = flat.restore(leaves)
@@ -268,7 +279,7 @@ def vjp(fun, *primals, method="reverse"):
     elif method == "forward":
         values, rows = forward_rows(flat)
     else:
-        recorded = Recorded(flat)
+        recorded = Recorded(flat, lines=False)
         values = recorded.values
     rebuild = flat.out
 
@@ -321,7 +332,7 @@ def jvp(fun, primals, tangents, *, method="forward"):
         values, pushed = forward_mode.push(flat, flat.leaves, [np.reshape(t, (1,) + t.shape) for t in given])
         out = [np.zeros(np.shape(v), v.dtype)[()] if t is None else t[0] for v, t in zip(values, pushed)]
     else:
-        recorded = Recorded(flat)
+        recorded = Recorded(flat, lines=False)
         values, out = recorded.values, _transposed_pull(recorded, given, method)
     return flat.out(values), flat.out(out)
 
@@ -338,7 +349,7 @@ def linearize(fun, *primals):
     flat = Flat(fun, primals, moving, every_float=True)
     if _judged(flat):
         raise refuse(TypeError, "diffeng.linearize{here} inside of a judged function: the judge has no recording; use diffeng.jvp there")
-    recorded = Recorded(flat)
+    recorded = Recorded(flat, lines=False)
 
     def linear(*tangents):
         if len(tangents) != len(primals):
@@ -410,7 +421,7 @@ def jacobian(fun, argnums=0, *, method="auto", sparse=False):
                 raise refuse(TypeError, "jacobian(sparse=True){here} inside of jit or of another derivative: a scipy.sparse array holds numbers, and here are "
                                         "none yet. Leave sparse out here, or differentiate the compiled function: jacobian(jit(f), sparse=True)")
             from .sparse import jacobian_blocks
-            blocks = jacobian_blocks(Recorded(flat), method)
+            blocks = jacobian_blocks(Recorded(flat, lines=False), method)
             return flat.out([flat.restore(b) for b in blocks])
         if judge is not None:
             _, blocks = judge.nested_blocks(flat, flat.leaves)
@@ -418,7 +429,7 @@ def jacobian(fun, argnums=0, *, method="auto", sparse=False):
         n = sum(x.size for x in flat.leaves)
         chosen, recorded = method, None
         if method != "forward":
-            recorded = Recorded(flat)
+            recorded = Recorded(flat, lines=False)
             if method == "auto":
                 chosen = "forward" if n <= sum(v.size for v in recorded.values) else "reverse"
         if chosen == "forward":

@@ -24,7 +24,7 @@ _known = {}                              # id of a code object -> what was found
 def swaps(fun, args, everything):
     """everything.named(names) for the names that fun may ask for; everything when that cannot be told."""
     for a in args:
-        if not _inert(a):
+        if type(a) not in TRACED and not _inert(a):
             return everything
     if type(fun) is functools.partial:
         if not _inert(fun.args) or not _inert(fun.keywords):

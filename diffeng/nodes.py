@@ -66,7 +66,12 @@ class Primitive:
                 interpreter = x.interpreter
                 if top is None or interpreter is not top and interpreter.level > top.level:
                     top = interpreter
-        return self.compute(operands, params) if top is None else top.apply(self, operands, params)
+        if top is not None:
+            return top.apply(self, operands, params)
+        try:                                 # (compute, written out: most rules of differentiation come here)
+            return self._evaluate(*operands, **params) if params else self._evaluate(*operands)
+        except (ValueError, TypeError, IndexError) as error:
+            raise explain(error, self.name, operands) from error
 
     def compute(self, operands, params):
         """The plain NumPy value; an error names the primitive, the operands and the user's line."""
@@ -149,14 +154,17 @@ def _spec(primitive, operands, params):
 
 
 class Node:
-    """One recorded operation: lean, immutable, hashable by identity, made in topological order (`serial` grows)."""
+    """One recorded operation: lean, immutable, hashable by identity, made in topological order (`serial` grows).
 
-    __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "segment", "__weakref__")         # segment: of a checkpoint
+    live: may a derivative by the recording's inputs go through it? segment: of a checkpoint.
+    """
+
+    __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "live", "segment", "__weakref__")
 
     def __init__(self, primitive, operands, params, value, shape, dtype, frames):
         self.primitive, self.operands, self.params = primitive, operands, params    # operands: Nodes, or constants as they came
         self.value, self.shape, self.dtype, self.frames = value, shape, dtype, frames
-        self.serial = next(_serial)
+        self.serial, self.live = next(_serial), True
 
     def on(self, operands):
         """The same operation on other operands of the same shapes and dtypes: a new Node, without a value."""
@@ -209,13 +217,14 @@ class Tracing(Interpreter):
     replays the branches taken, and a compiled program guards them. numbers: the nodes that stand for Python's floats: with float32 these make float32.
     """
 
+    depth = DEPTH                    # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
+    log = None                       # a list: every node is appended as it is made, used or not
+
     def __init__(self, values=True, frames=None):
-        super().__init__()
+        self.level = _newest[0] = next(_level)
         self.looks, self.looked, self.numbers = [], [], set()
         self.values = values         # compute along the way where the operands' values are known
         self.frames = frames         # where to say that operations stand, instead of where the user's code runs
-        self.depth = DEPTH           # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
-        self.log = None              # a list: every node is appended as it is made, used or not
 
     def input(self, value, name, shape=None, dtype=None):
         """A traced input with a value, or (value None) with a shape and dtype only."""
@@ -244,12 +253,14 @@ class Tracing(Interpreter):
         number = False
         if self.numbers and primitive.kind == "map" and primitive.name != "astype":
             operands, number = self._among_numbers(primitive, operands)
-        inputs, values = [], []
+        inputs, values, live = [], [], False
         plain = known = self.values
         for x in operands:
             if type(x) is Tracer and x.interpreter is self:
                 x = x.node
                 value = x.value
+                if x.live:
+                    live = True
             else:
                 value = x
             inputs.append(x)
@@ -290,6 +301,7 @@ class Tracing(Interpreter):
         node.dtype = dtype
         node.frames = user_frames(3, self.depth) if frames is None else frames
         node.serial = next(_serial)
+        node.live = live and primitive.slots != () and (dtype is _FLOAT64 or dtype.kind == "f")
         if self.log is not None:
             self.log.append(node)
         if number:

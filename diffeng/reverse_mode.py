@@ -7,10 +7,11 @@ are judged. Rows ignore broadcasting and dtype: `fit` sums and casts a cotangent
 What it is not: no forward rule, no definition; it shares no expression with the other two witnesses.
 """
 import itertools
+from heapq import heappop, heappush
 
 import numpy as np
 
-from .checkpointing import recomputing
+from .checkpointing import Segment, recomputing
 from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
 from .nodes import STORED, Node, influences
@@ -98,7 +99,7 @@ def _cumprod(g, x, axis):
 
 def _extreme(g, z, x, axis, keepdims):
     chosen = np.equal(x, _spread(z, x, axis, keepdims))
-    ties = np.sum(chosen.astype(g.dtype), axis=axis, keepdims=True)
+    ties = np.add.reduce(chosen.astype(g.dtype), axis=axis, keepdims=True)
     return np.where(chosen, _spread(g, x, axis, keepdims) / ties, 0)
 
 
@@ -109,16 +110,17 @@ def _softmax(z, x, axis, keepdims):
 
 
 def _matmul(g, x, y, slot):
-    if x.ndim == 1 and y.ndim == 1:
+    m, n = x.ndim, y.ndim
+    if m == 1 and n == 1:
         return g * (y if slot == 0 else x)
-    if x.ndim == 2 and y.ndim == 1:                # (m, k) @ (k,) -> (m,)
+    if m == 2 and n == 1:                          # (m, k) @ (k,) -> (m,)
         return g.reshape(g.shape[0], 1) * y if slot == 0 else np.matmul(g, x)
-    if x.ndim == 1 and y.ndim == 2:                # (k,) @ (k, n) -> (n,)
+    if m == 1 and n == 2:                          # (k,) @ (k, n) -> (n,)
         return np.matmul(y, g) if slot == 0 else x.reshape(x.shape[0], 1) * g
-    a = x if x.ndim > 1 else x.reshape(1, x.shape[0])
-    b = y if y.ndim > 1 else y.reshape(y.shape[0], 1)
-    if x.ndim == 1 or y.ndim == 1:
-        batch = g.shape[:g.ndim - (x.ndim > 1) - (y.ndim > 1)]
+    a = x if m > 1 else x.reshape(1, x.shape[0])
+    b = y if n > 1 else y.reshape(y.shape[0], 1)
+    if m == 1 or n == 1:
+        batch = g.shape[:g.ndim - (m > 1) - (n > 1)]
         g = g.reshape(batch + (a.shape[-2], b.shape[-1]))
     out = np.matmul(g, b.swapaxes(-1, -2)) if slot == 0 else np.matmul(a.swapaxes(-1, -2), g)
     whole, shape = (a.shape, x.shape) if slot == 0 else (b.shape, y.shape)
@@ -318,71 +320,89 @@ def _whole(g, shape):
     return g if g.shape == shape else np.broadcast_to(g, shape)
 
 
+@np.errstate(all="ignore")                        # (as a decorator half of what it takes around a block)
 def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     """Cotangents of `inputs`, given those of `outputs`: a list, with None where an input has no influence.
 
-    outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node. at(node, cotangent): told whose
-    adjoint is recorded next. skip: (id of a node, slot) of operands known to have no influence (shifts.py): nothing is pulled there.
+    outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node; with STORED, what was computed as it was recorded, the
+    inputs are all that were recorded, and `live` says what hangs on them. at(node, cotangent): told whose adjoint is recorded next.
+    skip: (id of a node, slot) of operands known to have no influence (shifts.py): nothing is pulled there.
 
     A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
     it anyway, those of reductions take a number as it is, and only where the operation is no such row, or broadcast its operand, is it spread out.
     """
-    order, wanted = influences(outputs, inputs)
-    value_of, at = recomputing(order, value_of, at)
-    stored = value_of is STORED                    # (read without a call: that often it is asked for)
-    cotangent, found = {}, dict.fromkeys(inputs)
+    wanted, stored = None, value_of is STORED      # (stored: read without a call, that often it is asked for)
+    if not stored or Segment.made:                 # else no walk has to come before this one
+        order, wanted = influences(outputs, inputs)
+        value_of, at = recomputing(order, value_of, at)
+        stored = value_of is STORED
+    cotangent, found, waiting = {}, dict.fromkeys(inputs), []
     own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
-    with np.errstate(all="ignore"):
-        for node, g in zip(outputs, cotangents):
-            if node in wanted:
-                cotangent[node] = cotangent[node] + g if node in cotangent else g
-        for node in reversed(order):
-            g = cotangent.pop(node, None)
-            if g is None:
-                continue
-            if node in found:
-                found[node] = g
+    for node, g in zip(outputs, cotangents):
+        if node in cotangent:
+            cotangent[node] = cotangent[node] + g
+        elif wanted is None or node in wanted:
+            cotangent[node] = g
+            heappush(waiting, (-node.serial, node))
+    while waiting:
+        node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
+        g = cotangent.pop(node)
+        if node in found:
+            found[node] = g
+        primitive, operands, params = node.primitive, node.operands, node.params
+        if wanted is not None:
             slots = wanted[node]
             if not slots:
                 continue
-            primitive, operands, params = node.primitive, node.operands, node.params
             if at is not None:
                 at(node, g)
-            if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
-                                              or primitive.kind == "reduce" and not g.shape):
-                g = np.broadcast_to(g, node.shape)
             values = [g, node.value if stored else value_of(node)]
             for q in operands:
                 if type(q) is Node:
                     q = q.value if stored else value_of(q)
                 values.append(q)
-            rows = PULL.get(primitive.name, ())                       # looked up at every use: rows may be replaced
-            pieces = rows.every(g, slots, *values[2:], **params) if type(rows) is _Concatenate and len(slots) > 1 else None
-            for k in slots:
-                if skip and (id(node), k) in skip:
-                    continue
-                try:
-                    row = rows[k]
-                except LookupError:
-                    row = None
-                if row is None:
-                    raise _missing(primitive, k, node.frames)
-                p = operands[k]
-                known = cotangent.get(p)
-                if known is not None and type(row) is _Getitem and p in own and known.shape == p.shape and type(g) is np.ndarray:
-                    row.onto(known, g, *values[2:], **params)
-                    continue
-                new = pieces[k] if pieces is not None else row(*values, **params) if params else row(*values)
-                if new.dtype is not p.dtype or new.shape != p.shape:
-                    new = fit(new, p.shape, p.dtype)
-                if known is None:
-                    cotangent[p] = new
-                    if type(row) is _Getitem and type(new) is np.ndarray:
-                        own.add(p)
-                elif p in own and known.shape == new.shape and type(new) is np.ndarray:
-                    known += new
-                else:
-                    cotangent[p] = new = known + new
-                    if type(new) is np.ndarray:
-                        own.add(p)
+        else:
+            slots, values, every, k = [], [g, node.value], primitive.slots, 0
+            for q in operands:
+                if type(q) is Node:
+                    if q.live and (every is None or k in every):
+                        slots.append(k)
+                    q = q.value
+                values.append(q)
+                k += 1
+            if not slots:
+                continue
+        if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
+                                          or primitive.kind == "reduce" and not g.shape):
+            values[0] = g = np.broadcast_to(g, node.shape)
+        rows = PULL.get(primitive.name, ())                       # looked up at every use: rows may be replaced
+        pieces = rows.every(g, slots, *values[2:], **params) if type(rows) is _Concatenate and len(slots) > 1 else None
+        for k in slots:
+            if skip and (id(node), k) in skip:
+                continue
+            p = operands[k]
+            try:
+                row = rows[k]
+            except LookupError:
+                row = None
+            if row is None:
+                raise _missing(primitive, k, node.frames)
+            known = cotangent.get(p)
+            if known is not None and type(row) is _Getitem and p in own and known.shape == p.shape and type(g) is np.ndarray:
+                row.onto(known, g, *values[2:], **params)
+                continue
+            new = pieces[k] if pieces is not None else row(*values, **params) if params else row(*values)
+            if new.dtype is not p.dtype or new.shape != p.shape:
+                new = fit(new, p.shape, p.dtype)
+            if known is None:
+                cotangent[p] = new
+                heappush(waiting, (-p.serial, p))
+                if type(row) is _Getitem and type(new) is np.ndarray:
+                    own.add(p)
+            elif p in own and known.shape == new.shape and type(new) is np.ndarray:
+                known += new
+            else:
+                cotangent[p] = new = known + new
+                if type(new) is np.ndarray:
+                    own.add(p)
     return [None if found[n] is None else _whole(found[n], n.shape) for n in inputs]

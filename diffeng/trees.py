@@ -9,7 +9,7 @@ import numpy as np
 
 from .buffers import Buffer, call, unwrap
 from .errors import refuse
-from .traced import Traced
+from .traced import TRACED, Traced
 from .lines import run
 
 
@@ -24,7 +24,7 @@ def flatten(tree):
     >>> leaves, rebuild([4.0, 5.0, 6.0]), paths
     ([2.0, 3.0, 1.0], {'b': 6.0, 'a': [4.0, 5.0]}, [('a', 0), ('a', 1), ('b',)])
     """
-    if isinstance(tree, _LEAVES):
+    if type(tree) in TRACED or isinstance(tree, _LEAVES):
         return [tree], _only, [()]
     leaves, paths = [], []
     nesting = _nesting(tree, leaves, paths)
@@ -270,21 +270,24 @@ class Flat:
         else:
             args, options, self.single, chosen = _chosen(fun, args, argnums, options)
         self.fun, self.args, self.has_aux, self.options = fun, list(args), has_aux, options
-        self.leaves, self.chosen, self._trees = [], [], {}   # argument -> (its leaves, how they are put together, their paths, which are chosen, the last's end)
+        self.leaves, self.chosen = [], []
+        self._trees = {}              # argument -> (its leaves, how they are put together, their paths, which are chosen; where these begin and end)
         for k in chosen:
             k %= len(args)
             self.chosen.append(k)
             if k in self._trees:
                 continue
             parts, rebuild, paths = flatten(args[k])
-            where = None if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf)]            # None: all of them
-            for j, leaf in enumerate(parts) if where is None else [(j, parts[j]) for j in where]:
-                if type(leaf) is float:
+            start, where = len(self.leaves), None if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf)]            # None: all of them
+            for j in range(len(parts)) if where is None else where:
+                leaf = parts[j]
+                kind = type(leaf)
+                if kind is float:
                     leaf = np.float64(leaf)
-                elif type(leaf) not in _SCALARS and (type(leaf) is not np.ndarray or leaf.dtype not in _ORDINARY):
+                elif (kind is not np.ndarray or leaf.dtype not in _ORDINARY) and kind not in _SCALARS:
                     leaf = as_array(leaf, self._argument(k, paths[j]))
                 self.leaves.append(leaf)
-            self._trees[k] = parts, rebuild, paths, where, len(self.leaves)
+            self._trees[k] = parts, rebuild, paths, where, start, len(self.leaves)
         self.out = self.aux = None
 
     def _argument(self, k, path):
@@ -295,7 +298,7 @@ class Flat:
     def names(self):
         """What reports call the leaves."""
         names, found = argument_names(self.fun, len(self.args)), []
-        for k, (_, _, paths, where, _) in self._trees.items():
+        for k, (_, _, paths, where, *_) in self._trees.items():
             prefix = () if paths != [()] and len(self.args) == 1 else (names[k],)
             found += [".".join(map(str, (*prefix, *path))) for path in (paths if where is None else [paths[j] for j in where])]
         return found
@@ -313,8 +316,8 @@ class Flat:
 
     def _run(self, runner, leaves):
         args = [*self.args]
-        for k, tree in self._rebuilt(leaves, True).items():
-            args[k] = tree
+        for k in self._trees:
+            args[k] = self._rebuilt(k, leaves, True)
         result = runner(partial(self.fun, **self.options) if self.options else self.fun, args)
         if self.has_aux:
             if not isinstance(result, tuple) or len(result) != 2:
@@ -330,7 +333,7 @@ class Flat:
 
     def _output(self, x):
         x = unwrap(x)
-        if isinstance(x, (Traced, np.ndarray, np.generic)) and x.dtype.kind in "fiub":
+        if (type(x) in TRACED or isinstance(x, (np.ndarray, np.generic))) and x.dtype.kind in "fiub":
             return x
         if isinstance(x, (bool, int, float)):
             return np.asarray(x)[()]
@@ -340,16 +343,13 @@ class Flat:
 
     def restore(self, leaves, into=None):
         """Leaves in the structure of the arguments: one tree for an int argnums, else a tuple. Entries without a leaf are None."""
-        trees = self._rebuilt(leaves, False)
-        return trees[self.chosen[0]] if self.single else tuple([trees[k] for k in self.chosen])
+        return self._rebuilt(self.chosen[0], leaves, False) if self.single else tuple([self._rebuilt(k, leaves, False) for k in self.chosen])
 
-    def _rebuilt(self, leaves, others):
-        """{argument: its tree}, with these leaves put where they were; others: what else was in the trees is kept there, or is None."""
-        trees, start = {}, 0
-        for k, (parts, rebuild, _, where, end) in self._trees.items():
-            new, start = leaves[start:end], end
-            if where is not None:
-                chosen, new = dict(zip(where, new)), parts if others else [None] * len(parts)
-                new = [chosen.get(j, x) for j, x in enumerate(new)]
-            trees[k] = rebuild(new)
-        return trees
+    def _rebuilt(self, k, leaves, others):
+        """An argument's tree, with these leaves put where they were; others: what else was in the tree is kept there, or is None."""
+        parts, rebuild, _, where, start, end = self._trees[k]
+        new = leaves[start:end]
+        if where is not None:
+            chosen, new = dict(zip(where, new)), parts if others else [None] * len(parts)
+            new = [chosen.get(j, x) for j, x in enumerate(new)]
+        return rebuild(new)

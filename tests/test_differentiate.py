@@ -118,6 +118,27 @@ def test_errors_say_what_to_do(call, text):
         call()
 
 
+def test_an_error_runs_the_function_once_more_to_say_where():
+    runs = []
+
+    def vector(x):
+        runs.append(len(runs))
+        return np.exp(x) * 2.0
+
+    def once(x):
+        if not runs:
+            raise RuntimeError("one run is all there is")
+        return x * runs.pop()
+    de.vjp(vector, x0)
+    assert runs == [0]                                                   # nobody asks where
+    with pytest.raises(TypeError, match=r"shape \(3,\), made by multiply at test_differentiate.py:\d+"):
+        de.grad(vector)(x0)
+    assert runs == [0, 1, 2]
+    runs[:] = [1.0]
+    with pytest.raises(TypeError, match=r"shape \(3,\), made by multiply\. Take np.sum"):
+        de.grad(once)(x0)
+
+
 def test_unknown_method():
     with pytest.raises(ValueError, match="choose one of symbolic, forward, reverse"):
         de.grad(np.sin, method="backward")

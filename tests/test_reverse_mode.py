@@ -170,3 +170,37 @@ def test_what_is_influenced_is_what_two_walks_find(f, chosen):
     found, wanted = influences(outputs, inputs)
     assert found == order
     assert {n: wanted.get(n) for n in order} == {n: influenced(order, inputs).get(n) for n in order}
+
+
+def test_no_cotangent_is_computed_that_leads_nowhere(monkeypatch):
+    asked = []
+
+    def counted(name):
+        return [lambda *a, k=k, row=row, **p: asked.append((name, k)) or row(*a, **p) for k, row in enumerate(PULL[name])]
+    for name in ("matmul", "multiply", "where"):
+        monkeypatch.setitem(PULL, name, counted(name) if name != "where" else [None, *[lambda *a: asked.append("where")] * 2])
+    A, x = np.arange(9.0).reshape(3, 3), np.array([1.0, -2.0, 3.0])
+
+    def f(x):
+        held = 2.0 * de.stop_gradient(A * x)                             # of the product below, this factor leads to no input
+        return np.sum((held @ x) * np.where(np.sign(x) > 0.0, 1.0, 2.0))
+
+    np.testing.assert_allclose(de.grad(f)(x), np.array([1.0, 2.0, 1.0]) @ (2 * A * x))
+    assert asked == [("multiply", 0), ("matmul", 1)]
+
+
+def test_the_order_backwards_is_that_of_the_recording_reversed():
+    seen = []
+
+    def f(x):
+        a = np.sin(x)
+        b = np.exp(a)
+        c = np.cos(x) * b                                                # recorded late, and read before what was recorded early is done
+        return np.sum(a * c + b * x + np.tanh(a))
+    rows = {name: [lambda *a, name=name, row=row, **p: seen.append(name) or row(*a, **p) for row in PULL[name]] for name in ("sin", "exp", "cos", "tanh")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, row in rows.items():
+            patch.setitem(PULL, name, row)
+        found = de.grad(f)(np.array([0.3, -0.7]))
+    assert seen == ["tanh", "cos", "exp", "sin"]
+    np.testing.assert_allclose(found, de.grad(f, method="forward")(np.array([0.3, -0.7])), rtol=1e-13)
