@@ -55,7 +55,13 @@ class _Held(Rows):
             partial = code.word(self.ops[k][9][0]) + code.block * code.word(self.ops[k][9][1])
             self._add_teams(k, cells, partial) if self.teams > 1 else self._put(cells, lambda c, x: code.store(partial, c, x))
         for k, cell in self.totals.items():
-            total = code.together(self.ops[k][3], cell.get(), code.threads)
+            total = code.together(self.ops[k][3], cell.get(), self.lanes)
+            if self.teams > 1:
+                code.barrier()
+                with code.when(self.lane.equals(0)):
+                    code.share(self.team, total)
+                code.barrier()
+                total = self._merged(k, [code.shared(code.number(n), total.type) for n in range(self.teams)])
             with code.when(code.thread.equals(0)):
                 self.keep_partial(k, code.block, None, total)
         return code.finish()
@@ -82,14 +88,17 @@ class _Held(Rows):
 
     def _add_teams(self, k, cells, partial):
         """What the teams of a block have of a sum over rows, put together in shared memory."""
-        code, name, type = self.code, self.ops[k][3], self.ops[k][4]
+        code, type = self.code, self.ops[k][4]
         places = [code.number(SLOT * code.threads) + self.columns * (n * SIZES[type]) for n in range(self.teams)]
         mine = code.number(SLOT * code.threads) + self.team * self.columns * SIZES[type]
         code.barrier()
         self._put(cells, lambda c, x: code.put(mine, c, x))
         code.barrier()
         with code.loop(code.thread, self.columns, code.threads) as c:
-            code.store(partial, c, functools.reduce(functools.partial(merge, name), [code.get(place, c, type) for place in places]))
+            code.store(partial, c, self._merged(k, [code.get(place, c, type) for place in places]))
+
+    def _merged(self, k, parts):
+        return functools.reduce(functools.partial(merge, self.ops[k][3]), parts)
 
     def _cell(self, k):
         return self.code.cell(self.ops[k][4], self.neutral(k, self.ops[k][4]))
