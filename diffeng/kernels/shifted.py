@@ -18,6 +18,7 @@ CHEAP = frozenset("add subtract multiply negative square absolute maximum minimu
 MOST = 12                                  # operations computed again for one part
 STORE = 2                                  # what writing an array costs, in arrays read: a cache line is fetched before it is written
 WIDER = 1.25                               # how many more entries there may be with the zeros around: they are computed, too
+_SIGN = {"getitem": 1, "scatter": -1}
 SMALL = 16                                 # entries below which a loop costs its beginning
 
 
@@ -61,9 +62,12 @@ class _Rewriting:
                     self._readers.setdefault(x, []).append(n)
         chosen = self._chosen(order)
         if chosen:
-            new = self._new
+            new, sums = self._new, self._sums(order, chosen)
             for n in order:
-                new[n] = self._taken(n, n.operands[0]) if n in chosen else n.on([new[x] if type(x) is Node else x for x in n.operands]) if n.operands else n
+                if n in sums:
+                    new[n] = self._part_of(self._taken(sums[n], n), sums[n])
+                else:
+                    new[n] = self._taken(n, n.operands[0]) if n in chosen else n.on([self._now(x) for x in n.operands]) if n.operands else n
             self.outputs = [self._now(x) for x in outputs]
 
     def _now(self, x):
@@ -81,10 +85,11 @@ class _Rewriting:
                     or any([math.prod(r.shape) > WIDER * size for r in readers]):
                 continue
             names = {r.primitive.name for r in readers}
-            leaves, count = self._below(m)
-            if len(names) > 1 or count > MOST or not chosen.isdisjoint(leaves):          # of differences of differences every second one is kept
+            leaves, again = self._below(m)
+            if len(names) > 1 or len(again) > MOST or not chosen.isdisjoint(leaves):          # of differences of differences every second one is kept
                 continue
             read = {self._place(x, r) for r in readers for x in leaves}
+            read -= {self._source(x, [0] * len(r.shape)) for r in readers for c in self._readers.get(r, ()) for x in c.operands if type(x) is Node}
             own = len(leaves) if names == {"getitem"} else 0          # among zeros: its own loop reads them for others, too
             if len(read) <= own + len(readers) + STORE:
                 chosen.update(readers)
@@ -96,24 +101,52 @@ class _Rewriting:
             and all([r.primitive.kind == "map" or r in self._parts for r in self._readers[x]])
 
     def _below(self, m):
-        """(the arrays that m and the cheap operations behind it are made of, how many operations those are)."""
-        stack, seen, leaves = [m], {m}, []
+        """(the arrays that m and the cheap operations behind it are made of, these operations)."""
+        stack, again, leaves = [m], {m}, []
         while stack:
             for x in stack.pop().operands:
-                if type(x) is Node and x not in seen:
-                    seen.add(x)
-                    (stack if self._again(x, m.shape) else leaves).append(x)
-        return leaves, len(seen) - len(leaves)
+                if type(x) is Node and x not in again and x not in leaves:
+                    if self._again(x, m.shape):
+                        again.add(x)
+                        stack.append(x)
+                    else:
+                        leaves.append(x)
+        return leaves, again
 
     def _place(self, x, part):
         """What is read of x for a part: of which array, from which entry on."""
-        sign = {"getitem": 1, "scatter": -1}
-        first = [sign[part.primitive.name] * lo for lo, _ in self._parts[part]] if x.shape == part.operands[0].shape else []
-        name, of = "", x
-        while of in self._parts and len(of.shape) == len(first):
-            first = [a + sign[of.primitive.name] * lo for a, (lo, _) in zip(first, self._parts[of])]
-            name, of = of.primitive.name, of.operands[0]
-        return of, name, *first
+        first = [_SIGN[part.primitive.name] * lo for lo, _ in self._parts[part]] if x.shape == part.operands[0].shape else []
+        return self._source(x, first)
+
+    def _source(self, x, first):
+        """(array, entry of it on each axis) that entry `first` of x is."""
+        while x in self._parts and len(x.shape) == len(first):
+            first = [a + _SIGN[x.primitive.name] * lo for a, (lo, _) in zip(first, self._parts[x])]
+            x = x.operands[0]
+        return x, *first
+
+    def _sums(self, order, chosen):
+        """{a sum of terms made of what is computed among zeros anyway: a part like which it is, too}. Each step of a loop adds to the cotangent of a coefficient
+        between points, in the loop then that makes that of the points."""
+        among, found = {}, {}
+        for r in order:
+            if r in chosen and r.primitive.name == "scatter":
+                for x in self._below(r.operands[0])[1]:
+                    among.setdefault(x, r)
+
+        def like(x, n):
+            """The part like which an operand of a sum can be computed."""
+            if x in found or type(x) is not Node or not self._again(x, n.shape):
+                return found.get(x)
+            again = self._below(x)[1] if x not in among else (x,)
+            return min([among[y] for y in again if y in among], key=lambda r: r.serial, default=None) if len(again) <= MOST else None
+
+        for n in order:
+            if _is_sum(n) and n not in self._kept and all([_is_sum(r) and r.shape == n.shape for r in self._readers[n]]):
+                left, right = (like(x, n) for x in n.operands)
+                if left is not None and right is not None and (self._parts[left], left.shape) == (self._parts[right], right.shape):
+                    found[n] = left
+        return found
 
     # ---- making it --------------------------------------------------------------------------------------------------------------------------
 
@@ -124,6 +157,11 @@ class _Rewriting:
             operands = [self._operand(part, y, x) for y in x.operands]
             self._made[key] = Node(x.primitive, tuple(operands), x.params, None, part.shape, x.dtype, x.frames)
         return self._made[key]
+
+    def _part_of(self, y, part):
+        """The entries of y that are not the zeros around a part."""
+        cut = self._parts[part]
+        return _node("getitem", y, {"index": tuple([slice(lo, hi) for lo, hi in cut])}, tuple([hi - lo for lo, hi in cut]), part)
 
     def _operand(self, part, y, x):
         if self._again(y, x.shape):
@@ -154,6 +192,10 @@ class _Rewriting:
 
 def _is_cheap(m):
     return m.primitive.name in CHEAP and m.dtype.kind == "f" and all([x.dtype == m.dtype if type(x) is Node else _is_number(x) for x in m.operands])
+
+
+def _is_sum(n):
+    return n.primitive.name in ("add", "subtract") and _is_cheap(n)
 
 
 def _is_number(x):
