@@ -354,6 +354,8 @@ class Plan:
             chunk = min(chunk, LONGEST_SUM)
         if self.across and chunk < rows:                         # whole strips
             chunk += -chunk % min(across.STRIP, self.outer[-1])
+        if self.flat and chunk < rows:                           # whole cache lines: no two threads write one, and vectors begin with one
+            chunk += -chunk % LINE
         return rows, max(1, min(rows, chunk))
 
     def _scattering(self):

@@ -14,6 +14,7 @@ STRIP = 32                                 # rows of a strip at most
 BLOCK = 512                                # entries of one plain partial sum
 LIGHT = 6                                  # operations of a sum's loop up to which it is interleaved,
 UNROLLED = 32                              # so many entries at a time
+MANY = 512                                 # entries in the middle of windows from which on it begins where a cache line does
 TILE = 64                                  # columns whose partial results are put together at a time
 
 
@@ -201,7 +202,7 @@ class Loops:
             base, _ = self.place(p, None)
             begin, end = code.word(begin) - base, code.word(end) - base
             first, last = select(begin > first, begin, first), select(end < last, end, last)
-        first = self.aligned(first, mine)
+        first = self.aligned(first, last, mine)
         first = select(first < hi, first, hi)
         last = select(last > first, last, first)
         with code.loop(0, 3, together=True) as part:
@@ -211,13 +212,16 @@ class Loops:
                     self.entries(mine, i, totals)
         self.within_all = False
 
-    def aligned(self, first, mine):
-        """An entry not far from `first` from which on vectors that are written lie on cache lines of their own: two of them take twice as long."""
-        for _, _, _, _, _, _, _, store, *_ in [self.ops[k] for k in mine if self.ops[k][0] == "map"]:
-            if store is not None and store[0] == "memory" and self.views[store[1]][1] == "u":
-                size = SIZES[self.views[store[1]][0]]
-                return first + ((self.code.number(0) - self.place(store[1], None)[0] - first * size) & LINE - 1).over(self.code.number(size))
-        return first
+    def aligned(self, first, last, mine):
+        """The entry from which on vectors are whole cache lines of what is written, where there are many up to `last`: half of one and half of the next take
+        twice as long."""
+        stores = [op[7][1] for op in (self.ops[k] for k in mine) if op[0] == "map" and op[7] and op[7][0] == "memory" and self.views[op[7][1]][1] == "u"]
+        if not stores:
+            return first
+        size = SIZES[self.views[stores[0]][0]]
+        base, _ = self.place(stores[0], None)
+        wait = (self.code.number(0) - base - first * size) & LINE - 1
+        return select(last - first < MANY, first, first + wait.over(self.code.number(size)))
 
     def entries(self, mine, i, parts):
         self.inside, self.loaded = True, {}

@@ -3,7 +3,9 @@
 What it is: `shifted(outputs)`, a graph rewritten. A difference u[1:] - u[:-1], a flux made of it, read as flux[1:] and flux[:-1]: who reads another entry than
 the one that his own loop computes reads memory, so such a value is a loop of its own, written and read again. Where it consists of a few additions and
 products, the part is taken before the operation and not after: (a + b)[1:] is a[1:] + b[1:], and what lies among zeros likewise, for all operations here make
-zero of zeros. Then one loop is left that reads its operands at several places.
+zero of zeros. Then one loop is left that reads its operands at several places. A sum that every step of a recurrence adds to, the cotangent of a coefficient
+between the points say, is shorter than what the points have; where its terms are made of what is computed among zeros anyway, it lies among zeros, too, and
+the step's adjoint is one loop.
 
 What it is not: no rule of arithmetic: every entry is computed by the same operations on the same numbers.
 """
@@ -18,8 +20,8 @@ CHEAP = frozenset("add subtract multiply negative square absolute maximum minimu
 MOST = 12                                  # operations computed again for one part
 STORE = 2                                  # what writing an array costs, in arrays read: a cache line is fetched before it is written
 WIDER = 1.25                               # how many more entries there may be with the zeros around: they are computed, too
-_SIGN = {"getitem": 1, "scatter": -1}
 SMALL = 16                                 # entries below which a loop costs its beginning
+_SIGN = {"getitem": 1, "scatter": -1}
 
 
 def shifted(outputs):
@@ -64,10 +66,12 @@ class _Rewriting:
         if chosen:
             new, sums = self._new, self._sums(order, chosen)
             for n in order:
-                if n in sums:
-                    new[n] = self._part_of(self._taken(sums[n], n), sums[n])
+                if n in chosen:
+                    new[n] = self._taken(n, n.operands[0])
+                elif n in sums:
+                    new[n] = self._out_of(self._taken(sums[n], n), sums[n])
                 else:
-                    new[n] = self._taken(n, n.operands[0]) if n in chosen else n.on([self._now(x) for x in n.operands]) if n.operands else n
+                    new[n] = n.on([self._now(x) for x in n.operands]) if n.operands else n
             self.outputs = [self._now(x) for x in outputs]
 
     def _now(self, x):
@@ -101,9 +105,9 @@ class _Rewriting:
             and all([r.primitive.kind == "map" or r in self._parts for r in self._readers[x]])
 
     def _below(self, m):
-        """(the arrays that m and the cheap operations behind it are made of, these operations)."""
+        """(the arrays that m and the cheap operations behind it are made of, these operations): of more than MOST of them, some."""
         stack, again, leaves = [m], {m}, []
-        while stack:
+        while stack and len(again) <= MOST:
             for x in stack.pop().operands:
                 if type(x) is Node and x not in again and x not in leaves:
                     if self._again(x, m.shape):
@@ -126,8 +130,7 @@ class _Rewriting:
         return x, *first
 
     def _sums(self, order, chosen):
-        """{a sum of terms made of what is computed among zeros anyway: a part like which it is, too}. Each step of a loop adds to the cotangent of a coefficient
-        between points, in the loop then that makes that of the points."""
+        """{a sum that is only added to: a part, among whose zeros its terms are computed anyway}."""
         among, found = {}, {}
         for r in order:
             if r in chosen and r.primitive.name == "scatter":
@@ -135,14 +138,14 @@ class _Rewriting:
                     among.setdefault(x, r)
 
         def like(x, n):
-            """The part like which an operand of a sum can be computed."""
-            if x in found or type(x) is not Node or not self._again(x, n.shape):
+            """Such a part for an operand of a sum: the one of the sum before, or of what a term is made of."""
+            if x in found or not self._again(x, n.shape):
                 return found.get(x)
-            again = self._below(x)[1] if x not in among else (x,)
+            again = self._below(x)[1]
             return min([among[y] for y in again if y in among], key=lambda r: r.serial, default=None) if len(again) <= MOST else None
 
-        for n in order:
-            if _is_sum(n) and n not in self._kept and all([_is_sum(r) and r.shape == n.shape for r in self._readers[n]]):
+        for n in order if among else ():
+            if n not in self._kept and _is_sum(n) and all([_is_sum(r) and r.shape == n.shape for r in self._readers[n]]):
                 left, right = (like(x, n) for x in n.operands)
                 if left is not None and right is not None and (self._parts[left], left.shape) == (self._parts[right], right.shape):
                     found[n] = left
@@ -158,10 +161,9 @@ class _Rewriting:
             self._made[key] = Node(x.primitive, tuple(operands), x.params, None, part.shape, x.dtype, x.frames)
         return self._made[key]
 
-    def _part_of(self, y, part):
-        """The entries of y that are not the zeros around a part."""
-        cut = self._parts[part]
-        return _node("getitem", y, {"index": tuple([slice(lo, hi) for lo, hi in cut])}, tuple([hi - lo for lo, hi in cut]), part)
+    def _out_of(self, y, part):
+        """What lies in y where a part lies among zeros."""
+        return _node("getitem", y, {"index": tuple([slice(lo, hi) for lo, hi in self._parts[part]])}, part.operands[0].shape, part)
 
     def _operand(self, part, y, x):
         if self._again(y, x.shape):
