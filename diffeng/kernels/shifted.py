@@ -62,7 +62,7 @@ class _Rewriting:
             for x in n.operands:
                 if type(x) is Node:
                     self._readers.setdefault(x, []).append(n)
-        chosen = self._chosen(order)
+        self._chosen = chosen = self._worth(order)
         if chosen:
             new, sums = self._new, self._sums(order, chosen)
             for n in order:
@@ -79,7 +79,7 @@ class _Rewriting:
 
     # ---- what is worth it -------------------------------------------------------------------------------------------------------------
 
-    def _chosen(self, order):
+    def _worth(self, order):
         """The parts that are taken before the operation."""
         chosen = set()
         for m in order:
@@ -89,13 +89,13 @@ class _Rewriting:
                     or any([math.prod(r.shape) > WIDER * size for r in readers]):
                 continue
             names = {r.primitive.name for r in readers}
-            leaves, again = self._below(m)
-            if len(names) > 1 or len(again) > MOST or not chosen.isdisjoint(leaves):          # of differences of differences every second one is kept
+            if len(names) > 1:
                 continue
-            read = {self._place(x, r) for r in readers for x in leaves}
+            below = [self._below(m, chosen, r) for r in readers]
+            read = set().union(*[places for places, _ in below])
             read -= {self._source(x, [0] * len(r.shape)) for r in readers for c in self._readers.get(r, ()) for x in c.operands if type(x) is Node}
-            own = len(leaves) if names == {"getitem"} else 0          # among zeros: its own loop reads them for others, too
-            if len(read) <= own + len(readers) + STORE:
+            own = len(self._below(m, chosen)[0]) if names == {"getitem"} else 0          # among zeros: its own loop reads them for others, too
+            if max([len(again) for _, again in below]) <= MOST and len(read) <= own + len(readers) + STORE:
                 chosen.update(readers)
         return chosen
 
@@ -104,29 +104,36 @@ class _Rewriting:
         return type(x) is Node and x.shape == shape and x not in self._kept and _is_cheap(x) \
             and all([r.primitive.kind == "map" or r in self._parts for r in self._readers[x]])
 
-    def _below(self, m):
-        """(the arrays that m and the cheap operations behind it are made of, these operations): of more than MOST of them, some."""
-        stack, again, leaves = [m], {m}, []
+    def _below(self, m, chosen, part=None):
+        """({what is read of which array, from which entry on}, {the cheap operations behind m, m among them, and from which entry on}) where m is computed for a
+        part of it (None: for all of it). Of more operations than MOST, some."""
+        first = (m, tuple(self._first(part) if part else [0] * len(m.shape)))
+        stack, again, read = [first], {first}, set()
         while stack and len(again) <= MOST:
-            for x in stack.pop().operands:
-                if type(x) is Node and x not in again and x not in leaves:
-                    if self._again(x, m.shape):
-                        again.add(x)
-                        stack.append(x)
-                    else:
-                        leaves.append(x)
-        return leaves, again
+            n, first = stack.pop()
+            for x in n.operands:
+                if type(x) is not Node:
+                    continue
+                inner = (x.operands[0], self._moved(first, x)) if x in chosen and x.shape == n.shape and (part is None or x.primitive is part.primitive) else \
+                    (x, first) if self._again(x, n.shape) else None
+                if inner is None:
+                    read.add(self._source(x, first if x.shape == n.shape else ()))
+                elif inner not in again:
+                    again.add(inner)
+                    stack.append(inner)
+        return read, again
 
-    def _place(self, x, part):
-        """What is read of x for a part: of which array, from which entry on."""
-        first = [_SIGN[part.primitive.name] * lo for lo, _ in self._parts[part]] if x.shape == part.operands[0].shape else []
-        return self._source(x, first)
+    def _first(self, part):
+        """The entry that the first one of a part is of what it is a part of; of one among zeros, that which would lie where these begin."""
+        return [_SIGN[part.primitive.name] * lo for lo, _ in self._parts[part]]
+
+    def _moved(self, first, part):
+        return tuple([a + b for a, b in zip(first, self._first(part))])
 
     def _source(self, x, first):
         """(array, entry of it on each axis) that entry `first` of x is."""
         while x in self._parts and len(x.shape) == len(first):
-            first = [a + _SIGN[x.primitive.name] * lo for a, (lo, _) in zip(first, self._parts[x])]
-            x = x.operands[0]
+            x, first = x.operands[0], self._moved(first, x)
         return x, *first
 
     def _sums(self, order, chosen):
@@ -134,15 +141,15 @@ class _Rewriting:
         among, found = {}, {}
         for r in order:
             if r in chosen and r.primitive.name == "scatter":
-                for x in self._below(r.operands[0])[1]:
+                for x, _ in self._below(r.operands[0], ())[1]:
                     among.setdefault(x, r)
 
         def like(x, n):
             """Such a part for an operand of a sum: the one of the sum before, or of what a term is made of."""
             if x in found or not self._again(x, n.shape):
                 return found.get(x)
-            again = self._below(x)[1]
-            return min([among[y] for y in again if y in among], key=lambda r: r.serial, default=None) if len(again) <= MOST else None
+            again = self._below(x, chosen)[1]
+            return min([among[y] for y, _ in again if y in among and y.shape == n.shape], key=lambda r: r.serial, default=None) if len(again) <= MOST else None
 
         for n in order if among else ():
             if n not in self._kept and _is_sum(n) and all([_is_sum(r) and r.shape == n.shape for r in self._readers[n]]):
@@ -168,12 +175,21 @@ class _Rewriting:
     def _operand(self, part, y, x):
         if self._again(y, x.shape):
             return self._taken(part, y)
+        if type(y) is Node and y in self._chosen and y.primitive is part.primitive and y.shape == x.shape:
+            return self._taken(self._joined(part, y), y.operands[0])
         if not np.shape(y) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not isinstance(y, Node)):
             return self._now(y)
         key = part.primitive, self._parts[part], part.shape, x.shape, id(y)
         if key not in self._made:
             self._made[key] = self._cut(part, self._now(y), x)
         return self._made[key]
+
+    def _joined(self, part, inner):
+        """A part of a part, as one."""
+        cut = _together(self._parts[inner], self._parts[part], part.primitive.name == "getitem")
+        made = _node(part.primitive.name, inner.operands[0], part.params, part.shape, part)
+        self._parts[made] = tuple(cut)
+        return made
 
     def _cut(self, part, y, x):
         """The same part of an operand of x, or that among zeros, which is read where it lies."""
@@ -184,12 +200,16 @@ class _Rewriting:
             y = _node("broadcast_to", y if isinstance(y, Node) else np.asarray(y, x.dtype), {"shape": x.shape}, x.shape, part)
         inner = _part(y) if isinstance(y, Node) and y.primitive is part.primitive else None
         if inner is not None and len(y.operands[0].shape) == len(cut):          # a part of a part
-            cut = [(a + lo, (a if reads else b - hi + lo) + hi) for (a, b), (lo, hi) in zip(inner, cut)]
-            y = y.operands[0]
+            y, cut = y.operands[0], _together(inner, cut, reads)
         params = {"index": tuple([slice(lo, hi) for lo, hi in cut])}
         if reads:
             return _node("getitem", y, params, tuple([hi - lo for lo, hi in cut]), part)
         return _node("scatter", y, params | {"shape": part.shape}, part.shape, part)
+
+
+def _together(inner, cut, reads):
+    """(lo, hi) of each axis for a part of a part, or for one among zeros among zeros."""
+    return [(a + lo, (a if reads else b - hi + lo) + hi) for (a, b), (lo, hi) in zip(inner, cut)]
 
 
 def _is_cheap(m):
