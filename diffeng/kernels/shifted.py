@@ -88,14 +88,14 @@ class _Rewriting:
             if not readers or size < SMALL or m in self._kept or not _is_cheap(m) or any([r not in self._parts for r in readers]) \
                     or any([math.prod(r.shape) > WIDER * size for r in readers]):
                 continue
-            names = {r.primitive.name for r in readers}
-            if len(names) > 1:
+            name, *others = {r.primitive.name for r in readers}
+            if others:
                 continue
             below = [self._below(m, chosen, r) for r in readers]
             read = set().union(*[places for places, _ in below])
             read -= {self._source(x, [0] * len(r.shape)) for r in readers for c in self._readers.get(r, ()) for x in c.operands if type(x) is Node}
-            own = len(self._below(m, chosen)[0]) if names == {"getitem"} else 0          # among zeros: its own loop reads them for others, too
-            if max([len(again) for _, again in below]) <= MOST and len(read) <= own + len(readers) + STORE:
+            own = len(self._below(m, chosen)[0]) if name == "getitem" else 0          # among zeros: its own loop reads them for others, too
+            if all([self._few(again, name, chosen) for _, again in below]) and len(read) <= own + len(readers) + STORE:
                 chosen.update(readers)
         return chosen
 
@@ -106,7 +106,7 @@ class _Rewriting:
 
     def _below(self, m, chosen, part=None):
         """({what is read of which array, from which entry on}, {the cheap operations behind m, m among them, and from which entry on}) where m is computed for a
-        part of it (None: for all of it). Of more operations than MOST, some."""
+        part of it (None: for all of it); what is chosen to be made among zeros is made of what it is made of. Of more operations than MOST, some."""
         first = (m, tuple(self._first(part) if part else [0] * len(m.shape)))
         stack, again, read = [first], {first}, set()
         while stack and len(again) <= MOST:
@@ -114,7 +114,7 @@ class _Rewriting:
             for x in n.operands:
                 if type(x) is not Node:
                     continue
-                inner = (x.operands[0], self._moved(first, x)) if x in chosen and x.shape == n.shape and (part is None or x.primitive is part.primitive) else \
+                inner = (x.operands[0], self._moved(first, x)) if x in chosen and x.shape == n.shape and x.primitive.name == "scatter" else \
                     (x, first) if self._again(x, n.shape) else None
                 if inner is None:
                     read.add(self._source(x, first if x.shape == n.shape else ()))
@@ -122,6 +122,10 @@ class _Rewriting:
                     again.add(inner)
                     stack.append(inner)
         return read, again
+
+    def _few(self, again, name, chosen):
+        """Are these few enough to be computed again for such parts? Of differences of differences every second one is kept."""
+        return len(again) <= MOST and not any([x in chosen and not name == x.primitive.name == "scatter" for n, _ in again for x in n.operands])
 
     def _first(self, part):
         """The entry that the first one of a part is of what it is a part of; of one among zeros, that which would lie where these begin."""
@@ -149,7 +153,8 @@ class _Rewriting:
             if x in found or not self._again(x, n.shape):
                 return found.get(x)
             again = self._below(x, chosen)[1]
-            return min([among[y] for y, _ in again if y in among and y.shape == n.shape], key=lambda r: r.serial, default=None) if len(again) <= MOST else None
+            parts = [among[y] for y, _ in again if y in among and y.shape == n.shape] if self._few(again, "scatter", chosen) else ()
+            return min(parts, key=lambda r: r.serial, default=None)
 
         for n in order if among else ():
             if n not in self._kept and _is_sum(n) and all([_is_sum(r) and r.shape == n.shape for r in self._readers[n]]):
@@ -175,7 +180,7 @@ class _Rewriting:
     def _operand(self, part, y, x):
         if self._again(y, x.shape):
             return self._taken(part, y)
-        if type(y) is Node and y in self._chosen and y.primitive is part.primitive and y.shape == x.shape:
+        if type(y) is Node and y in self._chosen and y.shape == x.shape and part.primitive.name == y.primitive.name == "scatter":
             return self._taken(self._joined(part, y), y.operands[0])
         if not np.shape(y) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not isinstance(y, Node)):
             return self._now(y)
@@ -185,10 +190,9 @@ class _Rewriting:
         return self._made[key]
 
     def _joined(self, part, inner):
-        """A part of a part, as one."""
-        cut = _together(self._parts[inner], self._parts[part], part.primitive.name == "getitem")
-        made = _node(part.primitive.name, inner.operands[0], part.params, part.shape, part)
-        self._parts[made] = tuple(cut)
+        """What is among zeros among zeros, as one part."""
+        made = _node("scatter", inner.operands[0], part.params, part.shape, part)
+        self._parts[made] = tuple(_together(self._parts[inner], self._parts[part], False))
         return made
 
     def _cut(self, part, y, x):
