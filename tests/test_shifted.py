@@ -51,6 +51,14 @@ def two_fluxes(u, k):
     return np.sum(u * u)
 
 
+def padded(a, row):
+    """Steps with a coefficient along each axis, nothing flowing out."""
+    for _ in range(3):
+        f, g = (a[1:] - a[:-1]) * row, (a[:, 1:] - a[:, :-1]) * row[1:]
+        a = a + np.pad(f, ((0, 1), (0, 0))) - np.pad(f, ((1, 0), (0, 0))) + np.pad(g, ((0, 0), (0, 1))) - np.pad(g, ((0, 0), (1, 0)))
+    return a
+
+
 CASES = {                                                   # whether anything changes
     "flux": (flux, (U, K), True),
     "gradient of rosenbrock": (de.grad(rosenbrock), (U,), True),
@@ -65,6 +73,8 @@ CASES = {                                                   # whether anything c
     "gradient of steps along rows": (de.grad(diffused, argnums=(0, 1)), (A, A[:-1]), True),
     "gradient of steps and of what else is made of the sum": (lambda u, k: np.exp(de.grad(diffused, argnums=1)(u, k)), (U, K), True),
     "gradient of two fluxes": (de.grad(two_fluxes, argnums=(0, 1)), (U, K), True),
+    "fluxes padded": (padded, (A, ROW), True),
+    "gradient of fluxes padded": (de.grad(lambda a, row: np.sum(padded(a, row) ** 2), argnums=(0, 1)), (A, ROW), True),
     "numbers among zeros": (lambda u, k: among_zeros(3.0 - k, 0, 50) + among_zeros(np.maximum(k, 1.0), 1, 50), (U, K), True),
     "a factor among zeros": (lambda u, k: among_zeros(k * np.sum(k) * 2.0, 0, 50) - u, (U, K), True),
     "twice among zeros": (lambda u, k: among_zeros(among_zeros(-k[2:] * 2.0, 1, 49), 1, 50) + u, (U, K), True),
