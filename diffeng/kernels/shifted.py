@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from ..contractions import shape_of
 from ..nodes import Node, Primitive, reachable
 from ..simplify import spans
 
@@ -21,7 +22,6 @@ MOST = 12                                  # operations computed again for one p
 STORE = 2                                  # what writing an array costs, in arrays read: a cache line is fetched before it is written
 WIDER = 1.25                               # how many more entries there may be with the zeros around: they are computed, too
 SMALL = 16                                 # entries below which a loop costs its beginning
-_SIGN = {"getitem": 1, "scatter": -1}
 
 
 def shifted(outputs):
@@ -57,7 +57,7 @@ class _Rewriting:
         self._parts = {n: p for n in order if (p := _part(n)) is not None}
         if not self._parts:
             return
-        self._readers, self._kept, self._new, self._made = {}, {x for x in outputs if isinstance(x, Node)}, {}, {}
+        self._readers, self._kept, self._new, self._made, self._cheap = {}, {x for x in outputs if isinstance(x, Node)}, {}, {}, {}
         for n in order:
             for x in n.operands:
                 if type(x) is Node:
@@ -93,7 +93,7 @@ class _Rewriting:
                 continue
             below = [self._below(m, chosen, r) for r in readers]
             read = set().union(*[places for places, _ in below])
-            read -= {self._source(x, [0] * len(r.shape)) for r in readers for c in self._readers.get(r, ()) for x in c.operands if type(x) is Node}
+            read -= {self._source(x, (0,) * len(r.shape)) for r in readers for c in self._readers.get(r, ()) for x in c.operands if type(x) is Node}
             own = len(self._below(m, chosen)[0]) if name == "getitem" else 0          # among zeros: its own loop reads them for others, too
             if all([self._few(again, name, chosen) for _, again in below]) and len(read) <= own + len(readers) + STORE:
                 chosen.update(readers)
@@ -101,13 +101,17 @@ class _Rewriting:
 
     def _again(self, x, shape):
         """Is an operand computed again?"""
-        return type(x) is Node and x.shape == shape and x not in self._kept and _is_cheap(x) \
-            and all([r.primitive.kind == "map" or r in self._parts for r in self._readers[x]])
+        if type(x) is not Node or x.shape != shape:
+            return False
+        if x not in self._cheap:
+            self._cheap[x] = x not in self._kept and _is_cheap(x) and all([r.primitive.kind == "map" or r in self._parts for r in self._readers[x]])
+        return self._cheap[x]
 
     def _below(self, m, chosen, part=None):
         """({what is read of which array, from which entry on}, {the cheap operations behind m, m among them, and from which entry on}) where m is computed for a
         part of it (None: for all of it); what is chosen to be made among zeros is made of what it is made of. Of more operations than MOST, some."""
-        first = (m, tuple(self._first(part) if part else [0] * len(m.shape)))
+        first = (0,) * len(m.shape)
+        first = m, self._moved(first, part) if part else first
         stack, again, read = [first], {first}, set()
         while stack and len(again) <= MOST:
             n, first = stack.pop()
@@ -127,12 +131,11 @@ class _Rewriting:
         """Are these few enough to be computed again for such parts? Of differences of differences every second one is kept."""
         return len(again) <= MOST and not any([x in chosen and not name == x.primitive.name == "scatter" for n, _ in again for x in n.operands])
 
-    def _first(self, part):
-        """The entry that the first one of a part is of what it is a part of; of one among zeros, that which would lie where these begin."""
-        return [_SIGN[part.primitive.name] * lo for lo, _ in self._parts[part]]
-
     def _moved(self, first, part):
-        return tuple([a + b for a, b in zip(first, self._first(part))])
+        """The entry that entry `first` of a part is of what it is a part of; of what lies among zeros, as if it went on there."""
+        if part.primitive.name == "getitem":
+            return tuple([a + lo for a, (lo, _) in zip(first, self._parts[part])])
+        return tuple([a - lo for a, (lo, _) in zip(first, self._parts[part])])
 
     def _source(self, x, first):
         """(array, entry of it on each axis) that entry `first` of x is."""
@@ -157,7 +160,8 @@ class _Rewriting:
             return min(parts, key=lambda r: r.serial, default=None)
 
         for n in order if among else ():
-            if n not in self._kept and _is_sum(n) and all([_is_sum(r) and r.shape == n.shape for r in self._readers[n]]):
+            if _is_sum(n) and all([_is_sum(r) and r.shape == n.shape for r in self._readers.get(n, ())]) \
+                    and (n not in self._kept or not found.keys().isdisjoint(n.operands)):
                 left, right = (like(x, n) for x in n.operands)
                 if left is not None and right is not None and (self._parts[left], left.shape) == (self._parts[right], right.shape):
                     found[n] = left
@@ -182,7 +186,7 @@ class _Rewriting:
             return self._taken(part, y)
         if type(y) is Node and y in self._chosen and y.shape == x.shape and part.primitive.name == y.primitive.name == "scatter":
             return self._taken(self._joined(part, y), y.operands[0])
-        if not np.shape(y) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not isinstance(y, Node)):
+        if not shape_of(y) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not isinstance(y, Node)):
             return self._now(y)
         key = part.primitive, self._parts[part], part.shape, x.shape, id(y)
         if key not in self._made:
@@ -197,7 +201,7 @@ class _Rewriting:
 
     def _cut(self, part, y, x):
         """The same part of an operand of x, or that among zeros, which is read where it lies."""
-        shape, cut, reads = np.shape(y), self._parts[part], part.primitive.name == "getitem"
+        shape, cut, reads = shape_of(y), self._parts[part], part.primitive.name == "getitem"
         if reads:
             cut = [(0, 1) if n == 1 else place for n, place in zip(shape, cut[len(cut) - len(shape):])]
         elif shape != x.shape:
