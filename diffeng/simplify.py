@@ -344,6 +344,12 @@ def _part_of_scatter(walk, n, x, *arrays):
     return x.operands[0] if same and spans(n.params["index"], x.shape) == spans(x.params["index"], x.shape) else None
 
 
+def _put(walk, n, x):
+    """What a pad puts among zeros."""
+    index = tuple([slice(lo, lo + k) for (lo, _), k in zip(n.params["widths"], _shape(x))])
+    return walk.make(n, "scatter", x, params={"index": index, "shape": n.shape})
+
+
 def _put_twice(walk, n, x, *arrays):
     """Put among zeros which are put among zeros: put once."""
     if arrays or _inner(x, "scatter") is None or len(x.operands) > 1:
@@ -480,6 +486,7 @@ IDENTITIES = (
     ("scatter",      "put everywhere",                  lambda w, n, x, *i: x if not i and _shape(x) == n.shape and _whole(n, n.shape) else None),
     ("scatter",      "of a scatter",                    _put_twice, "scatter"),
     ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", _neighbours, "scatter"),
+    ("pad",          "put among zeros, where it is zeros that are added", lambda w, n, x: _put(w, n, x) if _is(n.params["value"], 0) else None),
     ("concatenate",  "of concatenations; of one",       _joined),
     ("reshape",      "view of -x = -(view of x): the sign may meet a sum", _negated_view, "negative"),
     ("transpose",    "likewise",                        _negated_view, "negative"),

@@ -36,6 +36,29 @@ def along_both(a, row):
     return f[1:, 1:-1] - f[:-1, 1:-1] + g[1:-1, 1:] - g[1:-1, :-1]
 
 
+def diffused(u, k, steps=5, edge=1):
+    """Misfit after steps of diffusion, ends held, with a coefficient between the points."""
+    for _ in range(steps):
+        f = k * (u[edge:] - u[:-edge])
+        u = np.concatenate([u[:edge], u[edge:-edge] + 0.1 * (f[edge:] - f[:-edge]), u[-edge:]])
+    return np.mean(u ** 2)
+
+
+def two_fluxes(u, k):
+    for _ in range(3):
+        f, g = k * (u[1:] - u[:-1]), np.square(k) * np.maximum(u[1:], 0.5) - u[:-1]
+        u = np.concatenate([u[:1], u[1:-1] + 0.1 * (f[1:] - f[:-1]) - 0.2 * (g[1:] - g[:-1]), u[-1:]])
+    return np.sum(u * u)
+
+
+def padded(a, row):
+    """Steps with a coefficient along each axis, nothing flowing out."""
+    for _ in range(3):
+        f, g = (a[1:] - a[:-1]) * row, (a[:, 1:] - a[:, :-1]) * row[1:]
+        a = a + np.pad(f, ((0, 1), (0, 0))) - np.pad(f, ((1, 0), (0, 0))) + np.pad(g, ((0, 0), (0, 1))) - np.pad(g, ((0, 0), (1, 0)))
+    return a
+
+
 CASES = {                                                   # whether anything changes
     "flux": (flux, (U, K), True),
     "gradient of rosenbrock": (de.grad(rosenbrock), (U,), True),
@@ -45,6 +68,13 @@ CASES = {                                                   # whether anything c
     "differences of differences": (lambda u, k: np.diff(u, 5), (U, K), True),
     "a row spread": (spreads, (A, ROW), True),
     "gradient with a row spread": (de.grad(lambda a, row: np.sum(spreads(a, row) ** 2), argnums=(0, 1)), (A, ROW), True),
+    "gradient of steps": (de.grad(diffused, argnums=(0, 1)), (U, K), True),
+    "gradient of steps of a coefficient alone": (de.grad(diffused, argnums=1), (U, K), True),
+    "gradient of steps along rows": (de.grad(diffused, argnums=(0, 1)), (A, A[:-1]), True),
+    "gradient of steps and of what else is made of the sum": (lambda u, k: np.exp(de.grad(diffused, argnums=1)(u, k)), (U, K), True),
+    "gradient of two fluxes": (de.grad(two_fluxes, argnums=(0, 1)), (U, K), True),
+    "fluxes padded": (padded, (A, ROW), True),
+    "gradient of fluxes padded": (de.grad(lambda a, row: np.sum(padded(a, row) ** 2), argnums=(0, 1)), (A, ROW), True),
     "numbers among zeros": (lambda u, k: among_zeros(3.0 - k, 0, 50) + among_zeros(np.maximum(k, 1.0), 1, 50), (U, K), True),
     "a factor among zeros": (lambda u, k: among_zeros(k * np.sum(k) * 2.0, 0, 50) - u, (U, K), True),
     "twice among zeros": (lambda u, k: among_zeros(among_zeros(-k[2:] * 2.0, 1, 49), 1, 50) + u, (U, K), True),
@@ -116,3 +146,42 @@ def test_what_is_empty_is_read_nowhere(empty):
     want, found = de.value_and_grad(f)(x), de.jit(de.value_and_grad(f))(x)
     np.testing.assert_allclose(found[0], want[0], rtol=1e-12)
     np.testing.assert_allclose(found[1], want[1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 16, 17, 18, 19, 33, 100, 1037])
+@pytest.mark.parametrize("edge", [1, 2])
+def test_steps_of_any_length(n, edge):
+    """Value and gradient, of arguments that lie anyhow; empty windows among them."""
+    rng = np.random.default_rng(n)
+    for dtype, rtol in ((np.float64, 1e-12), (np.float32, 2e-4)):
+        u, k = rng.normal(size=n).astype(dtype), rng.normal(size=max(0, n - edge)).astype(dtype)
+        f = de.value_and_grad(lambda u, k: diffused(u, k, 5, edge) if n >= 2 * edge else np.sum(u) * np.sum(k), argnums=(0, 1))
+        want, compiled = f(u, k), de.jit(f)
+        for a, b in ((u, k), (u[::-1].copy()[::-1], np.repeat(k, 3)[::3])):
+            found = compiled(a, b)
+            for got, right in zip((found[0], *found[1]), (want[0], *want[1])):
+                assert got.dtype == dtype
+                np.testing.assert_allclose(got, right, rtol=rtol, atol=rtol * np.max(np.abs(right), initial=0))
+
+
+def test_a_step_of_an_adjoint_is_one_loop():
+    """Each step more is a loop for the points between, one for the ends, and one for both cotangents."""
+    def loops(steps, **kwargs):
+        inputs, outputs = recorded(de.grad(lambda u, k: diffused(u, k, steps), argnums=(0, 1)), U, K)
+        return kernels.Program(inputs, outputs, **kwargs).kernels
+    assert loops(12) - loops(11) == 3 < loops(12, as_recorded=True) - loops(11, as_recorded=True)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n", [600, 1037, 100003])
+def test_windows_begin_anywhere(n, dtype):
+    """In the middle vectors are cache lines of what is written, wherever that and the windows begin, and whichever thread writes it."""
+    rng = np.random.default_rng(n)
+    w = rng.normal(size=n).astype(dtype)
+    for lo in (0, 1, 2, 7, 8, 17, 590):
+        for cut in (0, 1, 5):
+            v = rng.normal(size=n - lo - cut).astype(dtype)
+            want = w * 0.5
+            want[lo:n - cut] -= v
+            got = de.jit(lambda v, w: np.concatenate([w[:cut], w * 0.5 - among_zeros(v, lo, n)]))(v, w)
+            np.testing.assert_array_equal(got, np.concatenate([w[:cut], want]))

@@ -355,6 +355,8 @@ class Plan:
             chunk = min(chunk, LONGEST_SUM)
         if self.across and chunk < rows:                         # whole strips
             chunk += -chunk % min(across.STRIP, self.outer[-1])
+        if self.flat and loops.MANY <= chunk < rows:             # whole cache lines: vectors begin with one, and no two threads write one
+            chunk += -chunk % LINE
         return rows, max(1, min(rows, chunk))
 
     def _scattering(self):

@@ -8,11 +8,13 @@ What it is not: nothing here knows a size, an address or a primitive.
 import contextlib
 
 from .code import SIZES, Code, cast, merge, neutral, select
+from .memory import LINE
 
 STRIP = 32                                 # rows of a strip at most
 BLOCK = 512                                # entries of one plain partial sum
 LIGHT = 6                                  # operations of a sum's loop up to which it is interleaved,
 UNROLLED = 32                              # so many entries at a time
+MANY = 512                                 # entries in the middle of windows from which on it begins where a cache line does
 TILE = 64                                  # columns whose partial results are put together at a time
 
 
@@ -205,6 +207,7 @@ class Loops:
             base, _ = self.place(p, None)
             begin, end = code.word(begin) - base, code.word(end) - base
             first, last = select(begin > first, begin, first), select(end < last, end, last)
+        first = self.aligned(first, last, mine)
         first = select(first < hi, first, hi)
         last = select(last > first, last, first)
         with code.loop(0, 3, together=True) as part:
@@ -213,6 +216,17 @@ class Loops:
                 with code.when(here), code.loop(start, stop) as i:
                     self.entries(mine, i, totals)
         self.within_all = False
+
+    def aligned(self, first, last, mine):
+        """The entry from which on vectors are whole cache lines of what is written, where there are many up to `last`: half of one and half of the next take
+        twice as long."""
+        stores = [op[7][1] for op in (self.ops[k] for k in mine) if op[0] == "map" and op[7] and op[7][0] == "memory" and self.views[op[7][1]][1] == "u"]
+        if not stores:
+            return first
+        size = SIZES[self.views[stores[0]][0]]
+        base, _ = self.place(stores[0], None)
+        wait = (self.code.number(0) - base - first * size) & LINE - 1
+        return select(last - first < MANY, first, first + wait.over(self.code.number(size)))
 
     def entries(self, mine, i, parts):
         self.inside, self.loaded = True, {}

@@ -3,7 +3,9 @@
 What it is: `shifted(outputs)`, a graph rewritten. A difference u[1:] - u[:-1], a flux made of it, read as flux[1:] and flux[:-1]: who reads another entry than
 the one that his own loop computes reads memory, so such a value is a loop of its own, written and read again. Where it consists of a few additions and
 products, the part is taken before the operation and not after: (a + b)[1:] is a[1:] + b[1:], and what lies among zeros likewise, for all operations here make
-zero of zeros. Then one loop is left that reads its operands at several places.
+zero of zeros. Then one loop is left that reads its operands at several places. A sum that every step of a recurrence adds to, the cotangent of a coefficient
+between the points say, is shorter than what the points have; where its terms are made of what is computed among zeros anyway, it lies among zeros, too, and
+the step's adjoint is one loop.
 
 What it is not: no rule of arithmetic: every entry is computed by the same operations on the same numbers.
 """
@@ -11,6 +13,7 @@ import math
 
 import numpy as np
 
+from ..contractions import shape_of
 from ..nodes import Node, Outputs, Primitive, reachable
 from ..simplify import spans
 
@@ -48,16 +51,21 @@ class _Rewriting:
         self._parts = {n: p for n in order if (p := self._part(n)) is not None}
         if not self._parts:
             return
-        self._readers, self._kept, self._new, self._made = {}, {x for x in outputs if isinstance(x, Node)}, {}, {}
+        self._readers, self._kept, self._new, self._made, self._cheap = {}, {x for x in outputs if isinstance(x, Node)}, {}, {}, {}
         for n in order:
             for x in n.operands:
                 if type(x) is Node:
                     self._readers.setdefault(x, []).append(n)
-        chosen = self._chosen(order)
+        self._chosen = chosen = self._worth(order)
         if chosen:
-            new = self._new
+            new, sums = self._new, self._sums(order, chosen)
             for n in order:
-                new[n] = self._taken(n, n.operands[0]) if n in chosen else n.on([new[x] if type(x) is Node else x for x in n.operands]) if n.operands else n
+                if n in chosen:
+                    new[n] = self._taken(n, n.operands[0])
+                elif n in sums:
+                    new[n] = self._out_of(self._taken(sums[n], n), sums[n])
+                else:
+                    new[n] = n.on([self._now(x) for x in n.operands]) if n.operands else n
             self.outputs = Outputs([self._now(x) for x in outputs])
 
     def _part(self, n):
@@ -78,7 +86,7 @@ class _Rewriting:
 
     # ---- what is worth it -------------------------------------------------------------------------------------------------------------
 
-    def _chosen(self, order):
+    def _worth(self, order):
         """The parts that are taken before the operation."""
         chosen = set()
         for m in order:
@@ -87,40 +95,84 @@ class _Rewriting:
             if not readers or size < SMALL or m in self._kept or any([r not in self._parts for r in readers]) \
                     or any([math.prod(r.shape) > WIDER * size for r in readers]) or not _is_cheap(m):
                 continue
-            names = {r.primitive.name for r in readers}
-            leaves, count = self._below(m)
-            if len(names) > 1 or count > MOST or not chosen.isdisjoint(leaves):          # of differences of differences every second one is kept
+            name, *others = {r.primitive.name for r in readers}
+            if others:
                 continue
-            read = {self._place(x, r) for r in readers for x in leaves}
-            own = len(leaves) if names == {"getitem"} else 0          # among zeros: its own loop reads them for others, too
-            if len(read) <= own + len(readers) + STORE:
+            below = [self._below(m, chosen, r) for r in readers]
+            read = set().union(*[places for places, _ in below])
+            read -= {self._source(x, (0,) * len(r.shape)) for r in readers for c in self._readers.get(r, ()) for x in c.operands if type(x) is Node}
+            own = len(self._below(m, chosen)[0]) if name == "getitem" else 0          # among zeros: its own loop reads them for others, too
+            if all([self._few(again, name, chosen) for _, again in below]) and len(read) <= own + len(readers) + STORE:
                 chosen.update(readers)
         return chosen
 
     def _again(self, x, shape):
         """Is an operand computed again?"""
-        return type(x) is Node and x.shape == shape and x not in self._kept and _is_cheap(x) \
-            and all([r.primitive.kind == "map" or r in self._parts for r in self._readers[x]])
+        if type(x) is not Node or x.shape != shape:
+            return False
+        if x not in self._cheap:
+            self._cheap[x] = x not in self._kept and _is_cheap(x) and all([r.primitive.kind == "map" or r in self._parts for r in self._readers[x]])
+        return self._cheap[x]
 
-    def _below(self, m):
-        """(the arrays that m and the cheap operations behind it are made of, how many operations those are)."""
-        stack, seen, leaves = [m], {m}, []
-        while stack:
-            for x in stack.pop().operands:
-                if type(x) is Node and x not in seen:
-                    seen.add(x)
-                    (stack if self._again(x, m.shape) else leaves).append(x)
-        return leaves, len(seen) - len(leaves)
+    def _below(self, m, chosen, part=None):
+        """({what is read of which array, from which entry on}, {the cheap operations behind m, m among them, and from which entry on}) where m is computed for a
+        part of it (None: for all of it); what is chosen to be made among zeros is made of what it is made of. Of more operations than MOST, some."""
+        first = (0,) * len(m.shape)
+        first = m, self._moved(first, part) if part else first
+        stack, again, read = [first], {first}, set()
+        while stack and len(again) <= MOST:
+            n, first = stack.pop()
+            for x in n.operands:
+                if type(x) is not Node:
+                    continue
+                inner = (x.operands[0], self._moved(first, x)) if x in chosen and x.shape == n.shape and x.primitive.name == "scatter" else \
+                    (x, first) if self._again(x, n.shape) else None
+                if inner is None:
+                    read.add(self._source(x, first if x.shape == n.shape else ()))
+                elif inner not in again:
+                    again.add(inner)
+                    stack.append(inner)
+        return read, again
 
-    def _place(self, x, part):
-        """What is read of x for a part: of which array, from which entry on."""
-        sign = {"getitem": 1, "scatter": -1}
-        first = [sign[part.primitive.name] * lo for lo, _ in self._parts[part]] if x.shape == part.operands[0].shape else []
-        name, of = "", x
-        while of in self._parts and len(of.shape) == len(first):
-            first = [a + sign[of.primitive.name] * lo for a, (lo, _) in zip(first, self._parts[of])]
-            name, of = of.primitive.name, of.operands[0]
-        return of, name, *first
+    def _few(self, again, name, chosen):
+        """Are these few enough to be computed again for such parts? Of differences of differences every second one is kept."""
+        return len(again) <= MOST and not any([x in chosen and not name == x.primitive.name == "scatter" for n, _ in again for x in n.operands])
+
+    def _moved(self, first, part):
+        """The entry that entry `first` of a part is of what it is a part of; of what lies among zeros, as if it went on there."""
+        if part.primitive.name == "getitem":
+            return tuple([a + lo for a, (lo, _) in zip(first, self._parts[part])])
+        return tuple([a - lo for a, (lo, _) in zip(first, self._parts[part])])
+
+    def _source(self, x, first):
+        """(array, entry of it on each axis) that entry `first` of x is."""
+        while x in self._parts and len(x.shape) == len(first):
+            x, first = x.operands[0], self._moved(first, x)
+        return x, *first
+
+    def _sums(self, order, chosen):
+        """{a sum that is only added to: a part, among whose zeros its terms are computed anyway}."""
+        among, found = {}, {}
+        for r in order:
+            if r in chosen and r.primitive.name == "scatter":
+                for x, _ in self._below(r.operands[0], ())[1]:
+                    among.setdefault(x, r)
+
+        def like(x, n):
+            """Such a part for an operand of a sum: the one of the sum before, or of what a term is made of."""
+            if x in found or not self._again(x, n.shape):
+                return found.get(x)
+            again = self._below(x, chosen)[1]
+            parts = [among[y] for y, _ in again if y in among and y.shape == n.shape] if self._few(again, "scatter", chosen) else ()
+            return min(parts, key=lambda r: r.serial, default=None)
+
+        for n in order if among else ():
+            if _is_sum(n) and all([_is_sum(r) and r.shape == n.shape for r in self._readers.get(n, ())]) \
+                    and (n not in self._kept or not found.keys().isdisjoint(n.operands)):
+                left, right = (like(x, n) for x in n.operands)
+                if left is not None and right is not None and (self._parts[left], left.shape) == (self._parts[right], right.shape):
+                    found[n] = left
+        return found
 
     # ---- making it --------------------------------------------------------------------------------------------------------------------------
 
@@ -132,28 +184,38 @@ class _Rewriting:
             self._made[key] = Node(x.primitive, tuple(operands), x.params, None, part.shape, x.dtype, x.frames)
         return self._made[key]
 
+    def _out_of(self, y, part):
+        """What lies in y where a part lies among zeros."""
+        return _node("getitem", y, {"index": tuple([slice(lo, hi) for lo, hi in self._parts[part]])}, part.operands[0].shape, part)
+
     def _operand(self, part, y, x):
         if self._again(y, x.shape):
             return self._taken(part, y)
-        known = isinstance(y, Node)
-        if not (y.shape if known else np.shape(y)) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not known):
+        if type(y) is Node and y in self._chosen and y.shape == x.shape and part.primitive.name == y.primitive.name == "scatter":
+            return self._taken(self._joined(part, y), y.operands[0])
+        if not shape_of(y) and (part.primitive.name == "getitem" or x.primitive.name == "multiply" and not isinstance(y, Node)):
             return self._now(y)
         key = part.primitive, self._parts[part], part.shape, x.shape, id(y)
         if key not in self._made:
             self._made[key] = self._cut(part, self._now(y), x)
         return self._made[key]
 
+    def _joined(self, part, inner):
+        """What is among zeros among zeros, as one part."""
+        made = _node("scatter", inner.operands[0], part.params, part.shape, part)
+        self._parts[made] = tuple(_together(self._parts[inner], self._parts[part], False))
+        return made
+
     def _cut(self, part, y, x):
         """The same part of an operand of x, or that among zeros, which is read where it lies."""
-        shape, cut, reads = np.shape(y), self._parts[part], part.primitive.name == "getitem"
+        shape, cut, reads = shape_of(y), self._parts[part], part.primitive.name == "getitem"
         if reads:
             cut = [(0, 1) if n == 1 else place for n, place in zip(shape, cut[len(cut) - len(shape):])]
         elif shape != x.shape:
             y = _node("broadcast_to", y if isinstance(y, Node) else np.asarray(y, x.dtype), {"shape": x.shape}, x.shape, part)
         inner = self._part(y) if isinstance(y, Node) and y.primitive is part.primitive else None
         if inner is not None and len(y.operands[0].shape) == len(cut):          # a part of a part
-            cut = [(a + lo, (a if reads else b - hi + lo) + hi) for (a, b), (lo, hi) in zip(inner, cut)]
-            y = y.operands[0]
+            y, cut = y.operands[0], _together(inner, cut, reads)
         key = reads, part.shape, *cut
         if key not in self._params:
             index = {"index": tuple([slice(lo, hi) for lo, hi in cut])}
@@ -161,8 +223,17 @@ class _Rewriting:
         return _node(part.primitive.name, y, self._params[key], tuple([hi - lo for lo, hi in cut]) if reads else part.shape, part)
 
 
+def _together(inner, cut, reads):
+    """(lo, hi) of each axis for a part of a part, or for one among zeros among zeros."""
+    return [(a + lo, (a if reads else b - hi + lo) + hi) for (a, b), (lo, hi) in zip(inner, cut)]
+
+
 def _is_cheap(m):
     return m.primitive.name in CHEAP and m.dtype.kind == "f" and all([x.dtype == m.dtype if type(x) is Node else _is_number(x) for x in m.operands])
+
+
+def _is_sum(n):
+    return n.primitive.name in ("add", "subtract") and _is_cheap(n)
 
 
 def _is_number(x):
