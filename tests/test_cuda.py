@@ -121,7 +121,8 @@ def test_what_kernels_compute_is_numpys(random, monkeypatch):
 def rows(request, monkeypatch):
     """Rows of both kinds: their entries stay in registers, or are read again in every phase, as those of long rows are."""
     if request.param == "read again":
-        monkeypatch.setattr(plan, "HELD", 0)
+        for room in ("HELD", "HELD_WITH_SUMS"):
+            monkeypatch.setattr(plan, room, 0)
 
 
 SHAPES = [(1,), (3,), (64,), (203,), (1, 1), (5, 7), (16, 12), (3, 40), (2, 3, 33), (70, 2), (9, 130)]

@@ -88,11 +88,11 @@ def exp2(x):
 
 
 def _expm1(x):
-    """(y, what y's rounding lost, `_reduce`'s integer, r), y = exp(x) - 1, for x that are clamped. Digits of subnormal x are lost. Clamped and reduced as exp does it,
-    exp(x) beside it is cheap."""
+    """(y, what y's rounding lost, `_reduce`'s integer, r), y = exp(x) - 1, for x that are clamped. Digits of subnormal x are lost. Clamped and reduced as exp
+    does it, exp(x) beside it is cheap."""
     T = x.type
     m, r, c = _reduce(x)
-    half = _power_of_2(larger(m - (_ROUNDER_BITS[T] + _BIAS[T] + 1), 1), T)                    # 2^(n - 1), as 2^n may be too large; what is too small vanishes below
+    half = _power_of_2(larger(m - (_ROUNDER_BITS[T] + _BIAS[T] + 1), 1), T)          # 2^(n - 1), as 2^n may be too large; what is too small vanishes below
     tail = half * mad(r * r, polynomial(r, EXP[T]), c)
     base, step = half - 0.5, half * r                                      # base is 0 or the larger one: the sum's error is known
     total = base + step

@@ -115,8 +115,8 @@ class _Rewriting:
         return self._cheap[x]
 
     def _below(self, m, chosen, part=None):
-        """({what is read of which array, from which entry on}, {the cheap operations behind m, m among them, and from which entry on}) where m is computed for a
-        part of it (None: for all of it); what is chosen to be made among zeros is made of what it is made of. Of more operations than MOST, some."""
+        """({what is read of which array, from which entry on}, {the cheap operations behind m, m among them, and from which entry on}) where m is computed for
+        a part of it (None: for all of it); what is chosen to be made among zeros is made of what it is made of. Of more operations than MOST, some."""
         first = (0,) * len(m.shape)
         first = m, self._moved(first, part) if part else first
         stack, again, read = [first], {first}, set()

@@ -14,8 +14,8 @@ from .skeletons import Rows
 
 
 def write(structure, rules, lanes, extra, quads, code):
-    """As skeletons.write. extra: (how many entries a lane has, whether these are all there is, so that nobody asks, and whether a team reads its next row before
-    it computes one), and the words that say which rows there are, as for skeletons.Rows."""
+    """As skeletons.write. extra: (how many entries a lane has, whether these are all there is, so that nobody asks, and whether a team reads its next row
+    before it computes one), and the words that say which rows there are, as for skeletons.Rows."""
     return _Held(structure, rules, lanes, extra, quads, code).module()
 
 
@@ -69,7 +69,8 @@ class _Held(Rows):
     def _read(self, r, which, act):
         """act(which entry of which group and which view, its value) for all that a row's first phase reads."""
         self.begin(self.row_number(r, which))
-        for v in {x[1]: None for op in self.ops if op[1] == "full" and op[2] <= 0 for x in self._operands(op) if x[0] == "memory" and self.views[x[1]][1] != "z"}:
+        early = [op for op in self.ops if op[1] == "full" and op[2] <= 0]
+        for v in dict.fromkeys([x[1] for op in early for x in self._operands(op) if x[0] == "memory" and self.views[x[1]][1] != "z"]):
             for n, (columns, _) in enumerate(self.groups):
                 for at, x in enumerate(self._memory_of(v, columns)):
                     act((n, at, v), x)
