@@ -20,6 +20,11 @@ def floats(n):
     return n.dtype.kind == "f" and all([x.dtype.kind == "f" if type(x) is Node or isinstance(x, (np.ndarray, np.generic)) else True for x in n.operands])
 
 
+def inner(x, name):
+    """The first operand of a node of this primitive, else None."""
+    return x.operands[0] if type(x) is Node and x.primitive.name == name else None
+
+
 def shape_of(x):
     return x.shape if type(x) is Node else np.shape(x)
 

@@ -15,12 +15,12 @@ import sys
 import numpy as np
 
 from .constants import Exact
-from .contractions import CONTRACTIONS, floats as _floats, shape_of as _shape
+from .contractions import CONTRACTIONS, floats as _floats, inner as _inner, shape_of as _shape
+from .index_maps import neighbours, part_of_part, part_of_scatter, put, put_twice, spans
 from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable
 from .vocabulary.indexing import Slot
 
 PARTS = 64                # operands of a merged concatenation
-UNEQUAL = 16              # how much longer one of two neighbours may be for them to be concatenated
 
 
 def simplify(outputs):
@@ -131,11 +131,6 @@ def _frozen(x, floating=False):
 
 
 # ---- what rules ask ------------------------------------------------------------------------------------------------------------------
-
-def _inner(x, name):
-    """The first operand of a node of this primitive, else None."""
-    return x.operands[0] if type(x) is Node and x.primitive.name == name else None
-
 
 def _number(x):
     """A scalar as a number that can be computed with, else None. Python's stay Python's: float32 stays float32 beside them."""
@@ -306,101 +301,6 @@ def _whole(n, shape):
     return parts is not None and all([type(s) is range and s == range(k) for s, k in zip(parts, shape)])
 
 
-_PLAIN = {slice, int, type(Ellipsis)}
-
-
-def spans(index, shape):
-    """An index of slices and integers as a range or an integer for each axis; None for other indices. What is empty is range(0): 3:-1 of three entries ends
-    before it begins, and -9::-1 begins before the first."""
-    kinds = {*map(type, index)}
-    if not kinds <= _PLAIN:
-        return None
-    if len(index) != len(shape) or type(Ellipsis) in kinds:
-        at = index.index(Ellipsis) if type(Ellipsis) in kinds else len(index)
-        rest = [slice(None)] * (len(shape) - len(index) + (type(Ellipsis) in kinds))
-        index = [*index[:at], *rest, *index[at + 1:]]
-    return [p if (p := range(k)[i]) or type(p) is int else range(0) for i, k in zip(index, shape)]
-
-
-def _slice(r):
-    return slice(r.start, r.stop if r.stop >= 0 else None, r.step)
-
-
-def _part_of_part(walk, n, x, *arrays):
-    """x[a][b] = x[c] for plain slices and integers."""
-    y = None if arrays or _inner(x, "getitem") is None or len(x.operands) > 1 else x.operands[0]
-    first = None if y is None else spans(x.params["index"], _shape(y))
-    second = None if first is None else spans(n.params["index"], x.shape)
-    if second is None:
-        return None
-    left = iter(second)
-    index = [r if type(r) is int else r[_slice(s)] if type(s := next(left)) is range else r[s] for r in first]
-    return walk.make(n, "getitem", y, params={"index": tuple([i if type(i) is int else _slice(i) for i in index])})
-
-
-def _part_of_scatter(walk, n, x, *arrays):
-    """What was put there is read again."""
-    same = not arrays and _inner(x, "scatter") is not None and len(x.operands) == 1 and spans(n.params["index"], x.shape) is not None
-    return x.operands[0] if same and spans(n.params["index"], x.shape) == spans(x.params["index"], x.shape) else None
-
-
-def _put(walk, n, x):
-    """What a pad puts among zeros."""
-    index = tuple([slice(lo, lo + k) for (lo, _), k in zip(n.params["widths"], _shape(x))])
-    return walk.make(n, "scatter", x, params={"index": index, "shape": n.shape})
-
-
-def _put_twice(walk, n, x, *arrays):
-    """Put among zeros which are put among zeros: put once."""
-    if arrays or _inner(x, "scatter") is None or len(x.operands) > 1:
-        return None
-    first, second = spans(x.params["index"], x.shape), spans(n.params["index"], n.shape)
-    if first is None or second is None or not all([type(r) is range and r.step == 1 for r in (*first, *second)]):
-        return None
-    index = tuple([slice(s.start + r.start, s.start + r.stop) for r, s in zip(first, second)])
-    return walk.make(n, "scatter", x.operands[0], params={"index": index, "shape": n.shape})
-
-
-def _neighbours(walk, n, x, y):
-    """Zeros with a here plus zeros with b beside it: zeros with (a, b) there, and with b in the same place: with a + b there. The adjoint of a split becomes
-    one concatenation."""
-    if _inner(x, "scatter") is None or _inner(y, "scatter") is None or len(x.operands) + len(y.operands) > 2 or x.shape != y.shape or x.dtype != y.dtype:
-        return None
-    first, second = spans(x.params["index"], x.shape), spans(y.params["index"], y.shape)
-    if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
-        return None
-    apart = [k for k, (r, s) in enumerate(zip(first, second)) if r != s]
-    if len(apart) > 1 or any([_shape(v.operands[0]) != tuple(map(len, s)) for v, s in ((x, first), (y, second))]):
-        return None
-    if not apart:
-        return walk.make(n, "scatter", walk.make(n, "add", x.operands[0], y.operands[0], shape=_shape(x.operands[0])), params=x.params)
-    axis = apart[0]
-    (r, a), (s, b) = sorted(((first[axis], x.operands[0]), (second[axis], y.operands[0])), key=lambda pair: pair[0].start)
-    if r.stop != s.start:
-        return None
-    first[axis] = range(r.start, s.stop)
-    both = _part_of_both(walk, n, a, b, axis)
-    if both is None and max(len(r), len(s)) <= UNEQUAL * min(len(r), len(s)):         # a few entries are added as cheaply as they are put there
-        both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=map(len, first))
-    if both is None:
-        return None
-    return walk.make(n, "scatter", both, params={"index": tuple(map(_slice, first)), "shape": n.shape})
-
-
-def _part_of_both(walk, n, a, b, axis):
-    """Neighbouring parts of one array as one part of it."""
-    y = _inner(a, "getitem")
-    if y is None or _inner(b, "getitem") is not y or len(a.operands) + len(b.operands) > 2:
-        return None
-    first, second = spans(a.params["index"], _shape(y)), spans(b.params["index"], _shape(y))
-    if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
-        return None
-    if [k for k, (r, s) in enumerate(zip(first, second)) if r != s] != [axis] or first[axis].stop != second[axis].start:
-        return None
-    first[axis] = range(first[axis].start, second[axis].stop)
-    return walk.make(n, "getitem", y, params={"index": tuple(map(_slice, first))}, shape=map(len, first))
-
-
 def _joined(walk, n, *parts):
     if len(parts) == 1:
         return parts[0]
@@ -481,12 +381,12 @@ IDENTITIES = (
     ("transpose",    "transpose of transpose",          _transposed_twice, "transpose"),
     ("transpose",    "in order",                        lambda w, n, x: x if n.params["axes"] == tuple(range(len(n.shape))) else None),
     ("getitem",      "all of it",                       lambda w, n, x, *i: x if not i and _whole(n, _shape(x)) else None),
-    ("getitem",      "x[a][b] = x[c]",                  _part_of_part, "getitem"),
-    ("getitem",      "what a scatter put there",        _part_of_scatter, "scatter"),
+    ("getitem",      "x[a][b] = x[c]",                  part_of_part, "getitem"),
+    ("getitem",      "what a scatter put there",        part_of_scatter, "scatter"),
     ("scatter",      "put everywhere",                  lambda w, n, x, *i: x if not i and _shape(x) == n.shape and _whole(n, n.shape) else None),
-    ("scatter",      "of a scatter",                    _put_twice, "scatter"),
-    ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", _neighbours, "scatter"),
-    ("pad",          "put among zeros, where it is zeros that are added", lambda w, n, x: _put(w, n, x) if _is(n.params["value"], 0) else None),
+    ("scatter",      "of a scatter",                    put_twice, "scatter"),
+    ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", neighbours, "scatter"),
+    ("pad",          "put among zeros, where it is zeros that are added", lambda w, n, x: put(w, n, x) if _is(n.params["value"], 0) else None),
     ("concatenate",  "of concatenations; of one",       _joined),
     ("reshape",      "view of -x = -(view of x): the sign may meet a sum", _negated_view, "negative"),
     ("transpose",    "likewise",                        _negated_view, "negative"),

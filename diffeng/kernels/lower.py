@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from ..constants import Exact
-from ..simplify import spans
+from ..index_maps import spans
 from ..vocabulary.contraction import subscripts
 from . import groups, scalar
 from .contract import copy, einsum

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..contractions import shape_of
 from ..nodes import Node, Outputs, Primitive, reachable
-from ..simplify import spans
+from ..index_maps import spans
 
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
 MOST = 12                                  # operations computed again for one part

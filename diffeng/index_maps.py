@@ -1,0 +1,104 @@
+"""Parts of arrays and parts among zeros: rules of simplify.py that make one index of two.
+
+What it is: `spans`, an index of slices and integers as ranges, and what follows from it: a part of a part, what was put among zeros and is read or put again,
+neighbours that are put among zeros one by one, as the adjoint of a split does.
+
+What it is not: no index with arrays (contractions.py has those that are added), and no values: indices are known when a graph is recorded.
+Why a file: these rules are about ranges, those of simplify.py about operations.
+"""
+from .contractions import inner, shape_of
+
+UNEQUAL = 16              # how much longer one of two neighbours may be for them to be concatenated
+_PLAIN = {slice, int, type(Ellipsis)}
+
+
+def spans(index, shape):
+    """An index of slices and integers as a range or an integer for each axis; None for other indices. What is empty is range(0): 3:-1 of three entries ends
+    before it begins, and -9::-1 begins before the first."""
+    kinds = {*map(type, index)}
+    if not kinds <= _PLAIN:
+        return None
+    if len(index) != len(shape) or type(Ellipsis) in kinds:
+        at = index.index(Ellipsis) if type(Ellipsis) in kinds else len(index)
+        rest = [slice(None)] * (len(shape) - len(index) + (type(Ellipsis) in kinds))
+        index = [*index[:at], *rest, *index[at + 1:]]
+    return [p if (p := range(k)[i]) or type(p) is int else range(0) for i, k in zip(index, shape)]
+
+
+def _slice(r):
+    return slice(r.start, r.stop if r.stop >= 0 else None, r.step)
+
+
+def part_of_part(walk, n, x, *arrays):
+    """x[a][b] = x[c] for plain slices and integers."""
+    y = None if arrays or inner(x, "getitem") is None or len(x.operands) > 1 else x.operands[0]
+    first = None if y is None else spans(x.params["index"], shape_of(y))
+    second = None if first is None else spans(n.params["index"], x.shape)
+    if second is None:
+        return None
+    left = iter(second)
+    index = [r if type(r) is int else r[_slice(s)] if type(s := next(left)) is range else r[s] for r in first]
+    return walk.make(n, "getitem", y, params={"index": tuple([i if type(i) is int else _slice(i) for i in index])})
+
+
+def part_of_scatter(walk, n, x, *arrays):
+    """What was put there is read again."""
+    same = not arrays and inner(x, "scatter") is not None and len(x.operands) == 1 and spans(n.params["index"], x.shape) is not None
+    return x.operands[0] if same and spans(n.params["index"], x.shape) == spans(x.params["index"], x.shape) else None
+
+
+def put(walk, n, x):
+    """What a pad puts among zeros."""
+    index = tuple([slice(lo, lo + k) for (lo, _), k in zip(n.params["widths"], shape_of(x))])
+    return walk.make(n, "scatter", x, params={"index": index, "shape": n.shape})
+
+
+def put_twice(walk, n, x, *arrays):
+    """Put among zeros which are put among zeros: put once."""
+    if arrays or inner(x, "scatter") is None or len(x.operands) > 1:
+        return None
+    first, second = spans(x.params["index"], x.shape), spans(n.params["index"], n.shape)
+    if first is None or second is None or not all([type(r) is range and r.step == 1 for r in (*first, *second)]):
+        return None
+    index = tuple([slice(s.start + r.start, s.start + r.stop) for r, s in zip(first, second)])
+    return walk.make(n, "scatter", x.operands[0], params={"index": index, "shape": n.shape})
+
+
+def neighbours(walk, n, x, y):
+    """Zeros with a here plus zeros with b beside it: zeros with (a, b) there, and with b in the same place: with a + b there. The adjoint of a split becomes
+    one concatenation."""
+    if inner(x, "scatter") is None or inner(y, "scatter") is None or len(x.operands) + len(y.operands) > 2 or x.shape != y.shape or x.dtype != y.dtype:
+        return None
+    first, second = spans(x.params["index"], x.shape), spans(y.params["index"], y.shape)
+    if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
+        return None
+    apart = [k for k, (r, s) in enumerate(zip(first, second)) if r != s]
+    if len(apart) > 1 or any([shape_of(v.operands[0]) != tuple(map(len, s)) for v, s in ((x, first), (y, second))]):
+        return None
+    if not apart:
+        return walk.make(n, "scatter", walk.make(n, "add", x.operands[0], y.operands[0], shape=shape_of(x.operands[0])), params=x.params)
+    axis = apart[0]
+    (r, a), (s, b) = sorted(((first[axis], x.operands[0]), (second[axis], y.operands[0])), key=lambda pair: pair[0].start)
+    if r.stop != s.start:
+        return None
+    first[axis] = range(r.start, s.stop)
+    both = _part_of_both(walk, n, a, b, axis)
+    if both is None and max(len(r), len(s)) <= UNEQUAL * min(len(r), len(s)):         # a few entries are added as cheaply as they are put there
+        both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=map(len, first))
+    if both is None:
+        return None
+    return walk.make(n, "scatter", both, params={"index": tuple(map(_slice, first)), "shape": n.shape})
+
+
+def _part_of_both(walk, n, a, b, axis):
+    """Neighbouring parts of one array as one part of it."""
+    y = inner(a, "getitem")
+    if y is None or inner(b, "getitem") is not y or len(a.operands) + len(b.operands) > 2:
+        return None
+    first, second = spans(a.params["index"], shape_of(y)), spans(b.params["index"], shape_of(y))
+    if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
+        return None
+    if [k for k, (r, s) in enumerate(zip(first, second)) if r != s] != [axis] or first[axis].stop != second[axis].start:
+        return None
+    first[axis] = range(first[axis].start, second[axis].stop)
+    return walk.make(n, "getitem", y, params={"index": tuple(map(_slice, first))}, shape=map(len, first))
