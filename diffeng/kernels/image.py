@@ -198,7 +198,7 @@ class Description:
         raise _Untold
 
 
-SOURCES = ("simplify", "contractions", "constants", "nodes")
+SOURCES = ("simplify", "contractions", "index_maps", "constants", "nodes")
 
 
 @functools.lru_cache(maxsize=None)
