@@ -1,7 +1,8 @@
 """Simplify: a graph rewritten before it is compiled: shared subexpressions, identities of arithmetic, views and sums in their shortest form.
 
 What it is: `simplify(outputs)`: two walks in topological order. The first applies IDENTITIES and shares what is equal (hash-consing: a node's key is its
-primitive, operands and parameters); the second, which knows how often a node is read, applies CONTRACTIONS. Every rule is one line of a table with its reason.
+primitive, operands and parameters); the second, which knows how often a node is read, applies CONTRACTIONS, where one of them applies at all. Every rule is
+one line of a table with its reason.
 
 What it is not: no tidying for readers (formulas/tidying.py), no fusing (kernels/). The result is for evaluation only: stop_gradient is gone from it, so it must
 not be differentiated. Values of nodes are never looked at, and arrays are constants by identity: whoever holds one may still write into it.
@@ -9,6 +10,8 @@ not be differentiated. Values of nodes are never looked at, and arrays are const
 Exact: the rules of IDENTITIES keep every bit, for infinities, signed zeros and subnormals too (which NaN a NaN is, IEEE 754 leaves open). The exceptions, marked ~,
 are at least as accurate and no dearer. CONTRACTIONS change the order of a sum, as any compiler of sums does.
 """
+import collections
+import itertools
 import math
 import sys
 
@@ -37,12 +40,13 @@ def simplify(outputs):
     ['input', 'sin', 'add']
     """
     outputs = _Walk(IDENTITIES).over(outputs)
-    order, uses = reachable(outputs), {}
-    if not any([n.primitive.name in _CONTRACTED for n in order]):
-        return outputs
-    for x in [x for n in order for x in n.operands] + outputs:
-        uses[id(x)] = uses.get(id(x), 0) + 1
-    return _Walk(IDENTITIES, CONTRACTIONS, uses=uses).over(outputs)
+    order = reachable(outputs)
+    asked = [n for n in order if n.primitive.name in _CONTRACTED]
+    if asked:
+        uses = collections.Counter(map(id, itertools.chain(outputs, *[n.operands for n in order])))
+        if _Walk(CONTRACTIONS, uses=uses).finds(asked):                  # mostly it does not, and a walk takes as long as the first one
+            return _Walk(IDENTITIES, CONTRACTIONS, uses=uses).over(outputs)
+    return outputs
 
 
 class _Walk:
@@ -56,23 +60,23 @@ class _Walk:
     def over(self, outputs):
         now = {}
         for node in reachable(outputs):
-            operands = tuple([now[id(x)] if type(x) is Node else _uniform(x) if type(x) is np.ndarray else x for x in node.operands])
+            operands = [now[x] if type(x) is Node else _uniform(x) if type(x) is np.ndarray else x for x in node.operands]
             # Made anew even if nothing changed: nodes are ordered by when they were made, and this order is to stay what it was.
             again = node.on(operands) if operands else node
-            now[id(node)] = found = self.settle(again)
+            now[node] = found = self.settle(again)
             if self.uses is not None:
                 self.uses.setdefault(id(found), self.uses.get(id(node), 0))
-        return Outputs([_as_node(now[id(n)], n) if isinstance(n, Node) else n for n in outputs])
+        return Outputs([_as_node(now[n], n) if isinstance(n, Node) else n for n in outputs])
+
+    def finds(self, nodes):
+        """Does a rule apply to any of these?"""
+        return any(rule(self, n, *n.operands) is not None for n in nodes for rule in self._asked(n))
 
     def settle(self, n):
         """The simplest thing known to be equal to n: a Node, or a NumPy scalar. A rule's answer has n's dtype, or it is none; its shape is spread to n's."""
         if n.primitive is INPUT:
             return n
-        kinds = (n.primitive, *[x.primitive if type(x) is Node else None for x in n.operands])
-        rules = self._chosen.get(kinds)
-        if rules is None:
-            rules = self._chosen[kinds] = self._rules(n)
-        for rule in rules:
+        for rule in self._asked(n):
             found = rule(self, n, *n.operands)
             if found is not None and getattr(found, "dtype", None) == n.dtype:
                 return found if found.shape == n.shape else self.make(n, "broadcast_to", found, params={"shape": n.shape})
@@ -81,7 +85,7 @@ class _Walk:
     def _key(self, n):
         """By what n is known: equal keys, equal values."""
         name, floating = n.primitive.name, n.dtype.kind == "f"
-        operands = [id(x) if type(x) is Node else _frozen(x, floating) for x in n.operands]
+        operands = [x if type(x) is Node else _frozen(x, floating) for x in n.operands]
         if name in _COMMUTE:
             operands.sort(key=hash)
         if not n.params:
@@ -90,6 +94,13 @@ class _Walk:
         if held is None:
             held = self._frozen[id(n.params)] = n.params, tuple([(k, _frozen(v)) for k, v in n.params.items()])
         return name, n.dtype, *operands, held[1]
+
+    def _asked(self, n):
+        kinds = (n.primitive, *[x.primitive if type(x) is Node else None for x in n.operands])
+        rules = self._chosen.get(kinds)
+        if rules is None:
+            rules = self._chosen[kinds] = self._rules(n)
+        return rules
 
     def _rules(self, n):
         """Those that may apply to what reads such operands: a row's last entry says which it asks for."""
@@ -399,4 +410,4 @@ IDENTITIES = (
     ("mean",         "likewise",                        _sum_of_spread, "broadcast_to"),
 )
 
-_CONTRACTED = {needed[0] if needed else name for name, _, _, *needed in CONTRACTIONS}          # what must be there for any of them to apply
+_CONTRACTED = {name for name, *_ in CONTRACTIONS}

@@ -14,7 +14,7 @@ from .code import SIZES, Code
 from .cutting import is_laid, parts_of, terms_of
 from .fuse import Immediate, Map, Product
 from .groups import APART, Instruction, combined, many_short_rows
-from .layout import Buffer, View, broadcast, c_strides, collapse, diagonal, new, pitched, reshaped, transposed, upright
+from .layout import Buffer, View, broadcast, collapse, diagonal, new, pitched, reshaped, transposed, upright
 from .memory import LINE
 from .reduce import total
 from .scalar import BFLOAT16, CAST, FLOAT, type_name

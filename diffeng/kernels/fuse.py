@@ -169,13 +169,14 @@ def places(operation):
     """The views by which an operation reaches memory, unless the group has their values: (views read directly, others)."""
     direct, others = [], []
     for x in operation.operands:
-        if isinstance(x, Indirect):
-            others += [x.view, *x.arrays]
-        elif isinstance(x, Window):
-            others += [x.view, x.position]
-        elif not isinstance(x, Immediate):
+        kind = type(x)
+        if kind is View:
             direct.append(x)
-    if isinstance(operation.out, Indirect):
+        elif kind is Indirect:
+            others += [x.view, *x.arrays]
+        elif kind is Window:
+            others += [x.view, x.position]
+    if type(operation.out) is Indirect:
         others += [operation.out.view, *operation.out.arrays]
     return direct, others
 
@@ -215,7 +216,7 @@ class Fuser:
         kernels are shared and cost some nanoseconds a call.
         """
         out = operation.out
-        alone = isinstance(out, Indirect) or isinstance(operation, Map) and operation.accumulate
+        alone = type(out) is Indirect or type(operation) is Map and operation.accumulate
         n = math.prod(operation.shape)
         if n == 1:
             self._scalars += 1
@@ -223,7 +224,7 @@ class Fuser:
         direct, others = places(operation)
         if others:
             self.need(*others)
-        if not isinstance(out, Indirect):
+        if type(out) is View:
             for group in list(out.buffer.writers):           # a partial write comes after what was there before
                 if len(out.buffer.writers) > APART or not _apart(operation, group):
                     self._close(group)
@@ -234,7 +235,7 @@ class Fuser:
         if group is None and not alone:
             group = self._beside(operation, direct, others)
         if group is None:
-            group = Group(n, operation.columns if isinstance(operation, Reduce) and operation.kind != "all" else None)
+            group = Group(n, operation.columns if type(operation) is Reduce and operation.kind != "all" else None)
         self._add(group, operation, others + read)
         if alone:
             self._close(group)
@@ -294,7 +295,8 @@ class Fuser:
             if level == "row" or columns not in (None, operation.columns) or columns is None and not self._splits(group, operation.columns):
                 return False
             columns = operation.columns
-        if not is_chain(group.cuts | cuts_of(operation.shape, columns if level == "row" else 1) | {columns or 1}):
+        cuts = cuts_of(operation.shape, columns if level == "row" else 1)
+        if not (cuts <= group.cuts and (columns or 1) in group.cuts) and not is_chain(group.cuts | cuts | {columns or 1}):
             return False
         for v in direct:
             known = group.levels.get(id(v.buffer))
@@ -355,11 +357,13 @@ class Fuser:
 
     def _add(self, group, operation, memory):
         """memory: what it reads from there."""
-        level = operation.level
-        if isinstance(operation, Reduce) and operation.kind != "all":
+        level, reduces = operation.level, type(operation) is Reduce
+        if reduces and operation.kind != "all":
             group.columns = operation.columns
             group.cuts |= {operation.columns}
-        group.cuts |= cuts_of(operation.shape, group.columns if level == "row" else 1)
+        cuts = cuts_of(operation.shape, group.columns if level == "row" else 1)
+        if not cuts <= group.cuts:
+            group.cuts |= cuts
         if level == "full":
             group.memory += memory
             for v in memory:
@@ -367,10 +371,10 @@ class Fuser:
         group.operations.append(operation)
         self._open[id(group)] = group
         out = operation.out
-        if not isinstance(out, Indirect):
+        if type(out) is View:
             if group not in out.buffer.writers:
                 out.buffer.writers = [*out.buffer.writers, group]
-            if isinstance(operation, Reduce):
+            if reduces:
                 group.levels[id(out.buffer)] = "row" if operation.kind == "row" else "done"
             elif out.complete():
                 group.levels[id(out.buffer)] = level

@@ -51,7 +51,7 @@ class View:
     __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "_whole")
 
     def __init__(self, buffer, offset, shape, strides, dtype):
-        self.buffer, self.offset, self.shape, self.strides, self.dtype = buffer, offset, tuple(shape), tuple(strides), dtype
+        self.buffer, self.offset, self.shape, self.strides, self.dtype, self._whole = buffer, offset, tuple(shape), tuple(strides), dtype, None
 
     ndim = property(lambda self: len(self.shape))
     size = property(lambda self: math.prod(self.shape))
@@ -61,11 +61,9 @@ class View:
 
     def whole(self):
         """Is this the entire buffer in C order? It is asked again and again."""
-        try:
-            return self._whole
-        except AttributeError:
+        if self._whole is None:
             self._whole = self.offset == 0 and self.size == self.buffer.size and self.contiguous()
-            return self._whole
+        return self._whole
 
     def complete(self):
         """Is this the entire buffer, entry by entry as an operation on all of it goes through it?"""

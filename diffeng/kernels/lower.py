@@ -98,7 +98,9 @@ class Lowering:
         are very short, or large operands lie so too: vectors run across rows then (across.py), and small operands are laid so."""
         if not many_short_rows(shape) or self.contiguous:
             aligned = self.fuser.aligned
-            if aligned and not factor and not any([type(x) is View and x.buffer.pitch and x.shape == shape for x in operands]):
+            if not aligned:
+                return new("arena", shape, dtype), operands
+            if not factor and not any([type(x) is View and x.buffer.pitch and x.shape == shape for x in operands]):
                 aligned = 0                                      # what is made of such rows has such rows
             return pitched(shape, dtype, aligned), operands
         small = [type(x) is View and 4 * math.prod([n for n, s in zip(x.shape, x.strides) if s]) <= math.prod(shape) for x in operands]
@@ -133,13 +135,23 @@ class Lowering:
         return self._rules[key]
 
     def cut(self, x, index):
-        """The view of a part, or None: see layout.sliced. Those of the steps of a loop are found once."""
-        key = id(index), x.shape, x.strides
+        """The view of a part, or None: see layout.sliced."""
+        found = self._once(x, index, lambda x: sliced(x, index))
+        part = found and found[0]
+        return part and View(x.buffer, x.offset + part.offset, part.shape, part.strides, x.dtype)
+
+    def among_zeros(self, x, index, shape):
+        """x at an index among zeros of a shape, where the index cuts one axis; None for what is not so simple."""
+        found = self._once(x, index, lambda x: _part(x, index, shape), shape)
+        return found and Padded(View(x.buffer, x.offset + found.view.offset, shape, found.view.strides, x.dtype), found.axis, found.lo, found.hi)
+
+    def _once(self, x, index, find, *more):
+        """find(x), but for where x begins. What the steps of a loop ask is found once."""
+        key = id(index), x.shape, x.strides, *more
         found = self._cuts.get(key)
         if found is None:
-            found = self._cuts[key] = index, sliced(View(None, 0, x.shape, x.strides, x.dtype), index)
-        part = found[1] and found[1][0]
-        return part and View(x.buffer, x.offset + part.offset, part.shape, part.strides, x.dtype)
+            found = self._cuts[key] = index, find(View(None, 0, x.shape, x.strides, x.dtype))
+        return found[1]
 
     def code(self, node):
         self.origins.append(node)
@@ -367,14 +379,14 @@ def _scatter(lowering, node, v, *arrays, index, shape):
     if not arrays and type(v) is Columns and (found := _part(View(None, 0, v.shape, [0] * v.ndim, v.dtype), index, shape)) and found.axis == v.ndim - 1:
         return Columns(shape, v.dtype, [v.columns[k - found.lo] if found.lo <= k < found.hi else None for k in range(shape[-1])])
     v = v if arrays else lowering.filled(v)
-    found = None if arrays or type(v) is not View else _part(v, index, shape)
+    found = None if arrays or type(v) is not View else lowering.among_zeros(v, index, shape)
     if found is not None and v.dtype == node.dtype and type_name(v.dtype) is not None:
         return found
     return _put(lowering, node, None, v, arrays, index, shape, bool(arrays))
 
 
 def _part(v, index, shape):
-    """v at an index among zeros, where the index cuts one axis; None for what is not so simple."""
+    """See Lowering.among_zeros."""
     parts, strides, rest, cuts = spans(index, shape), [], list(v.strides), []
     if parts is None:
         return None

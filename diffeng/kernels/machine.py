@@ -139,8 +139,8 @@ def _code(key, build, quick=False):
 
 
 def _compiled(wanted):
-    """New kernels, made by this thread and others, as many as there are processors."""
-    left, errors = iter(wanted), []
+    """New kernels, made by this thread and others, as many as there are processors: those that say most first, so that none is left alone with a long one."""
+    left, errors = iter(sorted(wanted, key=lambda how: -len(how[0]))), []
 
     def work():
         try:

@@ -9,6 +9,7 @@ What it is not: it converts nothing and decides nothing about threads (threads.p
 import contextlib
 import ctypes
 import functools
+import heapq                                # noqa: F401  planning loads it, and would wait there for as long as `ahead` loads LLVM
 import os
 import sys
 import threading
