@@ -8,7 +8,7 @@ Why a file: these rules are about ranges, those of simplify.py about operations.
 """
 from .contractions import inner, shape_of
 
-UNEQUAL = 16              # how much longer one of two neighbours may be for them to be concatenated
+EDGE = 2                  # entries of an edge: so few are added as cheaply as they are put beside their neighbours. (No ratio: sizes are to decide little)
 _PLAIN = {slice, int, type(Ellipsis)}
 
 
@@ -83,7 +83,7 @@ def neighbours(walk, n, x, y):
         return None
     first[axis] = range(r.start, s.stop)
     both = _part_of_both(walk, n, a, b, axis)
-    if both is None and max(len(r), len(s)) <= UNEQUAL * min(len(r), len(s)):         # a few entries are added as cheaply as they are put there
+    if both is None and min(len(r), len(s)) > EDGE:
         both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=map(len, first))
     if both is None:
         return None

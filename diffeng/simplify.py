@@ -154,12 +154,6 @@ def _is(x, value):
     return x is not None and x == value and math.copysign(1, x) == math.copysign(1, value)
 
 
-def _power_of_two(x):
-    """A number 2**k or -2**k that every floating-point format holds together with its reciprocal, else None."""
-    x = _number(x)
-    return x if x is not None and 2.0 ** -14 <= abs(x) <= 2.0 ** 14 and abs(math.frexp(x)[0]) == 0.5 else None
-
-
 def _uniform(array):
     """A broadcast scalar that nobody else can write into, such as the cotangent of a sum, as the Node of that broadcast; any other array as it is."""
     if array.size > 1 and not any(array.strides) and not array.flags.writeable and type(array.base) is np.ndarray and array.base.size == 1 \
@@ -235,21 +229,16 @@ def _minus_in(walk, n, x):
 
 
 def _doubled(walk, n, x, c):
-    """(x 2) c = x (2 c) for powers of two from 1 on, and c from 1 on: what overflows in the middle overflows at the end. Smaller ones lose digits of
-    subnormals, and so does another number in the middle."""
+    """(x 2) c = x (2 c) for c from 1 on: what overflows in the middle overflows at the end. A smaller c, or one half, loses digits of subnormals. (Other powers
+    of two would be as exact, but may be somebody's size: another shape is to compile nothing, and so n does not divide by multiplying where it is one.)"""
     d = _number(c)
     if d is None or not 1 <= abs(d) < math.inf or _inner(x, "multiply") is None or not _floats(x):
         return None
     for a, b in (x.operands, x.operands[::-1]):
-        e = _power_of_two(b)
-        if e is not None and abs(e) >= 1 and abs(d * e) <= np.finfo(n.dtype).max:
+        e = _number(b)
+        if e is not None and abs(e) == 2 and abs(d * e) <= np.finfo(n.dtype).max:
             return walk.make(n, "multiply", a, d * e)
     return None
-
-
-def _times_the_reciprocal(walk, n, x, c):
-    d = _power_of_two(c)
-    return walk.make(n, "multiply", x, 1 / d) if d and _floats(n) else None
 
 
 def _cast_of_cast(walk, n, x):
@@ -369,7 +358,6 @@ IDENTITIES = (
     ("multiply",     "(x 2) c = x (2 c)",               lambda w, n, x, y: _floats(n) and (_doubled(w, n, x, y) or _doubled(w, n, y, x)) or None, "number"),
     ("multiply",     "x x = square(x): one operand is read", lambda w, n, x, y: w.make(n, "square", x) if x is y and _floats(n) else None),
     ("divide",       "x / 1 = x",                       lambda w, n, x, y: x if _is(y, 1) else None, "number"),
-    ("divide",       "x / 4 = x 0.25: both are exact until rounded", _times_the_reciprocal, "number"),
     ("divide",       "(-x) / y = -(x / y)",             lambda w, n, x, y: _floats(n) and _minus_out(w, n, x, y) or None, "negative"),
     ("power",        "x**1 = x",                        lambda w, n, x, y: x if _is(y, 1) else None, "number"),
     ("power",        "x**2 = square(x), ~ rounded once", lambda w, n, x, y: w.make(n, "square", x) if _is(y, 2) and _floats(n) else None, "number"),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import scipy.special
 
-import diffeng
+import diffeng as de
 from diffeng import kernels
+from diffeng.bench.workloads import WORKLOADS
 from diffeng.kernels import machine
 from diffeng.nodes import Tracing
 from test_kernels import agree, close, compiled, random          # noqa: F401
@@ -105,6 +106,27 @@ def test_another_shape_compiles_nothing(random, monkeypatch):
     build(7, 13, 0.25)
     build(30, 11, 4.0)
     assert kernels.compilations == before and isinstance(before, int) and before > 0
+
+
+SIZES = {
+    "rosenbrock-2": [dict(n=n) for n in (3, 5, 16, 100, 128, 100_000)], "chain-10000": [dict(n=n) for n in (4, 10, 64, 100_000)],
+    "logistic": [dict(n=n, d=d) for n, d in ((5, 3), (50, 10), (64, 16))], "heat": [dict(n=n, steps=6) for n in (6, 10, 64, 1000)],
+    "mlp": [dict(batch=batch, widths=widths) for batch, widths in ((3, (2, 4, 3, 2)), (8, (5, 7, 6, 3)), (16, (32, 64, 64, 10)), (100, (30, 60, 60, 10)))],
+    "lstm": [dict(steps=3, batch=batch, inputs=inputs, hidden=hidden) for batch, inputs, hidden in ((2, 2, 3), (4, 8, 16), (16, 32, 64))],
+    "block-2x8x16x2": [dict(zip(("batch", "context", "width", "heads"), sizes)) for sizes in ((2, 3, 4, 2), (2, 8, 16, 2), (3, 12, 20, 2), (2, 64, 32, 4))]}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_another_size_compiles_nothing(name, monkeypatch):
+    """From a few entries to what several threads share, a power of two or not. (Many rows of few entries and very long ones have kernels of their own.)"""
+    monkeypatch.setenv("DIFFENG_CACHE", "off")
+    monkeypatch.setattr(machine, "_kernels", {})
+    made = []
+    for sizes in SIZES[name]:
+        problem, before = WORKLOADS[name].problem(sizes), kernels.compilations
+        de.jit(de.value_and_grad(problem.bound(), argnums=problem.argnums))(*problem.parameters, *problem.data)
+        made.append(kernels.compilations - before)
+    assert made[0] > 0 and not any(made[1:]), made
 
 
 def test_equal_layers_share_kernels(random):
@@ -276,14 +298,14 @@ def test_special_functions_are_scipys(random):
 
 
 def test_an_error_in_numpy_names_the_primitive():
-    bad = diffeng.nodes.Primitive("test_kernels_bad", lambda x: np.linalg.cholesky(x), "opaque", infer=lambda x: (x.shape, x.dtype))
+    bad = de.nodes.Primitive("test_kernels_bad", lambda x: np.linalg.cholesky(x), "opaque", infer=lambda x: (x.shape, x.dtype))
     try:
         program = compiled(lambda x: bad(x), np.eye(2), values=False)
         assert program.calls == ["test_kernels_bad"] and np.array_equal(program(np.eye(2))[0], np.eye(2))
         with pytest.raises(ValueError, match="test_kernels_bad"):
             program(np.array([[1.0, 2.0], [2.0, 1.0]]))
     finally:
-        del diffeng.nodes.Primitive.registry["test_kernels_bad"]
+        del de.nodes.Primitive.registry["test_kernels_bad"]
 
 
 def test_a_number_that_many_entries_need_does_not_make_them_one_row():
@@ -311,9 +333,9 @@ def test_short_rows(shape, dtype):
     random = np.random.default_rng(0)
     x = random.normal(size=shape).astype(dtype)
     w, at = random.normal(size=(1, shape[-1])).astype(dtype), random.integers(shape[0], size=shape[0])
-    derivative = diffeng.value_and_grad(_points, argnums=(0, 1))
+    derivative = de.value_and_grad(_points, argnums=(0, 1))
     value, gradients = derivative(x.astype(float), w.astype(float), at)
-    program = diffeng.jit(derivative)
+    program = de.jit(derivative)
     first, second = program(x, w, at), program(x, w, at)
     assert any("'across'" in key for key in machine._kernels)
     tolerance = 1e-12 if dtype == np.float64 else 2e-5
@@ -324,7 +346,7 @@ def test_short_rows(shape, dtype):
 
 
 def test_short_rows_of_another_length_compile_nothing():
-    f = diffeng.jit(diffeng.value_and_grad(lambda x: np.sum(np.sqrt(1.0 + np.sum(x * x, axis=1)) * x[:, 0])))
+    f = de.jit(de.value_and_grad(lambda x: np.sum(np.sqrt(1.0 + np.sum(x * x, axis=1)) * x[:, 0])))
     f(np.ones((300, 3)))
     before = machine.compilations
     f(np.ones((500, 4)))
@@ -334,7 +356,7 @@ def test_short_rows_of_another_length_compile_nothing():
 @pytest.mark.parametrize("shape", [(3, 50, 8), (2, 1000, 10), (5, 7, 300)])
 def test_sums_over_a_middle_axis(shape):
     x = np.random.default_rng(0).normal(size=shape)
-    sums = diffeng.jit(lambda x: (np.sum(x, axis=1), np.max(np.exp(x), axis=1), np.mean(x * x, axis=1)))(x)
+    sums = de.jit(lambda x: (np.sum(x, axis=1), np.max(np.exp(x), axis=1), np.mean(x * x, axis=1)))(x)
     for a, b in zip(sums, (np.sum(x, axis=1), np.max(np.exp(x), axis=1), np.mean(x * x, axis=1))):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import blas, threads
 from .code import SIZES, Code
-from .cutting import is_laid, parts_of, terms_of
+from .cutting import is_laid, may_be_laid, parts_of, terms_of
 from .fuse import Immediate, Map, Product
 from .groups import APART, Instruction, combined, many_short_rows
 from .layout import Buffer, View, broadcast, collapse, diagonal, new, pitched, reshaped, transposed, upright
@@ -208,6 +208,7 @@ def product(step, cut=None):
     shared = terms_of(chr(ta), chr(tb), m, n, k) if cut is None and batch == 1 and together and step.onto is None and not vector else None
     by_terms = "shared" if shared else along == "terms"
     laid &= not by_terms
+    lays = cut is None and not by_terms and may_be_laid(type, chr(tb))          # whatever the sizes: they do not decide what is compiled
     if shared:
         rows, columns, width = m, n, shared
     elif cut is None:
@@ -235,6 +236,8 @@ def product(step, cut=None):
         copied = -(-k * leading * size // LINE) * LINE
         words[1], words[6] = ord("N"), leading
         words += [ldb * size, (Buffer("arena", np.dtype(np.uint8), copied * -(-batch * parts // chunk)), 0), copied, chunk]
+    elif lays:
+        words += [0, 0, 0, 1]
     added, rest = None, []
     if shared:
         chunk = -(-parts // min(threads.count(), parts)) if chunk < parts else parts
@@ -247,7 +250,7 @@ def product(step, cut=None):
         words.append((step.onto.buffer, step.onto.offset))
         words += [] if step.scale is None else [step.scale if isinstance(step.scale, Immediate) else (step.scale.buffer, step.scale.offset)]
         added = step.scale and step.scale.__class__.__name__, step.negative
-    structure = type, bits, depth, by_terms, vector, laid, added
+    structure = type, bits, depth, by_terms, vector, lays, added
     return [Instruction(repr(("product", *structure)), lambda: _write_product(*structure), words, batch * parts, chunk, cost), *rest]
 
 
@@ -268,7 +271,7 @@ def is_turned(out):
     return out.strides[-1] != out.dtype.itemsize and out.shape[-1] > 1
 
 
-def _write_product(type, bits, depth, by_terms, vector, laid, added):
+def _write_product(type, bits, depth, by_terms, vector, lays, added):
     code = Code()
     word = code.word
     with code.loop(code.lo, code.hi) as r:
@@ -293,17 +296,19 @@ def _write_product(type, bits, depth, by_terms, vector, laid, added):
         if by_terms == "shared":
             own, stride, chunk = (word(BATCH + 4 * depth + j) for j in range(3))
             pc = own + code.lo.over(chunk) * stride
-        if laid:
+        if lays:
             down, own, copied, chunk = (word(BATCH + 4 * depth + j) for j in range(4))
-            source, pb = pb, own + code.lo.over(chunk) * copied
-            code.turn(type, source, down, pb, word(6) * SIZES[type], n, k)
+            source, laid = pb, copied.differs(0)
+            pb = select(laid, own + code.lo.over(chunk) * copied, source)
+            with code.when(laid):
+                code.turn(type, source, down, pb, word(6) * SIZES[type], n, k)
         if vector:
             plain = word(1).equals(ord("N"))
             code.gemv(type, bits, word(0), word(1), select(plain, n, k), select(plain, k, n), pb, word(6), pa, word(7), pc, word(8))
         else:
             alpha = 1.0
             if added is not None:
-                alpha, beta = _onto(code, type, added, BATCH + 4 * depth + 4 * laid, (m, n, k), (pa, pb, pc)), 1.0
+                alpha, beta = _onto(code, type, added, BATCH + 4 * depth + 4 * lays, (m, n, k), (pa, pb, pc)), 1.0
             code.gemm(type, bits, word(0), word(1), word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), alpha, beta)
     return code.finish()
 

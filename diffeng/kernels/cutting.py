@@ -83,4 +83,9 @@ def is_laid(type, tb, m, n, k):
     matters where not many rows meet it. Products of few numbers, which OpenBLAS computes without packing, are left as they are, and so are sums too long for a
     copy of some columns to stay in the cache.
     """
-    return type == "f32" and tb == "T" and m <= FEW and m * n > TINY and k >= SQUARE and k * STEP * 4 <= LAID
+    return may_be_laid(type, tb) and m <= FEW and m * n > TINY and k >= SQUARE and k * STEP * 4 <= LAID
+
+
+def may_be_laid(type, tb):
+    """Is there a size at which `is_laid`?"""
+    return type == "f32" and tb == "T"

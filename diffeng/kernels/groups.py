@@ -44,7 +44,7 @@ class Instruction:
     """One row of a program's table to be. key, build: of its kernel (machine.kernel). words: integers, (buffer, offset) addresses, Immediates, STATUS.
 
     rows are computed `chunk` at a time, by several threads where chunk < rows; cost: nanoseconds a row, roughly. parts: instructions whose kernels this one
-    calls.
+    calls, or whose kernels are to be there when there are more rows: another shape compiles nothing.
     """
 
     __slots__ = ("key", "build", "words", "rows", "chunk", "cost", "parts")
@@ -65,17 +65,19 @@ def instructions(group):
 def combined(name, type, partial, slots, stride, count, out, onto=False):
     """What puts partial results of chunks together, in order. partial: a buffer, `stride` bytes from one to the next; each has `count` entries, which in `out`
     follow each other, too. onto: onto what is there."""
-    words = [(partial, 0), slots, stride, (out.buffer, out.offset)]
-    result, chunk = type_name(out.dtype), threads.split(count, slots * 0.5)
-    return Instruction(repr(("combine", name, type, result, onto)), lambda: loops.write_combine(name, type, result, onto), words, count,
-                       min(count, chunk + -chunk % loops.TILE), slots * 0.5)
+    words, chunk = [(partial, 0), slots, stride, (out.buffer, out.offset)], threads.split(count, slots * 0.5)
+    return Instruction(*_combining(name, type, type_name(out.dtype), onto), words, count, min(count, chunk + -chunk % loops.TILE), slots * 0.5)
+
+
+def _combining(name, type, result, onto=False):
+    return repr(("combine", name, type, result, onto)), lambda: loops.write_combine(name, type, result, onto)
 
 
 class Plan:
     """Words and structure of one group, and the instruction for the processor we are on; cuda/plan.py has one for a grid of threads."""
 
     def __init__(self, group):
-        self.group, self.words, self.rules = group, [], []
+        self.group, self.words, self.rules, self.ready = group, [], [], []              # ready: see Instruction
         self._cuts, self._numbers, self._views, self._scopes, self._where = sorted(group.cuts), {}, [], {}, {}
         self.produced = {}                                   # id of a buffer -> the operation that makes it here
         for k, o in enumerate(group.operations):
@@ -274,6 +276,7 @@ class Plan:
             o = ops[k]
             if slots == 1 and type == type_name(o.out.dtype) and o.out.buffer.home is None:          # nothing to put together
                 self.words[base] = (o.out.buffer, o.out.offset)
+                self.ready.append(Instruction(*_combining(o.name, type, type), (), 0, 0, 0))
                 continue
             partial = Buffer("arena", _BYTE, stride * slots)
             self.words[base] = (partial, 0)
@@ -289,7 +292,7 @@ class Plan:
 
     def _instruction(self, structure, rules, rows, chunk, cost):
         key = repr(("group", structure, tuple(map(fingerprint, rules))))
-        return Instruction(key, lambda: (across if self.across else loops).write(structure, rules), self.words, rows, chunk, cost)
+        return Instruction(key, lambda: (across if self.across else loops).write(structure, rules), self.words, rows, chunk, cost, tuple(self.ready))
 
     def _strip(self, scratch):
         """"across" where vectors run across rows; else the word that says how many rows a strip has, or None where it is not worth while to compute what is

@@ -20,8 +20,7 @@ from ..index_maps import spans
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
 MOST = 12                                  # operations computed again for one part
 STORE = 2                                  # what writing an array costs, in arrays read: a cache line is fetched before it is written
-WIDER = 1.25                               # how many more entries there may be with the zeros around: they are computed, too
-SMALL = 16                                 # entries below which a loop costs its beginning
+WIDER = 8                                  # how much longer an axis may be with the zeros around: they are computed, too. (No ratio: sizes are to decide little)
 
 
 def shifted(outputs):
@@ -91,9 +90,8 @@ class _Rewriting:
         chosen = set()
         for m in order:
             readers = self._readers.get(m, ())
-            size = math.prod(m.shape)
-            if not readers or size < SMALL or m in self._kept or any([r not in self._parts for r in readers]) \
-                    or any([math.prod(r.shape) > WIDER * size for r in readers]) or not _is_cheap(m):
+            if not readers or math.prod(m.shape) == 1 or m in self._kept or any([r not in self._parts for r in readers]) \
+                    or any([n > k + WIDER for r in readers for n, k in zip(r.shape, m.shape)]) or not _is_cheap(m):
                 continue
             name, *others = {r.primitive.name for r in readers}
             if others:
