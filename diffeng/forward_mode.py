@@ -101,10 +101,9 @@ def length(x, y):
     return np.where(np.equal(h, 0), 1, h)
 
 
-def push_tanh(dx, x):
-    """dx / cosh(x)^2, which does not cancel at 18 as 1 - tanh(x)^2 does. One division an entry of x: there may be many tangents."""
-    sech = 1 / np.cosh(x)
-    return dx * sech * sech
+def log_argument(x, y):
+    """y in x log(y) to divide x by: 1 where both are 0. Where only x is, this may be differentiated by x again."""
+    return np.where(np.logical_and(np.equal(x, 0), np.equal(y, 0)), 1, y)
 
 
 def larger(dx, x, y):
@@ -314,7 +313,7 @@ PUSH = {
     "hypot":        (lambda dx, x, y: dx * (x / length(x, y)),              lambda dy, x, y: dy * (y / length(x, y))),      # 0 at the origin
     "sinh":         (lambda dx, x: dx * np.cosh(x),),
     "cosh":         (lambda dx, x: dx * np.sinh(x),),
-    "tanh":         (push_tanh,),
+    "tanh":         (lambda dx, x: dx * (4 * e.expit(2 * x) * e.expit(-2 * x)),),       # 1/cosh^2: not 1 - tanh^2, 0 at 19, nor by a cosh that overflows
     "arcsinh":      (lambda dx, x: dx / np.hypot(1, x),),
     "arccosh":      (lambda dx, x: dx / (np.sqrt(x - 1) * np.sqrt(x + 1)),),
     "arctanh":      (lambda dx, x: dx / ((1 - x) * (1 + x)),),
@@ -326,7 +325,7 @@ PUSH = {
     "expit":        (lambda dx, x: dx * e.expit(x) * e.expit(-x),),
     "log_expit":    (lambda dx, x: dx * e.expit(-x),),
     "logit":        (lambda dx, x: dx / (x * (1 - x)),),
-    "xlogy":        (lambda dx, x, y: dx * np.log(lifted(y, x)),            lambda dy, x, y: dy * (x / np.where(np.equal(x, 0), 1, y))),
+    "xlogy":        (lambda dx, x, y: dx * np.log(lifted(y, x)),            lambda dy, x, y: dy * (x / log_argument(x, y))),
 
     # ---- choices
     "maximum":      (lambda dx, x, y: larger(dx, x, y),                     lambda dy, x, y: larger(dy, y, x)),
