@@ -92,6 +92,8 @@ def _like(g, node):
     """A cotangent as the user gets it: zeros where there is no influence, and memory of its own to write into."""
     if g is None:
         return np.zeros(node.shape, node.dtype)[()]
+    if type(g) is np.ndarray and not g.shape:
+        return g[()]                                 # NumPy's scalar, like every other method
     return g.copy() if type(g) is np.ndarray and not g.flags.writeable else g
 
 
