@@ -235,6 +235,11 @@ _TYPES = ("float64", "float32", "double", "single", "int64", "int32", "intp")
 judged = contextvars.ContextVar("judged", default=False)           # a judge watches: numbers taken out of their arrays are its business
 
 
+def _called(code):
+    """What a user knows a function as: one like __call__ by its class, vectorize."""
+    return code.co_qualname.split(".")[-2] if code.co_name.startswith("__") and "." in code.co_qualname else code.co_name
+
+
 def _converted(frame):
     """The error of a conversion to a plain array: by a library's function, by an assignment, or of a list in a ufunc."""
     from . import special
@@ -242,7 +247,7 @@ def _converted(frame):
     from .numpy_api import FUNCTIONS
     inside = []
     while frame is not None and not is_user_code(frame.f_code) and frame.f_code is not run.__code__:
-        inside += [frame.f_code.co_name] if is_library(frame.f_code) else []
+        inside += [_called(frame.f_code)] if is_library(frame.f_code) else []
         frame = frame.f_back
     if inside:
         twins = [n for n in reversed(inside) if n in special.TWINS]
