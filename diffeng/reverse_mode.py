@@ -256,7 +256,7 @@ PULL = {
     "expit":       [lambda g, z, x: g * (z * expit(-x))],                    # 1 - z loses the digits of exp(-40)
     "log_expit":   [lambda g, z, x: g * expit(-x)],
     "logit":       [lambda g, z, x: g / (x * (1 - x))],
-    "xlogy":       [lambda g, z, x, y: g * np.log(y),                         lambda g, z, x, y: g * (x / np.where((x == 0) & (y == 0), 1, y))],          # 0 at 0, 0
+    "xlogy":       [lambda g, z, x, y: g * np.log(y),                         lambda g, z, x, y: g * (x / np.where((x == 0) & (y == 0), 1, y))],
     # ---- choices: equal shares among ties
     "maximum":     [lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(x, z), g, 0)),
                     lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(y, z), g, 0))],

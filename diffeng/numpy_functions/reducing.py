@@ -161,6 +161,8 @@ def argsort(a, axis=-1, kind=None, order=None, *, stable=None):
 @implements(np.lexsort)
 def lexsort(keys, axis=-1):
     keys = [operand(k) for k in keys]                                    # the last one counts most: a stable sort each
+    if np.ndim(keys[0]) == 0:
+        return np.zeros((), np.intp)[()]
     order = np.argsort(keys[0], axis, kind="stable")
     for key in keys[1:]:
         order = np.take_along_axis(order, np.argsort(np.take_along_axis(key, order, axis), axis, kind="stable"), axis)
