@@ -101,9 +101,9 @@ def length(x, y):
     return np.where(np.equal(h, 0), 1, h)
 
 
-def log_argument(x, y):
-    """y in x log(y) to divide x by: 1 where both are 0. Where only x is, this may be differentiated by x again."""
-    return np.where(np.logical_and(np.equal(x, 0), np.equal(y, 0)), 1, y)
+def push_tanh(dx, x):
+    """dx / cosh(x)^2: 1 - tanh(x)^2 cancels at 18. Of what may be differentiated again by the logistic function: a cosh that overflows has slope inf / inf."""
+    return dx * (4 * e.expit(2 * x) * e.expit(-2 * x)) if isinstance(x, Traced) else dx * np.square(1 / np.cosh(x))
 
 
 def larger(dx, x, y):
@@ -313,7 +313,7 @@ PUSH = {
     "hypot":        (lambda dx, x, y: dx * (x / length(x, y)),              lambda dy, x, y: dy * (y / length(x, y))),      # 0 at the origin
     "sinh":         (lambda dx, x: dx * np.cosh(x),),
     "cosh":         (lambda dx, x: dx * np.sinh(x),),
-    "tanh":         (lambda dx, x: dx * (4 * e.expit(2 * x) * e.expit(-2 * x)),),       # 1/cosh^2: not 1 - tanh^2, 0 at 19, nor by a cosh that overflows
+    "tanh":         (push_tanh,),
     "arcsinh":      (lambda dx, x: dx / np.hypot(1, x),),
     "arccosh":      (lambda dx, x: dx / (np.sqrt(x - 1) * np.sqrt(x + 1)),),
     "arctanh":      (lambda dx, x: dx / ((1 - x) * (1 + x)),),
@@ -325,7 +325,7 @@ PUSH = {
     "expit":        (lambda dx, x: dx * e.expit(x) * e.expit(-x),),
     "log_expit":    (lambda dx, x: dx * e.expit(-x),),
     "logit":        (lambda dx, x: dx / (x * (1 - x)),),
-    "xlogy":        (lambda dx, x, y: dx * np.log(lifted(y, x)),            lambda dy, x, y: dy * (x / log_argument(x, y))),
+    "xlogy":        (lambda dx, x, y: dx * np.log(lifted(y, x)),            lambda dy, x, y: dy * (x / np.where((x == 0) & (y == 0), 1, y))),
 
     # ---- choices
     "maximum":      (lambda dx, x, y: larger(dx, x, y),                     lambda dy, x, y: larger(dy, y, x)),
