@@ -261,14 +261,24 @@ class Constructors:
                     space.update(own)
 
 
-constructors = Constructors([(vars(module), own, ours) for module, (own, ours) in _replaced().items()])
+_REPLACED = _replaced()
+_DISPATCHED = type(np.sum)
+_JOINING = {own[name]: ours[name] for own, ours in _REPLACED.values() for name in ours if type(own[name]) is _DISPATCHED}
+constructors = Constructors([(vars(module), own, ours) for module, (own, ours) in _REPLACED.items()])
+
+
+def _joining(fun):
+    """NumPy's own function, where it is what is derived: as the one that knows lists of traced values."""
+    if type(fun) is functools.partial:
+        return functools.partial(_joining(fun.func), *fun.args, **fun.keywords)
+    return _JOINING.get(fun, fun) if type(fun) is _DISPATCHED else fun
 
 
 def call(fun, args):
     """Run the user's function under the interpreters its arguments belong to."""
     with swaps(fun, args, constructors):
         try:
-            return run(fun, args)
+            return run(_joining(fun), args)
         except ValueError as error:
             if getattr(error.__cause__, "explained", False):
                 raise error.__cause__ from None          # NumPy wraps what __float__ refuses into "setting an array element with a sequence"

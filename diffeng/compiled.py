@@ -154,6 +154,7 @@ class _Trace:
         def run(arrays, *rest):
             made.append(Rebound(captured, arrays))
             return made[0].function(*made[0].arguments(rest))
+        run.__name__ = function_name(captured.fun)                           # for errors
         watch = Watch([*captured.generators, *[x for a in args for x in structure(a)[0]]])
         holder = record(run, [captured.read(objects), *args], Outline())
         watch.check(function_name(captured.fun))

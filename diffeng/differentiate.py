@@ -92,6 +92,8 @@ def _like(g, node):
     """A cotangent as the user gets it: zeros where there is no influence, and memory of its own to write into."""
     if g is None:
         return np.zeros(node.shape, node.dtype)[()]
+    if type(g) is np.ndarray and not g.shape:
+        return g[()]                                 # NumPy's scalar, like every other method
     return g.copy() if type(g) is np.ndarray and not g.flags.writeable else g
 
 
@@ -308,6 +310,13 @@ def _cotangents(cotangent, values, flat):
     return out
 
 
+def _tuples(what, *given):
+    """Primals and tangents as tuples. An array is none: its entries are no arguments."""
+    if any([isinstance(x, (np.ndarray, Traced)) or not hasattr(x, "__iter__") for x in given]):
+        raise TypeError(f"{what}: primals and tangents are tuples with one entry an argument: {what}(f, (x,), (v,))")
+    return [tuple(x) for x in given]
+
+
 def jvp(fun, primals, tangents, *, method="forward"):
     """(out, tangent_out): the directional derivative of fun at primals along tangents (tuples of equal structure).
 
@@ -318,7 +327,7 @@ def jvp(fun, primals, tangents, *, method="forward"):
     0.0 2.0
     """
     _check(method, "forward")
-    primals, tangents = tuple(primals), tuple(tangents)
+    primals, tangents = _tuples("jvp", primals, tangents)
     if len(primals) != len(tangents):
         raise ValueError(f"jvp: {len(primals)} primals and {len(tangents)} tangents: give one a primal")
     moving = tuple(k for k, t in enumerate(tangents) if t is not None)
@@ -392,6 +401,7 @@ def _transposed_pull(recorded, tangents, method):
 def hvp(fun, primals, tangents, *, method="auto"):
     """(gradient, hessian @ tangents) of a scalar function, without the Hessian. Gradient and product have the structure of primals."""
     outer, inner = ("forward", "reverse") if method == "auto" else (_check(method, None),) * 2
+    primals, tangents = _tuples("hvp", primals, tangents)
     return jvp(grad(fun, tuple(range(len(primals))), method=inner), primals, tangents, method=outer)
 
 

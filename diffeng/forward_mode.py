@@ -102,9 +102,8 @@ def length(x, y):
 
 
 def push_tanh(dx, x):
-    """dx / cosh(x)^2, which does not cancel at 18 as 1 - tanh(x)^2 does. One division an entry of x: there may be many tangents."""
-    sech = 1 / np.cosh(x)
-    return dx * sech * sech
+    """dx / cosh(x)^2: 1 - tanh(x)^2 cancels at 18. Of what may be differentiated again by the logistic function: a cosh that overflows has slope inf / inf."""
+    return dx * (4 * e.expit(2 * x) * e.expit(-2 * x)) if isinstance(x, Traced) else dx * np.square(1 / np.cosh(x))
 
 
 def larger(dx, x, y):
@@ -326,7 +325,7 @@ PUSH = {
     "expit":        (lambda dx, x: dx * e.expit(x) * e.expit(-x),),
     "log_expit":    (lambda dx, x: dx * e.expit(-x),),
     "logit":        (lambda dx, x: dx / (x * (1 - x)),),
-    "xlogy":        (lambda dx, x, y: dx * np.log(lifted(y, x)),            lambda dy, x, y: dy * (x / np.where(np.equal(x, 0), 1, y))),
+    "xlogy":        (lambda dx, x, y: dx * np.log(lifted(y, x)),            lambda dy, x, y: dy * (x / np.where((x == 0) & (y == 0), 1, y))),
 
     # ---- choices
     "maximum":      (lambda dx, x, y: larger(dx, x, y),                     lambda dy, x, y: larger(dy, y, x)),

@@ -119,7 +119,7 @@ def _compositions():
         np.logaddexp2: lambda x, y: e.logaddexp(x * _log2(), y * _log2()) / _log2(),
         np.copysign: lambda x, y: e.where(e.signbit(y), -e.absolute(x), e.absolute(x)),
         np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, (e.sign(x) + 1) / 2),
-        np.fmod: lambda x, y: np.copysign(e.remainder(e.absolute(x), e.absolute(y)), x), np.conjugate: lambda x: e.copy(x),
+        np.fmod: lambda x, y: _fmod(x, e.absolute(y)), np.conjugate: lambda x: e.copy(x),
         np.divmod: lambda x, y: (e.floor_divide(x, y), e.remainder(x, y)), np.modf: lambda x: (e.where(e.isinf(x), 0.0, x - e.trunc(x)), e.trunc(x)),
         np.ldexp: lambda x, n: x * 2.0 ** n, np.vecdot: lambda x, y: np.sum(x * y, axis=-1),
     }
@@ -130,6 +130,11 @@ def _compositions():
         one[np.matvec] = lambda a, x: contraction.matmul(a, np.expand_dims(x, -1))[..., 0]
         one[np.vecmat] = lambda x, a: contraction.matmul(np.expand_dims(x, -2), a)[..., 0, :]
     return one
+
+
+def _fmod(x, y):
+    """The remainder with x's sign, for y > 0. Not by abs(x), whose slope at 0 is 0: this one's is 1."""
+    return e.where(e.signbit(x), -e.remainder(-x, y), e.remainder(x, y))
 
 
 def _by_kind(of_truth, of_integers):

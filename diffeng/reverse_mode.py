@@ -51,7 +51,7 @@ def _count(x, axis):
 
 
 def _tanh(g, x):
-    a = abs(x)
+    a = np.where(np.signbit(x), -x, x) if isinstance(x, Traced) else abs(x)      # |x|, with a slope at 0: the third derivative there is its square times -2
     e = np.exp(-(a + a))                           # 1 - z*z has no digits left at x = 18; written as the kernels' tanh has it, which shares it
     t = 1 + e
     return g * (4 * e / (t * t))
@@ -256,7 +256,7 @@ PULL = {
     "expit":       [lambda g, z, x: g * (z * expit(-x))],                    # 1 - z loses the digits of exp(-40)
     "log_expit":   [lambda g, z, x: g * expit(-x)],
     "logit":       [lambda g, z, x: g / (x * (1 - x))],
-    "xlogy":       [lambda g, z, x, y: g * np.log(y),                         lambda g, z, x, y: np.where(np.equal(x, 0), 0, g * x / y)],
+    "xlogy":       [lambda g, z, x, y: g * np.log(y),                         lambda g, z, x, y: g * (x / np.where((x == 0) & (y == 0), 1, y))],
     # ---- choices: equal shares among ties
     "maximum":     [lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(x, z), g, 0)),
                     lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(y, z), g, 0))],

@@ -372,6 +372,9 @@ IDENTITIES = (
     ("astype",       "to its own dtype",                lambda w, n, x: x),
     ("astype",       "through a wider format: nothing is lost there", lambda w, n, x: _cast_of_cast(w, n, x), "astype"),
     ("where",        "the same condition twice, or twice the same", _pick),
+    ("where",        "-x where the sign is set, else x: |x|, as adjoints write it that have to be differentiable at 0",
+     lambda w, n, c, x, y: w.make(n, "absolute", y) if _inner(c, "signbit") is y is _inner(x, "negative") and n.dtype.kind == "f" else None,
+     "signbit"),
     # ---- index maps
     ("reshape",      "to its own shape",                lambda w, n, x: x if _shape(x) in ((), n.shape) else None),
     ("reshape",      "reshape of reshape",              lambda w, n, x: _view_of(w, n, x), "reshape"),

@@ -15,9 +15,19 @@ TWINS = ("logsumexp", "softmax", "log_softmax")          # scipy functions that 
 erf, erfc, expit, log_expit, logit, xlogy = e.erf, e.erfc, e.expit, e.log_expit, e.logit, e.xlogy
 
 
-def logsumexp(a, axis=None, keepdims=False):
-    """log(sum(exp(a))) along axes, without overflow. a: array, any shape; the result loses the axes unless keepdims."""
-    return api.logsumexp(api.operand(a), axis, keepdims)
+def logsumexp(a, axis=None, keepdims=False, *, b=None):
+    """log(sum(exp(a))) along axes, without overflow. a: array, any shape; the result loses the axes unless keepdims.
+
+    b: weights that broadcast against a: log(sum(b exp(a))), NaN where the sum is negative.
+    """
+    a = api.operand(a)
+    if b is None:
+        return api.logsumexp(a, axis, keepdims)
+    top = np.max(a, axis=axis, keepdims=True)
+    top = e.stop_gradient(e.where(e.isfinite(top), top, 0.0))
+    with np.errstate(divide="ignore"):
+        out = e.log(np.sum(api.operand(b) * e.exp(a - top), axis=axis, keepdims=True)) + top
+    return out if keepdims else np.squeeze(out, api.axes_of(axis, np.ndim(a)))
 
 
 def softmax(x, axis=None):

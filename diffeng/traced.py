@@ -235,18 +235,26 @@ _TYPES = ("float64", "float32", "double", "single", "int64", "int32", "intp")
 judged = contextvars.ContextVar("judged", default=False)           # a judge watches: numbers taken out of their arrays are its business
 
 
+def _called(code):
+    """What a user knows a function as: one like __call__ by its class, vectorize."""
+    return code.co_qualname.split(".")[-2] if code.co_name.startswith("__") and "." in code.co_qualname else code.co_name
+
+
 def _converted(frame):
     """The error of a conversion to a plain array: by a library's function, by an assignment, or of a list in a ufunc."""
     from . import special
     from .lines import is_library, is_user_code, run, user_call
+    from .numpy_api import FUNCTIONS
     inside = []
     while frame is not None and not is_user_code(frame.f_code) and frame.f_code is not run.__code__:
-        inside += [frame.f_code.co_name] if is_library(frame.f_code) else []
+        inside += [_called(frame.f_code)] if is_library(frame.f_code) else []
         frame = frame.f_back
     if inside:
         twins = [n for n in reversed(inside) if n in special.TWINS]
         name = twins[0] if twins else inside[-1]
-        cure = f"use diffeng.special.{name}, which takes traced and plain arrays alike" if twins else "write it with numpy functions and ufuncs"
+        known = any([f.__name__ == name for f in FUNCTIONS])
+        cure = (f"use diffeng.special.{name}, which takes traced and plain arrays alike" if twins else "give it an array, not a list of traced "
+                "values: np.array([...])" if known else "write it with numpy functions and ufuncs")
         return refuse(TypeError, f"{name}{{here}}, a function of numpy or scipy, converts a traced value to a plain array: "
                                  f"this would cut the derivative; {cure}")
     name = user_call(frame, True) if frame is not None else None

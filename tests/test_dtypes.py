@@ -21,6 +21,7 @@ CALLS = {
 }
 MORE = {
     "apply_along_axis": lambda f, x, y: f(lambda row: row[:2] * row[0], 0, x), "einsum": lambda f, x, y: f("ij,kj->ik", x, y),
+    "apply_over_axes": lambda f, x, y: f(np.sum, x, [1]), "diag_indices_from": lambda f, x, y: f(x[:, :3]),
     "sliding_window_view": lambda f, x, y: f(x, 2, axis=1), "matrix_power": lambda f, x, y: f(x[:, :3], 2), "multi_dot": lambda f, x, y: f([x, y.T, x]),
     "linalg.cross": lambda f, x, y: f(x[:, :3], y[:, :3]), "cross": lambda f, x, y: f(x[:, :3], y[:, 1:]),
     "vecmat": lambda f, x, y: f(x[:, 0], y), "matvec": lambda f, x, y: f(x, y[0]), "matmul": lambda f, x, y: f(x, y.T),
@@ -46,7 +47,7 @@ MORE = {
 }
 MORE |= {name: MORE["stack"] for name in "concatenate hstack vstack dstack column_stack".split()}
 UNLIKE = {
-    "result_type": "a dtype; test_result_type",     "empty_like": "its entries are whatever was there", "array2string": "text", "array_repr": "text",
+    "result_type": "a dtype; test_result_type", "common_type": "a type",    "empty_like": "its entries are whatever was there", "array2string": "text", "array_repr": "text",
     "array_str": "text",
 }
 DTYPES = [("f4", "f4"), ("f4", "f8"), ("f8", "f8"), ("i8", "i8"), ("i4", "i4"), ("u1", "u1"), ("?", "?"), ("i8", "f4"), ("f4", "i8"), ("i4", "f4"), ("?", "f4")]

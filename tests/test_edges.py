@@ -93,3 +93,17 @@ def test_slopes_at_the_ends_of_domains(f, x, want, method):
     np.testing.assert_allclose(de.grad(f, method=method)(x), want, rtol=1e-14, atol=1e-15)
     np.testing.assert_allclose(de.jit(de.grad(f, method=method))(x), want, rtol=1e-14, atol=1e-15)
     assert np.array_equal(de.jit(f)(x), np.asarray(f(x))) or abs(de.jit(f)(x) - f(x)) <= 1e-15 * abs(f(x))
+
+
+@pytest.mark.parametrize("method", ["reverse", "forward", "symbolic"])
+@pytest.mark.parametrize("f,x,want", [
+    (lambda x: np.sinc(x), 0.0, [0, -np.pi ** 2 / 3, 0, np.pi ** 4 / 5]), (lambda x: np.tanh(x), 0.0, [1, 0, -2, 0]), (lambda x: np.tanh(x), -800.0, [0, 0, 0]),
+    (lambda x: scipy.special.xlogy(x, x + 2), 0.0, [np.log(2), 1, -0.75]), (lambda x: np.fmod(x, 0.7) * x, 0.0, [0, 2, 0]),
+    (lambda x: np.fmod(x, 0.7), -0.0, [1, 0]), (lambda x: np.fmod(x, -0.7), -1.0, [1, 0])],
+    ids=["sinc", "tanh", "tanh far out", "xlogy", "fmod", "fmod at -0", "fmod of -1"])
+def test_higher_derivatives_where_a_rule_has_a_special_case(f, x, want, method):
+    for order, slope in enumerate(want, 1):
+        f = de.grad(f, method=method)
+        np.testing.assert_allclose(f(x), slope, rtol=1e-13, atol=1e-300, err_msg=f"order {order}")
+        if order < 3:
+            np.testing.assert_allclose(de.jit(f)(x), slope, rtol=1e-13, atol=1e-300, err_msg=f"order {order}, compiled")

@@ -142,6 +142,7 @@ def test_stable_forms_are_shown_as_what_they_are():
     assert text(softmax, w) == "softmax(x)"
     derivative = de.trace(lambda x: np.sum(np.tanh(x)), w).derivative(0, method="reverse")
     assert formula(derivative) == "1 − tanh(x)²"
+    assert text(lambda x: np.where(np.signbit(x), -x, x), w) == text(lambda x: np.abs(x), w)
     assert text(lambda x: 4 * np.exp(-2 * np.abs(x)) / (1 + np.exp(-2 * np.abs(x))) ** 2, 0.3) == "1 − tanh(x)²"
     assert text(lambda x: np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))) ** 2, 0.3) == "σ(x)·(1 − σ(x))"
     assert "tanh" not in text(lambda x: 3 * np.exp(-2 * np.abs(x)) / (1 + np.exp(-2 * np.abs(x))) ** 2, 0.3)

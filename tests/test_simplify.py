@@ -88,6 +88,8 @@ EXACT = [
     ("where twice",     lambda x, y: np.where(x > 0, np.where(x > 0, y, 1.0), 0), "greater where"),
     ("where else",      lambda x, y: np.where(x > 0, 0, np.where(x > 0, 1.0, y)), "greater where"),
     ("where of another", lambda x, y: np.where(x > 0, np.where(y > 0, y, 1.0), 0), "greater greater where where"),
+    ("where the sign",  lambda x, y: np.where(np.signbit(x), -x, x), "absolute"),
+    ("where its sign",  lambda x, y: np.where(np.signbit(y), -x, x), "signbit negative where"),
     ("where the same",  lambda x, y: np.where(x > 0, y, y), ""),
     ("reshapes",        lambda x, y: np.reshape(np.reshape(np.reshape(x, (24,)), (2, 12)), (4, 6)), ""),
     ("reshape twice",   lambda x, y: np.reshape(np.reshape(x, (24,)), (2, 12)), "reshape"),

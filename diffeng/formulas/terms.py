@@ -303,6 +303,8 @@ class Terms(Products):
         return a
 
     def _where(self, c, a, b):
+        if c.op == "call" and c.data[0] == "signbit" and a.op == "neg" and c.args[0] is a.args[0] is b:
+            return self.map("absolute", [b])
         return self.make("where", (c, a, b))
 
     # ---- shapes -----------------------------------------------------------------------------------------------------------

@@ -145,6 +145,18 @@ def polyint(p, m=1, k=None):
     return p
 
 
+@implements(np.poly)
+def poly(seq_of_zeros):
+    z = operand(seq_of_zeros)
+    z = z if z.dtype.kind == "f" else cast(z, np.float64)
+    if z.ndim != 1:
+        raise refuse(TypeError, "poly{here}: of traced values only the roots make a polynomial; a matrix would need its eigenvalues")
+    out = np.ones(1, z.dtype)
+    for k in range(z.size):
+        out = np.concatenate([out, np.zeros(1, z.dtype)]) - z[k] * np.concatenate([np.zeros(1, z.dtype), out])
+    return out
+
+
 @implements(np.polymul)
 def polymul(a1, a2):
     return convolve(a1, a2)

@@ -116,7 +116,10 @@ def sinc(x):
     from ..constants import PI
     zero = e.equal(x, 0)
     y = e.where(zero, 1.0, x) * PI
-    return e.where(zero, 1.0 - e.square(x), e.sin(y) / y)
+    z, series = e.square(e.where(zero, x, 0.0) * PI), 1.0
+    for k in range(8, 0, -2):                            # at 0 alone: sin(y) / y = 1 - y^2/3! + y^4/5! - ..., right up to the ninth derivative
+        series = 1.0 - z * series / (k * (k + 1.0))
+    return e.where(zero, series, e.sin(y) / y)
 
 
 @implements(np.interp)

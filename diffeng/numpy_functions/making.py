@@ -133,6 +133,11 @@ def result_type_(*arrays):
     return np.result_type(*[a.dtype if isinstance(a, Traced) and not a.interpreter.is_number(a) else 0.0 if isinstance(a, Traced) else a for a in arrays])
 
 
+@implements(np.common_type)
+def common_type(*arrays):
+    return np.common_type(*[np.empty(0, a.dtype) for a in arrays])
+
+
 @implements(np.can_cast)
 def can_cast(from_, to, casting="safe"):
     return np.can_cast(from_.dtype if isinstance(from_, Traced) else from_, to, casting)

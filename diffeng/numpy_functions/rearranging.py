@@ -102,6 +102,8 @@ def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even
         sides, pad_width = pad_width, np.zeros((a.ndim, 2), int)
         for k, width in sides.items():
             pad_width[axis_of(k, a.ndim)] = width
+    if a.ndim == 0:
+        return a.copy()
     widths = np.broadcast_to(plain(operand(pad_width)).astype(int, casting="same_kind"), (a.ndim, 2))
     if (widths < 0).any():
         raise refuse(ValueError, "pad{here}: widths are 0 or more; cut with an index: x[1:-1]")
@@ -139,3 +141,12 @@ def apply_along_axis(func1d, axis, arr, *args, **kwargs):
     out = np.reshape(np.stack([operand(y) for y in made]), x.shape[:-1] + np.shape(made[0]))
     rank = np.ndim(made[0])
     return np.moveaxis(out, list(range(out.ndim - rank, out.ndim)), [axis_of(axis, arr.ndim) + k for k in range(rank)]) if rank else out
+
+
+@implements(np.apply_over_axes)
+def apply_over_axes(func, a, axes):
+    for k in np.ravel(axes):
+        k = axis_of(k, a.ndim)
+        out = func(a, k)
+        a = out if np.ndim(out) == a.ndim else np.expand_dims(out, k)
+    return a

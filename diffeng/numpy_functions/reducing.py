@@ -158,6 +158,17 @@ def argsort(a, axis=-1, kind=None, order=None, *, stable=None):
     return r.argsort(a, axis=axis_of(axis, a.ndim)) if axis is not None else r.argsort(np.ravel(a), axis=0)
 
 
+@implements(np.lexsort)
+def lexsort(keys, axis=-1):
+    keys = [operand(k) for k in keys]                                    # the last one counts most: a stable sort each
+    if np.ndim(keys[0]) == 0:
+        return np.zeros((), np.intp)[()]
+    order = np.argsort(keys[0], axis, kind="stable")
+    for key in keys[1:]:
+        order = np.take_along_axis(order, np.argsort(np.take_along_axis(key, order, axis), axis, kind="stable"), axis)
+    return order
+
+
 @implements(np.sort)
 def sort(a, axis=-1, kind=None, order=None, *, stable=None):
     a = np.ravel(a) if axis is None else a

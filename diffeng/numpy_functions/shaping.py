@@ -252,6 +252,21 @@ def triu(m, k=0):
     return e.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), np.zeros((), m.dtype), m)
 
 
+@implements(np.tril_indices_from)
+def tril_indices_from(arr, k=0):
+    return np.tril_indices(arr.shape[-2], k, arr.shape[-1])
+
+
+@implements(np.triu_indices_from)
+def triu_indices_from(arr, k=0):
+    return np.triu_indices(arr.shape[-2], k, arr.shape[-1])
+
+
+@implements(np.diag_indices_from)
+def diag_indices_from(arr):
+    return np.diag_indices_from(np.broadcast_to(0, arr.shape))
+
+
 @implements(np.diagonal)
 def diagonal(a, offset=0, axis1=0, axis2=1):
     a = moveaxis(a, (axis1, axis2), (-2, -1))

@@ -32,31 +32,55 @@ def median(a, axis=None, overwrite_input=False, keepdims=False):
 
 @implements(np.quantile)
 def quantile(a, q, axis=None, overwrite_input=False, method="linear", keepdims=False):
-    x = arrayed(a)
+    return _quantile(arrayed(a), _asked_for(q, arrayed(a)), axis, method, keepdims)
+
+
+@implements(np.nanquantile)
+def nanquantile(a, q, axis=None, overwrite_input=False, method="linear", keepdims=False):
+    return _quantile(arrayed(a), _asked_for(q, arrayed(a)), axis, method, asked(keepdims), arrayed(a).dtype.kind == "f")
+
+
+def _asked_for(q, x):
     q = operand(q)
     number = isinstance(promoting(q), type)                                  # of Python's, which has the precision of what it is asked of
-    return _quantile(x, cast(q, x.dtype) if number and x.dtype.kind == "f" else arrayed(q), axis, method, keepdims)
+    return cast(q, x.dtype) if number and x.dtype.kind == "f" else arrayed(q)
 
 
-def _quantile(x, q, axis, method, keepdims):
+def _quantile(x, q, axis, method, keepdims, missing=False):
+    """missing: entries that are NaN do not count. They are sorted last, and each row has a number of its own of others."""
     if method not in ("linear", "lower", "higher", "midpoint", "nearest"):
         raise refuse(TypeError, f"quantile{{here}}: method={method!r} is not supported on traced values; "
                                 "use 'linear', 'lower', 'higher', 'midpoint' or 'nearest'")
     rows = _columns(x, axis)
-    at = q * (rows.shape[0] - 1)                                             # where in the sorted row, a fraction
+    n = rows.shape[0]
+    if missing:
+        n, q_shape, q = _counted(e.isnan(rows), rows, 0, True), q.shape, np.reshape(q, (-1,) + (1,) * (rows.ndim - 1))
+    at = q * (n - 1)                                                         # where in the sorted row, a fraction
     at = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}.get(method, lambda p: p)(at)
     low, high = np.floor(plain(at)).astype(int), np.ceil(plain(at)).astype(int)
-    t = np.reshape(np.where(low == high, 0, 0.5) if method == "midpoint" else at - low, q.shape + (1,) * (rows.ndim - 1)).astype(at.dtype)
-    below, above = np.take(rows, low, 0), np.take(rows, high, 0)
-    late = t >= 0.5                                                          # NumPy goes from the nearer one, which tells where one is infinite
-    between = np.where(late, above, below) + (above - below) * np.where(late, t - 1, t)
-    return np.reshape(_or_nan(between, rows), q.shape + reduced_shape(x, axis, keepdims))
+    below, above = (np.take_along_axis(rows, k, 0) if missing else np.take(rows, k, 0) for k in (low, high))
+    if at.dtype.kind in "iu":                                                # of 0 and 1 as integers: nothing lies between
+        between = below
+    else:
+        t = np.where(low == high, 0, 0.5) if method == "midpoint" else at - low
+        t = (t if missing else np.reshape(t, q.shape + (1,) * (rows.ndim - 1))).astype(at.dtype)
+        late = t >= 0.5                                                      # NumPy goes from the nearer one, which tells where one is infinite
+        between = np.where(late, above, below) + (above - below) * np.where(late, t - 1, t)
+    return np.reshape(between if missing else _or_nan(between, rows), (q_shape if missing else q.shape) + reduced_shape(x, axis, keepdims))
 
 
 @implements(np.percentile)
 def percentile(a, q, axis=None, overwrite_input=False, method="linear", keepdims=False):
-    x = arrayed(a)
-    return _quantile(x, arrayed(np.true_divide(operand(q), x.dtype.type(100) if x.dtype.kind == "f" else 100)), axis, method, keepdims)
+    return _quantile(arrayed(a), _hundredths(q, arrayed(a)), axis, method, keepdims)
+
+
+@implements(np.nanpercentile)
+def nanpercentile(a, q, axis=None, overwrite_input=False, method="linear", keepdims=False):
+    return _quantile(arrayed(a), _hundredths(q, arrayed(a)), axis, method, asked(keepdims), arrayed(a).dtype.kind == "f")
+
+
+def _hundredths(q, x):
+    return arrayed(np.true_divide(operand(q), x.dtype.type(100) if x.dtype.kind == "f" else 100))
 
 
 @implements(np.cov)
@@ -144,6 +168,19 @@ def _extreme(reduce, neutral, a, axis, keepdims, initial, where):
     x, missing = _filled(a, neutral, where)
     out = reduce(x, axis=axis, keepdims=asked(keepdims), **_begun(initial))
     return out if given(initial) or x.dtype.kind != "f" else np.where(np.all(missing, axis=axis, keepdims=asked(keepdims)), x.dtype.type(np.nan), out)
+
+
+def _nan_position(position, neutral):
+    def find(a, axis=None, *, keepdims=False):
+        x, missing = _filled(a, neutral)
+        if np.any(np.all(missing, axis=axis)):
+            raise refuse(ValueError, "nanargmax, nanargmin{here}: all entries are NaN along the axis, at some place")
+        return position(x, axis, keepdims=asked(keepdims))
+    return find
+
+
+implements(np.nanargmax)(_nan_position(np.argmax, -np.inf))
+implements(np.nanargmin)(_nan_position(np.argmin, np.inf))
 
 
 @implements(np.nanmedian)

@@ -228,7 +228,7 @@ REWRITES = [
     # ---- derivatives: 0/0
     Rewrite("power", 0, x**y * y / x, y * x**sp.Piecewise((0, sp.And(sp.Eq(x, 0), sp.Eq(y, 0))), (y - 1, True)), "0**y * y/0; and x**0 is 1 at x = 0 too"),
     Rewrite("power", 1, x**y * sp.log(x), z * sp.log(nonzero(x, x)), _SAVED + "; 0**y is 0 for all y > 0, but 0 * log(0) is NaN"),
-    Rewrite("xlogy", 1, x / y, x / nonzero(y, x), "0 log(y) is 0 for every y, 0 included"),
+    Rewrite("xlogy", 1, x / y, x / sp.Piecewise((1, sp.And(sp.Eq(x, 0), sp.Eq(y, 0))), (y, True)), "0 log(0) is 0; elsewhere x may follow"),
     # ---- values
     Rewrite("expm1", None, sp.exp(x) - 1, expm1(x), "exp(x) - 1 has lost its digits near 0"),
     Rewrite("gauss", None, sp.exp(-x**2), gauss(x), _ROUNDED),
