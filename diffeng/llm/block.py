@@ -47,7 +47,7 @@ def attention(p, at, x, n_heads, drop=keep):
     query, key, value = [heads(part, n_heads) for part in np.split(linear(p, at + "c_attn.", x), 3, axis=-1)]
     scores = query @ np.swapaxes(key, -1, -2)                         # (B, H, T, D) @ (B, H, D, T) -> (B, H, T, T)
     visible = np.tri(T, dtype=bool)                                   # row: the position that looks; column: the one looked at
-    shares = softmax(np.where(visible, scores / (C // n_heads) ** 0.5, MASKED))
+    shares = softmax(np.where(visible, scores * (C // n_heads) ** -0.5, MASKED))
     mixed = np.swapaxes(drop(shares) @ value, -2, -3)                 # (B, H, T, T) @ (B, H, T, D) -> (B, T, H, D)
     return linear(p, at + "c_proj.", mixed.reshape(x.shape))          # (B, T, C)
 

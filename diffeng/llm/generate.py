@@ -23,10 +23,10 @@ def attention(p, at, x, n_heads, keys, values, length):
     """
     S, L = x.shape[-2], keys.shape[-2]
     query, key, value = [heads(part, n_heads) for part in np.split(linear(p, at + "c_attn.", x), 3, axis=-1)]
-    root = query.shape[-1] ** 0.5
+    scale = query.shape[-1] ** -0.5
     known = np.arange(L) < length[:, None, None, None]                                            # (B, 1, 1, L)
-    before = np.where(known, query @ np.swapaxes(keys, -1, -2) / root, MASKED)                   # (B, H, S, D) @ (B, H, D, L) -> (B, H, S, L)
-    among = np.where(np.tri(S, dtype=bool), query @ np.swapaxes(key, -1, -2) / root, MASKED)     # (B, H, S, D) @ (B, H, D, S) -> (B, H, S, S)
+    before = np.where(known, query @ np.swapaxes(keys, -1, -2) * scale, MASKED)                  # (B, H, S, D) @ (B, H, D, L) -> (B, H, S, L)
+    among = np.where(np.tri(S, dtype=bool), query @ np.swapaxes(key, -1, -2) * scale, MASKED)    # (B, H, S, D) @ (B, H, D, S) -> (B, H, S, S)
     shares = softmax(np.concatenate([before, among], axis=-1))                                    # (B, H, S, L + S)
     mixed = np.swapaxes(shares[..., :L] @ values + shares[..., L:] @ value, -2, -3)               # (B, H, S, D) -> (B, S, H, D)
     return linear(p, at + "c_proj.", mixed.reshape(x.shape)), key, value
