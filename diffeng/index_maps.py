@@ -8,7 +8,8 @@ Why a file: these rules are about ranges, those of simplify.py about operations.
 """
 from .contractions import inner, shape_of
 
-EDGE = 2                  # entries of an edge: so few are added as cheaply as they are put beside their neighbours. (No ratio: sizes are to decide little)
+UNEQUAL, EDGE = 16, 2     # how much longer one of two neighbours may be for them to be concatenated: few entries are added as cheaply as they are put there;
+                          # so few entries of a vector are, whatever its length
 _PLAIN = {slice, int, type(Ellipsis)}
 
 
@@ -83,7 +84,8 @@ def neighbours(walk, n, x, y):
         return None
     first[axis] = range(r.start, s.stop)
     both = _part_of_both(walk, n, a, b, axis)
-    if both is None and min(len(r), len(s)) > EDGE:
+    few, many = sorted([len(r), len(s)])
+    if both is None and (few > EDGE if len(first) == 1 else many <= UNEQUAL * few):
         both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=map(len, first))
     if both is None:
         return None

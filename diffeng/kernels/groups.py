@@ -66,7 +66,7 @@ def combined(name, type, partial, slots, stride, count, out, onto=False):
     """What puts partial results of chunks together, in order. partial: a buffer, `stride` bytes from one to the next; each has `count` entries, which in `out`
     follow each other, too. onto: onto what is there."""
     words, chunk = [(partial, 0), slots, stride, (out.buffer, out.offset)], threads.split(count, slots * 0.5)
-    return Instruction(*_combining(name, type, type_name(out.dtype), onto), words, count, min(count, chunk + -chunk % loops.TILE), slots * 0.5)
+    return Instruction(*_combining(name, type, type_name(out.dtype), onto), words, count, min(count, chunk + -chunk % LINE), slots * 0.5)
 
 
 def _combining(name, type, result, onto=False):

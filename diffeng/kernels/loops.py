@@ -15,7 +15,6 @@ BLOCK = 512                                # entries of one plain partial sum
 LIGHT = 6                                  # operations of a sum's loop up to which it is interleaved,
 UNROLLED = 32                              # so many entries at a time
 MANY = 512                                 # entries in the middle of windows from which on it begins where a cache line does
-TILE = 64                                  # columns whose partial results are put together at a time
 
 
 def write(structure, rules):
@@ -393,20 +392,17 @@ def wide(op):
 
 
 def write_combine(name, type, result, onto=False):
-    """words: partial results, how many (slots), bytes from one to the next, out: columns lo..hi put together, in order; onto: onto what is there."""
+    """words: partial results, how many (slots), bytes from one to the next, out: columns lo..hi put together, in order; onto: onto what is there. The slots of
+    one column after the other: a loop along the columns for each slot would be vectors, and takes twice as long to compile, for every program that sums."""
     code = Code(2)
     partial, slots, stride, out = (code.word(k) for k in range(4))
     wide = "f64" if name == "sum" and type[0] == "f" else type
-    tile = code.stack(TILE * 8)
-    with code.loop(code.lo, code.hi, TILE) as left:
-        width = select(left + TILE < code.hi, code.number(TILE), code.hi - left)
-        with code.loop(0, width) as c:
-            code.store(tile, c, cast(code.load(out, left + c, result), wide) if onto else code.number(neutral(name, wide), wide), 1)
+    with code.loop(code.lo, code.hi) as c:
+        total = code.cell(wide, neutral(name, wide))
+        if onto:
+            total.set(cast(code.load(out, c, result), wide))
         with code.loop(0, slots) as s:
-            row = partial + s * stride + left * SIZES[type]
-            with code.loop(0, width) as c:
-                code.store(tile, c, merge(name, code.load(tile, c, wide, 1), cast(code.load(row, c, type), wide)), 1)
-        with code.loop(0, width) as c:
-            code.store(out, left + c, cast(code.load(tile, c, wide, 1), result))
+            total.set(merge(name, total.get(), cast(code.load(partial + s * stride, c, type), wide)))
+        code.store(out, c, cast(total.get(), result))
     return code.finish()
 

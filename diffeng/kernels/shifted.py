@@ -20,7 +20,8 @@ from ..index_maps import spans
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
 MOST = 12                                  # operations computed again for one part
 STORE = 2                                  # what writing an array costs, in arrays read: a cache line is fetched before it is written
-WIDER = 8                                  # how much longer an axis may be with the zeros around: they are computed, too. (No ratio: sizes are to decide little)
+WIDER, EDGE = 1.25, 8                      # how many more entries there may be with the zeros around, which are computed, too; of a vector, how much longer it
+                                           # may be: the same for all lengths
 
 
 def shifted(outputs):
@@ -91,7 +92,7 @@ class _Rewriting:
         for m in order:
             readers = self._readers.get(m, ())
             if not readers or math.prod(m.shape) == 1 or m in self._kept or any([r not in self._parts for r in readers]) \
-                    or any([n > k + WIDER for r in readers for n, k in zip(r.shape, m.shape)]) or not _is_cheap(m):
+                    or any([_much_wider(r.shape, m.shape) for r in readers]) or not _is_cheap(m):
                 continue
             name, *others = {r.primitive.name for r in readers}
             if others:
@@ -224,6 +225,10 @@ class _Rewriting:
 def _together(inner, cut, reads):
     """(lo, hi) of each axis for a part of a part, or for one among zeros among zeros."""
     return [(a + lo, (a if reads else b - hi + lo) + hi) for (a, b), (lo, hi) in zip(inner, cut)]
+
+
+def _much_wider(shape, part):
+    return shape[0] > part[0] + EDGE if len(shape) == len(part) == 1 else math.prod(shape) > WIDER * math.prod(part)
 
 
 def _is_cheap(m):
