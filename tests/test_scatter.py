@@ -176,3 +176,14 @@ def test_threads_do_not_meet_where_columns_do(index, accumulate):
     for _ in range(60):
         x = random.normal(size=(64, 1000))
         np.testing.assert_allclose(f_jit(x), f(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", (1, 2, 5))
+def test_entries_added_to_zeros_that_are_broadcast_afterwards(n):
+    """What is added is then an entry of every column, not of the first."""
+    rows = np.array([1, 3, 1])
+
+    def f(x):
+        return np.sum(np.sum(x, axis=1, keepdims=True)[rows, np.array([0, 0, 0])]) + np.sum(x**3) + np.median(np.sum(x, axis=1, keepdims=True), axis=0)[0]
+    x = np.random.default_rng(n).normal(size=(4, n))
+    np.testing.assert_allclose(de.jit(de.grad(f))(x), de.grad(f, method="forward")(x), rtol=1e-12)
