@@ -187,3 +187,16 @@ def test_entries_added_to_zeros_that_are_broadcast_afterwards(n):
         return np.sum(np.sum(x, axis=1, keepdims=True)[rows, np.array([0, 0, 0])]) + np.sum(x**3) + np.median(np.sum(x, axis=1, keepdims=True), axis=0)[0]
     x = np.random.default_rng(n).normal(size=(4, n))
     np.testing.assert_allclose(de.jit(de.grad(f))(x), de.grad(f, method="forward")(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", (5, 100, 300))
+def test_corners_of_triangles_that_are_read_column_by_column(n):
+    """The cotangent of one corner of each is columns; put where its corner is, it is no columns any more, as another axis is the last."""
+    random = np.random.default_rng(n)
+    x, corners = random.normal(size=(n, 2)), random.integers(0, n, (3 * n, 3))
+
+    def f(x):
+        p = x[corners]
+        a, b = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
+        return np.sum((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) ** 2) + np.sum(a[:, 0] ** 2 * a[:, 1])
+    np.testing.assert_allclose(de.jit(de.grad(f))(x), de.grad(f)(x), rtol=1e-9, atol=1e-9)
