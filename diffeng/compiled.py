@@ -7,6 +7,7 @@ What it is not: no compiler stands here (kernels/), and nothing is traced that r
 import contextlib
 import functools
 import gc
+import math
 import threading
 
 import numpy as np
@@ -111,6 +112,11 @@ def _unknown(*args):
     """The fast call of a recording that has none."""
 
 
+def _alike(now, seen):
+    """Two numbers or truth values that Python cannot tell apart: 0.0 is not -0.0, nan is nan."""
+    return now == seen and (bool(now) or math.copysign(1, now) == math.copysign(1, seen)) or now != now and seen != seen
+
+
 def _watched(leaf):
     """A leaf whose type and repr do not say what it is."""
     return not enters(leaf) and (has_attributes(leaf) or callable(leaf))
@@ -198,7 +204,7 @@ class _Trace:
         if self.looks:
             for value, (kind, seen, _) in zip(out[self.count:], self.looks):
                 now = _SEEN[kind](self.program.host(value))
-                if not (np.array_equal(now, seen) if kind == "mask" else now == seen or now != now and seen != seen):
+                if not (np.array_equal(now, seen) if kind == "mask" else _alike(now, seen)):
                     return None
             del out[self.count:]
         for k in self._numbers:

@@ -122,7 +122,7 @@ def _product_with_units(walk, n, *operands):
 def _added_there(walk, n, x, y):
     """x + (zeros with v added where arrays say) = x with v added there: what is mostly zeros is never written."""
     for onto, part in ((x, y), (y, x)):
-        if walk.once(part, "scatter") and len(part.operands) > 1 and type(onto) is Node and onto.shape == n.shape and onto.dtype == part.dtype == n.dtype:
+        if walk.once(part, "scatter") and len(part.operands) > 1 and type(onto) is Node and onto.shape == part.shape and onto.dtype == part.dtype == n.dtype:
             return walk.make(n, "add_at", onto, *part.operands, params={"index": part.params["index"]})
     return None
 

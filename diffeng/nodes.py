@@ -317,7 +317,7 @@ class Tracing(Interpreter):
         if value is None:
             raise TypeError(f"{kind}() of {tracer.node!r}: a symbol has no value. Trace the function at numbers (diffeng.trace(fun, *args)), "
                             "or write the choice as np.where")
-        seen = convert(value)
+        seen = np.array(convert(value)) if kind == "mask" else convert(value)          # a copy: the caller may write into the array, and what was seen stays
         self.looks.append((kind, seen, user_frames()))
         self.looked.append(tracer.node)
         return seen

@@ -77,6 +77,8 @@ class Rebound:
         if t.kind == "method":
             return types.MethodType(part("__func__", t.value.__func__), part("__self__", t.value.__self__))
         if t.kind == "partial":
+            if (keywords := inside.get(("part", "keywords"))) in self._copies:
+                self._fill(keywords)                                   # a partial copies them when it is made
             return functools.partial(part("func", t.value.func), *part("args", t.value.args), **part("keywords", t.value.keywords))
         if t.kind == "jitted":
             return part("__wrapped__", t.value.__wrapped__)            # whoever calls it with traced values gets that function anyway

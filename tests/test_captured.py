@@ -440,3 +440,21 @@ def test_a_module_without_a_file_is_the_users():
     assert jitted(X) == pytest.approx(2 * X)
     settings.factor = 3.0
     assert jitted(X) == pytest.approx(3 * X)
+
+
+def test_arrays_among_the_named_arguments_of_a_partial_are_read():
+    w, scales = np.ones(3), {"deep": [np.ones(3)]}
+    jitted = de.jit(de.grad(functools.partial(lambda x, n, w, scales: np.sum(x**n * w * scales["deep"][0]), n=2, w=w, scales=scales)))
+    assert jitted(X) == pytest.approx(2 * X)
+    w *= 4
+    assert jitted(X) == pytest.approx(8 * X)
+    scales["deep"][0] = np.full(3, 0.5)
+    assert jitted(X) == pytest.approx(4 * X)
+
+
+def test_a_mask_that_is_written_into():
+    mask, x = np.array([True, False, True]), np.array([1.0, 2.0, 3.0])
+    captured, given = de.jit(de.grad(lambda x: np.sum(x[mask] ** 2))), de.jit(de.grad(lambda x, m: np.sum(x[m] ** 2)))
+    for kept in ([True, False, True], [False, True, False], [False, False, False], [True, False, True]):
+        mask[:] = kept
+        assert np.array_equal(captured(x), np.where(kept, 2 * x, 0)) and np.array_equal(given(x, mask), np.where(kept, 2 * x, 0))

@@ -356,3 +356,10 @@ def test_arguments_nested_as_before_are_taken_apart_quickly_and_others_noticed()
         f({"b": X})
     with pytest.raises(ValueError, match="mismatch"):
         f({"b": X, "a": (X.tolist(),)})                                 # a list is no array: twice a list is a longer one
+
+
+def test_python_saw_the_sign_of_a_zero():
+    import math
+    f = de.jit(lambda x: x * math.copysign(2.0, float(x[0])))
+    for first in (0.0, -0.0, 0.0, 1.0, -1.0):
+        np.testing.assert_array_equal(f(np.array([first, 1.0])), np.array([first, 1.0]) * math.copysign(2.0, first))

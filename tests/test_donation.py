@@ -62,6 +62,19 @@ def test_what_must_not_be_written_over_is_copied():
     assert np.array_equal(wide, before)
 
 
+def test_arguments_that_lie_in_the_same_memory_are_copied_and_parts_of_one_array_are_not():
+    compiled = de.jit(lambda a, b: (a * 2, b * 3), donate_argnums=(0, 1))
+    one_given = de.jit(lambda a, b, c: (b - c, a * 2), donate_argnums=1)
+    whole = np.arange(12.0)
+    first, second = compiled(whole[:8], whole[4:])
+    assert np.array_equal(first, 2 * np.arange(8.0)) and np.array_equal(second, 3 * np.arange(4.0, 12.0)) and np.array_equal(whole, np.arange(12.0))
+    a, b = whole[:6], whole[6:]
+    first, second = compiled(a, b)
+    assert first is a and second is b and np.array_equal(whole[6:], 3 * np.arange(6.0, 12.0))
+    read, given = np.arange(6.0), np.ones(4)                     # what is only read may overlap
+    assert one_given(read[:4], given, read[2:])[0] is given and np.array_equal(given, [-1, -2, -3, -4])
+
+
 def test_nested_arguments_and_a_captured_array():
     scale = np.array([1.0, 2.0, 3.0])
 

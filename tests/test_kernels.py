@@ -420,3 +420,17 @@ def test_positions_of_largest_and_smallest_entries(random, dtype):
                 assert not program.calls
                 for got, want in zip(program(y), (np.argmax(y, axis=axis), np.argmin(y, axis=axis)), strict=True):
                     assert np.array_equal(got, want) and got.dtype == want.dtype
+
+
+@pytest.mark.parametrize("shape", [(16, 31, 4), (64, 17, 3), (3, 1000, 4), (20, 30, 8, 4)])
+def test_sums_over_each_axis_of_what_lies_column_by_column(random, shape):
+    """Of many short rows the columns lie one after the other: rows of another length are then no single walk."""
+    x = random.normal(size=shape)
+    for axis in range(len(shape)):
+        def f(x):
+            mean = np.mean(x, axis=axis, keepdims=True)
+            return np.sum(np.tanh(np.mean((x - mean) ** 2 * np.exp(x), axis=axis)) ** 2) + np.sum(np.sin(x) * mean)
+        value, gradient = diffeng.jit(diffeng.value_and_grad(f))(x)
+        want = diffeng.value_and_grad(f)(x)
+        np.testing.assert_allclose(value, want[0], rtol=1e-12)
+        np.testing.assert_allclose(gradient, want[1], rtol=1e-9, atol=1e-12)

@@ -176,3 +176,27 @@ def test_threads_do_not_meet_where_columns_do(index, accumulate):
     for _ in range(60):
         x = random.normal(size=(64, 1000))
         np.testing.assert_allclose(f_jit(x), f(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", (1, 2, 5))
+def test_entries_added_to_zeros_that_are_broadcast_afterwards(n):
+    """What is added is then an entry of every column, not of the first."""
+    rows = np.array([1, 3, 1])
+
+    def f(x):
+        return np.sum(np.sum(x, axis=1, keepdims=True)[rows, np.array([0, 0, 0])]) + np.sum(x**3) + np.median(np.sum(x, axis=1, keepdims=True), axis=0)[0]
+    x = np.random.default_rng(n).normal(size=(4, n))
+    np.testing.assert_allclose(de.jit(de.grad(f))(x), de.grad(f, method="forward")(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", (5, 100, 300))
+def test_corners_of_triangles_that_are_read_column_by_column(n):
+    """The cotangent of one corner of each is columns; put where its corner is, it is no columns any more, as another axis is the last."""
+    random = np.random.default_rng(n)
+    x, corners = random.normal(size=(n, 2)), random.integers(0, n, (3 * n, 3))
+
+    def f(x):
+        p = x[corners]
+        a, b = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
+        return np.sum((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) ** 2) + np.sum(a[:, 0] ** 2 * a[:, 1])
+    np.testing.assert_allclose(de.jit(de.grad(f))(x), de.grad(f)(x), rtol=1e-9, atol=1e-9)

@@ -378,6 +378,8 @@ class Fuser:
                 group.levels[id(out.buffer)] = "row" if operation.kind == "row" else "done"
             elif out.complete():
                 group.levels[id(out.buffer)] = level
+                if level == "full" and not out.whole():          # where it will be stored, rows of another length would be no single walk
+                    group.memory.append(out)
             else:
                 group.levels[id(out.buffer)] = "done"        # a part of a buffer: whoever reads it reads memory
                 if level == "full":

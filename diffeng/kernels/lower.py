@@ -376,7 +376,8 @@ def _add_at(lowering, node, x, v, *arrays, index):
 
 
 def _scatter(lowering, node, v, *arrays, index, shape):
-    if not arrays and type(v) is Columns and (found := _part(View(None, 0, v.shape, [0] * v.ndim, v.dtype), index, shape)) and found.axis == v.ndim - 1:
+    if not arrays and type(v) is Columns and (found := _part(View(None, 0, v.shape, [0] * v.ndim, v.dtype), index, shape)) \
+            and found.axis == v.ndim - 1 == len(shape) - 1:
         return Columns(shape, v.dtype, [v.columns[k - found.lo] if found.lo <= k < found.hi else None for k in range(shape[-1])])
     v = v if arrays else lowering.filled(v)
     found = None if arrays or type(v) is not View else lowering.among_zeros(v, index, shape)

@@ -217,9 +217,21 @@ class Program:
         return fresh
 
     def _given(self, arrays):
-        """Can results be written over the inputs that are given away? Not where that is forbidden, nor where an array came in twice."""
-        met = [id(x) for x in arrays if type(x) is np.ndarray]
-        return len(set(met)) == len(met) and all([type(arrays[j]) is np.ndarray and arrays[j].flags.writeable for j in self._taken.values()])
+        """Can results be written over the inputs that are given away? Not where that is forbidden, nor where another argument lies in the same memory."""
+        taken = {*self._taken.values()}
+        if not all([type(arrays[j]) is np.ndarray and arrays[j].flags.writeable for j in taken]):
+            return False
+        owners = [id(x if x.base is None else x.base) for x in arrays if type(x) is np.ndarray]
+        if len(set(owners)) == len(owners):
+            return True
+        begins = [x.__array_interface__["data"][0] if type(x) is np.ndarray else 0 for x in arrays]
+        end = end_of_taken = 0                               # of what lies before; parts of one array may well be parameters
+        for begin, j in sorted(zip(begins, range(len(arrays)))):
+            if begin < (end if j in taken else end_of_taken):
+                return False
+            end = max(end, begin + arrays[j].nbytes if begin else 0)
+            end_of_taken = end if j in taken else end_of_taken
+        return True
 
     def exactly(self, *arrays):
         """As a call, for arguments that need no conversion: aligned C-contiguous arrays (or numbers) of the program's shapes and dtypes. None, and nothing
