@@ -19,7 +19,7 @@ import numpy as np
 
 from .constants import Exact
 from .contractions import CONTRACTIONS, floats as _floats, inner as _inner, shape_of as _shape
-from .index_maps import neighbours, part_of_part, part_of_scatter, put, put_twice, spans
+from .index_maps import neighbours, part_beside, part_of_part, part_of_scatter, put, put_twice, spans
 from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable
 from .vocabulary.indexing import Slot
 
@@ -55,7 +55,7 @@ class _Walk:
     def __init__(self, *tables, uses=None):
         self._rows, self._chosen = [row for table in tables for row in table], {}
         self.known, self.uses = {}, uses
-        self._frozen = {}                    # id of parameters -> (these, their key)
+        self._frozen, self.written = {}, {}  # id of parameters -> (these, their key); see index_maps.part_beside
 
     def over(self, outputs):
         now = {}
@@ -385,6 +385,7 @@ IDENTITIES = (
     ("getitem",      "all of it",                       lambda w, n, x, *i: x if not i and _whole(n, _shape(x)) else None),
     ("getitem",      "x[a][b] = x[c]",                  part_of_part, "getitem"),
     ("getitem",      "what a scatter put there",        part_of_scatter, "scatter"),
+    ("getitem",      "what was written, or written elsewhere", part_beside, "setitem add subtract add_at"),
     ("scatter",      "put everywhere",                  lambda w, n, x, *i: x if not i and _shape(x) == n.shape and _whole(n, n.shape) else None),
     ("scatter",      "of a scatter",                    put_twice, "scatter"),
     ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", neighbours, "scatter"),

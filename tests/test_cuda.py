@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import test_adding
 import test_kernels
 import test_random_programs
 
@@ -270,6 +271,11 @@ def test_gather_and_scatter(random, shape):
         x[index] = np.sin(np.arange(40.0)).reshape((40,) + (1,) * (len(shape) - 1))         # the last one wins
         return x
     agree(put, random.standard_normal(shape))
+
+
+@pytest.mark.parametrize("f", [test_adding.columns, test_adding.stored])
+def test_parts_are_added_in_place(random, f):
+    agree(de.value_and_grad(f), random.standard_normal(20).astype(np.float32))
 
 
 @pytest.mark.parametrize("shape, axes, squares", [((8, 32), (1, 0), True), ((36, 20), (1, 0), True), ((2, 8, 16), (0, 2, 1), True), ((4, 4), (1, 0), True),

@@ -26,11 +26,11 @@ _IN_PARTS = frozenset({Padded, Columns})
 
 class Lowering:
     """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one. factors: elementwise
-    nodes whose rows are to be aligned as products like them."""
+    nodes whose rows are to be aligned as products like them. once: those that one other node reads, and nobody else."""
 
-    def __init__(self, fuser, contiguous_constants=False, factors=()):
+    def __init__(self, fuser, contiguous_constants=False, factors=(), once=()):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, [], {}, {}, contiguous_constants, {}
-        self.factors, self._cuts = factors, {}
+        self.factors, self.once, self._cuts = factors, once, {}
 
     def lower(self, node, operands):
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
@@ -92,6 +92,12 @@ class Lowering:
         want = type_name(target.dtype)
         x = broadcast(x, shape) if type(x) is View else immediate(x, target.dtype)
         self.fuser.operate(Map(shape, scalar.CAST, want, (want,), (x,), out, accumulate))
+
+    def add(self, out, x):
+        """Add x, broadcast, to what is there."""
+        want, table = type_name(out.dtype), {"f": scalar.FLOAT, "i": scalar.INTEGER, "u": scalar.UNSIGNED}[out.dtype.kind]
+        x = broadcast(x, out.shape) if type(x) is View else immediate(x, out.dtype)
+        self.fuser.operate(Map(out.shape, table["add"], want, (want, want), (out, x), out))
 
     def fresh(self, shape, dtype, operands=(), factor=False):
         """(a buffer for what an elementwise operation makes of these, the operands). Of many short rows the columns lie one after the other, where the rows
@@ -335,7 +341,8 @@ def _by_columns(over, arrays):
     return many_short_rows(over.shape) and len(arrays) > 0 and not any([a.strides[-1] for a in arrays])
 
 def _put(lowering, node, x, v, arrays, index, shape, accumulate):
-    """x (None: zeros) with v written or added at an index."""
+    """x (None: zeros) with v written or added at an index: in x's own memory, where that was made by such a step and nobody else reads it. So a loop that fills
+    an array, or adds to it, part by part, takes as long as its parts do."""
     dtype = node.dtype
     arrays = [lowering.view(a) for a in arrays]
     if type_name(dtype) is None or any(type_name(a.dtype) is None for a in arrays) or accumulate and dtype.kind == "b":
@@ -343,25 +350,29 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     for source in (x, v):
         if source is not None and not castable(source, dtype):
             return None
+    before = node.operands[0]
+    again = x is not None and x.buffer.kind == "arena" and before in lowering.once and before.dtype == dtype and x.complete()
     rows = node in lowering.factors or type(x) is View and x.buffer.pitch and x.shape == shape
-    out = pitched(shape, dtype, lowering.fuser.aligned if rows else 0)
-    found = indirect(out, index, arrays)
-    if found is None:
+    out = x if again else pitched(shape, dtype, lowering.fuser.aligned if rows else 0)
+    over, wide, places = (indirect(out, index, arrays) or (None, (), ())) if arrays else (lowering.cut(out, index), (), ())
+    if over is None:
         return None
-    over, wide, places = found
     if type(v) in (Padded, Columns) and not (arrays and v.shape == over.shape and _by_columns(over, wide) and columns(v)):
         v = lowering.filled(v)
     if type(v) is View and v.ndim > over.ndim:
         v = reshaped(v, v.shape[v.ndim - over.ndim:])             # NumPy lets a value have extra leading axes of length 1
-    lowering.cast(0 if x is None else x, out, out.shape)
+    if not again:
+        lowering.cast(0 if x is None else x, out, out.shape)
     if 0 not in over.shape:
-        target = Indirect(over, wide, places, lowering.code(node)) if arrays or accumulate else over
+        target = Indirect(over, wide, places, lowering.code(node)) if arrays else over
         out.buffer.stored = True
         if arrays and type(v) in (View, Padded, Columns) and _by_columns(over, wide):
             want, wide = type_name(dtype), [column(a, 0) for a in wide]
             values = columns(broadcast(v, over.shape) if type(v) is View else v)
             lowering.fuser.together([Map(c.shape, scalar.CAST, want, (want,), (x,), Indirect(c, wide, places, target.origin), accumulate)
                                      for x, c in zip(values, columns(over)) if x is not None])
+        elif accumulate and not arrays:
+            lowering.add(over, v)
         else:
             lowering.cast(v, target, over.shape, accumulate)
     return out

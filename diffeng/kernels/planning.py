@@ -6,6 +6,7 @@ and melted with the products that they add (accumulate.py), and parts of arrays 
 
 What it is not: no addresses, and no machine code (program.py).
 """
+import collections
 import heapq
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..nodes import INPUT, Node, reachable
 from ..simplify import simplify
 from . import contract, donation, scans, tiles
 from .accumulate import accumulated
+from .adding import added
 from .fuse import Call, Fuser, Group, Product
 from .joining import joined
 from .layout import Columns, View, new
@@ -32,12 +34,12 @@ STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda st
 
 def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     """(steps in order, (primitive, frames) of each index that is checked, {number of an output: number of the input whose memory it takes})."""
-    outputs = outputs if as_recorded else recomputed(shifted(stacked(simplify(outputs))))
+    outputs = outputs if as_recorded else recomputed(shifted(added(stacked(simplify(outputs)))))
     fuser = Fuser(program.narrow, program.aligned_rows)
     places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
     nodes = _schedule([n for n in reachable(outputs) if id(n) not in places])
     factors = _factors(nodes) if program.narrow or program.aligned_rows else ()
-    lowering = Lowering(fuser, program.contiguous_constants, () if program.narrow else factors)
+    lowering = Lowering(fuser, program.contiguous_constants, () if program.narrow else factors, _read_once(nodes, outputs))
     for node in nodes:
         if node.primitive is INPUT:
             raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")
@@ -104,6 +106,14 @@ def buffers(w):
     else:
         found = [x[0] for i in (w, *w.parts) for x in i.words if type(x) is tuple]
     return [b for b in found if b.kind == "arena"]
+
+
+def _read_once(nodes, outputs):
+    """Nodes that write into an array, where one other node reads them, and nobody else."""
+    if not any([n.primitive.kind == "scatter" for n in nodes]):
+        return frozenset()
+    uses = collections.Counter([x for n in nodes for x in n.operands if type(x) is Node] + [x for x in outputs if isinstance(x, Node)] * 2)
+    return frozenset([n for n in nodes if n.primitive.kind == "scatter" and uses[n] == 1])
 
 
 def _factors(nodes):
