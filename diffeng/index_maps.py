@@ -6,15 +6,11 @@ neighbours that are put among zeros one by one, as the adjoint of a split does.
 What it is not: no index with arrays (contractions.py has those that are added), and no values: indices are known when a graph is recorded.
 Why a file: these rules are about ranges, those of simplify.py about operations.
 """
-import collections
-import math
-
 from .contractions import inner, shape_of
 
 UNEQUAL, EDGE = 16, 2     # how much longer one of two neighbours may be for them to be concatenated: few entries are added as cheaply as they are put there;
                           # so few entries of a vector are, whatever its length
 LOOKS = 16                # how many parts are looked behind that were written one after the other, and not side by side
-SMALL = 8                 # how much smaller than the array what is read of a sum is at least, to be summed by itself
 _PLAIN = {slice, int, type(Ellipsis)}
 
 
@@ -54,67 +50,44 @@ def part_of_scatter(walk, n, x, *arrays):
 
 
 def part_beside(walk, n, x, *arrays):
-    """What was written elsewhere is not there: x with x[a] = v, read at b, is x[b], or v where that is what is read; and x with v added at a is x[b], or x[a] + v.
-    So a loop that fills an array, and the adjoint of one, needs none of the arrays in between. Of sums only small parts: they may be computed twice."""
-    mine = None if arrays else spans(n.params["index"], shape_of(x))
+    """What was written elsewhere is not there: x with x[a] = v, read at b, is x[b], or v where that is what is read. So a loop that fills an array needs none of
+    those in between."""
+    mine, y = None if arrays else spans(n.params["index"], shape_of(x)), x
     if mine is None:
         return None
-    one = any([type(i) is int for i in mine]) and SMALL * math.prod(n.shape) <= math.prod(x.shape)
-    terms, y, left = [], x, LOOKS
-    while left and type(y) is type(n) and (step := _written(y)) and (one or not step.sign):
-        base, around = _since(walk, y)
-        if step.part == mine:
-            if shape_of(step.value) != n.shape or type(step.value) is not type(n) or step.value.dtype != n.dtype:
-                break
-            if not step.sign:
-                return _sum(walk, n, step.value, terms)
-            terms.append(step)
-            y = step.onto
-        elif _apart(mine, around):
-            y = base
-        elif _apart(mine, _reach(step.part)):
-            y = step.onto
-        else:
+    for _ in range(LOOKS):
+        part = _written(y)
+        if part is None:
             break
-        left -= 1
-    return None if y is x or type(y) is not type(n) else _sum(walk, n, walk.make(n, "getitem", y, params=n.params), terms)
-
-
-_Written = collections.namedtuple("_Written", "onto part value sign")          # sign: 1 or -1 of what is added, 0 for what is written over
+        base, around = _since(walk, y)
+        if _apart(mine, around):
+            y = base
+        elif _apart(mine, _reach(part)):
+            y = y.operands[0]
+        else:
+            v = y.operands[1]
+            return v if part == mine and shape_of(v) == n.shape and type(v) is type(n) and v.dtype == n.dtype else None
+    else:
+        return None
+    return None if y is x or type(y) is not type(n) else walk.make(n, "getitem", y, params=n.params)
 
 
 def _written(x):
-    """An array with one part of it written over, or added to, where an index says that is known when a graph is recorded; None for others."""
-    name = x.primitive.name
-    if name in ("setitem", "add_at") and len(x.operands) == 2:
-        part = spans(x.params["index"], x.shape)
-        return part and _Written(x.operands[0], part, x.operands[1], int(name == "add_at"))
-    if name in ("add", "subtract"):
-        for onto, part in (x.operands, x.operands[::-1])[:1 + (name == "add")]:
-            if inner(part, "scatter") is not None and len(part.operands) == 1 and shape_of(onto) == part.shape == x.shape and onto.dtype == part.dtype == x.dtype:
-                found = spans(part.params["index"], part.shape)
-                return found and _Written(onto, found, part.operands[0], 1 if name == "add" else -1)
-    return None
+    """Which part of an array was written over to make x of it, where an index says so that is known when a graph is recorded; None for another x."""
+    return spans(x.params["index"], x.shape) if inner(x, "setitem") is not None and len(x.operands) == 2 else None
 
 
 def _since(walk, x):
-    """(the array that x was before parts were written or added, one after the other; (first, end) on each axis of all of these parts together)."""
+    """(the array that x was before parts were written over, one after the other; (first, end) on each axis of all of these parts together)."""
     chain, y = [], x
-    while type(y) is type(x) and y not in walk.written and (step := _written(y)):
-        chain.append((y, step.part))
-        y = step.onto
+    while not (type(y) is type(x) and y in walk.written) and (part := _written(y)) is not None:
+        chain.append((y, part))
+        y = y.operands[0]
     base, around = walk.written[y] if type(y) is type(x) and y in walk.written else (y, None)
     for y, part in reversed(chain):
         around = [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(around or _reach(part), _reach(part))]
         walk.written[y] = base, around
     return base, around
-
-
-def _sum(walk, n, x, terms):
-    """x and what was added to it there, in the order in which it was."""
-    for step in reversed(terms):
-        x = walk.make(n, "add" if step.sign > 0 else "subtract", x, step.value)
-    return x
 
 
 def _reach(parts):

@@ -385,7 +385,7 @@ IDENTITIES = (
     ("getitem",      "all of it",                       lambda w, n, x, *i: x if not i and _whole(n, _shape(x)) else None),
     ("getitem",      "x[a][b] = x[c]",                  part_of_part, "getitem"),
     ("getitem",      "what a scatter put there",        part_of_scatter, "scatter"),
-    ("getitem",      "what was written, or written elsewhere", part_beside, "setitem add subtract add_at"),
+    ("getitem",      "what was written, or written elsewhere", part_beside, "setitem"),
     ("scatter",      "put everywhere",                  lambda w, n, x, *i: x if not i and _shape(x) == n.shape and _whole(n, n.shape) else None),
     ("scatter",      "of a scatter",                    put_twice, "scatter"),
     ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", neighbours, "scatter"),

@@ -55,6 +55,25 @@ def filled(x):
     return np.sum(y * y)
 
 
+def padded(x):
+    y, n = np.zeros(x.shape[0]), x.shape[0]
+    for k in range(n):
+        y[k] = np.sin(x[k]) + y[k - 1]
+        y = np.pad(x[k:k + 1], (k, n - k - 1)) - y if k % 3 else y - np.pad(x[k:k + 1], (k, n - k - 1))
+    return np.sum(y * y)
+
+
+def in_turn(x):
+    """Entries are read, written over and added to, again and again."""
+    y = np.zeros(x.shape[0] // 2)
+    for k in range(x.shape[0]):
+        at = (7 * k) % y.shape[0]
+        y[at] += x[k] ** 2
+        y[at - 1] *= x[k]
+        y[at - 2] = np.cos(y[at]) + y[at - 1]
+    return np.sum(y ** 2)
+
+
 def stored(x):
     """The states of a recurrence, one row each, and those that were written last."""
     path, u = np.zeros((x.shape[0], 3)), x[:3]
@@ -65,7 +84,7 @@ def stored(x):
     return np.sum(path ** 3)
 
 
-FUNCTIONS = [entries, differences, windows, rows, columns, corners, filled, stored]
+FUNCTIONS = [entries, differences, windows, rows, columns, corners, filled, in_turn, stored]
 
 
 def work(f, x, monkeypatch):
@@ -109,6 +128,12 @@ def test_few_parts_are_left_to_the_loops_that_make_them():
     shared = graph(lambda x: sum([x[k] ** 2 for k in range(MANY)]), np.ones(100))
     names = [n.primitive.name for n in reachable(added(shared))]
     assert names.count("add_at") == MANY - 1 and names.count("scatter") == 1
+
+
+def test_a_difference_is_no_sum():
+    x = RNG.standard_normal(20)
+    for got, want in zip(de.jit(de.value_and_grad(padded))(x), de.value_and_grad(padded)(x)):
+        np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-13)
 
 
 def test_a_sum_that_others_read_is_not_added_to():

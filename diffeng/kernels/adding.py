@@ -1,8 +1,8 @@
-"""What a loop adds to an array part by part is added there, in place: not by one pass over the whole array for each part.
+"""What a loop writes into an array part by part, or adds to it, is written there, in place: not by one pass over the whole array for each part.
 
 What it is: `added(outputs)`, a graph rewritten. The cotangent of an array that is read entry by entry, or row by row, is a sum of as many parts among zeros
-(x[0] here, x[1] there): where there are many small ones, the sum becomes zeros to which one part after the other is added, as soon as it is known. lower.py
-writes each into the memory of the one before.
+(x[0] here, x[1] there): where there are many small ones, the sum becomes zeros to which one part after the other is added, as soon as it is known; and a part
+is added to an array that was just written into. `in_place(nodes, outputs)` says what may be written where the array before lies: lower.py does it.
 
 What it is not: no arithmetic but the order of a sum. A few parts, or large ones (the steps of a stencil), are added by the loop that computes them (shifted.py).
 """
@@ -13,6 +13,7 @@ from ..nodes import Node, Outputs, Primitive, reachable
 
 MANY = 8                                   # parts of one sum from which on they are added in place
 SMALL = 8                                  # how much smaller than the array each of them is at least
+WRITERS = ("setitem", "add_at")
 
 
 def added(outputs):
@@ -30,7 +31,8 @@ def added(outputs):
     ['add_at', 'getitem', 'add_at']
     """
     order = reachable(outputs)
-    if sum(map(_is_part, order)) < MANY:
+    writes = any(map(_is_written, order))
+    if not writes and sum(map(_is_part, order)) < MANY:
         return outputs
     uses = collections.Counter([x for n in order for x in n.operands if type(x) is Node] + [x for x in outputs if isinstance(x, Node)])
     above = {}                             # {what is added: the sum}, where nobody else reads it
@@ -44,7 +46,27 @@ def added(outputs):
         top[n] = top[above[n]] if n in above and (n.primitive.name in ("add", "subtract") or _is_part(n)) else n
         parts[top[n]] += top[n] is not n and _is_part(n)
     chosen = {n for n, count in parts.items() if count >= MANY}
-    return _rewritten(outputs, order, above, top, chosen) if chosen else outputs
+    return _rewritten(outputs, order, above, top, chosen) if chosen or writes else outputs
+
+
+def _is_written(x):
+    return type(x) is Node and x.primitive.name in WRITERS
+
+
+def in_place(nodes, outputs):
+    """{a node that writes a part of an array: parts of it that are read}, where nobody else reads that array as it was before; these come first, and are copied.
+    nodes: all of a program, in topological order."""
+    readers, kept, found = {}, {x for x in outputs if isinstance(x, Node)}, {}
+    for n in nodes if any(map(_is_written, nodes)) else ():
+        for x in n.operands:
+            if type(x) is Node and x.primitive.kind == "scatter":
+                readers.setdefault(x, []).append(n)
+    for x, those in readers.items():
+        writers = [n for n in those if _is_written(n) and n.operands[0] is x]
+        parts = [n for n in those if n.primitive.name == "getitem" and len(n.operands) == 1 and SMALL * math.prod(n.shape) <= math.prod(n.operands[0].shape)]
+        if len(writers) == 1 and len(parts) == len(those) - 1 and x not in kept and writers[0].dtype == x.dtype:
+            found[writers[0]] = parts
+    return found
 
 
 def _is_part(n):
@@ -58,13 +80,23 @@ def _rewritten(outputs, order, above, top, chosen):
     for n in order:
         root = top[n]
         if root not in chosen:
-            new[n] = n.on([new[x] if type(x) is Node else x for x in n.operands]) if n.operands else n
+            now = [new[x] if type(x) is Node else x for x in n.operands]
+            new[n] = _onto_written(n, now, above) or (n.on(now) if now else n)
         elif n is not root and _is_part(n):
-            state[root], new[n] = _with(state.get(root), n, new[n.operands[0]], above[n]), None
+            state[root], new[n] = _with(state.get(root), n, new[n.operands[0]], above[n]), None             # (None: nothing is left of it here)
         else:
             rest = _without_parts(n, *[new[x] if type(x) is Node else x for x in n.operands])
             new[n] = rest if n is not root else state[root] if rest is None else _node("add", n, rest, state[root])
     return Outputs([new[x] if isinstance(x, Node) else x for x in outputs])
+
+
+def _onto_written(n, now, above):
+    """The sum n of its operands as they are now, as an array that was written into with a part added to it; None for what is no such sum."""
+    for slot in {"add": (0, 1), "subtract": (1,)}.get(n.primitive.name, ()):
+        part, onto = n.operands[slot], now[1 - slot]
+        if type(part) is Node and above.get(part) is n and _is_part(part) and _is_written(onto) and onto.shape == n.shape and onto.dtype == n.dtype:
+            return _with(onto, part, now[slot].operands[0], n)
+    return None
 
 
 def _with(known, part, value, reader):

@@ -198,6 +198,12 @@ class Fuser:
                 for group in list(buffer.writers):
                     self._close(group)
 
+    def written(self, buffer):
+        """What follows writes over what was there: close the groups that read it."""
+        for group in list(self._open.values()):
+            if any([v.buffer is buffer for o in group.operations for views in places(o) for v in views]):
+                self._close(group)
+
     def step(self, step, reads, *outs):
         """A step of its own, which writes fresh buffers."""
         self.need(*reads)

@@ -26,11 +26,12 @@ _IN_PARTS = frozenset({Padded, Columns})
 
 class Lowering:
     """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one. factors: elementwise
-    nodes whose rows are to be aligned as products like them. once: those that one other node reads, and nobody else."""
+    nodes whose rows are to be aligned as products like them. writing: as adding.in_place says."""
 
-    def __init__(self, fuser, contiguous_constants=False, factors=(), once=()):
+    def __init__(self, fuser, contiguous_constants=False, factors=(), writing=()):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, [], {}, {}, contiguous_constants, {}
-        self.factors, self.once, self._cuts = factors, once, {}
+        self.factors, self.writing, self._cuts = factors, writing, {}
+        self.copied = {n for parts in writing.values() for n in parts} if writing else ()
 
     def lower(self, node, operands):
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
@@ -324,7 +325,8 @@ def _contract(lowering, node, *operands, **params):
 
 def _getitem(lowering, node, x, *arrays, index):
     if not arrays:
-        return lowering.cut(x, index)
+        part = lowering.cut(x, index)
+        return copy(lowering.fuser, part, part.dtype) if part is not None and node in lowering.copied and type_name(part.dtype) else part
     arrays = [lowering.view(a) for a in arrays]
     found = indirect(x, index, arrays)
     type = type_name(x.dtype)
@@ -341,8 +343,8 @@ def _by_columns(over, arrays):
     return many_short_rows(over.shape) and len(arrays) > 0 and not any([a.strides[-1] for a in arrays])
 
 def _put(lowering, node, x, v, arrays, index, shape, accumulate):
-    """x (None: zeros) with v written or added at an index: in x's own memory, where that was made by such a step and nobody else reads it. So a loop that fills
-    an array, or adds to it, part by part, takes as long as its parts do."""
+    """x (None: zeros) with v written or added at an index: in x's own memory, where nobody reads that any more. So a loop that fills an array, or adds to it,
+    part by part, takes as long as its parts do."""
     dtype = node.dtype
     arrays = [lowering.view(a) for a in arrays]
     if type_name(dtype) is None or any(type_name(a.dtype) is None for a in arrays) or accumulate and dtype.kind == "b":
@@ -350,8 +352,7 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     for source in (x, v):
         if source is not None and not castable(source, dtype):
             return None
-    before = node.operands[0]
-    again = x is not None and x.buffer.kind == "arena" and before in lowering.once and before.dtype == dtype and x.complete()
+    again = node in lowering.writing and x.buffer.kind == "arena" and x.complete()
     rows = node in lowering.factors or type(x) is View and x.buffer.pitch and x.shape == shape
     out = x if again else pitched(shape, dtype, lowering.fuser.aligned if rows else 0)
     over, wide, places = (indirect(out, index, arrays) or (None, (), ())) if arrays else (lowering.cut(out, index), (), ())
@@ -361,7 +362,9 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
         v = lowering.filled(v)
     if type(v) is View and v.ndim > over.ndim:
         v = reshaped(v, v.shape[v.ndim - over.ndim:])             # NumPy lets a value have extra leading axes of length 1
-    if not again:
+    if again:
+        lowering.fuser.written(out.buffer)
+    else:
         lowering.cast(0 if x is None else x, out, out.shape)
     if 0 not in over.shape:
         target = Indirect(over, wide, places, lowering.code(node)) if arrays else over

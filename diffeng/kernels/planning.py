@@ -6,7 +6,6 @@ and melted with the products that they add (accumulate.py), and parts of arrays 
 
 What it is not: no addresses, and no machine code (program.py).
 """
-import collections
 import heapq
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..nodes import INPUT, Node, reachable
 from ..simplify import simplify
 from . import contract, donation, scans, tiles
 from .accumulate import accumulated
-from .adding import added
+from .adding import added, in_place
 from .fuse import Call, Fuser, Group, Product
 from .joining import joined
 from .layout import Columns, View, new
@@ -37,9 +36,11 @@ def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     outputs = outputs if as_recorded else recomputed(shifted(added(stacked(simplify(outputs)))))
     fuser = Fuser(program.narrow, program.aligned_rows)
     places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
-    nodes = _schedule([n for n in reachable(outputs) if id(n) not in places])
+    nodes = [n for n in reachable(outputs) if id(n) not in places]
+    writing = in_place(nodes, outputs)
+    nodes = _schedule(nodes, writing)
     factors = _factors(nodes) if program.narrow or program.aligned_rows else ()
-    lowering = Lowering(fuser, program.contiguous_constants, () if program.narrow else factors, _read_once(nodes, outputs))
+    lowering = Lowering(fuser, program.contiguous_constants, () if program.narrow else factors, writing)
     for node in nodes:
         if node.primitive is INPUT:
             raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")
@@ -108,14 +109,6 @@ def buffers(w):
     return [b for b in found if b.kind == "arena"]
 
 
-def _read_once(nodes, outputs):
-    """Nodes that write into an array, where one other node reads them, and nobody else."""
-    if not any([n.primitive.kind == "scatter" for n in nodes]):
-        return frozenset()
-    uses = collections.Counter([x for n in nodes for x in n.operands if type(x) is Node] + [x for x in outputs if isinstance(x, Node)] * 2)
-    return frozenset([n for n in nodes if n.primitive.kind == "scatter" and uses[n] == 1])
-
-
 def _factors(nodes):
     """Nodes of float32, elementwise but for few entries, that enter products as they are: what bfloat16 there is made of them is made where they are, or their rows are aligned."""
     found, views = set(), []
@@ -132,12 +125,13 @@ def _factors(nodes):
     return found
 
 
-def _schedule(nodes):
-    """Nodes in an order that keeps together what may share a loop: whatever is ready comes in the order of `_rank`. nodes: in topological order."""
+def _schedule(nodes, first):
+    """Nodes in an order that keeps together what may share a loop: whatever is ready comes in the order of `_rank`. nodes: in topological order. first: {a node:
+    others that come before it}."""
     place, over = {n: k for k, n in enumerate(nodes)}, {n for n in nodes if n.primitive.kind == "reduce" and _over_rows(n)}
     waits, readers, turns = [], [[] for _ in nodes], []               # turns: by rank, then by place, as one number
     for k, n in enumerate(nodes):
-        before = [p for p in n.operands if type(p) is Node and p in place]
+        before = [p for p in (*n.operands, *first.get(n, ())) if type(p) is Node and p in place]
         for p in before:
             readers[place[p]].append(k)
         waits.append(len(before))
