@@ -66,8 +66,16 @@ def rel_entr(x, y):
     inside = e.logical_and(e.greater(x, 0), e.greater(y, 0))
     nothing = e.logical_and(e.equal(x, 0), e.greater_equal(y, 0))
     missing = e.logical_or(e.isnan(x), e.isnan(y))
-    x_inside, y_inside = e.where(inside, x, 1.0), e.where(inside, y, 1.0)
-    return e.where(inside, x_inside * e.log(x_inside / y_inside), e.where(nothing, 0.0, e.where(missing, np.nan, np.inf)))
+    return e.where(inside, _times_log_of_quotient(*(e.where(inside, v, 1.0) for v in (x, y))), e.where(nothing, 0.0, e.where(missing, np.nan, np.inf)))
+
+
+def _times_log_of_quotient(x, y):
+    """x log(x / y) of positive numbers: the logarithm of a quotient near 1 needs their difference, that of one out of range theirs."""
+    ratio = x / y
+    near, far = e.logical_and(e.greater(ratio, 0.5), e.less(ratio, 2)), e.logical_or(e.less(ratio, np.finfo(ratio.dtype).tiny), e.isinf(ratio))
+    (x_near, y_near), (x_far, y_far) = ([e.where(chosen, v, 1.0) for v in (x, y)] for chosen in (near, far))
+    between = e.where(far, 1.0, x) / e.where(far, 1.0, y)
+    return x * e.where(near, e.log1p((x_near - y_near) / y_near), e.where(far, e.log(x_far) - e.log(y_far), e.log(between)))
 
 
 def exp10(x):

@@ -44,7 +44,7 @@ def test_values_of_one_operand(name, dtype):
 
 @pytest.mark.parametrize("name", BINARY)
 def test_values_of_two_operands(name):
-    f, points = BINARY[name], POINTS if name != "rel_entr" else POINTS[(abs(POINTS) < 1e200) & (abs(POINTS) > 1e-200)]          # its quotient over- and underflows
+    f, points = BINARY[name], POINTS
     x, y = map(np.ravel, np.meshgrid(points, points))
     for where, got in (("recorded", de.vjp(f, x, y)[0]), ("dual", de.jvp(f, (x, y), (x, y))[0]), ("jit", de.jit(f)(x, y))):
         alike(got, f(x, y), where)
@@ -107,3 +107,17 @@ def test_higher_derivatives_where_a_rule_has_a_special_case(f, x, want, method):
         np.testing.assert_allclose(f(x), slope, rtol=1e-13, atol=1e-300, err_msg=f"order {order}")
         if order < 3:
             np.testing.assert_allclose(de.jit(f)(x), slope, rtol=1e-13, atol=1e-300, err_msg=f"order {order}, compiled")
+
+
+@pytest.mark.parametrize("f, x, y", [(scipy.special.rel_entr, x, y) for x, y in ((np.pi, 3.0), (1.0, 1.0000001), (1.0, 1e-310), (1e-300, 1e300), (1e300, 1e-300))]
+                         + [(np.logaddexp2, x, y) for x, y in ((-88.7, 0.0), (0.0, -60.3), (-1000.2, -1000.7), (-np.inf, 3.0))])
+def test_compositions_have_the_digits_of_what_they_compute(f, x, y):
+    """Two ULP, near zeros of the logarithm and where quotients leave the range of numbers, too."""
+    for got in (de.vjp(f, np.float64(x), np.float64(y))[0], de.jvp(f, (np.float64(x), np.float64(y)), (1.0, 1.0))[0], de.jit(f)(np.float64(x), np.float64(y))):
+        assert abs(got - f(x, y)) <= 2 * np.spacing(abs(f(x, y)))
+
+
+@pytest.mark.parametrize("method", ["symbolic", "forward", "reverse"])
+def test_second_derivative_of_logaddexp2_at_a_tie(method):
+    second = de.grad(de.grad(lambda x: np.logaddexp2(x, 1.5), method=method), method=method)
+    assert abs(second(np.float64(1.5)) - np.log(2) / 4) < 1e-15
