@@ -281,7 +281,7 @@ def vjp(fun, *primals, method="reverse"):
     elif method == "forward":
         values, rows = forward_rows(flat)
     else:
-        recorded = Recorded(flat, lines=False)
+        recorded = Recorded(flat, _kept(flat.leaves), lines=False)
         values = recorded.values
     rebuild = flat.out
 
@@ -295,7 +295,12 @@ def vjp(fun, *primals, method="reverse"):
             return flat.restore(_split(total, flat.leaves))
         return flat.restore(recorded.pull(given, method))
 
-    return rebuild(values), pullback
+    return rebuild(_kept(values)), pullback
+
+
+def _kept(arrays):
+    """Copies of those that the caller may write into while a pullback still needs them."""
+    return [x.copy() if type(x) is np.ndarray and x.flags.writeable else x for x in arrays]
 
 
 def _cotangents(cotangent, values, flat):
@@ -358,14 +363,14 @@ def linearize(fun, *primals):
     flat = Flat(fun, primals, moving, every_float=True)
     if _judged(flat):
         raise refuse(TypeError, "diffeng.linearize{here} inside of a judged function: the judge has no recording; use diffeng.jvp there")
-    recorded = Recorded(flat, lines=False)
+    recorded = Recorded(flat, _kept(flat.leaves), lines=False)
 
     def linear(*tangents):
         if len(tangents) != len(primals):
             raise ValueError(f"linearize: {len(primals)} primals and {len(tangents)} tangents: give one a primal")
         return flat.out(_transposed_pull(recorded, _tangents(flat, primals, tangents, moving), "reverse"))
 
-    return flat.out(recorded.values), linear
+    return flat.out(_kept(recorded.values)), linear
 
 
 def _tangents(flat, primals, tangents, moving):
