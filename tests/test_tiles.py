@@ -46,6 +46,7 @@ ATTENTION = {
     "a window":         lambda q, k, v: softmax(np.where(np.tri(T, dtype=bool) & ~np.tri(T, k=-9, dtype=bool), scores(q, k), -1e30)) @ v,
     "rows without keys": lambda q, k, v: softmax(np.where(np.tri(T, k=-5, dtype=bool), scores(q, k), -1e10)) @ v,
     "a mild mask":      lambda q, k, v: softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -5.0)) @ v,
+    "least share":      lambda q, k, v: (p := softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -1e10))) @ v + np.min(p, axis=-1, keepdims=True),
     "more after the mask": lambda q, k, v: softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -1e10) * 0.5) @ v,
     "no softmax behind": lambda q, k, v: np.where(np.tri(T, dtype=bool), scores(q, k), -1e10) @ v,
     "zeros and more":   lambda q, k, v: (softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -1e10)) + 0.01) @ v,
@@ -92,7 +93,7 @@ def test_values_and_gradients(name, dtype, small):
     assert small or name in ("other axis", "scores returned", "sum over queries")              # chains were found
 
 
-@pytest.mark.parametrize("name, skips", [("causal, known", True), ("a window", True), ("rows without keys", True), ("a mild mask", False),
+@pytest.mark.parametrize("name, skips", [("causal, known", True), ("a window", True), ("rows without keys", True), ("a mild mask", False), ("least share", False),
                                          ("more after the mask", False), ("no softmax behind", False), ("zeros and more", False), ("plain", False)])
 def test_what_a_mask_hides_is_not_computed(name, skips, small):
     """Where all that is hidden is zero, and nowhere else."""
