@@ -291,7 +291,7 @@ def _sizes(step, private):
 
 def _rows_of(group):
     """(its instruction, the buffer in which a chunk of its rows keeps values for itself, or None): for calls with any rows, all of them in the first chunk."""
-    sub, = groups.instructions(group)
+    sub, = groups.instructions(group, in_order=True)
     known = {id(v.buffer) for o in group.operations for found in places(o) for v in found} | {id(o.out.buffer) for o in group.operations}
     own = next((w[0] for w in sub.words if type(w) is tuple and id(w[0]) not in known), None)
     if own is not None:
