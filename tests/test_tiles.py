@@ -153,6 +153,18 @@ def test_steps_that_write_what_others_wrote_keep_their_order(small):
     all_close(de.jit(f)(Q, K, V), f(Q, K, V), 1e-12)
 
 
+def test_a_part_that_is_written_over_is_written_after_the_whole(small):
+    """The step that does so reads nothing of the chain."""
+    def f(x, w, v):
+        h = x @ w
+        h[:, 3] = 0.5
+        return np.tanh(h) @ v
+    args = RNG.normal(size=(70, 8)), RNG.normal(size=(8, 40)), RNG.normal(size=(40, 8))
+    all_close(de.jit(f)(*args), f(*args), 1e-12)
+    gradient = de.grad(lambda *args: np.sum(f(*args) ** 2), argnums=(0, 1, 2))
+    all_close(de.jit(gradient)(*args), gradient(*args), 1e-12)
+
+
 def test_what_is_made_of_a_kept_product_entry_by_entry_is_made_again(monkeypatch):
     """Of a GELU's arrays the product itself stays, and what products read."""
     def loss(x, W, b, V):

@@ -132,9 +132,10 @@ class _Chain:
                 break
             self.seen = k + 1
             needed = reads(step)
-            forced = [b for b in needed if b in self.private]
-            known = [b for b in needed if b in self.aligned]
-            late = not self._later.isdisjoint(needed | writes(step))
+            met = needed | writes(step)                    # a part that is written over comes after what the chain wrote there
+            forced = [b for b in met if b in self.private]
+            known = [b for b in met if b in self.aligned]
+            late = not self._later.isdisjoint(met)
             if known and not late and self._joins(step, needed):
                 pass
             elif forced:
