@@ -155,3 +155,25 @@ def test_shapes_that_never_come_again_do_not_grow():
     def turn(n=iter(range(1, 10 ** 6))):
         (de.ones(next(n)) * 2 + 1).sum().item()
     assert growth(turn) < 3000
+
+
+def test_the_first_momentum_is_not_the_memory_of_a_gradient_that_numpy_sees():
+    w = de.tensor([1.0, 2.0], requires_grad=True)
+    opt = de.optim.SGD([w], lr=1.0, momentum=0.5)
+    for _ in range(4):
+        opt.zero_grad(set_to_none=False)
+        (w * w).sum().backward()
+        w.grad.numpy()
+        opt.step()
+    assert w.tolist() == [-0.25, -0.5]
+
+
+def test_memory_given_to_numpy_later_is_no_other_tensors():
+    w = de.tensor([1.0, 2.0], requires_grad=True)
+    opt = de.optim.SGD([w], lr=1.0, momentum=0.5)
+    (w * 3).sum().backward()
+    opt.step()
+    w.detach().sum().item()
+    (de.tensor([1.0]) * 2).sum().item()                             # another run of the tape
+    w.grad.numpy()[:] = 100.0
+    assert opt.state[w]["momentum_buffer"].tolist() == [3.0, 3.0]

@@ -7,6 +7,7 @@ the graph as constants, so that nothing is kept which no derivative needs.
 What it is not: no derivative (backward.py asks reverse_mode), no meaning of any operation (operations.py), no compiling (tape.py).
 """
 import contextlib
+import sys
 import threading
 import weakref
 
@@ -407,12 +408,19 @@ def expose(t):
     """The array of a tensor for NumPy code outside: from now on tensor and array are one memory, and operations on it run at once."""
     top = root(relinked(t))
     if not top._exposed:
-        if settled(top) or not top.held().flags.writeable:
+        if settled(top) or not top.held().flags.writeable or held_outside(top):            # another tensor's too, perhaps
             top._array = np.array(top.value)
         top._exposed, top._odd, top._like, top._key, top._was = True, True, None, 0, top._key
         with aside():
             _share(top)
     return t.value
+
+
+def held_outside(x):
+    """Does somebody else hold its array, or the one that this is a view of? (Not counted: the tensor and its Node, the names here, the question.)"""
+    array = x._array
+    owner = array if array.base is None else array.base
+    return sys.getrefcount(array) > 3 + (owner is array) + (x._node is not None and x._node.value is array) or owner is not array and sys.getrefcount(owner) > 3
 
 
 def _share(top):
