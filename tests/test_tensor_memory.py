@@ -177,3 +177,18 @@ def test_memory_given_to_numpy_later_is_no_other_tensors():
     (de.tensor([1.0]) * 2).sum().item()                             # another run of the tape
     w.grad.numpy()[:] = 100.0
     assert opt.state[w]["momentum_buffer"].tolist() == [3.0, 3.0]
+
+
+def test_data_that_are_replaced_stay_with_those_who_shared_them():
+    for _ in range(3):
+        w = de.tensor([1.0, 2.0], requires_grad=True)
+        old, part, seen = w.detach(), w.data[:1], w.detach().numpy()
+        w.data = w.data * 3
+        part.add_(5)
+        assert old.tolist() == [6.0, 2.0] == seen.tolist() and w.tolist() == [3.0, 6.0]
+        rows = de.tensor([[1.0, 2.0], [3.0, 4.0]])
+        row = rows[0]
+        row.data = row * 2
+        row += 1
+        rows += 10
+        assert row.tolist() == [3.0, 5.0] and rows.tolist() == [[11.0, 12.0], [13.0, 14.0]]

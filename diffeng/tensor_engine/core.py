@@ -295,7 +295,8 @@ def overwritten(node):
     """(operation, frames) of the write that followed, if the value of this node was one of a tensor written into since; else None."""
     while True:
         found = _nodes.get(node)
-        if found is not None or node.primitive.kind != "view" and node.primitive.name != "getitem" or not node.operands or type(node.operands[0]) is not Node:
+        shares = node.primitive.kind == "view" or node.primitive.name == "getitem" and len(node.operands) == 1          # by integers, entries are copied
+        if found is not None or not shares or not node.operands or type(node.operands[0]) is not Node:
             return found
         node = node.operands[0]
 
@@ -321,7 +322,7 @@ def link(out, of, again, put):
 
 def detached(t):
     """The same memory without history. It does not keep the history of t alive, as a view would: see `relinked`."""
-    return _loosened(link(_bare(t), t, _bare, _put))
+    return _loosened(link(_bare(t), t, _bare, as_it_is))
 
 
 def _loosened(t):
@@ -330,7 +331,7 @@ def _loosened(t):
     return t
 
 
-def _put(parent, value):
+def as_it_is(parent, value):
     return value
 
 
@@ -338,7 +339,7 @@ def relinked(t):
     """t, which is about to be written into or given away, as a view of what it was detached from, if that is still there."""
     of = t._of and t._of()
     if of is not None:
-        t._base = (of, _put, _bare)
+        t._base = (of, as_it_is, _bare)
     t._of = None
     return t
 

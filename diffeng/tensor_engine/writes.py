@@ -48,6 +48,22 @@ def assign(t, new, name):
         _write(run, _KEEP, (t,), (t, new), {}, name)
 
 
+def moved(t, new):
+    """t takes other memory with the value of a tensor that is nobody else's. Who shared the old memory goes on to share it, NumPy code outside too."""
+    if t._odd:
+        old = constant(t.held(), t._frames)
+        old._views = [(r, again) for r, again in t._views if r() is not None]
+        for reference, again in old._views:
+            view = reference()
+            if view is not None:
+                view._base, view._of = (old, view._base[1] if view._base else core.as_it_is, again), None
+        old._exposed, old._odd = t._exposed, True
+        if t._base is not None:
+            t._base[0]._views = [(r, again) for r, again in t._base[0]._views if r() is not t]
+        t._base, t._of, t._views, t._exposed, t._odd = None, None, (), False, False
+    assign(t, new, "data")
+
+
 def update(function, targets, operands=(), **params):
     """function(*targets, *operands, **params) -> as many arrays as there are targets, which take their values; nothing of it enters the graph.
 
