@@ -153,6 +153,18 @@ def test_steps_that_write_what_others_wrote_keep_their_order(small):
     all_close(de.jit(f)(Q, K, V), f(Q, K, V), 1e-12)
 
 
+@pytest.mark.parametrize("read", [lambda x: x[3], lambda x: x[:, 3:4], lambda x: x[::-1], lambda x: x[:, ::-1], lambda x: np.pad(x[:-5], ((5, 0), (0, 0))),
+                                  lambda x: np.swapaxes(x.reshape(2, 35, 40), 0, 1).reshape(70, 40), lambda x: np.sin(x)])
+def test_other_rows_of_a_second_product(read, small):
+    """A product that only a chain's loop reads is made tile by tile, too, if its rows are read in their order."""
+    def f(x, w, y, v):
+        return np.tanh(x @ w) * read(y @ v)
+    args = [RNG.normal(size=s) for s in ((70, 8), (8, 40)) * 2]
+    all_close(de.jit(f)(*args), f(*args), 1e-12)
+    gradient = de.grad(lambda *args: np.sum(f(*args) ** 2), argnums=(0, 1, 2, 3))
+    all_close(de.jit(gradient)(*args), gradient(*args), 1e-12)
+
+
 def test_a_part_that_is_written_over_is_written_after_the_whole(small):
     """The step that does so reads nothing of the chain."""
     def f(x, w, v):

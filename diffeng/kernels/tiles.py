@@ -161,7 +161,8 @@ class _Chain:
             return False
         for b in needed:                                   # a product that nobody else needs is made here, too
             made = next((s for s in self.before if type(s) is Product and id(s.out.buffer) == b), None)
-            if made is not None and made.out.buffer.kind == "arena" and made.out.whole() and made.out.shape == self.shape and b not in self.kept:
+            if made is not None and made.out.buffer.kind == "arena" and made.out.whole() and made.out.shape == self.shape and b not in self.kept \
+                    and _by_rows(step, b):
                 self.before.remove(made)
                 self.steps.append((made, "rows"))
                 self._made(made.out)
@@ -204,6 +205,12 @@ class _Chain:
             group.columns = self.n
             group.cuts |= {self.n}
         return group.columns == self.n
+
+
+def _by_rows(group, b):
+    """Do those of a group's operations that read a buffer read it entry by entry, no other rows of it than their own?"""
+    found = [places(o) for o in group.operations]
+    return all([id(v.buffer) != b or v.whole() for direct, _ in found for v in direct]) and not any([id(v.buffer) == b for _, others in found for v in others])
 
 
 def _one_a_row(v, columns):
