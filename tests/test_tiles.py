@@ -165,6 +165,16 @@ def test_other_rows_of_a_second_product(read, small):
     all_close(de.jit(gradient)(*args), gradient(*args), 1e-12)
 
 
+def test_rows_that_are_columns_in_memory(small, monkeypatch):
+    """As many rows as columns, and a product that is written transposed, for whoever reads it walks on so."""
+    def f(x, w, y, u):
+        h = np.tanh(x @ w) * y
+        return h + (h @ u).T
+    monkeypatch.setattr(recompute, "LARGE", 1 << 40)             # one chain
+    args = [RNG.normal(size=s) / 8 for s in ((70, 8), (8, 70), (70, 70), (70, 70))]
+    all_close(de.jit(f)(*args), f(*args), 1e-12)
+
+
 def test_a_part_that_is_written_over_is_written_after_the_whole(small):
     """The step that does so reads nothing of the chain."""
     def f(x, w, v):

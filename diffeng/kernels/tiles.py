@@ -155,7 +155,7 @@ class _Chain:
             if kind is None:
                 return False
             self.steps.append((step, kind))
-            (self._later if kind == "terms" else self.aligned).update(writes(step))
+            (self.aligned if kind == "rows" and step.out.whole() else self._later).update(writes(step))         # turned, its rows lie apart
             return True
         if type(step) is not Group or not self._group(step):
             return False
