@@ -361,6 +361,7 @@ class Tracer(Traced):
     below = property(lambda self: restored(self.node))
 
     def _adopt(self, other):
+        other = getattr(other, "held", other)            # a Buffer is what it holds
         if other.interpreter is not self.interpreter:
             raise refuse(TypeError, "an inner derivative was assigned{here} into an array of an outer one: " + ASSIGN)
         self.node = other.node

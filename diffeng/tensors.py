@@ -20,7 +20,7 @@ from .tensor_engine.backward import retain
 from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
 from .tensor_engine.operations import OPS
 from .tensor_engine.rearranging import Rearranged
-from .tensor_engine.writes import assign, backward, update     # noqa: F401
+from .tensor_engine.writes import assign, backward, moved, update     # noqa: F401
 from .tensor_engine.rules import axis, name_of
 
 
@@ -62,7 +62,7 @@ class Tensor(Rearranged):
 
     def _set_data(self, other):
         with no_grad():
-            assign(self, core.constant(as_tensor(other).held().astype(self.dtype)), "data")
+            moved(self, core.constant(as_tensor(other).held().astype(self.dtype)))
 
     @property
     def requires_grad(self):

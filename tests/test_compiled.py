@@ -363,3 +363,12 @@ def test_python_saw_the_sign_of_a_zero():
     f = de.jit(lambda x: x * math.copysign(2.0, float(x[0])))
     for first in (0.0, -0.0, 0.0, 1.0, -1.0):
         np.testing.assert_array_equal(f(np.array([first, 1.0])), np.array([first, 1.0]) * math.copysign(2.0, first))
+
+
+def test_a_factor_made_inside_and_still_plain_is_written_in_place_after_an_inner_derivative():
+    def f(x):
+        factor, out = np.zeros(4), np.cos(x)
+        out[1:3] *= np.tanh(factor[1:3] + 1.0)
+        return np.sum(out ** 2)
+    x = np.arange(4.0)
+    np.testing.assert_allclose(de.jit(lambda x: de.grad(f)(x) + f(x))(x), de.grad(f)(x) + f(x))

@@ -75,6 +75,16 @@ def test_arguments_that_lie_in_the_same_memory_are_copied_and_parts_of_one_array
     assert one_given(read[:4], given, read[2:])[0] is given and np.array_equal(given, [-1, -2, -3, -4])
 
 
+def test_what_every_tile_reads_is_not_written_over():
+    def attention(q, k, v):
+        scores = np.exp(q @ k.T)
+        return (scores / np.sum(scores, -1, keepdims=True)) @ v
+    q, k, v = rng.standard_normal((3, 1024, 8)) * 0.3
+    want = attention(q, k, v)
+    for donated in (0, 1, 2):
+        np.testing.assert_allclose(de.jit(attention, donate_argnums=(donated,))(*[x.copy() for x in (q, k, v)]), want, rtol=0, atol=1e-13)
+
+
 def test_nested_arguments_and_a_captured_array():
     scale = np.array([1.0, 2.0, 3.0])
 

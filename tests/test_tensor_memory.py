@@ -155,3 +155,40 @@ def test_shapes_that_never_come_again_do_not_grow():
     def turn(n=iter(range(1, 10 ** 6))):
         (de.ones(next(n)) * 2 + 1).sum().item()
     assert growth(turn) < 3000
+
+
+def test_the_first_momentum_is_not_the_memory_of_a_gradient_that_numpy_sees():
+    w = de.tensor([1.0, 2.0], requires_grad=True)
+    opt = de.optim.SGD([w], lr=1.0, momentum=0.5)
+    for _ in range(4):
+        opt.zero_grad(set_to_none=False)
+        (w * w).sum().backward()
+        w.grad.numpy()
+        opt.step()
+    assert w.tolist() == [-0.25, -0.5]
+
+
+def test_memory_given_to_numpy_later_is_no_other_tensors():
+    w = de.tensor([1.0, 2.0], requires_grad=True)
+    opt = de.optim.SGD([w], lr=1.0, momentum=0.5)
+    (w * 3).sum().backward()
+    opt.step()
+    w.detach().sum().item()
+    (de.tensor([1.0]) * 2).sum().item()                             # another run of the tape
+    w.grad.numpy()[:] = 100.0
+    assert opt.state[w]["momentum_buffer"].tolist() == [3.0, 3.0]
+
+
+def test_data_that_are_replaced_stay_with_those_who_shared_them():
+    for _ in range(3):
+        w = de.tensor([1.0, 2.0], requires_grad=True)
+        old, part, seen = w.detach(), w.data[:1], w.detach().numpy()
+        w.data = w.data * 3
+        part.add_(5)
+        assert old.tolist() == [6.0, 2.0] == seen.tolist() and w.tolist() == [3.0, 6.0]
+        rows = de.tensor([[1.0, 2.0], [3.0, 4.0]])
+        row = rows[0]
+        row.data = row * 2
+        row += 1
+        rows += 10
+        assert row.tolist() == [3.0, 5.0] and rows.tolist() == [[11.0, 12.0], [13.0, 14.0]]

@@ -277,6 +277,16 @@ def test_values_overwritten_since_are_noticed_in_a_computed_result_too():
             out.sum().backward()
 
 
+def test_entries_found_by_integers_are_copies_and_may_be_needed_when_the_table_has_changed():
+    for _ in range(3):
+        table, scale = de.tensor([[1.0], [2.0], [3.0]], requires_grad=True), de.tensor(0.5, requires_grad=True)
+        out = (table[de.tensor([0, 2, 2])] * scale).sum()
+        with de.no_grad():
+            table[0].zero_()
+        out.backward()
+        assert table.grad.tolist() == [[0.5], [0.0], [1.0]] and scale.grad.item() == 7.0
+
+
 def test_gradients_accumulate_over_runs():
     w, x, y = network()
     for turn in range(4):

@@ -46,6 +46,7 @@ ATTENTION = {
     "a window":         lambda q, k, v: softmax(np.where(np.tri(T, dtype=bool) & ~np.tri(T, k=-9, dtype=bool), scores(q, k), -1e30)) @ v,
     "rows without keys": lambda q, k, v: softmax(np.where(np.tri(T, k=-5, dtype=bool), scores(q, k), -1e10)) @ v,
     "a mild mask":      lambda q, k, v: softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -5.0)) @ v,
+    "least share":      lambda q, k, v: (p := softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -1e10))) @ v + np.min(p, axis=-1, keepdims=True),
     "more after the mask": lambda q, k, v: softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -1e10) * 0.5) @ v,
     "no softmax behind": lambda q, k, v: np.where(np.tri(T, dtype=bool), scores(q, k), -1e10) @ v,
     "zeros and more":   lambda q, k, v: (softmax(np.where(np.tri(T, dtype=bool), scores(q, k), -1e10)) + 0.01) @ v,
@@ -92,7 +93,7 @@ def test_values_and_gradients(name, dtype, small):
     assert small or name in ("other axis", "scores returned", "sum over queries")              # chains were found
 
 
-@pytest.mark.parametrize("name, skips", [("causal, known", True), ("a window", True), ("rows without keys", True), ("a mild mask", False),
+@pytest.mark.parametrize("name, skips", [("causal, known", True), ("a window", True), ("rows without keys", True), ("a mild mask", False), ("least share", False),
                                          ("more after the mask", False), ("no softmax behind", False), ("zeros and more", False), ("plain", False)])
 def test_what_a_mask_hides_is_not_computed(name, skips, small):
     """Where all that is hidden is zero, and nowhere else."""
@@ -100,6 +101,13 @@ def test_what_a_mask_hides_is_not_computed(name, skips, small):
     assert small and all((t.seen is not None) == skips for t in small)
     if skips:
         assert len(small) == 1 and tiles.reach_of(small[0], 16)[1] < T / 2
+
+
+def test_many_short_sequences(small):
+    """What would rather go through one row of every entry after the other, for the mask is the same there, keeps to the rows of its tile."""
+    q, k, v = RNG.normal(size=(3, 200, 12, 4))
+    all_close(de.jit(causal := lambda q, k, v: softmax(np.where(np.tri(12, dtype=bool), scores(q, k), -1e10)) @ v)(q, k, v), causal(q, k, v), 1e-13)
+    assert small
 
 
 def test_sizes(small):
@@ -143,6 +151,40 @@ def test_steps_that_write_what_others_wrote_keep_their_order(small):
         out[0] = 1.0
         return out, s @ (v + 1)
     all_close(de.jit(f)(Q, K, V), f(Q, K, V), 1e-12)
+
+
+@pytest.mark.parametrize("read", [lambda x: x[3], lambda x: x[:, 3:4], lambda x: x[::-1], lambda x: x[:, ::-1], lambda x: np.pad(x[:-5], ((5, 0), (0, 0))),
+                                  lambda x: np.swapaxes(x.reshape(2, 35, 40), 0, 1).reshape(70, 40), lambda x: np.sin(x)])
+def test_other_rows_of_a_second_product(read, small):
+    """A product that only a chain's loop reads is made tile by tile, too, if its rows are read in their order."""
+    def f(x, w, y, v):
+        return np.tanh(x @ w) * read(y @ v)
+    args = [RNG.normal(size=s) for s in ((70, 8), (8, 40)) * 2]
+    all_close(de.jit(f)(*args), f(*args), 1e-12)
+    gradient = de.grad(lambda *args: np.sum(f(*args) ** 2), argnums=(0, 1, 2, 3))
+    all_close(de.jit(gradient)(*args), gradient(*args), 1e-12)
+
+
+def test_rows_that_are_columns_in_memory(small, monkeypatch):
+    """As many rows as columns, and a product that is written transposed, for whoever reads it walks on so."""
+    def f(x, w, y, u):
+        h = np.tanh(x @ w) * y
+        return h + (h @ u).T
+    monkeypatch.setattr(recompute, "LARGE", 1 << 40)             # one chain
+    args = [RNG.normal(size=s) / 8 for s in ((70, 8), (8, 70), (70, 70), (70, 70))]
+    all_close(de.jit(f)(*args), f(*args), 1e-12)
+
+
+def test_a_part_that_is_written_over_is_written_after_the_whole(small):
+    """The step that does so reads nothing of the chain."""
+    def f(x, w, v):
+        h = x @ w
+        h[:, 3] = 0.5
+        return np.tanh(h) @ v
+    args = RNG.normal(size=(70, 8)), RNG.normal(size=(8, 40)), RNG.normal(size=(40, 8))
+    all_close(de.jit(f)(*args), f(*args), 1e-12)
+    gradient = de.grad(lambda *args: np.sum(f(*args) ** 2), argnums=(0, 1, 2))
+    all_close(de.jit(gradient)(*args), gradient(*args), 1e-12)
 
 
 def test_what_is_made_of_a_kept_product_entry_by_entry_is_made_again(monkeypatch):

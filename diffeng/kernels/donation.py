@@ -31,13 +31,13 @@ def pairs(inputs, outputs, donated):
 def settle(steps, candidates):
     """{number of an output: number of the input in whose memory it is written}, and these buffers know their home. candidates: {number of an output: (its
     buffer, an input's buffer)}; steps: in the order in which they run."""
-    steps = [inner for s in steps for inner in ([x for x, _ in s.steps] if type(s) is Tiles else [s])]
     read, written = {}, {}
-    for at, s in enumerate(steps):
-        for b in reads(s):
-            read[b] = at
-        for b in writes(s):
-            written.setdefault(b, []).append(at)
+    for at, step in enumerate(steps):
+        for s in [x for x, _ in step.steps] if type(step) is Tiles else [step]:          # tile by tile, all of these are one step
+            for b in reads(s):
+                read[b] = at
+            for b in writes(s):
+                written.setdefault(b, []).append(at)
     found = {}
     for k, (out, source) in candidates.items():
         at = written.get(id(out), [])

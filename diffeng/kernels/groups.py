@@ -57,9 +57,9 @@ class Instruction:
         return Instruction(self.key, self.build, words, self.rows, self.chunk, self.cost, self.parts)
 
 
-def instructions(group):
-    """The kernel of a group, and those that put partial sums together."""
-    return Plan(group).instructions()
+def instructions(group, in_order=False):
+    """The kernel of a group, and those that put partial sums together. in_order: row number k is that of the C order, for whoever calls it for some rows."""
+    return Plan(group, in_order).instructions()
 
 
 def combined(name, type, partial, slots, stride, count, out, onto=False):
@@ -76,8 +76,8 @@ def _combining(name, type, result, onto=False):
 class Plan:
     """Words and structure of one group, and the instruction for the processor we are on; cuda/plan.py has one for a grid of threads."""
 
-    def __init__(self, group):
-        self.group, self.words, self.rules, self.ready = group, [], [], []              # ready: see Instruction
+    def __init__(self, group, in_order=False):
+        self.group, self.words, self.rules, self.ready, self.in_order = group, [], [], [], in_order              # ready: see Instruction
         self._cuts, self._numbers, self._views, self._scopes, self._where = sorted(group.cuts), {}, [], {}, {}
         self.produced = {}                                   # id of a buffer -> the operation that makes it here
         for k, o in enumerate(group.operations):
@@ -163,7 +163,7 @@ class Plan:
         ops = self.group.operations
         if not self.outer or self.columns == 1 or any([isinstance(x, Indirect) for o in ops for x in (*o.operands, o.out)]):
             return False
-        if self.columns <= NARROW and self.outer[-1] < MANY:
+        if self.columns <= NARROW and self.outer[-1] < MANY and not self.in_order:
             self._put_last(max(range(len(self.outer)), key=self._suits))
         straight = self._straight(-1)
         if self.columns <= NARROW and self.outer[-1] >= (FEW if all(straight) else MANY):

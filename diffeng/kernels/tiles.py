@@ -132,9 +132,10 @@ class _Chain:
                 break
             self.seen = k + 1
             needed = reads(step)
-            forced = [b for b in needed if b in self.private]
-            known = [b for b in needed if b in self.aligned]
-            late = not self._later.isdisjoint(needed | writes(step))
+            met = needed | writes(step)                    # a part that is written over comes after what the chain wrote there
+            forced = [b for b in met if b in self.private]
+            known = [b for b in met if b in self.aligned]
+            late = not self._later.isdisjoint(met)
             if known and not late and self._joins(step, needed):
                 pass
             elif forced:
@@ -154,13 +155,14 @@ class _Chain:
             if kind is None:
                 return False
             self.steps.append((step, kind))
-            (self._later if kind == "terms" else self.aligned).update(writes(step))
+            (self.aligned if kind == "rows" and step.out.whole() else self._later).update(writes(step))         # turned, its rows lie apart
             return True
         if type(step) is not Group or not self._group(step):
             return False
         for b in needed:                                   # a product that nobody else needs is made here, too
             made = next((s for s in self.before if type(s) is Product and id(s.out.buffer) == b), None)
-            if made is not None and made.out.buffer.kind == "arena" and made.out.whole() and made.out.shape == self.shape and b not in self.kept:
+            if made is not None and made.out.buffer.kind == "arena" and made.out.whole() and made.out.shape == self.shape and b not in self.kept \
+                    and _by_rows(step, b):
                 self.before.remove(made)
                 self.steps.append((made, "rows"))
                 self._made(made.out)
@@ -203,6 +205,12 @@ class _Chain:
             group.columns = self.n
             group.cuts |= {self.n}
         return group.columns == self.n
+
+
+def _by_rows(group, b):
+    """Do those of a group's operations that read a buffer read it entry by entry, no other rows of it than their own?"""
+    found = [places(o) for o in group.operations]
+    return all([id(v.buffer) != b or v.whole() for direct, _ in found for v in direct]) and not any([id(v.buffer) == b for _, others in found for v in others])
 
 
 def _one_a_row(v, columns):
@@ -291,7 +299,7 @@ def _sizes(step, private):
 
 def _rows_of(group):
     """(its instruction, the buffer in which a chunk of its rows keeps values for itself, or None): for calls with any rows, all of them in the first chunk."""
-    sub, = groups.instructions(group)
+    sub, = groups.instructions(group, in_order=True)
     known = {id(v.buffer) for o in group.operations for found in places(o) for v in found} | {id(o.out.buffer) for o in group.operations}
     own = next((w[0] for w in sub.words if type(w) is tuple and id(w[0]) not in known), None)
     if own is not None:

@@ -7,6 +7,7 @@ the graph as constants, so that nothing is kept which no derivative needs.
 What it is not: no derivative (backward.py asks reverse_mode), no meaning of any operation (operations.py), no compiling (tape.py).
 """
 import contextlib
+import sys
 import threading
 import weakref
 
@@ -294,7 +295,8 @@ def overwritten(node):
     """(operation, frames) of the write that followed, if the value of this node was one of a tensor written into since; else None."""
     while True:
         found = _nodes.get(node)
-        if found is not None or node.primitive.kind != "view" and node.primitive.name != "getitem" or not node.operands or type(node.operands[0]) is not Node:
+        shares = node.primitive.kind == "view" or node.primitive.name == "getitem" and len(node.operands) == 1          # by integers, entries are copied
+        if found is not None or not shares or not node.operands or type(node.operands[0]) is not Node:
             return found
         node = node.operands[0]
 
@@ -320,7 +322,7 @@ def link(out, of, again, put):
 
 def detached(t):
     """The same memory without history. It does not keep the history of t alive, as a view would: see `relinked`."""
-    return _loosened(link(_bare(t), t, _bare, _put))
+    return _loosened(link(_bare(t), t, _bare, as_it_is))
 
 
 def _loosened(t):
@@ -329,7 +331,7 @@ def _loosened(t):
     return t
 
 
-def _put(parent, value):
+def as_it_is(parent, value):
     return value
 
 
@@ -337,7 +339,7 @@ def relinked(t):
     """t, which is about to be written into or given away, as a view of what it was detached from, if that is still there."""
     of = t._of and t._of()
     if of is not None:
-        t._base = (of, _put, _bare)
+        t._base = (of, as_it_is, _bare)
     t._of = None
     return t
 
@@ -407,12 +409,19 @@ def expose(t):
     """The array of a tensor for NumPy code outside: from now on tensor and array are one memory, and operations on it run at once."""
     top = root(relinked(t))
     if not top._exposed:
-        if settled(top) or not top.held().flags.writeable:
+        if settled(top) or not top.held().flags.writeable or held_outside(top):            # another tensor's too, perhaps
             top._array = np.array(top.value)
         top._exposed, top._odd, top._like, top._key, top._was = True, True, None, 0, top._key
         with aside():
             _share(top)
     return t.value
+
+
+def held_outside(x):
+    """Does somebody else hold its array, or the one that this is a view of? (Not counted: the tensor and its Node, the names here, the question.)"""
+    array = x._array
+    owner = array if array.base is None else array.base
+    return sys.getrefcount(array) > 3 + (owner is array) + (x._node is not None and x._node.value is array) or owner is not array and sys.getrefcount(owner) > 3
 
 
 def _share(top):

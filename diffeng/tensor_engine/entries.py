@@ -3,13 +3,12 @@
 What it is not: nothing is decided here (tape.py), computed or written.
 """
 import itertools
-import sys
 import threading
 
 import numpy as np
 
 from ..lines import user_line
-from .core import constant, mode, root
+from .core import constant, held_outside, mode, root
 
 SPAN, OUTSIDE = 1 << 20, 1 << 19               # keys of one run; from where on they are outside tensors
 LARGE = 1 << 16                                # bytes from which on memory is worth writing over
@@ -180,18 +179,10 @@ def shared(x):
     """Does NumPy code outside hold its memory?"""
     if x._base is not None:
         return root(x)._exposed
-    if x._exposed and not any([r() is not None for r, _ in x._views]) and not _held_outside(x):
+    if x._exposed and not any([r() is not None for r, _ in x._views]) and not held_outside(x):
         x._exposed, x._views = False, ()            # the array that numpy() gave away is gone
         x._odd = False
     return x._exposed
-
-
-def _held_outside(x):
-    """Does somebody else hold its array, or the one that this is a view of? (Not counted: the tensor and its Node, the names here, the question.)"""
-    array = x._array
-    owner = array if array.base is None else array.base
-    count = sys.getrefcount
-    return count(array) > 3 + (owner is array) + (x._node is not None and x._node.value is array) or owner is not array and count(owner) > 3
 
 
 def likeness(x):

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from . import backward as backward_pass, core
-from .core import Operation, Plain, constant, mode
+from .core import Operation, Plain, constant, mode, own
 from .resident import at
 from .entries import BACKWARD, OUTSIDE, SPAN, WRITE, local, matches, shared
 from .rules import torch_error
@@ -48,6 +48,22 @@ def assign(t, new, name):
         _write(run, _KEEP, (t,), (t, new), {}, name)
 
 
+def moved(t, new):
+    """t takes other memory with the value of a tensor that is nobody else's. Who shared the old memory goes on to share it, NumPy code outside too."""
+    if t._odd:
+        old = constant(t.held(), t._frames)
+        old._views = [(r, again) for r, again in t._views if r() is not None]
+        for reference, again in old._views:
+            view = reference()
+            if view is not None:
+                view._base, view._of = (old, view._base[1] if view._base else core.as_it_is, again), None
+        old._exposed, old._odd = t._exposed, True
+        if t._base is not None:
+            t._base[0]._views = [(r, again) for r, again in t._base[0]._views if r() is not t]
+        t._base, t._of, t._views, t._exposed, t._odd = None, None, (), False, False
+    assign(t, new, "data")
+
+
 def update(function, targets, operands=(), **params):
     """function(*targets, *operands, **params) -> as many arrays as there are targets, which take their values; nothing of it enters the graph.
 
@@ -76,7 +92,7 @@ def updated(function, targets, together, params):
     with _without_grad():
         found = core.compute(op, together, params)
         for t, new in zip(targets, found if type(found) is tuple else (found,)):
-            core.write_into(t, constant(new._array.astype(t.dtype, copy=False), ()), op.name)
+            core.write_into(t, _kept(new, t, together), op.name)
     _stepped(run, targets)
 
 
@@ -97,7 +113,7 @@ def _write(run, op, targets, operands, params, name):
         found = found if type(found) is tuple else (found,)
         if len(found) != len(targets):
             raise torch_error(RuntimeError, f"update: {op.name} returned {len(found)} arrays for {len(targets)} tensors")
-        new = [constant(x._array.astype(t.dtype, copy=False), ()) for x, t in zip(found, targets)]
+        new = [_kept(x, t, operands) for x, t in zip(found, targets)]
         note(run, WRITE, op, operands, params, new)
         for t, x in zip(targets, new):
             core.write_into(t, x, name)
@@ -105,6 +121,13 @@ def _write(run, op, targets, operands, params, name):
     finally:
         mode.enabled = enabled
     _stepped(run, targets)
+
+
+def _kept(x, t, operands):
+    """What t is to hold from now on. An operand that is the result (the first momentum is the gradient) may lie in memory that NumPy code outside has, too."""
+    array = x._array.astype(t.dtype, copy=False)
+    outside = [o._array for o in operands if isinstance(o, Plain) and o is not t and shared(o)]
+    return constant(own(array) if any([np.may_share_memory(array, a) for a in outside]) else array, ())
 
 
 def _written(run, e, targets):
