@@ -288,6 +288,9 @@ def gradient(outputs, cotangents, inputs, value_of, at=None):
         if id(node) in wanted:
             found[id(node)] = cotangent
         slots = [q for q, p in enumerate(node.operands) if type(p) is Node and id(p) in leads and p.dtype.kind == "f" and node.primitive.differentiable(q)]
+        for q in node.primitive.held:
+            if type(node.operands[q]) is Node and id(node.operands[q]) in leads and node.operands[q].dtype.kind == "f":
+                raise node.primitive.not_held(q, "{here}")
         if slots:
             if at is not None:
                 at(node, cotangent)
