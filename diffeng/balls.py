@@ -286,24 +286,28 @@ def _xlogy(x, y):
 
 
 def _zeta(s, q):
-    """Flint's Hurwitz zeta function is for q > 0: of the terms (q + k)^-s, k = 0, 1, ..., those with q + k < 1 are taken apart, and in reverse order are such a
-    sum as well."""
+    """Flint's Hurwitz zeta function is for q > 0: of the terms (q + k)^-s, k = 0, 1, ..., those before the one that is next to 0 are such a
+    sum as well, backwards."""
     if s == 1:
         return INF
-    if s.is_nan() or q.is_nan() or s < 1:
+    if q.is_nan() or s < 1:
         return NAN
     if q <= 0 and (infinite(q) or q.is_integer()):
         return INF
+    if s.is_nan():
+        return NAN
     if infinite(q):
         return ZERO
+    if infinite(s):
+        return ONE if q == 1 else INF if q < 1 else ZERO
     if q < 0 and not s.is_integer():
         return NAN
     if q > 0:
         out = s.zeta(q)
     else:
-        d = q - q.mid().floor()
+        d = q - (q.mid() + HALF).floor()
         before = s.zeta(ONE - d) - s.zeta(ONE - q)
-        out = s.zeta(d) + (before if (s / 2).is_integer() else -before)
+        out = d ** -s + s.zeta(ONE + d) + (before if (s / 2).is_integer() else -before)
     if not out.is_finite():
         raise unsure("zeta", s, q)
     return out

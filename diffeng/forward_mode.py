@@ -422,7 +422,7 @@ class Pushing(Interpreter):
         primals, tangent = exactly(primitive, primals, params), None
         if value.dtype.kind == "f":
             for slot, x in enumerate(operands):
-                if isinstance(x, Traced) and x.interpreter is self and x.tangent is not None and (primitive.differentiable(slot) or slot in primitive.held):
+                if isinstance(x, Traced) and x.interpreter is self and x.tangent is not None and primitive.carries(slot):
                     part = self.row(primitive, slot, x.tangent, primals, params, value.ndim)
                     tangent = part if tangent is None else tangent + part
         if tangent is None:

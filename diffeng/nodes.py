@@ -34,7 +34,7 @@ class Primitive:
     kind: "map" (elementwise with broadcasting), "reduce", "view" (an index map, no arithmetic), "contract", "gather",
     "scatter" or "opaque": what a compiler may assume.
     slots: the operands with a derivative; None: every one. () marks piecewise constant primitives (sign, floor, less).
-    held: operands that have a derivative which nobody knows: they may not depend on what is differentiated by.
+    held: operands whose derivative nobody knows: they may not depend on what is differentiated by.
     domain: the open interval of each operand in which the primitive is smooth (shared by tests and the accuracy report).
     infer(*specimens, **params): (shape, dtype) of the result where computing it on a dummy would cost real work.
     quick(*arrays, **params): evaluate, where the operands are NumPy's own arrays and numbers and at least one is no Python number: an operator
@@ -82,8 +82,12 @@ class Primitive:
         except (ValueError, TypeError, IndexError) as error:
             raise explain(error, self.name, operands) from error
 
-    def differentiable(self, slot):
+    def carries(self, slot):
+        """Is there a derivative by this operand, known or not?"""
         return self.slots is None or slot in self.slots
+
+    def differentiable(self, slot):
+        return self.carries(slot) and slot not in self.held
 
     def not_held(self, slot, where):
         """The error for a derivative by an operand that has to be held constant."""

@@ -304,15 +304,10 @@ PULL = {
 # ---- the walk --------------------------------------------------------------------------------------------------------------------------
 
 def _missing(primitive, slot, frames):
+    if slot in primitive.held:
+        return primitive.not_held(slot, f" at {line_of(frames)}")
     return refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: "
                                        "add a row to PULL in diffeng/reverse_mode.py")
-
-
-def _check_held(node, wanted):
-    for k in node.primitive.held:
-        p = node.operands[k]
-        if type(p) is Node and p.dtype.kind == "f" and (p.live if wanted is None else p in wanted):
-            raise node.primitive.not_held(k, f" at {line_of(node.frames)}")
 
 
 def pull(primitive, slot, g, z, operands, params, frames=()):
@@ -361,8 +356,6 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
         if node in found:
             found[node] = g
         primitive, operands, params = node.primitive, node.operands, node.params
-        if primitive.held:
-            _check_held(node, wanted)
         if wanted is not None:
             slots = wanted[node]
             if not slots:

@@ -100,7 +100,8 @@ def polygamma(n, x):
 
 def loggamma(x):
     """gammaln(x), and NaN below 0, where the logarithm is none of a positive number."""
-    return e.where(e.less(x, 0), np.nan, e.gammaln(x))
+    below = e.less(x, 0)
+    return e.where(below, np.nan, e.gammaln(e.where(below, 1.0, x)))
 
 
 def gammasgn(x):

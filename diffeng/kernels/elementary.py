@@ -418,6 +418,7 @@ def _long_log(x):
 
 def _exp_of_sum(p, p2):
     """exp(p + p2) in float64, to 0.6 ULP, so that powers of integers are exact."""
+    p2 = select(absolute(p) < 800.0, p2, 0.0)
     m, r, c = _reduce(_clamp(p, *_EXP_RANGE["f64"]))
     base, low = r + 1.0, c + p2
     s = r + low
@@ -432,8 +433,7 @@ def pow(x, y):
     if T == "f64":
         log_a, log_a2 = _long_log(a)
         p = y * log_a
-        p2 = select(absolute(p) < 800.0, mad(y, log_a2, fused(y, log_a, -p)), 0.0)
-        out = _exp_of_sum(p, p2)
+        out = _exp_of_sum(p, mad(y, log_a2, fused(y, log_a, -p)))
     else:
         k, mantissa, _ = _mantissa(a)                                      # a float32 is normal as a float64
         f = mantissa - 1.0

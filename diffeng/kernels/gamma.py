@@ -39,7 +39,7 @@ def _by(x, y):
 
 
 def _and(a, k):
-    """a + k for a small whole number k: exact, in two parts."""
+    """a + k for a < 32 and a small whole number k: exact, in two parts."""
     total = a + k
     return total, a - (total - k)
 
@@ -166,18 +166,18 @@ def _hurwitz(s, b, T, power, power_less):
     for j, c in enumerate(BERNOULLI[:_TERMS[T]]):
         coefficients.append(rising * c)
         rising = rising * (s + (2 * j + 1.0)) * (s + (2 * j + 2.0))
-    a, a_lost = _and(b, float(_SHIFT[T]))
+    a, a_lost = _two_sum(b, constant(float(_SHIFT[T]), b))
     h = 1.0 / a
     w = h * h
     less = power_less(a)
     rest = less * (h * 0.5 + w * polynomial(w, coefficients) + 1.0 / (s - 1.0))
     total, slope = None, less * h * a_lost
     for k in range(_SHIFT[T] - 1, 0, -1):
-        c, c_lost = _and(b, float(k))
+        c, c_lost = _two_sum(b, constant(float(k), b))
         term = power(c)
         total = term if total is None else total + term
         slope = slope + term / c * c_lost * s
-    return rest + (total - slope)
+    return rest + select(total < _INF, total - slope, total)
 
 
 def _zeta(s, q, T, power, power_less, turned):
@@ -185,7 +185,7 @@ def _zeta(s, q, T, power, power_less, turned):
     d = q - nearest(q)
     own, after, before = (_hurwitz(s, b, T, power, power_less) for b in (absolute(q), d, -d))
     total = select(q > 0.0, own, after + turned(before - own)) + power(select(q > 0.0, q, d))
-    total = select(q.differs(q), q, total)
+    total = select(absolute(q) < _INF, total, select(q > 0.0, 0.0, q))
     return select((q <= 0.0) & _whole(q), _INF, total)
 
 
@@ -206,7 +206,8 @@ def zeta(s, q, T):
     y = _zeta(bounded, q, T, lambda a: pow(a, -s), lambda a: pow(a, less), lambda y: select(nearest(half).equals(half), y, -y))
     y = select((q < 0.0) & s.differs(nearest(s)), _NAN, y)
     y = select((q <= 0.0) & _whole(q), _INF, y)
-    return select(s > 1.0, y, select(s.equals(1.0), constant(_INF, s), select(s.equals(s), _NAN, y)))
+    y = select(s.differs(s) & (q > 0.0), s, y)
+    return select(s < 1.0, _NAN, select(s.equals(1.0), _INF, y))
 
 
 RULES = {f.__name__: f for f in (gammaln, gamma, psi, zeta)}
