@@ -443,7 +443,9 @@ class Pushing(Interpreter):
         except (TypeError, LookupError):
             rule = None
         if rule is None:
-            raise primitive.not_held(slot, "{here}") if slot in primitive.held else refuse(NotImplementedError, f"no tangent rule for {primitive.name!r} (operand {slot}): add a row to PUSH in diffeng/forward_mode.py"
+            if slot in primitive.held:
+                raise primitive.not_held(slot, "{here}")
+            raise refuse(NotImplementedError, f"no tangent rule for {primitive.name!r} (operand {slot}): add a row to PUSH in diffeng/forward_mode.py"
                                               + (f" (needed{here()})" if here() else ""))
         with np.errstate(all="ignore"):                              # an infinite derivative is an answer; of the value NumPy has warned already
             if primitive.kind != "map":

@@ -8,8 +8,8 @@ Why by hand: the C library computes one entry at a time, ten times slower (13 ms
 and time is printed by tests/test_elementary.py. What is exact or special is said at each rule; selects take the place of branches, so each rule
 must be harmless (though wrong) where another piece is chosen. Rounding is to nearest, and subnormals are kept.
 
-What it is not: no inverse functions and no roots (inverse.py), no loop, no types other than the two, no branch except `rescue`, which leaves the rare huge
-arguments of sin, cos and tan, whose reduction needs hundreds of bits, to the C library.
+What it is not: no inverse functions and no roots (inverse.py), no gamma functions (gamma.py), no loop, no types other than the two, no branch except `rescue`,
+which leaves the rare huge arguments of sin, cos and tan, whose reduction needs hundreds of bits, to the C library.
 
 Coefficients (coefficients.py) come from tools/minimax.py, which says what they approximate and how well.
 """
