@@ -181,6 +181,26 @@ def _test(rule):
     return lambda x: box(apply(x)).astype(bool)
 
 
+def _with_poles(name, fast, at_pole, at_minus_infinity):
+    """The gamma function's kind: infinite at infinity, at_pole(x) at 0, -1, -2, ..."""
+    def one(x):
+        if x.is_nan():
+            return x
+        if infinite(x):
+            return INF if x > 0 else at_minus_infinity
+        if x <= 0 and x.is_integer():
+            return at_pole(x)
+        y = fast(x)
+        if not y.is_finite():
+            raise unsure(name, x)
+        return y
+    return np.frompyfunc(one, 1, 1)
+
+
+def _gammaln(x):
+    return x.lgamma() if x > 0 else abs(x.gamma()).log()
+
+
 # ---- two operands ---------------------------------------------------------------------------------------------------------------
 
 def _subtract(x, y):
@@ -263,6 +283,34 @@ def _logaddexp(x, y):
 
 def _xlogy(x, y):
     return NAN if y.is_nan() else ZERO if x.is_zero() else x * _log(y)
+
+
+def _zeta(s, q):
+    """Flint's Hurwitz zeta function is for q > 0: of the terms (q + k)^-s, k = 0, 1, ..., those before the one that is next to 0 are such a
+    sum as well, backwards."""
+    if s == 1:
+        return INF
+    if q.is_nan() or s < 1:
+        return NAN
+    if q <= 0 and (infinite(q) or q.is_integer()):
+        return INF
+    if s.is_nan():
+        return NAN
+    if infinite(q):
+        return ZERO
+    if infinite(s):
+        return ONE if q == 1 else INF if q < 1 else ZERO
+    if q < 0 and not s.is_integer():
+        return NAN
+    if q > 0:
+        out = s.zeta(q)
+    else:
+        d = q - (q.mid() + HALF).floor()
+        before = s.zeta(ONE - d) - s.zeta(ONE - q)
+        out = d ** -s + s.zeta(ONE + d) + (before if (s / 2).is_integer() else -before)
+    if not out.is_finite():
+        raise unsure("zeta", s, q)
+    return out
 
 
 def _arctan2(y, x):
@@ -363,6 +411,10 @@ ELEMENTWISE = {
     "hypot":        np.frompyfunc(_hypot, 2, 1),
     "logaddexp":    np.frompyfunc(_logaddexp, 2, 1),
     "xlogy":        np.frompyfunc(_xlogy, 2, 1),
+    "gammaln":      _with_poles("gammaln", _gammaln, lambda x: INF, -INF),          # as SciPy has it, at -infinity too
+    "gamma":        _with_poles("gamma", arb.gamma, lambda x: INF if x.is_zero() else NAN, NAN),
+    "psi":          _with_poles("psi", arb.digamma, lambda x: -INF if x.is_zero() else NAN, NAN),
+    "zeta":         np.frompyfunc(_zeta, 2, 1),
     # choices and jumps
     "maximum": np.frompyfunc(_maximum, 2, 1),
     "minimum": np.frompyfunc(_minimum, 2, 1),

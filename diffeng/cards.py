@@ -33,7 +33,7 @@ def card(name):
     if primitive.slots == ():
         held = "held constant" if name == "stop_gradient" else "constant between its jumps"
         return "\n".join(lines + [f"  derivative   0: {held}; no method needs a row"])
-    lines.append(f"  derivative   {'every operand' if primitive.slots is None else 'operand ' + ', '.join(map(str, primitive.slots))}")
+    lines.append(f"  derivative   {_by(primitive)}")
     if primitive.domain:
         lines.append("  domain       " + " × ".join(f"({lo:g}, {hi:g})" for lo, hi in primitive.domain) + "   where tests begin")
     lines += _formulas(primitive)
@@ -46,6 +46,11 @@ _KINDS = {"map": "map: elementwise, with broadcasting", "reduce": "reduce: along
           "contract": "contract: a sum of products",
           "gather": "gather: each entry of the result is an entry of an operand", "scatter": "scatter: entries are put or added at places",
           "opaque": "opaque: computed by NumPy as a whole"}
+
+
+def _by(primitive):
+    known = [k for k in range(_arity(primitive)) if primitive.differentiable(k)]
+    return "every operand" if primitive.slots is None and not primitive.held else "operand " + ", ".join(map(str, known))
 
 
 def _arity(primitive):

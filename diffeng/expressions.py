@@ -23,8 +23,8 @@ from .nodes import Tracing
 from .vocabulary import PRIMITIVES as P
 
 _ONE = ("sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt "
-        "square reciprocal sign floor ceil trunc erf erfc expit log_expit logit").split()
-_TWO = "maximum minimum power hypot arctan2 logaddexp xlogy remainder".split()
+        "square reciprocal sign floor ceil trunc erf erfc expit log_expit logit gammaln gamma psi").split()
+_TWO = "maximum minimum power hypot arctan2 logaddexp xlogy remainder zeta".split()
 _ALIASES = {"ln": "log", "abs": "absolute", "fabs": "absolute", "absolute": "absolute", "sigmoid": "expit", "σ": "expit", "pow": "power",
             "max": "maximum", "min": "minimum", "atan2": "arctan2", "mod": "remainder", "√": "sqrt",
             **{f"a{f}": f"arc{f}" for f in "sin cos tan sinh cosh tanh".split()}}
@@ -227,8 +227,8 @@ def _graph(inputs, out):
 
 # ---- sympy -----------------------------------------------------------------------------------------------------------------------
 
-_SYMPY = {"Abs": "absolute", "ceiling": "ceil", "Max": "maximum", "Min": "minimum", "Mod": "remainder", "atan2": "arctan2",
-          **{f: f for f in "sin cos tan sinh cosh tanh exp log sign floor erf erfc".split()},
+_SYMPY = {"Abs": "absolute", "ceiling": "ceil", "Max": "maximum", "Min": "minimum", "Mod": "remainder", "atan2": "arctan2", "loggamma": "gammaln",
+          **{f: f for f in "sin cos tan sinh cosh tanh exp log sign floor erf erfc gamma zeta".split()},
           **{f"a{f}": f"arc{f}" for f in "sin cos tan sinh cosh tanh".split()},
           "StrictGreaterThan": "greater", "GreaterThan": "greater_equal", "StrictLessThan": "less", "LessThan": "less_equal",
           "Equality": "equal", "Unequality": "not_equal", "And": "logical_and", "Or": "logical_or", "Not": "logical_not", "Xor": "logical_xor"}
@@ -346,6 +346,9 @@ def _convert(node, operands, sp):
             out = P["where"](condition, value, out)
         return out
     name = type(node).__name__
+    if name == "polygamma" and node.args[0].is_Integer:
+        from .special import polygamma
+        return polygamma(int(node.args[0]), operands[1])
     if name in _RECIPROCAL:
         return _apply("divide", (1, _apply(_RECIPROCAL[name], tuple(operands))))
     primitive = _SYMPY.get(name)

@@ -325,6 +325,10 @@ PUSH = {
     "expit":        (lambda dx, x: dx * e.expit(x) * e.expit(-x),),
     "log_expit":    (lambda dx, x: dx * e.expit(-x),),
     "logit":        (lambda dx, x: dx / (x * (1 - x)),),
+    "gammaln":      (lambda dx, x: dx * e.psi(x),),
+    "gamma":        (lambda dx, x: dx * e.gamma(x) * e.psi(x),),
+    "psi":          (lambda dx, x: dx * e.zeta(2, x),),                                                                     # the trigamma function
+    "zeta":         (None,                                                  lambda dq, s, q: -dq * s * e.zeta(s + 1, q)),   # by s: no formula is known
     "xlogy":        (lambda dx, x, y: dx * np.log(lifted(y, x)),            lambda dy, x, y: dy * (x / np.where((x == 0) & (y == 0), 1, y))),
 
     # ---- choices
@@ -377,11 +381,8 @@ PUSH = {
 
 
 class Dual(Traced):
-    """A value and the tangent it moves along: primal (...), tangent (K, ...) or None when the value does not move.
-
-    Generic in what it holds: arrays, or any traced values of lower levels. Of two Duals met at once the one of the higher level is
-    the inner derivative; to it the other is a constant.
-    """
+    """A value and the tangent it moves along: primal (...), tangent (K, ...) or None when the value does not move. Generic in what it holds: arrays, or any
+    traced values of lower levels. Of two Duals met at once the one of the higher level is the inner derivative; to it the other is a constant."""
 
     __slots__ = ("interpreter", "primal", "tangent")
 
@@ -421,7 +422,7 @@ class Pushing(Interpreter):
         primals, tangent = exactly(primitive, primals, params), None
         if value.dtype.kind == "f":
             for slot, x in enumerate(operands):
-                if isinstance(x, Traced) and x.interpreter is self and x.tangent is not None and primitive.differentiable(slot):
+                if isinstance(x, Traced) and x.interpreter is self and x.tangent is not None and primitive.carries(slot):
                     part = self.row(primitive, slot, x.tangent, primals, params, value.ndim)
                     tangent = part if tangent is None else tangent + part
         if tangent is None:
@@ -442,6 +443,8 @@ class Pushing(Interpreter):
         except (TypeError, LookupError):
             rule = None
         if rule is None:
+            if slot in primitive.held:
+                raise primitive.not_held(slot, "{here}")
             raise refuse(NotImplementedError, f"no tangent rule for {primitive.name!r} (operand {slot}): add a row to PUSH in diffeng/forward_mode.py"
                                               + (f" (needed{here()})" if here() else ""))
         with np.errstate(all="ignore"):                              # an infinite derivative is an answer; of the value NumPy has warned already

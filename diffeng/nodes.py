@@ -34,19 +34,21 @@ class Primitive:
     kind: "map" (elementwise with broadcasting), "reduce", "view" (an index map, no arithmetic), "contract", "gather",
     "scatter" or "opaque": what a compiler may assume.
     slots: the operands with a derivative; None: every one. () marks piecewise constant primitives (sign, floor, less).
+    held: operands whose derivative nobody knows: they may not depend on what is differentiated by.
     domain: the open interval of each operand in which the primitive is smooth (shared by tests and the accuracy report).
     infer(*specimens, **params): (shape, dtype) of the result where computing it on a dummy would cost real work.
     quick(*arrays, **params): evaluate, where the operands are NumPy's own arrays and numbers and at least one is no Python number: an operator
     multiplies two numbers ten times faster than the ufunc.
     """
 
-    __slots__ = ("name", "_evaluate", "kind", "slots", "domain", "infer", "quick")
+    __slots__ = ("name", "_evaluate", "kind", "slots", "domain", "infer", "quick", "held")
     registry = {}
 
-    def __init__(self, name, evaluate, kind="map", slots=None, domain=None, infer=None, quick=None):
+    def __init__(self, name, evaluate, kind="map", slots=None, domain=None, infer=None, quick=None, held=None):
         if name in Primitive.registry:
             raise ValueError(f"primitive {name!r} exists already")
         self.name, self.evaluate, self.kind, self.slots, self.domain, self.infer = name, evaluate, kind, slots, domain, infer
+        self.held = held or ()
         if quick is not None:
             self.quick = quick
         Primitive.registry[name] = self
@@ -80,8 +82,17 @@ class Primitive:
         except (ValueError, TypeError, IndexError) as error:
             raise explain(error, self.name, operands) from error
 
-    def differentiable(self, slot):
+    def carries(self, slot):
+        """Is there a derivative by this operand, known or not?"""
         return self.slots is None or slot in self.slots
+
+    def differentiable(self, slot):
+        return self.carries(slot) and slot not in self.held
+
+    def not_held(self, slot, where):
+        """The error for a derivative by an operand that has to be held constant."""
+        return refuse(NotImplementedError, f"{self.name!r} has no derivative by operand {slot}{where}: no formula for it is known; hold the operand constant "
+                                           "(a number, an array that does not depend on the inputs, or diffeng.stop_gradient of one that does)")
 
     def __repr__(self):
         return f"<primitive {self.name}>"

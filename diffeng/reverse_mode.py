@@ -17,7 +17,7 @@ from .errors import refuse
 from .nodes import STORED, Node, influences
 from .traced import Traced
 from .vocabulary import contraction, indexing
-from .vocabulary.elementwise import expit, gauss
+from .vocabulary.elementwise import expit, gauss, psi, zeta
 from .lines import line_of
 
 # ---- shapes --------------------------------------------------------------------------------------------------------------
@@ -249,13 +249,17 @@ PULL = {
     "arcsinh":     [lambda g, z, x: g / np.hypot(x, 1)],
     "arccosh":     [lambda g, z, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1))],
     "arctanh":     [lambda g, z, x: g / ((1 - x) * (1 + x))],
-    # ---- special functions (DLMF 7.10.1; the logistic function s has s' = s(x) s(-x))
+    # ---- special functions (DLMF 7.10.1, 5.2.2, 5.15.1, 25.11.17; the logistic function s has s' = s(x) s(-x))
     "gauss":       [lambda g, z, x: g * (-2 * x * z)],
     "erf":         [lambda g, z, x: g * (gauss(x) * (2 / SQRT_PI))],
     "erfc":        [lambda g, z, x: -g * (gauss(x) * (2 / SQRT_PI))],
     "expit":       [lambda g, z, x: g * (z * expit(-x))],                    # 1 - z loses the digits of exp(-40)
     "log_expit":   [lambda g, z, x: g * expit(-x)],
     "logit":       [lambda g, z, x: g / (x * (1 - x))],
+    "gammaln":     [lambda g, z, x: g * psi(x)],
+    "gamma":       [lambda g, z, x: g * (z * psi(x))],
+    "psi":         [lambda g, z, x: g * zeta(2, x)],
+    "zeta":        [None, lambda g, z, s, q: g * (-s * zeta(s + 1, q))],
     "xlogy":       [lambda g, z, x, y: g * np.log(y),                         lambda g, z, x, y: g * (x / np.where((x == 0) & (y == 0), 1, y))],
     # ---- choices: equal shares among ties
     "maximum":     [lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(x, z), g, 0)),
@@ -300,6 +304,8 @@ PULL = {
 # ---- the walk --------------------------------------------------------------------------------------------------------------------------
 
 def _missing(primitive, slot, frames):
+    if slot in primitive.held:
+        return primitive.not_held(slot, f" at {line_of(frames)}")
     return refuse(NotImplementedError, f"no pullback for '{primitive.name}' (operand {slot}) at {line_of(frames)}: "
                                        "add a row to PULL in diffeng/reverse_mode.py")
 

@@ -7,12 +7,14 @@
 import numpy as np
 
 from . import numpy_api as api
+from .errors import refuse
 from .vocabulary import elementwise as e
 
-UFUNC_NAMES = ("xlog1py", "entr", "rel_entr", "exp10", "ndtr", "softplus")          # scipy ufuncs written as compositions below
-TWINS = ("logsumexp", "softmax", "log_softmax")          # scipy functions that convert their arguments, and so cannot see a traced one
+UFUNC_NAMES = ("xlog1py", "entr", "rel_entr", "exp10", "ndtr", "softplus", "digamma", "loggamma", "gammasgn", "betaln", "beta")          # scipy ufuncs written as compositions below
+TWINS = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")          # scipy functions that convert their arguments, and so cannot see a traced one
 
 erf, erfc, expit, log_expit, logit, xlogy = e.erf, e.erfc, e.expit, e.log_expit, e.logit, e.xlogy
+gammaln, gamma, psi, digamma, zeta = e.gammaln, e.gamma, e.psi, e.psi, e.zeta
 
 
 def logsumexp(a, axis=None, keepdims=False, *, b=None):
@@ -86,3 +88,74 @@ def exp10(x):
 def ndtr(x):
     """The standard normal distribution function."""
     return e.erfc(-x / 2 ** 0.5) / 2
+
+
+# ---- the gamma function's relatives -------------------------------------------------------------------------------------
+
+def polygamma(n, x):
+    """The n-th derivative of psi: (-1)^(n + 1) n! zeta(n + 1, x) for n > 0 (DLMF 25.11.12). n: whole numbers, as an array or one; they have no derivative."""
+    orders, x = np.asarray(n), api.operand(x)
+    if orders.dtype.kind not in "iuf" or np.any(orders != np.floor(orders)) or np.any(orders < 0):
+        raise refuse(ValueError, f"polygamma{{here}}: the order {n!r} is no whole number >= 0")
+    if not orders.any():
+        return e.psi(x) + np.zeros(orders.shape) if orders.ndim else e.psi(x)
+    s = orders + 1.0 if orders.ndim else float(orders) + 1
+    factor = np.where(orders % 2, 1.0, -1.0) * e.gamma(s)
+    if orders.all():
+        return float(factor) * e.zeta(s, x) if not orders.ndim else factor * e.zeta(s, x)
+    return e.where(orders == 0, e.psi(x), factor * e.zeta(np.maximum(s, 2.0), x))
+
+
+def loggamma(x):
+    """gammaln(x), and NaN below 0, where the logarithm is none of a positive number."""
+    below = e.less(x, 0)
+    return e.where(below, np.nan, e.gammaln(e.where(below, 1.0, x)))
+
+
+def gammasgn(x):
+    """The sign of gamma(x); NaN at -1, -2, ... and -infinity."""
+    down = e.floor(x)
+    below = e.where(e.equal(down, x), np.nan, e.where(e.equal(e.remainder(down, 2.0), 0), 1.0, -1.0))
+    return e.where(e.less(x, 0), below, e.where(e.signbit(x), -1.0, e.where(e.isnan(x), x, 1.0)))
+
+
+_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)          # of log(gamma(a)), in 1 / a (DLMF 5.11.1)
+
+
+def _correction(a):
+    """log(gamma(a)) - (a - 1/2) log(a) + a - log(2 pi)/2 for a >= 16."""
+    w, total = 1 / (a * a), 0.0
+    for c in _SERIES[::-1]:
+        total = total * w + c
+    return total / a
+
+
+def betaln(x, y):
+    """log|beta(x, y)|. Where the larger operand is 16 or more, log(gamma) of it and of the sum are large and nearly the same: by the difference of their series
+    (A. Didonato, A. Morris, ACM Trans. Math. Softw. 18, 1992), which has the digits that subtracting them would lose."""
+    small, large = e.minimum(x, y), e.maximum(x, y)
+    series = e.logical_and(e.greater_equal(large, 16), e.logical_and(e.greater(small, 0), e.less(large, np.inf)))
+    a, b = e.where(series, small, 1.0), e.where(series, large, 16.0)
+    both = a + b
+    far = e.gammaln(a) + (0.5 - b) * e.log1p(a / b) - a * e.log(both) + a + (_correction(b) - _correction(both))
+    p, q = e.where(series, 1.0, x), e.where(series, 1.0, y)
+    return e.where(series, far, e.gammaln(p) + e.gammaln(q) - e.gammaln(p + q))
+
+
+def beta(x, y):
+    """gamma(x) gamma(y) / gamma(x + y), by logarithms where one of them is large or overflows."""
+    direct = e.logical_and(e.logical_and(e.less(x, 16), e.less(y, 16)), e.logical_and(e.greater(x, -150), e.greater(y, -150)))
+    p, q = e.where(direct, x, 1.0), e.where(direct, y, 1.0)
+    a, b = e.where(direct, 1.0, x), e.where(direct, 1.0, y)
+    sign = gammasgn(a) * gammasgn(b) * gammasgn(a + b)
+    return e.where(direct, e.gamma(p) / e.gamma(p + q) * e.gamma(q), sign * e.exp(betaln(a, b)))
+
+
+def multigammaln(a, d):
+    """log of the multivariate gamma function of dimension d: d (d - 1)/4 log(pi) + the sum of gammaln(a - j/2) over j = 0, ..., d - 1 (DLMF 35.3.4), a > (d - 1)/2."""
+    if d != int(d) or d < 1:
+        raise refuse(ValueError, f"multigammaln{{here}}: the dimension {d!r} is no whole number > 0")
+    total = d * (d - 1) * 0.25 * np.log(np.pi)
+    for j in range(int(d)):
+        total = total + e.gammaln(a - j / 2)
+    return total

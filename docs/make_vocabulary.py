@@ -54,7 +54,8 @@ def text():
 
 def _row(p):
     smooth = "" if p.domain is None or p.slots == () else ", ".join(f"({lo:g}, {hi:g})" for lo, hi in p.domain)
-    slots = ("every operand" if p.slots is None
+    slots = ("every operand" if p.slots is None and not p.held
+             else f"operand {1 - p.held[0]}; the other is held" if p.held
              else ("0: held constant" if p.name == "stop_gradient" else "0: constant between jumps") if p.slots == ()
              else f"operand{'s' * (len(p.slots) > 1)} " + ", ".join(map(str, p.slots)))
     names = [n for n, q in inspect.signature(p.evaluate).parameters.items() if q.kind == q.KEYWORD_ONLY] if inspect.isfunction(p.evaluate) else []

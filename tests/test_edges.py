@@ -11,7 +11,7 @@ POINTS = np.array([0.0, -0.0, 1.0, -1.0, 0.5, 2.0, np.inf, -np.inf, np.nan, 1e30
 UNARY = {name: getattr(np, name) for name in (
     "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh square reciprocal absolute "
     "sign floor ceil trunc rint sinc nan_to_num fabs round").split()}
-UNARY |= {name: getattr(scipy.special, name) for name in "erf erfc expit log_expit logit entr ndtr".split()}
+UNARY |= {name: getattr(scipy.special, name) for name in "erf erfc expit log_expit logit entr ndtr gammaln gamma psi loggamma gammasgn".split()}
 UNARY |= {"root": lambda x: x ** 0.5, "power 0": lambda x: x ** 0, "power -1": lambda x: x ** -1, "power 3/2": lambda x: x ** 1.5,
           "modf": lambda x: np.modf(x)[0],
           "relu": lambda x: np.maximum(x, 0), "chosen": lambda x: np.where(x > 0, x, 0), "clip": lambda x: np.clip(x, -1, 1), "0 - x": lambda x: 0 - x,
@@ -37,7 +37,7 @@ def alike(got, want, where):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", UNARY)
 def test_values_of_one_operand(name, dtype):
-    f, x = UNARY[name], POINTS.astype(dtype)
+    f, x = UNARY[name], POINTS[(POINTS != 1e-310) | ("gammaln" not in name and name != "loggamma")].astype(dtype)          # SciPy's is infinite there, ours 713.8
     for where, got in (("recorded", de.vjp(f, x)[0]), ("dual", de.jvp(f, (x,), (x,))[0]), ("jit", de.jit(f)(x))):
         alike(got, f(x), where)
 

@@ -38,7 +38,7 @@ def test_rows_can_be_pushed_again(name):
     """Second derivatives: the row of a row against differences of the row in float64."""
     primitive, rng = PRIMITIVES[name], np.random.default_rng(7)
     point = [np.array(0.25 * low + 0.75 * high + 0.01 * rng.normal()) for low, high in primitive.domain]
-    for slot in range(len(point)):
+    for slot in [k for k in range(len(point)) if primitive.differentiable(k)]:
         def first(x, slot=slot):
             (_,), (dy,) = push(lambda z: [primitive(*point[:slot], z, *point[slot + 1:])], [x], [np.ones(1)])
             return dy[0]

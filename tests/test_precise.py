@@ -68,6 +68,7 @@ MPMATH = dict(exp=mpmath.exp, expm1=mpmath.expm1, log=mpmath.log, log1p=mpmath.l
               arccosh=mpmath.acosh, arctanh=mpmath.atanh, erf=mpmath.erf, erfc=mpmath.erfc, exp2=lambda x: mpmath.mpf(2) ** x, log2=lambda x: mpmath.log(x, 2),
               log10=mpmath.log10, expit=lambda x: 1 / (1 + mpmath.exp(-x)), log_expit=lambda x: -mpmath.log1p(mpmath.exp(-x)),
               logit=lambda x: mpmath.log(x / (1 - x)), power=mpmath.power, arctan2=mpmath.atan2, hypot=mpmath.hypot, xlogy=lambda x, y: x * mpmath.log(y),
+              gammaln=mpmath.loggamma, gamma=mpmath.gamma, psi=mpmath.digamma, zeta=mpmath.zeta,
               logaddexp=lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)), divide=lambda x, y: x / y, remainder=lambda x, y: x - mpmath.floor(x / y) * y)
 
 

@@ -37,6 +37,11 @@ def everything(x, A, v):
             + np.sum(np.cumsum(x)) + special.erf(x).min() + np.dot(A, v).max() - (x[0] - (x[1] - x[2])) / (x[0] / v[1]) - (-x[0]) ** 2 - 2.0 ** -x[1])
 
 
+def gammas(x):
+    return np.sum(special.gammaln(x) + special.gamma(x) + special.psi(x) * special.zeta(3, x))
+
+
+GAMMAS = np.array([0.3, 2.75, 17.5, -0.7, -2.2])
 ARGS = (np.array([0.3, -0.7, 1.2]), rng.standard_normal((3, 4)), np.array([0.4, 1.7, -0.2, 0.9]))
 GRAPHS = {
     "everything": (de.trace(everything, *ARGS), ARGS),
@@ -44,6 +49,8 @@ GRAPHS = {
     "neuron": (de.trace(neuron, 1.1, 2.2, 0.0, 1.0), (1.1, 2.2, 0.0, 1.0)),
     "gradient of the neuron": (de.trace(neuron, 1.1, 2.2, 0.0, 1.0).derivative(1, method="reverse"), (1.1, 2.2, 0.0, 1.0)),
     "float32": (de.trace(lambda x: np.sqrt(x) * 2.5 + np.float32(0.1) + special.expit(x), np.float32([1, 2, 3])), (np.float32([1, 2, 3]),)),
+    "gamma": (de.trace(gammas, GAMMAS), (GAMMAS,)),
+    "gradient of gamma": (de.trace(gammas, GAMMAS).derivative(method="reverse"), (GAMMAS,)),
     "two outputs": (de.trace(lambda x, y: (x * y, np.sum(y)), 2.0, np.ones(3)), (2.0, np.array([1.0, 2.0, 4.0]))),
 }
 _count = itertools.count()

@@ -160,7 +160,7 @@ def test_every_rewrite_is_an_identity_and_is_used():
     i, r = sp.symbols("i r", integer=True)
     base = sp.IndexedBase("x")
     meaning = {"expit": lambda a: 1 / (1 + sp.exp(-a)), "hypot": lambda a, b: sp.sqrt(a**2 + b**2), "log1p": lambda a: sp.log(1 + a),
-               "expm1": lambda a: sp.exp(a) - 1, "gauss": lambda a: sp.exp(-a**2), "nonzero": lambda a, b: a, "shift": lambda a: sp.Rational(7, 5), "largest": lambda a: sp.Rational(7, 5)}
+               "expm1": lambda a: sp.exp(a) - 1, "gauss": lambda a: sp.exp(-a**2), "psi": lambda a: sp.polygamma(0, a), "nonzero": lambda a, b: a, "shift": lambda a: sp.Rational(7, 5), "largest": lambda a: sp.Rational(7, 5)}
 
     def number(e, name, at):
         for function, f in meaning.items():
@@ -214,7 +214,7 @@ TRUE = {"exp": mp.exp, "exp2": lambda x: mp.mpf(2)**x, "expm1": mp.expm1, "log":
         "expit": lambda x: 1 / (1 + mp.exp(-x)),
         "log_expit": lambda x: -mp.log(1 + mp.exp(-x)), "logit": lambda x: mp.log(x / (1 - x)), "reciprocal": lambda x: 1 / x, "square": lambda x: x * x,
         "arctan2": mp.atan2, "hypot": lambda x, y: mp.sqrt(x * x + y * y), "logaddexp": lambda x, y: mp.log(mp.exp(x) + mp.exp(y)), "power": lambda x, y: x**y,
-        "xlogy": lambda x, y: x * mp.log(y), "divide": lambda x, y: x / y, "remainder": lambda x, y: x - y * mp.floor(x / y)}
+        "gammaln": mp.loggamma, "gamma": mp.gamma, "psi": mp.digamma, "zeta": mp.zeta, "xlogy": lambda x, y: x * mp.log(y), "divide": lambda x, y: x / y, "remainder": lambda x, y: x - y * mp.floor(x / y)}
 HARD = {"exp": [-700, -30, 0, 1e-300, 700], "exp2": [-1000, 0.3, 1000], "expm1": [-50, -1e-10, 1e-18, 50, 700],
         "log": [1e-300, 1e-29, 1 - 1e-15, 1 + 1e-15, 1e300],
         "log2": [1e-300, 1.5, 1e300], "log10": [1e-300, 1e300], "log1p": [-1 + 1e-15, -1e-18, 1e-18, 1e200], "sqrt": [1e-300, 1e300],
@@ -228,6 +228,7 @@ HARD = {"exp": [-700, -30, 0, 1e-300, 700], "exp2": [-1000, 0.3, 1000], "expm1":
         "arctan2": [(1e200, 1e200), (1e-200, 3e-200), (1, -1), (1e-10, 5)], "hypot": [(1e200, 1e200), (1e-200, 1e-200), (3, 4), (1e-10, 5)],
         "logaddexp": [(1000, 999), (-1000, -1003), (1e10, 1e10 + 1), (1e-9, 40), (0, 700)], "power": [(1e-10, 3.5), (1e10, -2.5), (1 + 1e-12, 1e5),
         (2, 0.5), (1e-300, 1.01)],
+        "gammaln": [1e-300, 1, 1e-8, 2, 1.5, 300, 1e300], "gamma": [1e-150, -2.5, 1, 170.5, -100.25], "psi": [1e-100, 1.4616, -3.7, 1e10, 1e300],
         "xlogy": [(1e-300, 1e-300), (2, 1 + 1e-15)], "divide": [(1e200, 1e180), (1e-200, 1e-150), (1e300, 1e200)], "remainder": [(1000, 300), (-3, 0.7)]}
 
 

@@ -68,7 +68,7 @@ def test_hundred_digits(name, operands, params):
 def test_closed_over_constants_keep_their_digits(name, kind):
     """y - 1 for a constant y = 0.3 has no float64: in 100 digits it must be computed there."""
     primitive = PRIMITIVES[name]
-    for slot in (0, 1):
+    for slot in [k for k in (0, 1) if primitive.differentiable(k)]:
         c = kind(0.5 * sum(PRIMITIVES[name].domain[1 - slot]) + 0.1)
         x = rng.uniform(*primitive.domain[slot], (3, 2))
         with precision(100):

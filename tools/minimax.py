@@ -1,4 +1,4 @@
-"""The coefficients of diffeng/kernels/elementary.py: `python tools/minimax.py > diffeng/kernels/coefficients.py` writes them.
+"""The coefficients of diffeng/kernels/elementary.py and its sequels: `python tools/minimax.py > diffeng/kernels/coefficients.py` writes them.
 
 Each is the polynomial through a function at the Chebyshev nodes of an interval (a factor of about two from the best one, for which at most one more
 coefficient pays), computed by mpmath at 60 digits and rounded to float64 at the end. The error noted beside each is the largest one over the interval,
@@ -110,6 +110,28 @@ def erfc_scaled(t):
     return (1 + 2 * x) * mpmath.exp(x * x) * mpmath.erfc(x)
 
 
+def log_gamma_tail(u):
+    """log(Gamma(2 + u)) = u (1 - gamma) + u^2 (zeta(2) - 1)/2 + u^3 tail(u), with Euler's constant gamma (DLMF 5.7.3)."""
+    first, second = 1 - mpmath.euler, (mpmath.zeta(2) - 1) / 2
+    return ((mpmath.loggamma(2 + u) / u - first) / u - second) / u if abs(u) > mpf(10) ** -18 else (1 - mpmath.zeta(3)) / 3
+
+
+def stirling(w):
+    """log(Gamma(a)) = (a - 1/2) log(a) - a + log(2 pi)/2 + stirling(w) / a, w = 1 / a^2 (DLMF 5.11.1)."""
+    if w < mpf(10) ** -12:
+        return mpf(1) / 12 - w / 360
+    a = 1 / mpmath.sqrt(w)
+    return (mpmath.loggamma(a) - (a - mpf(1) / 2) * mpmath.log(a) + a - mpmath.log(2 * mpmath.pi) / 2) * a
+
+
+def psi_tail(w):
+    """psi(a) = log(a) - 1 / (2 a) - w tail(w), w = 1 / a^2 (DLMF 5.11.2)."""
+    if w < mpf(10) ** -12:
+        return mpf(1) / 12 - w / 120
+    a = 1 / mpmath.sqrt(w)
+    return (mpmath.log(a) - 1 / (2 * a) - mpmath.digamma(a)) / w
+
+
 H, Q, L, E = mpf("0.3467"), mpf("0.6170"), mpf("0.029438"), mpf("0.95") ** 2      # a little more than log(2)/2, (pi/4)^2, (3 - 2 sqrt 2)^2; a piece's end
 B = (mpf("0.4") - 4) / (mpf("0.4") + 4), (mpf("28") - 4) / (mpf("28") + 4)
 TABLES = [
@@ -123,6 +145,9 @@ TABLES = [
     ("ERF", erf_tail, 0, E, {"f64": 13, "f32": 8}, lambda z: 1),
     ("ERFC_LOG", lambda x: mpmath.log(mpmath.erfc(x)), mpf("0.94"), 4, {"f32": 10}, mpmath.erfc),
     ("ERFC", erfc_scaled, *B, {"f64": 25, "f32": 13}, lambda t: 1),
+    ("GAMMALN", log_gamma_tail, mpf("-0.55"), mpf("0.5"), {"f64": 19, "f32": 9}, lambda u: u ** 3 / mpmath.loggamma(2 + u)),
+    ("STIRLING", stirling, 0, mpf("8.4999") ** -2, {"f64": 7, "f32": 3}, lambda w: mpmath.sqrt(w)),
+    ("PSI", psi_tail, 0, mpf("5.9999") ** -2, {"f64": 8, "f32": 4}, lambda w: w),
 ]
 RATIONALS = [
     ("TANH", tanh_tail, 0, mpmath.atanh(mpf("0.5001")) ** 2, {"f64": (3, 3), "f32": (2, 1)}, lambda z: z),
@@ -141,7 +166,7 @@ def split(x, bits):
 
 
 def lines():
-    yield '''"""Coefficients of elementary.py, lowest first, written by tools/minimax.py, which says what each approximates. Not for editing.
+    yield '''"""Coefficients of elementary.py, inverse.py and gamma.py, lowest first, written by tools/minimax.py, which says what each approximates. Not for editing.
 
 What it is not: rounded to float32. The tables f32 are as long as that type needs; some rules evaluate them in float64.
 """'''
@@ -167,6 +192,12 @@ What it is not: rounded to float32. The tables f32 are as long as that type need
         yield f"{name} = {parts}".replace("'", '"')
     yield f"TWO_THIRDS = {(2 / 3, float(mpf(2) / 3 - mpf(2 / 3)))}"
     yield f"HALF_TURN = {(float(mpmath.pi), float(mpmath.pi - mpf(float(mpmath.pi))))}          # pi"
+    half = mpmath.log(2 * mpmath.pi) / 2 - mpf(1) / 2
+    yield f"HALF_LOG_TURN = {(float(half), float(half - mpf(float(half))))}          # log(2 pi)/2 - 1/2"
+    yield "# The first coefficients of log(Gamma(2 + u)), each in two parts."
+    yield f"GAMMALN_HEAD = {tuple((float(c), float(c - mpf(float(c)))) for c in (1 - mpmath.euler, (mpmath.zeta(2) - 1) / 2))}"
+    yield "# Bernoulli's number of 2 j by the factorial of 2 j, j = 1, 2, ..."
+    yield from textwrap.wrap(f"BERNOULLI = {[float(mpmath.bernoulli(2 * j) / mpmath.factorial(2 * j)) for j in range(1, 12)]}", 150, subsequent_indent=" " * 13)
     rest, pieces = mpmath.pi / 2, []
     for _ in range(2):
         head, rest = split(rest, 33)

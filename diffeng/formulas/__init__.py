@@ -259,7 +259,8 @@ class Latex(Text):
     """The same for LaTeX."""
 
     minus, times, each = "-", r" \cdot ", r"\odot"
-    functions = {**{f: "\\" + f for f in "sin cos tan sinh cosh tanh log exp max min arcsin arccos arctan".split()}, "expit": r"\sigma"}
+    functions = {**{f: "\\" + f for f in "sin cos tan sinh cosh tanh log exp max min arcsin arccos arctan".split()}, "expit": r"\sigma",
+                 "gammaln": r"\ln\Gamma", "gamma": r"\Gamma", "psi": r"\psi", "zeta": r"\zeta"}
     _SIGNS = {"<": "<", "≤": r"\le", ">": ">", "≥": r"\ge", "=": "=", "≠": r"\ne", "∧": r"\land", "∨": r"\lor", "⊻": r"\oplus"}
 
     def group(self, text):

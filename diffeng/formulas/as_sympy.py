@@ -93,6 +93,7 @@ def _table(sp):
         "arcsin": sp.asin, "arccos": sp.acos, "arctan": sp.atan, "arctan2": sp.atan2, "hypot": lambda a, b: sp.sqrt(a ** 2 + b ** 2),
         "sinh": sp.sinh, "cosh": sp.cosh, "tanh": sp.tanh,
         "arcsinh": sp.asinh, "arccosh": sp.acosh, "arctanh": sp.atanh, "erf": sp.erf, "erfc": sp.erfc, "expit": lambda a: one / (1 + sp.exp(-a)),
+        "gammaln": sp.loggamma, "gamma": sp.gamma, "psi": sp.digamma, "zeta": sp.zeta,
         "gauss": lambda a: sp.exp(-a ** 2), "log_expit": lambda a: -sp.log(1 + sp.exp(-a)),
         "logit": lambda a: sp.log(a / (1 - a)), "xlogy": lambda a, b: piece((0, sp.Eq(a, 0)), (a * sp.log(b), True)), "maximum": sp.Max, "minimum": sp.Min,
         "where": lambda c, a, b: piece((a, c), (b, True)), "sign": sp.sign, "floor": sp.floor, "ceil": sp.ceiling,

@@ -25,7 +25,7 @@ _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "
           "not_equal": "!=", "logical_and": "&&", "logical_or": "||"}
 _CALLS = {**{f: f for f in ("exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan sinh cosh tanh hypot floor ceil trunc rint erf erfc "
                             "isnan isinf isfinite signbit").split()},
-          "power": "pow", "absolute": "fabs", "arctan2": "atan2", **{f"arc{f}": f"a{f}" for f in "sin cos tan sinh cosh tanh".split()}}
+          "power": "pow", "gamma": "tgamma", "absolute": "fabs", "arctan2": "atan2", **{f"arc{f}": f"a{f}" for f in "sin cos tan sinh cosh tanh".split()}}
 _FORMS = {"negative": "-{0}", "square": "{0} * {0}", "reciprocal": "1 / {0}", "gauss": "exp(-({0} * {0}))",
           "where": "{0} ? {1} : {2}", "copy": "{0}", "barrier": "{0}", "stop_gradient": "{0}",
           "astype": "{0}", "logical_not": "!{0}", "logical_xor": "!{0} != !{1}", "sign": "({0} > 0) - ({0} < 0)",
@@ -36,6 +36,29 @@ _HELPERS = {
     "log_expit": "static double log_expit(double x) { return x > 0 ? -log1p(exp(-x)) : x - log1p(exp(x)); }",
     "logit": "static double logit(double x) { return log(x / (1 - x)); }",
     "xlogy": "static double xlogy(double x, double y) { return x == 0 && y == y ? 0 : x * log(y); }",
+    "gammaln": "static double gammaln(double x) { return isinf(x) ? x : lgamma(x); }",
+    "psi": """static double psi(double x)
+{
+    double total = 0;
+    if (x < 0) {
+        total = x == floor(x) ? NAN : 3.141592653589793 / tan(3.141592653589793 * (rint(x) - x));
+        x = 1 - x;
+    }
+    for (; x < 8; x++) total -= 1 / x;
+    double w = 1 / (x * x), tail = w * (1 / 12. - w * (1 / 120. - w * (1 / 252. - w * (1 / 240. - w * (1 / 132. - w * (691 / 32760. - w / 12))))));
+    return total + (log(x) - 0.5 / x - tail);
+}""",
+    "zeta": """static double zeta(double s, double q)
+{
+    static const double c[] = {1 / 12., -1 / 720., 1 / 30240., -1 / 1209600., 1 / 47900160., -691 / 1307674368e3, 1 / 74724249600., -3617 / 10670622842880e3};
+    double total = 0, tail = 0, h, f, first, less = 1 / (s - 1);
+    if (!(s > 1) || q != q || (q < 0 && s != floor(s) && q != floor(q))) return s == 1 ? INFINITY : NAN;
+    if (q <= 0 && q == floor(q)) return INFINITY;
+    for (; q < 9; q++) total += pow(q, -s);
+    h = 1 / q, f = s * h * h, first = pow(q, 1 - s);
+    for (int j = 0; j < 8; j++, s += 2) tail += c[j] * f, f *= (s + 1) * (s + 2) * h * h;
+    return total + first * (tail + 0.5 * h + less);
+}""",
     "logaddexp": "static double logaddexp(double x, double y) { return x == y ? x + log(2.0) : (x > y ? x : y) + log1p(exp(-fabs(x - y))); }",
     "remainder": "static double remainder_(double x, double y) { double r = fmod(x, y); return r != 0 && (r < 0) != (y < 0) ? r + y : r; }",
     "floor_divide": "static double floor_divide(double x, double y) { return floor(x / y); }",

@@ -21,7 +21,7 @@ COMPARE, ADD, MULTIPLY, UNARY, POWER, ATOM = range(6)
 _INFIX = {"add": ("+", ADD), "subtract": ("-", ADD), "multiply": ("*", MULTIPLY), "divide": ("/", MULTIPLY), "remainder": ("%", MULTIPLY),
           "floor_divide": ("//", MULTIPLY), "matmul": ("@", MULTIPLY), "power": ("**", POWER), "less": ("<", COMPARE), "less_equal": ("<=", COMPARE),
           "greater": (">", COMPARE), "greater_equal": (">=", COMPARE), "equal": ("==", COMPARE), "not_equal": ("!=", COMPARE)}
-_SPECIAL = set("erf erfc expit log_expit logit xlogy".split())
+_SPECIAL = set("erf erfc expit log_expit logit xlogy gammaln gamma psi zeta".split())
 _LONG = 88                      # characters of an expression that may still stand inside another
 _WRITTEN = 4096                 # entries of a constant that is written out; a larger one becomes a parameter
 

@@ -18,6 +18,33 @@ _VECTORIZED = {
     "expit": ("x", "1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)"),
     "log_expit": ("x", "-math.log1p(math.exp(-x)) if x > 0 else x - math.log1p(math.exp(x))"),
     "gauss": ("x", "math.exp(-x * x)"), "logit": ("x", "math.log(x / (1 - x))"), "erf": ("x", "math.erf(x)"), "erfc": ("x", "math.erfc(x)"),
+    "gammaln": ("x", "math.lgamma(x) if x > 0 or x != math.floor(x) else math.inf"),
+    "gamma": ("x", "math.gamma(x) if x >= 0 or x != math.floor(x) else math.nan"),
+    "psi": ("x", """total = 0.0
+if x < 0:
+    total = math.nan if x == math.floor(x) else math.pi / math.tan(math.pi * (round(x) - x))
+    x = 1 - x
+while x < 8:
+    total = total - (1 / x if x != 0 else math.inf)
+    x = x + 1
+w = 1 / (x * x)
+tail = w * (1 / 12 - w * (1 / 120 - w * (1 / 252 - w * (1 / 240 - w * (1 / 132 - w * (691 / 32760 - w / 12))))))
+return total + (math.log(x) - 0.5 / x - tail)"""),
+    "zeta": ("s, q", """if not s > 1 or q != q or q < 0 and s != math.floor(s) and q != math.floor(q):
+    return math.inf if s == 1 else math.nan
+if q <= 0 and q == math.floor(q):
+    return math.inf
+total, tail = 0.0, 0.0
+while q < 9:
+    total = total + q ** -s
+    q = q + 1
+h, first, less = 1 / q, q ** (1 - s), 1 / (s - 1)
+f = s * h * h
+for c in (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600, -3617 / 10670622842880000):
+    tail = tail + c * f
+    f = f * (s + 1) * (s + 2) * h * h
+    s = s + 2
+return total + first * (tail + 0.5 * h + less)"""),
     "xlogy": ("x, y", "x * 0 if x == 0 else x * math.log(y)"),
     "where": ("c, x, y", "x if c else y"), "square": ("x", "x * x"), "reciprocal": ("x", "1 / x"), "cbrt": ("x", "math.copysign(abs(x) ** (1 / 3), x)"),
     "logaddexp": ("x, y", "max(x, y) + math.log1p(math.exp(-abs(x - y))) if x != y else x + math.log(2.0)"),
@@ -100,7 +127,8 @@ class Numba(NumPy):
 
     def vectorized(self, name):
         arguments, body = _VECTORIZED[name]
-        self.helpers.setdefault(name, f"@numba.vectorize\ndef {name}({arguments}):\n    return {body}\n")
+        lines = body.split("\n") if "\n" in body else [f"return {body}"]
+        self.helpers.setdefault(name, "\n".join([f"@numba.vectorize\ndef {name}({arguments}):", *[f"    {line}" for line in lines], ""]))
         return name
 
     def reduced(self, name, u, text, params, shape):

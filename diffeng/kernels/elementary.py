@@ -8,8 +8,8 @@ Why by hand: the C library computes one entry at a time, ten times slower (13 ms
 and time is printed by tests/test_elementary.py. What is exact or special is said at each rule; selects take the place of branches, so each rule
 must be harmless (though wrong) where another piece is chosen. Rounding is to nearest, and subnormals are kept.
 
-What it is not: no inverse functions and no roots (inverse.py), no loop, no types other than the two, no branch except `rescue`, which leaves the rare huge
-arguments of sin, cos and tan, whose reduction needs hundreds of bits, to the C library.
+What it is not: no inverse functions and no roots (inverse.py), no gamma functions (gamma.py), no loop, no types other than the two, no branch except `rescue`,
+which leaves the rare huge arguments of sin, cos and tan, whose reduction needs hundreds of bits, to the C library.
 
 Coefficients (coefficients.py) come from tools/minimax.py, which says what they approximate and how well.
 """
@@ -253,19 +253,24 @@ def _quarter(x):
     return t.bits(), r, lost - (r - d)
 
 
+def _within_a_quarter(r, c):
+    """The sine of r + c, |r| <= pi/4, the cosine, and what rounding them lost, in float64."""
+    z = r * r
+    half = 0.5 * z
+    w = 1.0 - half
+    tail = mad(z * r, polynomial(z, SIN["f64"]), c * w)
+    sine = r + tail
+    rest = ((1.0 - w) - half) + mad(z * z, polynomial(z, COS["f64"]), -(r * c))
+    cosine = w + rest
+    return sine, cosine, tail - (sine - r), rest - (cosine - w)
+
+
 def _sine_and_cosine(x):
     """(quarter turns, the rest's sine, cosine, and what rounding them lost) in float64; for float32 with what float32 needs, and nothing lost."""
     T = x.type
     if T == "f64":
         q, r, c = _quarter(x)
-        z = r * r
-        half = 0.5 * z
-        w = 1.0 - half
-        tail = mad(z * r, polynomial(z, SIN[T]), c * w)
-        sine = r + tail
-        rest = ((1.0 - w) - half) + mad(z * z, polynomial(z, COS[T]), -(r * c))
-        cosine = w + rest
-        return q, sine, cosine, tail - (sine - r), rest - (cosine - w)
+        return q, *_within_a_quarter(r, c)
     x = x.double()
     t = mad(x, _2_OVER_PI, _ROUNDER["f64"])
     n = t - _ROUNDER["f64"]
@@ -411,6 +416,16 @@ def _long_log(x):
     return total, rest - (total - b)
 
 
+def _exp_of_sum(p, p2):
+    """exp(p + p2) in float64, to 0.6 ULP, so that powers of integers are exact."""
+    p2 = select(absolute(p) < 800.0, p2, 0.0)
+    m, r, c = _reduce(_clamp(p, *_EXP_RANGE["f64"]))
+    base, low = r + 1.0, c + p2
+    s = r + low
+    tail = mad(s * s, polynomial(s, EXP["f64"]), low + (r - (base - 1.0)))
+    return _scaled(base + tail, m)
+
+
 def pow(x, y):
     """As C's: 1 for y = 0 and for x = 1, NaN for x < 0 and a y that is no integer, the sign of x for odd y. float32 through float64."""
     T, x, y = x.type, x.double(), y.double()
@@ -418,12 +433,7 @@ def pow(x, y):
     if T == "f64":
         log_a, log_a2 = _long_log(a)
         p = y * log_a
-        p2 = select(absolute(p) < 800.0, mad(y, log_a2, fused(y, log_a, -p)), 0.0)
-        m, r, c = _reduce(_clamp(p, *_EXP_RANGE["f64"]))
-        base, low = r + 1.0, c + p2                                        # to 0.6 ULP, so that powers of integers are exact
-        s = r + low
-        tail = mad(s * s, polynomial(s, EXP[T]), low + (r - (base - 1.0)))
-        out = _scaled(base + tail, m)
+        out = _exp_of_sum(p, mad(y, log_a2, fused(y, log_a, -p)))
     else:
         k, mantissa, _ = _mantissa(a)                                      # a float32 is normal as a float64
         f = mantissa - 1.0

@@ -256,6 +256,8 @@ def _rule(name, dtypes, dtype):
         table = scalar.POWERS if dtype.kind == "f" else scalar.INTEGER_POWERS if dtype.kind == "i" else {}
         if dtypes[1] in table:
             return table[dtypes[1]], (dtype,), (0,)
+    if name == "zeta" and dtype.kind == "f" and not isinstance(dtypes[0], np.dtype) and dtypes[0] in scalar.ZETAS:
+        return scalar.ZETAS[dtypes[0]], (dtype,), (1,)
     table = {"f": scalar.FLOAT, "i": scalar.INTEGER, "u": scalar.UNSIGNED}.get(dtype.kind, {})
     return (table[name], (dtype,) * len(dtypes), every) if name in table else None
 

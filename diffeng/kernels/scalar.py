@@ -1,7 +1,7 @@
 """What each elementwise primitive computes on one entry: a function of Values (values.py), for every compiled device.
 
 Python's operators append instructions; numbers beside a Value take its type, so that float32 stays float32. Functions are those of elementary.py (exp,
-log1p, expit, ...) and inverse.py (arctan, cbrt, ...), and fmod of C's mathematics library. Infinities, NaN and zeros follow NumPy; where a rule is longer than
+log1p, expit, ...), inverse.py (arctan, cbrt, ...) and gamma.py, and fmod of C's mathematics library. Infinities, NaN and zeros follow NumPy; where a rule is longer than
 the mathematics, that is why.
 
 What it is not: no derivative, no loop, no type rules (lower.py decides what is computed in which type).
@@ -11,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-from . import elementary as m, inverse
+from . import elementary as m, gamma, inverse
 from ..vocabulary.random import MULTIPLIERS, ROUNDS, WEYL
 from .values import absolute, cast, ceil, constant, copysign, divided, floor, fused, library, nearest, select, sqrt, trunc
 
@@ -166,6 +166,10 @@ FLOAT = {
     "log_expit":    _log_expit,
     "logit":        inverse.logit,
     "xlogy":        lambda x, y: select(x.equals(0.0) & y.equals(y), constant(0.0, x), x * m.log(y)),
+    "gammaln":      gamma.gammaln,
+    "gamma":        gamma.gamma,
+    "psi":          gamma.psi,
+    "zeta":         gamma.zeta,
     "maximum":      lambda x, y: select((x >= y) | x.differs(x), x, y),
     "minimum":      lambda x, y: select((x <= y) | x.differs(x), x, y),
     "sign":         _sign,
@@ -205,6 +209,8 @@ POWERS = {
     -0.5: _of_negative(lambda x: 1.0 / (sqrt(x) + 0.0), 0.0),
     -1.5: _of_negative(lambda x: (1.0 / x) / sqrt(x), 0.0),
 }
+# The derivatives of psi have one s each, which a program knows.
+ZETAS = {float(s): gamma.zeta_of(s, _whole_power(-s), _whole_power(1 - s)) for s in range(2, 9)}
 INTEGER_POWERS = {2: FLOAT["square"], 3: lambda x: x * x * x}
 
 # Operands in their common type, the result a truth value.
@@ -262,9 +268,10 @@ CAST = _same
 COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh gauss expit xlogy".split(), 1.5),
         **dict.fromkeys("erf erfc erfc_of_quotient erfc_of_product log_expit logit logaddexp power cbrt arcsin arccos arctan arctan2 hypot arcsinh arccosh "
                         "arctanh".split(), 4.0),
+        "gammaln": 30.0, "gamma": 40.0, "psi": 30.0, "zeta": 200.0,
         **dict.fromkeys("remainder floor_divide".split(), 12.0)}
 
-TABLES = FLOAT, INTEGER, UNSIGNED, POWERS, INTEGER_POWERS, COMPARE, CLASSIFY, LOGICAL
+TABLES = FLOAT, INTEGER, UNSIGNED, POWERS, ZETAS, INTEGER_POWERS, COMPARE, CLASSIFY, LOGICAL
 _WRITTEN = [dict(table) for table in TABLES]
 
 

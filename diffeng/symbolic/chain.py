@@ -88,6 +88,8 @@ def pull(primitive, slot, g, z, operands, params):
     >>> pull(PRIMITIVES["square"], 0, np.array([1.0, 10.0]), x * x, (x,), {})
     array([ 2., 40.])
     """
+    if slot in primitive.held:
+        raise primitive.not_held(slot, "{here}")
     row, x = _row(primitive.name), operands[slot]
     shape, dtype = np.shape(x), getattr(x, "dtype", np.dtype(float))
     if 0 in np.shape(g) or 0 in shape:
@@ -269,7 +271,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None):
     wanted = {id(node) for node in inputs}
     leads = set(wanted)
     for node in order:
-        if any(type(p) is Node and id(p) in leads for p in node.operands):
+        if any(type(p) is Node and id(p) in leads and node.primitive.carries(q) for q, p in enumerate(node.operands)):
             leads.add(id(node))
     arrived = {}
 
@@ -287,7 +289,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None):
             continue
         if id(node) in wanted:
             found[id(node)] = cotangent
-        slots = [q for q, p in enumerate(node.operands) if type(p) is Node and id(p) in leads and p.dtype.kind == "f" and node.primitive.differentiable(q)]
+        slots = [q for q, p in enumerate(node.operands) if type(p) is Node and id(p) in leads and p.dtype.kind == "f" and node.primitive.carries(q)]
         if slots:
             if at is not None:
                 at(node, cotangent)

@@ -46,7 +46,7 @@ class nonzero(sp.Function):
     """nonzero(e, test): e, but 1 where test is 0: a denominator, or the argument of a logarithm, that must not be 0 there."""
 
 
-expit, hypot, log1p, expm1, gauss = (sp.Function(name, real=True) for name in "expit hypot log1p expm1 gauss".split())
+expit, hypot, log1p, expm1, gauss, psi = (sp.Function(name, real=True) for name in "expit hypot log1p expm1 gauss psi".split())
 
 
 def total(e):
@@ -143,6 +143,10 @@ DEFINITION = {
     "expit":         lambda x: 1 / (1 + sp.exp(-x)),
     "log_expit":     lambda x: -sp.log(1 + sp.exp(-x)),
     "logit":         lambda x: sp.log(x) - sp.log(1 - x),
+    "gammaln":       lambda x: sp.loggamma(x),
+    "gamma":         lambda x: sp.gamma(x),
+    "psi":           lambda x: sp.polygamma(0, x),
+    "zeta":          lambda x, y: sp.zeta(x, y),
     "xlogy":         lambda x, y: x * sp.log(y),
     # ---- choices: ties are shared equally
     "maximum":       lambda x, y: sp.Piecewise((x, x > y), (y, x < y), ((x + y) / 2, sp.Eq(x, y)), (sp.nan, True)),
@@ -194,6 +198,7 @@ _near = sp.exp(-sp.Abs(x))
 _SAVED = "the value is saved: by the equation of the definition"
 _ROUNDED = "rounding the square is raised to an exponent: 2 x*x units in the last place"
 _SQUARE = "a square overflows where the result does not"
+_NAME = "what sympy calls a polygamma function"
 _CANCEL = "1 - x*x has lost its digits where x is near 1; each factor is exact there"
 
 REWRITES = [
@@ -205,6 +210,7 @@ REWRITES = [
     Rewrite("cbrt", 0, x**sp.Rational(2, 3), z**2, _SAVED),
     Rewrite("cbrt", 0, sp.cbrt(-x) / x, -1 / z**2, _SAVED),
     Rewrite("gauss", 0, sp.exp(-x**2), z, _SAVED),
+    Rewrite("gamma", 0, sp.gamma(x), z, _SAVED),
     Rewrite("hypot", 0, sp.sqrt(x**2 + y**2), nonzero(z, z), _SAVED + "; at the origin 0/1 = 0, the convention at kinks"),
     Rewrite("hypot", 1, sp.sqrt(x**2 + y**2), nonzero(z, z), _SAVED + "; at the origin 0/1 = 0, the convention at kinks"),
     # ---- derivatives: digits and overflow
@@ -218,6 +224,9 @@ REWRITES = [
             "exp overflows; the quotient does not see a shift, so the largest is taken out of both"),
     Rewrite("erf", 0, sp.exp(-x**2), gauss(x), _ROUNDED),
     Rewrite("erfc", 0, sp.exp(-x**2), gauss(x), _ROUNDED),
+    Rewrite("gammaln", 0, sp.polygamma(0, x), psi(x), _NAME),
+    Rewrite("gamma", 0, sp.polygamma(0, x), psi(x), _NAME),
+    Rewrite("psi", 0, sp.polygamma(1, x), sp.zeta(2, x), _NAME + ": DLMF 25.11.12"),
     Rewrite("arcsin", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
     Rewrite("arccos", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
     Rewrite("arctanh", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
@@ -230,6 +239,7 @@ REWRITES = [
     Rewrite("power", 1, x**y * sp.log(x), z * sp.log(nonzero(x, x)), _SAVED + "; 0**y is 0 for all y > 0, but 0 * log(0) is NaN"),
     Rewrite("xlogy", 1, x / y, x / sp.Piecewise((1, sp.And(sp.Eq(x, 0), sp.Eq(y, 0))), (y, True)), "0 log(0) is 0; elsewhere x may follow"),
     # ---- values
+    Rewrite("psi", None, sp.polygamma(0, x), psi(x), _NAME),
     Rewrite("expm1", None, sp.exp(x) - 1, expm1(x), "exp(x) - 1 has lost its digits near 0"),
     Rewrite("gauss", None, sp.exp(-x**2), gauss(x), _ROUNDED),
     Rewrite("xlogy", None, x * sp.log(y), x * sp.log(nonzero(y, x)), "0 log(y) is 0 for every y, 0 included"),

@@ -15,25 +15,27 @@ _POS = (0.2, 3.0)
 _UNIT = (-0.9, 0.9)
 
 
-def _map(name, evaluate=None, *domain, slots=None, quick=None, infer=None):
-    return Primitive(name, evaluate or getattr(np, name), "map", slots, domain or (_ANY,), infer, quick)
+def _map(name, evaluate=None, *domain, slots=None, quick=None, infer=None, held=None):
+    return Primitive(name, evaluate or getattr(np, name), "map", slots, domain or (_ANY,), infer, quick, held)
 
 
-def _special(name, *domain):
-    """scipy.special costs half a second to import: only when it is used. What comes of float64 alone, or float32, is known without it."""
+def _special(name, *domain, held=None, around=None):
+    """around(SciPy's function, *x): what is computed instead of SciPy's function itself.
+
+    scipy.special costs half a second to import: only when it is used. What comes of float64 alone, or float32, is known without it."""
     @functools.cache
     def ufunc():
         import scipy.special
         return getattr(scipy.special, name)
 
     def evaluate(*x):
-        return ufunc()(*x)
+        return ufunc()(*x) if around is None else around(ufunc(), *x)
 
     def infer(*x):
         dtypes = {getattr(a, "dtype", None) for a in x}                  # of Python numbers SciPy makes float64, whatever they meet
         known = len(dtypes) == 1 and dtypes <= {np.dtype("f8"), np.dtype("f4")}
         return np.broadcast_shapes(*map(np.shape, x)), dtypes.pop() if known else evaluate(*x).dtype
-    return _map(name, evaluate, *domain, infer=infer)
+    return _map(name, evaluate, *domain, infer=infer, held=held)
 
 
 def _gauss(x):
@@ -42,6 +44,22 @@ def _gauss(x):
     s = np.square(x)
     lost = np.square(h) - s + (h + x) * (x - h)
     return np.exp(-s) * (1 - np.where(np.less(s, 1000), lost, 0).astype(s.dtype))
+
+
+def _zeta(hurwitz, s, q):
+    """Hurwitz's zeta function, the sum of (q + k)^-s over k = 0, 1, 2, ... For q < 0 SciPy's adds one term after the other until q + k is large: for ever, if q
+    is -1e15. With the whole number n next to q the first |n| terms are those of n - q, backwards. Of a huge s one term is left, where SciPy has NaN."""
+    huge = np.greater(s, 1e6) & np.greater(q, 0)
+    far = np.less(q, -16) & np.not_equal(q, np.floor(q)) & np.greater(s, 1) & np.less(s, 1e6) & np.equal(s, np.rint(s))
+    out = hurwitz(s, np.where(far, 1, q) if far.any() else q)
+    if huge.any():
+        out = np.where(huge, np.power(q, np.negative(s), dtype=out.dtype), out)[()]
+    if far.any():
+        beyond = np.where(far, q, -16.5)
+        d = beyond - np.rint(beyond)
+        before = hurwitz(s, 1 - d) - hurwitz(s, 1 - beyond)
+        out = np.where(far, hurwitz(s, d) + np.where(np.equal(s % 2, 0), before, -before), out)[()]
+    return out
 
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------
@@ -92,6 +110,10 @@ expit         = _special("expit")
 log_expit     = _special("log_expit")
 logit         = _special("logit", (0.1, 0.9))
 xlogy         = _special("xlogy", _POS, (1.2, 3.0))
+gammaln       = _special("gammaln", (2.0, 4.0))            # log|gamma(x)|
+gamma         = _special("gamma", (2.0, 4.0))
+psi           = _special("psi", (0.2, 3.0))                # the derivative of gammaln, digamma
+zeta          = _special("zeta", (1.5, 4.0), (0.5, 3.0), held=(0,), around=_zeta)          # zeta(s, q)
 
 # ---- choices: ties are shared equally (docs/kinks.md) --------------------------------------------------------------------
 maximum       = _map("maximum", None, _ANY, _ANY)
