@@ -149,7 +149,15 @@ class _Walk:
         for segment in reversed(self._around):
             if segment in self._nodes and segment not in self._there:
                 self._compute(segment)
+        if node is self._position[0] and self._around and id(node) not in self._values:
+            return self._result(node)
         return self._at_hand(node)
+
+    def _result(self, node):
+        """A result of a segment for its own adjoint: recorded operands that are computed again may be summed in another order, and who is the largest of them
+        can only be told from a maximum of the same numbers."""
+        operands = [self._at_hand(p) if type(p) is Node else p for p in node.operands]
+        return node.primitive(*operands, **node.params) if any([isinstance(x, Traced) for x in operands]) else self._at_hand(node)
 
     def _at_hand(self, node):
         if id(node) in self._values:
