@@ -133,7 +133,8 @@ def _correction(a):
 def betaln(x, y):
     """log|beta(x, y)|. Where the larger operand is 16 or more, log(gamma) of it and of the sum are large and nearly the same: by the difference of their series
     (A. Didonato, A. Morris, ACM Trans. Math. Softw. 18, 1992), which has the digits that subtracting them would lose."""
-    small, large = e.minimum(x, y), e.maximum(x, y)
+    first = e.less_equal(x, y)                               # (maximum would share the slope where they are equal, and have no second one)
+    small, large = e.where(first, x, y), e.where(first, y, x)
     series = e.logical_and(e.greater_equal(large, 16), e.logical_and(e.greater(small, 0), e.less(large, np.inf)))
     a, b = e.where(series, small, 1.0), e.where(series, large, 16.0)
     both = a + b

@@ -284,3 +284,12 @@ def test_formulas():
     a, b = sp.symbols("x y")
     assert float(de.from_sympy(sp.diff(expression, b).subs(sp.Symbol("y"), b), inputs=[a, b])(x, y)) == pytest.approx(
         sc.gamma(x) * sc.zeta(2, y) + 3 * sc.zeta(4, y), rel=1e-14)
+
+
+@pytest.mark.parametrize("x", [3.0, 20.0])
+def test_second_derivatives_of_betaln_of_equal_operands(x):
+    """psi'(x) - psi'(x + y), and -psi'(x + y) mixed."""
+    own, both = (sc.polygamma(1, v) for v in (x, 2 * x))
+    for method in ("symbolic", "forward", "reverse"):
+        found = de.hessian(lambda v: sc.betaln(v[0], v[1]), method=method)(np.array([x, x]))
+        np.testing.assert_allclose(found, [[own - both, -both], [-both, own - both]], rtol=1e-10)
