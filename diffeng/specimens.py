@@ -56,7 +56,8 @@ def specimen(name, dtype=float, seed=0):
     if p.kind != "map":
         raise KeyError(f"{name}: add a row to diffeng/specimens.py")
     shapes = [(2, 3), (3,)]                   # the second operand is broadcast
-    return [_spread(rng, d, s).astype(dtype) for d, s in zip(p.domain, shapes)], {}, [k for k in range(len(p.domain)) if p.differentiable(k)]
+    operands = [3.0 if k in p.held else _spread(rng, d, s).astype(dtype) for k, (d, s) in enumerate(zip(p.domain, shapes))]          # what is held is mostly a number
+    return operands, {}, [k for k in range(len(p.domain)) if p.differentiable(k)]
 
 
 def _spread(rng, domain, shape):
