@@ -63,7 +63,7 @@ def in_place(nodes, outputs):
                 readers.setdefault(x, []).append(n)
     for x, those in readers.items():
         writers = [n for n in those if _is_written(n) and n.operands[0] is x]
-        parts = [n for n in those if n.primitive.name == "getitem" and len(n.operands) == 1 and SMALL * math.prod(n.shape) <= math.prod(n.operands[0].shape)]
+        parts = [n for n in those if n.primitive.name == "getitem" and len(n.operands) == 1 and _is_small(n, n.operands[0])]
         if len(writers) == 1 and len(parts) == len(those) - 1 and x not in kept and writers[0].dtype == x.dtype:
             found[writers[0]] = parts
     return found
@@ -72,7 +72,11 @@ def in_place(nodes, outputs):
 def _is_part(n):
     """Is it something small among zeros?"""
     return n.primitive.name == "scatter" and len(n.operands) == 1 and type(n.operands[0]) is Node and n.dtype.kind == "f" and n.operands[0].dtype == n.dtype \
-        and SMALL * math.prod(n.operands[0].shape) <= math.prod(n.shape)
+        and _is_small(n.operands[0], n)
+
+
+def _is_small(part, whole):
+    return SMALL * math.prod(part.shape) <= math.prod(whole.shape)
 
 
 def _rewritten(outputs, order, above, top, chosen):

@@ -181,6 +181,11 @@ def places(operation):
     return direct, others
 
 
+def is_read(buffer, group):
+    """Does an operation of a loop read it?"""
+    return any([v.buffer is buffer for o in group.operations for views in places(o) for v in views])
+
+
 class Fuser:
     """Collects operations; `steps` is the program's order once `finish` was called. narrow: products of float32 take bfloat16 operands (contract.py);
     aligned: bytes at multiples of which rows of large factors and results of products begin, 0 for anywhere."""
@@ -201,7 +206,7 @@ class Fuser:
     def written(self, buffer):
         """What follows writes over what was there: close the groups that read it."""
         for group in list(self._open.values()):
-            if any([v.buffer is buffer for o in group.operations for views in places(o) for v in views]):
+            if is_read(buffer, group):
                 self._close(group)
 
     def step(self, step, reads, *outs):

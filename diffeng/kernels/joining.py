@@ -5,7 +5,7 @@ product), the value's buffer becomes a stretch of that array's (`Buffer.within`)
 
 What it is not: no places in memory (memory.py); what a loop has in a register it writes where it belongs anyway (fuse.py).
 """
-from .fuse import Group, Map, places
+from .fuse import Group, Map, is_read
 from .layout import View
 from .memory import LINE
 from .scalar import CAST, type_name
@@ -16,7 +16,8 @@ WAITS = 3                       # how many times the bytes that parts occupy unt
 
 def joined(steps):
     """The same steps without the copies; those buffers know within which they lie."""
-    copies = [(k, o) for k, s in enumerate(steps) if type(s) is Group for o in s.operations if _is_copy(o) and not _is_read(o.out.buffer, s)]
+    # Who reads there in the same loop has the value from the copy, or orders memory by what it is called.
+    copies = [(k, o) for k, s in enumerate(steps) if type(s) is Group for o in s.operations if _is_copy(o) and not is_read(o.out.buffer, s)]
     if not copies:
         return steps
     written, parts = {}, {}                              # by id of a buffer: (first, last) step that writes it; the views that are written
@@ -65,11 +66,6 @@ def _is_copy(o):
     return source.buffer.kind == out.buffer.kind == "arena" and source.buffer is not out.buffer and source.buffer.stored and out.buffer.stored \
         and source.dtype == out.dtype and (type_name(out.dtype),) == o.casts and source.whole() and out.contiguous() and out.offset % LINE == 0 \
         and source.buffer.short is out.buffer.short is None
-
-
-def _is_read(buffer, group):
-    """Does an operation of a loop read it? Such a one has the value from the copy, or orders memory by what it is called."""
-    return any([v.buffer is buffer for o in group.operations for views in places(o) for v in views])
 
 
 def _stretch(v):
