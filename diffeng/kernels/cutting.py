@@ -14,8 +14,9 @@ from .code import SQUARE
 
 ALONE = 200_000                            # multiply-adds below which a product is not cut for several threads
 STEP, ROW_STEP = 32, 8                     # columns, and rows, of a part that is packed are a multiple of this; columns of a small part, too
-FEW, TINY, LAID = 512, 1200, 1 << 19       # see `is_laid`: rows; entries of a small result; bytes of a part's copy
+TINY, LAID = 1200, 1 << 19                 # see `is_laid`: entries of a small result; bytes of a part's copy
 SMALL, SHORT = 100 ** 3, 32                # multiply-adds of a small product; the fewest terms of one whose right matrix runs along them
+THICK = 50                                 # see `_is_thin`
 LONG = 8                                   # terms for each row and column of a result from which on it is cut along the terms
 CACHED = 3 << 19                           # bytes of a right matrix that stays in the cache while one row of parts after the other meets it
 
@@ -31,8 +32,13 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False):
     """
     size = 8 if type == "f64" else 4
     share = -(-threads.count() // batch) if m * n * k > ALONE else 1
-    small = not laid and m > 1 and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED and blas.has_small()
-    by_columns = n >= STEP * share if laid else m < ROW_STEP * share and m <= n          # of rows threads have their shares
+    small = not laid and m > 1 and _is_thin(m, n, k, share) and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED and blas.has_small()
+    if laid:
+        by_columns = n >= STEP * share
+    elif small:                                       # of rows threads have their shares
+        by_columns = m < ROW_STEP * share and m <= n
+    else:                                             # each part packs one operand whole: it should be the smaller one
+        by_columns = m < n
     length, grain = (n, STEP) if by_columns else (m, 1 if small else ROW_STEP)
     share = max(1, min(share, length // (STEP if by_columns else ROW_STEP)))
     if laid and by_columns:
@@ -46,6 +52,11 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False):
         else:
             rows = -(-rows // 2)
     return rows, columns
+
+
+def _is_thin(m, n, k, share):
+    """Would packing cost much of a product that is cut for so many threads? It costs in proportion to the faces of the block of multiply-adds (m, n, k)."""
+    return share / max(m, n) + 1 / min(m, n) + 1 / k > 1 / THICK
 
 
 def _fits(ta, tb, rows, columns, k):
@@ -83,7 +94,7 @@ def is_laid(type, tb, m, n, k):
     matters where not many rows meet it. Products of few numbers, which OpenBLAS computes without packing, are left as they are, and so are sums too long for a
     copy of some columns to stay in the cache.
     """
-    return may_be_laid(type, tb) and m <= FEW and m * n > TINY and k >= SQUARE and k * STEP * 4 <= LAID
+    return may_be_laid(type, tb) and m * n > TINY and k >= SQUARE and k * max(m, STEP) * 4 <= LAID
 
 
 def may_be_laid(type, tb):
