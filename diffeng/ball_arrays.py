@@ -185,7 +185,7 @@ def _einsum(*operands, subscripts):
     if len(operands) == 1:
         letters, x = _prepare(terms[0], operands[0], out, dict(zip(terms[0], operands[0].shape)))
         return x.transpose([letters.index(c) for c in out])
-    for pair in _order_of(subscripts, operands):
+    for pair in _order_of(subscripts, *[x.shape for x in operands]):
         a, b = (terms.pop(k) for k in pair)
         x, y = (operands.pop(k) for k in pair)
         later = set("".join(terms) + out)
@@ -194,12 +194,13 @@ def _einsum(*operands, subscripts):
     return operands[0]
 
 
-def _order_of(subscripts, operands):
+@functools.lru_cache(maxsize=256)
+def _order_of(subscripts, *shapes):
     """Which two operands to contract next, the later one first; results go to the end."""
-    if len(operands) == 2:
+    if len(shapes) == 2:
         return [(1, 0)]
     import opt_einsum
-    path = opt_einsum.contract_path(subscripts, *[x.shape for x in operands], shapes=True, optimize="greedy")[0]
+    path = opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize="greedy")[0]
     return [tuple(sorted(pair, reverse=True)) for pair in path if len(pair) == 2]
 
 
