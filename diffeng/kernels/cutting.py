@@ -1,9 +1,9 @@
 """How a product of matrices is cut into parts: for the threads, and for the kernel that BLAS keeps for small products.
 
 What it is: `parts_of`, the rows and columns of a part. A large product has a part for each thread. OpenBLAS on processors with AVX-512 computes products of up
-to a million multiply-adds without packing its operands, at 58 GFLOP/s of float64 where the packing kernel reaches 45 to 52 on operands of this size; so one
-whose operands stay in the cache is cut into parts that small. They are rectangles of the result, each computed once, by one call. A small result of long sums
-(X'X of many samples, a gradient of weights) is cut along the terms instead, `terms_of`: each thread sums its own, where otherwise all would read everything.
+to a million multiply-adds without packing its operands, at 58 GFLOP/s of float64 where the packing kernel reaches 45 to 52 on operands of this size; so a thin
+one whose operands stay in the cache is cut into parts that small. They are rectangles of the result, each computed once, by one call. A small result of long
+sums (X'X of many samples, a gradient of weights) is cut along the terms instead, `terms_of`: each thread sums its own, where otherwise all would read everything.
 
 What it is not: no words of a kernel and no product (contract.py). Chains of products have their own parts (tiles.py).
 
@@ -38,7 +38,7 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False):
     elif small:                                       # of rows threads have their shares
         by_columns = m < ROW_STEP * share and m <= n
     else:                                             # each part packs one operand whole: it should be the smaller one
-        by_columns = m < n
+        by_columns = m < n and (n >= STEP * share or m < ROW_STEP * share)
     length, grain = (n, STEP) if by_columns else (m, 1 if small else ROW_STEP)
     share = max(1, min(share, length // (STEP if by_columns else ROW_STEP)))
     if laid and by_columns:
@@ -91,8 +91,8 @@ def is_laid(type, tb, m, n, k):
     """Is the right matrix of a product (m, k) (k, n) to be copied first, for it runs along the terms of the sums?
 
     OpenBLAS packs such a matrix of float32 number by number (0.37 ns each; a copy of ours by squares takes 0.13 and what BLAS then does almost nothing). That
-    matters where not many rows meet it. Products of few numbers, which OpenBLAS computes without packing, are left as they are, and so are sums too long for a
-    copy of some columns to stay in the cache.
+    matters where not many rows meet it, and each part packs the left matrix anew, so that may be no larger than a copy. Products of few numbers, which OpenBLAS
+    computes without packing, are left as they are, and so are sums too long for a copy of some columns to stay in the cache.
     """
     return may_be_laid(type, tb) and m * n > TINY and k >= SQUARE and k * max(m, STEP) * 4 <= LAID
 

@@ -358,7 +358,7 @@ def erf(x):
     if x.type == "f32":
         beyond = exp(polynomial(_clamp(a, None, 4.0), ERFC_LOG["f32"]))
     else:
-        beyond = _scaled(*_erfc_beyond(a, "f64", corrected=False))
+        beyond = _scaled(*_erfc_beyond(_clamp(a, None, 7.0), "f64", corrected=False))          # there it is 1
     return select(a < 0.95, _erf_near_0(x, x.type), copysign(1.0 - beyond, x))
 
 
