@@ -281,12 +281,13 @@ class Hearing:
     def _entrywise(self, scalar, leaves, looks, certified):
         """Few entries: each is differenced on its own, so the truth needs no method at all."""
         truth, low, high = [], [], []
+        court = judge.Judge(scalar, leaves, self.digits, looks)
         for k, x in enumerate(leaves):
             columns = []
             for entry in np.ndindex(*x.shape):
                 unit = np.zeros(x.shape)
                 unit[entry] = 1.0
-                d = judge.directional(scalar, leaves, [unit if j == k else None for j in range(len(leaves))], digits=self.digits, looks=looks)
+                d = court.along([unit if j == k else None for j in range(len(leaves))])
                 if d.sure is None:
                     self.reason = self.reason or d.reason
                     return certified, None
