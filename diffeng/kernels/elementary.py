@@ -39,15 +39,16 @@ def _clamp(x, low, high):
 
 # ---- exponentials -----------------------------------------------------------------------------------------------------------------
 
-def _within(x, range, vanishing):
-    """x, or where a power of it overflows the end of a range, or where it vanishes the number whose power is 2^(-2 bias): `_scaled` makes 0 of that, and no
+def _within(x, low, high, vanishing):
+    """x, or where a power of it overflows `high`, or where it vanishes, below `low`, the number whose power is 2^(-2 bias): `_scaled` makes 0 of that, and no
     product is too small for a float (which takes Intel's processors 150 cycles each time, and of masked scores there are many)."""
-    low, high = range
-    return select(x < low, vanishing, select(x > high, high, x))
+    return select(x < low, vanishing, _clamp(x, None, high))
 
 
-def _exp_within(x):
-    return _within(x, _EXP_RANGE[x.type], -2 * _BIAS[x.type] * _LOG_2)
+def _exp_within(x, positive=True):
+    """positive: may it be above 0?"""
+    low, high = _EXP_RANGE[x.type]
+    return _within(x, low, high if positive else None, -2 * _BIAS[x.type] * _LOG_2)
 
 
 def _reduce(x):
@@ -85,14 +86,14 @@ def exp(x):
 def gauss(x):
     """exp(-x^2): what rounding the square has lost is known, and would be raised to an exponent."""
     s = x * x
-    m, r, _ = _reduce(_exp_within(-s))
+    m, r, _ = _reduce(_exp_within(-s, positive=False))
     e = _exp_of_rest(r)
     return _scaled(e - e * select(s < 1000.0, fused(x, x, -s), 0.0), m)
 
 
 def exp2(x):
     T = x.type
-    x = _within(x, _EXP2_RANGE[T], -2.0 * _BIAS[T])
+    x = _within(x, *_EXP2_RANGE[T], -2.0 * _BIAS[T])
     t = x + (_ROUNDER[T] + 2 * _BIAS[T])
     r = (x - (t - (_ROUNDER[T] + 2 * _BIAS[T]))) * _LOG_2
     return _scaled(_exp_of_rest(r), t.bits())
