@@ -71,7 +71,7 @@ def value_and_grad(fun, partitions, *, mean=False, jit=True, client=None):
 
     The returned function takes nested float arrays, sends them once to each worker, and returns the value as a scalar and the gradient in the parameters'
     structure, shapes and dtypes; it suits scipy.optimize.minimize(..., jac=True). Each piece is computed by one thread, unless DIFFENG_THREADS is set where
-    the workers were started. The bits of the results depend on the pieces, on the processors' kind and on DIFFENG_THREADS, not on the workers.
+    the workers were started. The bits of the results depend on the pieces, on the processors' kind, on the BLAS and on DIFFENG_THREADS, not on the workers.
 
     Raises what fun raises on a worker, with a note that names the piece and the line; ImportError when Dask is not installed; ConnectionError when no scheduler
     answers, or it is lost on the way; TypeError for a function that cannot travel; ValueError for no pieces, empty ones, and pieces that differ in more than

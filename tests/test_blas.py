@@ -1,5 +1,6 @@
 """BLAS by address: found without scipy, and right whichever library it is."""
 import ctypes
+import os
 import subprocess
 import sys
 
@@ -9,11 +10,19 @@ import pytest
 from diffeng.kernels import blas
 
 
-@pytest.fixture(params=["of NumPy", "of scipy"])
+@pytest.fixture(params=["of NumPy", "of scipy", "MKL"])
 def library(request, monkeypatch):
-    if request.param == "of scipy":
+    if request.param == "MKL":
+        found = blas._mkl()
+        if found is None:
+            pytest.skip("no MKL, or none for this processor")
+        monkeypatch.setattr(blas, "_library", lambda: found)
+    elif request.param == "of scipy":
         pytest.importorskip("scipy.linalg.cython_blas")
         monkeypatch.setattr(blas, "_library", lambda: None)
+    else:
+        monkeypatch.setenv("DIFFENG_BLAS", "numpy")
+        monkeypatch.setattr(blas, "_library", blas._library.__wrapped__)
     return request.param
 
 
@@ -56,9 +65,36 @@ def test_threads_come_in_pairs(library):
         assert ctypes.CFUNCTYPE(ctypes.c_int)(get)() >= 1
 
 
+def test_the_name(library):
+    assert blas.name() == library if library == "MKL" else blas.name() in ("OpenBLAS", "BLAS")
+    assert blas.name() == "BLAS" or library != "of scipy"
+
+
+def printed(code, **env):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, env={**os.environ, **env}).stdout.strip()
+
+
 def test_numpy_brings_what_is_needed():
     """No scipy, where NumPy is one of PyPI's wheels."""
     if blas._library() is None:
         pytest.skip("this NumPy has no OpenBLAS of its own")
     code = "import sys; from diffeng.kernels import blas; blas.gemm('f64'); blas.threads(); print([m for m in sys.modules if m.startswith('scipy')])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout.strip() == "[]"
+    assert printed(code, DIFFENG_BLAS="numpy") == "[]"
+
+
+def test_mkl_where_it_is_installed():
+    """Programs take it, unless told not to; it is sequential, and gives the same bits wherever arrays begin."""
+    if blas._mkl() is None:
+        pytest.skip("no MKL, or none for this processor")
+    code = """
+import numpy as np, diffeng as de
+from diffeng.kernels import blas
+run, found = de.jit(np.matmul), set()
+for at in range(5):
+    a, b = (np.empty(100 * 100 + 8)[at:at + 10_000].reshape(100, 100) for _ in range(2))
+    a[:], b[:] = (np.random.default_rng(k).normal(size=(100, 100)) for k in (0, 1))
+    found.add(run(a, b).tobytes())
+    np.testing.assert_allclose(run(a, b), a @ b, rtol=1e-12, atol=1e-12)
+print(blas.name(), len(found), blas._library().handle.MKL_Get_Max_Threads() if blas.name() == "MKL" else "")"""
+    assert printed(code, DIFFENG_BLAS="") == "MKL 1 1"
+    assert printed(code, DIFFENG_BLAS="numpy").startswith("OpenBLAS")

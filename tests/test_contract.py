@@ -75,9 +75,12 @@ def test_long_sums_are_cut_along_their_terms(monkeypatch, count, m, n, k, dtype)
                 checked(lambda x, w: np.matmul(x[None], w[None])[0], x, w)
 
 
-def test_which_matrices_are_copied():
-    """float32 that runs along the terms, for few rows; no copy is larger than what parts at work need."""
+def test_which_matrices_are_copied(monkeypatch):
+    """float32 that runs along the terms, for few rows; no copy is larger than what parts at work need. MKL needs none."""
     n, t = "N", "T"
+    monkeypatch.setattr(blas, "name", lambda: "MKL")
+    assert not cutting.is_laid("f32", t, 128, 256, 784)
+    monkeypatch.setattr(blas, "name", lambda: "OpenBLAS")
     assert cutting.is_laid("f32", t, 128, 256, 784)
     assert not any([cutting.is_laid("f64", t, 128, 256, 784), cutting.is_laid("f32", n, 128, 256, 784), cutting.is_laid("f32", t, 1024, 256, 784),
                     cutting.is_laid("f32", t, 10, 100, 784), cutting.is_laid("f32", t, 128, 256, 1 << 20)])
@@ -99,6 +102,23 @@ def test_parts_of_a_product(monkeypatch, small):
         large = cutting.parts_of("f64", "N", "N", 2048, 1024, 1024, 1)
         assert large == (-(-2048 // count // 8) * 8, 1024) or count == 3
         assert cutting.parts_of("f64", "N", "N", 16, 16, 16, 1) == (16, 16)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_parts_of_a_product_for_mkl(monkeypatch, count):
+    """As many rows as MKL does not pack for, shared out evenly; larger parts where the rows of the right matrix share the sets of the cache. Right by any BLAS."""
+    monkeypatch.setattr(blas, "name", lambda: "MKL")
+    monkeypatch.setattr(blas, "has_small", lambda: False)
+    monkeypatch.setattr(threads, "count", lambda: count)
+    for m, n, k in [(129, 200, 70), (256, 300, 64), (1001, 40, 50), (4000, 33, 20)]:
+        rows, columns = cutting.parts_of("f32", "N", "N", m, n, k, 1, apart=4 * n)
+        assert columns == n and rows <= cutting.UNPACKED and -(-m // rows) % count in (0, count - 1)
+        assert cutting.parts_of("f32", "N", "N", m, n, k, 1, apart=2 * cutting.PAGE) != (rows, columns)
+        for x, w in (whole(m, k), whole(k, n)), (whole(k, m).T, whole(k, n)), (whole(m, k), whole(n, k).T):
+            checked(lambda x, w: x @ w, x, w)
+            checked(lambda x, w: (x @ w).T, x, w)
+    assert cutting.parts_of("f32", "N", "N", 128, 2048, 64, 1, apart=8192) == (128, -(-2048 // count // 32) * 32)
+    checked(lambda x, w: x @ w, whole(3, 200, 64), whole(3, 64, 80))
 
 
 @pytest.mark.parametrize("type, dtype", [("f32", np.float32), ("f64", np.float64)])

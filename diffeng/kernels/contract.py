@@ -212,7 +212,7 @@ def product(step, cut=None):
     if shared:
         rows, columns, width = m, n, shared
     elif cut is None:
-        rows, columns = parts_of(type, chr(ta), chr(tb), m, n, k, batch, laid)
+        rows, columns = parts_of(type, chr(ta), chr(tb), m, n, k, batch, laid, ldb * size)
     else:
         columns, rows = [width if along == "rows" and turned == side else whole for side, whole in ((True, n), (False, m))]
     terms = width if by_terms else k
