@@ -1,4 +1,6 @@
 """Products as BLAS is given them: cut, copied by parts and written in whatever order, the numbers are those of NumPy's product of integers, which is exact."""
+import ctypes
+
 import numpy as np
 import pytest
 
@@ -78,9 +80,9 @@ def test_long_sums_are_cut_along_their_terms(monkeypatch, count, m, n, k, dtype)
 def test_which_matrices_are_copied(monkeypatch):
     """float32 that runs along the terms, for few rows; no copy is larger than what parts at work need. MKL needs none."""
     n, t = "N", "T"
-    monkeypatch.setattr(blas, "name", lambda: "MKL")
+    monkeypatch.setattr(blas, "has_mkl", lambda: True)
     assert not cutting.is_laid("f32", t, 128, 256, 784)
-    monkeypatch.setattr(blas, "name", lambda: "OpenBLAS")
+    monkeypatch.setattr(blas, "has_mkl", lambda: False)
     assert cutting.is_laid("f32", t, 128, 256, 784)
     assert not any([cutting.is_laid("f64", t, 128, 256, 784), cutting.is_laid("f32", n, 128, 256, 784), cutting.is_laid("f32", t, 1024, 256, 784),
                     cutting.is_laid("f32", t, 10, 100, 784), cutting.is_laid("f32", t, 128, 256, 1 << 20)])
@@ -92,6 +94,7 @@ def test_which_matrices_are_copied(monkeypatch):
 def test_parts_of_a_product(monkeypatch, small):
     """They are the rows of each thread, halved until BLAS takes each for a small product; and where that costs more than it gains, they are not."""
     monkeypatch.setattr(blas, "has_small", lambda: small)
+    monkeypatch.setattr(blas, "has_mkl", lambda: False)
     for count in 1, 2, 3:
         monkeypatch.setattr(threads, "count", lambda: count)
         for ta, tb, m, n, k in [("N", "N", 100, 100, 100), ("N", "T", 300, 70, 64), ("T", "N", 64, 256, 512), ("T", "T", 7, 999, 40), ("N", "N", 1000, 25, 10)]:
@@ -104,11 +107,20 @@ def test_parts_of_a_product(monkeypatch, small):
         assert cutting.parts_of("f64", "N", "N", 16, 16, 16, 1) == (16, 16)
 
 
+@pytest.fixture
+def as_mkl(monkeypatch):
+    """Products that MKL would compute are cut as MKL likes them, and computed by NumPy's library. setters: what is to be taken for MKL's function."""
+    own, setters = blas.routine, [ctypes.CDLL(None).abs]
+    monkeypatch.setattr(blas, "routine", lambda name: (ctypes.cast(setters[-1], ctypes.c_void_p).value, 0) if name == "mkl_threads" else own(name.removeprefix("mkl_")))
+    monkeypatch.setattr(blas, "has_mkl", lambda: True)
+    monkeypatch.setattr(blas, "libraries", lambda: "MKL, in a test")
+    return setters
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_parts_of_a_product_for_mkl(monkeypatch, count):
-    """As many rows as MKL does not pack for, shared out evenly; larger parts where the rows of the right matrix share the sets of the cache. Right by any BLAS."""
-    monkeypatch.setattr(blas, "name", lambda: "MKL")
-    monkeypatch.setattr(blas, "has_small", lambda: False)
+def test_parts_of_a_product_for_mkl(monkeypatch, as_mkl, count):
+    """As many rows as MKL does not pack for, shared out evenly; larger parts where the rows of the right matrix share the sets of the cache. Right by
+    any BLAS."""
     monkeypatch.setattr(threads, "count", lambda: count)
     for m, n, k in [(129, 200, 70), (256, 300, 64), (1001, 40, 50), (4000, 33, 20)]:
         rows, columns = cutting.parts_of("f32", "N", "N", m, n, k, 1, apart=4 * n)
@@ -119,6 +131,17 @@ def test_parts_of_a_product_for_mkl(monkeypatch, count):
             checked(lambda x, w: (x @ w).T, x, w)
     assert cutting.parts_of("f32", "N", "N", 128, 2048, 64, 1, apart=8192) == (128, -(-2048 // count // 32) * 32)
     checked(lambda x, w: x @ w, whole(3, 200, 64), whole(3, 64, 80))
+
+
+def test_mkl_stays_on_its_thread(as_mkl):
+    """It is told so where its products are, and afterwards what it was told before; small products, and those with vectors, are not its."""
+    told = []
+    as_mkl.append(ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda n: told.append(n) or 7))
+    checked(lambda x, w: x @ w, whole(64, 64), whole(64, 64))                   # one chunk, so that nobody waits for the interpreter's lock
+    assert told == [1, 7, 1, 7]
+    checked(lambda x, w: x @ w, whole(20, 20), whole(20, 20))
+    checked(lambda x, w: x @ w, whole(700), whole(700, 700))
+    assert len(told) == 4
 
 
 @pytest.mark.parametrize("type, dtype", [("f32", np.float32), ("f64", np.float64)])

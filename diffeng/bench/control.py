@@ -91,7 +91,7 @@ def processor():
 def versions(peers):
     """{"Python": ..., "numpy": ..., package: version}: of whatever is installed."""
     found = {"Python": platform.python_version(), "numpy": np.__version__}
-    for package in ("scipy", "numba", "llvmlite", *dict.fromkeys(p.package for p in peers)):
+    for package in ("scipy", "numba", "llvmlite", "mkl", *dict.fromkeys(p.package for p in peers)):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

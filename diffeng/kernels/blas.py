@@ -1,14 +1,16 @@
 """BLAS by address, without importing scipy.
 
-What it is: `gemm(type)`, `gemv(type)`, `threads()` and `name()`. NumPy computes its products with an OpenBLAS that lies in the process already, so it is the one
-kernels call, unless Intel's MKL is installed (the extra `mkl`) and has kernels of its own for this processor: importing scipy.linalg (0.1 s and more) would bring a second OpenBLAS with a second pool of threads. NumPy offers no way to it, but a
+What it is: `routine(name)` (`gemm(type)`, `gemv(type)`) and `threads()`. NumPy computes its products with an OpenBLAS that lies in the process already, so it is the one kernels
+call: importing scipy.linalg (0.1 s and more) would bring a second OpenBLAS with a second pool of threads. NumPy offers no way to it, but a
 shared library that is loaded can be opened by its path, and its symbols are public; how they are called depends on who built it:
 scipy_dgemm_64_ in NumPy's wheels, dgemm_64_, dgemm_64 or dgemm_ elsewhere. A suffix with 64 tells the width of the integers.
 Where no such library is found (Accelerate, a static build) scipy's pointers serve, whose integers have 32 bits.
 
-What it is not: no product is written here, and nobody else's settings are changed here: an MKL that NumPy has loaded keeps its own.
+Beside it, `has_mkl()`: Intel's MKL, where it is installed (the extra `mkl`) and has kernels of its own for the processor; it is loaded when its first routine is
+asked for ("mkl_dgemm", ...), and `mkl_threads`, `int MKL_Set_Num_Threads_Local(int)`, keeps it on the thread that calls it. DIFFENG_BLAS=numpy in the environment
+does without it.
 
-DIFFENG_BLAS=numpy in the environment: do without MKL where it is installed.
+What it is not: no product is written here, and nobody else's settings are changed here.
 """
 import ctypes
 import functools
@@ -16,15 +18,13 @@ import glob
 import os
 import site
 import sys
-import typing
 
 import numpy as np
 
 _LETTERS = {"f64": "d", "f32": "s"}
 _FORMS = [("scipy_{0}_64_", 64), ("{0}_64_", 64), ("scipy_{0}_", 32), ("{0}_", 32)]             # OpenBLAS's symbols, those of the wheels first
-_THREADS = [("scipy_openblas_get_num_threads64_", "scipy_openblas_set_num_threads64_"), ("openblas_get_num_threads64_", "openblas_set_num_threads64_"),
-            ("scipy_openblas_get_num_threads", "scipy_openblas_set_num_threads"), ("openblas_get_num_threads", "openblas_set_num_threads"),
-            ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]
+_THREADS = ["scipy_openblas_{0}_num_threads64_", "openblas_{0}_num_threads64_", "scipy_openblas_{0}_num_threads", "openblas_{0}_num_threads"]
+_MKL_THREADS, _MKL_AUTO = "mkl_threads", 2        # a name of ours, of a function that is not Fortran's; MKL_CBWR_AUTO of mkl_types.h
 _CORES = ["scipy_openblas_get_corename64_", "openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename"]
 
 def _candidates():
@@ -41,60 +41,18 @@ def _candidates():
                        and "scipy.libs" not in line})
 
 
-class Library(typing.NamedTuple):
-    """A shared library, the form of its functions' names, and the bits of its integers."""
-
-    handle: ctypes.CDLL
-    form: str
-    bits: int
-
-
 @functools.lru_cache(maxsize=None)
 def _library():
-    """The Library, or None."""
-    if os.environ.get("DIFFENG_BLAS") != "numpy" and (found := _mkl()):
-        return found
+    """(library, form of its names, bits of its integers), or None. Only what is loaded already is opened: RTLD_NOLOAD."""
+    loaded = getattr(os, "RTLD_NOLOAD", 0)
     for path in _candidates():
-        if found := _named(_loaded(path)):
-            return found
-    return None
-
-
-def _loaded(path):
-    """The library of this path if the process has it (elsewhere than on POSIX: or can have it), else None."""
-    try:
-        return ctypes.CDLL(path, mode=ctypes.DEFAULT_MODE | getattr(os, "RTLD_NOLOAD", 0))
-    except OSError:
-        return None
-
-
-def _named(handle):
-    for form, bits in _FORMS:
-        if hasattr(handle, form.format("dgemm")) and hasattr(handle, form.format("sgemm")):
-            return Library(handle, form, bits)
-    return None
-
-
-_SEQUENTIAL, _AUTO, _AVX512 = 1, 2, (10, 14)          # MKL_THREADING_SEQUENTIAL, MKL_CBWR_AUTO, MKL_CBWR_AVX512 and _AVX512_E1 of mkl_types.h and mkl_service.h
-
-def _mkl():
-    """The Library of Intel's MKL where pip or conda put it, if it has kernels for this processor's AVX-512 (it has none for AMD's); else None.
-
-    Where nobody has loaded it yet, it is told to be sequential, as programs share products out themselves, and to give the same bits wherever arrays begin (its
-    conditional numerical reproducibility; measured to cost nothing), unless MKL_CBWR in the environment says what it should do.
-    """
-    for prefix in filter(None, [sys.prefix, site.USER_BASE]):
-        for path in sorted(glob.glob(os.path.join(glob.escape(prefix), "lib", "libmkl_rt.so*")), reverse=True):
-            handle = _loaded(path)
-            if handle is None:
-                try:
-                    handle = ctypes.CDLL(path)
-                except OSError:
-                    continue
-                handle.MKL_Set_Threading_Layer(_SEQUENTIAL)
-                if "MKL_CBWR" not in os.environ:
-                    handle.MKL_CBWR_Set(_AUTO)
-            return _named(handle) if handle.MKL_CBWR_Get_Auto_Branch() in _AVX512 else None
+        try:
+            library = ctypes.CDLL(path, mode=ctypes.DEFAULT_MODE | loaded)
+        except OSError:
+            continue
+        for form, bits in _FORMS:
+            if hasattr(library, form.format("dgemm")) and hasattr(library, form.format("sgemm")):
+                return library, form, bits
     return None
 
 
@@ -123,7 +81,7 @@ def gemv(type):
 
 
 class Routine:
-    """A word: the address of one of BLAS's functions, by its name in Fortran."""
+    """A word: the address of one of BLAS's functions, by the name that `routine` knows."""
 
     __slots__ = ("name",)
 
@@ -132,10 +90,14 @@ class Routine:
 
 
 def routine(name):
-    """(address, bits of its integers) of a function of BLAS by its name in Fortran."""
+    """(address, bits of its integers) of a function of BLAS by its name in Fortran, after "mkl_" if it is to be MKL's; or "mkl_threads"."""
+    if name.startswith("mkl_"):
+        bits = routine("dgemm")[1]
+        return _address(getattr(_mkl(), "MKL_Set_Num_Threads_Local" if name == _MKL_THREADS else name[4:] + ("_64_" if bits == 64 else "_"))), bits
     found = _library()
     if found is not None:
-        return _address(getattr(found.handle, found.form.format(name))), found.bits
+        library, form, bits = found
+        return _address(getattr(library, form.format(name))), bits
     from scipy.linalg import cython_blas
     capsule = cython_blas.__pyx_capi__[name]
     get_name, get_pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
@@ -144,8 +106,65 @@ def routine(name):
     return get_pointer(capsule, get_name(capsule)), 32
 
 
+@functools.lru_cache(maxsize=None)
+def _mkl_path():
+    """Where pip or conda put MKL, if this is a processor of Intel's with AVX-512: for others it has slower kernels, or none. None elsewhere. Loads nothing."""
+    if os.environ.get("DIFFENG_BLAS") == "numpy":
+        return None
+    found = [path for prefix in (sys.prefix, site.USER_BASE) if prefix for path in sorted(glob.glob(os.path.join(glob.escape(prefix), "lib", "libmkl_rt.so.*")))]
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            processor = file.read(1 << 13)
+    except OSError:
+        return None
+    return found[-1] if found and "GenuineIntel" in processor and "avx512f" in processor else None
+
+
+@functools.lru_cache(maxsize=None)
+def _mkl():
+    """MKL, or None where it cannot be loaded.
+
+    If nobody else has loaded it, it is told to give the same bits wherever arrays begin (its conditional numerical reproducibility, which costs nothing
+    measurable), unless MKL_CBWR in the environment says what it should do. Its layer of threads stays what it is by default: PyTorch, imported later, would
+    find a sequential one, and be sequential, too.
+    """
+    path = _mkl_path()
+    if path is None:
+        return None
+    loaded = ctypes.DEFAULT_MODE | getattr(os, "RTLD_NOLOAD", 0)
+    try:
+        return ctypes.CDLL(path, mode=loaded)
+    except OSError:
+        pass
+    try:
+        library = ctypes.CDLL(path)
+        if "MKL_CBWR" not in os.environ:
+            library.MKL_CBWR_Set(_MKL_AUTO)
+    except (OSError, AttributeError):
+        return None
+    return library
+
+
+def has_mkl():
+    """Is there an MKL that is worth it? Asking loads it.
+
+    >>> has_mkl() in (True, False)
+    True
+    """
+    return _mkl() is not None
+
+
+def libraries():
+    """What may multiply, in words: decides plans. Loads nothing.
+
+    >>> "64" in libraries() or "32" in libraries()
+    True
+    """
+    return f"{gemm('f64')[1]} {_mkl_path()}"
+
+
 def threads():
-    """(address of int get(), address of void set(int)) of the number of threads of OpenBLAS or MKL; (0, 0) where `gemm` is neither's.
+    """(address of int get(), address of void set(int)) of OpenBLAS's number of threads; (0, 0) where `gemm` is no OpenBLAS.
 
     >>> get, set = threads()
     >>> (get == 0) == (set == 0)
@@ -153,30 +172,18 @@ def threads():
     """
     found = _library()
     if found is not None:
-        for pair in _THREADS:
-            get, set = (getattr(found.handle, name, None) for name in pair)
+        for form in _THREADS:
+            get, set = (getattr(found[0], form.format(verb), None) for verb in ("get", "set"))
             if get is not None and set is not None:
                 return _address(get), _address(set)
     return 0, 0
-
-
-def name():
-    """"MKL", "OpenBLAS", or "BLAS" where it is neither or not known.
-
-    >>> name() in ("MKL", "OpenBLAS", "BLAS")
-    True
-    """
-    found = _library()
-    if found is not None and hasattr(found.handle, "MKL_Get_Max_Threads"):
-        return "MKL"
-    return "OpenBLAS" if threads() != (0, 0) else "BLAS"
 
 
 @functools.lru_cache(maxsize=None)
 def has_small():
     """Does `gemm` compute small products by a kernel of their own, without packing? OpenBLAS does on processors with AVX-512."""
     found = _library()
-    core = found and next((getattr(found.handle, name) for name in _CORES if hasattr(found.handle, name)), None)
+    core = found and next((getattr(found[0], name) for name in _CORES if hasattr(found[0], name)), None)
     if core is None:
         return False
     core.restype = ctypes.c_char_p

@@ -210,6 +210,17 @@ class Code:
         b = self.builder
         b.call(b.inttoptr(address.ir, self._function.ftype.as_pointer()), [x.ir for x in arguments])
 
+    @contextmanager
+    def set_meanwhile(self, setter, value):
+        """What is inside, while the function `int setter(int)` at an address (0: none) has set a value; it returns the one before, which is set again."""
+        b, kind = self.builder, ir.FunctionType(ir.IntType(32), [ir.IntType(32)])
+        before = self._head.alloca(ir.IntType(32))
+        with self.when(setter.differs(0)):
+            b.store(b.call(b.inttoptr(setter.ir, kind.as_pointer()), [ir.IntType(32)(value)]), before)
+        yield
+        with self.when(setter.differs(0)):
+            b.call(b.inttoptr(setter.ir, kind.as_pointer()), [b.load(before)])
+
     # ---- products -----------------------------------------------------------------------------------------------------------------------
 
     def gemm(self, type, bits, address, ta, tb, m, n, k, a, lda, b, ldb, c, ldc, alpha=1.0, beta=0.0):

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import blas, threads
 from .code import SIZES, Code
-from .cutting import is_laid, may_be_laid, parts_of, terms_of
+from .cutting import by_mkl, is_laid, may_be_laid, parts_of, terms_of
 from .fuse import Immediate, Map, Product
 from .groups import APART, Instruction, combined, many_short_rows
 from .layout import Buffer, View, broadcast, collapse, diagonal, new, pitched, reshaped, transposed, upright
@@ -184,7 +184,8 @@ def _times(fuser, a, b):
 
 # ---- BLAS --------------------------------------------------------------------------------------------------------------------------
 
-COLUMNS, ROWS, INNER, FIRST, BATCH = 3, 4, 5, 17, 22  # words of a product: its sizes, which part of its terms comes first, and its batch axes
+COLUMNS, ROWS, INNER, FIRST, LIMIT, BATCH = 3, 4, 5, 17, 22, 23          # words of a product: its sizes, which part of its terms comes first, what keeps its
+                                           # BLAS on one thread, and its batch axes
 VECTOR = 20_000                            # entries of a matrix below which its product with a vector is a loop like others, whichever way it runs
 PAD, SLOTS = 16, 4                         # entries between the rows of such a copy; copies at once, for each thread
 
@@ -218,11 +219,12 @@ def product(step, cut=None):
     terms = width if by_terms else k
     down, over = -(-m // rows), -(-n // columns)          # parts of a column, and of a row, of the result
     parts = -(-k // terms) * down * over
-    name = blas.name_of("gemv" if vector else "gemm", type)
+    mkl, name = not vector and by_mkl(m, n, k), blas.name_of("gemv" if vector else "gemm", type)
     bits = blas.routine(name)[1]
-    words = [blas.Routine(name), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
+    words = [blas.Routine(f"mkl_{name}" if mkl else name), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, over, columns, terms, 0, a.strides[-1] * terms if by_terms else a.strides[-2] * rows,
-             b.strides[-2] * terms if by_terms else b.strides[-1] * columns, 0 if by_terms else c.strides[-2] * rows, 0 if by_terms else size * columns]
+             b.strides[-2] * terms if by_terms else b.strides[-1] * columns, 0 if by_terms else c.strides[-2] * rows, 0 if by_terms else size * columns,
+             blas.Routine("mkl_threads") if mkl else 0]
     for d, *s in zip(dims, *strides):
         words += [d, *s]
     depth = len(dims)
@@ -274,7 +276,7 @@ def is_turned(out):
 def _write_product(type, bits, depth, by_terms, vector, lays, added):
     code = Code()
     word = code.word
-    with code.loop(code.lo, code.hi) as r:
+    with code.set_meanwhile(word(LIMIT), 1), code.loop(code.lo, code.hi) as r:
         entry = r.over(word(12))
         part = r - entry * word(12)
         above = part.over(word(14))

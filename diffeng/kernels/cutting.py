@@ -1,9 +1,10 @@
 """How a product of matrices is cut into parts: for the threads, and for the kernel that BLAS keeps for small products.
 
-What it is: `parts_of`, the rows and columns of a part. A large product has a part for each thread. OpenBLAS on processors with AVX-512 computes products of up
-to a million multiply-adds without packing its operands, at 58 GFLOP/s of float64 where the packing kernel reaches 45 to 52 on operands of this size; so a thin
-one whose operands stay in the cache is cut into parts that small. They are rectangles of the result, each computed once, by one call. A small result of long
-sums (X'X of many samples, a gradient of weights) is cut along the terms instead, `terms_of`: each thread sums its own, where otherwise all would read everything.
+What it is: `by_mkl`, whose product it is where there are two libraries; `parts_of`, the rows and columns of a part. A large product has a part for each thread.
+OpenBLAS on processors with AVX-512 computes products of up to a million multiply-adds without packing its operands, at 58 GFLOP/s of float64 where the packing
+kernel reaches 45 to 52 on operands of this size; so a thin one whose operands stay in the cache is cut into parts that small. They are rectangles of the result,
+each computed once, by one call. A small result of long sums (X'X of many samples, a gradient of weights) is cut along the terms instead, `terms_of`: each thread
+sums its own, where otherwise all would read everything.
 MKL packs nothing where few rows meet a matrix, and is then faster by 5 to 8 %, at 335 to 350 GFLOP/s of float32, so its parts have no more rows than that, unless
 the rows of the right matrix share the sets of the cache (250 GFLOP/s).
 
@@ -24,21 +25,27 @@ UNPACKED, PAGE = 128, 4096                 # rows for which MKL does not pack; b
 CACHED = 3 << 19                           # bytes of a right matrix that stays in the cache while one row of parts after the other meets it
 
 
+def by_mkl(m, n, k):
+    """Does MKL, where there is one, compute a product (m, k) (k, n)? OpenBLAS is as good at small ones; a vector and a matrix wait for memory, whoever asks for it."""
+    return m > 1 and m * n * k > ALONE and blas.has_mkl()
+
+
 def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
     """(rows, columns) of a part of each of `batch` products (m, k) (k, n). ta, tb: BLAS's flags of left and right. laid: a part copies its columns of the right
     matrix first. apart: bytes from one row of the right matrix, as it lies in memory, to the next.
 
     >>> from unittest import mock
-    >>> with mock.patch.object(threads, "count", lambda: 2), mock.patch.object(blas, "has_small", lambda: True):
+    >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False), mock.patch.object(threads, "count", lambda: 2):
     ...     [parts_of("f64", "N", tb, m, n, k, 1) for tb, m, n, k in (("N", 8, 8, 8), ("N", 100, 100, 100), ("N", 256, 128, 128), ("T", 256, 128, 128))]
     [(8, 8), (50, 100), (64, 64), (32, 32)]
     """
     size = 8 if type == "f64" else 4
     share = -(-threads.count() // batch) if m * n * k > ALONE else 1
-    if ta == tb == "N" and m > UNPACKED and apart % PAGE and blas.name() == "MKL":
+    mkl = by_mkl(m, n, k)
+    if mkl and ta == tb == "N" and m > UNPACKED and apart % PAGE:
         rows = -(-m // (share * -(-m // (share * UNPACKED))))
         return -(-rows // ROW_STEP) * ROW_STEP, n
-    small = not laid and m > 1 and _is_thin(m, n, k, share) and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED and blas.has_small()
+    small = not laid and not mkl and m > 1 and _is_thin(m, n, k, share) and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED and blas.has_small()
     if laid:
         by_columns = n >= STEP * share
     elif small:                                       # of rows threads have their shares
@@ -80,7 +87,7 @@ def terms_of(ta, tb, m, n, k):
     """Terms of a part of a product whose result is small and whose sums are long; None for others.
 
     >>> from unittest import mock
-    >>> with mock.patch.object(threads, "count", lambda: 2), mock.patch.object(blas, "has_small", lambda: True):
+    >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False), mock.patch.object(threads, "count", lambda: 2):
     ...     [terms_of("T", "N", m, n, k) for m, n, k in ((20, 20, 8000), (100, 50, 8000), (100, 50, 500))]
     [2500, 200, None]
     """
@@ -88,7 +95,7 @@ def terms_of(ta, tb, m, n, k):
         return None
     share = -(-k // threads.count())
     small = min(SMALL // (m * n), share)
-    if blas.has_small() and small >= 2 * STEP and _fits(ta, tb, m, n, small):
+    if not by_mkl(m, n, k) and blas.has_small() and small >= 2 * STEP and _fits(ta, tb, m, n, small):
         return small
     return share if threads.count() > 1 else None
 
@@ -100,9 +107,9 @@ def is_laid(type, tb, m, n, k):
     matters where not many rows meet it, and each part packs the left matrix anew, so that may be no larger than a copy. Products of few numbers, which OpenBLAS
     computes without packing, are left as they are, and so are sums too long for a copy of some columns to stay in the cache.
     """
-    return may_be_laid(type, tb) and m * n > TINY and k >= SQUARE and k * max(m, STEP) * 4 <= LAID
+    return may_be_laid(type, tb) and not by_mkl(m, n, k) and m * n > TINY and k >= SQUARE and k * max(m, STEP) * 4 <= LAID
 
 
 def may_be_laid(type, tb):
     """Is there a size at which `is_laid`?"""
-    return type == "f32" and tb == "T" and blas.name() != "MKL"
+    return type == "f32" and tb == "T"

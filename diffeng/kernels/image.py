@@ -147,7 +147,7 @@ class Description:
             out.append(text)
         out += [f"out {number[id(x)]}" if type(x) is Node else "constant" for x in outputs]
         out.append(f"{[(n.shape, np.dtype(n.dtype).str) for n in inputs]} {donated if isinstance(donated, dict) else tuple(donated)} {threads.count()} "
-                   f"{blas.name()} {blas.gemm('f64')[1]} {_source()}")
+                   f"{blas.libraries()} {_source()}")
         return "\n".join(out)
 
     def _scalar(self, x):
