@@ -14,7 +14,7 @@ STRIP = 32                                 # rows of a strip at most
 BLOCK = 512                                # entries of one plain partial sum
 LIGHT = 6                                  # operations of a sum's loop up to which it is interleaved,
 UNROLLED = 32                              # so many entries at a time
-MANY = 512                                 # entries in the middle of windows from which on it begins where a cache line does
+MANY = 64                                  # entries in the middle of windows from which on it begins where a cache line does
 
 
 def write(structure, rules):
