@@ -44,6 +44,57 @@ def test_results_are_the_same_and_lie_where_they_may(name):
             assert j in where.values() or np.array_equal(a, b)
 
 
+BETWEEN = {
+    # function of an array, arrays of its size that its steps hold at once; np.sum ends a loop
+    "scaled in place": (lambda x: np.sum((y := np.sin(x)) / np.sum(y)), 1),
+    "a chain of loops": (lambda x: np.sum((z := (y := np.sin(x)) / np.sum(y)) - np.sum(z * z)), 1),
+    "read again afterwards": (lambda x: np.sum((z := (y := np.sin(x)) / np.sum(y)) * np.sum(z)) + np.sum(y * np.sum(z)), 2),
+    "read at shifted places": (lambda x: np.sum((z := (y := np.sin(x)) * np.sum(y))[1:] * np.sum(z)) + np.sum(y[:-1] * np.sum(z)), 2),
+    "added to a product": (lambda x: np.sum((y := np.sin(x)) + x @ x * np.sum(y)), 2),
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+@pytest.mark.parametrize("n", [3, 90])
+def test_results_between_steps_are_written_over_what_is_read_for_the_last_time(name, n):
+    fun, most = BETWEEN[name]
+    x = rng.standard_normal((n, n))
+    program = de.trace(fun, x).compile()
+    np.testing.assert_allclose(program(x), fun(x), rtol=1e-11)
+    if n == 90:
+        assert (most - 0.5) * x.nbytes < program.peak_bytes < (most + 0.5) * x.nbytes
+
+
+def test_what_is_not_read_entry_by_entry_is_not_written_over():
+    """Recurrences whose steps read their neighbours, mirror images, transposes, and parts of one array; forward and adjoint."""
+    def mirrored(x):
+        for k in range(4):
+            x = x + 0.1 * np.sin(x[::-1]) * np.sum(x)
+        return np.sum(x)
+
+    def diffused(x):
+        for k in range(4):
+            x = x + 0.1 * np.concatenate([x[1:], x[:1]]) * np.max(x)
+        return np.sum(x * x)
+
+    def turned(x):
+        x = np.reshape(x, (20, 20))
+        for k in range(3):
+            x = x * np.sum(x) + x.T
+        return np.sum(np.tanh(x))
+
+    def stacked(x):
+        rows = [x]
+        for k in range(4):
+            rows.append(rows[-1] / np.sum(rows[-1] ** 2))
+        return np.sum(np.tanh(np.stack(rows) @ np.outer(x, x)))
+    x = rng.standard_normal(400) / 20
+    for fun in (mirrored, diffused, turned, stacked):
+        value, gradient = de.jit(de.value_and_grad(fun))(x)
+        np.testing.assert_allclose(value, fun(x), rtol=1e-11)
+        np.testing.assert_allclose(gradient, de.grad(fun)(x), rtol=1e-9, atol=1e-12)
+
+
 def test_what_must_not_be_written_over_is_copied():
     compiled = de.jit(adam_like, donate_argnums=(0, 1))
     p, m, g = rng.standard_normal((3, 5, 7))

@@ -2,11 +2,11 @@
 
 What it is: `pairs`, which says what might take whose place, and `settle`, which finds for which pairs that is right: each entry is read for the last time
 in the very step of the loop that writes the new one. Those outputs get a `home`, the input's buffer; whoever writes kernels (groups.py) takes both for one
-place.
+place. `overwrite` does the same for results that nobody is given.
 
 What it is not: no promise. An output for which it is not right gets memory of its own, and the results are the same.
 """
-from .fuse import Group, Map, Product, places
+from .fuse import Group, Indirect, Map, Product, Window, places
 from .layout import View
 from .tiles import Tiles, reads, writes
 
@@ -31,13 +31,7 @@ def pairs(inputs, outputs, donated):
 def settle(steps, candidates):
     """{number of an output: number of the input in whose memory it is written}, and these buffers know their home. candidates: {number of an output: (its
     buffer, an input's buffer)}; steps: in the order in which they run."""
-    read, written = {}, {}
-    for at, step in enumerate(steps):
-        for s in [x for x, _ in step.steps] if type(step) is Tiles else [step]:          # tile by tile, all of these are one step
-            for b in reads(s):
-                read[b] = at
-            for b in writes(s):
-                written.setdefault(b, []).append(at)
+    read, written = _uses(steps)
     found = {}
     for k, (out, source) in candidates.items():
         at = written.get(id(out), [])
@@ -46,6 +40,59 @@ def settle(steps, candidates):
             out.home = source
             found[k] = source.slot
     return found
+
+
+def overwrite(steps):
+    """Results between steps in the memory of what is met for the last time where they are made, entry by entry: what every step of a loop adds to stays where it
+    is, and in the cache. Those buffers know their home, and lie within it."""
+    met, last = [], {}
+    for step in steps:
+        found = _met(step)
+        met.append((found, {key for key in found if key not in last}))
+        last.update(dict.fromkeys(found, step))
+    for step, (found, new) in zip(steps, met):
+        spent = [b for key, b in found.items() if last[key] is step and b is not None and key not in new]
+        for out in [b for key, b in found.items() if key in new and b is not None and b.stored] if spent else ():
+            source = next((b for b in spent if b.dtype == out.dtype and b.bytes() == out.bytes() and _together(step, out, b)), None)
+            if source is not None:
+                out.home = source.home or source
+                out.within = out.home, 0
+                spent.remove(source)
+
+
+def _met(step):
+    """{id of a buffer between steps that one of them reads or writes: the buffer; None where that is not all of it, entry by entry, or where it is a part of
+    another one (joining.py)}."""
+    found = {}
+    for s in [x for x, _ in step.steps] if type(step) is Tiles else [step]:
+        if type(s) is Group:
+            views = [x for o in s.operations for x in (*o.operands, o.out)]
+        else:
+            views = (s.left, s.right, s.onto, s.scale, s.out) if type(s) is Product else (*s.operands, s.out)
+        for x in views:
+            if type(x) is View:
+                b = x.buffer
+                if b.within is not None:
+                    found[id(b)] = found[id(b.root()[0])] = None
+                elif b.kind == "arena" and found.get(id(b), b) is not None:
+                    found[id(b)] = b if x.whole() else None
+            elif type(x) is Window:
+                found[id(x.view.buffer)] = None
+            elif type(x) is Indirect:
+                found.update(dict.fromkeys([id(v.buffer) for v in (x.view, *x.arrays)]))
+    return found
+
+
+def _uses(steps):
+    """({id of a buffer: the last step that reads it}, {id of a buffer: the steps that write it})."""
+    read, written = {}, {}
+    for at, step in enumerate(steps):
+        for s in [x for x, _ in step.steps] if type(step) is Tiles else [step]:          # tile by tile, all of these are one step
+            for b in reads(s):
+                read[b] = at
+            for b in writes(s):
+                written.setdefault(b, []).append(at)
+    return read, written
 
 
 def _together(step, out, source):

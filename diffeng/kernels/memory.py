@@ -31,9 +31,9 @@ def plan(uses):
     for at in range(len(uses)):
         for key in sorted(begins.get(at, ()), key=lambda k: -_bytes(buffers[k])):
             need = _bytes(buffers[key])
-            fit = min((n, start) for start, n in free if n >= need) if any(n >= need for _, n in free) else None
+            fit = min([(n, -start) for start, n in free if n >= need], default=None)          # of equals the last, which is likelier to be in the cache
             if fit is not None:
-                n, start = fit
+                n, start = fit[0], -fit[1]
                 free.remove((start, n))
                 if n > need:
                     bisect.insort(free, (start + need, n - need))

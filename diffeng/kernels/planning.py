@@ -53,6 +53,7 @@ def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     steps = joined(accumulated(steps) if program.accumulates else steps)
     candidates = donated if isinstance(donated, dict) else donation.pairs([tuple(spec) for _, *spec in program.inputs], program.outputs, donated)
     taken = donation.settle(steps, {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}) if candidates else {}
+    donation.overwrite(steps)
     return steps, [(n.primitive.name, n.frames) for n in lowering.origins], taken
 
 
