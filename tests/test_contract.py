@@ -111,7 +111,8 @@ def test_parts_of_a_product(monkeypatch, small):
 def as_mkl(monkeypatch):
     """Products that MKL would compute are cut as MKL likes them, and computed by NumPy's library. setters: what is to be taken for MKL's function."""
     own, setters = blas.routine, [ctypes.CDLL(None).abs]
-    monkeypatch.setattr(blas, "routine", lambda name: (ctypes.cast(setters[-1], ctypes.c_void_p).value, 0) if name == "mkl_threads" else own(name.removeprefix("mkl_")))
+    address = lambda: ctypes.cast(setters[-1], ctypes.c_void_p).value          # noqa: E731
+    monkeypatch.setattr(blas, "routine", lambda name: (address(), 0) if name == "mkl_threads" else own(name.removeprefix("mkl_")))
     monkeypatch.setattr(blas, "has_mkl", lambda: True)
     monkeypatch.setattr(blas, "libraries", lambda: "MKL, in a test")
     return setters

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import image, machine, planning
+from diffeng.kernels import blas, image, machine, planning
 from diffeng.trees import structure
 
 HERE = str(pathlib.Path(__file__).parent)
@@ -97,6 +97,18 @@ def test_threads_and_arguments_in_another_order(plans, monkeypatch):
     same(de.jit(lambda y, x: f(x, y))(X[0, 0], big), f(big, X[0, 0]))
     monkeypatch.setenv("DIFFENG_THREADS", "1")
     same(de.jit(f)(big, X[0, 0]), f(big, X[0, 0]))
+    assert len(plans) == 3
+
+
+def test_libraries_that_multiply(plans, monkeypatch):
+    """Each has plans of its own, and where the one of a plan is gone it is made anew."""
+    a = RNG.normal(size=(90, 90))
+    for libraries, planned in (("one", 1), ("another", 2), ("one", 2)):
+        monkeypatch.setattr(blas, "libraries", lambda: libraries)
+        np.testing.assert_allclose(de.jit(np.matmul)(a, a), a @ a)
+        assert len(plans) == planned
+    monkeypatch.setattr(blas, "available", lambda name: False)
+    np.testing.assert_allclose(de.jit(np.matmul)(a, a), a @ a)
     assert len(plans) == 3
 
 

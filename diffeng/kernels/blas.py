@@ -1,7 +1,7 @@
 """BLAS by address, without importing scipy.
 
-What it is: `routine(name)` (`gemm(type)`, `gemv(type)`) and `threads()`. NumPy computes its products with an OpenBLAS that lies in the process already, so it is the one kernels
-call: importing scipy.linalg (0.1 s and more) would bring a second OpenBLAS with a second pool of threads. NumPy offers no way to it, but a
+What it is: `routine(name)` (`gemm(type)`, `gemv(type)`) and `threads()`. NumPy computes its products with an OpenBLAS that lies in the process already, so it is
+the one kernels call: importing scipy.linalg (0.1 s and more) would bring a second OpenBLAS with a second pool of threads. NumPy offers no way to it, but a
 shared library that is loaded can be opened by its path, and its symbols are public; how they are called depends on who built it:
 scipy_dgemm_64_ in NumPy's wheels, dgemm_64_, dgemm_64 or dgemm_ elsewhere. A suffix with 64 tells the width of the integers.
 Where no such library is found (Accelerate, a static build) scipy's pointers serve, whose integers have 32 bits.
@@ -161,6 +161,11 @@ def libraries():
     True
     """
     return f"{gemm('f64')[1]} {_mkl_path()}"
+
+
+def available(name):
+    """Has `routine` an answer? Not where an MKL that another process found does not load in this one."""
+    return not name.startswith("mkl_") or has_mkl()
 
 
 def threads():

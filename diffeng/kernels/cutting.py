@@ -26,7 +26,7 @@ CACHED = 3 << 19                           # bytes of a right matrix that stays 
 
 
 def by_mkl(m, n, k):
-    """Does MKL, where there is one, compute a product (m, k) (k, n)? OpenBLAS is as good at small ones; a vector and a matrix wait for memory, whoever asks for it."""
+    """Does MKL, where there is one, compute a product (m, k) (k, n)? OpenBLAS is as good at small ones; a vector and a matrix wait for memory, whoever it is."""
     return m > 1 and m * n * k > ALONE and blas.has_mkl()
 
 
@@ -45,7 +45,8 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
     if mkl and ta == tb == "N" and m > UNPACKED and apart % PAGE:
         rows = -(-m // (share * -(-m // (share * UNPACKED))))
         return -(-rows // ROW_STEP) * ROW_STEP, n
-    small = not laid and not mkl and m > 1 and _is_thin(m, n, k, share) and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED and blas.has_small()
+    small = not (laid or mkl) and m > 1 and _is_thin(m, n, k, share) and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED \
+        and blas.has_small()
     if laid:
         by_columns = n >= STEP * share
     elif small:                                       # of rows threads have their shares

@@ -31,7 +31,13 @@ def pairs(inputs, outputs, donated):
 def settle(steps, candidates):
     """{number of an output: number of the input in whose memory it is written}, and these buffers know their home. candidates: {number of an output: (its
     buffer, an input's buffer)}; steps: in the order in which they run."""
-    read, written = _uses(steps)
+    read, written = {}, {}
+    for at, step in enumerate(steps):
+        for s in [x for x, _ in step.steps] if type(step) is Tiles else [step]:          # tile by tile, all of these are one step
+            for b in reads(s):
+                read[b] = at
+            for b in writes(s):
+                written.setdefault(b, []).append(at)
     found = {}
     for k, (out, source) in candidates.items():
         at = written.get(id(out), [])
@@ -81,18 +87,6 @@ def _met(step):
             elif type(x) is Indirect:
                 found.update(dict.fromkeys([id(v.buffer) for v in (x.view, *x.arrays)]))
     return found
-
-
-def _uses(steps):
-    """({id of a buffer: the last step that reads it}, {id of a buffer: the steps that write it})."""
-    read, written = {}, {}
-    for at, step in enumerate(steps):
-        for s in [x for x, _ in step.steps] if type(step) is Tiles else [step]:          # tile by tile, all of these are one step
-            for b in reads(s):
-                read[b] = at
-            for b in writes(s):
-                written.setdefault(b, []).append(at)
-    return read, written
 
 
 def _together(step, out, source):

@@ -249,7 +249,7 @@ def keep(described, image, sources):
 
 
 def find(described):
-    """The image of an equal graph; None if there is none, or one of its kernels is gone."""
+    """The image of an equal graph; None if there is none, or one of its kernels or routines is gone."""
     kept = cache.find(described.text, ROOM)
     if kept is None:
         return None
@@ -267,7 +267,7 @@ def find(described):
             made = np.frombuffer(body, dtype, int(np.prod(shape, dtype=int)), at).reshape(shape).copy()
             at += made.nbytes
             constants.append(made)
-    if not all([machine.known(key) for key in head["kernels"]]):
+    if not all([machine.known(key) for key in head["kernels"]]) or not all([blas.available(name) for name in head["routines"]]):
         return None
     frames = [n.frames for n in described.nodes] + [()]
     return Image(*tables, kernels=[(key, None) for key in head["kernels"]], routines=head["routines"], constants=constants,
