@@ -58,7 +58,7 @@ def overwrite(steps):
         last.update(dict.fromkeys(found, step))
     for step, (found, new) in zip(steps, met):
         spent = [b for key, b in found.items() if last[key] is step and b is not None and key not in new]
-        for out in [b for key, b in found.items() if key in new and b is not None and b.stored] if spent else ():
+        for out in [b for key, b in found.items() if key in new and b is not None] if spent else ():
             source = next((b for b in spent if b.dtype == out.dtype and b.bytes() == out.bytes() and _together(step, out, b)), None)
             if source is not None:
                 out.home = source.home or source
@@ -78,9 +78,11 @@ def _met(step):
         for x in views:
             if type(x) is View:
                 b = x.buffer
+                if not b.stored or b.kind != "arena":
+                    continue
                 if b.within is not None:
                     found[id(b)] = found[id(b.root()[0])] = None
-                elif b.kind == "arena" and found.get(id(b), b) is not None:
+                elif found.get(id(b), b) is not None:
                     found[id(b)] = b if x.whole() else None
             elif type(x) is Window:
                 found[id(x.view.buffer)] = None
