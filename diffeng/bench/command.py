@@ -32,7 +32,7 @@ def bench(only, peers, n_threads, rounds, quick, fresh, json_file, markdown_file
     threads.limit(n_threads or threads.count())
     warnings.simplefilter("ignore")                  # the peers'
     from . import control, fresh as processes, harness, table
-    from .peers import OURS, PEERS, version
+    from .peers import OURS, PEERS, load
     from .workloads import WORKLOADS
     chosen = [w for w in WORKLOADS.values() if not only or any(w.name.startswith(o) for o in only)]
     if not chosen:
@@ -43,7 +43,7 @@ def bench(only, peers, n_threads, rounds, quick, fresh, json_file, markdown_file
     asked = [*(p.name for p in OURS), *_named(peers, PEERS)] if peers is not None else [n for n in PEERS if not (quick and n == "torch.compile")]
     asked = [PEERS[name] for name in dict.fromkeys(asked)]
     for peer in asked:
-        version(peer)                       # imports it, before diffeng loads a library whose symbols could take the place of those that it brings
+        load(peer)                          # before diffeng loads a library whose symbols could take the place of those that it brings
     plan = harness.Plan(rounds=3, sample=0.005, budget=0.5) if quick else harness.Plan(rounds=rounds)
     report = {"date": datetime.date.today().isoformat(), "processor": control.processor(), "threads": threads.count(), "versions": control.versions(asked),
               "control": control.measure(_progress), "workloads": {}}

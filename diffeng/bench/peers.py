@@ -5,7 +5,6 @@ A library that is missing raises ImportError, a workload that it cannot do NotAp
 What it is not: no timing. Why a file: what each peer was asked is what its authors would question first.
 """
 import importlib
-import importlib.metadata
 
 import numpy as np
 
@@ -241,10 +240,9 @@ OURS = (Diffeng(), DiffengPlain())
 PEERS = {p.name: p for p in (*OURS, Jax(), Torch(), TorchCompiled(), Autograd(), Casadi(), Pytensor())}
 
 
-def version(peer):
-    """The installed version of a peer's library, or None."""
+def load(peer):
+    """Import a peer's library, if it can be."""
     try:
         importlib.import_module(peer.package)
-        return importlib.metadata.version(peer.package)
     except Exception:                       # a broken installation raises what it likes
-        return None
+        pass

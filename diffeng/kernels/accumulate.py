@@ -9,7 +9,7 @@ from .cutting import is_long
 from .fuse import Group, Immediate, Map, Product
 from .layout import View
 from .scalar import FLOAT, type_name
-from .tiles import Tiles, reads
+from .tiles import inner, reads
 
 
 def accumulated(steps):
@@ -18,8 +18,8 @@ def accumulated(steps):
         return steps
     readers = {}
     for k, s in enumerate(steps):
-        for inner in ([x for x, _ in s.steps] if type(s) is Tiles else [s]):
-            for b in reads(inner):
+        for part in inner(s):
+            for b in reads(part):
                 readers.setdefault(b, set()).add(k)
     out = list(steps)
     for k, s in enumerate(steps):

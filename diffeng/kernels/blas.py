@@ -21,10 +21,12 @@ import sys
 
 import numpy as np
 
+from . import cache
+
 _LETTERS = {"f64": "d", "f32": "s"}
 _FORMS = [("scipy_{0}_64_", 64), ("{0}_64_", 64), ("scipy_{0}_", 32), ("{0}_", 32)]             # OpenBLAS's symbols, those of the wheels first
 _THREADS = ["scipy_openblas_{0}_num_threads64_", "openblas_{0}_num_threads64_", "scipy_openblas_{0}_num_threads", "openblas_{0}_num_threads"]
-_MKL_THREADS, _MKL_AUTO = "mkl_threads", 2        # a name of ours, of a function that is not Fortran's; MKL_CBWR_AUTO of mkl_types.h
+_MKL_AUTO = 2                               # MKL_CBWR_AUTO of mkl_types.h
 _CORES = ["scipy_openblas_get_corename64_", "openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename"]
 
 def _candidates():
@@ -43,17 +45,20 @@ def _candidates():
 
 @functools.lru_cache(maxsize=None)
 def _library():
-    """(library, form of its names, bits of its integers), or None. Only what is loaded already is opened: RTLD_NOLOAD."""
-    loaded = getattr(os, "RTLD_NOLOAD", 0)
-    for path in _candidates():
-        try:
-            library = ctypes.CDLL(path, mode=ctypes.DEFAULT_MODE | loaded)
-        except OSError:
-            continue
+    """(library, form of its names, bits of its integers), or None. Only what is loaded already is opened."""
+    for library in filter(None, map(_loaded, _candidates())):
         for form, bits in _FORMS:
             if hasattr(library, form.format("dgemm")) and hasattr(library, form.format("sgemm")):
                 return library, form, bits
     return None
+
+
+def _loaded(path):
+    """The library at a path that the process has loaded already (where it can be asked: RTLD_NOLOAD), else None."""
+    try:
+        return ctypes.CDLL(path, mode=ctypes.DEFAULT_MODE | getattr(os, "RTLD_NOLOAD", 0))
+    except OSError:
+        return None
 
 
 def _address(function):
@@ -93,7 +98,7 @@ def routine(name):
     """(address, bits of its integers) of a function of BLAS by its name in Fortran, after "mkl_" if it is to be MKL's; or "mkl_threads"."""
     if name.startswith("mkl_"):
         bits = routine("dgemm")[1]
-        return _address(getattr(_mkl(), "MKL_Set_Num_Threads_Local" if name == _MKL_THREADS else name[4:] + ("_64_" if bits == 64 else "_"))), bits
+        return _address(getattr(_mkl(), "MKL_Set_Num_Threads_Local" if name == "mkl_threads" else name[4:] + ("_64_" if bits == 64 else "_"))), bits
     found = _library()
     if found is not None:
         library, form, bits = found
@@ -112,12 +117,7 @@ def _mkl_path():
     if os.environ.get("DIFFENG_BLAS") == "numpy":
         return None
     found = [path for prefix in (sys.prefix, site.USER_BASE) if prefix for path in sorted(glob.glob(os.path.join(glob.escape(prefix), "lib", "libmkl_rt.so.*")))]
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            processor = file.read(1 << 13)
-    except OSError:
-        return None
-    return found[-1] if found and "GenuineIntel" in processor and "avx512f" in processor else None
+    return found[-1] if found and all([word in cache.processor() for word in ("GenuineIntel", "avx512f")]) else None
 
 
 @functools.lru_cache(maxsize=None)
@@ -131,17 +131,14 @@ def _mkl():
     path = _mkl_path()
     if path is None:
         return None
-    loaded = ctypes.DEFAULT_MODE | getattr(os, "RTLD_NOLOAD", 0)
-    try:
-        return ctypes.CDLL(path, mode=loaded)
-    except OSError:
-        pass
-    try:
-        library = ctypes.CDLL(path)
-        if "MKL_CBWR" not in os.environ:
-            library.MKL_CBWR_Set(_MKL_AUTO)
-    except (OSError, AttributeError):
-        return None
+    library = _loaded(path)
+    if library is None:
+        try:
+            library = ctypes.CDLL(path)
+            if "MKL_CBWR" not in os.environ:
+                library.MKL_CBWR_Set(_MKL_AUTO)
+        except (OSError, AttributeError):
+            return None
     return library
 
 

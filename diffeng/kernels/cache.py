@@ -32,10 +32,11 @@ def _circumstances():
     for path in sorted(pathlib.Path(__file__).parent.rglob("*.py")):
         own.update(path.read_bytes())
     return {"format": _FORMAT, "compiler": own.hexdigest(), "llvmlite": llvmlite.__version__, "python": platform.python_version(),
-            "system": f"{sys.platform} {platform.machine()}", "processor": hashlib.sha256(_processor().encode()).hexdigest()}
+            "system": f"{sys.platform} {platform.machine()}", "processor": hashlib.sha256(processor().encode()).hexdigest()}
 
 
-def _processor():
+@functools.lru_cache(maxsize=None)
+def processor():
     """What tells a processor from others: what Linux says of the first one, elsewhere what LLVM does."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:

@@ -8,7 +8,7 @@ What it is not: no promise. An output for which it is not right gets memory of i
 """
 from .fuse import Group, Indirect, Map, Product, Window, places
 from .layout import View
-from .tiles import Tiles, reads, writes
+from .tiles import inner, reads, writes
 
 
 def pairs(inputs, outputs, donated):
@@ -33,7 +33,7 @@ def settle(steps, candidates):
     buffer, an input's buffer)}; steps: in the order in which they run."""
     read, written = {}, {}
     for at, step in enumerate(steps):
-        for s in [x for x, _ in step.steps] if type(step) is Tiles else [step]:          # tile by tile, all of these are one step
+        for s in inner(step):
             for b in reads(s):
                 read[b] = at
             for b in writes(s):
@@ -70,7 +70,7 @@ def _met(step):
     """{id of a buffer between steps that one of them reads or writes: the buffer; None where that is not all of it, entry by entry, or where it is a part of
     another one (joining.py)}."""
     found = {}
-    for s in [x for x, _ in step.steps] if type(step) is Tiles else [step]:
+    for s in inner(step):
         if type(s) is Group:
             views = [x for o in s.operations for x in (*o.operands, o.out)]
         else:

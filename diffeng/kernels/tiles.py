@@ -42,6 +42,11 @@ class Tiles:
         self.seen = zeros.seen(self)
 
 
+def inner(step):
+    """The loops and products that a step consists of: those of a chain, which are one step tile by tile; else itself alone."""
+    return [s for s, _ in step.steps] if type(step) is Tiles else [step]
+
+
 def reads(step):
     """The ids of the buffers that a step reads from memory."""
     if type(step) is Product:
