@@ -10,6 +10,8 @@ from .fuse import Group, Indirect, Map, Product, Window, places
 from .layout import View
 from .tiles import inner, reads, writes
 
+SHORT = 1 << 14                            # bytes of a vector that one thread goes through: four of them fit into the first cache
+
 
 def pairs(inputs, outputs, donated):
     """{number of an output: number of an input}, of the same shape and dtype, first come, first served. inputs, outputs: (shape, dtype) each; donated: input
@@ -28,9 +30,9 @@ def pairs(inputs, outputs, donated):
     return found
 
 
-def settle(steps, candidates):
+def settle(steps, candidates, in_order=False):
     """{number of an output: number of the input in whose memory it is written}, and these buffers know their home. candidates: {number of an output: (its
-    buffer, an input's buffer)}; steps: in the order in which they run."""
+    buffer, an input's buffer)}; steps: in the order in which they run. in_order: see `_together`."""
     read, written = {}, {}
     for at, step in enumerate(steps):
         for s in inner(step):
@@ -42,24 +44,27 @@ def settle(steps, candidates):
     for k, (out, source) in candidates.items():
         at = written.get(id(out), [])
         last = read.get(id(source), -1)
-        if len(at) == 1 and (last < at[0] or last == at[0] and _together(steps[last], out, source)):
+        if len(at) == 1 and (last < at[0] or last == at[0] and _together(steps[last], out, source, in_order)):
             out.home = source
             found[k] = source.slot
     return found
 
 
-def overwrite(steps):
-    """Results between steps in the memory of what is met for the last time where they are made, entry by entry: what every step of a loop adds to stays where it
-    is, and in the cache. Those buffers know their home, and lie within it."""
+def overwrite(steps, in_order=False):
+    """Results between steps in the memory of what is met for the last time where they are made, entry by entry: what every step of a loop adds to stays where
+    it is, and in the cache. Those buffers know their home, and lie within it. in_order: see `_together`."""
     met, last = [], {}
     for step in steps:
         found = _met(step)
         met.append((found, {key for key in found if key not in last}))
         last.update(dict.fromkeys(found, step))
+    made = {key: at for at, (_, new) in enumerate(met) for key in new}
     for step, (found, new) in zip(steps, met):
         spent = [b for key, b in found.items() if last[key] is step and b is not None and key not in new]
+        spent.sort(key=lambda b: -made[id(b)])                   # what was made last is likeliest to be in the cache
         for out in [b for key, b in found.items() if key in new and b is not None] if spent else ():
-            source = next((b for b in spent if b.dtype == out.dtype and b.bytes() == out.bytes() and _together(step, out, b)), None)
+            like = [b for b in spent if b.dtype == out.dtype and b.bytes() == out.bytes()]
+            source = next((b for beside in ((False, True) if in_order else (False,)) for b in like if _together(step, out, b, beside)), None)
             if source is not None:
                 out.home = source.home or source
                 out.within = out.home, 0
@@ -76,35 +81,37 @@ def _met(step):
         else:
             views = (s.left, s.right, s.onto, s.scale, s.out) if type(s) is Product else (*s.operands, s.out)
         for x in views:
-            if type(x) is View:
-                b = x.buffer
+            held = [x] if type(x) is View else [x.view] if type(x) is Window else [x.view, *x.arrays] if type(x) is Indirect else ()
+            for v in held:
+                b = v.buffer
                 if not b.stored or b.kind != "arena":
                     continue
                 if b.within is not None:
                     found[id(b)] = found[id(b.root()[0])] = None
                 elif found.get(id(b), b) is not None:
-                    found[id(b)] = b if x.whole() else None
-            elif type(x) is Window:
-                found[id(x.view.buffer)] = None
-            elif type(x) is Indirect:
-                found.update(dict.fromkeys([id(v.buffer) for v in (x.view, *x.arrays)]))
+                    found[id(b)] = b if (v.whole() if v is x else type(x) is Window and x.shift() is not None) else None
     return found
 
 
-def _together(step, out, source):
+def _together(step, out, source, in_order):
     """Does one loop over entries read each of `source` before it writes the same of `out`? A second operation there gets what the first one read. So a product
-    reads what it is added to."""
+    reads what it is added to. in_order: of short vectors the entries beside may be read, too, for one thread goes through them in order, and keeps the one
+    before (loops.py)."""
     if type(step) is Product:
         return step.onto is not None and step.onto.buffer is source          # and no factor (accumulate.py)
     if type(step) is not Group or step.columns is not None:
         return False
-    met = False
+    met = made = beside = False
     for o in step.operations:
         direct, others = places(o)
         mine = [v for v in direct if v.buffer is source]
-        if any([v.buffer is source for v in others]) or not all([v.whole() for v in mine]):
+        windows = [x for x in o.operands if type(x) is Window and x.view.buffer is source]
+        if sum([v.buffer is source for v in others]) > len(windows) or not all([v.whole() for v in mine]) or windows and made \
+                or any([x.shift() is None for x in windows]):
             return False
-        met = met or bool(mine)
-        if not met and type(o.out) is View and o.out.buffer is out:
-            return False
-    return all([type(o) is Map and o.out.whole() for o in step.operations if type(o.out) is View and o.out.buffer is out])
+        met, beside = met or bool(mine or windows), beside or bool(windows)
+        if type(o.out) is View and o.out.buffer is out:
+            if not (met and type(o) is Map and o.out.whole()):
+                return False
+            made = True
+    return not beside or in_order and out.bytes() <= SHORT and all([len(o.shape) == 1 for o in step.operations])

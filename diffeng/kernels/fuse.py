@@ -60,6 +60,11 @@ class Window:
         self.view, self.axis, self.lo, self.hi = view, axis, lo, hi
         self.position = View(Buffer("none", view.dtype, 0), 0, view.shape, [int(k == axis) for k in range(view.ndim)], view.dtype)
 
+    def shift(self):
+        """How many entries behind the one that is computed an entry of a vector is read: -1, 0 or 1; None for all others, and of what is no vector."""
+        v, size = self.view, self.view.dtype.itemsize
+        return v.offset // size if v.strides == (size,) and v.offset in (-size, 0, size) and v.size == v.buffer.size > 1 else None
+
 
 class Map:
     """One elementwise step over a shape: out = rule(operands), each operand cast to its type first.

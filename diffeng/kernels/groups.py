@@ -83,6 +83,9 @@ class Plan:
         for k, o in enumerate(group.operations):
             if isinstance(o, Reduce) or not isinstance(o.out, Indirect) and o.out.complete():
                 self.produced[id(o.out.buffer)] = k
+        over = {id(o.out.buffer.home) for o in group.operations if isinstance(o.out, View)}          # whose windows go by shifts
+        windows = [x for o in group.operations for x in o.operands if isinstance(x, Window)]
+        self._over = {x: x.shift() for x in windows if id(x.view.buffer.home or x.view.buffer) in over}
         self._reach()
         self._shape()
         self._phases()
@@ -118,7 +121,8 @@ class Plan:
                 if isinstance(x, Indirect):
                     found.append(self._found(x, o))
                 elif isinstance(x, Window):
-                    found.append((self._place(x.view, o.level), self._place(x.position, o.level, scope=("position", x.axis, x.view.shape))))
+                    v = x.view if x not in self._over else View(x.view.buffer, 0, x.view.shape, x.view.strides, x.view.dtype)
+                    found.append((self._place(v, o.level), self._place(x.position, o.level, scope=("position", x.axis, x.view.shape))))
                 elif isinstance(x, Immediate) or self._inner(x) is not None:
                     found.append(None)
                 else:
@@ -313,7 +317,7 @@ class Plan:
         if isinstance(x, Indirect):
             return self._indirect(x, found)
         if isinstance(x, Window):
-            return "window", found[0], found[1], self.word(x.lo), self.word(x.hi)
+            return "window", found[0], found[1], self.word(x.lo), self.word(x.hi), self._over.get(x)
         return ("value", self._inner(x)) if found is None else ("memory", found)
 
     def _indirect(self, x, found):
@@ -353,6 +357,8 @@ class Plan:
         ops, rows = self.group.operations, self.columns if self.flat else self.rows
         if self._scattering() and (self.flat or not self._apart(self.outer_strides)):        # rows may meet
             return self._scatter_shares(rows, cost)
+        if self._over:                                           # entry after entry: each reads what the one before it has written over
+            return rows, rows
         chunk = threads.split(rows, cost)
         if any(isinstance(o, Reduce) and o.kind == "columns" and o.type == "f32" and o.name == "sum" for o in ops):
             chunk = min(chunk, LONGEST_SUM)

@@ -35,6 +35,7 @@ class Loops:
         self.strides = [None if s is None else self.code.word(s) for _, _, _, s, _, _ in self.views]
         self.inside, self.within_all = False, False          # in a column loop? where everything is inside of the windows along it?
         self.waiting, self.place_in_strip, self.at = {}, None, None
+        self.before = {}                                     # place in memory -> a cell: the entry before, which has been written over
         self.outside = {}                                    # what reports an index -> a cell, negative once there was one out of range
 
     def module(self):
@@ -47,6 +48,7 @@ class Loops:
         if self._memory:
             self.scratch = code.word(self._memory[0]) + self.slot * code.word(self._memory[1])
         self.columns = code.word(self._columns)
+        self.before = {x[1]: code.cell(self.views[x[1]][0], 0) for op in self.ops for x in reaches(op) if x[0] == "window" and x[5] == -1}
         for base, count, stride, kind, views in self._copies:
             apart = self.slot * code.word(stride)
             for v in views:
@@ -194,9 +196,10 @@ class Loops:
             self.store(op[8], self.values[k], None)
 
     def swept(self, lo, hi, mine, totals):
-        """The loop itself. Where there are windows it is cut in three: in the middle everything is inside of all of them, and nobody asks."""
+        """The loop itself. Where there are windows it is cut: in the middle everything is inside of all of them, and nobody asks. The first entries of that, up to
+        a cache line, are a loop of their own."""
         code = self.code
-        windows = {x[2:] for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" and self.views[x[2]][1] == "u"}
+        windows = {x[2:5] for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" and self.views[x[2]][1] == "u"}
         if not windows:
             with code.loop(lo, hi) as i:
                 self.entries(mine, i, totals)
@@ -206,13 +209,17 @@ class Loops:
             base, _ = self.place(p, None)
             begin, end = code.word(begin) - base, code.word(end) - base
             first, last = select(begin > first, begin, first), select(end < last, end, last)
-        first = self.aligned(first, last, mine)
         first = select(first < hi, first, hi)
         last = select(last > first, last, first)
+        line = self.aligned(first, last, mine)
         with code.loop(0, 3, together=True) as part:
             start, stop = (select(part < 1, x, select(part < 2, y, z)) for x, y, z in ((lo, first, last), (first, last, hi)))
-            for self.within_all, here in ((True, part.equals(1)), (False, part.differs(1))):
-                with code.when(here), code.loop(start, stop) as i:
+            with code.when(part.differs(1)), code.loop(start, stop) as i:
+                self.entries(mine, i, totals)
+            self.within_all = True
+            with code.when(part.equals(1)), code.loop(0, 2, together=True) as half:
+                begin, end = select(half < 1, start, line), select(half < 1, line, stop)
+                with code.loop(begin, end) as i:
                     self.entries(mine, i, totals)
         self.within_all = False
 
@@ -230,8 +237,12 @@ class Loops:
     def entries(self, mine, i, parts):
         self.inside, self.loaded = True, {}
         here = dict(self.values)
+        for v in self.before:                                    # read before anything is written
+            self.memory(v, i)
         for k in mine:
             self.operate(k, i, parts)
+        for v, cell in self.before.items():
+            cell.set(self.memory(v, i))
         self.values = here                                       # what was computed in the loop is known inside of it alone
         self.inside, self.loaded = False, {}
 
@@ -329,17 +340,20 @@ class Loops:
                 return self.read(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
             return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])
         if x[0] == "window":
-            v = x[1]
-            if self.within_all and self.views[x[2]][1] == "u":
+            v, shift, whole = x[1], x[5], self.within_all and self.views[x[2]][1] == "u"
+            if shift is None and whole:
                 return self.memory(v, i)
-            zero = {"f": 0.0, "b": False}.get(self.views[v][0][0], 0)
-            return code.guarded(self.within(x, i), lambda: code.load(*self.place(v, i), self.views[v][0], self.views[v][5]), zero)
+            at, kind, scope = i + shift if shift else i, self.views[v][0], self.views[v][5]
+
+            def read():
+                return self.before[v].get() if shift == -1 else code.load(*self.place(v, at), kind, scope)
+            return read() if whole else code.guarded(self.within(x, i), read, {"f": 0.0, "b": False}.get(kind[0], 0))
         base, stride, type = self.found(x, i)
         return code.load(base if i is None or stride is None else base + i * stride, None, type)
 
     def within(self, x, i):
         """Is an entry in a window?"""
-        _, _, p, lo, hi = x
+        p, lo, hi = x[2:5]
         base, index = self.place(p, i)
         lo, hi = self.code.word(lo), self.code.word(hi)
         position = (base if index is None else base + index) - lo

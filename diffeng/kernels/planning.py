@@ -52,8 +52,9 @@ def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     steps = tiles.tiled(fuser.finish(), tiles.SEPARATE if program.separate is None else program.separate)
     steps = joined(accumulated(steps) if program.accumulates else steps)
     candidates = donated if isinstance(donated, dict) else donation.pairs([tuple(spec) for _, *spec in program.inputs], program.outputs, donated)
-    taken = donation.settle(steps, {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}) if candidates else {}
-    donation.overwrite(steps)
+    candidates = {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}
+    taken = donation.settle(steps, candidates, program.in_order) if candidates else {}
+    donation.overwrite(steps, program.in_order)
     return steps, [(n.primitive.name, n.frames) for n in lowering.origins], taken
 
 

@@ -49,7 +49,7 @@ class _Description:
             self.numbers.append(x)
             return x.type
         if type(x) is Window:
-            return "window", x.axis, x.lo, x.hi, self._operand(x.view)
+            return "window", x.axis, x.lo, x.hi, x.view.offset, self._operand(x.view)
         if type(x) is Indirect:
             self.simple = False
             return None
