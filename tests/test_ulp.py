@@ -21,7 +21,8 @@ WIDE = {      # (function, domain): as far as the derivative is no subnormal num
 def test_derivatives_keep_their_digits(name):
     fun, domain = WIDE[name]
     found = de.accuracy(fun, domain, points=150, seed=1)
-    assert max(row.ulp for row in found.rows if row.what != "value") <= 4, found
+    given = found["value", "NumPy"].ulp                        # of NumPy's own value, which derivatives are made of: cbrt's is off by 2 without AVX-512
+    assert max(row.ulp for row in found.rows if row.what != "value") <= max(4, 2 + 2 * given), found
     assert found["value", "reverse (kernels)"].ulp <= 2, found
 
 
