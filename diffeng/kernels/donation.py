@@ -6,7 +6,7 @@ place. `overwrite` does the same for results that nobody is given.
 
 What it is not: no promise. An output for which it is not right gets memory of its own, and the results are the same.
 """
-from .fuse import Group, Indirect, Map, Product, Window, places
+from .fuse import Group, Indirect, Map, Product, Window
 from .layout import View
 from .tiles import inner, reads, writes
 
@@ -32,7 +32,7 @@ def pairs(inputs, outputs, donated):
 
 def settle(steps, candidates, in_order=False):
     """{number of an output: number of the input in whose memory it is written}, and these buffers know their home. candidates: {number of an output: (its
-    buffer, an input's buffer)}; steps: in the order in which they run. in_order: see `_together`."""
+    buffer, an input's buffer)}; steps: in the order in which they run. in_order: see `_Met.together`."""
     read, written = {}, {}
     for at, step in enumerate(steps):
         for s in inner(step):
@@ -44,7 +44,7 @@ def settle(steps, candidates, in_order=False):
     for k, (out, source) in candidates.items():
         at = written.get(id(out), [])
         last = read.get(id(source), -1)
-        if len(at) == 1 and (last < at[0] or last == at[0] and _together(steps[last], out, source, in_order)):
+        if len(at) == 1 and (last < at[0] or last == at[0] and _Met(steps[last]).together(out, source) > (0 if in_order else 1)):
             out.home = source
             found[k] = source.slot
     return found
@@ -52,66 +52,92 @@ def settle(steps, candidates, in_order=False):
 
 def overwrite(steps, in_order=False):
     """Results between steps in the memory of what is met for the last time where they are made, entry by entry: what every step of a loop adds to stays where
-    it is, and in the cache. Those buffers know their home, and lie within it. in_order: see `_together`."""
-    met, last = [], {}
+    it is, and in the cache. Those buffers know their home, and lie within it. in_order: see `_Met.together`."""
+    seen, first, last = [], {}, {}
     for step in steps:
-        found = _met(step)
-        met.append((found, {key for key in found if key not in last}))
-        last.update(dict.fromkeys(found, step))
-    made = {key: at for at, (_, new) in enumerate(met) for key in new}
-    for step, (found, new) in zip(steps, met):
-        spent = [b for key, b in found.items() if last[key] is step and b is not None and key not in new]
-        spent.sort(key=lambda b: -made[id(b)])                   # what was made last is likeliest to be in the cache
-        for out in [b for key, b in found.items() if key in new and b is not None] if spent else ():
-            like = [b for b in spent if b.dtype == out.dtype and b.bytes() == out.bytes()]
-            source = next((b for beside in ((False, True) if in_order else (False,)) for b in like if _together(step, out, b, beside)), None)
-            if source is not None:
+        met = _Met(step)
+        for key in met.buffers:
+            first.setdefault(key, met)
+            last[key] = met
+        seen.append(met)
+    at = {met: k for k, met in enumerate(seen)}
+    for met in seen:
+        new = [b for key, b in met.buffers.items() if b is not None and first[key] is met]
+        spent = [b for key, b in met.buffers.items() if b is not None and first[key] is not met and last[key] is met] if new else ()
+        for out in new if spent else ():
+            like = [(met.together(out, b), at[first[id(b)]], b) for b in spent if b.dtype == out.dtype and b.bytes() == out.bytes()]
+            how, _, source = max(like, key=lambda found: found[:2], default=(0, 0, None))          # what was made last is likeliest to be in the cache
+            if how > (0 if in_order else 1):
                 out.home = source.home or source
                 out.within = out.home, 0
                 spent.remove(source)
 
 
-def _met(step):
-    """{id of a buffer between steps that one of them reads or writes: the buffer; None where that is not all of it, entry by entry, or where it is a part of
-    another one (joining.py)}."""
-    found = {}
-    for s in inner(step):
-        if type(s) is Group:
-            views = [x for o in s.operations for x in (*o.operands, o.out)]
+class _Met:
+    """What a step reads and writes.
+
+    buffers: {id of one that lies between steps: the buffer; None where that is not all of it, entry by entry, or where it is a part of another one (joining.py)}.
+    Of a loop over entries, by number of its operations: read: {id of a buffer: the first that reads it; None where one does otherwise}; beside: {the last that
+    reads its neighbours}; made: {the one that writes it; None where that is not all}.
+    """
+
+    def __init__(self, step):
+        self.step, self.buffers, self.read, self.beside, self.made = step, {}, {}, {}, {}
+        for s in inner(step):
+            if type(s) is Group:
+                for k, o in enumerate(s.operations):
+                    for x in o.operands:
+                        self._reads(x, k)
+                    if type(o.out) is View:
+                        self._look(o.out, o.out.whole())
+                        self.made[id(o.out.buffer)] = k if type(o) is Map and o.out.whole() and id(o.out.buffer) not in self.made else None
+                    else:
+                        self._reads(o.out, k)
+            else:
+                for x in (s.left, s.right, s.onto, s.scale, s.out) if type(s) is Product else (*s.operands, s.out):
+                    self._reads(x, 0)
+
+    def _reads(self, x, k):
+        kind = type(x)
+        if kind is View:
+            whole, views = x.whole(), (x,)
+        elif kind is Window:
+            whole, views = x.shift() is not None, (x.view,)
+        elif kind is Indirect:
+            whole, views = False, (x.view, *x.arrays)
         else:
-            views = (s.left, s.right, s.onto, s.scale, s.out) if type(s) is Product else (*s.operands, s.out)
-        for x in views:
-            held = [x] if type(x) is View else [x.view] if type(x) is Window else [x.view, *x.arrays] if type(x) is Indirect else ()
-            for v in held:
-                b = v.buffer
-                if not b.stored or b.kind != "arena":
-                    continue
-                if b.within is not None:
-                    found[id(b)] = found[id(b.root()[0])] = None
-                elif found.get(id(b), b) is not None:
-                    found[id(b)] = b if (v.whole() if v is x else type(x) is Window and x.shift() is not None) else None
-    return found
+            return
+        for v in views:
+            self._look(v, whole)
+            key = id(v.buffer)
+            if not whole:
+                self.read[key] = None
+            elif key not in self.read:
+                self.read[key] = k
+            if kind is Window:
+                self.beside[key] = k
 
+    def _look(self, v, whole):
+        b = v.buffer
+        if b.kind == "arena" and b.stored:
+            if b.within is not None:
+                self.buffers[id(b)] = self.buffers[id(b.root()[0])] = None
+            elif not whole:
+                self.buffers[id(b)] = None
+            elif id(b) not in self.buffers:
+                self.buffers[id(b)] = b
 
-def _together(step, out, source, in_order):
-    """Does one loop over entries read each of `source` before it writes the same of `out`? A second operation there gets what the first one read. So a product
-    reads what it is added to. in_order: of short vectors the entries beside may be read, too, for one thread goes through them in order, and keeps the one
-    before (loops.py)."""
-    if type(step) is Product:
-        return step.onto is not None and step.onto.buffer is source          # and no factor (accumulate.py)
-    if type(step) is not Group or step.columns is not None:
-        return False
-    met = made = beside = False
-    for o in step.operations:
-        direct, others = places(o)
-        mine = [v for v in direct if v.buffer is source]
-        windows = [x for x in o.operands if type(x) is Window and x.view.buffer is source]
-        if sum([v.buffer is source for v in others]) > len(windows) or not all([v.whole() for v in mine]) or windows and made \
-                or any([x.shift() is None for x in windows]):
-            return False
-        met, beside = met or bool(mine or windows), beside or bool(windows)
-        if type(o.out) is View and o.out.buffer is out:
-            if not (met and type(o) is Map and o.out.whole()):
-                return False
-            made = True
-    return not beside or in_order and out.bytes() <= SHORT and all([len(o.shape) == 1 for o in step.operations])
+    def together(self, out, source):
+        """Does one loop over entries read each of `source` before it writes the same of `out`? A second operation there gets what the first one read. So a
+        product reads what it is added to. 2: it does. 1: it does where one thread goes through a short vector in order, and keeps the entry before (loops.py),
+        as entries beside are read, too. 0: it does not."""
+        step = self.step
+        if type(step) is Product:
+            return 2 if step.onto is not None and step.onto.buffer is source else 0          # and no factor (accumulate.py)
+        made, read = self.made.get(id(out)), self.read.get(id(source))
+        if type(step) is not Group or step.columns is not None or made is None or read is None or read > made:
+            return 0
+        beside = self.beside.get(id(source))
+        if beside is None:
+            return 2
+        return int(beside <= made and out.bytes() <= SHORT and all([len(o.shape) == 1 for o in step.operations]))
