@@ -97,11 +97,13 @@ class _Rewriting:
             name, *others = {r.primitive.name for r in readers}
             if others:
                 continue
-            below = [self._below(m, chosen, r) for r in readers]
-            read = set().union(*[places for places, _ in below])
+            places, again = self._below(m, chosen)
+            if not self._few(again, name, chosen):
+                continue
+            read = {(x, *self._moved(first, r)) if first else (x,) for r in readers for x, *first in places}          # as far from there as r lies from m
             read -= {self._source(x, (0,) * len(r.shape)) for r in readers for c in self._readers.get(r, ()) for x in c.operands if type(x) is Node}
-            own = len(self._below(m, chosen)[0]) if name == "getitem" else 0          # among zeros: its own loop reads them for others, too
-            if all([self._few(again, name, chosen) for _, again in below]) and len(read) <= own + len(readers) + STORE:
+            own = len(places) if name == "getitem" else 0                      # among zeros: its own loop reads them for others, too
+            if len(read) <= own + len(readers) + STORE:
                 chosen.update(readers)
         return chosen
 
@@ -113,11 +115,10 @@ class _Rewriting:
             self._cheap[x] = x not in self._kept and _is_cheap(x) and all([r.primitive.kind == "map" or r in self._parts for r in self._readers[x]])
         return self._cheap[x]
 
-    def _below(self, m, chosen, part=None):
-        """({what is read of which array, from which entry on}, {the cheap operations behind m, m among them, and from which entry on}) where m is computed for
-        a part of it (None: for all of it); what is chosen to be made among zeros is made of what it is made of. Of more operations than MOST, some."""
-        first = (0,) * len(m.shape)
-        first = m, self._moved(first, part) if part else first
+    def _below(self, m, chosen):
+        """({what is read of which array, from which entry on}, {the cheap operations behind m, m among them, and from which entry on}) where m is computed;
+        what is chosen to be made among zeros is made of what it is made of. Of more operations than MOST, some."""
+        first = m, (0,) * len(m.shape)
         stack, again, read = [first], {first}, set()
         while stack and len(again) <= MOST:
             n, first = stack.pop()
