@@ -66,6 +66,29 @@ def test_results_between_steps_are_written_over_what_is_read_for_the_last_time(n
         assert (most - 0.5) * x.nbytes < program.peak_bytes < (most + 0.5) * x.nbytes
 
 
+IN_RESULTS = {
+    # function of an array that returns a tuple, arrays of its size that its steps hold at once beside the results
+    "scaled": (lambda x: ((y := np.sin(x)) / np.sum(y),), 0),
+    "a chain of loops": (lambda x: ((z := (y := np.sin(x)) / np.sum(y)) - np.sum(z * z),), 0),
+    "two of them": (lambda x: ((y := np.sin(x)) / np.sum(y), (z := np.cos(x)) - np.sum(z)), 0),
+    "with a result in between": (lambda x: (y := np.sin(x) / np.sum(np.sin(x)), (z := y * np.sum(y)) - np.sum(z)), 0),
+    "put together of parts": (lambda x: ((y := np.concatenate([np.sin(x[:1]), np.cos(x[1:])])) / np.sum(y),), 0),
+    "put together of products, which lie in it": (lambda x: ((y := np.stack([z := x @ x, z @ x, z @ z])) / np.sum(y),), 3),
+    "one for two": (lambda x: ((y := np.sin(x)) / np.sum(y), y - np.max(y)), 0),
+    "read at shifted places later": (lambda x: (np.sum((y := np.sin(x)), 1), y[::-1] * np.sum(y)), 1),
+}
+
+
+@pytest.mark.parametrize("name", IN_RESULTS)
+def test_what_a_result_is_written_over_lies_in_the_result(name):
+    fun, most = IN_RESULTS[name]
+    for x in rng.standard_normal((2, 96, 96)):
+        program = de.trace(fun, x).compile()
+        for got, want in zip(program(x), fun(x)):
+            np.testing.assert_allclose(got, want, rtol=1e-11)
+        assert (most - 0.5) * x.nbytes < program.peak_bytes < (most + 0.5) * x.nbytes
+
+
 def test_what_is_not_read_entry_by_entry_is_not_written_over():
     """Recurrences whose steps read their neighbours, mirror images, transposes, and parts of one array; forward and adjoint."""
     def mirrored(x):
@@ -114,8 +137,8 @@ def test_short_vectors_are_written_over_where_their_neighbours_are_read(n, dtype
     program = de.trace(de.grad(fun, argnums=(0, 1)), u, k).compile()
     for got, want in zip(program(u, k), de.grad(fun, argnums=(0, 1))(u, k)):
         np.testing.assert_allclose(got, want, rtol=1e-4 if dtype == np.float32 else 1e-11, atol=1e-5 if dtype == np.float32 else 1e-13)
-    if n >= 1000:
-        assert (program.peak_bytes < 6.5 * u.nbytes) == (u.nbytes <= donation.SHORT)
+    if n >= 1000:                                                # five states, and nothing else: the cotangent lies in the result from the first step on
+        assert (program.peak_bytes < 5.5 * u.nbytes) == (u.nbytes <= donation.SHORT)
 
 
 def test_neighbours_before_and_behind_are_read_before_they_are_written_over():

@@ -52,37 +52,48 @@ def settle(steps, candidates, in_order=False):
 
 def overwrite(steps, in_order=False):
     """Results between steps in the memory of what is met for the last time where they are made, entry by entry: what every step of a loop adds to stays where
-    it is, and in the cache. Those buffers know their home, and lie within it. in_order: see `_Met.together`."""
-    seen, first, last = [], {}, {}
+    it is, and in the cache. Those buffers know their home, and lie within it. Where an output is made so, it is the output's memory that all of them lie in.
+    in_order: see `_Met.together`."""
+    seen, first, last, lie, parted = [], {}, {}, {}, set()           # lie: {id of a home: all that lie there}; parted: what others are parts of
     for step in steps:
         met = _Met(step)
-        for key in met.buffers:
+        for key in (*met.buffers, *met.results):
             first.setdefault(key, met)
             last[key] = met
         seen.append(met)
+        parted |= met.parted
     at = {met: k for k, met in enumerate(seen)}
     for met in seen:
         new = [b for key, b in met.buffers.items() if b is not None and first[key] is met]
+        new += [b for key, b in met.results.items() if in_order and b.home is None and first[key] is met]
         spent = [b for key, b in met.buffers.items() if b is not None and first[key] is not met and last[key] is met] if new else ()
         for out in new if spent else ():
             like = [(met.together(out, b), at[first[id(b)]], b) for b in spent if b.dtype == out.dtype and b.bytes() == out.bytes()]
             how, _, source = max(like, key=lambda found: found[:2], default=(0, 0, None))          # what was made last is likeliest to be in the cache
             if how > (0 if in_order else 1):
-                out.home = source.home or source
-                out.within = out.home, 0
+                home = source.home or source
+                there = lie.setdefault(id(home), [home])
+                if out.kind == "output" and any([id(b) in parted for b in there]):
+                    continue
+                out.home, out.within = home, (home, 0)
+                there.append(out)
                 spent.remove(source)
+                if out.kind == "output":
+                    for b in there:
+                        b.kind, b.slot, b.within = "output", out.slot, None
 
 
 class _Met:
     """What a step reads and writes.
 
     buffers: {id of one that lies between steps: the buffer; None where that is not all of it, entry by entry, or where it is a part of another one (joining.py)}.
+    results: {id of an output's: it}. parted: ids of those that others are parts of.
     Of a loop over entries, by number of its operations: read: {id of a buffer: the first that reads it; None where one does otherwise}; beside: {the last that
     reads its neighbours}; made: {the one that writes it; None where that is not all}.
     """
 
     def __init__(self, step):
-        self.step, self.buffers, self.read, self.beside, self.made = step, {}, {}, {}, {}
+        self.step, self.buffers, self.results, self.parted, self.read, self.beside, self.made = step, {}, {}, set(), {}, {}, {}
         for s in inner(step):
             if type(s) is Group:
                 for k, o in enumerate(s.operations):
@@ -119,9 +130,13 @@ class _Met:
 
     def _look(self, v, whole):
         b = v.buffer
-        if b.kind == "arena" and b.stored:
+        if b.kind == "output":
+            self.results[id(b)] = b
+        elif b.kind == "arena" and b.stored:
             if b.within is not None:
-                self.buffers[id(b)] = self.buffers[id(b.root()[0])] = None
+                root = id(b.root()[0])
+                self.buffers[id(b)] = self.buffers[root] = None
+                self.parted.add(root)
             elif not whole:
                 self.buffers[id(b)] = None
             elif id(b) not in self.buffers:
