@@ -137,8 +137,8 @@ def test_short_vectors_are_written_over_where_their_neighbours_are_read(n, dtype
     program = de.trace(de.grad(fun, argnums=(0, 1)), u, k).compile()
     for got, want in zip(program(u, k), de.grad(fun, argnums=(0, 1))(u, k)):
         np.testing.assert_allclose(got, want, rtol=1e-4 if dtype == np.float32 else 1e-11, atol=1e-5 if dtype == np.float32 else 1e-13)
-    if n >= 1000:                                                # five states, and nothing else: the cotangent lies in the result from the first step on
-        assert (program.peak_bytes < 5.5 * u.nbytes) == (u.nbytes <= donation.SHORT)
+    if n >= 1000:                                                # five states and one cotangent
+        assert (program.peak_bytes < 6.5 * u.nbytes) == (u.nbytes <= donation.SHORT)
 
 
 def test_neighbours_before_and_behind_are_read_before_they_are_written_over():
@@ -154,6 +154,17 @@ def test_neighbours_before_and_behind_are_read_before_they_are_written_over():
                 x, y = rng.standard_normal((2, n))
                 want = fun(x.copy(), y.copy())
                 np.testing.assert_allclose(compiled(x, y), want, rtol=1e-14)
+
+
+@pytest.mark.parametrize("n", [3, 17, 500])
+def test_a_result_that_is_made_over_its_neighbours_is_read_as_it_is(n):
+    def fun(u, k):
+        du = de.grad(lambda u: np.sum(moved(u, k, 3) ** 2))(u)
+        return du, 2.0 * du, np.sum(du * du)
+    u, k = rng.standard_normal(n), 0.2 + 0.1 * rng.random(n - 1)
+    program = de.trace(fun, u, k).compile()
+    for got, want in zip(program(u, k), fun(u, k)):
+        np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
 
 
 def test_what_must_not_be_written_over_is_copied():

@@ -2,12 +2,13 @@
 
 What it is: `pairs`, which says what might take whose place, and `settle`, which finds for which pairs that is right: each entry is read for the last time
 in the very step of the loop that writes the new one. Those outputs get a `home`, the input's buffer; whoever writes kernels (groups.py) takes both for one
-place. `overwrite` does the same for results that nobody is given.
+place. `overwrite` does the same for results between steps, and with an output for all that it is made over.
 
 What it is not: no promise. An output for which it is not right gets memory of its own, and the results are the same.
 """
-from .fuse import Group, Indirect, Map, Product, Window
-from .layout import View
+from .fuse import Fuser, Group, Indirect, Map, Product, Window
+from .layout import Buffer, View
+from .scalar import CAST, type_name
 from .tiles import inner, reads, writes
 
 SHORT = 1 << 14                            # bytes of a vector that one thread goes through: four of them fit into the first cache
@@ -52,9 +53,9 @@ def settle(steps, candidates, in_order=False):
 
 def overwrite(steps, in_order=False):
     """Results between steps in the memory of what is met for the last time where they are made, entry by entry: what every step of a loop adds to stays where
-    it is, and in the cache. Those buffers know their home, and lie within it. Where an output is made so, it is the output's memory that all of them lie in.
-    in_order: see `_Met.together`."""
-    seen, first, last, lie, parted = [], {}, {}, {}, set()           # lie: {id of a home: all that lie there}; parted: what others are parts of
+    it is, and in the cache. Those buffers know their home, and lie within it. Where an output is made so, it is the output's memory that all of them lie in; a
+    short vector is copied there in the end, for arrays of the user begin anywhere in a cache line. in_order: see `_Met.together`."""
+    seen, first, last, lie, parted, copies = [], {}, {}, {}, set(), {}          # lie: {id of a home: all that lie there}; parted: what others are parts of
     for step in steps:
         met = _Met(step)
         for key in (*met.buffers, *met.results):
@@ -71,6 +72,8 @@ def overwrite(steps, in_order=False):
             like = [(met.together(out, b), at[first[id(b)]], b) for b in spent if b.dtype == out.dtype and b.bytes() == out.bytes()]
             how, _, source = max(like, key=lambda found: found[:2], default=(0, 0, None))          # what was made last is likeliest to be in the cache
             if how > (0 if in_order else 1):
+                if how == 1 and out.kind == "output":
+                    out, copies[met] = _apart(met.step, out)
                 home = source.home or source
                 there = lie.setdefault(id(home), [home])
                 if out.kind == "output" and any([id(b) in parted for b in there]):
@@ -81,6 +84,22 @@ def overwrite(steps, in_order=False):
                 if out.kind == "output":
                     for b in there:
                         b.kind, b.slot, b.within = "output", out.slot, None
+    steps[:] = [s for met in seen for s in (met.step, *copies.get(met, ()))]
+
+
+def _apart(group, out):
+    """(a buffer between steps that a group makes in the place of an output, [the step that copies it there])."""
+    made, type_, fuser = Buffer("arena", out.dtype, out.size), type_name(out.dtype), Fuser()
+    made.stored = True
+
+    def instead(x):
+        return View(made, x.offset, x.shape, x.strides, x.dtype) if type(x) is View and x.buffer is out else x
+    for o in group.operations:
+        to, o.operands, o.out = o.out, tuple(map(instead, o.operands)), instead(o.out)
+        if to is not o.out:
+            copy = Map(to.shape, CAST, type_, (type_,), (o.out,), to)
+    fuser.together([copy])
+    return made, fuser.finish()
 
 
 class _Met:
