@@ -167,6 +167,19 @@ def test_a_result_that_is_made_over_its_neighbours_is_read_as_it_is(n):
         np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("n", [3, 40, 900])
+def test_several_results_of_one_step_are_made_over_their_neighbours(n):
+    """Two fields that react with each other: the last step of the adjoint makes both gradients."""
+    def fun(u, v):
+        for _ in range(4):
+            u, v = (np.concatenate([w[:1], 0.5 * w[1:-1] + 0.2 * (w[2:] + w[:-2]) + 0.1 * (u * v)[1:-1], w[-1:]]) for w in (u, v))
+        return np.sum(u * v)
+    both = de.grad(fun, argnums=(0, 1))
+    u, v = rng.standard_normal((2, n))
+    for got, want in zip(de.trace(both, u, v).compile()(u, v), both(u, v)):
+        np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
+
+
 def test_what_must_not_be_written_over_is_copied():
     compiled = de.jit(adam_like, donate_argnums=(0, 1))
     p, m, g = rng.standard_normal((3, 5, 7))

@@ -73,7 +73,8 @@ def overwrite(steps, in_order=False):
             how, _, source = max(like, key=lambda found: found[:2], default=(0, 0, None))          # what was made last is likeliest to be in the cache
             if how > (0 if in_order else 1):
                 if how == 1 and out.kind == "output":
-                    out, copies[met] = _apart(met.step, out)
+                    out, copy = _apart(met.step, out)
+                    copies.setdefault(met, []).append(copy)
                 home = source.home or source
                 there = lie.setdefault(id(home), [home])
                 if out.kind == "output" and any([id(b) in parted for b in there]):
@@ -88,7 +89,7 @@ def overwrite(steps, in_order=False):
 
 
 def _apart(group, out):
-    """(a buffer between steps that a group makes in the place of an output, [the step that copies it there])."""
+    """(a buffer between steps that a group makes in the place of an output, the step that copies it there)."""
     made, type_, fuser = Buffer("arena", out.dtype, out.size), type_name(out.dtype), Fuser()
     made.stored = True
 
@@ -99,16 +100,16 @@ def _apart(group, out):
         if to is not o.out:
             copy = Map(to.shape, CAST, type_, (type_,), (o.out,), to)
     fuser.together([copy])
-    return made, fuser.finish()
+    return made, *fuser.finish()
 
 
 class _Met:
     """What a step reads and writes.
 
-    buffers: {id of one that lies between steps: the buffer; None where that is not all of it, entry by entry, or where it is a part of another one (joining.py)}.
-    results: {id of an output's: it}. parted: ids of those that others are parts of.
-    Of a loop over entries, by number of its operations: read: {id of a buffer: the first that reads it; None where one does otherwise}; beside: {the last that
-    reads its neighbours}; made: {the one that writes it; None where that is not all}.
+    buffers: {id of one between steps: the buffer; None where that is not all of it, entry by entry, or where it is a part of another one (joining.py)}.
+    results: {id of an output: the buffer}. parted: ids of those that others are parts of. Of a loop over entries, by id of a buffer, the number of an operation:
+    read: the first that reads it, None where one does otherwise; beside: the last that reads neighbours; made: the one that writes it, None where that is not
+    all of it.
     """
 
     def __init__(self, step):

@@ -196,8 +196,8 @@ class Loops:
             self.store(op[8], self.values[k], None)
 
     def swept(self, lo, hi, mine, totals):
-        """The loop itself. Where there are windows it is cut: in the middle everything is inside of all of them, and nobody asks. The first entries of that, up to
-        a cache line, are a loop of their own."""
+        """The loop itself. Where there are windows it is cut: in the middle everything is inside of all of them, and nobody asks. The first entries of that, up
+        to a cache line, are a loop of their own."""
         code = self.code
         windows = {x[2:5] for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" and self.views[x[2]][1] == "u"}
         if not windows:
