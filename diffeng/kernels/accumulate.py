@@ -35,6 +35,8 @@ def _added(product, group):
     """The product that does what a product and its reader do, or None."""
     if type(group) is not Group or len(group.operations) > 2 or not all([_plain(o, product) for o in group.operations]):
         return None
+    if sum([type(x) is View and x.buffer is product.out.buffer for o in group.operations for x in o.operands]) != 1:          # z + z / 2 needs z itself
+        return None
     *before, last = group.operations
     scale, made = None, product.out.buffer
     if before:
