@@ -45,7 +45,7 @@ def settle(steps, candidates, in_order=False):
     for k, (out, source) in candidates.items():
         at = written.get(id(out), [])
         last = read.get(id(source), -1)
-        if len(at) == 1 and (last < at[0] or last == at[0] and _Met(steps[last]).together(out, source) > (0 if in_order else 1)):
+        if len(at) == 1 and (last < at[0] or last == at[0] and _Met(steps[last]).together(out, source, in_order)):
             out.home = source
             found[k] = source.slot
     return found
@@ -55,26 +55,25 @@ def overwrite(steps, in_order=False):
     """Results between steps in the memory of what is met for the last time where they are made, entry by entry: what every step of a loop adds to stays where
     it is, and in the cache. Those buffers know their home, and lie within it. Where an output is made so, it is the output's memory that all of them lie in; a
     short vector is copied there in the end, for arrays of the user begin anywhere in a cache line. in_order: see `_Met.together`."""
-    seen, first, last, lie, parted, copies = [], {}, {}, {}, set(), {}          # lie: {id of a home: all that lie there}; parted: what others are parts of
-    for step in steps:
-        met = _Met(step)
+    seen, first, last, lie, parted = [_Met(step) for step in steps], {}, {}, {}, set()          # lie: {id of a home: all there}; parted: see _Met
+    for at, met in enumerate(seen):
         for key in (*met.buffers, *met.results):
-            first.setdefault(key, met)
-            last[key] = met
-        seen.append(met)
+            first.setdefault(key, at)
+            last[key] = at
         parted |= met.parted
-    at = {met: k for k, met in enumerate(seen)}
-    for met in seen:
-        new = [b for key, b in met.buffers.items() if b is not None and first[key] is met]
-        new += [b for key, b in met.results.items() if in_order and b.home is None and first[key] is met]
-        spent = [b for key, b in met.buffers.items() if b is not None and first[key] is not met and last[key] is met] if new else ()
+    steps.clear()
+    for at, met in enumerate(seen):
+        steps.append(met.step)
+        new = [b for key, b in met.buffers.items() if b is not None and first[key] == at]
+        new += [b for key, b in met.results.items() if in_order and b.home is None and first[key] == at]
+        spent = [b for key, b in met.buffers.items() if b is not None and first[key] < at == last[key]] if new else ()
         for out in new if spent else ():
-            like = [(met.together(out, b), at[first[id(b)]], b) for b in spent if b.dtype == out.dtype and b.bytes() == out.bytes()]
+            like = [(met.together(out, b, in_order), first[id(b)], b) for b in spent if b.dtype == out.dtype and b.bytes() == out.bytes()]
             how, _, source = max(like, key=lambda found: found[:2], default=(0, 0, None))          # what was made last is likeliest to be in the cache
-            if how > (0 if in_order else 1):
+            if how:
                 if how == 1 and out.kind == "output":
                     out, copy = _apart(met.step, out)
-                    copies.setdefault(met, []).append(copy)
+                    steps.append(copy)
                 home = source.home or source
                 there = lie.setdefault(id(home), [home])
                 if out.kind == "output" and any([id(b) in parted for b in there]):
@@ -85,7 +84,6 @@ def overwrite(steps, in_order=False):
                 if out.kind == "output":
                     for b in there:
                         b.kind, b.slot, b.within = "output", out.slot, None
-    steps[:] = [s for met in seen for s in (met.step, *copies.get(met, ()))]
 
 
 def _apart(group, out):
@@ -107,9 +105,9 @@ class _Met:
     """What a step reads and writes.
 
     buffers: {id of one between steps: the buffer; None where that is not all of it, entry by entry, or where it is a part of another one (joining.py)}.
-    results: {id of an output: the buffer}. parted: ids of those that others are parts of. Of a loop over entries, by id of a buffer, the number of an operation:
-    read: the first that reads it, None where one does otherwise; beside: the last that reads neighbours; made: the one that writes it, None where that is not
-    all of it.
+    results: {id of an output: the buffer}. parted: ids of those that others are parts of. Of a loop over entries, by id of a buffer, the number of an
+    operation: read: the first that reads it, None where one does otherwise; beside: the last that reads neighbours; made: the one that writes it, None where
+    that is not all of it.
     """
 
     def __init__(self, step):
@@ -162,10 +160,10 @@ class _Met:
             elif id(b) not in self.buffers:
                 self.buffers[id(b)] = b
 
-    def together(self, out, source):
+    def together(self, out, source, in_order):
         """Does one loop over entries read each of `source` before it writes the same of `out`? A second operation there gets what the first one read. So a
-        product reads what it is added to. 2: it does. 1: it does where one thread goes through a short vector in order, and keeps the entry before (loops.py),
-        as entries beside are read, too. 0: it does not."""
+        product reads what it is added to. 2: it does. 1: entries beside are read, too, and in_order says that one thread goes through a short vector entry by
+        entry, and keeps the one before (loops.py). 0: it does not."""
         step = self.step
         if type(step) is Product:
             return 2 if step.onto is not None and step.onto.buffer is source else 0          # and no factor (accumulate.py)
@@ -175,4 +173,4 @@ class _Met:
         beside = self.beside.get(id(source))
         if beside is None:
             return 2
-        return int(beside <= made and out.bytes() <= SHORT and all([len(o.shape) == 1 for o in step.operations]))
+        return int(in_order and beside <= made and out.bytes() <= SHORT and all([len(o.shape) == 1 for o in step.operations]))

@@ -341,7 +341,7 @@ class Loops:
             return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])
         if x[0] == "window":
             v, shift, whole = x[1], x[5], self.within_all and self.views[x[2]][1] == "u"
-            if shift is None and whole:
+            if whole and not shift:
                 return self.memory(v, i)
             at, kind, scope = i + shift if shift else i, self.views[v][0], self.views[v][5]
 
