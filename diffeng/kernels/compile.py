@@ -87,12 +87,13 @@ def _optimise(parsed, machine, quick):
     """LLVM's O3 with everything that makes loops fast; quick: variables into registers and the obvious, in a twentieth of the time.
 
     Vectorised loops are not interleaved unless they ask for it (`interleave`): on elementwise ones it costs a third more time to compile, and they
-    run no faster (a polynomial of degree 12 over 10 000 doubles took 9.7 us with, 7.1 without: the processor overlaps iterations by itself).
+    run no faster (a polynomial of degree 12 over 10 000 doubles took 9.7 us with, 7.1 without: the processor overlaps iterations by itself). Nor are
+    scalars put together to vectors (SLP): none of the workloads gained by it, and kernels with windows took an eighth more time to compile.
     """
     llvm = _llvm()
     options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 3)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = not quick
-    options.loop_interleaving = False
+    options.loop_vectorization = options.loop_unrolling = not quick
+    options.slp_vectorization = options.loop_interleaving = False
     builder = llvm.create_pass_builder(machine, options)      # made anew for each module: it holds analyses of the last one
     if quick:
         passes = llvm.create_new_module_pass_manager()
