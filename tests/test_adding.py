@@ -84,7 +84,14 @@ def stored(x):
     return np.sum(path ** 3)
 
 
-FUNCTIONS = [entries, differences, windows, rows, columns, corners, filled, in_turn, stored]
+def everywhere(x):
+    """All of an array, added to and written over like a part of it."""
+    y = de.at(de.at(x, 0).set(x[1]), np.s_[:]).add(np.sin(x))
+    z = de.at(de.at(y * x, ...).add(3.0), (None,)).add(y)
+    return np.sum(de.at(z, np.s_[:]).set(z * y) + de.at(y, 1).set(z[0]))
+
+
+FUNCTIONS = [entries, differences, windows, rows, columns, corners, filled, in_turn, stored, everywhere]
 
 
 def work(f, x, monkeypatch):

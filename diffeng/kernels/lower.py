@@ -94,11 +94,11 @@ class Lowering:
         x = broadcast(x, shape) if type(x) is View else immediate(x, target.dtype)
         self.fuser.operate(Map(shape, scalar.CAST, want, (want,), (x,), out, accumulate))
 
-    def add(self, out, x):
-        """Add x, broadcast, to what is there."""
+    def add(self, out, x, onto=None):
+        """Add x, broadcast, to what is there, or to a view of the same shape."""
         want, table = type_name(out.dtype), {"f": scalar.FLOAT, "i": scalar.INTEGER, "u": scalar.UNSIGNED}[out.dtype.kind]
         x = broadcast(x, out.shape) if type(x) is View else immediate(x, out.dtype)
-        self.fuser.operate(Map(out.shape, table["add"], want, (want, want), (out, x), out))
+        self.fuser.operate(Map(out.shape, table["add"], want, (want, want), (out if onto is None else onto, x), out))
 
     def fresh(self, shape, dtype, operands=(), factor=False):
         """(a buffer for what an elementwise operation makes of these, the operands). Of many short rows the columns lie one after the other, where the rows
@@ -364,7 +364,11 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
         v = lowering.filled(v)
     if type(v) is View and v.ndim > over.ndim:
         v = reshaped(v, v.shape[v.ndim - over.ndim:])             # NumPy lets a value have extra leading axes of length 1
-    if again:
+    everywhere = accumulate and not arrays and over.complete()          # a sum like any other
+    if everywhere:
+        out = pitched(shape, dtype, lowering.fuser.aligned if rows else 0)
+        over = lowering.cut(out, index)
+    elif again:
         lowering.fuser.written(out.buffer)
     else:
         lowering.cast(0 if x is None else x, out, out.shape)
@@ -377,7 +381,7 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
             lowering.fuser.together([Map(c.shape, scalar.CAST, want, (want,), (x,), Indirect(c, wide, places, target.origin), accumulate)
                                      for x, c in zip(values, columns(over)) if x is not None])
         elif accumulate and not arrays:
-            lowering.add(over, v)
+            lowering.add(over, v, lowering.cut(x, index) if everywhere else None)
         else:
             lowering.cast(v, target, over.shape, accumulate)
     return out
