@@ -10,11 +10,13 @@ from . import numpy_api as api
 from .errors import refuse
 from .vocabulary import elementwise as e
 
-UFUNC_NAMES = ("xlog1py", "entr", "rel_entr", "exp10", "ndtr", "softplus", "digamma", "loggamma", "gammasgn", "betaln", "beta")          # scipy ufuncs written as compositions below
+UFUNC_NAMES = ("xlog1py", "entr", "rel_entr", "kl_div", "exp10", "ndtr", "log_ndtr", "softplus", "cosm1", "huber", "pseudo_huber", "digamma", "loggamma", "gammasgn",
+               "betaln", "beta", "cbrt", "exp2", "expm1", "log1p", "round")          # scipy ufuncs that are compositions, or NumPy's functions, below
 TWINS = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")          # scipy functions that convert their arguments, and so cannot see a traced one
 
 erf, erfc, expit, log_expit, logit, xlogy = e.erf, e.erfc, e.expit, e.log_expit, e.logit, e.xlogy
 gammaln, gamma, psi, digamma, zeta = e.gammaln, e.gamma, e.psi, e.psi, e.zeta
+cbrt, exp2, expm1, log1p, round = e.cbrt, e.exp2, e.expm1, e.log1p, e.rint
 
 
 def logsumexp(a, axis=None, keepdims=False, *, b=None):
@@ -71,6 +73,14 @@ def rel_entr(x, y):
     return e.where(inside, _times_log_of_quotient(*(e.where(inside, v, 1.0) for v in (x, y))), e.where(nothing, 0.0, e.where(missing, np.nan, np.inf)))
 
 
+def kl_div(x, y):
+    """x log(x / y) - x + y; y where x = 0 and y >= 0, infinite where one is negative or only y is 0."""
+    inside, nothing = e.logical_and(e.greater(x, 0), e.greater(y, 0)), e.logical_and(e.equal(x, 0), e.greater_equal(y, 0))
+    a, b = (e.where(inside, v, 1.0) for v in (x, y))
+    missing = e.logical_or(e.isnan(x), e.isnan(y))
+    return e.where(inside, _times_log_of_quotient(a, b) - a + b, e.where(nothing, y, e.where(missing, np.nan, np.inf)))
+
+
 def _times_log_of_quotient(x, y):
     """x log(x / y) of positive numbers: the logarithm of a quotient near 1 needs their difference, that of one out of range theirs."""
     ratio = x / y
@@ -88,6 +98,38 @@ def exp10(x):
 def ndtr(x):
     """The standard normal distribution function."""
     return e.erfc(-x / 2 ** 0.5) / 2
+
+
+def log_ndtr(x):
+    """log(ndtr(x)), also where ndtr is 0: far below by the asymptotic series of the error function (DLMF 7.12.1), whose first omitted term is 5e-18 of the whole."""
+    far, above = e.less(x, -10.3 if x.dtype == np.float32 else -20.3), e.greater(x, 0)
+    low, high, between = e.where(far, x, -21.0), e.where(above, x, 1.0), e.where(e.logical_or(far, above), -1.0, x)
+    w, rest = 1 / low / low, 1.0
+    for k in (17, 15, 13, 11, 9, 7, 5, 3):
+        rest = 1 - k * w * rest
+    tail = e.log1p(-w * rest) - e.log(-low) - 0.5 * np.log(2 * np.pi) - low * low / 2
+    return e.where(far, tail, e.where(above, e.log1p(-ndtr(-high)), e.log(ndtr(between))))
+
+
+def cosm1(x):
+    """cos(x) - 1, as -2 sin(x/2)^2: near 0 nothing is subtracted."""
+    return -2 * e.square(e.sin(x / 2))
+
+
+def huber(delta, r):
+    """r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2); infinite where delta < 0."""
+    size, outside = e.absolute(r), e.less(delta, 0)
+    near = e.less_equal(size, delta)
+    edge = e.where(e.logical_or(near, outside), 0.0, delta)
+    return e.where(outside, np.inf, e.where(near, e.square(e.where(near, r, 0.0)) / 2, edge * (size - edge / 2)))
+
+
+def pseudo_huber(delta, r):
+    """delta^2 (sqrt(1 + (r / delta)^2) - 1), as r^2 / (1 + sqrt(...)): nothing is subtracted. 0 where delta is 0, infinite where it is negative."""
+    v = r / e.where(e.equal(delta, 0), 1.0, delta)
+    far = e.isinf(v)
+    bent = r * (r / (1 + e.hypot(1.0, e.where(far, 0.0, v))))
+    return e.where(e.less(delta, 0), np.inf, e.where(e.equal(delta, 0), 0.0, e.where(far, delta * e.absolute(r), bent)))
 
 
 # ---- the gamma function's relatives -------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Infinities, NaN, zeros, and the ends of domains: values are NumPy's and SciPy's on every path, and derivatives the same by every method."""
 import warnings
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.special
@@ -11,14 +12,15 @@ POINTS = np.array([0.0, -0.0, 1.0, -1.0, 0.5, 2.0, np.inf, -np.inf, np.nan, 1e30
 UNARY = {name: getattr(np, name) for name in (
     "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh square reciprocal absolute "
     "sign floor ceil trunc rint sinc nan_to_num fabs round").split()}
-UNARY |= {name: getattr(scipy.special, name) for name in "erf erfc expit log_expit logit entr ndtr gammaln gamma psi loggamma gammasgn".split()}
+UNARY |= {name: getattr(scipy.special, name) for name in "erf erfc expit log_expit logit entr ndtr log_ndtr gammaln gamma psi loggamma gammasgn".split()}
+UNARY |= {f"special.{name}": getattr(scipy.special, name) for name in "cbrt exp2 expm1 log1p round".split()}
 UNARY |= {"root": lambda x: x ** 0.5, "power 0": lambda x: x ** 0, "power -1": lambda x: x ** -1, "power 3/2": lambda x: x ** 1.5,
           "modf": lambda x: np.modf(x)[0],
           "relu": lambda x: np.maximum(x, 0), "chosen": lambda x: np.where(x > 0, x, 0), "clip": lambda x: np.clip(x, -1, 1), "0 - x": lambda x: 0 - x,
           "x - x": lambda x: x - x, "1 % x": lambda x: 1 % x, "x // 1": lambda x: x // 1, "fmax": lambda x: np.fmax(x, 0.25)}
 BINARY = {name: getattr(np, name) for name in (
     "add subtract multiply divide power remainder arctan2 hypot maximum minimum fmax fmin logaddexp copysign fmod floor_divide heaviside float_power").split()}
-BINARY |= {name: getattr(scipy.special, name) for name in "xlogy xlog1py rel_entr".split()}
+BINARY |= {name: getattr(scipy.special, name) for name in "xlogy xlog1py rel_entr huber".split()}
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +53,7 @@ def test_values_of_two_operands(name):
 
 
 # 0 times an infinite slope is 0 in forward mode and NaN backwards (docs/kinks.md), so points where two such factors meet are left out.
-DIFFERENT = {"entr": [np.inf, -np.inf], "fmod": [0.0, np.nan, np.inf, -np.inf], **dict.fromkeys(("power", "power 0", "float_power"), [np.nan]),
+DIFFERENT = {"entr": [np.inf, -np.inf], "fmod": [0.0, np.nan, np.inf, -np.inf], **dict.fromkeys(("power", "power 0", "float_power", "huber"), [np.nan]),
              "rel_entr": [np.inf, 1e300, 3e5, 1e-310],
              "xlog1py": [-1.0, -np.inf, -710.0, -1e300]}
 
@@ -121,3 +123,43 @@ def test_compositions_have_the_digits_of_what_they_compute(f, x, y):
 def test_second_derivative_of_logaddexp2_at_a_tie(method):
     second = de.grad(de.grad(lambda x: np.logaddexp2(x, 1.5), method=method), method=method)
     assert abs(second(np.float64(1.5)) - np.log(2) / 4) < 1e-15
+
+
+def _root(d, r):
+    return mpmath.sqrt(1 + (r / d) ** 2)
+
+
+COMPOSED = {        # name: value, slopes, points
+    "log_ndtr": (lambda x: mpmath.log(mpmath.ncdf(x)), lambda x: [mpmath.npdf(x) / mpmath.ncdf(x)],
+                 [(x,) for x in (-1e4, -37.6, -20.31, -20.29, -5.5, -0.1, 0.1, 1.0, 4.5)]),
+    "cosm1": (lambda x: mpmath.cos(x) - 1, lambda x: [-mpmath.sin(x)], [(x,) for x in (1e-9, -1e-3, 0.8, 3.0, 710.0)]),
+    "kl_div": (lambda x, y: x * mpmath.log(x / y) - x + y, lambda x, y: [mpmath.log(x / y), 1 - x / y],
+               [(0.3, 2.0), (5.0, 1e-3), (1e-300, 1e300), (710.0, 1e-150)]),
+    "pseudo_huber": (lambda d, r: d * d * (_root(d, r) - 1), lambda d, r: [2 * d * (_root(d, r) - 1) - r * r / d / _root(d, r), r / _root(d, r)],
+                     [(1.3, 0.4), (0.01, -5.0), (2.0, 1e100), (1e-100, 1e100)]),
+    "huber": (lambda d, r: r * r / 2 if abs(r) <= d else d * (abs(r) - d / 2), lambda d, r: [0, r] if abs(r) <= d else [abs(r) - d, mpmath.sign(r) * d],
+              [(1.3, 0.4), (0.4, -1.3), (0.01, 1e200)]),
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_compositions_and_their_slopes_are_those_of_mathematics(name):
+    true, slopes_of, points = COMPOSED[name]
+    f = getattr(scipy.special, name)
+    for p in points:
+        x = [np.float64(v) for v in p]
+        with mpmath.workdps(400):
+            value, slopes = float(true(*map(mpmath.mpf, p))), [float(s) for s in slopes_of(*map(mpmath.mpf, p))]
+        for got in (de.vjp(f, *x)[0], de.jit(f)(*x), getattr(de.special, name)(*x)):
+            np.testing.assert_allclose(got, value, rtol=3e-14, err_msg=f"at {p}")
+        for method in ("symbolic", "forward", "reverse"):
+            np.testing.assert_allclose(de.grad(f, argnums=tuple(range(len(p))), method=method)(*x), slopes, rtol=1e-13, atol=1e-300, err_msg=f"{method} at {p}")
+
+
+def test_scipys_names_of_numpys_functions():
+    x = np.array([0.3, -0.2])
+    for name in ("cbrt", "exp2", "expm1", "log1p"):
+        slope = de.grad(lambda x: np.sum(getattr(scipy.special, name)(x)))(x)
+        np.testing.assert_array_equal(slope, de.grad(lambda x: np.sum(getattr(np, name)(x)))(x))
+        np.testing.assert_array_equal(getattr(de.special, name)(x), getattr(np, name)(x))
+        assert de.compare(lambda x: np.sum(getattr(scipy.special, name)(x)), x).agree
