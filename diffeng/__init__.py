@@ -13,6 +13,7 @@ _HOME = {
     "ulp": "accuracy",
     "update": "at",
     "checkpointing": "checkpoint",
+    "batching": "vmap",
     "testing": "",
     "distributed": "",
     "cuda": "",

@@ -191,8 +191,14 @@ class Node:
 INPUT = Primitive("input", None, kind="input", slots=())
 
 
+class OneByOne(Exception):
+    """Raised where examples have to be seen one at a time: vmap, which holds many at once, catches it."""
+
+
 class Interpreter:
     """What it means to apply a primitive; `level` orders nested ones (an inner derivative has the higher level)."""
+
+    examples = False                             # do its values hold many examples at once?
 
     def __init__(self):
         self.level = _newest[0] = next(_level)

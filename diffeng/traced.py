@@ -1,6 +1,6 @@
 """Traced: what plain NumPy code holds in place of an array. The protocols, ndarray's methods, and assignment in place.
 
-Three classes derive from it, Tracer, Dual and PreciseArray, and only say how a primitive is applied; everything a
+Four classes derive from it, Tracer, Dual, Batched and PreciseArray, and only say how a primitive is applied; everything a
 user types on an array is here once, so that the interpreters cannot differ. The functions behind the protocols stand in numpy_api.py.
 
 Assignment: traced values are functional inside, so `x[i] = v` and `x += v` make a new value and let x, everything x
@@ -335,8 +335,9 @@ def memory(x):
         value = inside
     strides = [math.prod(x.shape[k + 1:]) for k in range(len(x.shape))]              # as NumPy makes new arrays
     if type(value) is np.ndarray:
-        own, dense = [k // value.itemsize for k in value.strides], 1
-        for stride, n in sorted(zip(own, value.shape)):
+        shown = slice(value.ndim - len(x.shape), None)               # not the axes of examples, which vmap keeps in front
+        own, dense = [k // value.itemsize for k in value.strides[shown]], 1
+        for stride, n in sorted(zip(own, value.shape[shown])):
             dense = dense * n if n == 1 or stride == dense else 0
         if dense:                                                    # else it is a view that the engine made where NumPy makes a copy
             strides = own
