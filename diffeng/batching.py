@@ -61,7 +61,8 @@ def vmap(fun, in_axes=0, out_axes=0):
             result = _together([run(lambda x, k=k: x[k]) for k in range(level.size)], level)
         leaves, rebuild, _ = flatten(result)
         inputs = [x for t in trees for x, _ in t.leaves]
-        return rebuild([_whole(unwrap(x), axis, level, inputs, name) for x, axis in zip(leaves, _spread(out_axes, result, f"the result of {name}", "out_axes"))])
+        axes = _spread(out_axes, result, f"the result of {name}", "out_axes")
+        return rebuild([_whole(unwrap(x), axis, level, inputs, name) for x, axis in zip(leaves, axes)])
 
     return transformed(mapped, "vmap", fun)
 
@@ -75,7 +76,7 @@ class _Argument:
         for x, axis, here in zip(map(unwrap, parts), _spread(axes, tree, what, "in_axes"), self._what):
             if axis is not None and isinstance(x, (Traced, np.ndarray, np.generic, float, int)):
                 if not -np.ndim(x) <= axis < np.ndim(x):
-                    raise ValueError(f"vmap: {here} has shape {np.shape(x)}, and no axis {axis} for the examples: in_axes=None stands for what all examples share")
+                    raise ValueError(f"vmap: {here} has shape {np.shape(x)}, and no axis {axis} for the examples: in_axes=None stands for what all share")
                 self.leaves.append((np.moveaxis(x, axis, 0), axis))
             else:
                 self.leaves.append((x, None))
@@ -102,7 +103,8 @@ def _count(lengths, name):
         raise ValueError(f"vmap: no argument of {name} has an axis of examples: in_axes is None for all of them, or there is no array among them")
     other = next(((n, what) for n, what in lengths if n != lengths[0][0]), None)
     if other is not None:
-        raise ValueError(f"vmap: {lengths[0][1]} has {lengths[0][0]} examples, and {other[1]} has {other[0]}: they must be as many (in_axes says which axis counts)")
+        raise ValueError(f"vmap: {lengths[0][1]} has {lengths[0][0]} examples, and {other[1]} has {other[0]}: they must be as many "
+                         "(in_axes says which axis counts)")
     return lengths[0][0]
 
 
@@ -153,7 +155,8 @@ class Batched(Traced):
             self.data = _repeated(other, self.interpreter.size)
 
     def _look(self, kind, convert):
-        raise refuse(TypeError, "vmap{here}: Python looks at a value that differs between examples, and can go one way only: write the choice as np.where(condition, a, b)")
+        raise refuse(TypeError, "vmap{here}: Python looks at a value that differs between examples, and can go one way only: write the choice as "
+                                "np.where(condition, a, b)")
 
     def __repr__(self):
         return f"<{self.interpreter.size} examples of {self.shape} {self.dtype}>"
@@ -284,7 +287,8 @@ class _Index:
 
 
 def _located(index, arrays, mine, size, rank):
-    """(_Index, is a slice in front enough?, the index, the arrays) of all examples: else their numbers are one more integer array, and what is found comes first."""
+    """(_Index, is a slice in front enough?, the index, the arrays) of all examples: else their numbers are one more integer array, and what is found comes
+    first."""
     at = _Index(index, _ranks(arrays, mine), rank)
     if not any(mine) and not at.apart:
         return at, True, (slice(None), *index), arrays

@@ -11,13 +11,13 @@ import sys
 import numpy as np
 
 from .errors import refuse
+from .every_direction import forward_rows, scalar_of, split
 from .nodes import STORED, OneByOne, Tracer, Tracing, reachable, restored
 from .traced import Traced
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
 
 METHODS = ("symbolic", "forward", "reverse")
-CHUNK = 256               # directions pushed forward together: bounds memory, and 256 rows keep BLAS busy
 
 
 def _check(method, auto):
@@ -134,80 +134,6 @@ def _judged(flat):
     return judge if run.judging else None
 
 
-# ---- forward, in chunks of directions -------------------------------------------------------------------------------------------------
-
-def _seeds(leaves, lo, hi):
-    """Unit directions lo..hi over all leaves' entries together: one (K, *shape) array a leaf, None where a leaf has no part."""
-    tangents, start = [], 0
-    for x in leaves:
-        n = x.size
-        first, last = max(lo, start), min(hi, start + n)
-        if first < last:
-            seed = np.zeros((hi - lo, n), x.dtype)
-            seed[np.arange(first - lo, last - lo), np.arange(first - start, last - start)] = 1
-            seed.flags.writeable = False                 # so a compiler knows what it is: see contractions.units
-            tangents.append(seed.reshape((hi - lo,) + x.shape))
-        else:
-            tangents.append(None)
-        start += n
-    return tangents
-
-
-def _bounds(leaves):
-    """Chunk boundaries: a leaf larger than a chunk starts its own, so that other leaves' zeros are not carried along."""
-    total, bounds = 0, [0]
-    for x in leaves:
-        n = x.size
-        if total + n - bounds[-1] > CHUNK and total > bounds[-1]:
-            bounds.append(total)
-        while total + n - bounds[-1] > CHUNK:
-            bounds.append(bounds[-1] + CHUNK)
-        total += n
-    return bounds + [total] if total > bounds[-1] or total == 0 else bounds
-
-
-def forward_rows(flat, progress=None):
-    """(outputs, rows): rows[j] has shape (n, *output j's shape), the derivative along each of the n input entries, or None."""
-    from . import forward_mode
-    bounds, values, parts = _bounds(flat.leaves), None, []
-    for k, (lo, hi) in enumerate(zip(bounds, bounds[1:])):
-        values, tangents = forward_mode.push(flat, flat.leaves, _seeds(flat.leaves, lo, hi))
-        parts.append([np.zeros((hi - lo,) + np.shape(v)) if t is None else t for v, t in zip(values, tangents)])
-        if progress is not None:
-            progress(k + 1, len(bounds) - 1)
-    rows = [p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*parts)]
-    return values, rows
-
-
-def _split(rows, leaves):
-    """(n, ...) entries along all leaves -> one (*leaf.shape, ...) array a leaf."""
-    out, start = [], 0
-    for x in leaves:
-        n = x.size
-        part = rows[start:start + n]
-        part = _scalar_of(np.reshape(part, tuple(x.shape) + tuple(part.shape[1:])))
-        out.append(part.astype(x.dtype) if part.dtype != x.dtype else part)
-        start += n
-    return out
-
-
-def _scalar_of(x):
-    """NumPy's scalar for an array without axes, as NumPy's own functions return it."""
-    return x[()] if type(x) is np.ndarray else x
-
-
-def forward_pull(flat, cotangents=None, progress=None):
-    """(outputs, cotangents of the leaves) by forward mode: every direction is pushed, then contracted."""
-    values, rows = forward_rows(flat, progress)
-    total = None
-    for v, r, g in zip(values, rows, cotangents or [None] * len(values)):
-        if v.dtype.kind != "f":
-            continue
-        term = r if g is None else np.sum(r * g, axis=tuple(range(1, r.ndim)))
-        total = term if total is None else total + term
-    return values, _split(total, flat.leaves)
-
-
 # ---- the public functions --------------------------------------------------------------------------------------------------------------
 
 def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
@@ -244,7 +170,7 @@ def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
 def _forward_gradient(flat):
     values, rows = forward_rows(flat)
     value = _scalar(values, flat)
-    return value, _split(rows[0], flat.leaves)
+    return value, split(rows[0], flat.leaves)
 
 
 def grad(fun, argnums=0, has_aux=False, *, method="reverse"):
@@ -294,7 +220,7 @@ def vjp(fun, *primals, method="reverse"):
             return flat.restore([sum(column[1:], column[0]) for column in zip(*terms)])
         if method == "forward":
             total = sum(np.sum(r * g, axis=tuple(range(1, r.ndim))) for r, g, v in zip(rows, given, values) if v.dtype.kind == "f")
-            return flat.restore(_split(total, flat.leaves))
+            return flat.restore(split(total, flat.leaves))
         return flat.restore(recorded.pull(given, method))
 
     return rebuild(_kept(values)), pullback
@@ -451,7 +377,7 @@ def jacobian(fun, argnums=0, *, method="auto", sparse=False):
                 chosen = "forward" if n <= sum(v.size for v in recorded.values) else "reverse"
         if chosen == "forward":
             _, rows = forward_rows(flat)
-            blocks = [[_scalar_of(_last(p, x.ndim)) for p, x in zip(_split(r, flat.leaves), flat.leaves)] for r in rows]
+            blocks = [[scalar_of(_last(p, x.ndim)) for p, x in zip(split(r, flat.leaves), flat.leaves)] for r in rows]
         else:
             blocks = _rows_backward(recorded, chosen)
         return flat.out([flat.restore(b) for b in blocks])
@@ -475,7 +401,7 @@ def _rows_backward(recorded, method):
             unit[j][entry] = 1
             rows.append(recorded.pull([u[()] for u in unit], method))
         leaves = recorded.flat.leaves
-        blocks.append([_scalar_of(np.reshape(np.stack([r[k] for r in rows]), shape + x.shape)) if rows else np.zeros(shape + x.shape, x.dtype)
+        blocks.append([scalar_of(np.reshape(np.stack([r[k] for r in rows]), shape + x.shape)) if rows else np.zeros(shape + x.shape, x.dtype)
                        for k, x in enumerate(leaves)])
     return blocks
 

@@ -217,7 +217,7 @@ def _shaped(block, out, leaf):
 def _forward(flat, recorded, rows, i, j):
     """The entries (i, j), read off the tangents along one direction a colour."""
     from . import forward_mode
-    from .differentiate import CHUNK
+    from .every_direction import CHUNK
     colour = colours(rows)
     values = np.zeros(len(i), np.result_type(*[x.dtype for x in flat.leaves]))
     for lo in range(0, int(colour.max(initial=-1)) + 1, CHUNK):

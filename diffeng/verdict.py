@@ -12,7 +12,8 @@ import numpy as np
 
 from . import directions as through
 from .devices import WITNESSES, present, program_maker
-from .differentiate import Recorded, backward, forward_pull
+from .differentiate import Recorded, backward
+from .every_direction import forward_pull
 from .measure import apart
 from .report import Report
 from .traced import judged
