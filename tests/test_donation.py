@@ -24,6 +24,7 @@ CASES = {
     "changed places": (lambda a, b: (b, a), [(3, 3), (3, 3)], (0, 1), {1: 1}),
     "as it came": (lambda a, b: (a, b + 1.0), [(3,), (3,)], (0,), {0: 0}),
     "another shape": (lambda a: np.sum(a, 0), [(4, 5)], (0,), {}),
+    "times one of its own entries": (lambda w, a, b: w - w[0, 0, 0] * (a @ b), [(3, 8, 8)] * 3, (0,), {}),
     "read by integers": (lambda a: a[np.array([2, 1, 0])] + a, [(3, 2)], (0,), {}),
 }
 

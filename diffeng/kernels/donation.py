@@ -166,7 +166,8 @@ class _Met:
         entry, and keeps the one before (loops.py). 0: it does not."""
         step = self.step
         if type(step) is Product:
-            return 2 if step.onto is not None and step.onto.buffer is source else 0          # and no factor (accumulate.py)
+            times = type(step.scale) is View and step.scale.buffer is source                  # BLAS reads that number as it goes
+            return 2 if step.onto is not None and step.onto.buffer is source and not times else 0          # and no factor (accumulate.py)
         made, read = self.made.get(id(out)), self.read.get(id(source))
         if type(step) is not Group or step.columns is not None or made is None or read is None or read > made:
             return 0
