@@ -411,4 +411,6 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
                 cotangent[p] = new = known + new
                 if type(new) is np.ndarray:
                     own.add(p)
+                else:                              # NumPy's scalar: nothing can be added to it in place
+                    own.discard(p)
     return [None if found[n] is None else _whole(found[n], n.shape) for n in inputs]

@@ -1,5 +1,7 @@
 """PULL rows on their own: complete, accurate where it is hard, right at kinks and at the edges of shapes."""
 import mpmath
+import itertools
+
 import numpy as np
 import pytest
 import scipy.special as sc
@@ -123,6 +125,15 @@ def test_terms_are_added_in_place_only_where_nobody_else_holds_the_sum():
     second, = pullback(seed)
     assert np.array_equal(first, 6 * seed) and np.array_equal(first, kept) and np.array_equal(second, kept)
     assert np.array_equal(seed, [1.0, 10.0, 100.0]) and not np.shares_memory(first, seed) and not np.shares_memory(first, second)
+
+
+def test_terms_of_an_array_without_axes_are_all_counted():
+    """Some of them are arrays, to which is added in place, and some NumPy's scalars, to which nothing can be."""
+    terms = {"mask": lambda x: np.sum(x[x > 0]) * 2, "scalar": lambda x: x * 5, "shape": lambda x: np.sum(np.reshape(x, (1,)) * 7),
+             "another mask": lambda x: np.sum(x[x > 0] * 3)}
+    slopes = {"mask": 2, "scalar": 5, "shape": 7, "another mask": 3}
+    for order in itertools.product(terms, repeat=4):
+        assert de.grad(lambda x: sum([terms[name](x) for name in order]))(np.array(1.0)) == sum([slopes[name] for name in order]), order
 
 
 def test_a_reduction_takes_a_cotangent_that_is_one_number():
