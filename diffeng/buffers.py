@@ -149,6 +149,7 @@ def _convert(name, original, a, dtype=None, **kwargs):
         copied = kwargs.get("copy", name == "array") or not getattr(memory(a).flags, _FLAGS.get(order, "behaved"))
         out = numpy_api.copy(a, order) if copied else a
         out = out if dtype is None or out.dtype == dtype else numpy_api.astype(out, dtype)
+        out = numpy_api.without_axes(out)
     else:
         out = numpy_api.array(a, dtype)
     extra = kwargs.get("ndmin", 0) - out.ndim

@@ -11,7 +11,7 @@ import numpy as np
 from . import vocabulary as v
 from .errors import explain, refuse
 from .nodes import Primitive
-from .traced import NUMBERS, OPERANDS, TRACED, Traced, viewing, write
+from .traced import NUMBERS, OPERANDS, TRACED, Traced, is_scalar, viewing, write
 from .ufunc_dtypes import resolved, returned
 from .vocabulary import contraction, elementwise as e, indexing, reductions
 
@@ -304,6 +304,11 @@ def copy(x, order="C"):
     return e.copy(x)
 
 
+def without_axes(x):
+    """A scalar as an array without axes, which can be written into; anything else as it is."""
+    return np.reshape(np.reshape(x, (1,)), ()) if isinstance(x, Traced) and not x.shape and is_scalar(x) else x
+
+
 def logsumexp(x, axis=None, keepdims=False):
     return reductions.logsumexp(x, axis=axes_of(axis, np.ndim(x)), keepdims=builtins.bool(keepdims))
 
@@ -396,8 +401,8 @@ def _in_place(compute, name):
         out = compute(self, operand(other))
         if out.shape != self.shape:
             raise refuse(ValueError, f"{name}{{here}}: in place, shape {self.shape} cannot take a result of shape {out.shape}; write x = x + y")
-        if not self.shape:
-            return out                    # a scalar is immutable in NumPy: the name is bound anew, aliases keep their value
+        if not self.shape and is_scalar(self):
+            return out                    # immutable in NumPy: the name is bound anew, aliases keep their value
         write(self, out if out.dtype == self.dtype else astype(out, self.dtype))
         return self
     return in_place
@@ -455,7 +460,7 @@ def _item(self, index):
         if arrays or not is_basic(items):
             return indexing.getitem(self, *arrays, index=items)
     out = self.interpreter.apply(indexing.getitem, (self,), {"index": items})
-    return viewing(out, self, lambda x: indexing.getitem(x, index=items), lambda x, v: setitem(x, items, v)) if out.shape else out
+    return viewing(out, self, lambda x: indexing.getitem(x, index=items), lambda x, v: setitem(x, items, v)) if out.shape or Ellipsis in items else out
 
 
 def _install():

@@ -4,6 +4,8 @@
 >>> float(de.special.logsumexp(np.array([0.0, 0.0])).round(6))
 0.693147
 """
+import functools
+
 import numpy as np
 
 from . import numpy_api as api
@@ -16,7 +18,7 @@ TWINS = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")    
 
 erf, erfc, expit, log_expit, logit, xlogy = e.erf, e.erfc, e.expit, e.log_expit, e.logit, e.xlogy
 gammaln, gamma, psi, digamma, zeta = e.gammaln, e.gamma, e.psi, e.psi, e.zeta
-cbrt, exp2, expm1, log1p, round = e.cbrt, e.exp2, e.expm1, e.log1p, e.rint
+cbrt, exp2, expm1, log1p, round = (functools.partial(p) for p in (e.cbrt, e.exp2, e.expm1, e.log1p, e.rint))          # SciPy's dtypes of integers are not NumPy's
 
 
 def logsumexp(a, axis=None, keepdims=False, *, b=None):

@@ -293,6 +293,11 @@ def _no_cut(x):
 
 # ---- aliases ----------------------------------------------------------------------------------------------------------------
 
+def is_scalar(x):
+    """Is a value without axes what NumPy has as a scalar, and not as an array? That cannot be written into, and has no views: whatever is made of it is a copy."""
+    return getattr(x, "_base", None) is None and not hasattr(x, "held")
+
+
 def viewing(out, of, again, put=None):
     """Remember that `out` is a view: again(parent) makes it anew, put(parent, value) writes through it (None: it is read-only). Returns out.
 
@@ -300,7 +305,7 @@ def viewing(out, of, again, put=None):
     """
     if not isinstance(out, Traced):
         return out
-    if out is of:
+    if out is of or not of.shape and is_scalar(of):
         return out
     out._base = (of, put, again)
     views = getattr(of, "_views", None)

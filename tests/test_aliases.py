@@ -41,6 +41,20 @@ y = x + 0; z = np.meshgrid(y[0], y[1])[0]; z[0] = 1
 y = np.zeros(3); z = x[0]; y[[0, 0, 2, 1]] = z
 y = np.zeros(3); z = x[0]; y[[0, 0, 2, 1]] += z
 y = x + 0; z = x[1]; y[[0, 0, 1], [1, 1, 2]] = z[:3]; y[[2, 2]] = z
+y = np.sum(x); z = y; z += 1
+y = np.sum(x); z = np.reshape(y, -1); z += 1
+y = np.sum(x); z = y[None]; z += 1
+y = np.sum(x); z = np.ravel(y); z += 1
+y = x[0, 0]; z = np.atleast_1d(y); z += 1
+y = x[0, 0]; z = np.expand_dims(y, 0); z += 1
+y = x + 0; z = y[0, 0, ...]; z += 1
+y = x + 0; z = np.atleast_1d(y[0, 0, ...]); z += 1
+y = x + 0; z = np.squeeze(y[:1, :1]); z *= 3
+y = np.array(np.sum(x)); z = np.reshape(y, -1); z += 1
+y = np.asarray(x[1, 1]); z = y.reshape(1); z += 1
+y = np.copy(x[1, 1]); z = y.reshape(1); z += 1
+y = np.array(x[1, 1]); z = y; z += 1
+y = np.array(np.sum(x)); y[...] = 3 * x[0, 0]; z = y[()]; y += 1
 """
 
 

@@ -1,6 +1,7 @@
 """PULL rows on their own: complete, accurate where it is hard, right at kinks and at the edges of shapes."""
-import mpmath
 import itertools
+
+import mpmath
 
 import numpy as np
 import pytest

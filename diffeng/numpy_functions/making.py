@@ -4,7 +4,7 @@ import operator
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import arrayed, astype, copy, operand
+from ..numpy_api import arrayed, astype, copy, operand, without_axes
 from ..traced import Traced, memory, write
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
@@ -13,7 +13,7 @@ from .table import implements
 
 @implements(np.copy)
 def copy_(a, order="K", subok=False):
-    return copy(a, order)
+    return without_axes(copy(a, order))
 
 
 @implements(np.astype)
