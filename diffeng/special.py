@@ -4,8 +4,6 @@
 >>> float(de.special.logsumexp(np.array([0.0, 0.0])).round(6))
 0.693147
 """
-import functools
-
 import numpy as np
 
 from . import numpy_api as api
@@ -18,7 +16,18 @@ TWINS = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")    
 
 erf, erfc, expit, log_expit, logit, xlogy = e.erf, e.erfc, e.expit, e.log_expit, e.logit, e.xlogy
 gammaln, gamma, psi, digamma, zeta = e.gammaln, e.gamma, e.psi, e.psi, e.zeta
-cbrt, exp2, expm1, log1p, round = (functools.partial(p) for p in (e.cbrt, e.exp2, e.expm1, e.log1p, e.rint))          # SciPy's dtypes of integers are not NumPy's
+
+
+def _elementwise(primitive, meaning):
+    """A function of one primitive that is no primitive: SciPy's dtypes of integers are not NumPy's."""
+    def function(x):
+        return primitive(x)
+    function.__doc__ = meaning
+    return function
+
+
+cbrt, exp2, log1p = _elementwise(e.cbrt, "The cube root."), _elementwise(e.exp2, "2**x."), _elementwise(e.log1p, "log(1 + x), without cancellation near 0.")
+expm1, round = _elementwise(e.expm1, "exp(x) - 1, without cancellation near 0."), _elementwise(e.rint, "The nearest integer; of two, the even one.")
 
 
 def logsumexp(a, axis=None, keepdims=False, *, b=None):
