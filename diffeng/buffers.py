@@ -152,7 +152,7 @@ def _convert(name, original, a, dtype=None, **kwargs):
         out = numpy_api.without_axes(out)
     else:
         out = numpy_api.array(a, dtype)
-    extra = kwargs.get("ndmin", 0) - out.ndim
+    extra = kwargs.get("ndmin", int(name in _ORDERS)) - out.ndim                # ascontiguousarray makes one axis at least
     return np.reshape(out, (1,) * extra + out.shape) if extra > 0 else out
 
 

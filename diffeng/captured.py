@@ -3,9 +3,11 @@
 What it is: `Captured(fun, objects)` follows closures, globals, defaults, and the attributes, lists and dicts that lie behind them, as far as the code names
 them (reach.py). `read` says what the arrays are now, or that something else has changed. rebinding.py makes the function with other arrays in their places.
 
-What it does not see: what stands in C, in installed packages' modules, or in files. Where no copy can stand for an object (a finalizer, a class, a method's own
+What it does not see: what stands in C, in installed packages' modules, or in files (NumPy's and SciPy's objects are compared by their attributes, buffers by
+their bytes). Where no copy can stand for an object (a finalizer, a class, a method's own
 globals) its arrays are constants that are compared.
 """
+import array
 import enum
 import functools
 import marshal
@@ -14,12 +16,13 @@ from collections import OrderedDict, defaultdict, deque
 
 import numpy as np
 
-from .drawn import draws
-from .reach import UNASKED, cells, classes, empty, functions_of, has_attributes, is_own_module, is_user_function, loaded, package, reflects, slots
+from .drawn import NAMES, draws
+from .reach import UNASKED, cells, classes, empty, functions_of, has_attributes, is_own_module, is_user_function, loaded, of_numpy, package, reflects, slots
 from .traced import Traced
 
 _SIMPLE = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis))
-_CONTAINERS = {tuple: "tuple", list: "list", dict: "dict", OrderedDict: "dict", defaultdict: "dict", set: "set", frozenset: "set"}
+_CONTAINERS = {tuple: "tuple", list: "list", deque: "list", dict: "dict", OrderedDict: "dict", defaultdict: "dict", set: "set", frozenset: "set"}
+_BYTES = (bytearray, memoryview, array.array)
 _ABSENT, _ALWAYS = object(), object()
 
 
@@ -36,7 +39,8 @@ class Thing:
 class Captured:
     """fun: the function; objects: what entered as arguments and is neither array nor constant.
 
-    watches: is there anything to read? generators: of random numbers, as far as they were met. traced: does it hold values of a recording that is under
+    watches: is there anything to read? generators: of random numbers, and iterators, as far as they were met. varies: does the code name what makes new ones,
+    or a clock? traced: does it hold values of a recording that is under
     way? things: what was reached, root: the function among them;
     around_arrays: those that hold an array.
     """
@@ -81,7 +85,7 @@ class Captured:
     def _walk(self):
         """Everything from the function on. Returns whether the code that was found loads attributes that this walk did not look for."""
         self._steps, self._arrays, self.things, self._memo, self._queue, self._classes = [], [], [], {}, deque(), set()
-        self.generators = [np.random] if "random" in self._names else []
+        self.generators, self.varies = [np.random] if "random" in self._names else [], False
         self._loaded, self._reflects, self._home = set(), False, []             # _home: the packages of functions, that of the first first
         self.root = self._place(None, None, self.fun, lambda found: self.fun, True, watched=False)
         for k, x in enumerate(self._objects):
@@ -104,9 +108,13 @@ class Captured:
         if type(value) in _SIMPLE or isinstance(value, np.generic):
             return self._step(get, value, _same_as(value)) if watched else None
         if isinstance(value, np.ndarray):
-            if value.dtype.kind not in "fiub" or not free:
-                return self._step(get, _ALWAYS, _holding(value))
+            if value.dtype.kind not in "fiub" or not free or type(value) not in (np.ndarray, np.memmap):
+                return self._constant(value, self._step(get, _ALWAYS, _holding(value)))
             return self._thing(around, where, value, "array", get, True, _ALWAYS, _is_array)
+        if isinstance(value, _BYTES):
+            return self._step(get, _ALWAYS, _bytes_of(value))
+        if type(value) is types.MappingProxyType:
+            return self._constant(value, self._step(get, _ALWAYS, _like(value)))
         if type(value) in _CONTAINERS and _is_plain(value) and (watched or type(value) is tuple):
             return self._step(get, _ALWAYS, _equal_to(value)) if watched else None
         if draws(value):
@@ -119,6 +127,9 @@ class Captured:
                 self._place(None, None, inner, None, False, watched=False)
             if isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType):                 # table.get
                 self._place(None, None, value.__self__, lambda found: value.__self__, False)
+            if of_numpy(value) and id(value) not in self._memo:
+                self._memo[id(value)] = value
+                self._constant(value, None)
             return None
         if kind == "set":
             self._step(get, _ALWAYS, _like(value))
@@ -130,6 +141,22 @@ class Captured:
         if kind == "object":
             return self._thing(around, where, value, kind, get, free and empty(value) is not None, value, _of_class(type(value)))
         return self._thing(around, where, value, kind, get, free, value, _never)
+
+    def _constant(self, value, at):
+        """What is inside of something for which no copy can stand: a sparse array, a masked one, an array of lists, a view of a dict. at: its place among what
+        is read, where another one may stand there."""
+        def inside(look, x):
+            self._place(None, None, x, (lambda found: look(value)) if at is None else (lambda found: look(found[at])), False)
+        if isinstance(value, types.MappingProxyType):
+            for key, x in value.items():
+                inside(lambda held, key=key: held[key], x)
+        if isinstance(value, np.ndarray) and value.dtype.hasobject:
+            for k, x in enumerate(value.flat):
+                inside(lambda held, k=k: held.flat[k], x)
+        if of_numpy(value):
+            for name, x in list(vars(value).items()):
+                inside(lambda held, name=name: vars(held)[name], x)
+        return at
 
     def _kind(self, value):
         if isinstance(value, types.FunctionType):
@@ -180,6 +207,7 @@ class Captured:
         if ours:
             attributes, names, reflective, _ = loaded(f.__code__)
             self._loaded |= attributes
+            self.varies |= not NAMES.isdisjoint({*attributes, *names, *f.__code__.co_freevars})
             self._reflects |= reflective
             self._home.append(package(f))
         for k, cell, value in cells(f):
@@ -294,13 +322,18 @@ def _holding(array):
     return lambda now: type(now) is kind and now.shape == shape and now.dtype == dtype and now.tobytes() == held
 
 
+def _bytes_of(buffer):
+    kind, held = type(buffer), bytes(buffer)
+    return lambda now: type(now) is kind and bytes(now) == held
+
+
 def _like(container):
     """A container of the same type and length, or with the same keys in the same order; what is in it is read apart. A set: with the same entries."""
     kind = type(container)
     if isinstance(container, (set, frozenset)):
         held = kind(container)
         return lambda now: type(now) is kind and now == held
-    if isinstance(container, dict):
+    if isinstance(container, (dict, types.MappingProxyType)):
         keys = [*container]
         return lambda now: type(now) is kind and [*now] == keys
     n = len(container)
@@ -313,9 +346,13 @@ def _of_class(cls):
 
 def _is_plain(container):
     """Nothing but numbers and texts, however deep?"""
-    stack = [container]
+    stack, met = [container], set()
     while stack:
         x = stack.pop()
+        if type(x) in (list, dict):
+            if id(x) in met:                                              # perhaps it is in itself
+                return False
+            met.add(id(x))
         if type(x) in (tuple, list, set, frozenset):
             stack.extend(x)
         elif type(x) is dict:

@@ -14,10 +14,10 @@ import numpy as np
 
 from .captured import Captured
 from .devices import program_maker
-from .drawn import Watch
+from .drawn import Watch, same
 from .errors import refuse
 from .nodes import Outline
-from .reach import has_attributes
+from .reach import is_constant
 from .rebinding import Rebound
 from .recording import enters, record
 from .traced import Traced
@@ -119,7 +119,7 @@ def _alike(now, seen):
 
 def _watched(leaf):
     """A leaf whose type and repr do not say what it is."""
-    return not enters(leaf) and (has_attributes(leaf) or callable(leaf))
+    return not enters(leaf) and not is_constant(leaf)
 
 
 def _changes(fun, what):
@@ -138,6 +138,10 @@ class _Trace:
             holder = self._recorded(captured, objects, args)
             if captured.watches and captured.read(objects) is None:
                 raise _changes(captured.fun, "a variable that it captured")
+        if captured.varies and not same(holder.outputs, self._recorded(captured, objects, args).outputs):
+            raise refuse(RuntimeError, f"jit: {function_name(captured.fun)} computes with numbers that are others each time it runs (of a generator that it makes "
+                                       "without a seed, or of a clock), and a compiled call would have the same ones for ever. Make them outside and pass them "
+                                       "as an argument, or use diffeng.random, whose numbers come from a key")
         entered = sum([enters(x) for a in args for x in structure(a)[0]])
         given = () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered)          # what may run again keeps its arguments
         self.program = make(holder.inputs, holder.outputs + holder.tracing.looked, given)

@@ -254,7 +254,7 @@ def operand(x):
         return array(x)
     if isinstance(x, complex):
         _real(np.dtype(complex))
-    return x
+    return int(x) if isinstance(x, int) else float(x) if isinstance(x, float) else x             # of a class of its own: an IntEnum
 
 
 def arrayed(x):

@@ -4,10 +4,13 @@ What it is: `loaded(code)`, the attributes and globals that code objects name, a
 What it is not: it runs nothing and keeps nothing of values; what is found under the names is captured.py's.
 """
 import dis
+import enum
 import functools
 import os
 import sysconfig
 import types
+
+import numpy as np
 
 from .lines import is_user_code
 
@@ -47,6 +50,21 @@ def reflects(value):
 def has_attributes(x):
     """An object whose attributes are the user's: an instance of a class written in Python, or a namespace. Not the engine's own, nor NumPy's."""
     return not _engine(type(x)) and (hasattr(x, "__dict__") or any(c.__dict__.get("__slots__") for c in type(x).__mro__))
+
+
+def is_constant(x):
+    """A value that its type and text tell all about: a number, a text, or what is compared and hashed by its content."""
+    kind = type(x)
+    if isinstance(x, (slice, enum.Enum)):
+        return True
+    by_content = kind.__hash__ not in (None, object.__hash__) and kind.__eq__ is not object.__eq__
+    return (kind is type(None) or x is Ellipsis or by_content) and not (isinstance(x, (np.ndarray, memoryview)) or callable(x) or has_attributes(x))
+
+
+def of_numpy(x):
+    """An object of NumPy's or SciPy's that holds others: a sparse array, a polynomial, a spline."""
+    return hasattr(x, "__dict__") and not isinstance(x, (type, types.ModuleType, types.FunctionType)) \
+        and isinstance(type(x).__module__, str) and type(x).__module__.partition(".")[0] in ("numpy", "scipy")
 
 
 def _engine(cls):

@@ -54,6 +54,7 @@ y = np.array(np.sum(x)); z = np.reshape(y, -1); z += 1
 y = np.asarray(x[1, 1]); z = y.reshape(1); z += 1
 y = np.copy(x[1, 1]); z = y.reshape(1); z += 1
 y = np.array(x[1, 1]); z = y; z += 1
+y = np.ascontiguousarray(x[1, 1]); z = np.asfortranarray(y[0])
 y = np.array(np.sum(x)); y[...] = 3 * x[0, 0]; z = y[()]; y += 1
 """
 
