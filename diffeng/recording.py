@@ -9,7 +9,7 @@ from .buffers import call, unwrap
 from .errors import refuse
 from .nodes import Tracing
 from .traced import Traced
-from .trees import argument_names, flatten, function_name
+from .trees import argument_names, flatten, function_name, native
 
 
 class Recording:
@@ -44,7 +44,7 @@ def record(fun, args, tracing=None):
         prefix = () if path != [()] and len(args) == 1 else (names[k],)
         for j, leaf in enumerate(map(unwrap, leaves)):
             if enters(leaf):
-                value = leaf if isinstance(leaf, Traced) else np.asarray(leaf)[()]
+                value = leaf if isinstance(leaf, Traced) else native(np.asarray(leaf))[()]
                 new[j] = tracing.input(value, ".".join(map(str, prefix + tuple(path[j]))))
                 inputs.append(new[j].node)
                 if type(leaf) is float:

@@ -149,6 +149,11 @@ def no_subclass(x, what):
                                 "product) would be lost; pass np.asarray of it")
 
 
+def native(x):
+    """An array in this machine's order of bytes."""
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
 def as_array(x, what):
     """A float array (or traced value) as the engine wants it; the clear error otherwise."""
     if isinstance(x, Buffer):

@@ -372,3 +372,16 @@ def test_a_factor_made_inside_and_still_plain_is_written_in_place_after_an_inner
         return np.sum(out ** 2)
     x = np.arange(4.0)
     np.testing.assert_allclose(de.jit(lambda x: de.grad(f)(x) + f(x))(x), de.grad(f)(x) + f(x))
+
+
+def test_arrays_in_another_machines_order_of_bytes():
+    """Single entries of them, in each way that they are handed on; arguments, captured, and given to a program."""
+    w, k, s, x = np.array([1.0, 2.0, 3.0], ">f8"), np.array([2, 0, 1], ">i4"), np.array(2.5, ">f8"), np.arange(3.0)
+    for f, *args in ((lambda w: w[0], w), (lambda w: list(w), w), (lambda w: np.full(3, w[0]), w), (lambda w: np.sin(w) * w[1], w), (lambda s: s * 2, s),
+                     (lambda x, k: x[k], x, k), (lambda x: x[k] * w[2] + s, x), (lambda w: w[1] * w, w.astype(">f4")), (lambda d: d["a"][0] * d["a"], {"a": w})):
+        g = de.jit(f)
+        for _ in range(3):
+            np.testing.assert_array_equal(g(*args), f(*args))
+    program = de.trace(lambda w: w[0] * w, w.astype(float)).compile()
+    np.testing.assert_array_equal(program(w)[0], [1, 2, 3])
+    np.testing.assert_array_equal(de.jit(de.grad(lambda w: np.sum(w * w)))(w), [2, 4, 6])

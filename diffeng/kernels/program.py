@@ -184,6 +184,8 @@ class Program:
         out = []
         for x, (name, shape, dtype) in zip(arrays, self.inputs):
             x = np.asarray(x)
+            if x.dtype != dtype and x.dtype.newbyteorder("=") == dtype:
+                x = x.astype(dtype)                          # from another machine's order of bytes
             if x.dtype != dtype:
                 raise TypeError(f"input {name!r} is {x.dtype} where the program was built for {dtype}: convert it with astype, or build another program")
             if x.shape != shape:
