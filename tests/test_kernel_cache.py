@@ -67,6 +67,21 @@ def test_a_file_for_another_machine_is_replaced(tmp_path, part, value):
     assert process(tmp_path)[0] == 0
 
 
+def test_a_header_is_whole_or_the_file_is_not_found(fresh, tmp_path):
+    """Whatever byte of it is another one: names of functions and of what they need are trusted no more than code is."""
+    fresh.setenv("DIFFENG_CACHE", str(tmp_path))
+    cache.keep("a kernel", {"code": b"code", "symbols": {"kernel": "kernel.5"}, "needs": ["exp", "log"]})
+    (path,) = tmp_path.iterdir()
+    whole, found = path.read_bytes(), cache.find("a kernel")
+    assert found == {"code": b"code", "symbols": {"kernel": "kernel.5"}, "needs": ["exp", "log"]}
+    for k in range(len(whole)):
+        for bit in (0x01, 0x10, 0x80):
+            damaged = bytearray(whole)
+            damaged[k] ^= bit
+            path.write_bytes(damaged)
+            assert cache.find("a kernel") in (None, found), damaged
+
+
 def test_concurrent_processes_share_a_cache(tmp_path):
     running = [subprocess.Popen([sys.executable, "-c", CODE.format(n=50)], env=environment(tmp_path), stdout=subprocess.PIPE) for _ in range(3)]
     assert [p.wait(timeout=120) for p in running] == [0, 0, 0]

@@ -2,7 +2,7 @@
 
 What it is: `find(key)` and `keep(key, ...)`. One file a kernel, named by the SHA-256 of everything its code depends on: the kernel's key, the engine's
 own compiler source, the versions of llvmlite and Python, the processor and its features.
-The header repeats that key and carries the SHA-256 of the code.
+The header repeats that key, and carries the SHA-256 of the code and of what it says of it.
 
 What it is not trusted for: a file that is truncated, altered or made for something else is compiled anew and replaced; a folder that others may write is
 not used; a folder that cannot be written is done without. Files appear by renaming, so concurrent processes see whole ones or none. No pickle.
@@ -19,7 +19,7 @@ import stat
 import sys
 import tempfile
 
-_FORMAT = 3
+_FORMAT = 4
 _TELLS = {"vendor_id", "cpu family", "model", "model name", "stepping", "flags",                   # lines of /proc/cpuinfo, of x86-64 and of ARM
           "Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision"}
 
@@ -73,6 +73,10 @@ def _place(key, room):
     return os.path.join(folder, name[:40]), whole
 
 
+def _digest(symbols, needs, code):
+    return hashlib.sha256(json.dumps([symbols, needs]).encode() + b"\n" + code).hexdigest()
+
+
 def find(key, room=""):
     """What `keep` was given for this kernel, or None."""
     path, whole = _place(key, room)
@@ -81,8 +85,9 @@ def find(key, room=""):
     try:
         with open(path, "rb") as file:
             header, code = json.loads(file.readline()), file.read()
-        if header["key"] == whole and header["sha256"] == hashlib.sha256(code).hexdigest():
-            return {"code": code, "symbols": header["symbols"], "needs": header["needs"]}
+        symbols, needs = header["symbols"], header["needs"]
+        if header["key"] == whole and header["sha256"] == _digest(symbols, needs, code):
+            return {"code": code, "symbols": symbols, "needs": needs}
     except (OSError, ValueError, KeyError, TypeError):
         pass                                   # absent or damaged: the same to us
     return None
@@ -111,8 +116,8 @@ def keep(key, compiled, room=""):
     path, whole = _place(key, room)
     if path is None:
         return
-    code = compiled["code"]
-    header = json.dumps({"key": whole, "sha256": hashlib.sha256(code).hexdigest(), "symbols": compiled["symbols"], "needs": compiled["needs"]}).encode()
+    symbols, needs, code = compiled["symbols"], compiled["needs"], compiled["code"]
+    header = json.dumps({"key": whole, "sha256": _digest(symbols, needs, code), "symbols": symbols, "needs": needs}).encode()
     try:
         handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
         try:
