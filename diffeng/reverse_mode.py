@@ -90,11 +90,16 @@ def _prod(g, x, axis, keepdims):
 
 
 def _cumprod(g, x, axis):
-    n = x.shape[axis]
-    x, g = np.moveaxis(x, axis, -1), np.moveaxis(g, axis, -1)
-    without = np.cumprod(np.where(np.eye(n, dtype=bool), 1, x[..., None, :]), axis=-1)          # (..., i, j): x_0 .. x_j without x_i
-    later = np.where(np.tri(n, dtype=bool).T, without, 0)                                          # x_i is in the products from i on
-    return np.moveaxis(np.sum(later * g[..., None, :], axis=-1), -1, axis)
+    """s_i times the product of all before x_i, where s_i = g_i + x_(i+1) s_(i+1): nothing is divided by, for entries may be 0. By doubling: after each step s_i
+    has the terms of twice as many entries, and `far` as many factors."""
+    x, s = np.moveaxis(x, axis, -1), np.moveaxis(g, axis, -1)
+    before = np.cumprod(np.concatenate([np.ones_like(x[..., :1]), x[..., :-1]], axis=-1), axis=-1)
+    far, reach = x[..., 1:], 1
+    while reach < x.shape[-1]:
+        s = np.concatenate([s[..., :-reach] + far * s[..., reach:], s[..., -reach:]], axis=-1)
+        far = far[..., :-reach] * far[..., reach:]
+        reach *= 2
+    return np.moveaxis(before * s, -1, axis)
 
 
 def _extreme(g, z, x, axis, keepdims):

@@ -1,5 +1,6 @@
 """PULL rows on their own: complete, accurate where it is hard, right at kinks and at the edges of shapes."""
 import itertools
+import tracemalloc
 
 import mpmath
 
@@ -135,6 +136,29 @@ def test_terms_of_an_array_without_axes_are_all_counted():
     slopes = {"mask": 2, "scalar": 5, "shape": 7, "another mask": 3}
     for order in itertools.product(terms, repeat=4):
         assert de.grad(lambda x: sum([terms[name](x) for name in order]))(np.array(1.0)) == sum([slopes[name] for name in order]), order
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 13])
+def test_cumprod_with_and_without_zeros(n):
+    random = np.random.default_rng(n)
+    for zeros in ((), (0,), (n - 1,), (n // 2,), (0, n - 1)):
+        x, w = random.uniform(0.5, 1.5, (2, n, 3)), random.normal(size=(2, n, 3))
+        x[:, list(zeros)] = 0
+        for axis in (0, 1, 2):
+            f = lambda x: np.sum(np.cumprod(x, axis=axis) * w)
+            found = [de.grad(f, method=m)(x) for m in ("reverse", "forward", "symbolic")]
+            for g in (*found[1:], de.jit(de.grad(f))(x)):
+                np.testing.assert_allclose(g, found[0], rtol=1e-12, atol=1e-14)
+
+
+def test_cumprod_of_many_entries_needs_little_memory():
+    x = np.full(50_000, 1 + 1e-5)
+    tracemalloc.start()
+    slope = de.grad(lambda x: np.cumprod(x)[-1])(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(slope, np.prod(x) / x, rtol=1e-10)
+    assert peak < 40 * x.nbytes                                          # n times n would be 20 GB
 
 
 def test_a_reduction_takes_a_cotangent_that_is_one_number():
