@@ -190,6 +190,48 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment("off"), timeout=60).returncode == 0
 
 
+INTERRUPTED = """
+import gc
+from diffeng.kernels import compile, machine
+from test_kernel_cache import one
+def interrupted(*_):
+    raise KeyboardInterrupt
+whole, compile._optimise = compile._optimise, interrupted
+try:
+    machine.kernel("a kernel", one)
+except KeyboardInterrupt:
+    pass
+gc.collect()                                  # a module of LLVM's that outlived its context would end the process here
+compile._optimise = whole
+machine.kernel("a kernel", one)
+"""
+
+
+def test_a_signal_while_a_kernel_is_compiled():
+    subprocess.run([sys.executable, "-c", INTERRUPTED], env=environment("off"), check=True, timeout=60)
+
+
+def test_a_signal_as_kernels_are_claimed_keeps_nobody_waiting(fresh):
+    fresh.setenv("DIFFENG_CACHE", "off")
+
+    class Claims(dict):
+        def update(self, *claims):
+            super().update(*claims)
+            raise KeyboardInterrupt
+    with fresh.context() as patch:
+        patch.setattr(machine, "_making", Claims())
+        with pytest.raises(KeyboardInterrupt):
+            machine.kernel("a claimed kernel", one)
+        assert not machine._making
+    assert machine.kernel("a claimed kernel", one).address
+
+
+def test_what_llvmlite_fills_when_it_is_first_asked_is_full_before_threads_ask():
+    """Two threads that write IR at once read its table of escaped characters half full otherwise: a KeyError in one of fifty first calls."""
+    asked = "import diffeng.kernels.compile as c; c._llvm(); from llvmlite.ir import values; print(len(values._escape_string.__defaults__[0]))"
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=environment("off"), timeout=60).stdout.strip() == "256"
+
+
 def test_a_function_that_is_nowhere_is_named(fresh, tmp_path):
     fresh.setenv("DIFFENG_CACHE", str(tmp_path))
     with pytest.raises(RuntimeError, match="no_such_function"):

@@ -138,6 +138,25 @@ class Held:
     pass
 
 
+@pytest.mark.parametrize("last", ["_begin", "_end"])
+def test_a_signal_at_either_end_of_a_call_leaves_the_program_free(monkeypatch, last):
+    program, x, out = entry(add(1.0), (4,)), np.arange(4.0), np.empty(4)
+    whole = getattr(program, last)
+
+    def interrupted(*arrays):
+        monkeypatch.setattr(program, last, whole)
+        if last == "_begin":
+            whole(*arrays)                         # the signal comes as it returns; of the other one, before it is called
+        raise KeyboardInterrupt
+    monkeypatch.setattr(program, last, interrupted)
+    with pytest.raises(KeyboardInterrupt), program.call(x, out) as (code, stretch):
+        stretch(0, 1)
+    for _ in range(2):
+        with program.call(x, out) as (code, stretch):
+            stretch(0, 1)
+        assert code == program.code == 0 and np.array_equal(out, x + 1)
+
+
 def test_a_function_keeps_its_memory_and_no_longer(kind):
     for options in ({}, {"release": True}):
         held = Held()

@@ -10,20 +10,27 @@ import ctypes
 import functools
 import os
 import pathlib
+import threading
 from importlib.util import find_spec
 
 # What LLVM has intrinsics for and, on a processor without an instruction, the C library computes. `ldexp` and the like are not used by kernels.
 _LIBRARY = set("fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan atan2 sinh cosh tanh".split())
 
 
+_loading = threading.Lock()
+
+
 @functools.lru_cache(maxsize=None)
 def _llvm():
     """llvmlite.binding. Its import loads LLVM, for 15 ms, with the interpreter lock: here that is done before, and without it."""
-    if os.name == "posix":
-        for path in pathlib.Path(find_spec("llvmlite.binding").origin).parent.glob("libllvmlite.*"):
-            ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_NOW)
-    import llvmlite.binding
-    return llvmlite.binding
+    with _loading:
+        if os.name == "posix":
+            for path in pathlib.Path(find_spec("llvmlite.binding").origin).parent.glob("libllvmlite.*"):
+                ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_NOW)
+        import llvmlite.binding
+        from llvmlite import ir
+        ir.MetaDataString(ir.Module(), "").get_reference()          # it fills a table then, and a second thread would read it half full
+        return llvmlite.binding
 
 
 @functools.lru_cache(maxsize=None)
@@ -144,17 +151,22 @@ def compile_module(module, unique, quick=False):
     that is not worth optimising. Raises RuntimeError where the IR is malformed.
     """
     llvm = _llvm()
-    context = llvm.create_context()
-    parsed = llvm.parse_assembly(str(module), context)
-    parsed.verify()
-    with _machine(0 if quick else 3) as machine:
-        parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(machine.target_data)
-        symbols = {}
-        for function in parsed.functions:
-            if not function.is_declaration and function.linkage is llvm.Linkage.external:
-                name = function.name
-                function.name = symbols[name] = f"{name}.{unique}"
-        _optimise(parsed, machine, quick)
-        code = _object_code(machine, parsed)
-    needs = sorted({_linked(f.name) for f in parsed.functions if f.is_declaration} - {None})
+    context, parsed = llvm.create_context(), None
+    try:
+        parsed = llvm.parse_assembly(str(module), context)
+        parsed.verify()
+        with _machine(0 if quick else 3) as machine:
+            parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(machine.target_data)
+            symbols = {}
+            for function in parsed.functions:
+                if not function.is_declaration and function.linkage is llvm.Linkage.external:
+                    name = function.name
+                    function.name = symbols[name] = f"{name}.{unique}"
+            _optimise(parsed, machine, quick)
+            code = _object_code(machine, parsed)
+        needs = sorted({_linked(f.name) for f in parsed.functions if f.is_declaration} - {None})
+    finally:                                  # in this order, which a garbage collector would not keep: LLVM would end the process
+        if parsed is not None:
+            parsed.close()
+        context.close()
     return {"code": code, "symbols": symbols, "needs": needs}

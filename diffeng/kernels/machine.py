@@ -99,20 +99,22 @@ def kernel(key, build, quick=False):
 def kernels(wanted):
     """The kernels of many (key, build) or (key, build, quick), those that are new made by several threads; who asks for one that is being made waits for it."""
     while True:
-        with _state:
-            missing = {key: (key, *how) for key, *how in wanted if known(key) is None}
-            mine = [how for key, how in missing.items() if key not in _making]
-            _making.update({key: threading.get_ident() for key, *_ in mine})
-            if missing and not mine:
-                _state.wait()
-        if not missing:
-            return [_kernels[key] for key, *_ in wanted]
-        try:
+        mine, here = [], threading.get_ident()
+        try:                                   # wherever a signal comes: what is not made by anybody must not look so
+            with _state:
+                missing = {key: (key, *how) for key, *how in wanted if known(key) is None}
+                mine = [how for key, how in missing.items() if key not in _making]
+                _making.update({key: here for key, *_ in mine})
+                if missing and not mine:
+                    _state.wait()
+            if not missing:
+                return [_kernels[key] for key, *_ in wanted]
             _compiled(mine)
         finally:
             with _state:
                 for key, *_ in mine:
-                    del _making[key]
+                    if _making.get(key) == here:
+                        del _making[key]
                 _state.notify_all()
 
 

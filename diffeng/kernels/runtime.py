@@ -217,16 +217,18 @@ class Entry:
     @contextlib.contextmanager
     def call(self, *arrays):
         """See the class."""
+        within = self.lock._is_owned()                       # a call of this thread's is under way
         with self.lock:
             if self._ready is not None:
                 self._ready()
-            code = self._begin(*arrays)
-            if code == REENTERED:
-                raise _reentered()
+            if self._block[blocks.BUSY]:
+                if within:
+                    raise _reentered()
+                self._end()                                  # which a signal kept the last call from
             try:
-                yield code, self._stretch
-            finally:
-                if code == 0:
+                yield self._begin(*arrays), self._stretch
+            finally:                                         # wherever a signal came
+                if self._block[blocks.BUSY]:
                     self.code = self._end()
 
 
