@@ -61,6 +61,7 @@ class Recorded:
 
     def pull(self, cotangents, method="reverse", value_of=None):
         """One cotangent a leaf; zeros where there is no influence."""
+        self.tracing.check_held()
         outputs, given = [], []
         for o, g in zip(self.outputs, cotangents):
             if o is not None and o.dtype.kind == "f":

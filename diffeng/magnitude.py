@@ -11,7 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from .nodes import Node, influenced, reachable
+from .influence import influenced
+from .nodes import Node, reachable
 
 _HAND_ON = ("view", "gather", "scatter")
 

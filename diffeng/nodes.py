@@ -14,12 +14,12 @@ from operator import attrgetter
 import numpy as np
 
 from .errors import explain, refuse
-from .traced import ASSIGN, TRACED, Traced
+from .traced import ASSIGN, TRACED, Traced, unaliased
 from .lines import DEPTH, user_frames
 
 _new = object.__new__
 _serial = itertools.count()
-_SERIAL = attrgetter("serial")
+by_serial = attrgetter("serial")
 _level = itertools.count(1)
 _newest = [0]                                # the highest level there was (not a class attribute: setting one makes Python forget what it knows of the class)
 _OF_NUMBERS = frozenset("add subtract multiply divide power remainder floor_divide negative absolute".split())          # of Python's floats these make more
@@ -227,6 +227,16 @@ def exactly(primitive, operands, params):
     return operands
 
 
+SAMPLES = 64
+
+
+def _sample(x, whole):
+    """The bytes of an array, or, where that is more than `whole` of them, of some entries."""
+    if whole is None or x.nbytes <= whole:
+        return x.tobytes()
+    return x[np.unravel_index(np.linspace(0, x.size - 1, SAMPLES).astype(int), x.shape)].tobytes()
+
+
 class Tracing(Interpreter):
     """Records every primitive as a Node; computes values along the way when the inputs have them.
 
@@ -234,12 +244,14 @@ class Tracing(Interpreter):
     replays the branches taken, and a compiled program guards them. numbers: the nodes that stand for Python's floats: with float32 these make float32.
     """
 
+    whole = 1 << 15                  # bytes up to which a plain array that is computed with is kept as it was then (None: any); of larger ones SAMPLES entries
     depth = DEPTH                    # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
     log = None                       # a list: every node is appended as it is made, used or not
 
     def __init__(self, values=True, frames=None):
         self.level = _newest[0] = next(_level)
         self.looks, self.looked, self.numbers = [], [], set()
+        self._held = {}              # {id of a plain array: (the array, a copy of it or None, some of its bytes)}
         self.values = values         # compute along the way where the operands' values are known
         self.frames = frames         # where to say that operations stand, instead of where the user's code runs
 
@@ -279,7 +291,8 @@ class Tracing(Interpreter):
                 if x.live:
                     live = True
             else:
-                value = x
+                kind = type(x)
+                value = x = self.held(x) if kind is np.ndarray else unaliased(x) if kind in TRACED else x
             inputs.append(x)
             values.append(value)
             if type(value) not in _ARRAYS:
@@ -328,6 +341,27 @@ class Tracing(Interpreter):
         out.node = node
         return out
 
+    def held(self, x):
+        """A plain array as it is now: the function may write over its own later, and what was computed was computed from this."""
+        if not x.flags.writeable:
+            return x
+        known = self._held.get(id(x))
+        if known is not None and known[0] is x and known[2] == _sample(x, self.whole):
+            return x if known[1] is None else known[1]
+        kept = None
+        if self.whole is None or x.nbytes <= self.whole:
+            kept = x.copy(order="K")
+            kept.flags.writeable = False
+        self._held[id(x)] = x, kept, _sample(x, self.whole)
+        return x if kept is None else kept
+
+    def check_held(self):
+        """ValueError where a large array, of which there is no copy, is not what it was."""
+        for x, kept, sample in self._held.values():
+            if kept is None and _sample(x, self.whole) != sample:
+                raise refuse(ValueError, f"an array of shape {x.shape}{{here}} was written into after the function had computed with it: its derivative would be that "
+                                         "of other numbers. Write into a copy: A = A.copy()")
+
     def look(self, kind, tracer, convert):
         """Python asks for a number or a truth value."""
         value = restored(tracer.node)
@@ -342,6 +376,8 @@ class Tracing(Interpreter):
 
 class Outline(Tracing):
     """Records without computing: for a compiler, which needs shapes. A value that Python looks at is computed then."""
+
+    whole = None
 
     def __init__(self):
         super().__init__()
@@ -413,7 +449,7 @@ def reachable(outputs):
             if type(p) is Node and p not in seen:
                 seen.add(p)
                 found.append(p)
-    found.sort(key=_SERIAL)
+    found.sort(key=by_serial)
     return found
 
 
@@ -448,38 +484,3 @@ def restore(inputs, values):
             if values[k] is None:
                 return False
     return True
-
-
-def influenced(order, inputs):
-    """{node: slots} for the nodes of a topological order that depend on the inputs, through these differentiable operands of floating-point type."""
-    wanted = dict.fromkeys(inputs, ())
-    for n in order:
-        found, slots, k = (), n.primitive.slots, 0
-        for p in n.operands:
-            if type(p) is Node and p in wanted and (slots is None or k in slots):
-                found += (k,)
-            k += 1
-        if found and (n.dtype is _FLOAT64 or n.dtype.kind == "f"):
-            wanted[n] = found
-    return wanted
-
-
-def influences(outputs, inputs):
-    """(reachable(outputs), influenced(these, inputs)), in one walk where all that the outputs depend on carries a derivative."""
-    wanted, every = {n: () for n in outputs if type(n) is Node}, True
-    found, inputs = [*wanted], {*inputs}
-    for n in found:
-        slots, at, k = n.primitive.slots, (), 0
-        for p in n.operands:
-            if type(p) is Node:
-                if slots is None or k in slots:
-                    at += (k,)
-                if p not in wanted:
-                    wanted[p] = ()
-                    found.append(p)
-            k += 1
-        wanted[n] = at
-        if not at and n not in inputs or n.dtype is not _FLOAT64 and n.dtype.kind != "f":
-            every = False
-    found.sort(key=_SERIAL)
-    return found, wanted if every else influenced(found, inputs)

@@ -364,7 +364,7 @@ def split_index(index):
         elif i is None or i is Ellipsis:
             template.append(i)
         elif isinstance(i, (bool, np.bool_)) or isinstance(i, np.ndarray) and i.dtype == bool:
-            template.append(i)
+            template.append(i.copy() if isinstance(i, np.ndarray) else i)             # the mask as it is now
         elif isinstance(i, (int, np.integer)):
             template.append(int(i))
         else:

@@ -11,7 +11,8 @@ import numpy as np
 
 from . import reverse_mode
 from .errors import refuse
-from .nodes import INPUT, Node, influenced, reachable
+from .influence import influenced
+from .nodes import INPUT, Node, reachable
 from .picture import FILL, LINE, SYMBOLS, number as number_of, render
 from .tensor_engine.backward import FREED
 from .tensor_engine.core import Plain

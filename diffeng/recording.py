@@ -38,6 +38,7 @@ def record(fun, args, tracing=None):
     parts, rebuilds, paths = zip(*[flatten(a) for a in args]) if args else ((), (), ())
     names = argument_names(fun, len(args))
     tracing = Tracing() if tracing is None else tracing
+    tracing.whole = None                     # what is recorded outlives the run
     inputs, traced_args, where = [], [], []
     for k, (leaves, rebuild, path) in enumerate(zip(parts, rebuilds, paths)):
         new = list(leaves)

@@ -14,7 +14,8 @@ import numpy as np
 from .checkpointing import Segment, recomputing
 from .constants import LOG2, LOG10, SQRT_PI
 from .errors import refuse
-from .nodes import STORED, Node, influences
+from .influence import influences
+from .nodes import STORED, Node
 from .traced import Traced
 from .vocabulary import contraction, indexing
 from .vocabulary.elementwise import expit, gauss, psi, zeta

@@ -293,6 +293,14 @@ def _no_cut(x):
 
 # ---- aliases ----------------------------------------------------------------------------------------------------------------
 
+def unaliased(x):
+    """What a traced value is now, apart from it: the user may write into x later."""
+    out = object.__new__(type(x))
+    for name in x.__slots__:
+        setattr(out, name, getattr(x, name))
+    return out
+
+
 def is_scalar(x):
     """Is a value without axes what NumPy has as a scalar, and not as an array? That cannot be written into, and has no views: whatever is made of it is a copy."""
     return getattr(x, "_base", None) is None and not hasattr(x, "held")

@@ -155,3 +155,55 @@ def test_an_inner_value_in_an_array_of_an_outer_derivative_is_an_error_with_a_cu
     for method in ("reverse", "forward"):
         with pytest.raises(TypeError, match="an inner derivative was assigned at .*at\\(x, i\\).set"):
             de.jit(de.grad(f, method=method))(1.0, np.ones(3))
+
+
+# ---- plain arrays that are written into after something was computed from them ---------------------------------------------------------
+
+C = np.array([1.0, 2.0, 3.0])
+
+WRITTEN = """
+i = np.array([0, 1]); y = x[i]; i += 1; y = y * y * x[i]
+i = np.array([0, 1]); y = np.take(x, i) ** 2; i[:] = 2
+i = np.array([0, 1]); y = x * 1.0; y[i] = 5.0; i[:] = 2; y = y * y
+i = np.array([0, 1]); y = de.at(x, i).add(1.0) ** 2; i[:] = 2
+i = np.argsort(-C); y = x[i]; i[:] = 0; y = y * C
+m = np.zeros(3, bool); m[1] = True; y = x[m] * 2; m[0] = True; y = np.sum(y) + x[m]; m[:] = False
+m = C > 1.5; y = np.where(m, x, 2 * x) ** 2; m[:] = False
+A = C * 1.0; y = x * A; A *= 100
+A = C.copy(); A[0] = 100; y = x * A; A[0] = 3; y = y * A
+A = np.maximum(C, 2.0); y = A @ x * x; A -= 1; y = y * A
+A = np.random.RandomState(0).rand(3); y = x * A; A *= 0
+A = np.array(2.0); y = x * A; A += 5; y = y * A
+A = np.outer(C, C); y = A.T @ x; A[:] = 1; y = y * (A @ x)
+A = np.ones(50_000); y = np.sum(A) * x
+"""
+
+
+@pytest.mark.parametrize("program", WRITTEN.strip().splitlines())
+def test_what_is_written_into_a_plain_array_later_changes_nothing_computed_before(program):
+    space = {"np": np, "de": de, "C": C}
+    exec(f"def f(x):\n    {program}\n    return np.sum(y)", space)
+    f, x = space["f"], np.array([0.5, -1.0, 2.0])
+    value, slope = f(x), de.grad(f, method="forward")(x)
+    for g in (de.jit(f), de.trace(f, x)):
+        np.testing.assert_allclose(g(x), value, rtol=1e-13)
+    for g in (de.grad(f), de.grad(f, method="symbolic"), de.jit(de.grad(f)), de.grad(lambda x: de.vmap(f)(np.stack([x, x]))[1])):
+        np.testing.assert_allclose(g(x), slope, rtol=1e-13)
+
+
+@pytest.mark.parametrize("write", [lambda A: A.__imul__(100), lambda A: A.fill(0), lambda A: A.__setitem__(slice(None, None, 2), 7)])
+def test_a_large_array_that_is_written_into_later_is_compiled_right_or_refused(write):
+    """Of a large one there is no copy where nothing is compiled: some entries are looked at again."""
+    def f(x):
+        A = np.linspace(1, 2, 60_000).reshape(3, -1)[:, ::2]
+        A = A.copy()
+        y = x @ A
+        write(A)
+        return np.sum(y)
+    x = np.array([0.5, -1.0, 2.0])
+    slope = de.grad(f, method="forward")(x)
+    np.testing.assert_allclose(de.jit(de.grad(f))(x), slope, rtol=1e-12)
+    try:
+        np.testing.assert_allclose(de.grad(f)(x), slope, rtol=1e-12)
+    except ValueError as error:
+        assert "shape (3, 10000)" in str(error) and "A = A.copy()" in str(error)

@@ -10,7 +10,8 @@ import scipy.special as sc
 
 import diffeng as de
 from diffeng import reverse_mode
-from diffeng.nodes import Tracing, influenced, influences, reachable
+from diffeng.influence import influenced, influences
+from diffeng.nodes import Tracing, reachable
 from diffeng.reverse_mode import PULL
 from diffeng.vocabulary import PRIMITIVES
 
