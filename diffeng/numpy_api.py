@@ -401,6 +401,9 @@ def _in_place(compute, name):
         out = compute(self, operand(other))
         if out.shape != self.shape:
             raise refuse(ValueError, f"{name}{{here}}: in place, shape {self.shape} cannot take a result of shape {out.shape}; write x = x + y")
+        if out.dtype != self.dtype and not np.can_cast(out.dtype, self.dtype, "same_kind") and (self.shape or not is_scalar(self)):
+            raise refuse(TypeError, f"{name}{{here}}: in place, an array of dtype {self.dtype} cannot take a result of dtype {out.dtype}; write x = x + y, or "
+                                    "convert one with astype")
         if not self.shape and is_scalar(self):
             return out                    # immutable in NumPy: the name is bound anew, aliases keep their value
         write(self, out if out.dtype == self.dtype else astype(out, self.dtype))

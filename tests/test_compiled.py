@@ -385,3 +385,19 @@ def test_arrays_in_another_machines_order_of_bytes():
     program = de.trace(lambda w: w[0] * w, w.astype(float)).compile()
     np.testing.assert_array_equal(program(w)[0], [1, 2, 3])
     np.testing.assert_array_equal(de.jit(de.grad(lambda w: np.sum(w * w)))(w), [2, 4, 6])
+
+
+CHANGES = {"shape": lambda r: setattr(r, "shape", (2, -1)), "dtype": lambda r: setattr(r, "dtype", np.int64), "read-only": lambda r: r.setflags(write=False),
+           "size": lambda r: r.resize(10, refcheck=False)}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_result_that_was_changed_and_let_go_is_not_used_again(name):
+    """Large results are written where earlier ones lay that nobody holds; not where those have become other arrays."""
+    f, x = de.jit(lambda x: x * 3), np.ones(200_000)
+    for _ in range(4):
+        r = f(x)
+        assert r.shape == x.shape and r.dtype == x.dtype and r.flags.carray and np.all(r == 3)
+        CHANGES[name](r)
+        del r

@@ -190,6 +190,21 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment("off"), timeout=60).returncode == 0
 
 
+def test_of_a_full_room_the_oldest_files_go(fresh, tmp_path):
+    fresh.setenv("DIFFENG_CACHE", str(tmp_path))
+    fresh.setattr(cache, "_known", {})
+    looks, whole = [], os.scandir
+    fresh.setattr(cache.os, "scandir", lambda folder: looks.append(folder) or whole(folder))
+    for k in range(12):
+        cache.keep(f"program {k}", {"code": bytes(10_000), "symbols": {}, "needs": []}, "programs")
+        cache.bound("programs", 65_000, 10_000)
+        path, _ = cache._place(f"program {k}", "programs")
+        os.utime(path, ns=(k * 10 ** 9, k * 10 ** 9))
+        assert sum([f.stat().st_size for f in (tmp_path / "programs").iterdir()]) <= 65_000
+    assert [cache.find(f"program {k}", "programs") is not None for k in range(12)] == [False] * 6 + [True] * 6
+    assert 1 < len(looks) < 10                                           # not for each file that is written
+
+
 INTERRUPTED = """
 import gc
 from diffeng.kernels import compile, machine

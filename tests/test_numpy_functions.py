@@ -146,3 +146,42 @@ def test_the_mean_of_plain_arrays_is_numpys(dtype, shape):
             got, want = reductions.mean.quick(x, axis=axis, keepdims=keepdims), np.mean(x, axis=axis, keepdims=keepdims)
             assert type(got) is type(want) and got.dtype == want.dtype and got.shape == want.shape
             np.testing.assert_array_equal(got, want)
+
+
+def halved(i):
+    i = i + 0
+    i /= 2
+    return i
+
+
+def counted(b):
+    b = b | b
+    b += 1
+    return b
+
+
+@pytest.mark.parametrize("f, x, error, words", [
+    (halved, np.array([1, 2, 3]), TypeError, ["divide at test_numpy_functions.py:", "int64", "float64", "astype"]),
+    (counted, np.array([True, False]), TypeError, ["add at test_numpy_functions.py:", "bool", "int64"]),
+    (lambda x: x @ 2, np.ones(3), ValueError, ["matmul at test_numpy_functions.py:"]),
+    (lambda x: np.where(x > 1, x), np.ones(3), ValueError, ["where at test_numpy_functions.py:", "or neither"]),
+    (lambda x: np.interp(x, [0, 1], [0, 1, 2]), np.ones(3), ValueError, ["interp at test_numpy_functions.py:", "(2,)", "(3,)"])])
+def test_what_numpy_refuses_is_refused(f, x, error, words):
+    with pytest.raises((error, ValueError)):
+        f(x)
+    with pytest.raises(error) as caught:
+        de.jit(f)(x)
+    assert all([word in str(caught.value) for word in words]), str(caught.value)
+
+
+def test_one_point_and_a_copied_number():
+    x = np.array([0.5, 1.0, 3.0])
+    for f in (lambda x: np.interp(x, [2.0], [3.0]) * x, lambda x: np.interp(x, [2.0], [3.0], left=1.0, right=7.0) * x, lambda x: np.interp(1.0, x[:1], x[1:2])):
+        np.testing.assert_array_equal(de.jit(f)(x), f(x))
+
+    def copied(x):
+        y = x * 2
+        np.copyto(y, 1.5, where=x > 0.7)
+        return y * x
+    np.testing.assert_array_equal(de.jit(copied)(x), copied(x))
+    np.testing.assert_array_equal(de.grad(lambda x: np.sum(copied(x)))(x), np.where(x > 0.7, 1.5, 4 * x))

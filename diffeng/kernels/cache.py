@@ -93,10 +93,17 @@ def find(key, room=""):
     return None
 
 
-def bound(room, most):
-    """Where the files of a room have more bytes together than that, the oldest go."""
+_known = {}                                # folder -> bytes of its files, as far as this process knows: what it found there, and what it wrote
+
+
+def bound(room, most, added):
+    """Where the files of a room have more bytes together than that, the oldest go. added: bytes that were written now. To look at thousands of files takes as
+    long as to compile a kernel, so a process looks when it writes for the first time, and when the room must be full."""
     folder = _folder(os.environ.get("DIFFENG_CACHE", ""), room)
     if folder is None:
+        return
+    if folder in _known and _known[folder] + added <= most:
+        _known[folder] += added
         return
     try:
         with os.scandir(folder) as entries:
@@ -107,6 +114,7 @@ def bound(room, most):
                 break
             os.unlink(path)
             held -= size
+        _known[folder] = held
     except OSError:
         pass                                   # somebody else was faster, or may not be asked
 

@@ -245,7 +245,7 @@ def keep(described, image, sources):
     if len(code) > MOST_BYTES // 4:
         return
     cache.keep(described.text, {"code": code, "symbols": {}, "needs": []}, ROOM)
-    cache.bound(ROOM, MOST_BYTES)
+    cache.bound(ROOM, MOST_BYTES, len(code))
 
 
 def find(described):

@@ -208,6 +208,8 @@ class Program:
                 fresh.append(arrays[self._taken[k]])
                 continue
             made = self._made[k]
+            if not all([x.shape == shape and x.dtype == dtype and x.flags.carray for x in made]):          # who held one gave it another shape, or forbade writing
+                made.clear()
             for x in made:
                 if sys.getrefcount(x) == 3:                    # the list, the loop's name and the argument
                     fresh.append(x)

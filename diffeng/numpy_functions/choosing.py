@@ -46,8 +46,10 @@ def compress(condition, a, axis=None):
 
 @implements(np.where)
 def where(condition, x=None, y=None):
-    if x is None or y is None:
+    if x is None and y is None:
         return nonzero(condition)
+    if x is None or y is None:
+        raise refuse(ValueError, "where{here}: give what is taken where the condition holds and where it does not, or neither")
     return e.where(operand(condition), operand(x), operand(y))
 
 
@@ -127,11 +129,16 @@ def interp(x, xp, fp, left=None, right=None, period=None):
     if period is not None:
         raise refuse(TypeError, "interp{here}: period= is not supported on traced values; take x modulo the period, and repeat the points")
     x, xp, fp = (cast(operand(v), np.float64) for v in (x, xp, fp))                # NumPy's has no other dtype
+    if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
+        raise refuse(ValueError, f"interp{{here}}: points of shape {xp.shape} with values of shape {fp.shape}: give two rows of one length, 1 at least")
+    first, last = xp[0], xp[-1]
+    if xp.size == 1:                                             # the same value everywhere
+        xp, fp = np.concatenate([xp, xp + 1]), np.concatenate([fp, fp])
     k = np.clip(np.searchsorted(plain(xp), plain(x), side="right") - 1, 0, len(xp) - 2)
-    t = (np.clip(x, xp[0], xp[-1]) - np.take(xp, k)) / (np.take(xp, k + 1) - np.take(xp, k))
+    t = (np.clip(x, first, last) - np.take(xp, k)) / (np.take(xp, k + 1) - np.take(xp, k))
     out = np.take(fp, k) + t * (np.take(fp, k + 1) - np.take(fp, k))
-    out = out if left is None else e.where(e.less(x, xp[0]), operand(left), out)
-    return out if right is None else e.where(e.greater(x, xp[-1]), operand(right), out)
+    out = out if left is None else e.where(e.less(x, first), operand(left), out)
+    return out if right is None else e.where(e.greater(x, last), operand(right), out)
 
 
 # ---- positions: looked up in the value, like an `if` -------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import operator
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import arrayed, astype, copy, operand, without_axes
+from ..numpy_api import arrayed, astype, copy, operand, setitem, without_axes
 from ..traced import Traced, memory, write
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
@@ -226,4 +226,4 @@ def copyto(dst, src, casting="same_kind", where=True):
     if not isinstance(dst, Traced):
         raise refuse(TypeError, "copyto{here}: a traced value cannot be written into a plain array; make it inside the function with np.zeros(...)")
     value = operand(src) if where is True else e.where(where, operand(src), dst)
-    write(dst, astype(np.broadcast_to(value, dst.shape), dst.dtype))
+    write(dst, setitem(dst, ..., value))

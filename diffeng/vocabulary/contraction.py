@@ -37,7 +37,7 @@ def subscripts(name, ranks, params):
 
 def _infer(name):
     def infer(*operands, **params):
-        if name == "matmul" and not all(x.ndim for x in operands):
+        if name == "matmul" and not all(map(np.ndim, operands)):
             raise ValueError("matmul: a scalar is no operand; use * instead")
         size = {}
         inputs, out = subscripts(name, [x.ndim for x in operands], params).split("->")
