@@ -17,6 +17,7 @@ from .traced import Traced
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
 
+KEPT = 1 << 15            # bytes of an array that a derivative keeps a copy of, lest the function writes into it afterwards
 METHODS = ("symbolic", "forward", "reverse")
 
 
@@ -47,6 +48,7 @@ class Recorded:
 
     def __init__(self, flat, leaves=None, log=False, lines=True):
         self.flat, self.tracing = flat, (tracing := Tracing(frames=None if lines else ()))
+        tracing.whole = KEPT
         if log:
             tracing.log, names = [], flat.names
         else:

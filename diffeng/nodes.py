@@ -9,6 +9,7 @@ What it is not: no derivative, no NumPy function names (numpy_api.py), no networ
 Why a file: everything else in the package imports this, and it imports nothing of the package but traced.py.
 """
 import itertools
+import math
 from operator import attrgetter
 
 import numpy as np
@@ -214,6 +215,10 @@ class Interpreter:
         """The operands of a primitive whose values are this interpreter's, as a rule of differentiation should meet them."""
         return operands
 
+    def held(self, x):
+        """A plain array beside this interpreter's values, as it is now."""
+        return x
+
     def is_number(self, x):
         """Does this traced value stand for a Python number, so that it takes the dtype of what it meets?"""
         return False
@@ -232,8 +237,10 @@ SAMPLES = 64
 
 def _sample(x, whole):
     """The bytes of an array, or, where that is more than `whole` of them, of some entries."""
-    if whole is None or x.nbytes <= whole:
+    if x.nbytes <= whole:
         return x.tobytes()
+    if x.flags.forc:
+        return x.ravel(order="K")[::x.size // SAMPLES].tobytes()                    # (a view)
     return x[np.unravel_index(np.linspace(0, x.size - 1, SAMPLES).astype(int), x.shape)].tobytes()
 
 
@@ -244,7 +251,7 @@ class Tracing(Interpreter):
     replays the branches taken, and a compiled program guards them. numbers: the nodes that stand for Python's floats: with float32 these make float32.
     """
 
-    whole = 1 << 15                  # bytes up to which a plain array that is computed with is kept as it was then (None: any); of larger ones SAMPLES entries
+    whole = 0                        # bytes up to which a plain array that is computed with is kept as it was then; of larger ones SAMPLES entries. 0: none is
     depth = DEPTH                    # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
     log = None                       # a list: every node is appended as it is made, used or not
 
@@ -291,8 +298,9 @@ class Tracing(Interpreter):
                 if x.live:
                     live = True
             else:
-                kind = type(x)
-                value = x = self.held(x) if kind is np.ndarray else unaliased(x) if kind in TRACED else x
+                if self.whole:
+                    x = self.held(x) if type(x) is np.ndarray else unaliased(x) if type(x) in TRACED else x
+                value = x
             inputs.append(x)
             values.append(value)
             if type(value) not in _ARRAYS:
@@ -343,13 +351,13 @@ class Tracing(Interpreter):
 
     def held(self, x):
         """A plain array as it is now: the function may write over its own later, and what was computed was computed from this."""
-        if not x.flags.writeable:
+        if not self.whole or not x.flags.writeable:
             return x
         known = self._held.get(id(x))
         if known is not None and known[0] is x and known[2] == _sample(x, self.whole):
             return x if known[1] is None else known[1]
         kept = None
-        if self.whole is None or x.nbytes <= self.whole:
+        if x.nbytes <= self.whole:
             kept = x.copy(order="K")
             kept.flags.writeable = False
         self._held[id(x)] = x, kept, _sample(x, self.whole)
@@ -377,7 +385,7 @@ class Tracing(Interpreter):
 class Outline(Tracing):
     """Records without computing: for a compiler, which needs shapes. A value that Python looks at is computed then."""
 
-    whole = None
+    whole = math.inf
 
     def __init__(self):
         super().__init__()

@@ -222,7 +222,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
         return ufunc(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
     if method == "at" and ufunc in (np.add, np.subtract) and isinstance(inputs[0], Traced):
         target, index, value = inputs
-        arrays, template = split_index(index)
+        arrays, template = split_index(index, target)
         write(target, indexing.add_at(target, value if ufunc is np.add else -value, *arrays, index=template))
         return None
     from .numpy_functions import ufunc_methods
@@ -343,8 +343,8 @@ def is_basic(items):
     return True
 
 
-def split_index(index):
-    """(operands, template): integer arrays become operands, all else stays in the template (vocabulary/indexing.py)."""
+def split_index(index, of=None):
+    """(operands, template): integer arrays become operands, all else stays in the template (vocabulary/indexing.py). of: what is indexed."""
     items, arrays, template = index if isinstance(index, tuple) else (index,), [], []
     if is_basic(items):
         return arrays, items
@@ -364,13 +364,20 @@ def split_index(index):
         elif i is None or i is Ellipsis:
             template.append(i)
         elif isinstance(i, (bool, np.bool_)) or isinstance(i, np.ndarray) and i.dtype == bool:
-            template.append(i.copy() if isinstance(i, np.ndarray) else i)             # the mask as it is now
+            template.append(_as_it_is(i, of))
         elif isinstance(i, (int, np.integer)):
             template.append(int(i))
         else:
             raise refuse(IndexError, f"getitem{{here}}: {f'a value of dtype {i.dtype}' if isinstance(i, Traced) else type(i).__name__} is no index; "
                                      "use integers, slices, integer arrays or boolean masks (x.astype(int) makes integers)")
     return arrays, tuple(template)
+
+
+def _as_it_is(mask, of):
+    """A mask as it is now, for every recording that it goes into: it may be written into later."""
+    while isinstance(of, Traced) and type(mask) is np.ndarray:
+        mask, of = of.interpreter.held(mask), getattr(of, "below", None)
+    return mask
 
 
 def plain(x):
@@ -381,7 +388,7 @@ def plain(x):
 
 
 def getitem(x, index):
-    arrays, template = split_index(index)
+    arrays, template = split_index(index, x)
     return indexing.getitem(x, *arrays, index=template)
 
 
@@ -390,7 +397,7 @@ def setitem(x, index, value):
     value = operand(value)
     if isinstance(value, Traced) and value.dtype != x.dtype:
         value = astype(value, x.dtype)
-    arrays, template = split_index(index)
+    arrays, template = split_index(index, x)
     return indexing.setitem(x, value, *arrays, index=template)
 
 
@@ -459,7 +466,7 @@ def _function_called(self, function, types, args, kwargs):
 def _item(self, index):
     items = index if type(index) is tuple else (index,)
     if not is_basic(items):
-        arrays, items = split_index(index)
+        arrays, items = split_index(index, self)
         if arrays or not is_basic(items):
             return indexing.getitem(self, *arrays, index=items)
     out = self.interpreter.apply(indexing.getitem, (self,), {"index": items})

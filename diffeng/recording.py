@@ -3,6 +3,8 @@
 What it is: `record(fun, args)`, on which graph.trace and jit stand.
 What it is not: a derivative takes flat leaves and cotangents (trees.Flat, differentiate.Recorded).
 """
+import math
+
 import numpy as np
 
 from .buffers import call, unwrap
@@ -38,7 +40,7 @@ def record(fun, args, tracing=None):
     parts, rebuilds, paths = zip(*[flatten(a) for a in args]) if args else ((), (), ())
     names = argument_names(fun, len(args))
     tracing = Tracing() if tracing is None else tracing
-    tracing.whole = None                     # what is recorded outlives the run
+    tracing.whole = math.inf                 # what is recorded outlives the run
     inputs, traced_args, where = [], [], []
     for k, (leaves, rebuild, path) in enumerate(zip(parts, rebuilds, paths)):
         new = list(leaves)

@@ -18,5 +18,5 @@ class at:
         return setitem(self._x, self._index, value)
 
     def add(self, value):
-        arrays, template = split_index(self._index)
+        arrays, template = split_index(self._index, self._x)
         return indexing.add_at(self._x, operand(value), *arrays, index=template)

@@ -216,7 +216,7 @@ def test_another_number_of_examples_compiles_nothing():
     f = de.jit(de.vmap(de.value_and_grad(network)))
     f(RNG.random((6, 5)))
     before = de.kernels.compilations
-    for n in (3, 50, 400):
+    for n in (3, 50, 100):
         x = RNG.random((n, 5))
         np.testing.assert_allclose(f(x)[1], each(de.grad(network), x), rtol=1e-12)
     assert de.kernels.compilations == before
