@@ -235,10 +235,8 @@ def exactly(primitive, operands, params):
 SAMPLES = 64
 
 
-def _sample(x, whole):
-    """The bytes of an array, or, where that is more than `whole` of them, of some entries."""
-    if x.nbytes <= whole:
-        return x.tobytes()
+def _sample(x):
+    """The bytes of some entries of a large array."""
     if x.flags.forc:
         return x.ravel(order="K")[::x.size // SAMPLES].tobytes()                    # (a view)
     return x[np.unravel_index(np.linspace(0, x.size - 1, SAMPLES).astype(int), x.shape)].tobytes()
@@ -258,7 +256,7 @@ class Tracing(Interpreter):
     def __init__(self, values=True, frames=None):
         self.level = _newest[0] = next(_level)
         self.looks, self.looked, self.numbers = [], [], set()
-        self._held = {}              # {id of a plain array: (the array, a copy of it or None, some of its bytes)}
+        self._held = {}              # {id of a plain array: (the array, a copy of it, or None and the bytes of some entries)}
         self.values = values         # compute along the way where the operands' values are known
         self.frames = frames         # where to say that operations stand, instead of where the user's code runs
 
@@ -354,19 +352,20 @@ class Tracing(Interpreter):
         if not self.whole or not x.flags.writeable:
             return x
         known = self._held.get(id(x))
-        if known is not None and known[0] is x and known[2] == _sample(x, self.whole):
+        if known is not None and known[0] is x and (known[2] == _sample(x) if known[1] is None else known[1].tobytes() == x.tobytes()):
             return x if known[1] is None else known[1]
-        kept = None
-        if x.nbytes <= self.whole:
-            kept = x.copy(order="K")
-            kept.flags.writeable = False
-        self._held[id(x)] = x, kept, _sample(x, self.whole)
-        return x if kept is None else kept
+        if x.nbytes > self.whole:
+            self._held[id(x)] = x, None, _sample(x)
+            return x
+        kept = x.copy(order="K")
+        kept.flags.writeable = False
+        self._held[id(x)] = x, kept, None
+        return kept
 
     def check_held(self):
         """ValueError where a large array, of which there is no copy, is not what it was."""
         for x, kept, sample in self._held.values():
-            if kept is None and _sample(x, self.whole) != sample:
+            if kept is None and _sample(x) != sample:
                 raise refuse(ValueError, f"an array of shape {x.shape}{{here}} was written into after the function had computed with it: its derivative would be that "
                                          "of other numbers. Write into a copy: A = A.copy()")
 
