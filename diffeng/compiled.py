@@ -36,7 +36,7 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
     Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Arguments may be given by name. Python branches on values are
     remembered and guarded: a call that would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every
     call, also where they are attributes of its object or lie in lists and dicts; a change of other captured values is noticed. A function that changes what
-    it captured, or draws random numbers, is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose
+    it captured, draws random numbers (or makes a generator without a seed), or takes values from an iterator, is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose
     last bits may differ).
 
     donate_argnums: a number, or several, of arguments whose arrays the caller does not need any more: results of the same shape and dtype may be written over

@@ -337,20 +337,25 @@ def _erfc_beyond(a, T, corrected=True, lost=None):
     if lost is not None:
         step = step - 2.0 * a * lost
     s = r + step
-    w = mad(s * s, polynomial(s, EXP[T]), s)
-    p, below = w + 1.0, 2.0 * a + 1.0
-    t = (a - 4.0) / (a + 4.0)
+    below, top, bottom = 2.0 * a + 1.0, a - 4.0, a + 4.0
+    t = top / bottom
     bend = t * polynomial(t, ERFC[T][1:])
     g = bend + ERFC[T][0]
     q = g / below
     if T == "f32" or not corrected:
-        return p * q, m
-    below_lost, g_lost = 1.0 - (below - 2.0 * a), bend - (g - ERFC[T][0])
-    # 1.07 < g < 1.24, so 1 / g is 0.87 and 1 / below is 0.87 q: close enough for corrections.
-    correction = (step - (s - r)) + (w - (p - 1.0)) + 0.87 * (fused(-q, below, g) + (g_lost - q * below_lost))
+        return (mad(s * s, polynomial(s, EXP[T]), s) + 1.0) * q, m
+    first, rest = 1.0 + s, s * s * polynomial(s, EXP[T])
+    p = first + rest
+    p_lost = (s - (first - 1.0)) + (rest - (p - first))
+    # What t lost counts where g is steep, below a = 1: there its slope is nearly this.
+    t_lost = (fused(-t, bottom, top) + ((a - (top + 4.0)) - t * (a - (bottom - 4.0)))) / bottom
+    g_lost = (bend - (g - ERFC[T][0])) + larger(-0.94 - 1.88 * t, constant(0.0, t)) * t_lost
+    below_lost = 1.0 - (below - 2.0 * a)
+    # 1.07 < g < 1.29, so 1 / g is 0.87 and 1 / below is 0.87 q: close enough for corrections.
+    correction = (step - (s - r)) + 0.87 * (fused(-q, below, g) + (g_lost - q * below_lost))
     if lost is not None:
         correction = correction - 1.74 * q * lost
-    return mad(p, q, q * correction), m
+    return mad(p, q, q * mad(p, correction, p_lost)), m
 
 
 def erf(x):
