@@ -229,7 +229,7 @@ class Jitted:
 
     def __init__(self, fun, wait, donated, make):
         self._donated, self._make, self._gpu = donated, make, make.device
-        self._wait, self._traces, self._lock, self._busy, self._last = wait, {}, threading.RLock(), {}, None
+        self._wait, self._traces, self._lock, self._busy, self._failed, self._last = wait, {}, threading.RLock(), {}, {}, None
         self._parameters = self._by_name = None
         self._fast, self._slow = _unknown, Jitted._looked_up
         functools.update_wrapper(self, fun, updated=())
@@ -344,6 +344,8 @@ class Jitted:
 
     def _compile_behind(self, key, args, objects):
         with self._lock:
+            if key in self._failed:
+                raise self._failed.pop(key)
             if key in self._busy:
                 return
             self._busy[key] = True
@@ -352,6 +354,8 @@ class Jitted:
             try:
                 with self._lock:
                     self._add(key, args, objects, Captured(self.__wrapped__, objects))
+            except Exception as error:                        # the next call's to raise: nobody sees what a thread prints
+                self._failed[key] = error
             finally:
                 self._busy.pop(key, None)
         threading.Thread(target=work, daemon=True).start()

@@ -1,6 +1,7 @@
 """jit gives what the function gives: for every expression, structure, branch and captured value; and tells nothing wrong."""
 import collections
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -401,3 +402,16 @@ def test_a_result_that_was_changed_and_let_go_is_not_used_again(name):
         assert r.shape == x.shape and r.dtype == x.dtype and r.flags.carray and np.all(r == 3)
         CHANGES[name](r)
         del r
+
+
+def test_what_cannot_be_compiled_behind_is_told_at_a_later_call():
+    seen = []
+
+    def f(x):
+        seen.append(len(seen))
+        return x * 2
+    g, x = de.jit(f, wait=False), np.ones(3)
+    with pytest.raises(RuntimeError, match="jit: f changes"):
+        for _ in range(400):
+            np.testing.assert_array_equal(g(x), 2 * x)
+            time.sleep(0.01)
