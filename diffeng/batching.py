@@ -15,9 +15,10 @@ from .buffers import call, unwrap
 from .errors import refuse
 from .nodes import Interpreter, OneByOne
 from .traced import ASSIGN, Traced
-from .trees import argument_names, flatten, function_name, transformed
+from .trees import LEAVES, argument_names, flatten, function_name, returned, transformed
 from .vocabulary import contraction, shaping
 from .vocabulary.indexing import Slot, getitem
+from .vocabulary.shaping import aligned
 
 
 def vmap(fun, in_axes=0, out_axes=0):
@@ -62,7 +63,7 @@ def vmap(fun, in_axes=0, out_axes=0):
         leaves, rebuild, _ = flatten(result)
         inputs = [x for t in trees for x, _ in t.leaves]
         axes = _spread(out_axes, result, f"the result of {name}", "out_axes")
-        return rebuild([_whole(unwrap(x), axis, level, inputs, name) for x, axis in zip(leaves, axes)])
+        return rebuild([_whole(returned(unwrap(x), fun), axis, level, inputs, name) for x, axis in zip(leaves, axes)])
 
     return transformed(mapped, "vmap", fun)
 
@@ -74,7 +75,7 @@ class _Argument:
         parts, self.rebuild, paths = flatten(tree)
         self.leaves, self._what = [], ["".join([what, *(f", at {k!r}" for k in path)]) for path in paths]
         for x, axis, here in zip(map(unwrap, parts), _spread(axes, tree, what, "in_axes"), self._what):
-            if axis is not None and isinstance(x, (Traced, np.ndarray, np.generic, float, int)):
+            if axis is not None and isinstance(x, LEAVES):
                 if not -np.ndim(x) <= axis < np.ndim(x):
                     raise ValueError(f"vmap: {here} has shape {np.shape(x)}, and no axis {axis} for the examples: in_axes=None stands for what all share")
                 self.leaves.append((np.moveaxis(x, axis, 0), axis))
@@ -116,8 +117,6 @@ def _together(results, level):
 
 def _whole(x, axis, level, inputs, name):
     """A result with the examples along an axis of it, in memory of its own."""
-    if not isinstance(x, (Traced, np.ndarray, np.generic, float, int)):
-        raise refuse(TypeError, f"{name} returned an object of type {type(x).__name__}: return a number, an array, or a tuple, list or dict of them")
     mine = level.mine(x)
     if axis is None:
         if mine:
@@ -185,12 +184,6 @@ class Batching(Interpreter):
 # ---- rules: (primitive, data, which of them have examples, how many, parameters) -> the result, examples in front ---------------------------------
 
 
-def _aligned(x, rank):
-    """(examples, ...) with axes of length 1 behind the first, until an example has this rank."""
-    missing = rank + 1 - x.ndim
-    return x if missing <= 0 else shaping.reshape(x, shape=(x.shape[0], *(1,) * missing, *x.shape[1:]))
-
-
 def _repeated(x, size):
     """The same for all examples."""
     return shaping.broadcast_to(x, shape=(size, *np.shape(x)))
@@ -208,7 +201,7 @@ def _ranks(data, mine):
 
 def _elementwise(primitive, data, mine, size, params):
     rank = max(_ranks(data, mine))
-    return primitive(*[_aligned(x, rank) if m else x for x, m in zip(data, mine)], **params)
+    return primitive(*[aligned(x, rank) if m else x for x, m in zip(data, mine)], **params)
 
 
 def _along(primitive, data, mine, size, params):
@@ -239,7 +232,7 @@ def _transposed(primitive, data, mine, size, params):
 
 
 def _broadcast(primitive, data, mine, size, params):
-    return primitive(_aligned(data[0], len(params["shape"])), shape=(size, *params["shape"]))
+    return primitive(aligned(data[0], len(params["shape"])), shape=(size, *params["shape"]))
 
 
 def _joined(primitive, data, mine, size, params):
@@ -292,7 +285,7 @@ def _located(index, arrays, mine, size, rank):
     at = _Index(index, _ranks(arrays, mine), rank)
     if not any(mine) and not at.apart:
         return at, True, (slice(None), *index), arrays
-    arrays = [_aligned(a, at.found) if m else a for a, m in zip(arrays, mine)]
+    arrays = [aligned(a, at.found) if m else a for a, m in zip(arrays, mine)]
     return at, False, (Slot(len(arrays)), *index), [*arrays, np.arange(size).reshape((size,) + (1,) * at.found)]
 
 
@@ -300,7 +293,7 @@ def _read(primitive, data, mine, size, params):
     (x, *arrays), index = data, params["index"]
     if not mine[0]:                                          # one table for all
         at = _Index(index, _ranks(arrays, mine[1:]), x.ndim)
-        out = primitive(x, *[_aligned(a, at.found) if m else a for a, m in zip(arrays, mine[1:])], index=index)
+        out = primitive(x, *[aligned(a, at.found) if m else a for a, m in zip(arrays, mine[1:])], index=index)
         return out if not at.before else shaping.transpose(out, axes=(at.before, *range(at.before), *range(at.before + 1, out.ndim)))
     at, plain, index, arrays = _located(index, arrays, mine[1:], size, x.ndim - 1)
     out = primitive(x, *arrays, index=index)

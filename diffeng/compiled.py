@@ -21,7 +21,7 @@ from .reach import is_constant
 from .rebinding import Rebound
 from .recording import enters, record
 from .traced import Traced
-from .trees import bound, flatten, function_name, native, no_subclass, parameters_of, reader, structure
+from .trees import bound, flatten, function_name, in_native_order, no_subclass, parameters_of, reader, structure
 from .lines import line_of
 
 MOST_TRACES = 64
@@ -279,7 +279,7 @@ class Jitted:
                         x = self._gpu.array(x)
                     else:
                         no_subclass(x, lambda: f"an argument of {function_name(self.__wrapped__)}")
-                        x = native(np.asarray(x))
+                        x = in_native_order(np.asarray(x))
                     leaves.append(x)
                     key.append((x.shape, x.dtype, number))
                 elif _watched(x):

@@ -37,14 +37,9 @@ from .errors import here, refuse
 from .nodes import Interpreter, Tracer, exactly
 from .traced import ASSIGN, Traced
 from .vocabulary import contraction as c, elementwise as e, indexing as ix, reductions as r, shaping as s
+from .vocabulary.shaping import aligned
 
 # ---- what rows share: axes -----------------------------------------------------------------------------------------------
-
-
-def aligned(dx, rank):
-    """dx (K, ...) with axes of length 1 inserted behind the first until the rest has this rank."""
-    missing = rank + 1 - dx.ndim
-    return dx if missing <= 0 else s.reshape(dx, shape=dx.shape[:1] + (1,) * missing + dx.shape[1:])
 
 
 def behind(axes):

@@ -84,6 +84,13 @@ def _released(tree):
     return dict(zip(tree, parts)) if type(tree) is dict else type(tree)(parts)
 
 
+def _as_written(result, dtype, name):
+    """A result in the dtype of the array that takes it; TypeError where NumPy does not write it there."""
+    if not np.can_cast(result.dtype, dtype, "same_kind"):
+        raise refuse(TypeError, f"{name}{{here}}: a result of dtype {result.dtype} cannot be written into an array of dtype {dtype}; convert one with astype")
+    return result if result.dtype == dtype else astype(result, dtype)
+
+
 def _into(out, result, name):
     if isinstance(result, tuple):
         return tuple([r if o is None else _into(o, r, name) for o, r in zip(out if isinstance(out, tuple) else (out,), result, strict=True)])
@@ -91,11 +98,9 @@ def _into(out, result, name):
     if not isinstance(out, Traced):
         raise refuse(TypeError, f"{name}{{here}}: a traced value cannot be written into a plain array (out= or an in-place operator): write x = x + y "
                                 "instead of x += y, or make the array inside the function with np.zeros(...)")
-    if not np.can_cast(result.dtype, out.dtype, "same_kind"):
-        raise refuse(TypeError, f"{name}{{here}}: a result of dtype {result.dtype} cannot be written into an array of dtype {out.dtype}; "
-                                "convert one with astype")
+    result = _as_written(result, out.dtype, name)
     if result.shape == out.shape and isinstance(result, Traced):
-        write(out, astype(result, out.dtype) if result.dtype != out.dtype else result)
+        write(out, result)
     else:
         out[...] = result
     return out
@@ -408,12 +413,9 @@ def _in_place(compute, name):
         out = compute(self, operand(other))
         if out.shape != self.shape:
             raise refuse(ValueError, f"{name}{{here}}: in place, shape {self.shape} cannot take a result of shape {out.shape}; write x = x + y")
-        if out.dtype != self.dtype and not np.can_cast(out.dtype, self.dtype, "same_kind") and (self.shape or not is_scalar(self)):
-            raise refuse(TypeError, f"{name}{{here}}: in place, an array of dtype {self.dtype} cannot take a result of dtype {out.dtype}; write x = x + y, or "
-                                    "convert one with astype")
         if not self.shape and is_scalar(self):
             return out                    # immutable in NumPy: the name is bound anew, aliases keep their value
-        write(self, out if out.dtype == self.dtype else astype(out, self.dtype))
+        write(self, _as_written(out, self.dtype, name))
         return self
     return in_place
 

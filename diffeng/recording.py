@@ -11,7 +11,7 @@ from .buffers import call, unwrap
 from .errors import refuse
 from .nodes import Tracing
 from .traced import Traced
-from .trees import argument_names, flatten, function_name, native
+from .trees import argument_names, flatten, function_name, in_native_order, returned
 
 
 class Recording:
@@ -47,7 +47,7 @@ def record(fun, args, tracing=None):
         prefix = () if path != [()] and len(args) == 1 else (names[k],)
         for j, leaf in enumerate(map(unwrap, leaves)):
             if enters(leaf):
-                value = leaf if isinstance(leaf, Traced) else native(np.asarray(leaf))[()]
+                value = leaf if isinstance(leaf, Traced) else in_native_order(np.asarray(leaf))[()]
                 new[j] = tracing.input(value, ".".join(map(str, prefix + tuple(path[j]))))
                 inputs.append(new[j].node)
                 if type(leaf) is float:
@@ -58,10 +58,7 @@ def record(fun, args, tracing=None):
     leaves_out, rebuild_out, _ = flatten(result)
     outputs = []
     for x in map(unwrap, leaves_out):
-        if not isinstance(x, (Traced, np.ndarray, np.generic, float, int)):
-            raise refuse(TypeError, f"{function_name(fun)} returned an object of type {type(x).__name__}: "
-                                    "return a number, an array, or a tuple, list or dict of them")
-        outputs.append(x.node if tracing.mine(x) else x)
+        outputs.append(x.node if tracing.mine(returned(x, fun)) else x)
     if not outputs:
         raise refuse(TypeError, f"{function_name(fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them (is a return missing?)")
 

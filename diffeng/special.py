@@ -78,18 +78,20 @@ def entr(x):
 
 def rel_entr(x, y):
     """x log(x / y); 0 where x = 0 and y >= 0, infinite where one is negative or only y is 0."""
-    inside = e.logical_and(e.greater(x, 0), e.greater(y, 0))
-    nothing = e.logical_and(e.equal(x, 0), e.greater_equal(y, 0))
-    missing = e.logical_or(e.isnan(x), e.isnan(y))
-    return e.where(inside, _times_log_of_quotient(*(e.where(inside, v, 1.0) for v in (x, y))), e.where(nothing, 0.0, e.where(missing, np.nan, np.inf)))
+    return _entropy(x, y, _times_log_of_quotient, 0.0)
 
 
 def kl_div(x, y):
     """x log(x / y) - x + y; y where x = 0 and y >= 0, infinite where one is negative or only y is 0."""
-    inside, nothing = e.logical_and(e.greater(x, 0), e.greater(y, 0)), e.logical_and(e.equal(x, 0), e.greater_equal(y, 0))
-    a, b = (e.where(inside, v, 1.0) for v in (x, y))
+    return _entropy(x, y, lambda x, y: _times_log_of_quotient(x, y) - x + y, y)
+
+
+def _entropy(x, y, inside_of, at_0):
+    """A function of positive numbers, which is at_0 where only x is 0 (or both are), and infinite elsewhere."""
+    inside = e.logical_and(e.greater(x, 0), e.greater(y, 0))
+    nothing = e.logical_and(e.equal(x, 0), e.greater_equal(y, 0))
     missing = e.logical_or(e.isnan(x), e.isnan(y))
-    return e.where(inside, _times_log_of_quotient(a, b) - a + b, e.where(nothing, y, e.where(missing, np.nan, np.inf)))
+    return e.where(inside, inside_of(*(e.where(inside, v, 1.0) for v in (x, y))), e.where(nothing, at_0, e.where(missing, np.nan, np.inf)))
 
 
 def _times_log_of_quotient(x, y):

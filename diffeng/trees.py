@@ -13,7 +13,7 @@ from .traced import TRACED, Traced
 from .lines import run
 
 
-_LEAVES = (np.ndarray, Traced, float, int, np.generic)
+LEAVES = (np.ndarray, Traced, float, int, np.generic)
 _LEAF = "leaf"
 
 
@@ -24,7 +24,7 @@ def flatten(tree):
     >>> leaves, rebuild([4.0, 5.0, 6.0]), paths
     ([2.0, 3.0, 1.0], {'b': 6.0, 'a': [4.0, 5.0]}, [('a', 0), ('a', 1), ('b',)])
     """
-    if type(tree) in TRACED or isinstance(tree, _LEAVES):
+    if type(tree) in TRACED or isinstance(tree, LEAVES):
         return [tree], _only, [()]
     leaves, paths = [], []
     nesting = _nesting(tree, leaves, paths)
@@ -38,7 +38,7 @@ def flatten(tree):
 def structure(tree):
     """(leaves, structure): how they are nested, to be compared with ==, or used as a key. The order of a dict's keys is part of it: Python may loop over
     them."""
-    if isinstance(tree, _LEAVES):
+    if isinstance(tree, LEAVES):
         return [tree], None
     leaves = []
     nesting = _nesting(tree, leaves, [])
@@ -55,7 +55,7 @@ def structure(tree):
 def _nesting(tree, leaves, paths, path=()):
     """How tuples, lists, and dicts with texts for keys are nested, by optree's rules: (type, keys, nestings below), _LEAF for a leaf, which is appended. None
     for what is made of anything else, which is left to optree: importing it takes half of a second process's first call."""
-    if isinstance(tree, _LEAVES):
+    if isinstance(tree, LEAVES):
         leaves.append(tree)
         paths.append(path)
         return _LEAF
@@ -149,7 +149,14 @@ def no_subclass(x, what):
                                 "product) would be lost; pass np.asarray of it")
 
 
-def native(x):
+def returned(x, fun):
+    """A leaf of what a function returned; TypeError for what is no number and no array."""
+    if not isinstance(x, LEAVES):
+        raise refuse(TypeError, f"{function_name(fun)} returned an object of type {type(x).__name__}: return a number, an array, or a tuple, list or dict of them")
+    return x
+
+
+def in_native_order(x):
     """An array in this machine's order of bytes."""
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 

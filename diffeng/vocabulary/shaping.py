@@ -11,3 +11,9 @@ broadcast_to = Primitive("broadcast_to", lambda x, *, shape: np.broadcast_to(x, 
 concatenate  = Primitive("concatenate", lambda *parts, axis: np.concatenate(parts, axis=axis), "gather", None, _ANY * 2)
 pad          = Primitive("pad", lambda x, *, widths, value: np.pad(x, widths, constant_values=value), "gather", None,
                          _ANY)   # widths: ((before, after), ...) per axis
+
+
+def aligned(x, rank):
+    """x (K, ...) with axes of length 1 inserted behind the first until the rest has this rank: a leading axis more than the operands it meets."""
+    missing = rank + 1 - x.ndim
+    return x if missing <= 0 else reshape(x, shape=x.shape[:1] + (1,) * missing + x.shape[1:])
