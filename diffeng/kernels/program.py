@@ -17,7 +17,6 @@ from ..constants import Exact
 from ..errors import explain
 from ..lines import line_of
 from ..nodes import Node, Outputs
-from ..trees import in_native_order
 from .blocks import CONVERT
 from .layout import View
 from .memory import address, aligned, array_at, native
@@ -184,7 +183,9 @@ class Program:
             raise TypeError(f"the program takes {len(self.inputs)} arrays ({', '.join(name for name, *_ in self.inputs)}), and was given {len(arrays)}")
         out = []
         for x, (name, shape, dtype) in zip(arrays, self.inputs):
-            x = in_native_order(np.asarray(x))
+            x = np.asarray(x)
+            if x.dtype != dtype and x.dtype.newbyteorder("=") == dtype:
+                x = x.astype(dtype)                          # from another machine's order of bytes
             if x.dtype != dtype:
                 raise TypeError(f"input {name!r} is {x.dtype} where the program was built for {dtype}: convert it with astype, or build another program")
             if x.shape != shape:
