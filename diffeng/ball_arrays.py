@@ -12,6 +12,7 @@ import functools
 import numpy as np
 from flint import arb, arb_mat
 
+from .ball_matrices import MATRICES
 from .balls import ELEMENTWISE, INF, NAN, ONE, ZERO, box, enclose, equal_balls, nonzero, unsure, _maximum, _minimum, whole
 from .vocabulary.contraction import subscripts as subscripts_of
 from .vocabulary.indexing import join
@@ -251,6 +252,7 @@ def _pad(x, *, widths, value):
 
 BALLS = {
     **ELEMENTWISE,
+    **MATRICES,
     # reductions: axis is a sorted tuple
     "sum": _sum, "mean": _mean, "var": _var, "logsumexp": _logsumexp,
     "prod": lambda x, *, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims, initial=ONE),

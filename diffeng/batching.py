@@ -223,6 +223,11 @@ def _contracted(primitive, data, mine, size, params):
     return contraction.einsum(*data, subscripts=f"{','.join(terms)}->{examples}{out}")
 
 
+def _stacked(primitive, data, mine, size, params):
+    """Matrices: one more axis before the last two."""
+    return primitive(*[x if m else _repeated(x, size) for x, m in zip(data, mine)], **params)
+
+
 def _reshaped(primitive, data, mine, size, params):
     return primitive(data[0], shape=(size, *params["shape"]))
 
@@ -323,7 +328,7 @@ def _scattered(primitive, data, mine, size, params):
     return primitive(_value(v, mine[0], at, plain), *arrays, index=index, shape=(size, *params["shape"]))
 
 
-_KINDS = {"map": _elementwise, "reduce": _along, "contract": _contracted}
+_KINDS = {"map": _elementwise, "reduce": _along, "contract": _contracted, "linalg": _stacked}
 _RULES = {
     **dict.fromkeys(("cumsum", "cumprod", "argmax", "argmin", "argsort"), _along),
     "reshape": _reshaped, "transpose": _transposed, "broadcast_to": _broadcast, "concatenate": _joined, "pad": _padded,

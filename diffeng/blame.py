@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import judge, magnitude, parts
+from . import conditioning, judge, magnitude, parts
 from .nodes import Node, exactly
 from .precise import PreciseArray, Undecided, certainly, numbers, precise, precision
 from .lines import line_of
@@ -379,6 +379,8 @@ def _pushed_scale(case, v):
     sizes[case.slot] = np.absolute(v)
     if kind == "contract" or name in ("sum", "mean", "cumsum", "add_at", "scatter"):
         return np.absolute(case.primitive(*sizes, **case.params))
+    if kind == "linalg":
+        return conditioning.pushed(name, case.slot, np.absolute(v), case.values, case.z)
     if kind == "reduce" or name == "cumprod":                    # many terms of both signs: their number times the largest
         return np.max(np.absolute(v)) * np.max(np.absolute(case.z), initial=0) * 4 + np.max(np.absolute(v)) * np.max(np.absolute(case.values[0]), initial=0)
     return np.zeros(case.z.shape)

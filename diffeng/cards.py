@@ -45,7 +45,7 @@ def card(name):
 _KINDS = {"map": "map: elementwise, with broadcasting", "reduce": "reduce: along axes", "view": "view: an index map, no arithmetic",
           "contract": "contract: a sum of products",
           "gather": "gather: each entry of the result is an entry of an operand", "scatter": "scatter: entries are put or added at places",
-          "opaque": "opaque: computed by NumPy as a whole"}
+          "linalg": "linalg: of whole matrices, on the last two axes", "opaque": "opaque: computed by NumPy as a whole"}
 
 
 def _by(primitive):

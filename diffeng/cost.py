@@ -11,6 +11,7 @@ import numpy as np
 
 from .graph import Adjoint, adjoint
 from .nodes import Node, reachable
+from .vocabulary import linalg
 from .vocabulary.contraction import subscripts
 
 _FREE = ("view", "input", "constant")
@@ -29,6 +30,8 @@ def operations(node):
                 size[c] = max(n, size.get(c, 0))
         total = math.prod(size.values())
         return total * max(2, len(shapes)) if len(set(inputs) - set(out)) or len(shapes) > 1 else total
+    if node.primitive.kind == "linalg":
+        return linalg.work(node.primitive.name, shapes)
     size = math.prod(node.shape)
     return max([size] + [math.prod(s) for s in shapes[:1]]) if node.primitive.kind in ("reduce", "opaque") else size
 

@@ -18,7 +18,7 @@ def explain(error, name, operands):
     text = f"{name}{here()}: {str(error).rstrip('. ')}. Operands: {shapes}"
     if "broadcast" in str(error) or "mismatch" in str(error):
         text += ". Reshape one of them, or insert axes of length 1 (x[:, None]), so that the shapes fit"
-    new = type(error)(text) if type(error) in (ValueError, TypeError, IndexError, np.exceptions.AxisError) else ValueError(text)
+    new = type(error)(text) if type(error) in (ValueError, TypeError, IndexError, np.exceptions.AxisError, np.linalg.LinAlgError) else ValueError(text)
     new.explained = True
     return new
 

@@ -14,6 +14,7 @@ from .differentiate import Recorded, backward
 from .directions import inner, way
 from .nodes import Node, reachable
 from .precise import PreciseArray, Refused, Run, Undecided, call, certainly, numbers, precise, precision, radius
+from .vocabulary import linalg
 from .wide_arrays import large
 from .report import MethodResult
 from .lines import line_of
@@ -34,6 +35,8 @@ def _work(node):
     if node.primitive.kind == "contract":
         terms = int(np.sqrt(float(node.value.size) * np.prod(sizes, dtype=float)))              # (m, k) @ (k, n): the root of mk kn mn
         return terms // SLICED if any(large(p.value if type(p) is Node else p) for p in node.operands) else terms
+    if node.primitive.kind == "linalg":
+        return linalg.work(node.primitive.name, [np.shape(p.value if type(p) is Node else p) for p in node.operands])
     if node.primitive.kind in ("view", "gather", "scatter"):
         return 1 if large(node.value) else node.value.size                                     # large arrays are moved about as they are
     return max(node.value.size, *sizes, 1) if sizes else 0

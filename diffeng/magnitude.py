@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from . import conditioning
 from .influence import influenced
 from .nodes import Node, reachable
 
@@ -30,6 +31,8 @@ def pulled(pull, primitive, slot, g, s, z, operands, params):
             full[slot] = np.broadcast_to(full[slot], np.shape(z))
         each = np.absolute(pull(primitive, slot, s if shape == np.shape(z) else np.absolute(g), z, full, params))
         return _summed(each, shape)
+    if kind == "linalg":
+        return conditioning.pulled(name, slot, s, operands, z)
     if name == "broadcast_to":
         return _summed(np.absolute(g), shape)
     if name == "var":
@@ -97,7 +100,7 @@ def gradient_scale(module, outputs, cotangents, inputs, large=lambda shape: Fals
                     meeting.setdefault(id(p), []).append((None, partial(size_of, n, k, True) if known else None, True))
                     continue
                 c = module.pull(n.primitive, k, g[id(n)], n.value, values, n.params)
-                inside = summed[id(n)] or n.primitive.kind in ("contract", "scatter", "reduce", "opaque") or np.shape(p.value) != np.shape(n.value)
+                inside = summed[id(n)] or n.primitive.kind in ("contract", "scatter", "reduce", "linalg", "opaque") or np.shape(p.value) != np.shape(n.value)
                 meeting.setdefault(id(p), []).append((c, size_of(n, k, p in leaves), inside))
 
     def found(n):
@@ -121,6 +124,8 @@ def value_scale(primitive, operands, z, params):
     sizes = [np.absolute(x) if not isinstance(x, (bool, np.bool_)) and getattr(x, "dtype", np.dtype(float)).kind == "f" else x for x in operands]
     if primitive.kind == "contract" or name in ("sum", "mean", "cumsum", "prod", "cumprod", "add_at", "scatter"):
         return np.absolute(primitive(*sizes, **params))
+    if primitive.kind == "linalg":
+        return conditioning.of_value(name, operands, z)
     if name in ("add", "subtract"):
         return np.absolute(sizes[0]) + np.absolute(sizes[1])
     if name == "remainder":

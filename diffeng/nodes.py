@@ -33,7 +33,7 @@ class Primitive:
 
     name: NumPy's or SciPy's name for it. evaluate(*arrays, **params) -> array: plain NumPy.
     kind: "map" (elementwise with broadcasting), "reduce", "view" (an index map, no arithmetic), "contract", "gather",
-    "scatter" or "opaque": what a compiler may assume.
+    "scatter", "linalg" (of the matrices on the last two axes, each by itself) or "opaque": what a compiler may assume.
     slots: the operands with a derivative; None: every one. () marks piecewise constant primitives (sign, floor, less).
     held: operands whose derivative nobody knows: they may not depend on what is differentiated by.
     domain: the open interval of each operand in which the primitive is smooth (shared by tests and the accuracy report).

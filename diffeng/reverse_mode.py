@@ -17,7 +17,7 @@ from .errors import refuse
 from .influence import influences
 from .nodes import STORED, Node
 from .traced import Traced
-from .vocabulary import contraction, indexing
+from .vocabulary import contraction, indexing, linalg
 from .vocabulary.elementwise import expit, gauss, psi, zeta
 from .lines import line_of
 
@@ -214,6 +214,38 @@ def _unpad(g, widths):
     return g[tuple(slice(lo, n - hi) for (lo, hi), n in zip(widths, g.shape))]
 
 
+def _flipped(x):
+    return x.swapaxes(-1, -2)
+
+
+def _each(g):
+    """One number a matrix, to be multiplied by whole matrices."""
+    return g.reshape(g.shape + (1, 1))
+
+
+def _solve(g, z, a):
+    """The cotangent of a in a z = b: that of b times -z'."""
+    return -np.matmul(linalg.solve(_flipped(a), g), _flipped(z))
+
+
+def _inverse(g, z):
+    t = _flipped(z)
+    return -np.matmul(np.matmul(t, g), t)
+
+
+def _cofactor(g, z, x):
+    t = _flipped(linalg.inv(x))
+    return _each(np.sum(g * t, axis=(-2, -1))) * z - np.matmul(np.matmul(z, _flipped(g)), t)
+
+
+def _cholesky(g, z):
+    """What lies above the diagonal is not read, and has no cotangent (I. Murray, Differentiation of the Cholesky decomposition, 2016, section 3.2)."""
+    up, halved = _flipped(z), np.tril(np.ones(z.shape[-2:], z.dtype)) - 0.5 * np.identity(z.shape[-1], z.dtype)
+    inner = np.tril(np.matmul(up, np.tril(g))) * halved
+    s = linalg.solve(up, _flipped(linalg.solve(up, _flipped(inner))))                # inv(z)' inner inv(z), in two solutions
+    return np.tril(s + _flipped(s)) * halved
+
+
 # ---- the book ------------------------------------------------------------------------------------------------------------------------
 
 PULL = {
@@ -304,6 +336,13 @@ PULL = {
     "dot":         [lambda g, z, x, y: _dot(g, x, y, 0),                      lambda g, z, x, y: _dot(g, x, y, 1)],
     "tensordot":   [lambda g, z, x, y, *, axes: _tensordot(g, x, y, axes, 0), lambda g, z, x, y, *, axes: _tensordot(g, x, y, axes, 1)],
     "einsum":      _Einsum(),
+    # ---- whole matrices
+    "solve":       [lambda g, z, a, b: _solve(g, z, a),                       lambda g, z, a, b: linalg.solve(_flipped(a), g)],
+    "inv":         [lambda g, z, x: _inverse(g, z)],
+    "det":         [lambda g, z, x: _each(g) * linalg.cofactor(x)],           # z inv(x)' is NaN where x is singular
+    "slogdet":     [lambda g, z, x: _each(g) * _flipped(linalg.inv(x))],
+    "cofactor":    [lambda g, z, x: _cofactor(g, z, x)],
+    "cholesky":    [lambda g, z, x: _cholesky(g, z)],
 }
 
 

@@ -61,6 +61,10 @@ def _moved(n, slot, rows):
         return _together(rows, np.broadcast_to(_places(kept), x.shape), math.prod(n.shape))
     if kind == "contract":
         return _contracted(n, slot, rows)
+    if kind == "linalg":                                                     # each matrix by itself
+        batch = x.shape[:-2]
+        of, to = (np.broadcast_to(_places(batch).reshape(batch + (1,) * (len(s) - len(batch))), s).ravel() for s in (x.shape, n.shape))
+        return _chosen(_together(rows, of, math.prod(batch)), to)
     if n.primitive.name in ("cumsum", "cumprod"):
         along = np.moveaxis(_places(x.shape), n.params["axis"], -1)
         later, earlier = np.tril_indices(along.shape[-1])

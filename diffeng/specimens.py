@@ -32,6 +32,8 @@ _ROWS = {
     "dot":          ([(3, 4), (4, 2)], {}, []),
     "tensordot":    ([(3, 4), (2, 4, 3)], dict(axes=((0, 1), (2, 1))), []),
     "einsum":       ([(3, 4), (4, 2), (3,)], dict(subscripts="ij,jk,i->ki"), []),
+    "solve":        ([(2, 3, 3), (2, 3, 2)], {}, []),
+    **dict.fromkeys(("inv", "det", "slogdet", "cofactor", "cholesky"), ([(2, 3, 3)], {}, [])),
     "astype":       ([(3,)], dict(dtype=np.dtype(float)), []),
 }
 
@@ -49,6 +51,8 @@ def specimen(name, dtype=float, seed=0):
         shapes, params, more = _ROWS[name]
         lo, hi = p.domain[0] if p.domain else (0.3, 2.0)
         operands = [rng.uniform(lo, hi, s).astype(dtype) for s in shapes]
+        if p.kind == "linalg":                # a matrix with a large diagonal is regular, and its symmetric part positive definite
+            operands[0] += len(operands[0][0]) * np.identity(len(operands[0][0]), operands[0].dtype)
         return operands + more, params, list(range(len(shapes)))
     if name == "where":
         return ([np.array([[True, False, True], [False, True, False]])]

@@ -157,7 +157,7 @@ def _rank(n, before, over):
     kind = n.primitive.kind
     if kind == "contract":
         return 0 if any([len(x.shape) < 2 for x in n.operands]) else 2               # by a vector: lowered to terms and sums
-    if kind == "opaque":
+    if kind in ("opaque", "linalg"):
         return 2
     return int(n in over and n.primitive.name in ("mean", "var", "logsumexp") or not over.isdisjoint(before))
 

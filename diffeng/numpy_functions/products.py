@@ -75,18 +75,6 @@ def vecdot(x1, x2, *, axis=-1):
     return np.vecdot(np.moveaxis(operand(x1), axis, -1), np.moveaxis(operand(x2), axis, -1))
 
 
-@implements(np.linalg.matrix_power)
-def matrix_power(a, n):
-    if n < 0:
-        raise refuse(TypeError, "matrix_power{here}: a negative power needs the inverse, which has no derivative in diffeng yet")
-    out, a = None, operand(a)
-    while n:                                       # by squaring
-        out = (a if out is None else out @ a) if n % 2 else out
-        n //= 2
-        a = a @ a if n else a
-    return np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape) + 0 * a if out is None else out
-
-
 @implements(np.linalg.multi_dot)
 def multi_dot(arrays):
     out = operand(arrays[0])

@@ -24,9 +24,9 @@ SYMBOLS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "pow
 _INFIX = set("add subtract multiply divide power matmul less less_equal greater greater_equal equal not_equal logical_and logical_or".split())
 
 FILL = {"map": "#fdfdfd", "contract": "#fff3e0", "reduce": "#e8f5e9", "view": "#f3f4f6", "gather": "#f3e5f5", "scatter": "#f3e5f5", "opaque": "#fdfdfd",
-        "input": "#e3f2fd", "constant": "#eceff1"}
+        "linalg": "#fff3e0", "input": "#e3f2fd", "constant": "#eceff1"}
 LINE = {"map": "#90a4ae", "contract": "#ffb74d", "reduce": "#81c784", "view": "#b0bec5", "gather": "#ba68c8", "scatter": "#ba68c8", "opaque": "#90a4ae",
-        "input": "#42a5f5", "constant": "#b0bec5"}
+        "linalg": "#ffb74d", "input": "#42a5f5", "constant": "#b0bec5"}
 SEVERITY = {**dict.fromkeys(("error", "wrong", "red"), ("#ffcdd2", "#c62828")), **dict.fromkeys(("warning", "orange"), ("#ffe0b2", "#ef6c00")),
             **dict.fromkeys(("ok", "green"), ("#c8e6c9", "#2e7d32"))}          # (fill, line)
 _FONT = "Helvetica,Arial,sans-serif"

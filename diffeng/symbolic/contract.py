@@ -74,8 +74,12 @@ def adjoint_plan(spec, still, slot):
     bound = {symbols[c] for letters in (out, *inputs) for c in letters if c != 0}
     total = sp.Mul(*factors)
     slope = sp.diff(sp.Sum(total, *[(b, 1, sp.Symbol("n")) for b in sorted(bound, key=str)]) if bound else total, _indexed(f"A{slot}", entry))
-    product = slope.function if isinstance(slope, sp.Sum) else slope
-    equal = []
+    return plan_of(slope.function if isinstance(slope, sp.Sum) else slope, bound, entry)
+
+
+def plan_of(product, bound, entry):
+    """The sum of a product of entries over the letters in `bound`, as a Plan with the indices `entry`. Factors are entries of g, z, A0, A1, ... and deltas."""
+    equal, bound = [], set(bound)
     while deltas := sorted(product.atoms(sp.KroneckerDelta), key=str):
         a, b = deltas[0].args
         product = product.xreplace({deltas[0]: sp.Integer(1)})
@@ -89,8 +93,8 @@ def adjoint_plan(spec, still, slot):
     for f in sp.Mul.make_args(product):
         name = str(f.base if isinstance(f, sp.Indexed) else f)
         if name != "1":
-            found.append(("g" if name == "g" else int(name[1:]), tuple(0 if j == 0 else j for j in (f.indices if isinstance(f, sp.Indexed) else ()))))
-    found.sort(key=lambda f: (f[0] == "g", -1 if f[0] == "g" else f[0]))
+            found.append((name if name in ("g", "z") else int(name[1:]), tuple(0 if j == 0 else j for j in (f.indices if isinstance(f, sp.Indexed) else ()))))
+    found.sort(key=lambda f: (type(f[0]) is str, f[0]))
     return Plan(found, entry, equal)
 
 

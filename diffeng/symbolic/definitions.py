@@ -8,13 +8,16 @@ import string
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import sympy as sp
 
+from ..vocabulary import linalg
 from ..vocabulary.contraction import subscripts
 
 x, y, z, g = sp.symbols("x y z g", real=True)         # operands, saved output, cotangent
 n, ddof = sp.symbols("n ddof")                        # how many entries a reduction meets; var's parameter
 i, k, l, r = sp.symbols("i k l r", integer=True)      # multi-indices: i the kept axes, k and l the reduced ones, r the entry differentiated by
+p, q, m = sp.symbols("p q m", integer=True)           # rows and columns of matrices
 
 
 # ---- functions sympy has not -----------------------------------------------------------------------------------------
@@ -92,6 +95,22 @@ class IndexMap(NamedTuple):
 class Accumulation(NamedTuple):
     """out = base + the sum over all p with psi(p) = position of v[p]; psi(p) is what index reads at p. has_base: is operand 0 the base?"""
     has_base: bool
+
+
+class Equation(NamedTuple):
+    """residual(z, x, ...) of matrices is 0 at [p, q], and that is what the result z is; lower: at places on and below the diagonal, and z has no others."""
+    residual: Callable
+    lower: bool = False
+
+
+class Expansion(NamedTuple):
+    """formula(the determinant of x), which is expanded by a row p (Laplace): the sum of x[p, m] c[p, m], whose cofactors c have no entry of that row."""
+    formula: Callable
+
+
+class Composition(NamedTuple):
+    """formula(x, ...), written with other primitives."""
+    formula: Callable
 
 
 def _letters(rank):
@@ -173,6 +192,13 @@ DEFINITION = {
     "einsum":        Contraction(lambda ranks, params: subscripts("einsum", ranks, params)),
     "transpose":     Contraction(lambda ranks, axes: f"{_letters(ranks[0])}->{''.join(_letters(ranks[0])[a] for a in axes['axes'])}"),
     "broadcast_to":  Contraction(lambda ranks, to: f"{_letters(len(to['shape']))[len(to['shape']) - ranks[0]:]}->{_letters(len(to['shape']))}"),
+    # ---- whole matrices
+    "solve":         Equation(lambda z, x, y: sp.Sum(x[p, m] * z[m, q], (m, 1, n)) - y[p, q]),
+    "inv":           Equation(lambda z, x: sp.Sum(x[p, m] * z[m, q], (m, 1, n)) - sp.KroneckerDelta(p, q)),
+    "cholesky":      Equation(lambda z, x: sp.Sum(z[p, m] * z[q, m], (m, 1, n)) - x[p, q], lower=True),
+    "det":           Expansion(lambda d: d),
+    "slogdet":       Expansion(lambda d: sp.log(sp.Abs(d))),
+    "cofactor":      Composition(lambda x: linalg.det(x)[..., None, None] * np.swapaxes(linalg.inv(x), -1, -2)),
     # ---- index maps
     "reshape":       IndexMap({}),
     "concatenate":   IndexMap({}),

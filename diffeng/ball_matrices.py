@@ -1,0 +1,104 @@
+"""Whole matrices of balls: solve, inv, det, ... of the matrices on the last two axes, by flint, in as many digits as are in force.
+
+What it is not: no derivative. Why a file: linear algebra, where ball_arrays.py has sums and places.
+"""
+import numpy as np
+from flint import arb, arb_mat
+
+from .balls import INF, NAN, ONE, ZERO, Undecided, all_finite, box, unsure
+
+
+def _flint(x):
+    return arb_mat(*x.shape, x.ravel().tolist())
+
+
+def _array(m):
+    out = np.empty(m.nrows() * m.ncols(), object)
+    out[:] = m.entries()
+    return out.reshape(m.nrows(), m.ncols())
+
+
+def _each(rule, rank):
+    """The rule applied to every matrix of a stack; where a number is not finite, NaN. rank: of what it answers for one matrix."""
+    def function(*stacks):
+        first = stacks[-1]
+        batch = first.shape[:-2]
+        out = np.empty(batch + (first.shape[-2:] if rank else ()), object)
+        for at in np.ndindex(batch):
+            matrices = [x[at] for x in stacks]
+            answer = rule(*matrices) if all(map(all_finite, matrices)) else NAN
+            if rank:
+                out[at][...] = answer
+            else:
+                out[at] = answer
+        return box(out)
+    return function
+
+
+def _regular(what, compute, *matrices):
+    """What needs an inverse: more digits may tell that there is one."""
+    if not matrices[0].size:
+        return np.zeros(matrices[-1].shape, object)
+    try:
+        return _array(compute(*map(_flint, matrices)))
+    except ZeroDivisionError:
+        raise Undecided(f"{what}: the digits do not decide whether the matrix is singular") from None
+
+
+def _solve(a, b):
+    return _regular("solve", lambda a, b: a.solve(b), a, b)
+
+
+def _inv(x):
+    return _regular("inv", lambda x: x.inv(), x)
+
+
+def _det(x):
+    return _flint(x).det() if x.size else ONE
+
+
+def _slogdet(x):
+    value = abs(_det(x))
+    if value.contains(0):
+        if value.is_zero():
+            return -INF
+        raise unsure("slogdet", value)
+    return value.log()
+
+
+def _sign(x):
+    value = _det(x)
+    if value.contains(0) and not value.is_zero():
+        raise unsure("slogdet", value)
+    return ONE if value > 0 else -ONE if value < 0 else ZERO
+
+
+def _cofactor(x):
+    """By the inverse, or else by the determinants of what is left without a row and a column."""
+    try:
+        return _det(x) * _inv(x).T
+    except Undecided:
+        n = len(x)
+        out = [(-1) ** (i + j) * _det(np.delete(np.delete(x, i, 0), j, 1)) for i in range(n) for j in range(n)]
+        return np.array(out + [None], object)[:-1].reshape(n, n)
+
+
+def _cholesky(x):
+    """Column by column (G. Golub, C. Van Loan, Matrix Computations, 4th ed., 4.2.9)."""
+    n = len(x)
+    out = np.full((n, n), ZERO, object)
+    for j in range(n):
+        rest = x[j:, j] - (_array(_flint(out[j:, :j]) * _flint(out[j:j + 1, :j].T))[:, 0] if j else ZERO)
+        if not rest[0] > 0:
+            if rest[0] < 0 or rest[0].is_zero():
+                raise np.linalg.LinAlgError("Matrix is not positive definite")
+            raise unsure("cholesky", rest[0])
+        root = arb.sqrt(rest[0])
+        out[j, j], out[j + 1:, j] = root, rest[1:] / root
+    return out
+
+
+MATRICES = {
+    "solve": _each(_solve, 2), "inv": _each(_inv, 2), "cofactor": _each(_cofactor, 2), "cholesky": _each(_cholesky, 2),
+    "det": _each(_det, 0), "slogdet": _each(_slogdet, 0), "slogdet_sign": _each(_sign, 0),
+}

@@ -1,0 +1,91 @@
+"""Whole matrices: np.linalg.solve, inv, det, slogdet, cholesky, and what is made of them."""
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import refuse
+from ..numpy_api import arrayed, axis_of
+from ..vocabulary import elementwise as e, linalg
+from .table import implements
+
+
+class SlogdetResult(NamedTuple):
+    sign: Any
+    logabsdet: Any
+
+
+def _floating(*operands):
+    """Operands as NumPy casts them for LAPACK: integers become float64."""
+    operands = [arrayed(x) for x in operands]
+    return [x if x.dtype.kind == "f" else e.astype(x, dtype=np.dtype(float)) for x in operands]
+
+
+def _together(a, b):
+    """Two stacks of matrices, as many in each."""
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return [x if x.shape[:-2] == batch else np.broadcast_to(x, batch + x.shape[-2:]) for x in (a, b)]
+
+
+@implements(np.linalg.solve)
+def solve(a, b):
+    a, b = _floating(a, b)
+    if b.ndim == 1:                                # one vector, for each matrix the same
+        return linalg.solve(*_together(a, b[:, None]))[..., 0]
+    return linalg.solve(*_together(a, b)) if a.ndim > 1 and b.ndim else linalg.solve(a, b)
+
+
+@implements(np.linalg.inv)
+def inv(a):
+    return linalg.inv(*_floating(a))
+
+
+@implements(np.linalg.det)
+def det(a):
+    return linalg.det(*_floating(a))
+
+
+@implements(np.linalg.slogdet)
+def slogdet(a):
+    (a,) = _floating(a)
+    return SlogdetResult(linalg.slogdet_sign(a), linalg.slogdet(a))
+
+
+@implements(np.linalg.cholesky)
+def cholesky(a, /, *, upper=False):
+    (a,) = _floating(a)
+    if upper:                                      # reads the upper triangle
+        return np.swapaxes(linalg.cholesky(np.swapaxes(a, -1, -2)), -1, -2)
+    return linalg.cholesky(a)
+
+
+@implements(np.linalg.matrix_power)
+def matrix_power(a, n):
+    out, a = None, arrayed(a)
+    if n < 0:
+        a, n = inv(a), -n
+    while n:                                       # by squaring
+        out = (a if out is None else out @ a) if n % 2 else out
+        n //= 2
+        a = a @ a if n else a
+    return np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape) + 0 * a if out is None else out
+
+
+@implements(np.linalg.tensorsolve)
+def tensorsolve(a, b, axes=None):
+    a, b = arrayed(a), arrayed(b)
+    if axes is not None:
+        last = [axis_of(k, a.ndim) for k in axes]
+        a = np.transpose(a, [k for k in range(a.ndim) if k not in last] + last)
+    unknown = a.shape[b.ndim:]
+    if math.prod(unknown) != math.prod(a.shape[:b.ndim]):
+        raise refuse(np.linalg.LinAlgError, f"tensorsolve{{here}}: the axes of {a.shape} do not make a square matrix")
+    return np.reshape(solve(np.reshape(a, (-1, math.prod(unknown))), np.ravel(b)), unknown)
+
+
+@implements(np.linalg.tensorinv)
+def tensorinv(a, ind=2):
+    a = arrayed(a)
+    if ind <= 0:
+        raise refuse(ValueError, f"tensorinv{{here}}: ind is {ind}, and must be greater than 0")
+    return np.reshape(inv(np.reshape(a, (math.prod(a.shape[:ind]), -1))), a.shape[ind:] + a.shape[:ind])

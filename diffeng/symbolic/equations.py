@@ -1,0 +1,147 @@
+"""Whole matrices: what is defined by an equation is differentiated through it; a determinant by its expansion.
+
+With F[p, q](z, x) = 0, sympy differentiates Sum(l[p, q] F[p, q]) by every entry of z, which must be the cotangent g of z: that is an equation for l. Then what x
+receives is minus the derivative by x. Both are sums of products again (contract.py). The equations for l are of two kinds, A' l = g, and (l + l') z = g on and
+below the diagonal, and their solutions are algebra: no derivative of anything is written down here.
+
+What it is not: no row (definitions.py). Why a file: implicit functions, where index_notation.py has explicit ones.
+"""
+import numpy as np
+import sympy as sp
+
+from ..nodes import Node, Tracing, reachable
+from ..vocabulary import elementwise as e, linalg, reductions
+from .contract import Plan, plan_of
+from .definitions import m, n, p, q
+
+L, Z, R = sp.IndexedBase("g"), sp.IndexedBase("z"), sp.symbols("r0 r1", integer=True)
+_TRANSPOSED_TIMES = [[(0, ("p", "r0")), ("g", ("p", "r1"))]]
+_FACTOR_TIMES = [[("g", ("p", "r0")), ("z", ("p", "r1"))], [("g", ("r0", "q")), ("z", ("q", "r1"))]]
+
+
+# ---- by sympy -------------------------------------------------------------------------------------------------------------------------
+
+
+def _products(expression):
+    """(coefficient, product, letters summed over) of each term of a sum."""
+    for term in sp.Add.make_args(sp.expand(expression)):
+        coefficient, rest = term.as_coeff_Mul()
+        if coefficient != 0:
+            yield (coefficient, rest.function, {limits[0] for limits in rest.limits}) if isinstance(rest, sp.Sum) else (coefficient, rest, set())
+
+
+def _slopes(residual, base):
+    """[(coefficient, Plan)]: the derivative of Sum(g[p, q] residual[p, q]) by base[r0, r1]."""
+    return [(coefficient * factor, plan_of(part, bound | {p, q}, R)) for coefficient, product, bound in _products(residual)
+            for factor, part, _ in _products(sp.diff(L[p, q] * product, base[R]))]
+
+
+class Implicit:
+    """An Equation row, differentiated: what sympy found, once for all shapes."""
+
+    def __init__(self, row):
+        bases = [sp.IndexedBase(f"A{k}") for k in range(row.residual.__code__.co_argcount - 1)]
+        residual = row.residual(Z, *bases)
+        self.terms = [(c, plan_of(part, bound, (p, q))) for c, part, bound in _products(residual)]
+        self.slopes = [_slopes(residual, base) for base in bases]
+        unknown = sorted([[(which, tuple(map(str, letters))) for which, letters in plan.factors] for c, plan in _slopes(residual, Z) if c == 1])
+        if unknown not in (_TRANSPOSED_TIMES, _FACTOR_TIMES) or row.lower != (unknown == _FACTOR_TIMES):
+            raise NotImplementedError("no solution is known for the equation of this definition: add it to diffeng/symbolic/equations.py")
+        self.lower = row.lower
+
+    def pull(self, slot, g, z, operands):
+        solution = _solve_factor(g, z) if self.lower else linalg.solve(_flip(operands[0]), g)
+        return -_total(self.slopes[slot], dict(enumerate(operands)) | {"g": solution, "z": z}, np.shape(operands[slot]))
+
+    def value(self, z, operands):
+        """One step of Newton's from the primitive's value: it stays where it is when it fulfils the equation."""
+        residual = _total(self.terms, dict(enumerate(operands)) | {"z": z}, np.shape(z))
+        if not self.lower:
+            return z - linalg.solve(operands[0], residual)
+        both = linalg.solve(z, _flip(linalg.solve(z, _mirrored(residual))))
+        return z - z @ _below(both)
+
+
+def _total(terms, arrays, shape):
+    """The sum of plans, on stacks of matrices."""
+    batch, out = tuple([f"stack{k}" for k in range(len(shape) - 2)]), None
+    for coefficient, plan in terms:
+        plan = Plan([(which, (*batch, *letters)) for which, letters in plan.factors] or [(None, ())], (*batch, *plan.out), plan.equal)
+        part = float(coefficient) * plan({**arrays, None: np.ones(())}, shape)
+        out = part if out is None else out + part
+    return out
+
+
+# ---- what solves these equations: algebra -----------------------------------------------------------------------------------------------
+
+
+def _flip(x):
+    return np.swapaxes(x, -1, -2)
+
+
+def _at(x, places):
+    return e.where(places, x, np.zeros((), x.dtype))
+
+
+def _below(x):
+    """On and below the diagonal, the diagonal halved."""
+    n = np.shape(x)[-1]
+    return _at(x, np.tri(n, k=-1, dtype=bool)) + _at(x, np.eye(n, dtype=bool)) / 2
+
+
+def _mirrored(x):
+    """The symmetric matrix that is x on and below the diagonal."""
+    n = np.shape(x)[-1]
+    return _at(x, np.tri(n, dtype=bool)) + _flip(_at(x, np.tri(n, k=-1, dtype=bool)))
+
+
+def _solve_factor(g, z):
+    """l with (l + l') z = g on and below the diagonal, l and z with nothing above it: there z' (l + l') z is z' g, and it is symmetric."""
+    known = _mirrored(_flip(z) @ _at(g, np.tri(np.shape(z)[-1], dtype=bool)))
+    return _below(linalg.solve(_flip(z), _flip(linalg.solve(_flip(z), known))))
+
+
+# ---- determinants -------------------------------------------------------------------------------------------------------------------------
+
+_x, _c, _d = sp.IndexedBase("x"), sp.IndexedBase("g"), sp.Symbol("d", real=True, nonzero=True)
+
+
+class Determinant:
+    """An Expansion row, differentiated: by x[p, r1] the determinant d has the slope c[p, r1], as row p has no other cofactor of that entry. Where the formula's
+    slope has d below the line, c / d is the inverse, transposed (Cramer's rule), which does not overflow."""
+
+    def __init__(self, row):
+        (_, product, bound), = _products(sp.diff(sp.Sum(_x[p, m] * _c[p, m], (m, 1, n)), _x[p, R[1]]))
+        self.plan = plan_of(product, bound, (p, R[1]))
+        slope = sp.simplify(sp.diff(row.formula(_d), _d))
+        self.relative = slope.has(_d)
+        self.factor = slope * _d if self.relative else slope
+        if self.factor.has(_d):
+            raise NotImplementedError("no derivative is known for such a function of a determinant: add it to diffeng/symbolic/equations.py")
+
+    def pull(self, g, x):
+        cofactors = _flip(linalg.inv(x)) if self.relative else linalg.cofactor(x)
+        return float(self.factor) * g[..., None, None] * _total([(1, self.plan)], {"g": cofactors}, np.shape(x))
+
+    def value(self, z, x):
+        """Expanded by the first row. z: the primitive's value, beside which a logarithm's expansion is 1, or the row is wrong."""
+        if 0 in np.shape(x):
+            return z
+        row = _flip(linalg.inv(x)) if self.relative else linalg.cofactor(x)
+        expanded = reductions.sum(x[..., 0, :] * row[..., 0, :], axis=(np.ndim(x) - 2,), keepdims=False)
+        return z + float(self.factor) * e.log(e.absolute(expanded)) if self.relative else expanded
+
+
+# ---- compositions ---------------------------------------------------------------------------------------------------------------------------
+
+
+def recorded(row, operands):
+    """(outputs, inputs): the nodes of a Composition, and what they are at these operands, as a dict."""
+    tracing = Tracing(values=False)
+    inputs = [tracing.input(None, f"operand {k}", np.shape(x), x.dtype) for k, x in enumerate(operands)]
+    output, inputs = row.formula(*inputs).node, [t.node for t in inputs]
+    values = dict(zip(inputs, operands))
+    for node in reachable([output]):
+        if node not in values:
+            values[node] = node.primitive(*[values[x] if type(x) is Node else x for x in node.operands], **node.params)
+    return output, inputs, values

@@ -1,0 +1,61 @@
+"""Whole matrices: solve, inv, det, slogdet, cholesky. The last two axes are a matrix, those before it count matrices, and all operands have the same ones.
+
+Operands are floating-point; numpy_functions/linear_algebra.py casts and broadcasts. `work` counts operations, for whoever tells what a graph costs.
+"""
+import math
+
+import numpy as np
+
+from ..nodes import Primitive
+
+_ANY = ((0.3, 1.5),)
+
+
+def _square(x):
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise np.linalg.LinAlgError(f"square matrices are needed, and the shape is {x.shape}")
+
+
+def _matrix(x):
+    _square(x)
+    return x.shape, x.dtype
+
+
+def _number(x):
+    _square(x)
+    return x.shape[:-2], x.dtype
+
+
+def _solved(a, b):
+    _square(a)
+    if b.shape[:-1] != a.shape[:-1]:
+        raise ValueError(f"matrices of shape {a.shape} and right-hand sides of shape {b.shape} do not fit: mismatch of rows")
+    return b.shape, np.result_type(a, b)
+
+
+def _cofactor(x):
+    """det(x) inv(x).T, of singular matrices too: with x = U S V and its singular values s, det(U) det(V) U diag(the product of all other s) V."""
+    u, s, v = np.linalg.svd(x)
+    one = np.ones_like(s[..., :1])
+    before = np.cumprod(np.concatenate([one, s[..., :-1]], axis=-1), axis=-1)
+    after = np.flip(np.cumprod(np.concatenate([one, np.flip(s, -1)[..., :-1]], axis=-1), axis=-1), -1)
+    sign = np.sign(np.linalg.det(u) * np.linalg.det(v))[..., None, None]
+    return (sign * (before * after)[..., None, :] * u) @ v if s.shape[-1] else np.zeros_like(x)
+
+
+solve    = Primitive("solve", lambda a, b: np.linalg.solve(a, b), "linalg", None, _ANY * 2, _solved)               # b: matrices, of columns
+inv      = Primitive("inv", lambda x: np.linalg.inv(x), "linalg", None, _ANY, _matrix)
+det      = Primitive("det", lambda x: np.linalg.det(x), "linalg", None, _ANY, _number)
+slogdet  = Primitive("slogdet", lambda x: np.linalg.slogdet(x)[1], "linalg", None, _ANY, _number)                  # log|det(x)|
+cofactor = Primitive("cofactor", _cofactor, "linalg", None, _ANY, _matrix)                                         # det(x) inv(x).T
+cholesky = Primitive("cholesky", lambda x: np.linalg.cholesky(x), "linalg", None, _ANY, _matrix)                   # reads the lower triangle
+slogdet_sign = Primitive("slogdet_sign", lambda x: np.linalg.slogdet(x)[0], "linalg", (), _ANY, _number)
+
+_PARTS = {"cholesky": 1 / 3, "det": 2 / 3, "slogdet": 2 / 3, "slogdet_sign": 2 / 3, "inv": 2, "cofactor": 20}
+
+
+def work(name, shapes):
+    """Operations, multiplications and additions counted apart, to leading order (G. Golub, C. Van Loan, Matrix Computations, 4th ed., 3.2, 4.2, 8.6)."""
+    *batch, n, _ = shapes[0]
+    each = 2 / 3 * n ** 3 + 2 * n * n * shapes[1][-1] if name == "solve" else _PARTS[name] * n ** 3
+    return int(math.prod(batch) * each)
