@@ -42,9 +42,13 @@ def part(primitive, values, z, params, limit, sums=False):
         axes = params["axis"] if isinstance(params["axis"], tuple) else (params["axis"],)
         thinned = {c for k, c in enumerate(terms[0]) if k not in axes}
         out = terms[0] if z.ndim == values[0].ndim else "".join(c for c in terms[0] if c in thinned)
+    elif primitive.kind == "linalg":                                  # some matrices of a stack; with sums=True some rows and columns of them
+        batch = letters[:values[0].ndim - 2]
+        terms = [batch + t for t in ("RR", "RK")[:len(values)]]
+        out, thinned = terms[-1][:z.ndim], set(batch)
     else:
         return None
-    if len(set(out)) < len(out):
+    if primitive.kind == "contract" and len(set(out)) < len(out):
         return None
     sizes = {}
     for term, x in zip([*terms, out], [*values, z]):

@@ -16,7 +16,7 @@ EXAMPLES = 4
 OTHERS = {          # primitives without a derivative that are not elementwise
     "any": ([RNG.random((2, 3)) > 0.7], dict(axis=(1,), keepdims=False)), "all": ([RNG.random((2, 3)) > 0.3], dict(axis=(0,), keepdims=True)),
     "argmax": ([RNG.random((2, 3))], dict(axis=1)), "argmin": ([RNG.random((2, 3))], dict(axis=None)), "argsort": ([RNG.random((2, 3))], dict(axis=0)),
-    "random_bits": ([np.array(3), np.array(5)], dict(shape=(2, 3))),
+    "slogdet_sign": ([RNG.normal(size=(2, 3, 3))], {}), "random_bits": ([np.array(3), np.array(5)], dict(shape=(2, 3))),
 }
 
 

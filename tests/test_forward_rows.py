@@ -156,7 +156,7 @@ def test_the_branch_not_taken_is_not_multiplied_by_zero():
 
 def differences(primitive, operands, params, slot, h=np.longdouble(1) / 256):
     """(input..., output...) by central differences of eighth order in extended precision."""
-    wide = [x.astype(np.longdouble) if getattr(x, "dtype", np.dtype(int)).kind == "f" else x for x in operands]
+    evaluate, wide = WIDE.get(primitive.name, primitive.evaluate), [x.astype(np.longdouble) if getattr(x, "dtype", np.dtype(int)).kind == "f" else x for x in operands]
     x = wide[slot]
     weights = [(1, np.longdouble(4) / 5), (2, -np.longdouble(1) / 5), (3, np.longdouble(4) / 105), (4, -np.longdouble(1) / 280)]
     rows = []
@@ -166,15 +166,55 @@ def differences(primitive, operands, params, slot, h=np.longdouble(1) / 256):
             for side in (1, -1):
                 moved = np.array(x)
                 moved[k] += side * n * h
-                total = total + side * w * primitive.evaluate(*wide[:slot], moved, *wide[slot + 1:], **params)
+                total = total + side * w * evaluate(*wide[:slot], moved, *wide[slot + 1:], **params)
         rows.append(total / h)
     shape = primitive.evaluate(*operands, **params).shape
     return np.array(rows, dtype=float).reshape(x.shape + shape) if rows else np.zeros(x.shape + shape)
 
 
+def matrices(rule):
+    """The rule for every matrix of a stack, in the arithmetic of its entries: NumPy's own know no extended precision."""
+    def evaluate(*stacks):
+        parts = [rule(*[x[at] for x in stacks]) for at in np.ndindex(stacks[0].shape[:-2])]
+        return np.reshape(parts, stacks[0].shape[:-2] + np.shape(parts[0]))
+    return evaluate
+
+
+def solved(a, b):
+    """(x with a x = b, det(a)) by elimination; the diagonal is large, and needs no exchange of rows."""
+    a, x, det = np.array(a), np.array(b), 1
+    for j in range(len(a)):
+        det = det * a[j, j]
+        x[j], a[j] = x[j] / a[j, j], a[j] / a[j, j]
+        for i in range(len(a)):
+            if i != j:
+                x[i], a[i] = x[i] - a[i, j] * x[j], a[i] - a[i, j] * a[j]
+    return x, det
+
+
+def inverse(a):
+    return solved(a, np.eye(len(a), dtype=a.dtype))
+
+
+def factor(a):
+    z = np.zeros_like(a)
+    for j in range(len(a)):
+        z[j, j] = np.sqrt(a[j, j] - np.sum(z[j, :j] ** 2))
+        z[j + 1:, j] = (a[j + 1:, j] - z[j + 1:, :j] @ z[j, :j]) / z[j, j]
+    return z
+
+
+WIDE = {"solve": matrices(lambda a, b: solved(a, b)[0]), "inv": matrices(lambda a: inverse(a)[0]), "det": matrices(lambda a: inverse(a)[1]),
+        "slogdet": matrices(lambda a: np.log(abs(inverse(a)[1]))), "cofactor": matrices(lambda a: inverse(a)[1] * inverse(a)[0].T), "cholesky": matrices(factor)}
+
+
 def A(*shape):
     size = int(np.prod(shape))                       # distinct entries, well apart: no difference crosses a kink
     return (0.4 + 1.7 * np.random.default_rng(size + len(shape)).permutation(size).reshape(shape) / max(size, 1)) if shape else np.array(0.7)
+
+
+def M(*shape):
+    return A(*shape) + 2 * shape[-1] * np.eye(shape[-1])
 
 
 Z = A(3, 4)
@@ -228,6 +268,8 @@ CASES = [
     ("scatter", [A(2, 3)], dict(index=(slice(None, None, 2), slice(1, 4)), shape=(4, 5))),
     ("scatter", [A(2, 3), np.array([1, 1]), np.array([0, 2])], dict(index=(Slot(0), slice(None), Slot(1)), shape=(2, 3, 3))),
     ("scatter", [A(6)], dict(index=(np.eye(3, 4) + np.eye(3, 4, 1) > 0,), shape=(3, 4))),
+    ("solve", [M(3, 3), A(3, 2)], {}), ("solve", [M(2, 3, 3), A(2, 3, 1)], {}), ("solve", [M(1, 1), A(1, 4)], {}),
+    *[(n, [M(*shape)], {}) for n in ("inv", "det", "slogdet", "cofactor", "cholesky") for shape in ((3, 3), (2, 2, 2), (1, 1))],
     ("astype", [A(3)], dict(dtype=np.dtype(float))), ("copy", [A(2, 2)], {}), ("barrier", [A(3, 1), A(2, 1, 4)], {}), ("where", [MASK, A(3, 1), A(4)], {}), ("where", [MASK, A(), A(3, 4)], {}),
     ("multiply", [A(3, 1), A(2, 1, 4)], {}), ("divide", [A(), A(2, 3)], {}), ("add", [A(0, 1), A(3)], {}),
 ]

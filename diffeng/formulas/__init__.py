@@ -202,6 +202,12 @@ class Text:
     def _T(self, t, parts):
         return self.at_least(parts[0], ATOM) + "ᵀ", POWER
 
+    def _inverse(self, t, parts):
+        return self.at_least(parts[0], ATOM) + "⁻¹", POWER
+
+    def _inverse_T(self, t, parts):
+        return self.at_least(parts[0], ATOM) + "⁻ᵀ", POWER
+
     def _matmul(self, t, parts):
         return f"{self.at_least(parts[0], JOIN)} {self.at_least(parts[1], JOIN)}", JOIN
 
@@ -259,7 +265,7 @@ class Latex(Text):
     """The same for LaTeX."""
 
     minus, times, each = "-", r" \cdot ", r"\odot"
-    functions = {**{f: "\\" + f for f in "sin cos tan sinh cosh tanh log exp max min arcsin arccos arctan".split()}, "expit": r"\sigma",
+    functions = {**{f: "\\" + f for f in "sin cos tan sinh cosh tanh log exp max min arcsin arccos arctan det".split()}, "expit": r"\sigma",
                  "gammaln": r"\ln\Gamma", "gamma": r"\Gamma", "psi": r"\psi", "zeta": r"\zeta"}
     _SIGNS = {"<": "<", "≤": r"\le", ">": ">", "≥": r"\ge", "=": "=", "≠": r"\ne", "∧": r"\land", "∨": r"\lor", "⊻": r"\oplus"}
 
@@ -310,6 +316,12 @@ class Latex(Text):
 
     def _T(self, t, parts):
         return self.at_least(parts[0], ATOM) + r"^{\top}", POWER
+
+    def _inverse(self, t, parts):
+        return self.at_least(parts[0], ATOM) + "^{-1}", POWER
+
+    def _inverse_T(self, t, parts):
+        return self.at_least(parts[0], ATOM) + r"^{-\top}", POWER
 
     def _matmul(self, t, parts):
         return rf"{self.at_least(parts[0], JOIN)} \, {self.at_least(parts[1], JOIN)}", JOIN

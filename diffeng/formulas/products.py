@@ -22,6 +22,22 @@ class Products:
                     return self._multiply(factor, inner) if p.op == "mul" else self._divide(inner, factor)
         return self.make("matmul", (a, b), None, shape)
 
+    def of_matrix(self, name, args, shape):
+        """solve(A, B) is A^-1 B, cofactor(A) is det(A) A'^-1, slogdet(A) is log|det(A)|."""
+        a = args[0]
+        if name in ("inv", "solve", "cofactor"):
+            inverse = a.args[0] if a.op == "inverse" else self.make("inverse_T", a.args) if a.op == "T" else self.make("inverse", (a,))
+        if name == "solve":
+            stack = "".join(chr(ord("a") + k) for k in range(len(shape) - 2))
+            return self._contract([inverse, args[1]], [stack + "xy", stack + "yz"], stack + "xz", shape)
+        if name == "inv":
+            return inverse
+        det = self.call("det", (a,), a.shape[:-2])
+        if name == "cofactor":
+            return self.map("multiply", [det if not det.shape else self.reshape(det, (*det.shape, 1, 1)), self.transposed(inverse)])
+        return {"det": lambda: det, "slogdet": lambda: self.map("log", [self.map("absolute", [det])]),
+                "slogdet_sign": lambda: self.map("sign", [det])}.get(name, lambda: self.call(name, args, shape))()
+
     def contraction(self, name, args, params, shape):
         subscripts = contraction.subscripts(name, [len(a.shape) for a in args], params)
         left, out = subscripts.split("->")

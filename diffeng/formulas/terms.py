@@ -20,6 +20,7 @@ from ..vocabulary import PRIMITIVES, indexing
 #   name "w"          number 2.5            array "A1"         vector (a, b, c)        broadcast x to a shape
 #   add sub mul div neg pow                 call f(x, ...)     compare a > b           where(c, a, b)      iverson [c]
 #   matmul A B (a vector is a column)       T A'               sum over axes           index x[...]
+#   inverse A^-1                            inverse_T A'^-1
 #   reshape, einsum, and anything else as a call with its parameters
 
 
@@ -40,6 +41,7 @@ class Term:
 _COMPARISONS = {"less": "<", "less_equal": "≤", "greater": ">", "greater_equal": "≥", "equal": "=", "not_equal": "≠",
                 "logical_and": "∧", "logical_or": "∨", "logical_xor": "⊻"}
 _REDUCTIONS = "sum mean var prod max min logsumexp any all".split()
+_TURNED = {"inverse": "inverse_T", "inverse_T": "inverse"}
 _SMALL = 8                      # entries of a vector that is written out
 
 
@@ -323,6 +325,8 @@ class Terms(Products):
         if a.op == "T" or a.scalar:
             return a.args[0] if a.op == "T" else a
         shape = a.shape if len(a.shape) < 2 else (*a.shape[:-2], a.shape[-1], a.shape[-2])
+        if a.op in _TURNED:
+            return self.make(_TURNED[a.op], a.args)
         if a.op == "matmul" and any(p.op == "T" for p in a.args):
             return self.product(self.transposed(a.args[1]), self.transposed(a.args[0]), shape)
         if a.op == "broadcast" and a.args[0].scalar:
@@ -370,6 +374,8 @@ class Terms(Products):
             return self.constant(node["value"])
         if name in ("matmul", "dot", "tensordot", "einsum"):
             return self.contraction(name, args, params, shape)
+        if name in PRIMITIVES and PRIMITIVES[name].kind == "linalg":
+            return self.of_matrix(name, args, shape)
         if name == "sum":
             if not params["axis"]:
                 return args[0]

@@ -31,7 +31,8 @@ def _together(a, b):
 def solve(a, b):
     a, b = _floating(a, b)
     if b.ndim == 1:                                # one vector, for each matrix the same
-        return linalg.solve(*_together(a, b[:, None]))[..., 0]
+        x = linalg.solve(*_together(a, np.reshape(b, (-1, 1))))
+        return np.reshape(x, x.shape[:-1])
     return linalg.solve(*_together(a, b)) if a.ndim > 1 and b.ndim else linalg.solve(a, b)
 
 
