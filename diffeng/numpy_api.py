@@ -29,9 +29,8 @@ def call_function(function, args, kwargs):
         if released is not None:                 # arrays made inside the function that hold nothing traced: NumPy's own affair
             return function(*released[0], **released[1])
         if "linalg" in name:
-            raise refuse(TypeError, f"{name}{{here}} has no derivative in diffeng yet: of numpy.linalg there are {_listed('linalg')}. Write it out with these "
-                                    "and with elementwise functions (a 2 by 2 inverse or determinant, elimination), or give it only plain arrays, "
-                                    "which do not depend on the inputs")
+            raise refuse(TypeError, f"{name}{{here}} has no derivative in diffeng yet: of numpy.linalg there are {_listed('linalg')}. Write it out with these, "
+                                    "or give it only plain arrays, which do not depend on the inputs")
         raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or give it only "
                                 "plain arrays, which do not depend on the inputs")
     out = kwargs.pop("out", None) if kwargs else None

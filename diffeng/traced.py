@@ -235,25 +235,29 @@ _TYPES = ("float64", "float32", "double", "single", "int64", "int32", "intp")
 judged = contextvars.ContextVar("judged", default=False)           # a judge watches: numbers taken out of their arrays are its business
 
 
-def _called(code):
-    """What a user knows a function as: one like __call__ by its class, vectorize."""
-    return code.co_qualname.split(".")[-2] if code.co_name.startswith("__") and "." in code.co_qualname else code.co_name
+def _called(frame):
+    """(what a user knows a function as: one like __call__ by its class, vectorize, and a wrapper by what it wraps; its module)."""
+    code, wrapped = frame.f_code, frame.f_locals.get("f") if frame.f_code.co_name == "wrapper" else None
+    if callable(wrapped) and hasattr(wrapped, "__name__"):
+        return wrapped.__name__, wrapped.__module__
+    module = frame.f_globals.get("__name__", "")
+    return code.co_qualname.split(".")[-2] if code.co_name.startswith("__") and "." in code.co_qualname else code.co_name, module
 
 
 def _converted(frame):
     """The error of a conversion to a plain array: by a library's function, by an assignment, or of a list in a ufunc."""
-    from . import special
+    from . import linalg, special
     from .lines import is_library, is_user_code, run, user_call
     from .numpy_api import FUNCTIONS
     inside = []
     while frame is not None and not is_user_code(frame.f_code) and frame.f_code is not run.__code__:
-        inside += [_called(frame.f_code)] if is_library(frame.f_code) else []
+        inside += [_called(frame)] if is_library(frame.f_code) else []
         frame = frame.f_back
     if inside:
-        twins = [n for n in reversed(inside) if n in special.TWINS]
-        name = twins[0] if twins else inside[-1]
+        twins = [(n, room) for n, module in reversed(inside) for room in (special, linalg) if n in room.TWINS and (room is special or "linalg" in module)]
+        name = twins[0][0] if twins else inside[-1][0]
         known = any([f.__name__ == name for f in FUNCTIONS])
-        cure = (f"use diffeng.special.{name}, which takes traced and plain arrays alike" if twins else "give it an array, not a list of traced "
+        cure = (f"use {twins[0][1].__name__}.{name}, which takes traced and plain arrays alike" if twins else "give it an array, not a list of traced "
                 "values: np.array([...])" if known else "write it with numpy functions and ufuncs")
         return refuse(TypeError, f"{name}{{here}}, a function of numpy or scipy, converts a traced value to a plain array: "
                                  f"this would cut the derivative; {cure}")

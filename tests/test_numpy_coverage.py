@@ -299,7 +299,7 @@ mean = np.mean                           # as it is imported by name: nobody rep
     (lambda x: np.vectorize(lambda t: t * t)(x), r"^vectorize at"), (lambda x: np.poly(np.outer(x, x)), r"poly.*eigenvalues"),
     (lambda x: mean([x[0], x[1]]), r"mean.*give it an array, not a list of traced values: np\.array"),
     (lambda x: np.exp([x[0], x[1]]), r"np\.array\(\[\.\.\.\]\) first|np\.array\(\[\.\.\.\]\)"),
-    (lambda x: np.linalg.inv(np.outer(x, x)), r"numpy\.linalg\.inv.*no derivative.*elimination"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
+    (lambda x: np.linalg.eigvals(np.outer(x, x)), r"numpy\.linalg\.eigvals.*no derivative.*inv, .*solve"), (lambda x: np.linalg.inv(np.outer(x, x)), r"^inv.*test_numpy.*Singular"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
     (lambda x: x[x[0]], "dtype float64 is no index"), (lambda x: x.tobytes(), r"ndarray\.tobytes"),
     (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, mode="mean"), "pad.*mode='mean'"),
 ])

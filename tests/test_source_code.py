@@ -41,6 +41,18 @@ def gammas(x):
     return np.sum(special.gammaln(x) + special.gamma(x) + special.psi(x) * special.zeta(3, x))
 
 
+def matrices(A, b):
+    """Solutions, inverses, determinants and factors, of one matrix and of a stack."""
+    S = np.stack([A @ A.T, A + 4 * np.eye(3)])
+    signs, logarithms = np.linalg.slogdet(S)
+    return (np.sum(np.linalg.solve(A, b) ** 2) + np.sum(np.linalg.solve(S, b[:, None]) ** 3) + np.sum(np.sin(np.linalg.inv(S))) + np.linalg.det(A) * np.sum(np.linalg.det(S))
+            + np.sum(signs * logarithms) + np.sum(np.linalg.cholesky(S[0]) ** 3))
+
+
+def few_matrices(A, b):
+    return b @ np.linalg.solve(A, b) * np.linalg.det(A)
+
+
 GAMMAS = np.array([0.3, 2.75, 17.5, -0.7, -2.2])
 ARGS = (np.array([0.3, -0.7, 1.2]), rng.standard_normal((3, 4)), np.array([0.4, 1.7, -0.2, 0.9]))
 GRAPHS = {
@@ -51,6 +63,9 @@ GRAPHS = {
     "float32": (de.trace(lambda x: np.sqrt(x) * 2.5 + np.float32(0.1) + special.expit(x), np.float32([1, 2, 3])), (np.float32([1, 2, 3]),)),
     "gamma": (de.trace(gammas, GAMMAS), (GAMMAS,)),
     "gradient of gamma": (de.trace(gammas, GAMMAS).derivative(method="reverse"), (GAMMAS,)),
+    "matrices": (de.trace(matrices, Q, w), (Q, w)),
+    "gradient of matrices": (de.trace(matrices, Q, w).derivative(0, method="reverse"), (Q, w)),
+    "gradient of few matrices": (de.trace(few_matrices, Q, w).derivative(0, method="reverse"), (Q, w)),          # numba compiles all of them in twenty seconds
     "two outputs": (de.trace(lambda x, y: (x * y, np.sum(y)), 2.0, np.ones(3)), (2.0, np.array([1.0, 2.0, 4.0]))),
 }
 _count = itertools.count()
@@ -96,7 +111,7 @@ GRAPHS["writes"] = (de.trace(writes, ARGS[0], ARGS[1]), ARGS[:2])
 GRAPHS["some"] = (de.trace(some, *ARGS[1:]), ARGS[1:])
 
 
-@pytest.mark.parametrize("which", ["some", "writes", "gradient of the neuron", "float32"])
+@pytest.mark.parametrize("which", ["some", "writes", "gradient of the neuron", "float32", "gradient of few matrices"])
 def test_numba_source(which, tmp_path):
     graph, args = GRAPHS[which]
     code = source(graph, "numba", name="f")

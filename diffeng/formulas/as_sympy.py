@@ -121,6 +121,8 @@ def _symbolic(node, operands, sp):
     lifted = [np.frompyfunc(lambda a: sp.Piecewise((1, a), (0, True)) if isinstance(a, Boolean) and not a.is_Symbol else a, 1, 1)(x) for x in lifted]
     if name in ("sum", "prod", "mean", "matmul", "dot", "tensordot", "reshape", "transpose", "broadcast_to", "concatenate", "cumsum", "cumprod", "pad"):
         return PRIMITIVES[name].evaluate(*lifted, **params)
+    if name in ("solve", "inv", "det", "slogdet", "cofactor", "cholesky"):
+        return _of_matrices(name, lifted, tuple(node["shape"]), sp)
     if name == "einsum":
         return np.einsum(params["subscripts"], *lifted)
     x = lifted[0]
@@ -134,6 +136,20 @@ def _symbolic(node, operands, sp):
         off = x - np.sum(x, axis=params["axis"], keepdims=True) / sp.Integer(n)
         return np.sum(off * off, axis=params["axis"], keepdims=params["keepdims"]) / sp.Integer(n - params["ddof"])
     raise TypeError(f"sympy: {name} at {node.get('line') or 'an unknown line'} has no counterpart in sympy; graph.formula() shows the graph without it")
+
+
+def _of_matrices(name, operands, shape, sp):
+    """Whole matrices, one after the other, by sympy's own."""
+    first, out = operands[0], np.empty(shape, object)
+    rule = {"solve": lambda a, b: a.LUsolve(b), "inv": lambda a: a.inv(), "det": lambda a: a.det(), "slogdet": lambda a: sp.log(sp.Abs(a.det())),
+            "cofactor": lambda a: a.cofactor_matrix(), "cholesky": lambda a: (a.lower_triangular() + a.lower_triangular(-1).T).cholesky(hermitian=False)}[name]
+    for at in np.ndindex(first.shape[:-2]):
+        answer = rule(*[sp.Matrix(x[at]) for x in operands])
+        if isinstance(answer, sp.MatrixBase):
+            out[at] = np.array(answer.tolist(), object)
+        else:
+            out[at] = answer
+    return out
 
 
 def _over_axes(x, params, operate):

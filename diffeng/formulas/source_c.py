@@ -14,6 +14,7 @@ import numpy as np
 
 from ..constants import Exact
 from .source_code import Names, _wish, inner_positions, needed, positions, refuse, targets
+from .source_matrices import IN_NUMPY, in_c
 from .terms import operands_of
 from ..vocabulary import contraction
 
@@ -69,7 +70,7 @@ _WRITTEN = 200_000               # numbers in tables that are still worth compil
 class C:
     def __init__(self, graph, name):
         self.graph, self.order = graph, needed(graph)
-        self.names = Names(_KEYWORDS | set(_CALLS) | set(_CALLS.values()) | set(_HELPERS) | {"i", "n", "remainder_"} | {f"i{k}" for k in range(32)})
+        self.names = Names(_KEYWORDS | set(_CALLS) | set(_CALLS.values()) | set(_HELPERS) | {"i", "n", "m", "remainder_", "eliminate", "cofactors", "cholesky"} | {f"i{k}" for k in range(32)})
         self.function = self.names.new(name or _wish(graph))
         self.where, self.tables, self.body, self.helpers, self.bytes, self.numbers, self.count = {}, [], [], {}, 0, 0, 0
 
@@ -120,6 +121,13 @@ class C:
     def new(self):
         self.count += 1
         return self.names.new(f"t{self.count}")
+
+    def scratch(self, size):
+        """A name for so many doubles."""
+        name = self.new()
+        self.body.append(f"double *{name} = (double *)(work + {self.bytes});")
+        self.bytes += -(-max(size, 1) * 8 // 64) * 64
+        return name
 
     def buffer(self, k):
         """A name for the array k, with memory of its own."""
@@ -225,6 +233,8 @@ class C:
             source = "0" if name == "scatter" else self.where[operands[0]] + "[i]"
             self.body.append(f"for (int64_t i = 0; i < {self.size(k)}; i++) {out}[i] = {source};")
             return self.land(k, operands[0 if name == "scatter" else 1], at, "=" if name == "setitem" else "+=")
+        if name in IN_NUMPY:
+            return in_c(self, k, name, operands)
         if name in ("cumsum", "cumprod"):
             return self.scan(k, operands[0], params["axis"], "+" if name == "cumsum" else "*")
         raise refuse(self.graph, k, "c")
@@ -326,10 +336,8 @@ class C:
         elif name in ("max", "min"):
             into("-INFINITY" if name == "max" else "INFINITY", f"if (V {'>' if name == 'max' else '<'} OUT || V != V) OUT = V;")
         else:                                              # var and logsumexp go over the data twice
-            first = f"{self.new()}"
             size = math.prod(kept)
-            self.body.append(f"double *{first} = (double *)(work + {self.bytes});")
-            self.bytes += -(-size * 8 // 64) * 64
+            first = self.scratch(size)
             self.body.append(f"for (int64_t i = 0; i < {size}; i++) {first}[i] = {'0' if name == 'var' else '-INFINITY'};")
             at = f"{first}[{place}]"
             self.body.append(self.loops(shape, f"{at} += {v} / {n};" if name == "var" else f"if ({v} > {at}) {at} = {v};"))

@@ -14,6 +14,7 @@ import re
 import numpy as np
 
 from ..constants import Exact
+from .source_matrices import COFACTOR, IN_NUMPY
 from .terms import index_text, operands_of
 from ..vocabulary import indexing
 
@@ -131,6 +132,7 @@ def inner_positions(node):
 # ---- NumPy -------------------------------------------------------------------------------------------------------------------------
 
 _HELPERS = {
+    "cofactor": COFACTOR,
     "logsumexp": '''def logsumexp(x, axis, keepdims):
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, np.zeros((), top.dtype))
@@ -305,9 +307,16 @@ class NumPy:
         if name in ("cumsum", "cumprod", "argmax", "argmin", "argsort"):
             kind = ", kind='stable'" if name == "argsort" else ""
             return f"np.{name}({arguments[0]}, axis={params['axis']}{kind})"
+        if name in IN_NUMPY:
+            return self.of_matrix(k, name, operands, arguments)
         if getattr(np, name, None) is None or params:
             raise refuse(self.graph, k, self.language)
         return f"np.{name}({', '.join(arguments)})"
+
+    def of_matrix(self, k, name, operands, arguments):
+        if name == "cofactor":
+            self.helper(name)
+        return IN_NUMPY[name].format(", ".join(arguments))
 
     def helper(self, name):
         self.helpers.setdefault(name, _HELPERS[name])

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from .source_code import ADD, ATOM, NumPy, inner_positions, positions, refuse, targets
+from .source_matrices import IN_NUMPY, NUMBA_COFACTOR, in_numba
 from ..vocabulary import contraction
 
 _VECTORIZED = {
@@ -51,7 +52,7 @@ return total + first * (tail + 0.5 * h + less)"""),
 }
 _REDUCE = {"sum": ("0.0", "total + v"), "prod": ("1.0", "total * v"),
            "max": ("-np.inf", "v if v > total or v != v else total"), "min": ("np.inf", "v if v < total or v != v else total")}
-_NUMBA_HELPERS = ("flat", "gathered", "scattered", "written", "added", *_VECTORIZED, *[f"reduce_{r}" for r in _REDUCE])
+_NUMBA_HELPERS = ("flat", "gathered", "scattered", "written", "added", *_VECTORIZED, *[f"reduce_{r}" for r in _REDUCE], *[f"{name}_each" for name in IN_NUMPY])
 _NUMBA_TEXTS = {
     "flat": '''@numba.njit
 def flat(x):
@@ -111,6 +112,14 @@ class Numba(NumPy):
         if name == "cumsum":
             return f"np.cumsum({arguments[0]})"
         return super().call(k, name, operands, params)
+
+    def of_matrix(self, k, name, operands, arguments):
+        if name == "cofactor":
+            self.helpers[name] = NUMBA_COFACTOR
+        whole, shapes = name in ("solve", "inv", "cofactor", "cholesky"), [self.shape(u) for u in operands]
+        self.helpers.setdefault(f"{name}_each", in_numba(name, len(operands), whole))
+        stacks = [f"np.ascontiguousarray({x}).reshape({(math.prod(s[:-2]), *s[-2:])})" for x, s in zip(arguments, shapes)]
+        return f"{name}_each({', '.join(stacks)})" + (f".reshape({self.shape(k)})" if self.shape(k) else "[0]")
 
     def weak(self, k, value):
         """numba would widen float32 by a float64 literal."""

@@ -1,0 +1,217 @@
+"""Whole matrices: numpy.linalg's functions, and diffeng.linalg's, by every method."""
+import mpmath
+import numpy as np
+import pytest
+import scipy.linalg
+
+import diffeng as de
+from diffeng.symbolic.definitions import DEFINITION, Equation, Expansion
+from diffeng.vocabulary import linalg
+
+METHODS = ("symbolic", "forward", "reverse")
+RNG = np.random.default_rng(3)
+A, W, B, B2 = RNG.normal(size=(4, 4)) + 4 * np.eye(4), RNG.normal(size=(4, 4)), RNG.normal(size=4), RNG.normal(size=(4, 2))
+S = W @ W.T + np.eye(4)
+STACK = RNG.normal(size=(2, 1, 3, 3)) + 3 * np.eye(3)
+FUNCTIONS = {
+    "solve": (lambda a, b: np.linalg.solve(a, b), A, B), "solve matrix": (lambda a, b: np.linalg.solve(a, b), A, B2),
+    "solve stack": (lambda a, b: np.linalg.solve(a, b), STACK, RNG.normal(size=(5, 3, 2))), "solve stack vector": (lambda a, b: np.linalg.solve(a, b), STACK, B[:3]),
+    "inv": (lambda a: np.linalg.inv(a), A), "inv stack": (lambda a: np.linalg.inv(a), STACK), "det": (lambda a: np.linalg.det(a), A),
+    "det stack": (lambda a: np.linalg.det(a), STACK), "slogdet": (lambda a: np.linalg.slogdet(a)[1], -A[:3, :3]),
+    "sign": (lambda a: np.prod(np.linalg.slogdet(a)), -A[:3, :3]), "slogdet stack": (lambda a: np.linalg.slogdet(a).logabsdet, STACK),
+    "cholesky": (lambda a: np.linalg.cholesky(a), S), "cholesky upper": (lambda a: np.linalg.cholesky(a, upper=True), S),
+    "cholesky stack": (lambda a: np.linalg.cholesky(a), np.stack([S, S + np.eye(4)])),
+    "matrix_power": (lambda a: np.linalg.matrix_power(a, -3), A), "tensorinv": (lambda a: np.linalg.tensorinv(a, ind=1), A[:, :, None].reshape(4, 2, 2)),
+    "tensorsolve": (lambda a, b: np.linalg.tensorsolve(a.reshape(2, 2, 4), b.reshape(2, 2)), A, B),
+    "tensorsolve axes": (lambda a, b: np.linalg.tensorsolve(a.reshape(4, 2, 2), b.reshape(2, 2), axes=(0,)), A, B),
+    "likelihood": (lambda a, b: -0.5 * b @ np.linalg.solve(a @ a.T, b) - 0.5 * np.linalg.slogdet(a @ a.T)[1], W, B),
+    "in place": (lambda a, b: _solved_in_place(a, b), A, B),
+}
+TWINS = {
+    "solve pos": (lambda m, a, b: m.solve(a, b, assume_a="pos"), S, B), "solve sym": (lambda m, a, b: m.solve(a, b, assume_a="sym"), A, B2),
+    "solve sym lower": (lambda m, a, b: m.solve(a, b, assume_a="sym", lower=True), A, B), "solve transposed": (lambda m, a, b: m.solve(a, b, transposed=True), A, B),
+    "solve tridiagonal": (lambda m, a, b: m.solve(a, b, assume_a="tridiagonal"), np.triu(np.tril(A, 1), -1), B),
+    "solve triangular": (lambda m, a, b: m.solve(a, b, assume_a="upper triangular"), np.triu(A), B),
+    "inv": (lambda m, a: m.inv(a), A), "det": (lambda m, a: m.det(a), A), "norm": (lambda m, a: m.norm(a), A),
+    "cholesky": (lambda m, a: m.cholesky(a), S), "cholesky lower": (lambda m, a: m.cholesky(a, lower=True), S),
+    "cho_solve": (lambda m, a, b: m.cho_solve(m.cho_factor(a), b), S, B2), "cho_solve lower": (lambda m, a, b: m.cho_solve(m.cho_factor(a, lower=True), b), S, B),
+    "solve_triangular": (lambda m, a, b: m.solve_triangular(a, b), A, B),
+    "solve_triangular lower": (lambda m, a, b: m.solve_triangular(a, b, trans="T", lower=True, unit_diagonal=True), A, B2),
+    "expm": (lambda m, a: m.expm(a), W / 4), "expm large": (lambda m, a: m.expm(a), 2 * W), "expm stack": (lambda m, a: m.expm(a), STACK / 9),
+}
+
+
+def _solved_in_place(a, b):
+    a[0, 0] += b[1]
+    b = b.copy()
+    b[1:] = np.linalg.solve(a, b)[:3]
+    return b
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_verdict(name):
+    f, *args = FUNCTIONS[name]
+    report = de.compare(f, *args)
+    assert report.agree, str(report)
+    assert all(m.ulp < 200 for m in report.methods.values()), str(report)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values_are_numpys_and_second_derivatives_agree(name):
+    f, *args = FUNCTIONS[name]
+    want, both = f(*args), tuple(range(len(args)))
+    compiled = de.jit(f)
+    np.testing.assert_array_equal(compiled(*args), want)
+    assert compiled(*[x.astype(np.float32) for x in args]).dtype == np.float32
+
+    def curved(*args):
+        return np.sum(np.sin(f(*args)))
+    weights = [RNG.normal(size=x.shape) for x in args]
+    products = [de.hvp(curved, args, tuple(weights), method=m) for m in METHODS]
+    gradient = de.grad(curved, both)
+    first, second = de.jit(gradient)(*args), gradient(*args)
+    for k in range(len(args)):
+        np.testing.assert_allclose(products[0][1][k], products[2][1][k], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(products[1][1][k], products[2][1][k], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(first[k], second[k], rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_twins_of_scipy(name):
+    f, *args = TWINS[name]
+    np.testing.assert_allclose(f(de.linalg, *args), f(scipy.linalg, *args), rtol=3e-12)
+    report = de.compare(lambda *x: f(de.linalg, *x), *args)
+    assert report.agree, str(report)
+    if name != "norm":                                   # SciPy 1.17's runs on traced values
+        with pytest.raises(TypeError, match=r"at test_linalg\.py:\d+, a function of numpy or scipy, converts .*use diffeng\.linalg\."):
+            de.grad(lambda *x: np.sum(f(scipy.linalg, *x)))(*args)
+
+
+def test_the_exponential_has_its_digits():
+    for scale in (1e-3, 0.7, 4.0, 20.0):
+        with mpmath.workdps(60):
+            truth = np.array(mpmath.expm(mpmath.matrix((scale * W).tolist())).tolist(), object)
+            error = np.max(np.abs(truth - de.linalg.expm(scale * W))) / np.max(np.abs(truth))
+        assert error < 2e-15 * (1 + scale * np.abs(W).sum(0).max()), scale
+    assert np.array_equal(de.linalg.expm(np.zeros((2, 2))), np.eye(2)) and de.linalg.expm(np.zeros((0, 3, 3))).shape == (0, 3, 3)
+    assert np.isnan(de.linalg.expm(np.full((2, 2), np.nan))).all()
+
+
+# ---- edges --------------------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_determinant_of_a_singular_matrix_has_a_derivative(method):
+    singular = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [1.0, 0.0, 1.0]])
+    np.testing.assert_allclose(de.grad(np.linalg.det, method=method)(singular), [[4, 4, -4], [-2, -2, 2], [0, 0, 0]], atol=1e-14)
+    np.testing.assert_allclose(de.grad(np.linalg.det, method=method)(np.zeros((3, 3))), np.zeros((3, 3)))
+    np.testing.assert_allclose(de.grad(np.linalg.det, method=method)(np.array([[0.0]])), [[1.0]])
+    report = de.compare(np.linalg.det, singular)
+    assert report.agree, str(report)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_triangle_that_is_read_has_a_derivative(method):
+    gradient = de.grad(lambda a: np.sum(np.linalg.cholesky(a) ** 3), method=method)(S)
+    assert np.all(gradient[np.triu_indices(4, 1)] == 0) and np.all(gradient[np.tril_indices(4)] != 0)
+    upper = de.grad(lambda a: np.sum(np.linalg.cholesky(a, upper=True) ** 3), method=method)(S)
+    np.testing.assert_allclose(upper, gradient.T)
+
+
+@pytest.mark.parametrize("function, x, text", [
+    (np.linalg.inv, np.ones((3, 3)), "inv at test_linalg.py:.*Singular"), (np.linalg.inv, np.ones((2, 3)), "inv at .*square"), (np.linalg.det, np.ones(3), "det at .*square"),
+    (np.linalg.cholesky, -np.eye(2), "cholesky at .*not positive definite"), (lambda x: np.linalg.solve(x, np.ones(3)), np.ones((3, 3)), "solve at .*Singular"),
+    (lambda x: np.linalg.solve(np.eye(3), x), np.ones(2), "solve at .*rows"), (lambda x: np.linalg.tensorsolve(x, x[0]), np.ones((3, 2)), "tensorsolve at .*square"),
+    (lambda x: de.linalg.expm(x), np.ones((3, 2)), "expm at .*square"), (lambda x: np.linalg.matrix_power(x, -1), np.ones((2, 2)), "inv at .*Singular")])
+def test_errors_are_numpys_with_the_line(function, x, text):
+    def fun(x):
+        return np.sum(function(x))
+    for run in (de.grad(fun), de.grad(fun, method="forward"), de.jit(fun)):
+        with pytest.raises((np.linalg.LinAlgError, ValueError), match=text):
+            run(x)
+    if "square" in text or "ingular" in text:
+        with pytest.raises(np.linalg.LinAlgError):
+            de.grad(fun)(x)
+
+
+def test_a_compiled_program_says_which_matrix_is_singular():
+    inverse = de.jit(lambda x: np.linalg.inv(x) + 1)
+    inverse(A)
+    with pytest.raises(np.linalg.LinAlgError, match="Singular"):
+        inverse(np.zeros((4, 4)))
+    np.testing.assert_array_equal(inverse(A), np.linalg.inv(A) + 1)
+
+
+def test_empty_matrices_and_stacks():
+    for shape in ((0, 3, 3), (0, 0), (2, 0, 0)):
+        x = np.zeros(shape)
+        for name in ("inv", "det", "cholesky"):
+            f = getattr(np.linalg, name)
+            for method in METHODS:
+                out, pullback = de.vjp(f, x, method=method)
+                np.testing.assert_array_equal(out, f(x))
+                assert pullback(np.zeros(out.shape))[0].shape == shape
+            np.testing.assert_array_equal(de.jit(f)(x), f(x))
+
+
+def test_integers_become_floats_and_float32_stays():
+    integers = np.array([[2, 1], [1, 3]])
+    out = de.jit(lambda b: np.linalg.solve(integers, b))(np.array([1.0, 2.0]))
+    np.testing.assert_array_equal(out, np.linalg.solve(integers, [1.0, 2.0]))
+    assert de.grad(lambda x: np.linalg.det(x))(S.astype(np.float32)).dtype == np.float32
+
+
+def test_an_ill_conditioned_matrix_accuses_nobody():
+    hilbert = scipy.linalg.hilbert(7)                    # the condition number is 5e8
+    for f in (lambda a: np.sum(np.linalg.solve(a, np.arange(7.0))), lambda a: np.sum(np.linalg.inv(a)), lambda a: np.linalg.slogdet(a)[1], np.linalg.det,
+              lambda a: np.sum(np.linalg.cholesky(a))):
+        report = de.compare(f, hilbert)
+        assert not report.culprits, str(report)
+        assert report.agree, str(report)
+
+
+# ---- what else knows of matrices -----------------------------------------------------------------------------------------------------------
+
+def test_formulas():
+    graph = de.trace(lambda A, b: b @ np.linalg.solve(A, b) + np.linalg.slogdet(A)[1], A, B)
+    assert graph.formula() == "bᵀ A⁻¹ b + log(abs(det(A)))"
+    assert graph.latex() == r"b^{\top} \, A^{-1} \, b + \log\left(\left|\det\left(A\right)\right|\right)"
+    for method in ("symbolic", "reverse"):
+        assert de.trace(lambda A: np.linalg.slogdet(A)[1], A).derivative(method=method).formula() == "A⁻ᵀ"
+        assert de.trace(np.linalg.det, A).derivative(method=method).formula() == "det(A)·A⁻ᵀ" if method else None
+        assert de.trace(lambda A, b: b @ np.linalg.solve(A, b), A, B).derivative(1, method=method).formula() == "(A⁻¹ + A⁻ᵀ) b"
+
+
+def test_sympy_has_the_entries():
+    graph = de.trace(lambda A, b: np.linalg.solve(A, b)[0] + np.linalg.det(A) + np.linalg.inv(A)[0, 1] + np.linalg.cholesky(A)[1, 1], S[:2, :2], B[:2])
+    expression = graph.sympy()
+    values = {s: float({"A": S, "b": B}[s.name[0]][tuple(int(k) for k in s.name.split("_")[1:])]) for s in expression.free_symbols}
+    assert float(expression.subs(values)) == pytest.approx(float(graph(S[:2, :2], B[:2])), rel=1e-13)
+
+
+def test_operations_are_counted():
+    assert linalg.work("solve", [(50, 50), (50, 3)]) == int(2 / 3 * 50 ** 3 + 2 * 50 * 50 * 3)
+    assert de.trace(lambda x: np.linalg.inv(x), np.eye(30)[None] + np.zeros((4, 1, 1))).cost().operations == 4 * 2 * 30 ** 3
+
+
+def test_a_wrong_definition_is_found(monkeypatch):
+    """One whose value is another is accused, and so is one whose derivative is."""
+    for name, row in {"inv": Equation(lambda z, x: DEFINITION_INV(z, 1.001 * x)), "solve": Equation(lambda z, x, y: DEFINITION_SOLVE(z, x, y) * 2 - y[0, 0] * 0 - DEFINITION_SOLVE(z, x, 1.001 * y)),
+                      "slogdet": Expansion(lambda d: 1.001 * EXPANSION(d))}.items():
+        f, *args = FUNCTIONS[name]
+        with monkeypatch.context() as patched:
+            patched.setitem(DEFINITION, name, row)
+            report = de.compare(f, *args)
+            assert report.culprit is not None and (report.culprit.method, report.culprit.primitive) == ("symbolic", name), str(report)
+        assert de.compare(f, *args).agree
+
+
+DEFINITION_INV, DEFINITION_SOLVE, EXPANSION = DEFINITION["inv"].residual, DEFINITION["solve"].residual, DEFINITION["slogdet"].formula
+
+
+def test_vmap_and_a_sparse_jacobian_know_the_stacks():
+    stack = np.stack([A, A + 1])
+    np.testing.assert_allclose(de.vmap(np.linalg.inv)(stack), np.linalg.inv(stack), rtol=1e-13)
+    np.testing.assert_allclose(de.vmap(np.linalg.solve, in_axes=(None, 0))(A, RNG.normal(size=(3, 4))).shape, (3, 4))
+    jacobian = de.jacobian(lambda x: np.linalg.det(x), sparse=True)(STACK[:, 0])
+    assert jacobian.nnz == 2 * 9
+    np.testing.assert_allclose(jacobian.toarray(), de.jacobian(np.linalg.det)(STACK[:, 0]).reshape(2, -1))
