@@ -7,10 +7,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))          # the tables beside this file, whatever is installed
 
-from diffeng import buffers, numpy_api, special          # noqa: E402
+from diffeng import buffers, linalg as matrices, numpy_api, special          # noqa: E402
 from diffeng.nodes import Primitive          # noqa: E402
 from diffeng.traced import REFUSED, Traced          # noqa: E402
-from diffeng.vocabulary import contraction, elementwise, indexing, random, reductions, shaping          # noqa: E402
+from diffeng.vocabulary import contraction, elementwise, indexing, linalg, random, reductions, shaping          # noqa: E402
 
 HEAD = """# The vocabulary
 
@@ -26,6 +26,8 @@ ROOMS = [(elementwise, "Elementwise", "One value out for each value in, after br
          (reductions, "Reductions and scans", "Along axes."),
          (shaping, "Shapes", "Every entry of the result is an entry of an operand (or a padding)."),
          (contraction, "Products", "Sums of products."),
+         (linalg, "Matrices", "Of the matrices on the last two axes. `slogdet` is log|det|; `cofactor` is det(x) inv(x).T, of singular matrices too. "
+          "`cholesky` reads the lower triangle, as NumPy's does, so that the derivative by an entry above the diagonal is 0."),
          (indexing, "Parts of arrays", "Reading and writing by index."),
          (random, "Random bits", "Of a key, a counter and a place: no state.")]
 
@@ -48,8 +50,14 @@ def text():
     lines += ["## SciPy\n"]
     lines += _listed("`scipy.special`, ufuncs, used as they are", numpy_api._SPECIAL.split() + list(special.UFUNC_NAMES))
     lines += _listed("`diffeng.special`, the same and what SciPy's own cannot do on traced values",
-                     [n for n, v in vars(special).items() if not n.startswith("_") and (inspect.isfunction(v) or isinstance(v, Primitive))])
+                     [n for n, v in vars(special).items() if not n.startswith("_") and (_own(v) or isinstance(v, Primitive))])
+    lines += _listed("`diffeng.linalg`, which take traced and plain arrays (SciPy's own convert their arguments)",
+                     [n for n, v in vars(matrices).items() if not n.startswith("_") and (_own(v) or n == "norm")])
     return "\n".join(lines)
+
+
+def _own(function):
+    return inspect.isfunction(function) and function.__module__ in (special.__name__, matrices.__name__, matrices.la.__name__)
 
 
 def _row(p):

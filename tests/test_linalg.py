@@ -42,8 +42,8 @@ TWINS = {
 
 
 def _solved_in_place(a, b):
+    a, b = a.copy(), b.copy()
     a[0, 0] += b[1]
-    b = b.copy()
     b[1:] = np.linalg.solve(a, b)[:3]
     return b
 
@@ -61,7 +61,7 @@ def test_values_are_numpys_and_second_derivatives_agree(name):
     f, *args = FUNCTIONS[name]
     want, both = f(*args), tuple(range(len(args)))
     compiled = de.jit(f)
-    np.testing.assert_array_equal(compiled(*args), want)
+    np.testing.assert_allclose(compiled(*args), want, rtol=1e-14 if name == "cholesky upper" else 0)          # LAPACK has another routine for it
     assert compiled(*[x.astype(np.float32) for x in args]).dtype == np.float32
 
     def curved(*args):
@@ -118,9 +118,9 @@ def test_only_the_triangle_that_is_read_has_a_derivative(method):
 
 
 @pytest.mark.parametrize("function, x, text", [
-    (np.linalg.inv, np.ones((3, 3)), "inv at test_linalg.py:.*Singular"), (np.linalg.inv, np.ones((2, 3)), "inv at .*square"), (np.linalg.det, np.ones(3), "det at .*square"),
+    (np.linalg.inv, np.ones((3, 3)), "inv at test_linalg.py:.*Singular"), (np.linalg.inv, np.ones((2, 3)), "inv at .*square"), (np.linalg.det, np.ones(3), "det at .*(two-dim|square)"),
     (np.linalg.cholesky, -np.eye(2), "cholesky at .*not positive definite"), (lambda x: np.linalg.solve(x, np.ones(3)), np.ones((3, 3)), "solve at .*Singular"),
-    (lambda x: np.linalg.solve(np.eye(3), x), np.ones(2), "solve at .*rows"), (lambda x: np.linalg.tensorsolve(x, x[0]), np.ones((3, 2)), "tensorsolve at .*square"),
+    (lambda x: np.linalg.solve(np.eye(3), x), np.ones(2), "solve at .*mismatch"), (lambda x: np.linalg.tensorsolve(x, x[0]), np.ones((3, 2)), "tensorsolve at .*square"),
     (lambda x: de.linalg.expm(x), np.ones((3, 2)), "expm at .*square"), (lambda x: np.linalg.matrix_power(x, -1), np.ones((2, 2)), "inv at .*Singular")])
 def test_errors_are_numpys_with_the_line(function, x, text):
     def fun(x):
@@ -177,7 +177,7 @@ def test_formulas():
     assert graph.latex() == r"b^{\top} \, A^{-1} \, b + \log\left(\left|\det\left(A\right)\right|\right)"
     for method in ("symbolic", "reverse"):
         assert de.trace(lambda A: np.linalg.slogdet(A)[1], A).derivative(method=method).formula() == "A⁻ᵀ"
-        assert de.trace(np.linalg.det, A).derivative(method=method).formula() == "det(A)·A⁻ᵀ" if method else None
+        assert de.trace(lambda A: np.linalg.det(A), A).derivative(method=method).formula() == "det(A)·A⁻ᵀ"
         assert de.trace(lambda A, b: b @ np.linalg.solve(A, b), A, B).derivative(1, method=method).formula() == "(A⁻¹ + A⁻ᵀ) b"
 
 
@@ -214,4 +214,4 @@ def test_vmap_and_a_sparse_jacobian_know_the_stacks():
     np.testing.assert_allclose(de.vmap(np.linalg.solve, in_axes=(None, 0))(A, RNG.normal(size=(3, 4))).shape, (3, 4))
     jacobian = de.jacobian(lambda x: np.linalg.det(x), sparse=True)(STACK[:, 0])
     assert jacobian.nnz == 2 * 9
-    np.testing.assert_allclose(jacobian.toarray(), de.jacobian(np.linalg.det)(STACK[:, 0]).reshape(2, -1))
+    np.testing.assert_allclose(jacobian.toarray().reshape(2, 2, 3, 3), de.jacobian(np.linalg.det)(STACK[:, 0]))

