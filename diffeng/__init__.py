@@ -13,6 +13,7 @@ _HOME = {
     "ulp": "accuracy",
     "update": "at",
     "checkpointing": "checkpoint",
+    "own_rules": "custom",
     "batching": "vmap",
     "testing": "",
     "distributed": "",

@@ -95,7 +95,7 @@ def check(nodes, keys, digits=50, progress=None, misrecorded=(), sample=SAMPLE):
 def _mark(node, values, slot):
     if not all(np.ndim(v) == 0 for v in values):
         return None
-    return (node.primitive.name, slot, repr(sorted(node.params.items())),
+    return (node.primitive, slot, repr(sorted(node.params.items())),
             tuple((type(v).__name__, str(getattr(v, "dtype", "")), float(v) if not isinstance(v, PreciseArray) else 0.0) for v in values))
 
 

@@ -65,14 +65,23 @@ def program_maker(device, precision="float32", strict=False):
 
     def make(inputs, outputs, donated=(), as_recorded=False):
         from .kernels.cuda.program import CudaProgram
-        return CudaProgram(inputs, outputs, as_recorded, donated, device=there, precision=precision, strict=strict)
+        return CudaProgram(inputs, _written_out(outputs, as_recorded), as_recorded, donated, device=there, precision=precision, strict=strict)
     make.device, make.ahead = there, lambda: None
     return make
 
 
 def _on_cpu(inputs, outputs, donated=(), as_recorded=False):
     from .kernels import Program
-    return Program(inputs, outputs, as_recorded=as_recorded, donated=donated, remembered=not as_recorded)
+    return Program(inputs, _written_out(outputs, as_recorded), as_recorded=as_recorded, donated=donated, remembered=not as_recorded)
+
+
+def _written_out(outputs, as_recorded):
+    """Functions with rules of their own (de.custom) by what they compute: programs have no rules."""
+    from .nodes import Primitive
+    if as_recorded or not Primitive.some_own:
+        return outputs
+    from .own_rules import inlined
+    return inlined(outputs)
 
 
 def _ahead():

@@ -36,23 +36,28 @@ class Primitive:
     "scatter", "linalg" (of the matrices on the last two axes, each by itself) or "opaque": what a compiler may assume.
     slots: the operands with a derivative; None: every one. () marks piecewise constant primitives (sign, floor, less).
     held: operands whose derivative nobody knows: they may not depend on what is differentiated by.
+    own: of a function with rules of its own (own_rules.Rules), which is asked where others have rows in the books; such a primitive is no word of the vocabulary.
     domain: the open interval of each operand in which the primitive is smooth (shared by tests and the accuracy report).
     infer(*specimens, **params): (shape, dtype) of the result where computing it on a dummy would cost real work.
     quick(*arrays, **params): evaluate, where the operands are NumPy's own arrays and numbers and at least one is no Python number: an operator
     multiplies two numbers ten times faster than the ufunc.
     """
 
-    __slots__ = ("name", "_evaluate", "kind", "slots", "domain", "infer", "quick", "held")
+    __slots__ = ("name", "_evaluate", "kind", "slots", "domain", "infer", "quick", "held", "own")
     registry = {}
+    some_own = False                         # as long as there is none with rules of its own, nobody has to look for one
 
-    def __init__(self, name, evaluate, kind="map", slots=None, domain=None, infer=None, quick=None, held=None):
+    def __init__(self, name, evaluate, kind="map", slots=None, domain=None, infer=None, quick=None, held=None, own=None):
         if name in Primitive.registry:
             raise ValueError(f"primitive {name!r} exists already")
         self.name, self.evaluate, self.kind, self.slots, self.domain, self.infer = name, evaluate, kind, slots, domain, infer
-        self.held = held or ()
+        self.held, self.own = held or (), own
         if quick is not None:
             self.quick = quick
-        Primitive.registry[name] = self
+        if own is None:
+            Primitive.registry[name] = self
+        else:
+            Primitive.some_own = True
 
     @property
     def evaluate(self):

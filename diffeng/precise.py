@@ -235,6 +235,22 @@ def _stored(x, meet):
 
 # ---- the interpreter ---------------------------------------------------------------------------------------------------------------------
 
+def _inside(primitive, operands):
+    """A function with rules of its own, run in 100 digits: one call of the function that is judged, which looks at values by itself."""
+    run, operands = current_run(), PRECISE.lift(primitive, operands, {})           # constants, too: a rule meets them as precise
+    if run is None:
+        return primitive.own.body(*operands)
+    calls, looks, run.calls, run.looks = run.calls, run.looks, None, None
+    try:
+        out = primitive.own.body(*operands)
+    finally:
+        run.calls, run.looks = calls, looks
+    out = out if type(out) is PreciseArray else precise(np.asarray(out))
+    if calls is not None:
+        run.note(primitive, operands, {}, out)
+    return out
+
+
 class _Precise(Interpreter):
     level = 0                            # below every level that is handed out
 
@@ -242,6 +258,8 @@ class _Precise(Interpreter):
         pass
 
     def apply(self, primitive, operands, params):
+        if primitive.own is not None:
+            return _inside(primitive, operands)
         name, run = primitive.name, current_run()
         dtype, meet = _promote(primitive, tuple([_kind(x) for x in operands]), params)
         doubt, balls = None, dtype.kind == "f"
@@ -275,7 +293,7 @@ class _Precise(Interpreter):
     def lift(self, primitive, operands, params):
         name, meet = primitive.name, _promote(primitive, tuple([_kind(x) for x in operands]), params)[1]
         first, last = int(name == "where"), _VALUES.get(name, len(operands))
-        return [_lifted(x, meet) if first <= k < last and meet.kind == "f" else x for k, x in enumerate(operands)]
+        return [_lifted(x, meet) if first <= k < last and meet.kind == "f" and (primitive.own is None or primitive.carries(k)) else x for k, x in enumerate(operands)]
 
     @staticmethod
     def _compute(name, operands, params, dtype, meet):

@@ -63,6 +63,7 @@ class Report:
     recorded: object
     digits: int
     adjoints: dict
+    adjoint: float | None = None            # of a custom function's two rules: how far they are from being adjoint to each other, relative to the terms summed
 
     @property
     def agree(self):
@@ -105,6 +106,8 @@ class Report:
             n = self.nonfinite
             lines.append(f"Not finite: the first is the {n['what']} of "
                          f"{n['primitive']}{' ' + n['name'] if n['name'] else ''}{' at ' + n['line'] if n['line'] else ''}")
+        if self.adjoint is not None:
+            lines.append(f"<g, J v> and <J' g, v> differ by {_number(self.adjoint)} of the size of their terms.")
         lines.append("All methods agree." if self.agree else "The methods do not all agree."
                      if any(m.verdict in ("wrong", "inaccurate") for m in self.methods.values()) or self.culprits
                      else "Nothing wrong was found, but there is no full verdict.")

@@ -189,15 +189,34 @@ class _Getitem:
             known[index] += g
 
 
-class _Concatenate:
-    """Each part has its own piece. `every` cuts those of many slots at once: asked for one by one, those of n parts would take n^2 steps."""
+class _Every:
+    """Rows of a primitive that has the cotangents of several operands at once: `every` returns {slot: cotangent}."""
 
     def __getitem__(self, slot):
-        return lambda g, z, *parts, axis: self.every(g, (slot,), *parts, axis=axis)[slot]
+        return lambda g, z, *operands, **params: self.every(g, z, (slot,), *operands, **params)[slot]
 
-    def every(self, g, slots, *parts, axis):
+
+class _Concatenate(_Every):
+    """Each part has its own piece. `every` cuts those of many slots at once: asked for one by one, those of n parts would take n^2 steps."""
+
+    def every(self, g, z, slots, *parts, axis):
         before, ends = (slice(None),) * axis, [0, *itertools.accumulate([np.shape(p)[axis] for p in parts])]
         return {k: g[(*before, slice(ends[k], ends[k + 1]))] for k in slots}
+
+
+class _Own(_Every):
+    """What a primitive with rules of its own says."""
+
+    def __init__(self, own):
+        self._own = own
+
+    def every(self, g, z, slots, *numbers):
+        return self._own.pulled(g, z, numbers)
+
+
+def _rows(primitive):
+    """A primitive's rows, looked up at every use: they may be replaced."""
+    return PULL.get(primitive.name, ()) if primitive.own is None else _Own(primitive.own)
 
 
 def _written(g, x, arrays, index):
@@ -359,7 +378,7 @@ def pull(primitive, slot, g, z, operands, params, frames=()):
     """The cotangent of one operand, in its shape and dtype."""
     x = operands[slot]
     try:
-        row = PULL[primitive.name][slot]
+        row = _rows(primitive)[slot]
     except LookupError:
         row = None
     if row is None:
@@ -426,8 +445,8 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
         if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
                                           or primitive.kind == "reduce" and not g.shape):
             values[0] = g = np.broadcast_to(g, node.shape)
-        rows = PULL.get(primitive.name, ())                       # looked up at every use: rows may be replaced
-        pieces = rows.every(g, slots, *values[2:], **params) if type(rows) is _Concatenate and len(slots) > 1 else None
+        rows = _rows(primitive)
+        pieces = rows.every(*values[:2], slots, *values[2:], **params) if len(slots) > 1 and isinstance(rows, _Every) else None
         for k in slots:
             if skip and (id(node), k) in skip:
                 continue

@@ -84,7 +84,7 @@ class _Walk:
 
     def _key(self, n):
         """By what n is known: equal keys, equal values."""
-        name, floating = n.primitive.name, n.dtype.kind == "f"
+        name, floating = n.primitive.name if n.primitive.own is None else n.primitive, n.dtype.kind == "f"
         operands = [x if type(x) is Node else _frozen(x, floating) for x in n.operands]
         if name in _COMMUTE:
             operands.sort(key=hash)
@@ -261,7 +261,7 @@ class _Compiled(Primitive):
     __slots__ = ()
 
     def __init__(self, name, evaluate):
-        self.name, self.evaluate, self.kind, self.slots, self.domain, self.infer = name, evaluate, "map", (), None, None
+        self.name, self.evaluate, self.kind, self.slots, self.domain, self.infer, self.own = name, evaluate, "map", (), None, None, None
 
 
 _ERFC_OF = {"divide": _Compiled("erfc_of_quotient", lambda x, c: Primitive.registry["erfc"](x / c)),

@@ -135,6 +135,8 @@ class Description:
                 continue
             kind = n.primitive.name, n.dtype, n.shape
             text = known.get(kind)
+            if n.primitive.own is not None:
+                raise _Untold                                    # a name that says nothing of what is computed
             if text is None:
                 text = known[kind] = f"{n.primitive.name} {n.dtype.str} {n.shape}"
             for x in n.operands:

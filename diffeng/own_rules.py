@@ -1,0 +1,261 @@
+"""custom: a function with derivative rules of its own, forward and reverse.
+
+What it is: each call of such a function is one operation, with a primitive that knows its own rules (`Rules`): forward mode asks the user's tangent rule, reverse
+mode his cotangent rule. A rule that he did not give is taken from the function itself; and so is, always, what the symbolic method differentiates and what the
+judge computes in 100 digits. So `compare` says of each rule whether it is right.
+
+What it is not: no rule of the engine's. Programs are compiled from the function itself (`inlined`).
+Why a file: one more thing that a user may write, like checkpoint.
+"""
+import functools
+import weakref
+
+import numpy as np
+
+from .buffers import unwrap
+from .errors import refuse
+from .nodes import Node, Outputs, Primitive, Tracer, Tracing, reachable
+from .recording import enters
+from .traced import Traced
+from .trees import bound, flatten, function_name, is_float, parameters_of, returned, structure
+from .vocabulary import shaping
+
+_primitives = weakref.WeakKeyDictionary()          # a custom function -> {how its arguments are nested: Rules}
+
+
+def custom(fun):
+    """The function, with rules for its derivatives that are yours. Also a decorator.
+
+    f.push(rule): rule(*args, out, *tangents) -> the tangent of the result; a tangent is zeros for an argument that does not move.
+    f.pull(rule): rule(*args, out, cotangent) -> the cotangents of the arguments: a tuple with one entry an argument, or the one of a single argument; None for an
+    argument without a derivative (an integer, a text).
+    f.check(*args): a Report that says whether each rule is right at these arguments (as compare does), and how far they are from being adjoint to each other.
+
+    Rules are plain NumPy code and may be differentiated again. Arguments may be nested, and then tangents and cotangents are nested like them; results may be
+    tuples, lists and dicts of floating-point arrays of one dtype. What has no rule is differentiated like any other function. The symbolic method and the judge
+    never meet a rule: they see the function.
+
+    >>> import numpy as np, diffeng as de
+    >>> @de.custom
+    ... def length(x):
+    ...     return np.sqrt(np.sum(x * x))
+    >>> length.pull(lambda x, out, g: g * x / np.where(out > 0, out, 1))          # 0 at the origin, where it has no derivative
+    >>> print(de.grad(length)(np.array([3.0, 4.0])), de.grad(length)(np.zeros(2)))
+    [0.6 0.8] [0. 0.]
+    >>> length.check(np.array([3.0, 4.0])).agree
+    True
+    """
+    if not callable(fun):
+        raise TypeError(f"custom needs a function, not {type(fun).__name__}")
+    rules = {}
+
+    @functools.wraps(fun)
+    def called(*args, **options):
+        args, options = bound(parameters_of(fun), args, options)
+        if options:
+            raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, and {sorted(options)[0]!r} can only be given by name: rules know arguments by "
+                                    "their place")
+        return _applied(called, fun, rules, args)
+
+    def add(name):
+        def method(rule):
+            if not callable(rule):
+                raise TypeError(f"{function_name(fun)}.{name} needs a function, not {type(rule).__name__}")
+            rules[name] = rule
+        method.__name__ = name
+        return method
+    called.push, called.pull = add("push"), add("pull")
+    called.check = lambda *args: _checked(called, args)
+    return called
+
+
+def _applied(called, fun, rules, args):
+    """One call: the primitive of such arguments, on their numbers."""
+    leaves, nesting = structure(args)
+    leaves = [unwrap(x) for x in leaves]
+    given = [x for x in leaves if enters(x)]
+    if not any([isinstance(x, Traced) for x in given]):
+        return fun(*args)
+    key = nesting, tuple([(is_float(x),) if enters(x) else (type(x), _key(x)) for x in leaves])
+    known = _primitives.setdefault(called, {})
+    if key not in known:
+        known[key] = Rules(fun, rules, args, leaves)
+    mine = known[key]
+    return mine.unpacked(mine.primitive(*given))
+
+
+def _key(x):
+    try:
+        hash(x)
+    except TypeError:
+        return id(x)                                 # (the Rules hold it, so that it stays its own)
+    return x
+
+
+class Rules:
+    """What the books ask of a primitive that has its own rules. body(*numbers): the function, its results packed in one array. Calls that differ in what is
+    constant among their arguments have another primitive."""
+
+    def __init__(self, fun, rules, args, leaves):
+        self._fun, self._rules, self._nest = fun, rules, flatten(args)[1]
+        self._leaves = [None if enters(x) else x for x in leaves]
+        self._at = [k for k, x in enumerate(leaves) if enters(x)]
+        self._moves = [slot for slot, k in enumerate(self._at) if is_float(leaves[k])]
+        self._out = None                             # (rebuild, shapes) of the results, once there were some
+        name = function_name(fun)
+        self.primitive = Primitive(f"{name} (custom)" if name in Primitive.registry else name, self.body, "opaque", tuple(self._moves), infer=self._inferred, own=self)
+
+    # ---- arguments and results as flat numbers ------------------------------------------------------------------------------------
+
+    def _nested(self, numbers, others=None):
+        """The arguments with these numbers in their places. others: what stands for what is constant; None: itself."""
+        leaves = [*self._leaves] if others is None else [None] * len(self._leaves)
+        for k, x in zip(self._at, numbers):
+            leaves[k] = x
+        return self._nest(leaves)
+
+    def body(self, *numbers):
+        leaves, rebuild, _ = flatten(self._fun(*self._nested(numbers)))
+        leaves = [returned(unwrap(x), self._fun) for x in leaves]
+        self._out = rebuild, [np.shape(x) for x in leaves]
+        return self._packed(leaves)
+
+    def _inferred(self, *numbers):
+        """(shape, dtype) of the packed result: recorded without values; a function that looks at some is run on these."""
+        tracing = Tracing(values=False)
+        try:
+            out = self.body(*[tracing.input(None, "x", x.shape, x.dtype) if isinstance(x, np.ndarray) else x for x in numbers])
+        except TypeError:
+            out = self.body(*numbers)
+        return np.shape(out), out.dtype
+
+    def _packed(self, leaves):
+        if len(leaves) == 1:
+            return leaves[0] if isinstance(leaves[0], Traced) else np.asarray(leaves[0])
+        dtypes = {np.asarray(x).dtype if not isinstance(x, Traced) else x.dtype for x in leaves}
+        if len(dtypes) != 1 or next(iter(dtypes)).kind != "f":
+            raise refuse(TypeError, f"{function_name(self._fun)}{{here}}: several results of a function with derivative rules must be floating-point arrays of one dtype, "
+                                    f"and they are {', '.join(sorted(map(str, dtypes)))}")
+        return shaping.concatenate(*[np.reshape(x, (-1,)) for x in leaves], axis=0)
+
+    def unpacked(self, packed):
+        rebuild, shapes = self._out
+        if len(shapes) == 1:
+            return rebuild([packed])
+        ends = np.cumsum([int(np.prod(s)) for s in shapes]).tolist()
+        return rebuild([np.reshape(packed[end - int(np.prod(s)):end], s) for end, s in zip(ends, shapes)])
+
+    # ---- rules ------------------------------------------------------------------------------------------------------------------------
+
+    def push(self, primals, tangents, value):
+        """The tangent of the packed result, (K, *value.shape). tangents: {slot: (K, ...)}."""
+        if "push" not in self._rules:
+            return self._pushed_through(primals, tangents)
+        count, rows = next(iter(tangents.values())).shape[0], []
+        for k in range(count):
+            moves = [tangents[s][k] if s in tangents else np.zeros(np.shape(x), x.dtype if hasattr(x, "dtype") else float) if s in self._moves else None
+                     for s, x in enumerate(primals)]
+            out = self._rules["push"](*self._nested(primals), self.unpacked(value), *self._nested(moves, ()))
+            row = self._packed([unwrap(x) for x in flatten(out)[0]])
+            if np.shape(row) != np.shape(value):
+                raise self._refused("push", f"a tangent of shape {np.shape(row)} for a result of shape {np.shape(value)}")
+            rows.append(np.reshape(row, (1, *np.shape(row))))
+        return rows[0] if count == 1 else np.concatenate(rows)
+
+    def _pushed_through(self, primals, tangents):
+        from . import forward_mode
+        moving = [*tangents]
+
+        def body(*moved):
+            numbers = [*primals]
+            for s, x in zip(moving, moved):
+                numbers[s] = x
+            return [self.body(*numbers)]
+        out = forward_mode.push(body, [primals[s] for s in moving], [tangents[s] for s in moving])[1][0]
+        return out
+
+    def pulled(self, g, z, numbers):
+        """{slot: cotangent}, by the user's rule, or through the function."""
+        if "pull" not in self._rules:
+            return self.through("reverse", g, numbers)
+        found = self._rules["pull"](*self._nested(numbers), self.unpacked(z), self.unpacked(g))
+        count = len(self._nest(self._leaves))
+        if count > 1 and (not isinstance(found, (tuple, list)) or len(found) != count):
+            raise self._refused("pull", f"{len(found) if isinstance(found, (tuple, list)) else 'one value'} for {count} arguments: return a tuple with one cotangent an "
+                                        "argument, None for one that has none")
+        parts = [*found] if count > 1 else [found[0]] if isinstance(found, tuple) and len(found) == 1 else [found]
+        leaves = [self._of_argument(k, part) for k, part in enumerate(parts)]
+        flat, out = [x for part in leaves for x in part], {}
+        for slot in self._moves:
+            x, c = numbers[slot], flat[self._at[slot]]
+            if c is None or np.shape(c) != np.shape(x):
+                raise self._refused("pull", f"{'none' if c is None else f'one of shape {np.shape(c)}'} for a number of shape {np.shape(x)}")
+            out[slot] = c if isinstance(c, Traced) else np.asarray(c)
+        return out
+
+    def _of_argument(self, k, cotangent):
+        """The leaves of an argument's cotangent, as many as it has."""
+        paths = flatten(self._nest([*range(len(self._leaves))])[k])[0]
+        if cotangent is None:
+            return [None] * len(paths)
+        leaves = [unwrap(x) for x in flatten(cotangent)[0]]
+        if len(leaves) != len(paths):
+            raise self._refused("pull", f"{len(leaves)} arrays for argument {k}, which has {len(paths)}")
+        return leaves
+
+    def _refused(self, rule, what):
+        return refuse(ValueError, f"the rule {function_name(self._fun)}.{rule} returned {what}{{here}}")
+
+    def through(self, method, g, numbers):
+        """{slot: cotangent} by differentiating the function itself."""
+        from .differentiate import vjp
+
+        def body(*moved):
+            every = [*numbers]
+            for s, x in zip(self._moves, moved):
+                every[s] = x
+            return self.body(*every)
+        return dict(zip(self._moves, vjp(body, *[numbers[s] for s in self._moves], method=method)[1](g)))
+
+
+def inlined(outputs):
+    """The nodes of a graph with custom functions replaced by what they compute: for evaluation only. Functions that look at values stay as they are."""
+    order = reachable(outputs)
+    if all([n.primitive.own is None for n in order]):
+        return outputs
+    now = {}
+    for n in order:
+        operands = [now[x] if type(x) is Node else x for x in n.operands]
+        found = None
+        if n.primitive.own is not None:
+            tracing = Tracing(values=False)
+            try:
+                found = n.primitive.own.body(*[Tracer(tracing, x) if type(x) is Node else x for x in operands])
+            except (TypeError, ValueError):          # it looks at a value: NumPy calls it
+                found = None
+            found = found.node if tracing.mine(found) else None
+        now[n] = found if found is not None else n.on(operands) if n.operands else n
+        now[n].live = False                              # no derivative goes through what is only evaluated
+    return Outputs([now[x] if isinstance(x, Node) else x for x in outputs])
+
+
+def _checked(called, args):
+    """The Report of compare, and how far <g, J v> is from <J' g, v> for random v and g, in the size of their terms."""
+    from .differentiate import jvp, vjp
+    from .verdict import compare
+    report, rng = compare(called, *args), np.random.default_rng(1)
+    moving = [k for k, a in enumerate(args) if any(map(is_float, flatten(a)[0]))]
+
+    def alike(tree):
+        leaves, rebuild, _ = flatten(tree)
+        return rebuild([rng.normal(size=np.shape(x)) if is_float(x) else x for x in leaves])
+
+    def terms(a, b):
+        return np.concatenate([np.ravel(np.multiply(x, y)) for x, y in zip(flatten(a)[0], flatten(b)[0]) if is_float(x)])
+    v = [alike(a) if k in moving else None for k, a in enumerate(args)]
+    out, tangent = jvp(called, args, tuple(v))
+    g = alike(out)
+    pulled = vjp(called, *args)[1](g)
+    there, back = terms(g, tangent), np.concatenate([terms(v[k], pulled[k]) for k in moving])
+    report.adjoint = float(abs(there.sum() - back.sum()) / max(np.abs(there).sum(), np.abs(back).sum(), np.finfo(float).tiny))
+    return report
