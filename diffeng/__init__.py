@@ -14,6 +14,8 @@ _HOME = {
     "update": "at",
     "checkpointing": "checkpoint",
     "own_rules": "custom",
+    "control": "cond while_loop scan",
+    "taylor": "jet",
     "batching": "vmap",
     "testing": "",
     "distributed": "",
