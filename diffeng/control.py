@@ -3,14 +3,15 @@
 What it is: a branch that vmap can take for each example by itself, and loops with the shapes checked at every step, which an error in a body would otherwise
 change without a word.
 
-What it is not: no node of its own: what is recorded is what ran, so every method and the judge know it already. Under jit the branch taken, and how often
-a while_loop turned, are remembered and guarded like every look at a value.
+What it is not: no rule. What is recorded is what ran, so every method and the judge know it already; but under jit, and in de.trace, a scan is one operation
+whose body is recorded and compiled once (loops.py). There the branch taken, and how often a while_loop turned, are remembered and guarded like every look at a value.
 """
 import numpy as np
 
 from .buffers import unwrap
 from .errors import refuse
 from .nodes import OneByOne
+from .recording import outlining
 from .traced import Traced
 from .trees import flatten, function_name, structure
 from .vocabulary import elementwise as e
@@ -23,8 +24,8 @@ def cond(pred, true_fun, false_fun, *operands):
     Raises TypeError for a pred with axes.
 
     >>> import diffeng as de
-    >>> de.grad(lambda x: de.cond(x > 0, lambda x: x ** 2, lambda x: -x, x))(3.0)
-    np.float64(6.0)
+    >>> float(de.grad(lambda x: de.cond(x > 0, lambda x: x ** 2, lambda x: -x, x))(3.0))
+    6.0
     """
     _functions("cond", true_fun=true_fun, false_fun=false_fun)
     pred = unwrap(pred)
@@ -61,7 +62,7 @@ def while_loop(cond_fun, body_fun, init):
 
     >>> import numpy as np, diffeng as de
     >>> root = lambda a: de.while_loop(lambda x: abs(x * x - a) > 1e-12, lambda x: (x + a / x) / 2, a)          # Heron's method
-    >>> print(root(2.0).round(12), de.grad(root)(2.0).round(12), (0.5 / np.sqrt(2.0)).round(12))
+    >>> print(f"{root(2.0):.12f} {de.grad(root)(2.0):.12f} {0.5 / np.sqrt(2.0):.12f}")
     1.414213562373 0.353553390593 0.353553390593
     """
     _functions("while_loop", cond_fun=cond_fun, body_fun=body_fun)
@@ -98,8 +99,13 @@ def scan(fun, init, xs, length=None):
     if len(lengths) != 1 or None in lengths:
         raise refuse(ValueError, "scan{here}: " + (f"xs have the shapes {', '.join(str(x.shape) for x in leaves)}" if leaves else "there are no xs")
                      + (f", and length is {length}" if length is not None else "") + ": one length is wanted, that of each first axis (or length=...)")
-    carry, found = init, []
-    for k in range(lengths.pop()):
+    carry, found, turns = init, [], lengths.pop()
+    if outlining.get():
+        from .loops import recorded
+        whole = recorded(fun, init, None if xs is None else rebuild(leaves), turns)
+        if whole is not None:
+            return whole
+    for k in range(turns):
         out = fun(carry, None if xs is None else rebuild([x[k] for x in leaves]))
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} must return a pair, the next carry and y, and returned {type(out).__name__}")

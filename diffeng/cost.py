@@ -32,6 +32,8 @@ def operations(node):
         return total * max(2, len(shapes)) if len(set(inputs) - set(out)) or len(shapes) > 1 else total
     if node.primitive.kind == "linalg":
         return linalg.work(node.primitive.name, shapes)
+    if node.primitive.own is not None and node.primitive.own.whole:
+        return node.primitive.own.length * sum(map(operations, node.primitive.own.order))
     size = math.prod(node.shape)
     return max([size] + [math.prod(s) for s in shapes[:1]]) if node.primitive.kind in ("reduce", "opaque") else size
 

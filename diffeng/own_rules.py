@@ -96,6 +96,8 @@ class Rules:
     """What the books ask of a primitive that has its own rules. body(*numbers): the function, its results packed in one array. Calls that differ in what is
     constant among their arguments have another primitive."""
 
+    whole = False                                # programs are compiled from what it computes
+
     def __init__(self, fun, rules, args, leaves):
         self._fun, self._rules, self._nest = fun, rules, flatten(args)[1]
         self._leaves = [None if enters(x) else x for x in leaves]
@@ -221,13 +223,13 @@ class Rules:
 def inlined(outputs):
     """The nodes of a graph with custom functions replaced by what they compute: for evaluation only. Functions that look at values stay as they are."""
     order = reachable(outputs)
-    if all([n.primitive.own is None for n in order]):
+    if all([n.primitive.own is None or n.primitive.own.whole for n in order]):
         return outputs
     now = {}
     for n in order:
         operands = [now[x] if type(x) is Node else x for x in n.operands]
         found = None
-        if n.primitive.own is not None:
+        if n.primitive.own is not None and not n.primitive.own.whole:
             tracing = Tracing(values=False)
             try:
                 found = n.primitive.own.body(*[Tracer(tracing, x) if type(x) is Node else x for x in operands])

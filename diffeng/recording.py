@@ -3,6 +3,7 @@
 What it is: `record(fun, args)`, on which graph.trace and jit stand.
 What it is not: a derivative takes flat leaves and cotangents (trees.Flat, differentiate.Recorded).
 """
+import contextvars
 import math
 
 import numpy as np
@@ -12,6 +13,9 @@ from .errors import refuse
 from .nodes import Tracing
 from .traced import Traced
 from .trees import argument_names, flatten, function_name, in_native_order, returned
+
+
+outlining = contextvars.ContextVar("outlining", default=False)          # is the graph that is recorded a compiler's, or the user's to hold?
 
 
 class Recording:
@@ -35,8 +39,8 @@ def on_gpu(x):
         return True
 
 
-def record(fun, args, tracing=None):
-    """Run fun(*args) on tracers of these arguments."""
+def record(fun, args, tracing=None, whole_loops=False):
+    """Run fun(*args) on tracers of these arguments. whole_loops: scans are one operation each."""
     parts, rebuilds, paths = zip(*[flatten(a) for a in args]) if args else ((), (), ())
     names = argument_names(fun, len(args))
     tracing = Tracing() if tracing is None else tracing
@@ -54,7 +58,11 @@ def record(fun, args, tracing=None):
                     tracing.numbers.add(new[j].node)
                 where.append((k, j))
         traced_args.append(rebuild(new))
-    result = call(fun, traced_args)
+    token = outlining.set(whole_loops)
+    try:
+        result = call(fun, traced_args)
+    finally:
+        outlining.reset(token)
     leaves_out, rebuild_out, _ = flatten(result)
     outputs = []
     for x in map(unwrap, leaves_out):

@@ -113,6 +113,98 @@ def test_scan_of_nothing_none_and_lengths():
         de.scan(lambda c, x: (x, x), 0.0, np.ones((2, 3)))
 
 
+# ---- scan as one operation -----------------------------------------------------------------------------------------------------------
+
+LONG = RNG.normal(size=(20, 3))
+
+
+def calls(compiled):
+    return [name for traces in compiled._traces.values() for t in traces for name in t.program.calls]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_compiled_scan_is_one_operation(method):
+    chosen = (0,) if method == "forward" else (0, 1)
+    for n in (200, 400):                                 # however long
+        xs = RNG.normal(size=(n, 3)) * 0.3
+        compiled = de.jit(de.value_and_grad(network, chosen, method=method))
+        value, gradient = compiled(W, xs)
+        want, slopes = de.value_and_grad(by_hand, chosen)(W, xs)
+        assert value == pytest.approx(want, rel=1e-13)
+        for a, b in zip(gradient, slopes):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
+        assert 1 <= calls(compiled).count("scan") <= {"forward": 2, "reverse": 3, "symbolic": 3}[method] and len(calls(compiled)) < 12
+    before = de.kernels.compilations
+    compiled = de.jit(de.value_and_grad(network, chosen, method=method))
+    compiled(W, RNG.normal(size=(1000, 3)) * 0.3)
+    assert de.kernels.compilations == before           # another length compiles nothing
+
+
+def test_second_derivatives_through_a_scan():
+    product = lambda w: de.hvp(lambda w: network(w, LONG * 0.3), (w,), (np.ones((3, 3)),))[1]          # noqa: E731
+    np.testing.assert_allclose(de.jit(product)(W), product(W), rtol=1e-10)
+    for method in METHODS:
+        np.testing.assert_allclose(de.jit(de.grad(lambda w: np.sum(de.grad(network)(w, LONG * 0.3)), method=method))(W),
+                                   de.grad(lambda w: np.sum(de.grad(by_hand)(w, LONG * 0.3)))(W), rtol=1e-9)
+    jacobian = lambda x: de.jacobian(lambda x: de.scan(lambda h, a: (np.sin(h) * a + h, h), x, LONG[:, 0])[1], method="forward")(x)          # noqa: E731
+    np.testing.assert_allclose(de.jit(jacobian)(np.ones(2)), jacobian(np.ones(2)), rtol=1e-12)
+
+
+def test_scans_inside_of_scans_and_functions_in_them():
+    @de.custom
+    def double(x):
+        return 2 * x
+    double.pull(lambda x, out, g: 2 * g)
+
+    def inner(c, x):
+        return de.scan(lambda d, k: (d + np.sin(d * k) * double(x), d), c, np.linspace(0, 0.3, 9))
+
+    def outer(c, xs):
+        total, rows = de.scan(lambda c, x: (inner(c, x)[0], de.checkpoint(lambda c: np.sum(inner(c, x)[1]))(c)), c, xs)
+        return np.sum(total) + np.sum(rows ** 2)
+    args = np.array([0.3, 0.4]), np.linspace(0.1, 0.5, 10)
+    want = de.grad(outer, (0, 1))(*args)
+    compiled = de.jit(de.grad(outer, (0, 1)))
+    for a, b in zip(compiled(*args), want):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    assert set(calls(compiled)) <= {"scan", "astype"}
+    assert de.compare(lambda c: outer(c, args[1][:3]), args[0]).agree
+
+
+def test_what_is_turned_one_by_one():
+    """Few turns, a body that looks at values, a carry that changes its dtype, examples of a vmap: the same numbers."""
+    def looks(x):
+        return np.sum(de.scan(lambda c, a: (c * a if a > 0 else c + a, c), x, LONG[:, 0])[1])
+
+    def widens(x):
+        return de.scan(lambda c, a: (c + a, c), 0.0, x)[0]
+
+    def counts(x):
+        return np.sum(de.scan(lambda c, a: (c + 1, a * c), 1, x)[1])
+    single = LONG[:, 1].astype(np.float32)
+    for f, x in ((looks, np.ones(2)), (widens, single), (counts, single), (widens, LONG[:, 1]), (counts, LONG[:, 1]), (widens, LONG[:3, 1])):
+        got, want = de.jit(f)(x), f(x)
+        assert got.dtype == np.asarray(want).dtype, f.__name__
+        np.testing.assert_allclose(got, want, rtol=1e-6 if got.dtype == np.float32 else 1e-13)
+    stack = np.stack([LONG, LONG + 0.1]) * 0.3
+    np.testing.assert_allclose(de.jit(de.vmap(lambda xs: network(W, xs)))(stack), [by_hand(W, xs) for xs in stack], rtol=1e-12)
+    compiled = de.jit(lambda x: de.scan(lambda c, a: (np.zeros(2), c + a), x, LONG[:, :2])[1])          # a carry that is constant from the first turn on
+    np.testing.assert_array_equal(compiled(np.ones(2))[:3], np.array([[1, 1], [0, 0], [0, 0]]) + LONG[:3, :2])
+
+
+def test_a_graph_holds_the_body_once():
+    graph = de.trace(network, W, LONG * 0.3)
+    assert [d["primitive"] for _, d in graph.nodes(data=True)].count("scan") == 1 and len(graph) < 40
+    assert float(graph(W, LONG * 0.3)) == pytest.approx(by_hand(W, LONG * 0.3), rel=1e-13)
+    assert "scan(" in graph.formula() and graph.cost().operations > 20 * 9
+    slope = de.grad(by_hand)(W, LONG * 0.3)
+    for method in METHODS:
+        derivative = graph.derivative(0, method=method)
+        assert len(derivative) < 150, method
+        np.testing.assert_allclose(derivative(W, LONG * 0.3), slope, rtol=1e-11)
+    np.testing.assert_allclose(graph.derivative(0, method="reverse").compile()(W, LONG * 0.3)[0], slope, rtol=1e-11)
+
+
 # ---- jet ------------------------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("function, derivatives, x", [

@@ -251,6 +251,14 @@ class Program:
             raise self._out_of_bounds(code)
         return fresh
 
+    def into(self, *arrays):
+        """As `exactly`, where the last arrays are those that the results are written into: aligned, C-contiguous, and none of the arguments'. Results that are
+        constants are not written. False, and nothing computed, for arguments that need conversion."""
+        code = self._run(*arrays)
+        if code and code != CONVERT:
+            raise self._out_of_bounds(code)
+        return not code
+
     def returning(self, single=False, scalars=True):
         """A builtin that does what `exactly` does, for results that are small and where no NumPy is called in between: a tuple of results, scalars among
         them (arrays without axes otherwise); with `single` the one result. None where there is no such function."""
@@ -277,6 +285,6 @@ def evaluated(node, values):
         return values[0]
     try:
         with np.errstate(all="ignore"):
-            return node.primitive.evaluate(*values, **node.params)
+            return getattr(node.primitive.own, "compiled", node.primitive.evaluate)(*values, **node.params)
     except (ValueError, TypeError, IndexError) as error:
         raise explain(error, node.primitive.name, values) from error

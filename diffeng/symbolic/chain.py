@@ -320,6 +320,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None):
             if at is not None:
                 at(node, cotangent)
             z, operands = value_of(node), tuple([value_of(p) if type(p) is Node else p for p in node.operands])
+            every = node.primitive.own.through("symbolic", cotangent, operands) if node.primitive.own is not None else None
             for q in slots:
-                arrive(node.operands[q], pull(node.primitive, q, cotangent, z, operands, node.params))
+                arrive(node.operands[q], pull(node.primitive, q, cotangent, z, operands, node.params) if every is None else every[q])
     return [found.get(id(node)) for node in inputs]

@@ -1,0 +1,234 @@
+"""scan as one operation: its body is recorded once, for a compiler or a graph, however often it turns.
+
+What it is: `Loop`, what the books ask of such an operation (as of any with rules of its own): its tangent and its cotangents are loops again, over the body's own
+tangents and cotangents. A pullback turns forward once more, keeping the carries, and then backwards.
+
+What it is not: no rule of differentiation: the body's are asked. Where values are computed as they are recorded, a scan is recorded turn by turn (control.py).
+Why a file: control.py is what a user calls, this is what a graph holds.
+"""
+import math
+
+import numpy as np
+
+from .batching import Batched
+from .buffers import unwrap
+from .nodes import Node, Primitive, Tracing, reachable
+from .precise import PreciseArray
+from .recording import outlining
+from .traced import Traced
+from .trees import flatten, structure
+from .vocabulary import elementwise as e, shaping
+
+LEAST = 8                              # turns: fewer are recorded one by one, and fused
+
+
+def recorded(fun, init, xs, length):
+    """(carry, ys) of a scan as one operation, or None where it has to be recorded turn by turn: the body looks at values, does not keep the carry's dtypes, or
+    computes with nothing that is traced. xs: arrays nested in any way, or None."""
+    if length < LEAST:
+        return None
+    carry, xs_leaves = ([_array(x) for x in flatten(tree)[0]] if tree is not None else [] for tree in (init, xs))
+    if not all([x is not None for x in (*carry, *xs_leaves)]) or any(map(_by_turns, (*carry, *xs_leaves))):
+        return None
+    tracing = _Body()
+    inputs = [tracing.input(None, "carry", x.shape, x.dtype) for x in carry]
+    tracing.numbers.update([t.node for t, x in zip(inputs, flatten(init)[0]) if type(x) is float])
+    inputs += [tracing.input(None, "x", x.shape[1:], x.dtype) for x in xs_leaves]
+    try:
+        out = fun(flatten(init)[1](inputs[:len(carry)]), None if xs is None else flatten(xs)[1](inputs[len(carry):]))
+    except (TypeError, ValueError):                      # it looks at a value, or is wrong: then the first turn says so
+        return None
+    if not isinstance(out, (tuple, list)) or len(out) != 2 or structure(out[0])[1] != structure(init)[1]:
+        return None
+    after, ys = ([unwrap(x) for x in flatten(tree)[0]] if tree is not None else [] for tree in out)
+    if [(np.shape(x), getattr(x, "dtype", None)) for x in after] != [(x.shape, x.dtype) for x in carry]:
+        return None
+    results = [tracing.inside(x) for x in (*after, *ys)]
+    outer = [x for x, _ in tracing.outer.values()]
+    single = any([x.dtype == np.float32 for x in (*carry, *xs_leaves, *outer)]) and any([type(x) is int for x in flatten(init)[0]])          # Python's are weak there
+    if single or any(map(_by_turns, outer)) or not any([isinstance(x, Traced) for x in (*carry, *xs_leaves, *outer)]):
+        return None
+    loop = Loop([t.node for t in (*inputs, *[t for _, t in tracing.outer.values()])], [x.node if tracing.mine(x) else x for x in results], len(carry), len(xs_leaves), length)
+    found = loop.unpacked(loop.primitive(*carry, *xs_leaves, *outer))
+    return flatten(init)[1](found[:len(carry)]), None if out[1] is None else flatten(out[1])[1](found[len(carry):])
+
+
+def _array(x):
+    """A leaf as an array; None for what is no number."""
+    x = unwrap(x)
+    return x if isinstance(x, Traced) else np.asarray(x) if isinstance(x, (np.ndarray, np.generic, float, int)) else None
+
+
+def _by_turns(x):
+    """Is a value of many examples, or of the judge's, somewhere below?"""
+    while isinstance(x, Traced):
+        if isinstance(x, (Batched, PreciseArray)):
+            return True
+        x = unwrap(getattr(x, "below", None))
+    return False
+
+
+class _Body(Tracing):
+    """Records a turn without values. outer: {id: (a traced value from outside, what stands for it)}: the body's free variables become inputs."""
+
+    whole = math.inf
+
+    def __init__(self):
+        super().__init__(values=False)
+        self.outer = {}
+
+    def apply(self, primitive, operands, params):
+        return super().apply(primitive, [self.inside(x) for x in operands], params)
+
+    def inside(self, x):
+        x = unwrap(x)
+        if not isinstance(x, Traced) or self.mine(x):
+            return x
+        if id(x) not in self.outer:
+            self.outer[id(x)] = x, self.input(None, "outer", x.shape, x.dtype)
+        return self.outer[id(x)][1]
+
+
+def _of_loops(rule):
+    """A rule of a loop, which makes loops."""
+    def run(*args):
+        token = outlining.set(True)
+        try:
+            return rule(*args)
+        finally:
+            outlining.reset(token)
+    return run
+
+
+class Loop:
+    """inputs: nodes of the carry, of x, and of what the body reads from outside; outputs: nodes, or plain values, of the next carry and of y. Numbers are those of
+    the carry, of all x, each stacked, and of what is outside; results are packed in one array."""
+
+    whole = True                             # a program calls it as it is
+
+    def __init__(self, inputs, outputs, carried, read, length):
+        self.inputs, self.outputs, self.carried, self.read, self.length = inputs, outputs, carried, read, length
+        self.order = [n for n in reachable([x for x in outputs if type(x) is Node]) if n not in {*self.inputs}]
+        ends = [(np.shape(x), np.dtype(getattr(x, "dtype", type(x)))) for x in outputs]
+        self.results = [(s if k < carried else (length, *s), d) for k, (s, d) in enumerate(ends)]
+        dtypes = {d for _, d in self.results}
+        self.dtype = dtypes.pop() if len(dtypes) == 1 and next(iter(dtypes)).kind == "f" else np.dtype(float)
+        self.size = sum([math.prod(s) for s, _ in self.results])
+        self.moves = [k for k, n in enumerate(self.inputs) if n.dtype.kind == "f"]
+        self._program = None
+        self.primitive = Primitive("scan", self.body, "opaque", tuple(self.moves), infer=lambda *numbers: ((self.size,), self.dtype), own=self)
+
+    # ---- numbers ------------------------------------------------------------------------------------------------------------------
+
+    def split(self, numbers):
+        return numbers[:self.carried], numbers[self.carried:self.carried + self.read], numbers[self.carried + self.read:]
+
+    def step(self, *numbers):
+        """One turn: [the next carry's numbers, then y's]."""
+        values = dict(zip(self.inputs, numbers))
+        for n in self.order:
+            values[n] = n.primitive(*[values[x] if type(x) is Node else x for x in n.operands], **n.params)
+        return [values[x] if type(x) is Node else np.asarray(x) for x in self.outputs]
+
+    def body(self, *numbers):
+        carry, xs, outer = self.split(numbers)
+        ys = [[] for _ in self.outputs[self.carried:]]
+        for k in range(self.length):
+            out = self.step(*carry, *[x[k] for x in xs], *outer)
+            carry = out[:self.carried]
+            for rows, y in zip(ys, out[self.carried:]):
+                rows.append(y)
+        return self.packed([*carry, *[np.stack(rows) for rows in ys]])
+
+    def compiled(self, *numbers):
+        """As body, by a program of one turn."""
+        if self._program is None:
+            from .kernels import Program
+            self._program = Program(self.inputs, self.outputs, remembered=True)
+        carry, xs, outer = self.split([np.require(x, n.dtype, "CA") for x, n in zip(numbers, self.inputs)])
+        alike = all([d == self.dtype for _, d in self.results])                # then they lie where they are packed
+        packed = np.empty(self.size if alike else 0, self.dtype)
+        results = self.unpacked(packed) if alike else [np.empty(s, d) for s, d in self.results]
+        for out, x in zip(results, self.outputs):
+            if type(x) is not Node:
+                out[...] = x
+        last, ys, turn = results[:self.carried], results[self.carried:], self._program.into
+        spare = [[x.copy() for x in last] for _ in range(2)]                   # in turns: a program does not write over what it reads
+        for k in range(self.length):
+            after = spare[k % 2]
+            if not turn(*carry, *[x[k, ...] for x in xs], *outer, *after, *[y[k, ...] for y in ys]):
+                raise RuntimeError("a turn of a loop needs arrays that are not as they should be")
+            carry = after
+        for out, x in zip(last, carry):
+            out[...] = x
+        return packed if alike else self.packed(results)
+
+    def packed(self, results):
+        parts = [shaping.reshape(x, shape=(-1,)) if isinstance(x, Traced) else np.reshape(x, -1) for x in results]
+        return shaping.concatenate(*[x if x.dtype == self.dtype else e.astype(x, dtype=self.dtype) for x in parts], axis=0)
+
+    def unpacked(self, packed):
+        ends = np.cumsum([math.prod(s) for s, _ in self.results]).tolist()
+        parts = [np.reshape(packed[end - math.prod(s):end], s) for end, (s, _) in zip(ends, self.results)]
+        return [x if x.dtype == d else e.astype(x, dtype=d) for x, (_, d) in zip(parts, self.results)]
+
+    # ---- rules ----------------------------------------------------------------------------------------------------------------------
+
+    @_of_loops
+    def push(self, primals, tangents, value):
+        """The tangent of all results, (K, size): a loop over numbers and their tangents."""
+        from .control import scan
+        from .forward_mode import push
+        count = next(iter(tangents.values())).shape[0]
+        carry, xs, outer = self.split(primals)
+        moving = [s for s in self.moves if s < self.carried or s in tangents]           # a carry may begin to move
+        start = [tangents[s] if s in tangents else np.zeros((count, *np.shape(primals[s])), primals[s].dtype) for s in moving if s < self.carried]
+        read = [np.swapaxes(tangents[s], 0, 1) for s in moving if self.carried <= s < self.carried + self.read]          # (n, K, ...)
+        fixed = [tangents[s] for s in moving if s >= self.carried + self.read]
+
+        def turn(state, item):
+            (c, dc), (x, dx), d = state, item, [None] * len(self.inputs)
+            for s, t in zip(moving, (*dc, *dx, *fixed)):
+                d[s] = t
+            values, moved = push(self.step, [*c, *x, *outer], d)
+            moved = [np.zeros((count, *np.shape(v)), v.dtype) if t is None else t for v, t in zip(values, moved)]
+            after = [moved[s] for s in moving if s < self.carried]
+            return ([*values[:self.carried]], after), moved[self.carried:]
+        (_, last), rows = scan(turn, ([*carry], start), ([*xs], read), self.length)
+        held = iter(last)
+        ends = [next(held) if k in moving else np.zeros((count, *s), d) for k, (s, d) in enumerate(self.results[:self.carried])]
+        parts = [np.reshape(t, (count, -1)) for t in (*ends, *[np.swapaxes(t, 0, 1) for t in rows])]
+        return np.concatenate([t if t.dtype == self.dtype else t.astype(self.dtype) for t in parts], axis=1)
+
+    def pulled(self, g, z, numbers):
+        return self.through("reverse", g, numbers)
+
+    @_of_loops
+    def through(self, method, g, numbers):
+        """{slot: cotangent}: the carries are computed again, and kept; then the loop turns backwards."""
+        from .control import scan
+        from .differentiate import vjp
+        carry, xs, outer = self.split(numbers)
+        given = self.unpacked(g)
+        floats = [k for k, (_, d) in enumerate(self.results) if d.kind == "f"]
+        of_carry, of_y = [given[k] for k in floats if k < self.carried], [given[k] for k in floats if k >= self.carried]
+        _, before = scan(lambda c, x: (self.step(*c, *x, *outer)[:self.carried], c), [*carry], [*xs], self.length)
+
+        def turn(state, item):
+            (gc, total), (c, x, gy) = state, item
+            every = [*c, *x, *outer]
+
+            def one(*moved):
+                now = [*every]
+                for s, v in zip(self.moves, moved):
+                    now[s] = v
+                out = self.step(*now)
+                return [out[k] for k in floats]
+            found = vjp(one, *[every[s] for s in self.moves], method=method)[1]([*gc, *gy])
+            parts = [[f for s, f in zip(self.moves, found) if low <= s < high] for low, high in
+                     ((0, self.carried), (self.carried, self.carried + self.read), (self.carried + self.read, len(every)))]
+            return (parts[0], [a + b for a, b in zip(total, parts[2])]), parts[1]
+        nothing = [np.zeros(np.shape(numbers[s]), numbers[s].dtype) for s in self.moves if s >= self.carried + self.read]
+        back = [[np.flip(x, 0) for x in rows] for rows in (before, xs, of_y)]
+        (first, total), read = scan(turn, (of_carry, nothing), tuple(back), self.length)
+        return dict(zip(self.moves, [*first, *[np.flip(x, 0) for x in read], *total]))
