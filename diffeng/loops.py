@@ -6,6 +6,7 @@ tangents and cotangents. A pullback turns forward once more, keeping the carries
 What it is not: no rule of differentiation: the body's are asked. Where values are computed as they are recorded, a scan is recorded turn by turn (control.py).
 Why a file: control.py is what a user calls, this is what a graph holds.
 """
+import itertools
 import math
 
 import numpy as np
@@ -106,7 +107,8 @@ class Loop:
 
     whole = True                             # a program calls it as it is
 
-    def __init__(self, inputs, outputs, carried, read, length):
+    def __init__(self, inputs, outputs, carried, read, length, of=None):
+        self.of, self._keeping = of, None        # of: the loop whose results are the first of this one's
         self.inputs, self.outputs, self.carried, self.read, self.length = inputs, outputs, carried, read, length
         self.order = [n for n in reachable([x for x in outputs if type(x) is Node]) if n not in {*self.inputs}]
         ends = [(np.shape(x), np.dtype(getattr(x, "dtype", type(x)))) for x in outputs]
@@ -152,13 +154,14 @@ class Loop:
         for out, x in zip(results, self.outputs):
             if type(x) is not Node:
                 out[...] = x
-        last, ys, turn = results[:self.carried], results[self.carried:], self._program.into
-        spare = [[x.copy() for x in last] for _ in range(2)]                   # in turns: a program does not write over what it reads
-        for k in range(self.length):
-            after = spare[k % 2]
-            if not turn(*carry, *[x[k, ...] for x in xs], *outer, *after, *[y[k, ...] for y in ys]):
-                raise RuntimeError("a turn of a loop needs arrays that are not as they should be")
-            carry = after
+        last, ys = results[:self.carried], results[self.carried:]
+        after, spare = ([x.copy() for x in last] for _ in range(2))            # in turns: a program does not write over what it reads
+        reading = zip(*xs) if xs else itertools.repeat((), self.length)
+        writing = zip(*[y if y.ndim > 1 else [y[k, ...] for k in range(self.length)] for y in ys]) if ys else itertools.repeat((), self.length)
+        turn = self._program.into
+        for x, y in zip(reading, writing):
+            turn(*carry, *x, *outer, *after, *y)
+            carry, after, spare = after, spare, after
         for out, x in zip(last, carry):
             out[...] = x
         return packed if alike else self.packed(results)
@@ -171,6 +174,12 @@ class Loop:
         ends = np.cumsum([math.prod(s) for s, _ in self.results]).tolist()
         parts = [np.reshape(packed[end - math.prod(s):end], s) for end, (s, _) in zip(ends, self.results)]
         return [x if x.dtype == d else e.astype(x, dtype=d) for x, (_, d) in zip(parts, self.results)]
+
+    def keeping(self):
+        """This loop, its results followed by every carry as a turn began with it."""
+        if self._keeping is None:
+            self._keeping = Loop(self.inputs, [*self.outputs, *self.inputs[:self.carried]], self.carried, self.read, self.length, self)
+        return self._keeping
 
     # ---- rules ----------------------------------------------------------------------------------------------------------------------
 
@@ -205,14 +214,14 @@ class Loop:
 
     @_of_loops
     def through(self, method, g, numbers):
-        """{slot: cotangent}: the carries are computed again, and kept; then the loop turns backwards."""
+        """{slot: cotangent}: the loop turns again, and keeps its carries (a program turns once for both, own_rules.inlined); then it turns backwards."""
         from .control import scan
         from .differentiate import vjp
         carry, xs, outer = self.split(numbers)
         given = self.unpacked(g)
         floats = [k for k, (_, d) in enumerate(self.results) if d.kind == "f"]
         of_carry, of_y = [given[k] for k in floats if k < self.carried], [given[k] for k in floats if k >= self.carried]
-        _, before = scan(lambda c, x: (self.step(*c, *x, *outer)[:self.carried], c), [*carry], [*xs], self.length)
+        before = self.keeping().unpacked(self.keeping().primitive(*numbers))[len(self.outputs):]
 
         def turn(state, item):
             (gc, total), (c, x, gy) = state, item

@@ -221,24 +221,41 @@ class Rules:
 
 
 def inlined(outputs):
-    """The nodes of a graph with custom functions replaced by what they compute: for evaluation only. Functions that look at values stay as they are."""
+    """The nodes of a graph with custom functions replaced by what they compute: for evaluation only. Functions that look at values stay as they are, and so do
+    loops; of one that turns twice with the same numbers, the second time keeping its carries (Loop.keeping), the second is enough."""
     order = reachable(outputs)
-    if all([n.primitive.own is None or n.primitive.own.whole for n in order]):
+    if all([n.primitive.own is None for n in order]):
         return outputs
-    now = {}
+    keeping, now, made = {_turned(n.primitive.own.of, n): n for n in order if getattr(n.primitive.own, "of", None) is not None}, {}, {}
     for n in order:
-        operands = [now[x] if type(x) is Node else x for x in n.operands]
-        found = None
-        if n.primitive.own is not None and not n.primitive.own.whole:
-            tracing = Tracing(values=False)
-            try:
-                found = n.primitive.own.body(*[Tracer(tracing, x) if type(x) is Node else x for x in operands])
-            except (TypeError, ValueError):          # it looks at a value: NumPy calls it
-                found = None
-            found = found.node if tracing.mine(found) else None
-        now[n] = found if found is not None else n.on(operands) if n.operands else n
-        now[n].live = False                              # no derivative goes through what is only evaluated
+        operands, own = [now[x] if type(x) is Node else x for x in n.operands], n.primitive.own
+        key = None if own is None or not own.whole else _turned(own.of or own, n)
+        if own is not None and not own.whole:
+            again = _recorded(own, operands) or n.on(operands)
+        elif key in keeping:
+            made[key] = again = made.get(key) or keeping[key].on(operands)
+            if own.of is None:
+                again = Node(Primitive.registry["getitem"], (again,), {"index": (slice(0, own.size),)}, None, n.shape, n.dtype, n.frames)
+        else:
+            again = n.on(operands) if n.operands else n
+        again.live = False                               # no derivative goes through what is only evaluated
+        now[n] = again
     return Outputs([now[x] if isinstance(x, Node) else x for x in outputs])
+
+
+def _turned(loop, node):
+    """What a loop turns with."""
+    return loop, *map(id, node.operands)
+
+
+def _recorded(own, operands):
+    """The node of what a function computes of these; None where it looks at a value, or computes nothing with them."""
+    tracing = Tracing(values=False)
+    try:
+        found = own.body(*[Tracer(tracing, x) if type(x) is Node else x for x in operands])
+    except (TypeError, ValueError):
+        return None
+    return found.node if tracing.mine(found) else None
 
 
 def _checked(called, args):

@@ -159,6 +159,9 @@ class Program:
         """A primitive in NumPy: its operands as arrays over the program's memory."""
         node, here = call.node, address(self._arena)
 
+        def there(held, x):
+            return array_at(address(held), x, held)                # (a number is an array of its own)
+
         def reader(x):
             if type(x) is not View:
                 return lambda arrays: x
@@ -169,7 +172,7 @@ class Program:
                 array = array_at(here + x.buffer.place if x.buffer.kind == "arena" else address(held), x, held)
                 return lambda arrays: array
             slot = self._slot(x.buffer)
-            return lambda arrays: array_at(address(np.asarray(arrays[slot])), x, arrays[slot])
+            return lambda arrays: there(np.asarray(arrays[slot]), x)
         operands, out = [reader(x) for x in call.operands], reader(call.out)
 
         def run(arrays):
@@ -253,11 +256,10 @@ class Program:
 
     def into(self, *arrays):
         """As `exactly`, where the last arrays are those that the results are written into: aligned, C-contiguous, and none of the arguments'. Results that are
-        constants are not written. False, and nothing computed, for arguments that need conversion."""
+        constants are not written. Raises ValueError for arguments that need conversion."""
         code = self._run(*arrays)
-        if code and code != CONVERT:
-            raise self._out_of_bounds(code)
-        return not code
+        if code:
+            raise self._out_of_bounds(code) if code != CONVERT else ValueError("arrays are needed that are aligned, C-contiguous, and of the program's shapes and dtypes")
 
     def returning(self, single=False, scalars=True):
         """A builtin that does what `exactly` does, for results that are small and where no NumPy is called in between: a tuple of results, scalars among
