@@ -3,7 +3,7 @@
 What it is not: no derivative. Why a file: linear algebra, where ball_arrays.py has sums and places.
 """
 import numpy as np
-from flint import arb, arb_mat
+from flint import acb_mat, arb, arb_mat
 
 from .balls import INF, NAN, ONE, ZERO, Undecided, all_finite, box, unsure
 
@@ -18,13 +18,13 @@ def _array(m):
     return out.reshape(m.nrows(), m.ncols())
 
 
-def _each(rule, rank):
-    """The rule applied to every matrix of a stack; where a number is not finite, NaN. rank: of what it answers for one matrix."""
+def _each(rule, rank, more=lambda columns: 0):
+    """The rule applied to every matrix of a stack; where a number is not finite, NaN. rank: of what it answers for one matrix, a number or one with so many more
+    rows."""
     def function(*stacks):
-        first = stacks[-1]
-        batch = first.shape[:-2]
-        out = np.empty(batch + (first.shape[-2:] if rank else ()), object)
-        for at in np.ndindex(batch):
+        *batch, rows, columns = stacks[-1].shape
+        out = np.empty(tuple(batch) + ((rows + more(columns), columns) if rank else ()), object)
+        for at in np.ndindex(*batch):
             matrices = [x[at] for x in stacks]
             answer = rule(*matrices) if all(map(all_finite, matrices)) else NAN
             if rank:
@@ -98,7 +98,44 @@ def _cholesky(x):
     return out
 
 
+def _floats(x):
+    return np.array([float(v.mid()) for v in x.ravel()]).reshape(x.shape)
+
+
+def _eigh(x):
+    """By flint's enclosures of a general matrix's; which way a vector points is NumPy's choice. Equal eigenvalues have no vectors of their own: no digits tell."""
+    n, low = len(x), np.tril(np.ones(x.shape, bool))
+    whole = np.where(low, x, x.T)
+    try:
+        values, vectors = acb_mat(n, n, whole.ravel().tolist()).eig(right=True)
+    except ValueError:
+        raise Undecided("eigh: the digits do not tell eigenvalues apart") from None
+    order, v = sorted(range(n), key=lambda k: float(values[k].real.mid())), np.empty((n + 1, n), object)
+    chosen = np.linalg.eigh(_floats(whole))[1]
+    for to, k in enumerate(order):
+        column = [vectors[i, k] for i in range(n)]
+        top = int(np.argmax(np.abs(chosen[:, to])))
+        column = [(c / column[top]).real for c in column]                          # flint's are scaled by a complex number
+        length = sum([c * c for c in column], ZERO).sqrt()
+        sign = ONE if chosen[top, to] > 0 else -ONE
+        v[0, to], v[1:, to] = values[k].real, [sign * c / length for c in column]
+    return v
+
+
+def _qr(x):
+    """By the factor of x' x; the signs of r's diagonal are NumPy's."""
+    if not x.shape[1]:
+        return np.zeros((len(x), 0), object)
+    try:
+        upper = _cholesky(_array(_flint(x.T) * _flint(x))).T
+    except np.linalg.LinAlgError:
+        raise Undecided("qr: the digits do not decide whether the columns depend on each other") from None
+    sign = np.where(np.diag(np.linalg.qr(_floats(x))[1]) < 0, -1, 1)
+    r = np.array([arb(int(k)) for k in sign] + [None], object)[:-1, None] * upper
+    return np.concatenate([_array(_flint(r.T).solve(_flint(x.T))).T, r])
+
+
 MATRICES = {
     "solve": _each(_solve, 2), "inv": _each(_inv, 2), "cofactor": _each(_cofactor, 2), "cholesky": _each(_cholesky, 2),
-    "det": _each(_det, 0), "slogdet": _each(_slogdet, 0), "slogdet_sign": _each(_sign, 0),
+    "eigh": _each(_eigh, 2, lambda n: 1), "qr": _each(_qr, 2, lambda n: n), "det": _each(_det, 0), "slogdet": _each(_slogdet, 0), "slogdet_sign": _each(_sign, 0),
 }

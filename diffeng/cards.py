@@ -12,6 +12,7 @@ import numpy as np
 from .loading import BadInput
 from .vocabulary import PRIMITIVES
 
+RULES = {"forward_mode": "forward_rules", "reverse_mode": "reverse_rules"}          # where a book's rules of more than a line are
 BOOKS = (("symbolic", "DEFINITION", "symbolic.definitions"), ("forward", "PUSH", "forward_mode"), ("reverse", "PULL", "reverse_mode"))
 POINTS = 256
 
@@ -76,21 +77,28 @@ def _formulas(primitive):
 
 
 def _row(book, module, name):
-    """The row's source text, and the text of the helpers of that module which it names."""
+    """The row's source text, and the text of the functions that it names."""
     source = _source(module)
     tree = ast.parse(source)
-    helpers = {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    helpers = _functions(tree, source)
+    if module in RULES:
+        helpers |= _functions(ast.parse(_source(RULES[module])), _source(RULES[module]))
     for node in ast.walk(tree):
         if not isinstance(node, ast.Dict):
             continue
         for key, value in zip(node.keys, node.values):
             if isinstance(key, ast.Constant) and key.value == name and _belongs(tree, node, book):
                 text = _text(source, value)
-                named = [n.id for n in ast.walk(value) if isinstance(n, ast.Name) and n.id in helpers]
-                return "\n".join([text] + [_text(source, helpers[n]) for n in dict.fromkeys(named)])
-    functions = [n for n in helpers.values() if isinstance(n, ast.FunctionDef) for d in n.decorator_list
+                named = [n.id if isinstance(n, ast.Name) else n.attr for n in ast.walk(value)
+                         if isinstance(n, ast.Name) or isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "rule"]
+                return "\n".join([text] + [_text(*helpers[n]) for n in dict.fromkeys(named) if n in helpers])
+    functions = [(text, n) for text, n in helpers.values() if isinstance(n, ast.FunctionDef) for d in n.decorator_list
                  if any(isinstance(c, ast.Constant) and c.value == name for c in ast.walk(d))]
-    return "\n".join(_text(source, n) for n in functions) or f"(made by a general rule; see diffeng/{module.replace('.', '/')}.py)"
+    return "\n".join(_text(*f) for f in functions) or f"(made by a general rule; see diffeng/{module.replace('.', '/')}.py)"
+
+
+def _functions(tree, source):
+    return {node.name: (source, node) for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
 
 
 def _source(module):

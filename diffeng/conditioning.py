@@ -25,6 +25,9 @@ class _Sizes:
     def __init__(self, name, operands, z):
         self.z = np.absolute(z)
         base = z if name == "cholesky" else operands[0]
+        if name in ("eigh", "qr"):
+            self._of_factors(name, base, z)
+            return
         self.matrix = np.absolute(base)
         try:
             inverse = np.absolute(np.linalg.inv(base))
@@ -35,6 +38,28 @@ class _Sizes:
             s = np.linalg.svd(base, compute_uv=False)
             self.cofactor = np.absolute(_each(np.linalg.det(base)) * _t(inverse)) + _each(np.prod(s[..., :-1], axis=-1))
         self.right = np.absolute(operands[1]) if name == "solve" else None
+
+
+    def _of_factors(self, name, x, z):
+        """norm: of x; near: how far the vectors turn for a change of x."""
+        self.shape = x.shape
+        self.norm, n = np.sqrt(np.sum(np.square(x), axis=(-2, -1), keepdims=True)), x.shape[-1]
+        if name == "eigh":
+            gap = np.absolute(z[..., 0, None, :] - z[..., 0, :, None])
+            self.near = np.max(np.where(gap == 0, 0, 1 / np.where(gap == 0, 1, gap)), axis=(-2, -1), keepdims=True) if gap.size else self.norm
+            self.scale = np.concatenate([np.broadcast_to(self.norm, (*x.shape[:-2], 1, n)), np.broadcast_to(1 + self.near * self.norm, x.shape)], axis=-2)
+        else:
+            smallest = np.min(np.linalg.svd(x, compute_uv=False), axis=-1)[..., None, None] if x.size else self.norm
+            self.near = 1 / np.where(smallest == 0, 1, smallest)
+            self.scale = np.concatenate([np.broadcast_to(self.near * self.norm, x.shape), np.broadcast_to(self.norm, (*x.shape[:-2], n, n))], axis=-2)
+
+    def pulled_through(self, g):
+        """Of a cotangent of size g, by matrices of length 1: its sum, and as much more as the factors can be off."""
+        total = np.sum(g * self.scale, axis=(-2, -1), keepdims=True)
+        return total * (self.near + 1 / np.where(self.norm == 0, 1, self.norm)) * np.ones(self.shape)
+
+    def pushed_through(self, v):
+        return np.sum(v, axis=(-2, -1), keepdims=True) * (1 + self.near) * self.scale
 
 
 # of the value; of what comes to each operand from a cotangent of size g; of the tangent along one of size v
@@ -51,6 +76,7 @@ _ROWS = {
     "cofactor": (lambda k: k.cofactor,
                  (lambda k, g: _each(_sum(g * _t(k.inverse))) * k.cofactor + k.cofactor @ _t(g) @ _t(k.inverse),),
                  (lambda k, v: _each(_sum(v * _t(k.inverse))) * k.cofactor + _t(k.inverse) @ _t(v) @ k.cofactor,)),
+    **dict.fromkeys(("eigh", "qr"), (lambda k: k.scale, (lambda k, g: k.pulled_through(g),), (lambda k, v: k.pushed_through(v),))),
     "cholesky": (lambda k: k.z @ np.tril(k.inverse @ k.z @ _t(k.z) @ _t(k.inverse)),
                  (lambda k, g: (lambda s: s + _t(s))(_t(k.inverse) @ np.tril(_t(k.z) @ g) @ k.inverse),),
                  (lambda k, v: k.z @ np.tril(k.inverse @ (v + _t(v)) @ _t(k.inverse)),)),

@@ -223,12 +223,41 @@ def lower_half(x):
     return np.where(np.tri(n, dtype=bool), x, 0) * (1 - np.eye(n, dtype=x.dtype) / 2)
 
 
+def symmetric(dx):
+    """The tangent of a symmetric matrix of which the lower triangle is read."""
+    n = dx.shape[-1]
+    return np.where(np.tri(n, dtype=bool), dx, 0) + turned(np.where(np.tri(n, k=-1, dtype=bool), dx, 0))
+
+
 def push_cholesky(dx, x):
-    """z lower_half(inv(z) dx inv(z)'), dx symmetric: what lies above the diagonal is not read (I. Murray, Differentiation of the Cholesky decomposition, 2016)."""
-    z, below = linalg.cholesky(x), np.where(np.tri(x.shape[-1], dtype=bool), dx, 0)
-    whole = np.where(np.tri(x.shape[-1], k=-1, dtype=bool), dx, 0)
-    left = solved(z, below + turned(whole))                                          # inv(z) dx
+    """z lower_half(inv(z) dx inv(z)') (I. Murray, Differentiation of the Cholesky decomposition, 2016)."""
+    z = linalg.cholesky(x)
+    left = solved(z, symmetric(dx))                                                  # inv(z) dx
     return c.matmul(z, lower_half(solved(z, turned(left))))
+
+
+def push_eigh(dx, x):
+    """Eigenvalues move as v' dx v does, a vector towards the others by v_i' dx v_j / (w_j - w_i) (Golub, Van Loan, 8.1); not towards one of an equal eigenvalue,
+    with which it could be exchanged."""
+    n, z = x.shape[-1], linalg.eigh(x)
+    w, v = z[..., 0, :], z[..., 1:, :]
+    moved_to = c.matmul(c.matmul(turned(v), symmetric(dx)), v)                       # (K, ..., n, n)
+    gap = w[..., None, :] - w[..., :, None]
+    equal = np.equal(gap, 0)
+    vectors = c.matmul(v, np.where(equal, 0, moved_to / np.where(equal, 1, gap)))
+    values = r.sum(moved_to * np.eye(n, dtype=x.dtype), axis=(moved_to.ndim - 2,), keepdims=True)
+    return s.concatenate(values, vectors, axis=vectors.ndim - 2)
+
+
+def push_qr(dx, x):
+    """With c = q' dx inv(r), whose part below the diagonal says how q turns (S. Walter, L. Lehmann, Algorithmic differentiation of linear algebra functions, 2010)."""
+    n, z = x.shape[-1], linalg.qr(x)
+    q, upper = z[..., :x.shape[-2], :], z[..., x.shape[-2]:, :]
+    right = turned(solved(turned(upper), turned(dx)))                                # dx inv(r)
+    inner = c.matmul(turned(q), right)
+    below = np.where(np.tri(n, k=-1, dtype=bool), inner, 0)
+    rest = inner - (below - turned(below))                                           # dr inv(r): upper
+    return s.concatenate(right - c.matmul(q, rest), c.matmul(rest, upper), axis=dx.ndim - 2)
 
 
 # ---- parts of arrays ------------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ _ROWS = {
     "tensordot":    ([(3, 4), (2, 4, 3)], dict(axes=((0, 1), (2, 1))), []),
     "einsum":       ([(3, 4), (4, 2), (3,)], dict(subscripts="ij,jk,i->ki"), []),
     "solve":        ([(2, 3, 3), (2, 3, 2)], {}, []),
-    **dict.fromkeys(("inv", "det", "slogdet", "cofactor", "cholesky"), ([(2, 3, 3)], {}, [])),
+    **dict.fromkeys(("inv", "det", "slogdet", "cofactor", "cholesky", "eigh"), ([(2, 3, 3)], {}, [])), "qr": ([(2, 4, 3)], {}, []),
     "astype":       ([(3,)], dict(dtype=np.dtype(float)), []),
 }
 
@@ -52,7 +52,7 @@ def specimen(name, dtype=float, seed=0):
         lo, hi = p.domain[0] if p.domain else (0.3, 2.0)
         operands = [rng.uniform(lo, hi, s).astype(dtype) for s in shapes]
         if p.kind == "linalg":                # a matrix with a large diagonal is regular, and its symmetric part positive definite
-            operands[0] += len(operands[0][0]) * np.identity(len(operands[0][0]), operands[0].dtype)
+            operands[0] += np.eye(*operands[0].shape[-2:], dtype=operands[0].dtype) * (1 + np.arange(operands[0].shape[-1], dtype=operands[0].dtype)) * 3
         return operands + more, params, list(range(len(shapes)))
     if name == "where":
         return ([np.array([[True, False, True], [False, True, False]])]

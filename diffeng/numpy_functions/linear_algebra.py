@@ -10,6 +10,16 @@ from ..vocabulary import elementwise as e, linalg
 from .table import implements
 
 
+class EighResult(NamedTuple):
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+class QRResult(NamedTuple):
+    Q: Any
+    R: Any
+
+
 class SlogdetResult(NamedTuple):
     sign: Any
     logabsdet: Any
@@ -58,6 +68,71 @@ def cholesky(a, /, *, upper=False):
     if upper:                                      # reads the upper triangle
         return np.swapaxes(linalg.cholesky(np.swapaxes(a, -1, -2)), -1, -2)
     return linalg.cholesky(a)
+
+
+def _eigen(a, UPLO):
+    (a,) = _floating(a)
+    if UPLO not in ("L", "U", "l", "u"):
+        raise refuse(ValueError, f"eigh{{here}}: UPLO is {UPLO!r}; choose 'L' or 'U'")
+    return linalg.eigh(a if UPLO in "Ll" else np.swapaxes(a, -1, -2))          # which triangle is read
+
+
+@implements(np.linalg.eigh)
+def eigh(a, UPLO="L"):
+    found = _eigen(a, UPLO)
+    return EighResult(found[..., 0, :], found[..., 1:, :])
+
+
+@implements(np.linalg.eigvalsh)
+def eigvalsh(a, UPLO="L"):
+    return _eigen(a, UPLO)[..., 0, :]
+
+
+@implements(np.linalg.qr)
+def qr(a, mode="reduced"):
+    (a,) = _floating(a)
+    m, n = a.shape[-2:] if a.ndim > 1 else (0, 0)
+    if mode == "complete" and m > n or mode not in ("reduced", "complete", "r"):
+        raise refuse(TypeError, f"qr{{here}}: mode={mode!r} is not supported on traced values; there are 'reduced' and 'r'")
+    k = min(m, n) if a.ndim > 1 else n
+    found = linalg.qr(a[..., :k] if a.ndim > 1 else a)
+    q, r = found[..., :m, :], found[..., m:, :]
+    if n > k:                                      # the columns behind a square are what q makes of them
+        r = np.concatenate([r, np.swapaxes(q, -1, -2) @ a[..., k:]], axis=-1)
+    return r if mode == "r" else QRResult(q, r)
+
+
+@implements(np.linalg.pinv)
+def pinv(a, rcond=None, hermitian=False, *, rtol=None):
+    (a,) = _floating(a)
+    if hermitian or rcond is not None or rtol is not None:
+        raise refuse(TypeError, "pinv{here}: on traced values matrices must have full rank, and rcond, rtol and hermitian are not supported; leave them out")
+    if a.shape[-2] < a.shape[-1]:
+        return np.swapaxes(pinv(np.swapaxes(a, -1, -2)), -1, -2)
+    q, r = qr(a)
+    return solve(r, np.swapaxes(q, -1, -2))
+
+
+class LstsqResult(NamedTuple):
+    x: Any
+    residuals: Any
+    rank: int
+    s: Any
+
+
+@implements(np.linalg.lstsq)
+def lstsq(a, b, rcond=None):
+    """Of full rank, with at least as many rows as columns. The singular values, which SVD would give, are not there: s is the roots of a' a's eigenvalues."""
+    a, b = _floating(a, b)
+    m, n = a.shape
+    if m < n:
+        raise refuse(TypeError, f"lstsq{{here}}: {m} equations for {n} unknowns have many solutions; on traced values there must be at least as many equations: "
+                                "np.linalg.pinv(a) @ b is the shortest solution")
+    q, r = qr(a)
+    x = solve(r, np.swapaxes(q, -1, -2) @ b)
+    off = b - a @ x
+    residuals = np.sum(np.reshape(off * off, (m, -1)), axis=0) if m > n else np.zeros(0, a.dtype)
+    return LstsqResult(x, residuals, n, np.sqrt(eigvalsh(np.swapaxes(r, -1, -2) @ r))[::-1])
 
 
 @implements(np.linalg.matrix_power)

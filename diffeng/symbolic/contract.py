@@ -78,7 +78,8 @@ def adjoint_plan(spec, still, slot):
 
 
 def plan_of(product, bound, entry):
-    """The sum of a product of entries over the letters in `bound`, as a Plan with the indices `entry`. Factors are entries of g, z, A0, A1, ... and deltas."""
+    """The sum of a product of entries over the letters in `bound`, as a Plan with the indices `entry`. Factors are deltas and entries: of the
+    operands A0, A1, ..., and of others by their names."""
     equal, bound = [], set(bound)
     while deltas := sorted(product.atoms(sp.KroneckerDelta), key=str):
         a, b = deltas[0].args
@@ -93,7 +94,7 @@ def plan_of(product, bound, entry):
     for f in sp.Mul.make_args(product):
         name = str(f.base if isinstance(f, sp.Indexed) else f)
         if name != "1":
-            found.append((name if name in ("g", "z") else int(name[1:]), tuple(0 if j == 0 else j for j in (f.indices if isinstance(f, sp.Indexed) else ()))))
+            found.append((int(name[1:]) if name[0] == "A" else name, tuple(0 if j == 0 else j for j in (f.indices if isinstance(f, sp.Indexed) else ()))))
     found.sort(key=lambda f: (type(f[0]) is str, f[0]))
     return Plan(found, entry, equal)
 

@@ -103,6 +103,13 @@ class Equation(NamedTuple):
     lower: bool = False
 
 
+class Factors(NamedTuple):
+    """residuals(u, w, x) of a matrix u and what stands with it in the packed result, a row of numbers or the matrix below: all are 0 at [p, q]. upper: the second is a
+    matrix with nothing below its diagonal; else a row, and of x, which is symmetric, the lower triangle is read."""
+    residuals: Callable
+    upper: bool
+
+
 class Expansion(NamedTuple):
     """formula(the determinant of x), which is expanded by a row p (Laplace): the sum of x[p, m] c[p, m], whose cofactors c have no entry of that row."""
     formula: Callable
@@ -196,6 +203,10 @@ DEFINITION = {
     "solve":         Equation(lambda z, x, y: sp.Sum(x[p, m] * z[m, q], (m, 1, n)) - y[p, q]),
     "inv":           Equation(lambda z, x: sp.Sum(x[p, m] * z[m, q], (m, 1, n)) - sp.KroneckerDelta(p, q)),
     "cholesky":      Equation(lambda z, x: sp.Sum(z[p, m] * z[q, m], (m, 1, n)) - x[p, q], lower=True),
+    "eigh":          Factors(lambda u, w, x: (sp.Sum(x[p, m] * u[m, q], (m, 1, n)) - u[p, q] * w[q],
+                                              sp.Sum(u[m, p] * u[m, q], (m, 1, n)) - sp.KroneckerDelta(p, q)), upper=False),
+    "qr":            Factors(lambda u, w, x: (sp.Sum(u[p, m] * w[m, q], (m, 1, n)) - x[p, q],
+                                              sp.Sum(u[m, p] * u[m, q], (m, 1, n)) - sp.KroneckerDelta(p, q)), upper=True),
     "det":           Expansion(lambda d: d),
     "slogdet":       Expansion(lambda d: sp.log(sp.Abs(d))),
     "cofactor":      Composition(lambda x: linalg.det(x)[..., None, None] * np.swapaxes(linalg.inv(x), -1, -2)),

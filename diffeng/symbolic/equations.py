@@ -2,7 +2,8 @@
 
 With F[p, q](z, x) = 0, sympy differentiates Sum(l[p, q] F[p, q]) by every entry of z, which must be the cotangent g of z: that is an equation for l. Then what x
 receives is minus the derivative by x. Both are sums of products again (contract.py). The equations for l are of two kinds, A' l = g, and (l + l') z = g on and
-below the diagonal, and their solutions are algebra: no derivative of anything is written down here.
+below the diagonal, and their solutions are algebra: no derivative of anything is written down here. Where two matrices are unknown (a factor with orthonormal columns and
+another one), there are two equations, two multipliers, and two kinds more.
 
 What it is not: no row (definitions.py). Why a file: implicit functions, where index_notation.py has explicit ones.
 """
@@ -99,6 +100,76 @@ def _solve_factor(g, z):
     """l with (l + l') z = g on and below the diagonal, l and z with nothing above it: there z' (l + l') z is z' g, and it is symmetric."""
     known = _mirrored(_flip(z) @ _at(g, np.tri(np.shape(z)[-1], dtype=bool)))
     return _below(linalg.solve(_flip(z), _flip(linalg.solve(_flip(z), known))))
+
+
+# ---- orthonormal factors ----------------------------------------------------------------------------------------------------------------
+
+U, V, X0, H = (sp.IndexedBase(name) for name in ("u", "w", "A0", "h"))
+_ORTHONORMAL = {"1 h[p,r1] u[r0,p]", "1 h[r1,q] u[r0,q]"}
+_UNKNOWNS = {          # the sums that are the cotangent of u, and that of what stands with it
+    False: ({"1 A0[p,r0] g[p,r1]", "-1 g[r0,r1] w[r1]", *_ORTHONORMAL}, {"-1 g[p,r0] u[p,r0]"}),
+    True:  ({"1 g[r0,q] w[r1,q]", *_ORTHONORMAL}, {"1 g[p,r1] u[p,r0]"})}
+
+
+def _spelled(terms):
+    """Plans as texts, to be compared."""
+    def factor(which, letters):
+        return f"{f'A{which}' if type(which) is int else which}[{','.join(map(str, letters))}]"
+    return {f"{c} " + " ".join(sorted([factor(*f) for f in plan.factors])) for c, plan in terms}
+
+
+class Orthonormal:
+    """A Factors row, differentiated. rows: of u."""
+
+    def __init__(self, row):
+        first, second = row.residuals(U, V, X0)
+        self.upper, self.residuals = row.upper, [[(c, plan_of(part, bound, (p, q))) for c, part, bound in _products(r)] for r in (first, second)]
+        whole, places = [(L, first), (H, second)], R if row.upper else R[:1]
+
+        def by(base, at):
+            return [(coefficient * factor, plan_of(part, bound | {p, q}, at)) for multiplier, residual in whole for coefficient, product, bound in _products(residual)
+                    for factor, part, _ in _products(sp.diff(multiplier[p, q] * product, base[at]))]
+        self.slope = by(X0, R)
+        if (_spelled(by(U, R)), _spelled(by(V, places))) != _UNKNOWNS[row.upper]:
+            raise NotImplementedError("no solution is known for the equations of this definition: add it to diffeng/symbolic/equations.py")
+
+    def _parts(self, z, x):
+        """(u, what stands with it): the row of a packed result is first, the matrix last."""
+        rows = np.shape(x)[-2]
+        return (z[..., :rows, :], z[..., rows:, :]) if self.upper else (z[..., 1:, :], z[..., 0, :])
+
+    def pull(self, g, z, x):
+        (u, w), (gu, gw) = self._parts(z, x), self._parts(g, x)
+        solution = _solve_factors(gu, gw, u, w) if self.upper else _solve_eigenvectors(gu, gw, u, w)
+        found = -_total(self.slope, {0: x, "g": solution, "u": u, "w": w}, np.shape(x))
+        return found if self.upper else _at(found + _flip(found), np.tri(np.shape(x)[-1], dtype=bool)) - _at(found, np.eye(np.shape(x)[-1], dtype=bool))
+
+    def value(self, z, x):
+        """The primitive's value, less what its residuals say of it."""
+        (u, w), n = self._parts(z, x), np.shape(x)[-1]
+        x = x if self.upper else _mirrored(x)
+        off, skew = (_total(r, {0: x, "u": u, "w": w}, shape) for r, shape in zip(self.residuals, (np.shape(x), (*np.shape(x)[:-2], n, n))))
+        size = np.max(np.abs(x), axis=(-2, -1), keepdims=True) if np.size(x) else 1.0
+        u = u - off / np.where(np.equal(size, 0), 1, size) - u @ skew
+        if self.upper:
+            return np.concatenate([u, w + _flip(u) @ off], axis=-2)
+        return np.concatenate([(w + np.sum(u * off, axis=-2))[..., None, :], u], axis=-2)
+
+
+def _solve_eigenvectors(gu, gw, u, w):
+    """g with A' g - g diag(w) + u (h + h') = gu and -(u' g)_jj = gw_j: of u c with a symmetric c, (w_i - w_j) 2 c_ij is what is antisymmetric of u' gu; 0 where two
+    eigenvalues are equal."""
+    turned = _flip(u) @ gu
+    apart = w[..., :, None] - w[..., None, :]
+    equal = np.equal(apart, 0)
+    c = np.where(equal, 0, (turned - _flip(turned)) / (2 * np.where(equal, 1, apart)))
+    return u @ (c - gw[..., None, :] * np.identity(np.shape(u)[-1], u.dtype))
+
+
+def _solve_factors(gu, gw, u, w):
+    """g with g w' + u (h + h') = gu and u' g = gw on and above the diagonal: with h + h' = u' gu - (u' g) w', of which the upper half is known."""
+    known = _flip(u) @ gu - _at(gw, ~np.tri(np.shape(w)[-1], k=-1, dtype=bool)) @ _flip(w)
+    return _flip(linalg.solve(w, _flip(gu - u @ _mirrored(_flip(known)))))
 
 
 # ---- determinants -------------------------------------------------------------------------------------------------------------------------

@@ -43,19 +43,43 @@ def _cofactor(x):
     return (sign * (before * after)[..., None, :] * u) @ v if s.shape[-1] else np.zeros_like(x)
 
 
+def _eigh(x):
+    values, vectors = np.linalg.eigh(x)
+    return np.concatenate([values[..., None, :], vectors], axis=-2)
+
+
+def _qr(x):
+    return np.concatenate(np.linalg.qr(x), axis=-2)
+
+
+def _eigen(x):
+    _square(x)
+    return (*x.shape[:-2], x.shape[-1] + 1, x.shape[-1]), x.dtype
+
+
+def _factors(x):
+    if x.ndim < 2 or x.shape[-2] < x.shape[-1]:
+        raise np.linalg.LinAlgError(f"matrices are needed with no more columns than rows, and the shape is {x.shape}")
+    return (*x.shape[:-2], sum(x.shape[-2:]), x.shape[-1]), x.dtype
+
+
 solve    = Primitive("solve", lambda a, b: np.linalg.solve(a, b), "linalg", None, _ANY * 2, _solved)               # b: matrices, of columns
 inv      = Primitive("inv", lambda x: np.linalg.inv(x), "linalg", None, _ANY, _matrix)
 det      = Primitive("det", lambda x: np.linalg.det(x), "linalg", None, _ANY, _number)
 slogdet  = Primitive("slogdet", lambda x: np.linalg.slogdet(x)[1], "linalg", None, _ANY, _number)                  # log|det(x)|
 cofactor = Primitive("cofactor", _cofactor, "linalg", None, _ANY, _matrix)                                         # det(x) inv(x).T
 cholesky = Primitive("cholesky", lambda x: np.linalg.cholesky(x), "linalg", None, _ANY, _matrix)                   # reads the lower triangle
+eigh     = Primitive("eigh", _eigh, "linalg", None, _ANY, _eigen)                   # reads the lower triangle; the eigenvalues in a row, below it the vectors as columns
+qr       = Primitive("qr", _qr, "linalg", None, _ANY, _factors)                     # q, and below it r
 slogdet_sign = Primitive("slogdet_sign", lambda x: np.linalg.slogdet(x)[0], "linalg", (), _ANY, _number)
 
-_PARTS = {"cholesky": 1 / 3, "det": 2 / 3, "slogdet": 2 / 3, "slogdet_sign": 2 / 3, "inv": 2, "cofactor": 20}
+_PARTS = {"cholesky": 1 / 3, "det": 2 / 3, "slogdet": 2 / 3, "slogdet_sign": 2 / 3, "inv": 2, "cofactor": 20, "eigh": 9}
 
 
 def work(name, shapes):
-    """Operations, multiplications and additions counted apart, to leading order (G. Golub, C. Van Loan, Matrix Computations, 4th ed., 3.2, 4.2, 8.6)."""
-    *batch, n, _ = shapes[0]
+    """Operations, multiplications and additions counted apart, to leading order (G. Golub, C. Van Loan, Matrix Computations, 4th ed., 3.2, 4.2, 5.2, 8.3, 8.6)."""
+    *batch, m, n = shapes[0]
+    if name == "qr":                                   # both factors
+        return int(math.prod(batch) * (4 * m * n * n - 4 / 3 * n ** 3))
     each = 2 / 3 * n ** 3 + 2 * n * n * shapes[1][-1] if name == "solve" else _PARTS[name] * n ** 3
     return int(math.prod(batch) * each)

@@ -1,0 +1,269 @@
+"""The cotangent rules that need more than a line, and what rows of PULL share.
+
+What it is: functions that reverse_mode.py's book names, in its arguments: g the cotangent of the result, z the result, x, y the operands.
+What it is not: no book, no walk. Why a file: the book is a table that one reads in one go.
+"""
+import itertools
+
+import numpy as np
+
+from .traced import Traced
+from .vocabulary import contraction, indexing, linalg
+
+# ---- shapes --------------------------------------------------------------------------------------------------------------
+
+
+def fit(g, shape, dtype):
+    """Undo broadcasting: sum the axes that were added or stretched; keep the operand's dtype. A cotangent that is still to be spread passes."""
+    have = g.shape
+    if have != shape and (extra := len(have) - len(shape)) >= 0:
+        stretched = tuple(range(extra)) if have[extra:] == shape else tuple([k for k, n in enumerate(have) if k < extra or n != 1 and shape[k - extra] == 1])
+        if stretched:
+            g = np.add.reduce(g, axis=stretched)
+            if g.shape != shape:
+                g = g.reshape(shape)
+    return g if g.dtype == dtype else g.astype(dtype)
+
+
+def spread(g, x, axis, keepdims):
+    """A reduction's cotangent along the axes it reduced (length 1 there, broadcasting does the rest)."""
+    return g if keepdims or not g.shape else g.reshape(tuple([1 if k in axis else n for k, n in enumerate(x.shape)]))
+
+
+def count(x, axis):
+    n = 1
+    for k in axis:
+        n *= x.shape[k]
+    return n
+
+
+# ---- rules that need more than a line ----------------------------------------------------------------------------------------
+
+
+def tanh(g, x):
+    a = np.where(np.signbit(x), -x, x) if isinstance(x, Traced) else abs(x)      # |x|, with a slope at 0: the third derivative there is its square times -2
+    e = np.exp(-(a + a))                           # 1 - z*z has no digits left at x = 18; written as the kernels' tanh has it, which shares it
+    t = 1 + e
+    return g * (4 * e / (t * t))
+
+
+_WRITTEN = frozenset({int, float})
+
+
+def power_base(g, x, y):
+    if type(y) in _WRITTEN:                      # the exponent that is written as a number: float32 stays float32
+        return g * 0 if y == 0 else g if y == 1 else g * (2 * x) if y == 2 else g * (y * x ** (y - 1))
+    flat = np.equal(y, 0)                          # x**0 is 1 everywhere, 0**0 included
+    if isinstance(y, Traced):
+        flat = np.logical_and(flat, np.equal(x, 0))          # at x != 0 this may be differentiated by y again
+    return g * (y * np.power(x, np.where(flat, 0, y - 1)))
+
+
+def power_exponent(g, z, x):
+    return g * z * np.log(np.where(np.equal(x, 0), 1, x))      # z log(x) -> 0 as x -> 0
+
+
+def all_but_one(x):
+    """For each entry along the last axis the product of the others; exact where entries are 0."""
+    one = np.ones_like(x[..., :1]) if x.shape[-1] else x
+    before = np.cumprod(np.concatenate([one, x[..., :-1]], axis=-1), axis=-1)
+    after = np.flip(np.cumprod(np.concatenate([one, np.flip(x, -1)[..., :-1]], axis=-1), axis=-1), -1)
+    return before * after
+
+
+def prod(g, x, axis, keepdims):
+    kept = [k for k in range(x.ndim) if k not in axis]
+    order = kept + list(axis)
+    rows = np.reshape(np.transpose(x, order), tuple(x.shape[k] for k in kept) + (count(x, axis),))
+    others = np.reshape(all_but_one(rows), tuple(x.shape[k] for k in order))
+    return spread(g, x, axis, keepdims) * np.transpose(others, np.argsort(order))
+
+
+def cumprod(g, x, axis):
+    """s_i times the product of all before x_i, where s_i = g_i + x_(i+1) s_(i+1): nothing is divided by, for entries may be 0. By doubling: after each step s_i
+    has the terms of twice as many entries, and `far` as many factors."""
+    x, s = np.moveaxis(x, axis, -1), np.moveaxis(g, axis, -1)
+    before = np.cumprod(np.concatenate([np.ones_like(x[..., :1]), x[..., :-1]], axis=-1), axis=-1)
+    far, reach = x[..., 1:], 1
+    while reach < x.shape[-1]:
+        s = np.concatenate([s[..., :-reach] + far * s[..., reach:], s[..., -reach:]], axis=-1)
+        far = far[..., :-reach] * far[..., reach:]
+        reach *= 2
+    return np.moveaxis(before * s, -1, axis)
+
+
+def extreme(g, z, x, axis, keepdims):
+    chosen = np.equal(x, spread(z, x, axis, keepdims))
+    ties = np.add.reduce(chosen.astype(g.dtype), axis=axis, keepdims=True)
+    return np.where(chosen, spread(g, x, axis, keepdims) / ties, 0)
+
+
+def softmax(z, x, axis, keepdims):
+    """exp(x - z), divided by its sum: where x is large z = logsumexp(x) is rounded, and all weights alike."""
+    e = np.exp(x - spread(z, x, axis, keepdims))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+def matmul(g, x, y, slot):
+    m, n = x.ndim, y.ndim
+    if m == 1 and n == 1:
+        return g * (y if slot == 0 else x)
+    if m == 2 and n == 1:                          # (m, k) @ (k,) -> (m,)
+        return g.reshape(g.shape[0], 1) * y if slot == 0 else np.matmul(g, x)
+    if m == 1 and n == 2:                          # (k,) @ (k, n) -> (n,)
+        return np.matmul(y, g) if slot == 0 else x.reshape(x.shape[0], 1) * g
+    a = x if m > 1 else x.reshape(1, x.shape[0])
+    b = y if n > 1 else y.reshape(y.shape[0], 1)
+    if m == 1 or n == 1:
+        batch = g.shape[:g.ndim - (m > 1) - (n > 1)]
+        g = g.reshape(batch + (a.shape[-2], b.shape[-1]))
+    out = np.matmul(g, b.swapaxes(-1, -2)) if slot == 0 else np.matmul(a.swapaxes(-1, -2), g)
+    whole, shape = (a.shape, x.shape) if slot == 0 else (b.shape, y.shape)
+    out = fit(out, whole, out.dtype)
+    return out if out.shape == shape else out.reshape(shape)
+
+
+def tensordot(g, x, y, axes, slot):
+    mine, other = (x, y) if slot == 0 else (y, x)
+    summed, theirs = (axes[0], axes[1]) if slot == 0 else (axes[1], axes[0])
+    free = [k for k in range(mine.ndim) if k not in summed]
+    other_free = [k for k in range(other.ndim) if k not in theirs]
+    at = range(len(free), g.ndim) if slot == 0 else range(g.ndim - len(free))       # the other operand's free axes in g
+    out = np.tensordot(g, other, axes=(tuple(at), tuple(other_free)))                  # axes: free ones of mine, then theirs in order
+    came = free + [summed[theirs.index(k)] for k in sorted(theirs)]
+    return np.transpose(out, [came.index(k) for k in range(mine.ndim)])
+
+
+def dot(g, x, y, slot):
+    if x.ndim <= 2 and y.ndim <= 2:
+        return matmul(g, x, y, slot)
+    return tensordot(g, x, y, ((x.ndim - 1,), (max(y.ndim - 2, 0),)), slot)
+
+
+class Einsum:
+    """The adjoint of a sum of products with respect to one factor is a sum of products of the others."""
+
+    def __getitem__(self, slot):
+        def rule(g, z, *operands, subscripts):
+            inputs, out = subscripts.split("->")
+            terms = inputs.split(",")
+            mine, x = terms[slot], operands[slot]
+            others = [(t, o) for k, (t, o) in enumerate(zip(terms, operands)) if k != slot]
+            elsewhere = set(out).union(*[t for t, _ in others])
+            letters = "".join(dict.fromkeys(c for c in mine if c in elsewhere))
+            c = contraction.einsum(g, *[o for _, o in others], subscripts=",".join([out] + [t for t, _ in others]) + "->" + letters)
+            distinct = "".join(dict.fromkeys(mine))
+            sizes = dict(zip(mine, x.shape))
+            have = dict(zip(letters, c.shape))
+            c = np.reshape(c, tuple(have.get(i, 1) for i in distinct))                    # a letter of this factor alone was summed: spread it
+            full = tuple(max(sizes[i], have.get(i, 1)) if sizes[i] else 0 for i in distinct)
+            c = np.broadcast_to(c, full) if c.shape != full else c
+            if distinct == mine:
+                return c
+            grid = [np.arange(sizes[i]).reshape([-1 if i == j else 1 for j in distinct]) for i in mine]      # a repeated letter reads a diagonal
+            return indexing.scatter(c, *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))), shape=x.shape)
+        return rule
+
+
+class Getitem:
+    """What was read is added where it came from: to zeros, or in place to a sum of cotangents that nobody else holds."""
+
+    def __call__(self, g, z, x, *arrays, index):
+        return indexing.scatter(g, *arrays, index=index, shape=x.shape)
+
+    def onto(self, known, g, x, *arrays, index):
+        if arrays:
+            np.add.at(known, indexing.join(index, arrays), g)
+        else:
+            known[index] += g
+
+
+class Every:
+    """Rows of a primitive that has the cotangents of several operands at once: `every` returns {slot: cotangent}."""
+
+    def __getitem__(self, slot):
+        return lambda g, z, *operands, **params: self.every(g, z, (slot,), *operands, **params)[slot]
+
+
+class Concatenate(Every):
+    """Each part has its own piece. `every` cuts those of many slots at once: asked for one by one, those of n parts would take n^2 steps."""
+
+    def every(self, g, z, slots, *parts, axis):
+        before, ends = (slice(None),) * axis, [0, *itertools.accumulate([np.shape(p)[axis] for p in parts])]
+        return {k: g[(*before, slice(ends[k], ends[k + 1]))] for k in slots}
+
+
+class Own(Every):
+    """What a primitive with rules of its own says."""
+
+    def __init__(self, own):
+        self._own = own
+
+    def every(self, g, z, slots, *numbers):
+        return self._own.pulled(g, z, numbers)
+
+
+def setitem_value(g, x, arrays, index):
+    """setitem's cotangent of the values: where index arrays name a position more than once, only the value that was written last is there."""
+    g = indexing.getitem(g, *arrays, index=index)
+    if max([np.size(i) for i in arrays], default=1) == 1:
+        return g
+    number = np.arange(g.size).reshape(g.shape)
+    last = indexing.getitem(indexing.setitem(np.zeros(np.shape(x), int), number, *arrays, index=index), *arrays, index=index) == number
+    return g if type(last) is np.ndarray and last.all() else np.where(last, g, 0)
+
+
+def pad(g, widths):
+    return g[tuple(slice(lo, n - hi) for (lo, hi), n in zip(widths, g.shape))]
+
+
+def flipped(x):
+    return x.swapaxes(-1, -2)
+
+
+def each(g):
+    """One number a matrix, to be multiplied by whole matrices."""
+    return g.reshape(g.shape + (1, 1))
+
+
+def solve_matrix(g, z, a):
+    """The cotangent of a in a z = b: that of b times -z'."""
+    return -np.matmul(linalg.solve(flipped(a), g), flipped(z))
+
+
+def inv(g, z):
+    t = flipped(z)
+    return -np.matmul(np.matmul(t, g), t)
+
+
+def cofactor(g, z, x):
+    t = flipped(linalg.inv(x))
+    return each(np.sum(g * t, axis=(-2, -1))) * z - np.matmul(np.matmul(z, flipped(g)), t)
+
+
+def eigh(g, z):
+    """v (diag(gw) + F o (v' gv)) v', F_ij = 1 / (w_j - w_i), and 0 for equal ones, which could be exchanged (M. Giles, 2008, section 3.1); of the triangle that is read."""
+    w, v, n = z[..., 0, :], z[..., 1:, :], z.shape[-1]
+    apart = w[..., None, :] - w[..., :, None]
+    far = np.not_equal(apart, 0)
+    inner = np.where(far, np.matmul(flipped(v), g[..., 1:, :]) / np.where(far, apart, 1), 0) + g[..., :1, :] * np.identity(n, z.dtype)
+    s = np.matmul(np.matmul(v, inner), flipped(v))
+    return np.tril(s + flipped(s)) - s * np.identity(n, z.dtype)
+
+
+def qr(g, z, x):
+    """(gq + q copyltu(m)) inv(r)' with m = r gr' - gq' q (S. Walter, L. Lehmann, 2010; M. Seeger et al., Auto-differentiating linear algebra, 2017, for its transpose)."""
+    rows = x.shape[-2]
+    q, r, gq, gr = z[..., :rows, :], z[..., rows:, :], g[..., :rows, :], np.triu(g[..., rows:, :])
+    m = np.matmul(r, flipped(gr)) - np.matmul(flipped(gq), q)
+    low = np.tril(m, -1)
+    whole = gq + np.matmul(q, low + flipped(low) + m * np.identity(x.shape[-1], x.dtype))
+    return flipped(linalg.solve(r, flipped(whole)))
+
+
+def cholesky(g, z):
+    """What lies above the diagonal is not read, and has no cotangent (I. Murray, Differentiation of the Cholesky decomposition, 2016, section 3.2)."""
+    up, halved = flipped(z), np.tril(np.ones(z.shape[-2:], z.dtype)) - 0.5 * np.identity(z.shape[-1], z.dtype)
+    inner = np.tril(np.matmul(up, np.tril(g))) * halved
+    s = linalg.solve(up, flipped(linalg.solve(up, flipped(inner))))                # inv(z)' inner inv(z), in two solutions
+    return np.tril(s + flipped(s)) * halved
