@@ -44,8 +44,8 @@ def part(primitive, values, z, params, limit, sums=False):
         out = terms[0] if z.ndim == values[0].ndim else "".join(c for c in terms[0] if c in thinned)
     elif primitive.kind == "linalg":                                  # some matrices of a stack; with sums=True some rows and columns of them
         batch = letters[:values[0].ndim - 2]
-        terms = [batch + t for t in ("RR", "RK")[:len(values)]]
-        out, thinned = terms[-1][:z.ndim], set(batch)
+        terms = [batch + t for t in ("RS" if primitive.name == "qr" else "RR", "RK")[:len(values)]]
+        out, thinned = terms[-1][:z.ndim] if z.shape[-2:] == values[-1].shape[-2:] or z.ndim < values[0].ndim else batch + "PQ", set(batch)
     else:
         return None
     if primitive.kind == "contract" and len(set(out)) < len(out):
@@ -65,10 +65,12 @@ def part(primitive, values, z, params, limit, sums=False):
             break
         count[c] = -(-count[c] // 2)
     if sums:
-        thinned = set(sizes)
+        thinned = set("".join(terms))
         while largest() > limit:
             c = max(thinned, key=lambda c: (count[c], c))
             count[c] = -(-count[c] // 2)
+        if "S" in count and primitive.name == "qr":                                   # no more columns than rows
+            count["S"] = min(count["R"], count["S"])
     chosen = {c: _few(sizes[c], count[c]) for c in thinned if count[c] < sizes[c]}
     small = [_taken(x, term, chosen, sizes) for term, x in zip(terms, values)]
     return small, np.asarray(primitive(*small, **params)) if sums else _taken(z, out, chosen, sizes)

@@ -204,7 +204,32 @@ def factor(a):
     return z
 
 
-WIDE = {"solve": matrices(lambda a, b: solved(a, b)[0]), "inv": matrices(lambda a: inverse(a)[0]), "det": matrices(lambda a: inverse(a)[1]),
+def eigen(a):
+    """NumPy's, made exact by Newton's method."""
+    a = np.tril(a) + np.tril(a, -1).T
+    v = np.linalg.eigh(a.astype(float))[1].astype(a.dtype)
+    for _ in range(3):
+        v = v @ (1.5 * np.eye(len(a), dtype=a.dtype) - 0.5 * (v.T @ v))
+        inner = v.T @ a @ v
+        w = np.diag(inner)
+        gap = w[None] - w[:, None] + np.eye(len(a), dtype=a.dtype)
+        v = v + v @ np.where(np.eye(len(a), dtype=bool), 0, inner / gap)
+    v = v @ (1.5 * np.eye(len(a), dtype=a.dtype) - 0.5 * (v.T @ v))
+    return np.concatenate([np.diag(v.T @ a @ v)[None], v])
+
+
+def orthonormal(a):
+    """By projections, twice; r's diagonal has NumPy's signs."""
+    q, sign = np.array(a), np.sign(np.diag(np.linalg.qr(a.astype(float))[1]))
+    for j in range(a.shape[1]):
+        for _ in range(2):
+            q[:, j] = q[:, j] - q[:, :j] @ (q[:, :j].T @ q[:, j])
+        q[:, j] = sign[j] * q[:, j] / np.sqrt(q[:, j] @ q[:, j])
+    return np.concatenate([q, np.triu(q.T @ a)])
+
+
+WIDE = {"eigh": matrices(eigen), "qr": matrices(orthonormal),
+        "solve": matrices(lambda a, b: solved(a, b)[0]), "inv": matrices(lambda a: inverse(a)[0]), "det": matrices(lambda a: inverse(a)[1]),
         "slogdet": matrices(lambda a: np.log(abs(inverse(a)[1]))), "cofactor": matrices(lambda a: inverse(a)[1] * inverse(a)[0].T), "cholesky": matrices(factor)}
 
 
@@ -270,6 +295,7 @@ CASES = [
     ("scatter", [A(6)], dict(index=(np.eye(3, 4) + np.eye(3, 4, 1) > 0,), shape=(3, 4))),
     ("solve", [M(3, 3), A(3, 2)], {}), ("solve", [M(2, 3, 3), A(2, 3, 1)], {}), ("solve", [M(1, 1), A(1, 4)], {}),
     *[(n, [M(*shape)], {}) for n in ("inv", "det", "slogdet", "cofactor", "cholesky") for shape in ((3, 3), (2, 2, 2), (1, 1))],
+    *[("eigh", [M(*shape) + np.diag(np.arange(shape[-1]))], {}) for shape in ((3, 3), (2, 3, 3), (1, 1))], *[("qr", [A(*shape) + np.eye(*shape[-2:])], {}) for shape in ((4, 3), (2, 2, 2), (3, 1))],
     ("astype", [A(3)], dict(dtype=np.dtype(float))), ("copy", [A(2, 2)], {}), ("barrier", [A(3, 1), A(2, 1, 4)], {}), ("where", [MASK, A(3, 1), A(4)], {}), ("where", [MASK, A(), A(3, 4)], {}),
     ("multiply", [A(3, 1), A(2, 1, 4)], {}), ("divide", [A(), A(2, 3)], {}), ("add", [A(0, 1), A(3)], {}),
 ]

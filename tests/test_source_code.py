@@ -53,6 +53,13 @@ def few_matrices(A, b):
     return b @ np.linalg.solve(A, b) * np.linalg.det(A)
 
 
+def factors(A):
+    """Eigenvalues and orthonormal factors: C has none."""
+    values, vectors = np.linalg.eigh(np.stack([A, A + 1]))
+    q, r = np.linalg.qr(A[:, :2])
+    return np.sum(values ** 2 * vectors ** 2) + np.sum(q ** 3) + np.sum(np.abs(r))
+
+
 GAMMAS = np.array([0.3, 2.75, 17.5, -0.7, -2.2])
 ARGS = (np.array([0.3, -0.7, 1.2]), rng.standard_normal((3, 4)), np.array([0.4, 1.7, -0.2, 0.9]))
 GRAPHS = {
@@ -66,6 +73,8 @@ GRAPHS = {
     "matrices": (de.trace(matrices, Q, w), (Q, w)),
     "gradient of matrices": (de.trace(matrices, Q, w).derivative(0, method="reverse"), (Q, w)),
     "gradient of few matrices": (de.trace(few_matrices, Q, w).derivative(0, method="reverse"), (Q, w)),          # numba compiles all of them in twenty seconds
+    "factors": (de.trace(factors, Q), (Q,)),
+    "gradient of factors": (de.trace(factors, Q).derivative(method="reverse"), (Q,)),
     "two outputs": (de.trace(lambda x, y: (x * y, np.sum(y)), 2.0, np.ones(3)), (2.0, np.array([1.0, 2.0, 4.0]))),
 }
 _count = itertools.count()
@@ -111,7 +120,7 @@ GRAPHS["writes"] = (de.trace(writes, ARGS[0], ARGS[1]), ARGS[:2])
 GRAPHS["some"] = (de.trace(some, *ARGS[1:]), ARGS[1:])
 
 
-@pytest.mark.parametrize("which", ["some", "writes", "gradient of the neuron", "float32", "gradient of few matrices"])
+@pytest.mark.parametrize("which", ["some", "writes", "gradient of the neuron", "float32", "gradient of few matrices", "gradient of factors"])
 def test_numba_source(which, tmp_path):
     graph, args = GRAPHS[which]
     code = source(graph, "numba", name="f")
@@ -124,7 +133,7 @@ def test_numba_source(which, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
-@pytest.mark.parametrize("which", [k for k in GRAPHS if k != "two outputs"])
+@pytest.mark.parametrize("which", [k for k in GRAPHS if k != "two outputs" and "factors" not in k])
 def test_c_source(which, tmp_path):
     graph, args = GRAPHS[which]
     (tmp_path / "f.c").write_text(source(graph, "c", name="f"))
@@ -139,6 +148,11 @@ def test_c_source(which, tmp_path):
         passed.append(kinds[str(x.dtype)](x.item()) if graph.nodes[k]["shape"] == () else x.ctypes.data_as(ctypes.c_void_p))
     assert ctypes.CDLL(str(tmp_path / "f.so")).f(*passed, out.ctypes.data_as(ctypes.c_void_p)) == 0
     np.testing.assert_allclose(out, expected, rtol=1e-6 if expected.dtype == np.float32 else 1e-13)
+
+
+def test_what_c_has_no_words_for():
+    with pytest.raises(TypeError, match=r"c source: eigh at test_source_code.py:\d+ has no words"):
+        source(GRAPHS["factors"][0], "c")
 
 
 def test_large_constants_become_parameters(tmp_path):

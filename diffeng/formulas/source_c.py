@@ -14,7 +14,7 @@ import numpy as np
 
 from ..constants import Exact
 from .source_code import Names, _wish, inner_positions, needed, positions, refuse, targets
-from .source_matrices import IN_NUMPY, in_c
+from .source_matrices import IN_C, in_c
 from .terms import operands_of
 from ..vocabulary import contraction
 
@@ -233,7 +233,7 @@ class C:
             source = "0" if name == "scatter" else self.where[operands[0]] + "[i]"
             self.body.append(f"for (int64_t i = 0; i < {self.size(k)}; i++) {out}[i] = {source};")
             return self.land(k, operands[0 if name == "scatter" else 1], at, "=" if name == "setitem" else "+=")
-        if name in IN_NUMPY:
+        if name in IN_C:
             return in_c(self, k, name, operands)
         if name in ("cumsum", "cumprod"):
             return self.scan(k, operands[0], params["axis"], "+" if name == "cumsum" else "*")

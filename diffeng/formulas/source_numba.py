@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .source_code import ADD, ATOM, NumPy, inner_positions, positions, refuse, targets
-from .source_matrices import IN_NUMPY, NUMBA_COFACTOR, in_numba
+from .source_matrices import IN_NUMPY, NUMBA_HELPERS, in_numba
 from ..vocabulary import contraction
 
 _VECTORIZED = {
@@ -114,12 +114,14 @@ class Numba(NumPy):
         return super().call(k, name, operands, params)
 
     def of_matrix(self, k, name, operands, arguments):
-        if name == "cofactor":
-            self.helpers[name] = NUMBA_COFACTOR
-        whole, shapes = name in ("solve", "inv", "cofactor", "cholesky"), [self.shape(u) for u in operands]
-        self.helpers.setdefault(f"{name}_each", in_numba(name, len(operands), whole))
+        if name in NUMBA_HELPERS:
+            self.helpers[name] = NUMBA_HELPERS[name]
+        shapes = [self.shape(u) for u in operands]
+        whole = len(self.shape(k)) == len(shapes[0])
+        helper = f"{name}_each" + ("_" + "_".join(map(str, self.shape(k)[-2:])) if whole else "")          # one a shape
+        self.helpers.setdefault(helper, in_numba(name, len(operands), whole, self.shape(k)[-2:]).replace(f"{name}_each", helper))
         stacks = [f"np.ascontiguousarray({x}).reshape({(math.prod(s[:-2]), *s[-2:])})" for x, s in zip(arguments, shapes)]
-        return f"{name}_each({', '.join(stacks)})" + (f".reshape({self.shape(k)})" if self.shape(k) else "[0]")
+        return f"{helper}({', '.join(stacks)})" + (f".reshape({self.shape(k)})" if self.shape(k) else "[0]")
 
     def weak(self, k, value):
         """numba would widen float32 by a float64 literal."""
