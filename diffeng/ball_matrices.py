@@ -21,12 +21,12 @@ def _array(m):
 def _each(rule, rank, more=lambda columns: 0):
     """The rule applied to every matrix of a stack; where a number is not finite, NaN. rank: of what it answers for one matrix, a number or one with so many more
     rows."""
-    def function(*stacks):
+    def function(*stacks, **params):
         *batch, rows, columns = stacks[-1].shape
         out = np.empty(tuple(batch) + ((rows + more(columns), columns) if rank else ()), object)
         for at in np.ndindex(*batch):
             matrices = [x[at] for x in stacks]
-            answer = rule(*matrices) if all(map(all_finite, matrices)) else NAN
+            answer = rule(*matrices, **params) if all(map(all_finite, matrices)) else NAN
             if rank:
                 out[at][...] = answer
             else:
@@ -102,16 +102,16 @@ def _floats(x):
     return np.array([float(v.mid()) for v in x.ravel()]).reshape(x.shape)
 
 
-def _eigh(x):
+def _eigh(x, *, lower):
     """By flint's enclosures of a general matrix's; which way a vector points is NumPy's choice. Equal eigenvalues have no vectors of their own: no digits tell."""
-    n, low = len(x), np.tril(np.ones(x.shape, bool))
+    n, low = len(x), np.tri(len(x), dtype=bool) if lower else np.tri(len(x), dtype=bool).T
     whole = np.where(low, x, x.T)
     try:
         values, vectors = acb_mat(n, n, whole.ravel().tolist()).eig(right=True)
     except ValueError:
         raise Undecided("eigh: the digits do not tell eigenvalues apart") from None
     order, v = sorted(range(n), key=lambda k: float(values[k].real.mid())), np.empty((n + 1, n), object)
-    chosen = np.linalg.eigh(_floats(whole))[1]
+    chosen = np.linalg.eigh(_floats(whole), "L" if lower else "U")[1]
     for to, k in enumerate(order):
         column = [vectors[i, k] for i in range(n)]
         top = int(np.argmax(np.abs(chosen[:, to])))

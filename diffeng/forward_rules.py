@@ -236,12 +236,12 @@ def push_cholesky(dx, x):
     return c.matmul(z, lower_half(solved(z, turned(left))))
 
 
-def push_eigh(dx, x):
+def push_eigh(dx, x, *, lower):
     """Eigenvalues move as v' dx v does, a vector towards the others by v_i' dx v_j / (w_j - w_i) (Golub, Van Loan, 8.1); not towards one of an equal eigenvalue,
     with which it could be exchanged."""
-    n, z = x.shape[-1], linalg.eigh(x)
+    n, z = x.shape[-1], linalg.eigh(x, lower=lower)
     w, v = z[..., 0, :], z[..., 1:, :]
-    moved_to = c.matmul(c.matmul(turned(v), symmetric(dx)), v)                       # (K, ..., n, n)
+    moved_to = c.matmul(c.matmul(turned(v), symmetric(dx if lower else turned(dx))), v)                       # (K, ..., n, n)
     gap = w[..., None, :] - w[..., :, None]
     equal = np.equal(gap, 0)
     vectors = c.matmul(v, np.where(equal, 0, moved_to / np.where(equal, 1, gap)))

@@ -17,7 +17,8 @@ from .numpy_functions import linear_algebra as la
 
 slogdet, matrix_power, tensorsolve, tensorinv, norm = la.slogdet, la.matrix_power, la.tensorsolve, la.tensorinv, np.linalg.norm
 
-TWINS = ("solve", "inv", "det", "cholesky", "cho_factor", "cho_solve", "solve_triangular", "expm", "norm")          # scipy.linalg's, which convert their arguments
+TWINS = ("solve", "inv", "det", "cholesky", "cho_factor", "cho_solve", "solve_triangular", "expm", "norm", "eigh", "eigvalsh",
+         "qr", "pinv", "lstsq")          # scipy.linalg's, which convert their arguments
 
 _SYMMETRIC = ("sym", "her", "pos", "symmetric", "hermitian", "positive definite")
 _THETA = 5.371920351148152             # the 1-norm up to which the Padé approximant of degree 13 has all digits of float64
@@ -91,6 +92,47 @@ def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False, overwrite_
     if trans not in (0, 1, 2, "N", "T", "C"):
         raise refuse(ValueError, f"solve_triangular{{here}}: trans is {trans!r}; choose 0, 1, 'N' or 'T'")
     return la.solve(a if trans in (0, "N") else _last_two(a), b)
+
+
+def eigh(a, b=None, *, lower=True, eigvals_only=False, overwrite_a=False, overwrite_b=False, check_finite=True):
+    """(eigenvalues in ascending order, eigenvectors as columns) of a symmetric matrix, of which one triangle is read: a @ v = v * w, or a @ v = b @ v * w with a
+    symmetric positive definite b. a, b: (..., n, n). eigvals_only: the eigenvalues alone."""
+    if b is None:
+        found = la.eigh(a, "L" if lower else "U")
+        return found[0] if eigvals_only else tuple(found)
+    factor = la.cholesky(b, upper=not lower)
+    factor = factor if lower else _last_two(factor)                       # b = factor @ factor.T
+    half = la.solve(factor, _mirrored(arrayed(a), lower))
+    values, vectors = la.eigh(la.solve(factor, _last_two(half)), "L" if lower else "U")
+    return values if eigvals_only else (values, la.solve(_last_two(factor), vectors))
+
+
+def eigvalsh(a, b=None, *, lower=True, overwrite_a=False, overwrite_b=False, check_finite=True):
+    """The eigenvalues of eigh."""
+    return eigh(a, b, lower=lower, eigvals_only=True)
+
+
+def qr(a, overwrite_a=False, lwork=None, mode="full", pivoting=False, check_finite=True):
+    """(q, r) with a = q @ r: orthonormal columns, and nothing below the diagonal. a: (..., m, n). mode: "economic" (q has as many columns as the smaller of m and n),
+    "full" where there are no more rows than columns, or "r"."""
+    a = arrayed(a)
+    if pivoting or mode == "full" and a.shape[-2] > a.shape[-1] or mode not in ("full", "economic", "r"):
+        raise refuse(ValueError, f"qr{{here}}: mode={mode!r}{' with pivoting' if pivoting else ''} has no derivative here; there is mode='economic'")
+    return (la.qr(a, "r"),) if mode == "r" else tuple(la.qr(a))
+
+
+def pinv(a, *, atol=None, rtol=None, return_rank=False, check_finite=True):
+    """The pseudo-inverse of a matrix of full rank. a: (..., m, n)."""
+    if atol is not None or rtol is not None or return_rank:
+        raise refuse(TypeError, "pinv{here}: matrices must have full rank, and atol, rtol and return_rank are not supported; leave them out")
+    return la.pinv(a)
+
+
+def lstsq(a, b, cond=None, overwrite_a=False, overwrite_b=False, check_finite=True, lapack_driver=None):
+    """(x, residuals, rank, singular values): x with the least |a @ x - b|, of a matrix of full rank with at least as many rows as columns. a: (m, n). b: (m,) or
+    (m, k)."""
+    x, residuals, rank, s = la.lstsq(a, b)
+    return x, residuals if np.ndim(b) > 1 or not residuals.shape[0] else residuals[0], rank, s
 
 
 def expm(A):

@@ -120,7 +120,7 @@ PULL = {
     "slogdet":     [lambda g, z, x: rule.each(g) * rule.flipped(linalg.inv(x))],
     "cofactor":    [lambda g, z, x: rule.cofactor(g, z, x)],
     "cholesky":    [lambda g, z, x: rule.cholesky(g, z)],
-    "eigh":        [lambda g, z, x: rule.eigh(g, z)],
+    "eigh":        [lambda g, z, x, *, lower: rule.eigh(g, z, lower)],
     "qr":          [lambda g, z, x: rule.qr(g, z, x)],
 }
 

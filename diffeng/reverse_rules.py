@@ -241,14 +241,15 @@ def cofactor(g, z, x):
     return each(np.sum(g * t, axis=(-2, -1))) * z - np.matmul(np.matmul(z, flipped(g)), t)
 
 
-def eigh(g, z):
+def eigh(g, z, lower):
     """v (diag(gw) + F o (v' gv)) v', F_ij = 1 / (w_j - w_i), and 0 for equal ones, which could be exchanged (M. Giles, 2008, section 3.1); of the triangle that is read."""
     w, v, n = z[..., 0, :], z[..., 1:, :], z.shape[-1]
     apart = w[..., None, :] - w[..., :, None]
     far = np.not_equal(apart, 0)
     inner = np.where(far, np.matmul(flipped(v), g[..., 1:, :]) / np.where(far, apart, 1), 0) + g[..., :1, :] * np.identity(n, z.dtype)
     s = np.matmul(np.matmul(v, inner), flipped(v))
-    return np.tril(s + flipped(s)) - s * np.identity(n, z.dtype)
+    s = s + flipped(s) - s * np.identity(n, z.dtype)
+    return np.tril(s) if lower else np.triu(s)
 
 
 def qr(g, z, x):

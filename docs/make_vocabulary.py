@@ -27,7 +27,8 @@ ROOMS = [(elementwise, "Elementwise", "One value out for each value in, after br
          (shaping, "Shapes", "Every entry of the result is an entry of an operand (or a padding)."),
          (contraction, "Products", "Sums of products."),
          (linalg, "Matrices", "Of the matrices on the last two axes. `slogdet` is log|det|; `cofactor` is det(x) inv(x).T, of singular matrices too. "
-          "`cholesky` reads the lower triangle, as NumPy's does, so that the derivative by an entry above the diagonal is 0."),
+          "`cholesky` reads the lower triangle, as NumPy's does, so that the derivative by an entry above the diagonal is 0; so does `eigh`, "
+          "where it is told to. `eigh` has the eigenvalues in a row and the vectors below it, `qr` has q and r below it."),
          (indexing, "Parts of arrays", "Reading and writing by index."),
          (random, "Random bits", "Of a key, a counter and a place: no state.")]
 

@@ -75,6 +75,10 @@ def _std_of_equals(x):
     return np.std(x)
 
 
+def _vector_of_equals(a):
+    return np.sum(np.linalg.eigh(a)[1] * np.array([[1.0, 2.0], [3.0, 4.0]]))
+
+
 def _norm_at_zero(x):
     return np.linalg.norm(x)
 
@@ -92,6 +96,7 @@ KINKS = {
     "abs(x)": [(np.abs, 0.0, 0.0), (np.fabs, 0.0, 0.0)],
     "sign": [(lambda x, f=f: f(x) + x, 0.0, 1.0) for f in (np.sign, np.floor, np.ceil, np.trunc, np.rint)],
     "linalg.norm(x)": [(_norm_at_zero, np.zeros(3), [0, 0, 0])],
+    "linalg.eigh(a)": [(_vector_of_equals, np.eye(2), [[0, 0], [0, 0]])],
     "std(x)": [(_std_of_equals, np.ones(3), [0, 0, 0])],
     "sqrt(x)": [(np.sqrt, 0.0, np.inf)],
     "cbrt(x)": [(np.cbrt, 0.0, np.inf)],

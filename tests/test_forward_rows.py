@@ -174,8 +174,8 @@ def differences(primitive, operands, params, slot, h=np.longdouble(1) / 256):
 
 def matrices(rule):
     """The rule for every matrix of a stack, in the arithmetic of its entries: NumPy's own know no extended precision."""
-    def evaluate(*stacks):
-        parts = [rule(*[x[at] for x in stacks]) for at in np.ndindex(stacks[0].shape[:-2])]
+    def evaluate(*stacks, **params):
+        parts = [rule(*[x[at] for x in stacks], **params) for at in np.ndindex(stacks[0].shape[:-2])]
         return np.reshape(parts, stacks[0].shape[:-2] + np.shape(parts[0]))
     return evaluate
 
@@ -204,10 +204,10 @@ def factor(a):
     return z
 
 
-def eigen(a):
+def eigen(a, lower):
     """NumPy's, made exact by Newton's method."""
-    a = np.tril(a) + np.tril(a, -1).T
-    v = np.linalg.eigh(a.astype(float))[1].astype(a.dtype)
+    a = np.tril(a) + np.tril(a, -1).T if lower else np.triu(a) + np.triu(a, 1).T
+    v = np.linalg.eigh(a.astype(float), "L" if lower else "U")[1].astype(a.dtype)
     for _ in range(3):
         v = v @ (1.5 * np.eye(len(a), dtype=a.dtype) - 0.5 * (v.T @ v))
         inner = v.T @ a @ v
@@ -295,7 +295,7 @@ CASES = [
     ("scatter", [A(6)], dict(index=(np.eye(3, 4) + np.eye(3, 4, 1) > 0,), shape=(3, 4))),
     ("solve", [M(3, 3), A(3, 2)], {}), ("solve", [M(2, 3, 3), A(2, 3, 1)], {}), ("solve", [M(1, 1), A(1, 4)], {}),
     *[(n, [M(*shape)], {}) for n in ("inv", "det", "slogdet", "cofactor", "cholesky") for shape in ((3, 3), (2, 2, 2), (1, 1))],
-    *[("eigh", [M(*shape) + np.diag(np.arange(shape[-1]))], {}) for shape in ((3, 3), (2, 3, 3), (1, 1))], *[("qr", [A(*shape) + np.eye(*shape[-2:])], {}) for shape in ((4, 3), (2, 2, 2), (3, 1))],
+    *[("eigh", [M(*shape) + np.diag(np.arange(shape[-1]))], dict(lower=lower)) for lower, shape in ((True, (3, 3)), (True, (2, 3, 3)), (False, (3, 3)), (True, (1, 1)))], *[("qr", [A(*shape) + np.eye(*shape[-2:])], {}) for shape in ((4, 3), (2, 2, 2), (3, 1))],
     ("astype", [A(3)], dict(dtype=np.dtype(float))), ("copy", [A(2, 2)], {}), ("barrier", [A(3, 1), A(2, 1, 4)], {}), ("where", [MASK, A(3, 1), A(4)], {}), ("where", [MASK, A(), A(3, 4)], {}),
     ("multiply", [A(3, 1), A(2, 1, 4)], {}), ("divide", [A(), A(2, 3)], {}), ("add", [A(0, 1), A(3)], {}),
 ]

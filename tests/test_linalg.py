@@ -26,7 +26,7 @@ FUNCTIONS = {
     "tensorsolve": (lambda a, b: np.linalg.tensorsolve(a.reshape(2, 2, 4), b.reshape(2, 2)), A, B),
     "tensorsolve axes": (lambda a, b: np.linalg.tensorsolve(a.reshape(4, 2, 2), b.reshape(2, 2), axes=(0,)), A, B),
     "eigvalsh": (lambda a: np.linalg.eigvalsh(a), A), "eigvalsh upper": (lambda a: np.linalg.eigvalsh(a, UPLO="U"), A),
-    "eigh": (lambda a: np.concatenate(np.linalg.eigh(a)[1] ** 2) + np.linalg.eigh(a).eigenvalues[1], A), "eigh stack": (lambda a: np.linalg.eigh(a)[1], STACK),
+    "eigh upper": (lambda a: np.linalg.eigh(a, "U")[1], A), "eigh": (lambda a: np.concatenate(np.linalg.eigh(a)[1] ** 2) + np.linalg.eigh(a).eigenvalues[1], A), "eigh stack": (lambda a: np.linalg.eigh(a)[1], STACK),
     "qr": (lambda a: np.linalg.qr(a)[0], W[:, :3]), "qr r": (lambda a: np.linalg.qr(a, mode="r"), W), "qr wide": (lambda a: np.linalg.qr(a).R, W[:3]),
     "qr stack": (lambda a: np.linalg.qr(a).Q, STACK), "pinv": (lambda a: np.linalg.pinv(a), W[:, :2]), "pinv wide": (lambda a: np.linalg.pinv(a), W[:2]),
     "lstsq": (lambda a, b: np.linalg.lstsq(a, b)[0], W[:, :2], B), "lstsq residuals": (lambda a, b: np.concatenate([np.linalg.lstsq(a, b)[1], np.linalg.lstsq(a, b)[3]]), W[:, :2], B2),
@@ -43,6 +43,10 @@ TWINS = {
     "cho_solve": (lambda m, a, b: m.cho_solve(m.cho_factor(a), b), S, B2), "cho_solve lower": (lambda m, a, b: m.cho_solve(m.cho_factor(a, lower=True), b), S, B),
     "solve_triangular": (lambda m, a, b: m.solve_triangular(a, b), A, B),
     "solve_triangular lower": (lambda m, a, b: m.solve_triangular(a, b, trans="T", lower=True, unit_diagonal=True), A, B2),
+    "eigh": (lambda m, a: m.eigh(a)[1] ** 2, A), "eigh of two": (lambda m, a, b: np.concatenate([m.eigh(a, b)[1] ** 2, m.eigvalsh(a, b)[None]]), A, S),
+    "eigh of two upper": (lambda m, a, b: m.eigh(a, b, lower=False)[1], A, S), "eigvalsh": (lambda m, a: m.eigvalsh(a, lower=False), A),
+    "qr": (lambda m, a: m.qr(a, mode="economic")[0], W[:, :2]), "qr r": (lambda m, a: m.qr(a, mode="r")[0], W[:2]), "qr full": (lambda m, a: m.qr(a)[1], W),
+    "pinv": (lambda m, a: m.pinv(a), W[:2]), "lstsq": (lambda m, a, b: m.lstsq(a, b)[0], W[:, :2], B), "lstsq residual": (lambda m, a, b: m.lstsq(a, b)[1], W[:, :2], B),
     "expm": (lambda m, a: m.expm(a), W / 4), "expm large": (lambda m, a: m.expm(a), 2 * W), "expm stack": (lambda m, a: m.expm(a), STACK / 9),
 }
 

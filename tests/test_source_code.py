@@ -57,7 +57,7 @@ def factors(A):
     """Eigenvalues and orthonormal factors: C has none."""
     values, vectors = np.linalg.eigh(np.stack([A, A + 1]))
     q, r = np.linalg.qr(A[:, :2])
-    return np.sum(values ** 2 * vectors ** 2) + np.sum(q ** 3) + np.sum(np.abs(r))
+    return np.sum(values[:, None] ** 2 * vectors ** 2) + np.sum(q ** 3) + np.sum(np.abs(r))
 
 
 GAMMAS = np.array([0.3, 2.75, 17.5, -0.7, -2.2])

@@ -22,7 +22,7 @@ class Products:
                     return self._multiply(factor, inner) if p.op == "mul" else self._divide(inner, factor)
         return self.make("matmul", (a, b), None, shape)
 
-    def of_matrix(self, name, args, shape):
+    def of_matrix(self, name, args, shape, params):
         """solve(A, B) is A^-1 B, cofactor(A) is det(A) A'^-1, slogdet(A) is log|det(A)|."""
         a = args[0]
         if name in ("inv", "solve", "cofactor"):
@@ -36,7 +36,7 @@ class Products:
         if name == "cofactor":
             return self.map("multiply", [det if not det.shape else self.reshape(det, (*det.shape, 1, 1)), self.transposed(inverse)])
         return {"det": lambda: det, "slogdet": lambda: self.map("log", [self.map("absolute", [det])]),
-                "slogdet_sign": lambda: self.map("sign", [det])}.get(name, lambda: self.call(name, args, shape))()
+                "slogdet_sign": lambda: self.map("sign", [det])}.get(name, lambda: self.call(name, args, shape, params))()
 
     def contraction(self, name, args, params, shape):
         subscripts = contraction.subscripts(name, [len(a.shape) for a in args], params)

@@ -308,15 +308,15 @@ class NumPy:
             kind = ", kind='stable'" if name == "argsort" else ""
             return f"np.{name}({arguments[0]}, axis={params['axis']}{kind})"
         if name in IN_NUMPY:
-            return self.of_matrix(k, name, operands, arguments)
+            return self.of_matrix(k, name, operands, arguments, params)
         if getattr(np, name, None) is None or params:
             raise refuse(self.graph, k, self.language)
         return f"np.{name}({', '.join(arguments)})"
 
-    def of_matrix(self, k, name, operands, arguments):
+    def of_matrix(self, k, name, operands, arguments, params):
         if name in _HELPERS:
             self.helper(name)
-        return IN_NUMPY[name].format(", ".join(arguments))
+        return IN_NUMPY[name].format(", ".join(arguments), **params)
 
     def helper(self, name):
         self.helpers.setdefault(name, _HELPERS[name])

@@ -6,11 +6,11 @@ import math
 
 # name: what of NumPy's answer it is
 IN_NUMPY = {"solve": "np.linalg.solve({})", "inv": "np.linalg.inv({})", "det": "np.linalg.det({})", "slogdet": "np.linalg.slogdet({})[1]",
-            "slogdet_sign": "np.linalg.slogdet({})[0]", "cholesky": "np.linalg.cholesky({})", "cofactor": "cofactor({})", "eigh": "eigh({})", "qr": "qr({})"}
+            "slogdet_sign": "np.linalg.slogdet({})[0]", "cholesky": "np.linalg.cholesky({})", "cofactor": "cofactor({})", "eigh": "eigh({}, {lower})", "qr": "qr({})"}
 
 IN_C = ("solve", "inv", "det", "slogdet", "slogdet_sign", "cholesky", "cofactor")
-EIGH = '''def eigh(x):
-    values, vectors = np.linalg.eigh(x)
+EIGH = '''def eigh(x, lower):
+    values, vectors = np.linalg.eigh(x, "L" if lower else "U")
     return np.concatenate([values[..., None, :], vectors], axis=-2)
 '''
 QR = '''def qr(x):
@@ -39,8 +39,8 @@ def cofactor(x):
 
 
 NUMBA_HELPERS = {"cofactor": NUMBA_COFACTOR, "eigh": '''@numba.njit
-def eigh(x):
-    values, vectors = np.linalg.eigh(x)
+def eigh(x, lower):
+    values, vectors = np.linalg.eigh(x if lower else x.T)
     return np.concatenate((values.reshape((1, values.size)), vectors))
 ''', "qr": '''@numba.njit
 def qr(x):
@@ -48,10 +48,11 @@ def qr(x):
 '''}
 
 
-def in_numba(name, count, whole, shape):
-    """A function for stacks of matrices, which numba's own do not take. count: of operands. whole: are its answers matrices? shape: of one answer."""
+def in_numba(name, count, whole, shape, params):
+    """A function for stacks of matrices, which numba's own do not take. count: of operands. whole: are its answers matrices? shape: of one
+    answer."""
     stacks = "a, b"[:3 * count - 2]
-    answer = IN_NUMPY[name].format(", ".join(f"{x}[k]" for x in stacks.split(", ")))
+    answer = IN_NUMPY[name].format(", ".join(f"{x}[k]" for x in stacks.split(", ")), **params)
     out = f"np.empty((len(a), {shape[0]}, {shape[1]}), a.dtype)" if whole else "np.empty(len(a), a.dtype)"
     return f"@numba.njit\ndef {name}_each({stacks}):\n    out = {out}\n    for k in range(len(a)):\n        out[k] = {answer}\n    return out\n"
 

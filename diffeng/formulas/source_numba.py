@@ -113,13 +113,13 @@ class Numba(NumPy):
             return f"np.cumsum({arguments[0]})"
         return super().call(k, name, operands, params)
 
-    def of_matrix(self, k, name, operands, arguments):
+    def of_matrix(self, k, name, operands, arguments, params):
         if name in NUMBA_HELPERS:
             self.helpers[name] = NUMBA_HELPERS[name]
         shapes = [self.shape(u) for u in operands]
         whole = len(self.shape(k)) == len(shapes[0])
-        helper = f"{name}_each" + ("_" + "_".join(map(str, self.shape(k)[-2:])) if whole else "")          # one a shape
-        self.helpers.setdefault(helper, in_numba(name, len(operands), whole, self.shape(k)[-2:]).replace(f"{name}_each", helper))
+        helper = f"{name}_each" + ("_" + "_".join(map(str, self.shape(k)[-2:])) if whole else "") + "".join(f"_{key}" for key, v in params.items() if v)          # one a shape
+        self.helpers.setdefault(helper, in_numba(name, len(operands), whole, self.shape(k)[-2:], params).replace(f"{name}_each", helper))
         stacks = [f"np.ascontiguousarray({x}).reshape({(math.prod(s[:-2]), *s[-2:])})" for x, s in zip(arguments, shapes)]
         return f"{helper}({', '.join(stacks)})" + (f".reshape({self.shape(k)})" if self.shape(k) else "[0]")
 

@@ -375,7 +375,7 @@ class Terms(Products):
         if name in ("matmul", "dot", "tensordot", "einsum"):
             return self.contraction(name, args, params, shape)
         if name in PRIMITIVES and PRIMITIVES[name].kind == "linalg":
-            return self.of_matrix(name, args, shape)
+            return self.of_matrix(name, args, shape, params)
         if name == "sum":
             if not params["axis"]:
                 return args[0]

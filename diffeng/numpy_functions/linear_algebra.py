@@ -74,7 +74,7 @@ def _eigen(a, UPLO):
     (a,) = _floating(a)
     if UPLO not in ("L", "U", "l", "u"):
         raise refuse(ValueError, f"eigh{{here}}: UPLO is {UPLO!r}; choose 'L' or 'U'")
-    return linalg.eigh(a if UPLO in "Ll" else np.swapaxes(a, -1, -2))          # which triangle is read
+    return linalg.eigh(a, lower=UPLO in "Ll")
 
 
 @implements(np.linalg.eigh)

@@ -209,7 +209,7 @@ def _pull_equation(row, primitive, slot, g, z, operands, params):
 
 
 def _pull_factors(row, primitive, slot, g, z, operands, params):
-    return _remember(row, (primitive.name, None), lambda: Orthonormal(row)).pull(g, z, *operands)
+    return _remember(row, (primitive.name, None), lambda: Orthonormal(row)).pull(g, z, *operands, **params)
 
 
 def _pull_expansion(row, primitive, slot, g, z, operands, params):
@@ -264,7 +264,7 @@ def _value(row, primitive, operands, params):
     if isinstance(row, Equation):
         return _remember(row, (name, None), lambda: Implicit(row)).value(primitive(*operands), operands)
     if isinstance(row, Factors):
-        return _remember(row, (name, None), lambda: Orthonormal(row)).value(primitive(*operands), *operands)
+        return _remember(row, (name, None), lambda: Orthonormal(row)).value(primitive(*operands, **params), *operands, **params)
     if isinstance(row, Expansion):
         return _remember(row, (name, None), lambda: Determinant(row)).value(primitive(*operands), *operands)
     if isinstance(row, Composition):

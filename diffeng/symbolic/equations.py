@@ -138,16 +138,19 @@ class Orthonormal:
         rows = np.shape(x)[-2]
         return (z[..., :rows, :], z[..., rows:, :]) if self.upper else (z[..., 1:, :], z[..., 0, :])
 
-    def pull(self, g, z, x):
+    def pull(self, g, z, x, lower=True):
         (u, w), (gu, gw) = self._parts(z, x), self._parts(g, x)
         solution = _solve_factors(gu, gw, u, w) if self.upper else _solve_eigenvectors(gu, gw, u, w)
         found = -_total(self.slope, {0: x, "g": solution, "u": u, "w": w}, np.shape(x))
-        return found if self.upper else _at(found + _flip(found), np.tri(np.shape(x)[-1], dtype=bool)) - _at(found, np.eye(np.shape(x)[-1], dtype=bool))
+        if self.upper:
+            return found
+        triangle = np.tri(np.shape(x)[-1], dtype=bool)
+        return _at(found + _flip(found), triangle if lower else triangle.T) - _at(found, np.eye(np.shape(x)[-1], dtype=bool))
 
-    def value(self, z, x):
+    def value(self, z, x, lower=True):
         """The primitive's value, less what its residuals say of it."""
         (u, w), n = self._parts(z, x), np.shape(x)[-1]
-        x = x if self.upper else _mirrored(x)
+        x = x if self.upper else _mirrored(x if lower else _flip(x))
         off, skew = (_total(r, {0: x, "u": u, "w": w}, shape) for r, shape in zip(self.residuals, (np.shape(x), (*np.shape(x)[:-2], n, n))))
         size = np.max(np.abs(x), axis=(-2, -1), keepdims=True) if np.size(x) else 1.0
         u = u - off / np.where(np.equal(size, 0), 1, size) - u @ skew

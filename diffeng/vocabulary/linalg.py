@@ -43,8 +43,8 @@ def _cofactor(x):
     return (sign * (before * after)[..., None, :] * u) @ v if s.shape[-1] else np.zeros_like(x)
 
 
-def _eigh(x):
-    values, vectors = np.linalg.eigh(x)
+def _eigh(x, *, lower):
+    values, vectors = np.linalg.eigh(x, "L" if lower else "U")
     return np.concatenate([values[..., None, :], vectors], axis=-2)
 
 
@@ -52,7 +52,7 @@ def _qr(x):
     return np.concatenate(np.linalg.qr(x), axis=-2)
 
 
-def _eigen(x):
+def _eigen(x, *, lower):
     _square(x)
     return (*x.shape[:-2], x.shape[-1] + 1, x.shape[-1]), x.dtype
 
@@ -69,7 +69,7 @@ det      = Primitive("det", lambda x: np.linalg.det(x), "linalg", None, _ANY, _n
 slogdet  = Primitive("slogdet", lambda x: np.linalg.slogdet(x)[1], "linalg", None, _ANY, _number)                  # log|det(x)|
 cofactor = Primitive("cofactor", _cofactor, "linalg", None, _ANY, _matrix)                                         # det(x) inv(x).T
 cholesky = Primitive("cholesky", lambda x: np.linalg.cholesky(x), "linalg", None, _ANY, _matrix)                   # reads the lower triangle
-eigh     = Primitive("eigh", _eigh, "linalg", None, _ANY, _eigen)                   # reads the lower triangle; the eigenvalues in a row, below it the vectors as columns
+eigh     = Primitive("eigh", _eigh, "linalg", None, _ANY, _eigen)                   # reads one triangle; eigenvalues in a row, below it vectors as columns
 qr       = Primitive("qr", _qr, "linalg", None, _ANY, _factors)                     # q, and below it r
 slogdet_sign = Primitive("slogdet_sign", lambda x: np.linalg.slogdet(x)[0], "linalg", (), _ANY, _number)
 
