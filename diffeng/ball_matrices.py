@@ -18,16 +18,15 @@ def _array(m):
     return out.reshape(m.nrows(), m.ncols())
 
 
-def _each(rule, rank, more=lambda columns: 0):
-    """The rule applied to every matrix of a stack; where a number is not finite, NaN. rank: of what it answers for one matrix, a number or one with so many more
-    rows."""
+def _each(rule, shape=lambda rows, columns: (rows, columns)):
+    """The rule applied to every matrix of a stack; where a number is not finite, NaN. shape: of what it answers for one of so many rows and columns."""
     def function(*stacks, **params):
         *batch, rows, columns = stacks[-1].shape
-        out = np.empty(tuple(batch) + ((rows + more(columns), columns) if rank else ()), object)
+        out = np.empty((*batch, *shape(rows, columns)), object)
         for at in np.ndindex(*batch):
             matrices = [x[at] for x in stacks]
             answer = rule(*matrices, **params) if all(map(all_finite, matrices)) else NAN
-            if rank:
+            if shape(rows, columns):
                 out[at][...] = answer
             else:
                 out[at] = answer
@@ -122,6 +121,29 @@ def _eigh(x, *, lower):
     return v
 
 
+def _svd(x):
+    """By the eigenvectors of x' x, or of x x' if that is smaller; which way they point is NumPy's choice."""
+    if len(x) < x.shape[1]:
+        u, s, v = np.linalg.svd(_floats(x), full_matrices=False)
+        turned = _svd_tall(x.T, v.T, u)
+        return np.concatenate([turned[x.shape[1] + 1:], turned[x.shape[1]:x.shape[1] + 1], turned[:x.shape[1]]])
+    u, s, v = np.linalg.svd(_floats(x), full_matrices=False)
+    return _svd_tall(x, u, v.T)
+
+
+def _svd_tall(x, u, v):
+    """u, v: NumPy's."""
+    found = _eigh(_array(_flint(x.T) * _flint(x)), lower=True)[:, ::-1] if x.size else np.zeros((x.shape[1] + 1, x.shape[1]), object)
+    for j in range(x.shape[1]):
+        if not found[0, j] > 0:
+            raise unsure("svd", found[0, j])
+        top = int(np.argmax(np.abs(v[:, j])))
+        found[0, j] = found[0, j].sqrt()
+        if (v[top, j] > 0) != bool(found[1 + top, j] > 0):
+            found[1:, j] = -found[1:, j]
+    return np.concatenate([_array(_flint(x) * _flint(found[1:])) / found[:1], found])
+
+
 def _qr(x):
     """By the factor of x' x; the signs of r's diagonal are NumPy's."""
     if not x.shape[1]:
@@ -135,7 +157,12 @@ def _qr(x):
     return np.concatenate([_array(_flint(r.T).solve(_flint(x.T))).T, r])
 
 
+def _number(rows, columns):
+    return ()
+
+
 MATRICES = {
-    "solve": _each(_solve, 2), "inv": _each(_inv, 2), "cofactor": _each(_cofactor, 2), "cholesky": _each(_cholesky, 2),
-    "eigh": _each(_eigh, 2, lambda n: 1), "qr": _each(_qr, 2, lambda n: n), "det": _each(_det, 0), "slogdet": _each(_slogdet, 0), "slogdet_sign": _each(_sign, 0),
+    "solve": _each(_solve), "inv": _each(_inv), "cofactor": _each(_cofactor), "cholesky": _each(_cholesky),
+    "eigh": _each(_eigh, lambda m, n: (n + 1, n)), "qr": _each(_qr, lambda m, n: (m + n, n)), "svd": _each(_svd, lambda m, n: (m + n + 1, min(m, n))),
+    "det": _each(_det, _number), "slogdet": _each(_slogdet, _number), "slogdet_sign": _each(_sign, _number),
 }

@@ -172,6 +172,8 @@ class Batching(Interpreter):
 
     def apply(self, primitive, operands, params):
         mine = [self.mine(x) for x in operands]
+        if not any(mine):                                    # constants, which are to be computed where the rest is: the same for all examples
+            return primitive(*operands, **params)
         data = [x.data if m else x for x, m in zip(operands, mine)]
         rule = _RULES.get(primitive.name) or _KINDS.get(primitive.kind, _one_by_one)
         try:

@@ -25,7 +25,7 @@ class _Sizes:
     def __init__(self, name, operands, z):
         self.z = np.absolute(z)
         base = z if name == "cholesky" else operands[0]
-        if name in ("eigh", "qr"):
+        if name in ("eigh", "qr", "svd"):
             self._of_factors(name, base, z)
             return
         self.matrix = np.absolute(base)
@@ -48,6 +48,13 @@ class _Sizes:
             gap = np.absolute(z[..., 0, None, :] - z[..., 0, :, None])
             self.near = np.max(np.where(gap == 0, 0, 1 / np.where(gap == 0, 1, gap)), axis=(-2, -1), keepdims=True) if gap.size else self.norm
             self.scale = np.concatenate([np.broadcast_to(self.norm, (*x.shape[:-2], 1, n)), np.broadcast_to(1 + self.near * self.norm, x.shape)], axis=-2)
+        elif name == "svd":
+            m, k = x.shape[-2], min(x.shape[-2:])
+            s = z[..., m, :]
+            gap = np.absolute(s[..., None, :] - s[..., :, None]) + np.where(np.eye(k, dtype=bool), s[..., None, :], 0)          # and s itself, over which is divided
+            self.near = np.max(np.where(gap == 0, 0, 1 / np.where(gap == 0, 1, gap)), axis=(-2, -1), keepdims=True) if gap.size else self.norm
+            turned = 1 + self.near * self.norm
+            self.scale = np.concatenate([np.broadcast_to(a, (*x.shape[:-2], rows, k)) for a, rows in ((turned, m), (self.norm, 1), (turned, n))], axis=-2)
         else:
             smallest = np.min(np.linalg.svd(x, compute_uv=False), axis=-1)[..., None, None] if x.size else self.norm
             self.near = 1 / np.where(smallest == 0, 1, smallest)
@@ -76,7 +83,7 @@ _ROWS = {
     "cofactor": (lambda k: k.cofactor,
                  (lambda k, g: _each(_sum(g * _t(k.inverse))) * k.cofactor + k.cofactor @ _t(g) @ _t(k.inverse),),
                  (lambda k, v: _each(_sum(v * _t(k.inverse))) * k.cofactor + _t(k.inverse) @ _t(v) @ k.cofactor,)),
-    **dict.fromkeys(("eigh", "qr"), (lambda k: k.scale, (lambda k, g: k.pulled_through(g),), (lambda k, v: k.pushed_through(v),))),
+    **dict.fromkeys(("eigh", "qr", "svd"), (lambda k: k.scale, (lambda k, g: k.pulled_through(g),), (lambda k, v: k.pushed_through(v),))),
     "cholesky": (lambda k: k.z @ np.tril(k.inverse @ k.z @ _t(k.z) @ _t(k.inverse)),
                  (lambda k, g: (lambda s: s + _t(s))(_t(k.inverse) @ np.tril(_t(k.z) @ g) @ k.inverse),),
                  (lambda k, v: k.z @ np.tril(k.inverse @ (v + _t(v)) @ _t(k.inverse)),)),

@@ -33,7 +33,7 @@ from .constants import LOG2, LOG10, SQRT_PI
 from .errors import here, refuse
 from .forward_rules import (Variadic, behind, ground, larger, length, lifted, log_base, moved, one_less, push_cholesky, push_cofactor, push_concatenate,
                             push_cumprod, push_eigh, push_einsum, push_extreme, push_getitem, push_inv, push_logsumexp, push_matmul_left, push_matmul_right, push_prod, push_qr,
-                            push_scatter, push_setitem_array, push_setitem_value, push_slogdet, push_solve_matrix, push_tanh, push_tensordot_left,
+                            push_scatter, push_setitem_array, push_setitem_value, push_slogdet, push_solve_matrix, push_svd, push_tanh, push_tensordot_left,
                             push_tensordot_right, push_var, solved)
 from .nodes import Interpreter, exactly
 from .traced import ASSIGN, Traced
@@ -143,6 +143,7 @@ PUSH = {
     "cholesky":     (push_cholesky,),
     "eigh":         (push_eigh,),
     "qr":           (push_qr,),
+    "svd":          (push_svd,),
 
     # ---- parts of arrays
     "getitem":      (push_getitem,),

@@ -242,11 +242,33 @@ def push_eigh(dx, x, *, lower):
     n, z = x.shape[-1], linalg.eigh(x, lower=lower)
     w, v = z[..., 0, :], z[..., 1:, :]
     moved_to = c.matmul(c.matmul(turned(v), symmetric(dx if lower else turned(dx))), v)                       # (K, ..., n, n)
-    gap = w[..., None, :] - w[..., :, None]
-    equal = np.equal(gap, 0)
+    across, down = w[..., None, :], w[..., :, None]
+    equal, gap = np.equal(across, down), across - down
     vectors = c.matmul(v, np.where(equal, 0, moved_to / np.where(equal, 1, gap)))
     values = r.sum(moved_to * np.eye(n, dtype=x.dtype), axis=(moved_to.ndim - 2,), keepdims=True)
     return s.concatenate(values, vectors, axis=vectors.ndim - 2)
+
+
+def push_svd(dx, x):
+    """With p = u' dx v: singular values move as its diagonal, u and v turn by (p s + s p') and (s p + p' s) over s_j^2 - s_i^2, not towards a vector of an equal value;
+    and u, where it is longer, by what of dx v / s it does not span (J. Townsend, Differentiating the singular value decomposition, 2016)."""
+    rows, columns = x.shape[-2:]
+    z = linalg.svd(x)
+    u, row, v = z[..., :rows, :], z[..., rows:rows + 1, :], z[..., rows + 1:, :]
+    n, column = row.shape[-1], turned(row)
+    p = c.matmul(c.matmul(turned(u), dx), v)
+    equal, apart = np.equal(row, column), np.square(row) - np.square(column)
+
+    def turn(a):
+        return np.where(equal, 0, a / np.where(equal, 1, apart))
+
+    def beyond(basis, image):
+        return np.where(np.equal(row, 0), 0, (image - c.matmul(basis, c.matmul(turned(basis), image))) / np.where(np.equal(row, 0), 1, row))
+    du, dv = c.matmul(u, turn(p * row + column * turned(p))), c.matmul(v, turn(column * p + turned(p) * row))
+    du = du + beyond(u, c.matmul(dx, v)) if rows > n else du
+    dv = dv + beyond(v, c.matmul(turned(dx), u)) if columns > n else dv
+    values = r.sum(p * np.eye(n, dtype=x.dtype), axis=(p.ndim - 2,), keepdims=True)
+    return s.concatenate(du, values, dv, axis=dx.ndim - 2)
 
 
 def push_qr(dx, x):

@@ -18,7 +18,7 @@ from .numpy_functions import linear_algebra as la
 slogdet, matrix_power, tensorsolve, tensorinv, norm = la.slogdet, la.matrix_power, la.tensorsolve, la.tensorinv, np.linalg.norm
 
 TWINS = ("solve", "inv", "det", "cholesky", "cho_factor", "cho_solve", "solve_triangular", "expm", "norm", "eigh", "eigvalsh",
-         "qr", "pinv", "lstsq")          # scipy.linalg's, which convert their arguments
+         "qr", "pinv", "lstsq", "svd", "svdvals")          # scipy.linalg's, which convert their arguments
 
 _SYMMETRIC = ("sym", "her", "pos", "symmetric", "hermitian", "positive definite")
 _THETA = 5.371920351148152             # the 1-norm up to which the Padé approximant of degree 13 has all digits of float64
@@ -119,6 +119,17 @@ def qr(a, overwrite_a=False, lwork=None, mode="full", pivoting=False, check_fini
     if pivoting or mode == "full" and a.shape[-2] > a.shape[-1] or mode not in ("full", "economic", "r"):
         raise refuse(ValueError, f"qr{{here}}: mode={mode!r}{' with pivoting' if pivoting else ''} has no derivative here; there is mode='economic'")
     return (la.qr(a, "r"),) if mode == "r" else tuple(la.qr(a))
+
+
+def svd(a, full_matrices=True, overwrite_a=False, compute_uv=True, check_finite=True, lapack_driver="gesdd"):
+    """(u, s, vh) with a = u @ diag(s) @ vh, or s alone. a: (..., m, n). full_matrices=True only of square ones: further vectors are any."""
+    found = la.svd(a, full_matrices, compute_uv)
+    return tuple(found) if compute_uv else found
+
+
+def svdvals(a, overwrite_a=False, check_finite=True):
+    """The singular values, the largest first."""
+    return la.svdvals(a)
 
 
 def pinv(a, *, atol=None, rtol=None, return_rank=False, check_finite=True):

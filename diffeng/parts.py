@@ -44,7 +44,7 @@ def part(primitive, values, z, params, limit, sums=False):
         out = terms[0] if z.ndim == values[0].ndim else "".join(c for c in terms[0] if c in thinned)
     elif primitive.kind == "linalg":                                  # some matrices of a stack; with sums=True some rows and columns of them
         batch = letters[:values[0].ndim - 2]
-        terms = [batch + t for t in ("RS" if primitive.name == "qr" else "RR", "RK")[:len(values)]]
+        terms = [batch + t for t in ("RS" if primitive.name in ("qr", "svd") else "RR", "RK")[:len(values)]]
         out, thinned = terms[-1][:z.ndim] if z.shape[-2:] == values[-1].shape[-2:] or z.ndim < values[0].ndim else batch + "PQ", set(batch)
     else:
         return None

@@ -122,6 +122,7 @@ PULL = {
     "cholesky":    [lambda g, z, x: rule.cholesky(g, z)],
     "eigh":        [lambda g, z, x, *, lower: rule.eigh(g, z, lower)],
     "qr":          [lambda g, z, x: rule.qr(g, z, x)],
+    "svd":         [lambda g, z, x: rule.svd(g, z, x)],
 }
 
 

@@ -244,8 +244,7 @@ def cofactor(g, z, x):
 def eigh(g, z, lower):
     """v (diag(gw) + F o (v' gv)) v', F_ij = 1 / (w_j - w_i), and 0 for equal ones, which could be exchanged (M. Giles, 2008, section 3.1); of the triangle that is read."""
     w, v, n = z[..., 0, :], z[..., 1:, :], z.shape[-1]
-    apart = w[..., None, :] - w[..., :, None]
-    far = np.not_equal(apart, 0)
+    far, apart = np.not_equal(w[..., None, :], w[..., :, None]), w[..., None, :] - w[..., :, None]
     inner = np.where(far, np.matmul(flipped(v), g[..., 1:, :]) / np.where(far, apart, 1), 0) + g[..., :1, :] * np.identity(n, z.dtype)
     s = np.matmul(np.matmul(v, inner), flipped(v))
     s = s + flipped(s) - s * np.identity(n, z.dtype)
@@ -260,6 +259,26 @@ def qr(g, z, x):
     low = np.tril(m, -1)
     whole = gq + np.matmul(q, low + flipped(low) + m * np.identity(x.shape[-1], x.dtype))
     return flipped(linalg.solve(r, flipped(whole)))
+
+
+def svd(g, z, x):
+    """u ((F o (u' gu - gu' u)) s + s (F o (v' gv - gv' v)) + diag(gs)) v' with F_ij = 1 / (s_j^2 - s_i^2), 0 for equal ones, and what gu and gv have outside of what u
+    and v span, over s (J. Townsend, Differentiating the singular value decomposition, 2016)."""
+    m, n = x.shape[-2:]
+    u, s, v, gu, gs, gv = [a[..., cut, :] for a in (z, g) for cut in (slice(0, m), slice(m, m + 1), slice(m + 1, None))]
+    far, apart = np.not_equal(s, flipped(s)), s * s - flipped(s * s)
+
+    def twisted(a, ga):
+        inner = np.matmul(flipped(a), ga)
+        return np.where(far, (inner - flipped(inner)) / np.where(far, apart, 1), 0)
+    inner = twisted(u, gu) * s + flipped(s) * twisted(v, gv) + gs * np.identity(s.shape[-1], x.dtype)
+    out = np.matmul(np.matmul(u, inner), flipped(v))
+    if m != n:
+        over_s = np.where(np.equal(s, 0), 0, 1 / np.where(np.equal(s, 0), 1, s))
+        a, ga = (u, gu) if m > n else (v, gv)
+        rest = (ga - np.matmul(a, np.matmul(flipped(a), ga))) * over_s
+        out = out + (np.matmul(rest, flipped(v)) if m > n else np.matmul(u, flipped(rest)))
+    return out
 
 
 def cholesky(g, z):

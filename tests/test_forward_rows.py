@@ -228,7 +228,20 @@ def orthonormal(a):
     return np.concatenate([q, np.triu(q.T @ a)])
 
 
-WIDE = {"eigh": matrices(eigen), "qr": matrices(orthonormal),
+def singular(a):
+    """By the eigenvectors of a' a, or of a a'; which way they point is NumPy's choice."""
+    if len(a) < a.shape[1]:
+        turned = singular(a.T)
+        u, row, v = turned[a.shape[1] + 1:], turned[a.shape[1]:a.shape[1] + 1], turned[:a.shape[1]]
+        sign = np.sign(np.sum(u * np.linalg.svd(a.astype(float), full_matrices=False)[0], axis=0))
+        return np.concatenate([u * sign, row, v * sign])
+    found = eigen(a.T @ a, True)[:, ::-1]
+    s, v = np.sqrt(found[0]), found[1:]
+    v = v * np.sign(np.sum(v * np.linalg.svd(a.astype(float), full_matrices=False)[2].T, axis=0))
+    return np.concatenate([a @ v / s, s[None], v])
+
+
+WIDE = {"svd": matrices(singular), "eigh": matrices(eigen), "qr": matrices(orthonormal),
         "solve": matrices(lambda a, b: solved(a, b)[0]), "inv": matrices(lambda a: inverse(a)[0]), "det": matrices(lambda a: inverse(a)[1]),
         "slogdet": matrices(lambda a: np.log(abs(inverse(a)[1]))), "cofactor": matrices(lambda a: inverse(a)[1] * inverse(a)[0].T), "cholesky": matrices(factor)}
 
@@ -295,7 +308,7 @@ CASES = [
     ("scatter", [A(6)], dict(index=(np.eye(3, 4) + np.eye(3, 4, 1) > 0,), shape=(3, 4))),
     ("solve", [M(3, 3), A(3, 2)], {}), ("solve", [M(2, 3, 3), A(2, 3, 1)], {}), ("solve", [M(1, 1), A(1, 4)], {}),
     *[(n, [M(*shape)], {}) for n in ("inv", "det", "slogdet", "cofactor", "cholesky") for shape in ((3, 3), (2, 2, 2), (1, 1))],
-    *[("eigh", [M(*shape) + np.diag(np.arange(shape[-1]))], dict(lower=lower)) for lower, shape in ((True, (3, 3)), (True, (2, 3, 3)), (False, (3, 3)), (True, (1, 1)))], *[("qr", [A(*shape) + np.eye(*shape[-2:])], {}) for shape in ((4, 3), (2, 2, 2), (3, 1))],
+    *[("eigh", [M(*shape) + np.diag(np.arange(shape[-1]))], dict(lower=lower)) for lower, shape in ((True, (3, 3)), (True, (2, 3, 3)), (False, (3, 3)), (True, (1, 1)))], *[(n, [A(*shape) + np.eye(*shape[-2:])], {}) for n in ("qr", "svd") for shape in ((4, 3), (2, 2, 2), (3, 1))], ("svd", [A(2, 3) + np.eye(2, 3)], {}),
     ("astype", [A(3)], dict(dtype=np.dtype(float))), ("copy", [A(2, 2)], {}), ("barrier", [A(3, 1), A(2, 1, 4)], {}), ("where", [MASK, A(3, 1), A(4)], {}), ("where", [MASK, A(), A(3, 4)], {}),
     ("multiply", [A(3, 1), A(2, 1, 4)], {}), ("divide", [A(), A(2, 3)], {}), ("add", [A(0, 1), A(3)], {}),
 ]

@@ -108,7 +108,7 @@ CASES = {          # primitive -> functions of x (3, 4) and y (3, 4), positive f
     "constant":     [lambda x, y: y * 0 + 1],
     "solve":        [lambda x, y: linalg.solve(regular(x), y[:, :2]), lambda x, y: linalg.solve(shaping.broadcast_to(regular(x), shape=(2, 3, 3)), y[:2, :3, None])],
     **{n: [lambda x, y, p=vocabulary.PRIMITIVES[n]: p(regular(x)), lambda x, y, p=vocabulary.PRIMITIVES[n]: p(shaping.broadcast_to(regular(y).T, shape=(2, 3, 3)))]
-       for n in ("inv", "det", "slogdet", "slogdet_sign", "cofactor", "cholesky", "qr")},
+       for n in ("inv", "det", "slogdet", "slogdet_sign", "cofactor", "cholesky", "qr", "svd")},
     "eigh":         [lambda x, y, k=k: linalg.eigh(regular(x), lower=k) for k in (True, False)],
 }
 LAPACK = {n for n, p in vocabulary.PRIMITIVES.items() if p.kind == "linalg"}

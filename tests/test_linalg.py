@@ -8,7 +8,7 @@ import diffeng as de
 from diffeng.symbolic.definitions import DEFINITION, Equation, Expansion
 from diffeng.vocabulary import linalg
 
-OTHERWISE = ("cholesky upper", "eigvalsh", "qr wide", "pinv", "lstsq", "principal")          # made of what LAPACK has a routine of its own for
+OTHERWISE = ("cholesky upper", "eigvalsh", "svdvals", "norm", "cond", "qr wide", "pinv", "lstsq", "principal")          # made of what LAPACK has a routine of its own for
 METHODS = ("symbolic", "forward", "reverse")
 RNG = np.random.default_rng(3)
 A, W, B, B2 = RNG.normal(size=(4, 4)) + 4 * np.eye(4), RNG.normal(size=(4, 4)), RNG.normal(size=4), RNG.normal(size=(4, 2))
@@ -27,7 +27,11 @@ FUNCTIONS = {
     "tensorsolve axes": (lambda a, b: np.linalg.tensorsolve(a.reshape(4, 2, 2), b.reshape(2, 2), axes=(0,)), A, B),
     "eigvalsh": (lambda a: np.linalg.eigvalsh(a), A), "eigvalsh upper": (lambda a: np.linalg.eigvalsh(a, UPLO="U"), A),
     "eigh upper": (lambda a: np.linalg.eigh(a, "U")[1], A), "eigh": (lambda a: np.concatenate(np.linalg.eigh(a)[1] ** 2) + np.linalg.eigh(a).eigenvalues[1], A), "eigh stack": (lambda a: np.linalg.eigh(a)[1], STACK),
-    "qr": (lambda a: np.linalg.qr(a)[0], W[:, :3]), "qr r": (lambda a: np.linalg.qr(a, mode="r"), W), "qr wide": (lambda a: np.linalg.qr(a).R, W[:3]),
+    "svd": (lambda a: np.concatenate([np.linalg.svd(a, full_matrices=False)[0], np.linalg.svd(a, full_matrices=False)[2]], axis=0), W[:, :3]),
+    "svd wide": (lambda a: np.linalg.svd(a, full_matrices=False).Vh, W[:2]), "svd square": (lambda a: np.linalg.svd(a)[0] * np.linalg.svd(a)[1], W),
+    "svd stack": (lambda a: np.linalg.svd(a).U, STACK), "svdvals": (lambda a: np.linalg.svdvals(a), W[:, :2]), "norm 2": (lambda a: np.linalg.norm(a, 2), W[:, :2]),
+    "norm nuc": (lambda a: np.linalg.norm(a, "nuc", axis=(2, 0)), STACK[:, 0]), "norm -2": (lambda a: np.linalg.norm(a, -2), W), "cond": (lambda a: np.linalg.cond(a), W),
+    "cond 1": (lambda a: np.linalg.cond(a, 1), W), "qr": (lambda a: np.linalg.qr(a)[0], W[:, :3]), "qr r": (lambda a: np.linalg.qr(a, mode="r"), W), "qr wide": (lambda a: np.linalg.qr(a).R, W[:3]),
     "qr stack": (lambda a: np.linalg.qr(a).Q, STACK), "pinv": (lambda a: np.linalg.pinv(a), W[:, :2]), "pinv wide": (lambda a: np.linalg.pinv(a), W[:2]),
     "lstsq": (lambda a, b: np.linalg.lstsq(a, b)[0], W[:, :2], B), "lstsq residuals": (lambda a, b: np.concatenate([np.linalg.lstsq(a, b)[1], np.linalg.lstsq(a, b)[3]]), W[:, :2], B2),
     "principal": (lambda a: np.linalg.eigh(a.T @ a)[1][:, -1] ** 2, W), "likelihood": (lambda a, b: -0.5 * b @ np.linalg.solve(a @ a.T, b) - 0.5 * np.linalg.slogdet(a @ a.T)[1], W, B),
@@ -47,6 +51,7 @@ TWINS = {
     "eigh of two upper": (lambda m, a, b: m.eigh(a, b, lower=False)[1], A, S), "eigvalsh": (lambda m, a: m.eigvalsh(a, lower=False), A),
     "qr": (lambda m, a: m.qr(a, mode="economic")[0], W[:, :2]), "qr r": (lambda m, a: m.qr(a, mode="r")[0], W[:2]), "qr full": (lambda m, a: m.qr(a)[1], W),
     "pinv": (lambda m, a: m.pinv(a), W[:2]), "lstsq": (lambda m, a, b: m.lstsq(a, b)[0], W[:, :2], B), "lstsq residual": (lambda m, a, b: m.lstsq(a, b)[1], W[:, :2], B),
+    "svd": (lambda m, a: m.svd(a, full_matrices=False)[0], W[:, :2]), "svd square": (lambda m, a: m.svd(a)[2], W), "svdvals": (lambda m, a: m.svdvals(a), W[:2]),
     "expm": (lambda m, a: m.expm(a), W / 4), "expm large": (lambda m, a: m.expm(a), 2 * W), "expm stack": (lambda m, a: m.expm(a), STACK / 9),
 }
 
@@ -117,6 +122,17 @@ def test_the_determinant_of_a_singular_matrix_has_a_derivative(method):
     np.testing.assert_allclose(de.grad(np.linalg.det, method=method)(np.array([[0.0]])), [[1.0]])
     report = de.compare(np.linalg.det, singular)
     assert report.agree, str(report)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_and_zero_singular_values(method):
+    """What does not see which of equal vectors is which has a derivative: nuclear norms and functions of eigenvalues."""
+    np.testing.assert_allclose(de.grad(lambda a: np.linalg.norm(a, "nuc"), method=method)(np.eye(3)), np.eye(3), atol=1e-15)
+    np.testing.assert_allclose(de.grad(lambda a: np.sum(np.linalg.eigvalsh(a) ** 2), method=method)(2 * np.eye(3)), 4 * np.eye(3), atol=1e-15)
+    tall = np.outer(np.arange(1.0, 5), np.ones(2))       # of rank 1
+    slope = de.grad(lambda a: np.linalg.norm(a, 2), method=method)(tall)
+    np.testing.assert_allclose(slope, tall / np.linalg.norm(tall), atol=1e-14)
+    assert np.isfinite(de.grad(lambda a: np.linalg.norm(a, "nuc"), method=method)(np.zeros((3, 2)))).all()
 
 
 @pytest.mark.parametrize("method", METHODS)

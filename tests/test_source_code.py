@@ -57,7 +57,8 @@ def factors(A):
     """Eigenvalues and orthonormal factors: C has none."""
     values, vectors = np.linalg.eigh(np.stack([A, A + 1]))
     q, r = np.linalg.qr(A[:, :2])
-    return np.sum(values[:, None] ** 2 * vectors ** 2) + np.sum(q ** 3) + np.sum(np.abs(r))
+    u, s, vh = np.linalg.svd(A[:2], full_matrices=False)
+    return np.sum(values[:, None] ** 2 * vectors ** 2) + np.sum(q ** 3) + np.sum(np.abs(r)) + np.sum(u ** 2 * s) + np.sum(vh ** 4)
 
 
 GAMMAS = np.array([0.3, 2.75, 17.5, -0.7, -2.2])

@@ -14,7 +14,7 @@ import re
 import numpy as np
 
 from ..constants import Exact
-from .source_matrices import COFACTOR, EIGH, IN_NUMPY, QR
+from .source_matrices import COFACTOR, EIGH, IN_NUMPY, QR, SVD
 from .terms import index_text, operands_of
 from ..vocabulary import indexing
 
@@ -132,7 +132,7 @@ def inner_positions(node):
 # ---- NumPy -------------------------------------------------------------------------------------------------------------------------
 
 _HELPERS = {
-    "cofactor": COFACTOR, "eigh": EIGH, "qr": QR,
+    "cofactor": COFACTOR, "eigh": EIGH, "qr": QR, "svd": SVD,
     "logsumexp": '''def logsumexp(x, axis, keepdims):
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, np.zeros((), top.dtype))

@@ -6,7 +6,7 @@ import math
 
 # name: what of NumPy's answer it is
 IN_NUMPY = {"solve": "np.linalg.solve({})", "inv": "np.linalg.inv({})", "det": "np.linalg.det({})", "slogdet": "np.linalg.slogdet({})[1]",
-            "slogdet_sign": "np.linalg.slogdet({})[0]", "cholesky": "np.linalg.cholesky({})", "cofactor": "cofactor({})", "eigh": "eigh({}, {lower})", "qr": "qr({})"}
+            "slogdet_sign": "np.linalg.slogdet({})[0]", "cholesky": "np.linalg.cholesky({})", "cofactor": "cofactor({})", "eigh": "eigh({}, {lower})", "qr": "qr({})", "svd": "svd({})"}
 
 IN_C = ("solve", "inv", "det", "slogdet", "slogdet_sign", "cholesky", "cofactor")
 EIGH = '''def eigh(x, lower):
@@ -15,6 +15,10 @@ EIGH = '''def eigh(x, lower):
 '''
 QR = '''def qr(x):
     return np.concatenate(np.linalg.qr(x), axis=-2)
+'''
+SVD = '''def svd(x):
+    u, s, vh = np.linalg.svd(x, full_matrices=False)
+    return np.concatenate([u, s[..., None, :], vh.swapaxes(-1, -2)], axis=-2)
 '''
 COFACTOR = '''def cofactor(x):
     u, s, v = np.linalg.svd(x)
@@ -45,6 +49,10 @@ def eigh(x, lower):
 ''', "qr": '''@numba.njit
 def qr(x):
     return np.concatenate(np.linalg.qr(x))
+''', "svd": '''@numba.njit
+def svd(x):
+    u, s, vh = np.linalg.svd(x, False)
+    return np.concatenate((u, s.reshape((1, s.size)), vh.T))
 '''}
 
 

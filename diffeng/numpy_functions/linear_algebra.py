@@ -102,6 +102,39 @@ def qr(a, mode="reduced"):
     return r if mode == "r" else QRResult(q, r)
 
 
+class SVDResult(NamedTuple):
+    U: Any
+    S: Any
+    Vh: Any
+
+
+@implements(np.linalg.svd)
+def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
+    if not compute_uv:
+        return svdvals(a)
+    (a,) = _floating(a)
+    if hermitian or full_matrices and a.ndim > 1 and a.shape[-1] != a.shape[-2]:
+        raise refuse(TypeError, "svd{here}: on traced values write np.linalg.svd(x, full_matrices=False): the vectors beyond the singular ones are any, and have no derivative"
+                                + (" (hermitian=True is not supported: np.linalg.eigh)" if hermitian else ""))
+    found, m = linalg.svd(a), a.shape[-2]
+    return SVDResult(found[..., :m, :], found[..., m, :], np.swapaxes(found[..., m + 1:, :], -1, -2))
+
+
+@implements(np.linalg.svdvals)
+def svdvals(x, /):
+    (x,) = _floating(x)
+    return linalg.svd(x)[..., x.shape[-2] if x.ndim > 1 else 0, :]
+
+
+@implements(np.linalg.cond)
+def cond(x, p=None):
+    x = arrayed(x)
+    if p in (None, 2, -2):
+        s = svdvals(x)
+        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+    return np.linalg.norm(x, p, axis=(-2, -1)) * np.linalg.norm(inv(x), p, axis=(-2, -1))
+
+
 @implements(np.linalg.pinv)
 def pinv(a, rcond=None, hermitian=False, *, rtol=None):
     (a,) = _floating(a)
@@ -122,7 +155,7 @@ class LstsqResult(NamedTuple):
 
 @implements(np.linalg.lstsq)
 def lstsq(a, b, rcond=None):
-    """Of full rank, with at least as many rows as columns. The singular values, which SVD would give, are not there: s is the roots of a' a's eigenvalues."""
+    """Of full rank, with at least as many rows as columns."""
     a, b = _floating(a, b)
     m, n = a.shape
     if m < n:
@@ -132,7 +165,7 @@ def lstsq(a, b, rcond=None):
     x = solve(r, np.swapaxes(q, -1, -2) @ b)
     off = b - a @ x
     residuals = np.sum(np.reshape(off * off, (m, -1)), axis=0) if m > n else np.zeros(0, a.dtype)
-    return LstsqResult(x, residuals, n, np.sqrt(eigvalsh(np.swapaxes(r, -1, -2) @ r))[::-1])
+    return LstsqResult(x, residuals, np.int32(n), svdvals(a))
 
 
 @implements(np.linalg.matrix_power)

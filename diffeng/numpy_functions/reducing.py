@@ -192,9 +192,14 @@ def norm(x, ord=None, axis=None, keepdims=False):
         sums = np.sum(e.absolute(x), axis=row, keepdims=True)
         out = (np.max if ord > 0 else np.min)(sums, axis=column, keepdims=True)
         return np.reshape(out, reduced_shape(x, axes, keepdims))
+    if len(axes) == 2 and ord in (2, -2, "nuc"):
+        row, column = [axis_of(k, x.ndim) for k in (axis if axis is not None else axes)]
+        s = np.linalg.svdvals(np.moveaxis(x, (row, column), (-2, -1)))
+        out = np.sum(s, axis=-1) if ord == "nuc" else s[..., 0 if ord == 2 else -1]
+        return np.reshape(out, reduced_shape(x, axes, keepdims))
     if len(axes) != 1 or isinstance(ord, str):
         raise refuse(TypeError, f"numpy.linalg.norm{{here}}: ord={ord!r} of {'a matrix' if len(axes) == 2 else f'{len(axes)} axes'} is not supported on traced "
-                                "values: there are None, 'fro', 1, -1, inf and -inf for matrices, numbers for vectors")
+                                "values: there are None, 'fro', 'nuc', 1, -1, 2, -2, inf and -inf for matrices, numbers for vectors")
     return _vector_norm(x, axes, keepdims, ord)
 
 

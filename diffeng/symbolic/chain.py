@@ -16,10 +16,10 @@ from ..vocabulary import elementwise as e, reductions, shaping
 from ..vocabulary.indexing import Slot, getitem, scatter
 from . import index_maps
 from .contract import adjoint_plan, sizes_of, value_plan
-from .definitions import (DEFINITION, REWRITES, Accumulation, Composition, Contraction, Equation, Expansion, Factors, IndexMap, Reduction, Running, g as G, k, l, x as X,
-                          y as Y)
+from .definitions import (DEFINITION, REWRITES, Accumulation, Composition, Contraction, Equation, Expansion, Factors, IndexMap, Reduction, Running, Singular, g as G, k, l,
+                          x as X, y as Y)
 from .emit import Context, Formula
-from .equations import Determinant, Implicit, Orthonormal, recorded
+from .equations import Decomposition, Determinant, Implicit, Orthonormal, recorded
 from .index_notation import EACH, UNTIL, array_formula, reduction_slope, running_adjoint
 
 FAULTS = {}           # primitive name -> f(slot, contribution) -> contribution: how a test plants a fault
@@ -111,7 +111,7 @@ def pull(primitive, slot, g, z, operands, params):
 
 def _kind(row):
     return {Reduction: _pull_reduction, Running: _pull_running, Contraction: _pull_contraction, IndexMap: _pull_map,
-            Accumulation: _pull_accumulation, Equation: _pull_equation, Factors: _pull_factors, Expansion: _pull_expansion, Composition: _pull_composition}.get(type(row), _pull_elementwise)
+            Accumulation: _pull_accumulation, Equation: _pull_equation, Factors: _pull_factors, Singular: _pull_singular, Expansion: _pull_expansion, Composition: _pull_composition}.get(type(row), _pull_elementwise)
 
 
 def _unbroadcast(a, shape):
@@ -212,6 +212,10 @@ def _pull_factors(row, primitive, slot, g, z, operands, params):
     return _remember(row, (primitive.name, None), lambda: Orthonormal(row)).pull(g, z, *operands, **params)
 
 
+def _pull_singular(row, primitive, slot, g, z, operands, params):
+    return _remember(row, (primitive.name, None), lambda: Decomposition(row)).pull(g, z, *operands)
+
+
 def _pull_expansion(row, primitive, slot, g, z, operands, params):
     return _remember(row, (primitive.name, None), lambda: Determinant(row)).pull(g, *operands)
 
@@ -265,6 +269,8 @@ def _value(row, primitive, operands, params):
         return _remember(row, (name, None), lambda: Implicit(row)).value(primitive(*operands), operands)
     if isinstance(row, Factors):
         return _remember(row, (name, None), lambda: Orthonormal(row)).value(primitive(*operands, **params), *operands, **params)
+    if isinstance(row, Singular):
+        return _remember(row, (name, None), lambda: Decomposition(row)).value(primitive(*operands), *operands)
     if isinstance(row, Expansion):
         return _remember(row, (name, None), lambda: Determinant(row)).value(primitive(*operands), *operands)
     if isinstance(row, Composition):

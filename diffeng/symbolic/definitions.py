@@ -110,6 +110,12 @@ class Factors(NamedTuple):
     upper: bool
 
 
+class Singular(NamedTuple):
+    """residuals(u, s, v, x) of the singular value decomposition, packed as u, a row s, and v: all are 0 at [p, q]. Of a matrix with no more columns than rows; of
+    others that of the transposed matrix, with u and v exchanged."""
+    residuals: Callable
+
+
 class Expansion(NamedTuple):
     """formula(the determinant of x), which is expanded by a row p (Laplace): the sum of x[p, m] c[p, m], whose cofactors c have no entry of that row."""
     formula: Callable
@@ -207,6 +213,9 @@ DEFINITION = {
                                               sp.Sum(u[m, p] * u[m, q], (m, 1, n)) - sp.KroneckerDelta(p, q)), upper=False),
     "qr":            Factors(lambda u, w, x: (sp.Sum(u[p, m] * w[m, q], (m, 1, n)) - x[p, q],
                                               sp.Sum(u[m, p] * u[m, q], (m, 1, n)) - sp.KroneckerDelta(p, q)), upper=True),
+    "svd":           Singular(lambda u, s, v, x: (sp.Sum(x[p, m] * v[m, q], (m, 1, n)) - u[p, q] * s[q],
+                                                  sp.Sum(u[m, p] * u[m, q], (m, 1, n)) - sp.KroneckerDelta(p, q),
+                                                  sp.Sum(v[m, p] * v[m, q], (m, 1, n)) - sp.KroneckerDelta(p, q))),
     "det":           Expansion(lambda d: d),
     "slogdet":       Expansion(lambda d: sp.log(sp.Abs(d))),
     "cofactor":      Composition(lambda x: linalg.det(x)[..., None, None] * np.swapaxes(linalg.inv(x), -1, -2)),

@@ -104,7 +104,7 @@ def _solve_factor(g, z):
 
 # ---- orthonormal factors ----------------------------------------------------------------------------------------------------------------
 
-U, V, X0, H = (sp.IndexedBase(name) for name in ("u", "w", "A0", "h"))
+U, V, X0, H, K, S, T = (sp.IndexedBase(name) for name in ("u", "w", "A0", "h", "k", "s", "v"))
 _ORTHONORMAL = {"1 h[p,r1] u[r0,p]", "1 h[r1,q] u[r0,q]"}
 _UNKNOWNS = {          # the sums that are the cotangent of u, and that of what stands with it
     False: ({"1 A0[p,r0] g[p,r1]", "-1 g[r0,r1] w[r1]", *_ORTHONORMAL}, {"-1 g[p,r0] u[p,r0]"}),
@@ -118,19 +118,24 @@ def _spelled(terms):
     return {f"{c} " + " ".join(sorted([factor(*f) for f in plan.factors])) for c, plan in terms}
 
 
+def _plans(residuals):
+    return [[(c, plan_of(part, bound, (p, q))) for c, part, bound in _products(r)] for r in residuals]
+
+
+def _by(residuals, base, at):
+    """The derivative of the sum of all residuals, each times its multiplier g, h, k, by base[at]."""
+    return [(coefficient * factor, plan_of(part, bound | {p, q}, at)) for multiplier, residual in zip((L, H, K), residuals)
+            for coefficient, product, bound in _products(residual) for factor, part, _ in _products(sp.diff(multiplier[p, q] * product, base[at]))]
+
+
 class Orthonormal:
     """A Factors row, differentiated. rows: of u."""
 
     def __init__(self, row):
-        first, second = row.residuals(U, V, X0)
-        self.upper, self.residuals = row.upper, [[(c, plan_of(part, bound, (p, q))) for c, part, bound in _products(r)] for r in (first, second)]
-        whole, places = [(L, first), (H, second)], R if row.upper else R[:1]
-
-        def by(base, at):
-            return [(coefficient * factor, plan_of(part, bound | {p, q}, at)) for multiplier, residual in whole for coefficient, product, bound in _products(residual)
-                    for factor, part, _ in _products(sp.diff(multiplier[p, q] * product, base[at]))]
-        self.slope = by(X0, R)
-        if (_spelled(by(U, R)), _spelled(by(V, places))) != _UNKNOWNS[row.upper]:
+        residuals, places = row.residuals(U, V, X0), R if row.upper else R[:1]
+        self.upper, self.residuals = row.upper, _plans(residuals)
+        self.slope = _by(residuals, X0, R)
+        if (_spelled(_by(residuals, U, R)), _spelled(_by(residuals, V, places))) != _UNKNOWNS[row.upper]:
             raise NotImplementedError("no solution is known for the equations of this definition: add it to diffeng/symbolic/equations.py")
 
     def _parts(self, z, x):
@@ -164,7 +169,7 @@ def _solve_eigenvectors(gu, gw, u, w):
     eigenvalues are equal."""
     turned = _flip(u) @ gu
     apart = w[..., :, None] - w[..., None, :]
-    equal = np.equal(apart, 0)
+    equal = np.equal(w[..., :, None], w[..., None, :])
     c = np.where(equal, 0, (turned - _flip(turned)) / (2 * np.where(equal, 1, apart)))
     return u @ (c - gw[..., None, :] * np.identity(np.shape(u)[-1], u.dtype))
 
@@ -173,6 +178,60 @@ def _solve_factors(gu, gw, u, w):
     """g with g w' + u (h + h') = gu and u' g = gw on and above the diagonal: with h + h' = u' gu - (u' g) w', of which the upper half is known."""
     known = _flip(u) @ gu - _at(gw, ~np.tri(np.shape(w)[-1], k=-1, dtype=bool)) @ _flip(w)
     return _flip(linalg.solve(w, _flip(gu - u @ _mirrored(_flip(known)))))
+
+
+# ---- singular values -----------------------------------------------------------------------------------------------------------------------
+
+_SINGULAR = ({"-1 g[r0,r1] s[r1]", "1 h[p,r1] u[r0,p]", "1 h[r1,q] u[r0,q]"}, {"-1 g[p,r0] u[p,r0]"}, {"1 A0[p,r0] g[p,r1]", "1 k[p,r1] v[r0,p]", "1 k[r1,q] v[r0,q]"})
+
+
+class Decomposition:
+    """A Singular row, differentiated."""
+
+    def __init__(self, row):
+        residuals = row.residuals(U, S, T, X0)
+        self.residuals, self.slope = _plans(residuals), _by(residuals, X0, R)
+        if tuple(_spelled(_by(residuals, base, at)) for base, at in ((U, R), (S, R[:1]), (T, R))) != _SINGULAR:
+            raise NotImplementedError("no solution is known for the equations of this definition: add it to diffeng/symbolic/equations.py")
+
+    @staticmethod
+    def _parts(z, x):
+        rows = np.shape(x)[-2]
+        return z[..., :rows, :], z[..., rows, :], z[..., rows + 1:, :]
+
+    def pull(self, g, z, x):
+        (u, s, v), (gu, gs, gv) = self._parts(z, x), self._parts(g, x)
+        if np.shape(x)[-2] < np.shape(x)[-1]:
+            return _flip(self._tall(gv, gs, gu, v, s, u, _flip(x)))
+        return self._tall(gu, gs, gv, u, s, v, x)
+
+    def _tall(self, gu, gs, gv, u, s, v, x):
+        return -_total(self.slope, {0: x, "g": _solve_singular(gu, gs, gv, u, s, v), "u": u, "s": s, "v": v}, np.shape(x))
+
+    def value(self, z, x):
+        """The primitive's value, less what its residuals say of it."""
+        u, s, v = self._parts(z, x)
+        tall = np.shape(x)[-2] >= np.shape(x)[-1]
+        a, b, y = (u, v, x) if tall else (v, u, _flip(x))
+        n = np.shape(b)[-1]
+        off, left, right = (_total(r, {0: y, "u": a, "s": s, "v": b}, shape)
+                            for r, shape in zip(self.residuals, (np.shape(y), (*np.shape(y)[:-2], n, n), (*np.shape(y)[:-2], n, n))))
+        size = np.max(np.abs(x), axis=(-2, -1), keepdims=True) if np.size(x) else 1.0
+        a, b = a + off / np.where(np.equal(size, 0), 1, size) - a @ left, b - b @ right
+        row = (s + np.sum(u * off if tall else v * off, axis=-2))[..., None, :]
+        return np.concatenate([a, row, b] if tall else [b, row, a], axis=-2)
+
+
+def _solve_singular(gu, gs, gv, u, s, v):
+    """g with u (h + h') - g diag(s) = gu, A' g + v (k + k') = gv and -(u' g)_jj = gs_j. Of u c + the rest, with A = u diag(s) v', what is antisymmetric of the first
+    times u', and of the second times v', are two equations for c_ij and c_ji; 0 where two singular values are equal. The rest is that of -gu over s."""
+    first, second = _flip(u) @ gu, _flip(v) @ gv
+    first, second = first - _flip(first), second - _flip(second)
+    row, column = s[..., None, :], s[..., :, None]
+    equal, apart = np.equal(row, column), column * column - row * row
+    c = np.where(equal, 0, (first * row + column * second) / np.where(equal, 1, apart)) - gs[..., None, :] * np.identity(np.shape(s)[-1], s.dtype)
+    out = u @ c
+    return out if np.shape(u)[-2] == np.shape(u)[-1] else out - np.where(np.equal(row, 0), 0, (gu - u @ (_flip(u) @ gu)) / np.where(np.equal(row, 0), 1, row))
 
 
 # ---- determinants -------------------------------------------------------------------------------------------------------------------------

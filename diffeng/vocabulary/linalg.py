@@ -52,6 +52,17 @@ def _qr(x):
     return np.concatenate(np.linalg.qr(x), axis=-2)
 
 
+def _svd(x):
+    u, s, vh = np.linalg.svd(x, full_matrices=False)
+    return np.concatenate([u, s[..., None, :], vh.swapaxes(-1, -2)], axis=-2)
+
+
+def _singular(x):
+    if x.ndim < 2:
+        raise np.linalg.LinAlgError(f"matrices are needed, and the shape is {x.shape}")
+    return (*x.shape[:-2], sum(x.shape[-2:]) + 1, min(x.shape[-2:])), x.dtype
+
+
 def _eigen(x, *, lower):
     _square(x)
     return (*x.shape[:-2], x.shape[-1] + 1, x.shape[-1]), x.dtype
@@ -71,6 +82,7 @@ cofactor = Primitive("cofactor", _cofactor, "linalg", None, _ANY, _matrix)      
 cholesky = Primitive("cholesky", lambda x: np.linalg.cholesky(x), "linalg", None, _ANY, _matrix)                   # reads the lower triangle
 eigh     = Primitive("eigh", _eigh, "linalg", None, _ANY, _eigen)                   # reads one triangle; eigenvalues in a row, below it vectors as columns
 qr       = Primitive("qr", _qr, "linalg", None, _ANY, _factors)                     # q, and below it r
+svd      = Primitive("svd", _svd, "linalg", None, _ANY, _singular)                  # u, below it the singular values in a row, below it v
 slogdet_sign = Primitive("slogdet_sign", lambda x: np.linalg.slogdet(x)[0], "linalg", (), _ANY, _number)
 
 _PARTS = {"cholesky": 1 / 3, "det": 2 / 3, "slogdet": 2 / 3, "slogdet_sign": 2 / 3, "inv": 2, "cofactor": 20, "eigh": 9}
@@ -81,5 +93,8 @@ def work(name, shapes):
     *batch, m, n = shapes[0]
     if name == "qr":                                   # both factors
         return int(math.prod(batch) * (4 * m * n * n - 4 / 3 * n ** 3))
+    if name == "svd":
+        m, n = max(m, n), min(m, n)
+        return int(math.prod(batch) * (6 * m * n * n + 20 * n ** 3))
     each = 2 / 3 * n ** 3 + 2 * n * n * shapes[1][-1] if name == "solve" else _PARTS[name] * n ** 3
     return int(math.prod(batch) * each)
