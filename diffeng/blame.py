@@ -140,7 +140,7 @@ def _value(node, values, number, found):
             return accuse("graph", error, "the recorded value is not what its recorded operands give")
         try:
             error = _off(np.asarray(symbolic.value(node.primitive, small, node.params)), truth, bound, z.dtype)
-        except NotImplementedError:            # a missing definition is found when its derivative is asked for
+        except (NotImplementedError, np.linalg.LinAlgError):            # a missing definition is found when its derivative is asked for; what needs an inverse has none
             return True
         except Exception as failure:
             return accuse("symbolic", np.inf, f"{type(failure).__name__}: {failure}")
@@ -248,6 +248,10 @@ def _operand(node, values, slot, number, digits, found):
                 verdict = (np.inf, "missing", str(error).split(":")[0])
             except Undecided:
                 verdict = None
+            except np.linalg.LinAlgError as error:       # a derivative that needs an inverse, of a singular matrix
+                verdict = None
+                found.open += 1
+                found.reasons.append(f"{primitive.name} at {line}: {error}")
             except Exception as error:                   # whatever a faulty rule raises
                 verdict = (np.inf, "wrong", f"{type(error).__name__}: {error}")
             if verdict is not None:

@@ -36,7 +36,10 @@ class _Sizes:
         self.inverse = inverse @ self.matrix @ inverse
         if name in ("det", "cofactor"):
             s = np.linalg.svd(base, compute_uv=False)
-            self.cofactor = np.absolute(_each(np.linalg.det(base)) * _t(inverse)) + _each(np.prod(s[..., :-1], axis=-1))
+            spread = s[..., 0] / np.where(s[..., -2] == 0, 1, s[..., -2]) if s.shape[-1] > 1 else 0          # how far the last vectors turn
+            self.cofactor = np.absolute(_each(np.linalg.det(base)) * _t(inverse)) + _each(np.prod(s[..., :-1], axis=-1) * (1 + spread))
+        if name == "cholesky":
+            self.often = 1 + np.max(inverse @ self.matrix, axis=(-2, -1), keepdims=True, initial=0)
         self.right = np.absolute(operands[1]) if name == "solve" else None
 
 
@@ -85,8 +88,8 @@ _ROWS = {
                  (lambda k, v: _each(_sum(v * _t(k.inverse))) * k.cofactor + _t(k.inverse) @ _t(v) @ k.cofactor,)),
     **dict.fromkeys(("eigh", "qr", "svd"), (lambda k: k.scale, (lambda k, g: k.pulled_through(g),), (lambda k, v: k.pushed_through(v),))),
     "cholesky": (lambda k: k.z @ np.tril(k.inverse @ k.z @ _t(k.z) @ _t(k.inverse)),
-                 (lambda k, g: (lambda s: s + _t(s))(_t(k.inverse) @ np.tril(_t(k.z) @ g) @ k.inverse),),
-                 (lambda k, v: k.z @ np.tril(k.inverse @ (v + _t(v)) @ _t(k.inverse)),)),
+                 (lambda k, g: (lambda s: k.often * (s + _t(s)))(_t(k.inverse) @ np.tril(_t(k.z) @ g) @ k.inverse),),
+                 (lambda k, v: k.often * (k.z @ np.tril(k.inverse @ (v + _t(v)) @ _t(k.inverse))),)),
 }
 
 

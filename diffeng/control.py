@@ -13,7 +13,7 @@ from .errors import refuse
 from .nodes import OneByOne
 from .recording import outlining
 from .traced import Traced
-from .trees import flatten, function_name, structure
+from .trees import flatten, function_name
 from .vocabulary import elementwise as e
 
 
@@ -31,12 +31,12 @@ def cond(pred, true_fun, false_fun, *operands):
     pred = unwrap(pred)
     if np.ndim(pred):
         raise refuse(TypeError, f"cond{{here}}: the condition has shape {np.shape(pred)}, and must be one truth value: np.where chooses entry by entry")
-    if _differs(pred):
+    if differs(pred):
         return _chosen(pred, true_fun(*operands), false_fun(*operands))
     return true_fun(*operands) if pred else false_fun(*operands)
 
 
-def _differs(pred):
+def differs(pred):
     """Does it differ between examples of a vmap, here or below the derivatives that are taken inside of it?"""
     while isinstance(pred, Traced):
         if pred.interpreter.examples:
@@ -47,7 +47,7 @@ def _differs(pred):
 
 def _chosen(pred, yes, no):
     """Both results, entry by entry."""
-    (a, one), (b, other) = structure(yes), structure(no)
+    (a, _, one), (b, _, other) = flatten(yes), flatten(no)
     if one != other or [np.shape(x) for x in a] != [np.shape(x) for x in b]:
         raise refuse(TypeError, "cond{here} of a condition that differs between examples: both functions must return arrays of the same shapes, nested alike")
     return flatten(yes)[1]([e.where(pred, unwrap(x), unwrap(y)) for x, y in zip(a, b)])
@@ -76,7 +76,7 @@ def _true(pred):
     pred = unwrap(pred)
     if np.ndim(pred):
         raise refuse(TypeError, f"while_loop{{here}}: the condition has shape {np.shape(pred)}, and must be one truth value: np.all or np.any makes one")
-    if _differs(pred):
+    if differs(pred):
         raise OneByOne
     return bool(pred)
 
@@ -110,7 +110,7 @@ def scan(fun, init, xs, length=None):
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} must return a pair, the next carry and y, and returned {type(out).__name__}")
         carry = _like(carry, out[0], "scan", fun)
-        if found and structure(out[1])[1] != structure(found[0])[1]:
+        if found and flatten(out[1])[2] != flatten(found[0])[2]:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} returned a y that is nested otherwise than the one before")
         found.append(out[1])
     return carry, _stacked(found)
@@ -125,8 +125,8 @@ def _stacked(ys):
 
 def _like(before, after, what, fun):
     """The next value of a loop, nested and shaped as the one before."""
-    (old, one), (new, other) = structure(before), structure(after)
-    if one != other or [np.shape(x) for x in old] != [np.shape(x) for x in new]:
+    (old, _, one), (new, _, other) = flatten(before), flatten(after)
+    if one != other or type(before) is not type(after) and isinstance(before, (tuple, list, dict)) or [np.shape(x) for x in old] != [np.shape(x) for x in new]:
         raise refuse(TypeError, f"{what}{{here}}: {function_name(fun)} was given {_said(old)}, and returned {_said(new)}: nesting and shapes must stay")
     return after
 

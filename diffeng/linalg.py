@@ -11,11 +11,13 @@ are taken, and change nothing.
 """
 import numpy as np
 
+from .control import differs
 from .errors import refuse
+from .nodes import OneByOne
 from .numpy_api import arrayed
 from .numpy_functions import linear_algebra as la
 
-slogdet, matrix_power, tensorsolve, tensorinv, norm = la.slogdet, la.matrix_power, la.tensorsolve, la.tensorinv, np.linalg.norm
+slogdet, matrix_power, tensorsolve, tensorinv = la.slogdet, la.matrix_power, la.tensorsolve, la.tensorinv
 
 TWINS = ("solve", "inv", "det", "cholesky", "cho_factor", "cho_solve", "solve_triangular", "expm", "norm", "eigh", "eigvalsh",
          "qr", "pinv", "lstsq", "svd", "svdvals")          # scipy.linalg's, which convert their arguments
@@ -65,6 +67,11 @@ def det(a, overwrite_a=False, check_finite=True):
     return la.det(a)
 
 
+def norm(a, ord=None, axis=None, keepdims=False, check_finite=True):
+    """numpy.linalg.norm."""
+    return np.linalg.norm(a, ord, axis, keepdims)
+
+
 def cholesky(a, lower=False, overwrite_a=False, check_finite=True):
     """The triangular factor of a symmetric positive definite matrix, a = u.T @ u, or l @ l.T if `lower`: of a, that triangle is read. a: (..., n, n). (NumPy's
     cholesky answers l.) Raises LinAlgError where a is not positive definite."""
@@ -79,6 +86,9 @@ def cho_factor(a, lower=False, overwrite_a=False, check_finite=True):
 def cho_solve(c_and_lower, b, overwrite_b=False, check_finite=True):
     """x with a @ x = b, from cho_factor(a). b: (n,) or (n, k)."""
     c, lower = c_and_lower
+    if np.ndim(b) == 1:                            # the same for each of a stack
+        x = cho_solve(c_and_lower, np.reshape(b, (-1, 1)))
+        return np.reshape(x, x.shape[:-1])
     first, second = (c, _last_two(c)) if lower else (_last_two(c), c)
     return solve_triangular(second, solve_triangular(first, b, lower=True), lower=False)
 
@@ -155,7 +165,11 @@ def expm(A):
     A = arrayed(A)
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
         raise refuse(np.linalg.LinAlgError, f"expm{{here}}: square matrices are needed, and the shape is {A.shape}")
-    size, halvings = np.max(np.sum(np.abs(A), axis=-2), initial=0.0), 0
+    if 0 in A.shape:
+        return A
+    size, halvings = np.max(np.sum(np.abs(A), axis=-2)), 0
+    if differs(size):
+        raise OneByOne
     if size < np.inf:
         while size > _THETA * 2.0 ** halvings:
             halvings += 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from .differentiate import jvp
 from .errors import refuse
-from .trees import flatten, function_name, is_float
+from .trees import as_array, flatten, function_name, is_float
 
 
 def jet(fun, primals, series):
@@ -18,7 +18,7 @@ def jet(fun, primals, series):
     every argument as orders are wanted. (The convention is JAX's: derivatives, without the factorials.) out_series: a list of what fun returns, for each order.
     The path is the judge's, too: it knows no rule. Each order costs twice the one before.
 
-    Raises TypeError for primals or series that are no tuples, ValueError for series that do not fit.
+    Raises TypeError for primals or series that are no tuples, and for integers, ValueError for series that do not fit.
 
     >>> import numpy as np, diffeng as de
     >>> out, series = de.jet(np.exp, (0.0,), ([1.0, 0.0, 0.0],))          # exp(t)
@@ -55,6 +55,7 @@ def _derivative(f):
 def _path(x, terms, k, fun):
     """x(t), a polynomial."""
     leaves, rebuild, paths = flatten(x)
+    leaves = [as_array(a, f"argument {k} of {function_name(fun)}") for a in leaves]
     each = [flatten(term) for term in terms]
     for term, _, where in each:
         if where != paths or any(np.shape(a) != np.shape(b) for a, b in zip(term, leaves)):
@@ -67,6 +68,6 @@ def _path(x, terms, k, fun):
             moved = 0
             for n in range(len(terms), 0, -1):                     # Horner
                 moved = (moved + each[n - 1][0][j] * (1 / math.factorial(n))) * t
-            out.append(a + moved if is_float(a) else a)
+            out.append(a + moved)
         return rebuild(out)
     return path

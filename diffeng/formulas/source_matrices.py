@@ -21,12 +21,15 @@ SVD = '''def svd(x):
     return np.concatenate([u, s[..., None, :], vh.swapaxes(-1, -2)], axis=-2)
 '''
 COFACTOR = '''def cofactor(x):
-    u, s, v = np.linalg.svd(x)
+    rows = np.frexp(np.max(np.abs(x), axis=-1, keepdims=True))[1]
+    columns = np.frexp(np.max(np.abs(np.ldexp(x, -rows)), axis=-2, keepdims=True))[1]
+    u, s, v = np.linalg.svd(np.ldexp(x, -rows - columns))
     one = np.ones_like(s[..., :1])
     before = np.cumprod(np.concatenate([one, s[..., :-1]], axis=-1), axis=-1)
     after = np.flip(np.cumprod(np.concatenate([one, np.flip(s, -1)[..., :-1]], axis=-1), axis=-1), -1)
     sign = np.sign(np.linalg.det(u) * np.linalg.det(v))[..., None, None]
-    return (sign * (before * after)[..., None, :] * u) @ v
+    out = (sign * (before * after)[..., None, :] * u) @ v
+    return np.ldexp(out, np.sum(rows, axis=-2, keepdims=True) - rows + np.sum(columns, axis=-1, keepdims=True) - columns)
 '''
 NUMBA_COFACTOR = '''@numba.njit
 def cofactor(x):

@@ -1,5 +1,6 @@
 """Whole matrices: np.linalg.solve, inv, det, slogdet, cholesky, and what is made of them."""
 import math
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,6 +158,8 @@ class LstsqResult(NamedTuple):
 def lstsq(a, b, rcond=None):
     """Of full rank, with at least as many rows as columns."""
     a, b = _floating(a, b)
+    both = np.result_type(a.dtype, b.dtype)
+    a, b = e.astype(a, dtype=both), e.astype(b, dtype=both)
     m, n = a.shape
     if m < n:
         raise refuse(TypeError, f"lstsq{{here}}: {m} equations for {n} unknowns have many solutions; on traced values there must be at least as many equations: "
@@ -170,7 +173,9 @@ def lstsq(a, b, rcond=None):
 
 @implements(np.linalg.matrix_power)
 def matrix_power(a, n):
-    out, a = None, arrayed(a)
+    n, out, a = operator.index(n), None, arrayed(a)
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise refuse(np.linalg.LinAlgError, f"matrix_power{{here}}: square matrices are needed, and the shape is {a.shape}")
     if n < 0:
         a, n = inv(a), -n
     if n == 3:
@@ -179,7 +184,7 @@ def matrix_power(a, n):
         out = (a if out is None else out @ a) if n % 2 else out
         n //= 2
         a = a @ a if n else a
-    return np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape) + 0 * a if out is None else out
+    return np.array(np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape)) if out is None else out
 
 
 @implements(np.linalg.tensorsolve)

@@ -33,14 +33,26 @@ def _solved(a, b):
     return b.shape, np.result_type(a, b)
 
 
+def _exponents(x, axis):
+    """The power of two of the largest entry along an axis."""
+    return np.frexp(np.max(np.abs(x), axis=axis, keepdims=True, initial=0))[1]
+
+
 def _cofactor(x):
-    """det(x) inv(x).T, of singular matrices too: with x = U S V and its singular values s, det(U) det(V) U diag(the product of all other s) V."""
-    u, s, v = np.linalg.svd(x)
+    """det(x) inv(x).T, of singular matrices too: with x = U S V and its singular values s, det(U) det(V) U diag(the product of all other s) V. Rows and columns are
+    brought to one size before, by powers of two, of which the result has all but its own."""
+    bad = ~np.isfinite(x).all(axis=(-2, -1), keepdims=True)
+    x = np.where(bad, np.eye(x.shape[-1], dtype=x.dtype), x)
+    rows = _exponents(x, -1)
+    columns = _exponents(np.ldexp(x, -rows), -2)
+    u, s, v = np.linalg.svd(np.ldexp(x, -rows - columns))
     one = np.ones_like(s[..., :1])
     before = np.cumprod(np.concatenate([one, s[..., :-1]], axis=-1), axis=-1)
     after = np.flip(np.cumprod(np.concatenate([one, np.flip(s, -1)[..., :-1]], axis=-1), axis=-1), -1)
     sign = np.sign(np.linalg.det(u) * np.linalg.det(v))[..., None, None]
-    return (sign * (before * after)[..., None, :] * u) @ v if s.shape[-1] else np.zeros_like(x)
+    out = (sign * (before * after)[..., None, :] * u) @ v if s.shape[-1] else np.zeros_like(x)
+    out = np.ldexp(out, np.sum(rows, axis=-2, keepdims=True) - rows + np.sum(columns, axis=-1, keepdims=True) - columns)
+    return np.where(bad, np.array(np.nan, x.dtype), out)
 
 
 def _eigh(x, *, lower):
