@@ -44,7 +44,7 @@ def _regular(what, compute, *matrices):
         raise Undecided(f"{what}: the digits do not decide whether the matrix is singular") from None
 
 
-def _solve(a, b):
+def _solve(a, b, triangle=None):
     return _regular("solve", lambda a, b: a.solve(b), a, b)
 
 

@@ -29,6 +29,8 @@ class _Sizes:
             self._of_factors(name, base, z)
             return
         self.matrix = np.absolute(base)
+        if name != "cholesky":                         # elimination exchanges rows: an entry can be off by what a larger one is rounded to
+            self.matrix = np.maximum(self.matrix, np.max(self.matrix, axis=(-2, -1), keepdims=True, initial=0))
         try:
             inverse = np.absolute(np.linalg.inv(base))
         except np.linalg.LinAlgError:                  # a determinant of 0 has its size all the same

@@ -135,7 +135,7 @@ PUSH = {
     "einsum":       Variadic(push_einsum),
 
     # ---- whole matrices
-    "solve":        (push_solve_matrix,                                     lambda db, a, b: solved(a, db)),
+    "solve":        (push_solve_matrix,                                     lambda db, a, b, **triangle: solved(a, db, **triangle)),
     "inv":          (push_inv,),
     "det":          (lambda dx, x: r.sum(dx * linalg.cofactor(x), axis=(dx.ndim - 2, dx.ndim - 1), keepdims=False),),       # Laplace's expansion
     "slogdet":      (push_slogdet,),

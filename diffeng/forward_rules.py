@@ -187,17 +187,17 @@ def turned(x):
     return moved(x, -1, -2)
 
 
-def solved(a, rhs):
+def solved(a, rhs, **triangle):
     """solve(a, rhs[k]) for each direction k: the directions become columns, so that a is factored once."""
     if a.ndim == rhs.ndim:
-        return linalg.solve(a, rhs)
+        return linalg.solve(a, rhs, **triangle)
     columns = moved(rhs, 0, -2)                                                      # (K, ..., n, m) -> (..., n, K, m)
-    flat = linalg.solve(a, s.reshape(columns, shape=columns.shape[:-2] + (columns.shape[-2] * columns.shape[-1],)))
+    flat = linalg.solve(a, s.reshape(columns, shape=columns.shape[:-2] + (columns.shape[-2] * columns.shape[-1],)), **triangle)
     return moved(s.reshape(flat, shape=columns.shape), -2, 0)
 
 
-def push_solve_matrix(da, a, b):
-    return -solved(a, c.matmul(da, linalg.solve(a, b)))
+def push_solve_matrix(da, a, b, **triangle):
+    return -solved(a, c.matmul(da, linalg.solve(a, b, **triangle)), **triangle)
 
 
 def push_inv(dx, x):
@@ -232,8 +232,8 @@ def symmetric(dx):
 def push_cholesky(dx, x):
     """z lower_half(inv(z) dx inv(z)') (I. Murray, Differentiation of the Cholesky decomposition, 2016)."""
     z = linalg.cholesky(x)
-    left = solved(z, symmetric(dx))                                                  # inv(z) dx
-    return c.matmul(z, lower_half(solved(z, turned(left))))
+    left = solved(z, symmetric(dx), triangle="lower")                                # inv(z) dx
+    return c.matmul(z, lower_half(solved(z, turned(left), triangle="lower")))
 
 
 def push_eigh(dx, x, *, lower):
@@ -275,7 +275,7 @@ def push_qr(dx, x):
     """With c = q' dx inv(r), whose part below the diagonal says how q turns (S. Walter, L. Lehmann, Algorithmic differentiation of linear algebra functions, 2010)."""
     n, z = x.shape[-1], linalg.qr(x)
     q, upper = z[..., :x.shape[-2], :], z[..., x.shape[-2]:, :]
-    right = turned(solved(turned(upper), turned(dx)))                                # dx inv(r)
+    right = turned(solved(turned(upper), turned(dx), triangle="lower"))              # dx inv(r)
     inner = c.matmul(turned(q), right)
     below = np.where(np.tri(n, k=-1, dtype=bool), inner, 0)
     rest = inner - (below - turned(below))                                           # dr inv(r): upper

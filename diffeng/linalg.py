@@ -48,7 +48,7 @@ def solve(a, b, lower=False, overwrite_a=False, overwrite_b=False, check_finite=
     if assume_a in _SYMMETRIC:
         a = _mirrored(a, lower)
     elif assume_a in ("upper triangular", "lower triangular"):
-        a = np.triu(a) if assume_a.startswith("upper") else np.tril(a)
+        return solve_triangular(a, b, int(transposed), assume_a.startswith("lower"))
     elif assume_a in ("diagonal", "tridiagonal"):
         reach = 0 if assume_a == "diagonal" else 1
         a = np.triu(np.tril(a, reach), -reach)
@@ -101,7 +101,9 @@ def solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False, overwrite_
         a = a + np.identity(a.shape[-1], a.dtype)
     if trans not in (0, 1, 2, "N", "T", "C"):
         raise refuse(ValueError, f"solve_triangular{{here}}: trans is {trans!r}; choose 0, 1, 'N' or 'T'")
-    return la.solve(a if trans in (0, "N") else _last_two(a), b)
+    if trans not in (0, "N"):
+        a, lower = _last_two(a), not lower
+    return la.solved(a, b, triangle="lower" if lower else "upper")
 
 
 def eigh(a, b=None, *, lower=True, eigvals_only=False, overwrite_a=False, overwrite_b=False, check_finite=True):
@@ -112,9 +114,9 @@ def eigh(a, b=None, *, lower=True, eigvals_only=False, overwrite_a=False, overwr
         return found[0] if eigvals_only else tuple(found)
     factor = la.cholesky(b, upper=not lower)
     factor = factor if lower else _last_two(factor)                       # b = factor @ factor.T
-    half = la.solve(factor, _mirrored(arrayed(a), lower))
-    values, vectors = la.eigh(la.solve(factor, _last_two(half)), "L" if lower else "U")
-    return values if eigvals_only else (values, la.solve(_last_two(factor), vectors))
+    half = la.solved(factor, _mirrored(arrayed(a), lower), triangle="lower")
+    values, vectors = la.eigh(la.solved(factor, _last_two(half), triangle="lower"), "L" if lower else "U")
+    return values if eigvals_only else (values, la.solved(_last_two(factor), vectors, triangle="upper"))
 
 
 def eigvalsh(a, b=None, *, lower=True, overwrite_a=False, overwrite_b=False, check_finite=True):

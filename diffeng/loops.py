@@ -13,9 +13,9 @@ import numpy as np
 
 from .batching import Batched
 from .buffers import unwrap
-from .nodes import Node, Primitive, Tracing, reachable
+from .nodes import Node, Primitive, reachable
 from .precise import PreciseArray
-from .recording import outlining
+from .recording import Body, outlining
 from .traced import Traced
 from .trees import flatten, structure
 from .vocabulary import elementwise as e, shaping
@@ -31,7 +31,7 @@ def recorded(fun, init, xs, length):
     carry, xs_leaves = ([_array(x) for x in flatten(tree)[0]] if tree is not None else [] for tree in (init, xs))
     if not all([x is not None for x in (*carry, *xs_leaves)]) or any(map(_by_turns, (*carry, *xs_leaves))):
         return None
-    tracing = _Body()
+    tracing = Body()
     inputs = [tracing.input(None, "carry", x.shape, x.dtype) for x in carry]
     tracing.numbers.update([t.node for t, x in zip(inputs, flatten(init)[0]) if type(x) is float])
     inputs += [tracing.input(None, "x", x.shape[1:], x.dtype) for x in xs_leaves]
@@ -67,27 +67,6 @@ def _by_turns(x):
             return True
         x = unwrap(getattr(x, "below", None))
     return False
-
-
-class _Body(Tracing):
-    """Records a turn without values. outer: {id: (a traced value from outside, what stands for it)}: the body's free variables become inputs."""
-
-    whole = math.inf
-
-    def __init__(self):
-        super().__init__(values=False)
-        self.outer = {}
-
-    def apply(self, primitive, operands, params):
-        return super().apply(primitive, [self.inside(x) for x in operands], params)
-
-    def inside(self, x):
-        x = unwrap(x)
-        if not isinstance(x, Traced) or self.mine(x):
-            return x
-        if id(x) not in self.outer:
-            self.outer[id(x)] = x, self.input(None, "outer", x.shape, x.dtype)
-        return self.outer[id(x)][1]
 
 
 def _of_loops(rule):

@@ -8,16 +8,19 @@ What it is not: no rule of the engine's. Programs are compiled from the function
 Why a file: one more thing that a user may write, like checkpoint.
 """
 import functools
+import inspect
+import types
 import weakref
 
 import numpy as np
 
 from .buffers import unwrap
 from .errors import refuse
-from .nodes import Node, Outputs, Primitive, Tracer, Tracing, reachable
-from .recording import enters
+from .nodes import Node, Outline, Outputs, Primitive, Tracer, Tracing, reachable
+from .reach import loaded
+from .recording import Body, enters
 from .traced import Traced
-from .trees import bound, flatten, function_name, is_float, parameters_of, returned, structure
+from .trees import flatten, function_name, is_float, returned, structure
 from .vocabulary import shaping
 
 _primitives = weakref.WeakKeyDictionary()          # a custom function -> {how its arguments are nested: Rules}
@@ -51,10 +54,13 @@ def custom(fun):
 
     @functools.wraps(fun)
     def called(*args, **options):
-        args, options = bound(parameters_of(fun), args, options)
         if options:
-            raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, and {sorted(options)[0]!r} can only be given by name: rules know arguments by "
-                                    "their place")
+            bound = inspect.signature(fun).bind(*args, **options)
+            bound.apply_defaults()
+            if bound.kwargs:
+                raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, and {sorted(bound.kwargs)[0]!r} can only be given by name: rules know "
+                                        "arguments by their place")
+            args = bound.args
         return _applied(called, fun, rules, args)
 
     def add(name):
@@ -74,14 +80,74 @@ def _applied(called, fun, rules, args):
     leaves, nesting = structure(args)
     leaves = [unwrap(x) for x in leaves]
     given = [x for x in leaves if enters(x)]
-    if not any([isinstance(x, Traced) for x in given]):
+    if not rules or not any([isinstance(x, Traced) for x in given]):
         return fun(*args)
-    key = nesting, tuple([(is_float(x),) if enters(x) else (type(x), _key(x)) for x in leaves])
+    closed = _closed(fun, args, leaves) if _may_close(fun) else None
+    if closed is not None:
+        mine = Rules(closed.function, rules, args, leaves, function_name(fun), len(closed.outer))
+        return mine.unpacked(mine.primitive(*given, *closed.outer))
+    key = nesting, tuple([(is_float(x), np.shape(x), getattr(x, "dtype", None)) if enters(x) else (type(x), _key(x)) for x in leaves])
     known = _primitives.setdefault(called, {})
     if key not in known:
-        known[key] = Rules(fun, rules, args, leaves)
+        known[key] = Rules(fun, rules, args, leaves, function_name(fun))
     mine = known[key]
     return mine.unpacked(mine.primitive(*given))
+
+
+def _may_close(fun):
+    """Could the function read a traced value from outside? Not where it has no closure, and the names it loads are modules, types and plain functions like it."""
+    plain = (types.ModuleType, type, types.BuiltinFunctionType, np.ufunc, int, float, str, bool, type(None))
+    if not isinstance(fun, types.FunctionType) or fun.__closure__:
+        return True
+    names = [fun.__globals__[n] for n in loaded(fun.__code__)[1] if n in fun.__globals__]
+    return not all([isinstance(x, plain) or isinstance(x, types.FunctionType) and (x.__module__ or "").partition(".")[0] in ("numpy", "scipy") for x in names])
+
+
+class _Closed:
+    """A function that reads traced values from outside (arrays that jit has made inputs): recorded, so that they are arguments like any other."""
+
+    def __init__(self, outer, inputs, outputs, rebuild):
+        self.outer, self._inputs, self._outputs, self._rebuild = outer, inputs, outputs, rebuild
+        self._order = [n for n in reachable([x for x in outputs if type(x) is Node]) if n not in {*inputs}]
+
+    def function(self, args, outer):
+        """The function's results. args: as recorded. outer: what is read from outside."""
+        leaves = [x for x in flatten(args)[0] if enters(x)]
+        values = dict(zip(self._inputs, (*leaves, *outer)))
+        for n in self._order:
+            values[n] = n.primitive(*[values[x] if type(x) is Node else x for x in n.operands], **n.params)
+        return self._rebuild([values[x] if type(x) is Node else x for x in self._outputs])
+
+
+def _closed(fun, args, leaves):
+    """A _Closed, or None for a function that reads nothing traced from outside. Raises TypeError where that is being differentiated, for no rule knows of it."""
+    tracing, rebuild = Body(), flatten(args)[1]
+    inside = [tracing.input(None, "x", np.shape(x), getattr(x, "dtype", np.dtype(float))) if enters(x) else x for x in leaves]
+    try:
+        result = fun(*rebuild(inside))
+    except (TypeError, ValueError) as error:
+        if not tracing.outer:
+            return None                              # it looks at a value
+        raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, looks at values, and reads an array from outside: pass the array as an argument") from error
+    parts, again, _ = flatten(result)
+    parts = [tracing.inside(x) for x in parts]
+    outer = [x for x, _ in tracing.outer.values()]
+    if not outer:
+        return None
+    if any(map(_is_differentiated, outer)):
+        raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, and reads a value from outside that is differentiated: no rule knows of it. Pass it as an "
+                                "argument, of which the rules then return a tangent or cotangent")
+    inputs = [t.node for t, x in zip(inside, leaves) if enters(x)] + [t.node for _, t in tracing.outer.values()]
+    return _Closed(outer, inputs, [x.node if tracing.mine(x) else x for x in parts], again)
+
+
+def _is_differentiated(x):
+    """Is a derivative by it, or one above it, wanted? Not by what a compiler records, nor by the judge's numbers."""
+    while isinstance(x, Traced):
+        if isinstance(x.interpreter, Tracing) and not isinstance(x.interpreter, (Outline, Body)) or hasattr(type(x), "tangent"):
+            return True
+        x = unwrap(getattr(x, "below", None))
+    return False
 
 
 def _key(x):
@@ -98,13 +164,12 @@ class Rules:
 
     whole = False                                # programs are compiled from what it computes
 
-    def __init__(self, fun, rules, args, leaves):
-        self._fun, self._rules, self._nest = fun, rules, flatten(args)[1]
+    def __init__(self, fun, rules, args, leaves, name, outside=0):
+        self._fun, self._rules, self._nest, self._name, self._outside = fun, rules, flatten(args)[1], name, outside
         self._leaves = [None if enters(x) else x for x in leaves]
         self._at = [k for k, x in enumerate(leaves) if enters(x)]
         self._moves = [slot for slot, k in enumerate(self._at) if is_float(leaves[k])]
         self._out = None                             # (rebuild, shapes) of the results, once there were some
-        name = function_name(fun)
         self.primitive = Primitive(f"{name} (custom)" if name in Primitive.registry else name, self.body, "opaque", tuple(self._moves), infer=self._inferred, own=self)
 
     # ---- arguments and results as flat numbers ------------------------------------------------------------------------------------
@@ -117,7 +182,11 @@ class Rules:
         return self._nest(leaves)
 
     def body(self, *numbers):
-        leaves, rebuild, _ = flatten(self._fun(*self._nested(numbers)))
+        if self._outside:
+            result = self._fun(self._nested(numbers[:-self._outside]), numbers[-self._outside:])
+        else:
+            result = self._fun(*self._nested(numbers))
+        leaves, rebuild, _ = flatten(result)
         leaves = [returned(unwrap(x), self._fun) for x in leaves]
         self._out = rebuild, [np.shape(x) for x in leaves]
         return self._packed(leaves)
@@ -136,7 +205,7 @@ class Rules:
             return leaves[0] if isinstance(leaves[0], Traced) else np.asarray(leaves[0])
         dtypes = {np.asarray(x).dtype if not isinstance(x, Traced) else x.dtype for x in leaves}
         if len(dtypes) != 1 or next(iter(dtypes)).kind != "f":
-            raise refuse(TypeError, f"{function_name(self._fun)}{{here}}: several results of a function with derivative rules must be floating-point arrays of one dtype, "
+            raise refuse(TypeError, f"{self._name}{{here}}: several results of a function with derivative rules must be floating-point arrays of one dtype, "
                                     f"and they are {', '.join(sorted(map(str, dtypes)))}")
         return shaping.concatenate(*[np.reshape(x, (-1,)) for x in leaves], axis=0)
 
@@ -206,7 +275,7 @@ class Rules:
         return leaves
 
     def _refused(self, rule, what):
-        return refuse(ValueError, f"the rule {function_name(self._fun)}.{rule} returned {what}{{here}}")
+        return refuse(ValueError, f"the rule {self._name}.{rule} returned {what}{{here}}")
 
     def through(self, method, g, numbers):
         """{slot: cotangent} by differentiating the function itself."""

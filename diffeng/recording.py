@@ -18,6 +18,27 @@ from .trees import argument_names, flatten, function_name, in_native_order, retu
 outlining = contextvars.ContextVar("outlining", default=False)          # is the graph that is recorded a compiler's, or the user's to hold?
 
 
+class Body(Tracing):
+    """Records a function without values. outer: {id: (a traced value from outside, what stands for it)}: its free variables become inputs."""
+
+    whole = math.inf
+
+    def __init__(self):
+        super().__init__(values=False)
+        self.outer = {}
+
+    def apply(self, primitive, operands, params):
+        return super().apply(primitive, [self.inside(x) for x in operands], params)
+
+    def inside(self, x):
+        x = unwrap(x)
+        if not isinstance(x, Traced) or self.mine(x):
+            return x
+        if id(x) not in self.outer:
+            self.outer[id(x)] = x, self.input(None, "outer", x.shape, x.dtype)
+        return self.outer[id(x)][1]
+
+
 class Recording:
     """tracing; inputs: Nodes; outputs: Nodes, or constants as they came; rebuild: flat outputs -> the function's structure;
     leaves(args): the values of the inputs."""

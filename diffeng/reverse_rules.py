@@ -226,9 +226,14 @@ def each(g):
     return g.reshape(g.shape + (1, 1))
 
 
-def solve_matrix(g, z, a):
+def solve_turned(a, g, triangle):
+    """a' x = g."""
+    return linalg.solve(flipped(a), g, **({"triangle": {"lower": "upper", "upper": "lower"}[triangle["triangle"]]} if triangle else {}))
+
+
+def solve_matrix(g, z, a, triangle):
     """The cotangent of a in a z = b: that of b times -z'."""
-    return -np.matmul(linalg.solve(flipped(a), g), flipped(z))
+    return -np.matmul(solve_turned(a, g, triangle), flipped(z))
 
 
 def inv(g, z):
@@ -258,7 +263,7 @@ def qr(g, z, x):
     m = np.matmul(r, flipped(gr)) - np.matmul(flipped(gq), q)
     low = np.tril(m, -1)
     whole = gq + np.matmul(q, low + flipped(low) + m * np.identity(x.shape[-1], x.dtype))
-    return flipped(linalg.solve(r, flipped(whole)))
+    return flipped(linalg.solve(r, flipped(whole), triangle="upper"))
 
 
 def svd(g, z, x):
@@ -285,5 +290,5 @@ def cholesky(g, z):
     """What lies above the diagonal is not read, and has no cotangent (I. Murray, Differentiation of the Cholesky decomposition, 2016, section 3.2)."""
     up, halved = flipped(z), np.tril(np.ones(z.shape[-2:], z.dtype)) - 0.5 * np.identity(z.shape[-1], z.dtype)
     inner = np.tril(np.matmul(up, np.tril(g))) * halved
-    s = linalg.solve(up, flipped(linalg.solve(up, flipped(inner))))                # inv(z)' inner inv(z), in two solutions
+    s = linalg.solve(up, flipped(linalg.solve(up, flipped(inner), triangle="upper")), triangle="upper")                # inv(z)' inner inv(z), in two solutions
     return np.tril(s + flipped(s)) * halved

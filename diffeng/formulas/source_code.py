@@ -14,7 +14,7 @@ import re
 import numpy as np
 
 from ..constants import Exact
-from .source_matrices import COFACTOR, EIGH, IN_NUMPY, QR, SVD
+from .source_matrices import COFACTOR, EIGH, IN_NUMPY, QR, SOLVE_LOWER, SVD
 from .terms import index_text, operands_of
 from ..vocabulary import indexing
 
@@ -132,7 +132,7 @@ def inner_positions(node):
 # ---- NumPy -------------------------------------------------------------------------------------------------------------------------
 
 _HELPERS = {
-    "cofactor": COFACTOR, "eigh": EIGH, "qr": QR, "svd": SVD,
+    "solve_lower": SOLVE_LOWER, "cofactor": COFACTOR, "eigh": EIGH, "qr": QR, "svd": SVD,
     "logsumexp": '''def logsumexp(x, axis, keepdims):
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, np.zeros((), top.dtype))
@@ -314,6 +314,8 @@ class NumPy:
         return f"np.{name}({', '.join(arguments)})"
 
     def of_matrix(self, k, name, operands, arguments, params):
+        if params.get("triangle") == "lower":
+            return f"{self.helper('solve_lower')}({', '.join(arguments)})"
         if name in _HELPERS:
             self.helper(name)
         return IN_NUMPY[name].format(", ".join(arguments), **params)

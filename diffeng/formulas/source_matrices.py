@@ -16,6 +16,9 @@ EIGH = '''def eigh(x, lower):
 QR = '''def qr(x):
     return np.concatenate(np.linalg.qr(x), axis=-2)
 '''
+SOLVE_LOWER = '''def solve_lower(a, b):
+    return np.linalg.solve(a[..., ::-1, ::-1], b[..., ::-1, :])[..., ::-1, :]
+'''
 SVD = '''def svd(x):
     u, s, vh = np.linalg.svd(x, full_matrices=False)
     return np.concatenate([u, s[..., None, :], vh.swapaxes(-1, -2)], axis=-2)

@@ -40,11 +40,16 @@ def _together(a, b):
 
 @implements(np.linalg.solve)
 def solve(a, b):
+    return solved(a, b)
+
+
+def solved(a, b, **triangle):
+    """np.linalg.solve; triangle="lower" or "upper": a has nothing else."""
     a, b = _floating(a, b)
     if b.ndim == 1:                                # one vector, for each matrix the same
-        x = linalg.solve(*_together(a, np.reshape(b, (-1, 1))))
+        x = linalg.solve(*_together(a, np.reshape(b, (-1, 1))), **triangle)
         return np.reshape(x, x.shape[:-1])
-    return linalg.solve(*_together(a, b)) if a.ndim > 1 and b.ndim else linalg.solve(a, b)
+    return linalg.solve(*_together(a, b), **triangle) if a.ndim > 1 and b.ndim else linalg.solve(a, b, **triangle)
 
 
 @implements(np.linalg.inv)
@@ -144,7 +149,7 @@ def pinv(a, rcond=None, hermitian=False, *, rtol=None):
     if a.shape[-2] < a.shape[-1]:
         return np.swapaxes(pinv(np.swapaxes(a, -1, -2)), -1, -2)
     q, r = qr(a)
-    return solve(r, np.swapaxes(q, -1, -2))
+    return solved(r, np.swapaxes(q, -1, -2), triangle="upper")
 
 
 class LstsqResult(NamedTuple):
@@ -165,7 +170,7 @@ def lstsq(a, b, rcond=None):
         raise refuse(TypeError, f"lstsq{{here}}: {m} equations for {n} unknowns have many solutions; on traced values there must be at least as many equations: "
                                 "np.linalg.pinv(a) @ b is the shortest solution")
     q, r = qr(a)
-    x = solve(r, np.swapaxes(q, -1, -2) @ b)
+    x = solved(r, np.swapaxes(q, -1, -2) @ b, triangle="upper")
     off = b - a @ x
     residuals = np.sum(np.reshape(off * off, (m, -1)), axis=0) if m > n else np.zeros(0, a.dtype)
     return LstsqResult(x, residuals, np.int32(n), svdvals(a))

@@ -205,7 +205,7 @@ def _pull_accumulation(row, primitive, slot, g, z, operands, params):
 
 
 def _pull_equation(row, primitive, slot, g, z, operands, params):
-    return _remember(row, (primitive.name, None), lambda: Implicit(row)).pull(slot, g, z, operands)
+    return _remember(row, (primitive.name, None), lambda: Implicit(row)).pull(slot, g, z, operands, **params)
 
 
 def _pull_factors(row, primitive, slot, g, z, operands, params):
@@ -266,7 +266,7 @@ def _value(row, primitive, operands, params):
     if isinstance(row, Accumulation):
         return _accumulated(row, operands, params)
     if isinstance(row, Equation):
-        return _remember(row, (name, None), lambda: Implicit(row)).value(primitive(*operands), operands)
+        return _remember(row, (name, None), lambda: Implicit(row)).value(primitive(*operands, **params), operands, **params)
     if isinstance(row, Factors):
         return _remember(row, (name, None), lambda: Orthonormal(row)).value(primitive(*operands, **params), *operands, **params)
     if isinstance(row, Singular):

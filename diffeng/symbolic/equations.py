@@ -50,17 +50,21 @@ class Implicit:
             raise NotImplementedError("no solution is known for the equation of this definition: add it to diffeng/symbolic/equations.py")
         self.lower = row.lower
 
-    def pull(self, slot, g, z, operands):
-        solution = _solve_factor(g, z) if self.lower else linalg.solve(_flip(operands[0]), g)
+    def pull(self, slot, g, z, operands, triangle=None):
+        solution = _solve_factor(g, z) if self.lower else linalg.solve(_flip(operands[0]), g, **_of({"lower": "upper", "upper": "lower"}.get(triangle)))
         return -_total(self.slopes[slot], dict(enumerate(operands)) | {"g": solution, "z": z}, np.shape(operands[slot]))
 
-    def value(self, z, operands):
+    def value(self, z, operands, triangle=None):
         """One step of Newton's from the primitive's value: it stays where it is when it fulfils the equation."""
         residual = _total(self.terms, dict(enumerate(operands)) | {"z": z}, np.shape(z))
         if not self.lower:
-            return z - linalg.solve(operands[0], residual)
-        both = linalg.solve(z, _flip(linalg.solve(z, _mirrored(residual))))
+            return z - linalg.solve(operands[0], residual, **_of(triangle))
+        both = linalg.solve(z, _flip(linalg.solve(z, _mirrored(residual), triangle="lower")), triangle="lower")
         return z - z @ _below(both)
+
+
+def _of(triangle):
+    return {} if triangle is None else {"triangle": triangle}
 
 
 def _total(terms, arrays, shape):
@@ -99,7 +103,7 @@ def _mirrored(x):
 def _solve_factor(g, z):
     """l with (l + l') z = g on and below the diagonal, l and z with nothing above it: there z' (l + l') z is z' g, and it is symmetric."""
     known = _mirrored(_flip(z) @ _at(g, np.tri(np.shape(z)[-1], dtype=bool)))
-    return _below(linalg.solve(_flip(z), _flip(linalg.solve(_flip(z), known))))
+    return _below(linalg.solve(_flip(z), _flip(linalg.solve(_flip(z), known, triangle="upper")), triangle="upper"))
 
 
 # ---- orthonormal factors ----------------------------------------------------------------------------------------------------------------
@@ -177,7 +181,7 @@ def _solve_eigenvectors(gu, gw, u, w):
 def _solve_factors(gu, gw, u, w):
     """g with g w' + u (h + h') = gu and u' g = gw on and above the diagonal: with h + h' = u' gu - (u' g) w', of which the upper half is known."""
     known = _flip(u) @ gu - _at(gw, ~np.tri(np.shape(w)[-1], k=-1, dtype=bool)) @ _flip(w)
-    return _flip(linalg.solve(w, _flip(gu - u @ _mirrored(_flip(known)))))
+    return _flip(linalg.solve(w, _flip(gu - u @ _mirrored(_flip(known))), triangle="upper"))
 
 
 # ---- singular values -----------------------------------------------------------------------------------------------------------------------

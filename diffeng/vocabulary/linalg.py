@@ -26,7 +26,13 @@ def _number(x):
     return x.shape[:-2], x.dtype
 
 
-def _solved(a, b):
+def _solve(a, b, *, triangle=None):
+    if triangle != "lower":                            # elimination leaves what lies above the diagonal as it is, and exchanges no rows there
+        return np.linalg.solve(a, b)
+    return np.linalg.solve(a[..., ::-1, ::-1], b[..., ::-1, :])[..., ::-1, :]
+
+
+def _solved(a, b, *, triangle=None):
     _square(a)
     if b.shape[:-1] != a.shape[:-1]:
         raise ValueError(f"matrices of shape {a.shape} and right-hand sides of shape {b.shape} do not fit: mismatch of rows")
@@ -86,7 +92,7 @@ def _factors(x):
     return (*x.shape[:-2], sum(x.shape[-2:]), x.shape[-1]), x.dtype
 
 
-solve    = Primitive("solve", lambda a, b: np.linalg.solve(a, b), "linalg", None, _ANY * 2, _solved)               # b: matrices, of columns
+solve    = Primitive("solve", _solve, "linalg", None, _ANY * 2, _solved)            # b: matrices, of columns; triangle: "lower" or "upper", of which a has no other
 inv      = Primitive("inv", lambda x: np.linalg.inv(x), "linalg", None, _ANY, _matrix)
 det      = Primitive("det", lambda x: np.linalg.det(x), "linalg", None, _ANY, _number)
 slogdet  = Primitive("slogdet", lambda x: np.linalg.slogdet(x)[1], "linalg", None, _ANY, _number)                  # log|det(x)|
