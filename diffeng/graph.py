@@ -156,6 +156,13 @@ class Graph(networkx.MultiDiGraph):
         from . import formulas
         return formulas.source(self, language)
 
+    def written_out(self):
+        """This graph, or where it has functions with rules of their own (de.custom) one of what they compute."""
+        if all([n.primitive.own is None for n in self.order]):
+            return self
+        from .own_rules import inlined
+        return Graph(self.input_nodes, inlined(self.output_nodes), name=self.title, structure=self._structure)
+
     def compile(self, device="cpu"):
         """The graph as a compiled Program for "cpu" or "cuda" (see jit); called with the flat inputs, it returns the list of outputs."""
         from .devices import program_maker

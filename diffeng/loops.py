@@ -13,11 +13,12 @@ import numpy as np
 
 from .batching import Batched
 from .buffers import unwrap
+from .errors import refuse
 from .nodes import Node, Primitive, reachable
 from .precise import PreciseArray
 from .recording import Body, outlining
 from .traced import Traced
-from .trees import flatten, structure
+from .trees import flatten, function_name
 from .vocabulary import elementwise as e, shaping
 
 LEAST = 8                              # turns: fewer are recorded one by one, and fused
@@ -31,27 +32,59 @@ def recorded(fun, init, xs, length):
     carry, xs_leaves = ([_array(x) for x in flatten(tree)[0]] if tree is not None else [] for tree in (init, xs))
     if not all([x is not None for x in (*carry, *xs_leaves)]) or any(map(_by_turns, (*carry, *xs_leaves))):
         return None
+    turns = [_turn(fun, init, xs, carry, xs_leaves) for _ in range(2)]
+    if turns[0] is None:
+        return None
+    out, tracing, nodes, results = turns[0]
+    if turns[1] is None or _told(turns[1]) != _told(turns[0]):
+        raise refuse(RuntimeError, f"scan{{here}}: {function_name(fun)} is another one each time it runs (it draws random numbers, or changes a variable), and under jit or in a "
+                                   "graph it is recorded once. Return what it computes and pass what it needs in the carry or in xs (diffeng.random draws by a key), or "
+                                   "write the loop with Python's for")
+    outer = [x for x, _ in tracing.outer.values()]
+    single = any([x.dtype == np.float32 for x in (*carry, *xs_leaves, *outer)]) and any([type(x) is int for x in flatten(init)[0]])          # Python's are weak there
+    if single or any(map(_by_turns, outer)) or not any([isinstance(x, Traced) for x in (*carry, *xs_leaves, *outer)]):
+        return None
+    try:
+        loop = Loop([*nodes, *[t.node for _, t in tracing.outer.values()]], results, len(carry), len(xs_leaves), length)
+    except OverflowError:
+        return None
+    found = loop.every((*carry, *xs_leaves, *outer))
+    return flatten(init)[1](found[:len(carry)]), None if out[1] is None else flatten(out[1])[1](found[len(carry):])
+
+
+def _turn(fun, init, xs, carry, xs_leaves):
+    """(what the body returned, the Body that recorded it, its input nodes, its results as nodes or plain values); None where it cannot be one operation."""
     tracing = Body()
     inputs = [tracing.input(None, "carry", x.shape, x.dtype) for x in carry]
     tracing.numbers.update([t.node for t, x in zip(inputs, flatten(init)[0]) if type(x) is float])
     inputs += [tracing.input(None, "x", x.shape[1:], x.dtype) for x in xs_leaves]
+    nodes = [t.node for t in inputs]                     # (the body may write into its carry)
     try:
         out = fun(flatten(init)[1](inputs[:len(carry)]), None if xs is None else flatten(xs)[1](inputs[len(carry):]))
     except (TypeError, ValueError):                      # it looks at a value, or is wrong: then the first turn says so
         return None
-    if not isinstance(out, (tuple, list)) or len(out) != 2 or structure(out[0])[1] != structure(init)[1]:
+    if not isinstance(out, (tuple, list)) or len(out) != 2 or flatten(out[0])[2] != flatten(init)[2]:
         return None
     after, ys = ([unwrap(x) for x in flatten(tree)[0]] if tree is not None else [] for tree in out)
     if [(np.shape(x), getattr(x, "dtype", None)) for x in after] != [(x.shape, x.dtype) for x in carry]:
         return None
     results = [tracing.inside(x) for x in (*after, *ys)]
-    outer = [x for x, _ in tracing.outer.values()]
-    single = any([x.dtype == np.float32 for x in (*carry, *xs_leaves, *outer)]) and any([type(x) is int for x in flatten(init)[0]])          # Python's are weak there
-    if single or any(map(_by_turns, outer)) or not any([isinstance(x, Traced) for x in (*carry, *xs_leaves, *outer)]):
-        return None
-    loop = Loop([t.node for t in (*inputs, *[t for _, t in tracing.outer.values()])], [x.node if tracing.mine(x) else x for x in results], len(carry), len(xs_leaves), length)
-    found = loop.unpacked(loop.primitive(*carry, *xs_leaves, *outer))
-    return flatten(init)[1](found[:len(carry)]), None if out[1] is None else flatten(out[1])[1](found[len(carry):])
+    return out, tracing, nodes, [x.node if tracing.mine(x) else x for x in results]
+
+
+def _told(turn):
+    """All that a recorded turn computes, to be compared with another's."""
+    _, tracing, nodes, results = turn
+    number = {n: k for k, n in enumerate([*nodes, *[t.node for _, t in tracing.outer.values()]])}
+    told = [(x.shape, x.dtype) for x, _ in tracing.outer.values()]          # (which, cannot be told: what is computed of them is another object each time)
+
+    def plain(x):
+        return (number[x],) if type(x) is Node else (str(getattr(x, "dtype", type(x))), np.shape(x), np.asarray(x).tobytes())
+    for n in reachable([x for x in results if type(x) is Node]):
+        if n not in number:
+            number[n] = len(number)
+            told.append((n.primitive.name, repr(n.params), *map(plain, n.operands)))
+    return told, [plain(x) for x in results]
 
 
 def _array(x):
@@ -82,22 +115,33 @@ def _of_loops(rule):
 
 class Loop:
     """inputs: nodes of the carry, of x, and of what the body reads from outside; outputs: nodes, or plain values, of the next carry and of y. Numbers are those of
-    the carry, of all x, each stacked, and of what is outside; results are packed in one array."""
+    the carry, of all x, each stacked, and of what is outside; the floating-point results are packed in one array. Integers and truth values, which have no
+    derivative, are the results of another Loop of the same body (`others`)."""
 
     whole = True                             # a program calls it as it is
 
-    def __init__(self, inputs, outputs, carried, read, length, of=None):
+    def __init__(self, inputs, outputs, carried, read, length, of=None, integers=False):
         self.of, self._keeping = of, None        # of: the loop whose results are the first of this one's
         self.inputs, self.outputs, self.carried, self.read, self.length = inputs, outputs, carried, read, length
         self.order = [n for n in reachable([x for x in outputs if type(x) is Node]) if n not in {*self.inputs}]
         ends = [(np.shape(x), np.dtype(getattr(x, "dtype", type(x)))) for x in outputs]
         self.results = [(s if k < carried else (length, *s), d) for k, (s, d) in enumerate(ends)]
-        dtypes = {d for _, d in self.results}
-        self.dtype = dtypes.pop() if len(dtypes) == 1 and next(iter(dtypes)).kind == "f" else np.dtype(float)
-        self.size = sum([math.prod(s) for s, _ in self.results])
-        self.moves = [k for k, n in enumerate(self.inputs) if n.dtype.kind == "f"]
+        self.packing = [k for k, (_, d) in enumerate(self.results) if (d.kind != "f") == integers]
+        self.dtype = np.result_type(*[self.results[k][1] for k in self.packing]) if self.packing else np.dtype(float)
+        if integers and self.dtype.kind == "f":
+            raise OverflowError("no integer type holds all of these")
+        self.size = sum([math.prod(self.results[k][0]) for k in self.packing])
+        self.moves = [] if integers else [k for k, n in enumerate(self.inputs) if n.dtype.kind == "f"]
         self._program = None
+        self.others = None if integers or len(self.packing) == len(outputs) else Loop(inputs, outputs, carried, read, length, None, True)
         self.primitive = Primitive("scan", self.body, "opaque", tuple(self.moves), infer=lambda *numbers: ((self.size,), self.dtype), own=self)
+
+    def every(self, numbers):
+        """All results, of both loops."""
+        found = dict(zip(self.packing, self.unpacked(self.primitive(*numbers)))) if self.packing else {}
+        if self.others is not None:
+            found |= dict(zip(self.others.packing, self.others.unpacked(self.others.primitive(*numbers))))
+        return [found[k] for k in range(len(self.outputs))]
 
     # ---- numbers ------------------------------------------------------------------------------------------------------------------
 
@@ -127,9 +171,10 @@ class Loop:
             from .kernels import Program
             self._program = Program(self.inputs, self.outputs, remembered=True)
         carry, xs, outer = self.split([np.require(x, n.dtype, "CA") for x, n in zip(numbers, self.inputs)])
-        alike = all([d == self.dtype for _, d in self.results])                # then they lie where they are packed
-        packed = np.empty(self.size if alike else 0, self.dtype)
-        results = self.unpacked(packed) if alike else [np.empty(s, d) for s, d in self.results]
+        packed, results = np.empty(self.size, self.dtype), {k: np.empty(s, d) for k, (s, d) in enumerate(self.results)}
+        alike = all([self.results[k][1] == self.dtype for k in self.packing])          # then they lie where they are packed
+        results |= dict(zip(self.packing, self.unpacked(packed))) if alike else {}
+        results = [results[k] for k in range(len(self.outputs))]
         for out, x in zip(results, self.outputs):
             if type(x) is not Node:
                 out[...] = x
@@ -146,18 +191,23 @@ class Loop:
         return packed if alike else self.packed(results)
 
     def packed(self, results):
-        parts = [shaping.reshape(x, shape=(-1,)) if isinstance(x, Traced) else np.reshape(x, -1) for x in results]
+        """results: all of them."""
+        parts = [np.reshape(results[k], (-1,)) for k in self.packing]
         return shaping.concatenate(*[x if x.dtype == self.dtype else e.astype(x, dtype=self.dtype) for x in parts], axis=0)
 
     def unpacked(self, packed):
-        ends = np.cumsum([math.prod(s) for s, _ in self.results]).tolist()
-        parts = [np.reshape(packed[end - math.prod(s):end], s) for end, (s, _) in zip(ends, self.results)]
-        return [x if x.dtype == d else e.astype(x, dtype=d) for x, (_, d) in zip(parts, self.results)]
+        """Those of `packing`."""
+        kinds = [self.results[k] for k in self.packing]
+        ends = np.cumsum([math.prod(s) for s, _ in kinds]).tolist()
+        parts = [np.reshape(packed[end - math.prod(s):end], s) for end, (s, _) in zip(ends, kinds)]
+        return [x if x.dtype == d else e.astype(x, dtype=d) for x, (_, d) in zip(parts, kinds)]
 
     def keeping(self):
         """This loop, its results followed by every carry as a turn began with it."""
         if self._keeping is None:
             self._keeping = Loop(self.inputs, [*self.outputs, *self.inputs[:self.carried]], self.carried, self.read, self.length, self)
+            if self.others is not None:
+                self._keeping.others.of = self.others
         return self._keeping
 
     # ---- rules ----------------------------------------------------------------------------------------------------------------------
@@ -183,9 +233,8 @@ class Loop:
             after = [moved[s] for s in moving if s < self.carried]
             return ([*values[:self.carried]], after), moved[self.carried:]
         (_, last), rows = scan(turn, ([*carry], start), ([*xs], read), self.length)
-        held = iter(last)
-        ends = [next(held) if k in moving else np.zeros((count, *s), d) for k, (s, d) in enumerate(self.results[:self.carried])]
-        parts = [np.reshape(t, (count, -1)) for t in (*ends, *[np.swapaxes(t, 0, 1) for t in rows])]
+        held = dict(zip([s for s in moving if s < self.carried], last)) | {self.carried + k: np.swapaxes(t, 0, 1) for k, t in enumerate(rows)}
+        parts = [np.reshape(held[k], (count, -1)) for k in self.packing]
         return np.concatenate([t if t.dtype == self.dtype else t.astype(self.dtype) for t in parts], axis=1)
 
     def pulled(self, g, z, numbers):
@@ -197,10 +246,9 @@ class Loop:
         from .control import scan
         from .differentiate import vjp
         carry, xs, outer = self.split(numbers)
-        given = self.unpacked(g)
-        floats = [k for k, (_, d) in enumerate(self.results) if d.kind == "f"]
+        floats, given = self.packing, dict(zip(self.packing, self.unpacked(g)))
         of_carry, of_y = [given[k] for k in floats if k < self.carried], [given[k] for k in floats if k >= self.carried]
-        before = self.keeping().unpacked(self.keeping().primitive(*numbers))[len(self.outputs):]
+        before = self.keeping().every(numbers)[len(self.outputs):]
 
         def turn(state, item):
             (gc, total), (c, x, gy) = state, item

@@ -245,3 +245,11 @@ def test_errors(call, error, words):
         call(RNG.random((3, 2)))
     for word in words:
         assert word in str(caught.value), (word, str(caught.value))
+
+
+@pytest.mark.parametrize("method", ["symbolic", "forward", "reverse"])
+def test_constants_beside_examples_are_the_same_for_all(method):
+    """As many examples as entries: nothing says which axis is which, but for the axes themselves."""
+    p = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(de.vmap(de.grad(lambda x: np.sum(p * x ** 2), method=method))(np.ones((3, 3))), [2 * p] * 3)
+    np.testing.assert_allclose(de.jit(de.vmap(de.grad(lambda x: np.sum(x ** p), method=method)))(np.ones((2, 3))), [p] * 2)

@@ -195,6 +195,54 @@ def test_an_ill_conditioned_matrix_accuses_nobody():
         assert report.agree, str(report)
 
 
+def test_triangular_systems_are_substituted():
+    """As SciPy does: whatever the condition is, every entry has its digits; and so have gradients."""
+    rng = np.random.default_rng(60)
+    a, b = np.tril(rng.normal(size=(60, 60))), rng.normal(size=60)
+    for m, lower, trans in ((a, True, 0), (a.T, False, 0), (a, True, 1), (a.T, False, "T")):
+        np.testing.assert_allclose(de.linalg.solve_triangular(m, b, trans, lower), scipy.linalg.solve_triangular(m, b, trans, lower), rtol=1e-12)
+    assert not np.triu(de.linalg.solve_triangular(a[:5, :5], np.eye(5), lower=True), 1).any()
+    weights = rng.normal(size=60)
+    for method in ("symbolic", "reverse"):
+        got = de.grad(lambda b: weights @ de.linalg.solve_triangular(a, b, lower=True), method=method)(b)
+        np.testing.assert_allclose(got, scipy.linalg.solve_triangular(a, weights, trans=1, lower=True), rtol=1e-12)
+    stack = np.stack([S, 2 * S])
+    np.testing.assert_allclose(de.linalg.cho_solve(de.linalg.cho_factor(stack), B), [np.linalg.solve(S, B), np.linalg.solve(2 * S, B)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_determinants_of_badly_scaled_matrices(method):
+    a = np.diag([1e-9, 1, 1, 1e9]) @ np.array([[2.0, 1, 0, 1], [1, 3, 1, 0], [0, 1, 4, 1], [1, 0, 1, 5]])
+    np.testing.assert_allclose(de.grad(np.linalg.det, method=method)(a), np.linalg.det(a) * np.linalg.inv(a).T, rtol=1e-12)
+    np.testing.assert_allclose(de.grad(np.linalg.det, method=method)(np.diag([1e150, 1e150, 1e-300])).diagonal(), [1e-150, 1e-150, 1e300], rtol=1e-12)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(de.grad(np.linalg.det, method=method)(np.full((2, 2), np.nan))).all()
+
+
+@pytest.mark.parametrize("function, x", [
+    (lambda a: np.linalg.solve(a, np.diag([1 / 3, 2 / 3])), np.array([[1.0, 0], [3, 1]])), (np.linalg.inv, np.array([[0.1, 0, 0], [0.3, 0.7, 0], [0.7, 0.9, 0.3]])),
+    (lambda x: np.linalg.det(np.outer(x, x)) + np.sum(x), np.array([0.3, 0.7, -1.1])), (np.linalg.det, scipy.linalg.hilbert(10)),
+    (np.linalg.cholesky, scipy.linalg.hilbert(10)), (lambda a: de.grad(np.linalg.det)(a), np.arange(16.0).reshape(4, 4)),
+    (lambda a: de.grad(np.linalg.det)(a), np.ones((3, 3)))])
+def test_zeros_and_singular_matrices_accuse_nobody(function, x):
+    report = de.compare(function, x)
+    assert not report.culprits, str(report)
+
+
+def test_expm_under_vmap_and_of_nothing():
+    stack = np.stack([W / 9, W, 3 * W])
+    np.testing.assert_allclose(de.vmap(de.linalg.expm)(stack), [de.linalg.expm(a) for a in stack], rtol=1e-12)
+    np.testing.assert_allclose(de.vmap(de.grad(lambda a: np.sum(de.linalg.expm(a))))(stack)[2], de.grad(lambda a: np.sum(de.linalg.expm(a)))(3 * W), rtol=1e-11)
+    assert de.jit(de.linalg.expm)(np.zeros((0, 0))).shape == (0, 0) and de.grad(lambda a: np.sum(de.linalg.expm(a)))(np.zeros((0, 2, 2))).shape == (0, 2, 2)
+
+
+def test_powers_are_numpys():
+    np.testing.assert_array_equal(de.jit(lambda a: np.linalg.matrix_power(a, 0))(np.full((2, 2), np.inf)), np.eye(2))
+    for n, x in ((1.5, S), (1, S[:2])):
+        with pytest.raises((TypeError, np.linalg.LinAlgError)):
+            de.jit(lambda a: np.linalg.matrix_power(a, n))(x)
+
+
 # ---- what else knows of matrices -----------------------------------------------------------------------------------------------------------
 
 def test_formulas():

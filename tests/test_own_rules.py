@@ -123,6 +123,92 @@ def test_compiled():
     np.testing.assert_allclose(outline(X), f(X) + 1, rtol=1e-15)
 
 
+W = np.array([1.0, 2.0])
+
+
+@de.custom
+def scaled(x):
+    return x * W
+
+
+scaled.pull(lambda x, out, g: g * W)
+
+
+def test_a_function_that_reads_arrays_from_outside():
+    """Under jit they are read at every call; in the rules, too."""
+    loss, slope = de.jit(lambda x: np.sum(scaled(x) ** 2)), de.jit(de.grad(lambda x: np.sum(scaled(x) ** 2)))
+    curved = de.jit(de.hessian(lambda x: np.sum(scaled(x) ** 2)))
+    x = np.ones(2)
+    try:
+        for W[0] in (1.0, 5.0):
+            assert loss(x) == W[0] ** 2 + 4
+            np.testing.assert_array_equal(slope(x), 2 * W ** 2)
+            np.testing.assert_array_equal(curved(x), np.diag(2 * W ** 2))
+    finally:
+        W[0] = 1.0
+    np.testing.assert_array_equal(de.vmap(scaled)(np.ones((3, 2))), [[1, 2]] * 3)
+    turned = de.jit(lambda x: de.scan(lambda c, a: (scaled(c) * a, np.sum(c)), x, np.full(9, 0.5))[1])
+    np.testing.assert_allclose(turned(x), de.scan(lambda c, a: (scaled(c) * a, np.sum(c)), x, np.full(9, 0.5))[1], rtol=1e-14)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_function_that_reads_what_is_differentiated(method):
+    """Without rules it is one like any other; with rules that know nothing of it, an error."""
+    def f(w, x, ruled):
+        @de.custom
+        def inner(x):
+            return np.sin(x * w)
+        if ruled:
+            inner.pull(lambda x, out, g: g * np.cos(x * w) * w)
+        return inner(x)
+    np.testing.assert_allclose(de.grad(f, (0, 1), method=method)(2.0, 0.5, False), [0.5 * np.cos(1.0), 2 * np.cos(1.0)], rtol=1e-14)
+    assert de.grad(f, 1, method=method)(2.0, 0.5, True) == pytest.approx(2 * np.cos(1.0), rel=1e-14)
+    with pytest.raises(TypeError, match=r"inner at test_own_rules\.py:\d+ has derivative rules, and reads a value from outside that is differentiated"):
+        de.grad(f, (0, 1), method=method)(2.0, 0.5, True)
+
+
+def test_results_of_other_shapes_at_other_calls():
+    @de.custom
+    def two(x, y):
+        return np.sum(x) * np.ones(len(x)), np.sum(y) * np.ones(len(y))
+    two.pull(lambda x, y, out, g: (np.sum(g[0]) * np.ones(len(x)), np.sum(g[1]) * np.ones(len(y))))
+
+    def f(a, b):
+        u, v = two(a, b)
+        s, t = two(b, a)
+        return np.sum(u) + 10 * np.sum(v) + 100 * np.sum(s) + 1000 * np.sum(t)
+    a, b = np.array([0.1, 0.2]), np.array([0.3, 0.4, 0.5])
+    for transform in (lambda f: f, de.jit):
+        for method in METHODS:
+            found = transform(de.grad(f, (0, 1), method=method))(a, b)
+            np.testing.assert_allclose(found[0], [2002, 2002], rtol=1e-14)
+            np.testing.assert_allclose(found[1], [330, 330, 330], rtol=1e-14)
+    assert de.compare(f, a, b).agree
+
+
+def test_a_wrong_rule_inside_of_a_function_without_rules_is_named():
+    @de.custom
+    def inner(x):
+        return np.sin(x) * x
+    inner.pull(lambda x, out, g: g * np.cos(x))
+
+    @de.custom
+    def outer(x):
+        return inner(x) + x
+    report = de.compare(lambda x: outer(x), 0.7)
+    assert [(c.method, c.primitive) for c in report.culprits] == [("reverse", "inner")] and report.culprit.line.startswith("test_own_rules.py:")
+
+
+def test_source_and_names():
+    @de.custom
+    def kw(x, n=2, mode="a"):
+        return x ** n
+    kw.pull(lambda x, n, mode, out, g: (g * n * x ** (n - 1), None, None))
+    assert de.grad(lambda x: kw(x, mode="b"))(2.0) == 4.0 and kw(3.0, mode="c") == 9.0
+    graph = de.trace(lambda x: kw(x) + 1, 2.0)
+    assert graph.formula() == "kw(x) + 1" and "x ** 2 + 1" in graph.source("numpy") and "t1 + 1" in graph.source("c")
+
+
 def test_a_function_that_looks_at_values():
     @de.custom
     def relu(x):
@@ -189,11 +275,13 @@ def test_other_errors():
     @de.custom
     def mixed(x):
         return x, np.arange(3)
+    mixed.pull(lambda x, out, g: g[0])
     with pytest.raises(TypeError, match="several results .* one dtype, and they are float64, int64"):
         de.grad(lambda x: mixed(x)[0])(1.0)
 
     @de.custom
     def named(x, *, scale):
         return x * scale
+    named.pull(lambda x, scale, out, g: g * scale)
     with pytest.raises(TypeError, match=r"named at test_own_rules\.py:\d+ has derivative rules, and 'scale' can only be given by name"):
         de.grad(lambda x: named(x, scale=2.0))(1.0)

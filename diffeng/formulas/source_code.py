@@ -45,6 +45,7 @@ def source(graph, language="numpy", name=None):
         return np.sin(x) * y
     <BLANKLINE>
     """
+    graph = graph.written_out()
     if language == "numpy":
         return NumPy(graph, name).text()
     if language == "numba":
@@ -89,7 +90,10 @@ def needed(graph):
 def refuse(graph, k, language, why=""):
     node = graph.nodes[k]
     where = f" at {node['line']}" if node.get("line") else ""
-    return TypeError(f"{language} source: {node['primitive']}{where} {why or 'has no words in this language'}; graph.source('numpy') writes every graph")
+    if node["primitive"] == "scan":
+        return TypeError(f"{language} source: scan{where} is one operation, which stand-alone code has no words for: write the loop with Python's for")
+    return TypeError(f"{language} source: {node['primitive']}{where} {why or 'has no words in this language'}"
+                     + ("; graph.source('numpy') writes every other graph" if language != "numpy" else ""))
 
 
 def static_index(graph, operands, index, first):
