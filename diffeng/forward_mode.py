@@ -1,7 +1,7 @@
 """Forward mode: dual numbers that run through the user's own function.
 
-What it is: PUSH, the book of tangent rules, written from the inputs of a primitive (those of more than a line are in forward_rules.py); `Dual`, a value with the tangent it moves
-along; `push`, which runs a function on them. There is no graph: a Dual may hold arrays (the independent witness), other Duals
+What it is: PUSH, the book of tangent rules, written from the inputs of a primitive (those of more than a line are in forward_rules.py); `Dual`, a value with the
+tangent it moves along; `push`, which runs a function on them. There is no graph: a Dual may hold arrays (the independent witness), other Duals
 (derivatives of derivatives; levels keep them apart), traced values (a forward mode that compiles) or 100-digit arrays.
 
 What it is not: no public face (differentiate.py), no pullback, nothing of the other two books, which differentiate the same

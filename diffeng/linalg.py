@@ -53,7 +53,8 @@ def solve(a, b, lower=False, overwrite_a=False, overwrite_b=False, check_finite=
         reach = 0 if assume_a == "diagonal" else 1
         a = np.triu(np.tril(a, reach), -reach)
     elif assume_a not in ("gen", "general", "banded", None):
-        raise refuse(ValueError, f"solve{{here}}: assume_a is {assume_a!r}; choose 'gen', 'sym', 'pos', 'diagonal', 'tridiagonal', 'upper triangular' or 'lower triangular'")
+        raise refuse(ValueError, f"solve{{here}}: assume_a is {assume_a!r}; choose 'gen', 'sym', 'pos', 'diagonal', 'tridiagonal', 'upper triangular' or "
+                                 "'lower triangular'")
     return la.solve(_last_two(a) if transposed else a, b)
 
 

@@ -16,7 +16,7 @@ from .buffers import unwrap
 from .errors import refuse
 from .nodes import Node, Primitive, reachable
 from .precise import PreciseArray
-from .recording import Body, outlining
+from .recording import Body, computed, outlining
 from .traced import Traced
 from .trees import flatten, function_name
 from .vocabulary import elementwise as e, shaping
@@ -37,12 +37,12 @@ def recorded(fun, init, xs, length):
         return None
     out, tracing, nodes, results = turns[0]
     if turns[1] is None or _told(turns[1]) != _told(turns[0]):
-        raise refuse(RuntimeError, f"scan{{here}}: {function_name(fun)} is another one each time it runs (it draws random numbers, or changes a variable), and under jit or in a "
-                                   "graph it is recorded once. Return what it computes and pass what it needs in the carry or in xs (diffeng.random draws by a key), or "
-                                   "write the loop with Python's for")
+        raise refuse(RuntimeError, f"scan{{here}}: {function_name(fun)} is another one each time it runs (it draws random numbers, or changes a variable), and under "
+                                   "jit or in a graph it is recorded once. Return what it computes and pass what it needs in the carry or in xs (diffeng.random draws "
+                                   "by a key), or write the loop with Python's for")
     outer = [x for x, _ in tracing.outer.values()]
-    single = any([x.dtype == np.float32 for x in (*carry, *xs_leaves, *outer)]) and any([type(x) is int for x in flatten(init)[0]])          # Python's are weak there
-    if single or any(map(_by_turns, outer)) or not any([isinstance(x, Traced) for x in (*carry, *xs_leaves, *outer)]):
+    weak = any([type(x) is int for x in flatten(init)[0]]) and any([x.dtype == np.float32 for x in (*carry, *xs_leaves, *outer)])          # 1 * float32 is float32
+    if weak or any(map(_by_turns, outer)) or not any([isinstance(x, Traced) for x in (*carry, *xs_leaves, *outer)]):
         return None
     try:
         loop = Loop([*nodes, *[t.node for _, t in tracing.outer.values()]], results, len(carry), len(xs_leaves), length)
@@ -150,9 +150,7 @@ class Loop:
 
     def step(self, *numbers):
         """One turn: [the next carry's numbers, then y's]."""
-        values = dict(zip(self.inputs, numbers))
-        for n in self.order:
-            values[n] = n.primitive(*[values[x] if type(x) is Node else x for x in n.operands], **n.params)
+        values = computed(self.order, dict(zip(self.inputs, numbers)))
         return [values[x] if type(x) is Node else np.asarray(x) for x in self.outputs]
 
     def body(self, *numbers):
@@ -198,8 +196,7 @@ class Loop:
     def unpacked(self, packed):
         """Those of `packing`."""
         kinds = [self.results[k] for k in self.packing]
-        ends = np.cumsum([math.prod(s) for s, _ in kinds]).tolist()
-        parts = [np.reshape(packed[end - math.prod(s):end], s) for end, (s, _) in zip(ends, kinds)]
+        parts = shaping.pieces(packed, [s for s, _ in kinds])
         return [x if x.dtype == d else e.astype(x, dtype=d) for x, (_, d) in zip(parts, kinds)]
 
     def keeping(self):

@@ -18,7 +18,7 @@ from .buffers import unwrap
 from .errors import refuse
 from .nodes import Node, Outline, Outputs, Primitive, Tracer, Tracing, reachable
 from .reach import loaded
-from .recording import Body, enters
+from .recording import Body, computed, enters
 from .traced import Traced
 from .trees import flatten, function_name, is_float, returned, structure
 from .vocabulary import shaping
@@ -108,14 +108,12 @@ class _Closed:
 
     def __init__(self, outer, inputs, outputs, rebuild):
         self.outer, self._inputs, self._outputs, self._rebuild = outer, inputs, outputs, rebuild
-        self._order = [n for n in reachable([x for x in outputs if type(x) is Node]) if n not in {*inputs}]
+        self._order = reachable([x for x in outputs if type(x) is Node])
 
     def function(self, args, outer):
         """The function's results. args: as recorded. outer: what is read from outside."""
         leaves = [x for x in flatten(args)[0] if enters(x)]
-        values = dict(zip(self._inputs, (*leaves, *outer)))
-        for n in self._order:
-            values[n] = n.primitive(*[values[x] if type(x) is Node else x for x in n.operands], **n.params)
+        values = computed(self._order, dict(zip(self._inputs, (*leaves, *outer))))
         return self._rebuild([values[x] if type(x) is Node else x for x in self._outputs])
 
 
@@ -128,15 +126,16 @@ def _closed(fun, args, leaves):
     except (TypeError, ValueError) as error:
         if not tracing.outer:
             return None                              # it looks at a value
-        raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, looks at values, and reads an array from outside: pass the array as an argument") from error
+        raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, looks at values, and reads an array from outside: pass the array as an "
+                                "argument") from error
     parts, again, _ = flatten(result)
     parts = [tracing.inside(x) for x in parts]
     outer = [x for x, _ in tracing.outer.values()]
     if not outer:
         return None
     if any(map(_is_differentiated, outer)):
-        raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, and reads a value from outside that is differentiated: no rule knows of it. Pass it as an "
-                                "argument, of which the rules then return a tangent or cotangent")
+        raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, and reads a value from outside that is differentiated: no rule knows of it. "
+                                "Pass it as an argument, of which the rules then return a tangent or cotangent")
     inputs = [t.node for t, x in zip(inside, leaves) if enters(x)] + [t.node for _, t in tracing.outer.values()]
     return _Closed(outer, inputs, [x.node if tracing.mine(x) else x for x in parts], again)
 
@@ -170,7 +169,8 @@ class Rules:
         self._at = [k for k, x in enumerate(leaves) if enters(x)]
         self._moves = [slot for slot, k in enumerate(self._at) if is_float(leaves[k])]
         self._out = None                             # (rebuild, shapes) of the results, once there were some
-        self.primitive = Primitive(f"{name} (custom)" if name in Primitive.registry else name, self.body, "opaque", tuple(self._moves), infer=self._inferred, own=self)
+        shown = f"{name} (custom)" if name in Primitive.registry else name
+        self.primitive = Primitive(shown, self.body, "opaque", tuple(self._moves), infer=self._inferred, own=self)
 
     # ---- arguments and results as flat numbers ------------------------------------------------------------------------------------
 
@@ -213,8 +213,7 @@ class Rules:
         rebuild, shapes = self._out
         if len(shapes) == 1:
             return rebuild([packed])
-        ends = np.cumsum([int(np.prod(s)) for s in shapes]).tolist()
-        return rebuild([np.reshape(packed[end - int(np.prod(s)):end], s) for end, s in zip(ends, shapes)])
+        return rebuild(shaping.pieces(packed, shapes))
 
     # ---- rules ------------------------------------------------------------------------------------------------------------------------
 
@@ -252,8 +251,8 @@ class Rules:
         found = self._rules["pull"](*self._nested(numbers), self.unpacked(z), self.unpacked(g))
         count = len(self._nest(self._leaves))
         if count > 1 and (not isinstance(found, (tuple, list)) or len(found) != count):
-            raise self._refused("pull", f"{len(found) if isinstance(found, (tuple, list)) else 'one value'} for {count} arguments: return a tuple with one cotangent an "
-                                        "argument, None for one that has none")
+            some = len(found) if isinstance(found, (tuple, list)) else "one value"
+            raise self._refused("pull", f"{some} for {count} arguments: return a tuple with one cotangent an argument, None for one that has none")
         parts = [*found] if count > 1 else [found[0]] if isinstance(found, tuple) and len(found) == 1 else [found]
         leaves = [self._of_argument(k, part) for k, part in enumerate(parts)]
         flat, out = [x for part in leaves for x in part], {}

@@ -10,12 +10,20 @@ import numpy as np
 
 from .buffers import call, unwrap
 from .errors import refuse
-from .nodes import Tracing
+from .nodes import Node, Tracing
 from .traced import Traced
 from .trees import argument_names, flatten, function_name, in_native_order, returned
 
 
 outlining = contextvars.ContextVar("outlining", default=False)          # is the graph that is recorded a compiler's, or the user's to hold?
+
+
+def computed(order, values):
+    """values, {node: array or traced value}, with those of further nodes, in topological order, computed from them."""
+    for n in order:
+        if n not in values:
+            values[n] = n.primitive(*[values[x] if type(x) is Node else x for x in n.operands], **n.params)
+    return values
 
 
 class Body(Tracing):

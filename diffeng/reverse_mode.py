@@ -114,7 +114,8 @@ PULL = {
     "tensordot":   [lambda g, z, x, y, *, axes: rule.tensordot(g, x, y, axes, 0), lambda g, z, x, y, *, axes: rule.tensordot(g, x, y, axes, 1)],
     "einsum":      rule.Einsum(),
     # ---- whole matrices
-    "solve":       [lambda g, z, a, b, **triangle: rule.solve_matrix(g, z, a, triangle), lambda g, z, a, b, **triangle: rule.solve_turned(a, g, triangle)],
+    "solve":       [lambda g, z, a, b, **triangle: rule.solve_matrix(g, z, a, triangle),
+                    lambda g, z, a, b, **triangle: rule.solve_turned(a, g, triangle)],
     "inv":         [lambda g, z, x: rule.inv(g, z)],
     "det":         [lambda g, z, x: rule.each(g) * linalg.cofactor(x)],           # z inv(x)' is NaN where x is singular
     "slogdet":     [lambda g, z, x: rule.each(g) * rule.flipped(linalg.inv(x))],

@@ -247,7 +247,8 @@ def cofactor(g, z, x):
 
 
 def eigh(g, z, lower):
-    """v (diag(gw) + F o (v' gv)) v', F_ij = 1 / (w_j - w_i), and 0 for equal ones, which could be exchanged (M. Giles, 2008, section 3.1); of the triangle that is read."""
+    """v (diag(gw) + F o (v' gv)) v', F_ij = 1 / (w_j - w_i), and 0 for equal ones, which could be exchanged (M. Giles, 2008, section 3.1); of the
+    triangle that is read."""
     w, v, n = z[..., 0, :], z[..., 1:, :], z.shape[-1]
     far, apart = np.not_equal(w[..., None, :], w[..., :, None]), w[..., None, :] - w[..., :, None]
     inner = np.where(far, np.matmul(flipped(v), g[..., 1:, :]) / np.where(far, apart, 1), 0) + g[..., :1, :] * np.identity(n, z.dtype)
@@ -257,7 +258,8 @@ def eigh(g, z, lower):
 
 
 def qr(g, z, x):
-    """(gq + q copyltu(m)) inv(r)' with m = r gr' - gq' q (S. Walter, L. Lehmann, 2010; M. Seeger et al., Auto-differentiating linear algebra, 2017, for its transpose)."""
+    """(gq + q copyltu(m)) inv(r)' with m = r gr' - gq' q (S. Walter, L. Lehmann, 2010; M. Seeger et al., Auto-differentiating linear algebra, 2017, for
+    its transpose)."""
     rows = x.shape[-2]
     q, r, gq, gr = z[..., :rows, :], z[..., rows:, :], g[..., :rows, :], np.triu(g[..., rows:, :])
     m = np.matmul(r, flipped(gr)) - np.matmul(flipped(gq), q)

@@ -33,7 +33,8 @@ _ROWS = {
     "tensordot":    ([(3, 4), (2, 4, 3)], dict(axes=((0, 1), (2, 1))), []),
     "einsum":       ([(3, 4), (4, 2), (3,)], dict(subscripts="ij,jk,i->ki"), []),
     "solve":        ([(2, 3, 3), (2, 3, 2)], {}, []),
-    **dict.fromkeys(("inv", "det", "slogdet", "cofactor", "cholesky"), ([(2, 3, 3)], {}, [])), "eigh": ([(2, 3, 3)], dict(lower=True), []), **dict.fromkeys(("qr", "svd"), ([(2, 4, 3)], {}, [])),
+    **dict.fromkeys(("inv", "det", "slogdet", "cofactor", "cholesky"), ([(2, 3, 3)], {}, [])), "eigh": ([(2, 3, 3)], dict(lower=True), []),
+    **dict.fromkeys(("qr", "svd"), ([(2, 4, 3)], {}, [])),
     "astype":       ([(3,)], dict(dtype=np.dtype(float)), []),
 }
 

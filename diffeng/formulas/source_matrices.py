@@ -6,7 +6,8 @@ import math
 
 # name: what of NumPy's answer it is
 IN_NUMPY = {"solve": "np.linalg.solve({})", "inv": "np.linalg.inv({})", "det": "np.linalg.det({})", "slogdet": "np.linalg.slogdet({})[1]",
-            "slogdet_sign": "np.linalg.slogdet({})[0]", "cholesky": "np.linalg.cholesky({})", "cofactor": "cofactor({})", "eigh": "eigh({}, {lower})", "qr": "qr({})", "svd": "svd({})"}
+            "slogdet_sign": "np.linalg.slogdet({})[0]", "cholesky": "np.linalg.cholesky({})", "cofactor": "cofactor({})",
+            "eigh": "eigh({}, {lower})", "qr": "qr({})", "svd": "svd({})"}
 
 IN_C = ("solve", "inv", "det", "slogdet", "slogdet_sign", "cholesky", "cofactor")
 EIGH = '''def eigh(x, lower):

@@ -118,7 +118,8 @@ class Numba(NumPy):
             self.helpers[name] = NUMBA_HELPERS[name]
         shapes = [self.shape(u) for u in operands]
         whole = len(self.shape(k)) == len(shapes[0])
-        helper = f"{name}_each" + ("_" + "_".join(map(str, self.shape(k)[-2:])) if whole else "") + "".join(f"_{key}" for key, v in params.items() if v)          # one a shape
+        own = [*(self.shape(k)[-2:] if whole else ()), *[key for key, v in params.items() if v]]          # one a shape, and a triangle
+        helper = "_".join([f"{name}_each", *map(str, own)])
         self.helpers.setdefault(helper, in_numba(name, len(operands), whole, self.shape(k)[-2:], params).replace(f"{name}_each", helper))
         stacks = [f"np.ascontiguousarray({x}).reshape({(math.prod(s[:-2]), *s[-2:])})" for x, s in zip(arguments, shapes)]
         return f"{helper}({', '.join(stacks)})" + (f".reshape({self.shape(k)})" if self.shape(k) else "[0]")

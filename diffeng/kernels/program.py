@@ -259,7 +259,7 @@ class Program:
         constants are not written. Raises ValueError for arguments that need conversion."""
         code = self._run(*arrays)
         if code:
-            raise self._out_of_bounds(code) if code != CONVERT else ValueError("arrays are needed that are aligned, C-contiguous, and of the program's shapes and dtypes")
+            raise self._out_of_bounds(code) if code != CONVERT else ValueError("arrays are needed that are aligned, C-contiguous, of the program's shapes and dtypes")
 
     def returning(self, single=False, scalars=True):
         """A builtin that does what `exactly` does, for results that are small and where no NumPy is called in between: a tuple of results, scalars among

@@ -120,8 +120,8 @@ def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
         return svdvals(a)
     (a,) = _floating(a)
     if hermitian or full_matrices and a.ndim > 1 and a.shape[-1] != a.shape[-2]:
-        raise refuse(TypeError, "svd{here}: on traced values write np.linalg.svd(x, full_matrices=False): the vectors beyond the singular ones are any, and have no derivative"
-                                + (" (hermitian=True is not supported: np.linalg.eigh)" if hermitian else ""))
+        raise refuse(TypeError, "svd{here}: on traced values write np.linalg.svd(x, full_matrices=False): the vectors beyond the singular ones are any, and have "
+                                "no derivative" + (" (hermitian=True is not supported: np.linalg.eigh)" if hermitian else ""))
     found, m = linalg.svd(a), a.shape[-2]
     return SVDResult(found[..., :m, :], found[..., m, :], np.swapaxes(found[..., m + 1:, :], -1, -2))
 

@@ -16,8 +16,8 @@ from ..vocabulary import elementwise as e, reductions, shaping
 from ..vocabulary.indexing import Slot, getitem, scatter
 from . import index_maps
 from .contract import adjoint_plan, sizes_of, value_plan
-from .definitions import (DEFINITION, REWRITES, Accumulation, Composition, Contraction, Equation, Expansion, Factors, IndexMap, Reduction, Running, Singular, g as G, k, l,
-                          x as X, y as Y)
+from .definitions import (DEFINITION, REWRITES, Accumulation, Composition, Contraction, Equation, Expansion, Factors, IndexMap, Reduction, Running, Singular,
+                          g as G, k, l, x as X, y as Y)
 from .emit import Context, Formula
 from .equations import Decomposition, Determinant, Implicit, Orthonormal, recorded
 from .index_notation import EACH, UNTIL, array_formula, reduction_slope, running_adjoint
@@ -111,7 +111,8 @@ def pull(primitive, slot, g, z, operands, params):
 
 def _kind(row):
     return {Reduction: _pull_reduction, Running: _pull_running, Contraction: _pull_contraction, IndexMap: _pull_map,
-            Accumulation: _pull_accumulation, Equation: _pull_equation, Factors: _pull_factors, Singular: _pull_singular, Expansion: _pull_expansion, Composition: _pull_composition}.get(type(row), _pull_elementwise)
+            Accumulation: _pull_accumulation, Equation: _pull_equation, Factors: _pull_factors, Singular: _pull_singular, Expansion: _pull_expansion,
+            Composition: _pull_composition}.get(type(row), _pull_elementwise)
 
 
 def _unbroadcast(a, shape):

@@ -2,22 +2,23 @@
 
 With F[p, q](z, x) = 0, sympy differentiates Sum(l[p, q] F[p, q]) by every entry of z, which must be the cotangent g of z: that is an equation for l. Then what x
 receives is minus the derivative by x. Both are sums of products again (contract.py). The equations for l are of two kinds, A' l = g, and (l + l') z = g on and
-below the diagonal, and their solutions are algebra: no derivative of anything is written down here. Where two matrices are unknown (a factor with orthonormal columns and
-another one), there are two equations, two multipliers, and two kinds more.
+below the diagonal, and their solutions are algebra: no derivative of anything is written down here. Where factors with orthonormal columns are
+unknown, too, there are as many equations and multipliers, and three kinds more.
 
 What it is not: no row (definitions.py). Why a file: implicit functions, where index_notation.py has explicit ones.
 """
 import numpy as np
 import sympy as sp
 
-from ..nodes import Node, Tracing, reachable
+from ..nodes import Tracing, reachable
+from ..recording import computed
 from ..vocabulary import elementwise as e, linalg, reductions
 from .contract import Plan, plan_of
 from .definitions import m, n, p, q
 
-L, Z, R = sp.IndexedBase("g"), sp.IndexedBase("z"), sp.symbols("r0 r1", integer=True)
-_TRANSPOSED_TIMES = [[(0, ("p", "r0")), ("g", ("p", "r1"))]]
-_FACTOR_TIMES = [[("g", ("p", "r0")), ("z", ("p", "r1"))], [("g", ("r0", "q")), ("z", ("q", "r1"))]]
+L, H, K, Z, U, V, S, T, X0 = (sp.IndexedBase(name) for name in ("g", "h", "k", "z", "u", "w", "s", "v", "A0"))          # multipliers; unknowns; the first operand
+R = sp.symbols("r0 r1", integer=True)
+_UNSOLVED = "no solution is known for the equations of this definition: add it to diffeng/symbolic/equations.py"
 
 
 # ---- by sympy -------------------------------------------------------------------------------------------------------------------------
@@ -31,10 +32,25 @@ def _products(expression):
             yield (coefficient, rest.function, {limits[0] for limits in rest.limits}) if isinstance(rest, sp.Sum) else (coefficient, rest, set())
 
 
-def _slopes(residual, base):
-    """[(coefficient, Plan)]: the derivative of Sum(g[p, q] residual[p, q]) by base[r0, r1]."""
-    return [(coefficient * factor, plan_of(part, bound | {p, q}, R)) for coefficient, product, bound in _products(residual)
-            for factor, part, _ in _products(sp.diff(L[p, q] * product, base[R]))]
+def _plans(residuals):
+    """[(coefficient, Plan)] of each residual."""
+    return [[(c, plan_of(part, bound, (p, q))) for c, part, bound in _products(r)] for r in residuals]
+
+
+def _by(residuals, base, at=R):
+    """[(coefficient, Plan)]: the derivative of the sum of all residuals, each times its multiplier g, h, k, by base[at]."""
+    return [(coefficient * factor, plan_of(part, bound | {p, q}, at)) for multiplier, residual in zip((L, H, K), residuals)
+            for coefficient, product, bound in _products(residual) for factor, part, _ in _products(sp.diff(multiplier[p, q] * product, base[at]))]
+
+
+def _spelled(terms):
+    """Plans as texts, to be compared."""
+    def factor(which, letters):
+        return f"{f'A{which}' if type(which) is int else which}[{','.join(map(str, letters))}]"
+    return {f"{c} " + " ".join(sorted([factor(*f) for f in plan.factors])) for c, plan in terms}
+
+
+_TURNED = {"lower": "upper", "upper": "lower"}
 
 
 class Implicit:
@@ -43,15 +59,12 @@ class Implicit:
     def __init__(self, row):
         bases = [sp.IndexedBase(f"A{k}") for k in range(row.residual.__code__.co_argcount - 1)]
         residual = row.residual(Z, *bases)
-        self.terms = [(c, plan_of(part, bound, (p, q))) for c, part, bound in _products(residual)]
-        self.slopes = [_slopes(residual, base) for base in bases]
-        unknown = sorted([[(which, tuple(map(str, letters))) for which, letters in plan.factors] for c, plan in _slopes(residual, Z) if c == 1])
-        if unknown not in (_TRANSPOSED_TIMES, _FACTOR_TIMES) or row.lower != (unknown == _FACTOR_TIMES):
-            raise NotImplementedError("no solution is known for the equation of this definition: add it to diffeng/symbolic/equations.py")
-        self.lower = row.lower
+        (self.terms,), self.slopes, self.lower = _plans([residual]), [_by([residual], base) for base in bases], row.lower
+        if _spelled(_by([residual], Z)) != ({"1 g[p,r0] z[p,r1]", "1 g[r0,q] z[q,r1]"} if row.lower else {"1 A0[p,r0] g[p,r1]"}):
+            raise NotImplementedError(_UNSOLVED)
 
     def pull(self, slot, g, z, operands, triangle=None):
-        solution = _solve_factor(g, z) if self.lower else linalg.solve(_flip(operands[0]), g, **_of({"lower": "upper", "upper": "lower"}.get(triangle)))
+        solution = _solve_factor(g, z) if self.lower else linalg.solve(_flip(operands[0]), g, **_of(_TURNED.get(triangle)))
         return -_total(self.slopes[slot], dict(enumerate(operands)) | {"g": solution, "z": z}, np.shape(operands[slot]))
 
     def value(self, z, operands, triangle=None):
@@ -108,39 +121,21 @@ def _solve_factor(g, z):
 
 # ---- orthonormal factors ----------------------------------------------------------------------------------------------------------------
 
-U, V, X0, H, K, S, T = (sp.IndexedBase(name) for name in ("u", "w", "A0", "h", "k", "s", "v"))
 _ORTHONORMAL = {"1 h[p,r1] u[r0,p]", "1 h[r1,q] u[r0,q]"}
 _UNKNOWNS = {          # the sums that are the cotangent of u, and that of what stands with it
     False: ({"1 A0[p,r0] g[p,r1]", "-1 g[r0,r1] w[r1]", *_ORTHONORMAL}, {"-1 g[p,r0] u[p,r0]"}),
     True:  ({"1 g[r0,q] w[r1,q]", *_ORTHONORMAL}, {"1 g[p,r1] u[p,r0]"})}
 
 
-def _spelled(terms):
-    """Plans as texts, to be compared."""
-    def factor(which, letters):
-        return f"{f'A{which}' if type(which) is int else which}[{','.join(map(str, letters))}]"
-    return {f"{c} " + " ".join(sorted([factor(*f) for f in plan.factors])) for c, plan in terms}
-
-
-def _plans(residuals):
-    return [[(c, plan_of(part, bound, (p, q))) for c, part, bound in _products(r)] for r in residuals]
-
-
-def _by(residuals, base, at):
-    """The derivative of the sum of all residuals, each times its multiplier g, h, k, by base[at]."""
-    return [(coefficient * factor, plan_of(part, bound | {p, q}, at)) for multiplier, residual in zip((L, H, K), residuals)
-            for coefficient, product, bound in _products(residual) for factor, part, _ in _products(sp.diff(multiplier[p, q] * product, base[at]))]
-
-
 class Orthonormal:
-    """A Factors row, differentiated. rows: of u."""
+    """A Factors row, differentiated."""
 
     def __init__(self, row):
         residuals, places = row.residuals(U, V, X0), R if row.upper else R[:1]
         self.upper, self.residuals = row.upper, _plans(residuals)
-        self.slope = _by(residuals, X0, R)
-        if (_spelled(_by(residuals, U, R)), _spelled(_by(residuals, V, places))) != _UNKNOWNS[row.upper]:
-            raise NotImplementedError("no solution is known for the equations of this definition: add it to diffeng/symbolic/equations.py")
+        self.slope = _by(residuals, X0)
+        if (_spelled(_by(residuals, U)), _spelled(_by(residuals, V, places))) != _UNKNOWNS[row.upper]:
+            raise NotImplementedError(_UNSOLVED)
 
     def _parts(self, z, x):
         """(u, what stands with it): the row of a packed result is first, the matrix last."""
@@ -186,7 +181,7 @@ def _solve_factors(gu, gw, u, w):
 
 # ---- singular values -----------------------------------------------------------------------------------------------------------------------
 
-_SINGULAR = ({"-1 g[r0,r1] s[r1]", "1 h[p,r1] u[r0,p]", "1 h[r1,q] u[r0,q]"}, {"-1 g[p,r0] u[p,r0]"}, {"1 A0[p,r0] g[p,r1]", "1 k[p,r1] v[r0,p]", "1 k[r1,q] v[r0,q]"})
+_SINGULAR = ({"-1 g[r0,r1] s[r1]", *_ORTHONORMAL}, {"-1 g[p,r0] u[p,r0]"}, {"1 A0[p,r0] g[p,r1]", "1 k[p,r1] v[r0,p]", "1 k[r1,q] v[r0,q]"})
 
 
 class Decomposition:
@@ -194,9 +189,9 @@ class Decomposition:
 
     def __init__(self, row):
         residuals = row.residuals(U, S, T, X0)
-        self.residuals, self.slope = _plans(residuals), _by(residuals, X0, R)
+        self.residuals, self.slope = _plans(residuals), _by(residuals, X0)
         if tuple(_spelled(_by(residuals, base, at)) for base, at in ((U, R), (S, R[:1]), (T, R))) != _SINGULAR:
-            raise NotImplementedError("no solution is known for the equations of this definition: add it to diffeng/symbolic/equations.py")
+            raise NotImplementedError(_UNSOLVED)
 
     @staticmethod
     def _parts(z, x):
@@ -235,7 +230,10 @@ def _solve_singular(gu, gs, gv, u, s, v):
     equal, apart = np.equal(row, column), column * column - row * row
     c = np.where(equal, 0, (first * row + column * second) / np.where(equal, 1, apart)) - gs[..., None, :] * np.identity(np.shape(s)[-1], s.dtype)
     out = u @ c
-    return out if np.shape(u)[-2] == np.shape(u)[-1] else out - np.where(np.equal(row, 0), 0, (gu - u @ (_flip(u) @ gu)) / np.where(np.equal(row, 0), 1, row))
+    if np.shape(u)[-2] == np.shape(u)[-1]:
+        return out
+    zero = np.equal(row, 0)
+    return out - np.where(zero, 0, (gu - u @ (_flip(u) @ gu)) / np.where(zero, 1, row))
 
 
 # ---- determinants -------------------------------------------------------------------------------------------------------------------------
@@ -277,8 +275,4 @@ def recorded(row, operands):
     tracing = Tracing(values=False)
     inputs = [tracing.input(None, f"operand {k}", np.shape(x), x.dtype) for k, x in enumerate(operands)]
     output, inputs = row.formula(*inputs).node, [t.node for t in inputs]
-    values = dict(zip(inputs, operands))
-    for node in reachable([output]):
-        if node not in values:
-            values[node] = node.primitive(*[values[x] if type(x) is Node else x for x in node.operands], **node.params)
-    return output, inputs, values
+    return output, inputs, computed(reachable([output]), dict(zip(inputs, operands)))

@@ -1,4 +1,7 @@
 """Index maps: out[p] = in[phi(p)], no arithmetic. Parameters are canonical: full shapes, permutations, axes >= 0."""
+import itertools
+import math
+
 import numpy as np
 
 from ..nodes import Primitive
@@ -11,6 +14,12 @@ broadcast_to = Primitive("broadcast_to", lambda x, *, shape: np.broadcast_to(x, 
 concatenate  = Primitive("concatenate", lambda *parts, axis: np.concatenate(parts, axis=axis), "gather", None, _ANY * 2)
 pad          = Primitive("pad", lambda x, *, widths, value: np.pad(x, widths, constant_values=value), "gather", None,
                          _ANY)   # widths: ((before, after), ...) per axis
+
+
+def pieces(x, shapes):
+    """A vector, cut into arrays of these shapes."""
+    ends = [*itertools.accumulate([math.prod(s) for s in shapes])]
+    return [reshape(x[end - math.prod(s):end], shape=tuple(s)) for end, s in zip(ends, shapes)]
 
 
 def aligned(x, rank):
