@@ -44,7 +44,6 @@ class _Sizes:
             self.often = 1 + np.max(inverse @ self.matrix, axis=(-2, -1), keepdims=True, initial=0)
         self.right = np.absolute(operands[1]) if name == "solve" else None
 
-
     def _of_factors(self, name, x, z):
         """norm: of x; near: how far the vectors turn for a change of x."""
         self.shape = x.shape

@@ -129,11 +129,6 @@ PULL = {
 
 # ---- the walk --------------------------------------------------------------------------------------------------------------------------
 
-def _rows(primitive):
-    """A primitive's rows, looked up at every use: they may be replaced."""
-    return PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)
-
-
 def _missing(primitive, slot, frames):
     if slot in primitive.held:
         return primitive.not_held(slot, f" at {line_of(frames)}")
@@ -145,7 +140,7 @@ def pull(primitive, slot, g, z, operands, params, frames=()):
     """The cotangent of one operand, in its shape and dtype."""
     x = operands[slot]
     try:
-        row = _rows(primitive)[slot]
+        row = (PULL[primitive.name] if primitive.own is None else rule.Own(primitive.own))[slot]
     except LookupError:
         row = None
     if row is None:
@@ -212,7 +207,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
         if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
                                           or primitive.kind == "reduce" and not g.shape):
             values[0] = g = np.broadcast_to(g, node.shape)
-        rows = _rows(primitive)
+        rows = PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)          # looked up at every use: rows may be replaced
         pieces = rows.every(*values[:2], slots, *values[2:], **params) if len(slots) > 1 and isinstance(rows, Every) else None
         for k in slots:
             if skip and (id(node), k) in skip:

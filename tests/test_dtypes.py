@@ -46,7 +46,7 @@ MORE = {
     "nan_to_num": lambda f, x, y: f(x / (x - x[0, 0] + 0.5)), "linspace": lambda f, x, y: f(x, y, 4), "polyval": lambda f, x, y: f(x[:, 0], y),
 }
 MORE |= {name: lambda f, x, y: f(regular(x)) for name in "inv det slogdet cholesky eigh eigvalsh svd cond qr pinv tensorinv".split()}
-MORE |= {"tensorinv": lambda f, x, y: f(regular(x), ind=1), "solve": lambda f, x, y: f(regular(x), y), "lstsq": lambda f, x, y: f(x.T, y[0]),
+MORE |= {"tensorinv": lambda f, x, y: f(regular(x), ind=1), "solve": lambda f, x, y: f(regular(x), y), "lstsq": lambda f, x, y: f(regular(x), y[:, 0]),
          "tensorsolve": lambda f, x, y: f(regular(x), y[:, 0])}
 MORE |= {name: MORE["stack"] for name in "concatenate hstack vstack dstack column_stack".split()}
 UNLIKE = {
