@@ -72,6 +72,7 @@ def test_a_wrong_rule_is_named_with_its_line(rule, method, off):
     assert {m for m, r in report.methods.items() if r.verdict == "wrong"} >= {method} and report.methods["symbolic"].verdict == "right"
     checked = f.check(X)
     assert not checked.agree and checked.adjoint > 1e-8
+    assert checked.culprit.line.startswith("test_own_rules.py:")          # where the function stands: the call is the engine's
 
 
 def test_nested_arguments_several_results_and_constants():
