@@ -123,16 +123,15 @@ def _eigh(x, *, lower):
 
 def _svd(x):
     """By the eigenvectors of x' x, or of x x' if that is smaller; which way they point is NumPy's choice."""
-    if len(x) < x.shape[1]:
-        u, s, v = np.linalg.svd(_floats(x), full_matrices=False)
-        turned = _svd_tall(x.T, v.T, u)
-        return np.concatenate([turned[x.shape[1] + 1:], turned[x.shape[1]:x.shape[1] + 1], turned[:x.shape[1]]])
-    u, s, v = np.linalg.svd(_floats(x), full_matrices=False)
-    return _svd_tall(x, u, v.T)
+    u, _, v = np.linalg.svd(_floats(x), full_matrices=False)
+    if len(x) >= x.shape[1]:
+        return _svd_tall(x, v.T)
+    turned = _svd_tall(x.T, u)
+    return np.concatenate([turned[x.shape[1] + 1:], turned[x.shape[1]:x.shape[1] + 1], turned[:x.shape[1]]])
 
 
-def _svd_tall(x, u, v):
-    """u, v: NumPy's."""
+def _svd_tall(x, v):
+    """v: NumPy's."""
     found = _eigh(_array(_flint(x.T) * _flint(x)), lower=True)[:, ::-1] if x.size else np.zeros((x.shape[1] + 1, x.shape[1]), object)
     for j in range(x.shape[1]):
         if not found[0, j] > 0:

@@ -99,6 +99,13 @@ def unwrap(x):
     return x.share() if type(x) is Buffer else x
 
 
+def layers(x):
+    """x and the traced values below it: one for each derivative, recording or vmap that it stands in, the innermost first."""
+    while isinstance(x := unwrap(x), Traced):
+        yield x
+        x = getattr(x, "below", None)
+
+
 # ---- the replacements -------------------------------------------------------------------------------------------------------------
 
 CONSTRUCTORS = tuple("zeros ones empty full zeros_like ones_like empty_like full_like eye identity tri diag arange linspace "

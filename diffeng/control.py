@@ -8,7 +8,7 @@ whose body is recorded and compiled once (loops.py). There the branch taken, and
 """
 import numpy as np
 
-from .buffers import unwrap
+from .buffers import layers, unwrap
 from .errors import refuse
 from .nodes import OneByOne
 from .recording import outlining
@@ -38,11 +38,7 @@ def cond(pred, true_fun, false_fun, *operands):
 
 def differs(pred):
     """Does it differ between examples of a vmap, here or below the derivatives that are taken inside of it?"""
-    while isinstance(pred, Traced):
-        if pred.interpreter.examples:
-            return True
-        pred = unwrap(getattr(pred, "below", None))
-    return False
+    return any([value.interpreter.examples for value in layers(pred)])
 
 
 def _chosen(pred, yes, no):
@@ -99,7 +95,7 @@ def scan(fun, init, xs, length=None):
     if len(lengths) != 1 or None in lengths:
         raise refuse(ValueError, "scan{here}: " + (f"xs have the shapes {', '.join(str(x.shape) for x in leaves)}" if leaves else "there are no xs")
                      + (f", and length is {length}" if length is not None else "") + ": one length is wanted, that of each first axis (or length=...)")
-    carry, found, turns = init, [], lengths.pop()
+    carry, found, nested, turns = init, [], None, lengths.pop()
     if outlining.get():
         from .loops import recorded
         whole = recorded(fun, init, None if xs is None else rebuild(leaves), turns)
@@ -110,7 +106,8 @@ def scan(fun, init, xs, length=None):
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} must return a pair, the next carry and y, and returned {type(out).__name__}")
         carry = _like(carry, out[0], "scan", fun)
-        if found and flatten(out[1])[2] != flatten(found[0])[2]:
+        before, nested = nested, flatten(out[1])[2]
+        if found and nested != before:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} returned a y that is nested otherwise than the one before")
         found.append(out[1])
     return carry, _stacked(found)

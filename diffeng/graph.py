@@ -159,7 +159,7 @@ class Graph(networkx.MultiDiGraph):
     def written_out(self):
         """This graph, or where it has functions with rules of their own (de.custom) one of what they compute."""
         if all([n.primitive.own is None for n in self.order]):
-            return self
+            return self                                      # the same graph, with what is known of it
         from .own_rules import inlined
         return Graph(self.input_nodes, inlined(self.output_nodes), name=self.title, structure=self._structure)
 

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .batching import Batched
-from .buffers import unwrap
+from .buffers import layers, unwrap
 from .errors import refuse
 from .nodes import Node, Primitive, reachable
 from .precise import PreciseArray
@@ -95,11 +95,7 @@ def _array(x):
 
 def _by_turns(x):
     """Is a value of many examples, or of the judge's, somewhere below?"""
-    while isinstance(x, Traced):
-        if isinstance(x, (Batched, PreciseArray)):
-            return True
-        x = unwrap(getattr(x, "below", None))
-    return False
+    return any([isinstance(value, (Batched, PreciseArray)) for value in layers(x)])
 
 
 def _of_loops(rule):

@@ -14,7 +14,7 @@ import weakref
 
 import numpy as np
 
-from .buffers import unwrap
+from .buffers import layers, unwrap
 from .errors import refuse
 from .nodes import Node, Outline, Outputs, Primitive, Tracer, Tracing, reachable
 from .reach import loaded
@@ -149,11 +149,8 @@ def _closed(fun, args, leaves):
 
 def _is_differentiated(x):
     """Is a derivative by it, or one above it, wanted? Not by what a compiler records, nor by the judge's numbers."""
-    while isinstance(x, Traced):
-        if isinstance(x.interpreter, Tracing) and not isinstance(x.interpreter, (Outline, Body)) or hasattr(type(x), "tangent"):
-            return True
-        x = unwrap(getattr(x, "below", None))
-    return False
+    return any([isinstance(value.interpreter, Tracing) and not isinstance(value.interpreter, (Outline, Body)) or hasattr(type(value), "tangent")
+                for value in layers(x)])
 
 
 def _key(x):

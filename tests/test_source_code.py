@@ -63,6 +63,7 @@ def factors(A):
 
 GAMMAS = np.array([0.3, 2.75, 17.5, -0.7, -2.2])
 ARGS = (np.array([0.3, -0.7, 1.2]), rng.standard_normal((3, 4)), np.array([0.4, 1.7, -0.2, 0.9]))
+SCALED = np.diag([1e150, 1e150, 1e-300])
 GRAPHS = {
     "everything": (de.trace(everything, *ARGS), ARGS),
     "gradient of everything": (de.trace(everything, *ARGS).derivative(1, method="reverse"), ARGS),
@@ -76,6 +77,7 @@ GRAPHS = {
     "gradient of few matrices": (de.trace(few_matrices, Q, w).derivative(0, method="reverse"), (Q, w)),          # numba compiles all of them in twenty seconds
     "factors": (de.trace(factors, Q), (Q,)),
     "gradient of factors": (de.trace(factors, Q).derivative(method="reverse"), (Q,)),
+    "badly scaled": (de.trace(np.linalg.det, SCALED).derivative(method="reverse"), (SCALED,)),
     "two outputs": (de.trace(lambda x, y: (x * y, np.sum(y)), 2.0, np.ones(3)), (2.0, np.array([1.0, 2.0, 4.0]))),
 }
 _count = itertools.count()
@@ -121,7 +123,7 @@ GRAPHS["writes"] = (de.trace(writes, ARGS[0], ARGS[1]), ARGS[:2])
 GRAPHS["some"] = (de.trace(some, *ARGS[1:]), ARGS[1:])
 
 
-@pytest.mark.parametrize("which", ["some", "writes", "gradient of the neuron", "float32", "gradient of few matrices", "gradient of factors"])
+@pytest.mark.parametrize("which", ["some", "writes", "gradient of the neuron", "float32", "gradient of few matrices", "gradient of factors", "badly scaled"])
 def test_numba_source(which, tmp_path):
     graph, args = GRAPHS[which]
     code = source(graph, "numba", name="f")

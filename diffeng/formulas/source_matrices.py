@@ -37,7 +37,17 @@ COFACTOR = '''def cofactor(x):
 '''
 NUMBA_COFACTOR = '''@numba.njit
 def cofactor(x):
-    u, s, v = np.linalg.svd(x)
+    n = len(x)
+    rows, columns, scaled = np.zeros(n, np.int64), np.zeros(n, np.int64), np.empty_like(x)
+    for i in range(n):
+        rows[i] = math.frexp(np.max(np.abs(x[i])))[1]
+    for j in range(n):
+        for i in range(n):
+            scaled[i, j] = math.ldexp(x[i, j], -rows[i])
+        columns[j] = math.frexp(np.max(np.abs(scaled[:, j])))[1]
+        for i in range(n):
+            scaled[i, j] = math.ldexp(x[i, j], -rows[i] - columns[j])
+    u, s, v = np.linalg.svd(scaled)
     sign = np.sign(np.linalg.det(u) * np.linalg.det(v))
     for k in range(s.size):
         others = sign
@@ -45,7 +55,11 @@ def cofactor(x):
             if j != k:
                 others = others * s[j]
         v[k] = v[k] * others
-    return u @ v
+    out = u @ v
+    for i in range(n):
+        for j in range(n):
+            out[i, j] = math.ldexp(out[i, j], np.sum(rows) - rows[i] + np.sum(columns) - columns[j])
+    return out
 '''
 
 
