@@ -29,7 +29,7 @@ _WAIT, _WAKE = 128, 129                    # FUTEX_WAIT and FUTEX_WAKE, private 
 _I64, _I32, _VOID = ir.IntType(64), ir.IntType(32), ir.VoidType()
 
 
-class _Writer(ir.IRBuilder):
+class Writer(ir.IRBuilder):
     """A builder of one function whose values are 64-bit integers, addresses among them."""
 
     def __init__(self, module, name, arguments, result=_I64, internal=True):
@@ -147,13 +147,13 @@ def _odd(b, value):
 
 def _pool(module):
     # rest(n): n pauses; ctypes times it once, so that a worker can spin for so many microseconds without asking a clock
-    b = _Writer(module, "rest", 1, _VOID, internal=False)
+    b = Writer(module, "rest", 1, _VOID, internal=False)
     with b.count(_I64(0), b.args[0]):
         _pause(b)
     b.ret_void()
 
     # chunks(pool, thread, kernel, words, rows, chunk, threads): those of this thread's share, then what the others have left
-    b = _Writer(module, "chunks", 7, _VOID)
+    b = Writer(module, "chunks", 7, _VOID)
     pool, thread, kernel, words, rows, chunk, threads = b.args
     total = b.sdiv(b.add(rows, b.sub(chunk, _I64(1))), chunk)
     with b.count(_I64(0), threads) as k:
@@ -168,7 +168,7 @@ def _pool(module):
     b.ret_void()
 
     # region(pool, kernel, words, rows, chunk): all rows, by whoever has time
-    b = _Writer(module, "region", 5, _VOID)
+    b = Writer(module, "region", 5, _VOID)
     pool, kernel, words, rows, chunk = b.args
     alone = b.append_basic_block("alone")
     workers = b.word(pool, WORKERS)
@@ -205,7 +205,7 @@ def _pool(module):
     b.ret_void()
 
     # worker(pool + number of the thread): until STOP
-    b = _Writer(module, "worker", 1, _VOID, internal=False)
+    b = Writer(module, "worker", 1, _VOID, internal=False)
     thread = b.and_(b.args[0], _I64(MOST - 1))
     pool = b.sub(b.args[0], thread)
     done, spins = b.variable(_I64(0)), b.variable(_I64(0))
@@ -234,7 +234,7 @@ def _pool(module):
     b.ret_void()
 
     # halt(pool): workers leave; later regions run alone
-    b = _Writer(module, "halt", 1, _VOID, internal=False)
+    b = Writer(module, "halt", 1, _VOID, internal=False)
     pool, = b.args
     b.store_atomic(_I64(0), b.at(pool, WORKERS), "seq_cst", 8)
     b.store_atomic(_I64(1), b.at(pool, STOP), "seq_cst", 8)
@@ -247,7 +247,7 @@ def _pool(module):
 
 def _calls(module):
     # walk(context, first, last): rows of the table. Called with the interpreter lock, which guards the counts of BLAS's users.
-    b = _Writer(module, "walk", 3, _VOID, internal=False)
+    b = Writer(module, "walk", 3, _VOID, internal=False)
     context, first, last = b.args
     pool, release, products = b.word(context, POOL), b.word(context, RELEASE), b.word(context, PRODUCTS)
     thread = b.variable(_I64(0))
@@ -284,7 +284,7 @@ def _calls(module):
 
     def entry(name):
         """A function of Python's METH_FASTCALL kind: its `self` is the array that holds the context."""
-        b = _Writer(module, name, 3, internal=False)
+        b = Writer(module, name, 3, internal=False)
         return b, b.word(b.add(b.args[0], _I64(DATA)))
 
     def answer(b, value):
@@ -320,7 +320,7 @@ def _calls(module):
 
 def _take(module):
     """take(context, arguments, count): 0, and the addresses of this call stand in the words; or CONVERT or REENTERED, and nothing was touched."""
-    b = _Writer(module, "take", 3)
+    b = Writer(module, "take", 3)
     context, arguments, count = b.args
     argument = lambda slot: b.word(b.add(arguments, b.mul(slot, _I64(8))))
     ndarray = b.word(context, NDARRAY)
@@ -359,7 +359,7 @@ def _take(module):
 def _first_or_second(module):
     """first_or_second(self, *arguments): what the object in the first slot of self gives, called with the arguments; where that is None, or arguments are
     given by name, what the one in the second slot gives, called with self and the arguments. Of Python's METH_FASTCALL | METH_KEYWORDS kind."""
-    b = _Writer(module, "first_or_second", 4, internal=False)
+    b = Writer(module, "first_or_second", 4, internal=False)
     given, arguments, count, names = b.args
     none = b.ptrtoint(module.get_global("_Py_NoneStruct"), _I64)
     call = lambda name, *these: b.call(module.get_global(name), these)

@@ -7,7 +7,6 @@ What it is not: fast (a barrier costs some 50 us), or a proof of PTX (compile.py
 """
 import ctypes
 import functools
-import threading
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from .code import SLOT, Simulated
 from .plan import Grid
 
 _BARRIER = 64                                # bytes that hold a pthread_barrier_t everywhere
+_KERNEL, _TABLE, _ROWS, _BLOCKS = range(7, 11)          # of a thread's context, behind the words that a kernel reads (code.Simulated)
 
 
 class Memory(np.ndarray):
@@ -65,7 +65,7 @@ class Simulator:
         """Nothing runs behind the caller's back here."""
 
     def kernel(self, launch):
-        return machine.kernel("simulated " + launch.key, lambda: launch.build(Simulated)).address
+        return machine.kernel("simulated " + launch.key, lambda: launch.build(Simulated), quick=True).address
 
     def launcher(self, kernel, launch, words):
         return lambda: self._run(kernel, launch, words)
@@ -96,20 +96,13 @@ class Simulator:
         for k, place in enumerate(at):
             start(ctypes.c_void_p(place), None, threads if k == 0 else min(near, threads))
         shared, exchange = np.full(threads * SLOT + launch.shared, 0xA5, np.uint8), np.full(threads * Simulated.EXCHANGED, 0xA5, np.uint8)
-        function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(kernel)
-
-        def thread(k):
-            context = np.zeros(7, np.int64)
+        contexts, handles = np.zeros((threads, _BLOCKS + 1), np.int64), np.zeros(threads, np.int64)
+        for k, context in enumerate(contexts):
             context[[Simulated.THREAD, Simulated.SHARED, Simulated.EXCHANGE]] = k, address(shared), address(exchange)
             context[[Simulated.WAIT, Simulated.EVERYBODY, Simulated.NEIGHBOURS]] = ctypes.cast(wait, ctypes.c_void_p).value, at[0], at[1 + k // near]
-            for block in range(launch.blocks):
-                context[Simulated.BLOCK] = block
-                function(words, launch.rows, address(context))
-        crew = [threading.Thread(target=thread, args=(k,)) for k in range(threads)]
-        for t in crew:
-            t.start()
-        for t in crew:
-            t.join()
+            context[[_KERNEL, _TABLE, _ROWS, _BLOCKS]] = kernel, words, launch.rows, launch.blocks
+        if _crew()(address(contexts), contexts.strides[0], address(handles), threads) != threads:
+            raise RuntimeError(f"the system has no {threads} threads for a block of the simulator")
         for place in at:
             stop(ctypes.c_void_p(place))
 
@@ -118,3 +111,37 @@ class Simulator:
 def _pthread():
     return ctypes.CDLL(None)
 
+
+
+@functools.cache
+def _crew():
+    """crew(address of the first context, bytes to the next, room for a handle each, how many): so many threads of the system run a kernel, block after block.
+    Python's own threads take twenty times as long to start. Returns how many were started: it waits for all or, where one was not, for none."""
+    return ctypes.CFUNCTYPE(*[ctypes.c_int64] * 5)(machine.kernel("the simulator's threads", _crew_code, quick=True).address)
+
+
+def _crew_code():
+    from llvmlite import ir
+    from ..native import Writer
+    word, half = ir.IntType(64), ir.IntType(32)
+    module = ir.Module("crew")
+    create = ir.Function(module, ir.FunctionType(half, [word] * 4), "pthread_create")
+    join = ir.Function(module, ir.FunctionType(half, [word] * 2), "pthread_join")
+
+    b = Writer(module, "thread", 1)
+    context, = b.args
+    with b.count(word(0), b.word(context, _BLOCKS)) as block:
+        b.store(block, b.at(context, Simulated.BLOCK))
+        b.apply(b.word(context, _KERNEL), b.word(context, _TABLE), b.word(context, _ROWS), context)
+    b.ret(word(0))
+    thread = b.function
+
+    b = Writer(module, "kernel", 4, internal=False)
+    context, stride, handles, count = b.args
+    with b.count(word(0), count) as k:
+        found = b.call(create, [b.add(handles, b.mul(k, word(8))), word(0), b.ptrtoint(thread, word), b.add(context, b.mul(k, stride))])
+        b.leave_if(b.icmp_signed("!=", found, half(0)), 0)
+    with b.count(word(0), count) as k:
+        b.call(join, [b.word(b.add(handles, b.mul(k, word(8)))), word(0)])
+    b.ret(count)
+    return module
