@@ -2,6 +2,7 @@
 import ctypes
 import importlib.util
 import itertools
+import os
 import shutil
 import subprocess
 
@@ -12,6 +13,7 @@ import scipy.special as special
 import diffeng as de
 from diffeng.formulas import source
 
+os.environ.setdefault("NUMBA_OPT", "0")             # before numba is imported: what the text computes is asked, not how fast; it compiles in half the time
 rng = np.random.default_rng(20)
 X, W, w, Q = rng.standard_normal((5, 3)), rng.standard_normal((3, 2)), rng.standard_normal(3), rng.standard_normal((3, 3))
 labels = (rng.random(5) > 0.5) * 1.0
