@@ -8,6 +8,7 @@ What it is not: no derivative, no dtype, no protocol (precise.py).
 Why a file: whole arrays, where balls.py knows single numbers.
 """
 import functools
+import math
 
 import numpy as np
 from flint import arb, arb_mat
@@ -24,7 +25,7 @@ from .wide_arrays import Scattered, Wide, large, outer, spelled, times
 def _last(x, axis):
     """The axes to reduce moved to the end and joined."""
     keep = [k for k in range(x.ndim) if k not in axis]
-    n = int(np.prod([x.shape[k] for k in axis], dtype=int))
+    n = math.prod([x.shape[k] for k in axis])
     return x.transpose(keep + list(axis)).reshape([x.shape[k] for k in keep] + [n])
 
 
@@ -50,7 +51,7 @@ def _sum(x, *, axis, keepdims):
 
 
 def _count(x, axis):
-    return int(np.prod([x.shape[k] for k in axis], dtype=int))
+    return math.prod([x.shape[k] for k in axis])
 
 
 def _mean(x, *, axis, keepdims):
@@ -140,7 +141,7 @@ def _arrange(x, letters, *groups):
     """Axes in groups: transposed, each group joined into one axis."""
     order = [letters.index(c) for g in groups for c in g]
     size = dict(zip(letters, x.shape))
-    return x.transpose(order).reshape([int(np.prod([size[c] for c in g], dtype=int)) for g in groups])
+    return x.transpose(order).reshape([math.prod([size[c] for c in g]) for g in groups])
 
 
 def _product(a, b):

@@ -68,13 +68,7 @@ def scalar_of(x):
     return x[()] if type(x) is np.ndarray else x
 
 
-def forward_pull(flat, cotangents=None, progress=None):
-    """(outputs, cotangents of the leaves) by forward mode: every direction is pushed, then contracted."""
-    values, rows = forward_rows(flat, progress)
-    total = None
-    for v, r, g in zip(values, rows, cotangents or [None] * len(values)):
-        if v.dtype.kind != "f":
-            continue
-        term = r if g is None else np.sum(r * g, axis=tuple(range(1, r.ndim)))
-        total = term if total is None else total + term
-    return values, split(total, flat.leaves)
+def contracted(values, rows, cotangents, leaves):
+    """The cotangents of the leaves: forward_rows' outputs and rows against the outputs' cotangents."""
+    terms = [np.sum(r * g, axis=tuple(range(1, r.ndim))) for v, r, g in zip(values, rows, cotangents) if v.dtype.kind == "f"]
+    return split(sum(terms[1:], terms[0]), leaves)

@@ -13,7 +13,7 @@ from .devices import WITNESSES
 from .differentiate import Recorded, backward
 from .directions import inner, way
 from .nodes import Node, reachable
-from .precise import PreciseArray, Refused, Run, Undecided, call, certainly, numbers, precise, precision, radius
+from .precise import PreciseArray, Refused, Run, Undecided, arbs, call, certainly, numbers, precise, precision, radius
 from .vocabulary import linalg
 from .wide_arrays import large
 from .report import MethodResult
@@ -47,6 +47,21 @@ def _summed(scale, weights, d):
     with np.errstate(all="ignore"):
         total = sum(float(np.sum(np.asarray(s, float) * np.absolute(w) * r)) for s, w, r in zip(scale, weights, d.scale) if not large(w))
     return total if np.isfinite(total) else 0.0
+
+
+def _known(d, k):
+    """Has the derivative of round k a verdict? (There are none where the function was refused.)"""
+    return bool(d.decided) and bool(d.decided[0][k])
+
+
+def _columns(x, scale, differences, rounds):
+    """(gradient, lower, upper bounds where there is a kink) with respect to x, each with an axis of rounds in front; differences: of every entry."""
+    def every(name):
+        data = np.stack([arbs(getattr(d, name)[0]) for d in differences], axis=-1) / arbs(scale).reshape(-1) if differences else np.empty((rounds, 0), object)
+        return PreciseArray(data.reshape(rounds, *x.shape), np.dtype(float))
+    left, right = numbers(every("left")), numbers(every("right"))
+    kink = np.reshape(np.stack([d.kink[0] for d in differences], axis=-1) if differences else np.empty((rounds, 0), bool), left.shape)
+    return every("value"), np.where(kink, np.minimum(left, right), np.nan), np.where(kink, np.maximum(left, right), np.nan)
 
 
 def _dtypes(nodes, leaves):
@@ -84,15 +99,13 @@ class Hearing:
                                             if not culprits and not self.reason and value is not None and self._value_off(value) else [])
         say("judge: certifying the truth", 0, 1)
         if not self.reason:
-            for k, cotangents in enumerate(self.trial.cotangents):
-                self._truth(cotangents)
-                say("judge: certifying the truth", k + 1, len(self.trial.cotangents))
+            self._truths()
         if self.local.sampled and not culprits and any(c == "wrong" for answers in self.certificates.values() for c in answers):
             say("judge: every entry of every operation", 0, max(1, len(nodes)))
             self.local = blame.check(nodes, keys, self.digits, lambda k, n: say("judge: every entry of every operation", k, n), sample=blame.EVERY)
             culprits += self.local.culprits
         self.edges = blame.edges(self.recorded.tracing.log)
-        bent = any(np.asarray(d.kink[0]).any() for round_ in self.differences for _, d in round_ if d.sure is not None)
+        bent = any(bool(kink) for _, d in self.differences for kink, decided in zip(*d.kink, *d.decided) if decided)
         self.kinks = self.local.kinks + [dict(e, node=keys.get(id(self.recorded.tracing.log[e["node"]]), -1)) for e in self.edges
                                          if bent and not self.local.kinks]
         culprits.sort(key=lambda c: (c.node, c.method != "graph"))
@@ -120,7 +133,7 @@ class Hearing:
 
     def _affordable(self):
         """Would a run in 100 digits and its repetitions end within minutes?"""
-        whole = RUNS * (len(self.trial.weights) + 3) * len(self.trial.cotangents) * self.work
+        whole = RUNS * (len(self.trial.weights) + 1 + len(CERTIFIED_BY) * len(self.trial.cotangents)) * self.work
         if whole <= PATIENCE:
             return True
         self.reason = f"the judge would need {whole:.0e} operations in 100 digits, and takes on {PATIENCE:.0e}: compare with smaller arrays or fewer steps"
@@ -153,56 +166,58 @@ class Hearing:
 
     # ---- the truth -------------------------------------------------------------------------------------------------------------------
 
-    def _scalar(self, cotangents):
-        """The function of the leaves whose gradient is judged: outputs against fixed cotangents."""
-        def scalar(*leaves):
-            total = None
-            for out, g in zip(self.flat(*leaves), cotangents):
-                if out.dtype.kind == "f":
-                    term = np.sum(out * precise(np.asarray(g))) if np.ndim(g) or len(cotangents) > 1 else out
-                    total = term if total is None else total + term
-            return [total]
-        return scalar
+    def _against(self, *leaves):
+        """What is judged, a number a round: the outputs against the cotangents of each."""
+        total = None
+        for out, g in zip(self.flat(*leaves), self.rounds):
+            if out.dtype.kind == "f":
+                term = g @ np.reshape(out, (-1,))
+                total = term if total is None else total + term
+        return [total]
 
-    def _truth(self, cotangents):
-        """Append the gradient (100-digit arrays) that is certified, the scale of its entries, and one-sided bounds where known."""
-        leaves = [np.asarray(x) for x in self.flat.leaves]
-        scalar, looks, weights = self._scalar(cotangents), self.recorded.tracing.looks, self.trial.weights
-        differences = []
-        court = judge.Judge(scalar, leaves, self.digits, looks, growth=self.trial.growth)
+    def _truths(self):
+        """Append, for each round, the gradient (100-digit arrays) that is certified, the scale of its entries, and one-sided bounds where known."""
+        leaves, weights, rounds, say = [np.asarray(x) for x in self.flat.leaves], self.trial.weights, self.trial.cotangents, self.trial.progress
+        self.rounds = [precise(np.stack([np.reshape(g, (-1,)) for g in same])) for same in zip(*rounds)]
+        court = judge.Judge(self._against, leaves, self.digits, self.recorded.tracing.looks, growth=self.trial.growth)
         for k, w in enumerate(weights):
-            self.trial.progress("judge: differences along directions", k, len(weights))
+            say("judge: differences along directions", k, len(weights))
             d = court.along(w)
             if d.sure is None:
                 self.reason = self.reason or d.reason
             else:
                 self.coverage["digits"] = min(d.sure, self.coverage["digits"] or d.sure)
                 self.coverage["precision"] = max(d.precision, self.coverage["precision"] or 0)
-            differences.append((w, d))
-        self.coverage["directions"] += len(weights)
-        self.differences.append(differences)
-        truth, found, self.certified, scale = None, None, "reverse", self._scale("reverse", cotangents)
+            self.differences.append((w, d))
+        self.coverage["directions"] = len(weights)
         with precision(2 * self.digits + 20), np.errstate(all="ignore"):
+            say("judge: forward in many digits", 0, 1)
+            pushed = [self._pushed(leaves, w, d) for w, d in self.differences]
             recorded = self._exactly(lambda: Recorded(self.flat, [precise(x) for x in leaves]))
-            for method in CERTIFIED_BY:
-                self.trial.progress(f"judge: {method} in many digits", 0, 1)
-                g, inners = recorded if isinstance(recorded, str) else self._exact_gradient(recorded, method, cotangents), []
-                verdict = g if isinstance(g, str) else self._certify(g, differences, scale, inners)
-                self.certificates.setdefault(method, []).append(verdict)
-                if verdict == "certified" and truth is None:
-                    truth, found, self.certified = g, inners, method
-            self.trial.progress("judge: forward in many digits", 0, 1)
-            self.certificates.setdefault("forward", []).append(self._certify_forward(leaves, cotangents, differences, scale))
-        bounds = None
-        if self.coverage["entries"] <= ENTRYWISE and RUNS * self.coverage["entries"] * len(self.trial.cotangents) * self.work <= PATIENCE // 4:
-            truth, bounds = self._entrywise(scalar, leaves, looks, truth)
-        if truth is None and not self.reason:
+            for k, cotangents in enumerate(rounds):
+                self._certified(k, cotangents, recorded, pushed)
+                say("judge: certifying the truth", k + 1, len(rounds))
+        if self.coverage["entries"] <= ENTRYWISE and RUNS * self.coverage["entries"] * self.work <= PATIENCE // 4:
+            self._entrywise(court, leaves)
+        if any(t is None for t in self.truths) and not self.reason:
             self.reason = "no method's gradient could be certified, and there are too many entries to difference one by one" + (
                 f" ({self.refusal})" if self.refusal else "")
+
+    def _certified(self, k, cotangents, recorded, pushed):
+        """Round k: the first gradient in many digits that has the judge's derivatives along directions. recorded: in many digits, or why there is none."""
+        truth, found, certified, scale = None, None, "reverse", self._scale("reverse", cotangents)
+        for method in CERTIFIED_BY:
+            self.trial.progress(f"judge: {method} in many digits", k, len(self.trial.cotangents))
+            g, inners = recorded if isinstance(recorded, str) else self._exact_gradient(recorded, method, cotangents), []
+            verdict = g if isinstance(g, str) else self._certify(k, g, scale, inners)
+            self.certificates.setdefault(method, []).append(verdict)
+            if verdict == "certified" and truth is None:
+                truth, found, certified = g, inners, method
+        self.certificates.setdefault("forward", []).append(self._certify_forward(k, pushed, scale))
         self.truths.append(truth)
         self.inners.append(found)
-        self.intervals.append(bounds)
-        self.scales.append(scale if self.certified == "reverse" else self._scale(self.certified, cotangents))
+        self.intervals.append(None)
+        self.scales.append(scale if certified == "reverse" else self._scale(certified, cotangents))
 
     def _scale(self, method, cotangents):
         """The size of the terms that were summed into each gradient entry (of a large array a function that computes it); sets the adjoints, too."""
@@ -229,84 +244,84 @@ class Hearing:
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
-    def _certify(self, gradient, differences, scale, inners):
+    def _certify(self, k, gradient, scale, inners):
         """"certified", "wrong", or "open" when no difference could be taken. inners takes, a direction, (derivative, size of its terms) of each array."""
         answer = "open"
-        for w, d in differences:
+        for w, d in self.differences:
             try:
                 inners.append([inner(*each) for each in zip(gradient, w, d.scale)])
             except Refused as error:
                 self.refusal = str(error)
                 return "open"
-            if d.sure is None:
+            if not _known(d, k):
                 continue
             terms, sizes = zip(*inners[-1])
-            verdict = self._agrees(sum(terms[1:], terms[0]), sum(sizes[1:], sizes[0]), d, _summed(scale, w, d))
+            verdict = self._agrees(sum(terms[1:], terms[0]), sum(sizes[1:], sizes[0]), d, k, _summed(scale, w, d))
             if verdict != "certified":
                 return verdict
             answer = "certified"
         return answer
 
-    def _agrees(self, got, size, d, summed):
+    def _agrees(self, got, size, d, k, summed):
         """size: of the terms got was summed from, in 100 digits;
         summed: the same, further back in the function, in float64: what rounding can be measured by."""
-        if np.asarray(d.kink[0]).any():
-            return "wrong" if blame._outside(got, d.left[0], d.right[0], np.array(True)) else "certified"
-        off, slack = got - d.value[0], precise(10.0 ** (MARGIN - self.digits))
-        size = np.absolute(size) + np.absolute(d.value[0])
+        if d.kink[0][k]:
+            return "wrong" if blame._outside(got, d.left[0][k], d.right[0][k], np.array(True)) else "certified"
+        off, slack = got - d.value[0][k], precise(10.0 ** (MARGIN - self.digits))
+        size = np.absolute(size) + np.absolute(d.value[0][k])
         if not np.isfinite(radius(off)):
             return "open"
         if certainly(np.maximum(np.absolute(off) - slack * size, precise(0.0))) > 0:
             return "wrong"
         return "certified" if radius(off) <= numbers(slack * (size + precise(summed))) else "open"
 
-    def _certify_forward(self, leaves, cotangents, differences, scale):
+    def _pushed(self, leaves, w, d):
+        """The tangent of each round's function along a direction, by forward mode in many digits; "open", or the text of a failure."""
         from . import forward_mode
+        if not np.any(d.decided):
+            return "open"
+        try:
+            with Run(self.recorded.tracing.looks):
+                tangents = forward_mode.push(self._against, [precise(x) for x in leaves], [way(x, s)[None] for x, s in zip(w, d.scale)])[1]
+            return precise(np.zeros(len(self.trial.cotangents))) if tangents[0] is None else tangents[0][0]
+        except (Refused, Undecided):
+            return "open"
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    def _certify_forward(self, k, pushed, scale):
         answer = "open"
-        for w, d in differences:
-            if d.sure is None:
+        for (w, d), got in zip(self.differences, pushed):
+            if not _known(d, k):
                 continue
-            try:
-                with Run(self.recorded.tracing.looks):
-                    _, tangents = forward_mode.push(self._scalar(cotangents), [precise(x) for x in leaves],
-                                                    [way(x, s)[None] for x, s in zip(w, d.scale)])
-                got = precise(np.zeros(())) if tangents[0] is None else tangents[0][0]
-            except (Refused, Undecided):
-                return "open"
-            except Exception as error:
-                return f"{type(error).__name__}: {error}"
-            verdict = self._agrees(got, np.absolute(got), d, _summed(scale, w, d))
+            verdict = got if isinstance(got, str) else self._agrees(got[k], np.absolute(got[k]), d, k, _summed(scale, w, d))
             if verdict != "certified":
                 return verdict
             answer = "certified"
         return answer
 
-    def _entrywise(self, scalar, leaves, looks, certified):
+    def _entrywise(self, court, leaves):
         """Few entries: each is differenced on its own, so the truth needs no method at all."""
-        truth, low, high = [], [], []
-        court = judge.Judge(scalar, leaves, self.digits, looks)
+        found = []
         for k, x in enumerate(leaves):
-            columns = []
+            found.append([])
             for entry in np.ndindex(*x.shape):
                 unit = np.zeros(x.shape)
                 unit[entry] = 1.0
                 d = court.along([unit if j == k else None for j in range(len(leaves))])
                 if d.sure is None:
                     self.reason = self.reason or d.reason
-                    return certified, None
-                with precision(2 * self.digits + 20):
-                    s = precise(d.scale[k])[entry]
-                    columns.append([d.value[0] / s, d.left[0] / s, d.right[0] / s, bool(np.asarray(d.kink[0]).any())])
+                if not np.any(d.decided):
+                    return
+                found[-1].append(d)
                 self.coverage["differenced"] += 1
-            with precision(2 * self.digits + 20):
-                def column(j):
-                    return np.reshape(np.stack([c[j] for c in columns]), x.shape) if columns else precise(np.zeros(x.shape))
-                truth.append(column(0))
-                kink = np.array([c[3] for c in columns], bool).reshape(x.shape)
-                left, right = numbers(column(1)), numbers(column(2))
-                low.append(np.where(kink, np.minimum(left, right), np.nan))
-                high.append(np.where(kink, np.maximum(left, right), np.nan))
-        return truth, (low, high)
+        known = np.all([d.decided[0] for column in found for d in column], axis=0) if any(found) else [True] * len(self.truths)
+        with precision(2 * self.digits + 20):
+            columns = [_columns(x, s, column, len(self.truths)) for x, s, column in zip(leaves, court.scale, found)]
+        for k in range(len(self.truths)):
+            if known[k]:
+                self.truths[k] = [value[k] for value, _, _ in columns]
+                self.intervals[k] = [low[k] for _, low, _ in columns], [high[k] for _, _, high in columns]
 
     # ---- the methods against the truth ----------------------------------------------------------------------------------------------------
 
@@ -405,15 +420,17 @@ class Hearing:
     def _along_directions(self, result, answer):
         """Without a truth for every entry (the graph itself is wrong): the float64 gradient along the judge's directions."""
         result.error = 0.0
-        for round_, differences in enumerate(self.differences):
-            for k, (w, d) in enumerate(differences):
+        for round_ in range(len(self.trial.cotangents)):
+            for k, (w, d) in enumerate(self.differences):
+                if not _known(d, round_):
+                    continue
                 with precision(2 * self.digits):
                     if answer.along is not None:
                         got = precise(answer.along[k][round_])
                         parts = [(got, np.absolute(got))]
                     else:
                         parts = [inner(np.asarray(g), x, s) for g, x, s in zip(answer.gradients[round_], w, d.scale)]
-                    result.error = max(result.error, along(numbers(d.value[0]), parts))
+                    result.error = max(result.error, along(numbers(d.value[0][round_]), parts))
         result.verdict, result.note = ("right" if result.error <= self.tolerance else "no verdict"), "judged along random directions only"
 
     def _worst(self, name):

@@ -13,7 +13,7 @@ import numpy as np
 from . import directions as through
 from .devices import WITNESSES, present, program_maker
 from .differentiate import Recorded, backward
-from .every_direction import forward_pull
+from .every_direction import contracted, forward_rows
 from .measure import apart
 from .report import Report
 from .traced import judged
@@ -184,11 +184,10 @@ class _Trial:
             if total * sum(sizes) > FORWARD:
                 return self._ask_along(answer)
             began = time.perf_counter()
-            answer.value, gradients = forward_pull(self.flat, self.cotangents[0], lambda k, n: self.progress("forward", k, n))
-            answer.gradients.append(gradients)
-            answer.seconds = time.perf_counter() - began
-            for g in self.cotangents[1:]:
-                answer.gradients.append(forward_pull(self.flat, g)[1])
+            answer.value, rows = forward_rows(self.flat, lambda k, n: self.progress("forward", k, n))
+            for g in self.cotangents:
+                answer.gradients.append(contracted(answer.value, rows, g, self.flat.leaves))
+                answer.seconds = answer.seconds or time.perf_counter() - began
         return self._ask("forward", derive)
 
     def _ask_along(self, answer):

@@ -55,7 +55,7 @@ class Wide:
         self.shape, self.terms = tuple(shape), terms
 
     ndim = property(lambda self: len(self.shape))
-    size = property(lambda self: int(np.prod(self.shape, dtype=int)))
+    size = property(lambda self: math.prod(self.shape))
 
     def _each(self, change, shape=None):
         return Wide(self.shape if shape is None else shape, [change(t) for t in self.terms])
