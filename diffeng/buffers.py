@@ -252,17 +252,22 @@ class Constructors:
     def __enter__(self):
         if self.parts:
             with _lock:
+                there = self._there()
                 self.running.append(self)
-                for space, _, ours in self.parts:
+                for space, _, ours in () if there else self.parts:
                     space.update(ours)
         _active.depth += 1
+
+    def _there(self):
+        """Are its constructors in place for somebody else?"""
+        return self in self.running or constructors in self.running
 
     def __exit__(self, *_):
         _active.depth -= 1
         if self.parts:
             with _lock:
                 self.running.remove(self)
-                for space, own, _ in self.parts:
+                for space, own, _ in () if self._there() else self.parts:
                     if self.running:
                         needed = {n for other in self.running for place, _, ours in other.parts if place is space for n in ours}
                         own = {n: f for n, f in own.items() if n not in needed}
