@@ -1,4 +1,6 @@
 """A fault in every row of every book: named rightly each time, and nobody right is accused."""
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -23,24 +25,38 @@ def case(name, dtype):
     return user_function(name, params), operands, slots
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("name", names())
-def test_every_row(name, dtype, tally):
+def check_row(name, dtype, together, tally):
+    """Faults of every kind in every slot of a row, in the books of one method after the other, or of several at once."""
     fun, operands, slots = case(name, dtype)
-    argnums = tuple(slots)
-    clean = de.compare(fun, *operands, argnums=argnums, kernels=False)
+
+    def compare():
+        return de.compare(fun, *operands, argnums=tuple(slots), kernels=False)
+    clean = compare()
     assert clean.agree, str(clean)
-    for method in METHODS:
+    for methods in together:
         for slot in slots:
             for kind in KINDS:
-                with plant(method, name, kind, slot):
-                    report = de.compare(fun, *operands, argnums=argnums, kernels=False)
+                with contextlib.ExitStack() as faults:
+                    for method in methods:
+                        faults.enter_context(plant(method, name, kind, slot))
+                    report = compare()
                 accused = {(c.method, c.primitive, c.slot, c.line) for c in report.culprits}
-                assert accused == {(method, name, slot, LINE)}, f"{method} {name} {kind} slot {slot}: {report}"
+                assert accused == {(method, name, slot, LINE) for method in methods}, f"{methods} {name} {kind} slot {slot}: {report}"
                 wrong = {m for m, r in report.methods.items() if r.verdict != "right"}
-                assert wrong == {method}, f"{method} {name} {kind} slot {slot}: {report}"
-                tally["planted faults in rows, each named rightly"] += 1
-    assert de.compare(fun, *operands, argnums=argnums, kernels=False).agree          # nothing is left behind
+                assert wrong == {*methods}, f"{methods} {name} {kind} slot {slot}: {report}"
+                tally["planted faults in rows, each named rightly"] += len(methods)
+    assert compare().agree                                       # nothing is left behind
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_row(name, tally):
+    check_row(name, np.float64, [[method] for method in METHODS], tally)
+
+
+@pytest.mark.parametrize("name", names())
+def test_methods_that_agree_on_what_is_wrong(name, tally):
+    """The same fault in all three: nobody is right because the others say the same."""
+    check_row(name, np.float32, [METHODS], tally)
 
 
 @pytest.mark.parametrize("kind,body,name,slot", [

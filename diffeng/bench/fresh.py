@@ -70,8 +70,10 @@ def ask(peer_name, workload_name, **environment):
 
 
 def row(workload_name, peers, progress=lambda text: None):
-    """{"cold": ..., "warm": ..., peer: ...}: diffeng with an empty cache, with the cache that this left, and the others. Of TURNS processes each, in turns, the
-    one with the shortest first call counts, as whatever else the machine does can only add to it."""
+    """{"cold": ..., "warm": ..., "scan": ..., peer: ...}: diffeng with an empty cache, with the cache that this left, for loops with an empty cache where they are
+    written with de.scan, and the others. Of TURNS processes each, in turns, the one with the shortest first call counts, as whatever else the machine does can
+    only add to it."""
+    from .peers import LOOPS
     found = {}
 
     def turn(kind, peer_name, **environment):
@@ -84,6 +86,9 @@ def row(workload_name, peers, progress=lambda text: None):
         with tempfile.TemporaryDirectory(prefix="diffeng-bench-") as folder:
             for kind in ("cold", "warm"):
                 turn(kind, "diffeng", DIFFENG_CACHE=folder)
+        if workload_name in LOOPS:
+            with tempfile.TemporaryDirectory(prefix="diffeng-bench-") as folder:
+                turn("scan", "diffeng, scan", DIFFENG_CACHE=folder)
         for peer in peers:
             turn(peer.name, peer.name)
     return found

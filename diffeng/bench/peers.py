@@ -12,6 +12,9 @@ from . import functions
 from .workloads import apply, leaves
 
 
+LOOPS = ("lstm", "heat")             # as NumPy text loops of hundreds of steps, which JAX unrolls and compiles for minutes: lax.scan alone
+
+
 class NotApplicable(Exception):
     """The reason why a peer has no entry for a workload."""
 
@@ -21,9 +24,12 @@ class Diffeng:
     name, package = "diffeng", "diffeng"
     compiled = True
 
+    def function(self, problem):
+        return problem.bound()
+
     def derivative(self, problem):
         import diffeng as de
-        f, asks = problem.bound(), problem.workload.asks
+        f, asks = self.function(problem), problem.workload.asks
         if asks == "gradient":
             return de.value_and_grad(f, argnums=problem.argnums), problem.parameters + problem.data
         if asks == "jacobian":
@@ -56,18 +62,27 @@ class DiffengPlain(Diffeng):
     compiled = False
 
 
+class DiffengScan(Diffeng):
+    """The same, of a text whose loop is de.scan."""
+    name = "diffeng, scan"
+
+    def function(self, problem):
+        if problem.workload.name not in LOOPS:
+            raise NotApplicable("only where the workload is a loop")
+        from . import in_scan
+        return problem.bound(getattr(in_scan, problem.workload.name))
+
+
 class Jax:
     """jax.jit of jax.value_and_grad, on the NumPy text and on JAX's own where there is one; the arguments are on the device already."""
     name, package = "JAX", "jax"
-    LOOPS = ("lstm", "heat")             # as NumPy text a loop of hundreds of steps, which jit unrolls and compiles for minutes: lax.scan alone
-
     def prepare(self, problem):
         import jax
         import jax.numpy as jnp
         jax.config.update("jax_enable_x64", True)
         from . import in_jax
         workload = problem.workload
-        spellings = {"NumPy text": functions.rebound(workload.function, jnp)} if workload.name not in self.LOOPS else {}
+        spellings = {"NumPy text": functions.rebound(workload.function, jnp)} if workload.name not in LOOPS else {}
         own = getattr(in_jax, workload.function.__name__, None)
         if own is not None:
             spellings["JAX text"] = own
@@ -134,7 +149,7 @@ class TorchCompiled(Torch):
 
     def function(self, problem):
         import torch
-        if problem.workload.name in Jax.LOOPS:
+        if problem.workload.name in LOOPS:
             raise NotApplicable("a loop of hundreds of steps, which it unrolls and compiles for minutes")
         if problem.workload.asks == "hvp":
             raise NotApplicable("its compiled backward cannot be differentiated again")
@@ -236,7 +251,7 @@ class Pytensor:
         return [np.asarray(a) for a in answer]
 
 
-OURS = (Diffeng(), DiffengPlain())
+OURS = (Diffeng(), DiffengPlain(), DiffengScan())
 PEERS = {p.name: p for p in (*OURS, Jax(), Torch(), TorchCompiled(), Autograd(), Casadi(), Pytensor())}
 
 

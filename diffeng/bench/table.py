@@ -5,7 +5,7 @@ What it is not: nothing is measured. Times are compared by their minimum over th
 import math
 import re
 
-OURS = ("diffeng", "diffeng, no jit")
+OURS = ("diffeng", "diffeng, no jit", "diffeng, scan")
 BEGIN, END = "<!-- begin: diffeng bench -->", "<!-- end: diffeng bench -->"
 CACHED = 4e6                       # bytes: arrays together smaller than this stay in the second-level caches or near
 
@@ -96,11 +96,12 @@ def _first(report):
     if not rows:
         return None
     names = list(dict.fromkeys(n for row in rows.values() for n in row))
-    heads = {"cold": "diffeng, empty cache", "warm": "diffeng, second process"}
+    heads = {"cold": "diffeng, empty cache", "warm": "diffeng, second process", "scan": "diffeng with de.scan, empty cache"}
     table = [["workload", *(f"{heads.get(n, n)}: first call" for n in names), "cold / JAX", *(f"{heads.get(n, n)}: peak memory" for n in names if n != "cold")]]
     for name, row in rows.items():
-        cold, jax = row.get("cold", {}).get("first"), row.get("JAX", {}).get("first")
-        table.append([name, *(seconds(row[n].get("first")) if n in row else "" for n in names), f"{cold / jax:.2f}" if cold and jax else "-",
+        cold, scan, jax = (row.get(kind, {}).get("first") for kind in ("cold", "scan", "JAX"))
+        table.append([name, *(seconds(row[n].get("first")) if n in row else "" for n in names),
+                      (f"{cold / jax:.2f}" if cold and jax else "-") + (f" ({scan / jax:.2f} with de.scan)" if scan and jax else ""),
                       *(f"{row[n]['steady'] / 1e6:.0f} ({row[n]['peak'] / 1e6:.0f}) MB" if "steady" in row.get(n, {}) else "-" for n in names if n != "cold")])
     return table
 
