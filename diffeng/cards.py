@@ -4,6 +4,8 @@ What it is not: no rule is written or used here; rows are quoted from the source
 only place that opens all three books at once, and only to read them.
 """
 import ast
+import functools
+import importlib
 import inspect
 import textwrap
 
@@ -78,11 +80,10 @@ def _formulas(primitive):
 
 def _row(book, module, name):
     """The row's source text, and the text of the functions that it names."""
-    source = _source(module)
-    tree = ast.parse(source)
-    helpers = _functions(tree, source)
+    source, tree = _parsed(module)
+    helpers = _functions(module)
     if module in RULES:
-        helpers |= _functions(ast.parse(_source(RULES[module])), _source(RULES[module]))
+        helpers |= _functions(RULES[module])
     for node in ast.walk(tree):
         if not isinstance(node, ast.Dict):
             continue
@@ -97,13 +98,16 @@ def _row(book, module, name):
     return "\n".join(_text(*f) for f in functions) or f"(made by a general rule; see diffeng/{module.replace('.', '/')}.py)"
 
 
-def _functions(tree, source):
+def _functions(module):
+    source, tree = _parsed(module)
     return {node.name: (source, node) for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
 
 
-def _source(module):
-    import importlib
-    return inspect.getsource(importlib.import_module(f"diffeng.{module}"))
+@functools.cache
+def _parsed(module):
+    """(text, syntax tree) of a module of ours."""
+    source = inspect.getsource(importlib.import_module(f"diffeng.{module}"))
+    return source, ast.parse(source)
 
 
 def _belongs(tree, table, book):

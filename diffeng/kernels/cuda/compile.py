@@ -34,7 +34,7 @@ def ptx(launch, processor):
     key, threads = f"{processor} {launch.resident} {launch.key}", launch.threads
     kept = cache.find(key)
     if kept is None:
-        text = _compiled(launch.build(Cuda), processor)
+        text = _compiled(_written(launch), processor)
         head, body = text.split(".entry kernel(", 1)
         parameters, body = body.split(")", 1)
         text = f"{head}.entry kernel({parameters})\n.maxntid {threads}, 1, 1\n.minnctapersm {max(1, launch.resident // threads)}{body}"
@@ -43,9 +43,15 @@ def ptx(launch, processor):
     return kept["code"]
 
 
-def _compiled(module, processor):
+@functools.lru_cache(maxsize=1)
+def _written(launch):
+    """LLVM's text of a kernel, which is the same for every processor."""
+    return str(launch.build(Cuda))
+
+
+def _compiled(text, processor):
     machine = _machine(processor)
-    parsed = llvm.parse_assembly(str(module))
+    parsed = llvm.parse_assembly(text)
     parsed.verify()
     parsed.data_layout = str(machine.target_data)
     if any(f.is_declaration and f.name.startswith("__nv_") for f in parsed.functions):

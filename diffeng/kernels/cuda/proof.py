@@ -51,7 +51,10 @@ def kernels(inputs, outputs, **options):
 def prove(inputs, outputs, arguments, processors=PROCESSORS):
     """A Proof. inputs, outputs: nodes, as Program takes them; arguments: arrays. Raises RuntimeError where LLVM refuses a kernel."""
     launches, on_host = kernels(inputs, outputs)
-    instructions = {p: sum([_instructions(ptx(x, p)) for x in launches]) for p in processors}
+    instructions = dict.fromkeys(processors, 0)
+    for launch in launches:
+        for p in processors:
+            instructions[p] += _instructions(ptx(launch, p))
     want = Program(inputs, outputs)(*arguments)
     got = CudaProgram(inputs, outputs, device=Simulator())(*arguments)
     return Proof(len(launches), instructions, on_host, max([apart(g, w) for g, w in zip(got, want)], default=0.0))
