@@ -11,7 +11,6 @@ import numpy as np
 from . import functions
 from .workloads import apply, leaves
 
-
 LOOPS = ("lstm", "heat")             # as NumPy text loops of hundreds of steps, which JAX unrolls and compiles for minutes: lax.scan alone
 
 
@@ -76,6 +75,7 @@ class DiffengScan(Diffeng):
 class Jax:
     """jax.jit of jax.value_and_grad, on the NumPy text and on JAX's own where there is one; the arguments are on the device already."""
     name, package = "JAX", "jax"
+
     def prepare(self, problem):
         import jax
         import jax.numpy as jnp
