@@ -63,7 +63,9 @@ def vmap(fun, in_axes=0, out_axes=0):
         leaves, rebuild, _ = flatten(result)
         inputs = [x for t in trees for x, _ in t.leaves]
         axes = _spread(out_axes, result, f"the result of {name}", "out_axes")
-        return rebuild([_whole(returned(unwrap(x), fun), axis, level, inputs, name) for x, axis in zip(leaves, axes)])
+        whole = rebuild([_whole(returned(unwrap(x), fun), axis, level, inputs, name) for x, axis in zip(leaves, axes)])
+        level.end()
+        return whole
 
     return transformed(mapped, "vmap", fun)
 

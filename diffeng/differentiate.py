@@ -60,6 +60,7 @@ class Recorded:
             node = x.node if type(x) is Tracer and x.interpreter is tracing else None
             self.outputs.append(node)
             self.values.append(x if node is None else node.value if node.value is not None else restored(node))
+        tracing.end()
 
     def pull(self, cotangents, method="reverse", value_of=None):
         """One cotangent a leaf; zeros where there is no influence."""

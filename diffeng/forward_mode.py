@@ -261,6 +261,7 @@ def push(fun, primals, tangents):
     duals = [Dual(level, *moving(x, dx)) for x, dx in zip(primals, tangents, strict=True)]
     outputs = [unwrap(out) for out in call(fun, duals)]
     pairs = [(out.primal, out.tangent) if level.mine(out) else (out, None) for out in outputs]
+    level.end()
     return [value for value, _ in pairs], [tangent for _, tangent in pairs]
 
 

@@ -69,6 +69,7 @@ def _turn(fun, init, xs, carry, xs_leaves):
     if [(np.shape(x), getattr(x, "dtype", None)) for x in after] != [(x.shape, x.dtype) for x in carry]:
         return None
     results = [tracing.inside(x) for x in (*after, *ys)]
+    tracing.end()
     return out, tracing, nodes, [x.node if tracing.mine(x) else x for x in results]
 
 

@@ -15,7 +15,7 @@ from operator import attrgetter
 import numpy as np
 
 from .errors import explain, refuse
-from .traced import ASSIGN, TRACED, Traced, unaliased
+from .traced import ASSIGN, TRACED, Traced, leaked, unaliased
 from .lines import DEPTH, user_frames
 
 _new = object.__new__
@@ -205,6 +205,7 @@ class Interpreter:
     """What it means to apply a primitive; `level` orders nested ones (an inner derivative has the higher level)."""
 
     examples = False                             # do its values hold many examples at once?
+    ended = False                                # has the function ended that it ran?
 
     def __init__(self):
         self.level = _newest[0] = next(_level)
@@ -212,6 +213,10 @@ class Interpreter:
     def apply(self, primitive, operands, params):
         """The result of the primitive, as a Traced value of this interpreter. Operands of lower levels are constants here."""
         raise NotImplementedError
+
+    def end(self):
+        """The function has returned: what it kept elsewhere is of no use any more, and whoever computes with it would lose a derivative without a word."""
+        self.ended, self.apply = True, _ended
 
     def mine(self, x):
         return type(x) in TRACED and x.interpreter is self
@@ -227,6 +232,10 @@ class Interpreter:
     def is_number(self, x):
         """Does this traced value stand for a Python number, so that it takes the dtype of what it meets?"""
         return False
+
+
+def _ended(primitive, operands, params):
+    raise leaked(primitive.name)
 
 
 def exactly(primitive, operands, params):

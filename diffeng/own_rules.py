@@ -137,6 +137,7 @@ def _closed(fun, args, leaves):
                                 "argument") from error
     parts, again, _ = flatten(result)
     parts = [tracing.inside(x) for x in parts]
+    tracing.end()
     outer = [x for x, _ in tracing.outer.values()]
     if not outer:
         return None

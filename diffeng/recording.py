@@ -96,6 +96,7 @@ def record(fun, args, tracing=None, whole_loops=False):
     outputs = []
     for x in map(unwrap, leaves_out):
         outputs.append(x.node if tracing.mine(returned(x, fun)) else x)
+    tracing.end()
     if not outputs:
         raise refuse(TypeError, f"{function_name(fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them (is a return missing?)")
 

@@ -20,6 +20,13 @@ ASSIGN = "the array was made outside of the function, or by a function imported 
          "Make it inside with np.zeros(...), or a copy of it with np.array(x), or write x = diffeng.at(x, i).set(v)"
 
 
+def leaked(what):
+    """The error of a value that outlives what it was made for."""
+    return refuse(RuntimeError, f"{what}{{here}} meets a value of a derivative, a vmap or the body of a scan that has ended: it was kept outside of the function (in a "
+                                "list, an attribute, a variable), where nothing knows of what it depends on. Return it from the function: as a result, with "
+                                "has_aux=True, or as a y of the scan")
+
+
 TRACED = set()                                                  # the subclasses of Traced: `type(x) in TRACED` is cheaper than isinstance where x is an array
 NUMBERS = frozenset({float, int, bool, np.float64, np.float32})
 OPERANDS = set(NUMBERS)                                         # types that are operands without a look at the value; traced ones are, too
@@ -50,7 +57,7 @@ class Traced:
         return numpy_api.call_function(function, args, kwargs)
 
     def __array__(self, dtype=None, copy=None):
-        raise _converted(sys._getframe(1))
+        raise leaked("the conversion to a plain array") if self.interpreter.ended else _converted(sys._getframe(1))
 
     # ---- what an array is ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .buffers import Buffer, call, unwrap
 from .errors import refuse
-from .traced import TRACED, Traced
+from .traced import TRACED, Traced, leaked
 from .lines import run
 
 
@@ -150,7 +150,9 @@ def no_subclass(x, what):
 
 
 def returned(x, fun):
-    """A leaf of what a function returned; TypeError for what is no number and no array."""
+    """A leaf of what a function returned; TypeError for what is no number and no array, RuntimeError for a value of another function, which has ended."""
+    if type(x) in TRACED and x.interpreter.ended:
+        raise leaked(function_name(fun))
     if not isinstance(x, LEAVES):
         raise refuse(TypeError, f"{function_name(fun)} returned an object of type {type(x).__name__}: return a number, an array, or a tuple, list or dict of them")
     return x
@@ -346,7 +348,7 @@ class Flat:
     def _output(self, x):
         x = unwrap(x)
         if (type(x) in TRACED or isinstance(x, (np.ndarray, np.generic))) and x.dtype.kind in "fiub":
-            return x
+            return returned(x, self.fun)
         if isinstance(x, (bool, int, float)):
             return np.asarray(x)[()]
         raise refuse(TypeError, f"{function_name(self.fun)} returned "
