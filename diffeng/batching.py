@@ -13,7 +13,7 @@ import numpy as np
 
 from .buffers import call, unwrap
 from .errors import refuse
-from .nodes import Interpreter, OneByOne
+from .interpreters import Interpreter, OneByOne
 from .traced import ASSIGN, Traced
 from .trees import LEAVES, argument_names, flatten, function_name, returned, transformed
 from .vocabulary import contraction, shaping

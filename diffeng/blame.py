@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import conditioning, judge, magnitude, parts
-from .nodes import Node, exactly
+from .interpreters import exactly
+from .nodes import Node
 from .precise import PreciseArray, Undecided, certainly, numbers, precise, precision
 from .lines import line_of
 

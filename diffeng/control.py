@@ -10,7 +10,7 @@ import numpy as np
 
 from .buffers import layers, unwrap
 from .errors import refuse
-from .nodes import OneByOne
+from .interpreters import OneByOne
 from .recording import outlining
 from .traced import Traced
 from .trees import flatten, function_name

@@ -12,7 +12,8 @@ import numpy as np
 
 from .errors import refuse
 from .every_direction import forward_rows, scalar_of, split
-from .nodes import STORED, OneByOne, Tracer, Tracing, reachable, restored
+from .interpreters import OneByOne
+from .nodes import STORED, Tracer, Tracing, reachable, restored
 from .traced import Traced
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of

@@ -35,7 +35,7 @@ from .forward_rules import (Variadic, behind, ground, larger, length, lifted, lo
                             push_cumprod, push_eigh, push_einsum, push_extreme, push_getitem, push_inv, push_logsumexp, push_matmul_left, push_matmul_right, push_prod, push_qr,
                             push_scatter, push_setitem_array, push_setitem_value, push_slogdet, push_solve_matrix, push_svd, push_tanh, push_tensordot_left,
                             push_tensordot_right, push_var, solved)
-from .nodes import Interpreter, exactly
+from .interpreters import Interpreter, exactly
 from .traced import ASSIGN, Traced
 from .vocabulary import contraction as c, elementwise as e, linalg, reductions as r, shaping as s
 from .vocabulary.shaping import aligned

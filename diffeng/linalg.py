@@ -13,7 +13,7 @@ import numpy as np
 
 from .control import differs
 from .errors import refuse
-from .nodes import OneByOne
+from .interpreters import OneByOne
 from .numpy_api import arrayed
 from .numpy_functions import linear_algebra as la
 

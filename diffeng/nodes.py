@@ -6,7 +6,7 @@ it (`Tracing`), pushes tangents along (forward_mode) or computes it in 100 digit
 
 What it is not: no derivative, no NumPy function names (numpy_api.py), no networkx graph (graph.py).
 
-Why a file: everything else in the package imports this, and it imports nothing of the package but traced.py.
+Why a file: everything else in the package imports this, and it imports nothing of the package but traced.py and interpreters.py.
 """
 import itertools
 import math
@@ -15,14 +15,13 @@ from operator import attrgetter
 import numpy as np
 
 from .errors import explain, refuse
-from .traced import ASSIGN, TRACED, Traced, leaked, unaliased
+from .interpreters import Interpreter, exactly
+from .traced import ASSIGN, TRACED, Traced, unaliased
 from .lines import DEPTH, user_frames
 
 _new = object.__new__
 _serial = itertools.count()
 by_serial = attrgetter("serial")
-_level = itertools.count(1)
-_newest = [0]                                # the highest level there was (not a class attribute: setting one makes Python forget what it knows of the class)
 _OF_NUMBERS = frozenset("add subtract multiply divide power remainder floor_divide negative absolute".split())          # of Python's floats these make more
 _FLOAT64 = np.dtype(float)
 _ARRAYS = frozenset({np.ndarray, float, int, bool, *np.sctypeDict.values()})          # the types of values with nothing below them
@@ -197,55 +196,6 @@ class Node:
 INPUT = Primitive("input", None, kind="input", slots=())
 
 
-class OneByOne(Exception):
-    """Raised where examples have to be seen one at a time: vmap, which holds many at once, catches it."""
-
-
-class Interpreter:
-    """What it means to apply a primitive; `level` orders nested ones (an inner derivative has the higher level)."""
-
-    examples = False                             # do its values hold many examples at once?
-    ended = False                                # has the function ended that it ran?
-
-    def __init__(self):
-        self.level = _newest[0] = next(_level)
-
-    def apply(self, primitive, operands, params):
-        """The result of the primitive, as a Traced value of this interpreter. Operands of lower levels are constants here."""
-        raise NotImplementedError
-
-    def end(self):
-        """The function has returned: what it kept elsewhere is of no use any more, and whoever computes with it would lose a derivative without a word."""
-        self.ended, self.apply = True, _ended
-
-    def mine(self, x):
-        return type(x) in TRACED and x.interpreter is self
-
-    def lift(self, primitive, operands, params):
-        """The operands of a primitive whose values are this interpreter's, as a rule of differentiation should meet them."""
-        return operands
-
-    def held(self, x):
-        """A plain array beside this interpreter's values, as it is now."""
-        return x
-
-    def is_number(self, x):
-        """Does this traced value stand for a Python number, so that it takes the dtype of what it meets?"""
-        return False
-
-
-def _ended(primitive, operands, params):
-    raise leaked(primitive.name)
-
-
-def exactly(primitive, operands, params):
-    """Constants beside traced values, as precise as these: a rule that computes log(2) for 2**x must not round under the judge."""
-    for x in operands:
-        if isinstance(x, Traced):
-            return x.interpreter.lift(primitive, operands, params)
-    return operands
-
-
 SAMPLES = 64
 
 
@@ -268,7 +218,7 @@ class Tracing(Interpreter):
     log = None                       # a list: every node is appended as it is made, used or not
 
     def __init__(self, values=True, frames=None):
-        self.level = _newest[0] = next(_level)
+        super().__init__()
         self.looks, self.looked, self.numbers = [], [], set()
         self._held = {}              # {id of a plain array: (the array, a copy of it, or None and the bytes of some entries)}
         self.values = values         # compute along the way where the operands' values are known

@@ -19,7 +19,7 @@ from .balls import Refused, Undecided, all_finite, box, enclose, infinite, nonze
 from .buffers import call as call_user, unwrap
 from .constants import Exact
 from .errors import explain, refuse
-from .nodes import Interpreter
+from .interpreters import Interpreter
 from .traced import Traced
 from .lines import user_frames
 from .wide_arrays import WIDE, Wide, held, spelled

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..devices import program_maker
 from ..errors import refuse
-from ..nodes import Interpreter, Tracer, Tracing
+from ..interpreters import Interpreter
+from ..nodes import Tracer, Tracing
 from ..numpy_api import is_basic
 from ..traced import Traced
 

@@ -1,0 +1,60 @@
+"""What it means to apply a primitive: recording it, pushing tangents along, all examples at once, 100 digits.
+
+What it is: `Interpreter`, the base of them all, and how they are nested.
+What it is not: none of them (nodes.py, forward_mode.py, batching.py, precise.py), and no primitive.
+"""
+import itertools
+
+from .traced import TRACED, Traced, leaked
+
+_level = itertools.count(1)
+newest = [0]                                 # the highest level there was (not a class attribute: setting one makes Python forget what it knows of the class)
+
+
+class OneByOne(Exception):
+    """Raised where examples have to be seen one at a time: vmap, which holds many at once, catches it."""
+
+
+class Interpreter:
+    """What it means to apply a primitive; `level` orders nested ones (an inner derivative has the higher level)."""
+
+    examples = False                             # do its values hold many examples at once?
+    ended = False                                # has the function ended that it ran?
+
+    def __init__(self):
+        self.level = newest[0] = next(_level)
+
+    def apply(self, primitive, operands, params):
+        """The result of the primitive, as a Traced value of this interpreter. Operands of lower levels are constants here."""
+        raise NotImplementedError
+
+    def end(self):
+        """The function has returned: what it kept elsewhere is of no use any more, and whoever computes with it would lose a derivative without a word."""
+        self.ended, self.apply = True, _ended
+
+    def mine(self, x):
+        return type(x) in TRACED and x.interpreter is self
+
+    def lift(self, primitive, operands, params):
+        """The operands of a primitive whose values are this interpreter's, as a rule of differentiation should meet them."""
+        return operands
+
+    def held(self, x):
+        """A plain array beside this interpreter's values, as it is now."""
+        return x
+
+    def is_number(self, x):
+        """Does this traced value stand for a Python number, so that it takes the dtype of what it meets?"""
+        return False
+
+
+def _ended(primitive, operands, params):
+    raise leaked(primitive.name)
+
+
+def exactly(primitive, operands, params):
+    """Constants beside traced values, as precise as these: a rule that computes log(2) for 2**x must not round under the judge."""
+    for x in operands:
+        if isinstance(x, Traced):
+            return x.interpreter.lift(primitive, operands, params)
+    return operands
