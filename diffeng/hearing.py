@@ -56,11 +56,15 @@ def _known(d, k):
 
 def _columns(x, scale, differences, rounds):
     """(gradient, lower, upper bounds where there is a kink) with respect to x, each with an axis of rounds in front; differences: of every entry."""
+    if not differences:
+        nothing = np.zeros((rounds, *x.shape))
+        return precise(nothing), nothing, nothing
+
     def every(name):
-        data = np.stack([arbs(getattr(d, name)[0]) for d in differences], axis=-1) / arbs(scale).reshape(-1) if differences else np.empty((rounds, 0), object)
+        data = np.stack([arbs(getattr(d, name)[0]) for d in differences], axis=-1) / arbs(scale).reshape(-1)
         return PreciseArray(data.reshape(rounds, *x.shape), np.dtype(float))
     left, right = numbers(every("left")), numbers(every("right"))
-    kink = np.reshape(np.stack([d.kink[0] for d in differences], axis=-1) if differences else np.empty((rounds, 0), bool), left.shape)
+    kink = np.reshape(np.stack([d.kink[0] for d in differences], axis=-1), left.shape)
     return every("value"), np.where(kink, np.minimum(left, right), np.nan), np.where(kink, np.maximum(left, right), np.nan)
 
 
@@ -169,7 +173,7 @@ class Hearing:
     def _against(self, *leaves):
         """What is judged, a number a round: the outputs against the cotangents of each."""
         total = None
-        for out, g in zip(self.flat(*leaves), self.rounds):
+        for out, g in zip(self.flat(*leaves), self.cotangents):
             if out.dtype.kind == "f":
                 term = g @ np.reshape(out, (-1,))
                 total = term if total is None else total + term
@@ -178,7 +182,7 @@ class Hearing:
     def _truths(self):
         """Append, for each round, the gradient (100-digit arrays) that is certified, the scale of its entries, and one-sided bounds where known."""
         leaves, weights, rounds, say = [np.asarray(x) for x in self.flat.leaves], self.trial.weights, self.trial.cotangents, self.trial.progress
-        self.rounds = [precise(np.stack([np.reshape(g, (-1,)) for g in same])) for same in zip(*rounds)]
+        self.cotangents = [precise(np.stack([np.reshape(g, (-1,)) for g in same])) for same in zip(*rounds)]
         court = judge.Judge(self._against, leaves, self.digits, self.recorded.tracing.looks, growth=self.trial.growth)
         for k, w in enumerate(weights):
             say("judge: differences along directions", k, len(weights))

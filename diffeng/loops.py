@@ -37,8 +37,8 @@ def recorded(fun, init, xs, length):
         return None
     out, tracing, nodes, results = turns[0]
     if turns[1] is None or _told(turns[1]) != _told(turns[0]):
-        raise refuse(RuntimeError, f"scan{{here}}: {function_name(fun)} is another one each time it runs (it draws random numbers, or changes a variable or an array outside), and under "
-                                   "jit or in a graph it is recorded once. Return what it computes and pass what it needs in the carry or in xs (diffeng.random draws "
+        raise refuse(RuntimeError, f"scan{{here}}: {function_name(fun)} is another one each time it runs (it draws random numbers, or changes a variable or an array outside), "
+                                   "and under jit or in a graph it is recorded once. Return what it computes and pass what it needs in the carry or in xs (diffeng.random draws "
                                    "by a key), or write the loop with Python's for")
     outer = [x for x, _ in tracing.outer.values()]
     weak = any([type(x) is int for x in flatten(init)[0]]) and any([x.dtype == np.float32 for x in (*carry, *xs_leaves, *outer)])          # 1 * float32 is float32

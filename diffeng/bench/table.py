@@ -5,7 +5,9 @@ What it is not: nothing is measured. Times are compared by their minimum over th
 import math
 import re
 
-OURS = ("diffeng", "diffeng, no jit", "diffeng, scan")
+from . import peers
+
+OURS = [p.name for p in peers.OURS]
 BEGIN, END = "<!-- begin: diffeng bench -->", "<!-- end: diffeng bench -->"
 CACHED = 4e6                       # bytes: arrays together smaller than this stay in the second-level caches or near
 

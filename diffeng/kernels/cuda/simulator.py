@@ -112,7 +112,6 @@ def _pthread():
     return ctypes.CDLL(None)
 
 
-
 @functools.cache
 def _crew():
     """crew(address of the first context, bytes to the next, room for a handle each, how many): so many threads of the system run a kernel, block after block.
