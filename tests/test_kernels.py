@@ -225,6 +225,19 @@ def test_the_smallest_integer_divided_by_minus_one():
         agree(lambda x, y: (x // y, x % y), x, y)
 
 
+def test_what_is_one_number_has_no_loop(monkeypatch):
+    """A long function of numbers has many kernels: LLVM takes three times as long for each where it finds a loop."""
+    written = []
+    code = kernels.machine._code
+    monkeypatch.setattr(kernels.machine, "_code", lambda key, build, quick=False: written.append(str(build())) or code(key, build, quick))
+    monkeypatch.setattr(kernels.machine, "known", lambda key: kernels.machine._kernels.get(key))
+    for x, loops in ((np.array(0.7), 0), (np.array([[0.7]]), 0), (np.array([0.7, 0.8]), 1)):
+        monkeypatch.setattr(kernels.machine, "_kernels", {})
+        written.clear()
+        agree(lambda x: (x * 0.123 + x / 7, x * x), x)
+        assert [text.count(" phi ") for text in written] == [loops]
+
+
 def test_python_scalars_are_weak(random):
     x = random.standard_normal(5).astype(np.float32)
     program = agree(lambda x: (0.1 * x + 1, x + np.float64(0.1), x > 0.1, np.maximum(x, 0)), x)

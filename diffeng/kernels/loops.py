@@ -201,7 +201,7 @@ class Loops:
         code = self.code
         windows = {x[2:5] for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" and self.views[x[2]][1] == "u"}
         if not windows:
-            with code.loop(lo, hi) as i:
+            with contextlib.nullcontext(lo) if self.single() else code.loop(lo, hi) as i:
                 self.entries(mine, i, totals)
             return
         first, last = lo, hi
@@ -222,6 +222,11 @@ class Loops:
                 with code.loop(begin, end) as i:
                     self.entries(mine, i, totals)
         self.within_all = False
+
+    def single(self):
+        """Is there one entry alone? Every operation writes to memory that does not go on, and each entry once. It needs no loop: functions of numbers have
+        many such kernels, and LLVM takes a third of the time for each."""
+        return self.flat and all([op[0] == "map" and not op[9] and (op[7] is None or op[7][0] == "memory" and self.views[op[7][1]][1] == "z") for op in self.ops])
 
     def aligned(self, first, last, mine):
         """The entry from which on vectors are whole cache lines of what is written, where there are many up to `last`: half of one and half of the next take
