@@ -229,7 +229,12 @@ def test_what_is_one_number_has_no_loop(monkeypatch):
     """A long function of numbers has many kernels: LLVM takes three times as long for each where it finds a loop."""
     written = []
     code = kernels.machine._code
-    monkeypatch.setattr(kernels.machine, "_code", lambda key, build, quick=False: written.append(str(build())) or code(key, build, quick))
+
+    def noted(key, build, quick=False):
+        if not quick:                                            # what is quick is the run-time's
+            written.append(str(build()))
+        return code(key, build, quick)
+    monkeypatch.setattr(kernels.machine, "_code", noted)
     monkeypatch.setattr(kernels.machine, "known", lambda key: kernels.machine._kernels.get(key))
     for x, loops in ((np.array(0.7), 0), (np.array([[0.7]]), 0), (np.array([0.7, 0.8]), 1)):
         monkeypatch.setattr(kernels.machine, "_kernels", {})
