@@ -6,7 +6,6 @@ tangents and cotangents. A pullback turns forward once more, keeping the carries
 What it is not: no rule of differentiation: the body's are asked. Where values are computed as they are recorded, a scan is recorded turn by turn (control.py).
 Why a file: control.py is what a user calls, this is what a graph holds.
 """
-import itertools
 import math
 
 import numpy as np
@@ -94,6 +93,11 @@ def _array(x):
     return x if isinstance(x, Traced) else np.asarray(x) if isinstance(x, (np.ndarray, np.generic, float, int)) else None
 
 
+def _with_rows(x, dtype):
+    """An array of which each row is C-contiguous: where they lie backwards they are read so."""
+    return x if x.dtype == dtype and x.flags.aligned and x[0].flags.c_contiguous else np.require(x, dtype, "CA")
+
+
 def _by_turns(x):
     """Is a value of many examples, or of the judge's, somewhere below?"""
     return any([isinstance(value, (Batched, PreciseArray)) for value in layers(x)])
@@ -165,7 +169,7 @@ class Loop:
         if self._program is None:
             from .kernels import Program
             self._program = Program(self.inputs, self.outputs, remembered=True)
-        carry, xs, outer = self.split([np.require(x, n.dtype, "CA") for x, n in zip(numbers, self.inputs)])
+        carry, xs, outer = self.split([np.require(x, n.dtype, "CA") if x.shape == n.shape else _with_rows(x, n.dtype) for x, n in zip(numbers, self.inputs)])
         packed, results = np.empty(self.size, self.dtype), {k: np.empty(s, d) for k, (s, d) in enumerate(self.results)}
         alike = all([self.results[k][1] == self.dtype for k in self.packing])          # then they lie where they are packed
         results |= dict(zip(self.packing, self.unpacked(packed))) if alike else {}
@@ -174,14 +178,8 @@ class Loop:
             if type(x) is not Node:
                 out[...] = x
         last, ys = results[:self.carried], results[self.carried:]
-        after, spare = ([x.copy() for x in last] for _ in range(2))            # in turns: a program does not write over what it reads
-        reading = zip(*xs) if xs else itertools.repeat((), self.length)
-        writing = zip(*[y if y.ndim > 1 else [y[k, ...] for k in range(self.length)] for y in ys]) if ys else itertools.repeat((), self.length)
-        turn = self._program.into
-        for x, y in zip(reading, writing):
-            turn(*carry, *x, *outer, *after, *y)
-            carry, after, spare = after, spare, after
-        for out, x in zip(last, carry):
+        pair = [[x.copy() for x in last] for _ in range(2)]          # a program does not write over what it reads
+        for out, x in zip(last, self._program.turns(carry, xs, outer, pair, ys, self.length)):
             out[...] = x
         return packed if alike else self.packed(results)
 

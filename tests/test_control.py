@@ -140,6 +140,41 @@ def test_a_compiled_scan_is_one_operation(method):
     assert de.kernels.compilations == before           # another length compiles nothing
 
 
+ROWS = {"as made": lambda x: x, "backwards": lambda x: x[::-1], "one for all": lambda x: np.broadcast_to(x[:1], x.shape), "columns": lambda x: np.asarray(x, order="F"),
+        "every second": lambda x: np.repeat(x, 2, 0)[::2], "float32": lambda x: x.astype(np.float32)}
+
+
+@pytest.mark.parametrize("through", [lambda c, x: c, lambda c, x: np.linalg.solve(np.eye(2) * 3 + x[0] ** 2, c)], ids=["kernels", "NumPy in between"])
+@pytest.mark.parametrize("rows", ROWS)
+def test_turns_without_python_between(rows, through):
+    """Rows that lie anyhow, an even and an odd number of turns, more of them than are made together; a carry of several arrays and numbers."""
+    def body(state, item):
+        (c, t), (x, w) = state, item
+        new = through(np.sin(c) * 0.5 + x[:2] * w, x)
+        return (new, t + new[0] * w), (c + w, t)
+
+    def f(start, xs, ws):
+        (c, t), (ys, ts) = de.scan(body, (start, 0.25), (xs, ws))
+        return c * t, ys, ts * 2, xs[:, 0]
+    compiled = de.jit(f)
+    for n in (8, 9, 257, 600):
+        xs, ws, start = ROWS[rows](RNG.normal(size=(n, 3))), RNG.normal(size=n)[::-1], np.array([0.1, -0.2])
+        for got, want in zip(compiled(start, xs, ws), f(start, xs, ws)):
+            assert got.dtype == want.dtype
+            np.testing.assert_allclose(got, want, rtol=1e-7 if rows == "float32" else 1e-12, atol=1e-14)
+        assert "scan" in calls(compiled)
+
+
+def test_an_index_out_of_range_in_one_of_many_turns():
+    f = de.jit(lambda x, i: de.scan(lambda c, k: (c + x[k], c), 0.0, i)[0])
+    i = np.arange(300) % 4
+    assert f(np.ones(4), i) == 300
+    i[100] = 4
+    with pytest.raises(IndexError, match=r"getitem at test_control\.py:\d+: an index is out of bounds"):
+        f(np.ones(4), i)
+    assert f(np.ones(4), i % 4) == 300
+
+
 def test_second_derivatives_through_a_scan():
     product = lambda w: de.hvp(lambda w: network(w, LONG * 0.3), (w,), (np.ones((3, 3)),))[1]          # noqa: E731
     np.testing.assert_allclose(de.jit(product)(W), product(W), rtol=1e-10)

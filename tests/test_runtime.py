@@ -48,6 +48,21 @@ def test_computes(kind):
     assert entry(add(1.0), (0, 4)).run(empty, empty.copy()) == 0
 
 
+def test_many_calls_in_a_row(kind):
+    """Each reads what the last one wrote, a row of the input is another one each time."""
+    x, out, pair = np.arange(15.0).reshape(5, 3), np.zeros((5, 3)), np.zeros((2, 3))
+    at = lambda a: a.ctypes.data                                    # noqa: E731
+    for options in ({}, {"release": True}, {"chunk": 2}, {"products": True}):
+        program = entry(add(1.0), (3,), **options)
+        rows = np.array([[at(x[4])] * 3 + [-24], [at(out)] * 3 + [24]])
+        assert program.repeat(rows, 0, 2) == 0 and np.array_equal(out, [*(x[4:2:-1] + 1), *np.zeros((3, 3))])
+        assert program.repeat(rows, 2, 5) == 0 and np.array_equal(out, x[::-1] + 1)
+        carry = np.array([[at(x[1]), at(pair), at(pair[1]), 0], [at(pair), at(pair[1]), at(pair), 0]])
+        assert program.repeat(carry, 0, 4) == 0 and np.array_equal(pair, [x[1] + 3, x[1] + 4])
+        assert program.repeat(carry, 4, 4) == 0 and np.array_equal(pair, [x[1] + 3, x[1] + 4])
+        out[:] = 0
+
+
 class Named(np.ndarray):
     pass
 

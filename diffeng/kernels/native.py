@@ -98,7 +98,7 @@ class Writer(ir.IRBuilder):
 
 
 def build():
-    """The module. External: run, results, begin, stretch, end (METH_FASTCALL functions of Python), first_or_second (a method of Python), walk, worker, halt
+    """The module. External: run, results, repeat, begin, stretch, end (METH_FASTCALL functions of Python), first_or_second (a method of Python), walk, worker, halt
     and rest (for ctypes)."""
     module = ir.Module("runtime")
     _outside(module)
@@ -306,6 +306,21 @@ def _calls(module):
     answer(b, finish(b, context))
     _results(module, entry("results"), finish)
 
+    # repeat(slots, first, last): calls number first .. last - 1 of many; of each argument four words: where it lies in the first of all, in the odd ones, in
+    # the even ones after it, and what is added with each call.
+    b, context = entry("repeat")
+    slots, first, last = (b.call(module.get_global("PyLong_AsLongLong"), [b.word(b.args[1], k)]) for k in range(3))
+    with b.if_then(b.icmp_signed("!=", b.word(context, BUSY), _I64(0))):
+        answer(b, _I64(REENTERED))
+    b.store(_I64(1), b.at(context, BUSY))
+    with b.count(first, last) as turn:
+        start = b.select(b.icmp_signed("==", turn, _I64(0)), _I64(0), b.select(_odd(b, turn), _I64(8), _I64(16)))
+        with _patches(b, context) as (put, number):
+            slot = b.add(slots, b.mul(number, _I64(32)))
+            put(b.add(b.word(b.add(slot, start)), b.mul(turn, b.word(slot, 3))))
+        b.call(module.get_global("walk"), [context, _I64(0), b.word(context, ROWS)])
+    answer(b, finish(b, context))
+
     b, context = entry("begin")
     answer(b, b.call(module.get_global("take"), [context, *b.args[1:]]))
 
@@ -344,16 +359,23 @@ def _take(module):
         b.store(b.add(here, b.mul(b.add(ndim, _I64(4)), _I64(8))), spec)
     b.leave_if(b.icmp_signed("!=", b.word(context, BUSY), _I64(0)), REENTERED)
     b.store(_I64(1), b.at(context, BUSY))
-    words, patches = b.word(context, WORDS), b.word(context, PATCHES)
-    with b.count(_I64(0), b.word(context, PATCHED)) as k:              # (word, slot, byte offset)
-        patch = b.add(patches, b.mul(k, _I64(24)))
-        x = argument(b.word(patch, 1))
+    with _patches(b, context) as (put, number):
+        x = argument(number)
         is_array = b.icmp_signed("==", b.word(b.add(x, _I64(TYPE))), ndarray)
         data = b.variable(b.add(x, _I64(VALUE)))
         with b.if_then(is_array):
             b.store(b.word(b.add(x, _I64(DATA))), data)
-        b.store(b.add(b.load(data), b.word(patch, 2)), b.at(b.add(words, b.mul(b.word(patch, 0), _I64(8)))))
+        put(b.load(data))
     b.ret(_I64(0))
+
+
+@contextlib.contextmanager
+def _patches(b, context):
+    """Of each word that is the address of an argument: put(address), which writes it, and the number of the argument."""
+    words, patches = b.word(context, WORDS), b.word(context, PATCHES)
+    with b.count(_I64(0), b.word(context, PATCHED)) as k:              # (word, slot, byte offset)
+        patch = b.add(patches, b.mul(k, _I64(24)))
+        yield lambda address: b.store(b.add(address, b.word(patch, 2)), b.at(b.add(words, b.mul(b.word(patch, 0), _I64(8))))), b.word(patch, 1)
 
 
 def _first_or_second(module):

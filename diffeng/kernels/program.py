@@ -22,6 +22,7 @@ from .layout import View
 from .memory import address, aligned, array_at, native
 
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
+TOGETHER = 256                              # turns of a loop that take less each: others may wait for so many
 REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each
 
 
@@ -256,12 +257,27 @@ class Program:
             raise self._out_of_bounds(code)
         return fresh
 
-    def into(self, *arrays):
-        """As `exactly`, where the last arrays are those that the results are written into: aligned, C-contiguous, and none of the arguments'. Results that are
-        constants are not written. Raises ValueError for arguments that need conversion."""
-        code = self._run(*arrays)
+    def turns(self, carry, rows, outer, pair, made, count):
+        """A loop of calls, each of which begins where the last one ended. The inputs are those of `carry`, one row of each of `rows` a turn, and `outer`; the
+        outputs are the next carry and a row of each of `made`. pair: two lists of arrays like the carry, which are written in turns: that which was written
+        last is returned. All of these are aligned, rows C-contiguous, of the program's shapes and dtypes, and what is written is none of what is read.
+        Outputs that are constants are not written."""
+        if self._run is not self._entry.run:                     # NumPy is called in between
+            for k in range(count):
+                self._completed(self._run(*(pair[(k - 1) % 2] if k else carry), *[x[k, ...] for x in rows], *outer, *pair[k % 2], *[y[k, ...] for y in made]))
+            return pair[(count - 1) % 2]
+        slots = [(*map(address, held), 0) for held in zip(carry, *pair)] + [(*(address(x),) * 3, x.strides[0]) for x in rows]
+        slots += [(*(address(x),) * 3, 0) for x in outer] + [(address(x), address(y), address(x), 0) for x, y in zip(*pair)]
+        slots = np.array(slots + [(*(address(y),) * 3, y.strides[0]) for y in made], np.int64).reshape(-1, 4)
+        together = 1 if self._entry.release else TOGETHER
+        for k in range(0, count, together):                      # a signal is heard in between
+            self._completed(self._entry.repeat(slots, k, min(k + together, count)))
+        return pair[(count - 1) % 2]
+
+    def _completed(self, code):
+        """A call's status, where arguments are known to need no conversion."""
         if code:
-            raise self._out_of_bounds(code) if code != CONVERT else ValueError("arrays are needed that are aligned, C-contiguous, of the program's shapes and dtypes")
+            raise self._out_of_bounds(code)
 
     def returning(self, single=False, scalars=True):
         """A builtin that does what `exactly` does, for results that are small and where no NumPy is called in between: a tuple of results, scalars among

@@ -156,6 +156,9 @@ class Entry:
     ndarray of exactly its shape and dtype (or, for a float64 without axes, a float; likewise NumPy's scalars): the caller converts with
     np.array(x, dtype, order="C") and calls again. Outputs are trusted: fresh arrays.
 
+    repeat(slots, first, last) is many calls in a row, those number first .. last - 1, without Python between them. slots: int64 array, a row for each argument:
+    its address in call 0, in odd calls, in even calls after it, and the bytes that are added with each call. Nothing is checked but for a call under way.
+
     A program with work for NumPy in between uses
 
         with entry.call(*inputs, *outputs) as (code, stretch):
@@ -182,19 +185,23 @@ class Entry:
                      (blocks.NDARRAY, id(np.ndarray)), (blocks.POOL, threads.pool())):
             block[k] = x
         block.keep = (words, patches, rows, specs, status, [dtype for _, dtype in inputs], keep)
-        self._block, self.lock, self.code = block, threading.RLock(), 0
+        self._block, self.lock, self.code, self.release = block, threading.RLock(), 0, release
         wide = bool(np.any(rows[:, 3] < rows[:, 2]))
         native_calls = as_expected()
         if native_calls:
-            run, self._begin, self._stretch, self._end = (_builtin(name, block) for name in ("run", "begin", "stretch", "end"))
+            run, repeat, self._begin, self._stretch, self._end = (_builtin(name, block) for name in ("run", "repeat", "begin", "stretch", "end"))
         else:
             python = _InPython(block, inputs, words, patches, status)
-            run, self._begin, self._stretch, self._end = python.run, python.begin, python.stretch, python.end
+            run, repeat, self._begin, self._stretch, self._end = python.run, python.repeat, python.begin, python.stretch, python.end
         self._ready = threads.start if wide else None
         # With the interpreter lock held from beginning to end nobody else can be in the same memory, and the builtin is all there is.
         self._alone = native_calls and not release and not wide
-        self.run = run if self._alone else _guarded(run, self.lock, self._ready)
+        self.run, self._repeat = (f if self._alone else _guarded(f, self.lock, self._ready) for f in (run, repeat))
         _entries.add(self)
+
+    def repeat(self, slots, first, last):
+        """See the class."""
+        return self._repeat(_address(slots), first, last)
 
     def returning(self, outputs, single=False, scalars=True):
         """results(*inputs), which makes the arrays that run writes into: a tuple of them, `scalars` where there is no axis; with `single` the one. None
@@ -249,7 +256,7 @@ def _guarded(run, lock, ready):
 
 
 class _InPython:
-    """The same four functions in Python, but for the walk itself."""
+    """The same functions in Python, but for the walk itself."""
 
     def __init__(self, block, inputs, words, patches, status):
         self.block, self.inputs, self.words, self.patches, self.status = block, inputs, words, patches.tolist(), status
@@ -259,6 +266,17 @@ class _InPython:
         if code:
             return code
         self.stretch(0, int(self.block[blocks.ROWS]))
+        return self.end()
+
+    def repeat(self, slots, first, last):
+        if self.block[blocks.BUSY]:
+            return REENTERED
+        self.block[blocks.BUSY] = 1
+        rows = [(ctypes.c_int64 * 4).from_address(slots + 32 * k) for k in range(self.block[blocks.ARGUMENTS])]
+        for turn in range(first, last):
+            for word, slot, offset in self.patches:
+                self.words[word] = rows[slot][0 if turn == 0 else 1 if turn % 2 else 2] + turn * rows[slot][3] + offset
+            self.stretch(0, int(self.block[blocks.ROWS]))
         return self.end()
 
     def begin(self, *arrays):
