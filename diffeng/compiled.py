@@ -166,7 +166,7 @@ class _Trace:
             return made[0].function(*made[0].arguments(rest))
         run.__name__ = function_name(captured.fun)                           # for errors
         watch = Watch([*captured.generators, *[x for a in args for x in structure(a)[0]]])
-        holder = record(run, [captured.read(objects), *args], Outline(), whole_loops=True)
+        holder = record(run, [captured.read(objects), *args], Outline(), whole_loops="program")
         watch.check(function_name(captured.fun))
         change = made[0].change()
         if change:

@@ -4,7 +4,8 @@ What it is: a branch that vmap can take for each example by itself, and loops wi
 change without a word.
 
 What it is not: no rule. What is recorded is what ran, so every method and the judge know it already; but under jit, and in de.trace, a scan is one operation
-whose body is recorded and compiled once (loops.py). There the branch taken, and how often a while_loop turned, are remembered and guarded like every look at a value.
+whose body is recorded and compiled once (loops.py), and under jit so is a while_loop (while_loops.py). The branch taken is remembered there and guarded like
+every look at a value.
 """
 import numpy as np
 
@@ -53,7 +54,8 @@ def while_loop(cond_fun, body_fun, init):
     """The first of init, body_fun(init), body_fun(body_fun(init)), ... for which cond_fun is false. init: a number, an array, or a nesting of them, and so is what
     body_fun returns: the same nesting and the same shapes.
 
-    Differentiable by every method. Under jit another number of turns is another recording. Inside vmap it turns for each example by itself.
+    Differentiable by every method. Under jit body_fun is recorded and compiled once, however often it turns, where it looks at no value; its cotangents are compiled
+    for each number of turns. Inside vmap it turns for each example by itself.
     Raises TypeError where body_fun changes the nesting or a shape.
 
     >>> import numpy as np, diffeng as de
@@ -62,10 +64,18 @@ def while_loop(cond_fun, body_fun, init):
     1.414213562373 0.353553390593 0.353553390593
     """
     _functions("while_loop", cond_fun=cond_fun, body_fun=body_fun)
-    value = init
-    while _true(cond_fun(value)):
+    value, whole = init, None
+    while True:
+        going = cond_fun(value)
+        if whole is None and outlining.get() == "program" and isinstance(unwrap(going), Traced):          # the first turns may be decided by plain numbers
+            from .while_loops import recorded
+            whole = recorded(cond_fun, body_fun, value)
+            if whole is not None:
+                return whole[0]
+            whole = ()
+        if not _true(going):
+            return value
         value = _like(value, body_fun(value), "while_loop", body_fun)
-    return value
 
 
 def _true(pred):

@@ -256,7 +256,7 @@ def trace(fun, *args):
     >>> print(de.trace(lambda x, y: np.sum(x * y), np.ones(3), np.ones(3)).formula())
     Σ(x ⊙ y)
     """
-    recording = record(fun, args, whole_loops=True)
+    recording = record(fun, args, whole_loops="graph")
     graph = Graph(recording.inputs, recording.outputs, name=function_name(fun), rebuild=recording.rebuild, structure=recording.leaves)
     graph.looks = recording.tracing.looks
     return graph

@@ -28,31 +28,64 @@ def recorded(fun, init, xs, length):
     computes with nothing that is traced. xs: arrays nested in any way, or None."""
     if length < LEAST:
         return None
-    carry, xs_leaves = ([_array(x) for x in flatten(tree)[0]] if tree is not None else [] for tree in (init, xs))
-    if not all([x is not None for x in (*carry, *xs_leaves)]) or any(map(_by_turns, (*carry, *xs_leaves))):
+    found = whole("scan", fun, fun, init, xs)
+    if found is None:
         return None
-    turns = [_turn(fun, init, xs, carry, xs_leaves) for _ in range(2)]
-    if turns[0] is None:
-        return None
-    out, tracing, nodes, results = turns[0]
-    if turns[1] is None or _told(turns[1]) != _told(turns[0]):
-        raise refuse(RuntimeError, f"scan{{here}}: {function_name(fun)} is another one each time it runs (it draws random numbers, or changes a variable or an array outside), "
-                                   "and under jit or in a graph it is recorded once. Return what it computes and pass what it needs in the carry or in xs (diffeng.random draws "
-                                   "by a key), or write the loop with Python's for")
-    outer = [x for x, _ in tracing.outer.values()]
-    weak = any([type(x) is int for x in flatten(init)[0]]) and any([x.dtype == np.float32 for x in (*carry, *xs_leaves, *outer)])          # 1 * float32 is float32
-    if weak or any(map(_by_turns, outer)) or not any([isinstance(x, Traced) for x in (*carry, *xs_leaves, *outer)]):
-        return None
+    turn, carry, xs_leaves, outer = found
     try:
-        loop = Loop([*nodes, *[t.node for _, t in tracing.outer.values()]], results, len(carry), len(xs_leaves), length)
+        loop = Loop(turn.inputs, turn.outputs, len(carry), len(xs_leaves), length)
     except OverflowError:
         return None
     found = loop.every((*carry, *xs_leaves, *outer))
-    return flatten(init)[1](found[:len(carry)]), None if out[1] is None else flatten(out[1])[1](found[len(carry):])
+    return flatten(init)[1](found[:len(carry)]), None if turn.y is None else flatten(turn.y)[1](found[len(carry):])
+
+
+def whole(what, shown, fun, init, xs):
+    """(a Turn, the numbers of the carry, those of xs, those that it reads from outside) of fun(carry, x) -> (carry, y), where all turns are the same one; else
+    None. what, shown: the loop and the function that errors name."""
+    carry, xs_leaves = ([_array(x) for x in flatten(tree)[0]] if tree is not None else [] for tree in (init, xs))
+    if not all([x is not None for x in (*carry, *xs_leaves)]) or any(map(_by_turns, (*carry, *xs_leaves))):
+        return None
+    first, again = (_turn(fun, init, xs, carry, xs_leaves) for _ in range(2))
+    if first is None:
+        return None
+    if again is None or again.told() != first.told():
+        raise refuse(RuntimeError, f"{what}{{here}}: {function_name(shown)} is another one each time it runs (it draws random numbers, or changes a variable or an array outside), "
+                                   "and under jit or in a graph it is recorded once. Return what it computes and pass what it needs in the carry or in xs (diffeng.random draws "
+                                   "by a key), or write the loop with Python's for")
+    outer = [x for x, _ in first.outer]
+    weak = any([type(x) is int for x in flatten(init)[0]]) and any([x.dtype == np.float32 for x in (*carry, *xs_leaves, *outer)])          # 1 * float32 is float32
+    if weak or any(map(_by_turns, outer)) or not any([isinstance(x, Traced) for x in (*carry, *xs_leaves, *outer)]):
+        return None
+    return first, carry, xs_leaves, outer
+
+
+class Turn:
+    """One turn, as it was recorded. inputs: nodes of the carry, of x, and of what is read from outside; outputs: nodes, or plain values, of the next carry and of
+    y; y: nested, as the body returned it; outer: (a traced value from outside, what stands for it)."""
+
+    def __init__(self, tracing, inputs, after, y):
+        results = [tracing.inside(unwrap(x)) for tree in (after, y) if tree is not None for x in flatten(tree)[0]]
+        tracing.end()
+        self.y, self.outer = y, [*tracing.outer.values()]
+        self.inputs, self.outputs = [*inputs, *[t.node for _, t in self.outer]], [x.node if tracing.mine(x) else x for x in results]
+
+    def told(self):
+        """All that it computes, to be compared with another's."""
+        number = {n: k for k, n in enumerate(self.inputs)}
+        told = [(x.shape, x.dtype) for x, _ in self.outer]       # (which, cannot be told: what is computed of them is another object each time)
+
+        def plain(x):
+            return (number[x],) if type(x) is Node else (str(getattr(x, "dtype", type(x))), np.shape(x), np.asarray(x).tobytes())
+        for n in reachable([x for x in self.outputs if type(x) is Node]):
+            if n not in number:
+                number[n] = len(number)
+                told.append((n.primitive.name, repr(n.params), *map(plain, n.operands)))
+        return told, [plain(x) for x in self.outputs]
 
 
 def _turn(fun, init, xs, carry, xs_leaves):
-    """(what the body returned, the Body that recorded it, its input nodes, its results as nodes or plain values); None where it cannot be one operation."""
+    """The Turn of a body; None where it cannot be one operation."""
     tracing = Body()
     inputs = [tracing.input(None, "carry", x.shape, x.dtype) for x in carry]
     tracing.numbers.update([t.node for t, x in zip(inputs, flatten(init)[0]) if type(x) is float])
@@ -64,27 +97,9 @@ def _turn(fun, init, xs, carry, xs_leaves):
         return None
     if not isinstance(out, (tuple, list)) or len(out) != 2 or flatten(out[0])[2] != flatten(init)[2]:
         return None
-    after, ys = ([unwrap(x) for x in flatten(tree)[0]] if tree is not None else [] for tree in out)
-    if [(np.shape(x), getattr(x, "dtype", None)) for x in after] != [(x.shape, x.dtype) for x in carry]:
+    if [(np.shape(x), getattr(x, "dtype", None)) for x in map(unwrap, flatten(out[0])[0])] != [(x.shape, x.dtype) for x in carry]:
         return None
-    results = [tracing.inside(x) for x in (*after, *ys)]
-    tracing.end()
-    return out, tracing, nodes, [x.node if tracing.mine(x) else x for x in results]
-
-
-def _told(turn):
-    """All that a recorded turn computes, to be compared with another's."""
-    _, tracing, nodes, results = turn
-    number = {n: k for k, n in enumerate([*nodes, *[t.node for _, t in tracing.outer.values()]])}
-    told = [(x.shape, x.dtype) for x, _ in tracing.outer.values()]          # (which, cannot be told: what is computed of them is another object each time)
-
-    def plain(x):
-        return (number[x],) if type(x) is Node else (str(getattr(x, "dtype", type(x))), np.shape(x), np.asarray(x).tobytes())
-    for n in reachable([x for x in results if type(x) is Node]):
-        if n not in number:
-            number[n] = len(number)
-            told.append((n.primitive.name, repr(n.params), *map(plain, n.operands)))
-    return told, [plain(x) for x in results]
+    return Turn(tracing, nodes, *out)
 
 
 def _array(x):
@@ -106,7 +121,7 @@ def _by_turns(x):
 def _of_loops(rule):
     """A rule of a loop, which makes loops."""
     def run(*args):
-        token = outlining.set(True)
+        token = outlining.set(outlining.get() or "graph")
         try:
             return rule(*args)
         finally:
@@ -119,7 +134,7 @@ class Loop:
     the carry, of all x, each stacked, and of what is outside; the floating-point results are packed in one array. Integers and truth values, which have no
     derivative, are the results of another Loop of the same body (`others`)."""
 
-    whole = True                             # a program calls it as it is
+    whole, name = True, "scan"               # a program calls it as it is
 
     def __init__(self, inputs, outputs, carried, read, length, of=None, integers=False):
         self.of, self._keeping = of, None        # of: the loop whose results are the first of this one's
@@ -134,8 +149,11 @@ class Loop:
         self.size = sum([math.prod(self.results[k][0]) for k in self.packing])
         self.moves = [] if integers else [k for k, n in enumerate(self.inputs) if n.dtype.kind == "f"]
         self._program = None
-        self.others = None if integers or len(self.packing) == len(outputs) else Loop(inputs, outputs, carried, read, length, None, True)
-        self.primitive = Primitive("scan", self.body, "opaque", tuple(self.moves), infer=lambda *numbers: ((self.size,), self.dtype), own=self)
+        self.others = None if integers or len(self.packing) == len(outputs) else self._of_integers()
+        self.primitive = Primitive(self.name, self.body, "opaque", tuple(self.moves), infer=lambda *numbers: ((self.size,), self.dtype), own=self)
+
+    def _of_integers(self):
+        return Loop(self.inputs, self.outputs, self.carried, self.read, self.length, integers=True)
 
     def every(self, numbers):
         """All results, of both loops."""

@@ -15,7 +15,7 @@ from .traced import Traced
 from .trees import argument_names, flatten, function_name, in_native_order, returned
 
 
-outlining = contextvars.ContextVar("outlining", default=False)          # is the graph that is recorded a compiler's, or the user's to hold?
+outlining = contextvars.ContextVar("outlining", default=None)          # which loops are one operation of what is recorded: see record
 
 
 def computed(order, values):
@@ -68,8 +68,8 @@ def on_gpu(x):
         return True
 
 
-def record(fun, args, tracing=None, whole_loops=False):
-    """Run fun(*args) on tracers of these arguments. whole_loops: scans are one operation each."""
+def record(fun, args, tracing=None, whole_loops=None):
+    """Run fun(*args) on tracers of these arguments. whole_loops: "graph", where a scan is one operation, or "program", where a while_loop is one, too."""
     parts, rebuilds, paths = zip(*[flatten(a) for a in args]) if args else ((), (), ())
     names = argument_names(fun, len(args))
     tracing = Tracing() if tracing is None else tracing

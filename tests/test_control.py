@@ -70,9 +70,9 @@ def test_cond_errors():
 def test_while_loop(method):
     assert de.grad(root, method=method)(2.0) == pytest.approx(0.5 / math.sqrt(2), rel=1e-14)
     compiled = de.jit(de.value_and_grad(root, method=method))
-    for a in (2.0, 2.1, 1e4):                         # another number of turns is another recording
+    for a in (2.0, 2.1, 1e4):
         assert compiled(a) == pytest.approx((math.sqrt(a), 0.5 / math.sqrt(a)), rel=1e-13)
-    assert compiled.traces == 2
+    assert compiled.traces == 1                       # however often it turns
     np.testing.assert_allclose(de.vmap(de.grad(root, method=method))(np.array([2.0, 1e4])), [0.5 / math.sqrt(2), 0.005], rtol=1e-13)
     assert de.compare(root, 2.0).agree
 

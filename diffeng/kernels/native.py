@@ -306,10 +306,11 @@ def _calls(module):
     answer(b, finish(b, context))
     _results(module, entry("results"), finish)
 
-    # repeat(slots, first, last): calls number first .. last - 1 of many; of each argument four words: where it lies in the first of all, in the odd ones, in
-    # the even ones after it, and what is added with each call.
+    # repeat(slots, first, last, until): calls number first .. last - 1 of many; of each argument four words: where it lies in the first of all, in the odd
+    # ones, in the even ones after it, and what is added with each call. until: 0, or the address of two words. A call that leaves no truth in the first byte is
+    # the last one, its number is written into the second word, and what it reports is of no account.
     b, context = entry("repeat")
-    slots, first, last = (b.call(module.get_global("PyLong_AsLongLong"), [b.word(b.args[1], k)]) for k in range(3))
+    slots, first, last, until = (b.call(module.get_global("PyLong_AsLongLong"), [b.word(b.args[1], k)]) for k in range(4))
     with b.if_then(b.icmp_signed("!=", b.word(context, BUSY), _I64(0))):
         answer(b, _I64(REENTERED))
     b.store(_I64(1), b.at(context, BUSY))
@@ -319,6 +320,13 @@ def _calls(module):
             slot = b.add(slots, b.mul(number, _I64(32)))
             put(b.add(b.word(b.add(slot, start)), b.mul(turn, b.word(slot, 3))))
         b.call(module.get_global("walk"), [context, _I64(0), b.word(context, ROWS)])
+        with b.if_then(b.icmp_signed("!=", until, _I64(0))):
+            with b.if_then(b.icmp_signed("==", b.and_(b.word(until), _I64(0xFF)), _I64(0))):
+                b.store(turn, b.at(until, 1))
+                finish(b, context)
+                answer(b, _I64(0))
+            with b.if_then(b.icmp_signed("!=", b.word(b.word(context, STATUS)), _I64(0))):
+                answer(b, finish(b, context))
     answer(b, finish(b, context))
 
     b, context = entry("begin")

@@ -266,13 +266,25 @@ class Program:
             for k in range(count):
                 self._completed(self._run(*(pair[(k - 1) % 2] if k else carry), *[x[k, ...] for x in rows], *outer, *pair[k % 2], *[y[k, ...] for y in made]))
             return pair[(count - 1) % 2]
-        slots = [(*map(address, held), 0) for held in zip(carry, *pair)] + [(*(address(x),) * 3, x.strides[0]) for x in rows]
-        slots += [(*(address(x),) * 3, 0) for x in outer] + [(address(x), address(y), address(x), 0) for x, y in zip(*pair)]
-        slots = np.array(slots + [(*(address(y),) * 3, y.strides[0]) for y in made], np.int64).reshape(-1, 4)
-        together = 1 if self._entry.release else TOGETHER
-        for k in range(0, count, together):                      # a signal is heard in between
-            self._completed(self._entry.repeat(slots, k, min(k + together, count)))
+        slots = _places(carry, rows, outer, pair, [(*(address(y),) * 3, y.strides[0]) for y in made])
+        for k, last in self._together(count):
+            self._completed(self._entry.repeat(slots, k, last))
         return pair[(count - 1) % 2]
+
+    def turns_while(self, carry, outer, pair):
+        """(how often, the carry then): as `turns` without rows, as long as the last output, a truth value, is true of the carry that its call began with. No NumPy
+        may be called in between."""
+        until = np.array([1, -1])
+        slots = _places(carry, (), outer, pair, [(*(address(until),) * 3, 0)])
+        for k, last in self._together(sys.maxsize):
+            self._completed(self._entry.repeat(slots, k, last, until))
+            if until[1] >= 0:
+                return int(until[1]), pair[(until[1] - 1) % 2] if until[1] else carry
+
+    def _together(self, count):
+        """(first, last) of calls that are made in one go: a signal is heard in between."""
+        together = 1 if self._entry.release else TOGETHER
+        return ((k, min(k + together, count)) for k in range(0, count, together))
 
     def _completed(self, code):
         """A call's status, where arguments are known to need no conversion."""
@@ -297,6 +309,13 @@ class Program:
     def host(self, x):
         """An output as NumPy's array."""
         return x
+
+
+def _places(carry, rows, outer, pair, more):
+    """Entry.repeat's slots. more: those behind the next carry."""
+    slots = [(*map(address, held), 0) for held in zip(carry, *pair)] + [(*(address(x),) * 3, x.strides[0]) for x in rows]
+    slots += [(*(address(x),) * 3, 0) for x in outer] + [(address(x), address(y), address(x), 0) for x, y in zip(*pair)] + more
+    return np.array(slots, np.int64).reshape(-1, 4)
 
 
 def evaluated(node, values):

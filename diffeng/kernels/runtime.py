@@ -156,8 +156,10 @@ class Entry:
     ndarray of exactly its shape and dtype (or, for a float64 without axes, a float; likewise NumPy's scalars): the caller converts with
     np.array(x, dtype, order="C") and calls again. Outputs are trusted: fresh arrays.
 
-    repeat(slots, first, last) is many calls in a row, those number first .. last - 1, without Python between them. slots: int64 array, a row for each argument:
-    its address in call 0, in odd calls, in even calls after it, and the bytes that are added with each call. Nothing is checked but for a call under way.
+    repeat(slots, first, last, until) is many calls in a row, those number first .. last - 1, without Python between them. slots: int64 array, a row for each
+    argument: its address in call 0, in odd calls, in even calls after it, and the bytes that are added with each call. until: None, or two int64 words: a call
+    that leaves 0 in the first byte, as an output may do, is the last one; its number is in the second word then, and its status of no account. Nothing is
+    checked but for a call under way.
 
     A program with work for NumPy in between uses
 
@@ -199,9 +201,9 @@ class Entry:
         self.run, self._repeat = (f if self._alone else _guarded(f, self.lock, self._ready) for f in (run, repeat))
         _entries.add(self)
 
-    def repeat(self, slots, first, last):
+    def repeat(self, slots, first, last, until=None):
         """See the class."""
-        return self._repeat(_address(slots), first, last)
+        return self._repeat(_address(slots), first, last, 0 if until is None else _address(until))
 
     def returning(self, outputs, single=False, scalars=True):
         """results(*inputs), which makes the arrays that run writes into: a tuple of them, `scalars` where there is no axis; with `single` the one. None
@@ -268,7 +270,7 @@ class _InPython:
         self.stretch(0, int(self.block[blocks.ROWS]))
         return self.end()
 
-    def repeat(self, slots, first, last):
+    def repeat(self, slots, first, last, until):
         if self.block[blocks.BUSY]:
             return REENTERED
         self.block[blocks.BUSY] = 1
@@ -277,6 +279,12 @@ class _InPython:
             for word, slot, offset in self.patches:
                 self.words[word] = rows[slot][0 if turn == 0 else 1 if turn % 2 else 2] + turn * rows[slot][3] + offset
             self.stretch(0, int(self.block[blocks.ROWS]))
+            if until and not ctypes.c_uint8.from_address(until).value:
+                ctypes.c_int64.from_address(until + 8).value = turn
+                self.end()
+                return 0
+            if until and self.status[0]:
+                break
         return self.end()
 
     def begin(self, *arrays):
