@@ -6,11 +6,11 @@ tangents and cotangents. A pullback turns forward once more, keeping the carries
 What it is not: no rule of differentiation: the body's are asked. Where values are computed as they are recorded, a scan is recorded turn by turn (control.py).
 Why a file: control.py is what a user calls, this is what a graph holds.
 """
+import functools
 import math
 
 import numpy as np
 
-from .batching import Batched
 from .buffers import layers, unwrap
 from .errors import refuse
 from .nodes import Node, Primitive, reachable
@@ -114,8 +114,8 @@ def _with_rows(x, dtype):
 
 
 def _by_turns(x):
-    """Is a value of many examples, or of the judge's, somewhere below?"""
-    return any([isinstance(value, (Batched, PreciseArray)) for value in layers(x)])
+    """Is a value of the judge's somewhere below?"""
+    return any([isinstance(value, PreciseArray) for value in layers(x)])
 
 
 def _of_loops(rule):
@@ -137,7 +137,7 @@ class Loop:
     whole, name = True, "scan"               # a program calls it as it is
 
     def __init__(self, inputs, outputs, carried, read, length, of=None, integers=False):
-        self.of, self._keeping = of, None        # of: the loop whose results are the first of this one's
+        self.of, self._keeping, self.integers = of, None, integers        # of: the loop whose results are the first of this one's
         self.inputs, self.outputs, self.carried, self.read, self.length = inputs, outputs, carried, read, length
         self.order = [n for n in reachable([x for x in outputs if type(x) is Node]) if n not in {*self.inputs}]
         ends = [(np.shape(x), np.dtype(getattr(x, "dtype", type(x)))) for x in outputs]
@@ -221,6 +221,25 @@ class Loop:
         return self._keeping
 
     # ---- rules ----------------------------------------------------------------------------------------------------------------------
+
+    def batched(self, numbers, mine, size):
+        """The results for many examples, (size, all results): a loop over all of them at once. mine: which numbers have an axis of examples, in front."""
+        loop = self._mapped(size, *[m or k < self.carried for k, m in enumerate(mine)])
+        given = [x if m or k >= self.carried else np.broadcast_to(x, (size, *np.shape(x))) for k, (x, m) in enumerate(zip(numbers, mine))]
+        carry, xs, outer = self.split([np.swapaxes(x, 0, 1) if m and self.carried <= k < self.carried + self.read else x for k, (x, m) in enumerate(zip(given, mine))])
+        found = zip(loop.packing, loop.unpacked(loop.primitive(*carry, *xs, *outer)))
+        return np.concatenate([np.reshape(x if k < self.carried else np.swapaxes(x, 0, 1), (size, -1)) for k, x in found], axis=1)
+
+    @functools.cache
+    def _mapped(self, size, *mine):
+        """The loop whose step is this one's for many examples."""
+        from .batching import vmap
+        tracing = Body()
+        inputs = [tracing.input(None, "of all examples", (size, *n.shape) if m else n.shape, n.dtype) for n, m in zip(self.inputs, mine)]
+        after = [tracing.inside(x) for x in vmap(self.step, tuple([0 if m else None for m in mine]))(*inputs)]
+        tracing.end()
+        nodes, of = [x.node if tracing.mine(x) else x for x in after], self.of and self.of._mapped(size, *mine)
+        return Loop([t.node for t in inputs], nodes, self.carried, self.read, self.length, of, self.integers)
 
     @_of_loops
     def push(self, primals, tangents, value):

@@ -318,7 +318,14 @@ def inlined(outputs):
 
 def _turned(loop, node):
     """What a loop turns with."""
-    return loop, *map(id, node.operands)
+    return loop, *map(_seen, node.operands)
+
+
+def _seen(x):
+    """Which number an operand is: of two views of one array that are alike, the same."""
+    if type(x) is np.ndarray:
+        return x.__array_interface__["data"], x.shape, x.strides, x.dtype
+    return (x.primitive, repr(x.params), *map(_seen, x.operands)) if type(x) is Node and x.primitive.kind == "view" else id(x)
 
 
 def _recorded(own, operands):

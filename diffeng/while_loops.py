@@ -86,6 +86,9 @@ class While(Loop):
 
     # ---- rules ----------------------------------------------------------------------------------------------------------------------
 
+    def batched(self, numbers, mine, size):
+        """Each example turns as often as it does."""
+
     def push(self, primals, tangents, value):
         """The tangent of all results, (K, size): a while_loop over numbers and their tangents."""
         from .control import while_loop
@@ -150,6 +153,9 @@ class Counted:
                 every[s] = x
             return self.fun(turns, *every)
         return body
+
+    def batched(self, numbers, mine, size):
+        """Each example by itself."""
 
     def push(self, primals, tangents, value):
         """The tangent, (K, *value.shape)."""

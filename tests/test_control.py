@@ -227,6 +227,33 @@ def test_what_is_turned_one_by_one():
     np.testing.assert_array_equal(compiled(np.ones(2))[:3], np.array([[1, 1], [0, 0], [0, 0]]) + LONG[:3, :2])
 
 
+SHARED = {"all": (0, 0, 0), "weights": (None, 0, 0), "rows": (0, None, 0), "start": (0, 0, None), "rows and start": (0, None, None)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shared", SHARED)
+def test_a_scan_of_many_examples_is_one_operation(shared, method):
+    def f(w, xs, start):
+        def step(state, x):
+            h = np.tanh(w @ state[0] + x)
+            return (h, state[1] + 1), (np.sum(h * h), x[0] * state[1])
+        (h, n), (a, b) = de.scan(step, (start, 0), xs)
+        return np.sum(h) * n + np.sum(a) + np.sum(b * a)
+    every = W + RNG.normal(size=(4, 3, 3)) * 0.1, RNG.normal(size=(4, 12, 3)), RNG.normal(size=(4, 3))
+    args = [x if axis == 0 else x[0] for x, axis in zip(every, SHARED[shared])]
+    one = de.value_and_grad(f, (0,) if method == "forward" else (0, 1, 2))
+    want = [one(*[x[k] if axis == 0 else x for x, axis in zip(args, SHARED[shared])]) for k in range(4)]
+    gradient = de.value_and_grad(f, (0,) if method == "forward" else (0, 1, 2), method=method)
+    compiled = de.jit(de.vmap(gradient, SHARED[shared]))
+    value, slopes = compiled(*args)
+    np.testing.assert_allclose(value, [v for v, _ in want], rtol=1e-13)
+    for k, slope in enumerate(slopes):
+        np.testing.assert_allclose(slope, [g[k] for _, g in want], rtol=1e-10, atol=1e-13)
+    assert calls(compiled).count("scan") <= 4 and len(calls(compiled)) < 20
+    total = de.jit(de.grad(lambda *args: np.sum(de.vmap(f, SHARED[shared])(*args))))(*args)          # and the other way round
+    np.testing.assert_allclose(total, np.sum([g[0] for _, g in want], 0) if SHARED[shared][0] is None else [g[0] for _, g in want], rtol=1e-10, atol=1e-13)
+
+
 def test_integers_keep_their_digits():
     f = lambda i: de.scan(lambda c, a: (a, c), np.int64(0), i)          # noqa: E731
     i = np.arange(10) + 2 ** 60
