@@ -98,7 +98,11 @@ def _cholesky(x):
 
 
 def _floats(x):
-    return np.array([float(v.mid()) for v in x.ravel()]).reshape(x.shape)
+    """The matrix of which NumPy is asked where it has a choice: beside the point that is differenced the one at the point itself. There a zero may not be one,
+    for which LAPACK needs no reflection, and the signs would jump."""
+    from .precise import current_run
+    floats, run = np.array([float(v.mid()) for v in x.ravel()]).reshape(x.shape), current_run()
+    return floats if run is None else run.hold(floats, "a matrix is factored")
 
 
 def _eigh(x, *, lower):

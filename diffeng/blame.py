@@ -17,6 +17,7 @@ from .lines import line_of
 SAMPLE = 4096            # entries of an elementwise operation that are looked at; larger ones are sampled (and the coverage says so)
 LARGE = 1 << 18          # entries of any other operation that is checked whole; a running product counts squared
 BUDGET = 1 << 20         # entries of all operations together: of many, each has fewer
+SHAKEN = 100.0           # see _shaken
 EVERY = 1 << 17          # as many when a method is known to be wrong and the sample did not show where
 
 
@@ -136,6 +137,8 @@ def _value(node, values, number, found):
         if z.shape != truth.shape:
             return accuse("graph", np.inf, f"the recorded value has shape {z.shape}, the operation gives {truth.shape}")
         bound = np.maximum(np.absolute(truth), magnitude.value_scale(node.primitive, small, z, node.params))
+        if node.primitive.own is not None:
+            bound = np.maximum(bound, _shaken(lambda v: node.primitive.evaluate(*v, **node.params), small, z) / tolerance(dtype))
         error = _off(z, truth, bound, z.dtype)
         if error > tolerance(dtype):
             return accuse("graph", error, "the recorded value is not what its recorded operands give")
@@ -148,6 +151,16 @@ def _value(node, values, number, found):
         if error > tolerance(dtype):
             accuse("symbolic", error, "the definition gives another value")
     return True
+
+
+def _shaken(compute, values, z):
+    """What the rounding inside of an operation that nobody knows may do to z = compute(values): SHAKEN times as much as the last bits of its operands do."""
+    rng, most = np.random.default_rng(5), np.zeros(np.shape(z))
+    for _ in range(2):
+        other = [v * (1 + 2 * np.finfo(v.dtype).eps * rng.choice([-1, 1], np.shape(v))).astype(v.dtype) if _is_float(v) else v for v in values]
+        with np.errstate(all="ignore"):
+            most = np.maximum(most, np.absolute(np.asarray(compute(other), float) - z))
+    return SHAKEN * np.where(np.isfinite(most), most, 0)
 
 
 def _off(x, truth, bound, dtype):
@@ -369,12 +382,14 @@ def _forward(case):
         if outside:
             return outside, "wrong", "outside of the one-sided derivatives"
     v = case.w.astype(case.values[case.slot].dtype)
-    _, (tangent,) = forward_mode.push(_alone(case, case.values), [case.values[case.slot]], [v[None]])
-    rounded = np.zeros(case.z.shape) if tangent is None else np.asarray(tangent[0], float)
+
+    def moved(values):
+        _, (tangent,) = forward_mode.push(_alone(case, values), [values[case.slot]], [v[None]])
+        return np.zeros(case.z.shape) if tangent is None else np.asarray(tangent[0], float)
+    rounded = moved(case.values)
     _, (exactly,) = forward_mode.push(_alone(case, case.exact), [case.exact[case.slot]], [precise(v[None])])
     truth = np.zeros(case.z.shape) if exactly is None else numbers(exactly[0])
-    bound = np.maximum(np.absolute(truth), _pushed_scale(case, v))
-    return _inaccurate(rounded, truth, bound, coarsest(case.z, *case.values))
+    return _inaccurate(case, moved, rounded, truth, np.maximum(np.absolute(truth), _pushed_scale(case, v)))
 
 
 def _pushed_scale(case, v):
@@ -413,11 +428,14 @@ def _backward(method):
             outside = _outside(slope, np.sum(np.minimum(left, right)), np.sum(np.maximum(left, right)), np.array(True))
             if outside:
                 return outside, "wrong", "outside of the one-sided derivatives"
-        rounded = np.asarray(cotangent(case.g, case.values, case.z[()]), float)
+
+        def pulled(values):
+            return np.asarray(cotangent(case.g, values, case.z[()]), float)
+        rounded = pulled(case.values)
         truth = numbers(cotangent(precise(case.g), case.exact, case.out))
         scale = magnitude.pulled(pull, case.primitive, case.slot, case.g, np.absolute(case.g), case.z[()], case.values, case.params)
-        return _inaccurate(rounded, truth, np.maximum(np.absolute(truth), scale if case.primitive.kind != "map" or rounded.shape != case.z.shape else 0),
-                           coarsest(case.z, *case.values))
+        return _inaccurate(case, pulled, rounded, truth,
+                           np.maximum(np.absolute(truth), scale if case.primitive.kind != "map" or rounded.shape != case.z.shape else 0))
     return ask
 
 
@@ -431,8 +449,12 @@ def _outside(got, left, right, where):
     return worst if worst > 1e-12 else 0.0
 
 
-def _inaccurate(rounded, truth, bound, dtype):
+def _inaccurate(case, compute, rounded, truth, bound):
+    """Does a rule lose digits? rounded: compute(case.values), in floating point."""
+    dtype = coarsest(case.z, *case.values)
     limit = np.finfo(dtype)
+    if case.primitive.own is not None:
+        bound = np.maximum(bound, _shaken(compute, case.values, rounded) / tolerance(dtype))
     fits = (np.absolute(truth) < float(limit.max)) & (np.absolute(truth) > float(limit.tiny) / limit.eps)       # no verdict on under- and overflow
     error = _relative(np.where(fits, rounded, 0), np.where(fits, truth, 0), bound)
     return (error, "inaccurate", "") if error > tolerance(dtype) else None

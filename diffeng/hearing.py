@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from . import blame, judge, magnitude, suspects
+from . import blame, candidates, judge, magnitude, suspects
 from .blame import tolerance
 from .devices import WITNESSES
 from .differentiate import Recorded, backward
@@ -193,7 +193,7 @@ class Hearing:
                 self.coverage["digits"] = min(d.sure, self.coverage["digits"] or d.sure)
                 self.coverage["precision"] = max(d.precision, self.coverage["precision"] or 0)
             self.differences.append((w, d))
-        self.coverage["directions"] = len(weights)
+        self.coverage["directions"] = sum([d.sure is not None for _, d in self.differences])
         with precision(2 * self.digits + 20), np.errstate(all="ignore"):
             say("judge: forward in many digits", 0, 1)
             pushed = [self._pushed(leaves, w, d) for w, d in self.differences]
@@ -382,7 +382,7 @@ class Hearing:
         certificate = self.certificates.get(base, [])
         uncertified = [c for c in certificate if c not in ("certified", "open")]
         if uncertified and not mine and (self.local.kinks or self.edges) and set(uncertified) == {"wrong"}:
-            result.note = "at a kink: every operation is right on its own, but joined by the chain rule the conventions miss the derivative of the whole"
+            result.note = candidates.AT_A_KINK
             return result
         if any(c.kind in ("wrong", "missing") for c in mine) or uncertified:
             result.verdict = "wrong"
@@ -397,18 +397,15 @@ class Hearing:
             else:
                 result.note = self.reason
             return result
-        if worst <= 1:
+        if name in self.trial.candidates and (found := candidates.verdict(self, answer, result, worst)):
+            result.verdict, result.note = found
+        elif worst <= 1:
             result.verdict = "right"
             if answer.along is not None:
                 result.note = f"asked along {len(answer.along)} directions" + (f" and {len(answer.own)} of single arrays" if answer.own else "")
         elif any(c.kind == "inaccurate" for c in mine):
             result.verdict, result.note = "inaccurate", "a rule loses digits"
-        elif name in self.trial.candidates:
-            own = [self._worst(m) for m in ("reverse", "symbolic", "forward")]
-            ill = min((w for w in own if w is not None), default=0.0)
-            result.verdict = "wrong" if worst > 10 * ill or ill <= 1 else "no verdict"
-            result.note = self._worst_entry(result)
-        elif compiled and (self._worst("reverse") or 0.0) <= 1:
+        elif compiled and (self.worst("reverse") or 0.0) <= 1:
             result.verdict, result.note = "wrong", "the kernels compute something else than NumPy"
         elif self.kinks:
             result.verdict, result.note = "right", "at a kink: rounding decides the side"
@@ -437,17 +434,13 @@ class Hearing:
                     result.error = max(result.error, along(numbers(d.value[0][round_]), parts))
         result.verdict, result.note = ("right" if result.error <= self.tolerance else "no verdict"), "judged along random directions only"
 
-    def _worst(self, name):
+    def worst(self, name):
         answer = self.trial.answers[name]
         if answer.failure or any(t is None for t in self.truths) or any(c not in ("certified", "open") for c in self.certificates.get(name, [])):
             return None
         if name not in self.excess:
             self.excess[name] = self._excess(self._rows_of(answer))
         return self.excess[name]
-
-    def _worst_entry(self, result):
-        k = int(np.argmax([r for r, _, _ in result.per_leaf]))              # a candidate: asked for every entry
-        return f"worst at {self.flat.names[k]}{list(result.per_leaf[k][2]) if result.per_leaf[k][2] else ''}"
 
     def _value_off(self, value):
         """Does a method's value differ from the plain one by more than the function's own rounding?"""

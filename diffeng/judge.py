@@ -25,7 +25,7 @@ from .precise import PreciseArray, Refused, Run, Undecided, arbs, call, current_
 
 FIRST, LIMIT = 100, 1600          # digits of the first quotient, and of the last before the judge gives up
 STEP = 0.3                        # h = 10**(-0.3 digits): the error of a central difference is h**2, and rounding leaves 10**-0.7 digits
-VANISHING = 340                   # a quotient that contains 0 counts as 0 this many digits below the function's terms: all that float64 spans
+VANISHING = 340                   # a derivative that may be 0 counts as 0 this many digits below 1: all that float64 spans
 
 
 class Difference:
@@ -50,7 +50,7 @@ class Judge:
 
     def __init__(self, fun, args, digits=50, looks=None, limit=LIMIT, vanishing=VANISHING, growth=2):
         self.fun, self.args, self.digits, self.looks, self.growth = fun, [np.asarray(x) for x in args], digits, looks, growth
-        self.limit, self.vanishing = limit, vanishing
+        self.limit, self.vanishing, self.least = limit, vanishing, 1.0
         self.scale = [scale_of(x) for x in self.args]
         self.largest = max([1.0] + [float(np.max(np.abs(x), initial=0, where=np.isfinite(x))) for x in self.args])
         self.base = {}
@@ -114,12 +114,14 @@ class Judge:
     def _along(self, directions):
         began, before = time.perf_counter(), self.evaluations
         directions = [None if w is None else np.broadcast_to(np.asarray(w), x.shape) for w, x in zip(directions, self.args, strict=True)]
+        self.least = min([1.0] + [float(np.min(s, initial=1.0, where=w != 0)) for w, s in zip(directions, self.scale) if w is not None])
         steps, verdicts, reason, undecided_text = [], None, "", ""
         digits = max(FIRST if self.growth == 2 else 0, int(self.digits / (2 * STEP)) + 17)
         for k, x in enumerate(self.args):
             if not np.isfinite(x).all():
                 reason = f"argument {k} holds NaN or infinity: nothing can be differenced there"
-        while digits <= self.limit and not reason:
+        limit = self.limit if self.least > 1e-30 else 2 * self.limit
+        while digits <= limit and not reason:
             last = digits
             try:
                 steps.append(self.quotients(digits, directions))
@@ -170,7 +172,8 @@ class Judge:
             f, ten = steps[-1].f[j], arb(10)
             noise = f.rad().max(b.rad() * steps[-1].h) * ten ** steps[-1].digits           # rounding tells how large the terms of f were
             scale = noise.min(arb(self.largest)).max(f.abs_upper())
-            settled = b.abs_upper() <= scale * ten ** -self.vanishing and a.abs_upper() <= scale * ten ** -self.digits
+            floor = scale.min(arb(1)) * arb(self.least) * ten ** -self.vanishing          # the quotient is the derivative times the entry's size
+            settled = b.abs_upper() <= floor and a.abs_upper() <= scale * ten ** -self.digits
             return (b.abs_upper(), "") if settled else (None, "")
         if len(steps) < 3 or any(s.central[j].contains(ZERO) or not s.central[j].is_finite() for s in steps[-3:]):
             return None, ""

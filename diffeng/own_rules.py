@@ -266,6 +266,8 @@ class Rules:
             if c is None or np.shape(c) != np.shape(x):
                 raise self._refused("pull", f"{'none' if c is None else f'one of shape {np.shape(c)}'} for a number of shape {np.shape(x)}")
             out[slot] = c if isinstance(c, Traced) else np.asarray(c)
+            if out[slot].dtype.kind not in "fiub":
+                raise self._refused("pull", f"a cotangent of dtype {out[slot].dtype}")
         return out
 
     def _of_argument(self, k, cotangent):

@@ -379,12 +379,13 @@ class Run:
         if self.looks is not None and self.position < len(self.looks):
             raise refuse(Refused, f"the function looked at {self.position} values where its float64 recording looked at {len(self.looks)}: {_UNSTEADY}")
 
-    def hold(self, data):
+    def hold(self, data, what="stop_gradient is called"):
+        """Data as they are at the point that is differenced, here and beside it."""
         if not self.replaying:
             self.held.append(data)
             return data
         if self.cursor >= len(self.held) or self.held[self.cursor].shape != data.shape:
-            raise refuse(Refused, "stop_gradient{here}: called in another order than at the point itself: " + _UNSTEADY)
+            raise refuse(Refused, f"{what}{{here}} in another order than at the point itself: {_UNSTEADY}")
         self.cursor += 1
         return self.held[self.cursor - 1]
 

@@ -153,7 +153,7 @@ class _Trial:
             derive(answer)
         except Exception as error:                 # whatever a rule or somebody else's gradient raises
             answer.failure = f"{type(error).__name__}: {error}"
-            answer.refused = answer.refused or isinstance(error, MemoryError)
+            answer.refused = answer.refused or isinstance(error, (MemoryError, np.linalg.LinAlgError))          # a singular matrix is the function's
         if answer.seconds is None:
             answer.seconds = time.perf_counter() - began
         if answer.bytes is None:

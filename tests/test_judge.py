@@ -121,6 +121,14 @@ def test_zero_by_cancellation():
         assert d.sure >= 50 and numbers(d.value[0]) == 0
 
 
+@pytest.mark.parametrize("x", [1e-30, -1e-160, 1e-300])
+@pytest.mark.parametrize("fun, slope", [(lambda x: 1 + np.square(x), lambda x: 2 * x), (lambda x: 1e300 + x * 1e-8, lambda x: 1e-8)])
+def test_what_is_small_beside_its_terms_is_not_zero(fun, slope, x):
+    d = along(fun, x)
+    with precision(50):                                  # (float64 has no number for the derivative times x)
+        assert d.sure >= 50 and float(numbers(d.value[0] / precise(abs(x)))) == pytest.approx(slope(x), rel=1e-14)
+
+
 @pytest.mark.parametrize("fun, x", [(np.cos, 0.0), (lambda x: x ** 3, 0.0), (lambda x: 1 + (x - 1) ** 3, 1.0), (np.floor, 2.5),
                                     (lambda x: np.absolute(x) ** 1.5 * np.sign(x), 0.0), (lambda x: x - x, 5.0),
                                     (lambda x: np.where(x > 0, np.exp(-1 / np.where(x > 0, x, 1.0)), 0.0), 0.0)])

@@ -229,6 +229,24 @@ def test_zeros_and_singular_matrices_accuse_nobody(function, x):
     assert not report.culprits, str(report)
 
 
+@pytest.mark.parametrize("a", [np.eye(3), np.diag([1.0, -2, 3]), np.vstack([np.eye(3), np.zeros((2, 3))]), np.triu(np.arange(1.0, 10).reshape(3, 3)),
+                               np.column_stack([[1.0, 0, 0, 0], [1, 2, 3, 4], [1, 4, 9, 7]])], ids=["one", "diagonal", "tall", "upper", "first column"])
+def test_factors_keep_their_signs_beside_the_point(a):
+    """LAPACK reflects no column that is zero below the diagonal already, and another way where it is nearly so: r's sign jumps, and no derivative does."""
+    b, weights = np.arange(1.0, len(a) + 1), np.arange(1.0, 10).reshape(3, 3)
+    for f in (lambda a: np.sum(np.linalg.qr(a)[1] * weights), lambda a: np.sum(np.linalg.qr(a)[0] ** 3)):
+        report = de.compare(f, a)
+        assert report.agree, str(report)
+    for f in (lambda a: np.sum(np.linalg.lstsq(a, b, rcond=None)[0] ** 2), lambda a: np.sum(np.linalg.pinv(a) ** 2)):          # equal singular values have no vectors
+        report = de.compare(f, a)
+        assert not report.culprits and {m.verdict for m in report.methods.values()} <= {"right", "no verdict"}, str(report)
+
+
+def test_a_singular_matrix_is_the_functions_and_no_methods_fault():
+    report = de.compare(lambda a: np.linalg.slogdet(a)[1], np.ones((4, 4)))
+    assert {m.verdict for m in report.methods.values()} == {"no verdict"} and "certified" not in str(report), str(report)
+
+
 def test_expm_under_vmap_and_of_nothing():
     stack = np.stack([W / 9, W, 3 * W])
     np.testing.assert_allclose(de.vmap(de.linalg.expm)(stack), [de.linalg.expm(a) for a in stack], rtol=1e-12)
