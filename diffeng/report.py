@@ -116,7 +116,7 @@ class Report:
     def _judge(self):
         c = self.coverage
         seen = (f"differenced {'the one entry' if c['differenced'] == 1 else 'each of the %d entries' % c['differenced']}" if c["differenced"]
-                else f"certified the truth of all {c['entries']} entries along {c['directions']} random directions" if c["directions"]
+                else f"certified the truth of all {c['entries']} entries along {c['directions']} random directions" if c["directions"] and not self.reason
                 else "could not difference the whole function")
         sure = f", sure of {c['digits']} digits at precision {c['precision']}" if c["digits"] else ""
         parts = [f"The judge {seen}{sure}, and checked {c['operations']} operands of operations on their own"]

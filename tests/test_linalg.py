@@ -234,7 +234,7 @@ def test_zeros_and_singular_matrices_accuse_nobody(function, x):
 def test_factors_keep_their_signs_beside_the_point(a):
     """LAPACK reflects no column that is zero below the diagonal already, and another way where it is nearly so: r's sign jumps, and no derivative does."""
     b, weights = np.arange(1.0, len(a) + 1), np.arange(1.0, 10).reshape(3, 3)
-    for f in (lambda a: np.sum(np.linalg.qr(a)[1] * weights), lambda a: np.sum(np.linalg.qr(a)[0] ** 3)):
+    for f in (lambda a: np.sum(np.linalg.qr(a)[1] * weights), lambda a: np.sum(np.linalg.qr(a)[0][:3] * weights)):
         report = de.compare(f, a)
         assert report.agree, str(report)
     for f in (lambda a: np.sum(np.linalg.lstsq(a, b, rcond=None)[0] ** 2), lambda a: np.sum(np.linalg.pinv(a) ** 2)):          # equal singular values have no vectors
