@@ -108,7 +108,10 @@ def bind(fun, at, dtype=np.float64):
         raise BadInput(f"--at: {name} has no parameter {word!r}; " + (f"did you mean {near[0]}? " if near else "")
                        + (f"Its parameters are {', '.join(names)}." if names else "It has none."))
     missing = [p.name for p in named if p.name not in given and p.default is p.empty]
-    missing += [p.name for p in parameters.values() if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
+    by_name = [p.name for p in parameters.values() if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
+    if by_name:
+        raise BadInput(f"{name} needs a value for {', '.join(by_name)}, which it takes by name only, and --at gives values by place; wrap it in a function of "
+                       "positional parameters")
     if missing:
         example = ", ".join(f"{n}=1.0" for n in missing)
         raise BadInput(f"{name} needs a value for {', '.join(missing)}: give --at \"{', '.join(filter(None, [(at or '').strip().rstrip(','), example]))}\"")

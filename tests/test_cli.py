@@ -87,7 +87,7 @@ def run(capsys, *arguments):
     (["compare", "user.py:shapes", "--at", "x=[1,2],y=[1,2,3]"], "ValueError broadcast user.py:34"),
     (["compare", "user.py:unknown", "--at", "x=[1,2]"], "fft user.py:26 docs/vocabulary.md"),
     (["compare", "user.py:assigned", "--at", "x=1"], "plain array user.py:30 diffeng.at"),
-    (["compare", "user.py:twice", "--at", "x=1"], "twice n"),
+    (["compare", "user.py:twice", "--at", "x=1"], "twice n by name wrap"),
     (["compare", "user.py:twice", "--at", "x=1,n=2"], "n positional wrap"),
     (["compare", "user.py:f", "--at", "x=1", "--width", "8"], "--width gpt2-block --at"),
     (["compare", "user.py:f", "--at", "x=1", "--text", "a"], "--text gpt2-block"),
