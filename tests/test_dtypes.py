@@ -294,3 +294,27 @@ def test_python_numbers_and_numpys_meet_float32_as_in_numpy(k):
     f, a = NUMBERS[k], np.array([0.5, 1.0, 2.0], np.float32)
     for s in (1.5, np.float64(1.5), np.float32(1.5)):
         agrees(de.jit(f)(a, s), arrays(f(a, s)), f"{type(s).__name__} under jit")
+
+
+@pytest.mark.parametrize("dtype, big", [(bool, 1), (np.int8, 100), (np.int32, 70000), (np.float32, 1e30)])
+@pytest.mark.parametrize("text, places", [("ab,b->", "Mx"), ("a,a,b->", "vvx"), ("ab,ab,c->c", "MMx"), ("ab,bc,c->a", "MMx"), ("a,a,a->", "xvv")])
+def test_einsum_of_arrays_of_narrow_dtypes(text, places, dtype, big):
+    """Products of two of them would wrap, or overflow, before a float64 comes in."""
+    M, x = np.array([[big, big], [big, 0]], dtype), np.array([1.3, 1.7])
+
+    def fun(x, M):
+        return np.sum(np.einsum(text, *[{"M": M, "v": M[0], "x": x}[c] for c in places])) / big
+    want, slope = fun(x, M.astype(float)), de.grad(lambda x: fun(x, M.astype(float)))(x)
+    np.testing.assert_allclose(de.jit(lambda x: fun(x, M))(x), want, rtol=1e-13)
+    np.testing.assert_allclose(de.jit(de.grad(lambda x: fun(x, M)))(x), slope, rtol=1e-13)
+    for method in ("reverse", "forward", "symbolic"):
+        value, got = de.value_and_grad(lambda x: fun(x, M), method=method)(x)
+        np.testing.assert_allclose(value, want, rtol=1e-13)
+        np.testing.assert_allclose(got, slope, rtol=1e-13)
+
+
+def test_einsum_of_integers_alone_is_numpys():
+    a = np.array([100, 100], np.int8)
+    for text, n in (("a,a->", 2), ("a,a->a", 2), ("a,b,a->", 3)):
+        got, want = de.vjp(lambda x: np.einsum(text, *[x.astype(np.int8)] * n), a * 1.0)[0], np.einsum(text, *[a] * n)
+        assert got.dtype == want.dtype and np.array_equal(got, want)

@@ -357,8 +357,11 @@ class NumPy:
         return f"np.tensordot({self.plain(operands[0])}, {self.plain(operands[1])}, {params['axes']})"
 
     def _einsum(self, k, operands, params):
-        optimize = ", optimize=True" if len(operands) > 1 else ""
-        return f"np.einsum({params['subscripts']!r}, {', '.join(self.plain(u) for u in operands)}{optimize})"
+        if len(operands) == 1:
+            return f"np.einsum({params['subscripts']!r}, {self.plain(operands[0])})"
+        nodes, dtype = self.graph.nodes, self.graph.nodes[k]["dtype"]                  # optimised it multiplies pairs, which narrow integers would wrap in
+        arguments = [self.plain(u) if nodes[u]["dtype"] == dtype else f"np.asarray({self.plain(u)}, np.{dtype})" for u in operands]
+        return f"np.einsum({params['subscripts']!r}, {', '.join(arguments)}, optimize=True)"
 
     def _astype(self, k, operands, params):
         return f"np.asarray({self.plain(operands[0])}).astype(np.{np.dtype(params['dtype'])})[()]"

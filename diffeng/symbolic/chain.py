@@ -191,7 +191,8 @@ def _spec(row, operands, params):
 def _pull_contraction(row, primitive, slot, g, z, operands, params):
     spec, _, still = _spec(row, operands, params)
     plan = _remember(row, (primitive.name, slot, spec, still), lambda: adjoint_plan(spec, still, slot))
-    return plan(dict(enumerate(operands)) | {"g": g}, np.shape(operands[slot]))
+    factors = {q: _prepared(a, np.dtype(z.dtype), False) for q, a in enumerate(operands)}
+    return plan(factors | {"g": g}, np.shape(operands[slot]))
 
 
 def _pull_map(row, primitive, slot, g, z, operands, params):

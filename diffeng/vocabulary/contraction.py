@@ -54,8 +54,13 @@ def _infer(name):
 
 
 def _einsum(*operands, subscripts):
-    if len(operands) < 3:
-        return np.einsum(subscripts, *operands, optimize=len(operands) == 2)
+    """Pair after pair; all in the dtype of the result first, for a pair of small integers among floats would wrap."""
+    if len(operands) == 1:
+        return np.einsum(subscripts, *operands)
+    dtype = np.result_type(*operands)
+    operands = [x.astype(dtype, copy=False) for x in operands]
+    if len(operands) == 2:
+        return np.einsum(subscripts, *operands, optimize=True)
     import opt_einsum
     return opt_einsum.contract(subscripts, *operands, backend="numpy")
 
