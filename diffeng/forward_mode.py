@@ -94,7 +94,7 @@ PUSH = {
     "gammaln":      (lambda dx, x: dx * e.psi(x),),
     "gamma":        (lambda dx, x: dx * e.gamma(x) * e.psi(x),),
     "psi":          (lambda dx, x: dx * e.zeta(2, x),),                                                                     # the trigamma function
-    "zeta":         (None,                                                  lambda dq, s, q: -dq * s * e.zeta(s + 1, q)),   # by s: no formula is known
+    "zeta":         (None,                                                  lambda dq, s, q: -dq * s * e.zeta(lifted(s, q) + 1, q)),   # by s: no formula is known
     "xlogy":        (lambda dx, x, y: dx * np.log(lifted(y, x)),            lambda dy, x, y: dy * (x / np.where((x == 0) & (y == 0), 1, y))),
 
     # ---- choices

@@ -41,10 +41,16 @@ def ground(x):
     return x
 
 
+def widened(constant, x):
+    """A constant in the dtype in which it meets x: what is computed from an int8 alone wraps, and its logarithm is taken in float16."""
+    dtype = np.result_type(constant.dtype, x.dtype) if hasattr(constant, "dtype") else None
+    return constant if dtype is None or constant.dtype == dtype else e.astype(constant, dtype=dtype)
+
+
 def lifted(constant, x):
     """A plain constant in the arithmetic x stands on: what is computed from constants alone must have 100 digits where x has. A compiled program
     has float64's, so for recorded values a constant stays one."""
-    x = ground(x)
+    constant, x = widened(constant, x), ground(x)
     if isinstance(constant, Traced) or not isinstance(x, Traced) or isinstance(x, Tracer):
         return constant
     return np.where(False, x, constant)
@@ -52,6 +58,7 @@ def lifted(constant, x):
 
 def one_less(y, x):
     """The exponent y - 1, as x**(y - 1) needs it: 0 instead of -1 where the factor y is 0, and never rounded against 100-digit bases."""
+    y = widened(y, x)
     if isinstance(y, Traced):
         return np.where(np.logical_and(np.equal(x, 0), np.equal(y, 0)), 0, y - 1)       # at x != 0 this may be differentiated by y again
     less = y - 1
@@ -62,7 +69,7 @@ def one_less(y, x):
 
 def log_base(x, y):
     """log(x) in x**y, and 0 at x = 0: 0**y does not move with y > 0."""
-    x = lifted(x, y)
+    x = lifted(float(x) if type(x) is int else x, y)                             # an integer of Python's may be larger than any of NumPy's
     return np.log(np.where(np.equal(x, 0), 1, x))
 
 

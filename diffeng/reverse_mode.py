@@ -74,8 +74,8 @@ PULL = {
     "gammaln":     [lambda g, z, x: g * psi(x)],
     "gamma":       [lambda g, z, x: g * (z * psi(x))],
     "psi":         [lambda g, z, x: g * zeta(2, x)],
-    "zeta":        [None, lambda g, z, s, q: g * (-s * zeta(s + 1, q))],
-    "xlogy":       [lambda g, z, x, y: g * np.log(y),                         lambda g, z, x, y: g * (x / np.where((x == 0) & (y == 0), 1, y))],
+    "zeta":        [None, lambda g, z, s, q: rule.hurwitz(g, s, q)],
+    "xlogy":       [lambda g, z, x, y: g * np.log(rule.lifted(y, z.dtype)),        lambda g, z, x, y: g * (x / np.where((x == 0) & (y == 0), 1, y))],
     # ---- choices: equal shares among ties
     "maximum":     [lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(x, z), g, 0)),
                     lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(y, z), g, 0))],

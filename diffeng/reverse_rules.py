@@ -9,6 +9,7 @@ import numpy as np
 
 from .traced import Traced
 from .vocabulary import contraction, indexing, linalg
+from .vocabulary.elementwise import zeta
 
 # ---- shapes --------------------------------------------------------------------------------------------------------------
 
@@ -50,9 +51,18 @@ def tanh(g, x):
 _WRITTEN = frozenset({int, float})
 
 
+def lifted(x, dtype):
+    """An operand in the dtype of the result, where something is computed from it alone: int8 would wrap, and the logarithm of one is taken in float16. (A Python
+    integer may be larger than any of NumPy's.)"""
+    if type(x) is int:
+        return float(x)
+    return x if getattr(x, "dtype", dtype) == dtype else x.astype(dtype)
+
+
 def power_base(g, x, y):
     if type(y) in _WRITTEN:                      # the exponent that is written as a number: float32 stays float32
         return g * 0 if y == 0 else g if y == 1 else g * (2 * x) if y == 2 else g * (y * x ** (y - 1))
+    y = lifted(y, g.dtype)
     flat = np.equal(y, 0)                          # x**0 is 1 everywhere, 0**0 included
     if isinstance(y, Traced):
         flat = np.logical_and(flat, np.equal(x, 0))          # at x != 0 this may be differentiated by y again
@@ -60,7 +70,13 @@ def power_base(g, x, y):
 
 
 def power_exponent(g, z, x):
+    x = lifted(x, z.dtype)
     return g * z * np.log(np.where(np.equal(x, 0), 1, x))      # z log(x) -> 0 as x -> 0
+
+
+def hurwitz(g, s, q):
+    s = lifted(s, g.dtype)
+    return g * (-s * zeta(s + 1, q))
 
 
 def all_but_one(x):

@@ -296,6 +296,31 @@ def test_python_numbers_and_numpys_meet_float32_as_in_numpy(k):
         agrees(de.jit(f)(a, s), arrays(f(a, s)), f"{type(s).__name__} under jit")
 
 
+NARROW = [np.int8(-128), np.uint8(200), np.uint8(3), np.float32(0.9), np.array([3, 100], np.int8)]
+BINARY = {**{name: getattr(np, name) for name in "add subtract multiply divide power remainder arctan2 hypot logaddexp maximum".split()}, "xlogy": special.xlogy}
+
+
+@pytest.mark.parametrize("name", [*BINARY, "zeta"])
+def test_a_constant_of_a_narrow_dtype_is_the_number_that_it_is(name):
+    """y - 1 of an int8 wraps, and NumPy takes its logarithm in float16: rules compute in the dtype of the result."""
+    x = np.array([1.3, 1.7])
+    either = [lambda c, x: special.zeta(np.abs(c), x)] if name == "zeta" else [BINARY[name], lambda c, x: BINARY[name](x, c)]          # by s no derivative is known
+    for c in NARROW[name == "zeta":]:
+        for f in either:
+            with np.errstate(all="ignore"):
+                want = de.grad(lambda x: np.sum(f(c.astype(float), x)))(x)
+                for method in ("reverse", "forward", "symbolic"):
+                    np.testing.assert_allclose(de.grad(lambda x: np.sum(f(c, x)), method=method)(x), want, rtol=1e-13)
+                np.testing.assert_allclose(de.jit(de.grad(lambda x: np.sum(f(c, x))))(x), want, rtol=1e-13)
+
+
+def test_a_power_of_an_integer_larger_than_numpys():
+    x = np.array([1.3, 1.7])
+    for derivative in (*[de.grad(lambda x: np.sum(np.power(10 ** 20, x / 20)), method=m) for m in ("reverse", "forward", "symbolic")],
+                       de.jit(de.grad(lambda x: np.sum(np.power(10 ** 20, x / 20))))):
+        np.testing.assert_allclose(derivative(x), 10 ** x * np.log(10), rtol=1e-13)
+
+
 @pytest.mark.parametrize("dtype, big", [(bool, 1), (np.int8, 100), (np.int32, 70000), (np.float32, 1e30)])
 @pytest.mark.parametrize("text, places", [("ab,b->", "Mx"), ("a,a,b->", "vvx"), ("ab,ab,c->c", "MMx"), ("ab,bc,c->a", "MMx"), ("a,a,a->", "xvv")])
 def test_einsum_of_arrays_of_narrow_dtypes(text, places, dtype, big):
