@@ -97,7 +97,8 @@ KINKS = {
     "sign": [(lambda x, f=f: f(x) + x, 0.0, 1.0) for f in (np.sign, np.floor, np.ceil, np.trunc, np.rint)],
     "linalg.norm(x)": [(_norm_at_zero, np.zeros(3), [0, 0, 0])],
     "linalg.eigh(a)": [(_vector_of_equals, np.eye(2), [[0, 0], [0, 0]])],
-    "std(x)": [(_std_of_equals, np.ones(3), [0, 0, 0])],
+    "std(x)": [(_std_of_equals, np.full(n, x), np.zeros(n)) for n, x in ((3, 1.0), (3, 0.1), (7, 1.7))]
+              + [(lambda x: np.nanstd(np.where([True, True, True, False], x, np.nan)), 0.1, 0), (lambda x: np.std(x * np.ones(7), where=np.arange(7) > 3), 0.1, 0)],
     "sqrt(x)": [(np.sqrt, 0.0, np.inf)],
     "cbrt(x)": [(np.cbrt, 0.0, np.inf)],
     "where(x > 0, x, 0)": [(lambda x: np.where(x > 0, x, 0.0), 0.0, 0.0), (lambda x: np.where(x > 0, np.log(np.where(x > 0, x, 1.0)), 2 * x), 0.0, 2.0)],

@@ -29,6 +29,13 @@ def norm_of(squares):
     return e.where(zero, e.absolute(squares), e.sqrt(e.where(zero, 1.0, squares)))
 
 
+def deviation(squares, x, axis, keepdims, where=True):
+    """The square root of the variance of x. Where all entries are equal it is a norm at 0, even if their mean was rounded to another number."""
+    x, options = e.stop_gradient(x), {"axis": axis, "keepdims": asked(keepdims), "where": where}
+    level = e.equal(np.max(x, initial=-np.inf, **options), np.min(x, initial=np.inf, **options))
+    return e.where(level, e.sqrt(e.stop_gradient(squares)), norm_of(e.where(level, 1.0, squares)))
+
+
 def alone(primitive, x, params):
     """A primitive of one operand, which decides."""
     return x.interpreter.apply(primitive, (x,), params) if type(x) in TRACED else primitive(x, **params)
@@ -45,8 +52,10 @@ def _reducer(primitive):
         if dtype is not None:
             x = astype(x, dtype)
         axes = axes_of(axis, len(x.shape)) if x.shape or axis not in (0, -1) else ()          # ufuncs reduce a number along its first axis, too
+        if primitive in (r.max, r.min) and given(initial) and 0 in [x.shape[k] for k in axes]:
+            return astype(np.broadcast_to(operand(initial), reduced_shape(x, axes, keepdims)), x.dtype)
         out = alone(primitive, x, {"axis": axes, "keepdims": keepdims is not False and asked(keepdims)})
-        if initial is not None and given(initial):
+        if given(initial):
             out = {"sum": e.add, "prod": e.multiply, "max": e.maximum, "min": e.minimum}[primitive.name](out, operand(initial))
         return out
     return reduce
@@ -89,7 +98,8 @@ def var(a, axis=None, dtype=None, ddof=0, keepdims=False, *, where=None, mean=No
 
 @implements(np.std)
 def std(a, axis=None, dtype=None, ddof=0, keepdims=False, *, where=None, mean=None, correction=None):
-    return norm_of(var(a, axis, dtype, ddof, keepdims, where=where, mean=mean, correction=correction))
+    squares = var(a, axis, dtype, ddof, keepdims, where=where, mean=mean, correction=correction)
+    return norm_of(squares) if given(mean) else deviation(squares, operand(a), axis, keepdims, where)
 
 
 @implements(np.average)

@@ -5,7 +5,7 @@ from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, operand, plain
 from ..ufunc_dtypes import cast, promoting, result_type
 from ..vocabulary import elementwise as e, reductions as r
-from .reducing import asked, given, norm_of, reduced_shape
+from .reducing import asked, deviation, given, norm_of, reduced_shape
 from .table import implements
 
 
@@ -209,4 +209,6 @@ def nanvar(a, axis=None, dtype=None, ddof=0, keepdims=False, *, where=None, mean
 
 @implements(np.nanstd)
 def nanstd(a, axis=None, dtype=None, ddof=0, keepdims=False, *, where=None, mean=None, correction=None):
-    return norm_of(nanvar(a, axis, dtype, ddof, keepdims, where=where, mean=mean, correction=correction))
+    squares = nanvar(a, axis, dtype, ddof, keepdims, where=where, mean=mean, correction=correction)
+    x, missing = _filled(a, 0.0, where)
+    return norm_of(squares) if given(mean) else deviation(squares, x, axis, keepdims, e.logical_not(missing))
