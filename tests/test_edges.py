@@ -125,6 +125,26 @@ def test_second_derivative_of_logaddexp2_at_a_tie(method):
     assert abs(second(np.float64(1.5)) - np.log(2) / 4) < 1e-15
 
 
+@pytest.mark.parametrize("method", ["symbolic", "forward", "reverse"])
+@pytest.mark.parametrize("x", [1e-300, 1e-20, 1e-8, -1e-4, 0.01, 0.3, 0.4473, 0.7])
+def test_sinc_near_0(x, method):
+    """In the derivatives of sin(y) / y terms cancel."""
+    with mpmath.workdps(60):
+        slopes = [mpmath.taylor(mpmath.sincpi, mpmath.mpf(x), 2)[k] * k for k in (1, 2)] if abs(x) > 1e-5 else [-mpmath.pi ** 2 * x / 3, -mpmath.pi ** 2 / 3]
+        slopes = [float(s) for s in slopes]
+    first = de.grad(np.sinc, method=method)
+    for dtype, rtol in ((np.float64, 1e-14), (np.float32, 3e-6)):
+        found = first(dtype(x)), de.grad(first, method=method)(dtype(x))
+        np.testing.assert_allclose(found, slopes, rtol=rtol, atol=1e-44)
+    np.testing.assert_allclose(de.jit(first)(x), slopes[0], rtol=1e-14)
+
+
+def test_std_of_equal_entries_compiled():
+    for n, x in ((3, 0.1), (67, 1.7)):
+        slope = de.jit(de.grad(lambda x: np.std(x * np.ones(n))))
+        assert slope(x) == 0 and de.jit(lambda x: np.std(x * np.ones(n)))(x) < 1e-15
+
+
 def _root(d, r):
     return mpmath.sqrt(1 + (r / d) ** 2)
 

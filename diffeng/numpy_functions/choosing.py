@@ -116,12 +116,12 @@ def round_(a, decimals=0):
 @implements(np.sinc)
 def sinc(x):
     from ..constants import PI
-    zero = e.equal(x, 0)
-    y = e.where(zero, 1.0, x) * PI
-    z, series = e.square(e.where(zero, x, 0.0) * PI), 1.0
-    for k in range(8, 0, -2):                            # at 0 alone: sin(y) / y = 1 - y^2/3! + y^4/5! - ..., right up to the ninth derivative
+    near = e.less(e.square(x), 0.2)                      # where terms of the derivatives of sin(y) / y would cancel
+    y = e.where(near, 1.0, x) * PI
+    z, series = e.square(e.where(near, x, 0.0) * PI), 1.0
+    for k in range(24, 0, -2):                           # 1 - y^2/3! + y^4/5! - ..., to all digits of the fourth derivative, too
         series = 1.0 - z * series / (k * (k + 1.0))
-    return e.where(zero, series, e.sin(y) / y)
+    return e.where(near, series, e.sin(y) / y)
 
 
 @implements(np.interp)
