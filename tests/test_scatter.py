@@ -200,3 +200,22 @@ def test_corners_of_triangles_that_are_read_column_by_column(n):
         a, b = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
         return np.sum((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) ** 2) + np.sum(a[:, 0] ** 2 * a[:, 1])
     np.testing.assert_allclose(de.jit(de.grad(f))(x), de.grad(f)(x), rtol=1e-9, atol=1e-9)
+
+
+def test_values_of_fewer_axes_than_the_index():
+    """NumPy's add.at reads beyond them."""
+    i, v, x = np.array([[1, -2], [-2, 1], [2, 0]]), np.array([10.0, 20.0]), np.arange(4.0)
+    want, weights = np.array([20.0, 31.0, 42.0, 3.0]), np.array([2.0, 3.0, 5.0, 7.0])
+
+    def f(x, v):
+        y = x + 0 * v[0]
+        np.add.at(y, i, v)
+        return y
+    for g in (f, lambda x, v: de.at(x, i).add(v)):
+        np.testing.assert_array_equal(de.vjp(g, x, v)[0], want)
+        np.testing.assert_array_equal(de.jit(g)(x, v), want)
+        for method in ("reverse", "forward", "symbolic"):
+            np.testing.assert_array_equal(de.grad(lambda v: np.sum(g(x, v) * weights), method=method)(v), [13, 8])
+    code = {}
+    exec(de.trace(f, x, v).source(), code)
+    np.testing.assert_array_equal(code["f"](x, v), want)

@@ -151,12 +151,12 @@ _HELPERS = {
 ''',
     "add_at": '''def add_at(x, v, index):
     out = np.array(x)
-    np.add.at(out, index, v)
+    np.add.at(out, index, np.broadcast_to(v, out[index].shape))
     return out
 ''',
     "scatter": '''def scatter(v, index, shape):
     out = np.zeros(shape, np.asarray(v).dtype)
-    np.add.at(out, index, v)
+    np.add.at(out, index, np.broadcast_to(v, out[index].shape))
     return out
 ''',
 }

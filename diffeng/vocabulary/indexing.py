@@ -41,11 +41,20 @@ def _setitem(x, v, *arrays, index):
     return out
 
 
+def _pile(out, v, arrays, index):
+    """Add v in place; at a position that comes more than once it adds up. Into one row of numbers NumPy's function reads beyond a v of fewer axes than the index:
+    such a v is spread out before."""
+    place = join(index, arrays)
+    if out.ndim == 1 and 0 < np.ndim(v) < max(map(np.ndim, arrays)):
+        v = np.broadcast_to(v, out[place].shape)
+    np.add.at(out, place, v)
+
+
 def _add_at(x, v, *arrays, index):
     out = np.array(x)
     if arrays:
-        np.add.at(out, join(index, arrays), v)         # repeated positions add up; a mask has none
-    else:
+        _pile(out, v, arrays, index)
+    else:                                              # a mask names no position twice
         out[index] += v
     return out
 
@@ -53,7 +62,7 @@ def _add_at(x, v, *arrays, index):
 def _zeros_add_at(v, *arrays, index, shape):
     out = np.zeros(shape, np.asarray(v).dtype)
     if arrays:
-        np.add.at(out, join(index, arrays), v)
+        _pile(out, v, arrays, index)
     else:
         out[index] = v
     return out
