@@ -14,7 +14,7 @@ from .errors import refuse
 from .every_direction import forward_rows, scalar_of, split
 from .interpreters import OneByOne
 from .nodes import STORED, Tracer, Tracing, reachable, restored
-from .traced import Traced
+from .traced import TRACED, Traced, apart, unaliased
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
 
@@ -79,7 +79,7 @@ class Recorded:
             if again is not None:
                 again.pull(cotangents, method)
             raise
-        return [_like(g, n) for g, n in zip(found, self.nodes)]
+        return apart(_with_zeros(found, self.nodes), given)
 
     def with_lines(self):
         """The same, recorded once more for an error that says where something stands; None where lines are known, or the function does not run twice."""
@@ -93,13 +93,9 @@ class Recorded:
         return without_shifts(reachable(outputs), outputs)
 
 
-def _like(g, node):
-    """A cotangent as the user gets it: zeros where there is no influence, and memory of its own to write into."""
-    if g is None:
-        return np.zeros(node.shape, node.dtype)[()]
-    if type(g) is np.ndarray and not g.shape:
-        return g[()]                                 # NumPy's scalar, like every other method
-    return g.copy() if type(g) is np.ndarray and not g.flags.writeable else g
+def _with_zeros(found, nodes):
+    """Cotangents of nodes; zeros where there is no influence."""
+    return [np.zeros(n.shape, n.dtype) if g is None else g for g, n in zip(found, nodes)]
 
 
 def _scalar(recorded_or_values, flat, what="grad"):
@@ -175,7 +171,7 @@ def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
 def _forward_gradient(flat):
     values, rows = forward_rows(flat)
     value = _scalar(values, flat)
-    return value, split(rows[0], flat.leaves)
+    return value, apart(split(rows[0], flat.leaves))
 
 
 def grad(fun, argnums=0, has_aux=False, *, method="reverse"):
@@ -225,7 +221,7 @@ def vjp(fun, *primals, method="reverse"):
             return flat.restore([sum(column[1:], column[0]) for column in zip(*terms)])
         if method == "forward":
             total = sum(np.sum(r * g, axis=tuple(range(1, r.ndim))) for r, g, v in zip(rows, given, values) if v.dtype.kind == "f")
-            return flat.restore(split(total, flat.leaves))
+            return flat.restore(apart(split(total, flat.leaves)))
         return flat.restore(recorded.pull(given, method))
 
     return rebuild(_kept(values)), pullback
@@ -233,7 +229,7 @@ def vjp(fun, *primals, method="reverse"):
 
 def _kept(arrays):
     """Copies of those that the caller may write into while a pullback still needs them."""
-    return [x.copy() if type(x) is np.ndarray and x.flags.writeable else x for x in arrays]
+    return [x.copy() if type(x) is np.ndarray and x.flags.writeable else unaliased(x) if type(x) in TRACED else x for x in arrays]
 
 
 def _cotangents(cotangent, values, flat):
@@ -277,11 +273,12 @@ def jvp(fun, primals, tangents, *, method="forward"):
     elif method == "forward":
         from . import forward_mode
         values, pushed = forward_mode.push(flat, flat.leaves, [np.reshape(t, (1,) + t.shape) for t in given])
-        out = [np.zeros(np.shape(v), v.dtype)[()] if t is None else t[0] for v, t in zip(values, pushed)]
+        out = [np.zeros(np.shape(v), v.dtype) if t is None else t[0] for v, t in zip(values, pushed)]
     else:
         recorded = Recorded(flat, lines=False)
         values, out = recorded.values, _transposed_pull(recorded, given, method)
-    return flat.out(values), flat.out(out)
+    found = apart([*values, *out], [*flat.leaves, *given])
+    return flat.out(found[:len(values)]), flat.out(found[len(values):])
 
 
 def linearize(fun, *primals):
@@ -328,12 +325,11 @@ def _tangents(flat, primals, tangents, moving):
 def _transposed_pull(recorded, tangents, method):
     """The pullback is linear in its cotangent; pulling the tangents back through it once more transposes it: J v."""
     outer = Tracing()
-    seeds = [outer.input(np.ones(np.shape(v), v.dtype)[()] if v.dtype.kind == "f" else np.zeros(np.shape(v))[()], f"g{k}")
-             for k, v in enumerate(recorded.values)]
+    seeds = [outer.input(np.ones(np.shape(v), v.dtype)[()], f"g{k}") for k, v in enumerate(recorded.values)]
     pulled = recorded.pull(seeds, method)
     pairs = [(p.node, t) for p, t in zip(pulled, tangents) if outer.mine(p)]
     found = backward(method).gradient([p for p, _ in pairs], [t for _, t in pairs], [s.node for s in seeds], lambda n: n.value)
-    return [_like(g, s.node) for g, s in zip(found, seeds)]
+    return apart(_with_zeros(found, [s.node for s in seeds]), tangents)
 
 
 def hvp(fun, primals, tangents, *, method="auto"):
@@ -382,7 +378,8 @@ def jacobian(fun, argnums=0, *, method="auto", sparse=False):
                 chosen = "forward" if n <= sum(v.size for v in recorded.values) else "reverse"
         if chosen == "forward":
             _, rows = forward_rows(flat)
-            blocks = [[scalar_of(_last(p, x.ndim)) for p, x in zip(split(r, flat.leaves), flat.leaves)] for r in rows]
+            every = iter(apart([_last(p, x.ndim) for r in rows for p, x in zip(split(r, flat.leaves), flat.leaves)]))
+            blocks = [list(itertools.islice(every, len(flat.leaves))) for _ in rows]
         else:
             blocks = _rows_backward(recorded, chosen)
         return flat.out([flat.restore(b) for b in blocks])
@@ -426,7 +423,8 @@ def hessian(fun, argnums=0, *, method="auto", sparse=False):
 
 
 def stop_gradient(x):
-    """x itself, held constant by every method (and by the judge)."""
+    """x itself, held constant by every method (and by the judge). x: a number, an array, or a nesting of them."""
     from .numpy_api import operand
     from .vocabulary.elementwise import stop_gradient as hold
-    return hold(operand(x))
+    leaves, rebuild, _ = flatten(x)
+    return rebuild([hold(operand(leaf)) for leaf in leaves])

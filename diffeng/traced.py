@@ -312,6 +312,34 @@ def unaliased(x):
     return out
 
 
+def apart(results, given=()):
+    """Results as the user gets them: NumPy's scalars where there are no axes; arrays that can be written into, and whose memory is neither another result's nor of
+    `given`; traced values that are no other object. Copied is only what has to be."""
+    out, held = [], {}
+    for x in given:
+        if type(x) is np.ndarray and x.shape:
+            held.setdefault(id(_owner(x)), []).append(x)
+    for x in results:
+        if type(x) is np.ndarray:
+            if not x.shape:
+                x = x[()]
+            elif not x.flags.writeable or any([np.may_share_memory(x, other) for other in held.setdefault(id(_owner(x)), [])]):
+                x = x.copy()
+            else:
+                held[id(_owner(x))].append(x)
+        elif type(x) in TRACED:
+            x = unaliased(x)
+        out.append(x)
+    return out
+
+
+def _owner(x):
+    """Whose memory an array is."""
+    while (base := getattr(x, "base", None)) is not None:
+        x = base
+    return x
+
+
 def is_scalar(x):
     """Is a value without axes what NumPy has as a scalar, and not as an array? That cannot be written into, and has no views: whatever is made of it is a copy."""
     return getattr(x, "_base", None) is None and not hasattr(x, "held")

@@ -207,3 +207,67 @@ def test_a_large_array_that_is_written_into_later_is_compiled_right_or_refused(w
         np.testing.assert_allclose(de.grad(f)(x), slope, rtol=1e-12)
     except ValueError as error:
         assert "shape (3, 10000)" in str(error) and "A = A.copy()" in str(error)
+
+
+# ---- what is handed back is its own -----------------------------------------------------------------------------------------------------------
+
+V = np.array([0.3, 0.7, 1.1])
+SUMS = [lambda a, b: np.sum((a + b) ** 2), lambda a, b: np.sum((a + b.copy()) ** 2), lambda a, b: np.sum((np.array(a) + b) ** 2),
+        lambda a, b: np.sum((a.reshape(3, 1) + b.reshape(3, 1)) ** 2)]
+
+
+def own(results, given=()):
+    for k, x in enumerate(results):
+        assert x.flags.writeable and not any([np.shares_memory(x, y) for y in (*results[:k], *given)])
+
+
+@pytest.mark.parametrize("method", ["reverse", "symbolic", "forward"])
+@pytest.mark.parametrize("f", SUMS)
+def test_derivatives_share_no_memory(f, method):
+    given, (s, t) = (V.copy(), V.copy()), (V.copy(), V.copy())
+    own(de.grad(f, argnums=(0, 1), method=method)(*given), given)
+    own([*de.grad(lambda d: f(d["a"], d["b"]), method=method)({"a": given[0], "b": given[1]}).values()], given)
+    gradients, products = de.hvp(f, given, (s, t), method=method)
+    own([*gradients, *products], [*given, s, t])
+    own(de.vjp(f, *given, method=method)[1](1.0), given)
+
+
+@pytest.mark.parametrize("f", [lambda x: x, lambda x: x + 1, lambda x: x.reshape(3, 1), lambda x: x[::-1]])
+def test_derivatives_are_not_what_was_given(f):
+    for method in ("reverse", "symbolic", "forward"):
+        x, t = V.copy(), V.copy()
+        own(de.jvp(f, (x,), (t,), method=method), [x, t])
+        out, pullback = de.vjp(f, x, method=method)
+        c = np.ones_like(out)
+        own([out, *pullback(c), *pullback(c)], [x, c])
+    out, linear = de.linearize(f, x)
+    own([out, linear(t), linear(t)], [x, t])
+    for J in (de.jacobian(f, method="forward")(x), de.jacobian(lambda x: (x, x))(x)[1]):
+        own([J])
+
+
+@pytest.mark.parametrize("f", SUMS)
+def test_derivatives_under_a_derivative_are_different_objects(f):
+    def update(x, y):
+        gx, gy = de.grad(f, argnums=(0, 1))(x, y)
+        gx *= 0.5
+        gy -= 1.0
+        return np.sum(gx * gy)
+
+    def pulled(x, y):
+        c = x * y
+        (g,) = de.vjp(lambda a: a + 1, x)[1](c)
+        g *= 2
+        return np.sum(g * c)
+    for g in (update, pulled):
+        value = g(V.copy(), 2 * V)
+        assert de.jit(g)(V, 2 * V) == pytest.approx(value, rel=1e-14)
+        for method in ("reverse", "forward", "symbolic"):
+            assert de.value_and_grad(g, method=method)(V, 2 * V)[0] == pytest.approx(value, rel=1e-14)
+
+
+def test_results_without_axes_and_of_integers_are_alike_for_every_method():
+    for method in ("forward", "reverse", "symbolic"):
+        value, tangent = de.jvp(lambda x: (np.argmax(x), x[0]), (V,), (V,), method=method)[1]
+        assert value.dtype == np.argmax(V).dtype and type(tangent) is np.float64
+        assert [type(x[0]) for x in de.hvp(lambda x: x ** 3, (2.0,), (1.0,), method=method)] == [np.float64] * 2

@@ -182,3 +182,8 @@ def test_a_linear_function_remembers_what_the_caller_writes_over():
     want = linear(np.ones(2))
     out[...], x[...] = 0.0, 7.0
     np.testing.assert_array_equal(linear(np.ones(2)), want)
+
+
+def test_stop_gradient_nests():
+    g = de.grad(lambda d: np.sum(de.stop_gradient(d)["a"][0] * d["a"][0]))({"a": [np.array([1.0, 2.0])]})
+    assert g["a"][0].tolist() == [1, 2]
