@@ -14,8 +14,8 @@ import numpy as np
 from .buffers import call, unwrap
 from .errors import refuse
 from .interpreters import Interpreter, OneByOne
-from .traced import ASSIGN, Traced
-from .trees import LEAVES, argument_names, flatten, function_name, returned, transformed
+from .traced import ASSIGN, Traced, apart
+from .trees import LEAVES, argument_names, flatten, function_name, lend, returned, transformed
 from .vocabulary import contraction, shaping
 from .vocabulary.indexing import Slot, getitem
 from .vocabulary.shaping import aligned
@@ -26,7 +26,8 @@ def vmap(fun, in_axes=0, out_axes=0):
 
     in_axes: where that axis is in each argument; None: all examples share the argument. An integer or None for all arguments, or a tuple with one entry an
     argument: an integer, None, or a container of them nested as the argument is. out_axes: where it is to be in the results (None: fun's result is the same for
-    all examples). Arguments given by name are mapped over their axis 0; texts, functions and the like are shared.
+    all examples). Arguments given by name are mapped over their axis 0; texts, functions and the like are shared. fun's arrays are its own: where it writes into an
+    argument, the caller's stays as it is, and no result is an argument.
 
     fun may be anything that diffeng differentiates, other transformations included (vmap(grad(f)), jacobian(vmap(f)), jit(vmap(f)), vmap of vmap), but Python
     cannot branch on a value that differs between examples: np.where chooses. Raises ValueError for arguments without that axis or of different lengths,
@@ -55,7 +56,11 @@ def vmap(fun, in_axes=0, out_axes=0):
 
         def run(seen):
             given = [t.rebuild([x if axis is None else seen(x) for x, axis in t.leaves]) for t in trees]
-            return call(lambda *values: fun(*values[:len(args)], **dict(zip(options, values[len(args):]))), given)
+
+            def one(*values):
+                values = [lend(x, True) for x in values]
+                return fun(*values[:len(args)], **dict(zip(options, values[len(args):])))
+            return call(one, given)
         try:
             result = run(lambda x: Batched(level, x))
         except OneByOne:
@@ -63,7 +68,7 @@ def vmap(fun, in_axes=0, out_axes=0):
         leaves, rebuild, _ = flatten(result)
         inputs = [x for t in trees for x, _ in t.leaves]
         axes = _spread(out_axes, result, f"the result of {name}", "out_axes")
-        whole = rebuild([_whole(returned(unwrap(x), fun), axis, level, inputs, name) for x, axis in zip(leaves, axes)])
+        whole = rebuild(apart([_whole(returned(unwrap(x), fun), axis, level, name) for x, axis in zip(leaves, axes)], inputs))
         level.end()
         return whole
 
@@ -117,8 +122,8 @@ def _together(results, level):
     return rebuild([Batched(level, np.stack(same)) for same in zip(leaves, *[flatten(r)[0] for r in results[1:]])])
 
 
-def _whole(x, axis, level, inputs, name):
-    """A result with the examples along an axis of it, in memory of its own."""
+def _whole(x, axis, level, name):
+    """A result with the examples along an axis of it."""
     mine = level.mine(x)
     if axis is None:
         if mine:
@@ -127,8 +132,7 @@ def _whole(x, axis, level, inputs, name):
     x = x.data if mine else _repeated(x if isinstance(x, Traced) else np.asarray(x), level.size)
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"vmap: out_axes={axis}, and a result of {name} has {x.ndim} axes with that of the examples")
-    x = np.moveaxis(x, 0, axis)
-    return x.copy() if type(x) is np.ndarray and (x.base is not None or any([x is given for given in inputs])) else x
+    return np.moveaxis(x, 0, axis)
 
 
 # ---- the interpreter ----------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from .errors import refuse
 from .named import swaps
 from .interpreters import Interpreter, newest
 from .numpy_functions.making import full
-from .traced import TRACED, Traced, memory
+from .traced import TRACED, Traced, memory, unaliased
 from .lines import is_user_code, run, user_call
 
 class _Active(threading.local):
@@ -97,6 +97,15 @@ def is_plain(x):
 
 def unwrap(x):
     return x.share() if type(x) is Buffer else x
+
+
+def lent(x, lazily=False):
+    """x for somebody who may write into it, and into nobody else's array then. lazily: while a function is traced a plain array is copied only if that happens."""
+    if type(x) is Buffer or lazily and _active.depth and type(x) is np.ndarray and x.shape and x.dtype.kind in "fiub":
+        out = Buffer(unwrap(x))
+        out._shared = True
+        return out
+    return x.copy() if type(x) is np.ndarray else unaliased(x) if type(x) in TRACED else x
 
 
 def layers(x):

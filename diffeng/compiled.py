@@ -21,7 +21,7 @@ from .reach import is_constant
 from .rebinding import Rebound
 from .recording import enters, record
 from .traced import Traced
-from .trees import bound, flatten, function_name, in_native_order, no_subclass, parameters_of, reader, structure
+from .trees import bound, flatten, function_name, in_native_order, lend, no_subclass, parameters_of, reader, structure
 from .lines import line_of
 
 MOST_TRACES = 64
@@ -33,7 +33,8 @@ _SEEN = {"bool": lambda v: bool(np.all(v)), "float": float, "int": int, "mask": 
 def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="float32", strict=False):
     """The function, compiled: the same results, recorded and compiled at the first call with arguments of new shapes, dtypes or Python constants.
 
-    Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Arguments may be given by name. Python branches on values are
+    Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Arguments may be given by name. The function's arrays are its own: where it
+    writes into an argument, the caller's stays as it is, and no result is an argument. Python branches on values are
     remembered and guarded: a call that would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every
     call, also where they are attributes of its object or lie in lists and dicts; a change of other captured values is noticed. A function that changes what
     it captured, draws random numbers (or makes a generator without a seed), or takes values from an iterator, is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose
@@ -272,7 +273,7 @@ class Jitted:
             key.append(nesting)
             for x in parts:
                 if isinstance(x, Traced):
-                    return self.__wrapped__(*args)            # inside another transformation: part of its recording
+                    return self._uncompiled(args)            # inside another transformation: part of its recording
                 if enters(x):
                     number = type(x) is float                     # NumPy computes with it in the dtype of what it meets
                     if self._gpu and self._gpu.holds(x):
@@ -298,7 +299,7 @@ class Jitted:
     def _record(self, key, args, leaves, objects):
         if not self._wait:
             self._compile_behind(key, args, objects)
-            return self.__wrapped__(*args)
+            return self._uncompiled(args)
         with self._lock:
             for trace in self._traces.get(key, ()):                 # another thread may have been faster
                 result = trace(leaves, objects)
@@ -306,10 +307,14 @@ class Jitted:
                     return result
             captured = Captured(self.__wrapped__, objects)
             if captured.traced:                                         # closes over a value of another transformation: part of its recording
-                return self.__wrapped__(*args)
+                return self._uncompiled(args)
             trace = self._add(key, args, objects, captured)
         result = trace(leaves, objects)
-        return self.__wrapped__(*args) if result is None else result
+        return self._uncompiled(args) if result is None else result
+
+    def _uncompiled(self, args):
+        """As the compiled function it writes into no array of the caller's, and its results are its own."""
+        return lend(self.__wrapped__(*[lend(a, True) for a in args]), True)
 
     def _add(self, key, args, objects, captured):
         known = self._traces.setdefault(key, [])

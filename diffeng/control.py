@@ -13,8 +13,8 @@ from .buffers import layers, unwrap
 from .errors import refuse
 from .interpreters import OneByOne
 from .recording import outlining
-from .traced import Traced
-from .trees import flatten, function_name
+from .traced import TRACED, Traced, unaliased
+from .trees import flatten, function_name, lend
 from .vocabulary import elementwise as e
 
 
@@ -52,7 +52,7 @@ def _chosen(pred, yes, no):
 
 def while_loop(cond_fun, body_fun, init):
     """The first of init, body_fun(init), body_fun(body_fun(init)), ... for which cond_fun is false. init: a number, an array, or a nesting of them, and so is what
-    body_fun returns: the same nesting and the same shapes.
+    body_fun returns: the same nesting and the same shapes. What the functions are given is their own: writing into it changes no array outside.
 
     Differentiable by every method. Under jit body_fun is recorded and compiled once, however often it turns, where it looks at no value; its cotangents are compiled
     for each number of turns. Inside vmap it turns for each example by itself.
@@ -64,9 +64,9 @@ def while_loop(cond_fun, body_fun, init):
     1.414213562373 0.353553390593 0.353553390593
     """
     _functions("while_loop", cond_fun=cond_fun, body_fun=body_fun)
-    value, whole = init, None
+    value, whole = lend(init), None
     while True:
-        going = cond_fun(value)
+        going = cond_fun(lend(value))
         if whole is None and outlining.get() == "program" and isinstance(unwrap(going), Traced):          # the first turns may be decided by plain numbers
             from .while_loops import recorded
             whole = recorded(cond_fun, body_fun, value)
@@ -75,7 +75,7 @@ def while_loop(cond_fun, body_fun, init):
             whole = ()
         if not _true(going):
             return value
-        value = _like(value, body_fun(value), "while_loop", body_fun)
+        value = lend(_like(value, body_fun(lend(value)), "while_loop", body_fun))
 
 
 def _true(pred):
@@ -91,7 +91,7 @@ def scan(fun, init, xs, length=None):
     """(carry, ys): fun(carry, x) -> (carry, y) for each x along the first axis of xs, from carry = init on; ys are the y's, stacked.
 
     init, xs and what fun returns may be nested; every array of xs has the same length (xs None: `length` says how many turns there are, and x is None). The carry
-    keeps its nesting and its shapes. y may be None. Differentiable by every method.
+    keeps its nesting and its shapes. y may be None. What fun is given is its own: writing into it changes no array outside. Differentiable by every method.
     Raises ValueError for xs of different lengths, TypeError where fun returns no pair, or another carry.
 
     >>> import numpy as np, diffeng as de
@@ -105,22 +105,29 @@ def scan(fun, init, xs, length=None):
     if len(lengths) != 1 or None in lengths:
         raise refuse(ValueError, "scan{here}: " + (f"xs have the shapes {', '.join(str(x.shape) for x in leaves)}" if leaves else "there are no xs")
                      + (f", and length is {length}" if length is not None else "") + ": one length is wanted, that of each first axis (or length=...)")
-    carry, found, nested, turns = init, [], None, lengths.pop()
+    found, nested, turns = [], None, lengths.pop()
     if outlining.get():
         from .loops import recorded
         whole = recorded(fun, init, None if xs is None else rebuild(leaves), turns)
         if whole is not None:
             return whole
+    carry = lend(init)
     for k in range(turns):
-        out = fun(carry, None if xs is None else rebuild([x[k] for x in leaves]))
+        out = fun(lend(carry), None if xs is None else rebuild([_row(x, k) for x in leaves]))
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} must return a pair, the next carry and y, and returned {type(out).__name__}")
-        carry = _like(carry, out[0], "scan", fun)
+        carry = lend(_like(carry, out[0], "scan", fun))
         before, nested = nested, flatten(out[1])[2]
         if found and nested != before:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} returned a y that is nested otherwise than the one before")
         found.append(out[1])
     return carry, _stacked(found)
+
+
+def _row(x, k):
+    """An entry of xs, in no memory of theirs."""
+    row = x[k]
+    return unaliased(row) if type(row) in TRACED else row.copy()
 
 
 def _stacked(ys):

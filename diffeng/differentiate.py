@@ -193,7 +193,8 @@ def grad(fun, argnums=0, has_aux=False, *, method="reverse"):
 
 
 def vjp(fun, *primals, method="reverse"):
-    """(out, pullback): pullback(cotangent) -> a tuple with one cotangent a primal, None for integers. The cotangent has the structure of out.
+    """(out, pullback): pullback(cotangent) -> a tuple with one cotangent a primal, None for integers. The cotangent has the structure of out. fun may write into what
+    it is given: the primals stay as they are.
 
     >>> import numpy as np, diffeng as de
     >>> out, pullback = de.vjp(lambda x: x * x, np.array([1.0, 2.0]))

@@ -14,13 +14,13 @@ import weakref
 
 import numpy as np
 
-from .buffers import layers, unwrap
+from .buffers import layers, lent, unwrap
 from .errors import refuse
 from .nodes import Node, Outline, Outputs, Primitive, Tracer, Tracing, reachable
 from .reach import loaded
 from .recording import Body, computed, enters
 from .traced import Traced
-from .trees import flatten, function_name, is_float, returned, structure
+from .trees import flatten, function_name, is_float, lend, returned, structure
 from .vocabulary import shaping
 
 _primitives = weakref.WeakKeyDictionary()          # a custom function -> {how its arguments are nested: Rules}
@@ -35,7 +35,7 @@ def custom(fun):
     f.check(*args): a Report that says whether each rule is right at these arguments (as compare does), and how far they are from being adjoint to each other.
 
     Rules are plain NumPy code and may be differentiated again. Arguments may be nested, and then tangents and cotangents are nested like them; results may be
-    tuples, lists and dicts of floating-point arrays of one dtype. What has no rule is differentiated like any other function. The symbolic method and the judge
+    tuples, lists and dicts of floating-point arrays of one dtype. What function and rules are given is their own: writing into it changes no array outside. What has no rule is differentiated like any other function. The symbolic method and the judge
     never meet a rule: they see the function.
 
     >>> import numpy as np, diffeng as de
@@ -81,7 +81,7 @@ def _applied(called, fun, rules, args):
     leaves = [unwrap(x) for x in leaves]
     given = [x for x in leaves if enters(x)]
     if not rules or not any([isinstance(x, Traced) for x in given]):
-        return fun(*args)
+        return fun(*map(lend, args))
     closed = _closed(fun, args, leaves) if _may_close(fun) else None
     if closed is not None:
         mine = Rules(closed.function, rules, args, leaves, function_name(fun), len(closed.outer))
@@ -183,7 +183,7 @@ class Rules:
         """The arguments with these numbers in their places. others: what stands for what is constant; None: itself."""
         leaves = [*self._leaves] if others is None else [None] * len(self._leaves)
         for k, x in zip(self._at, numbers):
-            leaves[k] = x
+            leaves[k] = lent(x)
         return self._nest(leaves)
 
     def body(self, *numbers):
@@ -217,7 +217,7 @@ class Rules:
     def unpacked(self, packed):
         rebuild, shapes = self._out
         if len(shapes) == 1:
-            return rebuild([packed])
+            return rebuild([lent(packed)])
         return rebuild(shaping.pieces(packed, shapes))
 
     # ---- rules ------------------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from types import FunctionType
 
 import numpy as np
 
-from .buffers import Buffer, call, unwrap
+from .buffers import Buffer, call, lent, unwrap
 from .errors import refuse
 from .traced import TRACED, Traced, leaked
 from .lines import run
@@ -33,6 +33,14 @@ def flatten(tree):
     import optree
     paths, leaves, spec = optree.tree_flatten_with_path(tree)
     return list(leaves), spec.unflatten, list(paths)
+
+
+def lend(tree, lazily=False):
+    """The same, all of it its own: see buffers.lent."""
+    if type(tree) in TRACED or isinstance(tree, LEAVES):
+        return lent(tree, lazily)
+    leaves, rebuild, _ = flatten(tree)
+    return rebuild([lent(x, lazily) for x in leaves])
 
 
 def structure(tree):

@@ -13,7 +13,7 @@ import numpy as np
 from .loops import Loop, whole
 from .nodes import Node, Outline, Primitive, reachable
 from .recording import computed, record
-from .trees import flatten
+from .trees import flatten, lend
 from .vocabulary import elementwise as e, shaping
 
 KEPT = 16                              # programs of one derivative, for so many numbers of turns
@@ -21,7 +21,7 @@ KEPT = 16                              # programs of one derivative, for so many
 
 def recorded(cond_fun, body_fun, init):
     """(the last carry of a while_loop as one operation,); None where it has to be recorded turn by turn: see loops.whole."""
-    found = whole("while_loop", body_fun, lambda carry, _: (body_fun(carry), cond_fun(carry)), init, None)
+    found = whole("while_loop", body_fun, lambda carry, _: (body_fun(lend(carry)), cond_fun(carry)), init, None)
     if found is None:
         return None
     turn, carry, _, outer = found

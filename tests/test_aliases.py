@@ -271,3 +271,49 @@ def test_results_without_axes_and_of_integers_are_alike_for_every_method():
         value, tangent = de.jvp(lambda x: (np.argmax(x), x[0]), (V,), (V,), method=method)[1]
         assert value.dtype == np.argmax(V).dtype and type(tangent) is np.float64
         assert [type(x[0]) for x in de.hvp(lambda x: x ** 3, (2.0,), (1.0,), method=method)] == [np.float64] * 2
+
+
+def twice(x):
+    return 2 * x
+
+
+@de.custom
+def spoiling(a):
+    a *= 2
+    return np.sum(a * a)
+
+
+@spoiling.pull
+def pulled_by_spoiling(a, out, g):
+    a *= 8
+    return g * a
+
+
+def spoil(a, result=None):
+    a *= 1.5
+    return a if result is None else result
+
+
+WRITERS = {
+    **{name: lambda x, T=T: x * spoil(T(x)) for name, T in {
+        "jit": de.jit(lambda a: a), "vmap": de.vmap(lambda a: a), "vjp": lambda x: de.vjp(lambda a: a, x)[0], "linearize": lambda x: de.linearize(lambda a: a, x)[0],
+        "scan of no turns": lambda x: de.scan(lambda c, z: (c, z), x, np.zeros(0))[0], "while_loop": lambda x: de.while_loop(lambda s: False, twice, x)}.items()},
+    **{f"twice the same, {name}": lambda x, T=T: (lambda y, z: z * spoil(y))(*T(lambda a: [2 * a] * 2)(x)) for name, T in {"jit": de.jit, "vmap": de.vmap}.items()},
+    "in jit": lambda x: x * de.jit(lambda a: np.sum(spoil(a) ** 2))(x),
+    "in vmap": lambda x: x * de.vmap(lambda a, b: np.sum(spoil(a) * spoil(b)), in_axes=(0, None))(x[:, None], x),
+    "in while_loop": lambda x: x * de.while_loop(lambda s: np.sum(s) < 40, spoil, x),
+    "in a condition": lambda x: x * de.while_loop(lambda s: np.sum(spoil(s)) < 40, twice, x),
+    "in custom": lambda x: x * spoiling(x),
+    **{f"carry of {n}": lambda x, n=n: x * de.scan(lambda c, z: (spoil(c), c), x, np.arange(float(n)))[1][-1] * x for n in (3, 9)},
+    **{f"xs of {n}": lambda x, n=n: (lambda xs: np.sum(xs) * de.scan(lambda c, z: (z, c * spoil(z)), x, xs)[1][1])(np.ones((n, 3)) * x) for n in (3, 9)},
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_a_function_is_given_and_returns_is_its_own(name):
+    f, x = WRITERS[name], V.copy()
+    value = f(x)
+    assert np.array_equal(x, V)
+    for y in (de.jit(f)(x), de.jvp(f, (x,), (x,))[0], de.vjp(f, x)[0]):
+        assert y == pytest.approx(value, rel=1e-13)
+    assert np.array_equal(x, V)

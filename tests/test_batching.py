@@ -198,7 +198,7 @@ def test_containers_and_names():
     x = RNG.random((4, 5))
     got = de.vmap(f, in_axes=({"w": None, "b": None}, 0), out_axes={"y": 1, "z": None})(p, x, scale=np.arange(4.0))
     np.testing.assert_allclose(got["y"], (p["w"] @ x.T) * np.arange(4.0))
-    assert got["z"][0] is p["b"][0] and got["z"][1] == 2.0
+    assert np.array_equal(got["z"][0], p["b"][0]) and not np.shares_memory(got["z"][0], p["b"][0]) and got["z"][1] == 2.0
     stacked = {"w": np.stack([p["w"]] * 4), "b": [RNG.random((4, 3)), np.arange(4.0)]}
     assert de.vmap(f)(stacked, x)["z"][1].tolist() == [0, 1, 2, 3]
     np.testing.assert_array_equal(de.vmap(lambda x, how: getattr(np, how)(x))(x, "sin"), np.sin(x))
@@ -253,3 +253,11 @@ def test_constants_beside_examples_are_the_same_for_all(method):
     p = np.array([1.0, 2.0, 3.0])
     np.testing.assert_allclose(de.vmap(de.grad(lambda x: np.sum(p * x ** 2), method=method))(np.ones((3, 3))), [2 * p] * 3)
     np.testing.assert_allclose(de.jit(de.vmap(de.grad(lambda x: np.sum(x ** p), method=method)))(np.ones((2, 3))), [p] * 2)
+
+
+def test_a_shared_array_is_indexed_by_examples():
+    table, i = RNG.random((4, 3)), np.array([1, 3, 0])
+    np.testing.assert_array_equal(de.vmap(lambda T, i: T[i], in_axes=(None, 0))(table, i), table[i])
+    np.testing.assert_array_equal(de.vmap(lambda T, i: T[i, 1:], in_axes=(None, 0))(np.arange(12).reshape(4, 3), i), np.arange(12).reshape(4, 3)[i, 1:])
+    gradient = de.grad(lambda T: np.sum(de.vmap(lambda T, i: T[i] ** 2, in_axes=(None, 0))(T, i)))(table)
+    np.testing.assert_allclose(gradient, 2 * table * np.array([1, 1, 0, 1])[:, None])
