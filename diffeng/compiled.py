@@ -16,7 +16,7 @@ from .captured import Captured
 from .devices import program_maker
 from .drawn import Watch, same
 from .errors import refuse
-from .nodes import Outline
+from .nodes import Outline, reachable
 from .reach import is_constant
 from .rebinding import Rebound
 from .recording import enters, record
@@ -50,7 +50,8 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
     kernel for the GPU, which else is computed on the host, with a warning.
 
     Raises RuntimeError after 64 recordings for the same kind of arguments, naming the line whose outcome varies, for a function that sets attributes or
-    variables which it captured or draws random numbers, and for device="cuda" where there is no GPU; ValueError for another device or precision.
+    variables which it captured or draws random numbers, and for device="cuda" where there is no GPU; ValueError for another device or precision; TypeError for
+    donate_argnums that are no arguments'.
 
     >>> import numpy as np, diffeng as de
     >>> gradient = de.jit(de.grad(lambda x: np.sum(np.sin(x) * x)))
@@ -65,6 +66,10 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
     donated = donate_argnums if isinstance(donate_argnums, (tuple, list)) else (donate_argnums,)
     if not all([isinstance(k, int) and k >= 0 for k in donated]):
         raise TypeError(f"jit: donate_argnums is {donate_argnums!r}; give the places of arguments, counted from 0")
+    parameters = parameters_of(fun) if donated else []
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if parameters and max(donated, default=-1) >= len(places) and not any([p.kind == p.VAR_POSITIONAL for p in parameters]):
+        raise TypeError(f"jit: donate_argnums is {donate_argnums!r}, and {function_name(fun)} takes {len(places)} argument(s), counted from 0")
     return Jitted(fun, wait, donated, make)
 
 
@@ -143,18 +148,20 @@ class _Trace:
             raise refuse(RuntimeError, f"jit: {function_name(captured.fun)} computes with numbers that are others each time it runs (of a generator that it makes "
                                        "without a seed, or of a clock), and a compiled call would have the same ones for ever. Make them outside and pass them "
                                        "as an argument, or use diffeng.random, whose numbers come from a key")
-        entered = sum([enters(x) for a in args for x in structure(a)[0]])
-        given = () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - entered)          # what may run again keeps its arguments
+        entered = [x for a in args for x in structure(a)[0] if enters(x)]
+        given = () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - len(entered))          # what may run again keeps its arguments
         self.program = make(holder.inputs, holder.outputs + holder.tracing.looked, given)
         self.captured = captured
         looks = holder.tracing.looks
         self.looks = [(kind, seen, frames) for kind, seen, frames in looks]
         self.count = len(holder.outputs)
         self._arguments = [None if type(a) in _PLAIN else _Nested(a) for a in args]
+        numbers = [k for k, x in enumerate(entered) if not np.shape(x)]
+        self._weak = [(k, type(entered[k]) is float) for k in numbers] if numbers and _meets_narrow(holder.outputs + holder.tracing.looked) else []
         self._numbers = [k for k, (shape, _) in enumerate(self.program.outputs[:self.count]) if shape == ()]
         nested = holder.rebuild([*range(self.count)])
         self._rebuild = tuple if type(nested) is tuple and nested == tuple(range(self.count)) else holder.rebuild
-        plain = not (captured.watches or self.looks or any(self._arguments)) and (self._rebuild is tuple or nested == 0)
+        plain = not (captured.watches or self.looks or self._weak or any(self._arguments)) and (self._rebuild is tuple or nested == 0)
         self.fast = plain and self.program.returning(self._rebuild is not tuple) or _unknown          # `again` as one builtin, where that is all there is to do
 
     @staticmethod
@@ -187,6 +194,9 @@ class _Trace:
                 return None
             else:
                 leaves += found
+        for k, weak in self._weak:
+            if (type(leaves[k]) is float) is not weak:
+                return None
         return self(leaves, objects, exactly=True)
 
     def __call__(self, leaves, objects, exactly=False):
@@ -215,6 +225,16 @@ class _Trace:
         for k in self._numbers:
             out[k] = out[k][()]
         return self._rebuild(out)
+
+
+def _meets_narrow(outputs):
+    """Could it matter whether a number is Python's, which takes the dtype of a narrower array, or NumPy's? (Of a loop's body nothing is known.)"""
+    return any([n.primitive.own is not None or any([_is_narrow(x) for x in (n, *n.operands)]) for n in reachable(outputs)])
+
+
+def _is_narrow(x):
+    dtype = getattr(x, "dtype", None)
+    return dtype is not None and dtype.kind == "f" and dtype.itemsize < 8
 
 
 def _given(args, donated, first):

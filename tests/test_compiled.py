@@ -415,3 +415,24 @@ def test_what_cannot_be_compiled_behind_is_told_at_a_later_call():
         for _ in range(400):
             np.testing.assert_array_equal(g(x), 2 * x)
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("f", [lambda x, k: x * k, lambda x, k: de.vmap(lambda a: a * k)(x), lambda x, k: de.scan(lambda c, z: (c * k, c), x, np.zeros(9))[1]])
+def test_the_dtype_of_a_result_does_not_depend_on_earlier_calls(f):
+    """A float takes the dtype of a float32 array; NumPy's number, and an array without axes, does not."""
+    x, numbers = np.ones(3, np.float32), [2.0, np.float64(2), np.array(2.0)]
+    for first in range(3):
+        g, nested = de.jit(f), de.jit(lambda x, d: f(x, d["k"]))
+        for k in (numbers[first:] + numbers[:first]) * 2:
+            assert g(x, k).dtype == nested(x, {"k": k}).dtype == de.jit(f)(x, k).dtype == (np.float32 if type(k) is float else np.float64)
+
+
+def test_no_number_is_looked_at_where_its_kind_cannot_matter():
+    f = de.jit(lambda x, k: x * k)
+    assert [f(np.ones(3), k).dtype for k in (2.0, 2.0, np.float64(2))] == [float] * 3
+    assert f.traces == 1
+
+
+def test_only_arguments_can_be_given_away():
+    with pytest.raises(TypeError, match="takes 1 argument"):
+        de.jit(lambda x: x + 1, donate_argnums=1)
