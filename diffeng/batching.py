@@ -30,7 +30,8 @@ def vmap(fun, in_axes=0, out_axes=0):
     argument, the caller's stays as it is, and no result is an argument.
 
     fun may be anything that diffeng differentiates, other transformations included (vmap(grad(f)), jacobian(vmap(f)), jit(vmap(f)), vmap of vmap), but Python
-    cannot branch on a value that differs between examples: np.where chooses. Raises ValueError for arguments without that axis or of different lengths,
+    cannot branch on a value that differs between examples: np.where chooses. Where NumPy has to know values (an index that is a mask, np.interp, np.partition,
+    np.quantile of a traced q) and where there is a while_loop, the function runs for each example by itself. Raises ValueError for arguments without that axis or of different lengths,
     TypeError where Python looks at such a value.
 
     >>> import numpy as np, diffeng as de
@@ -64,7 +65,7 @@ def vmap(fun, in_axes=0, out_axes=0):
         try:
             result = run(lambda x: Batched(level, x))
         except OneByOne:
-            result = _together([run(lambda x, k=k: x[k]) for k in range(level.size)], level)
+            result = _together([run(lambda x, k=k: x[k]) for k in range(level.size)], level, name)
         leaves, rebuild, _ = flatten(result)
         inputs = [x for t in trees for x, _ in t.leaves]
         axes = _spread(out_axes, result, f"the result of {name}", "out_axes")
@@ -116,10 +117,24 @@ def _count(lengths, name):
     return lengths[0][0]
 
 
-def _together(results, level):
+def _together(results, level, name):
     """One result from those of the examples."""
-    leaves, rebuild, _ = flatten(results[0])
-    return rebuild([Batched(level, np.stack(same)) for same in zip(leaves, *[flatten(r)[0] for r in results[1:]])])
+    if not results:
+        raise refuse(ValueError, f"vmap{{here}}: {name} looks at values, and there are no examples: its results have no shape")
+    flat = [flatten(r) for r in results]
+    return flat[0][1]([_stack([unwrap(x) for x in same], level, name) for same in zip(*[leaves for leaves, *_ in flat])])
+
+
+def _stack(same, level, name):
+    """One result's values for all examples; plain ones that are equal differ for none."""
+    first = same[0]
+    if not any([isinstance(x, Traced) for x in same]) and all([np.array_equal(x, first) for x in same]):
+        return first
+    shapes = [np.shape(x) for x in same]
+    if len({*shapes}) > 1:
+        raise refuse(ValueError, f"vmap{{here}}: results of {name} have the shapes {', '.join(map(str, dict.fromkeys(shapes)))} for different examples: np.where chooses "
+                                 "without changing a shape")
+    return Batched(level, np.stack(same))
 
 
 def _whole(x, axis, level, name):
@@ -160,6 +175,8 @@ class Batched(Traced):
             self.data = _repeated(other, self.interpreter.size)
 
     def _look(self, kind, convert):
+        if kind == "mask":                                   # NumPy's functions look, or an index does: not Python
+            raise OneByOne
         raise refuse(TypeError, "vmap{here}: Python looks at a value that differs between examples, and can go one way only: write the choice as "
                                 "np.where(condition, a, b)")
 
@@ -339,9 +356,17 @@ def _scattered(primitive, data, mine, size, params):
     return primitive(_value(v, mine[0], at, plain), *arrays, index=index, shape=(size, *params["shape"]))
 
 
+def _by_index(rule):
+    """The rule, but for an index with a truth value, which is a mask without axes: what it finds has one more axis than it takes."""
+    def run(primitive, data, mine, size, params):
+        alone = any([isinstance(i, (bool, np.bool_)) or isinstance(i, np.ndarray) and not i.shape for i in params["index"]])
+        return (_one_by_one if alone else rule)(primitive, data, mine, size, params)
+    return run
+
+
 _KINDS = {"map": _elementwise, "reduce": _along, "contract": _contracted, "linalg": _stacked}
 _RULES = {
     **dict.fromkeys(("cumsum", "cumprod", "argmax", "argmin", "argsort"), _along),
     "reshape": _reshaped, "transpose": _transposed, "broadcast_to": _broadcast, "concatenate": _joined, "pad": _padded,
-    "getitem": _read, "setitem": _written, "add_at": _written, "scatter": _scattered,
+    "getitem": _by_index(_read), "setitem": _by_index(_written), "add_at": _by_index(_written), "scatter": _by_index(_scattered),
 }

@@ -39,7 +39,12 @@ def cond(pred, true_fun, false_fun, *operands):
 
 def differs(pred):
     """Does it differ between examples of a vmap, here or below the derivatives that are taken inside of it?"""
-    return any([value.interpreter.examples for value in layers(pred)])
+    return bool(_examples(pred))
+
+
+def _examples(pred):
+    """How many there are, of each vmap."""
+    return [value.interpreter.size for value in layers(pred) if value.interpreter.examples]
 
 
 def _chosen(pred, yes, no):
@@ -82,16 +87,18 @@ def _true(pred):
     pred = unwrap(pred)
     if np.ndim(pred):
         raise refuse(TypeError, f"while_loop{{here}}: the condition has shape {np.shape(pred)}, and must be one truth value: np.all or np.any makes one")
-    if differs(pred):
+    sizes = _examples(pred)
+    if sizes and all(sizes):
         raise OneByOne
-    return bool(pred)
+    return bool(pred) if not sizes else False                # it turns for no example
 
 
 def scan(fun, init, xs, length=None):
     """(carry, ys): fun(carry, x) -> (carry, y) for each x along the first axis of xs, from carry = init on; ys are the y's, stacked.
 
     init, xs and what fun returns may be nested; every array of xs has the same length (xs None: `length` says how many turns there are, and x is None). The carry
-    keeps its nesting and its shapes. y may be None. What fun is given is its own: writing into it changes no array outside. Differentiable by every method.
+    keeps its nesting and its shapes. y may be None. What fun is given is its own: writing into it changes no array outside. Where there
+    are no turns, fun runs once on zeros, to tell the shapes of ys, which have length 0. Differentiable by every method.
     Raises ValueError for xs of different lengths, TypeError where fun returns no pair, or another carry.
 
     >>> import numpy as np, diffeng as de
@@ -121,7 +128,16 @@ def scan(fun, init, xs, length=None):
         if found and nested != before:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} returned a y that is nested otherwise than the one before")
         found.append(out[1])
-    return carry, _stacked(found)
+    return carry, _stacked(found) if turns else _of_no_turns(fun, carry, None if xs is None else rebuild([np.zeros(x.shape[1:], x.dtype)[()] for x in leaves]))
+
+
+def _of_no_turns(fun, carry, x):
+    """ys of length 0. One turn on zeros tells their shapes."""
+    y = fun(lend(carry), x)[1]
+    if y is None:
+        return None
+    leaves, rebuild, _ = flatten(y)
+    return rebuild([np.zeros((0, *np.shape(y)), getattr(y, "dtype", type(y))) for y in map(unwrap, leaves)])
 
 
 def _row(x, k):

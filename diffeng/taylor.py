@@ -40,12 +40,8 @@ def jet(fun, primals, series):
     found = [along]
     for _ in range(order):
         found.append(_derivative(found[-1]))
-    zero = np.zeros((), max([x.dtype for x in map(np.asarray, _leaves(primals)) if x.dtype.kind == "f"], default=np.dtype(float)))[()]
+    zero = np.zeros((), max([getattr(x, "dtype", np.dtype(float)) for x in flatten(primals)[0] if is_float(x)], default=np.dtype(float)))[()]
     return fun(*primals), [f(zero) for f in found[1:]]
-
-
-def _leaves(tree):
-    return [x for x in flatten(tree)[0] if is_float(x) and not hasattr(x, "interpreter")]
 
 
 def _derivative(f):

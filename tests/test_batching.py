@@ -261,3 +261,61 @@ def test_a_shared_array_is_indexed_by_examples():
     np.testing.assert_array_equal(de.vmap(lambda T, i: T[i, 1:], in_axes=(None, 0))(np.arange(12).reshape(4, 3), i), np.arange(12).reshape(4, 3)[i, 1:])
     gradient = de.grad(lambda T: np.sum(de.vmap(lambda T, i: T[i] ** 2, in_axes=(None, 0))(T, i)))(table)
     np.testing.assert_allclose(gradient, 2 * table * np.array([1, 1, 0, 1])[:, None])
+
+
+def per_example(f, x):
+    return [f(row) for row in x]
+
+
+BY_VALUES = {
+    "interp": lambda x: np.interp(x, np.sort(x), x), "partition": lambda x: np.partition(x, 2), "unwrap": lambda x: np.unwrap(9 * x), "quantile": lambda x: np.quantile(x, x[0]),
+    "nanquantile": lambda x: np.nanquantile(x, 0.3), "a mask": lambda x: np.sum(x[x > 0.5]), "searchsorted": lambda x: np.searchsorted(np.sort(x), 0.5)}
+
+
+@pytest.mark.parametrize("name", BY_VALUES)
+def test_numpy_may_look_at_values_of_examples(name):
+    f, x = BY_VALUES[name], np.random.default_rng(5).random((3, 4))
+    np.testing.assert_allclose(de.vmap(f)(x), per_example(f, x))
+    np.testing.assert_allclose(de.jit(de.vmap(f))(x), per_example(f, x))
+    if name != "searchsorted":
+        np.testing.assert_allclose(de.vmap(de.grad(lambda x: np.sum(f(x) ** 2)))(x), per_example(de.grad(lambda x: np.sum(f(x) ** 2)), x))
+
+
+def test_results_of_different_shapes_are_refused():
+    with pytest.raises(ValueError, match="vmap.*shapes .*np.where"):
+        de.vmap(lambda x: x[x > 0.5])(np.array([[0.1, 0.9], [0.8, 0.9]]))
+
+
+@pytest.mark.parametrize("index", [True, False, np.array(True), (True, slice(None, None, 2)), (slice(1), True), (np.True_, 0), (slice(None), np.newaxis, False)])
+def test_truth_values_as_indices(index):
+    x = RNG.random((3, 4))
+
+    def f(x, v):
+        y = x * 1
+        y[index] = v
+        return y, (x * 1)[index]
+    for v in (lambda x: x[0], lambda x: 7.0):
+        got = de.vmap(lambda x: f(x, v(x)))(x)
+        for a, b in zip(got, zip(*[f(row, v(row)) for row in x])):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_masked_assignment():
+    def f(x, v):
+        y = x * 1
+        y[x > 0.5] = v
+        return y
+    x = RNG.random((3, 4))
+    np.testing.assert_array_equal(de.vmap(lambda x: f(x, 2.0))(x), np.where(x > 0.5, 2.0, x))
+    np.testing.assert_array_equal(de.vmap(lambda x: f(x, x[0]))(x), np.where(x > 0.5, x[:, :1], x))
+
+
+def test_results_of_a_function_that_goes_one_by_one():
+    def f(x):
+        return np.zeros(2), de.while_loop(lambda s: s < 3, lambda s: s + 1, x)
+    constant, last = de.vmap(f)(np.array([0.25, 0.75]))
+    assert type(constant) is np.ndarray and constant.shape == (2, 2) and last.tolist() == [3.25, 3.75]
+    assert de.vmap(f, out_axes=(None, 0))(np.array([0.25, 0.75]))[0].shape == (2,)
+    assert [x.shape for x in de.vmap(f)(np.zeros(0))] == [(0, 2), (0,)]
+    with pytest.raises(ValueError, match="out_axes is None"):
+        de.vmap(f, out_axes=None)(np.array([0.25, 0.75]))

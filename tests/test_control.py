@@ -357,3 +357,22 @@ def test_jet_errors():
         de.jet(np.arctan2, (0.3, 1.0), ([1.0], [1.0, 2.0]))
     with pytest.raises(ValueError, match=r"jet at test_control\.py:\d+: argument 0 of sin has the shapes \[\(2,\)\]"):
         de.jet(np.sin, (np.ones(2),), ([np.ones(3)],))
+
+
+def test_a_scan_of_no_turns_has_ys_of_length_0():
+    def f(x):
+        return de.scan(lambda c, z: (c + z, {"a": c * z, "b": z[None]}), x, np.zeros((0, 3)))[1]
+    for g in (f, de.jit(f)):
+        assert [y.shape for y in g(np.ones(3)).values()] == [(0, 3), (0, 1, 3)]
+    assert de.vmap(f)(np.ones((2, 3)))["a"].shape == (2, 0, 3)
+    assert de.scan(lambda c, z: (c + 1, c), np.ones(2, np.float32), None, 0)[1].dtype == np.float32
+    assert de.scan(lambda c, z: (c, None), 1.0, np.zeros(0)) == (1.0, None)
+
+
+def test_a_jet_keeps_its_dtype_wherever_it_is_taken():
+    x = np.ones(3, np.float32)
+
+    def second(x):
+        return de.jet(lambda x: x * x, (x,), ([x, x],))[1][1]
+    for g in (second, de.jit(second), de.vmap(second), de.grad(lambda x: np.sum(second(x)))):
+        assert g(x).dtype == np.float32
