@@ -57,7 +57,12 @@ class Traced:
         return numpy_api.call_function(function, args, kwargs)
 
     def __array__(self, dtype=None, copy=None):
-        raise leaked("the conversion to a plain array") if self.interpreter.ended else _converted(sys._getframe(1))
+        from .numpy_api import plain
+        if self.interpreter.ended:
+            raise leaked("the conversion to a plain array")
+        if self.dtype.kind not in "iub":
+            raise _converted(sys._getframe(1))
+        return np.array(plain(self), dtype)                      # a place, or a truth value: it carries no derivative, and is looked at like a mask
 
     # ---- what an array is ---------------------------------------------------------------------------------------------
 

@@ -185,3 +185,24 @@ def test_one_point_and_a_copied_number():
         return y * x
     np.testing.assert_array_equal(de.jit(copied)(x), copied(x))
     np.testing.assert_array_equal(de.grad(lambda x: np.sum(copied(x)))(x), np.where(x > 0.7, 1.5, 4 * x))
+
+
+TABLE = np.arange(12.0).reshape(3, 4)
+
+
+@pytest.mark.parametrize("f", [lambda z: np.sum(TABLE[np.argsort(z)] * z[:, None]), lambda z: np.sum(TABLE[z > 1.5] * z[0]), lambda z: np.sum(TABLE[np.argmax(z)] * z[0])])
+def test_a_plain_array_is_indexed_by_places_and_truth_values(f):
+    """They carry no derivative, so NumPy may look at them; a compiled call looks again."""
+    zs = np.array([[2.0, 1.0, 3.0], [3.0, 1.0, 2.0]])
+    truth = [[(f(z + d) - f(z - d)) / 2e-4 for d in np.eye(3) * 1e-4] for z in zs]
+    compiled = de.jit(de.grad(f))
+    for z, slope in zip(zs, truth):
+        for g in (*[de.grad(f, method=m) for m in ("reverse", "forward", "symbolic")], compiled):
+            np.testing.assert_allclose(g(z), slope, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(de.vmap(de.grad(f))(zs), truth, rtol=1e-8, atol=1e-8)
+
+
+def test_a_plain_array_is_indexed_by_examples():
+    np.testing.assert_array_equal(de.vmap(lambda i: TABLE[i])(np.array([2, 1])), TABLE[[2, 1]])
+    with pytest.raises(TypeError, match="a traced value was converted to a plain array"):
+        de.grad(lambda z: np.sum(np.multiply(TABLE[0].__array__()[:3], z.__array__())))(np.ones(3))
