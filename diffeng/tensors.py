@@ -12,7 +12,8 @@ import numpy as np
 from .errors import refuse
 from .lines import user_line
 from .tensor_engine import core, indexing, making, printing, rules, shapes
-from .tensor_engine.core import Operation, Plain, enable_grad, is_grad_enabled, no_grad, operation, set_grad_enabled     # noqa: F401
+from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
+from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, from_numpy, full, full_like,     # noqa: F401
                                    Generator, linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like,
                                    randperm, tensor, zeros, zeros_like)

@@ -2,10 +2,11 @@
 import gc
 
 import numpy as np
+import pytest
 
 import diffeng as de
 from diffeng import tensors as T
-from diffeng.tensor_engine import entries
+from diffeng.tensor_engine import entries, tape
 from test_tensors import SGD, carried_out, forward, from_the_beginning, network, step          # noqa: F401
 
 
@@ -120,6 +121,81 @@ def test_detach_shares_memory_and_keeps_no_history():
     del y
     gc.collect()
     assert node() is None and d.tolist()[0] == 5
+
+
+VIEWS = {"row": lambda t: t[0], "flat": lambda t: t.view(-1)[:2], "row of a transpose": lambda t: t.t()[:, 0], "step": lambda t: t[::2][0]}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("computed", [False, True])
+def test_a_write_beside_the_history_goes_through_a_view(name, computed):
+    for _ in range(3):
+        w = de.ones(3, 2, requires_grad=True)
+        t = w * 2 if computed else w
+        one = t.tolist()[1]
+        VIEWS[name](t).data.fill_(5.0)
+        assert t.tolist() == [[5, 5], one, one]
+        VIEWS[name](t).detach().mul_(2.0)
+        VIEWS[name](t.detach())[0] -= 3.0
+        held = VIEWS[name](t)
+        held.data[1:].mul_(-1.0)
+        assert t.tolist() == [[7, -10], one, one] and held.tolist() == [7, -10] and held.requires_grad
+        (held.sum() + t.sum()).backward()
+        np.testing.assert_array_equal(w.grad.numpy(), np.array([[2, 2], [1, 1], [1, 1]]) * (1 + computed))
+
+
+def test_a_write_beside_the_history_of_a_result_leaves_that_of_its_views():
+    b = de.ones(2, requires_grad=True)
+    t = b * 3
+    v, d = t.view(2, 1), t.detach()
+    t.data.mul_(-0.5)
+    with de.no_grad():
+        v += 1
+    assert t.tolist() == [-0.5, -0.5] == d.tolist()
+    del t
+    (v.sum() * 2).backward()
+    assert b.grad.tolist() == [6, 6]
+
+
+def test_what_was_detached_shares_memory_when_the_result_is_gone():
+    b = de.ones(2, 2, requires_grad=True)
+    t = b * 3
+    c, d, row = t.detach(), t.detach(), t[1].detach()
+    del t
+    d.fill_(7.0)
+    row[0] = 1.0
+    assert c.tolist() == [[7, 7], [1, 7]] == d.tolist() and row.tolist() == [1, 7]
+
+
+@pytest.mark.parametrize("leaf", [False, True])
+def test_what_is_detached_has_the_history_of_what_is_added_to_it(leaf):
+    for _ in range(3):
+        a, b = de.ones(2, requires_grad=leaf), de.ones(2, requires_grad=True)
+        t = a.detach()
+        u, s = t.detach(), t[:1]
+        t += b * 2.0
+        assert t.requires_grad and s.requires_grad and not u.requires_grad and a.requires_grad is leaf and a.is_leaf
+        assert a.tolist() == u.tolist() == [3, 3] and s.tolist() == [3]
+        (t.sum() + s.sum() + a.sum() * 0.5).backward()
+        assert b.grad.tolist() == [4, 2] and (not leaf or a.grad.tolist() == [0.5, 0.5])
+
+
+def test_a_write_into_what_was_detached_of_memory_that_numpy_sees():
+    a = de.ones(2, 2, requires_grad=True)
+    seen = a.detach().numpy()
+    for k in range(3):
+        row = a.detach()[1]
+        row[0] += 2.0
+        assert seen[1, 0] == a.tolist()[1][0] == 3 + 2 * k
+
+
+def test_detach_right_after_an_update_that_began_a_run():
+    entries.local.run = entries.Run(entries.local.root())
+    for x in (de.ones(3), de.ones(3)):                       # the second run begins where the first has noted detach()
+        x.detach().tolist()
+    run = tape.end(entries.local.run)
+    run.stepped = True
+    assert de.ones(2, 2).detach().tolist() == [[1, 1], [1, 1]]
 
 
 # ---- memory does not grow ---------------------------------------------------------------------------------------------------------------------------------

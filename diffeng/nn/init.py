@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ..tensor_engine import making
-from ..tensor_engine.core import constant, no_grad
+from ..tensor_engine.core import constant
+from ..tensor_engine.grad_mode import no_grad
 from ..tensor_engine.writes import assign
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 0.75}

@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import refuse
 from ..traced import Traced
 from ..tensor_engine import core
-from ..tensor_engine.core import Operation, no_grad
+from ..tensor_engine.core import Operation
+from ..tensor_engine.grad_mode import no_grad
 from ..tensor_engine.making import wanted
 from ..tensors import Tensor, as_tensor
 

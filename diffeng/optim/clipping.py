@@ -2,7 +2,8 @@
 import numpy as np
 
 from ..numpy_api import astype
-from ..tensor_engine.core import Operation, Plain, no_grad
+from ..tensor_engine.core import Operation, Plain
+from ..tensor_engine.grad_mode import no_grad
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import refuse
 from ..tensor_engine import core
-from ..tensor_engine.core import Plain, beside, enable_grad
+from ..tensor_engine.core import Plain, beside
+from ..tensor_engine.grad_mode import enable_grad
 from ..tensor_engine.writes import as_tensors, updated
 from ..vocabulary import elementwise as e
 

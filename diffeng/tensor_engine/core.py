@@ -8,16 +8,15 @@ What it is not: no derivative (backward.py asks reverse_mode), no meaning of any
 """
 import contextlib
 import sys
-import threading
 import weakref
 
 import numpy as np
 
 from ..errors import refuse
 from ..nodes import INPUT, Node, Tracer, Tracing
-from ..traced import write
 from ..lines import line_of, user_line
 from ..vocabulary import elementwise
+from .grad_mode import mode
 from .resident import Resident, at
 
 ARRAYS = frozenset({np.ndarray, Resident})          # the types of what a tensor holds
@@ -25,25 +24,17 @@ TRACING = Tracing()                        # of all tensors: nodes with their va
 _new = object.__new__
 
 
-class _Mode(threading.local):
-    """Is a graph recorded? A switch of each thread."""
-    enabled = True
-
-
-mode = _Mode()
-
-
 class Plain:
     """The fields of a tensor, most of them with defaults on the class: a tensor is made in a fifth of a microsecond.
 
     _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
     leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of
-    a result of the tape. _like: see entries.likeness. _run: the run that made it, where its history has to be recorded again. _base, _views: see `link`; _of:
-    see `relinked`. _exposed: NumPy code outside holds this memory. _odd: there is a base, a view, or somebody outside. _version: how often it was written
+    a result of the tape. _like: see entries.likeness. _run: the run that made it, where its history has to be recorded again; _past: what it was then, where it
+    was written into since. _base, _views: see `link`; _of, _detached: see `detached`. _exposed: NumPy code outside holds this memory. _odd: there is a base, a view, or somebody outside. _version: how often it was written
     into. _where, _name: where it was made, by which operation.
     """
 
-    _array = _node = _base = _of = _spec = _like = _run = grad = None
+    _array = _node = _base = _of = _past = _spec = _like = _run = grad = None
     _where, _name = (), ""
     _views = ()
     requires = _exposed = _detached = _odd = False
@@ -62,20 +53,28 @@ class Plain:
             look(self)
         return self._array
 
-    def _adopt(self, other):
-        """traced.write's word for: hold what the other holds."""
+    def _adopt(self, other, history):
+        """Hold what the other holds, and have its history; or, without it, one's own: a parameter stays one, and what has a history keeps it."""
+        array, node, past, leaf, requires = other.held(), None, None, self.leaf, self.requires
+        if history:
+            node, leaf, requires = other._node, other.leaf, other.requires
+        elif requires and not leaf and self._node is not None:
+            node = _renewed(self._node, array)
+        elif requires and not leaf:
+            past = _as_it_was(self) if self._run is not None else self._past
         _mark(self)
-        self._array, self._node, self.requires, self.leaf, self._spec, self._like = other.held(), other._node, other.requires, other.leaf, None, None
         self._where, self._name = other._frames, other._by
+        self._array, self._node, self.requires, self.leaf, self._spec, self._like = array, node, requires, leaf, None, None
+        self._past = past
         self._version += 1
 
     def variable(self):
         """The Node in the graph of a tensor that requires a gradient."""
         node = self._node
         if node is None:
-            if not self.leaf:
+            if not self.leaf and self._past is None:
                 return history(self)
-            node = self._node = leaf_node(self, self.held())
+            node = self._node = leaf_node(self, self.held()) if self.leaf else _renewed(self._past.variable(), self.held())
         return node
 
     @property
@@ -99,6 +98,19 @@ class Plain:
 def leaf_node(t, array):
     """A Node that says: the gradient of t goes here."""
     return Node(INPUT, (), {"name": getattr(t, "name", None) or "leaf", "tensor": weakref.ref(t)}, array, array.shape, array.dtype, t._frames or ())
+
+
+def _renewed(node, array):
+    """The Node of a value that was written beside its history, which goes on."""
+    return Node(elementwise.copy, (node,), {}, array, node.shape, node.dtype, node.frames)
+
+
+def _as_it_was(t):
+    """A tensor in place of t, which is about to be written into, for the run that has its history: to be recorded again only if somebody asks."""
+    old, run = constant(t.held(), t._frames), t._run
+    old.requires, old.leaf, old._key, old._run, t._run, t._key, t._was = True, False, t._key or t._was, run, None, 0, 0
+    run.alive = [(k, weakref.ref(old) if r() is t else r) for k, r in run.alive]
+    return old
 
 
 made = None                                # the class of results: Tensor, once tensors.py has set it
@@ -301,10 +313,15 @@ def overwritten(node):
         node = node.operands[0]
 
 
+def above(t):
+    """The tensor whose memory t shares, if there is one (of what was detached, it may be gone)."""
+    return t._base[0] if t._base is not None else t._of and t._of()
+
+
 def root(t):
-    """The tensor whose memory a view shares."""
-    while t._base is not None:
-        t = t._base[0]
+    """The tensor whose memory t shares in the end."""
+    while (up := above(t)) is not None:
+        t = up
     return t
 
 
@@ -321,37 +338,38 @@ def link(out, of, again, put):
 
 
 def detached(t):
-    """The same memory without history. It does not keep the history of t alive, as a view would: see `relinked`."""
-    return _loosened(link(_bare(t), t, _bare, as_it_is))
+    """The same memory without history: a view of a tensor that has none, as it must not keep one alive; of a result that has, in _of, not in _base."""
+    of, put, again, history = t, as_it_is, DETACH, t.requires and not t.leaf
+    if history and t._base is not None:
+        of, put, again = t._base
+        of = _without_history(of)
+    elif history:
+        of = next(_detached_of(t), t)
+    enabled, mode.enabled = mode.enabled, False
+    try:
+        out = link(again(of), of, again, put)
+    finally:
+        mode.enabled = enabled
+    out._detached = True
+    if history and of is t:
+        out._base, out._of = None, weakref.ref(t)
+    return out
 
 
-def _loosened(t):
-    if t._detached and t._base is not None and t._base[0].requires and not t._base[0].leaf:
-        t._base, t._of = None, weakref.ref(t._base[0])
-    return t
+def _without_history(t):
+    if t.leaf or not t.requires:
+        return t
+    found = next(_detached_of(t), None)
+    return detached(t) if found is None else found
+
+
+def _detached_of(t):
+    """What was detached of a result and is still there: who is detached of it later shares its memory with that one, when the result is gone, too."""
+    return (view for r, _ in t._views if (view := r()) is not None and view._of is not None)
 
 
 def as_it_is(parent, value):
     return value
-
-
-def relinked(t):
-    """t, which is about to be written into or given away, as a view of what it was detached from, if that is still there."""
-    of = t._of and t._of()
-    if of is not None:
-        t._base = (of, as_it_is, _bare)
-    t._of = None
-    return t
-
-
-def _bare(t):
-    enabled, mode.enabled = mode.enabled, False
-    try:
-        out = DETACH(t)
-    finally:
-        mode.enabled = enabled
-    out._detached = True
-    return out
 
 
 DETACH = Operation(_same, "detach", views=True)
@@ -381,33 +399,44 @@ def _attached(t):
 
 
 def write_into(t, new, name):
-    """t takes the value of another tensor of its shape and dtype, and so does all that shares its memory."""
-    top, enabled = root(t), mode.enabled
-    leaf, requires, held = top.leaf, top.requires, top.held()
-    history = top.variable() if requires and not leaf else None
-    if top._exposed:
-        np.copyto(t.held(), new.held())                   # NumPy code outside sees it
-    if _attached(t) is not top:
-        mode.enabled = False
+    """t takes the value of another tensor of its shape and dtype, and so does all that shares its memory. While a graph is recorded, what t is a view of, and
+    its views, have the history of the new value; what is detached of them, and what they were detached from, keep their own."""
+    owner, enabled = root(t), mode.enabled
+    held = owner.held()
     _writing[:] = name, user_line()
+    top = _attached(t)
+    while t is not top:
+        t, put, _ = t._base
+        new = put(t, new)
+    value, mode.enabled = new, False
     try:
-        write(t, new)
-        if requires and not mode.enabled:                 # a parameter stays one, and what has a history keeps it
-            top.requires, top.leaf, top._node, top._like = True, leaf, None, None
-            if not leaf:
-                top._node = Node(elementwise.copy, (history,), {}, top.held(), history.shape, history.dtype, history.frames)
-        if top._exposed:
-            top._array = held.view()                      # the same memory, but no longer the value that a graph may have saved
-            _share(top)
-        else:
-            _loosened(t)
+        while t is not owner:
+            put = t._base[1] if t._base is not None else as_it_is
+            t = above(t)
+            value = put(t, value)
+        if owner._exposed:
+            np.copyto(held, value.held())                 # NumPy code outside sees it
+        stale = [(owner, value, False)]
+        while stale:
+            x, value, recorded = stale.pop()
+            if x is top:
+                value, recorded = new, enabled
+            x._adopt(value, recorded)
+            for reference, again in x._views:
+                view = reference()
+                if view is not None:
+                    mode.enabled = recorded and not view._detached
+                    stale.append((view, again(x), mode.enabled))
+        if owner._exposed:
+            owner._array = held.view()                    # the same memory, but no longer the value that a graph may have saved
+            _share(owner)
     finally:
         mode.enabled = enabled
 
 
 def expose(t):
     """The array of a tensor for NumPy code outside: from now on tensor and array are one memory, and operations on it run at once."""
-    top = root(relinked(t))
+    top = root(t)
     if not top._exposed:
         if settled(top) or not top.held().flags.writeable or held_outside(top):            # another tensor's too, perhaps
             top._array = np.array(top.value)
@@ -434,64 +463,7 @@ def _share(top):
             view = reference()
             if view is not None:
                 view._array, view._key, view._was, view._like = again(parent).held(), 0, view._key, None
+                if view._of is not None:                  # as long as it is there, it is known that the memory is exposed
+                    view._base, view._of = (parent, as_it_is, again), None
                 stale.append(view)
     mode.enabled = enabled
-
-
-class no_grad(contextlib.ContextDecorator):
-    """Inside, or in a function decorated with it, no graph is recorded: results require no gradient.
-
-    >>> import diffeng as de
-    >>> w = de.tensor([1.0], requires_grad=True)
-    >>> with de.no_grad():
-    ...     w -= 0.1
-    >>> w
-    tensor([0.9000], requires_grad=True)
-    """
-
-    setting = False
-
-    def __new__(cls, function=None):
-        self = super().__new__(cls)
-        if function is not None:
-            self.__init__()
-            return self(function)
-        return self
-
-    def __init__(self, function=None):
-        self._before = []
-
-    def _recreate_cm(self):
-        return type(self)()
-
-    def __enter__(self):
-        self._before.append(mode.enabled)
-        mode.enabled = self.setting
-
-    def __exit__(self, *_):
-        mode.enabled = self._before.pop()
-
-
-class enable_grad(no_grad):
-    """Inside, the graph is recorded again: the opposite of no_grad."""
-
-    setting = True
-
-
-class set_grad_enabled(no_grad):
-    """Switch recording on or off, as a function or for a with block."""
-
-    def __new__(cls, setting):
-        return object.__new__(cls)
-
-    def __init__(self, setting):
-        self._before, self.setting = [mode.enabled], bool(setting)
-        mode.enabled = self.setting
-
-    def __enter__(self):
-        mode.enabled = self.setting
-
-
-def is_grad_enabled():
-    """Is the graph recorded here?"""
-    return mode.enabled

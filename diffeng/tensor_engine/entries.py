@@ -8,7 +8,7 @@ import threading
 import numpy as np
 
 from ..lines import user_line
-from .core import constant, held_outside, mode, root
+from .core import above, constant, held_outside, mode, root
 
 SPAN, OUTSIDE = 1 << 20, 1 << 19               # keys of one run; from where on they are outside tensors
 LARGE = 1 << 16                                # bytes from which on memory is worth writing over
@@ -177,7 +177,7 @@ def _enters(run, x, like):
 
 def shared(x):
     """Does NumPy code outside hold its memory?"""
-    if x._base is not None:
+    if above(x) is not None:
         return root(x)._exposed
     if x._exposed and not any([r() is not None for r, _ in x._views]) and not held_outside(x):
         x._exposed, x._views = False, ()            # the array that numpy() gave away is gone

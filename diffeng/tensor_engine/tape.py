@@ -71,7 +71,7 @@ def placed(run, spec, key):
 def _unexpected(run, op, operands, params):
     if run.looked or run.stepped:
         run = continue_or_end(run, operands, mode.enabled, op is not core.DETACH)
-        if not run.here.steps and run.expected is not None and run.expected.called is op:
+        if not run.here.steps and not run.looked and not run.stepped and run.expected is not None and run.expected.called is op:
             return call(op, *operands, **params)
     elif _begins_again(run, op, operands, params) or run.here.steps >= FEW and not run.here.history and not run.off:
         run = end(run)

@@ -21,16 +21,15 @@ _KEEP = Operation(lambda t, new: new, "assign")
 
 def _plain(run, t):
     """May it be written into later? Not if its memory is shared, or if it has a history that goes on."""
-    if t._of is not None:
-        core.relinked(t)
+    up = core.above(t)
     if t._views:
         for reference, _ in t._views:
             view = reference()
             if view is not None and not (run.waiting and view._key >= run.base and _refs(view) <= 3):
                 return False
         t._views = ()
-        t._odd = t._exposed or t._base is not None
-    return not shared(t) and t._base is None and (t.leaf or not t.requires)
+        t._odd = t._exposed or up is not None
+    return up is None and not shared(t) and (t.leaf or not t.requires)
 
 
 def assign(t, new, name):
@@ -58,8 +57,9 @@ def moved(t, new):
             if view is not None:
                 view._base, view._of = (old, view._base[1] if view._base else core.as_it_is, again), None
         old._exposed, old._odd = t._exposed, True
-        if t._base is not None:
-            t._base[0]._views = [(r, again) for r, again in t._base[0]._views if r() is not t]
+        up = core.above(t)
+        if up is not None:
+            up._views = [(r, again) for r, again in up._views if r() is not t]
         t._base, t._of, t._views, t._exposed, t._odd = None, None, (), False, False
     assign(t, new, "data")
 
