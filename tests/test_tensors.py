@@ -395,3 +395,53 @@ def test_no_grad_is_a_context_and_a_decorator():
 def test_the_other_names_of_the_package_still_take_arrays():
     assert float(de.sum(np.ones(3))) == 3.0 and float(de.exp(0.0)) == 1.0 and de.where(np.array([True]), 1, 2).tolist() == [1]
     assert de.exp(de.tensor(0.0)).item() == 1.0 and de.softmax(de.ones(2), dim=0).tolist() == [0.5, 0.5]
+
+
+# ---- indices that are not there -----------------------------------------------------------------------------------------------------------------------------
+
+OUTSIDE = {"gather": lambda x, i: x.gather(1, i.view(1, -1)), "scatter": lambda x, i: x.scatter(1, i.view(1, -1), 1.0), "index_select": lambda x, i: x.index_select(1, i),
+           "scatter_add": lambda x, i: x.scatter_add(1, i.view(1, -1), de.ones(1, 2)), "index_add": lambda x, i: x.index_add(1, i, de.ones(3, 2))}
+
+
+@pytest.mark.parametrize("place", [-1, 4])
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_places_that_are_not_there_raise(name, place):
+    w = de.ones(3, 4, requires_grad=True)
+
+    def step(i):
+        loss = (OUTSIDE[name](w, i) * 2).sum()
+        loss.backward()
+        return loss.item()
+    for _ in range(10):
+        step(de.tensor([0, 1]))
+    with pytest.raises(IndexError, match=r"(?s)at test_tensors.py:\d+: .*out of bounds"):
+        step(de.tensor([0, place]))
+    with pytest.raises(IndexError, match=rf"{name} at test_tensors.py:\d+: index {place} is out of bounds for dimension 1 with size 4: indices from 0 to 3"):
+        OUTSIDE[name](de.zeros(3, 4), de.tensor([place, 0])).tolist()
+
+
+def test_an_index_of_another_rank_and_classes_that_are_not_there_raise():
+    with pytest.raises(RuntimeError, match="gather at .*same number of dimensions"):
+        de.ones(3, 4).gather(1, de.tensor([0])).tolist()
+    for classes, n in (([0, -1], -1), ([0, 3], 3)):
+        with pytest.raises(RuntimeError, match="one_hot at .*is not among the classes"):
+            de.nn.functional.one_hot(de.tensor(classes), n)
+
+
+def test_an_error_of_what_waits_is_raised_once():
+    w, other = de.ones(5, 4, requires_grad=True), de.ones(2)
+
+    def step(rows):
+        w.grad = None
+        loss = (w[rows] * 2).sum()
+        loss.backward()
+        with de.no_grad():
+            w.sub_(w.grad, alpha=0.5)
+        return loss.item()
+    for _ in range(10):
+        last = step(de.tensor([0, 1]))
+    kept = w.detach().clone().tolist()
+    with pytest.raises(IndexError):
+        step(de.tensor([0, 7]))
+    assert (other + 1).sum().item() == 4 and w.tolist() == kept
+    assert step(de.tensor([0, 1])) == last - 16

@@ -346,6 +346,36 @@ def test_the_same_errors_as_pytorch(name):
     assert issubclass(kinds[1], kinds[0]) or issubclass(kinds[0], kinds[1]), (kinds[:2], str(caught.value))
 
 
+MIXED = [(0, slice(None), [1, 2]), (1, ..., [0, 3, 1]), (None, 0, slice(None), [1, 2]), ([0, 1], slice(None), 2), (0, [[0], [2]]), (-1, None, [1], slice(1, None)),
+         (slice(None), 1, [0, 3]), (0, [True, False, True], 1), ([1], 0, ..., None)]
+
+
+@pytest.mark.parametrize("index", MIXED, ids=str)
+def test_integers_beside_lists_select_first(index):
+    def outcome(m):
+        x = m.arange(24.0).view(2, 3, 4).requires_grad_()
+        y = x * 1
+        y[index] = y[index] * 2 + 1
+        (y * y).sum().backward()
+        return x[index].detach().numpy(), y.detach().numpy(), x.grad.numpy()
+    for ours, theirs in zip(outcome(de), outcome(torch)):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("offset,dim1,dim2", [(0, 0, 1), (1, 2, 0), (-1, 1, 2), (-2, -1, 0)])
+def test_a_diagonal_is_a_view(offset, dim1, dim2):
+    def outcome(m):
+        x = m.arange(60.0).view(3, 4, 5).requires_grad_()
+        y = x * 1
+        d = y.diagonal(offset, dim1, dim2)
+        d.mul_(m.arange(float(d.shape[-1])))
+        y[0] += 1
+        ((y * y).sum() + d.sum()).backward()
+        return y.detach().numpy(), d.detach().numpy(), x.grad.numpy()
+    for ours, theirs in zip(outcome(de), outcome(torch)):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("value", [1.0, [1.0, 2.5], [1, 2], [[1e-5, 1.0], [2.0, 3.0]], [1e6, 1.0], [True], [], [float("nan"), float("inf"), 1.5],
                                    [[1.0] * 40] * 2, [-1.0, 1000.5], [[[1.0, 2.0]], [[3.0, -4.5]]], [1e10, 1.0], [123456.0, 2.0], 1e-7, [0.0, 0.0]])
 def test_prints_as_pytorch(value):

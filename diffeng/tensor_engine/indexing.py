@@ -91,13 +91,24 @@ def _in_bounds(template, shape):
                 raise torch_error(IndexError, f"index {i} is out of bounds for dimension {axis} with size {shape[axis]}")
 
 
+def _integers_first(template):
+    """(the index of the plain integers alone, what is left to index then): PyTorch selects by them before it reads by tensors, NumPy counts them among these."""
+    first = tuple([i if type(i) is int or i is Ellipsis else slice(None) for i in template if i is not None and type(i) is not bool])
+    return (first, tuple([i for i in template if type(i) is not int])) if int in map(type, first) else (None, template)
+
+
 def get(t, index):
     arrays, template, basic = split(index, t)
-    out = _get(t, *arrays, index=template)
-    return link(out, t, lambda p: _get(p, index=template), lambda p, v: _set(p, v, index=template)) if basic else out
+    if basic:
+        return link(_get(t, index=template), t, lambda p: _get(p, index=template), lambda p, v: _set(p, v, index=template))
+    first, template = _integers_first(template)
+    return _get(t if first is None else _get(t, index=first), *arrays, index=template)
 
 
 def set(t, index, value):
     """The tensor with value written at index, as a new value."""
-    arrays, template, _ = split(index, t)
-    return _set(t, value, *arrays, index=template)
+    arrays, template, basic = split(index, t)
+    first, template = (None, template) if basic else _integers_first(template)
+    if first is None:
+        return _set(t, value, *arrays, index=template)
+    return _set(t, _set(_get(t, index=first), value, *arrays, index=template), index=first)

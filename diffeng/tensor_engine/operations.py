@@ -271,33 +271,55 @@ def _band(keep_lower):
     return band
 
 
-def diagonal(x, offset=0, dim1=0, dim2=1):
-    return np.diagonal(x, offset, dim1, dim2)
-
-
 def diag(x, diagonal=0):
     return np.diag(x, diagonal)
 
 
-def _grid(at, dim):
+def _inside(at, n, dim, name):
+    """Indices into n places. NumPy counts those below 0 from the end, PyTorch has none: where they are recorded, they become too large."""
+    if type(at) is not np.ndarray:
+        return e.where(e.less(at, 0), np.asarray(n, at.dtype), at)
+    wrong = at[(at < 0) | (at >= n)]
+    if wrong.size:
+        raise torch_error(IndexError, f"{name}{{here}}: index {wrong.flat[0]} is out of bounds for dimension {dim} with size {n}: indices from 0 to {n - 1} are "
+                                      "allowed")
+    return at
+
+
+def _grid(x, at, dim, name):
     """The index that reads, along dim, at `at`, and elsewhere entry by entry."""
+    if at.ndim != x.ndim:
+        raise torch_error(RuntimeError, f"{name}{{here}}: Index tensor must have the same number of dimensions as input tensor, and has shape {list(at.shape)}; "
+                                        f"the input has {list(x.shape)}")
+    if any(k != dim and n > m for k, (n, m) in enumerate(zip(at.shape, x.shape))):
+        raise torch_error(RuntimeError, f"{name}{{here}}: Size does not match: index {list(at.shape)} must not be larger than input {list(x.shape)} apart from "
+                                        f"dimension {dim}")
+    at = _inside(at, x.shape[dim] if x.ndim else 1, dim, name)
     return [at if k == dim else np.arange(n).reshape([-1 if j == k else 1 for j in range(at.ndim)]) for k, n in enumerate(at.shape)]
 
 
 def gather(x, at, dim):
-    grid = _grid(at, dim)
+    grid = _grid(x, at, dim, "gather")
     return indexing.getitem(x, *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))))
 
 
 def scatter(x, at, v, dim, add=False):
-    grid = _grid(at, dim)
+    grid = _grid(x, at, dim, "scatter_add" if add else "scatter")
     v = v[tuple(slice(0, n) for n in at.shape)] if hasattr(v, "shape") and v.shape != at.shape else v
     v = v if hasattr(v, "dtype") else x.dtype.type(v)
     return (indexing.add_at if add else indexing.setitem)(x, v, *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))))
 
 
 def index_add(x, v, at, dim):
+    at = _inside(at, x.shape[dim], dim, "index_add")
     return indexing.add_at(x, v, at, index=(slice(None),) * dim + (indexing.Slot(0),))
+
+
+def index_select(x, at, dim):
+    if at.ndim > 1:
+        raise torch_error(IndexError, f"index_select{{here}}: Index is supposed to be a vector, and has shape {list(at.shape)}")
+    at = _inside(at.reshape(-1), x.shape[dim] if x.ndim else 1, dim, "index_select")
+    return indexing.getitem(x, at, index=(slice(None),) * dim + (indexing.Slot(0),)) if x.ndim else x
 
 
 def copy(x, v):
@@ -312,7 +334,7 @@ def copy(x, v):
 
 OPERATIONS = {f.__name__: f for f in (
     add, sub, mul, div, floor_divide, remainder, fmod, pow, neg, addcmul, addcdiv, addmm, lerp, relu, softplus, gelu, leaky_relu, silu, sign, round, clamp,
-    nan_to_num, logical_not, bitwise_not, isclose, where, maximum, minimum, masked_fill, tile, repeat, flip, roll, diagonal, diag, gather, scatter, index_add,
+    nan_to_num, logical_not, bitwise_not, isclose, where, maximum, minimum, masked_fill, tile, repeat, flip, roll, diag, gather, scatter, index_add, index_select,
     copy,
     r.sum, r.mean, r.var, r.std, r.prod, r.amax, r.amin, r.any, r.all, r.count_nonzero, r.logsumexp, r.softmax, r.log_softmax, r.norm, r.cumsum, r.cumprod,
     r.argsort, r.sort, r.topk, r.median, r.matmul, r.mm, r.bmm, r.mv, r.dot, r.outer, r.einsum, r.tensordot)}

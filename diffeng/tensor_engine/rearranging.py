@@ -117,7 +117,8 @@ class Rearranged(Plain):
         return OPS["triu"](self, diagonal=diagonal)
 
     def diagonal(self, offset=0, dim1=0, dim2=1):
-        return OPS["diagonal"](self, offset=offset, dim1=dim1, dim2=dim2)
+        """The entries whose indices along two axes differ by offset, as the last axis of a view."""
+        return shapes.diagonal(self, offset=offset, dim1=axis(dim1, self.ndim), dim2=axis(dim2, self.ndim))
 
     def diag(self, diagonal=0):
         return OPS["diag"](self, diagonal=diagonal)
@@ -153,7 +154,8 @@ class Rearranged(Plain):
         return self[(slice(None),) * axis(dim, self.ndim) + (index,)]
 
     def index_select(self, dim, index):
-        return self[(slice(None),) * axis(dim, self.ndim) + (index,)]
+        """The parts at these places along an axis. Raises IndexError for a place that is not there; none is counted from the end."""
+        return OPS["index_select"](self, index, dim=axis(dim, self.ndim))
 
     def masked_select(self, mask):
         shape = np.broadcast_shapes(self.shape, mask.shape)
@@ -163,6 +165,8 @@ class Rearranged(Plain):
         return self.reshape(-1)[index]
 
     def gather(self, dim, index):
+        """The entries at these places along an axis, and elsewhere entry by entry. Raises IndexError for a place that is not there (none is counted from the
+        end), RuntimeError for an index of another rank, or larger than the tensor along another axis."""
         return OPS["gather"](self, index, dim=axis(dim, self.ndim))
 
     def scatter(self, dim, index, src):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..vocabulary import shaping
+from ..vocabulary import indexing, shaping
 from .core import Operation, link
 from .rules import axis, torch_error
 
@@ -24,6 +24,23 @@ def _view(name, forward, backward):
 reshape = _view("view", lambda x, shape: shaping.reshape(x, shape=shape), lambda x, v, shape: shaping.reshape(v, shape=x.shape))
 permute = _view("permute", lambda x, dims: shaping.transpose(x, axes=dims), lambda x, v, dims: shaping.transpose(v, axes=tuple(np.argsort(dims).tolist())))
 expand = _view("expand", lambda x, shape: np.broadcast_to(x, shape), None)
+
+
+def _diagonal(x, offset, dim1, dim2):
+    out = np.diagonal(x, offset, dim1, dim2)
+    if type(out) is np.ndarray and x.flags.writeable:
+        out.flags.writeable = True                              # NumPy makes it read-only
+    return out
+
+
+def _with_diagonal(x, v, offset, dim1, dim2):
+    steps, index = np.arange(v.shape[-1]), [slice(None)] * x.ndim
+    index[dim1], index[dim2] = indexing.Slot(0), indexing.Slot(1)
+    ahead = min(dim1, dim2) if abs(dim1 - dim2) == 1 else 0      # where NumPy puts the axis of two index arrays
+    return indexing.setitem(x, np.moveaxis(v, -1, ahead), steps + max(-offset, 0), steps + max(offset, 0), index=tuple(index))
+
+
+diagonal = _view("diagonal", _diagonal, _with_diagonal)
 _copy = Operation(lambda x, shape: shaping.reshape(x, shape=shape), "reshape")
 
 

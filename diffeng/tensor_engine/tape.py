@@ -226,7 +226,8 @@ def look(t):
     run = local.run
     if t._array is None:
         if not run.base <= t._key < run.base + SPAN:
-            raise RuntimeError("a tensor that waits for its value was read in another thread than the one that computes it: look at it there first")
+            raise RuntimeError("a tensor was read whose value was not computed: an operation before it raised an error, or another thread is to compute it: "
+                               "look at it there first")
         flush(run)
     if run.base <= t._key < run.base + OUTSIDE:
         run.looked = True
@@ -252,9 +253,13 @@ def flush(run):
         return stop_waiting(run)
     if plan.outputs:
         arrays = run.arrays if not run.known else run.arrays + run.known
-        found = plan.call(*arrays)
-        if found is None:
-            found = program(*arrays)
+        try:
+            found = plan.call(*arrays)
+            if found is None:
+                found = program(*arrays)
+        except Exception:
+            _drop(run)
+            raise
         for k, array in zip(plan.alive, found):
             results[k]._array = array
         run.known += found
@@ -275,12 +280,24 @@ def stop_waiting(run):
     """Carry out what waits; from here on calls are carried out at once."""
     if run.waiting:
         run.waiting, run.expected = False, None
-        if run.given:
-            let_go(run)
-        else:
-            replay(run)
+        try:
+            if run.given:
+                let_go(run)
+            else:
+                replay(run)
+        except Exception:
+            _drop(run)
+            raise
         run.outside = len(run.tensors)
         run.tensors, run.arrays, run.results, run.known, run.plan = [], [], [], [], None
+
+
+def _drop(run):
+    """What waits cannot be computed (an index out of bounds), and is said once: parameters are as they were, and a new run begins."""
+    for t, array in zip(run.tensors, run.arrays):
+        if t._array is None:
+            t._array, t._node, t._spec, t._like, t._key = array, None, None, None, 0
+    run.begin()
 
 
 def end(run):
