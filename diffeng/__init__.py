@@ -21,16 +21,18 @@ _HOME = {
     "distributed": "",
     "cuda": "",
     "tensors": "tensor Tensor device from_numpy as_tensor no_grad enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full "
-               "arange linspace logspace eye rand randn randint randperm normal bernoulli zeros_like ones_like empty_like full_like rand_like randn_like "
-               "add sub mul div neg pow fmod matmul mm bmm mv outer addmm cat concat stack hstack vstack flatten permute squeeze unsqueeze chunk split unbind narrow gather "
-               "scatter index_select masked_select masked_fill topk sort argsort argmax argmin max min amax amin any all norm std cumsum cumprod count_nonzero "
+               "arange linspace logspace eye tril_indices triu_indices rand randn randint randperm normal bernoulli multinomial zeros_like ones_like empty_like full_like "
+               "rand_like randn_like add sub mul div multiply divide subtract true_divide neg pow fmod matmul mm bmm mv outer addmm cat concat concatenate "
+               "stack hstack vstack flatten unflatten ravel t permute squeeze unsqueeze chunk split unbind narrow gather "
+               "scatter scatter_add index_add index_select select take detach masked_select masked_fill topk sort argsort argmax argmin max min amax amin any all norm std cumsum cumprod count_nonzero "
                "sigmoid relu gelu silu leaky_relu softplus logsigmoid asin acos atan atan2 asinh acosh atanh rsqrt reciprocal floor ceil round trunc clamp clip eq ne lt "
                "le gt ge isnan isinf isfinite isclose allclose equal logical_and logical_or logical_not logical_xor tril triu diag diagonal roll flip tile "
                "broadcast_to broadcast_tensors meshgrid is_tensor numel result_type lerp addcmul addcdiv nan_to_num unique bincount median nonzero movedim "
-               "swapaxes clone floor_divide remainder bitwise_and bitwise_or bitwise_xor bitwise_not repeat_interleave",
+               "swapaxes clone is_floating_point floor_divide remainder bitwise_and bitwise_or bitwise_xor bitwise_not repeat_interleave",
     "autograd": "",
     "random": "",
     "nn": "",
+    "nn.functional": "dropout",
     "optim": "",
     "linalg": "",
     "special": "erf erfc expit log_expit logit xlogy logsumexp softmax log_softmax",
@@ -41,6 +43,7 @@ _WHERE = {name: module for module, names in _HOME.items() for name in names.spli
 # NumPy's own functions under diffeng's name too, for expressions of symbols: de.sin(x) * y; of tensors they are PyTorch's
 _NUMPY = set("exp exp2 expm1 log log2 log10 log1p sqrt cbrt square absolute abs sign sin cos tan arcsin arccos arctan arctan2 hypot sinh cosh tanh "
              "arcsinh arccosh arctanh maximum minimum where power logaddexp sum mean prod var dot matmul einsum tensordot reshape transpose".split())
+_CONSTANTS = set("pi e inf nan".split())
 _DTYPES = set("float16 float32 float64 int8 int16 int32 int64 uint8 bool".split())
 _DTYPE_NAMES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16"}
 __all__ = sorted(_WHERE) + ["special", "linalg", "testing", "kernels", "llm", "autograd", "random", "nn", "optim", "distributed", "cuda"]
@@ -51,6 +54,9 @@ def __getattr__(name):
     if name in _DTYPES or name in _DTYPE_NAMES:
         import numpy
         return numpy.dtype(_DTYPE_NAMES.get(name, name))
+    if name in _CONSTANTS:
+        import math
+        return getattr(math, name)
     if name in _NUMPY or _WHERE.get(name) == "special":
         return importlib.import_module(f"{__name__}.shared_names").function(name)
     if name in _WHERE:

@@ -16,7 +16,7 @@ from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, from_numpy, full, full_like,     # noqa: F401
                                    Generator, linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like,
-                                   randperm, tensor, zeros, zeros_like)
+                                   multinomial, randperm, tensor, tril_indices, triu_indices, zeros, zeros_like)
 from .tensor_engine.backward import retain
 from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
 from .tensor_engine.operations import OPS
@@ -306,6 +306,8 @@ class Tensor(Rearranged):
     def zero_(self):
         return self.fill_(0)
 
+    multinomial = multinomial
+
     def uniform_(self, a=0.0, b=1.0, generator=None):
         return self._write("uniform_", rand(*self.shape, dtype=self.dtype, device=self.device, generator=generator) * (b - a) + a)
 
@@ -421,7 +423,7 @@ def _install():
     for dunder, name in dict(neg="neg", abs="abs", invert="bitwise_not").items():
         setattr(Tensor, f"__{dunder}__", lambda self, op=OPS[name]: op(self))
     Tensor.__pos__ = lambda self: self
-    for name, method in METHODS.items():
+    for name, method in {**METHODS, **making.NEW}.items():
         if name not in vars(Tensor):
             setattr(Tensor, name, method)
     for name in ("add sub mul div pow neg abs exp log sqrt sin cos tanh sigmoid relu clamp floor ceil round reciprocal square remainder floor_divide "

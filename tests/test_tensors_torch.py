@@ -143,6 +143,19 @@ IN_PLACE = {
     "data": lambda n: _data(n), "no_grad": lambda n: _no_grad_update(n), "sub_ of a row": lambda n: _row(n), "int +=": lambda n: _plus(n.i.clone(), 2),
     "sqrt_": lambda n: n.p.clone().sqrt_(),
 }
+NAMES = {
+    "range": lambda n: n.a[range(2), n.j[:2]], "set range": lambda n: _set(n.a.clone(), (range(2), [0, 2]), n.v[:2]),
+    "tril_indices": lambda n: n.s[tuple(n.m.tril_indices(3, 3))], "triu_indices": lambda n: n.m.triu_indices(2, 4, offset=1), "t": lambda n: n.m.t(n.a),
+    "ravel": lambda n: n.m.ravel(n.a), "concatenate": lambda n: n.m.concatenate([n.a, n.b], 1),
+    "scatter_add": lambda n: n.m.scatter_add(n.s, 1, n.i.clamp(0, 2), n.a), "divide": lambda n: n.m.divide(n.m.multiply(n.a, n.b), n.m.subtract(n.p, 7)),
+    "new_zeros": lambda n: n.d.new_zeros(2, 3), "new_ones": lambda n: n.a.new_ones((2,), dtype=n.m.int64), "new_full": lambda n: n.i.new_full((2, 2), 3),
+    "new_tensor": lambda n: n.d.new_tensor([1, 2]), "inf": lambda n: n.a.masked_fill(n.k, -n.m.inf).softmax(-1), "pi": lambda n: n.a * n.m.pi,
+    "input": lambda n: n.m.softmax(input=n.a, dim=-1), "input of two": lambda n: n.m.add(input=n.a, other=n.b, alpha=2),
+    "input of a sum": lambda n: n.m.sum(input=n.a, dim=0), "input of where": lambda n: n.m.where(n.k, input=n.a, other=n.b),
+    "addmm by name": lambda n: n.m.addmm(input=n.v, mat1=n.a, mat2=n.s), "size=": lambda n: n.m.zeros(size=(2, 3)), "end=": lambda n: n.m.arange(end=4),
+    "softplus beta": lambda n: _functional(n).softplus(n.a, beta=3, threshold=4), "multinomial": lambda n: n.m.multinomial(n.p, 3).sort(1)[0],
+    "is_floating_point": lambda n: n.m.tensor([n.m.is_floating_point(n.a), n.m.is_floating_point(input=n.i)]),
+}
 GRADIENTS = {
     "accumulate": lambda n: _accumulated(n), "cotangent": lambda n: _cotangent(n), "second derivative": lambda n: _second(n),
     "retain_graph": lambda n: _retained(n), "detach": lambda n: (n.a * n.a.detach()),
@@ -268,7 +281,7 @@ def _loop(n):
 
 
 GROUPS = dict(creation=CREATION, dtypes=DTYPES, shapes=SHAPES, indexing=INDEXING, reductions=REDUCTIONS, mathematics=MATHEMATICS, in_place=IN_PLACE,
-              gradients=GRADIENTS)
+              names=NAMES, gradients=GRADIENTS)
 ALL = {f"{group}: {name}": f for group, table in GROUPS.items() for name, f in table.items()}
 
 

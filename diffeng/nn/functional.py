@@ -13,7 +13,7 @@ from ..nodes import Tracer
 from ..numpy_api import astype
 from ..tensor_engine import making
 from ..tensor_engine.core import Operation, constant
-from ..tensor_engine.functions import METHODS, one_hot, operand          # noqa: F401
+from ..tensor_engine.functions import METHODS, not_in_place, one_hot, operand          # noqa: F401
 from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import torch_error
 from ..vocabulary import elementwise as e, indexing
@@ -85,6 +85,7 @@ _keys = {}
 
 def dropout(input, p=0.5, training=True, inplace=False):
     """Entries set to 0 with probability p, the others divided by 1 - p; nothing unless training. Seeded by manual_seed; each call draws anew."""
+    not_in_place("dropout", inplace)
     if not 0 <= p <= 1:
         raise refuse(ValueError, f"dropout{{here}}: dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0:
@@ -98,8 +99,9 @@ def dropout(input, p=0.5, training=True, inplace=False):
     return _DROPOUT(input, key, constant(np.array(source.draws), ()), p=float(p))
 
 
-def elu(input, alpha=1.0):
+def elu(input, alpha=1.0, inplace=False):
     """x, and alpha (exp(x) - 1) for x < 0 (Clevert et al., arXiv:1511.07289)."""
+    not_in_place("elu", inplace)
     return _ELU(input, alpha=float(alpha))
 
 

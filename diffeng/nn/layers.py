@@ -171,13 +171,17 @@ class Tanh(_Activation):
         self.inplace = False
 
 
-class Softplus(_Activation):
-    """log(1 + exp(x))."""
+class Softplus(Module):
+    """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
 
-    op = OPS["softplus"]
+    def __init__(self, beta=1.0, threshold=20.0):
+        self.beta, self.threshold = beta, threshold
 
-    def __init__(self):
-        self.inplace = False
+    def forward(self, x):
+        return F.softplus(x, self.beta, self.threshold)
+
+    def extra_repr(self):
+        return f"beta={self.beta}, threshold={self.threshold}"
 
 
 class LeakyReLU(Module):
@@ -244,4 +248,4 @@ class LogSoftmax(Softmax):
         return F.log_softmax(x, self._axis(x))
 
 
-ONE_OPERATION |= {Linear: (F.LINEAR, ("weight", "bias")), **{c: (c.op, ()) for c in (ReLU, SiLU, Sigmoid, Tanh, Softplus)}}
+ONE_OPERATION |= {Linear: (F.LINEAR, ("weight", "bias")), **{c: (c.op, ()) for c in (ReLU, SiLU, Sigmoid, Tanh)}}

@@ -16,16 +16,16 @@ _SIGNATURES = {
         "bitwise_and bitwise_or bitwise_xor matmul mm bmm mv dot outer": "", "div": "rounding_mode", "isclose": "rtol atol", "tensordot": "dims"},
     1: {"neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid reciprocal logit "
         "floor ceil trunc "
-        "abs sign square relu silu isnan isinf isfinite logical_not bitwise_not logsigmoid": "", "round": "decimals", "sum mean prod": "dim keepdim dtype",
+        "abs sign square isnan isinf isfinite logical_not bitwise_not logsigmoid": "", "relu silu": "inplace", "round": "decimals", "sum mean prod": "dim keepdim dtype",
         "amax amin any all argmax argmin logsumexp": "dim keepdim", "count_nonzero": "dim", "softmax log_softmax": "dim dtype", "cumsum cumprod": "dim",
-        "argsort": "dim descending", "gelu": "approximate", "leaky_relu": "negative_slope", "nan_to_num": "nan posinf neginf"},
+        "argsort": "dim descending", "gelu": "approximate", "leaky_relu": "negative_slope inplace", "softplus": "beta threshold", "nan_to_num": "nan posinf neginf"},
     3: {"where masked_fill lerp": "", "addcmul addcdiv": "value", "addmm": "beta alpha"},
 }
 _SYNONYMS = {"subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "absolute": "abs", "negative": "neg", "arcsin": "asin",
              "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "greater": "gt",
              "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "expit": "sigmoid", "clip": "clamp"}
 _KEYWORDS = {"axis": "dim", "keepdims": "keepdim"}
-_OPERANDS = "other exponent mask value mat2 vec tensor1 end weight input tensor2 y".split()
+_OPERANDS = "other exponent mask value mat1 mat2 vec vec2 tensor tensor1 end weight tensor2 y".split()
 _MISSING = object()
 
 
@@ -48,17 +48,30 @@ def _shared(array):
     return t
 
 
+def with_input(args, kwargs):
+    """The positional arguments of a function, the first of which may have come by the name that PyTorch gives it: softmax(input=x, dim=-1)."""
+    return (kwargs.pop("input"), *args) if "input" in kwargs else args
+
+
+def not_in_place(name, inplace):
+    """Functions of activations give a new tensor. Raises NotImplementedError, with the cure, where another is asked for."""
+    if inplace:
+        raise refuse(NotImplementedError, f"{name}{{here}}: inplace=True is not what a function does here: write x = {name}(x), or x.copy_({name}(x)) where x "
+                                          "requires no gradient")
+
+
 def _method(name, count, names):
     op = OPS[name]
 
-    def method(self, *args, **kwargs):
-        if count == 1 and not args and not kwargs and isinstance(self, Plain):
-            return op(self)
-        given = dict(zip(names, args[count - 1:]))
+    def method(*args, **kwargs):
+        if count == 1 and not kwargs and len(args) == 1 and isinstance(args[0], Plain):
+            return op(args[0])
+        args = with_input(args, kwargs)
+        given = dict(zip(names, args[count:]))
         for key, x in kwargs.items():
             if key != "out" or x is not None:              # np.sum(t) asks its methods so
                 given[_KEYWORDS.get(key, key)] = x
-        operands = [operand(self)] + [operand(x) for x in args[:count - 1]]
+        operands = [operand(x) for x in args[:count]]
         while len(operands) < count:                    # an operand by its name
             key = next((k for k in _OPERANDS if k in given), None)
             if key is None:
@@ -66,9 +79,10 @@ def _method(name, count, names):
             operands.append(operand(given.pop(key)))
         if given:
             unknown = [k for k in given if k not in names]
-            if unknown or len(args) - count + 1 > len(names):
+            if unknown or len(args) - count > len(names):
                 raise refuse(TypeError, f"{name}{{here}}: got an unexpected argument {(unknown or ['more than there are'])[0]!r}; it takes "
                                         f"{', '.join(names) or 'operands only'}")
+            not_in_place(name, given.pop("inplace", False))
             for key, x in given.items():
                 if isinstance(x, list):
                     given[key] = tuple(x)
@@ -82,16 +96,15 @@ def _method(name, count, names):
 METHODS = {n: _method(n, count, params.split()) for count, lines in _SIGNATURES.items() for words, params in lines.items() for n in words.split()}
 
 
-def clamp(x, min=None, max=None):
+def clamp(input, min=None, max=None):
     """Between the bounds, numbers or tensors."""
     if isinstance(min, Plain) or isinstance(max, Plain):
-        return _CLAMP(x, -np.inf if min is None else min, np.inf if max is None else max)
-    return OPS["clamp"](x, low=min, high=max)
+        return _CLAMP(input, -np.inf if min is None else min, np.inf if max is None else max)
+    return OPS["clamp"](input, low=min, high=max)
 
 
 _CLAMP = core.Operation(lambda x, low, high: OPS["clamp"].function(x, low, high), "clamp")
 METHODS["clamp"] = clamp
-METHODS["softplus"] = lambda x: OPS["softplus"](x)
 for _new, _old in _SYNONYMS.items():
     METHODS[_new] = METHODS[_old]
 
@@ -150,18 +163,18 @@ def einsum(equation, *operands):
     return OPS["einsum"](*[operand(x) for x in operands], equation=equation)
 
 
-def where(condition, x=None, y=None):
-    """x where the condition holds, else y; the indices of what holds, without x and y."""
-    if x is None:
+def where(condition, input=None, other=None):
+    """input where the condition holds, else other; the indices of what holds, without them."""
+    if input is None:
         return condition.nonzero(as_tuple=True)
-    return OPS["where"](operand(condition), operand(x), operand(y))
+    return OPS["where"](operand(condition), operand(input), operand(other))
 
 
 METHODS["where"] = lambda self, condition, other: OPS["where"](operand(condition), self, operand(other))
 
 
-def broadcast_to(x, shape):
-    return x.expand(shape)
+def broadcast_to(input, size):
+    return input.expand(size)
 
 
 def broadcast_tensors(*tensors):
@@ -178,8 +191,8 @@ def meshgrid(*tensors, indexing="ij"):
     return tuple(t.transpose(0, 1) for t in out) if indexing == "xy" and n > 1 else out
 
 
-def numel(x):
-    return x.numel()
+def numel(input):
+    return input.numel()
 
 
 def is_tensor(x):
@@ -208,9 +221,8 @@ def result_type(x, y):
 
 
 def _through(name):
-    def function(x, *args, **kwargs):
-        if "input" in kwargs:
-            args, x = (x, *args), kwargs.pop("input")
+    def function(*args, **kwargs):
+        x, *args = with_input(args, kwargs)
         return getattr(x, name)(*args, **kwargs)
     function.__name__, function.__doc__ = name, f"x.{name}(...) as a function."
     return function
@@ -220,7 +232,7 @@ _OF_METHODS = ("reshape flatten transpose permute squeeze unsqueeze chunk split 
                "diag trace gather "
                "scatter scatter_add index_select index_add masked_select take nonzero max min sort topk median norm var std clone detach unique bincount "
                "allclose equal "
-               "repeat_interleave ravel is_floating_point unflatten").split()
+               "repeat_interleave ravel is_floating_point unflatten multinomial").split()
 FUNCTIONS = {**METHODS, **{n: _through(n) for n in _OF_METHODS}}
 FUNCTIONS.update({f.__name__: f for f in (
     clamp, cat, stack, hstack, vstack, einsum, where, broadcast_to, broadcast_tensors, meshgrid, numel, is_tensor, result_type)})

@@ -30,7 +30,7 @@ def split(index, t):
         if i is None or i is Ellipsis:
             template.append(i)
             continue
-        if isinstance(i, (list, tuple, np.ndarray)) and not isinstance(i, Plain):
+        if isinstance(i, (list, tuple, range, np.ndarray)) and not isinstance(i, Plain):
             i = np.asarray([k.value if isinstance(k, Plain) else k for k in i] if not isinstance(i, np.ndarray) else i)
             if i.size == 0:
                 i = i.astype(np.int64)

@@ -142,9 +142,18 @@ def _shape(size):
     return shape
 
 
+def _sizes(name, size, named):
+    """The sizes, which may also come by name: zeros(size=(2, 3))."""
+    if "size" in named:
+        size = (*size, named.pop("size"))
+    if named:
+        raise refuse(TypeError, f"{name}{{here}}: got an unexpected argument {next(iter(named))!r}; it takes the sizes, dtype, device and requires_grad")
+    return size
+
+
 def _filled(name, make):
-    def filled(*size, dtype=None, device=None, requires_grad=False):
-        return _with(make(_shape(size), dtype_of(dtype) or rules.default), requires_grad, device)
+    def filled(*size, dtype=None, device=None, requires_grad=False, **named):
+        return _with(make(_shape(_sizes(name, size, named)), dtype_of(dtype) or rules.default), requires_grad, device)
     filled.__name__ = name
     filled.__doc__ = f"A tensor of this shape: {name}(2, 3) or {name}((2, 3)); float32 unless told."
     return filled
@@ -176,13 +185,23 @@ def full_like(x, fill_value, *, dtype=None, device=None, requires_grad=False):
     return full(x.shape, fill_value, dtype=dtype_of(dtype) or x.dtype, device=x.device if device is None else device, requires_grad=requires_grad)
 
 
+def tril_indices(row, col, offset=0, *, dtype=None, device=None):
+    """Rows and columns of the entries on and below a diagonal, (2, n) int64: mask[tuple(tril_indices(n, n))]."""
+    return _with(np.stack(np.tril_indices(row, offset, col)).astype(dtype_of(dtype) or INT64), False, device)
+
+
+def triu_indices(row, col, offset=0, *, dtype=None, device=None):
+    """Rows and columns of the entries on and above a diagonal, (2, n) int64."""
+    return _with(np.stack(np.triu_indices(row, offset, col)).astype(dtype_of(dtype) or INT64), False, device)
+
+
 def _number(x):
     return x.item() if isinstance(x, Plain) else x
 
 
-def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
+def arange(start=None, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
     """Numbers from start, below end, in steps: integers stay integers, floats are float32."""
-    start, end, step = map(_number, (0, start, step) if end is None else (start, end, step))
+    start, end, step = map(_number, (0, start, step) if end is None else (start or 0, end, step))
     if step == 0:
         raise refuse(RuntimeError, "arange{here}: step must be nonzero")
     if (end - start) * step < 0:
@@ -206,6 +225,16 @@ def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_
 def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
     """The identity matrix."""
     return _with(np.eye(n, m, dtype=dtype_of(dtype) or rules.default), requires_grad, device)
+
+
+def _new(name, make):
+    def new(self, *args, dtype=None, device=None, **more):
+        return make(*args, dtype=self.dtype if dtype is None else dtype, device=self.device if device is None else device, **more)
+    new.__name__, new.__doc__ = name, f"{name[4:]}(...) in the dtype and on the device of this tensor, unless told."
+    return new
+
+
+NEW = {f"new_{make.__name__}": _new(f"new_{make.__name__}", make) for make in (zeros, ones, empty, full, tensor)}         # methods of tensors
 
 
 # ---- random numbers -------------------------------------------------------------------------------------------------------------------------
@@ -232,11 +261,11 @@ def manual_seed(seed):
 
 
 def _random(name, draw, doc):
-    def random(*size, dtype=None, device=None, requires_grad=False, generator=None):
+    def random(*size, dtype=None, device=None, requires_grad=False, generator=None, **named):
         dtype = dtype_of(dtype) or rules.default
         if dtype.kind != "f":
             raise torch_error(NotImplementedError, f"{name}: random floats of dtype {dtype}; use randint for integers")
-        drawn = draw((generator or globals()["generator"]).numpy, _shape(size), np.float64 if dtype == np.float64 else np.float32)
+        drawn = draw((generator or globals()["generator"]).numpy, _shape(_sizes(name, size, named)), np.float64 if dtype == np.float64 else np.float32)
         return _with(drawn.astype(dtype, copy=False), requires_grad, device)
     random.__name__, random.__doc__ = name, doc
     return random
@@ -263,6 +292,37 @@ def normal(mean, std, size=None, *, generator=None):
     given = [x for x in (mean, std) if isinstance(x, Plain)]
     shape = size if size is not None else np.broadcast_shapes(*[x.shape if isinstance(x, Plain) else np.shape(x) for x in (mean, std)])
     return randn(*shape, generator=generator, device=given[0].device if given else None) * std + mean
+
+
+def multinomial(input, num_samples, replacement=False, *, generator=None):
+    """Indices drawn with these probabilities, int64: input (n,) or (rows, n), result (num_samples,) or (rows, num_samples).
+
+    input: floats >= 0, which need not sum to 1. Without replacement no index comes twice in a row, and what has probability 0 comes last.
+    Raises RuntimeError for other inputs, and for more samples than there are entries, without replacement.
+    """
+    p = input.value
+    if p.dtype.kind != "f":
+        raise refuse(RuntimeError, f"multinomial{{here}} only supports floating-point dtypes for input, got: {rules.name_of(p.dtype)}. Convert it with .float()")
+    if p.ndim not in (1, 2):
+        raise refuse(RuntimeError, f"multinomial{{here}}: prob_dist must be 1 or 2 dim, and has shape {list(p.shape)}: take the last position, logits[:, -1]")
+    if num_samples <= 0 or not replacement and num_samples > p.shape[-1]:
+        raise refuse(RuntimeError, f"multinomial{{here}}: cannot sample n_sample <= 0 samples, and without replacement no more than the {p.shape[-1]} that there "
+                                   f"are, but n_sample is {num_samples}; perhaps replacement=True")
+    p = p.astype(np.float64)
+    if not np.all((p >= 0) & (p < np.inf)):
+        raise refuse(RuntimeError, "multinomial{here}: probability tensor contains either `inf`, `nan` or element < 0: it takes probabilities, softmax(logits, "
+                                   "dim=-1)")
+    if not np.all(p.sum(-1) > 0):
+        raise refuse(RuntimeError, "multinomial{here}: invalid multinomial distribution (sum of probabilities <= 0)")
+    source = (generator or globals()["generator"]).numpy
+    if replacement:                               # the distribution function, read backwards; > and not >=, so that no entry of probability 0 is met
+        below = np.cumsum(p, -1)
+        u = source.random((*p.shape[:-1], num_samples)) * below[..., -1:]
+        found = np.reshape([np.searchsorted(row, x, "right") for row, x in zip(np.atleast_2d(below), np.atleast_2d(u))], u.shape)
+    else:                                         # who arrives first, of Poisson processes with these rates (Efraimidis & Spirakis, Inf. Process. Lett. 97, 2006)
+        with np.errstate(divide="ignore"):
+            found = np.argsort(source.standard_exponential(p.shape) / p, -1, kind="stable")[..., :num_samples]
+    return _with(found.astype(INT64), False, input.device)
 
 
 def bernoulli(p, *, generator=None):

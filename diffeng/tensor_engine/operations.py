@@ -113,8 +113,12 @@ def relu(x):
     return e.where(e.greater(x, 0), x, cast(np.zeros((), x.dtype), x.dtype))
 
 
-def softplus(x):
-    return special.softplus(to_float(x))
+def softplus(x, beta=1.0, threshold=20.0):
+    """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold, as PyTorch has it."""
+    x = to_float(x)
+    scaled = x if beta == 1 else x * beta
+    soft = special.softplus(scaled)
+    return e.where(e.greater(scaled, threshold), x, soft if beta == 1 else soft / beta)
 
 
 def gelu(x, approximate="none"):

@@ -1,0 +1,95 @@
+"""Names that the tutorials use beside the core of the tensors, without PyTorch: what they mean, and what they refuse."""
+import math
+
+import numpy as np
+import pytest
+
+import diffeng as de
+from diffeng.nn import functional as F
+
+PROBS = np.array([[0.1, 0.0, 0.6, 0.3], [0.25, 0.25, 0.25, 0.25]], np.float32)
+
+
+# ---- drawing ------------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_multinomial_draws_with_these_probabilities_and_is_seeded(replacement):
+    p = de.tensor(np.tile(PROBS[:1] * 5, (4000, 1)))
+    de.manual_seed(3)
+    drawn = de.multinomial(p, 1, replacement)
+    assert drawn.shape == (4000, 1) and drawn.dtype == de.int64
+    np.testing.assert_allclose(np.bincount(drawn.numpy()[:, 0], minlength=4) / 4000, PROBS[0], atol=0.03)
+    de.manual_seed(3)
+    assert de.multinomial(p, 1, replacement).equal(drawn)
+    one, other = de.Generator().manual_seed(1), de.Generator().manual_seed(1)
+    assert p[0].multinomial(2, generator=one).equal(de.multinomial(input=p[0], num_samples=2, generator=other))
+
+
+def test_multinomial_without_replacement_takes_each_once_and_what_cannot_come_last():
+    for _ in range(20):
+        drawn = de.multinomial(de.tensor(PROBS), 4).tolist()
+        assert sorted(drawn[0]) == sorted(drawn[1]) == [0, 1, 2, 3] and drawn[0][-1] == 1
+    many = de.multinomial(de.tensor([0.0, 1.0, 0.0]), 50, replacement=True)
+    assert many.tolist() == [1] * 50
+
+
+@pytest.mark.parametrize("p, n, text", [([1, 2], 1, "floating-point"), ([[[1.0]]], 1, "1 or 2 dim"), ([1.0, 2.0], 3, "replacement=True"), ([1.0], 0, "<= 0"),
+                                        ([-1.0, 2.0], 1, "softmax"), ([math.nan, 1.0], 1, "softmax"), ([0.0, 0.0], 1, "sum of probabilities")])
+def test_multinomial_refuses(p, n, text):
+    with pytest.raises(RuntimeError, match=text):
+        de.multinomial(de.tensor(p), n)
+
+
+# ---- names --------------------------------------------------------------------------------------------------------------------------
+
+def test_constants():
+    assert (de.pi, de.e, de.inf) == (math.pi, math.e, math.inf) and math.isnan(de.nan)
+    assert de.tensor([1.0, 2.0]).masked_fill(de.tensor([True, False]), -de.inf).tolist() == [-math.inf, 2.0]
+
+
+def test_a_range_is_an_index():
+    x = de.arange(12).reshape(3, 4).float()
+    assert x[range(3), de.tensor([3, 0, 1])].tolist() == [3.0, 4.0, 9.0] and x[range(1, 3)].shape == (2, 4)
+    x[range(3), [0, 1, 2]] = -1.0
+    assert x.diagonal().tolist() == [-1.0] * 3
+
+
+def test_the_first_argument_may_be_called_input():
+    x = de.tensor(PROBS)
+    for a, b in ((de.softmax(input=x, dim=-1), x.softmax(-1)), (de.sum(input=x, dim=0), x.sum(0)), (de.add(input=x, other=1.0), x + 1.0),
+                 (F.relu(input=-x), de.zeros(2, 4)), (de.squeeze(input=x[:1]), x[0]), (de.topk(input=x, k=2)[0], x.topk(2)[0]),
+                 (de.clamp(input=x, max=0.2), x.clamp(max=0.2)), (de.where(x > 0.2, input=x, other=0.0), de.where(x > 0.2, x, 0.0)),
+                 (de.t(input=x), x.T), (de.addmm(input=x, mat1=x[:, :2], mat2=x), de.addmm(x, x[:, :2], x))):
+        assert a.equal(b)
+
+
+@pytest.mark.parametrize("f", [F.relu, F.silu, F.leaky_relu, F.elu, F.dropout])
+def test_functions_do_not_write_in_place_and_say_so(f):
+    x = de.tensor([1.0, -2.0])
+    with pytest.raises(NotImplementedError, match=r"write x = "):
+        f(x, inplace=True)
+    de.manual_seed(0)
+    a = f(x, inplace=False)
+    de.manual_seed(0)
+    assert a.equal(f(x))
+
+
+def test_new_tensors_are_like_the_old_one():
+    x = de.tensor([1.0], dtype=de.float64)
+    assert x.new_zeros(2, 3).shape == x.new_empty((2, 3)).shape == (2, 3) and x.new_ones(2).dtype == de.float64
+    assert x.new_full((2,), 7).tolist() == [7.0, 7.0] and x.new_tensor([1, 2]).dtype == de.float64 and x.new_ones(1, dtype=de.int32).dtype == de.int32
+
+
+def test_sizes_by_name_and_what_is_no_name():
+    assert de.zeros(size=(2, 3)).shape == de.randn(size=(2, 3)).shape == (2, 3) and de.arange(end=3).tolist() == [0, 1, 2]
+    with pytest.raises(TypeError, match="unexpected argument 'shape'"):
+        de.zeros(shape=(2, 3))
+
+
+def test_softplus_is_the_identity_above_its_threshold():
+    x = de.tensor([-1.0, 0.5, 3.0, 30.0], requires_grad=True)
+    y = F.softplus(x, beta=2, threshold=5)
+    np.testing.assert_allclose(y.detach().numpy(), [math.log1p(math.exp(-2)) / 2, math.log1p(math.exp(1)) / 2, 3, 30], rtol=1e-6)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [1 / (1 + math.exp(2)), 1 / (1 + math.exp(-1)), 1, 1], rtol=1e-6)
+    assert de.nn.Softplus(2.0, 5.0)(x).equal(y)
