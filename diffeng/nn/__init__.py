@@ -1,4 +1,4 @@
-"""Layers and losses with PyTorch's names: Module and its parameters (module.py), layers.py, losses.py, functional.py, init.py.
+"""Layers and losses with PyTorch's names: Module and its parameters (module.py), containers.py, layers.py, losses.py, functional.py, init.py.
 
 What it is not: no meaning of an operation that tensor_engine/operations.py has already, and no derivative.
 
@@ -8,7 +8,8 @@ What it is not: no meaning of an operation that tensor_engine/operations.py has 
 (3, 1)
 """
 from . import functional, init, utils          # noqa: F401
-from .layers import (GELU, ELU, Dropout, Embedding, Flatten, Identity, LayerNorm, LeakyReLU, Linear, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus,     # noqa: F401
-                     Tanh)
-from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss          # noqa: F401
+from .containers import ModuleDict, ParameterList          # noqa: F401
+from .layers import (GELU, ELU, BatchNorm1d, Dropout, Embedding, Flatten, Identity, LayerNorm, LeakyReLU, Linear, LogSoftmax, ReLU, RMSNorm, Sigmoid, SiLU, Softmax,     # noqa: F401
+                     Softplus, Tanh)
+from .losses import (BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss)          # noqa: F401
 from .module import Module, ModuleList, Parameter, Sequential          # noqa: F401

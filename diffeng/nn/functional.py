@@ -16,6 +16,7 @@ from ..tensor_engine.core import Operation, constant
 from ..tensor_engine.functions import METHODS, not_in_place, one_hot, operand          # noqa: F401
 from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import torch_error
+from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
 
 relu, sigmoid, tanh, gelu, silu, leaky_relu, softplus, softmax, log_softmax, logsigmoid = (METHODS[n] for n in (
@@ -55,6 +56,50 @@ LINEAR, _EMBEDDING, _LAYER_NORM = Operation(_linear, "linear"), Operation(_embed
 _DROPOUT, _ELU = Operation(lambda x, key, counter, p: random.dropout(x, p, key, counter), "dropout"), Operation(_elu, "elu")
 
 
+def _rms_norm(x, weight=None, *, axes, eps):
+    out = x / e.sqrt(np.mean(x * x, axis=axes, keepdims=True) + eps)
+    return out if weight is None else out * weight
+
+
+def _batch_norm(x, *given, axes, eps, affine, known):
+    """given: weight and bias, as far as `affine` names them, then mean and variance, where they are known."""
+    given = [np.reshape(g, (-1,) + (1,) * (x.ndim - 2)) for g in given]
+    if known:
+        d, var = x - given[-2], given[-1]
+    else:
+        d = x - np.mean(x, axis=axes, keepdims=True)
+        var = np.mean(d * d, axis=axes, keepdims=True)
+    out = d / e.sqrt(var + eps)
+    for name, g in zip(affine, given):
+        out = out * g if name == "weight" else out + g
+    return out
+
+
+def _towards(mean, var, x, momentum, *, axes, count):
+    m = np.mean(x, axis=axes, keepdims=True)
+    v = np.sum(e.square(x - m), axis=axes) / (count - 1)
+    return mean + momentum * (np.reshape(m, mean.shape) - mean), var + momentum * (v - var)
+
+
+def _attention(q, k, mask=None, *, causal, scale):
+    scores = matmul(q * scale, np.swapaxes(k, -1, -2))
+    if causal:
+        mask = np.tri(*scores.shape[-2:], dtype=np.bool_)
+    if mask is None or mask.dtype.kind == "f":
+        return special.softmax(scores if mask is None else scores + mask, -1)
+    out = special.softmax(e.where(mask, scores, np.full((), -np.inf, scores.dtype)), -1)
+    return out if causal else e.where(mask, out, np.zeros((), out.dtype))                # 0 / 0 where nothing takes part
+
+
+def _pad(x, pairs, value):
+    x = x[tuple([slice(max(-a, 0), x.shape[k] - max(-b, 0)) for k, (a, b) in enumerate(pairs)])]
+    return np.pad(x, [(max(a, 0), max(b, 0)) for a, b in pairs], constant_values=value)
+
+
+_RMS_NORM, _BATCH_NORM, _PAD = Operation(_rms_norm, "rms_norm"), Operation(_batch_norm, "batch_norm"), Operation(_pad, "pad")
+_ATTENTION = Operation(_attention, "scaled_dot_product_attention")
+
+
 def linear(input, weight, bias=None):
     """input @ weight.T + bias. input: (..., in); weight: (out, in); bias: (out,)."""
     return LINEAR(operand(input), weight) if bias is None else LINEAR(operand(input), weight, bias)
@@ -68,12 +113,16 @@ def embedding(input, weight, padding_idx=None):
     return _EMBEDDING(operand(input), weight) if padding_idx is None else _EMBEDDING(operand(input), weight, padding_idx=padding_idx % weight.shape[0])
 
 
+def _last_axes(name, input, shape):
+    if input.shape[len(input.shape) - len(shape):] != shape:
+        raise refuse(RuntimeError, f"{name}{{here}}: Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input "
+                                   f"of size {list(input.shape)}")
+
+
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """(x - mean) / sqrt(var + eps) over the last axes, times weight plus bias (Ba, Kiros & Hinton, arXiv:1607.06450)."""
     shape = tuple(normalized_shape)
-    if input.shape[len(input.shape) - len(shape):] != shape:
-        raise refuse(RuntimeError, f"layer_norm{{here}}: Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input "
-                                   f"of size {list(input.shape)}")
+    _last_axes("layer_norm", input, shape)
     given = [x for x in (weight, bias) if x is not None]
     if weight is None and bias is not None:
         raise refuse(ValueError, "layer_norm{here}: a bias without a weight")
@@ -105,6 +154,71 @@ def elu(input, alpha=1.0, inplace=False):
     return _ELU(input, alpha=float(alpha))
 
 
+def rms_norm(input, normalized_shape, weight=None, eps=None):
+    """x / sqrt(mean(x^2) + eps) over the last axes, times weight (Zhang & Sennrich, NeurIPS 2019). eps: by default that of the dtype."""
+    _last_axes("rms_norm", input, tuple(normalized_shape))
+    given = [] if weight is None else [weight]
+    return _RMS_NORM(input, *given, axes=tuple(range(-len(normalized_shape), 0)), eps=float(np.finfo(input.dtype).eps if eps is None else eps))
+
+
+def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) of each channel, times weight plus bias (Ioffe & Szegedy, ICML 2015). input: (N, C) or (N, C, ...).
+
+    training: mean and variance are the batch's, and the running ones, if any, move towards them, in place: r <- (1 - momentum) r + momentum batch's, with the
+    variance of N - 1. Raises ValueError for a batch of one value a channel there.
+    """
+    axes = tuple([k for k in range(input.ndim) if k != 1])
+    count = math.prod([input.shape[k] for k in axes])
+    if training and count < 2:
+        raise refuse(ValueError, f"batch_norm{{here}}: Expected more than 1 value per channel when training, got input size {list(input.shape)}: use a larger batch, or .eval()")
+    affine = {name: x for name, x in (("weight", weight), ("bias", bias)) if x is not None}
+    if not training:
+        return _BATCH_NORM(input, *affine.values(), running_mean, running_var, axes=axes, eps=float(eps), affine=tuple(affine), known=True)
+    out = _BATCH_NORM(input, *affine.values(), axes=axes, eps=float(eps), affine=tuple(affine), known=False)
+    if running_mean is not None:
+        update(_towards, (running_mean, running_var), (input.detach(), float(momentum)), axes=axes, count=count)
+    return out
+
+
+def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None):
+    """softmax(query @ key.mT * scale) @ value (Vaswani et al., NeurIPS 2017). query: (..., L, E); key: (..., S, E); value: (..., S, V); result (..., L, V).
+
+    attn_mask: truth values, True for what takes part, or numbers that are added, of a shape that broadcasts to (..., L, S). is_causal: position i sees 0..i.
+    scale: 1 / sqrt(E) unless given. dropout_p: of the weights, whether a module trains or not. Where nothing takes part the result is 0.
+    """
+    if attn_mask is not None and is_causal:
+        raise refuse(RuntimeError, "scaled_dot_product_attention{here}: Explicit attn_mask should not be set when is_causal=True: leave one of them out, or combine "
+                                   "them, mask & ones(L, S).tril().bool()")
+    mask = [] if attn_mask is None else [operand(attn_mask)]
+    weights = _ATTENTION(query, key, *mask, causal=bool(is_causal), scale=float(query.shape[-1] ** -0.5 if scale is None else scale))
+    return dropout(weights, dropout_p) @ value
+
+
+def normalize(input, p=2.0, dim=1, eps=1e-12):
+    """x / max(norm(x), eps), with the p-norm along an axis."""
+    return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
+
+
+def cosine_similarity(x1, x2, dim=1, eps=1e-8):
+    """The cosine of the angle between vectors along an axis; norms below eps count as eps."""
+    return ((x1 * x2).sum(dim)) / (x1.norm(2, dim).clamp(min=eps) * x2.norm(2, dim).clamp(min=eps))
+
+
+def pad(input, pad, mode="constant", value=None):
+    """Entries of one value (0) before and after: pad = (left, right, top, bottom, ...), the last axis first; a negative number cuts.
+
+    Raises NotImplementedError for other modes, RuntimeError for an odd count of numbers or more than there are axes.
+    """
+    if mode != "constant":
+        raise refuse(NotImplementedError, f"pad{{here}}: mode={mode!r}: there is 'constant'; for the others join parts of the tensor with cat")
+    widths = [int(n) for n in pad]
+    if len(widths) % 2 or len(widths) > 2 * input.ndim:
+        raise refuse(RuntimeError, f"pad{{here}}: Padding length must be divisible by 2 and at most twice the number of dimensions of the input: {len(widths)} numbers for "
+                                   f"{input.ndim} dimensions")
+    pairs = [(0, 0)] * (input.ndim - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
+    return _PAD(input, pairs=tuple(pairs), value=0 if value is None else value)
+
+
 # ---- losses -----------------------------------------------------------------------------------------------------------------------------------
 
 def _same_size(name, input, target):
@@ -131,6 +245,15 @@ def _mse(x, y, reduction):
 
 def _l1(x, y, reduction):
     return _reduced(e.absolute(x - y), reduction)
+
+
+def _huber(x, y, reduction, delta, scale):
+    d = e.absolute(x - y)
+    return _reduced(e.where(e.less(d, delta), d * d * (0.5 * scale), (d - 0.5 * delta) * (delta * scale)), reduction)
+
+
+def _kl(x, y, reduction, log_target):
+    return _reduced(e.exp(y) * (y - x) if log_target else special.xlogy(y, y) - y * x, reduction)
 
 
 def _log_from_minus_100(x, log, zero):
@@ -202,6 +325,7 @@ def _nll_loss(x, target, weight=None, *, reduction, ignore_index):
 
 _MSE, _L1, _BCE = Operation(_mse, "mse_loss"), Operation(_l1, "l1_loss"), Operation(_bce, "binary_cross_entropy")
 _LOGITS, _ENTROPY = Operation(_bce_with_logits, "binary_cross_entropy_with_logits"), Operation(_cross_entropy, "cross_entropy")
+_HUBER, _KL = Operation(_huber, "huber_loss"), Operation(_kl, "kl_div")
 _NLL = Operation(_nll_loss, "nll_loss")
 _LOGITS_POSITIVE = Operation(lambda x, y, p, weight=None, *, reduction: _bce_with_logits(x, y, weight, p, reduction=reduction), "binary_cross_entropy_with_logits")
 
@@ -212,11 +336,11 @@ def _checked(reduction):
     return reduction
 
 
-def _pointwise(op, input, target, reduction):
+def _pointwise(op, input, target, reduction, **options):
     if input.shape != target.shape:
         warnings.warn(f"Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}): they are broadcast, which is rarely "
                       "what is meant. Give them the same size", stacklevel=3)
-    return op(input, operand(target), reduction=reduction)
+    return op(input, operand(target), reduction=reduction, **options)
 
 
 def mse_loss(input, target, reduction="mean"):
@@ -227,6 +351,29 @@ def mse_loss(input, target, reduction="mean"):
 def l1_loss(input, target, reduction="mean"):
     """|input - target|, its mean, its sum, or as it is."""
     return _pointwise(_L1, input, target, reduction)
+
+
+def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
+    """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2, of the difference d (Girshick, ICCV 2015)."""
+    if beta < 0:
+        raise refuse(RuntimeError, f"smooth_l1_loss{{here}} does not support negative values for beta: {beta}")
+    return _pointwise(_HUBER, input, target, reduction, delta=float(beta), scale=1 / beta) if beta else l1_loss(input, target, reduction)
+
+
+def huber_loss(input, target, reduction="mean", delta=1.0):
+    """d^2 / 2 where |d| < delta, else delta (|d| - delta / 2), of the difference d (Huber, Ann. Math. Statist. 35, 1964)."""
+    if delta <= 0:
+        raise refuse(RuntimeError, f"huber_loss{{here}} does not support non-positive values for delta: {delta}")
+    return _pointwise(_HUBER, input, target, reduction, delta=float(delta), scale=1.0)
+
+
+def kl_div(input, target, reduction="mean", log_target=False):
+    """target (log(target) - input), input being logarithms: the divergence of Kullback & Leibler with reduction="batchmean", the sum divided by the batch's size.
+
+    log_target: the target consists of logarithms, too.
+    """
+    out = _pointwise(_KL, input, target, "sum" if reduction == "batchmean" else reduction, log_target=bool(log_target))
+    return out / input.shape[0] if reduction == "batchmean" else out
 
 
 def binary_cross_entropy(input, target, weight=None, reduction="mean"):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from . import functional as F, init
+from ..errors import refuse
 from ..tensors import zeros
 from ..tensor_engine.operations import OPS
 from .module import ONE_OPERATION, Module, Parameter
@@ -55,6 +56,15 @@ class Embedding(Module):
         self.weight = _empty(num_embeddings, embedding_dim, dtype=dtype, device=device)
         self.reset_parameters()
 
+    @classmethod
+    def from_pretrained(cls, embeddings, freeze=True, padding_idx=None):
+        """The layer of a table that is there, (n, d), which is copied. freeze: it is not trained."""
+        if embeddings.ndim != 2:
+            raise refuse(ValueError, f"from_pretrained{{here}}: Embeddings parameter is expected to be 2-dimensional, and has shape {list(embeddings.shape)}")
+        layer = cls(*embeddings.shape, padding_idx=padding_idx)
+        layer.weight = Parameter(embeddings, requires_grad=not freeze)
+        return layer
+
     def reset_parameters(self):
         init.normal_(self.weight)
         if self.padding_idx is not None:
@@ -88,6 +98,60 @@ class LayerNorm(Module):
 
     def extra_repr(self):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class RMSNorm(Module):
+    """x / sqrt(mean(x^2) + eps) over the last axes, times weight (ones at first). eps: by default that of the dtype."""
+
+    def __init__(self, normalized_shape, eps=None, elementwise_affine=True, device=None, dtype=None):
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.weight = _empty(*self.normalized_shape, dtype=dtype, device=device) if elementwise_affine else None
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, x):
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self):
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class BatchNorm1d(Module):
+    """Mean 0 and variance 1 of each of num_features channels of (N, C) or (N, C, L): of the batch in training, else of the running averages.
+
+    momentum: how far the running averages move at each step; None: they are means of all batches. See functional.batch_norm.
+    """
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None):
+        self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats = num_features, eps, momentum, affine, track_running_stats
+        self.weight = _empty(num_features, dtype=dtype, device=device) if affine else None
+        self.bias = _empty(num_features, dtype=dtype, device=device) if affine else None
+        self.register_buffer("running_mean", zeros(num_features, dtype=dtype, device=device) if track_running_stats else None)
+        self.register_buffer("running_var", zeros(num_features, dtype=dtype, device=device) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", zeros((), dtype=np.int64, device=device) if track_running_stats else None)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Weight 1, bias 0, nothing seen."""
+        for x, first in ((self.weight, 1.0), (self.bias, 0.0), (self.running_mean, 0.0), (self.running_var, 1.0), (self.num_batches_tracked, 0)):
+            if x is not None:
+                init.constant_(x, first)
+
+    def forward(self, x):
+        if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
+            raise refuse(ValueError, f"BatchNorm1d{{here}}: expected 2D or 3D input with {self.num_features} channels (N, C) or (N, C, L), and got shape {list(x.shape)}")
+        tracked, momentum = self.track_running_stats, self.momentum
+        if self.training and tracked:
+            self.num_batches_tracked.add_(1)
+            momentum = 1 / self.num_batches_tracked.item() if momentum is None else momentum
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training or not tracked, momentum or 0.0, self.eps)
+
+    def extra_repr(self):
+        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, track_running_stats={self.track_running_stats}")
 
 
 class Dropout(Module):
