@@ -34,6 +34,8 @@ _HOME = {
     "nn": "",
     "nn.functional": "dropout",
     "optim": "",
+    "utils": "",
+    "saving": "save load",
     "linalg": "",
     "special": "erf erfc expit log_expit logit xlogy logsumexp softmax log_softmax",
     "kernels": "",
@@ -46,7 +48,7 @@ _NUMPY = set("exp exp2 expm1 log log2 log10 log1p sqrt cbrt square absolute abs 
 _CONSTANTS = set("pi e inf nan".split())
 _DTYPES = set("float16 float32 float64 int8 int16 int32 int64 uint8 bool".split())
 _DTYPE_NAMES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16"}
-__all__ = sorted(_WHERE) + ["special", "linalg", "testing", "kernels", "llm", "autograd", "random", "nn", "optim", "distributed", "cuda"]
+__all__ = sorted(_WHERE) + ["special", "linalg", "testing", "kernels", "llm", "autograd", "random", "nn", "optim", "utils", "distributed", "cuda"]
 
 
 def __getattr__(name):
