@@ -20,16 +20,18 @@ _HOME = {
     "testing": "",
     "distributed": "",
     "cuda": "",
-    "tensors": "tensor Tensor device from_numpy as_tensor no_grad enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full "
+    "tensors": "tensor Tensor device finfo iinfo set_printoptions from_numpy as_tensor no_grad "
+               "enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full "
                "arange linspace logspace eye tril_indices triu_indices rand randn randint randperm normal bernoulli multinomial zeros_like ones_like empty_like full_like "
                "rand_like randn_like add sub mul div multiply divide subtract true_divide neg pow fmod matmul mm bmm mv outer addmm cat concat concatenate "
                "stack hstack vstack flatten unflatten ravel t permute squeeze unsqueeze chunk split unbind narrow gather "
-               "scatter scatter_add index_add index_select select take detach masked_select masked_fill topk sort argsort argmax argmin max min amax amin any all norm std cumsum cumprod count_nonzero "
+               "scatter scatter_add index_add index_select select take detach "
+               "masked_select masked_fill topk sort argsort argmax argmin max min amax amin any all norm std cumsum cumprod count_nonzero "
                "sigmoid relu gelu silu leaky_relu softplus logsigmoid asin acos atan atan2 asinh acosh atanh rsqrt reciprocal floor ceil round trunc clamp clip eq ne lt "
                "le gt ge isnan isinf isfinite isclose allclose equal logical_and logical_or logical_not logical_xor tril triu diag diagonal roll flip tile "
                "broadcast_to broadcast_tensors meshgrid is_tensor numel result_type lerp addcmul addcdiv nan_to_num unique bincount median nonzero movedim "
                "swapaxes clone is_floating_point floor_divide remainder bitwise_and bitwise_or bitwise_xor bitwise_not repeat_interleave",
-    "autograd": "",
+    "autograd": "inference_mode",
     "random": "",
     "nn": "",
     "nn.functional": "dropout",
@@ -48,6 +50,16 @@ _NUMPY = set("exp exp2 expm1 log log2 log10 log1p sqrt cbrt square absolute abs 
 _CONSTANTS = set("pi e inf nan".split())
 _DTYPES = set("float16 float32 float64 int8 int16 int32 int64 uint8 bool".split())
 _DTYPE_NAMES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16"}
+# PyTorch's names that there are none of here, and what to do instead
+_INSTEAD = {
+    "compile": "de.jit compiles functions of arrays, and training steps of tensors become programs by themselves: call the model as it is",
+    "func": "de.grad, de.vmap, de.jvp, de.vjp take functions of arrays",
+    "bfloat16": "NumPy has no such dtype: use de.float32 or de.float16", "complex64": "tensors are real: use two of them", "complex128": "tensors are real: use two of them",
+    "autocast": "compute in one dtype, with model.to(de.float16) or in float32", "amp": "compute in one dtype, with model.to(de.float16) or in float32",
+    "backends": "devices are de.cuda's business, and what is computed is the same each time", "mps": "there are the devices 'cpu' and 'cuda'",
+    "use_deterministic_algorithms": "what is computed is the same each time: leave it out", "set_float32_matmul_precision": "products are float32's own: leave it out",
+    "set_num_threads": "set OMP_NUM_THREADS before Python starts", "newaxis": "write None",
+}
 __all__ = sorted(_WHERE) + ["special", "linalg", "testing", "kernels", "llm", "autograd", "random", "nn", "optim", "utils", "distributed", "cuda"]
 
 
@@ -65,7 +77,7 @@ def __getattr__(name):
         return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
     if name in _HOME:
         return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}" + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
 
 
 def __dir__():

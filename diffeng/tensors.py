@@ -14,12 +14,13 @@ from .lines import user_line
 from .tensor_engine import core, indexing, making, printing, rules, shapes
 from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
-from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, from_numpy, full, full_like,     # noqa: F401
-                                   Generator, linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like,
+from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
+                                   Generator, iinfo, linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like,
                                    multinomial, randperm, tensor, tril_indices, triu_indices, zeros, zeros_like)
 from .tensor_engine.backward import retain
 from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
 from .tensor_engine.operations import OPS
+from .tensor_engine.printing import set_printoptions     # noqa: F401
 from .tensor_engine.rearranging import Rearranged
 from .tensor_engine.writes import assign, backward, moved, update     # noqa: F401
 from .tensor_engine.rules import axis, name_of
@@ -55,6 +56,7 @@ class Tensor(Rearranged):
     itemsize = property(lambda self: self.dtype.itemsize)
     nbytes = property(lambda self: self.numel() * self.itemsize)
     is_leaf = property(lambda self: self.leaf or not self.requires)
+    device = property(lambda self: making.device.of[self._array.device if self._array is not None else self._spec.device], doc="Where it lies: see device.")
     is_cuda = property(lambda self: self.device == "cuda")
     grad_fn = property(lambda self: None if self.leaf or not self.requires else f"<{printing.grad_name(self)}>")
     T = property(lambda self: self.permute(*range(self.ndim)[::-1]))
@@ -253,10 +255,10 @@ class Tensor(Rearranged):
 
     # ---- dtypes and devices --------------------------------------------------------------------------------------------------------------------
 
-    def to(self, *args, dtype=None, device=None, copy=False):
+    def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False):
         """This tensor in another dtype, on another device ("cpu" or "cuda"), or as another tensor is: to(de.float64), to("cuda"), to(other).
 
-        Between devices it is a copy, through which gradients pass. Raises RuntimeError, with the cure, where there is no such device.
+        Between devices it is a copy, through which gradients pass; non_blocking has no effect. Raises RuntimeError, with the cure, where there is no such device.
         """
         dtype, device = making.wanted(args, dtype, device)
         device = self.device if device is None else making.on(device)
@@ -275,7 +277,7 @@ class Tensor(Rearranged):
     def cpu(self):
         return self.to("cpu")
 
-    def cuda(self, device=None):
+    def cuda(self, device=None, non_blocking=False):
         return self.to("cuda" if device in (None, 0) else device)
 
     # ---- indexing ---------------------------------------------------------------------------------------------------------------------------------

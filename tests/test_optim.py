@@ -21,6 +21,8 @@ OPTIMISERS = [
     ("SGD", dict(lr=0.1, momentum=0.8, dampening=0.3, weight_decay=0.01)), ("SGD", dict(lr=0.01, maximize=True)),
     ("Adam", dict(lr=0.05)), ("Adam", dict(lr=0.05, betas=(0.7, 0.9), eps=1e-4, weight_decay=0.1)), ("Adam", dict(lr=0.05, amsgrad=True)),
     ("AdamW", dict(lr=0.05)), ("AdamW", dict(lr=0.05, weight_decay=0.3, amsgrad=True)), ("AdamW", dict(lr=0.01, maximize=True)),
+    ("AdamW", dict(lr=0.05, foreach=False)), ("RMSprop", dict(lr=0.02)), ("RMSprop", dict(lr=0.02, alpha=0.8, momentum=0.5, weight_decay=0.1)),
+    ("RMSprop", dict(lr=0.02, centered=True, momentum=0.5)), ("RMSprop", dict(lr=0.001, maximize=True)),
 ]
 
 
@@ -103,6 +105,7 @@ def test_clipping_values_equals_pytorchs():
 SCHEDULES = [
     ("StepLR", dict(step_size=3, gamma=0.5)), ("ExponentialLR", dict(gamma=0.9)), ("CosineAnnealingLR", dict(T_max=8, eta_min=0.01)), ("LinearLR", dict(start_factor=0.1, total_iters=5)),
     ("LambdaLR", dict(lr_lambda=lambda t: 1 / (1 + t))), ("MultiStepLR", dict(milestones=[2, 5], gamma=0.1)), ("ConstantLR", dict(factor=0.5, total_iters=4)),
+    ("CosineAnnealingWarmRestarts", dict(T_0=2, T_mult=2, eta_min=0.01)), ("CosineAnnealingWarmRestarts", dict(T_0=3)),
 ]
 
 
@@ -317,3 +320,49 @@ def test_options_may_change_between_steps(make):
         return new
     for a, b in zip(run(lambda optimiser, w: optimiser), run(fresh)):
         np.testing.assert_array_equal(a, b)
+
+
+def test_rmsprop_in_closed_form():
+    w = de.tensor([1.0, -2.0], requires_grad=True)
+    optimizer = optim.RMSprop([w], lr=0.1, alpha=0.75)
+    (w * w).sum().backward()
+    optimizer.step()
+    assert w.detach().allclose(de.tensor([0.8, -1.8]))                   # lr g / sqrt(g^2 / 4)
+    assert optimizer.state[w]["square_avg"].allclose(de.tensor([1.0, 4.0]))
+
+
+def test_a_plateau_lowers_the_rate():
+    optimizer = optim.SGD([de.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1, cooldown=1, min_lr=0.2)
+    rates = []
+    for loss in [1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]:
+        scheduler.step(de.tensor(loss))
+        rates += scheduler.get_last_lr()
+    assert rates == [1.0] * 3 + [0.5] * 3 + [0.25] * 3 + [0.2] * 3
+    other = optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    other.load_state_dict(scheduler.state_dict())
+    assert other.best == 0.5 and other.patience == 1
+
+
+@needs_torch
+@pytest.mark.parametrize("options", [dict(), dict(mode="max", patience=0), dict(threshold_mode="abs", threshold=0.1, patience=2), dict(mode="max", threshold=0.2, patience=1),
+                                     dict(patience=0, cooldown=2, min_lr=0.01)])
+def test_plateaus_equal_pytorchs(options):
+    values, rates = np.random.default_rng(0).random(40) + np.linspace(1, 0, 40), []
+    for library in (torch, de):
+        optimizer = library.optim.SGD([library.zeros(1, requires_grad=True)], lr=1.0)
+        optimizer.step()
+        scheduler = library.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **{"patience": 3, **options})
+        rates.append([(scheduler.step(x), optimizer.param_groups[0]["lr"])[1] for x in values])
+    assert rates[0] == pytest.approx(rates[1]) and len(set(rates[0])) > 2
+
+
+def test_warm_restarts_begin_again():
+    optimizer = optim.SGD([de.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=2, T_mult=2)
+    rates = []
+    for _ in range(7):
+        rates += scheduler.get_last_lr()
+        scheduler.step()
+    half = math.sqrt(0.5)
+    assert rates == pytest.approx([1, 0.5, 1, (1 + half) / 2, 0.5, (1 - half) / 2, 1])

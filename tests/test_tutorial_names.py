@@ -93,3 +93,53 @@ def test_softplus_is_the_identity_above_its_threshold():
     y.sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), [1 / (1 + math.exp(2)), 1 / (1 + math.exp(-1)), 1, 1], rtol=1e-6)
     assert de.nn.Softplus(2.0, 5.0)(x).equal(y)
+
+
+def test_inference_mode_records_nothing():
+    w = de.ones(2, requires_grad=True)
+
+    @de.inference_mode()
+    def f():
+        return w * 2
+    with de.inference_mode():
+        inside = w * 2
+        with de.inference_mode(False):
+            assert (w * 2).requires_grad
+    assert not inside.requires_grad and not f().requires_grad and not de.inference_mode(lambda: w * 2)().requires_grad and (w * 2).requires_grad
+
+
+def test_backward_of_several():
+    x = de.tensor([1.0, 2.0], requires_grad=True)
+    y = x * x
+    de.autograd.backward([y.sum(), y], [None, de.tensor([1.0, 0.0])])
+    assert x.grad.tolist() == [4.0, 4.0]
+
+
+def test_devices_dtypes_and_options_by_pytorchs_names():
+    x = de.ones(3)
+    assert x.device.type == de.device("cpu").type == "cpu" and isinstance(x.device, de.device) and x.device == "cpu" and de.device("cpu", 0) == "cpu"
+    assert x.to("cpu", non_blocking=True) is x and [p.shape for p in de.ones(4).split(split_size=3)] == [(3,), (1,)]
+    assert de.finfo(de.float32).max == float(np.finfo(np.float32).max) and de.finfo().eps == 2.0 ** -23 and de.iinfo(de.int8).min == -128
+    assert de.nn.Linear(1, 1).to("cpu", non_blocking=True).weight.device.type == "cpu"
+
+
+def test_how_tensors_are_printed_is_an_option():
+    x = de.tensor([1.23456, 100.0])
+    try:
+        de.set_printoptions(precision=2)
+        assert repr(x) == "tensor([  1.23, 100.00])"
+        de.set_printoptions(sci_mode=True, precision=1)
+        assert repr(x) == "tensor([1.2e+00, 1.0e+02])"
+        de.set_printoptions(threshold=4, edgeitems=1)
+        assert repr(de.arange(6)) == "tensor([0,  ..., 5])"
+    finally:
+        de.set_printoptions(profile="default")
+    assert repr(x) == "tensor([  1.2346, 100.0000])"
+
+
+def test_what_there_is_not_names_the_cure():
+    for name, cure in (("compile", "de.jit"), ("bfloat16", "float16"), ("autocast", "one dtype")):
+        with pytest.raises(AttributeError, match=f"no attribute {name!r}: .*{cure}"):
+            getattr(de, name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'$"):
+        de.nothing

@@ -9,7 +9,7 @@ What it is not: no meaning of an operation that tensor_engine/operations.py has 
 """
 from . import functional, init, utils          # noqa: F401
 from .containers import ModuleDict, ParameterList          # noqa: F401
-from .layers import (GELU, ELU, BatchNorm1d, Dropout, Embedding, Flatten, Identity, LayerNorm, LeakyReLU, Linear, LogSoftmax, ReLU, RMSNorm, Sigmoid, SiLU, Softmax,     # noqa: F401
-                     Softplus, Tanh)
+from .layers import (GELU, ELU, BatchNorm1d, Dropout, Embedding, Flatten, Identity, LayerNorm, LeakyReLU, Linear, LogSoftmax, ReLU, RMSNorm,     # noqa: F401
+                     Sigmoid, SiLU, Softmax, Softplus, Tanh)
 from .losses import (BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss)          # noqa: F401
 from .module import Module, ModuleList, Parameter, Sequential          # noqa: F401

@@ -170,7 +170,8 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     axes = tuple([k for k in range(input.ndim) if k != 1])
     count = math.prod([input.shape[k] for k in axes])
     if training and count < 2:
-        raise refuse(ValueError, f"batch_norm{{here}}: Expected more than 1 value per channel when training, got input size {list(input.shape)}: use a larger batch, or .eval()")
+        raise refuse(ValueError, f"batch_norm{{here}}: Expected more than 1 value per channel when training, got input size "
+                                 f"{list(input.shape)}: use a larger batch, or .eval()")
     affine = {name: x for name, x in (("weight", weight), ("bias", bias)) if x is not None}
     if not training:
         return _BATCH_NORM(input, *affine.values(), running_mean, running_var, axes=axes, eps=float(eps), affine=tuple(affine), known=True)

@@ -199,7 +199,7 @@ class Module:
             fn(m)
         return self
 
-    def to(self, *args, dtype=None, device=None):
+    def to(self, *args, dtype=None, device=None, non_blocking=False):
         """Parameters and buffers on another device, those of floating point in another dtype: to(de.float64), to("cuda"). They stay the same objects, and what
         an optimiser remembers of them follows at its next step. Returns the module."""
         dtype, device = wanted(args, dtype, device)

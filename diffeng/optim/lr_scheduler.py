@@ -7,6 +7,7 @@ import bisect
 import math
 
 from ..errors import refuse
+from .plateau import ReduceLROnPlateau          # noqa: F401
 
 
 class LRScheduler:
@@ -129,6 +130,22 @@ class CosineAnnealingLR(LRScheduler):
 
     def rate(self, base, t, k):
         return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """From base down to eta_min along half a cosine in T_0 steps, then from base again, in T_mult times as many, and so on (Loshchilov & Hutter, ICLR 2017)."""
+
+    def __init__(self, optimizer, T_0, T_mult=1, eta_min=0.0, last_epoch=-1):
+        if T_0 < 1 or T_mult < 1 or T_0 != int(T_0) or T_mult != int(T_mult):
+            raise refuse(ValueError, f"scheduler{{here}}: Expected positive integers T_0 and T_mult, but got {T_0} and {T_mult}")
+        self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base, t, k):
+        length = self.T_0
+        while t >= length:
+            t, length = t - length, length * self.T_mult
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * t / length)) / 2
 
 
 class SequentialLR(LRScheduler):

@@ -21,6 +21,7 @@ class Optimizer:
     """param_groups: a list of {"params": [...], "lr": ..., ...}; state: {parameter: {name: tensor or number}}.
 
     params: an iterable of tensors, of (name, tensor), or of groups, dicts with "params" and options of their own.
+    foreach, fused: accepted, and without effect: a step is one program here anyway.
     """
 
     def __init__(self, params, defaults):
@@ -176,7 +177,7 @@ class SGD(Optimizer):
     Sutskever, Martens, Dahl & Hinton, ICML 2013, section 2, with PyTorch's place of the learning rate.)
     """
 
-    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, *, maximize=False):
+    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, *, maximize=False, foreach=None, fused=None):
         _not_below_0(learning_rate=lr, momentum_value=momentum, weight_decay_value=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise refuse(ValueError, "optimizer{here}: Nesterov momentum requires a momentum and zero dampening")
@@ -219,7 +220,7 @@ class Adam(Optimizer):
 
     decoupled = False
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, *, maximize=False):
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, *, maximize=False, foreach=None, fused=None):
         _not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay)
         for k, b in enumerate(betas):
             if not 0 <= b < 1:
@@ -244,5 +245,46 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, *, maximize=False):
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, *, maximize=False, foreach=None, fused=None):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+
+# ---- RMSprop ------------------------------------------------------------------------------------------------------------------------------------
+
+def rmsprop(*arrays, count, alpha, eps, weight_decay, momentum, centered, maximize):
+    """Parameters, mean squares (and mean gradients, and buffers), gradients, the learning rate -> all but the gradients, new."""
+    *arrays, lr = arrays
+    columns = [arrays[k:k + count] for k in range(0, len(arrays), count)]
+    gradients = columns.pop()
+    out = [[] for _ in columns]
+    for k, g in enumerate(gradients):
+        p, v, *more = [column[k] for column in columns]
+        g = -g if maximize else g
+        g = g + weight_decay * p if weight_decay else g
+        v = alpha * v + (1 - alpha) * g * g
+        new, below = [v], v
+        if centered:
+            mean = more[0] + (1 - alpha) * (g - more[0])
+            new, below = [v, mean], v - mean * mean
+        move = g / (e.sqrt(below) + eps)
+        if momentum:
+            move = momentum * more[-1] + move
+            new.append(move)
+        for column, x in zip(out, (p - lr * move, *new)):
+            column.append(x)
+    return tuple([x for column in out for x in column])
+
+
+class RMSprop(Optimizer):
+    """v <- alpha v + (1 - alpha) g^2, p <- p - lr b, with b <- momentum b + g / (sqrt(v) + eps) (Tieleman & Hinton, 2012; Graves, arXiv:1308.0850, for centered).
+
+    centered: sqrt(v - m^2), with the mean gradient m <- alpha m + (1 - alpha) g. weight_decay is added to the gradient.
+    """
+
+    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False, *, maximize=False, foreach=None):
+        _not_below_0(learning_rate=lr, alpha_value=alpha, epsilon_value=eps, weight_decay_value=weight_decay, momentum_value=momentum)
+        super().__init__(params, dict(lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered, maximize=maximize))
+
+    def _step(self, group, params, gradients, age):
+        names = ["square_avg"] + ["grad_avg"] * bool(group["centered"]) + ["momentum_buffer"] * bool(group["momentum"])
+        self._update(rmsprop, group, params + self._averages(params, *names)[1], gradients, float(group["lr"]), count=len(params))

@@ -1,4 +1,6 @@
 """New tensors: from Python's values, from NumPy's arrays, full of one number, evenly spaced, random."""
+import types
+
 import numpy as np
 
 from ..errors import refuse
@@ -30,14 +32,22 @@ def on(device):
     return name
 
 
-def device(name):
-    """The name of a device, checked: device("cuda") where there is one. PyTorch's word; a name by itself will do everywhere.
+class device(str):
+    """The name of a device, checked: device("cuda") where there is one. PyTorch's word; a name by itself will do everywhere. type: the name, too.
 
     >>> import diffeng as de
-    >>> de.device("cpu")
-    'cpu'
+    >>> de.device("cpu"), de.zeros(2).device.type
+    ('cpu', 'cpu')
     """
-    return on(name)
+
+    index = None                                    # the GPU that is current in this process
+    type = property(str)
+
+    def __new__(cls, type, index=None):
+        return cls.of[on(type if index is None else f"{type}:{index}")]
+
+
+device.of = {name: str.__new__(device, name) for name in ("cpu", "cuda")}
 
 
 def wanted(args, dtype, device):
@@ -193,6 +203,18 @@ def tril_indices(row, col, offset=0, *, dtype=None, device=None):
 def triu_indices(row, col, offset=0, *, dtype=None, device=None):
     """Rows and columns of the entries on and above a diagonal, (2, n) int64."""
     return _with(np.stack(np.triu_indices(row, offset, col)).astype(dtype_of(dtype) or INT64), False, device)
+
+
+def finfo(dtype=None):
+    """What a floating-point dtype holds, as Python's numbers: bits, eps, min, max, tiny, smallest_normal, resolution."""
+    info = np.finfo(dtype_of(dtype) or rules.default)
+    return types.SimpleNamespace(dtype=info.dtype.name, bits=info.bits, **{k: float(getattr(info, k)) for k in "eps min max tiny smallest_normal resolution".split()})
+
+
+def iinfo(dtype):
+    """What an integer dtype holds: bits, min, max."""
+    info = np.iinfo(dtype_of(dtype))
+    return types.SimpleNamespace(dtype=info.dtype.name, bits=info.bits, min=info.min, max=info.max)
 
 
 def _number(x):

@@ -5,7 +5,20 @@ import numpy as np
 
 from .rules import BOOL, FLOAT32, INT64
 
-PRECISION, THRESHOLD, EDGE, WIDTH = 4, 1000, 3, 80
+PRECISION, THRESHOLD, EDGE, WIDTH, SCIENTIFIC = 4, 1000, 3, 80, None
+_PROFILES = {"default": (4, 1000, 3, 80), "short": (2, 1000, 2, 80), "full": (4, math.inf, 3, 80)}
+
+
+def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None, sci_mode=None):
+    """How tensors are printed from now on: digits; entries above which a tensor is shortened, to so many at either end of an axis; characters of a line.
+
+    profile: "default", "short" or "full". sci_mode: always with an exponent, or never; None, where it is needed.
+    """
+    global PRECISION, THRESHOLD, EDGE, WIDTH, SCIENTIFIC
+    if profile is not None:
+        PRECISION, THRESHOLD, EDGE, WIDTH = _PROFILES[profile]
+    PRECISION, THRESHOLD = PRECISION if precision is None else precision, THRESHOLD if threshold is None else threshold
+    EDGE, WIDTH, SCIENTIFIC = EDGE if edgeitems is None else edgeitems, WIDTH if linewidth is None else linewidth, sci_mode
 
 
 class _Formatter:
@@ -27,6 +40,7 @@ class _Formatter:
             self.scientific = high / low > 1000.0 or high > 1e8
         else:
             self.scientific = high / low > 1000.0 or high > 1e8 or low < 1e-4
+        self.scientific = self.scientific if SCIENTIFIC is None else SCIENTIFIC
         self.width = max(len(self(v)) for v in shown.ravel().tolist())
 
     def __call__(self, v):

@@ -126,11 +126,11 @@ class Rearranged(Plain):
     def trace(self):
         return self.diagonal().sum()
 
-    def split(self, size, dim=0):
+    def split(self, split_size, dim=0):
         """Views of this many entries along an axis (an int, or a list of sizes)."""
         dim = axis(dim, self.ndim)
         n = self.shape[dim]
-        sizes = list(size) if isinstance(size, (list, tuple)) else [min(size, n - k) for k in range(0, n, size)] or [0]
+        sizes = list(split_size) if isinstance(split_size, (list, tuple)) else [min(split_size, n - k) for k in range(0, n, split_size)] or [0]
         if sum(sizes) != n:
             raise refuse(RuntimeError, f"split_with_sizes{{here}} expects split_sizes to sum exactly to {n} (input tensor's size at dimension {dim}), but got "
                                        f"split_sizes={sizes}")
