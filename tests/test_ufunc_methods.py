@@ -30,6 +30,7 @@ FUNCTIONS = {
     "nanvar where": lambda x: np.nanvar(x, where=M),
     "cumulative_sum": lambda x: np.cumulative_sum(x, axis=1, include_initial=True),
     "cumulative_prod": lambda x: np.cumulative_prod(x, axis=0, include_initial=True),
+    "hypot.accumulate": lambda x: np.hypot.accumulate(x, axis=1),
     "astype": lambda x: np.astype(x, np.float64) * 2,
 }
 
@@ -63,6 +64,17 @@ def test_dtypes_that_are_asked_for():
 def test_where_needs_what_stands_elsewhere():
     with pytest.raises(TypeError, match=r"log at .*where= it needs out="):
         de.grad(lambda x: np.sum(np.log(x, where=M)))(X)
+
+
+def test_the_largest_of_nothing():
+    x = X[:, :0]
+    for f in (lambda x: np.max(x, initial=2.0), lambda x: np.min(x, axis=1, keepdims=True, initial=3.0), lambda x: np.linalg.norm(x, 1), lambda x: np.linalg.norm(x, 2),
+              lambda x: np.linalg.norm(x, np.inf), lambda x: np.linalg.norm(x[0], np.inf), lambda x: np.linalg.norm(x.T, np.inf)):
+        for got in (de.vjp(f, x)[0], de.jit(f)(x)):
+            assert got.dtype == np.asarray(f(x)).dtype and np.array_equal(got, f(x))
+    for method in ("reverse", "forward", "symbolic"):
+        slope = de.grad(lambda x: np.max(x[x > 9], initial=x[0, 1]), method=method)(X)
+        np.testing.assert_array_equal(slope, np.eye(12)[1].reshape(3, 4))
 
 
 def test_nothing_to_reduce():

@@ -200,12 +200,12 @@ def norm(x, ord=None, axis=None, keepdims=False):
     if len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
         row, column = (axis if axis is not None else axes) if abs(ord) == 1 else (axis if axis is not None else axes)[::-1]
         sums = np.sum(e.absolute(x), axis=row, keepdims=True)
-        out = (np.max if ord > 0 else np.min)(sums, axis=column, keepdims=True)
+        out = _outermost(sums, ord, axis=column, keepdims=True)
         return np.reshape(out, reduced_shape(x, axes, keepdims))
     if len(axes) == 2 and ord in (2, -2, "nuc"):
         row, column = [axis_of(k, x.ndim) for k in (axis if axis is not None else axes)]
         s = np.linalg.svdvals(np.moveaxis(x, (row, column), (-2, -1)))
-        out = np.sum(s, axis=-1) if ord == "nuc" else s[..., 0 if ord == 2 else -1]
+        out = np.sum(s, axis=-1) if ord == "nuc" or ord == 2 and not x.size else s[..., 0 if ord == 2 else -1]
         return np.reshape(out, reduced_shape(x, axes, keepdims))
     if len(axes) != 1 or isinstance(ord, str):
         raise refuse(TypeError, f"numpy.linalg.norm{{here}}: ord={ord!r} of {'a matrix' if len(axes) == 2 else f'{len(axes)} axes'} is not supported on traced "
@@ -213,10 +213,15 @@ def norm(x, ord=None, axis=None, keepdims=False):
     return _vector_norm(x, axes, keepdims, ord)
 
 
+def _outermost(sizes, ord, **how):
+    """The largest, which is 0 of none at all, or (ord < 0) the smallest."""
+    return np.min(sizes, **how) if ord < 0 else np.max(sizes, **how) if sizes.size else np.max(sizes, initial=0, **how)
+
+
 def _vector_norm(x, axes, keepdims, ord):
     size = e.absolute(x)
     if ord in (np.inf, -np.inf):
-        return (np.max if ord > 0 else np.min)(size, axis=axes, keepdims=asked(keepdims))
+        return _outermost(size, ord, axis=axes, keepdims=asked(keepdims))
     if ord == 0:
         return np.sum(astype(e.not_equal(x, 0), x.dtype), axis=axes, keepdims=asked(keepdims))
     if ord == 1:
