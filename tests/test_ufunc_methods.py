@@ -61,6 +61,15 @@ def test_dtypes_that_are_asked_for():
         assert de.jit(f)(x).dtype == f(x).dtype and np.all(de.jit(f)(x) == f(x))
 
 
+def test_dtypes_of_means_and_variances_without_what_is_missing():
+    for x in (np.where(M, np.nan, X), np.where(M, np.nan, X).astype(np.float32)):
+        for f in (np.nanmean, np.nanvar, np.nanstd):
+            for dtype in (np.float64, np.float32, np.float16):
+                want, got = f(x, axis=0, dtype=dtype), de.vjp(lambda x: f(x, axis=0, dtype=dtype), x)[0]
+                assert got.dtype == want.dtype == dtype
+                np.testing.assert_allclose(got, want, rtol=4 * np.finfo(np.promote_types(dtype, np.float16)).eps)
+
+
 def test_where_needs_what_stands_elsewhere():
     with pytest.raises(TypeError, match=r"log at .*where= it needs out="):
         de.grad(lambda x: np.sum(np.log(x, where=M)))(X)

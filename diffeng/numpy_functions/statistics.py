@@ -195,16 +195,20 @@ def nanmedian(a, axis=None, overwrite_input=False, keepdims=False):
 @implements(np.nanmean)
 def nanmean(a, axis=None, dtype=None, keepdims=False, *, where=None):
     x, missing = _filled(a, 0.0, where)
-    return np.sum(x, axis=axis, dtype=dtype, keepdims=asked(keepdims)) / _counted(missing, x, axis, keepdims)
+    total = np.sum(x, axis=axis, dtype=dtype, keepdims=asked(keepdims))
+    out = total / _counted(missing, x, axis, keepdims)
+    return cast(out, total.dtype) if total.dtype.kind == "f" else out
 
 
 @implements(np.nanvar)
 def nanvar(a, axis=None, dtype=None, ddof=0, keepdims=False, *, where=None, mean=None, correction=None):
     ddof = correction if correction not in (None, np._NoValue) else ddof
     x, missing = _filled(a, 0.0, where)
-    centre = mean if given(mean) else nanmean(a, axis, keepdims=True, where=where)
+    centre = mean if given(mean) else nanmean(a, axis, dtype, keepdims=True, where=where)
     away = e.where(missing, 0.0, x - centre)
-    return np.sum(e.square(away), axis=axis, keepdims=asked(keepdims)) / (_counted(missing, x, axis, keepdims) - ddof)
+    away = cast(away, x.dtype) if x.dtype.kind == "f" else away              # where NumPy has room for them
+    total = np.sum(e.square(away), axis=axis, dtype=dtype, keepdims=asked(keepdims))
+    return cast(total / (_counted(missing, x, axis, keepdims) - ddof), total.dtype)
 
 
 @implements(np.nanstd)
