@@ -70,6 +70,14 @@ def test_dtypes_of_means_and_variances_without_what_is_missing():
                 np.testing.assert_allclose(got, want, rtol=4 * np.finfo(np.promote_types(dtype, np.float16)).eps)
 
 
+@pytest.mark.parametrize("f", [np.logical_and, np.logical_or, np.logical_xor])
+def test_truth_along_an_axis_is_truth(f):
+    x = np.array([[2.0, 0.0, 3.0], [1.0, 0.0, 0.0], [0.0, 5.0, 1.0]])
+    for g in (lambda x: f.accumulate(x, axis=1), lambda x: f.reduceat(x, [0, 2, 1]), lambda x: f.reduce(x[:1])):
+        for got in (de.vjp(g, x)[0], de.jit(g)(x)):
+            assert got.dtype == bool and np.array_equal(got, g(x))
+
+
 def test_where_needs_what_stands_elsewhere():
     with pytest.raises(TypeError, match=r"log at .*where= it needs out="):
         de.grad(lambda x: np.sum(np.log(x, where=M)))(X)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import axis_of, operand, plain, split_index
+from ..ufunc_dtypes import cast, resolved
 from ..vocabulary import elementwise as e
 from ..vocabulary.indexing import join
 
@@ -19,15 +20,16 @@ def where_chosen(primitive, operands, mask):
             for x, d in zip(operands, domain)]
 
 
-def _along(x, axis):
+def _along(f, x, axis):
+    """What f goes along, in front, in the dtype of f's results: the first entry is one of them."""
     x = operand(x)
-    return np.moveaxis(x, axis_of(axis, x.ndim), 0)
+    return np.moveaxis(cast(x, resolved(f, [x, x])[1][0]), axis_of(axis, x.ndim), 0)
 
 
 def reduce(f, x, axis=0, keepdims=False):
     if axis is None or isinstance(axis, tuple):
         raise refuse(ValueError, f"{f.__name__}.reduce{{here}}: reorderable or not, it goes along one axis here; give axis=0, 1, ...")
-    rows = _along(x, axis)
+    rows = _along(f, x, axis)
     if not len(rows):
         raise refuse(ValueError, f"{f.__name__}.reduce{{here}}: there is nothing along axis {axis}, and no value stands for nothing")
     out = rows[0]
@@ -37,15 +39,15 @@ def reduce(f, x, axis=0, keepdims=False):
 
 
 def accumulate(f, x, axis=0):
-    rows = _along(x, axis)
+    rows = _along(f, x, axis)
     out = [rows[k] for k in range(min(len(rows), 1))]
     for k in range(1, len(rows)):
         out.append(f(out[-1], rows[k]))
-    return np.stack(out, axis) if out else x
+    return np.stack(out, axis) if out else np.moveaxis(rows, 0, axis)
 
 
 def reduceat(f, x, indices, axis=0):
-    rows, at = _along(x, axis), [int(k) for k in indices]
+    rows, at = _along(f, x, axis), [int(k) for k in indices]
     ends = [*at[1:], len(rows)]
     return np.stack([f.reduce(rows[lo:hi], axis=0) if hi > lo else rows[lo] for lo, hi in zip(at, ends)], axis)
 
