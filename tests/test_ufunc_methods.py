@@ -31,6 +31,8 @@ FUNCTIONS = {
     "cumulative_sum": lambda x: np.cumulative_sum(x, axis=1, include_initial=True),
     "cumulative_prod": lambda x: np.cumulative_prod(x, axis=0, include_initial=True),
     "hypot.accumulate": lambda x: np.hypot.accumulate(x, axis=1),
+    "fftshift": lambda x: np.fft.fftshift(x) * 2, "fftshift along an axis": lambda x: np.fft.fftshift(x, axes=0) + np.fft.ifftshift(x, axes=(0,)),
+    "ifftshift": lambda x: np.fft.ifftshift(x[:, :3]) * 2,
     "astype": lambda x: np.astype(x, np.float64) * 2,
 }
 

@@ -45,6 +45,18 @@ def roll(a, shift, axis=None):
     return a
 
 
+def _halved(sign):
+    def shift(x, axes=None):
+        x = operand(x)
+        axes = axes_of(axes, x.ndim)
+        return roll(x, [sign * (x.shape[k] // 2) for k in axes], axes)
+    return shift
+
+
+implements(np.fft.fftshift)(_halved(1))
+implements(np.fft.ifftshift)(_halved(-1))
+
+
 @implements(np.block)
 def block(arrays):
     def depth(x):
