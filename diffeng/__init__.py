@@ -56,7 +56,7 @@ _INSTEAD = {
     "func": "de.grad, de.vmap, de.jvp, de.vjp take functions of arrays",
     "bfloat16": "NumPy has no such dtype: use de.float32 or de.float16", "complex64": "tensors are real: use two of them", "complex128": "tensors are real: use two of them",
     "autocast": "compute in one dtype, with model.to(de.float16) or in float32", "amp": "compute in one dtype, with model.to(de.float16) or in float32",
-    "backends": "devices are de.cuda's business, and what is computed is the same each time", "mps": "there are the devices 'cpu' and 'cuda'",
+    "backends": "de.cuda.is_available() says whether there is a GPU; there are no other devices, and nothing to switch", "mps": "there are the devices 'cpu' and 'cuda'",
     "use_deterministic_algorithms": "what is computed is the same each time: leave it out", "set_float32_matmul_precision": "products are float32's own: leave it out",
     "set_num_threads": "set OMP_NUM_THREADS before Python starts", "newaxis": "write None",
 }
@@ -77,7 +77,7 @@ def __getattr__(name):
         return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
     if name in _HOME:
         return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}" + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
+    raise importlib.import_module(f"{__name__}.errors").absent(f"module {__name__!r}", name, _INSTEAD)
 
 
 def __dir__():

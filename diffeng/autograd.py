@@ -1,4 +1,5 @@
 """diffeng.autograd: gradients of tensors as values, under the name where PyTorch's users look for it."""
+from .errors import absent
 from .tensor_engine.backward import grad
 from .tensor_engine.core import Plain
 from .tensor_engine.grad_mode import enable_grad, no_grad, set_grad_enabled
@@ -39,3 +40,10 @@ class inference_mode(no_grad):
 
     def _recreate_cm(self):
         return type(self)(not self.setting)
+
+
+_INSTEAD = {"Function": "write the operation with operations of tensors, which have derivatives; for functions of arrays, de.custom takes a rule of your own"}
+
+
+def __getattr__(name):
+    raise absent(f"module {__name__!r}", name, _INSTEAD)

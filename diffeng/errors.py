@@ -28,3 +28,8 @@ def refuse(kind, text):
     error = kind(text.replace("{here}", here()))
     error.explained = True
     return error
+
+
+def absent(owner, name, instead):
+    """AttributeError of a name that PyTorch has and this package has not, which says what to do instead, where that is known. owner: "module 'x'", say."""
+    return AttributeError(f"{owner} has no attribute {name!r}" + (f": {instead[name]}" if name in instead else ""))

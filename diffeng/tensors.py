@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from .errors import refuse
+from .errors import absent, refuse
 from .lines import user_line
 from .tensor_engine import core, indexing, making, printing, rules, shapes
 from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
@@ -122,6 +122,9 @@ class Tensor(Rearranged):
 
     def is_floating_point(self):
         return self.dtype.kind == "f"
+
+    def __getattr__(self, name):
+        raise absent(f"{type(self).__name__!r} object", name, _INSTEAD)
 
     # ---- values, for Python and NumPy ---------------------------------------------------------------------------------------------------------
 
@@ -385,6 +388,9 @@ _UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide
            **{getattr(np, n): n for n in "exp exp2 expm1 log log2 log10 log1p sqrt square sin cos tan sinh cosh tanh floor ceil trunc sign isnan isinf "
                                          "isfinite "
                                          "logical_and logical_or logical_xor logical_not reciprocal".split()}}
+
+_INSTEAD = {"register_hook": "t.retain_grad() keeps the gradient of a tensor between in t.grad, and autograd.grad(loss, t) returns it",
+            "bfloat16": "NumPy has no such dtype: use .half() or .float()"}
 
 _SPECIAL = {"erf": "erf", "erfc": "erfc", "expit": "sigmoid", "log_expit": "logsigmoid", "logit": "logit"}          # scipy's: not imported for their names
 

@@ -6,7 +6,7 @@ SequentialLR puts several one after the other.
 import bisect
 import math
 
-from ..errors import refuse
+from ..errors import absent, refuse
 from .plateau import ReduceLROnPlateau          # noqa: F401
 
 
@@ -160,3 +160,10 @@ class SequentialLR(LRScheduler):
     def rates(self, t):
         k = bisect.bisect_right(self.milestones, t)
         return self.schedulers[k].rates(t - (self.milestones[k - 1] if k else 0))
+
+
+_INSTEAD = {"OneCycleLR": "SequentialLR of LinearLR and CosineAnnealingLR warms up and goes down; momenta stay as they are"}
+
+
+def __getattr__(name):
+    raise absent(f"module {__name__!r}", name, _INSTEAD)

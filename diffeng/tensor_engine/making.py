@@ -337,7 +337,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
     if not np.all(p.sum(-1) > 0):
         raise refuse(RuntimeError, "multinomial{here}: invalid multinomial distribution (sum of probabilities <= 0)")
     source = (generator or globals()["generator"]).numpy
-    if replacement:                               # the distribution function, read backwards; > and not >=, so that no entry of probability 0 is met
+    if replacement:                               # the first entry at which the sum of probabilities is above u, which is none of probability 0
         below = np.cumsum(p, -1)
         u = source.random((*p.shape[:-1], num_samples)) * below[..., -1:]
         found = np.reshape([np.searchsorted(row, x, "right") for row, x in zip(np.atleast_2d(below), np.atleast_2d(u))], u.shape)
