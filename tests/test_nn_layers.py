@@ -158,3 +158,23 @@ def test_parameters_by_number():
     assert repr(ps[:1]) == "ParameterList(\n  (0): Parameter containing: [float32 of size 2]\n)"
     with pytest.raises(IndexError, match="3 parameters"):
         ps[3]
+
+
+@needs_torch
+def test_batch_norm_in_training_steps_is_pytorchs():
+    """Whatever the tape makes of the averages, which are written between forward and backward."""
+    state, losses = None, []
+    for m in (torch, de):
+        net = m.nn.Sequential(m.nn.Linear(4, 5), m.nn.BatchNorm1d(5), m.nn.ReLU(), m.nn.Linear(5, 1))
+        state = {k: v.numpy().copy() for k, v in net.state_dict().items()} if state is None else state
+        net.load_state_dict({k: m.tensor(v) for k, v in state.items()})
+        optimizer = m.optim.SGD(net.parameters(), lr=0.1)
+        losses.append([])
+        for k in range(12):
+            optimizer.zero_grad()
+            loss = m.nn.functional.huber_loss(net(m.tensor(X + 0.1 * k)), m.tensor(Y[:, :1]))
+            loss.backward()
+            optimizer.step()
+            losses[-1].append(loss.item())
+        losses[-1] += net[1].running_mean.tolist() + net[1].running_var.tolist() + net.eval()(m.tensor(X)).reshape(-1).tolist()
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4, atol=1e-5)
