@@ -328,10 +328,12 @@ def apart(results, given=()):
         if type(x) is np.ndarray:
             if not x.shape:
                 x = x[()]
-            elif not x.flags.writeable or any([np.may_share_memory(x, other) for other in held.setdefault(id(_owner(x)), [])]):
-                x = x.copy()
             else:
-                held[id(_owner(x))].append(x)
+                others = held.setdefault(id(x if x.base is None else _owner(x)), [])
+                if not x.flags.writeable or others and any([np.may_share_memory(x, other) for other in others]):
+                    x = x.copy()
+                else:
+                    others.append(x)
         elif type(x) in TRACED:
             x = unaliased(x)
         out.append(x)
