@@ -61,6 +61,14 @@ class Module:
     _buffers = ()                           # names of attributes that are buffers; those of them that state_dict leaves out
     _transient = ()
 
+    def __setattr__(self, name, value):
+        """Raises TypeError where a plain tensor would take the place of a parameter, as nothing would train it."""
+        if isinstance(vars(self).get(name), Parameter) and value is not None and not isinstance(value, (Parameter, Module)):
+            raise refuse(TypeError, f"{type(self).__name__}.{name}{{here}}: cannot assign an object of type {type(value).__name__} as parameter '{name}' (Parameter or "
+                                    "None expected): write Parameter(x), or copy values into it: with no_grad(): module."
+                                    f"{name}.copy_(x)")
+        object.__setattr__(self, name, value)
+
     def forward(self, *args):
         raise NotImplementedError(f"Module [{type(self).__name__}] is missing the required \"forward\" function")
 
@@ -84,9 +92,16 @@ class Module:
         """Set an attribute to a module."""
         setattr(self, name, module)
 
+    def _members(self):
+        """[(name, module)]: every attribute that is a module, a shared one under each of its names."""
+        return [(name, x) for name, x in vars(self).items() if isinstance(x, Module)]
+
     def named_children(self):
-        for name, x in vars(self).items():
-            if isinstance(x, Module):
+        """(name, module) of the modules that are attributes; each module once."""
+        seen = set()
+        for name, x in self._members():
+            if id(x) not in seen:
+                seen.add(id(x))
                 yield name, x
 
     def children(self):
@@ -135,9 +150,15 @@ class Module:
 
     # ---- state --------------------------------------------------------------------------------------------------------------------------
 
-    def _state(self, prefix=""):
-        return {f"{path}.{name}" if path else name: x for path, module in self.named_modules(prefix) for name, x in vars(module).items()
-                if isinstance(x, Parameter) or name in module._buffers and name not in module._transient and x is not None}
+    def _state(self):
+        """{name: tensor}: what is shared stands under each of its names."""
+        found, stack = {}, [("", self)]
+        while stack:
+            path, module = stack.pop()
+            found.update({path + name: x for name, x in vars(module).items()
+                          if isinstance(x, Parameter) or name in module._buffers and name not in module._transient and x is not None})
+            stack += [(f"{path}{n}.", m) for n, m in module._members()[::-1]]
+        return found
 
     def state_dict(self):
         """{name: tensor} of parameters and buffers; the tensors share the module's memory."""
@@ -232,7 +253,7 @@ class Module:
         return ""
 
     def _lines(self):
-        return [f"({name}): {_indented(repr(m))}" for name, m in self.named_children()]
+        return [f"({name}): {_indented(repr(m))}" for name, m in self._members()]
 
     def __repr__(self):
         lines, extra = self._lines(), self.extra_repr()
@@ -265,13 +286,13 @@ class _Several(Module):
         return self
 
     def __len__(self):
-        return len([*self.children()])
+        return len(self._members())
 
     def __iter__(self):
-        return self.children()
+        return iter([m for _, m in self._members()])
 
     def _name(self, k):
-        names = [n for n, _ in self.named_children()]
+        names = [n for n, _ in self._members()]
         if not -len(names) <= k < len(names):
             raise IndexError(f"index {k} is out of range: there are {len(names)} modules")
         return names[k]
@@ -281,7 +302,7 @@ class _Several(Module):
 
     def __getitem__(self, k):
         if isinstance(k, slice):
-            return self._made([*self.named_children()][k])
+            return self._made(self._members()[k])
         return getattr(self, self._name(k))
 
 
@@ -301,7 +322,7 @@ class Sequential(_Several):
 
     def __setattr__(self, name, value):
         vars(self).pop("_stretches", None)
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
 
     def __delattr__(self, name):
         vars(self).pop("_stretches", None)
@@ -310,7 +331,7 @@ class Sequential(_Several):
     def forward(self, x):
         stretches = vars(self).get("_stretches")
         if stretches is None or not _as_they_were(stretches):
-            stretches = vars(self)["_stretches"] = _stretched(self.children())
+            stretches = vars(self)["_stretches"] = _stretched(self)
         for call, parts in stretches:
             x = call(x, *[attributes[name] for attributes, names, _ in parts for name in names])
         return x
@@ -371,7 +392,7 @@ class ModuleList(_Several):
 
     def _lines(self):
         lines, run = [], []
-        for name, m in [*self.named_children(), (None, None)]:
+        for name, m in [*self._members(), (None, None)]:
             text = repr(m) if m is not None else None
             if run and text != run[0][1]:
                 first, last, n = run[0][0], run[-1][0], len(run)
