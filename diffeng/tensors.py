@@ -45,7 +45,11 @@ class Tensor(Rearranged):
 
     def __new__(cls, data=(), *args, **kwargs):
         t = object.__new__(cls)
-        t._array, t._where = tensor(data, dtype=None if isinstance(data, (Plain, np.ndarray)) else rules.default)._array, user_line()
+        if type(data) is int:                                     # sizes
+            made = zeros(data, *args)
+        else:
+            made = tensor(data, dtype=None if isinstance(data, (Plain, np.ndarray)) and data.dtype.kind == "f" else rules.default)
+        t._array, t._where = made.held(), user_line()
         return t
 
     # ---- what it is ---------------------------------------------------------------------------------------------------------------------

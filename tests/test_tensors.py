@@ -445,3 +445,24 @@ def test_an_error_of_what_waits_is_raised_once():
         step(de.tensor([0, 7]))
     assert (other + 1).sum().item() == 4 and w.tolist() == kept
     assert step(de.tensor([0, 1])) == last - 16
+
+
+def test_tensor_of_sizes_and_of_integers():
+    assert de.Tensor(2, 3).tolist() == [[0] * 3] * 2 and de.Tensor(3).shape == (3,) and de.Tensor([3]).tolist() == [3.0]
+    assert de.Tensor(np.arange(3)).dtype == de.Tensor(de.arange(3)).dtype == np.float32 and de.Tensor(np.ones(2)).dtype == np.float64
+
+
+def test_numbers_with_alpha_keep_the_dtype_bytes_are_masks_and_tile_fills_up():
+    x = de.arange(6.0).view(2, 3)
+    assert x.add(1, alpha=2).dtype == de.add(x, 1, alpha=2).dtype == de.sub(x, 1, alpha=0.5).dtype == np.float32 and x.add(1, alpha=2)[0].tolist() == [2, 3, 4]
+    assert x[de.tensor([0, 1], dtype=de.uint8)].tolist() == [[3, 4, 5]]
+    assert x.tile(2).tolist() == np.tile(x.numpy(), 2).tolist() and de.tile(x, (2, 1, 1)).shape == (2, 2, 3)
+
+
+def test_a_product_is_derived_twice_after_a_derivative_of_numpy_code():
+    x = de.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    de.grad(np.sin)(1.0)
+    for f in (de.prod, lambda x: x.cumprod(0)[-1]):
+        g, = de.autograd.grad(f(x), x, create_graph=True)
+        assert g.tolist() == [6, 3, 2]
+        assert de.autograd.grad(g[0], x)[0].tolist() == [0, 3, 2]

@@ -15,7 +15,7 @@ from ..tensor_engine import making
 from ..tensor_engine.core import Operation, constant
 from ..tensor_engine.functions import METHODS, not_in_place, one_hot, operand          # noqa: F401
 from ..tensor_engine.reductions import matmul
-from ..tensor_engine.rules import torch_error
+from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
 
@@ -241,15 +241,15 @@ def _reduced(x, reduction):
 
 
 def _mse(x, y, reduction):
-    return _reduced(e.square(x - y), reduction)
+    return _reduced(e.square(e.subtract(*promoted(x, y))), reduction)
 
 
 def _l1(x, y, reduction):
-    return _reduced(e.absolute(x - y), reduction)
+    return _reduced(e.absolute(e.subtract(*promoted(x, y))), reduction)
 
 
 def _huber(x, y, reduction, delta, scale):
-    d = e.absolute(x - y)
+    d = e.absolute(e.subtract(*promoted(x, y)))
     return _reduced(e.where(e.less(d, delta), d * d * (0.5 * scale), (d - 0.5 * delta) * (delta * scale)), reduction)
 
 

@@ -21,6 +21,7 @@ from .resident import Resident, at
 
 ARRAYS = frozenset({np.ndarray, Resident})          # the types of what a tensor holds
 TRACING = Tracing()                        # of all tensors: nodes with their values
+TRACING.level = 0                          # no function runs in it, so no other interpreter is inside of it
 _new = object.__new__
 
 

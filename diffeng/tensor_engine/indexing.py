@@ -45,8 +45,8 @@ def split(index, t):
             continue
         if dtype.kind == "f":
             raise torch_error(IndexError, "tensors used as indices must be long, int, byte or bool tensors")
-        if dtype.kind == "b":
-            value = i.value if isinstance(i, Plain) else np.asarray(i)
+        if dtype.kind == "b" or dtype == np.uint8:                 # of bytes, a mask too
+            value = (i.value if isinstance(i, Plain) else np.asarray(i)).astype(bool)
             if not value.ndim:
                 template.append(bool(value))
                 basic = False

@@ -20,19 +20,24 @@ from .rules import BOOL, axis, cast, default, name_of, promote_types, promoted, 
 
 def add(x, y, alpha=1):
     if alpha != 1:
-        y = mul(y, alpha)
+        y = _times(y, alpha)
     x, y = promoted(x, y)
     return e.logical_or(x, y) if result_type(x, y) == BOOL else e.add(x, y)
 
 
 def sub(x, y, alpha=1):
     if alpha != 1:
-        y = mul(y, alpha)
+        y = _times(y, alpha)
     x, y = promoted(x, y)
     if result_type(x, y) == BOOL:
         raise torch_error(RuntimeError, "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
                                         "use the `~` or `logical_not()` operator instead.")
     return e.subtract(x, y)
+
+
+def _times(y, alpha):
+    """A number stays a number, which takes the dtype of what it meets."""
+    return mul(y, alpha) if isinstance(y, (np.ndarray, Traced)) else y * alpha
 
 
 def mul(x, y):

@@ -99,7 +99,10 @@ class Rearranged(Plain):
             raise refuse(RuntimeError, "repeat{here}: Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
         return OPS["tile"](self, reps=sizes)
 
-    tile = repeat
+    def tile(self, *reps):
+        """repeat, for fewer numbers than axes, too: the first axes are there once then."""
+        reps = shapes.sizes(reps)
+        return self.repeat((1,) * (self.ndim - len(reps)) + reps)
 
     def repeat_interleave(self, repeats, dim=None):
         return OPS["repeat"](self, repeats=int(repeats), dim=dim)

@@ -108,14 +108,20 @@ def logsumexp(x, dim, keepdim=False):
     return special.logsumexp(to_float(x), _dims(dim, x), keepdim)
 
 
+def _given(dim, x, name):
+    if dim is None:
+        raise torch_error(TypeError, f"{name}{{here}}: the dim is missing along which it sums to 1: pass it, dim=-1 for the last")
+    return axis(dim, x.ndim)
+
+
 def softmax(x, dim=None, dtype=None):
     x = to_float(x) if dtype is None else cast(x, dtype)
-    return special.softmax(x, axis(dim, x.ndim)) if x.ndim else x * 0 + 1
+    return special.softmax(x, _given(dim, x, "softmax")) if x.ndim else x * 0 + 1
 
 
 def log_softmax(x, dim=None, dtype=None):
     x = to_float(x) if dtype is None else cast(x, dtype)
-    return special.log_softmax(x, axis(dim, x.ndim)) if x.ndim else x * 0
+    return special.log_softmax(x, _given(dim, x, "log_softmax")) if x.ndim else x * 0
 
 
 def norm(x, p=2, dim=None, keepdim=False):
