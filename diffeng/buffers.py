@@ -82,7 +82,7 @@ class Buffer(Traced):
 def fillable(x):
     """An array of floating-point numbers as a Buffer, if it is plain, or traced for an outer derivative or jit alone, which the running function cannot know;
     anything else as it is."""
-    outer = isinstance(x, Traced) and type(x) is not Buffer and 0 < x.interpreter.level < newest[0]        # 0: 100 digits, which nothing is inside of
+    outer = isinstance(x, Traced) and type(x) is not Buffer and 1 <= x.interpreter.level < newest[0]       # below 1: 100 digits and tensors, which nothing is inside of
     if not outer and type(x) is not np.ndarray or not x.shape or x.dtype.kind != "f":
         return x
     out = Buffer(x)

@@ -21,7 +21,7 @@ from .resident import Resident, at
 
 ARRAYS = frozenset({np.ndarray, Resident})          # the types of what a tensor holds
 TRACING = Tracing()                        # of all tensors: nodes with their values
-TRACING.level = 0                          # no function runs in it, so no other interpreter is inside of it
+TRACING.level = 0.5                        # no function runs in it, so no interpreter that runs one is inside of it; above arrays on a GPU (0)
 _new = object.__new__
 
 
