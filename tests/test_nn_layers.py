@@ -178,3 +178,45 @@ def test_batch_norm_in_training_steps_is_pytorchs():
             losses[-1].append(loss.item())
         losses[-1] += net[1].running_mean.tolist() + net[1].running_var.tolist() + net.eval()(m.tensor(X)).reshape(-1).tolist()
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_shared_module_is_one_child_and_has_all_its_names_in_the_state():
+    class Tied(nn.Module):
+        def __init__(self):
+            self.a = nn.Linear(2, 2)
+            self.b = self.a
+    tied, act = Tied(), nn.ReLU()
+    assert [n for n, _ in tied.named_children()] == ["a"] and len([*tied.children()]) == 1 and "(b)" in repr(tied)
+    assert list(tied.state_dict()) == ["a.weight", "a.bias", "b.weight", "b.bias"] and len([*tied.parameters()]) == 2
+    assert not any(tied.load_state_dict(tied.state_dict()))
+    both = nn.Sequential(act, nn.Linear(2, 2), act)
+    assert len(both) == 3 and both[2] is act and [*both][0] is act and both(-de.ones(1, 2)).min().item() >= 0
+
+
+def test_children_may_be_replaced_while_they_are_named():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    x = de.tensor([[1.0, -2.0]])
+    model(x)
+    for name, _ in model.named_children():
+        setattr(model, name, nn.Identity())
+    assert model(x).tolist() == x.tolist()
+
+
+def test_a_plain_tensor_takes_no_parameters_place():
+    layer = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match=r"Linear.weight at test_nn_layers.py:\d+: cannot assign .* as parameter 'weight'.*copy_"):
+        layer.weight = de.ones(2, 2)
+    layer.weight, layer.bias = nn.Parameter(de.ones(2, 2)), None
+    assert layer(de.ones(1, 2)).tolist() == [[2, 2]]
+
+
+def test_losses_keep_float32_beside_integers():
+    x, y = de.tensor([1.5, 2.5]), de.tensor([1, 2])
+    for loss, value in ((F.mse_loss, 0.25), (F.l1_loss, 0.5)):
+        assert loss(x, y).dtype == np.float32 and loss(x, y).item() == value
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_asks_for_its_dim(name):
+    with pytest.raises(TypeError, match=rf"{name} at test_nn_layers.py:\d+: the dim is missing"):
+        getattr(F, name)(de.ones(2, 2))
