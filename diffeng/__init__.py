@@ -58,7 +58,7 @@ _INSTEAD = {
     "autocast": "compute in one dtype, with model.to(de.float16) or in float32", "amp": "compute in one dtype, with model.to(de.float16) or in float32",
     "backends": "de.cuda.is_available() says whether there is a GPU; there are no other devices, and nothing to switch", "mps": "there are the devices 'cpu' and 'cuda'",
     "use_deterministic_algorithms": "what is computed is the same each time: leave it out", "set_float32_matmul_precision": "products are float32's own: leave it out",
-    "set_num_threads": "set OMP_NUM_THREADS before Python starts", "newaxis": "write None",
+    "set_num_threads": "set DIFFENG_THREADS before Python starts", "newaxis": "write None",
 }
 __all__ = sorted(_WHERE) + ["special", "linalg", "testing", "kernels", "llm", "autograd", "random", "nn", "optim", "utils", "distributed", "cuda"]
 
