@@ -169,35 +169,6 @@ def test_a_kernel_that_could_not_be_made_is_tried_again(fresh, tmp_path):
     assert machine.kernel("test: fails", one).address and machine.kernel("test: beside it", one).address
 
 
-def test_kernels_are_begun_by_others_and_made_once(fresh, tmp_path):
-    fresh.setenv("DIFFENG_CACHE", str(tmp_path))
-    fresh.setattr(machine.threads, "count", lambda: 2)
-    begun, go, built = threading.Event(), threading.Event(), []
-
-    def build():
-        built.append(threading.get_ident())
-        begun.set()
-        assert go.wait(60)
-        return one()
-    machine.begin([("test: begun", build)])                              # and is back before it is made
-    assert begun.wait(60)
-    go.set()
-    assert machine.kernel("test: begun", build).address and len(built) == 1 and built[0] != threading.get_ident()
-
-
-def test_what_others_could_not_make_is_told_to_who_asks(fresh, tmp_path):
-    fresh.setenv("DIFFENG_CACHE", str(tmp_path))
-    fresh.setattr(machine.threads, "count", lambda: 2)
-    wanted, uncaught, before = [("test: begun and fails", lambda: 1 / 0)], [], set(threading.enumerate())
-    fresh.setattr(threading, "excepthook", uncaught.append)
-    machine.begin(wanted)
-    for other in set(threading.enumerate()) - before:
-        other.join(60)
-    with pytest.raises(ZeroDivisionError):
-        machine.kernels(wanted)
-    assert not uncaught
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_fork_waits_until_nobody_compiles():
     code = """

@@ -54,25 +54,20 @@ class Image:
         return kernels
 
 
-def kernels_of(work):
-    """(key, build) of each kernel that instructions call, the first called first."""
-    return [*{w.key: (w.key, w.build) for w in _with_parts(work)}.values()]
-
-
-def assembled(work, kernels, slot, **rest):
-    """The Image of instructions in order, their buffers placed. kernels: theirs; slot(buffer): the number of a call's argument, for inputs and outputs."""
+def assembled(work, slot, **rest):
+    """The Image of instructions in order, their buffers placed. slot(buffer): the number of a call's argument, for inputs and outputs."""
     from .fuse import Immediate
     from .groups import STATUS as REPORT
     from .tiles import KernelOf, WordsOf
     words, moves, patches, begun = [], [], [], {}
-    number, routines, constants = {key: k for k, (key, _) in enumerate(kernels)}, {}, {}
+    kernels, routines, constants = {}, {}, {}
 
     def moved(kind, number, offset=0):
         moves.append((len(words), kind, number))
         return offset
 
     for w in _with_parts(work):
-        begun[w] = number[w.key], len(words)
+        begun[w] = kernels.setdefault(w.key, (len(kernels), w.build))[0], len(words)
         for x in w.words:
             kind = type(x)
             if kind is tuple:
@@ -98,7 +93,8 @@ def assembled(work, kernels, slot, **rest):
 
     table = [(*begun[w], w.rows, w.chunk) for w in work]
     held = [buffer for _, buffer in constants.values()]
-    image = Image(words, moves, patches, table, kernels=kernels, routines=[*routines], constants=[b.array for b in held], **rest)
+    image = Image(words, moves, patches, table, kernels=[(key, build) for key, (_, build) in kernels.items()], routines=[*routines],
+                  constants=[b.array for b in held], **rest)
     return image, [b.slot for b in held]
 
 

@@ -6,7 +6,6 @@ A kernel is a C function (address of a table of words, lo, hi) that computes row
 
 What it is not: it writes no code and knows no primitive.
 """
-import contextlib
 import ctypes
 import functools
 import hashlib
@@ -117,16 +116,6 @@ def kernels(wanted):
                     if _making.get(key) == here:
                         del _making[key]
                 _state.notify_all()
-
-
-def begin(wanted):
-    """Other threads make those kernels of many that are new, while this one goes on: it will ask for all of them soon, and makes what nobody could make then,
-    or says why."""
-    def work():
-        with contextlib.suppress(Exception):
-            kernels(wanted)
-    if threads.count() > 1 and not all([key in _kernels for key, *_ in wanted]):
-        threading.Thread(target=work).start()
 
 
 def known(key):

@@ -2,7 +2,7 @@
 
 What it is: the graph is rewritten, its nodes are put in an order that fuses well and lowered to steps (lower.py), steps grouped (fuse.py), tiled (tiles.py)
 and melted with the products that they add (accumulate.py), and parts of arrays join those (joining.py);
-`instructions` makes those of groups (groups.py), products and chains, `placed` places their buffers (memory.py).
+`placed` makes the instructions of groups (groups.py), products and chains, and places buffers (memory.py).
 
 What it is not: no addresses, and no machine code (program.py).
 """
@@ -85,15 +85,11 @@ def _finish(outputs, places, lowering):
     return made
 
 
-def instructions(steps):
-    """Instructions, and calls of NumPy, in order."""
+def placed(steps):
+    """(instructions and calls in order, with their buffers placed; bytes of the arena)."""
     plans = Plans()
-    return [w for step in steps for w in STEPS[type(step)](step, plans)]
-
-
-def placed(work):
-    """Bytes of the arena in which the buffers of instructions are placed now."""
-    return plan([buffers(w) for w in work])
+    work = [w for step in steps for w in STEPS[type(step)](step, plans)]
+    return work, plan([buffers(w) for w in work])
 
 
 def called(work):

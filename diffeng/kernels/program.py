@@ -75,10 +75,10 @@ class Program:
     @classmethod
     def peak(cls, inputs, outputs):
         """peak_bytes of a program of these, as planned: nothing is compiled, no memory taken."""
-        from .planning import instructions, placed, steps_of
+        from .planning import placed, steps_of
         program, outputs = cls.__new__(cls), list(outputs)
         program._specify(inputs, outputs)
-        return placed(instructions(steps_of(program, inputs, outputs)[0]))
+        return placed(steps_of(program, inputs, outputs)[0])[1]
 
     # ---- building -------------------------------------------------------------------------------------------------------------
 
@@ -101,15 +101,13 @@ class Program:
 
     def _build(self, steps, described=None):
         """Kernels, memory, operand tables. described: by what the plan is kept on disk."""
-        from . import image, machine
-        from .planning import Call, called, has_products, instructions, placed
-        work = instructions(steps)
+        from . import image
+        from .planning import Call, called, has_products, placed
+        work, peak = placed(steps)
         self.calls = called(work)
         rows = [w for w in work if type(w) is not Call]
-        kernels = image.kernels_of(rows)
-        machine.begin(kernels)                                 # they are compiled while the rest is planned
         cost = sum(w.rows * w.cost for w in rows)
-        made, sources = image.assembled(rows, kernels, self._slot, origins=self._origins, taken=self._taken, peak=placed(work), release=cost > RELEASE_ABOVE,
+        made, sources = image.assembled(rows, self._slot, origins=self._origins, taken=self._taken, peak=peak, release=cost > RELEASE_ABOVE,
                                         products=has_products(steps))
         if described is not None and len(rows) == len(work):
             image.keep(described, made, sources)
