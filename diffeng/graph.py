@@ -256,6 +256,8 @@ def trace(fun, *args):
     >>> print(de.trace(lambda x, y: np.sum(x * y), np.ones(3), np.ones(3)).formula())
     Σ(x ⊙ y)
     """
+    if not callable(fun):
+        raise TypeError(f"trace needs a function to record, not {type(fun).__name__}: the trace of a matrix is x.trace(), or np.trace(x)")
     recording = record(fun, args, whole_loops="graph")
     graph = Graph(recording.inputs, recording.outputs, name=function_name(fun), rebuild=recording.rebuild, structure=recording.leaves)
     graph.looks = recording.tracing.looks

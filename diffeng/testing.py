@@ -55,6 +55,9 @@ def plant(method, primitive, kind="factor", slot=0):
             kind = "swap"
         if kind not in GRAPH_KINDS:
             raise ValueError(f"kind={kind!r}: a graph fault is one of {', '.join(GRAPH_KINDS)}")
+        from .specimens import names, specimen
+        if kind == "swap" and primitive in names() and len(specimen(primitive)[0]) < 2:
+            raise ValueError(f"{primitive!r} has one operand, and none to swap it with: its edge can be lost (kind=\"lose\")")
         with _graph_fault(primitive, kind, slot):
             yield
         return

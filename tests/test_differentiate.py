@@ -110,7 +110,7 @@ def test_no_influence_is_zero(method):
     (lambda: de.grad(5), "must be a function") if False else (lambda: de.grad(5)(1.0), "must be a function"),
     (lambda: de.jvp(np.sin, (x0,), (np.ones(2),)), "shape"),
     (lambda: de.jvp(np.sin, x0, x0), r"jvp\(f, \(x,\), \(v,\)\)"), (lambda: de.hvp(np.sin, 1.0, 2.0), r"hvp\(f, \(x,\), \(v,\)\)"),
-    (lambda: de.jit(lambda x: None)(1.0), "^<lambda> returned None"),
+    (lambda: de.jit(lambda x: None)(1.0), "^<lambda> returned None"), (lambda: de.trace(de.ones(2, 2)), r"trace needs a function to record, not Tensor: .*x\.trace\(\)"),
     (lambda: de.grad(lambda x: x @ np.ones(4))(x0), r"matmul at test_differentiate.py:\d+.*\(3,\) float64, \(4,\) float64"),
     (lambda: de.grad(lambda x: np.sum(x + np.ones(4)))(x0), r"add at test_differentiate.py:\d+.*broadcast.*x\[:, None\]"),
     (lambda: de.grad(lambda x: x[7])(x0), r"getitem at test_differentiate.py:\d+"),

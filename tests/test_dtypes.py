@@ -338,6 +338,12 @@ def test_einsum_of_arrays_of_narrow_dtypes(text, places, dtype, big):
         np.testing.assert_allclose(got, slope, rtol=1e-13)
 
 
+def test_an_einsum_without_axes_is_a_number():
+    x = np.array([1.3, 1.7])
+    for f in (lambda x: np.einsum("ab,b->", np.ones((2, 2)), x), lambda x: x @ x, lambda x: np.einsum("ab,b,a->", np.ones((2, 2)), x, x)):
+        assert [type(y) for y in (f(x), de.value_and_grad(f)(x)[0], de.jit(f)(x), de.vjp(f, x)[0])] == [np.float64] * 4
+
+
 def test_einsum_of_integers_alone_is_numpys():
     a = np.array([100, 100], np.int8)
     for text, n in (("a,a->", 2), ("a,a->a", 2), ("a,b,a->", 3)):

@@ -81,7 +81,8 @@ def test_graph_faults(kind, body, name, slot, tally):
 def test_the_plant_refuses_what_it_cannot_do():
     for arguments, text in ((("reverse", "tahn"), "did you mean .*tanh"), (("reverse", "where", "sign", 0), "no derivative with respect to operand 0"),
                             (("backward", "tanh"), "choose symbolic"),
-                            (("reverse", "tanh", "typo"), "choose one of"), (("forward", "tanh", "sign", 3), "no operand 3")):
+                            (("reverse", "tanh", "typo"), "choose one of"), (("forward", "tanh", "sign", 3), "no operand 3"),
+                            (("graph", "sin"), "one operand, and none to swap it with")):
         with pytest.raises(ValueError, match=text):
             with plant(*arguments):
                 pass

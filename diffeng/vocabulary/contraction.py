@@ -54,15 +54,15 @@ def _infer(name):
 
 
 def _einsum(*operands, subscripts):
-    """Pair after pair; all in the dtype of the result first, for a pair of small integers among floats would wrap."""
+    """Pair after pair; all in the dtype of the result first, for a pair of small integers among floats would wrap. (Pairs make arrays without axes.)"""
     if len(operands) == 1:
         return np.einsum(subscripts, *operands)
     dtype = np.result_type(*operands)
     operands = [x.astype(dtype, copy=False) for x in operands]
     if len(operands) == 2:
-        return np.einsum(subscripts, *operands, optimize=True)
+        return np.einsum(subscripts, *operands, optimize=True)[()]
     import opt_einsum
-    return opt_einsum.contract(subscripts, *operands, backend="numpy")
+    return opt_einsum.contract(subscripts, *operands, backend="numpy")[()]
 
 
 matmul    = Primitive("matmul", np.matmul, "contract", None, _A, _infer("matmul"))
