@@ -321,6 +321,11 @@ def test_where_nothing_can_be_printed():
     assert done.stderr == "Error: cannot write to the standard output: No space left on device; make room there, and do the same again\n"
 
 
+def test_the_package_is_a_program_too():
+    done = subprocess.run([sys.executable, "-m", "diffeng", "card", "tahn"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "tanh" in done.stderr and done.stdout == ""
+
+
 def test_help_imports_nothing_heavy():
     code = ("import sys; from diffeng.cli import main; status = main(['--help']);"
             "heavy = {'numpy', 'scipy', 'sympy', 'numba', 'networkx', 'flint', 'graphviz', 'tqdm'} & set(sys.modules); "
