@@ -228,7 +228,7 @@ class Loop:
         given = [x if m or k >= self.carried else np.broadcast_to(x, (size, *np.shape(x))) for k, (x, m) in enumerate(zip(numbers, mine))]
         carry, xs, outer = self.split([np.swapaxes(x, 0, 1) if m and self.carried <= k < self.carried + self.read else x for k, (x, m) in enumerate(zip(given, mine))])
         found = zip(loop.packing, loop.unpacked(loop.primitive(*carry, *xs, *outer)))
-        return np.concatenate([np.reshape(x if k < self.carried else np.swapaxes(x, 0, 1), (size, -1)) for k, x in found], axis=1)
+        return self._in_rows([x if k < self.carried else np.swapaxes(x, 0, 1) for k, x in found], size)
 
     @functools.cache
     def _mapped(self, size, *mine):
@@ -263,8 +263,12 @@ class Loop:
             return ([*values[:self.carried]], after), moved[self.carried:]
         (_, last), rows = scan(turn, ([*carry], start), ([*xs], read), self.length)
         held = dict(zip([s for s in moving if s < self.carried], last)) | {self.carried + k: np.swapaxes(t, 0, 1) for k, t in enumerate(rows)}
-        parts = [np.reshape(held[k], (count, -1)) for k in self.packing]
-        return np.concatenate([t if t.dtype == self.dtype else t.astype(self.dtype) for t in parts], axis=1)
+        return self._in_rows([held[k] for k in self.packing], count)
+
+    def _in_rows(self, results, count):
+        """Those of `packing`, each with an axis of so many in front, packed one beside the other."""
+        parts = [np.reshape(x, (count, -1)) for x in results]
+        return np.concatenate([x if x.dtype == self.dtype else x.astype(self.dtype) for x in parts], axis=1)
 
     def pulled(self, g, z, numbers):
         return self.through("reverse", g, numbers)

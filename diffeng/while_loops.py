@@ -73,10 +73,16 @@ class While(Loop):
         if not self._program.calls:
             pair = [[np.empty(n.shape, n.dtype) if type(x) is Node else np.array(x, n.dtype) for x, n in zip(self.outputs, self.inputs)] for _ in range(2)]
             return self._program.turns_while(carry, outer, pair)
-        asked, turn, turns = Program(self.inputs, [self.going]), Program(self.inputs, self.outputs), 0
+        (asked, turn), turns = self._apart, 0
         while asked(*carry, *outer)[0]:
             carry, turns = turn(*carry, *outer), turns + 1
         return turns, carry
+
+    @functools.cached_property
+    def _apart(self):
+        """Programs of the condition and of the body, where NumPy is called in between, which may raise where the condition does not hold."""
+        from .kernels import Program
+        return Program(self.inputs, [self.going]), Program(self.inputs, self.outputs)
 
     def counted(self, turns, *numbers):
         """What it computes in so many turns."""
@@ -105,8 +111,7 @@ class While(Loop):
             values, moved = push(self.step, [*c, *outer], d)
             return values, [np.zeros((count, *np.shape(values[s])), values[s].dtype) if moved[s] is None else moved[s] for s in moving if s < self.carried]
         last = while_loop(lambda state: self.holds(*state[0], *outer), turn, ([*primals[:self.carried]], start))[1]
-        parts = [np.reshape(t, (count, -1)) for t in last]
-        return np.concatenate([t if t.dtype == self.dtype else t.astype(self.dtype) for t in parts], axis=1)
+        return self._in_rows(last, count)
 
     def through(self, method, g, numbers):
         return Counted(self, self.counted, numbers).through(method, g, numbers)
