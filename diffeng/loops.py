@@ -15,7 +15,7 @@ from .buffers import layers, unwrap
 from .errors import refuse
 from .nodes import Node, Primitive, reachable
 from .precise import PreciseArray
-from .recording import Body, computed, outlining
+from .recording import Body, computed, of_some, outlining
 from .traced import Traced
 from .trees import flatten, function_name
 from .vocabulary import elementwise as e, shaping
@@ -287,13 +287,10 @@ class Loop:
             (gc, total), (c, x, gy) = state, item
             every = [*c, *x, *outer]
 
-            def one(*moved):
-                now = [*every]
-                for s, v in zip(self.moves, moved):
-                    now[s] = v
+            def one(*now):
                 out = self.step(*now)
                 return [out[k] for k in floats]
-            found = vjp(one, *[every[s] for s in self.moves], method=method)[1]([*gc, *gy])
+            found = vjp(of_some(one, every, self.moves), *[every[s] for s in self.moves], method=method)[1]([*gc, *gy])
             parts = [[f for s, f in zip(self.moves, found) if low <= s < high] for low, high in
                      ((0, self.carried), (self.carried, self.carried + self.read), (self.carried + self.read, len(every)))]
             return (parts[0], [a + b for a, b in zip(total, parts[2])]), parts[1]

@@ -18,7 +18,7 @@ from .buffers import layers, lent, unwrap
 from .errors import refuse
 from .nodes import Node, Outline, Outputs, Primitive, Tracer, Tracing, reachable
 from .reach import loaded
-from .recording import Body, computed, enters
+from .recording import Body, computed, enters, of_some
 from .traced import Traced
 from .trees import flatten, function_name, is_float, lend, returned, structure
 from .vocabulary import shaping
@@ -239,15 +239,8 @@ class Rules:
 
     def _pushed_through(self, primals, tangents):
         from . import forward_mode
-        moving = [*tangents]
-
-        def body(*moved):
-            numbers = [*primals]
-            for s, x in zip(moving, moved):
-                numbers[s] = x
-            return [self.body(*numbers)]
-        out = forward_mode.push(body, [primals[s] for s in moving], [tangents[s] for s in moving])[1][0]
-        return out
+        body = of_some(lambda *numbers: [self.body(*numbers)], primals, tangents)
+        return forward_mode.push(body, [primals[s] for s in tangents], [*tangents.values()])[1][0]
 
     def pulled(self, g, z, numbers):
         """{slot: cotangent}, by the user's rule, or through the function."""
@@ -286,12 +279,7 @@ class Rules:
     def through(self, method, g, numbers):
         """{slot: cotangent} by differentiating the function itself."""
         from .differentiate import vjp
-
-        def body(*moved):
-            every = [*numbers]
-            for s, x in zip(self._moves, moved):
-                every[s] = x
-            return self.body(*every)
+        body = of_some(self.body, numbers, self._moves)
         return dict(zip(self._moves, vjp(body, *[numbers[s] for s in self._moves], method=method)[1](g)))
 
 

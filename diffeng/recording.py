@@ -26,6 +26,16 @@ def computed(order, values):
     return values
 
 
+def of_some(fun, numbers, slots):
+    """fun(*numbers) as a function of those in some places."""
+    def body(*moved):
+        every = [*numbers]
+        for s, x in zip(slots, moved):
+            every[s] = x
+        return fun(*every)
+    return body
+
+
 class Body(Tracing):
     """Records a function without values. outer: {id: (a traced value from outside, what stands for it)}: its free variables become inputs."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .loops import Loop, whole
 from .nodes import Node, Outline, Primitive, reachable
-from .recording import computed, record
+from .recording import computed, of_some, record
 from .trees import flatten, lend
 from .vocabulary import elementwise as e, shaping
 
@@ -150,15 +150,6 @@ class Counted:
 
     # ---- rules ----------------------------------------------------------------------------------------------------------------------
 
-    def _moving(self, turns, numbers, slots):
-        """fun as a function of some of its numbers."""
-        def body(*moved):
-            every = [*numbers]
-            for s, x in zip(slots, moved):
-                every[s] = x
-            return self.fun(turns, *every)
-        return body
-
     def batched(self, numbers, mine, size):
         """Each example by itself."""
 
@@ -169,7 +160,7 @@ class Counted:
 
         def pushed(turns, *every):
             numbers = every[:count]
-            return push(lambda *moved: [self._moving(turns, numbers, slots)(*moved)], [numbers[s] for s in slots], every[count:])[1][0]
+            return push(of_some(lambda *x: [self.fun(turns, *x)], numbers, slots), [numbers[s] for s in slots], every[count:])[1][0]
         every = (*primals, *tangents.values())
         return Counted(self.loop, pushed, every).primitive(*every)
 
@@ -182,7 +173,7 @@ class Counted:
 
         def pulled(turns, *every):
             *numbers, g = every
-            found = vjp(self._moving(turns, numbers, self.moves), *[numbers[s] for s in self.moves], method=method)[1](g)
+            found = vjp(of_some(functools.partial(self.fun, turns), numbers, self.moves), *[numbers[s] for s in self.moves], method=method)[1](g)
             return shaping.concatenate(*[np.reshape(x, (-1,)) for x in found], axis=0)
         every = (*numbers, g)
         packed = Counted(self.loop, pulled, every).primitive(*every)
