@@ -243,7 +243,7 @@ def test_a_signal_as_kernels_are_claimed_keeps_nobody_waiting(fresh):
 
 def test_what_llvmlite_fills_when_it_is_first_asked_is_full_before_threads_ask():
     """Two threads that write IR at once read its table of escaped characters half full otherwise: a KeyError in one of fifty first calls."""
-    asked = "import diffeng.kernels.compile as c; c._llvm(); from llvmlite.ir import values; print(len(values._escape_string.__defaults__[0]))"
+    asked = "import diffeng.kernels.compile as c; c.binding(); from llvmlite.ir import values; print(len(values._escape_string.__defaults__[0]))"
     assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=environment("off"), timeout=60).stdout.strip() == "256"
 
 

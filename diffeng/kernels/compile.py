@@ -1,6 +1,6 @@
 """LLVM IR to object code for this processor.
 
-What it is: `compile_module(module, unique)`, an llvmlite.ir.Module in, {"code", "symbols", "needs"} out: LLVM's own O3 pipeline with its vectorisers.
+What it is: `compile_module(module, unique)`, an llvmlite.ir.Module (or its text) in, {"code", "symbols", "needs"} out: LLVM's own O3 pipeline with its vectorisers.
 
 What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). LLVM is loaded, and llvmlite imported, when there is
 something to compile.
@@ -20,13 +20,18 @@ _LIBRARY = set("fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan
 _loading = threading.Lock()
 
 
+def load():
+    """LLVM, into the process: 15 ms, without the interpreter lock, which llvmlite holds while it does so."""
+    if os.name == "posix":
+        for path in pathlib.Path(find_spec("llvmlite.binding").origin).parent.glob("libllvmlite.*"):
+            ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_NOW)
+
+
 @functools.lru_cache(maxsize=None)
-def _llvm():
-    """llvmlite.binding. Its import loads LLVM, for 15 ms, with the interpreter lock: here that is done before, and without it."""
+def binding():
+    """llvmlite.binding."""
     with _loading:
-        if os.name == "posix":
-            for path in pathlib.Path(find_spec("llvmlite.binding").origin).parent.glob("libllvmlite.*"):
-                ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_NOW)
+        load()
         import llvmlite.binding
         from llvmlite import ir
         ir.MetaDataString(ir.Module(), "").get_reference()          # it fills a table then, and a second thread would read it half full
@@ -35,7 +40,7 @@ def _llvm():
 
 @functools.lru_cache(maxsize=None)
 def target():
-    llvm = _llvm()
+    llvm = binding()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple()
@@ -44,7 +49,7 @@ def target():
 def target_machine(level=3):
     """The processor we are on. Code for a JIT has 64-bit addresses of what is outside ("jitdefault"): memory may lie anywhere. Vectors are as wide as they can
     be, 512 bits on Intel's processors, too, where LLVM prefers 256 (chains of functions took 79 % of the time on an Emerald Rapids, stencils 75 %)."""
-    llvm = _llvm()
+    llvm = binding()
     features = llvm.get_host_cpu_features()
     wide = ",-prefer-256-bit" if features.get("avx512f") else ""
     return target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features.flatten() + wide, opt=level,
@@ -97,7 +102,7 @@ def _optimise(parsed, machine, quick):
     run no faster (a polynomial of degree 12 over 10 000 doubles took 9.7 us with, 7.1 without: the processor overlaps iterations by itself). Nor are
     scalars put together to vectors (SLP): none of the workloads gained by it, and kernels with windows took an eighth more time to compile.
     """
-    llvm = _llvm()
+    llvm = binding()
     options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 3)
     options.loop_vectorization = options.loop_unrolling = not quick
     options.slp_vectorization = options.loop_interleaving = False
@@ -150,7 +155,7 @@ def compile_module(module, unique, quick=False):
     Functions that are not internal are renamed with `unique`, so that the code of many modules can lie in one engine. quick: for code
     that is not worth optimising. Raises RuntimeError where the IR is malformed.
     """
-    llvm = _llvm()
+    llvm = binding()
     context, parsed = llvm.create_context(), None
     try:
         parsed = llvm.parse_assembly(str(module), context)

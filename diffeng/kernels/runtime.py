@@ -9,7 +9,6 @@ What it is not: it converts nothing and decides nothing about threads (threads.p
 import contextlib
 import ctypes
 import functools
-import heapq                                # noqa: F401  planning loads it, and would wait there for as long as `ahead` loads LLVM
 import os
 import sys
 import threading
@@ -17,7 +16,7 @@ import weakref
 
 import numpy as np
 
-from . import blas, blocks, machine, threads
+from . import blas, blocks, compile, machine, threads
 from .blocks import CONVERT, REENTERED
 
 _FASTCALL, _KEYWORDS = 0x0080, 0x0002       # METH_FASTCALL, METH_KEYWORDS
@@ -55,11 +54,17 @@ def _module():
 
 
 def ahead():
-    """Where native.py's code is not on disk, a thread begins to make it, and loads LLVM for it: every program needs it, and its function is recorded meanwhile.
-    The interpreter waits for that thread before it ends."""
+    """Where native.py's code is not on disk, a thread begins to compile it: every program needs it, and its function is recorded meanwhile. Its text is written
+    here: whoever asks for the interpreter's lock beside a thread that computes in Python waits 5 ms for it each time, and imports ask hundreds of times. The
+    interpreter waits for that thread before it ends."""
     _provide()
     if machine.known("runtime") is None:
-        threading.Thread(target=_addresses).start()
+        loading = threading.Thread(target=compile.load)
+        loading.start()
+        text = str(_module())
+        loading.join()
+        compile.binding()
+        threading.Thread(target=machine.kernel, args=("runtime", lambda: text, True)).start()
 
 
 @functools.lru_cache(maxsize=None)
