@@ -351,7 +351,7 @@ class Outline(Tracing):
     whole = math.inf
 
     def __init__(self):
-        super().__init__()
+        super().__init__(values=False)
         self._inputs = {}
 
     def input(self, value, name, shape=None, dtype=None):

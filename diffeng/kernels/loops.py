@@ -420,7 +420,7 @@ def write_combine(name, type, result, onto=False):
         total = code.cell(wide, neutral(name, wide))
         if onto:
             total.set(cast(code.load(out, c, result), wide))
-        with code.loop(0, slots) as s:
+        with code.loop(0, slots, together=True) as s:          # (its additions wait for each other, written out or not)
             total.set(merge(name, total.get(), cast(code.load(partial + s * stride, c, type), wide)))
         code.store(out, c, cast(total.get(), result))
     return code.finish()

@@ -152,9 +152,10 @@ class _Rewriting:
 
     def _sums(self, order, chosen):
         """{a sum that is only added to: a part, among whose zeros its terms are computed anyway}."""
-        among, found = {}, {}
+        among, found, seen = {}, {}, set()
         for r in order:
-            if r in chosen and r.primitive.name == "scatter":
+            if r in chosen and r.primitive.name == "scatter" and r.operands[0] not in seen:
+                seen.add(r.operands[0])
                 for x, _ in self._below(r.operands[0], ())[1]:
                     among.setdefault(x, r)
 
