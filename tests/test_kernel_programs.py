@@ -151,6 +151,16 @@ def test_chains_become_one_loop(random):
     assert program.kernels == 1
 
 
+def test_a_mean_is_summed_where_its_terms_are(random):
+    # The differences end the loop of the sines, which the sum of squares has joined: nobody reads the mean before the end.
+    def f(x):
+        d = np.sin(x)
+        return np.mean(d * d), d[1:] - d[:-1]
+    x = random.standard_normal(1000)
+    close(f, x)
+    assert compiled(f, x).kernels == 3
+
+
 def test_groups_in_a_cycle_are_not_fused(random):
     # c reads a (its own shape) and the sum, which reads a: a and c in one loop would need the sum before it exists.
     x = random.standard_normal((5, 6))

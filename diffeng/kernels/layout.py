@@ -107,6 +107,18 @@ class Columns:
     ndim = property(lambda self: len(self.shape))
 
 
+class Deferred:
+    """What comes after a sum over rows, computed where it is first read: who reads such a sum ends the loop that takes it, which others may still join.
+    make(): its view."""
+
+    __slots__ = ("shape", "dtype", "make", "held")
+
+    def __init__(self, shape, dtype, make):
+        self.shape, self.dtype, self.make, self.held = tuple(shape), dtype, make, None
+
+    ndim = property(lambda self: len(self.shape))
+
+
 def column(v, k):
     """A view of what lies at k on the last axis."""
     return View(v.buffer, v.offset + k * v.strides[-1], v.shape[:-1], v.strides[:-1], v.dtype)

@@ -16,12 +16,12 @@ from . import groups, scalar
 from .contract import copy, einsum
 from .fuse import Call, Immediate, Indirect, Map, Window
 from .groups import many_short_rows, walks_across
-from .layout import Buffer, Columns, Padded, View, broadcast, column, columns, indirect, new, pitched, reshaped, sliced, transposed, upright
-from .reduce import logsumexp, mean, position, total, var
+from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, column, columns, indirect, new, pitched, reshaped, sliced, transposed, upright
+from .reduce import DOUBLE, logsumexp, mean, position, total, var
 from .scalar import type_name
 
 
-_IN_PARTS = frozenset({Padded, Columns})
+_UNWRITTEN = frozenset({Padded, Columns, Deferred})
 
 
 class Lowering:
@@ -40,7 +40,7 @@ class Lowering:
         joined = _joined(self, node, *operands) if node.primitive.name in ("add", "subtract") else None
         if joined is not None:
             return joined
-        if node.primitive.name != "scatter" and not _IN_PARTS.isdisjoint(map(type, operands)):
+        if node.primitive.name != "scatter" and not _UNWRITTEN.isdisjoint(map(type, operands)):
             windows = node.primitive.kind == "map" and not any([type(x) is Padded and x.shape != node.shape for x in operands])
             operands = [x if windows and type(x) is Padded else self.filled(x) for x in operands]
         row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
@@ -48,7 +48,11 @@ class Lowering:
         return self.call(node, [self.filled(x) for x in operands]) if out is None else out
 
     def filled(self, x):
-        """A Padded, or Columns, written to memory; whatever else it is, the thing itself."""
+        """A Padded, Columns, or what is Deferred, written to memory; whatever else it is, the thing itself."""
+        if type(x) is Deferred:
+            if x.held is None:
+                x.held = x.make()
+            return x.held
         if type(x) is Columns and x.held is None:
             x.held = upright(x.shape, x.dtype)
             self.write(x, x.held)
@@ -298,13 +302,25 @@ def _reduce(lowering, node, x, *, axis, keepdims, ddof=0):
         return None
     if name in ("var", "logsumexp", "mean") and want[0] != "f" or name in ("max", "min") and have != want:
         return None
-    if name in ("mean", "logsumexp"):
-        out = (mean if name == "mean" else logsumexp)(lowering.fuser, x, axis, node.dtype)
+    if name == "mean":
+        sums = total(lowering.fuser, "sum", x, axis, DOUBLE)
+
+        def divided():
+            return reshaped(mean(lowering.fuser, sums, math.prod([x.shape[k] for k in axis]), node.dtype), node.shape)
+        return Deferred(node.shape, node.dtype, divided) if over_rows(node) else divided()
+    if name == "logsumexp":
+        out = logsumexp(lowering.fuser, x, axis, node.dtype)
     elif name == "var":
         out = var(lowering.fuser, x, axis, node.dtype, ddof)
     else:
         out = total(lowering.fuser, name, x, axis, node.dtype)
     return reshaped(out, node.shape)
+
+
+def over_rows(node):
+    """Is a reduction one over other axes than the last ones?"""
+    axis, rank = node.params["axis"], len(node.operands[0].shape)
+    return len(axis) > 0 and (sorted(axis) != [*range(rank - len(axis), rank)] or len(axis) == rank)
 
 
 def _position(lowering, node, x, *, axis):
@@ -399,7 +415,7 @@ def _scatter(lowering, node, v, *arrays, index, shape):
     if not arrays and type(v) is Columns and (found := _part(View(None, 0, v.shape, [0] * v.ndim, v.dtype), index, shape)) \
             and found.axis == v.ndim - 1 == len(shape) - 1:
         return Columns(shape, v.dtype, [v.columns[k - found.lo] if found.lo <= k < found.hi else None for k in range(shape[-1])])
-    v = v if arrays else lowering.filled(v)
+    v = lowering.filled(v) if not arrays or type(v) is Deferred else v
     found = None if arrays or type(v) is not View else lowering.among_zeros(v, index, shape)
     if found is not None and v.dtype == node.dtype and type_name(v.dtype) is not None:
         return found

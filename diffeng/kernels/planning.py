@@ -18,7 +18,7 @@ from .adding import added, in_place
 from .fuse import Call, Fuser, Group, Product
 from .joining import joined
 from .layout import Columns, View, new
-from .lower import Lowering
+from .lower import Lowering, over_rows
 from .memory import plan
 from .plans import Plans
 from .recompute import recomputed
@@ -130,7 +130,7 @@ def _factors(nodes):
 def _schedule(nodes, first):
     """Nodes in an order that keeps together what may share a loop: whatever is ready comes in the order of `_rank`. nodes: in topological order. first: {a node:
     others that come before it}."""
-    place, over = {n: k for k, n in enumerate(nodes)}, {n for n in nodes if n.primitive.kind == "reduce" and _over_rows(n)}
+    place, over = {n: k for k, n in enumerate(nodes)}, {n for n in nodes if n.primitive.kind == "reduce" and over_rows(n)}
     waits, readers, turns = [], [[] for _ in nodes], []               # turns: by rank, then by place, as one number
     for k, n in enumerate(nodes):
         before = [p for p in (*n.operands, *first.get(n, ())) if type(p) is Node and p in place]
@@ -159,10 +159,4 @@ def _rank(n, before, over):
         return 0 if any([len(x.shape) < 2 for x in n.operands]) else 2               # by a vector: lowered to terms and sums
     if kind in ("opaque", "linalg"):
         return 2
-    return int(n in over and n.primitive.name in ("mean", "var", "logsumexp") or not over.isdisjoint(before))
-
-
-def _over_rows(n):
-    """Is a reduction one over other axes than the last ones?"""
-    axis, rank = n.params["axis"], len(n.operands[0].shape)
-    return len(axis) > 0 and (sorted(axis) != [*range(rank - len(axis), rank)] or len(axis) == rank)
+    return int(n in over and n.primitive.name in ("var", "logsumexp") or not over.isdisjoint(before))

@@ -15,7 +15,7 @@ from .fuse import Immediate, Map, Reduce
 from .layout import View, broadcast, collapse, new, reshaped, transposed
 from .scalar import type_name
 
-_DOUBLE, _PLACE = np.dtype(float), np.dtype(np.int64)
+DOUBLE, _PLACE = np.dtype(float), np.dtype(np.int64)
 
 
 def total(fuser, name, view, axes, dtype):
@@ -34,7 +34,7 @@ def total(fuser, name, view, axes, dtype):
             runs.append([k])
         last = k
     if len(runs) > 1:
-        middle = _DOUBLE if name == "sum" and dtype.kind == "f" else dtype
+        middle = DOUBLE if name == "sum" and dtype.kind == "f" else dtype
         inner = total(fuser, name, view, tuple(runs[-1]), middle)
         at = {k: j for j, k in enumerate([k for k in range(view.ndim) if k not in runs[-1]])}
         return reshaped(total(fuser, name, inner, tuple([at[k] for run in runs[:-1] for k in run]), dtype), shape)
@@ -73,21 +73,17 @@ def _spread(v, shape, axes):
     return broadcast(View(v.buffer, v.offset, kept.shape, strides, v.dtype), shape)
 
 
-def _over(x):
-    return Immediate(np.float64(x), "f64")
-
-
-def mean(fuser, view, axes, dtype):
-    count = math.prod([view.shape[k] for k in axes])
-    return _elementwise(fuser, scalar.FLOAT["divide"], (total(fuser, "sum", view, axes, _DOUBLE), _over(count)), dtype, "f64")
+def mean(fuser, sums, count, dtype):
+    """sums: in float64."""
+    return _elementwise(fuser, scalar.FLOAT["divide"], (sums, Immediate(np.float64(count), "f64")), dtype, "f64")
 
 
 def var(fuser, view, axes, dtype, ddof):
     count = math.prod([view.shape[k] for k in axes])
-    centre = _spread(_elementwise(fuser, scalar.FLOAT["divide"], (total(fuser, "sum", view, axes, _DOUBLE), _over(count)), _DOUBLE, "f64"), view.shape, axes)
-    apart = _elementwise(fuser, scalar.FLOAT["subtract"], (view, centre), _DOUBLE, "f64")
-    squares = _elementwise(fuser, scalar.FLOAT["square"], (apart,), _DOUBLE, "f64")
-    return _elementwise(fuser, scalar.FLOAT["divide"], (total(fuser, "sum", squares, axes, _DOUBLE), _over(max(count - ddof, 0))), dtype, "f64")
+    centre = _spread(mean(fuser, total(fuser, "sum", view, axes, DOUBLE), count, DOUBLE), view.shape, axes)
+    apart = _elementwise(fuser, scalar.FLOAT["subtract"], (view, centre), DOUBLE, "f64")
+    squares = _elementwise(fuser, scalar.FLOAT["square"], (apart,), DOUBLE, "f64")
+    return mean(fuser, total(fuser, "sum", squares, axes, DOUBLE), max(count - ddof, 0), dtype)
 
 
 def logsumexp(fuser, view, axes, dtype):
@@ -96,7 +92,7 @@ def logsumexp(fuser, view, axes, dtype):
     safe = _elementwise(fuser, _finite, (top,), dtype, type)
     apart = _elementwise(fuser, scalar.FLOAT["subtract"], (view, _spread(safe, view.shape, axes)), dtype, type)
     weights = _elementwise(fuser, scalar.FLOAT["exp"], (apart,), dtype, type, scalar.COST["exp"])
-    logs = _elementwise(fuser, scalar.FLOAT["log"], (total(fuser, "sum", weights, axes, _DOUBLE),), _DOUBLE, "f64", scalar.COST["log"])
+    logs = _elementwise(fuser, scalar.FLOAT["log"], (total(fuser, "sum", weights, axes, DOUBLE),), DOUBLE, "f64", scalar.COST["log"])
     return _elementwise(fuser, scalar.FLOAT["add"], (logs, safe), dtype, "f64")
 
 
