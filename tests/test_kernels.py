@@ -111,8 +111,7 @@ CASES = {          # primitive -> functions of x (3, 4) and y (3, 4), positive f
        for n in ("inv", "det", "slogdet", "slogdet_sign", "cofactor", "cholesky", "qr", "svd")},
     "eigh":         [lambda x, y, k=k: linalg.eigh(regular(x), lower=k) for k in (True, False)],
 }
-LAPACK = {n for n, p in vocabulary.PRIMITIVES.items() if p.kind == "linalg"}
-NUMPY = {"argsort"} | LAPACK         # what has no kernel (later issues may shorten this, never lengthen it)
+NUMPY = {"argsort", "cofactor", "eigh", "qr", "svd"}         # what has no kernel (later issues may shorten this, never lengthen it)
 
 
 def test_every_primitive(random, capsys):
@@ -125,7 +124,7 @@ def test_every_primitive(random, capsys):
         in_numpy.update(program.calls)
         for got, case in zip(program(x, y), cases, strict=True):
             want = np.asarray(case(x, y))
-            assert ulps(got, want) <= (24 if vocabulary.PRIMITIVES[name].kind in ("contract", "reduce") else 4), (name, got, want)
+            assert ulps(got, want) <= (24 if vocabulary.PRIMITIVES[name].kind in ("contract", "reduce", "linalg") else 4), (name, got, want)
     # Beside what is listed: float to integer casts, masks in an index.
     assert in_numpy <= NUMPY | {"astype", "getitem"}
     with capsys.disabled():

@@ -27,6 +27,7 @@ _LETTERS = {"f64": "d", "f32": "s"}
 _FORMS = [("scipy_{0}_64_", 64), ("{0}_64_", 64), ("scipy_{0}_", 32), ("{0}_", 32)]             # OpenBLAS's symbols, those of the wheels first
 _THREADS = ["scipy_openblas_{0}_num_threads64_", "openblas_{0}_num_threads64_", "scipy_openblas_{0}_num_threads", "openblas_{0}_num_threads"]
 _MKL_AUTO = 2                               # MKL_CBWR_AUTO of mkl_types.h
+_LOCAL = ["openblas_set_num_threads_local", "scipy_openblas_set_num_threads_local64_", "scipy_openblas_set_num_threads_local"]
 _CORES = ["scipy_openblas_get_corename64_", "openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename"]
 
 def _candidates():
@@ -66,7 +67,7 @@ def _address(function):
 
 
 def name_of(kind, type):
-    """dgemm, sgemv, ...: kind "gemm" or "gemv", type "f64" or "f32"."""
+    """dgemm, sgemv, dpotrf, ...: kind "gemm" or another, type "f64" or "f32"."""
     return _LETTERS[type] + kind
 
 
@@ -95,7 +96,11 @@ class Routine:
 
 
 def routine(name):
-    """(address, bits of its integers) of a function of BLAS by its name in Fortran, after "mkl_" if it is to be MKL's; or "mkl_threads"."""
+    """(address, bits of its integers) of a function of BLAS or LAPACK by its name in Fortran, after "mkl_" if it is to be MKL's; or "mkl_threads", or
+    OpenBLAS's function of that kind: "openblas_threads", whose address is 0 where there is none."""
+    if name == "openblas_threads":
+        found = _library()
+        return next((_address(getattr(found[0], form)) for form in _LOCAL if found and hasattr(found[0], form)), 0), 32
     if name.startswith("mkl_"):
         bits = routine("dgemm")[1]
         return _address(getattr(_mkl(), "MKL_Set_Num_Threads_Local" if name == "mkl_threads" else name[4:] + ("_64_" if bits == 64 else "_"))), bits
@@ -103,8 +108,8 @@ def routine(name):
     if found is not None:
         library, form, bits = found
         return _address(getattr(library, form.format(name))), bits
-    from scipy.linalg import cython_blas
-    capsule = cython_blas.__pyx_capi__[name]
+    from scipy.linalg import cython_blas, cython_lapack
+    capsule = {**cython_lapack.__pyx_capi__, **cython_blas.__pyx_capi__}[name]
     get_name, get_pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]

@@ -216,7 +216,8 @@ class Code:
         b, kind = self.builder, ir.FunctionType(ir.IntType(32), [ir.IntType(32)])
         before = self._head.alloca(ir.IntType(32))
         with self.when(setter.differs(0)):
-            b.store(b.call(b.inttoptr(setter.ir, kind.as_pointer()), [ir.IntType(32)(value)]), before)
+            value = b.trunc(value.ir, ir.IntType(32)) if isinstance(value, Value) else ir.IntType(32)(value)
+            b.store(b.call(b.inttoptr(setter.ir, kind.as_pointer()), [value]), before)
         yield
         with self.when(setter.differs(0)):
             b.call(b.inttoptr(setter.ir, kind.as_pointer()), [b.load(before)])
@@ -225,16 +226,17 @@ class Code:
 
     def gemm(self, type, bits, address, ta, tb, m, n, k, a, lda, b, ldb, c, ldc, alpha=1.0, beta=0.0):
         """BLAS's gemm at an address, columns first: C = alpha op(A) op(B) + beta C. ta, tb: ord("N") or ord("T"), as Values; a, b, c: addresses."""
-        self._blas(type, bits, address, [("flag", ta), ("flag", tb), ("size", m), ("size", n), ("size", k), ("scale", alpha), ("array", a), ("size", lda),
+        self.fortran(type, bits, address, [("flag", ta), ("flag", tb), ("size", m), ("size", n), ("size", k), ("scale", alpha), ("array", a), ("size", lda),
                                          ("array", b), ("size", ldb), ("scale", beta), ("array", c), ("size", ldc)])
 
     def gemv(self, type, bits, address, ta, m, n, a, lda, x, incx, y, incy):
         """BLAS's gemv at an address, columns first: y = op(A) x, where A has m rows and n columns."""
-        self._blas(type, bits, address, [("flag", ta), ("size", m), ("size", n), ("scale", 1.0), ("array", a), ("size", lda), ("array", x), ("size", incx),
+        self.fortran(type, bits, address, [("flag", ta), ("size", m), ("size", n), ("scale", 1.0), ("array", a), ("size", lda), ("array", x), ("size", incx),
                                          ("scale", 0.0), ("array", y), ("size", incy)])
 
-    def _blas(self, type, bits, address, arguments):
-        """A call of a Fortran routine: every argument by reference."""
+    def fortran(self, type, bits, address, arguments, answers=False):
+        """A call of a routine of BLAS or LAPACK: every argument by reference. arguments: (what it is, a Value or a number), "flag", "size", "scale" or "array".
+        answers: there is one more, a status, which is returned."""
         builder, kind = self.builder, _TYPES[type]
         kinds = {"flag": _I8, "size": ir.IntType(bits), "scale": kind, "array": kind}
 
@@ -245,8 +247,14 @@ class Code:
             narrow = what == "flag" or what == "size" and bits < 64
             builder.store(builder.trunc(x.ir, kinds[what]) if narrow else x.ir if isinstance(x, Value) else kind(x), place)
             return place
-        signature = ir.FunctionType(ir.VoidType(), [kinds[what].as_pointer() for what, _ in arguments])
-        builder.call(builder.inttoptr(address.ir, signature.as_pointer()), [reference(what, x) for what, x in arguments])
+        given, status = [reference(what, x) for what, x in arguments], None
+        types = [kinds[what].as_pointer() for what, _ in arguments]
+        if answers:
+            status = self._head.alloca(kinds["size"])
+            builder.store(kinds["size"](0), status)
+            given, types = [*given, status], [*types, kinds["size"].as_pointer()]
+        builder.call(builder.inttoptr(address.ir, ir.FunctionType(ir.VoidType(), types).as_pointer()), given)
+        return cast(Value(builder, builder.load(status), f"i{bits}"), "i64") if answers else None
 
 
 class Cell:

@@ -118,12 +118,12 @@ class Product:
 
 
 class Call:
-    """A primitive in NumPy. operands: Views, and constants as they came."""
+    """A primitive in NumPy. operands: Views, and constants as they came. origin: what a kernel in its place reports by, see Lowering."""
 
-    __slots__ = ("node", "operands", "out")
+    __slots__ = ("node", "operands", "out", "origin")
 
-    def __init__(self, node, operands, out):
-        self.node, self.operands, self.out = node, operands, out
+    def __init__(self, node, operands, out, origin=0):
+        self.node, self.operands, self.out, self.origin = node, operands, out, origin
 
 
 # ---- where a view lies in a space of rows and columns -----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ _UNWRITTEN = frozenset({Padded, Columns, Deferred})
 
 
 class Lowering:
-    """Lowers nodes one by one. origins: the nodes whose indices are checked at run time; their code is their place in it, plus one. factors: elementwise
+    """Lowers nodes one by one. origins: the nodes whose indices, or matrices, are checked at run time; their code is their place in it, plus one. factors: elementwise
     nodes whose rows are to be aligned as products like them. writing: as adding.in_place says."""
 
     def __init__(self, fuser, contiguous_constants=False, factors=(), writing=()):
@@ -74,7 +74,8 @@ class Lowering:
         if node.dtype.hasobject:             # pointers do not live in the memory of a program
             raise TypeError(f"{node.primitive.name} returns an array of Python objects, which no program can hold: compute with numbers")
         out = new("arena", node.shape, node.dtype)
-        self.fuser.step(Call(node, operands, out), [x for x in operands if type(x) is View], out)
+        origin = self.code(node) if node.primitive.kind == "linalg" else 0
+        self.fuser.step(Call(node, operands, out, origin), [x for x in operands if type(x) is View], out)
         return out
 
     def constant(self, array):

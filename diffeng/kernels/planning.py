@@ -12,7 +12,7 @@ import numpy as np
 
 from ..nodes import INPUT, Node, reachable
 from ..simplify import simplify
-from . import contract, donation, scans, tiles
+from . import contract, donation, matrices, scans, tiles
 from .accumulate import accumulated
 from .adding import added, in_place
 from .fuse import Call, Fuser, Group, Product
@@ -28,7 +28,7 @@ from .stacking import stacked
 from .tiles import Tiles
 
 STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: contract.product(step),
-         Tiles: lambda step, plans: tiles.instructions(step), Call: lambda step, plans: [scans.instruction(step) or step]}
+         Tiles: lambda step, plans: tiles.instructions(step), Call: lambda step, plans: _call(step, plans)}
 
 
 def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
@@ -90,6 +90,12 @@ def placed(steps):
     plans = Plans()
     work = [w for step in steps for w in STEPS[type(step)](step, plans)]
     return work, plan([buffers(w) for w in work])
+
+
+def _call(step, plans):
+    """NumPy's work as kernels, where there are such."""
+    scan = scans.instruction(step)
+    return [scan] if scan is not None else matrices.instructions(step, plans.factors) or [step]
 
 
 def called(work):

@@ -11,10 +11,11 @@ from .layout import Buffer
 
 
 class Plans:
-    """The groups of one program. plan: what plans one group (groups.instructions); aligned: it takes offsets for alike that leave the same rest by this."""
+    """The groups of one program. plan: what plans one group (groups.instructions); aligned: it takes offsets for alike that leave the same rest by this.
+    factors: of its matrices (matrices.py)."""
 
     def __init__(self, plan=groups.instructions, aligned=1):
-        self._plan, self._aligned, self._known = plan, aligned, {}
+        self._plan, self._aligned, self._known, self.factors = plan, aligned, {}, {}
 
     def instructions(self, group):
         """The plan of a group."""

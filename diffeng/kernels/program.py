@@ -24,6 +24,8 @@ from .memory import address, aligned, array_at, native
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
 TOGETHER = 256                              # turns of a loop that take less each: others may wait for so many
 REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each
+_SINGULAR = np.linalg.LinAlgError, "Singular matrix"                                                   # as NumPy says it
+_REPORTS = {"solve": _SINGULAR, "inv": _SINGULAR, "cholesky": (np.linalg.LinAlgError, "Matrix is not positive definite")}
 
 
 class Program:
@@ -252,7 +254,7 @@ class Program:
         if code:
             if code == CONVERT:
                 return None
-            raise self._out_of_bounds(code)
+            raise self._reported(code)
         return fresh
 
     def turns(self, carry, rows, outer, pair, made, count):
@@ -287,18 +289,19 @@ class Program:
     def _completed(self, code):
         """A call's status, where arguments are known to need no conversion."""
         if code:
-            raise self._out_of_bounds(code)
+            raise self._reported(code)
 
     def returning(self, single=False, scalars=True):
         """A builtin that does what `exactly` does, for results that are small and where no NumPy is called in between: a tuple of results, scalars among
         them (arrays without axes otherwise); with `single` the one result. None where there is no such function."""
         return self._entry.returning(self.outputs, single, scalars) if self._small and self._run is self._entry.run else None
 
-    def _out_of_bounds(self, code):
-        """The error for what kernels report of an index."""
+    def _reported(self, code):
+        """The error for what kernels report of an index, or of a matrix."""
         name, frames = self._origins[code - 1]
         line = line_of(frames)
-        return IndexError(f"{name}{' at ' + line if line else ''}: an index is out of bounds")
+        kind, text = _REPORTS.get(name, (IndexError, "an index is out of bounds"))
+        return kind(f"{name}{' at ' + line if line else ''}: {text}")
 
     def __call__(self, *arrays):
         out = self.exactly(*arrays)

@@ -195,5 +195,5 @@ class CudaProgram(Program):
         code = int(self.device.host(self._status)[0])
         if code:
             self.device.upload(np.zeros(1, np.int64), self._status)
-            raise self._out_of_bounds(code)
+            raise self._reported(code)
 

@@ -1,0 +1,228 @@
+"""Whole matrices in kernels: systems of equations, inverses, determinants and Cholesky factors, by LAPACK's and BLAS's functions at their addresses.
+
+What it is: `instructions(call, factors)`. One row of a table is one matrix, and threads share the batch. To Fortran, which counts columns first, a matrix in C
+order is its transpose: so A X = B is solved as X'A' = B', from the right, with the right-hand sides where the result will lie, and of a symmetric matrix the
+other triangle is named. Factors are LAPACK's own (getrf: A = P L U; potrf), as NumPy's are. A matrix is factored once, for all that ask for it or its transpose:
+a solution and its adjoint, an inverse and a determinant.
+
+What it is not: eigenvalues, singular values and QR are NumPy's calls.
+"""
+import math
+
+import numpy as np
+
+from . import blas, threads
+from .code import SIZES, Code, cast
+from .contract import flag
+from .groups import STATUS, Instruction
+from .layout import Buffer, View, collapse
+from .scalar import FLOAT, type_name
+from .values import select
+
+_WORK = {"lu": 0.1, "solve": 0, "inv": 0.3, "cholesky": 0.05, "det": 0, "slogdet": 0, "slogdet_sign": 0}          # nanoseconds by the cube of a matrix's side
+_OTHER = {"upper": "L", "lower": "U"}         # the triangle of the transpose
+LARGE = 256                                # the side of a matrix from which on BLAS shares it out, where it is alone: the program's own threads have nothing to do then
+N, M, A, DOWN, ACROSS, B, B_DOWN, B_ACROSS, OUT, OUT_STEP, ORIGIN, REPORT, ROUTINE, UPPER, TURNED, LEADING, SETTER, THREADS, BATCH = range(19)
+                                           # words: the sides of A and of X; A, or its factors; B; X; what reports and where to; how Fortran finds A; what says how
+                                           # many threads BLAS has (0: nothing), and how many; batch axes
+
+
+def instructions(call, factors):
+    """The instructions that do what a Call does; None where there is no kernel for it. factors: {matrix: its Buffer of factors} of the program so far."""
+    name = call.node.primitive.name if call.node is not None else None
+    type = type_name(call.out.dtype)
+    if name not in _WORK or type not in ("f64", "f32") or not all([isinstance(x, View) and x.dtype == call.out.dtype and 0 not in x.shape for x in call.operands]):
+        return None
+    a, triangle = call.operands[0], call.node.params.get("triangle")
+    b = call.operands[1] if name == "solve" else a
+    if name == "cholesky":
+        return [_instruction(name, call, a, a, (ord("U"), 0, 0), "potrf")]
+    if triangle:
+        lies = flag(a, a.dtype.itemsize)
+        if lies is None:
+            return None
+        named = _OTHER[triangle] if lies[0] == ord("N") else triangle[0].upper()
+        return [_instruction("triangle", call, a, b, (ord(named), *lies))]
+    matrix, turned = _untransposed(call.node.operands[0])
+    made = []
+    if id(matrix) not in factors:
+        held = _Held(a)
+        made.append(_instruction("lu", call, a, a, routine="getrf", out=held.view))
+        factors[id(matrix)] = matrix, turned, held
+    _, was, held = factors[id(matrix)]
+    return [*made, _instruction(name, call, held.view, b, (0, ord("T") if was == turned else ord("N"), 0))]
+
+
+def _untransposed(x):
+    """(what x is the transpose of, whether it is one)."""
+    turned = False
+    while getattr(x, "primitive", None) is not None and x.primitive.name == "transpose":
+        axes = list(x.params["axes"])
+        rank = len(axes)
+        if axes == [*range(rank - 2), rank - 1, rank - 2]:
+            turned = not turned
+        elif axes != [*range(rank)]:
+            break
+        x = x.operands[0]
+    return x, turned
+
+
+class _Held:
+    """Where the factors of a batch of matrices lie: of each n * n entries, the rows that were exchanged, and whether it is singular."""
+
+    def __init__(self, a):
+        n, size = a.shape[-1], a.dtype.itemsize
+        room = -(-(n * n * size + 8 * (n + 1)) // 8) * 8
+        count = math.prod(a.shape[:-2])
+        buffer = Buffer("arena", np.dtype(np.uint8), room * count)
+        steps, step = [], room
+        for length in reversed(a.shape[:-2]):
+            steps.insert(0, step)
+            step *= length
+        self.view = View(buffer, 0, a.shape, (*steps, n * size, size), a.dtype)
+
+
+def _instruction(name, call, a, b, how=(0, 0, 0), routine="trsm", out=None):
+    n, type, out = a.shape[-1], type_name(a.dtype), call.out if out is None else out
+    m = b.shape[-1] if name in ("solve", "triangle") else n
+    rank = a.ndim - 2
+    dims, strides = collapse(a.shape[:rank], [v.strides[:rank] for v in (a, b)])
+    rows = math.prod(dims)
+    cost = 200 + _WORK.get(name, 0) * n ** 3 + (0.1 * n * n * m if name in ("solve", "triangle") else n * n)
+    step = out.strides[rank - 1] if rank else 0              # C order: from matrix to matrix
+    routine = blas.name_of(routine, type)
+    words = [n, m, (a.buffer, a.offset), *a.strides[-2:], (b.buffer, b.offset), *b.strides[-2:], (out.buffer, out.offset), step, call.origin, STATUS,
+             blas.Routine(routine), *how, blas.Routine("openblas_threads") if rows == 1 and n >= LARGE else 0, threads.count()]
+    for d, *s in zip(dims, *strides):
+        words += [d, *s]
+    structure = name, type, blas.routine(routine)[1], len(dims)
+    return Instruction(repr(("matrices", *structure)), lambda: write(*structure), words, rows, threads.split(rows, cost), cost)
+
+
+def write(name, type, bits, depth):
+    """The kernel's module."""
+    made = _Matrices(type, bits)
+    code = made.code
+    with code.set_meanwhile(code.word(SETTER), code.word(THREADS)), code.loop(code.lo, code.hi) as row:
+        pa, pb, rest = code.word(A), code.word(B), row
+        for d in reversed(range(depth)):
+            length, sa, sb = (code.word(BATCH + 3 * d + j) for j in range(3))
+            above = rest.over(length) if d else None
+            digit = rest - above * length if d else rest
+            pa, pb, rest = pa + digit * sa, pb + digit * sb, above
+        getattr(made, name)(pa, pb, code.word(OUT) + row * code.word(OUT_STEP))
+    return code.finish()
+
+
+class _Matrices:
+    """What one matrix asks for, in `code`: methods by the name of what is made, of the places of A (or its factors), B and X."""
+
+    def __init__(self, type, bits):
+        self.type, self.size, self.bits, self.code = type, SIZES[type], bits, Code()
+        self.n, self.m = self.code.word(N), self.code.word(M)
+
+    def report(self, condition):
+        with self.code.when(condition):
+            self.code.store(self.code.word(REPORT), None, self.code.word(ORIGIN))
+
+    def copy(self, source, down, across, to, columns, lower=False):
+        """n rows into C order; lower: zeros above the diagonal."""
+        code = self.code
+        with code.loop(0, self.n) as i:
+            here, there = source + i * down, to + i * columns * self.size
+            with code.loop(0, i + 1 if lower else columns) as j:
+                code.store(there, j, code.load(here + j * across, None, self.type))
+            if lower:
+                with code.loop(i + 1, columns) as j:
+                    code.store(there, j, code.number(0.0, self.type))
+
+    def routine(self, *arguments, answers=False):
+        return self.code.fortran(self.type, self.bits, self.code.word(ROUTINE), arguments, answers)
+
+    def trsm(self, upper, turned, unit, a, leading, x):
+        """x, in C order, becomes the solution X of A X = x. A as Fortran finds it: its triangle; "T" where that is not the transpose; "U" for ones on the
+        diagonal."""
+        right, upper, turned, unit = (self.code.number(ord(f)) if isinstance(f, str) else f for f in ("R", upper, turned, unit))
+        self.routine(("flag", right), ("flag", upper), ("flag", turned), ("flag", unit), ("size", self.m), ("size", self.n), ("scale", 1.0), ("array", a),
+                     ("size", leading), ("array", x), ("size", self.m))
+
+    def triangle(self, a, b, out):
+        code, step = self.code, self.code.word(DOWN) + self.code.word(ACROSS)
+        self.copy(b, code.word(B_DOWN), code.word(B_ACROSS), out, self.m)
+        with code.loop(0, self.n) as i:
+            self.report(code.load(a + i * step, None, self.type).equals(0.0))
+        self.trsm(code.word(UPPER), code.word(TURNED), "N", a, code.word(LEADING), out)
+
+    def cholesky(self, a, _, out):
+        code = self.code
+        self.copy(a, code.word(DOWN), code.word(ACROSS), out, self.n, lower=True)
+        self.report(self.routine(("flag", code.word(UPPER)), ("size", self.n), ("array", out), ("size", self.n), answers=True).differs(0))
+
+    # ---- P L U, columns first: a place has the factors, behind them a word that is 0 where they are regular, and the rows that were exchanged ---------------
+
+    def lu(self, a, _, out):
+        code = self.code
+        self.copy(a, code.word(ACROSS), code.word(DOWN), out, self.n)
+        behind = self.behind(out)
+        code.store(behind, None, self.routine(("size", self.n), ("size", self.n), ("array", out), ("size", self.n), ("array", behind + 8), answers=True))
+
+    def behind(self, factors):
+        """Aligned to 8 bytes."""
+        return (factors + self.n * self.n * self.size + 7) & -8
+
+    def is_singular(self, factors):
+        return self.code.load(self.behind(factors), None, "i64").differs(0)
+
+    def exchanged(self, factors, i):
+        """The row that row i was exchanged with."""
+        return cast(self.code.load(self.behind(factors) + 8, i, f"i{self.bits}"), "i64") - 1
+
+    def solve(self, factors, b, out):
+        self.copy(b, self.code.word(B_DOWN), self.code.word(B_ACROSS), out, self.m)
+        self.solved(factors, out)
+
+    def inv(self, factors, _, out):
+        code = self.code
+        with code.loop(0, self.n) as i, code.loop(0, self.n) as j:
+            code.store(out + i * self.n * self.size, j, select(i.equals(j), code.number(1.0, self.type), code.number(0.0, self.type)))
+        self.solved(factors, out)
+
+    def solved(self, factors, x):
+        """X'U'L'P' = x', or, for the transpose, X'P L U = x'."""
+        code = self.code
+        self.report(self.is_singular(factors))
+        turned = code.word(TURNED).equals(ord("N"))
+        with code.when(turned):
+            self.trsm("U", "N", "N", factors, self.n, x)
+            self.trsm("L", "N", "U", factors, self.n, x)
+        with code.loop(0, self.n) as k:                               # P's exchanges, the last one first, or its transpose's
+            i = select(turned, self.n - 1 - k, k)
+            one, other = (x + at * self.m * self.size for at in (i, self.exchanged(factors, i)))
+            with code.when(one.differs(other)), code.loop(0, self.m) as j:
+                here, there = (code.load(at, j, self.type) for at in (one, other))
+                code.store(one, j, there)
+                code.store(other, j, here)
+        with code.when(~turned):
+            self.trsm("L", "T", "U", factors, self.n, x)
+            self.trsm("U", "T", "N", factors, self.n, x)
+
+    def determined(self, factors):
+        """(sign, logarithm of the size) of a determinant, as NumPy finds them."""
+        code, type, singular = self.code, self.type, self.is_singular(factors)
+        sign, logs = code.cell(type, 1.0), code.cell(type, 0.0)
+        with code.loop(0, self.n) as i:
+            x = code.load(factors + i * (self.n + 1) * self.size, None, type)
+            negative = (x < 0.0) ^ self.exchanged(factors, i).differs(i)
+            sign.set(select(negative, -sign.get(), sign.get()))
+            logs.set(logs.get() + FLOAT["log"](FLOAT["absolute"](x)))
+        return select(singular, code.number(0.0, type), sign.get()), select(singular, code.number(float("-inf"), type), logs.get())
+
+    def det(self, factors, _, out):
+        sign, logs = self.determined(factors)
+        self.code.store(out, None, sign * FLOAT["exp"](logs))
+
+    def slogdet(self, factors, _, out):
+        self.code.store(out, None, self.determined(factors)[1])
+
+    def slogdet_sign(self, factors, _, out):
+        self.code.store(out, None, self.determined(factors)[0])

@@ -1,0 +1,105 @@
+"""Matrices in kernels: systems of equations, inverses, determinants and Cholesky factors of every layout, of batches, and of what is singular."""
+import numpy as np
+import pytest
+
+import diffeng as de
+from test_kernels import compiled
+
+FUNCTIONS = {
+    "solve": lambda a, s, b: np.linalg.solve(a, b),
+    "of a transpose": lambda a, s, b: np.linalg.solve(np.swapaxes(a, -1, -2), b),
+    "backwards": lambda a, s, b: np.linalg.solve(a[..., ::-1, ::-1], b[..., ::-1, :]),
+    "inv": lambda a, s, b: np.linalg.inv(a) @ b,
+    "det": lambda a, s, b: np.linalg.det(a)[..., None, None] * b,
+    "slogdet": lambda a, s, b: np.linalg.slogdet(a)[0][..., None, None] * b + np.linalg.slogdet(a)[1][..., None, None],
+    "cholesky": lambda a, s, b: np.linalg.cholesky(s) @ b,
+    "lower": lambda a, s, b: de.linalg.solve_triangular(a, b, lower=True),
+    "upper": lambda a, s, b: de.linalg.solve_triangular(a, b),
+    "of a triangle's transpose": lambda a, s, b: de.linalg.solve_triangular(np.swapaxes(a, -1, -2), b),
+}
+
+
+def matrices(batch, n, m, dtype=np.float64):
+    random = np.random.default_rng(n)
+    a = random.standard_normal((*batch, n, n)) / (3 * np.sqrt(n)) + np.eye(n)
+    return [x.astype(dtype) for x in (a, a @ np.swapaxes(a, -1, -2), random.standard_normal((*batch, n, m)))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values(name):
+    f = de.jit(FUNCTIONS[name])
+    for dtype in (np.float64, np.float32):
+        for batch, n, m in (((), 1, 1), ((), 5, 1), ((), 33, 4), ((3,), 2, 2), ((2, 3), 4, 3), ((700,), 3, 1)):
+            arguments = matrices(batch, n, m, dtype)
+            got, want = f(*arguments), FUNCTIONS[name](*arguments)
+            assert got.dtype == want.dtype and got.shape == want.shape
+            assert np.max(np.abs(got - want)) <= 40 * np.finfo(dtype).eps * np.max(np.abs(want)), (batch, n, m, dtype)
+
+
+def test_no_numpy_is_called_in_between():
+    a, s, b = matrices((), 4, 2)
+    assert compiled(lambda a, s, b: [f(a, s, b) for f in (FUNCTIONS[name] for name in FUNCTIONS if name not in ("backwards",))], a, s, b).calls == []
+
+
+def test_a_matrix_is_factored_once():
+    a, s, b = matrices((2,), 6, 3)
+
+    def several(first, second):
+        return np.linalg.solve(first, b), np.linalg.solve(np.swapaxes(second, -1, -2), b), np.linalg.inv(second), np.linalg.slogdet(first)[1]
+    program = compiled(lambda a, s: several(a, a), a, s)
+    for got, want in zip(program(a, s), several(a, a), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+    assert program.kernels == compiled(several, a, s).kernels - 1
+
+
+def test_a_matrix_that_is_written_over_is_another():
+    a, _, b = matrices((), 4, 1)
+
+    def f(a):
+        a = a.copy()
+        first = np.linalg.solve(a, b)
+        a[0, 1] += 2.0
+        return first, np.linalg.solve(a, b)
+    for got, want in zip(de.jit(f)(a), f(a), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
+def test_singular_matrices():
+    singular = np.ones((3, 2, 2)) * np.array([1.0, 0.0, -2.0])[:, None, None]
+    np.testing.assert_array_equal(de.jit(np.linalg.det)(singular), np.zeros(3))
+    sign, logs = de.jit(lambda x: tuple(np.linalg.slogdet(x)))(singular)
+    assert not sign.any() and np.isneginf(logs).all()
+    stack = np.stack([np.eye(2), np.ones((2, 2)), np.eye(2)])
+    for f, x, text in ((np.linalg.inv, stack, "inv at test_matrices.py.*Singular matrix"),
+                       (lambda x: de.linalg.solve_triangular(x, np.ones((3, 2, 1))), stack * [[1, 1], [1, 0]], "solve at test_matrices.py.*Singular matrix"),
+                       (np.linalg.cholesky, -stack, "cholesky at test_matrices.py.*Matrix is not positive definite")):
+        compiled_f = de.jit(lambda x, f=f: f(x) + 0.0)
+        with pytest.raises(np.linalg.LinAlgError, match=text):
+            compiled_f(x)
+        np.testing.assert_allclose(compiled_f(np.tile(np.eye(2), (3, 1, 1))), f(np.tile(np.eye(2), (3, 1, 1))))          # the program goes on
+
+
+def test_infinities_and_nan_are_numpys():
+    for bad in (np.nan, np.inf):
+        x = np.array([[bad, 1.0], [2.0, 3.0]])
+        for f in (np.linalg.inv, np.linalg.det):
+            with np.errstate(invalid="ignore"):
+                np.testing.assert_array_equal(np.isnan(de.jit(lambda x, f=f: f(x))(x)), np.isnan(f(x)))
+
+
+def test_large_ones_beside_products():
+    a, s, b = matrices((), 300, 300)
+    f = lambda a, s, b: np.linalg.solve(a, b) @ s + np.linalg.cholesky(s) @ b                                # noqa: E731
+    want = f(a, s, b)
+    np.testing.assert_allclose(de.jit(f)(a, s, b), want, atol=1e-12 * np.max(np.abs(want)))
+
+
+def test_gradients_of_a_likelihood():
+    def likelihood(p, x, y):
+        k = np.exp(p[0] - 0.5 * (x[:, None] - x) ** 2 * np.exp(p[1])) + np.exp(p[2]) * np.eye(len(y))
+        return 0.5 * y @ np.linalg.solve(k, y) + np.sum(np.log(np.diagonal(np.linalg.cholesky(k))))
+    p, x, y = np.array([0.1, 0.2, -2.0]), np.linspace(0, 3, 20), np.sin(np.arange(20.0))
+    value, gradient = de.jit(de.value_and_grad(likelihood))(p, x, y)
+    eager, other = de.value_and_grad(likelihood, method="forward")(p, x, y)
+    np.testing.assert_allclose(value, eager, rtol=1e-12)
+    np.testing.assert_allclose(gradient, other, rtol=1e-10)
