@@ -138,7 +138,7 @@ def training_step(config, settings, device="cpu", precision="float32"):
             names = [k for k, p in state["parameters"].items() if (p.ndim > 1) is kept]
             columns = [[state[part][k] for k in names] for part in state] + [[found[k] * factor for k in names]]
             moved = adam(*[x for column in columns for x in column], numbers["kept"] if kept else 1.0, numbers["size"], numbers["correction"],
-                         count=len(names), betas=(settings.beta1, settings.beta2), eps=settings.epsilon, weight_decay=settings.decay, amsgrad=False,
+                         1 - settings.beta1, settings.beta2, 1 - settings.beta2, count=len(names), eps=settings.epsilon, weight_decay=settings.decay, amsgrad=False,
                          maximize=False, decoupled=True)
             for j, part in enumerate(state):
                 new[part].update(zip(names, moved[j * len(names):(j + 1) * len(names)]))

@@ -10,6 +10,6 @@ tensor([0.8000, 1.6000], requires_grad=True)
 """
 from . import lr_scheduler          # noqa: F401
 from .clipping import clip_grad_norm, clip_grad_norm_, clip_grad_value_          # noqa: F401
-from .lr_scheduler import (ConstantLR, CosineAnnealingLR, CosineAnnealingWarmRestarts, ExponentialLR, LambdaLR, LinearLR, LRScheduler,     # noqa: F401
-                           MultiStepLR, ReduceLROnPlateau, SequentialLR, StepLR)
+from .lr_scheduler import (ChainedScheduler, ConstantLR, CosineAnnealingLR, CosineAnnealingWarmRestarts, ExponentialLR, LambdaLR, LinearLR,     # noqa: F401
+                           LRScheduler, MultiplicativeLR, MultiStepLR, OneCycleLR, PolynomialLR, ReduceLROnPlateau, SequentialLR, StepLR)
 from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop          # noqa: F401

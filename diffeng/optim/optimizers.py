@@ -24,6 +24,8 @@ class Optimizer:
     foreach, fused: accepted, and without effect: a step is one program here anyway.
     """
 
+    numbers = ("lr",)                              # options that schedules change: operands of the step, not constants of it
+
     def __init__(self, params, defaults):
         if isinstance(params, Plain):
             raise refuse(TypeError, "optimizer{here}: params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor: write [w]")
@@ -99,7 +101,7 @@ class Optimizer:
         known = self._constants.get(id(group))
         if known is None or known[0] != group or known[1] != (count, more):
             held = {k: tuple(v) if type(v) is list and k != "params" else v for k, v in group.items()}           # what is in a list may change
-            options = {k: held[k] for k in self.defaults if k != "lr"}
+            options = {k: held[k] for k in self.defaults if k not in self.numbers}
             known = self._constants[id(group)] = held, (count, more), {**options, **more, "count": count}
         updated(function, targets, [*targets, *gradients, *as_tensors(numbers, targets[0].dtype)], known[2])
 
@@ -154,15 +156,15 @@ def _not_below_0(**numbers):
 
 # ---- stochastic gradient descent ------------------------------------------------------------------------------------------------------------
 
-def sgd(*arrays, count, first, weight_decay, momentum, dampening, nesterov, maximize):
-    """Parameters, buffers if there is momentum, gradients, the learning rate -> new parameters and buffers."""
-    *arrays, lr = arrays
+def sgd(*arrays, count, first, weight_decay, dampening, nesterov, maximize):
+    """Parameters, buffers if there is momentum, gradients, the learning rate, the momentum -> new parameters and buffers."""
+    *arrays, lr, momentum = arrays
     params, buffers, gradients = arrays[:count], arrays[count:-count], arrays[-count:]
     new, kept = [], []
     for k, (p, g) in enumerate(zip(params, gradients)):
         g = -g if maximize else g
         g = g + weight_decay * p if weight_decay else g
-        if momentum:
+        if buffers:
             b = g if first else momentum * buffers[k] + (1 - dampening) * g
             kept.append(b)
             g = g + momentum * b if nesterov else b
@@ -177,6 +179,8 @@ class SGD(Optimizer):
     Sutskever, Martens, Dahl & Hinton, ICML 2013, section 2, with PyTorch's place of the learning rate.)
     """
 
+    numbers = "lr", "momentum"
+
     def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, *, maximize=False, foreach=None, fused=None):
         _not_below_0(learning_rate=lr, momentum_value=momentum, weight_decay_value=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
@@ -185,14 +189,14 @@ class SGD(Optimizer):
 
     def _step(self, group, params, gradients, age):
         targets = params + self._averages(params, "momentum_buffer")[1] if group["momentum"] else params
-        self._update(sgd, group, targets, gradients, float(group["lr"]), count=len(params), first=not age)
+        self._update(sgd, group, targets, gradients, float(group["lr"]), float(group["momentum"]), count=len(params), first=not age)
 
 
 # ---- Adam ---------------------------------------------------------------------------------------------------------------------------------------
 
-def adam(*arrays, count, betas, eps, weight_decay, amsgrad, maximize, decoupled):
-    """Parameters, first and second moments (and the largest of these), gradients, and the three numbers of the step -> all but the gradients, new."""
-    *arrays, keep, size, correction = arrays
+def adam(*arrays, count, eps, weight_decay, amsgrad, maximize, decoupled):
+    """Parameters, first and second moments (and the largest of these), gradients, and the six numbers of the step -> all but the gradients, new."""
+    *arrays, keep, size, correction, share, second, second_share = arrays
     columns = [arrays[k:k + count] for k in range(0, len(arrays), count)]
     gradients = columns.pop()
     out = [[] for _ in columns]
@@ -203,8 +207,8 @@ def adam(*arrays, count, betas, eps, weight_decay, amsgrad, maximize, decoupled)
             p = p * keep
         elif weight_decay:
             g = g + weight_decay * p
-        m = m + (1 - betas[0]) * (g - m)
-        v = betas[1] * v + (1 - betas[1]) * g * g
+        m = m + share * (g - m)
+        v = second * v + second_share * g * g
         top = [e.maximum(top[0], v)] if amsgrad else []
         p = p - size * (m / (e.sqrt(top[0] if amsgrad else v) / correction + eps))
         for column, x in zip(out, (p, m, v, *top)):
@@ -219,6 +223,7 @@ class Adam(Optimizer):
     """
 
     decoupled = False
+    numbers = "lr", "betas"
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, *, maximize=False, foreach=None, fused=None):
         _not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay)
@@ -237,7 +242,7 @@ class Adam(Optimizer):
         for state in states:
             state["step"] = t
         self._update(adam, group, params + averages, gradients, 1 - lr * group["weight_decay"], lr / (1 - first ** t), math.sqrt(1 - second ** t),
-                     count=len(params), decoupled=self.decoupled)
+                     1 - first, second, 1 - second, count=len(params), decoupled=self.decoupled)
 
 
 class AdamW(Adam):
