@@ -1,11 +1,11 @@
 """diffeng.autograd: gradients of tensors as values, under the name where PyTorch's users look for it."""
-from .errors import absent
 from .tensor_engine.backward import grad
 from .tensor_engine.core import Plain
 from .tensor_engine.grad_mode import enable_grad, no_grad, set_grad_enabled
+from .tensor_engine.own_backward import Function, gradcheck          # noqa: F401
 from .tensor_engine.writes import backward as _backward
 
-__all__ = ["backward", "grad", "no_grad", "enable_grad", "set_grad_enabled", "inference_mode"]
+__all__ = ["backward", "grad", "no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "Function", "gradcheck"]
 
 
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
@@ -41,9 +41,3 @@ class inference_mode(no_grad):
     def _recreate_cm(self):
         return type(self)(not self.setting)
 
-
-_INSTEAD = {"Function": "write the operation with operations of tensors, which have derivatives; for functions of arrays, de.custom takes a rule of your own"}
-
-
-def __getattr__(name):
-    raise absent(f"module {__name__!r}", name, _INSTEAD)

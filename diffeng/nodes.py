@@ -172,10 +172,10 @@ def _spec(primitive, operands, params):
 class Node:
     """One recorded operation: lean, immutable, hashable by identity, made in topological order (`serial` grows).
 
-    live: may a derivative by the recording's inputs go through it? segment: of a checkpoint.
+    live: may a derivative by the recording's inputs go through it? segment: of a checkpoint. hooks: of a user's, where a tensor has some (tensor_engine/hooks.py).
     """
 
-    __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "live", "segment", "__weakref__")
+    __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "live", "segment", "hooks", "__weakref__")
 
     def __init__(self, primitive, operands, params, value, shape, dtype, frames):
         self.primitive, self.operands, self.params = primitive, operands, params    # operands: Nodes, or constants as they came

@@ -153,12 +153,13 @@ def _whole(g, shape):
 
 
 @np.errstate(all="ignore")                        # (as a decorator half of what it takes around a block)
-def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
+def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), changed=None):
     """Cotangents of `inputs`, given those of `outputs`: a list, with None where an input has no influence.
 
     outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node; with STORED, what was computed as it was recorded, the
     inputs are all that were recorded, and `live` says what hangs on them. at(node, cotangent): told whose adjoint is recorded next.
-    skip: (id of a node, slot) of operands known to have no influence (shifts.py): nothing is pulled there.
+    skip: (id of a node, slot) of operands known to have no influence (shifts.py): nothing is pulled there. changed: {node: function} of nodes whose cotangent,
+    once it is complete, is replaced by what the function makes of it.
 
     A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
     it anyway, those of reductions take a number as it is, and only where the operation is no such row, or broadcast its operand, is it spread out.
@@ -179,6 +180,8 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset()):
     while waiting:
         node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
         g = cotangent.pop(node)
+        if changed and node in changed:
+            g = changed[node](_whole(g, node.shape))
         if node in found:
             found[node] = g
         primitive, operands, params = node.primitive, node.operands, node.params

@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import absent, refuse
 from .lines import user_line
-from .tensor_engine import core, indexing, making, printing, rules, shapes
+from .tensor_engine import core, hooks, indexing, making, printing, rules, shapes
 from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
@@ -93,11 +93,42 @@ class Tensor(Rearranged):
             self.requires, self._node, self._like = bool(requires_grad), None, None
         return self
 
+    @property
+    def grad(self):
+        """What backward passes have added up, a tensor of the same shape, dtype and device, or None; to be set, too."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, g):
+        if g is not None:
+            if not isinstance(g, Plain):
+                raise refuse(TypeError, f"grad{{here}}: assigned grad expected to be a Tensor or None but got grad of type {type(g).__name__}: use tensor(g)")
+            for name, mine, other, cure in (("of a different size", list(self.shape), list(g.shape), "reshape it, or sum over the axes that are too many"),
+                                            ("of a different type", self.dtype.name, g.dtype.name, "g.to(w.dtype)"),
+                                            ("located on a different device", self.device, g.device, "g.to(w.device)")):
+                if mine != other:
+                    raise refuse(RuntimeError, f"grad{{here}}: assigned grad has data {name}: it has {other}, the tensor {mine}: {cure}")
+        self._grad = g
+
     def retain_grad(self):
         """Keep the gradient of this intermediate tensor in .grad when backward passes it."""
         if not self.requires:
             raise refuse(RuntimeError, "retain_grad{here}: can't retain_grad on Tensor that has requires_grad=False")
         retain(self)
+
+    def register_hook(self, hook):
+        """hook(g) is called with the gradient of this tensor, a tensor, whenever a backward pass has it complete; what it returns, unless None, takes its place, here
+        and in all that this tensor was computed from. Returns a handle, whose remove() takes the hook away.
+
+        >>> import diffeng as de
+        >>> x = de.tensor(3.0, requires_grad=True)
+        >>> y = x * x
+        >>> handle = y.register_hook(lambda g: g * 10)
+        >>> y.backward()
+        >>> x.grad
+        tensor(60.)
+        """
+        return hooks.register(self, hook)
 
     def size(self, dim=None):
         return self.shape if dim is None else self.shape[axis(dim, self.ndim)]
@@ -222,7 +253,7 @@ class Tensor(Rearranged):
             raise refuse(RuntimeError, "deepcopy{here}: Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment")
         t = object.__new__(type(self))
         t._array, t.requires, t._where = core.own(self.held()), self.requires, self._frames
-        t.grad = None if self.grad is None else self.grad.clone()
+        t._grad = None if self._grad is None else self._grad.clone()
         memo[id(self)] = t
         return t
 
@@ -393,8 +424,7 @@ _UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide
                                          "isfinite "
                                          "logical_and logical_or logical_xor logical_not reciprocal".split()}}
 
-_INSTEAD = {"register_hook": "t.retain_grad() keeps the gradient of a tensor between in t.grad, and autograd.grad(loss, t) returns it",
-            "bfloat16": "NumPy has no such dtype: use .half() or .float()"}
+_INSTEAD = {"bfloat16": "NumPy has no such dtype: use .half() or .float()"}
 
 _SPECIAL = {"erf": "erf", "erfc": "erfc", "expit": "sigmoid", "log_expit": "logsigmoid", "logit": "logit"}          # scipy's: not imported for their names
 

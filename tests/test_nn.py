@@ -479,3 +479,45 @@ def test_a_reduction_that_there_is_not_is_refused_when_it_is_used():
     loss.reduction = "median"
     with pytest.raises(ValueError, match=r"median is not a valid value for reduction.*test_nn.py:\d+"):
         loss(de.ones(2), de.zeros(2))
+
+
+# ---- hooks ------------------------------------------------------------------------------------------------------------------------
+
+@needs_torch
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+def test_hooks_of_modules_equal_pytorchs():
+    """In a training: what they see, what they change, and that fused neighbours in a Sequential are called one by one for as long as they have some."""
+    def run(library):
+        net, seen = library.nn.Sequential(library.nn.Linear(2, 3), library.nn.Tanh(), library.nn.Linear(3, 1)), []
+        with library.no_grad():
+            for k, p in enumerate(net.parameters()):
+                p.copy_(library.arange(p.numel()).reshape(p.shape).float() / 10 - 0.2 + k / 7)
+        handles = []
+        for name, m in net.named_children():
+            handles.append(m.register_forward_hook(lambda m, args, out, name=name: seen.append((name, len(args), args[0].shape[0], out.sum().item()))))
+            handles.append(m.register_full_backward_hook(lambda m, into, out, name=name: seen.append((name, None if into[0] is None else into[0].tolist(), out[0].tolist()))))
+        optimizer, x = library.optim.SGD(net.parameters(), lr=0.1), library.tensor([[1.0, 2.0], [0.5, -1.0]])
+        for k in range(10):
+            optimizer.zero_grad()
+            (net(x) ** 2).mean().backward()
+            optimizer.step()
+            if k == 5:
+                handles.pop().remove()
+        for h in handles:
+            h.remove()
+        before, after = net[0].register_forward_pre_hook(lambda m, args: (args[0] * 2,)), net[1].register_forward_hook(lambda m, args, out: out + 1)
+        seen.append(net(x).tolist())
+        before.remove()
+        after.remove()
+        x.requires_grad_()
+        with net[0].register_full_backward_hook(lambda m, into, out: (into[0] * 3,)):
+            net(x).sum().backward()
+        seen += [x.grad.tolist(), list(net.state_dict()), len(list(net.parameters())), net(x).tolist()]
+        return seen
+
+    def close(a, b):
+        if isinstance(a, (list, tuple)):
+            return len(a) == len(b) and all([close(x, y) for x, y in zip(a, b)])
+        return a == b or np.isclose(a, b, 1e-4, 1e-6)
+    found = run(de)
+    assert len(found) == 61 and close(run(torch), found)

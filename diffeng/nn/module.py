@@ -14,8 +14,10 @@ from ..traced import Traced
 from ..tensor_engine import core
 from ..tensor_engine.core import Operation
 from ..tensor_engine.grad_mode import no_grad
+from ..tensor_engine.hooks import Handle
 from ..tensor_engine.making import wanted
 from ..tensors import Tensor, as_tensor
+from . import hooks
 
 Missing = collections.namedtuple("IncompatibleKeys", "missing_keys unexpected_keys")
 
@@ -60,6 +62,7 @@ class Module:
     training = True
     _buffers = ()                           # names of attributes that are buffers; those of them that state_dict leaves out
     _transient = ()
+    _hooks = None                           # {"before": {number: function}, "after": ..., "backward": ...}, once there was a hook
 
     def __setattr__(self, name, value):
         """Raises TypeError where a plain tensor would take the place of a parameter, as nothing would train it."""
@@ -73,7 +76,34 @@ class Module:
         raise NotImplementedError(f"Module [{type(self).__name__}] is missing the required \"forward\" function")
 
     def __call__(self, *args, **kwargs):
-        return self.forward(*args, **kwargs)
+        return self.forward(*args, **kwargs) if self._hooks is None else hooks.called(self, args, kwargs)
+
+    def register_forward_hook(self, hook):
+        """hook(module, args, output) is called after each forward; what it returns, unless None, takes the output's place. Returns a handle, whose remove() takes the
+        hook away.
+
+        >>> import diffeng as de
+        >>> layer, seen = de.nn.Linear(2, 3), []
+        >>> handle = layer.register_forward_hook(lambda module, args, output: seen.append(output.shape))
+        >>> _ = layer(de.zeros(5, 2))
+        >>> seen, handle.remove()
+        ([(5, 3)], None)
+        """
+        return self._hooked("after", hook)
+
+    def register_forward_pre_hook(self, hook):
+        """hook(module, args) is called before each forward; what it returns, unless None, takes the arguments' place: a tuple, or the one argument."""
+        return self._hooked("before", hook)
+
+    def register_full_backward_hook(self, hook):
+        """hook(module, grad_input, grad_output) is called when a backward pass has the gradients of the module's results and of its arguments: tuples of tensors, None
+        where there is none. What it returns, unless None, takes the place of grad_input. Returns a handle."""
+        return self._hooked("backward", hook)
+
+    def _hooked(self, when, hook):
+        if self._hooks is None:
+            self._hooks = {"before": {}, "after": {}, "backward": {}}
+        return Handle(self._hooks[when], hook)
 
     # ---- what is in it -----------------------------------------------------------------------------------------------------------------
 
@@ -206,9 +236,9 @@ class Module:
         """Forget the gradients of all parameters (or set them to 0)."""
         for p in self.parameters():
             if set_to_none:
-                p.grad = None
-            elif p.grad is not None:
-                p.grad.zero_()
+                p._grad = None
+            elif p._grad is not None:
+                p._grad.zero_()
 
     def apply(self, fn):
         """fn(module) for every module, children first. Returns the module."""
@@ -229,9 +259,9 @@ class Module:
         for x in (*self.parameters(), *self.buffers()):
             new = x.detach().to(device=device, dtype=dtype if x.dtype.kind == "f" else None)
             if new.dtype != x.dtype or new.device != x.device:
-                grad = x.grad
+                grad = x._grad
                 _become(x, new)
-                x.grad = None if grad is None else grad.to(new)
+                x._grad = None if grad is None else grad.to(new)
         return self
 
     def float(self):
@@ -345,7 +375,7 @@ def _stretched(modules):
     out, run = [], []
     for m in [*modules, None]:
         attributes = vars(m) if m is not None else {}
-        op, names = ONE_OPERATION.get(type(m), (None, ())) if "forward" not in attributes else (None, ())
+        op, names = ONE_OPERATION.get(type(m), (None, ())) if "forward" not in attributes and "_hooks" not in attributes else (None, ())
         if op is not None and all([attributes.get(name) is not None for name in names]):
             run.append((op, (attributes, names, len(attributes))))
             continue

@@ -37,7 +37,7 @@ def _cut(*operands):
 
 def _gradients(parameters):
     parameters = [parameters] if isinstance(parameters, Plain) else parameters
-    return [p.grad for p in parameters if p.grad is not None]
+    return [p._grad for p in parameters if p._grad is not None]
 
 
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):

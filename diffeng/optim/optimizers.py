@@ -56,9 +56,9 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
-                    p.grad = None
-                elif p.grad is not None:
-                    p.grad.zero_()
+                    p._grad = None
+                elif p._grad is not None:
+                    p._grad.zero_()
 
     def step(self, closure=None):
         """One step along the gradients that the parameters have. closure: computes the loss anew, and its gradients; what it returns is returned."""
@@ -70,10 +70,10 @@ class Optimizer:
             self._follow()
         for group in self.param_groups:
             params = group["params"]
-            gradients = [p.grad for p in params]
+            gradients = [p._grad for p in params]
             if not all([g is not None for g in gradients]):
-                params = [p for p in params if p.grad is not None]
-                gradients = [p.grad for p in params]
+                params = [p for p in params if p._grad is not None]
+                gradients = [p._grad for p in params]
             ages = self._ages(params) if self.state else ()
             if ages and ages.count(ages[0]) < len(ages):
                 for age in dict.fromkeys(ages):

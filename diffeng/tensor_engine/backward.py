@@ -9,7 +9,7 @@ from .. import reverse_mode
 from ..errors import refuse
 from ..nodes import INPUT, Node, Tracer, reachable
 from ..lines import line_of
-from . import core
+from . import core, hooks
 from .core import ARRAYS, TRACING, Plain, constant, overwritten, result
 from .resident import at
 
@@ -83,7 +83,7 @@ def gradients(outputs, seeds, nodes, retain_graph=None, create_graph=False, orde
         def value_of(n):
             return n.value
         seeds = [g.node.value if type(g) is Tracer else g for g in seeds]
-    found = reverse_mode.gradient([t.variable() for t in outputs], seeds, nodes, value_of)
+    found = reverse_mode.gradient([t.variable() for t in outputs], seeds, nodes, value_of, changed=hooks.of(order, create_graph))
     if not (create_graph if retain_graph is None else retain_graph):
         for n in order:
             if n.primitive.name not in KEEPS_NOTHING:
@@ -102,19 +102,19 @@ def _usable(order):
                                        f"been freed){': the operation at ' + line if line else ''} was freed by the first pass. Specify retain_graph=True in "
                                        f"the first: "
                                        + _RETAIN)
-        if name in KEEPS_NOTHING or n.dtype.kind != "f":
+        if name in KEEPS_NOTHING or n.dtype.kind != "f" or n.primitive.own is not None:          # (these look themselves)
             continue
         saved = [n] if name in KEEPS_RESULT else n.operands[:1] if name == "where" else n.operands
         for k, p in enumerate(saved):
             if name in BILINEAR and type(n.operands[1 - k]) is not Node:
                 continue
             hit = overwritten(p) if type(p) is Node else core.array_overwritten(p) if type(p) in ARRAYS else None
-            if hit is not None:
+            if hit is not None and (k or hit[2] != n.serial):            # y.mul_(x) may need y as it was: it wrote over it itself
                 _changed(n, p, hit)
 
 
 def _changed(n, p, hit):
-    name, frames = hit
+    name, frames, _ = hit
     raise refuse(RuntimeError, "backward{here}: one of the variables needed for gradient computation has been modified by an inplace operation: "
                                f"{name} at {line_of(frames)} wrote into the tensor of shape {list(p.shape)} and dtype {p.dtype} that {n.primitive.name} at "
                                f"{line_of(n.frames)} needs as it was. Write into a clone() of it, or make a new tensor instead (x = x + y)")

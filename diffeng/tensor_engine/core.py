@@ -32,10 +32,10 @@ class Plain:
     leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of
     a result of the tape. _like: see entries.likeness. _run: the run that made it, where its history has to be recorded again; _past: what it was then, where it
     was written into since. _base, _views: see `link`; _of, _detached: see `detached`. _exposed: NumPy code outside holds this memory. _odd: there is a base, a view, or somebody outside. _version: how often it was written
-    into. _where, _name: where it was made, by which operation.
+    into. _hooks: of a leaf, see hooks.py. _where, _name: where it was made, by which operation.
     """
 
-    _array = _node = _base = _of = _past = _spec = _like = _run = grad = None
+    _array = _node = _base = _of = _past = _spec = _like = _run = _grad = _hooks = None
     _where, _name = (), ""
     _views = ()
     requires = _exposed = _detached = _odd = False
@@ -98,7 +98,10 @@ class Plain:
 
 def leaf_node(t, array):
     """A Node that says: the gradient of t goes here."""
-    return Node(INPUT, (), {"name": getattr(t, "name", None) or "leaf", "tensor": weakref.ref(t)}, array, array.shape, array.dtype, t._frames or ())
+    node = Node(INPUT, (), {"name": getattr(t, "name", None) or "leaf", "tensor": weakref.ref(t)}, array, array.shape, array.dtype, t._frames or ())
+    if t._hooks is not None:
+        node.hooks = t._hooks
+    return node
 
 
 def _renewed(node, array):
@@ -257,6 +260,10 @@ def history(t):
     """The Node of a result that was computed by a program."""
 
 
+def off_the_tape():
+    """What has been noted is carried out, and the rest of the run is not noted."""
+
+
 aside = contextlib.nullcontext              # calls inside are no part of what the user's program does
 
 
@@ -285,8 +292,8 @@ def explained(error, op, operands):
 
 # ---- writing in place -------------------------------------------------------------------------------------------------------------------
 
-_nodes, _arrays = weakref.WeakKeyDictionary(), {}            # values a backward pass may need as they were: Node, id of an array -> (what wrote, where)
-_writing = ["", ()]                                           # the write that is being carried out
+_nodes, _arrays = weakref.WeakKeyDictionary(), {}            # values a backward pass may need as they were: Node, id of an array -> _writing
+_writing = ["", (), None]                                     # the write that is being carried out: operation, frames, serial of the value's Node
 
 
 def _mark(t):
@@ -305,7 +312,7 @@ def array_overwritten(array):
 
 
 def overwritten(node):
-    """(operation, frames) of the write that followed, if the value of this node was one of a tensor written into since; else None."""
+    """(operation, frames, serial) of the write that followed, if the value of this node was one of a tensor written into since; else None."""
     while True:
         found = _nodes.get(node)
         shares = node.primitive.kind == "view" or node.primitive.name == "getitem" and len(node.operands) == 1          # by integers, entries are copied
@@ -404,7 +411,7 @@ def write_into(t, new, name):
     its views, have the history of the new value; what is detached of them, and what they were detached from, keep their own."""
     owner, enabled = root(t), mode.enabled
     held = owner.held()
-    _writing[:] = name, user_line()
+    _writing[:] = name, user_line(), new._node and new._node.serial
     top = _attached(t)
     while t is not top:
         t, put, _ = t._base

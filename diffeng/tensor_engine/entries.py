@@ -160,7 +160,7 @@ def _forget(run, count):
 
 def _enters(run, x, like):
     """Is this outside tensor like the one that stood here? Then it becomes an input."""
-    if x._array is None or likeness(x) is not like or x.requires and not x.leaf:
+    if x._array is None or likeness(x) is not like or x.requires and not x.leaf or x._hooks:
         return False
     is_shared = shared(x)
     array = x._array

@@ -162,7 +162,7 @@ def note(run, kind, op, operands, params, results, targets=(), varying=()):
         ref = None
         if isinstance(x, Plain):
             if not base <= x._key < base + SPAN:
-                if x.requires and not x.leaf or shared(x) and x._array.nbytes > SNAPSHOT:
+                if x.requires and not x.leaf or x._hooks or shared(x) and x._array.nbytes > SNAPSHOT:
                     return stop_noting(run)
                 news.append(likeness(x))
                 ref = OUTSIDE + run.outside + len(met)
@@ -333,8 +333,7 @@ def history(t):
     """The Node of a result that a program computed: its history is recorded again."""
     run = local.run
     if run.base <= (t._key or t._was) < run.base + SPAN:
-        stop_waiting(run)
-        stop_noting(run)
+        off_the_tape()
     elif t._run is not None:
         replay(t._run)
         t._run = None
@@ -343,6 +342,12 @@ def history(t):
                                    "already been "
                                    "freed). Specify retain_graph=True in the first: backward(retain_graph=True)")
     return t._node
+
+
+def off_the_tape():
+    """See core.off_the_tape."""
+    stop_waiting(local.run)
+    stop_noting(local.run)
 
 
 def settled(t):
@@ -367,4 +372,4 @@ def aside():
         local.run = run
 
 
-core.Operation.__call__, core.look, core.history, core.settled, core.aside = call, look, history, settled, aside
+core.Operation.__call__, core.look, core.history, core.settled, core.aside, core.off_the_tape = call, look, history, settled, aside, off_the_tape

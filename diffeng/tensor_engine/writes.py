@@ -136,7 +136,7 @@ def _written(run, e, targets):
     key = run.base + e.first
     for t, spec in zip(targets, e.specs):
         if t._node is not None or not t.requires and t._array is not None and _refs(t._array) > 3:          # a graph may hold the old value
-            core._writing[:] = e.op.name, e.frames
+            core._writing[:] = e.op.name, e.frames, None
             core._mark(t)
         t._key, t._array, t._node, t._spec = key, None, None, spec
         t._version += 1
@@ -210,7 +210,7 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
     stop_waiting(run)
     found = backward_pass.cotangents(t, gradient, retain_graph, create_graph, inputs)
     leaves = [x for x, _, _ in found]
-    old = [x.grad for x in leaves]
+    old = [x._grad for x in leaves]
     foreign = not simple or not all([current for _, _, current in found]) or any([not x.leaf or not run.base <= x._key < run.base + SPAN for x in leaves]) \
         or not run.base <= t._key < run.base + OUTSIDE or any([g is not None and not _plain(run, g) for g in old])
     keys = [x._key - run.base for x in leaves]
@@ -218,16 +218,16 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
     for (x, g, _), before in zip(found, old):
         new = core.result(g, x._frames or (), "backward")
         if create_graph:
-            x.grad = new if before is None else before + new
+            x._grad = new if before is None else before + new
         elif before is None:
-            x.grad = new
+            x._grad = new
         else:
             sums.append((before, constant(before.held() + new._array, ())))
     if foreign:
         stop_noting(run)
     else:
-        results = [x.grad for x in leaves]
-        stand = [next((n for b, n in sums if b is x.grad), x.grad) for x in leaves]
+        results = [x._grad for x in leaves]
+        stand = [next((n for b, n in sums if b is x._grad), x._grad) for x in leaves]
         with _without_grad():
             note(run, BACKWARD, BACKWARD_PASS, (t, *given, *[g for g in old if g is not None]), params, stand, tuple(zip(keys, [g is not None for g in old])))
         for g, n in zip(results, stand):
@@ -245,7 +245,7 @@ def _pulled(run, e, operands):
     leaves, had_any = [], False
     for ref, had in e.targets:
         x = tensors[ref - OUTSIDE] if ref >= OUTSIDE else results[ref]
-        g = x.grad
+        g = x._grad
         if (g is not None) is not had or x._key != base + ref:
             return False
         if had:
@@ -261,7 +261,7 @@ def _pulled(run, e, operands):
     if not had_any:
         key = base + e.first
         for x, spec in zip(leaves, e.specs):
-            g = x.grad = _new(core.made)
+            g = x._grad = _new(core.made)
             g._key, g._spec = key, spec
             results.append(g)
             key += 1
@@ -272,9 +272,9 @@ def _pulled(run, e, operands):
 
 def _accumulated(run, e, leaves):
     for k, (x, spec) in enumerate(zip(leaves, e.specs)):
-        if x.grad is None:
-            x.grad = placed(run, spec, e.first + k)
+        if x._grad is None:
+            x._grad = placed(run, spec, e.first + k)
         else:
-            g = x.grad
+            g = x._grad
             g._key, g._array, g._node, g._spec = run.base + e.first + k, None, None, spec
             run.results.append(g)
