@@ -8,14 +8,17 @@ are taken, and change nothing.
 >>> print(de.grad(lambda A: de.linalg.solve(A, b, assume_a="pos")[0])(A).round(2))          # of a symmetric matrix one triangle is read
 [[-0.12 -0.32]
  [ 0.    0.12]]
+
+Where an argument is a tensor they are torch.linalg's, in its signatures (tensor_engine/matrices.py), and so are the names that only PyTorch has.
 """
 import numpy as np
 
 from .control import differs
-from .errors import refuse
+from .errors import absent, refuse
 from .interpreters import OneByOne
 from .numpy_api import arrayed
 from .numpy_functions import linear_algebra as la
+from .shared_names import either
 
 slogdet, matrix_power, tensorsolve, tensorinv = la.slogdet, la.matrix_power, la.tensorsolve, la.tensorinv
 
@@ -186,3 +189,27 @@ def expm(A):
     for _ in range(halvings):
         out = out @ out
     return out
+
+
+def _of_tensors(name):
+    def function(tensors):
+        from .tensor_engine import matrices
+        if name not in matrices.FUNCTIONS:
+            raise refuse(TypeError, f"{name}{{here}}: takes arrays; of tensors there are linalg.cholesky and linalg.solve_triangular")
+        return matrices.FUNCTIONS[name]
+    return function
+
+
+for _name in (*TWINS, "slogdet", "matrix_power", "tensorsolve", "tensorinv"):
+    globals()[_name] = either(globals()[_name], _of_tensors(_name))
+
+_INSTEAD = dict.fromkeys(("eig", "eigvals"), "there are no complex tensors; of symmetric matrices there are eigh and eigvalsh")
+
+
+def __getattr__(name):
+    if name == "LinAlgError":
+        return np.linalg.LinAlgError
+    from .tensor_engine import matrices
+    if name in matrices.FUNCTIONS:
+        return matrices.FUNCTIONS[name]
+    raise absent(f"module {__name__!r}", name, _INSTEAD)

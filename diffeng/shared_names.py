@@ -16,13 +16,16 @@ def function(name):
     >>> float(de.sum(np.ones(3))), de.sum(de.ones(2, 3), dim=1)
     (3.0, tensor([3., 3.]))
     """
-    plain = getattr(np, name, None) or getattr(special, name)
+    return either(getattr(np, name, None) or getattr(special, name), lambda tensors: tensors.FUNCTIONS.get(name))
 
+
+def either(plain, of_tensors):
+    """The function, and of tensors another one: of_tensors(the module tensors.py), None where there is none."""
     @functools.wraps(plain)
     def shared(*args, **kwargs):
         tensors = sys.modules.get(f"{__package__}.tensors")              # not imported: there are none
-        if tensors is not None and name in tensors.FUNCTIONS and _among((*args, *kwargs.values()), tensors.Tensor):
-            return tensors.FUNCTIONS[name](*args, **kwargs)
+        if tensors is not None and _among((*args, *kwargs.values()), tensors.Tensor) and (function := of_tensors(tensors)) is not None:
+            return function(*args, **kwargs)
         return plain(*args, **kwargs)
     return shared
 

@@ -19,6 +19,7 @@ from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_o
                                    multinomial, randperm, tensor, tril_indices, triu_indices, zeros, zeros_like)
 from .tensor_engine.backward import retain
 from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
+from .tensor_engine.matrices import IN_TORCH
 from .tensor_engine.operations import OPS
 from .tensor_engine.printing import set_printoptions     # noqa: F401
 from .tensor_engine.rearranging import Rearranged
@@ -465,7 +466,8 @@ def _install():
     for dunder, name in dict(neg="neg", abs="abs", invert="bitwise_not").items():
         setattr(Tensor, f"__{dunder}__", lambda self, op=OPS[name]: op(self))
     Tensor.__pos__ = lambda self: self
-    for name, method in {**METHODS, **making.NEW}.items():
+    FUNCTIONS.update(IN_TORCH)
+    for name, method in {**METHODS, **IN_TORCH, **making.NEW}.items():
         if name not in vars(Tensor):
             setattr(Tensor, name, method)
     for name in ("add sub mul div pow neg abs exp log sqrt sin cos tanh sigmoid relu clamp floor ceil round reciprocal square remainder floor_divide "

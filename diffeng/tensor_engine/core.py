@@ -159,6 +159,10 @@ def moved(t, device):
     return constant(array) if out is None else out
 
 
+class LinAlgError(RuntimeError, np.linalg.LinAlgError):
+    """Of a matrix that is singular, or not positive definite: an error of PyTorch's kind, and of NumPy's."""
+
+
 class Operation:
     """NumPy code as an operation on tensors: function(*operands, **params) -> an array, or a tuple of them.
 
@@ -286,7 +290,7 @@ def explained(error, op, operands):
     cause = error.__cause__ if getattr(error, "explained", False) and error.__cause__ is not None else error       # without what the primitive said of itself
     text = str(cause).strip().rstrip(".")
     hint = ". Reshape one of them, or insert axes of length 1 (x[:, None]), so that the shapes fit" if "broadcast" in text or "mismatch" in text else ""
-    kind = RuntimeError if type(error) is ValueError else type(error)                                              # as PyTorch has it
+    kind = {ValueError: RuntimeError, np.linalg.LinAlgError: LinAlgError}.get(type(error), type(error))           # as PyTorch has it
     return refuse(kind, f"{op.name}{{here}}: {text}. Operands: {'; '.join(parts)}{hint}")
 
 
