@@ -20,7 +20,7 @@ _HOME = {
     "testing": "",
     "distributed": "",
     "cuda": "",
-    "tensors": "tensor Tensor device finfo iinfo set_printoptions from_numpy as_tensor no_grad "
+    "tensors": "tensor Tensor Size device finfo iinfo set_printoptions from_numpy as_tensor no_grad "
                "enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full "
                "arange linspace logspace eye tril_indices triu_indices rand randn randint randperm normal bernoulli multinomial zeros_like ones_like empty_like full_like "
                "rand_like randn_like add sub mul div multiply divide subtract true_divide neg pow fmod matmul mm bmm mv outer addmm cat concat concatenate "

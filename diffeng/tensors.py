@@ -25,6 +25,7 @@ from .tensor_engine.printing import set_printoptions     # noqa: F401
 from .tensor_engine.rearranging import Rearranged
 from .tensor_engine.writes import assign, backward, moved, update     # noqa: F401
 from .tensor_engine.rules import axis, name_of
+from .tensor_engine.shapes import Size
 
 
 class Tensor(Rearranged):
@@ -55,7 +56,7 @@ class Tensor(Rearranged):
 
     # ---- what it is ---------------------------------------------------------------------------------------------------------------------
 
-    shape = property(lambda self: self._array.shape if self._array is not None else self._spec.shape)
+    shape = property(lambda self: Size(self._array.shape if self._array is not None else self._spec.shape))
     dtype = property(lambda self: self._array.dtype if self._array is not None else self._spec.dtype)
     ndim = property(lambda self: len(self.shape))
     itemsize = property(lambda self: self.dtype.itemsize)

@@ -47,6 +47,12 @@ def test_constants():
     assert de.tensor([1.0, 2.0]).masked_fill(de.tensor([True, False]), -de.inf).tolist() == [-math.inf, 2.0]
 
 
+def test_a_shape_counts_its_entries():
+    x = de.zeros(2, 3)
+    assert x.shape.numel() == x.size().numel() == 6 and de.zeros(()).shape.numel() == 1 and (x * 2).shape == (2, 3) == de.Size([2, 3])
+    assert isinstance(x.shape, de.Size) and isinstance(x.shape, tuple) and de.ones(x.shape).shape == x.shape
+
+
 def test_a_range_is_an_index():
     x = de.arange(12).reshape(3, 4).float()
     assert x[range(3), de.tensor([3, 0, 1])].tolist() == [3.0, 4.0, 9.0] and x[range(1, 3)].shape == (2, 4)

@@ -11,6 +11,15 @@ from .core import Operation, link
 from .rules import axis, torch_error
 
 
+class Size(tuple):
+    """A shape: a tuple that also says how many entries there are."""
+
+    __slots__ = ()
+
+    def numel(self):
+        return math.prod(self)
+
+
 def _view(name, forward, backward):
     """forward(x, **params) -> the view; backward(parent, value, **params) -> the parent holding value."""
     again = Operation(forward, name, views=True)
