@@ -154,3 +154,16 @@ def test_what_there_is_not_names_the_cure():
         assert not hasattr(owner, "nothing")
         with pytest.raises(AttributeError, match="no attribute 'nothing'$"):
             owner.nothing
+
+
+# ---- truth values and small integers -------------------------------------------------------------------------------------------------
+
+def test_masks_are_not_subtracted_and_small_integers_wrap_around():
+    mask = de.tensor([True, False])
+    for subtract in (lambda: 1 - mask, lambda: mask - 1.0, lambda: de.ones(2) - mask, lambda: de.sub(mask, mask, alpha=2)):
+        with pytest.raises(RuntimeError, match="with a bool tensor is not supported"):
+            subtract()
+    with pytest.raises(NotImplementedError, match="not implemented for 'Float'"):
+        mask & de.ones(2)
+    x = de.tensor([0, 3], dtype=de.uint8)
+    assert (x - 1).tolist() == [255, 2] and (x + -1).tolist() == [255, 2] and (x * -1).tolist() == [0, 253] and (x + -1).dtype == de.uint8

@@ -26,13 +26,10 @@ def add(x, y, alpha=1):
 
 
 def sub(x, y, alpha=1):
-    if alpha != 1:
-        y = _times(y, alpha)
-    x, y = promoted(x, y)
-    if result_type(x, y) == BOOL:
+    if any([isinstance(v, builtins.bool) or getattr(v, "dtype", None) == BOOL for v in (x, y)]):
         raise torch_error(RuntimeError, "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
                                         "use the `~` or `logical_not()` operator instead.")
-    return e.subtract(x, y)
+    return e.subtract(*promoted(x, y if alpha == 1 else _times(y, alpha)))
 
 
 def _times(y, alpha):
@@ -200,7 +197,7 @@ def _bitwise(primitive, function):
     def bitwise(x, y):
         x, y = promoted(x, y)
         if result_type(x, y).kind == "f":
-            raise torch_error(RuntimeError, f"\"{function.__name__}_cpu\" not implemented for '{name_of(result_type(x, y))}'")
+            raise torch_error(NotImplementedError, f"\"{function.__name__}_cpu\" not implemented for '{name_of(result_type(x, y))}'")
         if result_type(x, y) == BOOL:
             return primitive(x, y)
         return function(*_integers(x, y))

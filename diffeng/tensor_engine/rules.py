@@ -56,7 +56,7 @@ def cast(x, dtype):
     """An operand in this dtype. Python's numbers stay: NumPy gives them the dtype of what they meet."""
     if isinstance(x, (np.ndarray, Traced)):
         return x if x.dtype == dtype else astype(x, dtype)
-    return x
+    return np.asarray(x).astype(dtype) if type(x) is int and x < 0 and dtype.kind == "u" else x             # which wraps around
 
 
 def promoted(*operands, floating=False):
