@@ -91,9 +91,14 @@ class Tensor(Rearranged):
             raise refuse(RuntimeError, f"requires_grad{{here}}: only Tensors of floating point dtype can require gradients, and this one is "
                                        f"{self.dtype.name}: make it with "
                                        "dtype=de.float32, or convert it with .float()")
-        if self.leaf:
-            self.requires, self._node, self._like = bool(requires_grad), None, None
+        if self.leaf and self.requires is not bool(requires_grad):
+            self._apart(bool(requires_grad))
         return self
+
+    def _apart(self, requires):
+        """From now on a leaf that requires a gradient, or not: for the tape it is a tensor from outside, as calls with what it was are no calls with what it is."""
+        self.held()
+        self.requires, self.leaf, self._node, self._like, self._past, self._run, self._key, self._was = requires, True, None, None, None, None, 0, 0
 
     @property
     def grad(self):
@@ -286,7 +291,7 @@ class Tensor(Rearranged):
         return core.detached(self)
 
     def detach_(self):
-        self._node, self._like, self.requires, self.leaf = None, None, False, True
+        self._apart(False)
         return self
 
     def clone(self):
