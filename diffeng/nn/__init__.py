@@ -10,15 +10,14 @@ What it is not: no meaning of an operation that tensor_engine/operations.py has 
 from ..errors import absent
 from . import functional, init, utils          # noqa: F401
 from .containers import ModuleDict, ParameterList          # noqa: F401
+from .convolution import Conv1d, Conv2d          # noqa: F401
 from .layers import (GELU, ELU, BatchNorm1d, Dropout, Embedding, Flatten, Identity, LayerNorm, LeakyReLU, Linear, LogSoftmax, ReLU, RMSNorm,     # noqa: F401
                      Sigmoid, SiLU, Softmax, Softplus, Tanh)
 from .losses import (BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss)          # noqa: F401
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell          # noqa: F401
 from .module import Module, ModuleList, Parameter, Sequential          # noqa: F401
 
-_STEPS = "write it as a Module that calls Linear layers at each step, h = tanh(W x + U h), or as a function of arrays with de.scan"
-_INSTEAD = {**dict.fromkeys("RNN LSTM GRU RNNCell LSTMCell GRUCell".split(), _STEPS),
-            "MultiheadAttention": "write it of Linear layers and functional.scaled_dot_product_attention",
-            "Conv1d": "cut windows by slices and stack them, then use Linear", "Conv2d": "cut windows by slices and stack them, then use Linear"}
+_INSTEAD = {"MultiheadAttention": "write it of Linear layers and functional.scaled_dot_product_attention"}
 
 
 def __getattr__(name):

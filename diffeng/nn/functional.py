@@ -18,6 +18,7 @@ from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
+from .convolution import conv1d, conv2d          # noqa: F401
 
 relu, sigmoid, tanh, gelu, silu, leaky_relu, softplus, softmax, log_softmax, logsigmoid = (METHODS[n] for n in (
     "relu sigmoid tanh gelu silu leaky_relu softplus softmax log_softmax logsigmoid".split()))
@@ -181,12 +182,15 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     return out
 
 
-def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None):
+def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
     """softmax(query @ key.mT * scale) @ value (Vaswani et al., NeurIPS 2017). query: (..., L, E); key: (..., S, E); value: (..., S, V); result (..., L, V).
 
     attn_mask: truth values, True for what takes part, or numbers that are added, of a shape that broadcasts to (..., L, S). is_causal: position i sees 0..i.
     scale: 1 / sqrt(E) unless given. dropout_p: of the weights, whether a module trains or not. Where nothing takes part the result is 0.
+    enable_gqa: several heads of the queries, on axis -3, share one of key and value.
     """
+    if enable_gqa:
+        key, value = [x.repeat_interleave(query.shape[-3] // x.shape[-3], -3) for x in (key, value)]
     if attn_mask is not None and is_causal:
         raise refuse(RuntimeError, "scaled_dot_product_attention{here}: Explicit attn_mask should not be set when is_causal=True: leave one of them out, or combine "
                                    "them, mask & ones(L, S).tril().bool()")

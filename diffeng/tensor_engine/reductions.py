@@ -40,17 +40,17 @@ def mean(x, dim=None, keepdim=False, dtype=None):
     return np.mean(x, axis=_dims(dim, x), keepdims=keepdim)
 
 
-def var(x, dim=None, correction=1, keepdim=False):
-    _float_only(x, "var")
+def var(x, dim=None, correction=1, keepdim=False, function=np.var):
+    _float_only(x, function.__name__)
     dims = _dims(dim, x)
     count = x.size if dims is None else math.prod(x.shape[d] for d in ([dims] if isinstance(dims, int) else dims))
     if count <= correction:
         return np.mean(x, axis=dims, keepdims=keepdim) * np.asarray(np.nan, x.dtype)
-    return np.var(x, axis=dims, ddof=correction, keepdims=keepdim)
+    return function(x, axis=dims, ddof=correction, keepdims=keepdim)
 
 
 def std(x, dim=None, correction=1, keepdim=False):
-    return e.sqrt(var(x, dim, correction, keepdim))
+    return var(x, dim, correction, keepdim, np.std)                # 0 where all entries are equal has a derivative of 0, which sqrt alone has not
 
 
 def prod(x, dim=None, keepdim=False, dtype=None):
