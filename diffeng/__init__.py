@@ -30,11 +30,11 @@ _HOME = {
                "sigmoid relu gelu silu leaky_relu softplus logsigmoid asin acos atan atan2 asinh acosh atanh rsqrt reciprocal floor ceil round trunc clamp clip eq ne lt "
                "le gt ge isnan isinf isfinite isclose allclose equal logical_and logical_or logical_not logical_xor tril triu diag diagonal roll flip tile "
                "broadcast_to broadcast_tensors meshgrid is_tensor numel result_type lerp addcmul addcdiv nan_to_num unique bincount median nonzero movedim "
-               "swapaxes clone inverse det logdet slogdet cholesky pinverse matrix_power matrix_exp cross is_floating_point floor_divide remainder bitwise_and bitwise_or bitwise_xor bitwise_not repeat_interleave",
+               "swapaxes swapdims moveaxis var_mean std_mean isin diff kron lgamma digamma clamp_min clamp_max baddbmm promote_types clone inverse det logdet slogdet cholesky pinverse matrix_power matrix_exp cross is_floating_point floor_divide remainder bitwise_and bitwise_or bitwise_xor bitwise_not repeat_interleave",
     "autograd": "inference_mode",
     "random": "",
     "nn": "",
-    "nn.functional": "dropout",
+    "nn.functional": "dropout cosine_similarity conv1d conv2d",
     "optim": "",
     "utils": "",
     "saving": "save load",

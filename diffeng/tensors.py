@@ -24,7 +24,7 @@ from .tensor_engine.operations import OPS
 from .tensor_engine.printing import set_printoptions     # noqa: F401
 from .tensor_engine.rearranging import Rearranged
 from .tensor_engine.writes import assign, backward, moved, update     # noqa: F401
-from .tensor_engine.rules import axis, name_of
+from .tensor_engine.rules import axis, name_of, promote_types     # noqa: F401
 from .tensor_engine.shapes import Size
 
 
@@ -405,10 +405,10 @@ class Tensor(Rearranged):
         correction = correction if unbiased is None else int(unbiased)
         return OPS["std"](self, dim=dim, correction=correction, keepdim=keepdim)
 
-    def unique(self, return_counts=False):
-        """The distinct entries, sorted."""
-        found = np.unique(self.value, return_counts=return_counts)
-        return tuple([core.beside(self, x) for x in found]) if return_counts else core.beside(self, found)
+    def unique(self, sorted=True, return_inverse=False, return_counts=False):
+        """The distinct entries, sorted; with them where each entry is among them, and how often each occurs."""
+        found = np.unique(self.value, return_inverse=return_inverse, return_counts=return_counts)
+        return tuple([core.beside(self, x) for x in found]) if return_inverse or return_counts else core.beside(self, found)
 
     def bincount(self, minlength=0):
         return core.beside(self, np.bincount(self.value, minlength=minlength))
@@ -477,7 +477,7 @@ def _install():
         if name not in vars(Tensor):
             setattr(Tensor, name, method)
     for name in ("add sub mul div pow neg abs exp log sqrt sin cos tanh sigmoid relu clamp floor ceil round reciprocal square remainder floor_divide "
-                 "masked_fill addcmul addcdiv "
+                 "masked_fill addcmul addcdiv clamp_min clamp_max "
                  "lerp scatter scatter_add index_add subtract multiply divide erf rsqrt trunc logical_not").split():
         setattr(Tensor, name + "_", _in_place(name))
     for dtype, names in (("float32", "float"), ("float64", "double"), ("float16", "half"), ("int64", "long"), ("int32", "int"), ("int16", "short"),

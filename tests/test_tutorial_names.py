@@ -167,3 +167,47 @@ def test_masks_are_not_subtracted_and_small_integers_wrap_around():
         mask & de.ones(2)
     x = de.tensor([0, 3], dtype=de.uint8)
     assert (x - 1).tolist() == [255, 2] and (x + -1).tolist() == [255, 2] and (x * -1).tolist() == [0, 253] and (x + -1).dtype == de.uint8
+
+
+def test_names_of_statistics_shapes_and_sequences():
+    x = de.tensor(PROBS, requires_grad=True)
+    variance, mean = de.var_mean(x, 1, keepdim=True)
+    deviation, _ = de.std_mean(x, dim=0, correction=0)
+    assert variance.equal(x.var(1, keepdim=True)) and mean.shape == (2, 1) and deviation.equal(x.std(0, correction=0))
+    assert de.diff(x, dim=0).equal(x[1:] - x[:-1]) and de.moveaxis(x, 0, 1).equal(x.T) and x.swapdims(0, 1).shape == (4, 2)
+    assert de.kron(de.eye(2), de.tensor([[1.0, 2.0]])).tolist() == [[1.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 2.0]]
+    assert x.clamp_min(0.2).min().item() == np.float32(0.2) and de.clamp_max(x, 0.2).max().item() == np.float32(0.2)
+    assert de.isin(de.tensor([1, 2, 3]), de.tensor([3, 1])).tolist() == [True, False, True] and de.promote_types(de.float32, de.int64) == de.float32
+    assert de.cosine_similarity(x, x).tolist() == pytest.approx([1.0, 1.0]) and de.lgamma(de.tensor(5.0)).item() == pytest.approx(math.log(24))
+    a, b, c = de.ones(2, 2, 3), de.ones(2, 3, 2), de.ones(2, 2)
+    assert de.baddbmm(c, a, b, beta=0.5, alpha=2.0).equal(a @ b * 2 + c / 2)
+    x.lgamma().sum().backward()
+    assert de.allclose(x.grad, de.digamma(x))
+
+
+def test_unique_says_where_and_how_often():
+    values, where, counts = de.unique(de.tensor([3, 1, 3, 2]), return_inverse=True, return_counts=True)
+    assert (values.tolist(), where.tolist(), counts.tolist()) == ([1, 2, 3], [2, 0, 2, 1], [1, 1, 2])
+    assert de.tensor([3, 1, 3]).unique(True).tolist() == [1, 3]
+
+
+def test_exponential_numbers_draw_like_multinomial():
+    p, counts = de.tensor([0.1, 0.0, 0.6, 0.3]), np.zeros(4)
+    de.manual_seed(0)
+    for _ in range(2000):
+        counts[(p / de.empty_like(p).exponential_(1)).argmax().item()] += 1
+    np.testing.assert_allclose(counts / 2000, p.numpy(), atol=0.04)
+    assert abs(de.empty(20000).exponential_(4.0).mean().item() - 0.25) < 0.02
+
+
+def test_sequences_are_padded_and_vectors_go_back_into_parameters():
+    parts = [de.ones(3, 2), de.ones(1, 2) * 2]
+    padded = de.nn.utils.rnn.pad_sequence(parts, padding_value=-1.0)
+    assert padded.shape == (3, 2, 2) and padded[:, 1].tolist() == [[2.0, 2.0], [-1.0, -1.0], [-1.0, -1.0]]
+    assert de.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_side="left")[1].tolist() == [[0.0, 0.0], [0.0, 0.0], [2.0, 2.0]]
+    with pytest.raises(RuntimeError, match="empty list"):
+        de.nn.utils.rnn.pad_sequence([])
+    layer = de.nn.Linear(2, 1)
+    de.nn.utils.vector_to_parameters(de.tensor([1.0, 2.0, 3.0]), layer.parameters())
+    assert layer.weight.tolist() == [[1.0, 2.0]] and layer.bias.tolist() == [3.0]
+    assert de.nn.utils.parameters_to_vector(layer.parameters()).tolist() == [1.0, 2.0, 3.0]

@@ -132,3 +132,18 @@ def test_what_is_no_state_is_not_saved(tmp_path):
     with pytest.raises(TypeError, match="no path"):
         de.save({}, 3)
     assert not [*tmp_path.iterdir()]
+
+
+def test_datasets_one_after_the_other_and_samplers():
+    from diffeng.utils import data
+    both = data.ConcatDataset([[1, 2], [], [3, 4, 5]])
+    assert [both[k] for k in range(5)] == [1, 2, 3, 4, 5] and both[-1] == 5 and len(both) == 5
+    with pytest.raises(IndexError, match="5 entries"):
+        both[5]
+    assert [*data.SequentialSampler(both)] == [0, 1, 2, 3, 4]
+    first, again = [[*data.RandomSampler(both, generator=de.Generator().manual_seed(1))] for _ in range(2)]
+    assert first == again and sorted(first) == [0, 1, 2, 3, 4] and len([*data.RandomSampler(both, num_samples=7)]) == 7
+    assert set(data.RandomSampler(both, replacement=True, num_samples=100)) == {0, 1, 2, 3, 4}
+    weighted = data.WeightedRandomSampler([0.0, 1.0, 0.0, 3.0, 0.0], 200, generator=de.Generator().manual_seed(0))
+    drawn = [x for batch in data.DataLoader(both, batch_size=4, sampler=weighted) for x in batch.tolist()]
+    assert len(drawn) == len(weighted) == 200 and set(drawn) == {2, 4} and 120 < drawn.count(4) < 180

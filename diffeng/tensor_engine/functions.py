@@ -13,12 +13,12 @@ from .operations import OPS
 
 _SIGNATURES = {
     2: {"add sub": "alpha", "mul floor_divide remainder fmod pow atan2 hypot logaddexp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor "
-        "bitwise_and bitwise_or bitwise_xor matmul mm bmm mv dot outer": "", "div": "rounding_mode", "isclose": "rtol atol", "tensordot": "dims"},
-    1: {"neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid reciprocal logit "
+        "bitwise_and bitwise_or bitwise_xor matmul mm bmm mv dot outer kron": "", "div": "rounding_mode", "isclose": "rtol atol", "tensordot": "dims"},
+    1: {"neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid reciprocal logit lgamma digamma "
         "floor ceil trunc "
         "abs sign square isnan isinf isfinite logical_not bitwise_not logsigmoid": "", "relu silu": "inplace", "round": "decimals", "sum mean prod": "dim keepdim dtype",
         "amax amin any all argmax argmin logsumexp": "dim keepdim", "count_nonzero": "dim", "softmax log_softmax": "dim dtype", "cumsum cumprod": "dim",
-        "argsort": "dim descending", "gelu": "approximate", "leaky_relu": "negative_slope inplace", "softplus": "beta threshold", "nan_to_num": "nan posinf neginf"},
+        "argsort": "dim descending", "diff": "n dim", "gelu": "approximate", "leaky_relu": "negative_slope inplace", "softplus": "beta threshold", "nan_to_num": "nan posinf neginf"},
     3: {"where masked_fill lerp": "", "addcmul addcdiv": "value", "addmm": "beta alpha"},
 }
 _SYNONYMS = {"subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "absolute": "abs", "negative": "neg", "arcsin": "asin",
@@ -105,6 +105,8 @@ def clamp(input, min=None, max=None):
 
 _CLAMP = core.Operation(lambda x, low, high: OPS["clamp"].function(x, low, high), "clamp")
 METHODS["clamp"] = clamp
+METHODS["clamp_min"], METHODS["clamp_max"] = lambda input, min: clamp(input, min=min), lambda input, max: clamp(input, max=max)
+METHODS["baddbmm"] = METHODS["addmm"]                          # of many
 for _new, _old in _SYNONYMS.items():
     METHODS[_new] = METHODS[_old]
 
@@ -191,6 +193,21 @@ def meshgrid(*tensors, indexing="ij"):
     return tuple(t.transpose(0, 1) for t in out) if indexing == "xy" and n > 1 else out
 
 
+def var_mean(input, dim=None, **options):
+    """(the variance, the mean) along axes: as var and mean have them."""
+    return input.var(dim, **options), input.mean(dim, keepdim=options.get("keepdim", False))
+
+
+def std_mean(input, dim=None, **options):
+    """(the standard deviation, the mean) along axes."""
+    return input.std(dim, **options), input.mean(dim, keepdim=options.get("keepdim", False))
+
+
+def isin(elements, test_elements):
+    """Which of the elements are among the others? Truth values in the shape of elements."""
+    return core.beside(elements, np.isin(elements.value, test_elements.value if isinstance(test_elements, Plain) else test_elements))
+
+
 def numel(input):
     return input.numel()
 
@@ -228,14 +245,14 @@ def _through(name):
     return function
 
 
-_OF_METHODS = ("reshape flatten transpose permute squeeze unsqueeze chunk split unbind narrow select swapaxes movedim t tile flip roll tril triu diagonal "
+_OF_METHODS = ("reshape flatten transpose permute squeeze unsqueeze chunk split unbind narrow select swapaxes swapdims movedim moveaxis t tile flip roll tril triu diagonal "
                "diag trace gather "
                "scatter scatter_add index_select index_add masked_select take nonzero max min sort topk median norm var std clone detach unique bincount "
                "allclose equal "
                "repeat_interleave ravel is_floating_point unflatten multinomial").split()
 FUNCTIONS = {**METHODS, **{n: _through(n) for n in _OF_METHODS}}
 FUNCTIONS.update({f.__name__: f for f in (
-    clamp, cat, stack, hstack, vstack, einsum, where, broadcast_to, broadcast_tensors, meshgrid, numel, is_tensor, result_type)})
+    clamp, cat, stack, hstack, vstack, einsum, where, broadcast_to, broadcast_tensors, meshgrid, var_mean, std_mean, isin, numel, is_tensor, result_type)})
 FUNCTIONS.update(concat=cat, concatenate=cat)
 globals().update({n: f for n, f in FUNCTIONS.items() if n not in globals()})
 __all__ = [*FUNCTIONS]

@@ -256,7 +256,13 @@ def _new(name, make):
     return new
 
 
-NEW = {f"new_{make.__name__}": _new(f"new_{make.__name__}", make) for make in (zeros, ones, empty, full, tensor)}         # methods of tensors
+def _exponential_(self, lambd=1.0, *, generator=None):
+    """Written over with numbers of the exponential distribution, of mean 1 / lambd: the largest of p / q is entry k with probability p[k]."""
+    drawn = (generator or globals()["generator"]).numpy.standard_exponential(self.shape, np.float64 if self.dtype == np.float64 else np.float32)
+    return self._write("exponential_", constant(at((np.asarray(drawn) / lambd).astype(self.dtype), self.device)))
+
+
+NEW = {f"new_{make.__name__}": _new(f"new_{make.__name__}", make) for make in (zeros, ones, empty, full, tensor)} | {"exponential_": _exponential_}         # methods of tensors
 
 
 # ---- random numbers -------------------------------------------------------------------------------------------------------------------------

@@ -93,6 +93,14 @@ def addmm(bias, x, y, beta=1, alpha=1):
     return add(mul(bias, beta) if beta != 1 else bias, mul(out, alpha) if alpha != 1 else out)
 
 
+def diff(x, n=1, dim=-1):
+    return np.diff(x, n, axis=axis(dim, x.ndim))
+
+
+def kron(x, y):
+    return np.kron(*promoted(x, y))
+
+
 def lerp(x, y, weight):
     return add(x, mul(weight, sub(y, x)))
 
@@ -178,7 +186,7 @@ def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
 FLOATING = {"exp": e.exp, "exp2": e.exp2, "expm1": e.expm1, "log": e.log, "log2": e.log2, "log10": e.log10, "log1p": e.log1p, "sqrt": e.sqrt, "sin": e.sin,
             "cos": e.cos, "tan": e.tan, "asin": e.arcsin, "acos": e.arccos, "atan": e.arctan, "sinh": e.sinh, "cosh": e.cosh, "tanh": e.tanh,
             "asinh": e.arcsinh, "acosh": e.arccosh, "atanh": e.arctanh, "erf": e.erf, "erfc": e.erfc, "sigmoid": e.expit, "reciprocal": e.reciprocal,
-            "logit": e.logit, "rsqrt": lambda x: e.reciprocal(e.sqrt(x))}
+            "logit": e.logit, "lgamma": e.gammaln, "digamma": e.psi, "rsqrt": lambda x: e.reciprocal(e.sqrt(x))}
 KEEPING = {"floor": e.floor, "ceil": e.ceil, "trunc": e.trunc}
 CLASSIFY = {"isnan": e.isnan, "isinf": e.isinf, "isfinite": e.isfinite}
 
@@ -339,7 +347,7 @@ def copy(x, v):
 # ---- the table ----------------------------------------------------------------------------------------------------------------------------------
 
 OPERATIONS = {f.__name__: f for f in (
-    add, sub, mul, div, floor_divide, remainder, fmod, pow, neg, addcmul, addcdiv, addmm, lerp, relu, softplus, gelu, leaky_relu, silu, sign, round, clamp,
+    add, sub, mul, div, floor_divide, remainder, fmod, pow, neg, addcmul, addcdiv, addmm, diff, kron, lerp, relu, softplus, gelu, leaky_relu, silu, sign, round, clamp,
     nan_to_num, logical_not, bitwise_not, isclose, where, maximum, minimum, masked_fill, tile, repeat, flip, roll, diag, gather, scatter, index_add, index_select,
     copy,
     r.sum, r.mean, r.var, r.std, r.prod, r.amax, r.amin, r.any, r.all, r.count_nonzero, r.logsumexp, r.softmax, r.log_softmax, r.norm, r.cumsum, r.cumprod,

@@ -56,7 +56,7 @@ class Rearranged(Plain):
         dims[a], dims[b] = dims[b], dims[a]
         return shapes.permute(self, dims=tuple(dims))
 
-    swapaxes = transpose
+    swapaxes = swapdims = transpose
 
     def t(self):
         if self.ndim > 2:
@@ -65,6 +65,8 @@ class Rearranged(Plain):
 
     def movedim(self, source, destination):
         return self.permute(*shapes.moved(self.ndim, source, destination))
+
+    moveaxis = movedim
 
     def flatten(self, start_dim=0, end_dim=-1):
         return self.reshape(shapes.flattened(self.shape, start_dim, end_dim))

@@ -1,4 +1,4 @@
-"""Datasets, and batches of them: Dataset, TensorDataset, Subset, random_split, DataLoader, with PyTorch's names and meanings.
+"""Datasets, and batches of them: Dataset, TensorDataset, Subset, ConcatDataset, samplers, random_split, DataLoader, with PyTorch's names and meanings.
 
 What it is not: no other process. Batches are made where they are asked for, one after the other.
 
@@ -7,12 +7,13 @@ What it is not: no other process. Batches are made where they are asked for, one
 >>> [(x.tolist(), y.tolist()) for x, y in DataLoader(pairs, batch_size=2)]
 [([0, 1], [0.0, 2.0]), ([2, 3], [4.0, 6.0]), ([4], [8.0])]
 """
+import bisect
 import math
 
 import numpy as np
 
 from ..errors import refuse
-from ..tensors import FUNCTIONS, Tensor, randperm, tensor
+from ..tensors import FUNCTIONS, Tensor, as_tensor, multinomial, randint, randperm, tensor
 
 
 class Dataset:
@@ -48,6 +49,73 @@ class Subset(Dataset):
 
     def __len__(self):
         return len(self.indices)
+
+
+class ConcatDataset(Dataset):
+    """The entries of several datasets, one after the other."""
+
+    def __init__(self, datasets):
+        self.datasets = list(datasets)
+        self.cumulative_sizes = np.cumsum([len(d) for d in self.datasets]).tolist()
+
+    def __getitem__(self, k):
+        k = k + len(self) if k < 0 else k
+        which = bisect.bisect_right(self.cumulative_sizes, k)
+        if k < 0 or which == len(self.datasets):
+            raise IndexError(f"there are {len(self)} entries")
+        return self.datasets[which][k - (self.cumulative_sizes[which - 1] if which else 0)]
+
+    def __len__(self):
+        return self.cumulative_sizes[-1] if self.datasets else 0
+
+
+class Sampler:
+    """The numbers of entries, in some order: subclasses define __iter__ and __len__. For DataLoader(sampler=...)."""
+
+    def __init__(self, data_source=None):
+        self.data_source = data_source
+
+    def __len__(self):
+        return len(self.data_source)
+
+
+class SequentialSampler(Sampler):
+    """0, 1, 2, ... of a dataset."""
+
+    def __iter__(self):
+        return iter(range(len(self.data_source)))
+
+
+class RandomSampler(Sampler):
+    """In random order; with replacement, or num_samples, so many draws."""
+
+    def __init__(self, data_source, replacement=False, num_samples=None, generator=None):
+        super().__init__(data_source)
+        self.replacement, self.num_samples, self.generator = replacement, len(data_source) if num_samples is None else num_samples, generator
+
+    def __iter__(self):
+        n = len(self.data_source)
+        if self.replacement:
+            yield from randint(n, (self.num_samples,), generator=self.generator).tolist()
+            return
+        for begin in range(0, self.num_samples, n):
+            yield from randperm(n, generator=self.generator).tolist()[:self.num_samples - begin]
+
+    def __len__(self):
+        return self.num_samples
+
+
+class WeightedRandomSampler(Sampler):
+    """num_samples draws of 0, 1, ..., with probabilities in proportion to the weights."""
+
+    def __init__(self, weights, num_samples, replacement=True, generator=None):
+        self.weights, self.num_samples, self.replacement, self.generator = as_tensor(weights, dtype=np.float64), num_samples, replacement, generator
+
+    def __iter__(self):
+        return iter(multinomial(self.weights, self.num_samples, self.replacement, generator=self.generator).tolist())
+
+    def __len__(self):
+        return self.num_samples
 
 
 def random_split(dataset, lengths, generator=None):
