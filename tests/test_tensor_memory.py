@@ -268,3 +268,14 @@ def test_data_that_are_replaced_stay_with_those_who_shared_them():
         row += 1
         rows += 10
         assert row.tolist() == [3.0, 5.0] and rows.tolist() == [[11.0, 12.0], [13.0, 14.0]]
+
+
+@pytest.mark.parametrize("between", [lambda w: None, lambda w: (w * 2).sum().backward()])
+def test_arrays_taken_again_and_again_share_the_memory_of_a_weight(between):
+    """The array of the step before is still there when the next is taken, and a program may have made the view in between."""
+    w = de.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    for k in range(8):
+        between(w)
+        array = w.detach().numpy()
+        array += 1.0
+        assert w.tolist() == array.tolist() == [2.0 + k, 3.0 + k, 4.0 + k]

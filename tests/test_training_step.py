@@ -135,3 +135,18 @@ def test_a_second_backward_pass_says_what_is_freed():
         losses = [loss]
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         losses[0].backward()
+
+
+def test_losses_that_are_kept_are_numbers_later():
+    """A backward pass has let go of what they were computed from: they are stacked and averaged all the same, and only another pass says so."""
+    w, losses = de.tensor([1.0, 2.0], requires_grad=True), []
+    for _ in range(10):
+        w.grad = None
+        losses.append((w * w).sum())
+        losses[-1].backward()
+        with de.no_grad():
+            w -= 0.1 * w.grad
+    mean = de.stack(losses).mean()
+    assert mean.item() == pytest.approx(np.mean([5 * 0.64 ** k for k in range(10)]), rel=1e-5)
+    with pytest.raises(RuntimeError, match="second time"):
+        mean.backward()

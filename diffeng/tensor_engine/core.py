@@ -453,8 +453,10 @@ def expose(t):
         if settled(top) or not top.held().flags.writeable or held_outside(top):            # another tensor's too, perhaps
             top._array = np.array(top.value)
         top._exposed, top._odd, top._like, top._key, top._was = True, True, None, 0, top._key
-        with aside():
-            _share(top)
+    elif t is top or np.may_share_memory(t.value, top._array):
+        return t.value
+    with aside():                                # a view that a program made since is a copy
+        _share(top)
     return t.value
 
 

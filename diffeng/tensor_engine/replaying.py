@@ -58,7 +58,12 @@ def let_go(run):
     """What a run began with is written over: its results are there, and their history is what a backward pass has freed (else nothing was written over)."""
     for k, t in enumerate(run.results):
         if t.requires and not t.leaf and (t._key or t._was) == run.base + k and t._array is not None:
-            t._node = Node(INPUT, (), backward_pass.FREED, t._array, t.shape, t.dtype, t._frames)
+            t._node = freed(t)
+
+
+def freed(t):
+    """The Node of a result whose history a backward pass has let go."""
+    return Node(INPUT, (), backward_pass.FREED, t.held(), t.shape, t.dtype, t._frames)
 
 
 def _owner(run, ref):

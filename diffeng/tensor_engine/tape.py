@@ -22,10 +22,9 @@ import weakref
 import numpy as np
 
 from . import core, rules
-from ..errors import refuse
 from .core import Plain, mode
 from .entries import OP, OUTSIDE, SNAPSHOT, SPAN, Entry, Run, likeness, local, matches, same_number, shared, with_tensors
-from .replaying import let_go, replay
+from .replaying import freed, let_go, replay
 
 MOST, FEW, BRANCHES, ALL = 1000, 250, 32, 50_000          # entries of a run, of one without a graph, alternatives at one place, entries in the tree
 OFTEN = 8                                      # times after which even a few small calls are worth a program
@@ -337,10 +336,8 @@ def history(t):
     elif t._run is not None:
         replay(t._run)
         t._run = None
-    if t._node is None:
-        raise refuse(RuntimeError, "backward{here}: Trying to backward through the graph a second time (or directly access saved tensors after they have "
-                                   "already been "
-                                   "freed). Specify retain_graph=True in the first: backward(retain_graph=True)")
+    if t._node is None:                            # a backward pass has let it go: it may be computed with, and another pass says so
+        t._node = freed(t)
     return t._node
 
 
