@@ -16,6 +16,7 @@ from .named import swaps
 from .interpreters import Interpreter, newest
 from .numpy_functions.making import full
 from .traced import TRACED, Traced, memory, unaliased
+from .ufunc_dtypes import cast, result_type
 from .lines import is_user_code, run, user_call
 
 class _Active(threading.local):
@@ -204,12 +205,11 @@ class _Rows:
             return self.original[key]
         if any(isinstance(i, str) for i in items):
             raise refuse(TypeError, f"{self.name}{{here}}: directions in a string are not supported on traced values; use np.concatenate")
-        return np.concatenate([self._part(i) for i in items], axis=0 if self.name == "r_" else -1)
+        items = [self.original[i] if isinstance(i, slice) else numpy_api.operand(i) for i in items]
+        dtype = result_type(*items)                                          # before Python's numbers become arrays, which have a dtype to ask for
+        return np.concatenate([self._part(cast(i, dtype)) for i in items], axis=0 if self.name == "r_" else -1)
 
-    def _part(self, item):
-        if isinstance(item, slice):
-            return self.original[item]
-        x = numpy_api.operand(item)
+    def _part(self, x):
         return np.atleast_1d(x) if self.name == "r_" else x if np.ndim(x) > 1 else np.reshape(x, (-1, 1))
 
     def __len__(self):

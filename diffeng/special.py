@@ -11,7 +11,7 @@ from .errors import refuse
 from .vocabulary import elementwise as e
 
 UFUNC_NAMES = ("xlog1py", "entr", "rel_entr", "kl_div", "exp10", "ndtr", "log_ndtr", "softplus", "cosm1", "huber", "pseudo_huber", "digamma", "loggamma", "gammasgn",
-               "betaln", "beta", "cbrt", "exp2", "expm1", "log1p", "round")          # scipy ufuncs that are compositions, or NumPy's functions, below
+               "betaln", "beta", "exprel", "boxcox", "inv_boxcox", "cbrt", "exp2", "expm1", "log1p", "round")          # scipy ufuncs that are compositions, or NumPy's functions, below
 TWINS = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")          # scipy functions that convert their arguments, and so cannot see a traced one
 
 erf, erfc, expit, log_expit, logit, xlogy = e.erf, e.erfc, e.expit, e.log_expit, e.logit, e.xlogy
@@ -127,6 +127,37 @@ def log_ndtr(x):
 def cosm1(x):
     """cos(x) - 1, as -2 sin(x/2)^2: near 0 nothing is subtracted."""
     return -2 * e.square(e.sin(x / 2))
+
+
+def exprel(x):
+    """(exp(x) - 1) / x, and 1 at 0: near it by its series, as quotients would lose the digits of derivatives."""
+    near, last = e.less(e.square(x), 0.9), e.equal(x, np.inf)
+    z, y, series = e.where(near, x, 0.0), e.where(e.logical_or(near, last), 1.0, x), 1.0
+    for k in range(24, 1, -1):                               # 1 + x/2! + x^2/3! + ..., to all digits of the fourth derivative, too
+        series = 1.0 + z * series / k
+    return e.where(last, np.inf, e.where(near, series, e.expm1(y) / y))
+
+
+def boxcox(x, lmbda):
+    """(x**lmbda - 1) / lmbda, and log(x) where lmbda is 0 (G. Box, D. Cox, J. Royal Statistical Society B 26, 1964)."""
+    far = e.greater(e.square(lmbda * e.log(x)), 0.9)
+    x_near, x_far, lmbda_near, lmbda_far = e.where(far, 1.0, x), e.where(far, x, 1.0), e.where(far, 0.0, lmbda), e.where(far, lmbda, 1.0)
+    log = e.log(x_near)
+    end = e.logical_and(e.isinf(log), e.equal(lmbda_near, 0))
+    near = e.where(end, log, log * exprel(lmbda_near * e.where(end, 0.0, log)))
+    return e.where(far, (e.power(x_far, lmbda_far) - 1) / lmbda_far, near)
+
+
+def inv_boxcox(y, lmbda):
+    """The inverse of boxcox: (1 + lmbda y)**(1/lmbda), and exp(y) where lmbda is 0. The logarithm by 2 arctanh(t / (2 + t)), whose series in t = lmbda y near 0
+    keeps the digits of derivatives."""
+    t = lmbda * y
+    near = e.less(e.square(t), 0.2)
+    z, lmbda_far, t_far, series = e.where(near, t, 0.0), e.where(near, 1.0, lmbda), e.where(near, 1.0, t), 0.0
+    s = e.square(z / (2 + z))
+    for k in range(51, 0, -2):
+        series = series * s + 1.0 / k
+    return e.exp(e.where(near, e.where(near, y, 0.0) * series * (2 / (2 + z)), e.log1p(t_far) / lmbda_far))
 
 
 def huber(delta, r):

@@ -349,3 +349,18 @@ def test_einsum_of_integers_alone_is_numpys():
     for text, n in (("a,a->", 2), ("a,a->a", 2), ("a,b,a->", 3)):
         got, want = de.vjp(lambda x: np.einsum(text, *[x.astype(np.int8)] * n), a * 1.0)[0], np.einsum(text, *[a] * n)
         assert got.dtype == want.dtype and np.array_equal(got, want)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: np.r_[0, x, 1.5], lambda x: np.select([x > 1, x > 2], [x, 1.5]), lambda x: np.choose([0, 1, 0], [x, 2]), lambda x: np.sum(x, initial=1.5),
+    lambda x: np.max(x, initial=1.5), lambda x: np.prod(x, initial=2.5), lambda x: np.logical_or.reduce(x > 9, initial=True), lambda x: np.std(x),
+    lambda x: np.quantile(x, [0.2, 0.9], method="nearest"), lambda x: np.percentile(x, 30, method="lower"), lambda x: np.quantile(x, 0.3, method="hazen"),
+    lambda x: np.pad(x, 2, "mean"), lambda x: np.pad(x, 2, "linear_ramp", end_values=8), lambda x: np.quantile(x, 1, method="midpoint"),
+    lambda x: np.fmax.reduce(x[None], axis=(0, 1)), lambda x: np.interp(x, [1, 2], [3, 4], period=2.5), lambda x: np.polyint(x, k=2)])
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "i4", "u1"])
+def test_options_and_numbers_beside_arrays(f, dtype):
+    x = np.array([1, 2, 4], dtype)
+    want = f(x)
+    for got in (de.jit(f)(x), de.vmap(f)(x[None])[0], de.vjp(lambda x, y: f(x), x, 1.0)[0]):
+        assert got.dtype == want.dtype and got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=1e-6 if dtype == "f4" else 1e-14)

@@ -12,7 +12,7 @@ POINTS = np.array([0.0, -0.0, 1.0, -1.0, 0.5, 2.0, np.inf, -np.inf, np.nan, 1e30
 UNARY = {name: getattr(np, name) for name in (
     "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh square reciprocal absolute "
     "sign floor ceil trunc rint sinc nan_to_num fabs round").split()}
-UNARY |= {name: getattr(scipy.special, name) for name in "erf erfc expit log_expit logit entr ndtr log_ndtr gammaln gamma psi loggamma gammasgn".split()}
+UNARY |= {name: getattr(scipy.special, name) for name in "erf erfc expit log_expit logit entr exprel ndtr log_ndtr gammaln gamma psi loggamma gammasgn".split()}
 UNARY |= {f"special.{name}": getattr(scipy.special, name) for name in "cbrt exp2 expm1 log1p round".split()}
 UNARY |= {"root": lambda x: x ** 0.5, "power 0": lambda x: x ** 0, "power -1": lambda x: x ** -1, "power 3/2": lambda x: x ** 1.5,
           "modf": lambda x: np.modf(x)[0],
@@ -99,10 +99,11 @@ def test_slopes_at_the_ends_of_domains(f, x, want, method):
 
 @pytest.mark.parametrize("method", ["reverse", "forward", "symbolic"])
 @pytest.mark.parametrize("f,x,want", [
-    (lambda x: np.sinc(x), 0.0, [0, -np.pi ** 2 / 3, 0, np.pi ** 4 / 5]), (lambda x: np.tanh(x), 0.0, [1, 0, -2, 0]), (lambda x: np.tanh(x), -800.0, [0, 0, 0]),
+    (lambda x: np.sinc(x), 0.0, [0, -np.pi ** 2 / 3, 0, np.pi ** 4 / 5]), (scipy.special.exprel, 0.0, [1 / 2, 1 / 3, 1 / 4, 1 / 5]), (lambda k: scipy.special.boxcox(2.0, k), 0.0, [np.log(2) ** 2 / 2, np.log(2) ** 3 / 3]),
+    (lambda x: np.tanh(x), 0.0, [1, 0, -2, 0]), (lambda x: np.tanh(x), -800.0, [0, 0, 0]),
     (lambda x: scipy.special.xlogy(x, x + 2), 0.0, [np.log(2), 1, -0.75]), (lambda x: np.fmod(x, 0.7) * x, 0.0, [0, 2, 0]),
     (lambda x: np.fmod(x, 0.7), -0.0, [1, 0]), (lambda x: np.fmod(x, -0.7), -1.0, [1, 0])],
-    ids=["sinc", "tanh", "tanh far out", "xlogy", "fmod", "fmod at -0", "fmod of -1"])
+    ids=["sinc", "exprel", "boxcox", "tanh", "tanh far out", "xlogy", "fmod", "fmod at -0", "fmod of -1"])
 def test_higher_derivatives_where_a_rule_has_a_special_case(f, x, want, method):
     for order, slope in enumerate(want, 1):
         f = de.grad(f, method=method)
@@ -159,6 +160,11 @@ COMPOSED = {        # name: value, slopes, points
                      [(1.3, 0.4), (0.01, -5.0), (2.0, 1e100), (1e-100, 1e100)]),
     "huber": (lambda d, r: r * r / 2 if abs(r) <= d else d * (abs(r) - d / 2), lambda d, r: [0, r] if abs(r) <= d else [abs(r) - d, mpmath.sign(r) * d],
               [(1.3, 0.4), (0.4, -1.3), (0.01, 1e200)]),
+    "exprel": (lambda x: mpmath.expm1(x) / x, lambda x: [mpmath.exp(x) / x - mpmath.expm1(x) / x ** 2], [(x,) for x in (1e-20, -1e-3, 0.9, -1.1, 5.0, -710.0)]),
+    "boxcox": (lambda x, k: (x ** k - 1) / k, lambda x, k: [x ** (k - 1), (x ** k * (k * mpmath.log(x) - 1) + 1) / k ** 2],
+               [(x, k) for x in (0.01, 0.99, 3.0) for k in (1e-8, -0.2, 1.0, -3.0)]),
+    "inv_boxcox": (lambda y, k: (1 + k * y) ** (1 / k), lambda y, k: [(1 + k * y) ** (1 / k - 1), (1 + k * y) ** (1 / k) * (y / k / (1 + k * y) - mpmath.log(1 + k * y) / k ** 2)],
+                   [(y, k) for y in (0.01, -0.7, 3.0) for k in (1e-8, -0.2, 1.0)]),
 }
 
 
@@ -174,6 +180,11 @@ def test_compositions_and_their_slopes_are_those_of_mathematics(name):
             np.testing.assert_allclose(got, value, rtol=3e-14, err_msg=f"at {p}")
         for method in ("symbolic", "forward", "reverse"):
             np.testing.assert_allclose(de.grad(f, argnums=tuple(range(len(p))), method=method)(*x), slopes, rtol=1e-13, atol=1e-300, err_msg=f"{method} at {p}")
+
+
+def test_boxcox_at_the_ends():
+    x, power = (v.ravel() for v in np.meshgrid([0.0, 1.0, np.inf, -1.0, np.nan, 1e-310], [0.0, 1.0, -1.0, 0.5, np.nan]))
+    np.testing.assert_allclose(de.jit(scipy.special.boxcox)(x, power), scipy.special.boxcox(x, power), rtol=1e-14)
 
 
 def test_scipys_names_of_numpys_functions():

@@ -130,6 +130,11 @@ NEW = {
     "average": lambda x: np.average(x, axis=0, weights=[1.0, 2.0, 3.0], returned=True),
     "argmax keepdims": lambda x: np.take_along_axis(x, np.argmax(x, axis=1, keepdims=True), axis=1) ** 2,
     "accumulate axis": lambda x: np.multiply.accumulate(x, 1), "reduce keepdims": lambda x: np.add.reduce(x, axis=1, keepdims=True) ** 2,
+    "trim_zeros": lambda x: np.trim_zeros(np.pad(x, 2), "b", axis=1) ** 2 * np.trim_zeros(np.zeros(3)).size + np.trim_zeros(np.r_[0, x[0], 0, 0]).sum() * x[0, 0],
+    "polyint constants": lambda x: np.polyint(x[0], 2, k=[x[1, 1], 3]) * np.polyint(x[1], 2, k=x[0, 0]),
+    "interp period": lambda x: np.interp(x[0] * 3, [0.1, 0.5, 0.3], x[1, :3], period=0.9, left=9.0) * np.interp(0.2, x[2, :3], x[1, :3], period=-0.9),
+    "pad ramp": lambda x: np.pad(x, ((2, 1), (0, 3)), "linear_ramp", end_values=((1, 2), (3, 9))) ** 2,
+    "pad with few": lambda x: np.pad(x, ((2, 1), (0, 3)), "mean", stat_length=((1, 2), (3, 9))) ** 2,
     "angle": lambda x: x * np.real(x) + np.imag(x) + np.angle(x) + np.real_if_close(x),
 }
 for _m in ("full", "same", "valid"):
@@ -138,8 +143,12 @@ for _m in ("full", "same", "valid"):
         NEW[f"correlate {_m} {_n}, {_k}"] = lambda x, m=_m, n=_n, k=_k: np.correlate(x[0, :n], x[1, :k], m)
 for _q in (0.3, 0, 1, [0.1, 0.9]):
     NEW[f"quantile {_q}"] = lambda x, q=_q: np.quantile(x, q, axis=1, keepdims=True)
-for _m in ("lower", "higher", "nearest", "midpoint"):
-    NEW[f"quantile {_m}"] = lambda x, m=_m: np.quantile(x, 0.37, axis=0, method=m)
+for _m in ("linear lower higher nearest midpoint inverted_cdf averaged_inverted_cdf closest_observation interpolated_inverted_cdf hazen weibull median_unbiased "
+           "normal_unbiased").split():
+    NEW[f"quantile {_m}"] = lambda x, m=_m: np.quantile(x, [0.0, 0.37, 0.375, 0.5, 1.0], axis=1, method=m)
+    NEW[f"nanquantile {_m}"] = lambda x, m=_m: np.nanquantile(np.where(X > 1.1, np.nan, x), 0.63, axis=1, method=m)
+for _m in ("maximum", "mean", "median", "minimum", "linear_ramp"):
+    NEW[f"pad {_m}"] = lambda x, m=_m: np.pad(x, ((1, 2), (0, 3)), m) ** 2
 
 HELD = {
     "array of calls": lambda x: np.array([np.sin(x[0, 0]), np.cos(x[1, 1])]),
@@ -301,7 +310,7 @@ mean = np.mean                           # as it is imported by name: nobody rep
     (lambda x: np.exp([x[0], x[1]]), r"np\.array\(\[\.\.\.\]\) first|np\.array\(\[\.\.\.\]\)"),
     (lambda x: np.linalg.eigvals(np.outer(x, x)), r"numpy\.linalg\.eigvals.*no derivative.*inv, .*solve"), (lambda x: np.linalg.inv(np.outer(x, x)), r"^inv.*test_numpy.*Singular"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
     (lambda x: x[x[0]], "dtype float64 is no index"), (lambda x: x.tobytes(), r"ndarray\.tobytes"),
-    (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, mode="mean"), "pad.*mode='mean'"),
+    (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, "reflect", reflect_type="odd"), "pad.*mode='reflect'"),
 ])
 @pytest.mark.parametrize("method", ["forward", "reverse"])
 def test_refused_with_the_line_and_the_cure(f, text, method):

@@ -16,6 +16,7 @@ FUNCTIONS = {
     "maximum.accumulate": lambda x: np.maximum.accumulate(x, axis=1),
     "minimum.accumulate": lambda x: np.minimum.accumulate(x),
     "hypot.reduce": lambda x: np.hypot.reduce(x, axis=1),
+    "fmax.reduce of axes": lambda x: np.fmax.reduce(x[None], axis=(0, 2)) * np.fmin.reduce(x, axis=None, keepdims=True)[0],
     "subtract.reduce": lambda x: np.subtract.reduce(x, axis=-1, keepdims=True),
     "divide.accumulate": lambda x: np.divide.accumulate(x),
     "add.reduceat": lambda x: np.add.reduceat(x, [0, 3, 1], axis=1),
@@ -97,5 +98,7 @@ def test_the_largest_of_nothing():
 
 
 def test_nothing_to_reduce():
+    with pytest.raises(ValueError, match=r"subtract.*not reorderable"):
+        de.grad(lambda x: np.sum(np.subtract.reduce(x, axis=None)))(X)
     with pytest.raises(ValueError, match=r"hypot.reduce at .*nothing along axis 0"):
         de.grad(lambda x: np.sum(np.subtract.reduce(np.hypot.reduce(x[:0]))))(X)

@@ -137,11 +137,11 @@ def polyder(p, m=1):
 
 @implements(np.polyint)
 def polyint(p, m=1, k=None):
-    p = operand(p)
-    if k is not None:
-        raise refuse(TypeError, "polyint{here}: integration constants are not supported on traced values; add them to the last entry")
-    for _ in range(m):
-        p = np.concatenate([p / np.arange(p.shape[0], 0, -1), np.zeros(1, p.dtype)])
+    p, constants = np.atleast_1d(operand(p)), np.atleast_1d(arrayed(0 if k is None else k))
+    if constants.shape not in ((1,), (m,)):
+        raise refuse(ValueError, f"polyint{{here}}: {m} integrations and constants of shape {constants.shape}: give one for all, or {m}")
+    for constant in np.broadcast_to(constants, (m,)):
+        p = np.append(p / np.arange(p.shape[0], 0, -1), constant)
     return p
 
 

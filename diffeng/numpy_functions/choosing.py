@@ -2,9 +2,9 @@
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import arrayed, axis_of, getitem, operand, plain
+from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced
-from ..ufunc_dtypes import cast
+from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e, indexing
 from .table import implements
 
@@ -55,9 +55,11 @@ def where(condition, x=None, y=None):
 
 @implements(np.select)
 def select(condlist, choicelist, default=0):
-    out = operand(default)
-    for test, value in reversed(list(zip(condlist, choicelist))):
-        out = e.where(operand(test), operand(value), out)
+    choices = [operand(value) for value in (*choicelist, default)]
+    dtype = result_type(*choices)
+    *choices, out = [cast(value, dtype) for value in choices]
+    for test, value in reversed(list(zip(condlist, choices))):
+        out = e.where(operand(test), value, out)
     return out
 
 
@@ -126,11 +128,15 @@ def sinc(x):
 
 @implements(np.interp)
 def interp(x, xp, fp, left=None, right=None, period=None):
-    if period is not None:
-        raise refuse(TypeError, "interp{here}: period= is not supported on traced values; take x modulo the period, and repeat the points")
     x, xp, fp = (cast(operand(v), np.float64) for v in (x, xp, fp))                # NumPy's has no other dtype
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
         raise refuse(ValueError, f"interp{{here}}: points of shape {xp.shape} with values of shape {fp.shape}: give two rows of one length, 1 at least")
+    if period is not None:
+        period, left, right = e.absolute(operand(period)), None, None
+        x, xp = x % period, xp % period
+        order = np.argsort(xp)
+        xp, fp = xp[order], fp[order]
+        xp, fp = np.concatenate([xp[-1:] - period, xp, xp[:1] + period]), np.concatenate([fp[-1:], fp, fp[:1]])
     first, last = xp[0], xp[-1]
     if xp.size == 1:                                             # the same value everywhere
         xp, fp = np.concatenate([xp, xp + 1]), np.concatenate([fp, fp])
@@ -187,6 +193,17 @@ def flatnonzero(a):
     return np.flatnonzero(plain(e.not_equal(a, 0)))
 
 
+@implements(np.trim_zeros)
+def trim_zeros(filt, trim="fb", axis=None):
+    x, trim = arrayed(filt), trim.lower()
+    if trim not in ("f", "b", "fb", "bf"):
+        raise refuse(ValueError, f"trim_zeros{{here}}: trim={trim!r} is none of 'f', 'b' and 'fb'")
+    places = argwhere(x)
+    first, last = (places.min(0), places.max(0) + 1) if len(places) else (x.shape, (0,) * x.ndim)         # of zeros alone nothing is left
+    axes = axes_of(axis, x.ndim)
+    return x[tuple([slice(int(first[k]) if "f" in trim else 0, int(last[k]) if "b" in trim else None) if k in axes else slice(None) for k in range(x.ndim)])]
+
+
 @implements(np.argwhere)
 def argwhere(a):
     return np.argwhere(plain(e.not_equal(a, 0)))
@@ -212,6 +229,8 @@ def extract(condition, arr):
 @implements(np.choose)
 def choose(a, choices, mode="raise"):
     parts = [operand(x) for x in choices]
+    dtype = result_type(*parts)
+    parts = [cast(x, dtype) for x in parts]
     a = _places(plain(a))
     shape = np.broadcast_shapes(a.shape, *[np.shape(x) for x in parts])
     which = np.broadcast_to({"wrap": a % len(parts), "clip": np.clip(a, 0, len(parts) - 1)}.get(mode, a), shape)

@@ -108,7 +108,7 @@ def resize(a, new_shape):
 
 
 @implements(np.pad)
-def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even"):
+def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even", stat_length=None, end_values=0):
     a = operand(array)
     if isinstance(pad_width, dict):                                      # NumPy 2.2: an axis' widths by its name, none elsewhere
         sides, pad_width = pad_width, np.zeros((a.ndim, 2), int)
@@ -127,12 +127,39 @@ def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even
             ends = [np.broadcast_to(values[k, side], a.shape[:k] + (int(widths[k, side]),) + a.shape[k + 1:]) for side in (0, 1)]
             a = np.concatenate([ends[0], a, ends[1]], axis=k)
         return a
+    if mode in _STATISTICS or mode == "linear_ramp":
+        return _ended(a, widths, mode, stat_length, end_values)
     if mode not in ("edge", "reflect", "symmetric", "wrap") or reflect_type != "even":
-        raise refuse(TypeError, f"pad{{here}}: mode={mode!r} is not supported on traced values like this: there are 'constant', 'edge', 'reflect', "
-                                "'symmetric' and 'wrap'; concatenate the parts of other modes")
+        raise refuse(TypeError, f"pad{{here}}: mode={mode!r} is not supported on traced values like this: there are 'constant', 'edge', 'linear_ramp', 'maximum', "
+                                "'mean', 'median', 'minimum', 'reflect', 'symmetric' and 'wrap'; concatenate the parts of other modes")
     for k, width in enumerate(widths):
         if width.any():
             a = np.take(a, np.pad(np.arange(a.shape[k]), width, mode), k)
+    return a
+
+
+_STATISTICS = {"maximum": np.max, "mean": np.mean, "median": np.median, "minimum": np.min}
+
+
+def _ended(a, widths, mode, stat_length, end_values):
+    """Padded, axis by axis, by ramps from the edges to end_values, or by statistics of the first and the last stat_length entries."""
+    lengths = None if stat_length is None else np.broadcast_to(plain(operand(stat_length)), (a.ndim, 2))
+    values = np.broadcast_to(cast(arrayed(end_values), a.dtype), (a.ndim, 2))
+    for k in range(a.ndim):
+        parts = [a]
+        for side, width in enumerate(map(int, widths[k])):
+            if not width:
+                continue
+            counted = a.shape[k] if mode != "linear_ramp" and lengths is None else 1 if mode == "linear_ramp" else min(int(lengths[k, side]), a.shape[k])
+            near = a[(slice(None),) * k + (slice(a.shape[k] - counted, None) if side else slice(counted),)]
+            if mode == "linear_ramp":
+                ramp = np.linspace(values[k, side], np.squeeze(near, k), width, endpoint=False, dtype=a.dtype, axis=k)
+                parts.insert(2 * side, np.flip(ramp, k) if side else ramp)
+            else:
+                level = _STATISTICS[mode](near, axis=k, keepdims=True)
+                level = cast(np.rint(level) if a.dtype.kind in "iu" else level, a.dtype)
+                parts.insert(2 * side, np.broadcast_to(level, a.shape[:k] + (width,) + a.shape[k + 1:]))
+        a = np.concatenate(parts, axis=k)
     return a
 
 

@@ -31,7 +31,7 @@ def norm_of(squares):
 
 def deviation(squares, x, axis, keepdims, where=True):
     """The square root of the variance of x. Where all entries are equal it is a norm at 0, even if their mean was rounded to another number."""
-    x, options = e.stop_gradient(x), {"axis": axis, "keepdims": asked(keepdims), "where": where}
+    x, options = e.stop_gradient(cast(x, squares.dtype)), {"axis": axis, "keepdims": asked(keepdims), "where": where}
     level = e.equal(np.max(x, initial=-np.inf, **options), np.min(x, initial=np.inf, **options))
     return e.where(level, e.sqrt(e.stop_gradient(squares)), norm_of(e.where(level, 1.0, squares)))
 
@@ -39,6 +39,9 @@ def deviation(squares, x, axis, keepdims, where=True):
 def alone(primitive, x, params):
     """A primitive of one operand, which decides."""
     return x.interpreter.apply(primitive, (x,), params) if type(x) in TRACED else primitive(x, **params)
+
+
+_JOINED = {"sum": e.add, "prod": e.multiply, "max": e.maximum, "min": e.minimum, "any": e.logical_or, "all": e.logical_and}
 
 
 def _reducer(primitive):
@@ -56,7 +59,7 @@ def _reducer(primitive):
             return astype(np.broadcast_to(operand(initial), reduced_shape(x, axes, keepdims)), x.dtype)
         out = alone(primitive, x, {"axis": axes, "keepdims": keepdims is not False and asked(keepdims)})
         if given(initial):
-            out = {"sum": e.add, "prod": e.multiply, "max": e.maximum, "min": e.minimum}[primitive.name](out, operand(initial))
+            out = _JOINED[primitive.name](out, cast(operand(initial), out.dtype))
         return out
     return reduce
 

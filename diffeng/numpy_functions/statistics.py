@@ -46,20 +46,49 @@ def _asked_for(q, x):
     return cast(q, x.dtype) if number and x.dtype.kind == "f" else arrayed(q)
 
 
+def _at_entry(position):
+    """What is an entry of the row, and has its dtype."""
+    return lambda q, n: astype(np.clip(position(q, n), 0, n - 1), np.intp)
+
+
+def _between(alpha, beta):
+    return lambda q, n: np.clip(n * q + (alpha + q * (1.0 - alpha - beta)) - 1, 0, n - 1)
+
+
+def _averaged(at):
+    return np.where(e.equal(at, np.floor(at)), np.floor(at) + 0.5, np.ceil(at))
+
+
+def _closest(at):
+    """The nearer one; of two as near, that whose number, counted from 1, is even."""
+    below = np.floor(at)
+    return np.where(e.logical_and(e.equal(at, below + 0.5), e.equal(below % 2, 1)), below, np.floor(at + 0.5))
+
+
+# Where in a sorted row of n a quantile lies, counted from 0, with a fraction: methods 1 to 9 of Hyndman and Fan (The American Statistician 50, 1996) and what
+# method 7, "linear", has between its points.
+_PLACES = {
+    "inverted_cdf": _at_entry(lambda q, n: np.ceil(n * q - 1)), "averaged_inverted_cdf": lambda q, n: np.clip(_averaged(n * q - 1), 0, n - 1),
+    "closest_observation": _at_entry(lambda q, n: _closest(n * q - 1)), "interpolated_inverted_cdf": _between(0, 1),
+    "hazen": _between(0.5, 0.5), "weibull": _between(0, 0), "linear": lambda q, n: q * (n - 1),
+    "median_unbiased": _between(1 / 3, 1 / 3), "normal_unbiased": _between(3 / 8, 3 / 8),
+    "lower": _at_entry(lambda q, n: np.floor(q * (n - 1))), "higher": _at_entry(lambda q, n: np.ceil(q * (n - 1))),
+    "midpoint": lambda q, n: q * (n - 1.0), "nearest": _at_entry(lambda q, n: np.rint(q * (n - 1))),
+}
+
+
 def _quantile(x, q, axis, method, keepdims, missing=False):
     """missing: entries that are NaN do not count. They are sorted last, and each row has a number of its own of others."""
-    if method not in ("linear", "lower", "higher", "midpoint", "nearest"):
-        raise refuse(TypeError, f"quantile{{here}}: method={method!r} is not supported on traced values; "
-                                "use 'linear', 'lower', 'higher', 'midpoint' or 'nearest'")
+    if method not in _PLACES:
+        raise refuse(ValueError, f"quantile{{here}}: method={method!r} is none of {', '.join(_PLACES)}")
     rows = _columns(x, axis)
     n = rows.shape[0]
     if missing:
         n, q_shape, q = _counted(e.isnan(rows), rows, 0, True), q.shape, np.reshape(q, (-1,) + (1,) * (rows.ndim - 1))
-    at = q * (n - 1)                                                         # where in the sorted row, a fraction
-    at = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}.get(method, lambda p: p)(at)
+    at = _PLACES[method](q, n)
     low, high = np.floor(plain(at)).astype(int), np.ceil(plain(at)).astype(int)
     below, above = (np.take_along_axis(rows, k, 0) if missing else np.take(rows, k, 0) for k in (low, high))
-    if at.dtype.kind in "iu":                                                # of 0 and 1 as integers: nothing lies between
+    if at.dtype.kind in "iu":                                                # nothing lies between
         between = below
     else:
         t = np.where(low == high, 0, 0.5) if method == "midpoint" else at - low

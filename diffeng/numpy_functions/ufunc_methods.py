@@ -6,7 +6,7 @@ them: for running maxima, products by index and the like, not for long axes in i
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import axis_of, operand, plain, split_index
+from ..numpy_api import axes_of, axis_of, operand, plain, split_index
 from ..ufunc_dtypes import cast, resolved
 from ..vocabulary import elementwise as e
 from ..vocabulary.indexing import join
@@ -27,8 +27,14 @@ def _along(f, x, axis):
 
 
 def reduce(f, x, axis=0, keepdims=False):
+    x = operand(x)
     if axis is None or isinstance(axis, tuple):
-        raise refuse(ValueError, f"{f.__name__}.reduce{{here}}: reorderable or not, it goes along one axis here; give axis=0, 1, ...")
+        axes = axes_of(axis, x.ndim)
+        if len(axes) > 1:
+            f.reduce(np.ones((1, 1), x.dtype), axis=(0, 1))                # NumPy's own error, where the order counts
+        rest = [n for k, n in enumerate(x.shape) if k not in axes]
+        out = reduce(f, np.reshape(np.moveaxis(x, axes, range(len(axes))), [-1, *rest]))
+        return np.expand_dims(out, axes) if keepdims else out
     rows = _along(f, x, axis)
     if not len(rows):
         raise refuse(ValueError, f"{f.__name__}.reduce{{here}}: there is nothing along axis {axis}, and no value stands for nothing")
