@@ -241,7 +241,7 @@ def _cotangents(cotangent, values, flat):
     for g, v, name in zip(given, values, flat.out_names):
         if np.shape(g) != np.shape(v):
             raise ValueError(f"the cotangent of {name} has shape {np.shape(g)}, the output {np.shape(v)}: they must be equal")
-        out.append(g if isinstance(g, Traced) else np.asarray(g, v.dtype))
+        out.append(_along(g, v, f"the cotangent of {name}") if v.dtype.kind == "f" else g)
     return out
 
 
@@ -316,11 +316,18 @@ def _tangents(flat, primals, tangents, moving):
         out += [t for x, t in zip(parts, given) if is_float(x)]
     if not flat.leaves:
         raise TypeError(f"jvp: nothing moves: no primal of {function_name(flat.fun)} with a tangent is a floating-point number or array")
-    given = [as_array(t, f"the tangent of {name}") for t, name in zip(out, flat.names)]
-    for t, x, name in zip(given, flat.leaves, flat.names):
+    for t, x, name in zip(out, flat.leaves, flat.names):
         if np.shape(t) != np.shape(x):
             raise ValueError(f"jvp: the tangent of {name} has shape {np.shape(t)}, the primal {np.shape(x)}: they must be equal")
-    return [t if t.dtype == x.dtype else t.astype(x.dtype) for t, x in zip(given, flat.leaves)]
+    return [_along(t, x, f"the tangent of {name}") for t, x, name in zip(out, flat.leaves, flat.names)]
+
+
+def _along(direction, x, what):
+    """A tangent or cotangent in the dtype of the value it belongs to. It is a direction, in which nothing is derived: integers will do."""
+    direction = direction if isinstance(direction, Traced) else np.asarray(direction)
+    if direction.dtype.kind not in "iub":
+        direction = as_array(direction, what)
+    return direction if direction.dtype == x.dtype else scalar_of(direction.astype(x.dtype))
 
 
 def _transposed_pull(recorded, tangents, method):

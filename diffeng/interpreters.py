@@ -19,6 +19,7 @@ class Interpreter:
     """What it means to apply a primitive; `level` orders nested ones (an inner derivative has the higher level)."""
 
     examples = False                             # do its values hold many examples at once?
+    lasting = False                              # is what it computes to hold for other values, too?
     ended = False                                # has the function ended that it ran?
 
     def __init__(self):

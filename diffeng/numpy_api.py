@@ -12,7 +12,7 @@ from . import vocabulary as v
 from .errors import explain, refuse
 from .nodes import Primitive
 from .traced import NUMBERS, OPERANDS, TRACED, Traced, is_scalar, viewing, write
-from .ufunc_dtypes import resolved, returned
+from .ufunc_dtypes import cast, resolved, returned
 from .vocabulary import contraction, elementwise as e, indexing, reductions
 
 FUNCTIONS = {}
@@ -401,6 +401,8 @@ def setitem(x, index, value):
     value = operand(value)
     if isinstance(value, Traced) and value.dtype != x.dtype:
         value = astype(value, x.dtype)
+    if isinstance(index, Traced) and index.dtype == bool and index.shape == x.shape[:index.ndim] and np.ndim(value) <= x.ndim - index.ndim:
+        return e.where(np.reshape(index, index.shape + (1,) * (x.ndim - index.ndim)), cast(value, x.dtype), x)          # a choice: how many need not be known
     arrays, template = split_index(index, x)
     return indexing.setitem(x, value, *arrays, index=template)
 

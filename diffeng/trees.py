@@ -308,6 +308,8 @@ class Flat:
                     leaf = np.float64(leaf)
                 elif (kind is not np.ndarray or leaf.dtype not in _ORDINARY) and kind not in _SCALARS:
                     leaf = as_array(leaf, self._argument(k, paths[j]))
+                    if isinstance(leaf, Traced) and leaf.interpreter.is_number(leaf):                          # a Python float under jit: float64, as it is without
+                        leaf = leaf.astype(leaf.dtype)
                 self.leaves.append(leaf)
             self._trees[k] = parts, rebuild, paths, where, start, len(self.leaves)
         self.out = self.aux = None
@@ -363,9 +365,12 @@ class Flat:
                                 f"{'an object of type ' + type(x).__name__ if not isinstance(x, np.ndarray) else 'an array of dtype ' + str(x.dtype)}: "
                                 "return a number, an array, or a tuple, list or dict of them")
 
-    def restore(self, leaves, into=None):
-        """Leaves in the structure of the arguments: one tree for an int argnums, else a tuple. Entries without a leaf are None."""
-        return self._rebuilt(self.chosen[0], leaves, False) if self.single else tuple([self._rebuilt(k, leaves, False) for k in self.chosen])
+    def restore(self, leaves):
+        """Leaves in the structure of the arguments: one tree for an int argnums, else a tuple; an argument chosen twice has arrays of its own each time. Entries
+        without a leaf are None."""
+        if self.single:
+            return self._rebuilt(self.chosen[0], leaves, False)
+        return tuple([self._rebuilt(k, leaves if k not in self.chosen[:j] else [x.copy() for x in leaves], False) for j, k in enumerate(self.chosen)])
 
     def _rebuilt(self, k, leaves, others):
         """An argument's tree, with these leaves put where they were; others: what else was in the tree is kept there, or is None."""

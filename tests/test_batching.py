@@ -269,7 +269,8 @@ def per_example(f, x):
 
 BY_VALUES = {
     "interp": lambda x: np.interp(x, np.sort(x), x), "partition": lambda x: np.partition(x, 2), "unwrap": lambda x: np.unwrap(9 * x), "quantile": lambda x: np.quantile(x, x[0]),
-    "nanquantile": lambda x: np.nanquantile(x, 0.3), "a mask": lambda x: np.sum(x[x > 0.5]), "searchsorted": lambda x: np.searchsorted(np.sort(x), 0.5)}
+    "nanquantile": lambda x: np.nanquantile(x, 0.3), "a mask": lambda x: np.sum(x[x > 0.5]), "nanargmax": lambda x: x[np.nanargmax(x)],
+    "searchsorted": lambda x: np.searchsorted(np.sort(x), 0.5)}
 
 
 @pytest.mark.parametrize("name", BY_VALUES)

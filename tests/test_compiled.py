@@ -436,3 +436,45 @@ def test_no_number_is_looked_at_where_its_kind_cannot_matter():
 def test_only_arguments_can_be_given_away():
     with pytest.raises(TypeError, match="takes 1 argument"):
         de.jit(lambda x: x + 1, donate_argnums=1)
+
+
+def test_assignment_by_a_mask_is_a_choice_for_any_mask():
+    def f(x):
+        y, z = x * 1, np.zeros(x.shape)
+        y[x < 0] = 0.0
+        z[x > 0.5] = x[0, 0]
+        y[x[:, 0] > 1] = x[1]
+        np.putmask(z, x > 1, x ** 2)
+        return y * z
+    compiled, random = de.jit(f), np.random.default_rng(0)
+    for _ in range(70):                                        # more than there may be recordings
+        x = random.normal(size=(3, 4))
+        np.testing.assert_allclose(compiled(x), f(x), rtol=1e-15)
+
+
+TABLE = np.array([0.2, 0.5, 0.7, 0.71, 1.3])
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: np.interp(x, TABLE, TABLE ** 2, left=9.0), lambda x: np.interp(x, np.cumsum(x[0]), x[1], period=0.8), lambda x: x * np.searchsorted(TABLE, x),
+    lambda x: x * np.searchsorted(x[0], x, "right", sorter=np.argsort(x[0])), lambda x: x * np.digitize(x, TABLE[::-1], right=True), lambda x: x * np.isin(x, x[0]),
+    lambda x: np.unwrap(11 * x), lambda x: np.sort(np.partition(x, 2, axis=1)[:, :2]), lambda x: np.sort(np.take_along_axis(x, np.argpartition(x, 1, axis=0)[:2], 0)),
+    lambda x: np.quantile(x[0], x[1] / 2), lambda x: np.nanquantile(np.where(x == x[1, 1], np.nan, x), 0.3, axis=1)])
+def test_places_that_depend_on_values_are_computed_for_any(f):
+    compiled, gradient, random = de.jit(f), de.jit(de.grad(lambda x: np.sum(f(x) ** 2))), np.random.default_rng(0)
+    batch = np.stack([random.uniform(0, 1.6, (3, 4)) for _ in range(70)])                          # more than there may be recordings
+    want = np.stack([f(x) for x in batch])
+    np.testing.assert_allclose([compiled(x) for x in batch], want, rtol=1e-13)
+    np.testing.assert_allclose(de.vmap(f)(batch), want, rtol=1e-13)
+    np.testing.assert_allclose(de.trace(f, batch[0])(batch[1]), want[1], rtol=1e-13)
+    for x in batch[:3]:
+        np.testing.assert_allclose(gradient(x), de.grad(lambda x: np.sum(f(x) ** 2), method="forward")(x), rtol=1e-12, atol=1e-14)
+
+
+def test_sorted_places_are_numpys():
+    values = np.array([0.2, 0.5, np.nan, np.inf, -np.inf, 2.0, 0.71])
+    for row in (TABLE, TABLE[:1], TABLE[:0], np.array([0.2, 0.2, 0.5, np.inf, np.nan, np.nan]), np.arange(7)):
+        for v in (values, values.astype(np.float32), np.array([[1, 2], [0, 9]])):
+            for side in ("left", "right"):
+                found = de.jit(lambda v: np.searchsorted(row, v, side))(v)
+                assert found.dtype == np.intp and np.array_equal(found, np.searchsorted(row, v, side))

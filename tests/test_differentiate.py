@@ -187,3 +187,37 @@ def test_a_linear_function_remembers_what_the_caller_writes_over():
 def test_stop_gradient_nests():
     g = de.grad(lambda d: np.sum(de.stop_gradient(d)["a"][0] * d["a"][0]))({"a": [np.array([1.0, 2.0])]})
     assert g["a"][0].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_argument_chosen_twice_has_two_gradients(method):
+    for f in (de.grad, de.jacobian, de.hessian):
+        first, second = f(lambda x: np.sum(x ** 3), argnums=(0, 0), method=method)(np.array([1.0, 2.0]))
+        if f is de.hessian:
+            assert not np.shares_memory(first[0], first[1])
+            first, second = first[1], second[0]
+        assert not np.shares_memory(first, second) and np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_directions_may_be_integers_and_not_complex(method):
+    """As scipy.sparse.linalg.LinearOperator asks, which looks at the dtype of a product with a vector of int8."""
+    x = np.array([1.0, 2.0], np.float32)
+    out, tangent = de.jvp(np.square, (x,), (np.array([1, -1], np.int8),), method=method)
+    assert tangent.dtype == np.float32 and tangent.tolist() == [2.0, -4.0]
+    gradient, product = de.hvp(lambda x: np.sum(x ** 3), (x,), (np.array([True, False]),), method=method)
+    assert product[0].dtype == np.float32 and product[0].tolist() == [6.0, 0.0]
+    pull = de.vjp(np.square, x, method=method)[1]
+    assert pull(np.array([1, -1]))[0].tolist() == [2.0, -4.0]
+    for call in (lambda: pull(x * 1j), lambda: de.jvp(np.square, (x,), (x * 1j,), method=method)):
+        with pytest.raises(TypeError, match="complex"):
+            call()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_number_that_is_differentiated_by_is_float64_compiled_or_not(method):
+    x = np.float32([1, 2])
+    both = de.value_and_grad(lambda a, x: np.sum(a * x), method=method)
+    for f in (both, de.jit(both), lambda a, x: de.jit(lambda b, x: both(b / 2, x))(2 * a, x)):
+        value, gradient = f(2.0, x)
+        assert value == 6 and gradient == 3 and value.dtype == gradient.dtype == np.float64

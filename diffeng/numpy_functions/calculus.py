@@ -3,8 +3,8 @@ import numpy as np
 
 from ..constants import PI
 from ..errors import refuse
-from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
-from ..ufunc_dtypes import cast
+from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand
+from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
 from .table import implements
 
@@ -80,12 +80,16 @@ def _slope(f, h, axis, edge_order):
 
 @implements(np.unwrap)
 def unwrap(p, discont=None, axis=-1, period=None):
-    p = operand(p)
-    own = period is None
-    value = plain(p)
-    whole = np.unwrap(value, discont, axis, **({} if own else {"period": period}))
-    turns = np.rint((whole - value) / (2 * np.pi if own else period)).astype(whole.dtype)
-    return cast(p + turns * (2 * PI if own else period), whole.dtype)
+    p, turn = arrayed(p), 2 * PI if period is None else period
+    dtype = result_type(p, 2 * np.pi if period is None else period)
+    axis = axis_of(axis, p.ndim)
+    step, p = cast(e.stop_gradient(diff(p, axis=axis)), dtype) / turn, cast(p, dtype)            # in periods
+    whole = np.floor(step + 0.5)
+    whole = e.where(e.logical_and(e.equal(whole - step, 0.5), e.greater(step, 0)), whole - 1, whole)             # half a period up stays one
+    if discont is not None:
+        whole = e.where(e.less(e.absolute(step), discont / turn), 0.0, whole)
+    before = np.zeros([1 if k == axis else n for k, n in enumerate(p.shape)], dtype)
+    return p - cast(np.concatenate([before, np.cumsum(whole, axis=axis)], axis=axis) * turn, dtype)
 
 
 @implements(np.convolve)

@@ -140,19 +140,51 @@ def interp(x, xp, fp, left=None, right=None, period=None):
     first, last = xp[0], xp[-1]
     if xp.size == 1:                                             # the same value everywhere
         xp, fp = np.concatenate([xp, xp + 1]), np.concatenate([fp, fp])
-    k = np.clip(np.searchsorted(plain(xp), plain(x), side="right") - 1, 0, len(xp) - 2)
-    t = (np.clip(x, first, last) - np.take(xp, k)) / (np.take(xp, k + 1) - np.take(xp, k))
-    out = np.take(fp, k) + t * (np.take(fp, k + 1) - np.take(fp, k))
+    k = np.clip(searchsorted(xp, x, side="right") - 1, 0, len(xp) - 2)
+    t = (np.clip(x, first, last) - take(xp, k)) / (take(xp, k + 1) - take(xp, k))
+    out = take(fp, k) + t * (take(fp, k + 1) - take(fp, k))
     out = out if left is None else e.where(e.less(x, first), operand(left), out)
     return out if right is None else e.where(e.greater(x, last), operand(right), out)
 
 
-# ---- positions: looked up in the value, like an `if` -------------------------------------------------------------------------
+# ---- positions: where nothing else can be done, looked up in the value, like an `if` -----------------------------------------
+
+
+def known(x):
+    """The ndarray below a traced value; None where what is computed of it is to hold for other values, too (under jit, in a graph), or for many examples."""
+    from ..buffers import unwrap
+    under = unwrap(x)
+    while isinstance(under, Traced):
+        if under.interpreter.examples or under.interpreter.lasting:
+            return None
+        under = unwrap(getattr(under, "below", ()))
+    return None if under is None else plain(x)
 
 
 @implements(np.searchsorted)
 def searchsorted(a, v, side="left", sorter=None):
-    return np.searchsorted(plain(a), plain(v), side, sorter)
+    if side not in ("left", "right"):
+        raise refuse(ValueError, f"searchsorted{{here}}: side={side!r} is neither 'left' nor 'right'")
+    a, v = arrayed(a), arrayed(v)
+    a = a if sorter is None else np.take(a, sorter)
+    values = known(a), known(v)
+    if not any(x is None for x in values):
+        return np.searchsorted(*values, side)
+    return _places_among(a, v, e.less if side == "left" else e.less_equal)
+
+
+def _places_among(a, v, before):
+    """How many of the sorted entries of a come before each v, in log2(len(a)) steps of bisection for all of v together. NaN is sorted last."""
+    if a.ndim != 1:
+        raise refuse(ValueError, f"searchsorted{{here}}: the sorted entries have shape {a.shape}: give a row of them")
+    place, step = np.zeros(v.shape, np.intp), 1 << a.size.bit_length()
+    last = e.isnan(v)
+    while (step := step // 2) and a.size:
+        probe = place + (step - 1)
+        entry = take(a, np.minimum(probe, a.size - 1))          # (NumPy's own asks a plain array alone)
+        passed = e.logical_or(before(entry, v), e.logical_and(last, e.logical_not(e.isnan(entry)) if before is e.less else True))
+        place = e.where(e.logical_and(passed, e.less(probe, a.size)), place + step, place)
+    return place
 
 
 @implements(np.unravel_index)
@@ -162,7 +194,12 @@ def unravel_index(indices, shape, order="C"):
 
 @implements(np.isin)
 def isin(element, test_elements, assume_unique=False, invert=False):
-    return np.isin(plain(element), plain(test_elements), assume_unique, invert)
+    element, test_elements = arrayed(element), np.ravel(arrayed(test_elements))
+    values = known(element), known(test_elements)
+    if not any(x is None for x in values):
+        return np.isin(*values, assume_unique, invert)
+    found = np.any(e.equal(element[..., None], test_elements), axis=-1)
+    return e.logical_not(found) if invert else found
 
 
 @implements(np.unique)
@@ -185,7 +222,12 @@ def bincount(x, weights=None, minlength=0):
 
 @implements(np.digitize)
 def digitize(x, bins, right=False):
-    return np.digitize(plain(x), plain(bins), right)
+    bins, side = arrayed(bins), "left" if right else "right"
+    ends = plain(bins)
+    np.digitize(np.zeros(0), ends)                                   # NumPy's error where they are not monotonic
+    if ends.size and ends[0] > ends[-1]:
+        return len(bins) - searchsorted(bins[::-1], x, side)
+    return searchsorted(bins, x, side)
 
 
 @implements(np.flatnonzero)
@@ -211,13 +253,18 @@ def argwhere(a):
 
 @implements(np.argpartition)
 def argpartition(a, kth, axis=-1, kind="introselect", order=None):
-    return np.argpartition(plain(a), plain(kth), axis, kind)
+    a = arrayed(a)
+    value = known(a)
+    return np.argpartition(value, plain(kth), axis, kind) if value is not None else np.argsort(a, axis)          # (any order will do that has these in their places)
 
 
 @implements(np.partition)
 def partition(a, kth, axis=-1, kind="introselect", order=None):
     a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
-    ranks = np.argsort(np.argsort(np.partition(plain(a), plain(kth), axis, kind), axis, stable=True), axis)      # NumPy's own order, as places in the sorted one
+    value = known(a)
+    if value is None:
+        return np.sort(a, axis)                                      # (any order will do that has these in their places)
+    ranks = np.argsort(np.argsort(np.partition(value, plain(kth), axis, kind), axis, stable=True), axis)      # NumPy's own order, as places in the sorted one
     return np.take_along_axis(np.sort(a, axis), ranks, axis)
 
 
@@ -274,8 +321,12 @@ def put(a, ind, v, mode="raise"):
 @implements(np.putmask)
 def putmask(a, mask, values):
     _own(a, "putmask")
-    at, values = np.flatnonzero(plain(mask)), np.ravel(operand(values))
-    np.ravel(a)[at] = np.take(values, at % values.size)
+    mask, values = arrayed(mask), operand(values)
+    if np.shape(values) in ((), a.shape):
+        a[...] = e.where(np.reshape(mask, a.shape), values, a)
+    else:
+        at, values = np.flatnonzero(plain(mask)), np.ravel(values)
+        np.ravel(a)[at] = np.take(values, at % values.size)
 
 
 @implements(np.place)

@@ -5,6 +5,7 @@ from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, operand, plain
 from ..ufunc_dtypes import cast, promoting, result_type
 from ..vocabulary import elementwise as e, reductions as r
+from .choosing import known, take, take_along_axis
 from .reducing import asked, deviation, given, norm_of, reduced_shape
 from .table import implements
 
@@ -81,13 +82,16 @@ def _quantile(x, q, axis, method, keepdims, missing=False):
     """missing: entries that are NaN do not count. They are sorted last, and each row has a number of its own of others."""
     if method not in _PLACES:
         raise refuse(ValueError, f"quantile{{here}}: method={method!r} is none of {', '.join(_PLACES)}")
+    asked_for = known(q)
+    if asked_for is not None and not ((asked_for >= 0) & (asked_for <= 1) | np.isnan(asked_for)).all():
+        raise refuse(ValueError, "quantile{here}: quantiles lie between 0 and 1, percentiles between 0 and 100")
     rows = _columns(x, axis)
     n = rows.shape[0]
     if missing:
         n, q_shape, q = _counted(e.isnan(rows), rows, 0, True), q.shape, np.reshape(q, (-1,) + (1,) * (rows.ndim - 1))
     at = _PLACES[method](q, n)
-    low, high = np.floor(plain(at)).astype(int), np.ceil(plain(at)).astype(int)
-    below, above = (np.take_along_axis(rows, k, 0) if missing else np.take(rows, k, 0) for k in (low, high))
+    low, high = (astype(f(at), np.intp) for f in (np.floor, np.ceil))
+    below, above = (take_along_axis(rows, k, 0) if missing else take(rows, k, 0) for k in (low, high))
     if at.dtype.kind in "iu":                                                # nothing lies between
         between = below
     else:
@@ -202,7 +206,7 @@ def _extreme(reduce, neutral, a, axis, keepdims, initial, where):
 def _nan_position(position, neutral):
     def find(a, axis=None, *, keepdims=False):
         x, missing = _filled(a, neutral)
-        if np.any(np.all(missing, axis=axis)):
+        if plain(np.all(missing, axis=axis)).any():
             raise refuse(ValueError, "nanargmax, nanargmin{here}: all entries are NaN along the axis, at some place")
         return position(x, axis, keepdims=asked(keepdims))
     return find
