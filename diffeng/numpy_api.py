@@ -213,24 +213,24 @@ def call_ufunc(ufunc, method, inputs, kwargs):
             kept = out[0] if isinstance(out, tuple) else out
             result = e.where(mask, _computed(ufunc, primitive, where_chosen(primitive, operands, mask), dtype), kept)
         return result if out is None else _into(out, result, ufunc.__name__)
+    out = kwargs.pop("out", None)
+    out = out[0] if isinstance(out, tuple) else out
+    if out is not None:
+        return _into(out, call_ufunc(ufunc, method, inputs, kwargs), ufunc.__name__)
     if method == "reduce" and ufunc in _REDUCE:
-        kwargs = {k: x for k, x in kwargs.items() if not (k == "out" and (x is None or x == (None,)))}
         axis = kwargs.pop("axis", inputs[1] if len(inputs) > 1 else 0)
         return call_function(_REDUCE[ufunc], (inputs[0],), {"axis": axis, **kwargs})
     if method == "reduce" and ufunc is np.logaddexp:
         return logsumexp(inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
     if method == "accumulate" and ufunc in _ACCUMULATE:
         return call_function(_ACCUMULATE[ufunc], (inputs[0], kwargs.get("axis", inputs[1] if len(inputs) > 1 else 0)), {})
-    if method == "outer":
-        x, y = map(operand, inputs)
-        return ufunc(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
     if method == "at" and ufunc in (np.add, np.subtract) and isinstance(inputs[0], Traced):
         target, index, value = inputs
         arrays, template = split_index(index, target)
         write(target, indexing.add_at(target, value if ufunc is np.add else -value, *arrays, index=template))
         return None
     from .numpy_functions import ufunc_methods
-    if method == "at" and isinstance(inputs[0], Traced) or method in ("reduce", "accumulate", "reduceat") and ufunc.nin == 2 and ufunc.nout == 1:
+    if method == "at" and isinstance(inputs[0], Traced) or method in ("reduce", "accumulate", "reduceat", "outer") and ufunc.nin == 2 and ufunc.nout == 1:
         try:
             return getattr(ufunc_methods, method)(ufunc, *inputs, **kwargs)
         except TypeError as error:

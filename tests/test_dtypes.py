@@ -34,7 +34,7 @@ MORE = {
     y: written(f, x, [0, 5], y[0, :2]),
     "put_along_axis": lambda f, x, y: written(f, x, np.array([[0], [1], [2]]), y[:, :1], 1), "copyto": lambda f, x, y: written(f, x, y[0]),
     "fill_diagonal": lambda f, x, y: written(f, x, y[0, 0]), "take_along_axis": lambda f, x, y: f(x, np.array([[0], [1], [2]]), 1),
-    "take": lambda f, x, y: f(x, [0, 5]), "searchsorted": lambda f, x, y: f(np.sort(x[0]), y), "insert": lambda f, x, y: f(x, 1, y[0], axis=0), "digitize": lambda f, x, y: f(x, np.arange(4) / 3),
+    "polyfit": lambda f, x, y: f(np.arange(4), x[0], 1, w=y[0] + 1), "take": lambda f, x, y: f(x, [0, 5]), "searchsorted": lambda f, x, y: f(np.sort(x[0]), y), "insert": lambda f, x, y: f(x, 1, y[0], axis=0), "digitize": lambda f, x, y: f(x, np.arange(4) / 3),
     "stack": lambda f, x, y: f([x, y]), "block": lambda f, x, y: f([[x], [y]]), "moveaxis": lambda f, x, y: f(x, 0, 1), "swapaxes": lambda f, x, y: f(x, 0, 1),
     "bincount": lambda f, x, y: f([0, 1, 1, 2], weights=x[0]), "full_like": lambda f, x, y: f(x, y[0, 0]), "unravel_index": lambda f, x,
     y: f(np.argmax(x), (3, 4)),

@@ -135,6 +135,10 @@ NEW = {
     "interp period": lambda x: np.interp(x[0] * 3, [0.1, 0.5, 0.3], x[1, :3], period=0.9, left=9.0) * np.interp(0.2, x[2, :3], x[1, :3], period=-0.9),
     "pad ramp": lambda x: np.pad(x, ((2, 1), (0, 3)), "linear_ramp", end_values=((1, 2), (3, 9))) ** 2,
     "pad with few": lambda x: np.pad(x, ((2, 1), (0, 3)), "mean", stat_length=((1, 2), (3, 9))) ** 2,
+    "polyfit": lambda x: np.polyfit(COORDINATES, x.T, 1)[:, :2] * np.polyfit(x[0] + COORDINATES, x[1], 1, w=[1, 2, 3, 4.0])[:, None],
+    "polydiv": lambda x: np.polydiv(x[0], x[1, :2])[0] * np.polydiv(x[0], x[1, :2])[1] + np.polydiv(x[0, :2], x[1])[1].sum(),
+    "histogram": lambda x: np.histogram(X, 4, weights=x)[0] ** 2 * np.histogram(x, 4, density=True)[0] + np.histogram(x, [0.2, 0.5, 0.8])[1].sum() * x[0],
+    "matrix_rank": lambda x: x * np.linalg.matrix_rank(x),
     "angle": lambda x: x * np.real(x) + np.imag(x) + np.angle(x) + np.real_if_close(x),
 }
 for _m in ("full", "same", "valid"):

@@ -17,6 +17,7 @@ FUNCTIONS = {
     "minimum.accumulate": lambda x: np.minimum.accumulate(x),
     "hypot.reduce": lambda x: np.hypot.reduce(x, axis=1),
     "fmax.reduce of axes": lambda x: np.fmax.reduce(x[None], axis=(0, 2)) * np.fmin.reduce(x, axis=None, keepdims=True)[0],
+    "methods into arrays": lambda x: _into_arrays(x), "subtract.outer": lambda x: np.subtract.outer(x, x[0]) ** 2,
     "subtract.reduce": lambda x: np.subtract.reduce(x, axis=-1, keepdims=True),
     "divide.accumulate": lambda x: np.divide.accumulate(x),
     "add.reduceat": lambda x: np.add.reduceat(x, [0, 3, 1], axis=1),
@@ -36,6 +37,15 @@ FUNCTIONS = {
     "ifftshift": lambda x: np.fft.ifftshift(x[:, :3]) * 2,
     "astype": lambda x: np.astype(x, np.float64) * 2,
 }
+
+
+def _into_arrays(x):
+    y, z, w = x.copy(), np.zeros(4), np.zeros((4, 4))
+    np.maximum.accumulate(y, axis=0, out=y)
+    np.hypot.reduce(y, axis=0, out=z)
+    np.subtract.outer(x[0], x[1], out=w)
+    np.add.reduce(w, axis=0, out=(w[3],))
+    return y * z + w[1:]
 
 
 def _at(f, x, *rest):

@@ -3,7 +3,7 @@ import numpy as np
 
 from ..constants import PI
 from ..errors import refuse
-from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand
+from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
 from .table import implements
@@ -159,6 +159,34 @@ def poly(seq_of_zeros):
     for k in range(z.size):
         out = np.concatenate([out, np.zeros(1, z.dtype)]) - z[k] * np.concatenate([np.zeros(1, z.dtype), out])
     return out
+
+
+@implements(np.polyfit)
+def polyfit(x, y, deg, rcond=None, full=False, w=None, cov=False):
+    if full or cov:
+        raise refuse(TypeError, "polyfit{here}: full= and cov= are not supported on traced values; de.linalg.inv(A.T @ A) of A = np.vander(x, deg + 1) has the variances")
+    x, y = arrayed(x) + 0.0, arrayed(y) + 0.0
+    deg = int(deg)
+    if deg < 0 or x.ndim != 1 or not x.size or y.ndim not in (1, 2) or x.shape[0] != y.shape[0]:
+        raise refuse(ValueError, f"polyfit{{here}}: degree {deg} through points of shape {x.shape} and values of shape {y.shape}: give a degree >= 0, a row of points, and "
+                                 "a row or rows of as many values")
+    weights = np.ones(x.shape, x.dtype) if w is None else arrayed(w)
+    powers = cast(vander(x, deg + 1) * weights[:, None], x.dtype)
+    scale = np.sqrt(np.sum(e.square(e.stop_gradient(powers)), axis=0))                  # columns of one length: better conditioned
+    found = np.linalg.lstsq(powers / scale, cast((y.T * weights).T, y.dtype), rcond=x.size * np.finfo(x.dtype).eps if rcond is None else rcond)[0]
+    return (found.T / scale).T
+
+
+@implements(np.polydiv)
+def polydiv(u, v):
+    u, v = (np.atleast_1d(operand(p)) + 0.0 for p in (u, v))
+    n, rest, scale, quotient = v.shape[0], cast(u, result_type(u, v)), 1 / v[0], []
+    for k in range(u.shape[0] - n + 1):
+        quotient.append(cast(scale * rest[k], rest.dtype))
+        rest = np.concatenate([rest[:k], cast(rest[k:k + n] - quotient[k] * v, rest.dtype), rest[k + n:]])
+    quotient = np.stack(quotient) if quotient else np.zeros(1, rest.dtype)
+    value = plain(rest)                                                                 # as NumPy leaves it: without what vanishes in front
+    return quotient, rest[next((k for k, c in enumerate(value[:-1]) if not np.allclose(c, 0, rtol=1e-14)), len(value) - 1):]
 
 
 @implements(np.polymul)

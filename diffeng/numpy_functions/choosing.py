@@ -220,6 +220,24 @@ def bincount(x, weights=None, minlength=0):
     return indexing.add_at(out, operand(weights), x, index=(indexing.Slot(0),))
 
 
+@implements(np.histogram)
+def histogram(a, bins=10, range=None, density=None, weights=None):
+    if weights is not None and np.shape(weights) != np.shape(a):
+        raise refuse(ValueError, f"histogram{{here}}: weights of shape {np.shape(weights)} for values of shape {np.shape(a)}: give one a value")
+    a, bins = np.ravel(arrayed(a)), bins if isinstance(bins, str) else arrayed(bins)
+    if isinstance(bins, str):
+        raise refuse(TypeError, f"histogram{{here}}: bins={bins!r} is not supported on traced values: give their number, or their edges")
+    if bins.ndim == 0:
+        lo, hi = (np.min(a), np.max(a)) if range is None and a.size else range or (0.0, 1.0)
+        same = e.equal(lo, hi)
+        bins = np.linspace(e.where(same, lo - 0.5, lo), e.where(same, hi + 0.5, hi), int(plain(bins)) + 1)
+    place = searchsorted(bins, a, "right")
+    place = e.where(e.equal(a, bins[-1]), bins.size - 1, place)                          # the last edge is of the last bin
+    counts = np.zeros(bins.size + 1, np.intp if weights is None else arrayed(weights).dtype)
+    counts = indexing.add_at(counts, np.ones(a.shape, np.intp) if weights is None else np.ravel(operand(weights)), place, index=(indexing.Slot(0),))[1:-1]
+    return (counts / np.diff(bins) / np.sum(counts) if density else counts), bins
+
+
 @implements(np.digitize)
 def digitize(x, bins, right=False):
     bins, side = arrayed(bins), "left" if right else "right"

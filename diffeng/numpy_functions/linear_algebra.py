@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import arrayed, axis_of
+from ..numpy_api import arrayed, axis_of, plain
 from ..vocabulary import elementwise as e, linalg
 from .table import implements
 
@@ -130,6 +130,11 @@ def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
 def svdvals(x, /):
     (x,) = _floating(x)
     return linalg.svd(x)[..., x.shape[-2] if x.ndim > 1 else 0, :]
+
+
+@implements(np.linalg.matrix_rank)
+def matrix_rank(A, tol=None, hermitian=False, *, rtol=None):
+    return np.linalg.matrix_rank(plain(A), *([] if tol is None else [plain(tol)]), hermitian=hermitian, **({} if rtol is None else {"rtol": plain(rtol)}))
 
 
 @implements(np.linalg.cond)

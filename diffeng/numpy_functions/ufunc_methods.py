@@ -58,6 +58,11 @@ def reduceat(f, x, indices, axis=0):
     return np.stack([f.reduce(rows[lo:hi], axis=0) if hi > lo else rows[lo] for lo, hi in zip(at, ends)], axis)
 
 
+def outer(f, x, y):
+    x, y = map(operand, (x, y))
+    return f(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
+
+
 def at(f, target, index, *values):
     """target[i] = f(target[i], value) for each i of the index, one after the other where an i comes more than once."""
     arrays, template = split_index(index)
