@@ -283,13 +283,13 @@ def axes_of(axis, ndim):
     if type(axis) is int and -ndim <= axis < ndim:
         return (axis % ndim,)
     axis = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple([int(a) for a in axis], ndim)))
+    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(axis, ndim)))
 
 
 def axis_of(axis, ndim):
     if type(axis) is int and -ndim <= axis < ndim:
         return axis % ndim
-    return np.lib.array_utils.normalize_axis_index(int(axis), ndim)
+    return np.lib.array_utils.normalize_axis_index(axis, ndim)
 
 
 def astype(x, dtype):

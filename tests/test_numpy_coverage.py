@@ -325,6 +325,25 @@ def test_refused_with_the_line_and_the_cure(f, text, method):
     assert not OUTSIDE.any()
 
 
+REFUSED = {
+    "diff": lambda x: np.diff(x, n=-1), "bincount": lambda x: np.bincount([-1, 2], weights=x[0, :2]), "linspace": lambda x: np.linspace(x[0, 0], 1, -2),
+    "rot90": lambda x: np.rot90(x, axes=(0, -2)), "cov ddof": lambda x: np.cov(x, ddof=0.5), "cov": lambda x: np.cov(x, fweights=[-1, 2, 3, 4]),
+    "take_along_axis": lambda x: np.take_along_axis(x, np.array([0]), 0), "select": lambda x: np.select([x > 0], [x, x]), "select numbers": lambda x: np.select([x], [x]),
+    "histogram": lambda x: np.histogram(x, 0), "histogram edges": lambda x: np.histogram(x, [2, 1]), "histogram range": lambda x: np.histogram(x, 2, range=(2, 1)),
+    "histogram weights": lambda x: np.histogram(x, weights=[1, 2]), "block": lambda x: np.block([x, [x]]), "array_split": lambda x: np.array_split(x, 0),
+    "resize": lambda x: np.resize(x, (-1, 2)), "meshgrid": lambda x: np.meshgrid(x, indexing="yx"), "multi_dot": lambda x: np.linalg.multi_dot([x]),
+    "polyder": lambda x: np.polyder(x[0], -1), "polyint": lambda x: np.polyint(x[0], 3, [1, 2]), "geomspace": lambda x: np.geomspace(0.0, x[0, 0], 3),
+    "axis": lambda x: np.sum(x, axis=0.5), "quantile": lambda x: np.quantile(x, [0.5, -0.1]), "searchsorted": lambda x: np.searchsorted(x[0], x, "middle"),
+    "trim_zeros": lambda x: np.trim_zeros(x, "fbf"), "polyfit": lambda x: np.polyfit(x[0], x[1], -1)}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_numpy_refuses_is_refused(name):
+    for call in (REFUSED[name], lambda x: de.vjp(REFUSED[name], x), de.jit(REFUSED[name])):
+        with pytest.raises((TypeError, ValueError)):
+            call(X)
+
+
 # ---- NumPy outside ------------------------------------------------------------------------------------------------------------------
 
 def test_threads_and_errors_leave_numpy_alone():

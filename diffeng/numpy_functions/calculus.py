@@ -6,7 +6,7 @@ from ..errors import refuse
 from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
-from .table import implements
+from .table import counted, implements
 
 FEW = 64                                   # entries of a kernel up to which a convolution is a sum of slices, which are not copied
 
@@ -24,7 +24,7 @@ def diff(a, n=1, axis=-1, prepend=None, append=None):
     if ends[0] is not None or ends[1] is not None:
         x = np.concatenate([p for p in (ends[0], x, ends[1]) if p is not None], axis=axis)
     less = e.not_equal if x.dtype == bool else e.subtract
-    for _ in range(n):
+    for _ in range(counted(n, "diff n")):
         x = less(_along(x, axis, slice(1, None)), _along(x, axis, slice(None, -1)))
     return x
 
@@ -134,17 +134,17 @@ def polyval(p, x):
 @implements(np.polyder)
 def polyder(p, m=1):
     p = operand(p)
-    for _ in range(m):
+    for _ in range(counted(m, "polyder m")):
         p = p[:-1] * np.arange(p.shape[0] - 1, 0, -1)
     return p
 
 
 @implements(np.polyint)
 def polyint(p, m=1, k=None):
-    p, constants = np.atleast_1d(operand(p)), np.atleast_1d(arrayed(0 if k is None else k))
-    if constants.shape not in ((1,), (m,)):
+    p, constants, m = np.atleast_1d(operand(p)), np.atleast_1d(arrayed(0 if k is None else k)), counted(m, "polyint m")
+    if constants.shape[0] < m and constants.shape != (1,):
         raise refuse(ValueError, f"polyint{{here}}: {m} integrations and constants of shape {constants.shape}: give one for all, or {m}")
-    for constant in np.broadcast_to(constants, (m,)):
+    for constant in np.broadcast_to(constants, (m,)) if constants.shape == (1,) else constants[:m]:
         p = np.append(p / np.arange(p.shape[0], 0, -1), constant)
     return p
 

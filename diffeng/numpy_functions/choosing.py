@@ -6,7 +6,7 @@ from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e, indexing
-from .table import implements
+from .table import counted, implements
 
 
 @implements(np.take)
@@ -34,6 +34,8 @@ def take_along_axis(arr, indices, axis=-1):
 
 def _along_axis(arr, indices, axis):
     """The index of what `indices` say along an axis; along the others they are broadcast against the array, as NumPy does it."""
+    if np.ndim(indices) != arr.ndim:
+        raise refuse(ValueError, f"take_along_axis{{here}}: indices of {np.ndim(indices)} axes for an array of {arr.ndim}: they must have as many")
     grid = [np.arange(n).reshape([-1 if j == k else 1 for j in range(arr.ndim)]) for k, n in enumerate(arr.shape)]
     grid[axis] = indices
     return tuple(grid)
@@ -55,11 +57,13 @@ def where(condition, x=None, y=None):
 
 @implements(np.select)
 def select(condlist, choicelist, default=0):
-    choices = [operand(value) for value in (*choicelist, default)]
+    choices, tests = [operand(value) for value in (*choicelist, default)], [operand(test) for test in condlist]
+    if len(tests) != len(choicelist) or any(np.result_type(getattr(test, "dtype", type(test))) != bool for test in tests):
+        raise refuse(ValueError, f"select{{here}}: {len(tests)} conditions for {len(choicelist)} choices: give as many, and conditions that are booleans")
     dtype = result_type(*choices)
     *choices, out = [cast(value, dtype) for value in choices]
-    for test, value in reversed(list(zip(condlist, choices))):
-        out = e.where(operand(test), value, out)
+    for test, value in reversed(list(zip(tests, choices))):
+        out = e.where(test, value, out)
     return out
 
 
@@ -216,6 +220,8 @@ def bincount(x, weights=None, minlength=0):
     x = _places(plain(x))
     if weights is None:
         return np.bincount(x, None, minlength)
+    if x.size:
+        counted(x.min(), "bincount the least entry")
     out = np.zeros(max(int(x.max()) + 1 if x.size else 0, minlength))
     return indexing.add_at(out, operand(weights), x, index=(indexing.Slot(0),))
 
@@ -230,7 +236,10 @@ def histogram(a, bins=10, range=None, density=None, weights=None):
     if bins.ndim == 0:
         lo, hi = (np.min(a), np.max(a)) if range is None and a.size else range or (0.0, 1.0)
         same = e.equal(lo, hi)
-        bins = np.linspace(e.where(same, lo - 0.5, lo), e.where(same, hi + 0.5, hi), int(plain(bins)) + 1)
+        bins = np.linspace(e.where(same, lo - 0.5, lo), e.where(same, hi + 0.5, hi), counted(plain(bins), "histogram bins", 1) + 1)
+    edges = known(bins)
+    if edges is not None and (np.diff(edges) < 0).any():
+        raise refuse(ValueError, "histogram{here}: the edges of the bins do not increase")
     place = searchsorted(bins, a, "right")
     place = e.where(e.equal(a, bins[-1]), bins.size - 1, place)                          # the last edge is of the last bin
     counts = np.zeros(bins.size + 1, np.intp if weights is None else arrayed(weights).dtype)

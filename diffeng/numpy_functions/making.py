@@ -1,5 +1,4 @@
 """Arrays made like a traced one, and questions about shapes, types and values."""
-import operator
 
 import numpy as np
 
@@ -8,7 +7,8 @@ from ..numpy_api import arrayed, astype, copy, operand, setitem, without_axes
 from ..traced import Traced, memory, write
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
-from .table import implements
+from .choosing import known
+from .table import counted, implements
 
 
 @implements(np.copy)
@@ -62,7 +62,7 @@ def full(shape, fill_value, dtype=None, order="C"):
 @implements(np.linspace)
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
     start, stop = operand(start), operand(stop)
-    num, inexact = operator.index(num), result_type(start, stop, 0.0)
+    num, inexact = counted(num, "linspace num"), result_type(start, stop, 0.0)
     start, stop = cast(start, inexact), cast(stop, inexact)
     n = num - 1 if endpoint else num
     t = np.arange(num, dtype=inexact) / inexact.type(max(n, 1))
@@ -91,6 +91,8 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     start, stop = operand(start), operand(stop)
     wide = result_type(start, stop, np.zeros((), dtype))
     start, stop = cast(start, wide), cast(stop, wide)
+    if any(end is not None and (end == 0).any() for end in map(known, (start, stop))):
+        raise refuse(ValueError, "geomspace{here}: an end is 0, which no factor leads to or away from")
     t = linspace(np.zeros((), wide), np.ones((), wide), num, endpoint)
     out = start * e.power(stop / start, t.reshape((-1,) + (1,) * max(np.ndim(start), np.ndim(stop))))
     if endpoint and num > 1:
@@ -101,6 +103,8 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
 
 @implements(np.meshgrid)
 def meshgrid(*xi, indexing="xy", sparse=False, copy=True):
+    if indexing not in ("xy", "ij"):
+        raise refuse(ValueError, f"meshgrid{{here}}: indexing={indexing!r} is neither 'xy' nor 'ij'")
     shape = [np.size(x) for x in xi]
     out = [np.reshape(operand(x), [-1 if j == k else 1 for j in range(len(xi))]) for k, x in enumerate(xi)]
     out = out if sparse else [np.broadcast_to(x, shape) for x in out]

@@ -7,7 +7,7 @@ from ..errors import refuse
 from ..numpy_api import arrayed, axis_of, operand
 from ..traced import viewing
 from ..vocabulary import contraction as c, elementwise as e
-from .table import implements
+from .table import counted, implements
 
 
 @implements(np.dot)
@@ -77,6 +77,7 @@ def vecdot(x1, x2, *, axis=-1):
 
 @implements(np.linalg.multi_dot)
 def multi_dot(arrays):
+    counted(len(arrays), "multi_dot number of arrays", 2)
     out = operand(arrays[0])
     for a in arrays[1:]:
         out = np.dot(out, operand(a))

@@ -6,7 +6,7 @@ from ..numpy_api import arrayed, axes_of, axis_of, operand, plain
 from ..traced import Traced, viewing
 from ..ufunc_dtypes import cast
 from ..vocabulary import shaping as s
-from .table import implements
+from .table import counted, implements
 
 
 @implements(np.flip)
@@ -28,6 +28,8 @@ def fliplr(m):
 @implements(np.rot90)
 def rot90(m, k=1, axes=(0, 1)):
     first, second = (axis_of(a, m.ndim) for a in axes)
+    if first == second:
+        raise refuse(ValueError, f"rot90{{here}}: axes={tuple(axes)} are one and the same: a plane has two")
     k %= 4
     if k in (0, 2):
         return flip(m, (first, second)) if k else m[:]
@@ -60,7 +62,10 @@ implements(np.fft.ifftshift)(_halved(-1))
 @implements(np.block)
 def block(arrays):
     def depth(x):
-        return 1 + max(map(depth, x)) if isinstance(x, list) else 0
+        depths = {depth(y) for y in x} if isinstance(x, list) else {-1}
+        if len(depths) != 1:
+            raise refuse(ValueError, f"block{{here}}: {'an empty list' if not depths else 'lists of different depths'}: write one list for each row")
+        return 1 + depths.pop()
 
     levels = depth(arrays)
 
@@ -102,7 +107,7 @@ def delete(arr, obj, axis=None):
 
 @implements(np.resize)
 def resize(a, new_shape):
-    a, new_shape = np.ravel(operand(a)), [int(n) for n in np.ravel(plain(operand(new_shape)))]
+    a, new_shape = np.ravel(operand(a)), [counted(n, "resize length") for n in np.ravel(plain(operand(new_shape)))]
     n = int(np.prod(new_shape))
     return np.reshape(np.take(a, np.arange(n) % max(a.size, 1)), new_shape)
 

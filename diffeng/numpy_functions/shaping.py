@@ -5,7 +5,7 @@ from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, memory, reshapes, viewing
 from ..vocabulary import elementwise as e, shaping as s
-from .table import implements
+from .table import counted, implements
 
 
 def reshaped(x, shape):
@@ -194,7 +194,7 @@ def _pieces(a, where, axis):
 def array_split(ary, indices_or_sections, axis=0):
     axis, where = axis_of(axis, ary.ndim), indices_or_sections
     if isinstance(where, (int, np.integer)):
-        n = ary.shape[axis]
+        n, where = ary.shape[axis], counted(where, "array_split sections", 1)
         where = list(np.cumsum([n // where + (k < n % where) for k in range(where)])[:-1])
     return _pieces(ary, where, axis)
 

@@ -1,4 +1,6 @@
 """Statistics: np.median, np.quantile, np.cov, np.nanmean, ... Orders and missing entries are those of the value, as NumPy finds them."""
+import operator
+
 import numpy as np
 
 from ..errors import refuse
@@ -125,7 +127,9 @@ def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=N
     if y is not None:
         other = cast(np.atleast_2d(operand(y)), dtype)
         x = np.concatenate([x, other if rowvar or np.ndim(y) < 2 else other.T], axis=0)
-    ddof = ddof if ddof is not None else int(not bias)
+    ddof = operator.index(ddof) if ddof is not None else int(not bias)
+    if any(w is not None and (known(w) is not None and (known(w) < 0).any()) for w in (fweights, aweights)):
+        raise refuse(ValueError, "cov{here}: a weight is negative")
     if fweights is None and aweights is None:
         x = x - np.mean(x, axis=1, keepdims=True)
         return np.squeeze(x @ x.T / (x.shape[1] - ddof))

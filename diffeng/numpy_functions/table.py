@@ -1,5 +1,16 @@
 """How a function enters the table that `Traced.__array_function__` looks into."""
+import operator
+
+from ..errors import refuse
 from ..numpy_api import FUNCTIONS
+
+
+def counted(n, what, least=0):
+    """A whole number of things; ValueError for fewer than `least`. what: the function and its argument."""
+    n = operator.index(n)
+    if n < least:
+        raise refuse(ValueError, f"{what.replace(' ', '{here}: ', 1)} is {n}: give {least} or more")
+    return n
 
 
 def implements(*functions):
