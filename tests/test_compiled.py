@@ -458,7 +458,7 @@ TABLE = np.array([0.2, 0.5, 0.7, 0.71, 1.3])
 @pytest.mark.parametrize("f", [
     lambda x: np.interp(x, TABLE, TABLE ** 2, left=9.0), lambda x: np.interp(x, np.cumsum(x[0]), x[1], period=0.8), lambda x: x * np.searchsorted(TABLE, x),
     lambda x: x * np.searchsorted(x[0], x, "right", sorter=np.argsort(x[0])), lambda x: x * np.digitize(x, TABLE[::-1], right=True), lambda x: x * np.isin(x, x[0]),
-    lambda x: np.unwrap(11 * x), lambda x: np.sort(np.partition(x, 2, axis=1)[:, :2]), lambda x: np.sort(np.take_along_axis(x, np.argpartition(x, 1, axis=0)[:2], 0)),
+    lambda x: np.choose((2 * x).astype(int) % 3, [x, x ** 2, 5.0]), lambda x: np.choose(x > 0.7, [x, 2 * x], mode="clip"), lambda x: np.unwrap(11 * x), lambda x: np.sort(np.partition(x, 2, axis=1)[:, :2]), lambda x: np.sort(np.take_along_axis(x, np.argpartition(x, 1, axis=0)[:2], 0)),
     lambda x: np.quantile(x[0], x[1] / 2), lambda x: np.nanquantile(np.where(x == x[1, 1], np.nan, x), 0.3, axis=1)])
 def test_places_that_depend_on_values_are_computed_for_any(f):
     compiled, gradient, random = de.jit(f), de.jit(de.grad(lambda x: np.sum(f(x) ** 2))), np.random.default_rng(0)

@@ -333,7 +333,7 @@ REFUSED = {
     "histogram weights": lambda x: np.histogram(x, weights=[1, 2]), "block": lambda x: np.block([x, [x]]), "array_split": lambda x: np.array_split(x, 0),
     "resize": lambda x: np.resize(x, (-1, 2)), "meshgrid": lambda x: np.meshgrid(x, indexing="yx"), "multi_dot": lambda x: np.linalg.multi_dot([x]),
     "polyder": lambda x: np.polyder(x[0], -1), "polyint": lambda x: np.polyint(x[0], 3, [1, 2]), "geomspace": lambda x: np.geomspace(0.0, x[0, 0], 3),
-    "axis": lambda x: np.sum(x, axis=0.5), "quantile": lambda x: np.quantile(x, [0.5, -0.1]), "searchsorted": lambda x: np.searchsorted(x[0], x, "middle"),
+    "choose": lambda x: np.choose([0, -1], [x[0, :2], x[1, :2]]), "axis": lambda x: np.sum(x, axis=0.5), "quantile": lambda x: np.quantile(x, [0.5, -0.1]), "searchsorted": lambda x: np.searchsorted(x[0], x, "middle"),
     "trim_zeros": lambda x: np.trim_zeros(x, "fbf"), "polyfit": lambda x: np.polyfit(x[0], x[1], -1)}
 
 

@@ -305,7 +305,10 @@ def choose(a, choices, mode="raise"):
     parts = [operand(x) for x in choices]
     dtype = result_type(*parts)
     parts = [cast(x, dtype) for x in parts]
-    a = _places(plain(a))
+    a = _places(arrayed(a))
+    places = known(a)
+    if mode == "raise" and places is not None and places.size:
+        counted(places.min(), "choose the least place")
     shape = np.broadcast_shapes(a.shape, *[np.shape(x) for x in parts])
     which = np.broadcast_to({"wrap": a % len(parts), "clip": np.clip(a, 0, len(parts) - 1)}.get(mode, a), shape)
     return getitem(np.stack([np.broadcast_to(x, shape) for x in parts]), (which, *np.indices(shape, sparse=True)))
