@@ -96,9 +96,13 @@ def _applied(called, fun, rules, args):
 
 def _located(out, fun):
     """What no line of the user's calls, for the engine itself does (f.check), stands where the function begins."""
-    if type(out) is Tracer and not out.node.frames and isinstance(fun, types.FunctionType):
-        out.node.frames = ((fun.__code__, 0),)
+    if type(out) is Tracer and not out.node.frames:
+        out.node.frames = _begins(fun)
     return out
+
+
+def _begins(fun):
+    return ((fun.__code__, 0),) if isinstance(fun, types.FunctionType) else ()
 
 
 def _may_close(fun):
@@ -172,10 +176,11 @@ class Rules:
         self._fun, self._rules, self._nest, self._name, self._outside = fun, rules, flatten(args)[1], name, outside
         self._leaves = [None if enters(x) else x for x in leaves]
         self._at = [k for k, x in enumerate(leaves) if enters(x)]
-        self._moves = [slot for slot, k in enumerate(self._at) if is_float(leaves[k])]
+        self.moves = [slot for slot, k in enumerate(self._at) if is_float(leaves[k])]
         self._out = None                             # (rebuild, shapes) of the results, once there were some
+        self.begins = _begins(fun)                   # where its code stands
         shown = f"{name} (custom)" if name in Primitive.registry else name
-        self.primitive = Primitive(shown, self.body, "opaque", tuple(self._moves), infer=self._inferred, own=self)
+        self.primitive = Primitive(shown, self.body, "opaque", tuple(self.moves), infer=self._inferred, own=self)
 
     # ---- arguments and results as flat numbers ------------------------------------------------------------------------------------
 
@@ -222,13 +227,16 @@ class Rules:
 
     # ---- rules ------------------------------------------------------------------------------------------------------------------------
 
+    def has(self, name):
+        return name in self._rules
+
     def push(self, primals, tangents, value):
         """The tangent of the packed result, (K, *value.shape). tangents: {slot: (K, ...)}."""
-        if "push" not in self._rules:
+        if not self.has("push"):
             return self._pushed_through(primals, tangents)
         count, rows = next(iter(tangents.values())).shape[0], []
         for k in range(count):
-            moves = [tangents[s][k] if s in tangents else np.zeros(np.shape(x), x.dtype if hasattr(x, "dtype") else float) if s in self._moves else None
+            moves = [tangents[s][k] if s in tangents else np.zeros(np.shape(x), x.dtype if hasattr(x, "dtype") else float) if s in self.moves else None
                      for s, x in enumerate(primals)]
             out = self._rules["push"](*self._nested(primals), self.unpacked(value), *self._nested(moves, ()))
             row = self._packed([unwrap(x) for x in flatten(out)[0]])
@@ -244,7 +252,7 @@ class Rules:
 
     def pulled(self, g, z, numbers):
         """{slot: cotangent}, by the user's rule, or through the function."""
-        if "pull" not in self._rules:
+        if not self.has("pull"):
             return self.through("reverse", g, numbers)
         found = self._rules["pull"](*self._nested(numbers), self.unpacked(z), self.unpacked(g))
         count = len(self._nest(self._leaves))
@@ -254,7 +262,7 @@ class Rules:
         parts = [*found] if count > 1 else [found[0]] if isinstance(found, tuple) and len(found) == 1 else [found]
         leaves = [self._of_argument(k, part) for k, part in enumerate(parts)]
         flat, out = [x for part in leaves for x in part], {}
-        for slot in self._moves:
+        for slot in self.moves:
             x, c = numbers[slot], flat[self._at[slot]]
             if c is None or np.shape(c) != np.shape(x):
                 raise self._refused("pull", f"{'none' if c is None else f'one of shape {np.shape(c)}'} for a number of shape {np.shape(x)}")
@@ -279,8 +287,8 @@ class Rules:
     def through(self, method, g, numbers):
         """{slot: cotangent} by differentiating the function itself."""
         from .differentiate import vjp
-        body = of_some(self.body, numbers, self._moves)
-        return dict(zip(self._moves, vjp(body, *[numbers[s] for s in self._moves], method=method)[1](g)))
+        body = of_some(self.body, numbers, self.moves)
+        return dict(zip(self.moves, vjp(body, *[numbers[s] for s in self.moves], method=method)[1](g)))
 
 
 def inlined(outputs):

@@ -1,7 +1,8 @@
-"""Suspects beside the rules: the graph, which NumPy function means what, and the kernels.
+"""Suspects beside the rules: the graph, which NumPy function means what, rules of the user's own that are differentiated again, and the kernels.
 
-What it is: three searches. `edges`: is the recording what the function did, call by call? `misread`: does a NumPy function give on traced values what it gives
-on arrays? `kernel`: does a compiled operation give what NumPy gives?
+What it is: four searches. `edges`: is the recording what the function did, call by call? `misread`: does a NumPy function give on traced values what it gives
+on arrays? `own_rules`: is a rule of de.custom, asked by a derivative inside the function, right, and its own derivative? `kernel`: does a compiled operation
+give what NumPy gives?
 
 What it is not: no derivative is checked here (blame.py), and nothing is decided about a method (hearing.py).
 """
@@ -10,14 +11,18 @@ import warnings
 
 import numpy as np
 
-from . import blame, magnitude, numpy_api
+from . import blame, forward_mode, judge, magnitude, numpy_api
 from .blame import Culprit, tolerance as tolerance_of
 from .devices import WITNESSES, program_maker
-from .differentiate import Recorded
+from .differentiate import Recorded, jvp, vjp
 from .nodes import Node, Tracer, reachable
-from .precise import numbers
+from .own_rules import Rules
+from .precise import certainly, numbers, precise, precision
+from .recording import of_some
 from .lines import line_of, user_frames
 from .traced import Traced
+
+CALLS = 64               # calls of custom functions whose rules are checked where a derivative inside the function asked them
 
 
 def _same(value, exact, tolerance):
@@ -106,6 +111,59 @@ def misread(flat, tolerance):
     finally:
         numpy_api.call_function, Traced.__array_ufunc__ = originals
     return found
+
+
+def own_rules(flat, digits):
+    """The rules of de.custom that derivatives inside the function ask: are they right, and so differentiated again? The judge differences what they stand for."""
+    asked, originals = {}, (Rules.push, Rules.pulled)                # of equal calls one
+
+    def noted(name, ask):
+        def asking(own, *args):
+            numbers_ = [_value(x) for x in (args[0] if name == "push" else args[2])]
+            asked.setdefault((id(own), name, repr(numbers_)), (own, name, numbers_, user_frames() or own.begins))
+            return ask(own, *args)
+        return asking
+    Rules.push, Rules.pulled = map(noted, ("push", "pull"), originals)
+    try:
+        Recorded(flat)
+    finally:
+        Rules.push, Rules.pulled = originals
+    found = []
+    for each in [e for e in asked.values() if e[0].has(e[1])][:CALLS]:
+        with contextlib.suppress(Exception):                       # what cannot be run in 100 digits has no verdict
+            found += _own_rule(*each, digits)
+    return found
+
+
+def _value(x):
+    """The array that a traced value of any depth stands for."""
+    while isinstance(x, Traced):
+        x = x.node.value if isinstance(x, Tracer) else x.primal
+    return x
+
+
+def _own_rule(own, name, values, frames, digits):
+    """[Culprit] where the rule, or its derivative along a random direction, is not what the judge's differences of the function are."""
+    rng, moves = np.random.default_rng(3), own.moves
+    whole, xs = of_some(own.primitive, values, moves), [np.asarray(values[s]) for s in moves]
+    g = precise(rng.uniform(0.5, 1.5, np.shape(own.body(*values))))          # precise, lest a rule's own constants are rounded with it
+    ways = [rng.uniform(0.5, 1.5, x.shape) for x in xs]
+
+    def derivative(*primals):
+        return [jvp(whole, primals, tuple(map(precise, ways)))[1]] if name == "push" else [*vjp(whole, *primals)[1](g)]
+    court = judge.Judge(derivative, xs, digits)
+    found = court.along(ways)
+    with precision(2 * digits + 20):
+        way = [precise(w) * precise(s) for w, s in zip(ways, found.scale)]
+        got = forward_mode.push(derivative, [precise(x) for x in xs], [np.reshape(w, (1, *w.shape)) for w in way])
+        wants = court.value(2 * digits + 20), found.value
+        for mine, want, what in zip((got[0], [0 if t is None else t[0] for t in got[1]]), wants, ("is wrong", "is right, but differentiated again it is wrong")):
+            error = max(blame._relative(np.where(known & ~kink, certainly(precise(m) - w), 0), 0, np.maximum(np.absolute(numbers(w)), 1e-60))
+                        for m, w, known, kink in zip(mine, want, found.decided, found.kink))
+            if error > 10.0 ** (10 - digits):
+                return [Culprit(own.primitive.name, "reverse" if name == "pull" else "forward", None, line_of(frames), error, "wrong", -1,
+                                f"its rule {name}, asked by a derivative inside the function, {what}")]
+    return []
 
 
 def kernel(trial, device):

@@ -56,6 +56,8 @@ def plant(method, primitive, kind="factor", slot=0):
         if kind not in GRAPH_KINDS:
             raise ValueError(f"kind={kind!r}: a graph fault is one of {', '.join(GRAPH_KINDS)}")
         from .specimens import names, specimen
+        if kind == "lose" and known.kind == "map" and primitive in names() and slot >= len(specimen(primitive)[0]):
+            raise ValueError(f"{primitive!r} has no operand {slot}, and no edge to lose there")
         if kind == "swap" and primitive in names() and len(specimen(primitive)[0]) < 2:
             raise ValueError(f"{primitive!r} has one operand, and none to swap it with: its edge can be lost (kind=\"lose\")")
         with _graph_fault(primitive, kind, slot):
@@ -105,7 +107,7 @@ def _graph_fault(primitive, kind, slot):
             edges = list(tracer.node.operands)
             if kind == "swap":
                 edges[:2] = edges[1::-1]
-            elif isinstance(edges[slot], Node):
+            elif slot < len(edges) and isinstance(edges[slot], Node) and edges[slot].value is not None:          # without values: no recording, a graph is rewritten
                 edges[slot] = edges[slot].value
             tracer.node.operands = tuple(edges)
         return tracer

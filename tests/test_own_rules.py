@@ -304,3 +304,22 @@ def test_other_errors():
     named.pull(lambda x, scale, out, g: g * scale)
     with pytest.raises(TypeError, match=r"named at test_own_rules\.py:\d+ has derivative rules, and 'scale' can only be given by name"):
         de.grad(lambda x: named(x, scale=2.0))(1.0)
+
+
+def test_a_rule_that_is_wrong_where_a_derivative_inside_asks_it_is_named():
+    x, one = np.array([0.7, 1.3]), np.ones(2)
+    for rules, method, text in (({"pull": lambda x, out, g: g * 3 * x * x, "push": lambda x, out, dx: 3 * x * x * dx}, None, None),
+                                ({"pull": lambda x, out, g: g * 3 * x * de.stop_gradient(x)}, "reverse", "differentiated again"),
+                                ({"pull": lambda x, out, g: g * (3 * x * x + 1)}, "reverse", "is wrong"),              # its own derivative is right
+                                ({"push": lambda x, out, dx: dx * 3 * x * de.stop_gradient(x)}, "forward", "differentiated again")):
+        @de.custom
+        def cube(x):
+            return x * x * x
+        for name, rule in rules.items():
+            getattr(cube, name)(rule)
+        inner = (lambda x: de.jvp(cube, (x,), (one,))[1]) if method == "forward" else de.grad(lambda x: np.sum(cube(x)))
+        report = de.compare(inner, x)
+        assert report.agree == (method is None), str(report)
+        if method:
+            assert (report.culprit.method, report.culprit.primitive) == (method, "cube") and text in report.culprit.text
+            assert report.culprit.line.startswith("test_own_rules.py:")

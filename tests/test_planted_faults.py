@@ -82,7 +82,15 @@ def test_the_plant_refuses_what_it_cannot_do():
     for arguments, text in ((("reverse", "tahn"), "did you mean .*tanh"), (("reverse", "where", "sign", 0), "no derivative with respect to operand 0"),
                             (("backward", "tanh"), "choose symbolic"),
                             (("reverse", "tanh", "typo"), "choose one of"), (("forward", "tanh", "sign", 3), "no operand 3"),
-                            (("graph", "sin"), "one operand, and none to swap it with")):
+                            (("graph", "sin"), "one operand, and none to swap it with"), (("graph", "sin", "lose", 1), "no operand 1, and no edge to lose")):
         with pytest.raises(ValueError, match=text):
             with plant(*arguments):
                 pass
+
+
+def test_a_lost_edge_reaches_kernels_that_compute_all_the_same():
+    for slot in (0, 1):
+        with plant("graph", "multiply", "lose", slot):
+            report = de.compare(lambda x: np.sum(x * x * np.sin(x)), np.array([1.0, 2.0, 3.0]))
+        kernels = report.methods["reverse (kernels)"]
+        assert report.culprit.method == "graph" and report.culprit.primitive == "multiply" and kernels.verdict == "wrong" and kernels.derivative is not None
