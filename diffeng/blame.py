@@ -13,11 +13,11 @@ from .interpreters import exactly
 from .nodes import Node
 from .precise import PreciseArray, Undecided, certainly, numbers, precise, precision
 from .lines import line_of
+from .measure import shaken
 
 SAMPLE = 4096            # entries of an elementwise operation that are looked at; larger ones are sampled (and the coverage says so)
 LARGE = 1 << 18          # entries of any other operation that is checked whole; a running product counts squared
 BUDGET = 1 << 20         # entries of all operations together: of many, each has fewer
-SHAKEN = 100.0           # see _shaken
 EVERY = 1 << 17          # as many when a method is known to be wrong and the sample did not show where
 
 
@@ -138,7 +138,7 @@ def _value(node, values, number, found):
             return accuse("graph", np.inf, f"the recorded value has shape {z.shape}, the operation gives {truth.shape}")
         bound = np.maximum(np.absolute(truth), magnitude.value_scale(node.primitive, small, z, node.params))
         if node.primitive.own is not None:
-            bound = np.maximum(bound, _shaken(lambda v: node.primitive.evaluate(*v, **node.params), small, z) / tolerance(dtype))
+            bound = np.maximum(bound, shaken(lambda v: node.primitive.evaluate(*v, **node.params), small, z) / tolerance(dtype))
         error = _off(z, truth, bound, z.dtype)
         if error > tolerance(dtype):
             return accuse("graph", error, "the recorded value is not what its recorded operands give")
@@ -151,16 +151,6 @@ def _value(node, values, number, found):
         if error > tolerance(dtype):
             accuse("symbolic", error, "the definition gives another value")
     return True
-
-
-def _shaken(compute, values, z):
-    """What the rounding inside of an operation that nobody knows may do to z = compute(values): SHAKEN times as much as the last bits of its operands do."""
-    rng, most = np.random.default_rng(5), np.zeros(np.shape(z))
-    for _ in range(2):
-        other = [v * (1 + 2 * np.finfo(v.dtype).eps * rng.choice([-1, 1], np.shape(v))).astype(v.dtype) if _is_float(v) else v for v in values]
-        with np.errstate(all="ignore"):
-            most = np.maximum(most, np.absolute(np.asarray(compute(other), float) - z))
-    return SHAKEN * np.where(np.isfinite(most), most, 0)
 
 
 def _off(x, truth, bound, dtype):
@@ -454,7 +444,7 @@ def _inaccurate(case, compute, rounded, truth, bound):
     dtype = coarsest(case.z, *case.values)
     limit = np.finfo(dtype)
     if case.primitive.own is not None:
-        bound = np.maximum(bound, _shaken(compute, case.values, rounded) / tolerance(dtype))
+        bound = np.maximum(bound, shaken(compute, case.values, rounded) / tolerance(dtype))
     fits = (np.absolute(truth) < float(limit.max)) & (np.absolute(truth) > float(limit.tiny) / limit.eps)       # no verdict on under- and overflow
     error = _relative(np.where(fits, rounded, 0), np.where(fits, truth, 0), bound)
     return (error, "inaccurate", "") if error > tolerance(dtype) else None

@@ -9,6 +9,7 @@ from .precise import numbers, precise, precision
 from .wide_arrays import Wide
 
 BLOCK = 1 << 22             # entries that are measured at once: bounds memory
+SHAKEN = 100.0              # see shaken
 
 
 def worst_entry(g, truth, scale, dtype, coarse, digits, bounds=None):
@@ -49,6 +50,17 @@ def _worst(error, size, tiny, coarse, shape):
                 relative, at = float(r[k]), start + k
             ulp = max(ulp, float(np.max(e / np.spacing(np.maximum(s, np.finfo(coarse).tiny).astype(coarse)).astype(float))))
     return relative, ulp, tuple(int(i) for i in np.unravel_index(at, shape))
+
+
+def shaken(compute, values, z):
+    """What the rounding inside of computations that nobody looks into may do to z = compute(values): SHAKEN times as much as the last bits of the values do."""
+    rng, most = np.random.default_rng(5), np.zeros(np.shape(z))
+    for _ in range(2):
+        other = [v * (1 + 2 * np.finfo(v.dtype).eps * rng.choice([-1, 1], np.shape(v))).astype(v.dtype)
+                 if isinstance(v, (np.ndarray, np.generic)) and v.dtype.kind == "f" else v for v in values]
+        with np.errstate(all="ignore"):
+            most = np.maximum(most, np.absolute(np.asarray(compute(other), float) - z))
+    return SHAKEN * np.where(np.isfinite(most), most, 0)
 
 
 def along(got, parts):

@@ -331,9 +331,9 @@ class Flat:
     def out_names(self):
         return [".".join(["output", *map(str, p)]) for p in self._out_paths]
 
-    def plain(self):
-        """The function on plain arrays, as its user runs it; copies, as it may assign to its arguments."""
-        return self._run(run, [np.array(x)[()] for x in self.leaves])
+    def plain(self, leaves=None):
+        """The function on plain arrays, as its user runs it: the leaves, or others; copies, as it may assign to its arguments."""
+        return self._run(run, [np.array(x)[()] for x in (self.leaves if leaves is None else leaves)])
 
     def __call__(self, *leaves):
         return self._run(call, leaves)
