@@ -69,13 +69,13 @@ def check(nodes, keys, digits=50, progress=None, misrecorded=(), sample=SAMPLE):
     """
     each = BUDGET * sample // SAMPLE // max(1, len(nodes))
     found = Local([], [], reasons=[], sample=min(sample, max(64, each)), large=LARGE if each >= SAMPLE else min(LARGE, 4 * each))
-    seen = {}
+    seen = {}                                     # an integer beyond 64 bits meets floating-point numbers as one, in NumPy, too
     for count, node in enumerate(nodes):
         if progress is not None and (count % 20 == 0 or count + 1 == len(nodes)):
             progress(count + 1, len(nodes))
         if node.primitive.name in ("input", "constant"):
             continue
-        values = [p.value if type(p) is Node else p for p in node.operands]
+        values = [p.value if type(p) is Node else float(p) if type(p) is int and node.dtype.kind == "f" and abs(p) >> 63 else p for p in node.operands]
         number = keys.get(id(node), -1)
         if number in misrecorded or not _value(node, values, number, found) or node.dtype.kind != "f":
             continue

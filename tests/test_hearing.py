@@ -124,6 +124,12 @@ def test_terms_that_cancel_to_the_last_bit_in_numpy_alone_accuse_no_kernel():
     assert report.culprit is None and "wrong" not in {m.verdict for m in report.methods.values()}, str(report)
 
 
+def test_python_integers_beyond_64_bits_are_numbers_like_others():
+    for f in (lambda x, n: x * n, lambda x, n: np.sin(x) + n, lambda x, n: n / x, lambda x, n: np.maximum(x, n), lambda x, n: np.where(x > n, x, x * x)):
+        for dtype in (np.float64, np.float32):
+            assert judged(f, dtype(1.5), 2 ** 70).agree
+
+
 def test_conventions_at_a_kink_do_not_compose_and_nobody_is_wrong():
     for fun in (lambda x: relu(x) - relu(-x), lambda x: np.abs(x) - 2 * relu(x)):
         report = judged(fun, 0.0)
