@@ -83,9 +83,12 @@ def compare(what, at, directory, text, tokens, dtype, context, width, heads, lay
         progress("drawing the picture", 0, 1)
         from .picture import render
         from .writing import replacing
-        render(report.picture(), drawn)
         with replacing(told) as file:
             file.write(report.to_json().encode())
+        try:
+            render(report.picture(), drawn)
+        except RuntimeError as error:                        # no Graphviz, say: the verdict stands without a picture
+            drawn = f"none: {error}"
     click.echo(f"picture: {drawn}\nreport:  {told}")
     return 0 if report.agree else 1
 
@@ -196,7 +199,7 @@ def picture(what, at, output):
     """Draw the graph of a function."""
     if not os.path.isdir(os.path.dirname(output) or "."):
         raise _bad(f"there is no directory {os.path.dirname(output)!r}: make it, or name another file with -o")
-    if os.path.splitext(output)[1] not in (".svg", ".png", ".pdf", ".html", ".dot"):
+    if os.path.splitext(output)[1].lower() not in (".svg", ".png", ".pdf", ".html", ".dot"):
         raise _bad(f"cannot draw into {output!r}: give it one of the suffixes .svg, .png, .pdf, .html, .dot")
     fun, args = _user_function(what, at)
     import diffeng as de

@@ -256,7 +256,19 @@ def test_text_of_any_alphabet_is_its_bytes():
     assert np.isfinite(fun(parameters))
 
 
+def test_a_picture_that_cannot_be_drawn_leaves_the_verdict_and_the_report(user, capsys, monkeypatch):
+    def render(*_):
+        raise RuntimeError("no Graphviz: install it")
+    monkeypatch.setattr("diffeng.picture.render", render)
+    status, out, _ = run(capsys, "compare", "user.py:f", "--at", "x=1.0")
+    assert status == 0 and "picture: none: no Graphviz: install it" in out and json.loads(Path("diffeng-report/report.json").read_text())["agree"]
+
+
 # ---- formula, picture, card ------------------------------------------------------------------------------------------------------------------
+
+def test_the_ending_of_a_picture_may_be_in_capitals(user, capsys):
+    assert run(capsys, "picture", "user.py:f", "--at", "x=1.0", "-o", "A.SVG")[0] == 0 and b"<svg" in Path("A.SVG").read_bytes()
+
 
 def test_formula_of_an_expression_and_of_a_function(user, capsys):
     assert run(capsys, "formula", "sin(x)*y")[:2] == (0, "sin(x)·y\n")
@@ -307,7 +319,7 @@ def test_a_report_that_cannot_be_written_is_named(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(os, "fsync", full)
     assert cli.main(["compare", "gpt2-block", "--context", "2", "--width", "4", "--heads", "1", "--out", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
-    assert "All methods agree." in out and f"Error: cannot write {tmp_path}/graph.svg: No space left on device; make room there" in err
+    assert "All methods agree." in out and f"Error: cannot write {tmp_path}/report.json: No space left on device; make room there" in err
     assert os.listdir(tmp_path) == []
 
 

@@ -347,6 +347,8 @@ def test_latex():
     assert latex(de.trace(lambda X, w: X.T @ (X @ w), X, w)) == r"X^{\top} \, X \, w"
     assert latex(de.trace(lambda x: np.where(x > 0, x, 0.0), 1.0)) == r"\begin{cases}x & x > 0 \\ 0 & \text{otherwise}\end{cases}"
     assert latex(de.trace(lambda w_1, rate: w_1 * rate, 1.0, 2.0)) == r"w_{1}\, \mathrm{rate}"
+    kepler = de.trace(lambda e, pi: np.exp(e) * pi * np.pi - e * np.e, 0.3, 1.0)                   # variables bear the constants' names
+    assert latex(kepler) == r"\pi\, \exp\left(e\right)\, \mathrm{pi} - \exp\left(1\right)\, e" and formula(kepler) == "π·exp(e)·pi − exp(1)·e"
     assert r"\begin{aligned}" in latex(de.trace(neuron, 1.1, 2.2, 0.0, 1.0))
 
 

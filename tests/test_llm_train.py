@@ -363,7 +363,7 @@ def test_the_command_trains_and_goes_on(tmp_path, text, capsys):
 
 
 @pytest.mark.parametrize("given, word", [
-    ([], "--data is missing"), (["--data", "nowhere.txt"], "nowhere.txt"), (["--data", "TEXT", "--tokenizer", "words"], "--tokenizer words"),
+    ([], "--data is missing"), (["--data", "nowhere.txt"], "--data nowhere.txt: there is no such file; name a text"), (["--data", "TEXT", "--tokenizer", "words"], "--tokenizer words"),
     (["--data", "TEXT", "--config", "gpt9"], "gpt9"), (["--data", "TEXT", "--context", "5000"], "longer text"),
     (["--data", "TEXT", "--lr", "-1"], "--lr is -1"), (["--data", "TEXT", "--lr", "nan"], "--lr is nan"), (["--data", "TEXT", "--batch", "0"], "batch is 0"),
     (["--data", "TEXT", "--width", "-4"], "--width is -4"), (["--data", "TEXT", "--width", "30", "--heads", "4"], "--width 30 does not divide into --heads 4"),

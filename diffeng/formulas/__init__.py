@@ -61,6 +61,7 @@ def _write(graph, style):
     terms = Terms(graph)
     terms.outputs = tidy(terms, terms.outputs)
     names = [str(graph.nodes[k].get("name", "")) for k in graph.inputs]
+    style.e_is_taken = "e" in names
     letter = next((c for c in "stuvqr" if not any(n.startswith(c) for n in names)), "tmp")
     order = below(terms.outputs)
     texts, definitions = _texts(order, terms.outputs, style, lambda k: f"{letter}{k}")
@@ -103,6 +104,7 @@ class Text:
 
     minus, times, each = "−", "·", "⊙"
     functions = {"expit": "σ", "absolute": "abs"}
+    e_is_taken = False                # by a variable: then Euler's number is written as a function's value
 
     def group(self, text):
         return f"({text})"
@@ -114,6 +116,7 @@ class Text:
         return getattr(self, "_" + t.op)(t, parts)
 
     def name(self, text):
+        text = "pi" if text == "π" else text                       # the letter is the constant's
         match = re.fullmatch(r"([^\W\d_])(\d+)", text)
         return match[1] + match[2].translate(_LOWER) if match else text
 
@@ -148,6 +151,8 @@ class Text:
             return self.signed(str(value))
         if not math.isfinite(value):
             return self.signed(self.infinity(value))
+        if abs(value) == math.e and self.e_is_taken:
+            return self.signed(f"{'-' if value < 0 else ''}{self.functions.get('exp', 'exp')}{self.group('1')}")
         if abs(value) in _SPECIAL:
             text, strength = self.special(_SPECIAL[abs(value)])
             return (text, strength) if value > 0 else (f"{self.minus}{text}", NEGATIVE)
@@ -278,7 +283,7 @@ class Latex(Text):
         if match:
             stem, index = match[1], match[2]
         stem, index = (re.sub(r"([_#$%&{}])", r"\\\1", s) for s in (stem, index))
-        stem = "\\" + stem if stem in _GREEK else stem if len(stem) == 1 else rf"\mathrm{{{stem}}}"
+        stem = r"\mathrm{pi}" if stem in ("pi", "π") and not index else "\\" + stem if stem in _GREEK else stem if len(stem) == 1 else rf"\mathrm{{{stem}}}"
         return stem + (rf"_{{{index}}}" if len(index) == 1 or index.isdigit() else rf"_{{\mathrm{{{index}}}}}" if index else "")
 
     def note(self, text):
@@ -371,7 +376,7 @@ class Latex(Text):
             return rf"\sqrt{{{first}}}", ATOM
         if name == "absolute":
             return rf"\left|{first}\right|", ATOM
-        if name == "exp":
+        if name == "exp" and not self.e_is_taken:
             return f"e^{{{first}}}", POWER
         if name == "scatter":
             return rf"\operatorname{{scatter}}_{{[{index_text(data[0], [p[0] for p in parts[1:]])}]}}{self.group(first)}", ATOM

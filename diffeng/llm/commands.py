@@ -4,6 +4,7 @@ What it is: options in, text out. What it is not: no mathematics, no files beyon
 derives and judges functions, and registers these as it does the benchmarks'; nothing heavy is imported before one of them runs.
 """
 import contextlib
+import os
 import time
 
 import click
@@ -94,6 +95,8 @@ def train(out, data, name, load, tokenizer, device, precision, save_every, evalu
     from .run import Run
     from .step import TrainingSettings
     from .train import pretrain
+    if data is not None and not os.path.isfile(data):
+        raise ValueError(f"--data {data}: there is no such file; name a text in UTF-8, by its path as seen from here")
     program_maker(device, precision)                     # raises where there is no such device, before anything is written
     run = Run(out)
     words = {option: ours for ours, option in SIZES.items()}
@@ -118,7 +121,6 @@ def train(out, data, name, load, tokenizer, device, precision, save_every, evalu
 
 def _to_begin_with(run, data, name, load, kind, sizes):
     """(config, parameters or None for new ones, tokenizer) of a training run, new or to be gone on with."""
-    import os
     from dataclasses import replace
 
     from . import data as texts
