@@ -109,6 +109,11 @@ def line_of(frames):
     return f"{os.path.basename(code.co_filename)}:{_position(code, offset)[0]}"
 
 
+def same_place(a, b):
+    """Are two (code, offset) one place in the user's code? Once CPython has specialised an instruction, its frame may stand in the cache behind it."""
+    return a == b or a[0] is b[0] and _position(*a) == _position(*b)
+
+
 def source_of(frames):
     """(absolute file, line, column, end column) of the sub-expression, or None."""
     if not frames:

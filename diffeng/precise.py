@@ -21,7 +21,7 @@ from .constants import Exact
 from .errors import explain, refuse
 from .interpreters import Interpreter
 from .traced import Traced
-from .lines import user_frames
+from .lines import same_place, user_frames
 from .wide_arrays import WIDE, Wide, held, spelled
 
 __all__ = ["PreciseArray", "PRECISE", "Run", "Refused", "Undecided", "precise", "numbers", "radius", "certainly", "arbs", "precision",
@@ -370,7 +370,7 @@ class Run:
         if self.position >= len(self.looks):
             raise refuse(Refused, f"the function looks at a value{{here}} ({kind}) where it did not look when it was recorded in float64: {_UNSTEADY}")
         expected, seen, before = self.looks[self.position]
-        if expected != kind or before and frames and before[0] != frames[0]:
+        if expected != kind or before and frames and not same_place(before[0], frames[0]):
             raise refuse(Refused, f"the function looks at a value{{here}} ({kind}) where its float64 recording looked elsewhere ({expected}): {_UNSTEADY}")
         self.position += 1
         return seen

@@ -130,6 +130,14 @@ def test_python_integers_beyond_64_bits_are_numbers_like_others():
             assert judged(f, dtype(1.5), 2 ** 70).agree
 
 
+def test_a_mask_is_looked_at_in_one_place_however_often_the_function_ran():
+    def f(x):
+        return np.sum(x[x > 0] ** 2)
+    for _ in range(20):                                                        # CPython specialises x[...] meanwhile, and then says otherwise where it stands
+        de.grad(f)(X)
+    assert judged(f, X).agree
+
+
 def test_conventions_at_a_kink_do_not_compose_and_nobody_is_wrong():
     for fun in (lambda x: relu(x) - relu(-x), lambda x: np.abs(x) - 2 * relu(x)):
         report = judged(fun, 0.0)
