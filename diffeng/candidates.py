@@ -8,7 +8,7 @@ What it is not: no truth (hearing.py).
 """
 import numpy as np
 
-from .blame import tolerance
+from .blame import coarsest, tolerance
 from .precise import numbers
 
 RULED_OUT, BY_FAR = 1e4, 1e3           # see missed
@@ -23,9 +23,12 @@ def verdict(hearing, answer, result, worst):
     if not own and (hearing.local.kinks or hearing.edges):
         return "no verdict", AT_A_KINK
     ill, k = min(own, default=0.0), int(np.argmax([r for r, _, _ in result.per_leaf]))              # (it was asked for every entry)
-    slightly = all([slight(g, numbers(truth), dtype) for gradient, truths in zip(answer.gradients, hearing.truths)
+    slightly = all([slight(g, numbers(truth), coarsest(g, np.empty(0, dtype))) for gradient, truths in zip(answer.gradients, hearing.truths)
                     for g, truth, dtype in zip(gradient, truths, hearing.dtypes)])
-    return "no verdict" if ill > 1 and worst <= 10 * ill else "inaccurate" if slightly else "wrong", _where(hearing, k, result.per_leaf[k][2])
+    note, mine, wanted = _where(hearing, k, result.per_leaf[k][2]), answer.gradients[0][k].dtype, np.asarray(hearing.flat.leaves[k]).dtype
+    if mine.kind == "f" and np.finfo(mine).eps > np.finfo(wanted).eps:
+        note += f"; it is {mine}, the argument {wanted}"
+    return "no verdict" if ill > 1 and worst <= 10 * ill else "inaccurate" if slightly else "wrong", note
 
 
 def _excused(hearing, answer):

@@ -246,11 +246,15 @@ class _Trial:
             if len(self.cotangents) > 1:
                 answer.refused = True
                 raise TypeError("a candidate gradient needs a function with one scalar output")
-            result = gradient(*[_copied(a) for a in self.args])
-            leaves = [np.asarray(x) for x in flatten(result)[0]]
-            if len(leaves) != len(self.flat.leaves):
-                raise ValueError(f"it returned {len(leaves)} arrays for {len(self.flat.leaves)} differentiated arrays ({', '.join(self.flat.names[:4])}, ...)")
-            for g, x, where in zip(leaves, self.flat.leaves, self.flat.names):
+            found, _, paths = flatten(gradient(*[_copied(a) for a in self.args]))
+            leaves, names = [np.asarray(x) for x in found], self.flat.names
+            wanted = flatten(self.flat.restore(self.flat.leaves))[2]
+            keys, theirs = ([[k for k in path if isinstance(k, str)] for path in each] for each in (wanted, paths))        # (tuples and lists are alike)
+            if len(leaves) != len(wanted) or any(theirs) and theirs != keys:
+                what = f"{len(leaves)} arrays" if len(leaves) != len(wanted) else f"arrays named {', '.join(map('.'.join, theirs))}"
+                raise ValueError(f"it returned {what} for {'those' if len(wanted) > 1 else 'the one'} of {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}: "
+                                 "return what de.grad returns, one array for each, nested as they are")
+            for g, x, where in zip(leaves, self.flat.leaves, names):
                 if g.dtype.kind not in "fiub":
                     raise TypeError(f"its gradient of {where} has dtype {g.dtype}, the argument {x.dtype}")
                 if g.shape != np.shape(x):

@@ -77,3 +77,19 @@ def test_at_ties_a_gradient_is_judged_as_the_methods_are():
     report = de.compare(lambda x: np.sum(np.abs(x)), np.array([0.0, 1.0]), kernels=False,
                         candidates={"sign": np.sign, "right side": lambda x: np.ones(2), "beyond": lambda x: np.array([2.0, 1.0])})
     assert [report.methods[k].verdict for k in ("sign", "right side", "beyond")] == ["right", "right", "wrong"]
+
+
+def test_a_gradient_of_fewer_digits_or_other_keys_is_told_so():
+    def judged(fun, gradient, *args):
+        return de.compare(fun, *args, candidates={"mine": gradient}, kernels=False).methods["mine"]
+    x = np.array([0.3, 1.7])
+    coarse = judged(lambda x: np.sum(np.sin(x)), lambda x: np.cos(x.astype(np.float32)), x)
+    assert (coarse.verdict, coarse.note.partition("; ")[2]) == ("inaccurate", "it is float32, the argument float64")
+    assert judged(lambda x: np.sum(np.sin(x)), lambda x: np.sin(x.astype(np.float32)), x).verdict == "wrong"
+    assert judged(lambda x: np.sum(np.sin(x)), lambda x: (np.cos(x),), x).verdict == "right"
+    parameters = {"a": 2.0, "b": 3.0}
+    assert judged(lambda p: p["a"] * p["b"], lambda p: {"b": p["a"], "a": p["b"]}, parameters).verdict == "right"
+    other = judged(lambda p: p["a"] * p["b"], lambda p: {"c": p["a"], "b": p["b"]}, parameters)
+    assert other.verdict == "wrong" and "arrays named b, c for those of a, b: return what de.grad returns" in other.note
+    few = judged(lambda x: np.sum(x), lambda x: [1.0, 1.0], x)
+    assert "it returned 2 arrays for the one of x: return what de.grad returns" in few.note
