@@ -401,3 +401,14 @@ def test_sympy_refuses_what_it_cannot_say():
         to_sympy(de.trace(lambda x: np.sum(x), np.ones(5000)))
     with pytest.raises(TypeError, match="argsort"):
         to_sympy(de.trace(lambda x: np.sort(x), np.array([2.0, 1.0])))
+
+
+@pytest.mark.parametrize("fun", [lambda x: np.linalg.norm(x), lambda x: np.std(x), lambda x: np.sum((x > 0.5) * x), lambda x: np.sum(np.where((x > 0.5) != (x < 0.2), x, x * x)),
+                                 lambda x: np.sum(np.where(np.reshape(x > 0.5, (3, 1)), x, 2 * x))])
+def test_truth_values_among_numbers_in_sympy(fun):
+    x = np.array([0.3, 0.7, 0.1])
+    graph = de.trace(fun, x)
+    at = {sp.Symbol(f"x_{k}"): sp.Rational(str(v)) for k, v in enumerate(x)}
+    for g, want in ((graph, fun(x)), *((graph.derivative(0, method=m), de.grad(fun)(x)) for m in ("symbolic", "reverse"))):
+        got = [float(e.subs(at)) for e in sp.flatten(sp.Array(g.sympy()) if np.ndim(want) else [g.sympy()])]
+        np.testing.assert_allclose(got, np.ravel(want), rtol=1e-12)

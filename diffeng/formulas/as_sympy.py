@@ -80,6 +80,25 @@ def _exact(value, sp):
         return sp.Float(value.value, 17)
 
 
+def _truth(x, sp):
+    """A number where a truth value is wanted."""
+    return x if _is_truth(x) else sp.Ne(x, 0)
+
+
+def _count(x, sp):
+    """A truth value where a number is wanted: sympy compares the two as things of different kinds."""
+    return sp.Piecewise((1, x), (0, True)) if _is_truth(x) else x
+
+
+def _is_truth(x):
+    from sympy.logic.boolalg import Boolean
+    return isinstance(x, Boolean) and not x.is_Symbol
+
+
+_OF_TRUTHS = {"logical_and", "logical_or", "logical_not", "logical_xor"}
+_OF_ANYTHING = {"where", "copy", "barrier", "stop_gradient"}
+
+
 def _table(sp):
     piece = sp.Piecewise
     one = sp.Integer(1)
@@ -96,7 +115,7 @@ def _table(sp):
         "gammaln": sp.loggamma, "gamma": sp.gamma, "psi": sp.digamma, "zeta": sp.zeta,
         "gauss": lambda a: sp.exp(-a ** 2), "log_expit": lambda a: -sp.log(1 + sp.exp(-a)),
         "logit": lambda a: sp.log(a / (1 - a)), "xlogy": lambda a, b: piece((0, sp.Eq(a, 0)), (a * sp.log(b), True)), "maximum": sp.Max, "minimum": sp.Min,
-        "where": lambda c, a, b: piece((a, c), (b, True)), "sign": sp.sign, "floor": sp.floor, "ceil": sp.ceiling,
+        "where": lambda c, a, b: piece((a, _truth(c, sp)), (b, True)), "sign": sp.sign, "floor": sp.floor, "ceil": sp.ceiling,
         "floor_divide": lambda a, b: sp.floor(a / b), "less": sp.Lt, "less_equal": sp.Le, "greater": sp.Gt, "greater_equal": sp.Ge,
         "equal": sp.Eq, "not_equal": sp.Ne,
         "logical_and": sp.And, "logical_or": sp.Or, "logical_not": sp.Not, "logical_xor": sp.Xor, "copy": lambda a: a, "barrier": lambda a, b: a, "stop_gradient": lambda a: a,
@@ -110,6 +129,9 @@ def _symbolic(node, operands, sp):
     name, params = node["primitive"], node["params"]
     lifted = [x if x.dtype == object else np.vectorize(lambda v: sp.Integer(int(v)), otypes=[object])(x) if x.size else x.astype(object) for x in operands]
     rule = _table(sp).get(name)
+    if name not in _OF_ANYTHING:
+        meant = _truth if name in _OF_TRUTHS else _count
+        lifted = [np.asarray(np.frompyfunc(lambda a: meant(a, sp), 1, 1)(x), object) for x in lifted]
     if rule is not None:
         return np.frompyfunc(rule, len(lifted), 1)(*lifted)
     if name == "astype":
@@ -117,8 +139,6 @@ def _symbolic(node, operands, sp):
     if name in ("getitem", "setitem", "add_at", "scatter"):
         many = 2 if name in ("setitem", "add_at") else 1
         return PRIMITIVES[name].evaluate(*lifted[:many], *[np.asarray(x, int) for x in operands[many:]], **params)
-    from sympy.logic.boolalg import Boolean
-    lifted = [np.frompyfunc(lambda a: sp.Piecewise((1, a), (0, True)) if isinstance(a, Boolean) and not a.is_Symbol else a, 1, 1)(x) for x in lifted]
     if name in ("sum", "prod", "mean", "matmul", "dot", "tensordot", "reshape", "transpose", "broadcast_to", "concatenate", "cumsum", "cumprod", "pad"):
         return PRIMITIVES[name].evaluate(*lifted, **params)
     if name in ("solve", "inv", "det", "slogdet", "cofactor", "cholesky"):
