@@ -80,6 +80,7 @@ GRAPHS = {
     "factors": (de.trace(factors, Q), (Q,)),
     "gradient of factors": (de.trace(factors, Q).derivative(method="reverse"), (Q,)),
     "badly scaled": (de.trace(np.linalg.det, SCALED).derivative(method="reverse"), (SCALED,)),
+    "a factor alone": (de.trace(lambda A: np.linalg.cholesky(A @ A.T + np.eye(3)), Q), (Q,)),
     "two outputs": (de.trace(lambda x, y: (x * y, np.sum(y)), 2.0, np.ones(3)), (2.0, np.array([1.0, 2.0, 4.0]))),
 }
 _count = itertools.count()

@@ -141,7 +141,8 @@ def in_c(printer, k, name, operands):
     shape = printer.shape(operands[0])
     count, n, size = math.prod(shape[:-2]), shape[-1], math.prod(shape)
     columns = printer.shape(operands[1])[-1] if name == "solve" else n if name == "inv" else 0
-    printer.helpers["eliminate"] = C_ELIMINATE
+    if name != "cholesky":
+        printer.helpers["eliminate"] = C_ELIMINATE
     a = printer.scratch(size)
     copy = "for (int64_t i = 0; i < {}; i++) {}[i] = {};"
     printer.body.append(copy.format(size, a, f"{printer.where[operands[0]]}[i]"))
