@@ -77,7 +77,7 @@ def __getattr__(name):
         return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
     if name in _HOME:
         return importlib.import_module(f"{__name__}.{name}")
-    raise importlib.import_module(f"{__name__}.errors").absent(f"module {__name__!r}", name, _INSTEAD)
+    raise importlib.import_module(f"{__name__}.errors").absent(f"module {__name__!r}", name, _INSTEAD, __all__)
 
 
 def __dir__():

@@ -30,6 +30,11 @@ def refuse(kind, text):
     return error
 
 
-def absent(owner, name, instead):
-    """AttributeError of a name that PyTorch has and this package has not, which says what to do instead, where that is known. owner: "module 'x'", say."""
-    return AttributeError(f"{owner} has no attribute {name!r}" + (f": {instead[name]}" if name in instead else ""))
+def absent(owner, name, instead, names=()):
+    """AttributeError of a name that PyTorch has and this package has not, which says what to do instead, where that is known, or which of `names` is near.
+    owner: "module 'x'", say."""
+    import difflib
+    names = () if name in instead or name.startswith("_") else names
+    near = [n for n in names if n.lower() == name.lower()] or difflib.get_close_matches(name, names, 1)
+    cure = f": {instead[name]}" if name in instead else f"; did you mean {near[0]}?" if near else ""
+    return AttributeError(f"{owner} has no attribute {name!r}{cure}")

@@ -275,7 +275,7 @@ def symbols(names, shape=(), dtype=float):
     >>> print(de.to_graph(de.sin(x) * y).formula())
     sin(x)·y
     """
-    split = names.replace(",", " ").split()
+    split = names.replace(",", " ").split() if isinstance(names, str) else ()
     if not split or not all(n.isidentifier() for n in split):
         raise ValueError(f"symbols({names!r}): give identifiers separated by spaces or commas")
     made = tuple(_symbols.input(None, n, shape, dtype) for n in split)
@@ -288,5 +288,7 @@ def to_graph(expression, inputs=None):
     if not any(isinstance(x, Tracer) for x in outputs):
         raise TypeError("to_graph needs an expression of symbols: x, y = diffeng.symbols('x y'); diffeng.to_graph(diffeng.sin(x) * y)")
     nodes = [x.node if isinstance(x, Tracer) else x for x in outputs]
+    if inputs is not None and not (isinstance(inputs, (tuple, list)) and all(isinstance(s, Tracer) for s in inputs)):
+        raise TypeError("to_graph: inputs are symbols in a tuple or list, as diffeng.symbols makes them: inputs=(x, y)")
     given = [s.node for s in inputs] if inputs is not None else [n for n in reachable(nodes) if n.primitive.name == "input"]
     return Graph(given, nodes, name="expression")

@@ -45,6 +45,8 @@ def plant(method, primitive, kind="factor", slot=0):
     or "graph" with kind "swap" (the first two operands recorded in the wrong order) or "lose" (the edge of operand `slot` is lost).
     Raises ValueError for an unknown method, primitive, kind or slot without a derivative.
     """
+    if not isinstance(primitive, str) or not isinstance(slot, int):
+        raise TypeError(f"plant({method!r}, {primitive!r}, slot={slot!r}): give the primitive's name, as in plant(\"reverse\", \"tanh\"), and the operand's number")
     known = Primitive.registry.get(primitive)
     if known is None or known.kind in ("input", "constant"):
         import difflib

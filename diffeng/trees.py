@@ -198,7 +198,9 @@ def _describe(x):
 
 
 def transformed(new, what, fun):
-    """A transformation's result, with its name, and the parameters of the function it was made of."""
+    """A transformation's result, with its name, and the parameters of the function it was made of. Raises TypeError where that is none."""
+    if not callable(fun):
+        raise TypeError(f"{what} needs a function, not {type(fun).__name__}")
     new.__name__, new.__wrapped__ = f"{what}_{function_name(fun)}", fun
     return new
 
@@ -265,7 +267,7 @@ def _below(x, leaves):
 def _chosen(fun, args, argnums, options):
     """(args, options, is argnums one number?, a tuple of the numbers): parameters given by name, and defaults, are among the args where they are chosen."""
     single = isinstance(argnums, (int, np.integer))
-    chosen = (argnums,) if single else tuple(argnums)
+    chosen = (argnums,) if single or not hasattr(argnums, "__iter__") else tuple(argnums)
     if options or any([isinstance(k, int) and k >= len(args) for k in chosen]):
         args, options = bound(parameters_of(fun), args, options or {}, max([k + 1 for k in chosen if isinstance(k, int)], default=0))
     for k in chosen:

@@ -69,7 +69,9 @@ def accuracy(fun, domain, *, points=500, seed=0, dtype=float, methods=(*METHODS,
     """
     import diffeng as de
     dtype, random = np.dtype(dtype), np.random.default_rng(seed)
-    intervals = [domain] if np.ndim(domain) == 1 else list(domain)
+    if not callable(fun):
+        raise TypeError(f"accuracy needs a function, not {type(fun).__name__}")
+    intervals = [domain] if np.ndim(domain) < 2 else list(domain)
     xs = [_points(random, interval, points, dtype) for interval in intervals]
     with np.errstate(all="ignore"):
         plain = fun(*xs)
@@ -102,9 +104,10 @@ def _derivative(de, fun, xs, k, method):
 
 def _points(random, interval, count, dtype):
     top = float(np.finfo(dtype).max)
-    low, high = (np.clip(np.array(interval, float), -top, top)).astype(dtype)
-    if not low < high:
+    ends = np.asarray(interval)
+    if ends.shape != (2,) or ends.dtype.kind not in "fiu" or not ends[0] < ends[1]:
         raise ValueError(f"accuracy: the domain {interval!r} is no interval: give (low, high), or one such pair an argument")
+    low, high = np.clip(ends.astype(float), -top, top).astype(dtype)
     t = random.uniform(0, 1, count // 2).astype(dtype)
     even = (low * (1 - t) + high * t).clip(low, high)
     ends = np.array([low, high])

@@ -50,10 +50,12 @@ def compare(fun, *args, argnums=None, candidates=None, digits=50, directions=thr
     taken = sorted({"symbolic", "forward", "reverse", *WITNESSES.values(), "graph"} & set(candidates))
     if taken:
         raise ValueError(f"candidates: {taken[0]!r} is the name of a method: give yours another")
-    if not FEWEST <= digits <= MOST:
-        raise ValueError(f"digits={digits}: the judge can be sure of {FEWEST} to {MOST}")
-    if not isinstance(directions, (int, np.integer)) or isinstance(directions, bool) or directions < 1:
-        raise ValueError(f"directions={directions!r}: give a number of at least 1")
+    for name, given, least, most, what in (("digits", digits, FEWEST, MOST, f"the judge can be sure of {FEWEST} to {MOST}"),
+                                           ("directions", directions, 1, np.inf, "give a number of at least 1"), ("seed", seed, 0, np.inf, "give 0 or more")):
+        if not isinstance(given, (int, np.integer)) or isinstance(given, bool) or not least <= given <= most:
+            raise ValueError(f"{name}={given!r}: {what}")
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress is of type {type(progress).__name__}: give a function, which is called as progress(stage, done, total)")
     return _Trial(fun, args, argnums, candidates, digits, (directions, seed), progress, kernels).report()
 
 

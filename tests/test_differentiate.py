@@ -107,7 +107,7 @@ def test_no_influence_is_zero(method):
     (lambda: de.grad(lambda x: "no")(1.0), "returned an object of type str"),
     (lambda: de.grad(lambda x: x > 0)(1.0), "dtype bool, which has no derivative"),
     (lambda: de.grad(lambda x: x, argnums=2)(1.0), "argnums=2"),
-    (lambda: de.grad(5), "must be a function") if False else (lambda: de.grad(5)(1.0), "must be a function"),
+    (lambda: de.grad(5), "needs a function, not int"),
     (lambda: de.jvp(np.sin, (x0,), (np.ones(2),)), "shape"),
     (lambda: de.jvp(np.sin, x0, x0), r"jvp\(f, \(x,\), \(v,\)\)"), (lambda: de.hvp(np.sin, 1.0, 2.0), r"hvp\(f, \(x,\), \(v,\)\)"),
     (lambda: de.jit(lambda x: None)(1.0), "^<lambda> returned None"), (lambda: de.trace(de.ones(2, 2)), r"trace needs a function to record, not Tensor: .*x\.trace\(\)"),
@@ -221,3 +221,18 @@ def test_a_number_that_is_differentiated_by_is_float64_compiled_or_not(method):
     for f in (both, de.jit(both), lambda a, x: de.jit(lambda b, x: both(b / 2, x))(2 * a, x)):
         value, gradient = f(2.0, x)
         assert value == 6 and gradient == 3 and value.dtype == gradient.dtype == np.float64
+
+
+def test_names_and_functions_that_are_none_are_told_at_once():
+    for name, near in (("compair", "compare"), ("Grad", "grad")):
+        with pytest.raises(AttributeError, match=f"did you mean {near}"):
+            getattr(de, name)
+    for transform in (de.grad, de.jacobian, de.hessian):
+        with pytest.raises(TypeError, match="needs a function, not int"):
+            transform(3)
+    with pytest.raises(TypeError, match="inputs are symbols in a tuple"):
+        de.to_graph(de.sin(de.symbols("x")), inputs=3)
+    with pytest.raises(TypeError, match="values is of type int: give a dict"):
+        de.parse("sin(x)").picture(values=3)
+    with pytest.raises(ValueError, match="give identifiers"):
+        de.symbols(3)

@@ -70,9 +70,9 @@ def test_singular_matrices():
     sign, logs = de.jit(lambda x: tuple(np.linalg.slogdet(x)))(singular)
     assert not sign.any() and np.isneginf(logs).all()
     stack = np.stack([np.eye(2), np.ones((2, 2)), np.eye(2)])
-    for f, x, text in ((np.linalg.inv, stack, "inv at test_matrices.py.*Singular matrix"),
-                       (lambda x: de.linalg.solve_triangular(x, np.ones((3, 2, 1))), stack * [[1, 1], [1, 0]], "solve at test_matrices.py.*Singular matrix"),
-                       (np.linalg.cholesky, -stack, "cholesky at test_matrices.py.*Matrix is not positive definite")):
+    for f, x, text in ((np.linalg.inv, stack, "inv at test_kernel_matrices.py.*Singular matrix"),
+                       (lambda x: de.linalg.solve_triangular(x, np.ones((3, 2, 1))), stack * [[1, 1], [1, 0]], "solve at test_kernel_matrices.py.*Singular matrix"),
+                       (np.linalg.cholesky, -stack, "cholesky at test_kernel_matrices.py.*Matrix is not positive definite")):
         compiled_f = de.jit(lambda x, f=f: f(x) + 0.0)
         with pytest.raises(np.linalg.LinAlgError, match=text):
             compiled_f(x)

@@ -88,6 +88,13 @@ def test_the_plant_refuses_what_it_cannot_do():
                 pass
 
 
+def test_the_plant_needs_a_name_and_a_number():
+    for arguments in (("reverse", np.tanh), ("reverse", "tanh", "sign", "0")):
+        with pytest.raises(TypeError, match="give the primitive's name"):
+            with plant(*arguments):
+                pass
+
+
 def test_a_lost_edge_reaches_kernels_that_compute_all_the_same():
     for slot in (0, 1):
         with plant("graph", "multiply", "lose", slot):

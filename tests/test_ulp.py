@@ -39,6 +39,14 @@ def test_single_precision_counts_its_own_units():
     assert found["value", "NumPy"].ulp < 3 and found.dtype == np.float32
 
 
+def test_what_is_no_domain_or_no_function_is_told_so():
+    for domain in (3, (1,), (2, 1), ("a", "b")):
+        with pytest.raises(ValueError, match="is no interval: give"):
+            de.accuracy(np.sin, domain)
+    with pytest.raises(TypeError, match="accuracy needs a function, not int"):
+        de.accuracy(3, (0, 1))
+
+
 def test_kinks_are_left_open():
     found = de.accuracy(np.abs, (-1, 1), points=20)
     assert found.worst.ulp == 0

@@ -48,6 +48,9 @@ def draw(graph, values=None, adjoints=None, marks=None, detail="auto", title=Non
     import graphviz
     if detail not in ("auto", "full", "modules"):
         raise ValueError(f"detail={detail!r}: choose 'auto', 'full' or 'modules'")
+    for name, given in (("values", values), ("adjoints", adjoints), ("marks", marks)):
+        if given is not None and not hasattr(given, "get"):
+            raise TypeError(f"{name} is of type {type(given).__name__}: give a dict by node number, {{0: ...}}, or None")
     view = View(graph, detail, marks or {})
     wide = len(view.boxes) <= 40 and not view.paths_used and not view.folded
     attributes = dict(rankdir="LR" if wide else "TB", fontname=_FONT, fontsize="16" if title else "13", fontcolor="#455a64", nodesep="0.28", ranksep="0.4",
