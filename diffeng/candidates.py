@@ -53,7 +53,7 @@ def _where(hearing, k, at):
 
 def missed(g, exact, scale, others, dtype, bounds=None):
     """Two indices, or None: of an entry that g misses where others hit it and that no rounding explains, and of one that rounding might explain. An entry is
-    missed by half of its digits and BY_FAR times as much as by the best of the others. Rounding explains what is less than RULED_OUT of its units in the size
+    missed by half of its digits and BY_FAR times as much as by the best of the others, and by more than the worst of them does. Rounding explains what is less than RULED_OUT of its units in the size
     of the terms behind the entry; these are overestimated where a function is ill-conditioned, so that what the others do in all of the array counts, too: where
     one of them has half of the digits of every entry, nothing is left to explain.
 
@@ -68,7 +68,9 @@ def missed(g, exact, scale, others, dtype, bounds=None):
             off &= ~((bounds[0] <= g) & (g <= bounds[1]))
         unexplained = off & (error > BY_FAR * max(worst, eps * RULED_OUT) * np.absolute(exact))
         no_luck = exact.size > 1 and worst < tolerance(dtype)          # that all of their entries are right
-        found = off & (error > RULED_OUT * eps * size) | unexplained & no_luck, unexplained
+        alone = error > 10 * np.maximum.reduce(theirs)                 # what one of the others loses there, too, rounding can do;
+        unexplained &= alone | (error > 0.1 * np.absolute(exact))      # where a digit is left, sign and factor are right, and there is nothing to say
+        found = alone & (off & (error > RULED_OUT * eps * size) | unexplained & no_luck), unexplained
     return [np.unravel_index(np.argmax(np.where(there, error, -1)), there.shape) if np.any(there) else None for there in found]
 
 

@@ -15,6 +15,10 @@ def _sum(x):
     return np.sum(x, axis=(-2, -1))
 
 
+def _most(x):
+    return np.max(x, axis=(-2, -1), keepdims=True, initial=0)
+
+
 def _each(x):
     return np.asarray(x)[..., None, None]
 
@@ -48,15 +52,17 @@ class _Sizes:
         """norm: of x; near: how far the vectors turn for a change of x."""
         self.shape = x.shape
         self.norm, n = np.sqrt(np.sum(np.square(x), axis=(-2, -1), keepdims=True)), x.shape[-1]
+        least = np.finfo(x.dtype).eps * self.norm                            # values that are nearer than this are not told apart
         if name == "eigh":
-            gap = np.absolute(z[..., 0, None, :] - z[..., 0, :, None])
-            self.near = np.max(np.where(gap == 0, 0, 1 / np.where(gap == 0, 1, gap)), axis=(-2, -1), keepdims=True) if gap.size else self.norm
+            gap = np.maximum(np.absolute(z[..., 0, None, :] - z[..., 0, :, None]), least)
+            self.near = _most(np.where(np.eye(n, dtype=bool) | (gap == 0), 0, 1 / np.where(gap == 0, 1, gap)))
             self.scale = np.concatenate([np.broadcast_to(self.norm, (*x.shape[:-2], 1, n)), np.broadcast_to(1 + self.near * self.norm, x.shape)], axis=-2)
         elif name == "svd":
             m, k = x.shape[-2], min(x.shape[-2:])
             s = z[..., m, :]
             gap = np.absolute(s[..., None, :] - s[..., :, None]) + np.where(np.eye(k, dtype=bool), s[..., None, :], 0)          # and s itself, over which is divided
-            self.near = np.max(np.where(gap == 0, 0, 1 / np.where(gap == 0, 1, gap)), axis=(-2, -1), keepdims=True) if gap.size else self.norm
+            gap = np.maximum(gap, least)
+            self.near = _most(np.where(gap == 0, 0, 1 / np.where(gap == 0, 1, gap)))
             turned = 1 + self.near * self.norm
             self.scale = np.concatenate([np.broadcast_to(a, (*x.shape[:-2], rows, k)) for a, rows in ((turned, m), (self.norm, 1), (turned, n))], axis=-2)
         else:

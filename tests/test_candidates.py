@@ -93,3 +93,11 @@ def test_a_gradient_of_fewer_digits_or_other_keys_is_told_so():
     assert other.verdict == "wrong" and "arrays named b, c for those of a, b: return what de.grad returns" in other.note
     few = judged(lambda x: np.sum(x), lambda x: [1.0, 1.0], x)
     assert "it returned 2 arrays for the one of x: return what de.grad returns" in few.note
+
+
+def test_what_a_method_loses_too_is_no_fault():
+    x = 1e8 + np.random.default_rng(0).normal(size=10)                        # the mean is rounded at 1e-8, and one entry is near it
+    x[3] = np.mean(x) + 0.02
+    near = {"formula": lambda x: 2 * (x - np.mean(x)) / x.size, "as reverse": de.grad(np.var), "factor": lambda x: 2.01 * (x - np.mean(x)) / x.size}
+    report = de.compare(lambda x: np.var(x), x, candidates=near, kernels=False)
+    assert [report.methods[k].verdict for k in near] == ["right", "right", "wrong"], str(report)

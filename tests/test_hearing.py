@@ -138,6 +138,13 @@ def test_a_mask_is_looked_at_in_one_place_however_often_the_function_ran():
     assert judged(f, X).agree
 
 
+def test_eigenvalues_that_float32_does_not_tell_apart_accuse_no_rule():
+    a = (np.eye(3) + 1e-10 * np.random.default_rng(0).normal(size=(3, 3))).astype(np.float32)          # the vectors are any that LAPACK likes
+    for f in (lambda a: np.sum(np.linalg.eigh(a + a.T)[0] ** 2), lambda a: np.sum(np.linalg.svd(a)[1] ** 3)):
+        report = judged(f, a)
+        assert report.culprit is None and not {"wrong", "inaccurate"} & {m.verdict for m in report.methods.values()}, str(report)
+
+
 def test_conventions_at_a_kink_do_not_compose_and_nobody_is_wrong():
     for fun in (lambda x: relu(x) - relu(-x), lambda x: np.abs(x) - 2 * relu(x)):
         report = judged(fun, 0.0)
