@@ -52,7 +52,8 @@ def edges(recorded, calls, keys, tolerance):
     place_input = {id(n): k for k, n in enumerate(recorded.nodes)}
     found = []
     for node, (primitive, inputs, params, out) in zip(log, calls):
-        if node.primitive is not primitive:
+        anew = node.primitive.own is not None and primitive.own is not None and node.primitive.name == primitive.name          # made inside the function
+        if node.primitive is not primitive and not anew:
             if not _same(node.value, out, tolerance):
                 return [], (f"the function does not do the same twice: {node.primitive.name} at {line_of(node.frames)} "
                             f"became {primitive.name} in the judge's run")

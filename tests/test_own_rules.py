@@ -323,3 +323,13 @@ def test_a_rule_that_is_wrong_where_a_derivative_inside_asks_it_is_named():
         if method:
             assert (report.culprit.method, report.culprit.primitive) == (method, "cube") and text in report.culprit.text
             assert report.culprit.line.startswith("test_own_rules.py:")
+
+
+def test_a_function_that_is_made_where_it_is_called_is_judged():
+    def loss(x, slope):
+        square = de.custom(lambda x: x * x)
+        square.pull(lambda x, out, g: slope * g * x)
+        return np.sum(square(x) * x)
+    assert de.compare(lambda x: loss(x, 2.0), X).agree
+    report = de.compare(lambda x: loss(x, 2.1), X)
+    assert report.culprit.method == "reverse" and {c.method for c in report.culprits} == {"reverse"}
