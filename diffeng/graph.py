@@ -232,6 +232,14 @@ class Adjoint(Tracing):
     def stand_at(self, node, _):
         self.frames = node.frames
 
+    def look(self, kind, tracer, convert):
+        """What a rule of the user's looks at is computed then, where it comes from values of the primal."""
+        for n in reachable([tracer.node]):
+            operands = [x.value if type(x) is Node else x for x in n.operands]
+            if n.value is None and operands and not any([x is None for x in operands]):
+                n.value = n.primitive(*operands, **n.params)
+        return super().look(kind, tracer, convert)
+
 
 def _forward_derivative(graph, chosen):
     """Forward mode run on tracers: one direction an input entry, pushed through the graph."""

@@ -333,3 +333,13 @@ def test_a_function_that_is_made_where_it_is_called_is_judged():
     assert de.compare(lambda x: loss(x, 2.0), X).agree
     report = de.compare(lambda x: loss(x, 2.1), X)
     assert report.culprit.method == "reverse" and {c.method for c in report.culprits} == {"reverse"}
+
+
+def test_a_rule_that_looks_at_values_accuses_no_kernel():
+    @de.custom
+    def f(x):
+        return x ** 2 if np.sum(x) > 0 else -x
+    f.pull(lambda x, out, g: 2 * x * g if np.sum(x) > 0 else -g)
+    for x in (X, -X):
+        report = de.compare(lambda x: np.sum(f(x) ** 2 * x), x)
+        assert report.agree, str(report)
