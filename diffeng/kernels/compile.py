@@ -1,6 +1,6 @@
 """LLVM IR to object code for this processor.
 
-What it is: `compile_module(module, unique)`, an llvmlite.ir.Module (or its text) in, {"code", "symbols", "needs"} out: LLVM's own O3 pipeline with its vectorisers.
+What it is: `compile_module(module, unique)`, an llvmlite.ir.Module in, {"code", "symbols", "needs"} out: LLVM's own O3 pipeline with its vectorisers.
 
 What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). LLVM is loaded, and llvmlite imported, when there is
 something to compile.
@@ -82,45 +82,6 @@ def _apart(name, *arguments):
     return getattr(function, "_cfn", function)(*arguments)
 
 
-def _object_code(machine, parsed):
-    """As machine.emit_object(parsed)."""
-    from llvmlite.binding import ffi
-    with ffi.OutputString() as error:
-        memory = _apart("LLVMPY_TargetMachineEmitToMemory", machine, parsed, 1, error)
-        if not memory:
-            raise RuntimeError(str(error))
-    try:
-        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(memory), ffi.lib.LLVMPY_GetBufferSize(memory))
-    finally:
-        ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
-
-
-def _optimise(parsed, machine, quick):
-    """LLVM's O3 with everything that makes loops fast; quick: variables into registers and the obvious, in a twentieth of the time.
-
-    Vectorised loops are not interleaved unless they ask for it (`interleave`): on elementwise ones it costs a third more time to compile, and they
-    run no faster (a polynomial of degree 12 over 10 000 doubles took 9.7 us with, 7.1 without: the processor overlaps iterations by itself). Nor are
-    scalars put together to vectors (SLP): none of the workloads gained by it, and kernels with windows took an eighth more time to compile.
-    """
-    llvm = binding()
-    options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 3)
-    options.loop_vectorization = options.loop_unrolling = not quick
-    options.slp_vectorization = options.loop_interleaving = False
-    builder = llvm.create_pass_builder(machine, options)      # made anew for each module: it holds analyses of the last one
-    if quick:
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_simplify_cfg_pass()
-        passes.add_instruction_combine_pass()
-    else:
-        passes = builder.getModulePassManager()
-    _apart("LLVMPY_RunNewModulePassManager", passes, parsed, builder)
-    if not quick:                                         # values.rescue: what the vectoriser has called for all lanes
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_always_inliner_pass()
-        _apart("LLVMPY_RunNewModulePassManager", passes, parsed, builder)
-
-
 def interleave(branch, times=4):
     """Say of a loop, by the branch that closes it, that it shall run in so many copies at once: what a reduction needs, whose additions wait for
     each other (a sum of 4000 doubles took 1.2 us instead of 1.8)."""
@@ -149,29 +110,93 @@ def _linked(name):
     return function + {"f64": "", "f32": "f"}[kind[0]] if function in _LIBRARY and kind and kind[0] in ("f64", "f32") else None
 
 
+class Compilation:
+    """A module on its way to object code. It is prepared, and asked for its result, by whoever has the interpreter lock; `run` is LLVM's work and needs none.
+    So a thread can run beside one that computes in Python, where it would wait 5 ms each time it asked for the lock, which what llvmlite does asks hundreds of times.
+
+    Arguments and errors: see compile_module. Whoever makes one closes it.
+    """
+
+    def __init__(self, module, unique, quick=False):
+        llvm = binding()
+        self._context, self._parsed, self._held, self._memory, self._failed = llvm.create_context(), None, contextlib.ExitStack(), None, None
+        try:
+            self._parsed = parsed = llvm.parse_assembly(str(module), self._context)
+            parsed.verify()
+            self._machine = machine = self._held.enter_context(_machine(0 if quick else 3))
+            parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(machine.target_data)
+            self._symbols = {}
+            for function in parsed.functions:
+                if not function.is_declaration and function.linkage is llvm.Linkage.external:
+                    name = function.name
+                    function.name = self._symbols[name] = f"{name}.{unique}"
+            self._passes = self._pipeline(quick)
+        except BaseException:
+            self.close()
+            raise
+
+    def _pipeline(self, quick):
+        """[(passes, builder)]: LLVM's O3 with everything that makes loops fast; quick: variables into registers and the obvious, in a twentieth of the time.
+
+        Vectorised loops are not interleaved unless they ask for it (`interleave`): on elementwise ones it costs a third more time to compile, and they
+        run no faster (a polynomial of degree 12 over 10 000 doubles took 9.7 us with, 7.1 without: the processor overlaps iterations by itself). Nor are
+        scalars put together to vectors (SLP): none of the workloads gained by it, and kernels with windows took an eighth more time to compile.
+        """
+        llvm = binding()
+        options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 3)
+        options.loop_vectorization = options.loop_unrolling = not quick
+        options.slp_vectorization = options.loop_interleaving = False
+        builder = llvm.create_pass_builder(self._machine, options)      # made anew for each module: it holds analyses of the last one
+        if quick:
+            passes = llvm.create_new_module_pass_manager()
+            passes.add_sroa_pass()
+            passes.add_simplify_cfg_pass()
+            passes.add_instruction_combine_pass()
+            return [(passes, builder)]
+        inlining = llvm.create_new_module_pass_manager()          # values.rescue: what the vectoriser has called for all lanes
+        inlining.add_always_inliner_pass()
+        return [(builder.getModulePassManager(), builder), (inlining, builder)]
+
+    def run(self):
+        """LLVM's part: nearly all of the time."""
+        from llvmlite.binding import ffi
+        try:
+            for passes, builder in self._passes:
+                _apart("LLVMPY_RunNewModulePassManager", passes, self._parsed, builder)
+            with ffi.OutputString() as error:
+                self._memory = _apart("LLVMPY_TargetMachineEmitToMemory", self._machine, self._parsed, 1, error)          # as machine.emit_object
+                if not self._memory:
+                    raise RuntimeError(str(error))
+        except BaseException as error:                # the caller's who asks for the result
+            self._failed = error
+
+    def result(self):
+        """What compile_module returns, of what has run."""
+        from llvmlite.binding import ffi
+        if self._failed is not None:
+            raise self._failed
+        code = ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(self._memory), ffi.lib.LLVMPY_GetBufferSize(self._memory))
+        needs = sorted({_linked(f.name) for f in self._parsed.functions if f.is_declaration} - {None})
+        return {"code": code, "symbols": self._symbols, "needs": needs}
+
+    def close(self):
+        """In this order, which a garbage collector would not keep: LLVM would end the process."""
+        from llvmlite.binding import ffi
+        if self._memory:
+            ffi.lib.LLVMPY_DisposeMemoryBuffer(self._memory)
+        self._memory = self._passes = None
+        self._held.close()
+        if self._parsed is not None:
+            self._parsed.close()
+        self._context.close()
+
+
 def compile_module(module, unique, quick=False):
     """Object code: {"code": bytes, "symbols": {function's name: its name in the code}, "needs": symbols the code leaves open}.
 
     Functions that are not internal are renamed with `unique`, so that the code of many modules can lie in one engine. quick: for code
     that is not worth optimising. Raises RuntimeError where the IR is malformed.
     """
-    llvm = binding()
-    context, parsed = llvm.create_context(), None
-    try:
-        parsed = llvm.parse_assembly(str(module), context)
-        parsed.verify()
-        with _machine(0 if quick else 3) as machine:
-            parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(machine.target_data)
-            symbols = {}
-            for function in parsed.functions:
-                if not function.is_declaration and function.linkage is llvm.Linkage.external:
-                    name = function.name
-                    function.name = symbols[name] = f"{name}.{unique}"
-            _optimise(parsed, machine, quick)
-            code = _object_code(machine, parsed)
-        needs = sorted({_linked(f.name) for f in parsed.functions if f.is_declaration} - {None})
-    finally:                                  # in this order, which a garbage collector would not keep: LLVM would end the process
-        if parsed is not None:
-            parsed.close()
-        context.close()
-    return {"code": code, "symbols": symbols, "needs": needs}
+    with contextlib.closing(Compilation(module, unique, quick)) as made:
+        made.run()
+        return made.result()

@@ -6,6 +6,8 @@ A kernel is a C function (address of a table of words, lo, hi) that computes row
 
 What it is not: it writes no code and knows no primitive.
 """
+import atexit
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -19,6 +21,7 @@ _kernels = {}                             # key -> Kernel
 _provided = {}                            # name -> address: see provide
 _state = threading.Condition()             # whoever looks at these, or changes them, holds it; but not while he compiles
 _making = {}                              # key -> the thread that compiles it, or waits for those that do
+_begun = {}                               # key -> (a thread that runs LLVM for it, its Compilation): see begin
 
 
 class Kernel:
@@ -135,9 +138,26 @@ def _from_disk(key):
     return kept if kept is not None and not _missing(kept) else None      # a symbol may be gone where the C library changed
 
 
+def begin(key, build, quick=False):
+    """LLVM begins with a kernel that will be asked for, in a thread of its own; the interpreter waits for that before it ends."""
+    made = compile.Compilation(build(), _unique(key), quick)
+    _begun[key] = threading.Thread(target=made.run), made
+    _begun[key][0].start()
+
+
+def _unique(key):
+    return hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
 def _code(key, build, quick=False):
     """Object code. It may be made by several threads at once: nothing that they share is changed here."""
-    return compile.compile_module(build(), hashlib.sha256(key.encode()).hexdigest()[:24], quick)
+    begun = _begun.pop(key, None)
+    if begun is None:
+        return compile.compile_module(build(), _unique(key), quick)
+    thread, made = begun
+    with contextlib.closing(made):
+        thread.join()
+        return made.result()
 
 
 def _compiled(wanted):
@@ -179,8 +199,18 @@ def _new(key, made):
 def _before_fork():
     """A child of a process that is compiling would wait for ever for a thread it does not have."""
     _state.acquire()
+    for thread, _ in [*_begun.values()]:
+        thread.join()
     while any([thread != threading.get_ident() for thread in _making.values()]):
         _state.wait()
+
+
+@atexit.register
+def _close():
+    """What was begun and is not needed: see Compilation.close."""
+    for thread, made in _begun.values():
+        thread.join()
+        made.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -54,17 +54,14 @@ def _module():
 
 
 def ahead():
-    """Where native.py's code is not on disk, a thread begins to compile it: every program needs it, and its function is recorded meanwhile. Its text is written
-    here: whoever asks for the interpreter's lock beside a thread that computes in Python waits 5 ms for it each time, and imports ask hundreds of times. The
-    interpreter waits for that thread before it ends."""
+    """Where native.py's code is not on disk, LLVM begins with it: every program needs it, and its function is recorded meanwhile."""
     _provide()
     if machine.known("runtime") is None:
         loading = threading.Thread(target=compile.load)
         loading.start()
-        text = str(_module())
+        made = _module()
         loading.join()
-        compile.binding()
-        threading.Thread(target=machine.kernel, args=("runtime", lambda: text, True)).start()
+        machine.begin("runtime", lambda: made, quick=True)
 
 
 @functools.lru_cache(maxsize=None)
