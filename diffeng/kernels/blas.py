@@ -105,7 +105,7 @@ def routine(name):
         bits = routine("dgemm")[1]
         return _address(getattr(_mkl(), "MKL_Set_Num_Threads_Local" if name == "mkl_threads" else name[4:] + ("_64_" if bits == 64 else "_"))), bits
     found = _library()
-    if found is not None:
+    if found is not None and hasattr(found[0], found[1].format(name)):          # a library of BLAS alone has no LAPACK
         library, form, bits = found
         return _address(getattr(library, form.format(name))), bits
     from scipy.linalg import cython_blas, cython_lapack
