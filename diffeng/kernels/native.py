@@ -40,7 +40,7 @@ class Writer(ir.IRBuilder):
 
     def at(self, address, word=0):
         """A pointer to a word."""
-        return self.inttoptr(self.add(address, _I64(8 * word)), _I64.as_pointer())
+        return self.inttoptr(self.add(address, _I64(8 * word)) if word else address, _I64.as_pointer())
 
     def word(self, address, word=0):
         return self.load(self.at(address, word))
@@ -98,12 +98,43 @@ class Writer(ir.IRBuilder):
 
 
 def build():
-    """The module. External: run, results, repeat, begin, stretch, end (METH_FASTCALL functions of Python), first_or_second (a method of Python), walk, worker, halt
+    """The module. External: run, results, begin, stretch, end (METH_FASTCALL functions of Python), first_or_second (a method of Python), walk, worker, halt
     and rest (for ctypes)."""
     module = ir.Module("runtime")
     _outside(module)
     _pool(module)
     _calls(module)
+    return module
+
+
+def build_turns():
+    """The module of `repeat`, apart: most programs never turn. It calls "diffeng_walk", which is build()'s walk."""
+    module = ir.Module("turns")
+    _outside(module)
+    ir.Function(module, ir.FunctionType(_VOID, [_I64] * 3), "diffeng_walk")
+
+    # repeat(slots, first, last, until): calls number first .. last - 1 of many; of each argument four words: where it lies in the first of all, in the odd
+    # ones, in the even ones after it, and what is added with each call. until: 0, or the address of two words. A call that leaves no truth in the first byte is
+    # the last one, its number is written into the second word, and what it reports is of no account.
+    b, context = _entry(module, "repeat")
+    slots, first, last, until = (b.call(module.get_global("PyLong_AsLongLong"), [b.word(b.args[1], k)]) for k in range(4))
+    with b.if_then(b.icmp_signed("!=", b.word(context, BUSY), _I64(0))):
+        _answer(b, _I64(REENTERED))
+    b.store(_I64(1), b.at(context, BUSY))
+    with b.count(first, last) as turn:
+        start = b.select(b.icmp_signed("==", turn, _I64(0)), _I64(0), b.select(_odd(b, turn), _I64(8), _I64(16)))
+        with _patches(b, context) as (put, number):
+            slot = b.add(slots, b.mul(number, _I64(32)))
+            put(b.add(b.word(b.add(slot, start)), b.mul(turn, b.word(slot, 3))))
+        b.call(module.get_global("diffeng_walk"), [context, _I64(0), b.word(context, ROWS)])
+        with b.if_then(b.icmp_signed("!=", until, _I64(0))):
+            with b.if_then(b.icmp_signed("==", b.and_(b.word(until), _I64(0xFF)), _I64(0))):
+                b.store(turn, b.at(until, 1))
+                _finish(b, context)
+                _answer(b, _I64(0))
+            with b.if_then(b.icmp_signed("!=", b.word(b.word(context, STATUS)), _I64(0))):
+                _answer(b, _finish(b, context))
+    _answer(b, _finish(b, context))
     return module
 
 
@@ -245,6 +276,25 @@ def _pool(module):
 
 # ---- calls -------------------------------------------------------------------------------------------------------------------
 
+def _entry(module, name):
+    """A function of Python's METH_FASTCALL kind: its `self` is the array that holds the context."""
+    b = Writer(module, name, 3, internal=False)
+    return b, b.word(b.add(b.args[0], _I64(DATA)))
+
+
+def _answer(b, value):
+    b.ret(b.call(b.module.get_global("PyLong_FromLongLong"), [value]))
+
+
+def _finish(b, context):
+    """The program's memory is free again; the status its kernels left."""
+    status = b.word(context, STATUS)
+    code = b.word(status)
+    b.store(_I64(0), b.at(status))
+    b.store(_I64(0), b.at(context, BUSY))
+    return code
+
+
 def _calls(module):
     # walk(context, first, last): rows of the table. Called with the interpreter lock, which guards the counts of BLAS's users.
     b = Writer(module, "walk", 3, _VOID, internal=False)
@@ -282,62 +332,23 @@ def _calls(module):
     b.ret_void()
     _take(module)
 
-    def entry(name):
-        """A function of Python's METH_FASTCALL kind: its `self` is the array that holds the context."""
-        b = Writer(module, name, 3, internal=False)
-        return b, b.word(b.add(b.args[0], _I64(DATA)))
-
-    def answer(b, value):
-        b.ret(b.call(module.get_global("PyLong_FromLongLong"), [value]))
-
-    def finish(b, context):
-        """The program's memory is free again; the status its kernels left."""
-        status = b.word(context, STATUS)
-        code = b.word(status)
-        b.store(_I64(0), b.at(status))
-        b.store(_I64(0), b.at(context, BUSY))
-        return code
-
-    b, context = entry("run")
+    b, context = _entry(module, "run")
     refused = b.call(module.get_global("take"), [context, *b.args[1:]])
     with b.if_then(b.icmp_signed("!=", refused, _I64(0))):
-        answer(b, refused)
+        _answer(b, refused)
     b.call(module.get_global("walk"), [context, _I64(0), b.word(context, ROWS)])
-    answer(b, finish(b, context))
-    _results(module, entry("results"), finish)
+    _answer(b, _finish(b, context))
+    _results(module, *_entry(module, "results"))
 
-    # repeat(slots, first, last, until): calls number first .. last - 1 of many; of each argument four words: where it lies in the first of all, in the odd
-    # ones, in the even ones after it, and what is added with each call. until: 0, or the address of two words. A call that leaves no truth in the first byte is
-    # the last one, its number is written into the second word, and what it reports is of no account.
-    b, context = entry("repeat")
-    slots, first, last, until = (b.call(module.get_global("PyLong_AsLongLong"), [b.word(b.args[1], k)]) for k in range(4))
-    with b.if_then(b.icmp_signed("!=", b.word(context, BUSY), _I64(0))):
-        answer(b, _I64(REENTERED))
-    b.store(_I64(1), b.at(context, BUSY))
-    with b.count(first, last) as turn:
-        start = b.select(b.icmp_signed("==", turn, _I64(0)), _I64(0), b.select(_odd(b, turn), _I64(8), _I64(16)))
-        with _patches(b, context) as (put, number):
-            slot = b.add(slots, b.mul(number, _I64(32)))
-            put(b.add(b.word(b.add(slot, start)), b.mul(turn, b.word(slot, 3))))
-        b.call(module.get_global("walk"), [context, _I64(0), b.word(context, ROWS)])
-        with b.if_then(b.icmp_signed("!=", until, _I64(0))):
-            with b.if_then(b.icmp_signed("==", b.and_(b.word(until), _I64(0xFF)), _I64(0))):
-                b.store(turn, b.at(until, 1))
-                finish(b, context)
-                answer(b, _I64(0))
-            with b.if_then(b.icmp_signed("!=", b.word(b.word(context, STATUS)), _I64(0))):
-                answer(b, finish(b, context))
-    answer(b, finish(b, context))
+    b, context = _entry(module, "begin")
+    _answer(b, b.call(module.get_global("take"), [context, *b.args[1:]]))
 
-    b, context = entry("begin")
-    answer(b, b.call(module.get_global("take"), [context, *b.args[1:]]))
-
-    b, context = entry("stretch")
+    b, context = _entry(module, "stretch")
     b.call(module.get_global("walk"), [context, *(b.call(module.get_global("PyLong_AsLongLong"), [b.word(b.args[1], k)]) for k in range(2))])
-    answer(b, _I64(0))
+    _answer(b, _I64(0))
 
-    b, context = entry("end")
-    answer(b, finish(b, context))
+    b, context = _entry(module, "end")
+    _answer(b, _finish(b, context))
     _first_or_second(module)
 
 
@@ -413,10 +424,9 @@ def _first_or_second(module):
     b.ret(call("PyObject_Vectorcall", b.word(b.add(given, _I64(SECOND))), whole, b.add(count, _I64(1)), names))
 
 
-def _results(module, begun, finish):
+def _results(module, b, context):
     """results(*inputs): as run, into fresh arrays, which it returns with the scalars among the results: a tuple, or the one that there is. None where run would
     return another status than 0. An array is made before it is known whether it is needed: making one may run others' code, which may call this program."""
-    b, context = begun
     call = lambda name, *arguments: b.call(module.get_global(name), arguments)
     inputs, outputs, none = b.word(context, INPUTS), b.word(context, OUTPUTS), b.word(context, NONE)
 
@@ -458,7 +468,7 @@ def _results(module, begun, finish):
     code = b.variable(call("take", context, arguments, count))
     with b.if_then(b.icmp_signed("==", b.load(code), _I64(0))):
         call("walk", context, _I64(0), b.word(context, ROWS))
-        b.store(finish(b, context), code)
+        b.store(_finish(b, context), code)
     with b.if_then(b.icmp_signed("!=", b.load(code), _I64(0))):
         call("Py_DecRef", made)
         give(none)

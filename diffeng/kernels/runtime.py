@@ -53,6 +53,16 @@ def _module():
     return native.build()
 
 
+@functools.lru_cache(maxsize=None)
+def _turns():
+    machine.provide("diffeng_walk", _addresses()["walk"])
+
+    def module():
+        from . import native
+        return native.build_turns()
+    return machine.kernel("turns", module, quick=True).addresses
+
+
 def ahead():
     """Where native.py's code is not on disk, LLVM begins with it: every program needs it, and its function is recorded meanwhile."""
     _provide()
@@ -81,7 +91,8 @@ _methods = {}
 
 def _builtin(name, block):
     """A builtin whose `self` is the block. Builtins point to their PyMethodDef, so it stays: setdefault, for two threads may make it at once."""
-    method = _methods.setdefault(name, _MethodDef(name.encode(), _addresses()[name], _FASTCALL, None))
+    addresses = _turns() if name == "repeat" else _addresses()
+    method = _methods.setdefault(name, _MethodDef(name.encode(), addresses[name], _FASTCALL, None))
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
     return new(ctypes.addressof(method), block, None)
@@ -193,19 +204,25 @@ class Entry:
         wide = bool(np.any(rows[:, 3] < rows[:, 2]))
         native_calls = as_expected()
         if native_calls:
-            run, repeat, self._begin, self._stretch, self._end = (_builtin(name, block) for name in ("run", "repeat", "begin", "stretch", "end"))
+            run, self._begin, self._stretch, self._end = (_builtin(name, block) for name in ("run", "begin", "stretch", "end"))
+            self._repeating = lambda: _builtin("repeat", block)
         else:
             python = _InPython(block, inputs, words, patches, status)
-            run, repeat, self._begin, self._stretch, self._end = python.run, python.repeat, python.begin, python.stretch, python.end
+            run, self._begin, self._stretch, self._end, self._repeating = python.run, python.begin, python.stretch, python.end, lambda: python.repeat
         self._ready = threads.start if wide else None
         # With the interpreter lock held from beginning to end nobody else can be in the same memory, and the builtin is all there is.
         self._alone = native_calls and not release and not wide
-        self.run, self._repeat = (f if self._alone else _guarded(f, self.lock, self._ready) for f in (run, repeat))
+        self.run, self._repeat = self._shared(run), None
         _entries.add(self)
 
     def repeat(self, slots, first, last, until=None):
         """See the class."""
+        if self._repeat is None:
+            self._repeat = self._shared(self._repeating())
         return self._repeat(_address(slots), first, last, 0 if until is None else _address(until))
+
+    def _shared(self, function):
+        return function if self._alone else _guarded(function, self.lock, self._ready)
 
     def returning(self, outputs, single=False, scalars=True):
         """results(*inputs), which makes the arrays that run writes into: a tuple of them, `scalars` where there is no axis; with `single` the one. None
