@@ -32,7 +32,7 @@ class Code:
         self._head = ir.IRBuilder(function.append_basic_block("entry"))
         self._body = function.append_basic_block("body")
         self.builder = ir.IRBuilder(self._body)
-        self._function, self._words = function, {}
+        self._function, self._words, self._loops = function, {}, 0
         for name, argument in zip(self.ARGUMENTS, function.args):
             setattr(self, name, Value(self.builder, argument, "i64"))
         domain = self.module.add_metadata(["diffeng"])
@@ -139,8 +139,10 @@ class Code:
 
     @contextmanager
     def loop(self, lo, hi, step=1, interleaved=False, together=False):
-        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0, or a function of i. Yields i. interleaved, together: see compile.py."""
-        b = self.builder
+        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0, or a function of i. Yields i. interleaved, together: see compile.py. A loop
+        around others is kept together, too: LLVM would write out two turns with all that is inside, for nothing but twice the time that it takes to compile."""
+        b, inside = self.builder, self._loops
+        self._loops += 1
         lo, hi = (x.ir if isinstance(x, Value) else _I64(x) for x in (lo, hi))
         head, body, done = (self._function.append_basic_block(n) for n in ("head", "loop", "done"))
         before = b.block
@@ -156,7 +158,7 @@ class Code:
         yield at
         i.add_incoming(b.add(i, step, flags=["nsw", "nuw"]), b.block)
         back = b.branch(head)
-        if interleaved or together:
+        if interleaved or together or self._loops > inside + 1:
             (interleave if interleaved else keep_together)(back)
         b.position_at_end(done)
 

@@ -212,12 +212,12 @@ class Loops:
         first = select(first < hi, first, hi)
         last = select(last > first, last, first)
         line = self.aligned(first, last, mine)
-        with code.loop(0, 3, together=True) as part:
+        with code.loop(0, 3) as part:
             start, stop = (select(part < 1, x, select(part < 2, y, z)) for x, y, z in ((lo, first, last), (first, last, hi)))
             with code.when(part.differs(1)), code.loop(start, stop) as i:
                 self.entries(mine, i, totals)
             self.within_all = True
-            with code.when(part.equals(1)), code.loop(0, 2, together=True) as half:
+            with code.when(part.equals(1)), code.loop(0, 2) as half:
                 begin, end = select(half < 1, start, line), select(half < 1, line, stop)
                 with code.loop(begin, end) as i:
                     self.entries(mine, i, totals)
