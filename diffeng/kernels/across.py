@@ -110,13 +110,13 @@ class Across(Loops):
     def operand(self, x, i):
         if x[0] == "value" and x[1] in self.waiting and x[1] not in self.values:
             self.values[x[1]] = self._waiting(x[1])
-        if x[0] == "window" and self.views[x[2]][1] == "z":
+        if x[0] == "window" and all([self.views[p][1] == "z" for p, _, _ in x[2]]):
             return self._part(x, i)
         return super().operand(x, i)
 
     def _part(self, x, i):
         """A window that all rows are in, or none: its memory, or zeros in the place of it. No load needs to be guarded then."""
-        v, within = x[1], self.within(x, None)
+        v, within = x[1], self.within(x[2], None)
         type, kind = self.views[v][:2]
         base = select(within, self.offsets[v], self.zeros - self.first * SIZES[type] if kind == "u" else self.zeros)
         if kind == "s":

@@ -49,16 +49,17 @@ class Indirect:
 
 
 class Window:
-    """Entries of `view` (over the axes of the result, its offset moved so that equal indices meet) where lo <= index < hi on `axis`, and 0 elsewhere.
+    """Entries of `view` (over the axes of the result, its offset moved so that equal indices meet) where lo <= index < hi on each axis of cuts, (axis, lo, hi),
+    and 0 elsewhere.
 
-    position: that index, as a view of no memory: stride 1 along the axis, 0 along the others.
+    positions: those indices, as views of no memory: stride 1 along the axis, 0 along the others.
     """
 
-    __slots__ = ("view", "axis", "lo", "hi", "position")
+    __slots__ = ("view", "cuts", "positions")
 
-    def __init__(self, view, axis, lo, hi):
-        self.view, self.axis, self.lo, self.hi = view, axis, lo, hi
-        self.position = View(Buffer("none", view.dtype, 0), 0, view.shape, [int(k == axis) for k in range(view.ndim)], view.dtype)
+    def __init__(self, view, cuts):
+        self.view, self.cuts = view, cuts
+        self.positions = [View(Buffer("none", view.dtype, 0), 0, view.shape, [int(k == axis) for k in range(view.ndim)], view.dtype) for axis, _, _ in cuts]
 
     def shift(self):
         """How many entries behind the one that is computed an entry of a vector is read: -1, 0 or 1; None for all others, and of what is no vector."""
@@ -180,7 +181,7 @@ def places(operation):
         elif kind is Indirect:
             others += [x.view, *x.arrays]
         elif kind is Window:
-            others += [x.view, x.position]
+            others += [x.view, *x.positions]
     if type(operation.out) is Indirect:
         others += [operation.out.view, *operation.out.arrays]
     return direct, others

@@ -122,7 +122,8 @@ class Plan:
                     found.append(self._found(x, o))
                 elif isinstance(x, Window):
                     v = x.view if x not in self._over else View(x.view.buffer, 0, x.view.shape, x.view.strides, x.view.dtype)
-                    found.append((self._place(v, o.level), self._place(x.position, o.level, scope=("position", x.axis, x.view.shape))))
+                    positions = [self._place(p, o.level, scope=("position", axis, x.view.shape)) for p, (axis, _, _) in zip(x.positions, x.cuts)]
+                    found.append((self._place(v, o.level), positions))
                 elif isinstance(x, Immediate) or self._inner(x) is not None:
                     found.append(None)
                 else:
@@ -317,7 +318,7 @@ class Plan:
         if isinstance(x, Indirect):
             return self._indirect(x, found)
         if isinstance(x, Window):
-            return "window", found[0], found[1], self.word(x.lo), self.word(x.hi), self._over.get(x)
+            return "window", found[0], tuple([(p, self.word(lo), self.word(hi)) for p, (_, lo, hi) in zip(found[1], x.cuts)]), self._over.get(x)
         return ("value", self._inner(x)) if found is None else ("memory", found)
 
     def _indirect(self, x, found):

@@ -82,12 +82,13 @@ class View:
 
 
 class Padded:
-    """Zeros of a shape, with the entries of `view` where lo <= index < hi on one axis; view is over the whole shape, as if it went on outside."""
+    """Zeros of a shape, with the entries of `view` where lo <= index < hi on each axis of cuts, (axis, lo, hi); view is over the whole shape, as if it went on
+    outside."""
 
-    __slots__ = ("view", "axis", "lo", "hi", "held")
+    __slots__ = ("view", "cuts", "held")
 
-    def __init__(self, view, axis, lo, hi):
-        self.view, self.axis, self.lo, self.hi = view, axis, lo, hi
+    def __init__(self, view, cuts):
+        self.view, self.cuts = view, tuple(cuts)
         self.held = None             # the same written to memory, once somebody needed that
 
     shape = property(lambda self: self.view.shape)
@@ -125,13 +126,14 @@ def column(v, k):
 
 
 def columns(x):
-    """Of a View, all its columns; of Columns, and of what is Padded along the last axis, those too, None for zeros; None for another."""
+    """Of a View, all its columns; of Columns, and of what is Padded along the last axis alone, those too, None for zeros; None for another."""
     if type(x) is Columns:
         return x.columns
     if type(x) is View:
         return [column(x, k) for k in range(x.shape[-1])]
-    if type(x) is Padded and x.axis == x.ndim - 1:
-        return [column(x.view, k) if x.lo <= k < x.hi else None for k in range(x.shape[-1])]
+    if type(x) is Padded and x.cuts[0][0] == x.ndim - 1:
+        [(_, lo, hi)] = x.cuts
+        return [column(x.view, k) if lo <= k < hi else None for k in range(x.shape[-1])]
     return None
 
 

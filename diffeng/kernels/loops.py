@@ -48,7 +48,7 @@ class Loops:
         if self._memory:
             self.scratch = code.word(self._memory[0]) + self.slot * code.word(self._memory[1])
         self.columns = code.word(self._columns)
-        self.before = {x[1]: code.cell(self.views[x[1]][0], 0) for op in self.ops for x in reaches(op) if x[0] == "window" and x[5] == -1}
+        self.before = {x[1]: code.cell(self.views[x[1]][0], 0) for op in self.ops for x in reaches(op) if x[0] == "window" and x[3] == -1}
         for base, count, stride, kind, views in self._copies:
             apart = self.slot * code.word(stride)
             for v in views:
@@ -199,7 +199,7 @@ class Loops:
         """The loop itself. Where there are windows it is cut: in the middle everything is inside of all of them, and nobody asks. The first entries of that, up
         to a cache line, are a loop of their own."""
         code = self.code
-        windows = {x[2:5] for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" and self.views[x[2]][1] == "u"}
+        windows = {cut for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" for cut in x[2] if self.views[cut[0]][1] == "u"}
         if not windows:
             with contextlib.nullcontext(lo) if self.single() else code.loop(lo, hi) as i:
                 self.entries(mine, i, totals)
@@ -345,24 +345,27 @@ class Loops:
                 return self.read(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
             return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])
         if x[0] == "window":
-            v, shift, whole = x[1], x[5], self.within_all and self.views[x[2]][1] == "u"
-            if whole and not shift:
+            v, shift, asked = x[1], x[3], [cut for cut in x[2] if not (self.within_all and self.views[cut[0]][1] == "u")]
+            if not asked and not shift:
                 return self.memory(v, i)
             at, kind, scope = i + shift if shift else i, self.views[v][0], self.views[v][5]
 
             def read():
                 return self.before[v].get() if shift == -1 else code.load(*self.place(v, at), kind, scope)
-            return read() if whole else code.guarded(self.within(x, i), read, {"f": 0.0, "b": False}.get(kind[0], 0))
+            return code.guarded(self.within(asked, i), read, {"f": 0.0, "b": False}.get(kind[0], 0)) if asked else read()
         base, stride, type = self.found(x, i)
         return code.load(base if i is None or stride is None else base + i * stride, None, type)
 
-    def within(self, x, i):
-        """Is an entry in a window?"""
-        p, lo, hi = x[2:5]
-        base, index = self.place(p, i)
-        lo, hi = self.code.word(lo), self.code.word(hi)
-        position = (base if index is None else base + index) - lo
-        return position._make(self.code.builder.icmp_unsigned("<", position.ir, (hi - lo).ir), "b1")
+    def within(self, cuts, i):
+        """Is an entry inside of all these cuts of a window?"""
+        inside = None
+        for p, lo, hi in cuts:
+            base, index = self.place(p, i)
+            lo, hi = self.code.word(lo), self.code.word(hi)
+            position = (base if index is None else base + index) - lo
+            here = position._make(self.code.builder.icmp_unsigned("<", position.ir, (hi - lo).ir), "b1")
+            inside = here if inside is None else inside & here
+        return inside
 
     def found(self, x, i=None):
         """(address, stride along the columns or None, type) of a place found by integer arrays. What is out of range is reported, and the first

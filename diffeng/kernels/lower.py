@@ -61,7 +61,7 @@ class Lowering:
         if x.held is None:
             want = type_name(x.dtype)
             x.held = new("arena", x.shape, x.dtype)
-            self.fuser.operate(Map(x.shape, scalar.CAST, want, (want,), (Window(x.view, x.axis, x.lo, x.hi),), x.held))
+            self.fuser.operate(Map(x.shape, scalar.CAST, want, (want,), (Window(x.view, x.cuts),), x.held))
         return x.held
 
     def write(self, x, out):
@@ -153,9 +153,9 @@ class Lowering:
         return part and View(x.buffer, x.offset + part.offset, part.shape, part.strides, x.dtype)
 
     def among_zeros(self, x, index, shape):
-        """x at an index among zeros of a shape, where the index cuts one axis; None for what is not so simple."""
+        """x at an index among zeros of a shape, where the index cuts some axes by steps of 1; None for what is not so simple."""
         found = self._once(x, index, lambda x: _part(x, index, shape), shape)
-        return found and Padded(View(x.buffer, x.offset + found.view.offset, shape, found.view.strides, x.dtype), found.axis, found.lo, found.hi)
+        return found and Padded(View(x.buffer, x.offset + found.view.offset, shape, found.view.strides, x.dtype), found.cuts)
 
     def _once(self, x, index, find, *more):
         """find(x), but for where x begins. What the steps of a loop ask is found once."""
@@ -205,7 +205,7 @@ def _map(lowering, node, *operands):
         if found is None:
             return None
         rule, casts, types, used = found
-        args = [broadcast(x, node.shape) if type(x) is View else Window(x.view, x.axis, x.lo, x.hi) if type(x) is Padded else immediate(x, c)
+        args = [broadcast(x, node.shape) if type(x) is View else Window(x.view, x.cuts) if type(x) is Padded else immediate(x, c)
                 for x, c in zip([operands[k] for k in used], casts)]
     except OverflowError:                    # a Python integer that does not fit: NumPy compares it all the same
         return None
@@ -414,8 +414,9 @@ def _add_at(lowering, node, x, v, *arrays, index):
 
 def _scatter(lowering, node, v, *arrays, index, shape):
     if not arrays and type(v) is Columns and (found := _part(View(None, 0, v.shape, [0] * v.ndim, v.dtype), index, shape)) \
-            and found.axis == v.ndim - 1 == len(shape) - 1:
-        return Columns(shape, v.dtype, [v.columns[k - found.lo] if found.lo <= k < found.hi else None for k in range(shape[-1])])
+            and found.cuts[0][0] == v.ndim - 1 == len(shape) - 1:
+        [(_, lo, hi)] = found.cuts
+        return Columns(shape, v.dtype, [v.columns[k - lo] if lo <= k < hi else None for k in range(shape[-1])])
     v = lowering.filled(v) if not arrays or type(v) is Deferred else v
     found = None if arrays or type(v) is not View else lowering.among_zeros(v, index, shape)
     if found is not None and v.dtype == node.dtype and type_name(v.dtype) is not None:
@@ -435,10 +436,9 @@ def _part(v, index, shape):
             return None
         if (lo, hi) != (0, n):
             cuts.append((k, lo, hi))
-    if len(cuts) != 1 or rest:
+    if not cuts or rest:
         return None
-    axis, lo, hi = cuts[0]
-    return Padded(View(v.buffer, v.offset - lo * strides[axis], shape, strides, v.dtype), axis, lo, hi)
+    return Padded(View(v.buffer, v.offset - sum([lo * strides[axis] for axis, lo, _ in cuts]), shape, strides, v.dtype), cuts)
 
 
 def _concatenate(lowering, node, *parts, axis):

@@ -50,7 +50,7 @@ class _Description:
             self.numbers.append(x)
             return x.type
         if type(x) is Window:
-            return "window", x.axis, x.lo, x.hi, x.view.offset, self._operand(x.view)
+            return "window", x.cuts, x.view.offset, self._operand(x.view)
         if type(x) is Indirect:
             self.simple = False
             return None
