@@ -5,6 +5,7 @@ operand is copied only where no order of its axes makes it a matrix.
 
 What it is not: no contraction order (opt_einsum finds it for three operands and more), no arithmetic.
 """
+import itertools
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from . import blas, threads
 from .code import SIZES, Code
 from .cutting import by_mkl, is_laid, may_be_laid, parts_of, terms_of
 from .fuse import Immediate, Map, Product
-from .groups import APART, Instruction, combined, many_short_rows
+from .groups import APART, MANY, Instruction, combined, many_short_rows
 from .layout import Buffer, View, broadcast, collapse, diagonal, new, pitched, reshaped, transposed, upright
 from .memory import LINE
 from .reduce import total
@@ -98,6 +99,8 @@ def _pair(fuser, left, right, out, dtype):
         kept = [c for c in order if c in out]
         result = total(fuser, "sum", terms, tuple([k for k, c in enumerate(order) if c not in out]), dtype)
         return transposed(result, [kept.index(c) for c in out])
+    if max([math.prod([size[c] for c in letters]) for letters in (rows, columns, summed)]) <= TINY and math.prod([size[c] for c in batch]) >= MANY:
+        return _by_entries(fuser, arranged, (a, sa), (b, sb), size, (batch, rows, columns, summed), out)
 
     def by(s, letters):
         return sorted(letters, key=lambda c: -abs(s[c]))
@@ -149,6 +152,36 @@ def _pair(fuser, left, right, out, dtype):
     return result
 
 
+def _by_entries(fuser, arranged, left, right, size, letters, out):
+    """Many products of tiny matrices, by one loop over all of them, which computes entry after entry: BLAS would take longer to begin."""
+    batch, rows, columns, summed = letters
+    dtype = left[0].dtype
+    result, type = new("arena", [size[c] for c in out], dtype), type_name(dtype)
+    result.buffer.stored = True
+    own = dict(zip(out, result.strides))
+
+    def entry(v, s, place):
+        whole = arranged(v, s, batch)
+        return View(whole.buffer, whole.offset + sum([k * s.get(c, 0) for c, k in place.items()]), whole.shape, whole.strides, whole.dtype)
+
+    def places(some):
+        return [dict(zip(some, k)) for k in itertools.product(*[range(size[c]) for c in some])]
+    made = []
+    for place in places([*rows, *columns]):
+        operands = [entry(v, s, {**place, **term}) for term in places(summed) for v, s in (left, right)]
+        made.append(Map([size[c] for c in batch], _inner, type, (type,) * len(operands), operands, entry(result, own, place), cost=0.5 * len(operands)))
+    fuser.together(made)
+    return result
+
+
+def _inner(a, b, *more):
+    """The sum of the products of pairs."""
+    total = a * b
+    for x, y in zip(more[::2], more[1::2]):
+        total = total + x * y
+    return total
+
+
 def narrowed(fuser, v):
     """A view of float32 as one of bfloat16, in the order in which it lies in memory: operands that are the same numbers are narrowed once."""
     axes = sorted([k for k in range(v.ndim) if v.strides[k] and v.shape[k] > 1], key=lambda k: -abs(v.strides[k]))
@@ -186,6 +219,7 @@ def _times(fuser, a, b):
 
 COLUMNS, ROWS, INNER, FIRST, LIMIT, BATCH = 3, 4, 5, 17, 22, 23          # words of a product: its sizes, which part of its terms comes first, what keeps its
                                            # BLAS on one thread, and its batch axes
+TINY = 4                                   # rows, columns and terms of matrices of which MANY are multiplied entry by entry
 VECTOR = 20_000                            # entries of a matrix below which its product with a vector is a loop like others, whichever way it runs
 PAD, SLOTS = 16, 4                         # entries between the rows of such a copy; copies at once, for each thread
 

@@ -45,8 +45,15 @@ def _exponents(x, axis):
 
 
 def _cofactor(x):
-    """det(x) inv(x).T, of singular matrices too: with x = U S V and its singular values s, det(U) det(V) U diag(the product of all other s) V. Rows and columns are
-    brought to one size before, by powers of two, of which the result has all but its own."""
+    """det(x) inv(x).T, of singular matrices too: up to three rows as products of entries, else with x = U S V and its singular values s, det(U) det(V) U diag(the
+    product of all other s) V. Rows and columns are brought to one size before, by powers of two, of which the result has all but its own."""
+    if x.shape[-1] == 3:
+        after, last = (np.roll(x, (-k, -k), (-2, -1)) for k in (1, 2))          # rows and columns go round: so the signs are right
+        return after * last - np.roll(x, (-1, -2), (-2, -1)) * np.roll(x, (-2, -1), (-2, -1))
+    if x.shape[-1] == 2:
+        return np.roll(x, (1, 1), (-2, -1)) * np.array([[1, -1], [-1, 1]], x.dtype)
+    if x.shape[-1] == 1:
+        return np.ones_like(x)
     bad = ~np.isfinite(x).all(axis=(-2, -1), keepdims=True)
     x = np.where(bad, np.eye(x.shape[-1], dtype=x.dtype), x)
     rows = _exponents(x, -1)
