@@ -7,6 +7,7 @@ What it is not: no rule of differentiation: the body's are asked. Where values a
 Why a file: control.py is what a user calls, this is what a graph holds.
 """
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -108,9 +109,10 @@ def _array(x):
     return x if isinstance(x, Traced) else np.asarray(x) if isinstance(x, (np.ndarray, np.generic, float, int)) else None
 
 
-def _with_rows(x, dtype):
-    """An array of which each row is C-contiguous: where they lie backwards they are read so."""
-    return x if x.dtype == dtype and x.flags.aligned and x[0].flags.c_contiguous else np.require(x, dtype, "CA")
+def _laid(x, dtype, whole):
+    """An array that is C-contiguous as a whole, or of which each row is: where they lie backwards they are read so."""
+    flags = x.flags
+    return x if x.dtype == dtype and flags.aligned and (flags.c_contiguous or not whole and x[0].flags.c_contiguous) else np.require(x, dtype, "CA")
 
 
 def _by_turns(x):
@@ -187,11 +189,9 @@ class Loop:
         if self._program is None:
             from .kernels import Program
             self._program = Program(self.inputs, self.outputs, remembered=True)
-        carry, xs, outer = self.split([np.require(x, n.dtype, "CA") if x.shape == n.shape else _with_rows(x, n.dtype) for x, n in zip(numbers, self.inputs)])
-        packed, results = np.empty(self.size, self.dtype), {k: np.empty(s, d) for k, (s, d) in enumerate(self.results)}
-        alike = all([self.results[k][1] == self.dtype for k in self.packing])          # then they lie where they are packed
-        results |= dict(zip(self.packing, self.unpacked(packed))) if alike else {}
-        results = [results[k] for k in range(len(self.outputs))]
+        carry, xs, outer = self.split([_laid(x, n.dtype, x.shape == n.shape) for x, n in zip(numbers, self.inputs)])
+        packed, stretches = np.empty(self.size, self.dtype), self._stretches
+        results = [packed[stretches[k]].reshape(s) if k in stretches else np.empty(s, d) for k, (s, d) in enumerate(self.results)]
         for out, x in zip(results, self.outputs):
             if type(x) is not Node:
                 out[...] = x
@@ -199,7 +199,15 @@ class Loop:
         pair = [[x.copy() for x in last] for _ in range(2)]          # a program does not write over what it reads
         for out, x in zip(last, self._program.turns(carry, xs, outer, pair, ys, self.length)):
             out[...] = x
-        return packed if alike else self.packed(results)
+        return packed if stretches else self.packed(results)
+
+    @functools.cached_property
+    def _stretches(self):
+        """{the number of a result: where it lies in what is packed}; none where they are not of one dtype, and are converted in the end."""
+        if not all([self.results[k][1] == self.dtype for k in self.packing]):
+            return {}
+        ends = [*itertools.accumulate([math.prod(self.results[k][0]) for k in self.packing], initial=0)]
+        return {k: slice(*ends[j:j + 2]) for j, k in enumerate(self.packing)}
 
     def packed(self, results):
         """results: all of them."""

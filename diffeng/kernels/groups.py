@@ -27,7 +27,7 @@ VECTOR, NARROW, LONG = 4, 16, 4096         # columns up to which vectors run acr
 MANY, FEW = 128, 8                         # rows from which on they do; where all memory lies so
 LONGEST_SUM = 512                          # rows of one plain float32 sum over rows; partial sums are put together in float64
 STRETCH = 256                              # bytes of a row that one chunk of columns goes through at least
-OWN_COPY = 0.3                             # nanoseconds an entry that is added to costs a chunk that has its own: cleared, and put together afterwards
+OWN_COPY = 1.3                             # nanoseconds an entry that is added to costs a chunk that has its own: cleared, and put together afterwards
 
 
 def many_short_rows(shape):
@@ -386,7 +386,7 @@ class Plan:
         copy = sum([v.buffer.size for v in targets.values()]) * OWN_COPY
         alone = len(scattering) == 1 and not self.flat and not self.last and self._apart([[s] for s in self._inner_strides])
         apart = 1 if not alone else self.columns * scattering[0].out.view.dtype.itemsize // STRETCH
-        most = 4 if apart < 2 else 20                            # what copies may cost: so small a part of the work
+        most = 8 if apart < 2 else 20                            # what copies may cost: so small a part of the work
         slots = min(-(-rows // chunk), int(rows * cost / (most * copy))) if all([o.accumulate for o in scattering]) else 1
         if slots > 1:
             self.sharing = "copies"

@@ -267,9 +267,9 @@ class Loops:
         value = self.compute(op, i)
         self.keep(k, value)
         if store is not None and store[0] == "indirect":
-            base, stride, type = self.found(store, i)
-            place, scope = base if i is None or stride is None else base + i * stride, self.views[store[1]][5]
-            code.store(place, None, merge("sum", code.load(place, None, type, scope), value) if accumulate else value, scope)
+            base, index, type = self.found(store, i)
+            scope = self.views[store[1]][5]
+            code.store(base, index, merge("sum", code.load(base, index, type, scope), value) if accumulate else value, scope)
         else:
             self.store(store, value, i)
         if kept is not None and kept[0] == "scratch":
@@ -353,8 +353,7 @@ class Loops:
             def read():
                 return self.before[v].get() if shift == -1 else code.load(*self.place(v, at), kind, scope)
             return code.guarded(self.within(asked, i), read, {"f": 0.0, "b": False}.get(kind[0], 0)) if asked else read()
-        base, stride, type = self.found(x, i)
-        return code.load(base if i is None or stride is None else base + i * stride, None, type)
+        return code.load(*self.found(x, i))
 
     def within(self, cuts, i):
         """Is an entry inside of all these cuts of a window?"""
@@ -368,14 +367,15 @@ class Loops:
         return inside
 
     def found(self, x, i=None):
-        """(address, stride along the columns or None, type) of a place found by integer arrays. What is out of range is reported, and the first
-        entry taken."""
+        """(base, index, type) of a place found by integer arrays. What is out of range is reported, and the first entry taken."""
         code, v = self.code, x[1]
         base, row = self.place(v, None)
         kind, size = self.views[v][1], SIZES[self.views[v][0]]
         base = base if row is None else base + row * size        # a row is the next entry
-        stride = None if kind == "z" else code.number(size) if kind == "u" else self.strides[v]
-        return base + self.distance(x[2:], i), stride, self.views[v][0]
+        base = base + self.distance(x[2:], i)
+        if kind == "z" or i is None:
+            return base, None, self.views[v][0]
+        return (base, i, self.views[v][0]) if kind == "u" else (base + i * self.strides[v], None, self.views[v][0])
 
     def distance(self, where, i):
         """Bytes from the first entry to one that integer arrays say, worked out once for all that is there (columns of one array, say)."""

@@ -358,9 +358,9 @@ def _getitem(lowering, node, x, *arrays, index):
 
 
 def _by_columns(over, arrays):
-    """Are there many short rows, each of which is found as a whole? Then what is written to their columns are operations of their own: no loop over a few
+    """Are there many very short rows, each of which is found as a whole? Then what is written to their columns are operations of their own: no loop over a few
     entries, and a place is worked out once a row. (A gather is a copy of a row, and no faster so.)"""
-    return many_short_rows(over.shape) and len(arrays) > 0 and not any([a.strides[-1] for a in arrays])
+    return many_short_rows(over.shape) and over.shape[-1] <= groups.VECTOR and len(arrays) > 0 and not any([a.strides[-1] for a in arrays])
 
 def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     """x (None: zeros) with v written or added at an index: in x's own memory, where nobody reads that any more. So a loop that fills an array, or adds to it,

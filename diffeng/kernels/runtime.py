@@ -18,6 +18,7 @@ import numpy as np
 
 from . import blas, blocks, compile, machine, threads
 from .blocks import CONVERT, REENTERED
+from .memory import address
 
 _FASTCALL, _KEYWORDS = 0x0080, 0x0002       # METH_FASTCALL, METH_KEYWORDS
 _PYTHON = ("PyLong_FromLongLong", "PyLong_AsLongLong", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_IncRef", "Py_DecRef", "PyTuple_New", "PyTuple_SetItem",
@@ -148,10 +149,6 @@ def _scalars(shape, dtype):
     return id(dtype.type), id(float) if dtype == np.float64 else id(dtype.type)
 
 
-def _address(x):
-    return x.__array_interface__["data"][0]
-
-
 class _Block(np.ndarray):
     """The context's words. A builtin holds its block, and the block holds whatever the words point to."""
 
@@ -190,13 +187,13 @@ class Entry:
         inputs = [(tuple(shape), np.dtype(dtype)) for shape, dtype in inputs]
         specs = [x for shape, dtype in inputs for x in (id(dtype), len(shape), *_scalars(shape, dtype), *shape)]
         patches = np.array(patches, np.int64).reshape(-1, 3)
-        base = _address(words)
+        base = address(words)
         rows = np.array([(kernel, base + 8 * first, n, chunk) for kernel, first, n, chunk in table], np.int64).reshape(-1, 4)
         specs = np.array(specs, np.int64)
         block = np.zeros(blocks.CONTEXT, np.int64).view(_Block)
-        for k, x in ((blocks.STATUS, _address(status)), (blocks.INPUTS, len(inputs)), (blocks.ARGUMENTS, len(inputs) + outputs), (blocks.TABLE, _address(rows)),
-                     (blocks.ROWS, len(rows)), (blocks.WORDS, base), (blocks.PATCHES, _address(patches)), (blocks.PATCHED, len(patches)),
-                     (blocks.SPECS, _address(specs)), (blocks.RELEASE, release), (blocks.PRODUCTS, products and blas.threads()[0] != 0),
+        for k, x in ((blocks.STATUS, address(status)), (blocks.INPUTS, len(inputs)), (blocks.ARGUMENTS, len(inputs) + outputs), (blocks.TABLE, address(rows)),
+                     (blocks.ROWS, len(rows)), (blocks.WORDS, base), (blocks.PATCHES, address(patches)), (blocks.PATCHED, len(patches)),
+                     (blocks.SPECS, address(specs)), (blocks.RELEASE, release), (blocks.PRODUCTS, products and blas.threads()[0] != 0),
                      (blocks.NDARRAY, id(np.ndarray)), (blocks.POOL, threads.pool())):
             block[k] = x
         block.keep = (words, patches, rows, specs, status, [dtype for _, dtype in inputs], keep)
@@ -219,7 +216,7 @@ class Entry:
         """See the class."""
         if self._repeat is None:
             self._repeat = self._shared(self._repeating())
-        return self._repeat(_address(slots), first, last, 0 if until is None else _address(until))
+        return self._repeat(address(slots), first, last, 0 if until is None else address(until))
 
     def _shared(self, function):
         return function if self._alone else _guarded(function, self.lock, self._ready)
@@ -237,7 +234,7 @@ class Entry:
         scalars = [None if shape or not scalars else np.zeros((), dtype) for shape, dtype in outputs]
         words = [x for held, (shape, dtype) in zip(scalars, outputs) for x in (0 if held is None else id(held), id(dtype), len(shape), *shape)]
         fresh = np.array(words, np.int64)
-        for k, x in ((blocks.OUTPUTS, len(outputs)), (blocks.FRESH, _address(fresh)), (blocks.SINGLE, single), (blocks.NONE, id(None))):
+        for k, x in ((blocks.OUTPUTS, len(outputs)), (blocks.FRESH, address(fresh)), (blocks.SINGLE, single), (blocks.NONE, id(None))):
             self._block[k] = x
         self._block.made = (scalars, fresh, outputs)
         return _builtin("results", self._block)
@@ -316,11 +313,11 @@ class _InPython:
             return REENTERED
         self.block[blocks.BUSY] = 1
         for word, slot, offset in self.patches:
-            self.words[word] = _address(arrays[slot]) + offset
+            self.words[word] = address(arrays[slot]) + offset
         return 0
 
     def stretch(self, first, last):
-        _walk()(_address(self.block), first, last)
+        _walk()(address(self.block), first, last)
         return 0
 
     def end(self):
