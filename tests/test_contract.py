@@ -234,3 +234,20 @@ def test_a_factor_of_zero_leaves_what_is_finite_and_no_more(turned):
     bad[:, 3] = bad[4] = True
     np.testing.assert_array_equal(np.isnan(got), bad)
     np.testing.assert_array_equal(got[~bad], w[~bad])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_many_tiny_products_are_no_blas_calls(monkeypatch, dtype):
+    """From 128 matrices of up to four rows, columns and terms on, in any layout."""
+    calls = []
+    product = contract.Product
+    monkeypatch.setattr(contract, "Product", lambda *args: calls.append(args) or product(*args))
+    random = np.random.default_rng(5)
+    for f, a, b, expected in ((lambda a, b: a @ b, (200, 3, 2), (200, 2, 4), 0), (lambda a, b: a @ np.swapaxes(b, -1, -2), (2, 90, 4, 3), (2, 90, 2, 3), 0),
+                              (lambda a, b: np.einsum("ikb,kjb->jbi", a, b), (3, 2, 500), (2, 3, 500), 0), (lambda a, b: a @ b, (3, 3, 3), (3, 3, 3), 1),
+                              (lambda a, b: a @ b, (200, 3, 5), (200, 5, 3), 1)):
+        a, b = random.normal(size=a).astype(dtype), random.normal(size=b).astype(dtype)
+        calls.clear()
+        got, want = de.jit(f)(a, b), f(a, b)
+        assert got.dtype == want.dtype and len(calls) == expected
+        np.testing.assert_allclose(got, want, rtol=0, atol=20 * np.finfo(dtype).eps)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
+from diffeng.vocabulary import linalg
 from test_kernels import compiled
 
 FUNCTIONS = {
@@ -103,3 +104,18 @@ def test_gradients_of_a_likelihood():
     eager, other = de.value_and_grad(likelihood, method="forward")(p, x, y)
     np.testing.assert_allclose(value, eager, rtol=1e-12)
     np.testing.assert_allclose(gradient, other, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_cofactors_of_small_matrices_are_kernels(dtype):
+    for shape in ((1, 1), (2, 2), (3, 3), (6, 1, 1), (5, 4, 2, 2), (300, 3, 3)):
+        x = np.random.default_rng(3).standard_normal(shape).astype(dtype)
+        program, want = compiled(linalg.cofactor, x), np.linalg.det(x)[..., None, None] * np.swapaxes(np.linalg.inv(x), -1, -2)
+        assert program.calls == []
+        for got in (program(x)[0], linalg.cofactor(x)):
+            assert got.dtype == dtype
+            np.testing.assert_allclose(got, want, rtol=0, atol=200 * np.finfo(dtype).eps * np.max(np.abs(want)))
+    a = np.zeros((3, 3), dtype)
+    a[0, 1] = a[2, 0] = 2                                    # two rows of a matrix of rank 2
+    for got in (compiled(linalg.cofactor, a)(a)[0], linalg.cofactor(a)):
+        assert np.array_equal(got, [[0, 0, 0], [0, 0, 4], [0, 0, 0]])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
+from test_kernels import compiled
 
 
 def added(shape, values, *index):
@@ -219,3 +220,10 @@ def test_values_of_fewer_axes_than_the_index():
     code = {}
     exec(de.trace(f, x, v).source(), code)
     np.testing.assert_array_equal(code["f"](x, v), want)
+
+
+def test_copies_for_chunks_of_rows_are_small_beside_the_work():
+    """A copy is cleared and put together: 30000 rows that are added to 5000 gained nothing by fifteen of them."""
+    def memory(rows, places):
+        return compiled(lambda v, i: de.at(np.zeros((places, 8)), i).add(v), np.ones((rows, 8)), np.zeros(rows, int)).peak_bytes
+    assert memory(30_000, 5000) < 2 * 5000 * 64 and memory(300_000, 20) > 2 * 20 * 64

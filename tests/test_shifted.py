@@ -6,6 +6,7 @@ import diffeng as de
 from diffeng import kernels
 from diffeng.kernels.shifted import shifted
 from diffeng.simplify import simplify
+from test_kernels import compiled
 from test_stacking import recorded
 
 RNG = np.random.default_rng(6)
@@ -185,3 +186,23 @@ def test_windows_begin_anywhere(n, dtype):
             want[lo:n - cut] -= v
             got = de.jit(lambda v, w: np.concatenate([w[:cut], w * 0.5 - among_zeros(v, lo, n)]))(v, w)
             np.testing.assert_array_equal(got, np.concatenate([w[:cut], want]))
+
+
+def test_what_lies_among_zeros_along_several_axes_is_read_where_it_lies():
+    """The adjoint of a stencil is one loop, whose memory is that of its result: no array of zeros for each neighbour."""
+    def plane(u):
+        return np.sum(np.square(u[1:-1, 2:] + u[1:-1, :-2] + u[2:, 1:-1] + u[:-2, 1:-1] - 4.0 * u[1:-1, 1:-1]))
+
+    def space(u):
+        c = u[1:-1, 1:-1, 1:-1]
+        return np.sum(np.tanh(c * (u[2:, 1:-1, 1:-1] - u[:-2, 1:-1, 1:-1] + u[1:-1, 2:, 1:-1] - u[1:-1, 1:-1, :-2])))
+
+    def corners(u):
+        return np.sum(np.sin(u[3:, :-2]) * u[:-3, 2:]) + np.sum(u[2, 1:4] ** 2) + u[5, 6] * u[4, 3]
+    for f, shape in ((plane, (20, 30)), (plane, (300, 4)), (space, (9, 8, 12)), (space, (40, 30, 5)), (corners, (12, 30))):
+        for dtype in (np.float64, np.float32):
+            u = np.random.default_rng(2).normal(size=shape).astype(dtype)
+            np.testing.assert_allclose(de.jit(de.grad(f))(u), de.grad(f)(u), rtol=0, atol=100 * np.finfo(dtype).eps)
+    u = np.random.default_rng(2).normal(size=(100, 100))
+    program = compiled(de.grad(plane), u)
+    assert program.peak_bytes < 2 * u.nbytes                 # what the stencil made, and a little

@@ -368,7 +368,7 @@ class Loops:
 
     def found(self, x, i=None):
         """(base, index, type) of a place found by integer arrays. What is out of range is reported, and the first entry taken."""
-        code, v = self.code, x[1]
+        v = x[1]
         base, row = self.place(v, None)
         kind, size = self.views[v][1], SIZES[self.views[v][0]]
         base = base if row is None else base + row * size        # a row is the next entry

@@ -362,6 +362,7 @@ def _by_columns(over, arrays):
     entries, and a place is worked out once a row. (A gather is a copy of a row, and no faster so.)"""
     return many_short_rows(over.shape) and over.shape[-1] <= groups.VECTOR and len(arrays) > 0 and not any([a.strides[-1] for a in arrays])
 
+
 def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     """x (None: zeros) with v written or added at an index: in x's own memory, where nobody reads that any more. So a loop that fills an array, or adds to it,
     part by part, takes as long as its parts do."""
@@ -416,8 +417,7 @@ def _add_at(lowering, node, x, v, *arrays, index):
 def _scatter(lowering, node, v, *arrays, index, shape):
     if not arrays and type(v) is Columns and (found := _part(View(None, 0, v.shape, [0] * v.ndim, v.dtype), index, shape)) \
             and found.cuts[0][0] == v.ndim - 1 == len(shape) - 1:
-        [(_, lo, hi)] = found.cuts
-        return Columns(shape, v.dtype, [v.columns[k - lo] if lo <= k < hi else None for k in range(shape[-1])])
+        return Columns(shape, v.dtype, [v.columns[k - lo] if lo <= k < hi else None for _, lo, hi in found.cuts for k in range(shape[-1])])
     v = lowering.filled(v) if not arrays or type(v) is Deferred else v
     found = None if arrays or type(v) is not View else lowering.among_zeros(v, index, shape)
     if found is not None and v.dtype == node.dtype and type_name(v.dtype) is not None:
@@ -437,9 +437,8 @@ def _part(v, index, shape):
             return None
         if (lo, hi) != (0, n):
             cuts.append((k, lo, hi))
-    if not cuts or rest:
-        return None
-    return Padded(View(v.buffer, v.offset - sum([lo * strides[axis] for axis, lo, _ in cuts]), shape, strides, v.dtype), cuts)
+    found = Padded(View(v.buffer, v.offset - sum([lo * strides[axis] for axis, lo, _ in cuts]), shape, strides, v.dtype), cuts)
+    return found if cuts and not rest else None
 
 
 def _concatenate(lowering, node, *parts, axis):
