@@ -199,7 +199,8 @@ class Loops:
         """The loop itself. Where there are windows it is cut: in the middle everything is inside of all of them, and nobody asks. The first entries of that, up
         to a cache line, are a loop of their own."""
         code = self.code
-        windows = {cut for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" for cut in x[2] if self.views[cut[0]][1] == "u"}
+        cuts = {cut: None for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" for cut in x[2]}
+        windows, others = ([cut for cut in cuts if (self.views[cut[0]][1] == "u") == along] for along in (True, False))
         if not windows:
             with contextlib.nullcontext(lo) if self.single() else code.loop(lo, hi) as i:
                 self.entries(mine, i, totals)
@@ -211,6 +212,8 @@ class Loops:
             first, last = select(begin > first, begin, first), select(end < last, end, last)
         first = select(first < hi, first, hi)
         last = select(last > first, last, first)
+        if others:                                               # a row that is not inside of all windows along the other axes has no middle
+            last = select(self.within(others, None), last, first)
         line = self.aligned(first, last, mine)
         with code.loop(0, 3) as part:
             start, stop = (select(part < 1, x, select(part < 2, y, z)) for x, y, z in ((lo, first, last), (first, last, hi)))
@@ -345,7 +348,7 @@ class Loops:
                 return self.read(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
             return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])
         if x[0] == "window":
-            v, shift, asked = x[1], x[3], [cut for cut in x[2] if not (self.within_all and self.views[cut[0]][1] == "u")]
+            v, shift, asked = x[1], x[3], () if self.within_all else x[2]
             if not asked and not shift:
                 return self.memory(v, i)
             at, kind, scope = i + shift if shift else i, self.views[v][0], self.views[v][5]
