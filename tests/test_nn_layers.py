@@ -5,35 +5,15 @@ import numpy as np
 import pytest
 
 import diffeng as de
+from beside_torch import both, needs_torch, torch
 from diffeng import nn
 from diffeng.nn import functional as F
 
-try:
-    import torch
-except ImportError:
-    torch = None
-needs_torch = pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
 RNG = np.random.default_rng(0)
 Q, K, V = (RNG.standard_normal(s).astype(np.float32) for s in ((2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 7)))
 X, Y, G = (RNG.standard_normal(s).astype(np.float32) for s in ((6, 4), (6, 4), (4,)))
 L = RNG.standard_normal((3, 4, 5)).astype(np.float32)
 MASK = np.array([[1, 0, 1, 0, 1, 1], [0, 0, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1]], bool)
-
-
-def both(f, *arrays):
-    """f(library, its functional, tensors) here three times, and in PyTorch: values and gradients are equal."""
-    outs = []
-    for m in (torch, de, de, de):
-        ts = [m.tensor(a.tolist() if a.dtype == np.float32 else a) for a in arrays]
-        ts = [t.requires_grad_() if a.dtype == np.float32 else t for t, a in zip(ts, arrays)]
-        out = f(m, m.nn.functional, *ts)
-        (out * out).sum().backward()
-        outs.append([out.detach().numpy(), *[t.grad.numpy() for t in ts if t.grad is not None]])
-    for ours in outs[1:]:
-        assert len(ours) == len(outs[0])
-        for a, b in zip(ours, outs[0]):
-            assert a.shape == b.shape and a.dtype == b.dtype
-            np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
 
 
 P = np.exp(X) / np.exp(X).sum(1, keepdims=True)

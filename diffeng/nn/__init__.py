@@ -8,15 +8,15 @@ What it is not: no meaning of an operation that tensor_engine/operations.py has 
 (3, 1)
 """
 from ..errors import absent
-from . import functional, init, utils          # noqa: F401
+from . import activations, functional, init, utils          # noqa: F401
 from .containers import ModuleDict, ParameterList          # noqa: F401
 from .convolution import Conv1d, Conv2d          # noqa: F401
-from .layers import (GELU, ELU, BatchNorm1d, Dropout, Embedding, Flatten, Identity, LayerNorm, LeakyReLU, Linear, LogSoftmax, ReLU, RMSNorm,     # noqa: F401
-                     Sigmoid, SiLU, Softmax, Softplus, Tanh)
+from .layers import BatchNorm1d, Dropout, Embedding, Flatten, Identity, LayerNorm, Linear, RMSNorm          # noqa: F401
 from .losses import (BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss)          # noqa: F401
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell          # noqa: F401
 from .module import Module, ModuleList, Parameter, Sequential          # noqa: F401
 
+globals().update(activations.MODULES)
 _INSTEAD = {"MultiheadAttention": "write it of Linear layers and functional.scaled_dot_product_attention"}
 
 

@@ -13,15 +13,15 @@ from ..nodes import Tracer
 from ..numpy_api import astype
 from ..tensor_engine import making
 from ..tensor_engine.core import Operation, constant
-from ..tensor_engine.functions import METHODS, not_in_place, one_hot, operand          # noqa: F401
+from ..tensor_engine.functions import applied, one_hot, operand          # noqa: F401
 from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
+from . import activations
 from .convolution import conv1d, conv2d          # noqa: F401
 
-relu, sigmoid, tanh, gelu, silu, leaky_relu, softplus, softmax, log_softmax, logsigmoid = (METHODS[n] for n in (
-    "relu sigmoid tanh gelu silu leaky_relu softplus softmax log_softmax logsigmoid".split()))
+globals().update(activations.FUNCTIONS)
 
 
 # ---- layers -----------------------------------------------------------------------------------------------------------------------------
@@ -49,12 +49,8 @@ def _layer_norm(x, weight=None, bias=None, *, axes, eps):
     return out if bias is None else out + bias
 
 
-def _elu(x, alpha):
-    return e.where(e.greater(x, 0), x, alpha * e.expm1(e.where(e.greater(x, 0), np.zeros((), x.dtype), x)))
-
-
 LINEAR, _EMBEDDING, _LAYER_NORM = Operation(_linear, "linear"), Operation(_embedding, "embedding"), Operation(_layer_norm, "layer_norm")
-_DROPOUT, _ELU = Operation(lambda x, key, counter, p: random.dropout(x, p, key, counter), "dropout"), Operation(_elu, "elu")
+_DROPOUT = Operation(lambda x, key, counter, p: random.dropout(x, p, key, counter), "dropout")
 
 
 def _rms_norm(x, weight=None, *, axes, eps):
@@ -135,7 +131,6 @@ _keys = {}
 
 def dropout(input, p=0.5, training=True, inplace=False):
     """Entries set to 0 with probability p, the others divided by 1 - p; nothing unless training. Seeded by manual_seed; each call draws anew."""
-    not_in_place("dropout", inplace)
     if not 0 <= p <= 1:
         raise refuse(ValueError, f"dropout{{here}}: dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0:
@@ -146,13 +141,7 @@ def dropout(input, p=0.5, training=True, inplace=False):
         _keys.clear()
         key = _keys[source.seed] = constant(np.array(source.seed % 2 ** 63), ())
     source.draws += 1
-    return _DROPOUT(input, key, constant(np.array(source.draws), ()), p=float(p))
-
-
-def elu(input, alpha=1.0, inplace=False):
-    """x, and alpha (exp(x) - 1) for x < 0 (Clevert et al., arXiv:1511.07289)."""
-    not_in_place("elu", inplace)
-    return _ELU(input, alpha=float(alpha))
+    return applied(_DROPOUT, (input, key, constant(np.array(source.draws), ())), {"p": float(p)}, inplace)
 
 
 def rms_norm(input, normalized_shape, weight=None, eps=None):

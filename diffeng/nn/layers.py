@@ -9,7 +9,6 @@ import numpy as np
 from . import functional as F, init
 from ..errors import refuse
 from ..tensors import zeros
-from ..tensor_engine.operations import OPS
 from .module import ONE_OPERATION, Module, Parameter
 
 
@@ -163,7 +162,7 @@ class Dropout(Module):
         self.p, self.inplace = p, inplace
 
     def forward(self, x):
-        return F.dropout(x, self.p, self.training)
+        return F.dropout(x, self.p, self.training, self.inplace)
 
     def extra_repr(self):
         return f"p={self.p}, inplace={self.inplace}"
@@ -192,124 +191,4 @@ class Flatten(Module):
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
-# ---- activations ----------------------------------------------------------------------------------------------------------------------------
-
-class _Activation(Module):
-    def __init__(self, inplace=False):
-        self.inplace = inplace
-
-    def forward(self, x):
-        return self.op(x)
-
-    def extra_repr(self):
-        return "inplace=True" if self.inplace else ""
-
-
-class ReLU(_Activation):
-    """x where x > 0, else 0."""
-
-    op = OPS["relu"]
-
-
-class SiLU(_Activation):
-    """x sigmoid(x)."""
-
-    op = OPS["silu"]
-
-
-class Sigmoid(_Activation):
-    """1 / (1 + exp(-x))."""
-
-    op = OPS["sigmoid"]
-
-    def __init__(self):
-        self.inplace = False
-
-
-class Tanh(_Activation):
-    """tanh(x)."""
-
-    op = OPS["tanh"]
-
-    def __init__(self):
-        self.inplace = False
-
-
-class Softplus(Module):
-    """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
-
-    def __init__(self, beta=1.0, threshold=20.0):
-        self.beta, self.threshold = beta, threshold
-
-    def forward(self, x):
-        return F.softplus(x, self.beta, self.threshold)
-
-    def extra_repr(self):
-        return f"beta={self.beta}, threshold={self.threshold}"
-
-
-class LeakyReLU(Module):
-    """x where x > 0, else negative_slope x."""
-
-    def __init__(self, negative_slope=0.01, inplace=False):
-        self.negative_slope = negative_slope
-
-    def forward(self, x):
-        return F.leaky_relu(x, self.negative_slope)
-
-    def extra_repr(self):
-        return f"negative_slope={self.negative_slope}"
-
-
-class ELU(Module):
-    """x where x > 0, else alpha (exp(x) - 1)."""
-
-    def __init__(self, alpha=1.0, inplace=False):
-        self.alpha = alpha
-
-    def forward(self, x):
-        return F.elu(x, self.alpha)
-
-    def extra_repr(self):
-        return f"alpha={self.alpha}"
-
-
-class GELU(Module):
-    """x Phi(x); approximate="tanh": by tanh, as GPT-2 has it (Hendrycks & Gimpel, arXiv:1606.08415)."""
-
-    def __init__(self, approximate="none"):
-        if approximate not in ("none", "tanh"):
-            raise ValueError(f"approximate argument must be either none or tanh, not {approximate!r}")
-        self.approximate = approximate
-
-    def forward(self, x):
-        return F.gelu(x, approximate=self.approximate)
-
-    def extra_repr(self):
-        return f"approximate={self.approximate!r}"
-
-
-class Softmax(Module):
-    """exp(x) / sum(exp(x)) along an axis."""
-
-    def __init__(self, dim=None):
-        self.dim = dim
-
-    def forward(self, x):
-        return F.softmax(x, self._axis(x))
-
-    def _axis(self, x):
-        return self.dim if self.dim is not None else 0 if x.ndim in (0, 1, 3) else 1          # PyTorch's guess
-
-    def extra_repr(self):
-        return f"dim={self.dim}"
-
-
-class LogSoftmax(Softmax):
-    """The logarithm of Softmax."""
-
-    def forward(self, x):
-        return F.log_softmax(x, self._axis(x))
-
-
-ONE_OPERATION |= {Linear: (F.LINEAR, ("weight", "bias")), **{c: (c.op, ()) for c in (ReLU, SiLU, Sigmoid, Tanh)}}
+ONE_OPERATION[Linear] = F.LINEAR, ("weight", "bias")

@@ -376,7 +376,8 @@ def _stretched(modules):
     for m in [*modules, None]:
         attributes = vars(m) if m is not None else {}
         op, names = ONE_OPERATION.get(type(m), (None, ())) if "forward" not in attributes and "_hooks" not in attributes else (None, ())
-        if op is not None and all([attributes.get(name) is not None for name in names]):
+        # what works in place and comes first writes into a tensor of somebody else's
+        if op is not None and (run or not attributes.get("inplace")) and all([attributes.get(name) is not None for name in names]):
             run.append((op, (attributes, names, len(attributes))))
             continue
         if run:

@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import refuse
 from . import core
 from .core import Plain
+from .grad_mode import mode
 from .operations import OPS
 
 _SIGNATURES = {
@@ -53,11 +54,13 @@ def with_input(args, kwargs):
     return (kwargs.pop("input"), *args) if "input" in kwargs else args
 
 
-def not_in_place(name, inplace):
-    """Functions of activations give a new tensor. Raises NotImplementedError, with the cure, where another is asked for."""
-    if inplace:
-        raise refuse(NotImplementedError, f"{name}{{here}}: inplace=True is not what a function does here: write x = {name}(x), or x.copy_({name}(x)) where x "
-                                          "requires no gradient")
+def applied(op, operands, params, inplace=False):
+    """op(*operands), or, inplace, the first operand, which takes the result's value and history. Raises RuntimeError for a leaf that requires a gradient."""
+    x, *others = operands
+    if not inplace:
+        return op(x, *others, **params)
+    as_it_was = OPS["clone"](x) if x.requires and mode.enabled else x                # a derivative may read it
+    return x._write(op.name + "_", op(as_it_was, *others, **params))
 
 
 def _method(name, count, names):
@@ -82,11 +85,11 @@ def _method(name, count, names):
             if unknown or len(args) - count > len(names):
                 raise refuse(TypeError, f"{name}{{here}}: got an unexpected argument {(unknown or ['more than there are'])[0]!r}; it takes "
                                         f"{', '.join(names) or 'operands only'}")
-            not_in_place(name, given.pop("inplace", False))
+            inplace = given.pop("inplace", False)
             for key, x in given.items():
                 if isinstance(x, list):
                     given[key] = tuple(x)
-            return op(*operands, **given)
+            return applied(op, operands, given, inplace)
         return op(*operands)
     method.__name__ = method.__qualname__ = name
     method.__doc__ = op.function.__doc__ or f"{name} of tensors, as PyTorch's."
