@@ -14,11 +14,12 @@ from .convolution import Conv1d, Conv2d          # noqa: F401
 from .layers import BatchNorm1d, Dropout, Embedding, Flatten, Identity, LayerNorm, Linear, RMSNorm          # noqa: F401
 from .losses import (BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss)          # noqa: F401
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell          # noqa: F401
+from .transformer import (MultiheadAttention, Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,          # noqa: F401
+                          TransformerEncoderLayer)
 from .module import Module, ModuleList, Parameter, Sequential          # noqa: F401
 
 globals().update(activations.MODULES)
-_INSTEAD = {"MultiheadAttention": "write it of Linear layers and functional.scaled_dot_product_attention"}
 
 
 def __getattr__(name):
-    raise absent(f"module {__name__!r}", name, _INSTEAD)
+    raise absent(f"module {__name__!r}", name, {}, [n for n in globals() if n[0].isupper()])

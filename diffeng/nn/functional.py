@@ -183,9 +183,13 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     if attn_mask is not None and is_causal:
         raise refuse(RuntimeError, "scaled_dot_product_attention{here}: Explicit attn_mask should not be set when is_causal=True: leave one of them out, or combine "
                                    "them, mask & ones(L, S).tril().bool()")
+    return dropout(attention_weights(query, key, attn_mask, is_causal, scale), dropout_p) @ value
+
+
+def attention_weights(query, key, attn_mask=None, is_causal=False, scale=None):
+    """The weights (..., L, S) of scaled_dot_product_attention."""
     mask = [] if attn_mask is None else [operand(attn_mask)]
-    weights = _ATTENTION(query, key, *mask, causal=bool(is_causal), scale=float(query.shape[-1] ** -0.5 if scale is None else scale))
-    return dropout(weights, dropout_p) @ value
+    return _ATTENTION(query, key, *mask, causal=bool(is_causal), scale=float(query.shape[-1] ** -0.5 if scale is None else scale))
 
 
 def normalize(input, p=2.0, dim=1, eps=1e-12):
