@@ -83,7 +83,7 @@ def test_norms_in_closed_form():
     assert layer.eval()(x[:1]).shape == (1, 4) and layer.running_mean.equal(before)
     with pytest.raises(ValueError, match="larger batch"):
         layer.train()(x[:1])
-    with pytest.raises(ValueError, match="4 channels"):
+    with pytest.raises(RuntimeError, match="4 channels"):
         layer(x[:, :3])
 
 

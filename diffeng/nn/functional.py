@@ -18,10 +18,10 @@ from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
-from . import activations
+from . import activations, pooling
 from .convolution import conv1d, conv2d          # noqa: F401
 
-globals().update(activations.FUNCTIONS)
+globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS})
 
 
 # ---- layers -----------------------------------------------------------------------------------------------------------------------------
@@ -169,6 +169,22 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     if running_mean is not None:
         update(_towards, (running_mean, running_var), (input.detach(), float(momentum)), axes=axes, count=count)
     return out
+
+
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+    """Mean 0 and variance 1 of each of num_groups groups of channels, times weight plus bias of each channel (Wu & He, ECCV 2018). input: (N, C, ...).
+
+    Raises RuntimeError where the channels do not share out evenly.
+    """
+    n, channels, *places = input.shape
+    if channels % num_groups:
+        raise refuse(RuntimeError, f"group_norm{{here}}: Expected number of channels in input to be divisible by num_groups, but got input of shape {list(input.shape)} and "
+                                   f"num_groups={num_groups}")
+    groups = input.reshape(n, num_groups, -1)
+    out = layer_norm(groups, groups.shape[2:], eps=eps).reshape(input.shape)
+    shape = (1, channels) + (1,) * len(places)
+    out = out if weight is None else out * weight.reshape(shape)
+    return out if bias is None else out + bias.reshape(shape)
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):

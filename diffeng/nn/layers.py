@@ -125,6 +125,8 @@ class BatchNorm1d(Module):
     momentum: how far the running averages move at each step; None: they are means of all batches. See functional.batch_norm.
     """
 
+    dims = (2, 3)
+
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None):
         self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats = num_features, eps, momentum, affine, track_running_stats
         self.weight = _empty(num_features, dtype=dtype, device=device) if affine else None
@@ -141,8 +143,10 @@ class BatchNorm1d(Module):
                 init.constant_(x, first)
 
     def forward(self, x):
-        if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
-            raise refuse(ValueError, f"BatchNorm1d{{here}}: expected 2D or 3D input with {self.num_features} channels (N, C) or (N, C, L), and got shape {list(x.shape)}")
+        if x.ndim not in self.dims:
+            raise refuse(ValueError, f"{type(self).__name__}{{here}}: expected {' or '.join([f'{n}D' for n in self.dims])} input (got {x.ndim}D input of shape {list(x.shape)})")
+        if x.shape[1] != self.num_features:
+            raise refuse(RuntimeError, f"{type(self).__name__}{{here}}: expected {self.num_features} channels on axis 1, and got an input of shape {list(x.shape)}")
         tracked, momentum = self.track_running_stats, self.momentum
         if self.training and tracked:
             self.num_batches_tracked.add_(1)
@@ -151,6 +155,35 @@ class BatchNorm1d(Module):
 
     def extra_repr(self):
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, track_running_stats={self.track_running_stats}")
+
+
+class BatchNorm2d(BatchNorm1d):
+    """Mean 0 and variance 1 of each of num_features channels of (N, C, H, W), as BatchNorm1d."""
+
+    dims = (4,)
+
+
+class GroupNorm(Module):
+    """Mean 0 and variance 1 of each of num_groups groups of num_channels channels, then times weight (ones at first) plus bias (zeros)."""
+
+    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None):
+        if num_channels % num_groups:
+            raise refuse(ValueError, f"GroupNorm{{here}}: num_channels must be divisible by num_groups: {num_channels} and {num_groups}")
+        self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
+        self.weight = _empty(num_channels, dtype=dtype, device=device) if affine else None
+        self.bias = _empty(num_channels, dtype=dtype, device=device) if affine else None
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        if self.affine:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def forward(self, x):
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self):
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
 
 
 class Dropout(Module):
@@ -189,6 +222,19 @@ class Flatten(Module):
 
     def extra_repr(self):
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """One axis as several."""
+
+    def __init__(self, dim, unflattened_size):
+        self.dim, self.unflattened_size = dim, unflattened_size
+
+    def forward(self, x):
+        return x.unflatten(self.dim, self.unflattened_size)
+
+    def extra_repr(self):
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
 
 
 ONE_OPERATION[Linear] = F.LINEAR, ("weight", "bias")
