@@ -30,11 +30,18 @@ _HOME = {
                "sigmoid relu gelu silu leaky_relu softplus logsigmoid asin acos atan atan2 asinh acosh atanh rsqrt reciprocal floor ceil round trunc clamp clip eq ne lt "
                "le gt ge isnan isinf isfinite isclose allclose equal logical_and logical_or logical_not logical_xor tril triu diag diagonal roll flip tile "
                "broadcast_to broadcast_tensors meshgrid is_tensor numel result_type lerp addcmul addcdiv nan_to_num unique bincount median nonzero movedim "
-               "swapaxes swapdims moveaxis var_mean std_mean isin diff kron lgamma digamma clamp_min clamp_max baddbmm promote_types clone inverse det logdet slogdet cholesky pinverse matrix_power matrix_exp cross is_floating_point floor_divide remainder bitwise_and bitwise_or bitwise_xor bitwise_not repeat_interleave",
+               "swapaxes swapdims moveaxis var_mean std_mean isin diff kron lgamma digamma clamp_min clamp_max baddbmm promote_types clone inverse det logdet slogdet cholesky pinverse matrix_power matrix_exp cross is_floating_point floor_divide remainder bitwise_and bitwise_or bitwise_xor bitwise_not repeat_interleave vdot ger fix sgn negative "
+               "cummax cummin logcumsumexp quantile nanquantile nanmedian kthvalue mode msort aminmax histc unique_consecutive searchsorted bucketize "
+               "diag_embed diagflat rot90 fliplr flipud tensor_split split_with_sizes take_along_dim argwhere index_put index_fill index_copy "
+               "masked_scatter select_scatter slice_scatter scatter_reduce is_nonzero hsplit vsplit dsplit atleast_1d atleast_2d atleast_3d dstack "
+               "column_stack block_diag cartesian_prod combinations vander broadcast_shapes unravel_index row_stack frac deg2rad rad2deg sinc isposinf "
+               "isneginf fmax fmin heaviside logaddexp2 float_power inner ldexp signbit copysign nansum nanmean dist renorm cov corrcoef addmv addr "
+               "addbmm gcd lcm positive cdist trapezoid cumulative_trapezoid pairwise_distance trapz negative greater less",
     "autograd": "inference_mode",
     "random": "",
     "nn": "",
-    "nn.functional": "dropout cosine_similarity conv1d conv2d",
+    "nn.functional": "dropout cosine_similarity conv1d conv2d celu selu prelu threshold hardshrink relu_ group_norm layer_norm batch_norm embedding pixel_shuffle "
+                     "max_pool1d max_pool2d avg_pool1d adaptive_avg_pool1d binary_cross_entropy_with_logits",
     "optim": "",
     "utils": "",
     "saving": "save load",

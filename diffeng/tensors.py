@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import absent, refuse
 from .lines import user_line
-from .tensor_engine import core, hooks, indexing, making, printing, rules, shapes
+from .tensor_engine import arithmetic, assembling, core, hooks, indexing, making, orders, printing, rules, shapes
 from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
@@ -405,14 +405,6 @@ class Tensor(Rearranged):
         correction = correction if unbiased is None else int(unbiased)
         return OPS["std"](self, dim=dim, correction=correction, keepdim=keepdim)
 
-    def unique(self, sorted=True, return_inverse=False, return_counts=False):
-        """The distinct entries, sorted; with them where each entry is among them, and how often each occurs."""
-        found = np.unique(self.value, return_inverse=return_inverse, return_counts=return_counts)
-        return tuple([core.beside(self, x) for x in found]) if return_inverse or return_counts else core.beside(self, found)
-
-    def bincount(self, minlength=0):
-        return core.beside(self, np.bincount(self.value, minlength=minlength))
-
     def allclose(self, other, rtol=1e-5, atol=1e-8, equal_nan=False):
         return bool(np.allclose(self.value, other.value, rtol, atol, equal_nan))
 
@@ -473,12 +465,18 @@ def _install():
         setattr(Tensor, f"__{dunder}__", lambda self, op=OPS[name]: op(self))
     Tensor.__pos__ = lambda self: self
     FUNCTIONS.update(IN_TORCH)
-    for name, method in {**METHODS, **IN_TORCH, **making.NEW}.items():
+    methods = {**METHODS, **IN_TORCH, **making.NEW, **assembling.METHODS}
+    for room in (arithmetic, assembling, orders):
+        FUNCTIONS.update(room.FUNCTIONS | room.FUNCTIONS_ONLY)
+        methods.update(room.FUNCTIONS)
+    for name, method in methods.items():
         if name not in vars(Tensor):
             setattr(Tensor, name, method)
     for name in ("add sub mul div pow neg abs exp log sqrt sin cos tanh sigmoid relu clamp floor ceil round reciprocal square remainder floor_divide "
                  "masked_fill addcmul addcdiv clamp_min clamp_max "
-                 "lerp scatter scatter_add index_add subtract multiply divide erf rsqrt trunc logical_not").split():
+                 "lerp scatter scatter_add index_add subtract multiply divide erf rsqrt trunc logical_not exp2 expm1 log2 log10 log1p tan asin acos atan sinh cosh sign fmod "
+                 "nan_to_num tril triu cumsum cumprod addmm baddbmm clip absolute negative eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or "
+                 "bitwise_xor bitwise_not frac xlogy copysign renorm index_put index_fill index_copy masked_scatter scatter_reduce lgamma digamma logit").split():
         setattr(Tensor, name + "_", _in_place(name))
     for dtype, names in (("float32", "float"), ("float64", "double"), ("float16", "half"), ("int64", "long"), ("int32", "int"), ("int16", "short"),
                          ("int8", "char"),

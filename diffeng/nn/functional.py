@@ -19,6 +19,7 @@ from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
 from . import activations, pooling
+from ..tensor_engine.arithmetic import pairwise_distance          # noqa: F401
 from .convolution import conv1d, conv2d          # noqa: F401
 
 globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS})

@@ -15,16 +15,16 @@ from .operations import OPS
 _SIGNATURES = {
     2: {"add sub": "alpha", "mul floor_divide remainder fmod pow atan2 hypot logaddexp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor "
         "bitwise_and bitwise_or bitwise_xor matmul mm bmm mv dot outer kron": "", "div": "rounding_mode", "isclose": "rtol atol", "tensordot": "dims"},
-    1: {"neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid reciprocal logit lgamma digamma "
+    1: {"neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid reciprocal lgamma digamma "
         "floor ceil trunc "
         "abs sign square isnan isinf isfinite logical_not bitwise_not logsigmoid": "", "relu silu": "inplace", "round": "decimals", "sum mean prod": "dim keepdim dtype",
-        "amax amin any all argmax argmin logsumexp": "dim keepdim", "count_nonzero": "dim", "softmax log_softmax": "dim dtype", "cumsum cumprod": "dim",
-        "argsort": "dim descending", "diff": "n dim", "gelu": "approximate", "leaky_relu": "negative_slope inplace", "softplus": "beta threshold", "nan_to_num": "nan posinf neginf"},
+        "amax amin any all argmax argmin logsumexp": "dim keepdim", "count_nonzero": "dim", "softmax log_softmax cumsum cumprod": "dim dtype",
+        "argsort": "dim descending stable", "diff": "n dim", "gelu": "approximate", "leaky_relu": "negative_slope inplace", "softplus": "beta threshold", "nan_to_num": "nan posinf neginf"},
     3: {"where masked_fill lerp": "", "addcmul addcdiv": "value", "addmm": "beta alpha"},
 }
 _SYNONYMS = {"subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "absolute": "abs", "negative": "neg", "arcsin": "asin",
              "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "greater": "gt",
-             "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "expit": "sigmoid", "clip": "clamp"}
+             "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "vdot": "dot", "ger": "outer", "fix": "trunc", "sgn": "sign", "expit": "sigmoid", "clip": "clamp"}
 _KEYWORDS = {"axis": "dim", "keepdims": "keepdim"}
 _OPERANDS = "other exponent mask value mat1 mat2 vec vec2 tensor tensor1 end weight tensor2 y".split()
 _MISSING = object()
@@ -134,8 +134,9 @@ def extreme(x, dim, keepdim, name, pairwise, whole):
     return named(name, OPS[name + "_along"](x, dim=dim, keepdim=keepdim))
 
 
-def cat(tensors, dim=0):
+def cat(tensors, dim=0, *, axis=None):
     """Tensors one after the other along an axis."""
+    dim = dim if axis is None else axis
     return OPS["cat"](*_several(tensors, "cat"), dim=dim)
 
 
@@ -162,7 +163,12 @@ def vstack(tensors):
 
 
 def einsum(equation, *operands):
-    """Sums of products in index notation: einsum("ij,jk->ik", a, b)."""
+    """Sums of products in index notation: einsum("ij,jk->ik", a, b), or einsum(a, [0, 1], b, [1, 2], [0, 2])."""
+    if isinstance(equation, Plain):
+        given = (equation, *operands)
+        operands, axes = given[:len(given) // 2 * 2:2], given[1::2]
+        words = ["".join(["..." if k is Ellipsis else chr(97 + k) if k < 26 else chr(39 + k) for k in letters]) for letters in (*axes, *given[len(given) // 2 * 2:])]
+        equation = ",".join(words[:len(operands)]) + "->".join(["", *words[len(operands):]])
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = operands[0]
     return OPS["einsum"](*[operand(x) for x in operands], equation=equation)
@@ -250,9 +256,9 @@ def _through(name):
 
 _OF_METHODS = ("reshape flatten transpose permute squeeze unsqueeze chunk split unbind narrow select swapaxes swapdims movedim moveaxis t tile flip roll tril triu diagonal "
                "diag trace gather "
-               "scatter scatter_add index_select index_add masked_select take nonzero max min sort topk median norm var std clone detach unique bincount "
+               "scatter scatter_add index_select index_add masked_select take nonzero max min sort topk median norm var std clone detach "
                "allclose equal "
-               "repeat_interleave ravel is_floating_point unflatten multinomial").split()
+               "ravel is_floating_point unflatten multinomial").split()
 FUNCTIONS = {**METHODS, **{n: _through(n) for n in _OF_METHODS}}
 FUNCTIONS.update({f.__name__: f for f in (
     clamp, cat, stack, hstack, vstack, einsum, where, broadcast_to, broadcast_tensors, meshgrid, var_mean, std_mean, isin, numel, is_tensor, result_type)})

@@ -262,7 +262,20 @@ def _exponential_(self, lambd=1.0, *, generator=None):
     return self._write("exponential_", constant(at((np.asarray(drawn) / lambd).astype(self.dtype), self.device)))
 
 
-NEW = {f"new_{make.__name__}": _new(f"new_{make.__name__}", make) for make in (zeros, ones, empty, full, tensor)} | {"exponential_": _exponential_}         # methods of tensors
+def _bernoulli_(self, p=0.5, *, generator=None):
+    """Written over with 1 with probability p, a number or a tensor, and 0 elsewhere."""
+    return self._write("bernoulli_", (rand(*self.shape, generator=generator, device=self.device) < p).to(self.dtype))
+
+
+def _random_(self, start=0, to=None, *, generator=None):
+    """Written over with integers in [start, to), or random_(to): in [0, to); without bounds those that the dtype holds exactly."""
+    most = 2 ** (np.finfo(self.dtype).nmant + 1) + 1 if self.dtype.kind == "f" else 2 if self.dtype.kind == "b" else np.iinfo(self.dtype).max
+    start, to = (0, start or most) if to is None else (start, to)
+    return self._write("random_", randint(start, to, tuple(self.shape), generator=generator, device=self.device).to(self.dtype))
+
+
+NEW = {f"new_{make.__name__}": _new(f"new_{make.__name__}", make) for make in (zeros, ones, empty, full, tensor)} | {"exponential_": _exponential_, "bernoulli_": _bernoulli_,         # methods of tensors
+    "random_": _random_, "bernoulli": lambda input, *, generator=None: bernoulli(input, generator=generator)}
 
 
 # ---- random numbers -------------------------------------------------------------------------------------------------------------------------

@@ -106,9 +106,6 @@ class Rearranged(Plain):
         reps = shapes.sizes(reps)
         return self.repeat((1,) * (self.ndim - len(reps)) + reps)
 
-    def repeat_interleave(self, repeats, dim=None):
-        return OPS["repeat"](self, repeats=int(repeats), dim=dim)
-
     def flip(self, *dims):
         return OPS["flip"](self, dims=tuple(axis(d, self.ndim) for d in shapes.sizes(dims)))
 
@@ -174,8 +171,15 @@ class Rearranged(Plain):
         end), RuntimeError for an index of another rank, or larger than the tensor along another axis."""
         return OPS["gather"](self, index, dim=axis(dim, self.ndim))
 
-    def scatter(self, dim, index, src):
-        return OPS["scatter"](self, index, src, dim=axis(dim, self.ndim), add=False)
+    def scatter(self, dim, index, src=None, *, value=None, reduce=None):
+        """A copy with src, or one value, at these places along an axis. reduce: "add" or "multiply" with what is there."""
+        src = value if src is None else src
+        if reduce == "multiply":
+            src = src if isinstance(src, Plain) else self.new_full(index.shape, src)
+            return self.scatter_reduce(dim, index, src, "prod")
+        if reduce not in (None, "add"):
+            raise refuse(RuntimeError, f"scatter{{here}}: reduce argument must be either add or multiply, and is {reduce!r}; see scatter_reduce")
+        return OPS["scatter"](self, index, src, dim=axis(dim, self.ndim), add=reduce == "add")
 
     def scatter_add(self, dim, index, src):
         return OPS["scatter"](self, index, src, dim=axis(dim, self.ndim), add=True)

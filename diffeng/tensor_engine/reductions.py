@@ -133,17 +133,17 @@ def norm(x, p=2, dim=None, keepdim=False):
     return np.linalg.vector_norm(x, axis=_dims(dim, x), keepdims=keepdim, ord=p)
 
 
-def cumsum(x, dim):
-    x = _accumulated(x, None)
+def cumsum(x, dim, dtype=None):
+    x = _accumulated(x, dtype)
     return np.cumsum(x, axis=axis(dim, x.ndim)) if x.ndim else x
 
 
-def cumprod(x, dim):
-    x = _accumulated(x, None)
+def cumprod(x, dim, dtype=None):
+    x = _accumulated(x, dtype)
     return np.cumprod(x, axis=axis(dim, x.ndim)) if x.ndim else x
 
 
-def argsort(x, dim=-1, descending=False):
+def argsort(x, dim=-1, descending=False, stable=True):
     return sort(x, dim, descending)[1]
 
 
@@ -170,14 +170,19 @@ def topk(x, k, dim=-1, largest=True):
 
 
 def median(x, dim=None, keepdim=False):
-    if dim is None:
-        flat = sort(np.ravel(x), 0)[0]
-        return flat[(flat.shape[0] - 1) // 2]
-    dim = axis(dim, x.ndim)
-    values, at = sort(x, dim)
-    part = (slice(None),) * dim + ((x.shape[dim] - 1) // 2,)
-    values, at = values[part], at[part]
-    return (np.expand_dims(values, dim), np.expand_dims(at, dim)) if keepdim else (values, at)
+    """The lower one; NaN, which is sorted to the end, where there is one."""
+    flat = dim is None
+    x, dim = (np.ravel(x), 0) if flat else (x, axis(dim, x.ndim))
+    n = x.shape[dim] if x.ndim else 1
+    found, ahead = [], (slice(None),) * dim
+    for y in sort(x, dim):
+        middle = y[(*ahead, (n - 1) // 2)] if x.ndim else y
+        if x.dtype.kind == "f" and x.ndim:
+            last = y[(*ahead, n - 1)]
+            broken = e.isnan(last) if not found else broken
+            middle = e.where(broken, last, middle)
+        found.append(np.expand_dims(middle, dim) if keepdim and x.ndim else middle)
+    return found[0] if flat else tuple(found)
 
 
 # ---- products ---------------------------------------------------------------------------------------------------------------------------------
