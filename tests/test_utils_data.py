@@ -147,3 +147,27 @@ def test_datasets_one_after_the_other_and_samplers():
     weighted = data.WeightedRandomSampler([0.0, 1.0, 0.0, 3.0, 0.0], 200, generator=de.Generator().manual_seed(0))
     drawn = [x for batch in data.DataLoader(both, batch_size=4, sampler=weighted) for x in batch.tolist()]
     assert len(drawn) == len(weighted) == 200 and set(drawn) == {2, 4} and 120 < drawn.count(4) < 180
+
+
+def test_streams_and_batches_of_ones_own():
+    from diffeng.utils import data
+
+    class Stream(data.IterableDataset):
+        def __init__(self, *range_):
+            self.range = range_
+
+        def __iter__(self):
+            return iter(range(*self.range))
+    assert [b.tolist() for b in data.DataLoader(Stream(5), batch_size=2)] == [[0, 1], [2, 3], [4]]
+    assert [b.tolist() for b in data.DataLoader(data.ChainDataset([Stream(2), Stream(5, 8)]), batch_size=2, drop_last=True)] == [[0, 1], [5, 6]]
+    assert [*data.DataLoader(Stream(2), batch_size=None)] == [0, 1]
+    with pytest.raises(ValueError, match="order of its own"):
+        data.DataLoader(Stream(2), shuffle=True)
+    with pytest.raises(TypeError, match="has no len"):
+        len(data.DataLoader(Stream(2)))
+    batches = data.BatchSampler(data.SequentialSampler(range(5)), 2, drop_last=False)
+    loader = data.DataLoader([10, 11, 12, 13, 14], batch_sampler=batches)
+    assert [b.tolist() for b in loader] == [[10, 11], [12, 13], [14]] and len(loader) == len(batches) == 3
+    assert sorted(data.SubsetRandomSampler([3, 1, 4])) == [1, 3, 4]
+    with pytest.raises(ValueError, match="mutually exclusive"):
+        data.DataLoader([1], batch_sampler=batches, shuffle=True)

@@ -6,7 +6,7 @@ on. LambdaLR, CosineAnnealingWarmRestarts and OneCycleLR are functions of the nu
 import bisect
 import math
 
-from ..errors import absent, refuse
+from ..errors import refuse
 from .plateau import ReduceLROnPlateau          # noqa: F401
 
 
@@ -267,6 +267,49 @@ class OneCycleLR(LRScheduler):
         return rates
 
 
+class CyclicLR(LRScheduler):
+    """Up from base_lr to max_lr in step_size_up steps and down again, over and over (Smith, WACV 2017); the momentum goes the other way unless cycle_momentum=False.
+
+    mode: "triangular"; "triangular2", half as high at each cycle; "exp_range", gamma**t as high; or scale_fn(n), n the cycle's number, or t (scale_mode "iterations").
+    """
+
+    def __init__(self, optimizer, base_lr, max_lr, step_size_up=2000, step_size_down=None, mode="triangular", gamma=1.0, scale_fn=None, scale_mode="cycle", cycle_momentum=True,
+                 base_momentum=0.8, max_momentum=0.9, last_epoch=-1):
+        if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
+            raise refuse(ValueError, f"scheduler{{here}}: mode is invalid and scale_fn is None: {mode!r} is none of 'triangular', 'triangular2', 'exp_range'")
+        groups = optimizer.param_groups
+        self.base_lrs, self.max_lrs, self.base_momentums, self.max_momentums = (
+            [*x] if isinstance(x, (list, tuple)) else [x] * len(groups) for x in (base_lr, max_lr, base_momentum, max_momentum))
+        if any([len(x) != len(groups) for x in (self.base_lrs, self.max_lrs)]):
+            raise refuse(ValueError, f"scheduler{{here}}: expected {len(groups)} values for base_lr and max_lr, one a group")
+        if cycle_momentum and not any([name in groups[0] for name in ("momentum", "betas")]):
+            raise refuse(ValueError, "scheduler{here}: optimizer must support momentum or beta1 with `cycle_momentum` option enabled: pass cycle_momentum=False")
+        down = step_size_up if step_size_down is None else step_size_down
+        self.total_size, self.step_ratio, self.mode, self.gamma = float(step_size_up + down), step_size_up / (step_size_up + down), mode, gamma
+        self.cycle_momentum, self._scale_fn = cycle_momentum, scale_fn
+        self.scale_mode = scale_mode if scale_fn is not None else "iterations" if mode == "exp_range" else "cycle"
+        first = self.base_lrs
+        for group, lr in zip(groups, first):
+            if last_epoch == -1:
+                group["lr"] = group["initial_lr"] = lr
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = first
+
+    def _scale(self, n):
+        return self._scale_fn(n) if self._scale_fn is not None else 1.0 if self.mode == "triangular" else 0.5 ** (n - 1) if self.mode == "triangular2" else self.gamma ** n
+
+    def get_lr(self):
+        turns = 1 + self.last_epoch / self.total_size
+        cycle = math.floor(turns)
+        x = turns - cycle
+        part = (x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)) * self._scale(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        if self.cycle_momentum:
+            for group, low, high in zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums):
+                momentum = high - (high - low) * part
+                group.update(betas=(momentum, *group["betas"][1:])) if "betas" in group else group.update(momentum=momentum)
+        return [low + (high - low) * part for low, high in zip(self.base_lrs, self.max_lrs)]
+
+
 class SequentialLR(LRScheduler):
     """One schedule after the other: the next begins, from the first rates, when a milestone is reached."""
 
@@ -319,8 +362,4 @@ def _of_one(optimizer, schedulers):
             raise refuse(ValueError, f"scheduler{{here}}: expects all schedulers to belong to the same optimizer, and {type(s).__name__}'s is another")
 
 
-_INSTEAD = {"CyclicLR": "OneCycleLR goes up and down once; LambdaLR takes any function of the number of steps"}
-
-
-def __getattr__(name):
-    raise absent(f"module {__name__!r}", name, _INSTEAD)
+_LRScheduler = LRScheduler                      # its name in older programs

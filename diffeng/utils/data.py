@@ -1,4 +1,4 @@
-"""Datasets, and batches of them: Dataset, TensorDataset, Subset, ConcatDataset, samplers, random_split, DataLoader, with PyTorch's names and meanings.
+"""Datasets, and batches of them: Dataset, IterableDataset, TensorDataset, Subset, ConcatDataset, samplers, random_split, DataLoader, with PyTorch's names and meanings.
 
 What it is not: no other process. Batches are made where they are asked for, one after the other.
 
@@ -8,6 +8,7 @@ What it is not: no other process. Batches are made where they are asked for, one
 [([0, 1], [0.0, 2.0]), ([2, 3], [4.0, 6.0]), ([4], [8.0])]
 """
 import bisect
+import itertools
 import math
 
 import numpy as np
@@ -21,6 +22,23 @@ class Dataset:
 
     def __getitem__(self, k):
         raise NotImplementedError(f"{type(self).__name__} is missing __getitem__(self, k), which returns entry number k")
+
+
+class IterableDataset(Dataset):
+    """What has entries one after the other, and no numbers: subclasses define __iter__()."""
+
+    def __iter__(self):
+        raise NotImplementedError(f"{type(self).__name__} is missing __iter__(self), which yields the entries")
+
+
+class ChainDataset(IterableDataset):
+    """The entries of several IterableDatasets, one after the other."""
+
+    def __init__(self, datasets):
+        self.datasets = datasets
+
+    def __iter__(self):
+        return itertools.chain.from_iterable(self.datasets)
 
 
 class TensorDataset(Dataset):
@@ -105,6 +123,40 @@ class RandomSampler(Sampler):
         return self.num_samples
 
 
+class SubsetRandomSampler(Sampler):
+    """Some numbers, in random order."""
+
+    def __init__(self, indices, generator=None):
+        self.indices, self.generator = indices, generator
+
+    def __iter__(self):
+        return iter([self.indices[k] for k in randperm(len(self.indices), generator=self.generator).tolist()])
+
+    def __len__(self):
+        return len(self.indices)
+
+
+class BatchSampler(Sampler):
+    """Lists of batch_size numbers of a sampler; drop_last: none that is shorter."""
+
+    def __init__(self, sampler, batch_size, drop_last):
+        self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
+
+    def __iter__(self):
+        batch = []
+        for k in self.sampler:
+            batch.append(k)
+            if len(batch) == self.batch_size:
+                yield batch
+                batch = []
+        if batch and not self.drop_last:
+            yield batch
+
+    def __len__(self):
+        n = len(self.sampler)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+
 class WeightedRandomSampler(Sampler):
     """num_samples draws of 0, 1, ..., with probabilities in proportion to the weights."""
 
@@ -162,16 +214,22 @@ def default_collate(batch):
 class DataLoader:
     """Batches of a dataset: an iterable, begun anew by each `for`.
 
-    dataset: what has __getitem__ and __len__, a list too. shuffle: in another order each time, by manual_seed or the generator. sampler: the numbers of the
+    dataset: what has __getitem__ and __len__, a list too, or an IterableDataset, in its own order. batch_sampler: lists of numbers, a batch each, instead of batch_size,
+    shuffle, sampler and drop_last. shuffle: in another order each time, by manual_seed or the generator. sampler: the numbers of the
     entries, in order, instead. drop_last: no batch that is smaller. collate_fn: a list of entries -> a batch (default_collate). batch_size None: entries one
     by one, as they are. pin_memory, persistent_workers: accepted, and without effect.
     """
 
     def __init__(self, dataset, batch_size=1, shuffle=False, sampler=None, *, num_workers=0, collate_fn=None, pin_memory=False, drop_last=False, generator=None,
-                 persistent_workers=False):
+                 persistent_workers=False, batch_sampler=None):
         if num_workers:
             raise refuse(ValueError, f"DataLoader{{here}}: num_workers={num_workers}: batches are made in this process; leave it out, or give num_workers=0")
-        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
+            raise refuse(ValueError, "DataLoader{here}: batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last")
+        streamed = isinstance(dataset, IterableDataset)
+        if streamed and (shuffle or sampler is not None or batch_sampler is not None):
+            raise refuse(ValueError, "DataLoader{here}: an IterableDataset has an order of its own: expected unspecified shuffle, sampler and batch_sampler")
+        if not streamed and (not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__")):
             raise refuse(TypeError, f"DataLoader{{here}}: a dataset has __len__ and __getitem__, and {type(dataset).__name__} has not; a list of its entries would do: "
                                     "list(dataset)")
         if batch_size is not None and batch_size < 1:
@@ -179,13 +237,22 @@ class DataLoader:
         if shuffle and (sampler is not None or not len(dataset)):
             raise refuse(ValueError, "DataLoader{here}: " + ("the dataset is empty" if sampler is None else "sampler option is mutually exclusive with shuffle"))
         self.dataset, self.batch_size, self.shuffle, self.sampler = dataset, batch_size, shuffle, sampler
-        self.collate_fn, self.drop_last, self.generator, self.num_workers = collate_fn, drop_last, generator, num_workers
+        self.collate_fn, self.drop_last, self.generator, self.num_workers, self.batch_sampler = collate_fn, drop_last, generator, num_workers, batch_sampler
 
     def __len__(self):
+        if self.batch_sampler is not None:
+            return len(self.batch_sampler)
         n = len(self.dataset if self.sampler is None else self.sampler)
         return n if self.batch_size is None else n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self):
+        if isinstance(self.dataset, IterableDataset):
+            yield from self._streamed()
+            return
+        if self.batch_sampler is not None:
+            for some in self.batch_sampler:
+                yield self._batch(some)
+            return
         n = len(self.dataset)
         order = [*self.sampler] if self.sampler is not None else randperm(n, generator=self.generator).tolist() if self.shuffle else range(n)
         if self.batch_size is None:
@@ -196,6 +263,15 @@ class DataLoader:
             some = order[at:at + self.batch_size]
             if len(some) == self.batch_size or not self.drop_last:
                 yield self._batch(some)
+
+    def _streamed(self):
+        entries = iter(self.dataset)
+        if self.batch_size is None:
+            yield from entries if self.collate_fn is None else map(self.collate_fn, entries)
+            return
+        while some := [*itertools.islice(entries, self.batch_size)]:
+            if len(some) == self.batch_size or not self.drop_last:
+                yield (self.collate_fn or default_collate)(some)
 
     def _batch(self, some):
         if self.collate_fn is not None:
