@@ -20,7 +20,7 @@ _HOME = {
     "testing": "",
     "distributed": "",
     "cuda": "",
-    "tensors": "tensor Tensor Size device finfo iinfo set_printoptions from_numpy as_tensor no_grad "
+    "tensors": "tensor Tensor FloatTensor DoubleTensor LongTensor IntTensor BoolTensor Size device finfo iinfo set_printoptions from_numpy as_tensor no_grad "
                "enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full "
                "arange linspace logspace eye tril_indices triu_indices rand randn randint randperm normal bernoulli multinomial zeros_like ones_like empty_like full_like "
                "rand_like randn_like add sub mul div multiply divide subtract true_divide neg pow fmod matmul mm bmm mv outer addmm cat concat concatenate "
@@ -44,6 +44,7 @@ _HOME = {
                      "max_pool1d max_pool2d avg_pool1d adaptive_avg_pool1d binary_cross_entropy_with_logits",
     "optim": "",
     "utils": "",
+    "distributions": "",
     "saving": "save load",
     "linalg": "",
     "special": "erf erfc expit log_expit logit xlogy logsumexp softmax log_softmax",
@@ -67,7 +68,7 @@ _INSTEAD = {
     "use_deterministic_algorithms": "what is computed is the same each time: leave it out", "set_float32_matmul_precision": "products are float32's own: leave it out",
     "set_num_threads": "set DIFFENG_THREADS before Python starts", "newaxis": "write None",
 }
-__all__ = sorted(_WHERE) + ["special", "linalg", "testing", "kernels", "llm", "autograd", "random", "nn", "optim", "utils", "distributed", "cuda"]
+__all__ = sorted(_WHERE) + ["special", "linalg", "testing", "kernels", "llm", "autograd", "random", "nn", "optim", "utils", "distributions", "distributed", "cuda"]
 
 
 def __getattr__(name):

@@ -1,7 +1,7 @@
 """diffeng.cuda: is there a GPU for tensors? Under the names where PyTorch's users look for it; devices.py knows."""
 from .devices import present
 
-__all__ = ["is_available", "device_count", "synchronize"]
+__all__ = ["is_available", "device_count", "synchronize", "manual_seed", "manual_seed_all"]
 
 
 def is_available():
@@ -16,6 +16,15 @@ def is_available():
 def device_count():
     """How many devices "cuda" may mean: the one GPU that is current in this process, or none."""
     return int(is_available())
+
+
+def manual_seed(seed):
+    """Begin the random numbers anew: they are the same on every device, so this is de.manual_seed."""
+    from .tensors import manual_seed
+    manual_seed(seed)
+
+
+manual_seed_all = manual_seed
 
 
 def synchronize():

@@ -16,7 +16,8 @@ from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
                                    Generator, iinfo, linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like,
-                                   multinomial, randperm, tensor, tril_indices, triu_indices, zeros, zeros_like)
+                                   multinomial, randperm, tensor, tril_indices, FloatTensor, DoubleTensor, LongTensor, IntTensor, BoolTensor,     # noqa: F401
+                                   triu_indices, zeros, zeros_like)
 from .tensor_engine.backward import retain
 from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
 from .tensor_engine.matrices import IN_TORCH
@@ -325,6 +326,10 @@ class Tensor(Rearranged):
     def cuda(self, device=None, non_blocking=False):
         return self.to("cuda" if device in (None, 0) else device)
 
+    def pin_memory(self, device=None):
+        """The tensor itself: copies to a GPU need no memory of another kind here."""
+        return self
+
     # ---- indexing ---------------------------------------------------------------------------------------------------------------------------------
 
     def __getitem__(self, index):
@@ -420,8 +425,7 @@ _UFUNCS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide
            np.equal: "eq", np.not_equal: "ne", np.negative: "neg", np.absolute: "abs", np.arctan2: "atan2", np.hypot: "hypot", np.logaddexp: "logaddexp",
            np.arcsin: "asin", np.arccos: "acos", np.arctan: "atan", np.arcsinh: "asinh", np.arccosh: "acosh", np.arctanh: "atanh", np.rint: "round",
            **{getattr(np, n): n for n in "exp exp2 expm1 log log2 log10 log1p sqrt square sin cos tan sinh cosh tanh floor ceil trunc sign isnan isinf "
-                                         "isfinite "
-                                         "logical_and logical_or logical_xor logical_not reciprocal".split()}}
+                                         "isfinite logical_and logical_or logical_xor logical_not reciprocal".split()}}
 
 _INSTEAD = {"bfloat16": "NumPy has no such dtype: use .half() or .float()"}
 
@@ -479,14 +483,12 @@ def _install():
                  "bitwise_xor bitwise_not frac xlogy copysign renorm index_put index_fill index_copy masked_scatter scatter_reduce lgamma digamma logit").split():
         setattr(Tensor, name + "_", _in_place(name))
     for dtype, names in (("float32", "float"), ("float64", "double"), ("float16", "half"), ("int64", "long"), ("int32", "int"), ("int16", "short"),
-                         ("int8", "char"),
-                         ("uint8", "byte"), ("bool", "bool")):
+                         ("int8", "char"), ("uint8", "byte"), ("bool", "bool")):
         setattr(Tensor, names, lambda self, dtype=np.dtype(dtype): self.to(dtype))
     core.become_the_class_of_results(Tensor)
 
 
 _install()
-
 
 
 def __getattr__(name):

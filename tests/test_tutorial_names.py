@@ -210,3 +210,13 @@ def test_sequences_are_padded_and_vectors_go_back_into_parameters():
     de.nn.utils.vector_to_parameters(de.tensor([1.0, 2.0, 3.0]), layer.parameters())
     assert layer.weight.tolist() == [[1.0, 2.0]] and layer.bias.tolist() == [3.0]
     assert de.nn.utils.parameters_to_vector(layer.parameters()).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_older_names_of_tensors_and_seeds():
+    assert de.FloatTensor([1, 2]).dtype == de.float32 and de.LongTensor([[1.0]]).tolist() == [[1]] and de.FloatTensor(2, 3).shape == (2, 3) and de.BoolTensor([0, 2]).tolist() == [False, True]
+    x = de.ones(2)
+    assert x.pin_memory() is x
+    de.cuda.manual_seed(3)
+    first = de.rand(2)
+    de.cuda.manual_seed_all(3)
+    assert de.rand(2).equal(first)

@@ -25,8 +25,8 @@ class LBFGS(Optimizer):
     ...     loss.backward()
     ...     return loss
     >>> _ = optimizer.step(closure)
-    >>> w.detach()
-    tensor([1., 2.])
+    >>> w.detach().round(decimals=3).tolist()
+    [1.0, 2.0]
     """
 
     def __init__(self, params, lr=1, max_iter=20, max_eval=None, tolerance_grad=1e-7, tolerance_change=1e-9, history_size=100, line_search_fn=None):

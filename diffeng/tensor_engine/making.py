@@ -96,6 +96,18 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
     return _with(array, requires_grad, device)
 
 
+def _of_dtype(name, dtype):
+    def make(*data, device=None):
+        sized = bool(data) and all([type(n) is int for n in data])
+        return zeros(*data, dtype=dtype, device=device) if sized else tensor(data[0] if data else [], dtype=dtype, device=device)
+    make.__name__, make.__doc__ = name, f"A tensor of {dtype} values, or, of integers, of these sizes: {name}([1, 2]), {name}(2, 3). tensor(..., dtype=...) says the same."
+    return make
+
+
+FloatTensor, DoubleTensor, LongTensor, IntTensor, BoolTensor = (_of_dtype(name + "Tensor", dtype) for name, dtype in (
+    ("Float", "float32"), ("Double", "float64"), ("Long", "int64"), ("Int", "int32"), ("Bool", "bool")))
+
+
 def _of_values(data, dtype):
     numpy_inside, tensors, stack = False, [], [data]
     while stack:
