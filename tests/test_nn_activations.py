@@ -85,3 +85,15 @@ def test_gumbel_softmax_draws_classes_with_their_probabilities():
     assert set(hard.detach().numpy().ravel().round(6).tolist()) == {0.0, 1.0} and hard.sum(1).tolist() == [1.0] * 5
     (hard * de.tensor([1.0, 2.0, 3.0])).sum().backward()
     assert np.abs(w.grad.numpy()).sum() > 0 and np.allclose(w.grad.sum(1).numpy(), 0, atol=1e-6)
+
+
+def test_in_a_sequential_nothing_is_written_that_nobody_sees():
+    from diffeng.tensor_engine.entries import local
+    net = de.nn.Sequential(de.nn.Conv1d(1, 2, 2), de.nn.ReLU(inplace=True))
+    x, seen = de.tensor([[[1.0, -2.0, 3.0, -4.0]]]), []
+    out = net(x)
+    out.sum().backward()
+    assert not local.run.off                                        # which a write into what has a history would make it
+    handle = net[0].register_forward_hook(lambda module, args, output: seen.append(output))
+    assert net(x) is seen[0] and seen[0].equal(out) and (seen[0] >= 0).all()
+    handle.remove()

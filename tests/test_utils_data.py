@@ -29,7 +29,7 @@ def test_batches_in_order():
     assert [a.tolist() for a, _ in DataLoader(TensorDataset(x, y), 3, drop_last=True)] == [[0, 1, 2], [3, 4, 5]]
     assert [a.tolist() for a, _ in DataLoader(Subset(TensorDataset(x, y), [6, 0]), 2)] == [[6, 0]]
     batch = next(iter(DataLoader(Squares(), 2)))
-    assert batch["x"].tolist() == [0, 1] and batch["x"].dtype == de.int64 and batch["y"][0].dtype == de.float64 and batch["y"][1] == ["n0", "n1"]
+    assert batch["x"].tolist() == [0, 1] and batch["x"].dtype == de.int64 and batch["y"][0].dtype == de.float64 and batch["y"][1] == ("n0", "n1")
     assert batch["z"].tolist() == [[0, 0], [1, 1]]
     assert [*DataLoader([1, 2, 3], 2, collate_fn=sum)] == [3, 3] and [*DataLoader([4, 5], None)] == [4, 5] and [b.tolist() for b in DataLoader([4, 5, 6], 2, sampler=[2, 0])] == [[6, 4]]
 

@@ -13,7 +13,7 @@ from ..tensors import zeros
 from ..tensor_engine.core import Operation
 from ..tensor_engine.functions import operand
 from ..tensor_engine.rules import torch_error
-from .module import Module, Parameter
+from .module import FRESH, Module, Parameter
 
 
 def _conv(x, weight, bias=None, *, stride, padding, dilation, groups):
@@ -114,3 +114,6 @@ class Conv2d(Conv1d):
     """functional.conv2d with a weight (out_channels, in_channels / groups, *kernel_size), like Conv1d."""
 
     size, function = 2, staticmethod(conv2d)
+
+
+FRESH |= {Conv1d, Conv2d}

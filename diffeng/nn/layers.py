@@ -9,7 +9,7 @@ import numpy as np
 from . import functional as F, init
 from ..errors import refuse
 from ..tensors import zeros
-from .module import ONE_OPERATION, Module, Parameter
+from .module import FRESH, ONE_OPERATION, Module, Parameter
 
 
 def _empty(*shape, dtype=None, device=None):
@@ -238,3 +238,4 @@ class Unflatten(Module):
 
 
 ONE_OPERATION[Linear] = F.LINEAR, ("weight", "bias")
+FRESH |= {Linear, LayerNorm, RMSNorm, BatchNorm1d, BatchNorm2d, GroupNorm}

@@ -367,22 +367,26 @@ class Sequential(_Several):
         return x
 
 
+FRESH = set()                            # classes of modules whose result nobody else holds: who writes into it next need not, as nobody sees it
 ONE_OPERATION = {}                       # class of a module -> (Operation, the attributes that follow x): what its forward is, and nothing else
 
 
 def _stretched(modules):
     """[(what to call, [(attributes of a module, names of operands, how many attributes there are)])]: neighbours that are one operation each are one."""
-    out, run = [], []
+    out, run, before, ahead = [], [], {}, []
     for m in [*modules, None]:
         attributes = vars(m) if m is not None else {}
-        op, names = ONE_OPERATION.get(type(m), (None, ())) if "forward" not in attributes and "_hooks" not in attributes else (None, ())
-        # what works in place and comes first writes into a tensor of somebody else's
-        if op is not None and (run or not attributes.get("inplace")) and all([attributes.get(name) is not None for name in names]):
+        plain = "forward" not in attributes and "_hooks" not in attributes
+        op, names = ONE_OPERATION.get(type(m), (None, ())) if plain else (None, ())
+        inplace = not run and attributes.get("inplace")
+        if op is not None and (not inplace or before) and all([attributes.get(name) is not None for name in names]):
+            ahead = [(before, (), len(before))] if inplace else ahead
             run.append((op, (attributes, names, len(attributes))))
             continue
         if run:
-            out.append((_chain(tuple([(op, len(part[1])) for op, part in run])), [part for _, part in run]))
-            run = []
+            out.append((_chain(tuple([(op, len(part[1])) for op, part in run])), ahead + [part for _, part in run]))
+            run, ahead = [], []
+        before = attributes if plain and type(m) in FRESH else {}
         if m is not None:
             out.append((m, ()))
     return out

@@ -205,7 +205,7 @@ def default_collate(batch):
     if isinstance(first, (tuple, list)):
         if any([len(entry) != len(first) for entry in batch]):
             raise refuse(RuntimeError, "DataLoader{here}: each element in list of batch should be of equal size: pad them, or pass a collate_fn")
-        parts = [default_collate([*column]) for column in zip(*batch)]
+        parts = [default_collate(column) for column in zip(*batch)]
         return type(first)(*parts) if hasattr(first, "_fields") else parts
     raise refuse(TypeError, f"DataLoader{{here}}: a batch of {type(first).__name__} is not known: entries are tensors, arrays, numbers, texts, or tuples, lists and dicts "
                             "of them; for others pass a collate_fn")
