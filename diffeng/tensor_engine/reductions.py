@@ -173,15 +173,14 @@ def median(x, dim=None, keepdim=False):
     """The lower one; NaN, which is sorted to the end, where there is one."""
     flat = dim is None
     x, dim = (np.ravel(x), 0) if flat else (x, axis(dim, x.ndim))
-    n = x.shape[dim] if x.ndim else 1
-    found, ahead = [], (slice(None),) * dim
-    for y in sort(x, dim):
-        middle = y[(*ahead, (n - 1) // 2)] if x.ndim else y
-        if x.dtype.kind == "f" and x.ndim:
-            last = y[(*ahead, n - 1)]
-            broken = e.isnan(last) if not found else broken
-            middle = e.where(broken, last, middle)
-        found.append(np.expand_dims(middle, dim) if keepdim and x.ndim else middle)
+    found = sort(x, dim)
+    if x.ndim:
+        n, ahead = x.shape[dim], (slice(None),) * dim
+        last, found = [y[(*ahead, n - 1)] for y in found], [y[(*ahead, (n - 1) // 2)] for y in found]
+        if x.dtype.kind == "f":
+            broken = e.isnan(last[0])
+            found = [e.where(broken, a, b) for a, b in zip(last, found)]
+        found = [np.expand_dims(y, dim) for y in found] if keepdim else found
     return found[0] if flat else tuple(found)
 
 
