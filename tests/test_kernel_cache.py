@@ -1,7 +1,9 @@
 """Kernels on disk: found without a compiler, and never trusted when damaged, foreign or writable by others."""
+import ctypes
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -227,10 +229,23 @@ def test_a_signal_while_a_kernel_is_compiled():
 
 
 BEGUN = """
-import os, sys
-from diffeng.kernels import machine
+import os, signal, sys, threading, time
+from diffeng.kernels import compile, machine
 from test_kernel_cache import one
 machine.begin("a kernel", one)
+if "twice" in sys.argv:
+    machine.begin("a kernel", None)
+if "interrupted" in sys.argv:                # LLVM goes on with what nobody may have closed
+    whole = compile._apart
+    compile._apart = lambda *how: time.sleep(0.5) or whole(*how)
+    machine.begin("another kernel", one)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        machine.kernel("another kernel", None)
+    except KeyboardInterrupt:
+        assert machine.kernel("another kernel", None).address and machine.compilations == 1
+    else:
+        sys.exit("nothing was interrupted")
 if "asked" in sys.argv:
     assert machine.kernel("a kernel", one).address
 if "forked" in sys.argv:
@@ -241,9 +256,9 @@ if "forked" in sys.argv:
 """
 
 
-@pytest.mark.parametrize("then", ["", "asked", "forked"])
+@pytest.mark.parametrize("then", ["", "asked", "forked", "twice", "interrupted"])
 def test_a_kernel_that_is_begun_ahead(then):
-    """Asked for, let go as the process ends, and asked for by a child."""
+    """Let go as the process ends, asked for, asked for by a child, begun again, and asked for until a signal comes."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", BEGUN, then], env=environment("off"), check=True, timeout=60)
 
 
@@ -260,6 +275,19 @@ def test_a_signal_as_kernels_are_claimed_keeps_nobody_waiting(fresh):
             machine.kernel("a claimed kernel", one)
         assert not machine._making
     assert machine.kernel("a claimed kernel", one).address
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_signal_as_a_lock_is_let_go_leaves_it_free(fresh):
+    """The interpreter hears of a signal between two of its own instructions: after the last one inside a `with`, it may be the first one of its way out."""
+    class Raises:
+        __setitem__ = ctypes.CDLL(None).kill                             # a function of C's: nobody looks for signals before it returns
+    with pytest.raises(KeyboardInterrupt):
+        with machine._state:
+            Raises()[os.getpid()] = signal.SIGINT
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(machine._state.acquire, timeout=1).result(10)
+        pool.submit(machine._state.release).result(10)
 
 
 def test_what_llvmlite_fills_when_it_is_first_asked_is_full_before_threads_ask():

@@ -120,6 +120,7 @@ class Compilation:
     def __init__(self, module, unique, quick=False):
         llvm = binding()
         self._context, self._parsed, self._held, self._memory, self._failed = llvm.create_context(), None, contextlib.ExitStack(), None, None
+        self._over = threading.Event()
         try:
             self._parsed = parsed = llvm.parse_assembly(str(module), self._context)
             parsed.verify()
@@ -169,6 +170,12 @@ class Compilation:
                     raise RuntimeError(str(error))
         except BaseException as error:                # the caller's who asks for the result
             self._failed = error
+        finally:
+            self._over.set()
+
+    def wait(self):
+        """Until `run` is over. Not by its thread's join: where a signal ends that, Python 3.11 takes the thread for one that has ended."""
+        self._over.wait()
 
     def result(self):
         """What compile_module returns, of what has run."""
@@ -180,7 +187,7 @@ class Compilation:
         return {"code": code, "symbols": self._symbols, "needs": needs}
 
     def close(self):
-        """In this order, which a garbage collector would not keep: LLVM would end the process."""
+        """Not while it runs, and in this order, which a garbage collector would not keep: LLVM would end the process."""
         from llvmlite.binding import ffi
         if self._memory:
             ffi.lib.LLVMPY_DisposeMemoryBuffer(self._memory)

@@ -19,9 +19,10 @@ from . import cache, compile, objects, threads
 compilations = 0                          # kernels compiled in this process
 _kernels = {}                             # key -> Kernel
 _provided = {}                            # name -> address: see provide
-_state = threading.Condition()             # whoever looks at these, or changes them, holds it; but not while he compiles
+_state = threading.RLock()                 # whoever looks at these, or changes them, holds it; but not while he compiles
+_changed = threading.Condition(_state)     # never held itself: its way in and out is Python's code, and a signal there would leave it locked for ever
 _making = {}                              # key -> the thread that compiles it, or waits for those that do
-_begun = {}                               # key -> (a thread that runs LLVM for it, its Compilation): see begin
+_begun = {}                               # key -> a Compilation that a thread of its own runs: see begin
 
 
 class Kernel:
@@ -109,7 +110,7 @@ def kernels(wanted):
                 mine = [how for key, how in missing.items() if key not in _making]
                 _making.update({key: here for key, *_ in mine})
                 if missing and not mine:
-                    _state.wait()
+                    _changed.wait()
             if not missing:
                 return [_kernels[key] for key, *_ in wanted]
             _compiled(mine)
@@ -118,7 +119,7 @@ def kernels(wanted):
                 for key, *_ in mine:
                     if _making.get(key) == here:
                         del _making[key]
-                _state.notify_all()
+                _changed.notify_all()
 
 
 def known(key):
@@ -140,9 +141,15 @@ def _from_disk(key):
 
 def begin(key, build, quick=False):
     """LLVM begins with a kernel that will be asked for, in a thread of its own; the interpreter waits for that before it ends."""
+    if key in _begun or key in _making or known(key) is not None:
+        return
     made = compile.Compilation(build(), _unique(key), quick)
-    _begun[key] = threading.Thread(target=made.run), made
-    _begun[key][0].start()
+    with _state:
+        if key not in _begun:
+            threading.Thread(target=made.run).start()
+            _begun[key] = made
+            return
+    made.close()                               # another thread was faster
 
 
 def _unique(key):
@@ -151,12 +158,11 @@ def _unique(key):
 
 def _code(key, build, quick=False):
     """Object code. It may be made by several threads at once: nothing that they share is changed here."""
-    begun = _begun.pop(key, None)
-    if begun is None:
+    made = _begun.get(key)
+    if made is None:
         return compile.compile_module(build(), _unique(key), quick)
-    thread, made = begun
-    with contextlib.closing(made):
-        thread.join()
+    made.wait()                                # a signal here leaves it to who asks next
+    with contextlib.closing(_begun.pop(key)):
         return made.result()
 
 
@@ -199,17 +205,17 @@ def _new(key, made):
 def _before_fork():
     """A child of a process that is compiling would wait for ever for a thread it does not have."""
     _state.acquire()
-    for thread, _ in [*_begun.values()]:
-        thread.join()
+    for made in [*_begun.values()]:
+        made.wait()
     while any([thread != threading.get_ident() for thread in _making.values()]):
-        _state.wait()
+        _changed.wait()
 
 
 @atexit.register
 def _close():
     """What was begun and is not needed: see Compilation.close."""
-    for thread, made in _begun.values():
-        thread.join()
+    for made in _begun.values():
+        made.wait()
         made.close()
 
 

@@ -67,12 +67,14 @@ def _turns():
 def ahead():
     """Where native.py's code is not on disk, LLVM begins with it: every program needs it, and its function is recorded meanwhile."""
     _provide()
-    if machine.known("runtime") is None:
+
+    def module():
         loading = threading.Thread(target=compile.load)
         loading.start()
         made = _module()
         loading.join()
-        machine.begin("runtime", lambda: made, quick=True)
+        return made
+    machine.begin("runtime", module, quick=True)
 
 
 @functools.lru_cache(maxsize=None)
