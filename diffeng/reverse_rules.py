@@ -172,7 +172,7 @@ class Einsum:
             sizes = dict(zip(mine, x.shape))
             have = dict(zip(letters, c.shape))
             c = np.reshape(c, tuple(have.get(i, 1) for i in distinct))                    # a letter of this factor alone was summed: spread it
-            full = tuple(max(sizes[i], have.get(i, 1)) if sizes[i] else 0 for i in distinct)
+            full = tuple(max(sizes[i], have.get(i, 1)) if sizes[i] and have.get(i, 1) else 0 for i in distinct)
             c = np.broadcast_to(c, full) if c.shape != full else c
             if distinct == mine:
                 return c

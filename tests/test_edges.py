@@ -194,3 +194,12 @@ def test_scipys_names_of_numpys_functions():
         np.testing.assert_array_equal(slope, de.grad(lambda x: np.sum(getattr(np, name)(x)))(x))
         np.testing.assert_array_equal(getattr(de.special, name)(x), getattr(np, name)(x))
         assert de.compare(lambda x: np.sum(getattr(scipy.special, name)(x)), x).agree
+
+
+@pytest.mark.parametrize("left, right, length", [(0, 1, 0), (1, 0, 0), (3, 1, 3)])
+@pytest.mark.parametrize("method", ["symbolic", "forward", "reverse"])
+def test_einsum_of_a_letter_that_is_one_long_here_and_not_there(left, right, length, method):
+    gradient, x, y = de.grad(lambda x, y: np.sum(np.einsum("ij,kj->ik", x, y)), (0, 1), method=method), np.ones((2, left)), np.ones((2, right))
+    for dx, dy in (gradient(x, y), de.jit(gradient)(x, y)):
+        np.testing.assert_array_equal(dx, np.full((2, left), 2.0 * length / max(left, 1)))
+        np.testing.assert_array_equal(dy, np.full((2, right), 2.0 * length / max(right, 1)))

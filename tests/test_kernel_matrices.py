@@ -80,6 +80,15 @@ def test_singular_matrices():
         np.testing.assert_allclose(compiled_f(np.tile(np.eye(2), (3, 1, 1))), f(np.tile(np.eye(2), (3, 1, 1))))          # the program goes on
 
 
+def test_an_error_names_what_went_wrong_first():
+    """And not its adjoint, which has no line."""
+    for f, wrong, error, text in ((lambda a: np.sum(np.linalg.solve(a, np.ones((2, 1))) ** 2), np.ones((2, 2)), np.linalg.LinAlgError, "solve at .*Singular matrix"),
+                                  (lambda a: np.sum(np.sin(a[np.argmax(a) + np.array([0, 1])])), np.arange(5.0), IndexError, "getitem at .*out of bounds")):
+        for g in (de.grad(f), de.value_and_grad(f)):
+            with pytest.raises(error, match=text.replace("at ", r"at test_kernel_matrices\.py:\d+: ")):
+                de.jit(g)(wrong)
+
+
 def test_infinities_and_nan_are_numpys():
     for bad in (np.nan, np.inf):
         x = np.array([[bad, 1.0], [2.0, 3.0]])

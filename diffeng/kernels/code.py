@@ -92,6 +92,11 @@ class Code:
         value = cast(value, "u8") if type == "b1" else value
         self._marked(self.builder.store(value.ir, self._address(base, index, type)), scope)
 
+    def report(self, condition, status, origin):
+        """Where a truth value holds, something is wrong with what a node reads: the first such node is named, whose derivatives read the same."""
+        with self.when(condition), self.when(self.load(status, None, "i64").equals(0)):
+            self.store(status, None, origin)
+
     def turn(self, type, source, down, target, along, rows, columns):
         """A transposed copy: entry (r, c) of a matrix at `source`, from row to row `down` bytes, becomes entry (c, r) of one at `target`, from row to row
         `along` bytes. Square by square in registers: each row of a square is loaded and stored at once."""

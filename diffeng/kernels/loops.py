@@ -402,8 +402,7 @@ class Loops:
             cell = self.outside[origin, status]
             cell.set(cell.get() | wrong)
         else:
-            with self.code.when(wrong < 0):
-                self.code.store(self.code.word(status), None, self.code.word(origin))
+            self.code.report(wrong < 0, self.code.word(status), self.code.word(origin))
 
 
 def reaches(op):

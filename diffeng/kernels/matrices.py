@@ -122,8 +122,7 @@ class _Matrices:
         self.n, self.m = self.code.word(N), self.code.word(M)
 
     def report(self, condition):
-        with self.code.when(condition):
-            self.code.store(self.code.word(REPORT), None, self.code.word(ORIGIN))
+        self.code.report(condition, self.code.word(REPORT), self.code.word(ORIGIN))
 
     def copy(self, source, down, across, to, columns, lower=False):
         """n rows into C order; lower: zeros above the diagonal."""
