@@ -114,11 +114,15 @@ class Compilation:
     """A module on its way to object code. It is prepared, and asked for its result, by whoever has the interpreter lock; `run` is LLVM's work and needs none.
     So a thread can run beside one that computes in Python, where it would wait 5 ms each time it asked for the lock, which what llvmlite does asks hundreds of times.
 
-    Arguments and errors: see compile_module. Whoever makes one closes it.
+    Arguments and errors: see compile_module. Whoever makes one closes it; until then it is no garbage, wherever a signal comes: a collector would let go of
+    its context before its module, and LLVM end the process.
     """
+
+    _open = set()
 
     def __init__(self, module, unique, quick=False):
         llvm = binding()
+        self._open.add(self)
         self._context, self._parsed, self._held, self._memory, self._failed = llvm.create_context(), None, contextlib.ExitStack(), None, None
         self._over = threading.Event()
         try:
@@ -187,7 +191,7 @@ class Compilation:
         return {"code": code, "symbols": self._symbols, "needs": needs}
 
     def close(self):
-        """Not while it runs, and in this order, which a garbage collector would not keep: LLVM would end the process."""
+        """Not while it runs."""
         from llvmlite.binding import ffi
         if self._memory:
             ffi.lib.LLVMPY_DisposeMemoryBuffer(self._memory)
@@ -196,6 +200,7 @@ class Compilation:
         if self._parsed is not None:
             self._parsed.close()
         self._context.close()
+        self._open.discard(self)
 
 
 def compile_module(module, unique, quick=False):

@@ -213,7 +213,7 @@ def _before_fork():
 
 @atexit.register
 def _close():
-    """What was begun and is not needed: see Compilation.close."""
+    """What was begun and is not needed."""
     for made in _begun.values():
         made.wait()
         made.close()
