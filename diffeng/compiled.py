@@ -8,7 +8,9 @@ import contextlib
 import functools
 import gc
 import math
+import os
 import threading
+import weakref
 
 import numpy as np
 
@@ -255,6 +257,7 @@ class Jitted:
         self._fast, self._slow = _unknown, Jitted._looked_up
         functools.update_wrapper(self, fun, updated=())
         self.__wrapped__ = fun
+        _all.add(self)
 
     @property
     def traces(self):
@@ -368,12 +371,11 @@ class Jitted:
         return f"what Python sees of values varies at {line_of(longest[-1][2])}" if longest else "a captured value changes from call to call"
 
     def _compile_behind(self, key, args, objects):
-        with self._lock:
-            if key in self._failed:
-                raise self._failed.pop(key)
-            if key in self._busy:
-                return
-            self._busy[key] = True
+        error, mine = self._failed.pop(key, None), object()
+        if error is not None:
+            raise error
+        if self._busy.setdefault(key, mine) is not mine:              # not by the lock: who records holds it
+            return
 
         def work():
             try:
@@ -390,3 +392,18 @@ class Jitted:
 
     def __repr__(self):
         return f"<jit of {function_name(self.__wrapped__)}, {self.traces} recording(s)>"
+
+
+_all = weakref.WeakSet()
+
+
+def _after_fork():
+    """Another thread of the parent may have been recording: the child has no such thread."""
+    for jitted in list(_all):
+        jitted._busy.clear()
+        if not jitted._lock._is_owned():
+            jitted._lock._at_fork_reinit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,5 +1,8 @@
 """jit gives what the function gives: for every expression, structure, branch and captured value; and tells nothing wrong."""
 import collections
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -478,3 +481,50 @@ def test_sorted_places_are_numpys():
             for side in ("left", "right"):
                 found = de.jit(lambda v: np.searchsorted(row, v, side))(v)
                 assert found.dtype == np.intp and np.array_equal(found, np.searchsorted(row, v, side))
+
+
+FORKED = """
+import os, sys, threading
+import numpy as np
+import diffeng as de
+begun, go = threading.Event(), threading.Event()
+def f(x):
+    if threading.current_thread() is not threading.main_thread():
+        begun.set()
+        go.wait()
+    return np.sin(x)
+g, x = de.jit(f, wait="wait" in sys.argv), np.ones(3)
+if "wait" in sys.argv:
+    threading.Thread(target=g, args=(x,)).start()
+else:
+    g(x)
+begun.wait()
+child = os.fork()
+if not child:
+    os._exit(not np.allclose(g(x), np.sin(x)))
+sys.exit((go.set(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))[1])
+"""
+
+
+def test_without_waiting_nobody_waits_for_a_recording_either():
+    begun, go, here = threading.Event(), threading.Event(), threading.get_ident()
+
+    def f(x):
+        if threading.get_ident() != here:
+            begun.set()
+            assert go.wait(10)
+        return np.sin(x)
+    g = de.jit(f, wait=False)
+    try:
+        g(X)
+        assert begun.wait(10)
+        np.testing.assert_array_equal(g(X), np.sin(X))
+        assert g.traces == 0                                    # it is recorded still
+    finally:
+        go.set()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("how", ["wait", "behind"])
+def test_a_child_does_not_wait_for_its_parents_recording(how):
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, how], check=True, timeout=60)
