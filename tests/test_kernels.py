@@ -409,7 +409,7 @@ def test_embedding_and_its_adjoint(random):
     for bad in (11, -12):
         wrong = tokens.copy()
         wrong[1, 1] = bad
-        with pytest.raises(IndexError, match="getitem at test_kernels.py"):
+        with pytest.raises(IndexError, match="(getitem|scatter) at test_kernels.py"):          # whichever loop comes first
             program(table, wrong, g)
     agree(lambda w, t, g: (w[t] + 1.0, indexing.scatter(g, t, index=(Slot(0),), shape=(11, 5))), table, tokens, g, program=program)
 

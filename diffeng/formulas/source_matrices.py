@@ -25,6 +25,13 @@ SVD = '''def svd(x):
     return np.concatenate([u, s[..., None, :], vh.swapaxes(-1, -2)], axis=-2)
 '''
 COFACTOR = '''def cofactor(x):
+    if x.shape[-1] == 3:
+        after, last = (np.roll(x, (-k, -k), (-2, -1)) for k in (1, 2))
+        return after * last - np.roll(x, (-1, -2), (-2, -1)) * np.roll(x, (-2, -1), (-2, -1))
+    if x.shape[-1] == 2:
+        return np.roll(x, (1, 1), (-2, -1)) * np.array([[1, -1], [-1, 1]], x.dtype)
+    if x.shape[-1] == 1:
+        return np.ones_like(x)
     rows = np.frexp(np.max(np.abs(x), axis=-1, keepdims=True))[1]
     columns = np.frexp(np.max(np.abs(np.ldexp(x, -rows)), axis=-2, keepdims=True))[1]
     u, s, v = np.linalg.svd(np.ldexp(x, -rows - columns))
