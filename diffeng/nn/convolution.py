@@ -16,6 +16,12 @@ from ..tensor_engine.rules import torch_error
 from .module import FRESH, Module, Parameter
 
 
+def windows(x, kernel, stride, dilation, places):
+    """[the entry at a place in the kernel, of every window: (N, C, *places)], for each place. x: (N, C, ...), padded."""
+    return [x[(slice(None), slice(None), *[slice(k * d, k * d + s * (n - 1) + 1, s) for k, d, s, n in zip(at, dilation, stride, places)])]
+            for at in itertools.product(*map(range, kernel))]
+
+
 def _conv(x, weight, bias=None, *, stride, padding, dilation, groups):
     """x: (N, C, ...). weight: (O, C / groups, ...) -> (N, O, ...)."""
     size, (batch, channels, *_), (out, share, *kernel) = len(weight.shape) - 2, x.shape, weight.shape
@@ -28,10 +34,8 @@ def _conv(x, weight, bias=None, *, stride, padding, dilation, groups):
     if min(places) < 1:
         raise torch_error(RuntimeError, f"conv{size}d: Calculated padded input size per channel: {list(x.shape[2:])}. Kernel size: {kernel}. Kernel size can't be greater than "
                                         "actual input size")
-    windows = [x[(slice(None), slice(None), *[slice(k * d, k * d + s * (n - 1) + 1, s) for k, d, s, n in zip(at, dilation, stride, places)])]
-               for at in itertools.product(*map(range, kernel))]
-    windows = np.reshape(np.stack(windows, 2), (batch, groups, share * math.prod(kernel), math.prod(places)))
-    found = np.reshape(weight, (groups, out // groups, share * math.prod(kernel))) @ windows
+    read = np.reshape(np.stack(windows(x, kernel, stride, dilation, places), 2), (batch, groups, share * math.prod(kernel), math.prod(places)))
+    found = np.reshape(weight, (groups, out // groups, share * math.prod(kernel))) @ read
     found = np.reshape(found, (batch, out, *places))
     return found if bias is None else found + np.reshape(bias, (out,) + (1,) * size)
 

@@ -2,7 +2,6 @@
 
 What it is: the windows are strided parts of the input, one for each place in the kernel, as in convolution.py. What it is not: no kernel of its own.
 """
-import itertools
 import math
 
 import numpy as np
@@ -12,7 +11,7 @@ from ..tensor_engine.core import Operation
 from ..tensor_engine.functions import operand
 from ..tensor_engine.rules import torch_error
 from ..vocabulary import elementwise as e, indexing
-from .convolution import _each
+from .convolution import _each, windows
 from .module import Module
 
 
@@ -28,8 +27,7 @@ def _windows(x, kernel, stride, padding, dilation, places, fill):
     ends = [(p, max(0, (m - 1) * s + (k - 1) * d + 1 - n - p)) for n, k, s, p, d, m in zip(x.shape[2:], kernel, stride, padding, dilation, places)]
     if any(map(any, ends)):
         x = np.pad(x, [(0, 0), (0, 0), *ends], constant_values=fill)
-    return np.stack([x[(slice(None), slice(None), *[slice(k * d, k * d + s * (n - 1) + 1, s) for k, d, s, n in zip(at, dilation, stride, places)])]
-                     for at in itertools.product(*map(range, kernel))], -1)
+    return np.stack(windows(x, kernel, stride, dilation, places), -1)
 
 
 def _smallest(dtype):
@@ -38,9 +36,9 @@ def _smallest(dtype):
 
 def _max_pool(x, *, kernel, stride, padding, dilation, places):
     """(the largest entry of each window, its place in the input, which is counted through all of its places)."""
-    windows = _windows(x, kernel, stride, padding, dilation, places, _smallest(x.dtype))
-    at = np.argmax(windows, axis=-1, keepdims=True)
-    values = np.take_along_axis(windows, at, -1)[..., 0]
+    read = _windows(x, kernel, stride, padding, dilation, places, _smallest(x.dtype))
+    at = np.argmax(read, axis=-1, keepdims=True)
+    values = np.take_along_axis(read, at, -1)[..., 0]
     inside, flat, size = np.unravel_index(np.arange(math.prod(kernel)), kernel), 0, len(kernel)
     for k in range(size):
         first = np.arange(places[k]) * stride[k] - padding[k]
@@ -74,13 +72,13 @@ def _adaptive(x, *, sizes, largest):
         at.append(np.reshape(np.minimum(where, n - 1), shape))
         inside.append(np.reshape(where < last[:, None], shape))
     seen = np.reshape(np.broadcast_to(inside[0] if size == 1 else inside[0] & inside[1], (*sizes, *kernel)), (*sizes, -1))
-    windows = indexing.getitem(x, *at, index=(slice(None), slice(None), *[indexing.Slot(k) for k in range(size)]))
-    windows = np.reshape(windows, (*x.shape[:2], *sizes, -1))
+    read = indexing.getitem(x, *at, index=(slice(None), slice(None), *[indexing.Slot(k) for k in range(size)]))
+    read = np.reshape(read, (*x.shape[:2], *sizes, -1))
     if not largest:
-        return np.sum(e.where(seen, windows, np.zeros((), x.dtype)), axis=-1) / seen.sum(-1).astype(x.dtype)
-    found = np.argmax(e.where(seen, windows, np.full((), _smallest(x.dtype), x.dtype)), axis=-1, keepdims=True)
+        return np.sum(e.where(seen, read, np.zeros((), x.dtype)), axis=-1) / seen.sum(-1).astype(x.dtype)
+    found = np.argmax(e.where(seen, read, np.full((), _smallest(x.dtype), x.dtype)), axis=-1, keepdims=True)
     flat = np.broadcast_to(at[0] if size == 1 else at[0] * x.shape[3] + at[1], (*sizes, *kernel)).reshape(*sizes, -1)
-    return np.take_along_axis(windows, found, -1)[..., 0], np.sum(e.where(e.equal(np.arange(flat.shape[-1]), found), flat, 0), axis=-1)
+    return np.take_along_axis(read, found, -1)[..., 0], np.sum(e.where(e.equal(np.arange(flat.shape[-1]), found), flat, 0), axis=-1)
 
 
 _MAX, _AVG, _ADAPTIVE = Operation(_max_pool, "max_pool"), Operation(_avg_pool, "avg_pool"), Operation(_adaptive, "adaptive_pool")
