@@ -220,3 +220,16 @@ def test_older_names_of_tensors_and_seeds():
     first = de.rand(2)
     de.cuda.manual_seed_all(3)
     assert de.rand(2).equal(first)
+
+
+def test_slopes_at_0_of_sinc_and_xlogy():
+    """Not those of sin(y) / y, which has no digits left there, nor 0, where y has a logarithm; PyTorch masks what has none."""
+    x = de.tensor([1e-4, 1e-3], dtype=de.float64, requires_grad=True)
+    de.sinc(x).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), -np.pi ** 2 * x.detach().numpy() / 3 * (1 - np.pi ** 2 * x.detach().numpy() ** 2 / 10), rtol=1e-11)
+    x, y = de.tensor([0.0, 0.0, 0.0, 2.0], requires_grad=True), de.tensor([2.0, 0.0, -1.0, 3.0])
+    out = de.xlogy(x, y)
+    out.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [math.log(2), 0, 0, math.log(3)], rtol=1e-6)
+    np.testing.assert_allclose(out.tolist(), [0, 0, 0, 2 * math.log(3)], rtol=1e-6)
+    assert de.xlogy(2.0, y).dtype == de.float32

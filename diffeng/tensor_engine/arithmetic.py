@@ -19,33 +19,26 @@ from .rules import axis, promoted, to_float
 
 # ---- of numbers ---------------------------------------------------------------------------------------------------------------------------------
 
+def _arrays(x, y):
+    """Promoted operands, numbers among them in the dtype of the other."""
+    dtype = (x if isinstance(x, (np.ndarray, Traced)) else y).dtype
+    return o._array(x, dtype), o._array(y, dtype)
+
+
 def _xlogy(x, y):
-    x, y = promoted(x, y, floating=True)
-    off = e.logical_and(e.equal(x, 0), e.logical_not(e.isnan(y)))
-    return e.where(off, x * 0 if isinstance(x, (np.ndarray, Traced)) else np.zeros((), y.dtype), x * e.log(e.where(off, np.ones((), y.dtype), y)))
+    """As the primitive, but for the slope where x = 0 and y has no logarithm, which is 0."""
+    x, y = _arrays(*promoted(x, y, floating=True))
+    return e.xlogy(x, e.where(e.logical_and(e.equal(x, 0), e.less_equal(y, 0)), np.ones((), y.dtype), y))
 
 
 def _first_of(pick):
     """maximum and minimum that take the number where the other is none."""
-    def f(x, y):
-        x, y = promoted(x, y)
-        dtype = (x if isinstance(x, (np.ndarray, Traced)) else y).dtype
-        if dtype.kind != "f":
-            return pick(x, y)
-        x, y = o._array(x, dtype), o._array(y, dtype)
-        return e.where(e.isnan(x), y, e.where(e.isnan(y), x, pick(x, y)))
-    return f
+    return lambda x, y: pick(*_arrays(*promoted(x, y)))
 
 
 def _heaviside(x, values):
     x, values = promoted(x, values)
     return e.where(e.equal(x, 0), values, astype(e.greater(x, 0), x.dtype))
-
-
-def _sinc(x):
-    x = to_float(x) * math.pi
-    at = e.where(e.equal(x, 0), np.ones((), x.dtype), x)
-    return e.where(e.equal(x, 0), 1 - x * x / 6, e.sin(at) / at)
 
 
 def _nansum(x, dim=None, keepdim=False, dtype=None):
@@ -68,10 +61,10 @@ def _logit(x, eps=None):
     return e.logit(x if eps is None else o.clamp(x, eps, 1 - eps))
 
 
-_OF_TWO = {"xlogy": _xlogy, "fmax": _first_of(e.maximum), "fmin": _first_of(e.minimum), "heaviside": _heaviside,
+_OF_TWO = {"xlogy": _xlogy, "fmax": _first_of(np.fmax), "fmin": _first_of(np.fmin), "heaviside": _heaviside,
            "logaddexp2": lambda x, y: np.logaddexp2(*promoted(x, y)), "float_power": lambda x, y: o.pow(*[astype(v, np.dtype(np.float64)) if hasattr(v, "dtype") else float(v) for v in (x, y)]),
            "inner": lambda x, y: np.inner(*promoted(x, y)), "ldexp": lambda x, y: o.mul(x, o.pow(2.0, y))}
-_OF_ONE = {"frac": lambda x: x - e.trunc(x), "deg2rad": lambda x: to_float(x) * (math.pi / 180), "rad2deg": lambda x: to_float(x) * (180 / math.pi), "sinc": _sinc,
+_OF_ONE = {"frac": lambda x: x - e.trunc(x), "deg2rad": lambda x: to_float(x) * (math.pi / 180), "rad2deg": lambda x: to_float(x) * (180 / math.pi), "sinc": lambda x: np.sinc(to_float(x)),
            "isposinf": lambda x: e.equal(x, np.inf), "isneginf": lambda x: e.equal(x, -np.inf)}
 
 
