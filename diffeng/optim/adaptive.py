@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import refuse
 from ..tensor_engine.core import beside
 from ..vocabulary import elementwise as e
-from .optimizers import Adam, Optimizer, _not_below_0
+from .optimizers import Adam, Optimizer, _below_1, _not_below_0
 
 
 def together(one, arrays, count, numbers, weight_decay, maximize, decoupled=False):
@@ -100,9 +100,7 @@ class _WithMoments(_Adaptive):
 
     def __init__(self, params, lr, betas, eps, weight_decay, maximize, **more):
         _not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay, **{k: x for k, x in more.items() if type(x) is not bool})
-        for k, b in enumerate(betas):
-            if not 0 <= b < 1:
-                raise refuse(ValueError, f"optimizer{{here}}: Invalid beta parameter at index {k}: {b}")
+        _below_1(betas)
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, maximize=maximize, **more))
 
 

@@ -154,6 +154,12 @@ def _not_below_0(**numbers):
             raise refuse(ValueError, f"optimizer{{here}}: Invalid {name.replace('_', ' ')}: {x}")
 
 
+def _below_1(betas):
+    for k, b in enumerate(betas):
+        if not 0 <= b < 1:
+            raise refuse(ValueError, f"optimizer{{here}}: Invalid beta parameter at index {k}: {b}")
+
+
 # ---- stochastic gradient descent ------------------------------------------------------------------------------------------------------------
 
 def sgd(*arrays, count, first, weight_decay, dampening, nesterov, maximize):
@@ -227,9 +233,7 @@ class Adam(Optimizer):
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, *, maximize=False, foreach=None, fused=None):
         _not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay)
-        for k, b in enumerate(betas):
-            if not 0 <= b < 1:
-                raise refuse(ValueError, f"optimizer{{here}}: Invalid beta parameter at index {k}: {b}")
+        _below_1(betas)
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize))
 
     def _ages(self, params):
