@@ -124,7 +124,7 @@ def test_every_primitive(random, capsys):
         in_numpy.update(program.calls)
         for got, case in zip(program(x, y), cases, strict=True):
             want = np.asarray(case(x, y))
-            assert ulps(got, want) <= (24 if vocabulary.PRIMITIVES[name].kind in ("contract", "reduce", "linalg") else 4), (name, got, want)
+            assert ulps(got, want) <= (24 if vocabulary.PRIMITIVES[name].kind in ("contract", "reduce") or name == "det" else 4), (name, got, want)
     # Beside what is listed: float to integer casts, masks in an index.
     assert in_numpy <= NUMPY | {"astype", "getitem"}
     with capsys.disabled():
@@ -409,7 +409,7 @@ def test_embedding_and_its_adjoint(random):
     for bad in (11, -12):
         wrong = tokens.copy()
         wrong[1, 1] = bad
-        with pytest.raises(IndexError, match="(getitem|scatter) at test_kernels.py"):          # whichever loop comes first
+        with pytest.raises(IndexError, match="getitem at test_kernels.py"):
             program(table, wrong, g)
     agree(lambda w, t, g: (w[t] + 1.0, indexing.scatter(g, t, index=(Slot(0),), shape=(11, 5))), table, tokens, g, program=program)
 

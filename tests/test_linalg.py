@@ -13,6 +13,8 @@ RNG = np.random.default_rng(3)
 A, W, B, B2 = RNG.normal(size=(4, 4)) + 4 * np.eye(4), RNG.normal(size=(4, 4)), RNG.normal(size=4), RNG.normal(size=(4, 2))
 S = W @ W.T + np.eye(4)
 STACK = RNG.normal(size=(2, 1, 3, 3)) + 3 * np.eye(3)
+OTHERWISE = ("cholesky upper", "eigvalsh", "svdvals", "norm", "cond", "qr wide", "pinv", "lstsq", "principal",          # made of what LAPACK has a routine of its own for
+             "solve", "inv", "det", "slogdet", "cholesky", "matrix_power", "tensorinv", "tensorsolve", "likelihood", "in place")          # kernels, not NumPy's calls
 FUNCTIONS = {
     "solve": (lambda a, b: np.linalg.solve(a, b), A, B), "solve matrix": (lambda a, b: np.linalg.solve(a, b), A, B2),
     "solve stack": (lambda a, b: np.linalg.solve(a, b), STACK, RNG.normal(size=(5, 3, 2))), "solve stack vector": (lambda a, b: np.linalg.solve(a, b), STACK, B[:3]),
@@ -75,7 +77,7 @@ def test_values_are_numpys_and_second_derivatives_agree(name):
     f, *args = FUNCTIONS[name]
     want, both = f(*args), tuple(range(len(args)))
     compiled = de.jit(f)
-    np.testing.assert_allclose(compiled(*args), want, rtol=3e-14)
+    np.testing.assert_allclose(compiled(*args), want, rtol=3e-14 if name.split()[0] in OTHERWISE or name in OTHERWISE else 0)
     assert compiled(*[x.astype(np.float32) for x in args]).dtype == np.float32
 
     def curved(*args):

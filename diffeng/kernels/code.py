@@ -69,6 +69,17 @@ class Code:
 
     # ---- memory ------------------------------------------------------------------------------------------------------------------
 
+    def entry(self, places, number, first, depth):
+        """Where entry `number` of a batch lies, whose first one lies at these places (addresses). first: a word; from there on for each of `depth` axes its length
+        and a stride for each place."""
+        for d in reversed(range(depth)):
+            at = first + (1 + len(places)) * d
+            above = number.over(self.word(at)) if d else None
+            digit = number - above * self.word(at) if d else number
+            places = [p + digit * self.word(at + 1 + k) for k, p in enumerate(places)]
+            number = above
+        return places
+
     def _marked(self, instruction, scope):
         if scope is not None:
             own, others = self._scopes[scope]
@@ -93,9 +104,12 @@ class Code:
         self._marked(self.builder.store(value.ir, self._address(base, index, type)), scope)
 
     def report(self, condition, status, origin):
-        """Where a truth value holds, something is wrong with what a node reads: the first such node is named, whose derivatives read the same."""
-        with self.when(condition), self.when(self.load(status, None, "i64").equals(0)):
-            self.store(status, None, origin)
+        """Where a truth value holds, something is wrong with what a node reads. Of several such nodes the first that was recorded is named, and so the user's own and
+        not its derivative, which reads the same."""
+        with self.when(condition):
+            known = self.load(status, None, "i64")
+            with self.when(known.equals(0) | (origin < known)):
+                self.store(status, None, origin)
 
     def turn(self, type, source, down, target, along, rows, columns):
         """A transposed copy: entry (r, c) of a matrix at `source`, from row to row `down` bytes, becomes entry (c, r) of one at `target`, from row to row

@@ -316,12 +316,7 @@ def _write_product(type, bits, depth, by_terms, vector, lays, added):
         above = part.over(word(14))
         i, j = (part, part) if by_terms else (above, part - above * word(14))
         places = [word(10) + i * word(18), word(9) + j * word(19), word(11) + i * word(20) + j * word(21)]
-        for d in reversed(range(depth)):
-            at = BATCH + 4 * d
-            above = entry.over(word(at)) if d else None
-            digit = entry - above * word(at) if d else entry
-            places = [p + digit * word(at + 1 + k) for k, p in enumerate(places)]
-            entry = above
+        places = code.entry(places, entry, BATCH, depth)
         m, n, k, beta = word(4), word(3), word(5), 0.0
         if by_terms:
             k = smaller(k - part * word(16), word(16))

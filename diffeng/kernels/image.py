@@ -31,8 +31,8 @@ _PLAIN = (int, bool, str, type(None), type(Ellipsis))
 
 class Image:
     """words: operand tables, one after the other. moves: (place in words, kind, number). patches: (place in words, number of an argument, offset). table:
-    (number of a kernel, its first word, rows, chunk). kernels: (key, build). routines: BLAS's, by name. constants: arrays. origins: (primitive, frames) of
-    indices that are checked. taken: donation.settle's. peak: bytes of the arena. release, products: runtime.Entry's."""
+    (number of a kernel, its first word, rows, chunk). kernels: (key, build). routines: BLAS's, by name. constants: arrays. origins: {code: (primitive,
+    frames)} of what is checked at run time. taken: donation.settle's. peak: bytes of the arena. release, products: runtime.Entry's."""
 
     __slots__ = ("words", "moves", "patches", "table", "kernels", "routines", "constants", "origins", "taken", "peak", "release", "products")
 
@@ -240,7 +240,7 @@ def keep(described, image, sources):
     if sum(map(len, made)) > MOST_KEPT:
         return
     head = {"kernels": [key for key, _ in image.kernels], "routines": image.routines, "constants": constants, "taken": [*image.taken.items()],
-            "origins": [(name, frames.get(id(found), -1)) for name, found in image.origins], "lengths": [getattr(image, name).size for name, _ in _TABLES],
+            "origins": [(code, name, frames.get(id(found), -1)) for code, (name, found) in image.origins.items()], "lengths": [getattr(image, name).size for name, _ in _TABLES],
             "peak": image.peak, "release": bool(image.release), "products": bool(image.products)}
     tables = [getattr(image, name).tobytes() for name, _ in _TABLES]
     code = json.dumps(head).encode() + b"\n" + b"".join(tables + made)
@@ -273,5 +273,5 @@ def find(described):
         return None
     frames = [n.frames for n in described.nodes] + [()]
     return Image(*tables, kernels=[(key, None) for key in head["kernels"]], routines=head["routines"], constants=constants,
-                 origins=[(name, frames[k]) for name, k in head["origins"]], taken=dict(head["taken"]), peak=head["peak"], release=head["release"],
+                 origins={code: (name, frames[k]) for code, name, k in head["origins"]}, taken=dict(head["taken"]), peak=head["peak"], release=head["release"],
                  products=head["products"])

@@ -82,8 +82,7 @@ class Loops:
         for k, total in self.totals.items():
             code.store(code.word(self.ops[k][9][0]) + self.slot * code.word(self.ops[k][9][1]), None, total.get())
         for (origin, status), cell in self.outside.items():
-            with code.when(cell.get() < 0):
-                code.store(code.word(status), None, code.word(origin))
+            code.report(cell.get() < 0, code.word(status), code.word(origin))
         return code.finish()
 
     # ---- rows ---------------------------------------------------------------------------------------------------------------------------

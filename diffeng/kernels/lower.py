@@ -26,11 +26,12 @@ _UNWRITTEN = frozenset({Padded, Columns, Deferred})
 
 
 class Lowering:
-    """Lowers nodes one by one. origins: the nodes whose indices, or matrices, are checked at run time; their code is their place in it, plus one. factors: elementwise
-    nodes whose rows are to be aligned as products like them. writing: as adding.in_place says."""
+    """Lowers nodes one by one. recorded: all of them, in the order in which they were made. origins: {code: node} of those whose indices, or matrices, are checked at
+    run time. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as adding.in_place says."""
 
-    def __init__(self, fuser, contiguous_constants=False, factors=(), writing=()):
-        self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, [], {}, {}, contiguous_constants, {}
+    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=()):
+        self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, {}, {}, {}, contiguous_constants, {}
+        self._recorded, self._codes = recorded, {}
         self.factors, self.writing, self._cuts = factors, writing, {}
         self.copied = {n for parts in writing.values() for n in parts} if writing else ()
 
@@ -167,8 +168,10 @@ class Lowering:
         return found[1]
 
     def code(self, node):
-        self.origins.append(node)
-        return len(self.origins)
+        """By what kernels report a node: the sooner it was made, the smaller."""
+        self._codes = self._codes or {n: k for k, n in enumerate(self._recorded, 1)}
+        self.origins[self._codes[node]] = node
+        return self._codes[node]
 
 
 def _plain(x):

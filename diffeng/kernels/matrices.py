@@ -104,12 +104,7 @@ def write(name, type, bits, depth):
     made = _Matrices(type, bits)
     code = made.code
     with code.set_meanwhile(code.word(SETTER), code.word(THREADS)), code.loop(code.lo, code.hi) as row:
-        pa, pb, rest = code.word(A), code.word(B), row
-        for d in reversed(range(depth)):
-            length, sa, sb = (code.word(BATCH + 3 * d + j) for j in range(3))
-            above = rest.over(length) if d else None
-            digit = rest - above * length if d else rest
-            pa, pb, rest = pa + digit * sa, pb + digit * sb, above
+        pa, pb = code.entry([code.word(A), code.word(B)], row, BATCH, depth)
         getattr(made, name)(pa, pb, code.word(OUT) + row * code.word(OUT_STEP))
     return code.finish()
 

@@ -32,15 +32,15 @@ STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda st
 
 
 def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
-    """(steps in order, (primitive, frames) of each index that is checked, {number of an output: number of the input whose memory it takes})."""
+    """(steps in order, {code: (primitive, frames)} of what is checked at run time, {number of an output: number of the input whose memory it takes})."""
     outputs = outputs if as_recorded else recomputed(shifted(added(stacked(simplify(outputs)))))
     fuser = Fuser(program.narrow, program.aligned_rows)
     places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
-    nodes = [n for n in reachable(outputs) if id(n) not in places]
-    writing = in_place(nodes, outputs)
-    nodes = _schedule(nodes, writing)
+    recorded = [n for n in reachable(outputs) if id(n) not in places]
+    writing = in_place(recorded, outputs)
+    nodes = _schedule(recorded, writing)
     factors = _factors(nodes) if program.narrow or program.aligned_rows else ()
-    lowering = Lowering(fuser, program.contiguous_constants, () if program.narrow else factors, writing)
+    lowering = Lowering(fuser, recorded, program.contiguous_constants, () if program.narrow else factors, writing)
     for node in nodes:
         if node.primitive is INPUT:
             raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")
@@ -55,7 +55,7 @@ def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     candidates = {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}
     taken = donation.settle(steps, candidates, program.in_order) if candidates else {}
     donation.overwrite(steps, program.in_order)
-    return steps, [(n.primitive.name, n.frames) for n in lowering.origins], taken
+    return steps, {code: (n.primitive.name, n.frames) for code, n in lowering.origins.items()}, taken
 
 
 def _finish(outputs, places, lowering):

@@ -300,7 +300,7 @@ class Program:
 
     def _reported(self, code):
         """The error for what kernels report of an index, or of a matrix."""
-        name, frames = self._origins[code - 1]
+        name, frames = self._origins[code]
         line = line_of(frames)
         kind, text = _REPORTS.get(name, (IndexError, "an index is out of bounds"))
         return kind(f"{name}{' at ' + line if line else ''}: {text}")

@@ -51,10 +51,7 @@ def write(name, type, depth, alone, unit):
         entry = row.over(word(7))
         first = (row - entry * word(7)) * word(6)
         to, source = word(0) + first * size, word(1) + first * word(8)
-        for d in reversed(range(depth)):
-            above = entry.over(word(9 + 3 * d)) if d else None
-            digit = entry - above * word(9 + 3 * d) if d else entry
-            source, to, entry = source + digit * word(10 + 3 * d), to + digit * word(11 + 3 * d), above
+        source, to = code.entry([source, to], entry, 9, depth)
         if alone:
             held = code.cell(type, code.load(source, None, type))
             code.store(to, None, held.get())
