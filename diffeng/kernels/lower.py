@@ -18,7 +18,7 @@ from .fuse import Call, Immediate, Indirect, Map, Window
 from .groups import many_short_rows, walks_across
 from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, column, columns, indirect, new, pitched, reshaped, sliced, transposed, upright
 from .minors import cofactor
-from .reduce import DOUBLE, logsumexp, mean, position, total, var
+from .reduce import DOUBLE, logsumexp, mean, over_rows, position, total, var
 from .scalar import type_name
 
 
@@ -320,12 +320,6 @@ def _reduce(lowering, node, x, *, axis, keepdims, ddof=0):
     else:
         out = total(lowering.fuser, name, x, axis, node.dtype)
     return reshaped(out, node.shape)
-
-
-def over_rows(node):
-    """Is a reduction one over other axes than the last ones?"""
-    axis, rank = node.params["axis"], len(node.operands[0].shape)
-    return len(axis) > 0 and (sorted(axis) != [*range(rank - len(axis), rank)] or len(axis) == rank)
 
 
 def _position(lowering, node, x, *, axis):

@@ -18,10 +18,11 @@ from .adding import added, in_place
 from .fuse import Call, Fuser, Group, Product
 from .joining import joined
 from .layout import Columns, View, new
-from .lower import Lowering, over_rows
+from .lower import Lowering
 from .memory import plan
 from .plans import Plans
 from .recompute import recomputed
+from .reduce import over_rows
 from .scalar import type_name
 from .shifted import shifted
 from .stacking import stacked

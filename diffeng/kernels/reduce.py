@@ -18,6 +18,12 @@ from .scalar import type_name
 DOUBLE, _PLACE = np.dtype(float), np.dtype(np.int64)
 
 
+def over_rows(node):
+    """Is a reduction one over other axes than the last ones?"""
+    axis, rank = node.params["axis"], len(node.operands[0].shape)
+    return len(axis) > 0 and (sorted(axis) != [*range(rank - len(axis), rank)] or len(axis) == rank)
+
+
 def total(fuser, name, view, axes, dtype):
     """A view of the reduction over some axes, in C order over the others. name: sum, prod, max, min, any, all. dtype: of the result."""
     shape = [n for k, n in enumerate(view.shape) if k not in axes]

@@ -8,7 +8,7 @@ import collections
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import astype
+from ..numpy_api import FUNCTIONS as IN_NUMPY, astype
 from ..vocabulary import elementwise as e
 from .core import Operation, Plain, beside
 from .operations import OPS
@@ -60,34 +60,12 @@ def logcumsumexp(input, dim):
 
 # ---- quantiles ------------------------------------------------------------------------------------------------------------------------------
 
-def _quantile(x, *, q, dim, keepdim, interpolation, skip):
-    shape = x.shape
-    if dim is None:
-        x, at, kept = np.ravel(x), 0, (1,) * len(shape)
-    else:
-        at = axis(dim, x.ndim)
-        kept = shape[:at] + (1,) + shape[at + 1:]
-    x = np.moveaxis(np.reshape(x, (1,)) if not x.ndim else x, at, -1)
-    values = np.take_along_axis(x, np.argsort(x, axis=-1), -1)                       # what is not a number stands at the end
-    n = values.shape[-1]
-    there = np.sum(astype(e.logical_not(e.isnan(values)), INT64), axis=-1, keepdims=True)
-    last = np.maximum(there - 1, 0) if skip else np.full((1,) * x.ndim, n - 1)
-    out = []
-    for p in (q if isinstance(q, tuple) else (q,)):
-        rank = astype(last, x.dtype) * np.asarray(p, x.dtype)
-        rank = e.rint(rank) if interpolation == "nearest" else e.floor(rank) if interpolation == "lower" else e.ceil(rank) if interpolation == "higher" else rank
-        low, high = e.floor(rank), e.ceil(rank)
-        a, b = (np.take_along_axis(values, np.broadcast_to(astype(r, INT64), values.shape[:-1] + (1,)), -1) for r in (low, high))
-        part = np.asarray(0.5, x.dtype) * astype(e.not_equal(low, high), x.dtype) if interpolation == "midpoint" else rank - low
-        found = e.where(e.equal(low, high), a, a + part * (b - a))                  # no inf - inf
-        out.append(e.where(e.equal(there, 0) if skip else e.less(there, n), np.full((), np.nan, x.dtype), found))
-    found = np.stack([np.reshape(y, kept) if keepdim or dim is None else np.moveaxis(y, -1, at) for y in out])
-    if not keepdim:
-        found = np.reshape(found, (len(out),) + (() if dim is None else shape[:at] + shape[at + 1:]))
-    return found if isinstance(q, tuple) else found[0]
+def _of(function):
+    """NumPy's function as it is on traced values, which does not warn of rows without a number."""
+    return lambda x, *, q, dim, keepdim, interpolation: astype(IN_NUMPY[function](x, np.asarray(q, x.dtype), axis=dim, method=interpolation, keepdims=keepdim), x.dtype)
 
 
-_QUANTILE, _NANQUANTILE = (Operation(lambda x, skip=skip, **params: _quantile(x, skip=skip, **params), name) for name, skip in (("quantile", False), ("nanquantile", True)))
+_QUANTILE, _NANQUANTILE = (Operation(_of(f), f.__name__) for f in (np.quantile, np.nanquantile))
 _WAYS = "linear lower higher midpoint nearest".split()
 
 
