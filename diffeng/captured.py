@@ -172,7 +172,8 @@ class Captured:
         if type(value) in _CONTAINERS or hasattr(type(value), "_make"):
             return _CONTAINERS.get(type(value), "tuple")
         if has_attributes(value):
-            return None if isinstance(value, enum.Enum) else "object"
+            waited_for = type(value).__module__ == "threading"                # locks, events: who waits there is no number of the function's
+            return None if waited_for or isinstance(value, enum.Enum) else "object"
         return "jitted" if hasattr(value, "__wrapped__") and type(value).__module__.startswith(__package__) else None
 
     def _thing(self, around, where, value, kind, get, free, known=None, as_it_was=None):

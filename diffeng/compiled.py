@@ -169,14 +169,16 @@ class _Trace:
     @staticmethod
     def _recorded(captured, objects, args):
         """One run of the function, which must leave alone what it captured."""
-        made = []
+        made, now = [], captured.read(objects)
+        if now is None:                                                      # another thread has changed it since it was looked at
+            raise _changes(captured.fun, "a variable that it captured")
 
         def run(arrays, *rest):
             made.append(Rebound(captured, arrays))
             return made[0].function(*made[0].arguments(rest))
         run.__name__ = function_name(captured.fun)                           # for errors
         watch = Watch([*captured.generators, *[x for a in args for x in structure(a)[0]]])
-        holder = record(run, [captured.read(objects), *args], Outline(), whole_loops="program")
+        holder = record(run, [now, *args], Outline(), whole_loops="program")
         watch.check(function_name(captured.fun))
         change = made[0].change()
         if change:

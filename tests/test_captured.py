@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import functools
 import logging
+import threading
 import time
 import types
 from collections import namedtuple
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
+from diffeng.captured import Captured
 
 X = np.array([0.5, -1.0, 2.0])
 HELPERS = types.SimpleNamespace(factor=2.0, w=np.ones(3))
@@ -446,3 +448,30 @@ def test_a_mask_that_is_written_into():
     for kept in ([True, False, True], [False, True, False], [False, False, False], [True, False, True]):
         mask[:] = kept
         assert np.array_equal(captured(x), np.where(kept, 2 * x, 0)) and np.array_equal(given(x, mask), np.where(kept, 2 * x, 0))
+
+
+def test_who_waits_at_an_event_changes_no_function():
+    ready = threading.Event()
+
+    def f(x):
+        waiting = len(ready._cond._waiters)
+        threading.Thread(target=ready.wait, daemon=True).start()
+        while len(ready._cond._waiters) == waiting:
+            time.sleep(0.001)
+        return x if ready.is_set() else np.sin(x)
+    try:
+        np.testing.assert_array_equal(de.jit(f)(np.ones(2)), np.sin(np.ones(2)))
+    finally:
+        ready.set()
+
+
+def test_what_another_thread_changes_before_the_recording_begins_is_named():
+    held, recorded = [1.0], de.jit(lambda x: x * held[0])
+    was = Captured.read
+    try:
+        Captured.read = lambda self, objects=(): (held.append(2.0), was(self, objects))[1]
+        with pytest.raises(RuntimeError, match="changes a variable that it captured"):
+            recorded(np.ones(2))
+    finally:
+        Captured.read = was
+    np.testing.assert_array_equal(recorded(np.ones(2)), np.ones(2))
