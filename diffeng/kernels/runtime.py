@@ -72,6 +72,7 @@ def ahead():
         loading = threading.Thread(target=compile.load)
         loading.start()
         made = _module()
+        from . import image, planning           # noqa: F401  what the first plan asks for: there is time
         loading.join()
         return made
     machine.begin("runtime", module, quick=True)
