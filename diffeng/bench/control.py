@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from ..kernels import blas
 from . import threads
 
 
@@ -89,8 +90,9 @@ def processor():
 
 
 def versions(peers):
-    """{"Python": ..., "numpy": ..., package: version}: of whatever is installed."""
-    found = {"Python": platform.python_version(), "numpy": np.__version__}
+    """{"Python": ..., "numpy": ..., package: version}: of whatever is installed. NumPy's says which kernels its OpenBLAS has chosen, which halve or double products."""
+    core = blas.core()
+    found = {"Python": platform.python_version(), "numpy": np.__version__ + (f" (OpenBLAS for {core})" if core else "")}
     for package in ("scipy", "numba", "llvmlite", "mkl", *dict.fromkeys(p.package for p in peers)):
         try:
             found[package] = importlib.metadata.version(package)

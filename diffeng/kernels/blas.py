@@ -187,11 +187,21 @@ def threads():
 
 
 @functools.lru_cache(maxsize=None)
+def core():
+    """The processor whose kernels NumPy's OpenBLAS computes with, as it calls it ("Haswell", "SkylakeX"): the one it finds, or OPENBLAS_CORETYPE in the environment.
+    None for another library.
+
+    >>> core() is None or core().isalnum()
+    True
+    """
+    found = _library()
+    name = found and next((getattr(found[0], name) for name in _CORES if hasattr(found[0], name)), None)
+    if name is None:
+        return None
+    name.restype = ctypes.c_char_p
+    return name().decode()
+
+
 def has_small():
     """Does `gemm` compute small products by a kernel of their own, without packing? OpenBLAS does on processors with AVX-512."""
-    found = _library()
-    core = found and next((getattr(found[0], name) for name in _CORES if hasattr(found[0], name)), None)
-    if core is None:
-        return False
-    core.restype = ctypes.c_char_p
-    return core() in (b"SkylakeX", b"Cooperlake", b"SapphireRapids")
+    return core() in ("SkylakeX", "Cooperlake", "SapphireRapids")
