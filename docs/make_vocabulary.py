@@ -54,6 +54,7 @@ def text():
                      [n for n, v in vars(special).items() if not n.startswith("_") and (_own(v) or isinstance(v, Primitive))])
     lines += _listed("`diffeng.linalg`, which take traced and plain arrays (SciPy's own convert their arguments)",
                      [n for n, v in vars(matrices).items() if not n.startswith("_") and (_own(v) or n == "norm")])
+    lines += ["`scipy.sparse`, arrays and matrices of plain numbers: `A @ x` and `x @ A`, where `x` has one or two axes; of the matrices `A * x`, too.\n"]
     return "\n".join(lines)
 
 
