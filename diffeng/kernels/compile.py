@@ -1,6 +1,6 @@
 """LLVM IR to object code for this processor.
 
-What it is: `compile_module(module, unique)`, an llvmlite.ir.Module in, {"code", "symbols", "needs"} out: LLVM's own O3 pipeline with its vectorisers.
+What it is: `compile_module(module, unique)`, an llvmlite.ir.Module or its text in, {"code", "symbols", "needs"} out: LLVM's own O3 pipeline with its vectorisers.
 
 What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). LLVM is loaded, and llvmlite imported, when there is
 something to compile.

@@ -93,7 +93,7 @@ def _missing(compiled):
 def kernel(key, build, quick=False):
     """The kernel of a key, compiled at most once in a process and, with a cache on disk, once on a machine.
 
-    key: a string that says all the code depends on. build(): an llvmlite.ir.Module in which the functions to call ("kernel") are external and
+    key: a string that says all the code depends on. build(): an llvmlite.ir.Module, or its text, in which the functions to call ("kernel") are external and
     all helpers internal; called only if the kernel is found nowhere. quick: compile fast rather than well. Raises RuntimeError if the code needs a
     function that this process lacks.
     """

@@ -71,7 +71,7 @@ def ahead():
     def module():
         loading = threading.Thread(target=compile.load)
         loading.start()
-        made = _module()
+        made = str(_module())
         from . import image, planning           # noqa: F401  what the first plan asks for: there is time
         loading.join()
         return made
