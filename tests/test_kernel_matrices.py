@@ -1,4 +1,6 @@
 """Matrices in kernels: systems of equations, inverses, determinants and Cholesky factors of every layout, of batches, and of what is singular."""
+import itertools
+
 import numpy as np
 import pytest
 
@@ -113,6 +115,25 @@ def test_gradients_of_a_likelihood():
     eager, other = de.value_and_grad(likelihood, method="forward")(p, x, y)
     np.testing.assert_allclose(value, eager, rtol=1e-12)
     np.testing.assert_allclose(gradient, other, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_determinants_of_small_matrices_are_elementwise(dtype):
+    """As good as by LAPACK, also where the matrices are nearly of rank 1, and whichever entry is the pivot."""
+    rng, eps = np.random.default_rng(4), np.finfo(dtype).eps
+    for shape in ((1, 1), (2, 2), (3, 3), (6, 1, 1), (5, 4, 2, 2), (300, 3, 3)):
+        for decay in (1, eps ** 0.4):
+            u, s, v = np.linalg.svd(rng.standard_normal(shape))
+            x = ((u * s[..., None, :] * decay ** np.arange(shape[-1])) @ v).astype(dtype)
+            program, want = compiled(np.linalg.det, x), np.linalg.det(x.astype(float))
+            assert program.calls == [] and program.kernels == 1
+            got, others = program(x)[0], np.abs(np.linalg.det(x.astype(float))[..., None, None] * np.swapaxes(np.linalg.inv(x.astype(float)), -1, -2))
+            assert got.dtype == dtype
+            assert np.all(np.abs(got - want) <= 30 * eps * np.max(np.abs(x), axis=(-2, -1)) * np.max(others, axis=(-2, -1)))
+    turns = np.eye(3, dtype=dtype)[np.array([*itertools.permutations(range(3))])]
+    a = np.concatenate([turns, 0 * turns[:1], np.diag([1e15, 1e15, 1e-25]).astype(dtype)[None], np.array([[[np.nan, 1, 2], [1, 2, 3], [1, 1, 1]]], dtype)])
+    np.testing.assert_allclose(compiled(np.linalg.det, np.zeros_like(a))(a)[0], np.array([1, -1, -1, 1, 1, -1, 0, 1e5, np.nan]), rtol=4 * eps)
+    assert np.array_equal(compiled(np.linalg.det, np.zeros((2, 0, 0)))(np.zeros((2, 0, 0)))[0], [1, 1])
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -17,7 +17,7 @@ from .contract import copy, einsum
 from .fuse import Call, Immediate, Indirect, Map, Window
 from .groups import many_short_rows, walks_across
 from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, column, columns, indirect, new, pitched, reshaped, sliced, transposed, upright
-from .minors import cofactor
+from .minors import cofactor, det
 from .reduce import DOUBLE, logsumexp, mean, over_rows, position, total, var
 from .scalar import type_name
 
@@ -485,6 +485,7 @@ def _rows():
         "scatter":      plain(_scatter),
         "concatenate":  plain(_concatenate),
         "cofactor":     viewed(cofactor),
+        "det":          viewed(det),
         "pad":          viewed(_pad),
         **{name: plain(_contract) for name in "matmul dot tensordot einsum".split()},
         "argmax":       viewed(_position),
