@@ -8,6 +8,7 @@ import diffeng as de
 from diffeng.nodes import Primitive
 from diffeng.specimens import names, specimen
 from diffeng.testing import KINDS, plant
+from judged_once import Judgements
 
 METHODS = ("symbolic", "forward", "reverse")
 
@@ -31,20 +32,21 @@ def check_row(name, dtype, together, tally):
 
     def compare():
         return de.compare(fun, *operands, argnums=tuple(slots), kernels=False)
-    clean = compare()
-    assert clean.agree, str(clean)
-    for methods in together:
-        for slot in slots:
-            for kind in KINDS:
-                with contextlib.ExitStack() as faults:
-                    for method in methods:
-                        faults.enter_context(plant(method, name, kind, slot))
-                    report = compare()
-                accused = {(c.method, c.primitive, c.slot, c.line) for c in report.culprits}
-                assert accused == {(method, name, slot, LINE) for method in methods}, f"{methods} {name} {kind} slot {slot}: {report}"
-                wrong = {m for m, r in report.methods.items() if r.verdict != "right"}
-                assert wrong == {*methods}, f"{methods} {name} {kind} slot {slot}: {report}"
-                tally["planted faults in rows, each named rightly"] += len(methods)
+    with Judgements().kept:
+        clean = compare()
+        assert clean.agree, str(clean)
+        for methods in together:
+            for slot in slots:
+                for kind in KINDS:
+                    with contextlib.ExitStack() as faults:
+                        for method in methods:
+                            faults.enter_context(plant(method, name, kind, slot))
+                        report = compare()
+                    accused = {(c.method, c.primitive, c.slot, c.line) for c in report.culprits}
+                    assert accused == {(method, name, slot, LINE) for method in methods}, f"{methods} {name} {kind} slot {slot}: {report}"
+                    wrong = {m for m, r in report.methods.items() if r.verdict != "right"}
+                    assert wrong == {*methods}, f"{methods} {name} {kind} slot {slot}: {report}"
+                    tally["planted faults in rows, each named rightly"] += len(methods)
     assert compare().agree                                       # nothing is left behind
 
 
