@@ -47,7 +47,7 @@ def check_row(name, dtype, together, tally):
                     wrong = {m for m, r in report.methods.items() if r.verdict != "right"}
                     assert wrong == {*methods}, f"{methods} {name} {kind} slot {slot}: {report}"
                     tally["planted faults in rows, each named rightly"] += len(methods)
-    assert compare().agree                                       # nothing is left behind
+        assert compare().agree                                   # nothing is left behind
 
 
 @pytest.mark.parametrize("name", names())
