@@ -8,7 +8,7 @@ import diffeng as de
 from diffeng.nodes import Primitive
 from diffeng.specimens import names, specimen
 from diffeng.testing import KINDS, plant
-from judged_once import Judgements
+from judged_once import Judgements, closed_books
 
 METHODS = ("symbolic", "forward", "reverse")
 
@@ -103,3 +103,10 @@ def test_a_lost_edge_reaches_kernels_that_compute_all_the_same():
             report = de.compare(lambda x: np.sum(x * x * np.sin(x)), np.array([1.0, 2.0, 3.0]))
         kernels = report.methods["reverse (kernels)"]
         assert report.culprit.method == "graph" and report.culprit.primitive == "multiply" and kernels.verdict == "wrong" and kernels.derivative is not None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_closed_books_are_closed_to_every_method(method):
+    with closed_books(), pytest.raises(AssertionError, match="asked a rule"):
+        de.grad(lambda x: np.sum(np.sin(x)), method=method)(np.ones(3))
+    np.testing.assert_allclose(de.grad(lambda x: np.sum(np.sin(x)), method=method)(np.ones(3)), np.cos(np.ones(3)))
