@@ -11,6 +11,14 @@ except ImportError:
 needs_torch = pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Random numbers of both begin anew before each test of a module that imports this."""
+    de.manual_seed(0)
+    if torch is not None:
+        torch.manual_seed(0)
+
+
 def both(f, *arrays, tol=2e-5, turns=3):
     """f(library, its nn.functional, tensors) -> a tensor, or a tuple of them; here several times, as what is met again is compiled. float32 arrays get gradients."""
     outs = []

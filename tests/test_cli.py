@@ -301,13 +301,30 @@ def test_card_shows_the_three_rows_and_the_measured_error(capsys):
 
 
 def test_every_primitive_has_a_card(capsys, monkeypatch):
+    """Its measurement and its kernels for a GPU are done with below, and in test_cuda.py for every primitive."""
     from diffeng import cards
     from diffeng.vocabulary import PRIMITIVES
-    monkeypatch.setattr(cards, "_measured", lambda primitive: [])
+    for part in ("_measured", "_on_gpu"):
+        monkeypatch.setattr(cards, part, lambda primitive: [])
     for name, primitive in PRIMITIVES.items():
         if primitive.kind not in ("input", "constant"):
             text = cards.card(name)
             assert text.startswith(name + "(") and ("reverse" in text or "0:" in text)
+
+
+@pytest.mark.parametrize("name, says", [("square", "kernel; instructions of PTX: "), ("matmul", "no kernel of its own"), ("eigh", "computed on the host, by NumPy"),
+                                        ("fancy", "on a GPU: pip install it")])
+def test_a_card_tells_of_the_gpu(monkeypatch, name, says):
+    from diffeng import cards
+    from diffeng.kernels.cuda import proof
+    if name == "fancy":
+        def prove(*_):
+            raise RuntimeError("pip install it")
+        name = "gammaln"
+        monkeypatch.setattr(proof, "prove", prove)
+    monkeypatch.setattr(cards, "_measured", lambda primitive: [])
+    last = cards.card(name).split("\n\n")[-1]
+    assert last.startswith("on a GPU: ") and says in last and ("ULP from the CPU kernels'" in last) == ("PTX" in says)
 
 
 # ---- small things -----------------------------------------------------------------------------------------------------------------------------

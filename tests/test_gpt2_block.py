@@ -7,10 +7,13 @@ from diffeng.llm import GPT2Config
 from diffeng.llm.model import init_parameters, loss
 from diffeng.nodes import Node, Primitive
 from diffeng.testing import plant
+from judged_once import Judgements
 
 CONFIG = GPT2Config(vocab_size=11, context_length=4, emb_dim=4, n_heads=2, n_layers=1)
 TOKENS, TARGETS = np.array([1, 7, 3, 3]), np.array([7, 3, 3, 9])
 P = {k: v + 0.1 * np.random.default_rng(len(k)).normal(size=v.shape) for k, v in init_parameters(CONFIG).items()}
+
+JUDGED = Judgements()
 
 
 def block(parameters):
@@ -53,7 +56,7 @@ def test_the_key_bias_has_no_gradient():
 def test_every_planted_fault_is_named(row, method, tally):
     (name, slot), line = row
     kind = ("factor", "sign", "drop")[(len(name) + slot) % 3]
-    with plant(method, name, kind, slot):
+    with JUDGED.kept, plant(method, name, kind, slot):
         report = de.compare(block, P, kernels=False)
     assert (report.culprit.method, report.culprit.primitive, report.culprit.slot, report.culprit.line) == (method, name, slot, line), str(report)
     assert {(c.method, c.primitive, c.slot) for c in report.culprits} == {(method, name, slot)}, str(report)

@@ -8,6 +8,7 @@ import diffeng as de
 from diffeng.nodes import Primitive
 from diffeng.specimens import names, specimen
 from diffeng.testing import KINDS, plant
+from judged_once import Judgements, closed_books
 
 METHODS = ("symbolic", "forward", "reverse")
 
@@ -31,21 +32,22 @@ def check_row(name, dtype, together, tally):
 
     def compare():
         return de.compare(fun, *operands, argnums=tuple(slots), kernels=False)
-    clean = compare()
-    assert clean.agree, str(clean)
-    for methods in together:
-        for slot in slots:
-            for kind in KINDS:
-                with contextlib.ExitStack() as faults:
-                    for method in methods:
-                        faults.enter_context(plant(method, name, kind, slot))
-                    report = compare()
-                accused = {(c.method, c.primitive, c.slot, c.line) for c in report.culprits}
-                assert accused == {(method, name, slot, LINE) for method in methods}, f"{methods} {name} {kind} slot {slot}: {report}"
-                wrong = {m for m, r in report.methods.items() if r.verdict != "right"}
-                assert wrong == {*methods}, f"{methods} {name} {kind} slot {slot}: {report}"
-                tally["planted faults in rows, each named rightly"] += len(methods)
-    assert compare().agree                                       # nothing is left behind
+    with Judgements().kept:
+        clean = compare()
+        assert clean.agree, str(clean)
+        for methods in together:
+            for slot in slots:
+                for kind in KINDS:
+                    with contextlib.ExitStack() as faults:
+                        for method in methods:
+                            faults.enter_context(plant(method, name, kind, slot))
+                        report = compare()
+                    accused = {(c.method, c.primitive, c.slot, c.line) for c in report.culprits}
+                    assert accused == {(method, name, slot, LINE) for method in methods}, f"{methods} {name} {kind} slot {slot}: {report}"
+                    wrong = {m for m, r in report.methods.items() if r.verdict != "right"}
+                    assert wrong == {*methods}, f"{methods} {name} {kind} slot {slot}: {report}"
+                    tally["planted faults in rows, each named rightly"] += len(methods)
+        assert compare().agree                                   # nothing is left behind
 
 
 @pytest.mark.parametrize("name", names())
@@ -101,3 +103,10 @@ def test_a_lost_edge_reaches_kernels_that_compute_all_the_same():
             report = de.compare(lambda x: np.sum(x * x * np.sin(x)), np.array([1.0, 2.0, 3.0]))
         kernels = report.methods["reverse (kernels)"]
         assert report.culprit.method == "graph" and report.culprit.primitive == "multiply" and kernels.verdict == "wrong" and kernels.derivative is not None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_closed_books_are_closed_to_every_method(method):
+    with closed_books(), pytest.raises(AssertionError, match="asked a rule"):
+        de.grad(lambda x: np.sum(np.sin(x)), method=method)(np.ones(3))
+    np.testing.assert_allclose(de.grad(lambda x: np.sum(np.sin(x)), method=method)(np.ones(3)), np.cos(np.ones(3)))

@@ -1,5 +1,6 @@
 """The walls between the witnesses, read from the source: who imports whom."""
 import ast
+import functools
 import pathlib
 
 import diffeng
@@ -9,11 +10,18 @@ WITNESSES = ("symbolic", "forward_mode", "reverse_mode", "judge")
 HEAVY = ("numba", "llvmlite")
 
 
+@functools.cache
+def nodes(path):
+    """Of a file's syntax: the module itself, then all in it."""
+    return [*ast.walk(ast.parse(path.read_text()))]
+
+
+@functools.cache
 def imports(path):
     """(absolute module names) a file imports, at any depth."""
     package = ("diffeng",) + path.relative_to(ROOT).parts[:-1]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -47,7 +55,7 @@ def test_graph_and_vocabulary_know_no_method_at_import():
         for path in files_of(name):
             crossed = [m for m in imports(path) for w in WITNESSES if m.startswith(f"diffeng.{w}")]
             assert not crossed, f"{path.name} imports {crossed}"
-    top = {a.name for n in ast.parse((ROOT / "graph.py").read_text()).body if isinstance(n, ast.ImportFrom) for a in n.names}
+    top = {a.name for n in nodes(ROOT / "graph.py")[0].body if isinstance(n, ast.ImportFrom) for a in n.names}
     assert not top & set(WITNESSES)
 
 
@@ -60,7 +68,7 @@ def test_only_kernels_import_numba():
 def test_no_text_is_evaluated():
     """exec and eval stand in one file: kernels/source.py compiles the text that it generates itself."""
     for path in ROOT.rglob("*.py"):
-        called = {n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+        called = {n.func.id for n in nodes(path) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
         names = imports(path)
         if path.relative_to(ROOT).as_posix() != "kernels/source.py":
             assert not called & {"eval", "exec", "sympify"}, path

@@ -34,7 +34,7 @@ def ptx(launch, processor):
     key, threads = f"{processor} {launch.resident} {launch.key}", launch.threads
     kept = cache.find(key)
     if kept is None:
-        text = _compiled(_written(launch), processor)
+        text = _assembled(_optimised(launch), processor)
         head, body = text.split(".entry kernel(", 1)
         parameters, body = body.split(")", 1)
         text = f"{head}.entry kernel({parameters})\n.maxntid {threads}, 1, 1\n.minnctapersm {max(1, launch.resident // threads)}{body}"
@@ -44,14 +44,10 @@ def ptx(launch, processor):
 
 
 @functools.lru_cache(maxsize=1)
-def _written(launch):
-    """LLVM's text of a kernel, which is the same for every processor."""
-    return str(launch.build(Cuda))
-
-
-def _compiled(text, processor):
-    machine = _machine(processor)
-    parsed = llvm.parse_assembly(text)
+def _optimised(launch):
+    """LLVM's bitcode of a kernel, after its passes, which make the same of it for every processor."""
+    machine = _machine(PROCESSORS[0])
+    parsed = llvm.parse_assembly(str(launch.build(Cuda)))
     parsed.verify()
     parsed.data_layout = str(machine.target_data)
     if any(f.is_declaration and f.name.startswith("__nv_") for f in parsed.functions):
@@ -64,7 +60,11 @@ def _compiled(text, processor):
     options.loop_vectorization = options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(parsed, builder)
-    return machine.emit_assembly(parsed)
+    return parsed.as_bitcode()
+
+
+def _assembled(bitcode, processor):
+    return _machine(processor).emit_assembly(llvm.parse_bitcode(bitcode))
 
 
 @functools.lru_cache(maxsize=None)
