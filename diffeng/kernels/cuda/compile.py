@@ -34,7 +34,7 @@ def ptx(launch, processor):
     key, threads = f"{processor} {launch.resident} {launch.key}", launch.threads
     kept = cache.find(key)
     if kept is None:
-        text = _assembled(_optimised(launch), processor)
+        text = _compiled(_written(launch), processor)
         head, body = text.split(".entry kernel(", 1)
         parameters, body = body.split(")", 1)
         text = f"{head}.entry kernel({parameters})\n.maxntid {threads}, 1, 1\n.minnctapersm {max(1, launch.resident // threads)}{body}"
@@ -44,10 +44,14 @@ def ptx(launch, processor):
 
 
 @functools.lru_cache(maxsize=1)
-def _optimised(launch):
-    """LLVM's bitcode of a kernel, after its passes, which make the same of it for every processor."""
-    machine = _machine(PROCESSORS[0])
-    parsed = llvm.parse_assembly(str(launch.build(Cuda)))
+def _written(launch):
+    """LLVM's text of a kernel, which is the same for every processor."""
+    return str(launch.build(Cuda))
+
+
+def _compiled(text, processor):
+    machine = _machine(processor)
+    parsed = llvm.parse_assembly(text)
     parsed.verify()
     parsed.data_layout = str(machine.target_data)
     if any(f.is_declaration and f.name.startswith("__nv_") for f in parsed.functions):
@@ -60,11 +64,7 @@ def _optimised(launch):
     options.loop_vectorization = options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(parsed, builder)
-    return parsed.as_bitcode()
-
-
-def _assembled(bitcode, processor):
-    return _machine(processor).emit_assembly(llvm.parse_bitcode(bitcode))
+    return machine.emit_assembly(parsed)
 
 
 @functools.lru_cache(maxsize=None)
