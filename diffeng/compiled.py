@@ -75,16 +75,23 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
     return Jitted(fun, wait, donated, make)
 
 
+_uncollecting = {}                         # thread -> was it the one that switched the garbage collector off?
+
+
 @contextlib.contextmanager
 def _uncollected():
     """Without the garbage collector, which would walk a growing graph again and again: a seventh of the time of 8000 nodes. Graphs have no cycles, and
     are gone before it starts again."""
-    collecting = gc.isenabled()
+    here = threading.get_ident()
+    if here in _uncollecting:
+        yield
+        return
+    _uncollecting[here] = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if collecting:
+        if _uncollecting.pop(here):
             gc.enable()
 
 
@@ -401,6 +408,8 @@ _all = weakref.WeakSet()
 
 def _after_fork():
     """Another thread of the parent may have been recording: the child has no such thread."""
+    if any([_uncollecting.pop(thread) for thread in [*_uncollecting] if thread != threading.get_ident()]):
+        gc.enable()
     for jitted in list(_all):
         jitted._busy.clear()
         if not jitted._lock._is_owned():
