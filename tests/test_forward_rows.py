@@ -73,6 +73,12 @@ REFERENCE = {
     "sinh": m.sinh, "cosh": m.cosh, "tanh": m.tanh, "arcsinh": m.asinh, "arccosh": m.acosh, "arctanh": m.atanh,
     "gauss": lambda x: m.exp(-x * x), "erf": m.erf, "erfc": m.erfc, "expit": lambda x: 1 / (1 + m.exp(-x)), "log_expit": lambda x: -m.log(1 + m.exp(-x)),
     "gammaln": lambda x: m.log(abs(m.gamma(x))), "gamma": m.gamma, "psi": m.digamma, "zeta": m.zeta,
+    "erfinv": m.erfinv, "erfcinv": lambda x: m.erfinv(1 - x), "erfcx": lambda x: m.exp(x * x) * m.erfc(x), "expi": m.ei, "expn": lambda n, x: m.expint(int(n), x),
+    "dawsn": lambda x: m.sqrt(m.pi) / 2 * m.exp(-x * x) * m.erfi(x), "gammainc": lambda a, x: m.gammainc(a, 0, x, regularized=True),
+    "gammaincc": lambda a, x: m.gammainc(a, x, regularized=True), "gamma_density": lambda a, x: x ** (a - 1) * m.exp(-x) / m.gamma(a),
+    "betainc": lambda a, b, x: m.betainc(a, b, 0, x, regularized=True), "beta_density": lambda a, b, x: x ** (a - 1) * (1 - x) ** (b - 1) / m.beta(a, b),
+    "jv": m.besselj, "yv": m.bessely, "iv": m.besseli, "kv": m.besselk, "ive": lambda v, x: m.besseli(v, x) * m.exp(-abs(x)),
+    "kve": lambda v, x: m.besselk(v, x) * m.exp(x),
     "logit": lambda x: m.log(x / (1 - x)), "xlogy": lambda x, y: x * m.log(y), "maximum": max, "minimum": min,
 }
 HARD = {           # operands, in float64 exactly as they stand
