@@ -23,7 +23,7 @@ from .nodes import Tracing
 from .vocabulary import PRIMITIVES as P
 
 _ONE = ("sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt "
-        "square reciprocal sign floor ceil trunc erf erfc expit log_expit logit gammaln gamma psi").split()
+        "square reciprocal sign floor ceil trunc erf erfc expit log_expit logit gammaln gamma psi erfinv erfcinv erfcx dawsn expi").split()
 _TWO = "maximum minimum power hypot arctan2 logaddexp xlogy remainder zeta expn gammainc gammaincc jv yv iv ive kv kve".split()
 _ALIASES = {"ln": "log", "abs": "absolute", "fabs": "absolute", "absolute": "absolute", "sigmoid": "expit", "σ": "expit", "pow": "power",
             "max": "maximum", "min": "minimum", "atan2": "arctan2", "mod": "remainder", "√": "sqrt",

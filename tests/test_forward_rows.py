@@ -122,7 +122,7 @@ def test_elementwise_row(name):
             (_,), (got,) = push(lambda *x: [primitive(*x)], arrays, [np.array([[1.0]]) if k == slot else None for k in range(len(point))])
             truth = exact(name, slot, point, digits)
             error = float(abs(mpmath.mpf(float(got[0, 0])) - truth) / (abs(truth) if abs(truth) > 1e-300 else 1))
-            assert error < 4 * ULP, (name, slot, point, float(got[0, 0]), mpmath.nstr(truth, 20), error / ULP)
+            assert error < (16 if primitive.held else 4) * ULP, (name, slot, point, float(got[0, 0]), mpmath.nstr(truth, 20), error / ULP)
 
 
 @pytest.mark.parametrize("name, slot, point, expected", [

@@ -54,11 +54,12 @@ MAPS = [n for n, p in P.items() if p.kind == "map" and p.domain is not None and 
 def test_elementwise_agrees_with_numpy(name, dtype):
     p = P[name]
     operands = [RNG.uniform(lo, hi, (3, 4)).astype(dtype) for lo, hi in p.domain]
-    close(p(*[precise(x) for x in operands]), p.evaluate(*operands))
+    ulps = 24 if p.held else 8                                         # SciPy's Bessel functions of any order are not right to the last digit
+    close(p(*[precise(x) for x in operands]), p.evaluate(*operands), ulps)
     if len(operands) == 2:
-        close(p(precise(operands[0]), operands[1][0]), p.evaluate(operands[0], operands[1][0]))
-        close(p(operands[0][0, 0], precise(operands[1])), p.evaluate(operands[0][0, 0], operands[1]))
-    close(p(*[precise(x[0, 0]) for x in operands]), p.evaluate(*[x[0, 0] for x in operands]))
+        close(p(precise(operands[0]), operands[1][0]), p.evaluate(operands[0], operands[1][0]), ulps)
+        close(p(operands[0][0, 0], precise(operands[1])), p.evaluate(operands[0][0, 0], operands[1]), ulps)
+    close(p(*[precise(x[0, 0]) for x in operands]), p.evaluate(*[x[0, 0] for x in operands]), ulps)
     close(p(*[precise(x[:0]) for x in operands]), p.evaluate(*[x[:0] for x in operands]))
 
 

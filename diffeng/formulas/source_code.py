@@ -331,6 +331,16 @@ class NumPy:
     def _logsumexp(self, k, operands, params):
         return f"{self.helper('logsumexp')}({self.plain(operands[0])}, {params['axis']}, {params['keepdims']})"
 
+    def _gamma_density(self, k, operands, params):
+        self.extra.add("from scipy import special")
+        a, x = [self.at_least(u, ATOM) for u in operands]
+        return f"np.exp(special.xlogy({a} - 1, {x}) - {x} - special.gammaln({a}))"
+
+    def _beta_density(self, k, operands, params):
+        self.extra.add("from scipy import special")
+        a, b, x = [self.at_least(u, ATOM) for u in operands]
+        return f"np.exp(special.xlogy({a} - 1, {x}) + special.xlog1py({b} - 1, -{x}) - special.betaln({a}, {b}))"
+
     def _gauss(self, k, operands, params):
         return f"np.exp(-np.square({self.plain(operands[0])}))"
 
