@@ -13,6 +13,7 @@ import scipy.special
 
 import diffeng as de
 from diffeng import numpy_api, special
+from diffeng.vocabulary.elementwise import SCIPY
 
 CALLS = {
     "x": lambda f, x, y: f(x), "x, y": lambda f, x, y: f(x, y), "row": lambda f, x, y: f(x[0]), "rows": lambda f, x, y: f(x[0], y[0]),
@@ -72,7 +73,7 @@ def full_name(f):
 
 
 BOOK = [*numpy_api.FUNCTIONS, *[u for u in numpy_api.UFUNCS if getattr(np, u.__name__, None) is u]]
-BOOK += [getattr(scipy.special, n) for n in (*numpy_api._SPECIAL.split(), *special.UFUNC_NAMES) if isinstance(getattr(scipy.special, n, None), np.ufunc)]
+BOOK += [getattr(scipy.special, n) for n in (*SCIPY, *special.UFUNC_NAMES) if isinstance(getattr(scipy.special, n, None), np.ufunc)]
 BOOK = list({full_name(f): f for f in BOOK if f.__name__ not in UNLIKE}.values())
 each = pytest.mark.parametrize("f", BOOK, ids=full_name)
 

@@ -139,17 +139,20 @@ def _gamma_density(rgamma, a, x):
 
 
 @_in_double
-def _beta_density(beta, a, b, x):
+def _beta_density(rgamma, a, b, x):
     """x^(a - 1) (1 - x)^(b - 1) / B(a, b), the derivative of betainc by x; outside of [0, 1] NaN, as that is. For large a and b as the density of a binomial
-    distribution (C. Loader, as above)."""
+    distribution (C. Loader, as above), for one that is large by the quotient of its gamma functions."""
     large, x = (a > 16) & (b > 16), np.where((x >= 0) & (x <= 1), x, np.nan)
     k, m = np.where(large, a - 1, 16), np.where(large, b - 1, 16)
     n = k + m
     far = np.exp(_of_stirling(n) - _of_stirling(k) - _of_stirling(m) - _deviance(n * x, k) - _deviance(n * (1 - x), m)) * np.sqrt(n / (2 * np.pi * k * m)) * (n + 1)
     p, q = np.where(large, 1, a), np.where(large, 1, b)
+    less, more = np.minimum(p, q), np.maximum(p, q)
+    z = np.maximum(more, 16)
+    quotient = np.where(more > 16, np.power(z, less) * np.exp((z + less - 0.5) * np.log1p(less / z) - less + _of_stirling(z + less) - _of_stirling(z)),
+                        rgamma(np.minimum(more, 16)) / rgamma(np.minimum(more, 16) + less))          # gamma(more + less) / gamma(more)
     rest = np.where(x < 0.5, np.exp((q - 1) * np.log1p(-np.minimum(x, 0.5))), np.power(1 - x, q - 1))          # 1 - x has lost the digits of a small x
-    return np.where(large, far, np.power(x, p - 1) * rest / beta(p, q))
-
+    return np.where(large, far, np.power(x, p - 1) * rest * rgamma(less) * quotient)
 
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------
@@ -216,7 +219,7 @@ gammainc      = _special("gammainc", (0.5, 4.0), (0.5, 3.0), held=(0,))         
 gammaincc     = _special("gammaincc", (0.5, 4.0), (0.5, 3.0), held=(0,))                       # Q(a, x) = 1 - P(a, x)
 gamma_density = _special("gamma_density", (2.5, 4.0), (0.2, 1.2), held=(0,), around=_gamma_density, of="rgamma")
 betainc       = _special("betainc", (1.5, 4.0), (1.5, 4.0), (0.2, 0.8), held=(0, 1), around=_in_double(lambda betainc, *x: betainc(*x)))     # I_x(a, b); SciPy's of float32 loses digits
-beta_density  = _special("beta_density", (2.5, 4.0), (2.5, 4.0), (0.1, 0.3), held=(0, 1), around=_beta_density, of="beta")
+beta_density  = _special("beta_density", (2.5, 4.0), (2.5, 4.0), (0.1, 0.3), held=(0, 1), around=_beta_density, of="rgamma")
 jv            = _special("jv", (1.0, 3.0), (0.3, 1.2), held=(0,))
 yv            = _special("yv", (1.0, 3.0), (0.3, 1.2), held=(0,))
 iv            = _special("iv", (1.0, 3.0), (0.3, 1.2), held=(0,), around=_of_order("i0", "i1"))
