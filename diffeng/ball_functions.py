@@ -5,7 +5,7 @@ What it is: Flint's functions, and beside each what the function is at the ends 
 What it is not: no derivative, as in balls.py. Why a file: balls.py would be too long to read.
 """
 import numpy as np
-from flint import arb, ctx
+from flint import acb, arb, ctx
 
 from .balls import HALF, INF, NAN, ONE, ZERO, _unary, infinite, unsure
 
@@ -127,6 +127,14 @@ def _ends_kv(at_infinity):
     return lambda v, x: NAN if x < 0 else at_infinity if infinite(x) else INF if x.is_zero() else None
 
 
+def _ellipk(x):
+    return arb.pi() / (ONE.agm((ONE - x).sqrt()) * 2)
+
+
+def _ends_hyp2f1(a, b, c, x):
+    return NAN if x > 1 else ONE if x.is_zero() else INF if x == 1 and c <= a + b else None
+
+
 FUNCTIONS = {
     "erfinv":        _unary("erfinv", arb.erfinv, NAN, NAN, -1, -INF, 1, INF),
     "erfcinv":       _unary("erfcinv", arb.erfcinv, NAN, NAN, 0, INF, 2, -INF),
@@ -139,6 +147,9 @@ FUNCTIONS = {
     "gamma_density": _of("gamma_density", lambda a, x: x ** (a - ONE) * (-x).exp() * a.rgamma(), _ends_gamma_density),
     "betainc":       _of("betainc", lambda a, b, x: x.beta_lower(a, b, 1), _ends_betainc, 3),
     "beta_density":  _of("beta_density", _beta_density, _ends_beta_density, 3),
+    "hyp2f1":        _of("hyp2f1", lambda a, b, c, x: x.hypgeom_2f1(a, b, c), _ends_hyp2f1, 4),
+    "ellipk":        _unary("ellipk", _ellipk, ZERO, NAN, None, None, 1, INF),
+    "ellipe":        _unary("ellipe", lambda x: ONE if x == 1 else NAN if x > 1 else acb(x).elliptic_e().real, INF, NAN),
     "jv":            _of("jv", lambda v, x: x.bessel_j(v), _ends_regular),
     "yv":            _of("yv", lambda v, x: x.bessel_y(v), _ends_yv),
     "iv":            _of("iv", lambda v, x: x.bessel_i(v), _ends_regular),

@@ -29,7 +29,7 @@ Referential Transparency, IFL 2005.
 import numpy as np
 
 from .buffers import call, unwrap
-from .constants import LOG2, LOG10, SQRT_PI
+from .constants import LOG2, LOG10, PI, SQRT_PI
 from .errors import here, refuse
 from .forward_rules import (Variadic, behind, ground, larger, length, lifted, log_base, moved, one_less, push_cholesky, push_cofactor, push_concatenate,
                             push_cumprod, push_eigh, push_einsum, push_extreme, push_getitem, push_inv, push_logsumexp, push_matmul_left, push_matmul_right, push_prod, push_qr,
@@ -107,6 +107,10 @@ PUSH = {
     "betainc":      (None, None,                                            lambda dx, a, b, x: dx * e.beta_density(a, b, x)),
     "beta_density": (None, None,
                      lambda dx, a, b, x: dx * e.beta_density(a, b, x) * ((lifted(a, x) - 1) / x - (lifted(b, x) - 1) / (1 - x))),
+    "hyp2f1":       (None, None, None,
+                     lambda dx, a, b, c, x: dx * (lifted(a, x) * b / c) * e.hyp2f1(lifted(a, x) + 1, lifted(b, x) + 1, lifted(c, x) + 1, x)),
+    "ellipk":       (lambda dx, x: dx * e.hyp2f1(1.5, 1.5, 2.0, x) * (PI / 8),),
+    "ellipe":       (lambda dx, x: -dx * e.hyp2f1(0.5, 1.5, 2.0, x) * (PI / 8),),
     "jv":           (None,                                                  lambda dx, v, x: dx * (e.jv(lifted(v, x) - 1, x) - e.jv(lifted(v, x) + 1, x)) / 2),
     "yv":           (None,                                                  lambda dx, v, x: dx * (e.yv(lifted(v, x) - 1, x) - e.yv(lifted(v, x) + 1, x)) / 2),
     "iv":           (None,                                                  lambda dx, v, x: dx * (e.iv(lifted(v, x) - 1, x) + e.iv(lifted(v, x) + 1, x)) / 2),

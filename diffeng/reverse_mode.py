@@ -14,13 +14,13 @@ import numpy as np
 
 from . import reverse_rules as rule
 from .checkpointing import Segment, recomputing
-from .constants import LOG2, LOG10, SQRT_PI
+from .constants import LOG2, LOG10, PI, SQRT_PI
 from .errors import refuse
 from .influence import influences
 from .nodes import STORED, Node
 from .reverse_rules import Every, Getitem, fit
 from .vocabulary import indexing, linalg
-from .vocabulary.elementwise import beta_density, expit, expn, gamma_density, gauss, iv, ive, jv, kv, kve, psi, yv, zeta
+from .vocabulary.elementwise import beta_density, expit, expn, gamma_density, gauss, hyp2f1, iv, ive, jv, kv, kve, psi, yv, zeta
 from .lines import line_of
 
 # ---- the book ------------------------------------------------------------------------------------------------------------------------
@@ -86,6 +86,9 @@ PULL = {
     "gamma_density": [None, lambda g, z, a, x: g * (gamma_density(rule.lifted(a, g.dtype) - 1, x) - z)],
     "betainc":     [None, None, lambda g, z, a, b, x: g * beta_density(a, b, x)],
     "beta_density": [None, None, lambda g, z, a, b, x: g * (z * ((rule.lifted(a, g.dtype) - 1) / x - (rule.lifted(b, g.dtype) - 1) / (1 - x)))],
+    "hyp2f1":      [None, None, None, lambda g, z, a, b, c, x: g * rule.hypergeometric(x, *[rule.lifted(v, g.dtype) for v in (a, b, c)])],
+    "ellipk":      [lambda g, z, x: g * (hyp2f1(1.5, 1.5, 2.0, x) * (PI / 8))],          # F(1/2, 1/2; 1; x) pi/2 (DLMF 19.5.1); by E and K it would be 0/0 at 0
+    "ellipe":      [lambda g, z, x: g * (hyp2f1(0.5, 1.5, 2.0, x) * (PI / -8))],
     "jv":          [None, lambda g, z, v, x: g * ((jv(rule.lifted(v, g.dtype) - 1, x) - jv(rule.lifted(v, g.dtype) + 1, x)) / 2)],
     "yv":          [None, lambda g, z, v, x: g * ((yv(rule.lifted(v, g.dtype) - 1, x) - yv(rule.lifted(v, g.dtype) + 1, x)) / 2)],
     "iv":          [None, lambda g, z, v, x: g * ((iv(rule.lifted(v, g.dtype) - 1, x) + iv(rule.lifted(v, g.dtype) + 1, x)) / 2)],

@@ -9,7 +9,7 @@ import numpy as np
 
 from .traced import Traced
 from .vocabulary import contraction, indexing, linalg
-from .vocabulary.elementwise import erfcx, zeta
+from .vocabulary.elementwise import erfcx, hyp2f1, zeta
 
 # ---- shapes --------------------------------------------------------------------------------------------------------------
 
@@ -85,6 +85,11 @@ def power_exponent(g, z, x):
 def hurwitz(g, s, q):
     s = lifted(s, g.dtype)
     return g * (-s * zeta(s + 1, q))
+
+
+def hypergeometric(x, a, b, c):
+    """DLMF 15.5.1."""
+    return a / c * b * hyp2f1(a + 1, b + 1, c + 1, x)
 
 
 def all_but_one(x):

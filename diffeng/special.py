@@ -19,6 +19,7 @@ erf, erfc, expit, log_expit, logit, xlogy = e.erf, e.erfc, e.expit, e.log_expit,
 gammaln, gamma, psi, digamma, zeta = e.gammaln, e.gamma, e.psi, e.psi, e.zeta
 erfinv, erfcinv, erfcx, dawsn, expi, expn = e.erfinv, e.erfcinv, e.erfcx, e.dawsn, e.expi, e.expn
 gammainc, gammaincc, betainc = e.gammainc, e.gammaincc, e.betainc
+ellipk, ellipe, hyp2f1 = e.ellipk, e.ellipe, e.hyp2f1
 jv, jn, yv, iv, ive, kv, kve = e.jv, e.jv, e.yv, e.iv, e.ive, e.kv, e.kve
 
 

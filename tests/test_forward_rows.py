@@ -77,7 +77,7 @@ REFERENCE = {
     "dawsn": lambda x: m.sqrt(m.pi) / 2 * m.exp(-x * x) * m.erfi(x), "gammainc": lambda a, x: m.gammainc(a, 0, x, regularized=True),
     "gammaincc": lambda a, x: m.gammainc(a, x, regularized=True), "gamma_density": lambda a, x: x ** (a - 1) * m.exp(-x) / m.gamma(a),
     "betainc": lambda a, b, x: m.betainc(a, b, 0, x, regularized=True), "beta_density": lambda a, b, x: x ** (a - 1) * (1 - x) ** (b - 1) / m.beta(a, b),
-    "jv": m.besselj, "yv": m.bessely, "iv": m.besseli, "kv": m.besselk, "ive": lambda v, x: m.besseli(v, x) * m.exp(-abs(x)),
+    "hyp2f1": m.hyp2f1, "ellipk": m.ellipk, "ellipe": m.ellipe, "jv": m.besselj, "yv": m.bessely, "iv": m.besseli, "kv": m.besselk, "ive": lambda v, x: m.besseli(v, x) * m.exp(-abs(x)),
     "kve": lambda v, x: m.besselk(v, x) * m.exp(x),
     "logit": lambda x: m.log(x / (1 - x)), "xlogy": lambda x, y: x * m.log(y), "maximum": max, "minimum": min,
 }

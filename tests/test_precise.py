@@ -74,7 +74,7 @@ MPMATH = dict(exp=mpmath.exp, expm1=mpmath.expm1, log=mpmath.log, log1p=mpmath.l
               dawsn=lambda x: mpmath.sqrt(mpmath.pi) / 2 * mpmath.exp(-x * x) * mpmath.erfi(x), gammainc=lambda a, x: mpmath.gammainc(a, 0, x, regularized=True),
               gammaincc=lambda a, x: mpmath.gammainc(a, x, regularized=True), gamma_density=lambda a, x: x ** (a - 1) * mpmath.exp(-x) / mpmath.gamma(a),
               betainc=lambda a, b, x: mpmath.betainc(a, b, 0, x, regularized=True), beta_density=lambda a, b, x: x ** (a - 1) * (1 - x) ** (b - 1) / mpmath.beta(a, b),
-              jv=mpmath.besselj, yv=mpmath.bessely, iv=mpmath.besseli, kv=mpmath.besselk, ive=lambda v, x: mpmath.besseli(v, x) * mpmath.exp(-abs(x)),
+              hyp2f1=mpmath.hyp2f1, ellipk=mpmath.ellipk, ellipe=mpmath.ellipe, jv=mpmath.besselj, yv=mpmath.bessely, iv=mpmath.besseli, kv=mpmath.besselk, ive=lambda v, x: mpmath.besseli(v, x) * mpmath.exp(-abs(x)),
               kve=lambda v, x: mpmath.besselk(v, x) * mpmath.exp(x),
               logaddexp=lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)), divide=lambda x, y: x / y, remainder=lambda x, y: x - mpmath.floor(x / y) * y)
 

@@ -19,13 +19,14 @@ ONE = {
     "erfinv": (sc.erfinv, 2 * UNIT - 1), "erfcinv": (sc.erfcinv, np.array([1e-100, 0.2, 1.0, 1.5])), "ndtri": (sc.ndtri, np.array([1e-100, 0.2, 0.5, 0.999])),
     "erfcx": (sc.erfcx, np.array([-2.0, 0.0, 0.7, 6.0])), "dawsn": (sc.dawsn, np.array([-2.0, 0.0, 0.7, 6.0])),
     "exp1": (sc.exp1, np.array([1e-3, 0.5, 9.0])), "expi": (sc.expi, np.array([-4.0, -0.1, 0.5, 9.0])), "rgamma": (sc.rgamma, np.array([-3.0, -1.3, 0.0, 0.5, 6.5, 100.0])),
+    "ellipk": (sc.ellipk, np.array([-30.0, -0.5, 0.0, 1e-9, 0.5, 0.9999])), "ellipe": (sc.ellipe, np.array([-30.0, -0.5, 0.0, 1e-9, 0.5, 0.9999])),
     **{name: (getattr(sc, name), BESSEL) for name in "j0 j1 y0 y1 i0 i1 i0e i1e k0 k1 k0e k1e".split()},
 }
 HELD = {
     "gammainc": (lambda x: sc.gammainc(2.5, x), np.array([0.1, 2.0, 9.0])), "gammaincc": (lambda x: sc.gammaincc(30.0, x), np.array([20.0, 28.0, 50.0])),
     "gammainc of 500": (lambda x: sc.gammainc(500.0, x), np.array([440.0, 501.0, 540.0])), "gammainc of many": (lambda x: sc.gammainc(np.array([0.5, 1, 20]), x), np.array([0.3, 1.0, 25.0])),
     "betainc": (lambda x: sc.betainc(0.5, 2.5, x), UNIT), "betainc of 400": (lambda x: sc.betainc(400, 300.5, x), np.array([0.5, 0.55, 0.6])),
-    "expn": (lambda x: sc.expn(3, x), np.array([0.1, 2.0, 9.0])), "yn": (lambda x: sc.yn(3, x), BESSEL), "jn": (lambda x: sc.jn(2, x), np.array([-1.0, 0.0, 3.0])),
+    "hyp2f1": (lambda x: sc.hyp2f1(0.5, 1.25, 2.5, x), np.array([-3.0, 0.0, 0.5, 0.95])), "expn": (lambda x: sc.expn(3, x), np.array([0.1, 2.0, 9.0])), "yn": (lambda x: sc.yn(3, x), BESSEL), "jn": (lambda x: sc.jn(2, x), np.array([-1.0, 0.0, 3.0])),
     **{name: (lambda x, f=getattr(sc, name): f(1.75, x), BESSEL) for name in "jv yv iv ive kv kve".split()},
 }
 ALL = {**ONE, **HELD}

@@ -157,7 +157,7 @@ def test_indexing(shape, index, arrays):
 # ---- the list of rewrites --------------------------------------------------------------------------------------------------
 
 MEANT = {"erfcinv": lambda a: sp.erfinv(1 - a), "erfcx": lambda a: sp.exp(a**2) * sp.erfc(a), "dawsn": lambda a: sp.sqrt(sp.pi) / 2 * sp.exp(-a**2) * sp.erfi(a),
-         **{name: symbolic.DEFINITION[name] for name in "gammainc gammaincc gamma_density betainc beta_density ive kve".split()}}
+         **{name: symbolic.DEFINITION[name] for name in "gammainc gammaincc gamma_density betainc beta_density hyp2f1 ive kve".split()}}
 
 
 def test_every_rewrite_is_an_identity_and_is_used():

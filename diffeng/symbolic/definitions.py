@@ -50,8 +50,8 @@ class nonzero(sp.Function):
 
 
 expit, hypot, log1p, expm1, gauss, psi = (sp.Function(name, real=True) for name in "expit hypot log1p expm1 gauss psi".split())
-erfcx, dawsn, gammainc, gammaincc, gamma_density, betainc, beta_density, ive, kve = (
-    sp.Function(name, real=True) for name in "erfcx dawsn gammainc gammaincc gamma_density betainc beta_density ive kve".split())
+erfcx, dawsn, gammainc, gammaincc, gamma_density, betainc, beta_density, hyp2f1, ive, kve = (
+    sp.Function(name, real=True) for name in "erfcx dawsn gammainc gammaincc gamma_density betainc beta_density hyp2f1 ive kve".split())
 
 
 def total(e):
@@ -192,6 +192,9 @@ DEFINITION = {
     "gamma_density": lambda a, x: x**(a - 1) * sp.exp(-x) / sp.gamma(a),
     "betainc":       lambda a, b, x: sp.betainc_regularized(a, b, 0, x),
     "beta_density":  lambda a, b, x: x**(a - 1) * (1 - x)**(b - 1) / sp.beta(a, b),
+    "hyp2f1":        lambda a, b, c, x: sp.hyper((a, b), (c,), x),
+    "ellipk":        lambda x: sp.elliptic_k(x),
+    "ellipe":        lambda x: sp.elliptic_e(x),
     "jv":            lambda v, x: sp.besselj(v, x),
     "yv":            lambda v, x: sp.bessely(v, x),
     "iv":            lambda v, x: sp.besseli(v, x),
@@ -258,7 +261,9 @@ class Rewrite(NamedTuple):
     reason: str
 
 
-_a = sp.Symbol("condition", real=True)                # where there are three operands, the first
+FIRST = sp.symbols("other condition", real=True)       # of three operands, and of four, what comes before x and y
+_b, _a = FIRST
+_half, _legendre = sp.Rational(1, 2), "the quotient is 0/0 at x = 0; the integral is a hypergeometric function, whose derivative is one: DLMF 19.5.1, 19.5.2, 15.5.1"
 _of_gamma, _of_beta = y**(x - 1) * sp.exp(-y) / sp.gamma(x), y**(_a - 1) * (1 - y)**(x - 1) / sp.beta(_a, x)
 _low, _high = x < -sp.Rational(1, 16), x > sp.Rational(15, 16)
 
@@ -316,6 +321,9 @@ REWRITES = [
     Rewrite("gamma_density", 1, _of_gamma, z, _SAVED),
     Rewrite("betainc", 2, _of_beta, beta_density(_a, x, y), _FAR),
     Rewrite("beta_density", 2, _of_beta, z, _SAVED),
+    Rewrite("hyp2f1", 3, sp.hyper((_b + 1, _a + 1), (x + 1,), y), hyp2f1(_b + 1, _a + 1, x + 1, y), _NO_NAME),
+    Rewrite("ellipk", 0, sp.diff(sp.elliptic_k(x), x), sp.pi / 8 * hyp2f1(3 * _half, 3 * _half, 2, x), _legendre),
+    Rewrite("ellipe", 0, sp.diff(sp.elliptic_e(x), x), -sp.pi / 8 * hyp2f1(_half, 3 * _half, 2, x), _legendre),
     Rewrite("ive", 1, (sp.besseli(x - 1, y) / 2 + sp.besseli(x + 1, y) / 2) * sp.exp(-sp.Abs(y)), (ive(x - 1, y) + ive(x + 1, y)) / 2, "besseli overflows"),
     Rewrite("ive", 1, sp.besseli(x, y) * sp.exp(-sp.Abs(y)), z, _SAVED),
     Rewrite("kve", 1, (-sp.besselk(x - 1, y) / 2 - sp.besselk(x + 1, y) / 2) * sp.exp(y), -(kve(x - 1, y) + kve(x + 1, y)) / 2, "exp(y) overflows"),
@@ -340,6 +348,7 @@ REWRITES = [
     Rewrite("gamma_density", None, _of_gamma, gamma_density(x, y), _FAR),
     Rewrite("betainc", None, sp.betainc_regularized(_a, x, 0, y), betainc(_a, x, y), _NO_NAME),
     Rewrite("beta_density", None, _of_beta, beta_density(_a, x, y), _FAR),
+    Rewrite("hyp2f1", None, sp.hyper((_b, _a), (x,), y), hyp2f1(_b, _a, x, y), _NO_NAME),
     Rewrite("ive", None, sp.besseli(x, y) * sp.exp(-sp.Abs(y)), ive(x, y), "besseli overflows"),
     Rewrite("kve", None, sp.besselk(x, y) * sp.exp(y), kve(x, y), "exp(y) overflows"),
     Rewrite("expm1", None, sp.exp(x) - 1, expm1(x), "exp(x) - 1 has lost its digits near 0"),

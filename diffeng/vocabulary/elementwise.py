@@ -220,6 +220,9 @@ gammaincc     = _special("gammaincc", (0.5, 4.0), (0.5, 3.0), held=(0,))        
 gamma_density = _special("gamma_density", (2.5, 4.0), (0.2, 1.2), held=(0,), around=_gamma_density, of="rgamma")
 betainc       = _special("betainc", (1.5, 4.0), (1.5, 4.0), (0.2, 0.8), held=(0, 1), around=_in_double(lambda betainc, *x: betainc(*x)))     # I_x(a, b); SciPy's of float32 loses digits
 beta_density  = _special("beta_density", (2.5, 4.0), (2.5, 4.0), (0.1, 0.3), held=(0, 1), around=_beta_density, of="rgamma")
+hyp2f1        = _special("hyp2f1", (0.5, 2.0), (0.5, 2.0), (1.5, 3.0), (-0.5, 0.5), held=(0, 1, 2))          # F(a, b; c; x)
+ellipk        = _special("ellipk", (-0.5, 0.7))            # K, of the parameter m = k^2
+ellipe        = _special("ellipe", (-0.5, 0.7))            # E
 jv            = _special("jv", (1.0, 3.0), (0.3, 1.2), held=(0,))
 yv            = _special("yv", (1.0, 3.0), (0.3, 1.2), held=(0,))
 iv            = _special("iv", (1.0, 3.0), (0.3, 1.2), held=(0,), around=_of_order("i0", "i1"))
