@@ -149,7 +149,7 @@ FUNCTIONS = {
     "beta_density":  _of("beta_density", _beta_density, _ends_beta_density, 3),
     "hyp2f1":        _of("hyp2f1", lambda a, b, c, x: x.hypgeom_2f1(a, b, c), _ends_hyp2f1, 4),
     "ellipk":        _unary("ellipk", _ellipk, ZERO, NAN, None, None, 1, INF),
-    "ellipe":        _unary("ellipe", lambda x: ONE if x == 1 else NAN if x > 1 else acb(x).elliptic_e().real, INF, NAN),
+    "ellipe":        _unary("ellipe", lambda x: acb(x).elliptic_e().real if x < 1 else NAN, INF, NAN, None, None, 1, ONE),
     "jv":            _of("jv", lambda v, x: x.bessel_j(v), _ends_regular),
     "yv":            _of("yv", lambda v, x: x.bessel_y(v), _ends_yv),
     "iv":            _of("iv", lambda v, x: x.bessel_i(v), _ends_regular),

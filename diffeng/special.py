@@ -203,14 +203,18 @@ i0e, i1e = (_bessel(e.ive, v, f"exp(-|x|) i{v}(x).") for v in (0, 1))
 k0e, k1e = (_bessel(e.kve, v, f"exp(x) k{v}(x).") for v in (0, 1))
 
 
+def _whole(n):
+    return n if isinstance(n, int) else e.trunc(n)
+
+
 def yn(n, x):
     """The Bessel function of the second kind of whole order n, which is held."""
-    return e.yv(n, x)
+    return e.yv(_whole(n), x)
 
 
 def kn(n, x):
     """The modified Bessel function of the second kind of whole order n, which is held."""
-    return e.kv(n, x)
+    return e.kv(_whole(n), x)
 
 
 def exp1(x):

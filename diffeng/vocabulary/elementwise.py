@@ -89,7 +89,7 @@ def _expn(expn, n, x):
     if lowest < 0:
         step, lower = expn(0, x), np.exp(-x)
         for m in range(int(lowest) + 1, 1)[::-1]:
-            step = (lower - (m - 1) * step) / x
+            step = (lower - (m - 1) * step) / (x + 0.0)          # (-0 is 0)
             out = np.where(np.equal(n, m - 1), step, out)[()]
     return out
 
@@ -135,7 +135,7 @@ def _gamma_density(rgamma, a, x):
     far = np.exp(-_of_stirling(k) - _deviance(x, k)) / np.sqrt(2 * np.pi * k)
     scale = rgamma(np.where(large, 1, a))
     near = np.where((scale == 0) | (x > 1500), 0, np.power(np.minimum(x, 1500), np.where(large, 0, a - 1)) * half * half * scale)
-    return np.where((x < 0) | np.isnan(x), np.nan, np.where(large, np.where(np.isinf(x), 0, far), near))
+    return np.where((x < 0) | np.isnan(x + a), np.nan, np.where(large, np.where(np.isinf(x), 0, far), near))
 
 
 @_in_double
@@ -152,7 +152,7 @@ def _beta_density(rgamma, a, b, x):
     quotient = np.where(more > 16, np.power(z, less) * np.exp((z + less - 0.5) * np.log1p(less / z) - less + _of_stirling(z + less) - _of_stirling(z)),
                         rgamma(np.minimum(more, 16)) / rgamma(np.minimum(more, 16) + less))          # gamma(more + less) / gamma(more)
     rest = np.where(x < 0.5, np.exp((q - 1) * np.log1p(-np.minimum(x, 0.5))), np.power(1 - x, q - 1))          # 1 - x has lost the digits of a small x
-    return np.where(large, far, np.power(x, p - 1) * rest * rgamma(less) * quotient)
+    return np.where(np.isnan(x), np.nan, np.where(large, far, np.where(rgamma(less) * rgamma(np.minimum(more, 16)) == 0, 0, np.power(x, p - 1) * rest * rgamma(less) * quotient)))
 
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------
