@@ -11,7 +11,8 @@ from .errors import refuse
 from .vocabulary import elementwise as e
 
 UFUNC_NAMES = ("xlog1py", "entr", "rel_entr", "kl_div", "exp10", "ndtr", "log_ndtr", "softplus", "cosm1", "huber", "pseudo_huber", "digamma", "loggamma", "gammasgn",
-               "betaln", "beta", "exprel", "boxcox", "inv_boxcox", "cbrt", "exp2", "expm1", "log1p", "round",
+               "betaln", "beta", "exprel", "boxcox", "inv_boxcox",
+               "cbrt", "exp2", "expm1", "log1p", "round",
                "ndtri", "exp1", "rgamma", "j0", "j1", "y0", "y1", "yn", "i0", "i1", "i0e", "i1e", "k0", "k1", "kn", "k0e", "k1e")          # scipy ufuncs that are compositions, or NumPy's functions, below
 TWINS = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")          # scipy functions that convert their arguments, and so cannot see a traced one
 

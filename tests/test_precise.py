@@ -74,7 +74,8 @@ MPMATH = dict(exp=mpmath.exp, expm1=mpmath.expm1, log=mpmath.log, log1p=mpmath.l
               dawsn=lambda x: mpmath.sqrt(mpmath.pi) / 2 * mpmath.exp(-x * x) * mpmath.erfi(x), gammainc=lambda a, x: mpmath.gammainc(a, 0, x, regularized=True),
               gammaincc=lambda a, x: mpmath.gammainc(a, x, regularized=True), gamma_density=lambda a, x: x ** (a - 1) * mpmath.exp(-x) / mpmath.gamma(a),
               betainc=lambda a, b, x: mpmath.betainc(a, b, 0, x, regularized=True), beta_density=lambda a, b, x: x ** (a - 1) * (1 - x) ** (b - 1) / mpmath.beta(a, b),
-              hyp2f1=mpmath.hyp2f1, ellipk=mpmath.ellipk, ellipe=mpmath.ellipe, jv=mpmath.besselj, yv=mpmath.bessely, iv=mpmath.besseli, kv=mpmath.besselk, ive=lambda v, x: mpmath.besseli(v, x) * mpmath.exp(-abs(x)),
+              hyp2f1=mpmath.hyp2f1,
+              ellipk=mpmath.ellipk, ellipe=mpmath.ellipe, jv=mpmath.besselj, yv=mpmath.bessely, iv=mpmath.besseli, kv=mpmath.besselk, ive=lambda v, x: mpmath.besseli(v, x) * mpmath.exp(-abs(x)),
               kve=lambda v, x: mpmath.besselk(v, x) * mpmath.exp(x),
               logaddexp=lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)), divide=lambda x, y: x / y, remainder=lambda x, y: x - mpmath.floor(x / y) * y)
 
@@ -203,12 +204,13 @@ def test_edges_are_numpys(name):
     p = P[name]
     for operands in itertools.product(EDGES, repeat=len(p.domain)):
         orders, x = operands[:len(p.held)], operands[-1]
-        if not np.isfinite(orders).all() or x == 0 and any([n < 0 and n != int(n) for n in orders]) or name == "hyp2f1" and (orders[2] <= 0 or not -9 < x < 1) or name == "beta_density" and min(orders) <= 0:
+        if not np.isfinite(orders).all() or x == 0 and any([n < 0 and n != int(n) for n in orders])\
+                or name == "hyp2f1" and (orders[2] <= 0 or not -9 < x < 1) or name == "beta_density" and min(orders) <= 0:
             continue                                  # where SciPy's values are not those of the function
         with np.errstate(all="ignore"):
             expected = np.asarray(p.evaluate(*[np.float64(x) for x in operands]), float)
         got = numbers(p(*[precise(x) for x in operands]))
-        np.testing.assert_allclose(got, expected, rtol=1e-13 if p.held else 1e-14, err_msg=f"{name}{operands}")
+        np.testing.assert_allclose(got, expected, rtol=1e-12 if p.held else 1e-14, err_msg=f"{name}{operands}")
 
 
 def test_masked_softmax_with_infinities():

@@ -8,6 +8,9 @@ import scipy.special as sc
 
 import diffeng as de
 from diffeng.kernels.cuda.simulator import Simulator
+from diffeng.kernels.scalar import FLOAT
+from diffeng.vocabulary import PRIMITIVES
+from test_elementary import TYPES, kernel, same
 from test_kernels import compiled
 
 METHODS = "reverse", "forward", "symbolic"
@@ -25,7 +28,8 @@ ONE = {
 }
 HELD = {
     "gammainc": (lambda x: sc.gammainc(2.5, x), np.array([0.1, 2.0, 9.0])), "gammaincc": (lambda x: sc.gammaincc(30.0, x), np.array([20.0, 28.0, 50.0])),
-    "gammainc of 500": (lambda x: sc.gammainc(500.0, x), np.array([440.0, 501.0, 540.0])), "gammainc of many": (lambda x: sc.gammainc(np.array([0.5, 1, 20]), x), np.array([0.3, 1.0, 25.0])),
+    "gammainc of 500": (lambda x: sc.gammainc(500.0, x), np.array([440.0, 501.0, 540.0])),
+    "gammainc of many": (lambda x: sc.gammainc(np.array([0.5, 1, 20]), x), np.array([0.3, 1.0, 25.0])),
     "betainc": (lambda x: sc.betainc(0.5, 2.5, x), UNIT), "betainc of 400": (lambda x: sc.betainc(400, 300.5, x), np.array([0.5, 0.55, 0.6])),
     "hyp2f1": (lambda x: sc.hyp2f1(0.5, 1.25, 2.5, x), np.array([-3.0, 0.0, 0.5, 0.95])), "expn": (lambda x: sc.expn(3, x), np.array([0.1, 2.0, 9.0])), "yn": (lambda x: sc.yn(3, x), BESSEL), "jn": (lambda x: sc.jn(2, x), np.array([-1.0, 0.0, 3.0])),
     **{name: (lambda x, f=getattr(sc, name): f(1.75, x), BESSEL) for name in "jv yv iv ive kv kve".split()},
@@ -96,6 +100,19 @@ def test_kernels_call_scipys_functions():
         for f, got in zip(every, program(x)):
             close(got, f(x).astype(got.dtype), 100 if f is every[-1] else 16)             # (of float32 SciPy's betainc loses digits)
     assert compiled(lambda x: [de.special.expn(-1, x)], x).calls == ["expn"]
+
+
+@pytest.mark.parametrize("T", TYPES)
+def test_densities(T):
+    """Kernels beside NumPy, which test_precise.py compares with the truth; at the ends, too."""
+    random, dtype = np.random.default_rng(5), TYPES[T]
+    with np.errstate(all="ignore"):
+        a, x = (v.ravel() for v in np.meshgrid([-0.5, 0, 0.5, 1, 2, 16, 17, 1e5], [0, 1e-3, 1, 15, 1600, np.inf, np.nan, -1]))
+        a, x = (np.concatenate(v).astype(dtype) for v in ((a, random.uniform(0.1, 60, 1000)), (x, random.uniform(0, 80, 1000))))
+        assert same(kernel(FLOAT["gamma_density"], T, 2)(a, x), PRIMITIVES["gamma_density"](a, x), 200).all()
+        a, b, x = (v.ravel() for v in np.meshgrid([0, 0.5, 1, 16, 400], [0, 0.5, 1, 17, 1e5], [0, 1e-9, 0.5, 1, -0.1, 1.1, np.nan]))
+        a, b, x = (np.concatenate((v, random.uniform(0.1, high, 1000))).astype(dtype) for v, high in ((a, 60), (b, 60), (x, 1)))
+        assert same(kernel(FLOAT["beta_density"], T, 3)(a, b, x), PRIMITIVES["beta_density"](a, b, x), 400).all()
 
 
 def test_a_gpu_leaves_them_to_the_host(simulated, monkeypatch):

@@ -272,7 +272,8 @@ class Latex(Text):
     minus, times, each = "-", r" \cdot ", r"\odot"
     functions = {**{f: "\\" + f for f in "sin cos tan sinh cosh tanh log exp max min arcsin arccos arctan det".split()}, "expit": r"\sigma",
                  "gammaln": r"\ln\Gamma", "gamma": r"\Gamma", "psi": r"\psi", "zeta": r"\zeta",
-                 "gammainc": "P", "gammaincc": "Q", "ellipk": "K", "ellipe": "E", "hyp2f1": "{}_2F_1", "expi": r"\operatorname{Ei}", "erfinv": r"\operatorname{erf}^{-1}", "erfcinv": r"\operatorname{erfc}^{-1}"}
+                 "gammainc": "P", "gammaincc": "Q", "ellipk": "K",
+                 "ellipe": "E", "hyp2f1": "{}_2F_1", "expi": r"\operatorname{Ei}", "erfinv": r"\operatorname{erf}^{-1}", "erfcinv": r"\operatorname{erfc}^{-1}"}
     _ORDERED = {"jv": "J", "yv": "Y", "iv": "I", "kv": "K", "expn": "E"}                # the first operand stands below
     _SIGNS = {"<": "<", "≤": r"\le", ">": ">", "≥": r"\ge", "=": "=", "≠": r"\ne", "∧": r"\land", "∨": r"\lor", "⊻": r"\oplus"}
 

@@ -13,7 +13,8 @@ from . import capsules
 from .inverse import _in_double
 from .values import Value
 
-OPERANDS = {**dict.fromkeys("erfinv erfcinv erfcx dawsn expi ellipk ellipe".split(), 1), **dict.fromkeys("expn gammainc gammaincc jv yv iv ive kv kve".split(), 2), "betainc": 3, "hyp2f1": 4}
+OPERANDS = {**dict.fromkeys("erfinv erfcinv erfcx dawsn expi ellipk ellipe".split(), 1), **dict.fromkeys(
+            "expn gammainc gammaincc jv yv iv ive kv kve".split(), 2), "betainc": 3, "hyp2f1": 4}
 _OF_ORDER = {"iv": ("i0", "i1"), "ive": ("i0e", "i1e"), "kv": ("k0", "k1"), "kve": ("k0e", "k1e")}          # as vocabulary/elementwise.py has them
 COST = 150.0                                 # nanoseconds an entry, roughly
 
