@@ -14,6 +14,7 @@ import numpy as np
 from flint import arb, arb_mat
 
 from .ball_matrices import MATRICES
+from .ball_functions import FUNCTIONS
 from .balls import ELEMENTWISE, INF, NAN, ONE, ZERO, box, enclose, equal_balls, nonzero, unsure, _maximum, _minimum, whole
 from .vocabulary.contraction import subscripts as subscripts_of
 from .vocabulary.indexing import join
@@ -252,7 +253,7 @@ def _pad(x, *, widths, value):
 # ---- the table --------------------------------------------------------------------------------------------------------------------------
 
 BALLS = {
-    **ELEMENTWISE,
+    **ELEMENTWISE, **FUNCTIONS,
     **MATRICES,
     # reductions: axis is a sorted tuple
     "sum": _sum, "mean": _mean, "var": _var, "logsumexp": _logsumexp,

@@ -60,8 +60,13 @@ def _arity(primitive):
     return len(primitive.domain or (0,))
 
 
+def _operands(primitive):
+    """Their names: x and y, or parameters and x."""
+    return ["condition", "x", "y"] if primitive.name == "where" else [["x"], ["x", "y"], ["a", "b", "x"], ["a", "b", "c", "x"]][_arity(primitive) - 1]
+
+
 def _signature(primitive):
-    operands = ["x", "y", "z"][:_arity(primitive)] if primitive.name != "where" else ["condition", "x", "y"]
+    operands = _operands(primitive)
     function = primitive.evaluate
     params = [p.name for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY] if inspect.isfunction(function) else []
     return f"{primitive.name}({', '.join(operands + params)})"
@@ -72,7 +77,7 @@ def _formulas(primitive):
     if primitive.kind != "map" or primitive.name in ("astype", "copy"):
         return []
     import diffeng as de
-    names = ["condition", "x", "y"] if primitive.name == "where" else ["x", "y"][:_arity(primitive)]
+    names = _operands(primitive)
     symbols = [de.symbols(n, dtype=bool if n == "condition" else float) for n in names]
     graph = de.to_graph(primitive(*symbols), symbols)
     return [f"  d/d{n}         {graph.derivative(k).formula()}" for k, n in enumerate(names) if primitive.differentiable(k)]

@@ -23,8 +23,8 @@ from .nodes import Tracing
 from .vocabulary import PRIMITIVES as P
 
 _ONE = ("sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt "
-        "square reciprocal sign floor ceil trunc erf erfc expit log_expit logit gammaln gamma psi").split()
-_TWO = "maximum minimum power hypot arctan2 logaddexp xlogy remainder zeta".split()
+        "square reciprocal sign floor ceil trunc erf erfc expit log_expit logit gammaln gamma psi erfinv erfcinv erfcx dawsn expi ellipk ellipe").split()
+_TWO = "maximum minimum power hypot arctan2 logaddexp xlogy remainder zeta expn gammainc gammaincc jv yv iv ive kv kve".split()
 _ALIASES = {"ln": "log", "abs": "absolute", "fabs": "absolute", "absolute": "absolute", "sigmoid": "expit", "σ": "expit", "pow": "power",
             "max": "maximum", "min": "minimum", "atan2": "arctan2", "mod": "remainder", "√": "sqrt",
             **{f"a{f}": f"arc{f}" for f in "sin cos tan sinh cosh tanh".split()}}
@@ -228,7 +228,8 @@ def _graph(inputs, out):
 # ---- sympy -----------------------------------------------------------------------------------------------------------------------
 
 _SYMPY = {"Abs": "absolute", "ceiling": "ceil", "Max": "maximum", "Min": "minimum", "Mod": "remainder", "atan2": "arctan2", "loggamma": "gammaln",
-          **{f: f for f in "sin cos tan sinh cosh tanh exp log sign floor erf erfc gamma zeta".split()},
+          **{f: f for f in "sin cos tan sinh cosh tanh exp log sign floor erf erfc gamma zeta erfinv erfcinv".split()}, "elliptic_k": "ellipk", "elliptic_e": "ellipe",
+          "Ei": "expi", "expint": "expn", **{f"bessel{f}": f"{f}v" for f in "jyik"},
           **{f"a{f}": f"arc{f}" for f in "sin cos tan sinh cosh tanh".split()},
           "StrictGreaterThan": "greater", "GreaterThan": "greater_equal", "StrictLessThan": "less", "LessThan": "less_equal",
           "Equality": "equal", "Unequality": "not_equal", "And": "logical_and", "Or": "logical_or", "Not": "logical_not", "Xor": "logical_xor"}

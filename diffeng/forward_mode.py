@@ -29,12 +29,12 @@ Referential Transparency, IFL 2005.
 import numpy as np
 
 from .buffers import call, unwrap
-from .constants import LOG2, LOG10, SQRT_PI
+from .constants import LOG2, LOG10, PI, SQRT_PI
 from .errors import here, refuse
 from .forward_rules import (Variadic, behind, ground, larger, length, lifted, log_base, moved, one_less, push_cholesky, push_cofactor, push_concatenate,
                             push_cumprod, push_eigh, push_einsum, push_extreme, push_getitem, push_inv, push_logsumexp, push_matmul_left, push_matmul_right, push_prod, push_qr,
                             push_scatter, push_setitem_array, push_setitem_value, push_slogdet, push_solve_matrix, push_svd, push_tanh, push_tensordot_left,
-                            push_tensordot_right, push_var, solved)
+                            push_tensordot_right, push_var, solved, squared_exp)
 from .interpreters import Interpreter, exactly
 from .traced import ASSIGN, Traced
 from .vocabulary import contraction as c, elementwise as e, linalg, reductions as r, shaping as s
@@ -95,6 +95,30 @@ PUSH = {
     "gamma":        (lambda dx, x: dx * e.gamma(x) * e.psi(x),),
     "psi":          (lambda dx, x: dx * e.zeta(2, x),),                                                                     # the trigamma function
     "zeta":         (None,                                                  lambda dq, s, q: -dq * s * e.zeta(lifted(s, q) + 1, q)),   # by s: no formula is known
+    "erfinv":       (lambda dx, x: dx * squared_exp(e.erfinv(x), x < -1 / 16, 1 + x, 1 - x) * (SQRT_PI / 2),),
+    "erfcinv":      (lambda dx, x: -dx * squared_exp(e.erfcinv(x), x > 15 / 16, 2 - x, x) * (SQRT_PI / 2),),
+    "erfcx":        (lambda dx, x: dx * (2 * x * e.erfcx(x) - 2 / SQRT_PI),),
+    "dawsn":        (lambda dx, x: dx * (1 - 2 * x * e.dawsn(x)),),
+    "expi":         (lambda dx, x: dx * np.exp(x) / x,),
+    "expn":         (None,                                                  lambda dx, n, x: -dx * e.expn(lifted(n, x) - 1, x)),   # by their parameters, too
+    "gammainc":     (None,                                                  lambda dx, a, x: dx * e.gamma_density(lifted(a, x), x)),
+    "gammaincc":    (None,                                                  lambda dx, a, x: -dx * e.gamma_density(lifted(a, x), x)),
+    "gamma_density": (None,                                                 lambda dx, a, x: dx * (e.gamma_density(lifted(a, x) - 1, x) - e.gamma_density(a, x))),
+    "betainc":      (None, None,                                            lambda dx, a, b, x: dx * e.beta_density(a, b, x)),
+    "beta_density": (None, None,
+                     lambda dx, a, b, x: dx * e.beta_density(a, b, x) * ((lifted(a, x) - 1) / x - (lifted(b, x) - 1) / (1 - x))),
+    "hyp2f1":       (None, None, None,
+                     lambda dx, a, b, c, x: dx * (lifted(a, x) * b / c) * e.hyp2f1(lifted(a, x) + 1, lifted(b, x) + 1, lifted(c, x) + 1, x)),
+    "ellipk":       (lambda dx, x: dx * e.hyp2f1(1.5, 1.5, 2.0, x) * (PI / 8),),
+    "ellipe":       (lambda dx, x: -dx * e.hyp2f1(0.5, 1.5, 2.0, x) * (PI / 8),),
+    "jv":           (None,                                                  lambda dx, v, x: dx * (e.jv(lifted(v, x) - 1, x) - e.jv(lifted(v, x) + 1, x)) / 2),
+    "yv":           (None,                                                  lambda dx, v, x: dx * (e.yv(lifted(v, x) - 1, x) - e.yv(lifted(v, x) + 1, x)) / 2),
+    "iv":           (None,                                                  lambda dx, v, x: dx * (e.iv(lifted(v, x) - 1, x) + e.iv(lifted(v, x) + 1, x)) / 2),
+    "ive":          (None,
+                     lambda dx, v, x: dx * ((e.ive(lifted(v, x) - 1, x) + e.ive(lifted(v, x) + 1, x)) / 2 - np.sign(x) * e.ive(v, x))),
+    "kv":           (None,                                                  lambda dx, v, x: -dx * (e.kv(lifted(v, x) - 1, x) + e.kv(lifted(v, x) + 1, x)) / 2),
+    "kve":          (None,
+                     lambda dx, v, x: dx * (e.kve(v, x) - (e.kve(lifted(v, x) - 1, x) + e.kve(lifted(v, x) + 1, x)) / 2)),
     "xlogy":        (lambda dx, x, y: dx * np.log(lifted(y, x)),            lambda dy, x, y: dy * (x / np.where((x == 0) & (y == 0), 1, y))),
 
     # ---- choices

@@ -67,6 +67,14 @@ def one_less(y, x):
     return np.where(np.equal(y, 0), 0, less) if np.any(np.equal(y, 0)) else less
 
 
+def squared_exp(z, negative, left, right):
+    """exp(z^2) as erfcx(|z|)/erfc(|z|), as rounding z would be raised to an exponent. erfc(|z|) is left where z is negative and right elsewhere (next to z = 0 either);
+    where it is 0, exp(z^2) is infinite."""
+    rest = np.where(negative, left, right)
+    end = np.equal(rest, 0)
+    return np.where(end, np.exp(z * z), e.erfcx(np.where(negative, -z, z)) / np.where(end, 1, rest))
+
+
 def log_base(x, y):
     """log(x) in x**y, and 0 at x = 0: 0**y does not move with y > 0."""
     x = lifted(float(x) if type(x) is int else x, y)                             # an integer of Python's may be larger than any of NumPy's

@@ -110,7 +110,6 @@ def _into(out, result, name):
 UFUNCS = {getattr(np, p.name): p for p in v.PRIMITIVES.values() if isinstance(getattr(np, p.name, None), np.ufunc)}
 _REDUCE = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min, np.logical_and: np.all, np.logical_or: np.any}
 _ACCUMULATE = {np.add: np.cumsum, np.multiply: np.cumprod}
-_SPECIAL = "erf erfc expit log_expit logit xlogy gammaln gamma psi zeta"
 
 
 def _compositions():
@@ -166,7 +165,7 @@ UFUNCS.update(_compositions())
 def _scipy_ufunc(ufunc):
     """scipy.special's ufuncs by name: scipy need not be imported to know them."""
     name = ufunc.__name__.removeprefix("_")          # scipy.special.zeta is a function around a ufunc called _zeta
-    if name in _SPECIAL.split():
+    if name in e.SCIPY:
         return v.PRIMITIVES[name]
     from . import special
     return getattr(special, name, None) if name in special.UFUNC_NAMES else None

@@ -14,13 +14,13 @@ import numpy as np
 
 from . import reverse_rules as rule
 from .checkpointing import Segment, recomputing
-from .constants import LOG2, LOG10, SQRT_PI
+from .constants import LOG2, LOG10, PI, SQRT_PI
 from .errors import refuse
 from .influence import influences
 from .nodes import STORED, Node
 from .reverse_rules import Every, Getitem, fit
 from .vocabulary import indexing, linalg
-from .vocabulary.elementwise import expit, gauss, psi, zeta
+from .vocabulary.elementwise import beta_density, expit, expn, gamma_density, gauss, hyp2f1, iv, ive, jv, kv, kve, psi, yv, zeta
 from .lines import line_of
 
 # ---- the book ------------------------------------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ PULL = {
     "arcsinh":     [lambda g, z, x: g / np.hypot(x, 1)],
     "arccosh":     [lambda g, z, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1))],
     "arctanh":     [lambda g, z, x: g / ((1 - x) * (1 + x))],
-    # ---- special functions (DLMF 7.10.1, 5.2.2, 5.15.1, 25.11.17; the logistic function s has s' = s(x) s(-x))
+    # ---- special functions (DLMF 7.10.1, 5.2.2, 5.15.1, 25.11.17, 6.2.5, 8.8.13, 8.19.13, 10.6.1, 10.29.1; the logistic function s has s' = s(x) s(-x))
     "gauss":       [lambda g, z, x: g * (-2 * x * z)],
     "erf":         [lambda g, z, x: g * (gauss(x) * (2 / SQRT_PI))],
     "erfc":        [lambda g, z, x: -g * (gauss(x) * (2 / SQRT_PI))],
@@ -75,6 +75,26 @@ PULL = {
     "gamma":       [lambda g, z, x: g * (z * psi(x))],
     "psi":         [lambda g, z, x: g * zeta(2, x)],
     "zeta":        [None, lambda g, z, s, q: rule.hurwitz(g, s, q)],
+    "erfinv":      [lambda g, z, x: g * (rule.exp_of_square(z, np.less(x, -0.0625), 1 + x, 1 - x) * (SQRT_PI / 2))],
+    "erfcinv":     [lambda g, z, x: -g * (rule.exp_of_square(z, np.greater(x, 0.9375), 2 - x, x) * (SQRT_PI / 2))],
+    "erfcx":       [lambda g, z, x: g * (2 * x * z - 2 / SQRT_PI)],
+    "dawsn":       [lambda g, z, x: g * (1 - 2 * x * z)],
+    "expi":        [lambda g, z, x: g * (np.exp(x) / x)],
+    "expn":        [None, lambda g, z, n, x: -g * expn(rule.lifted(n, g.dtype) - 1, x)],
+    "gammainc":    [None, lambda g, z, a, x: g * gamma_density(a, x)],
+    "gammaincc":   [None, lambda g, z, a, x: -g * gamma_density(a, x)],
+    "gamma_density": [None, lambda g, z, a, x: g * (gamma_density(rule.lifted(a, g.dtype) - 1, x) - z)],
+    "betainc":     [None, None, lambda g, z, a, b, x: g * beta_density(a, b, x)],
+    "beta_density": [None, None, lambda g, z, a, b, x: g * (z * ((rule.lifted(a, g.dtype) - 1) / x - (rule.lifted(b, g.dtype) - 1) / (1 - x)))],
+    "hyp2f1":      [None, None, None, lambda g, z, a, b, c, x: g * rule.hypergeometric(x, *[rule.lifted(v, g.dtype) for v in (a, b, c)])],
+    "ellipk":      [lambda g, z, x: g * (hyp2f1(1.5, 1.5, 2.0, x) * (PI / 8))],          # F(1/2, 1/2; 1; x) pi/2 (DLMF 19.5.1); by E and K it would be 0/0 at 0
+    "ellipe":      [lambda g, z, x: g * (hyp2f1(0.5, 1.5, 2.0, x) * (PI / -8))],
+    "jv":          [None, lambda g, z, v, x: g * ((jv(rule.lifted(v, g.dtype) - 1, x) - jv(rule.lifted(v, g.dtype) + 1, x)) / 2)],
+    "yv":          [None, lambda g, z, v, x: g * ((yv(rule.lifted(v, g.dtype) - 1, x) - yv(rule.lifted(v, g.dtype) + 1, x)) / 2)],
+    "iv":          [None, lambda g, z, v, x: g * ((iv(rule.lifted(v, g.dtype) - 1, x) + iv(rule.lifted(v, g.dtype) + 1, x)) / 2)],
+    "ive":         [None, lambda g, z, v, x: g * ((ive(rule.lifted(v, g.dtype) - 1, x) + ive(rule.lifted(v, g.dtype) + 1, x)) / 2 - np.sign(x) * z)],
+    "kv":          [None, lambda g, z, v, x: g * ((kv(rule.lifted(v, g.dtype) - 1, x) + kv(rule.lifted(v, g.dtype) + 1, x)) / -2)],
+    "kve":         [None, lambda g, z, v, x: g * (z - (kve(rule.lifted(v, g.dtype) - 1, x) + kve(rule.lifted(v, g.dtype) + 1, x)) / 2)],
     "xlogy":       [lambda g, z, x, y: g * np.log(rule.lifted(y, z.dtype)),        lambda g, z, x, y: g * (x / np.where((x == 0) & (y == 0), 1, y))],
     # ---- choices: equal shares among ties
     "maximum":     [lambda g, z, x, y: np.where(np.equal(x, y), g / 2, np.where(np.equal(x, z), g, 0)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from .traced import Traced
 from .vocabulary import contraction, indexing, linalg
-from .vocabulary.elementwise import zeta
+from .vocabulary.elementwise import erfcx, hyp2f1, zeta
 
 # ---- shapes --------------------------------------------------------------------------------------------------------------
 
@@ -39,6 +39,14 @@ def count(x, axis):
 
 
 # ---- rules that need more than a line ----------------------------------------------------------------------------------------
+
+
+def exp_of_square(z, flipped, low, high):
+    """exp(z^2) = erfcx(|z|) / erfc(|z|), where erfc(|z|) is known, as low where z is to be flipped, as high elsewhere: better than the square of a z that was rounded.
+    Infinite where it is 0."""
+    known = np.where(flipped, low, high)
+    last = np.equal(known, 0)
+    return np.where(last, np.exp(np.square(z)), erfcx(np.where(flipped, -z, z)) / np.where(last, 1, known))
 
 
 def tanh(g, x):
@@ -77,6 +85,11 @@ def power_exponent(g, z, x):
 def hurwitz(g, s, q):
     s = lifted(s, g.dtype)
     return g * (-s * zeta(s + 1, q))
+
+
+def hypergeometric(x, a, b, c):
+    """DLMF 15.5.1."""
+    return a / c * b * hyp2f1(a + 1, b + 1, c + 1, x)
 
 
 def all_but_one(x):

@@ -11,11 +11,17 @@ from .errors import refuse
 from .vocabulary import elementwise as e
 
 UFUNC_NAMES = ("xlog1py", "entr", "rel_entr", "kl_div", "exp10", "ndtr", "log_ndtr", "softplus", "cosm1", "huber", "pseudo_huber", "digamma", "loggamma", "gammasgn",
-               "betaln", "beta", "exprel", "boxcox", "inv_boxcox", "cbrt", "exp2", "expm1", "log1p", "round")          # scipy ufuncs that are compositions, or NumPy's functions, below
+               "betaln", "beta", "exprel", "boxcox", "inv_boxcox",
+               "cbrt", "exp2", "expm1", "log1p", "round",
+               "ndtri", "exp1", "rgamma", "j0", "j1", "y0", "y1", "yn", "i0", "i1", "i0e", "i1e", "k0", "k1", "kn", "k0e", "k1e")          # scipy ufuncs that are compositions, or NumPy's functions, below
 TWINS = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")          # scipy functions that convert their arguments, and so cannot see a traced one
 
 erf, erfc, expit, log_expit, logit, xlogy = e.erf, e.erfc, e.expit, e.log_expit, e.logit, e.xlogy
 gammaln, gamma, psi, digamma, zeta = e.gammaln, e.gamma, e.psi, e.psi, e.zeta
+erfinv, erfcinv, erfcx, dawsn, expi, expn = e.erfinv, e.erfcinv, e.erfcx, e.dawsn, e.expi, e.expn
+gammainc, gammaincc, betainc = e.gammainc, e.gammaincc, e.betainc
+ellipk, ellipe, hyp2f1 = e.ellipk, e.ellipe, e.hyp2f1
+jv, jn, yv, iv, ive, kv, kve = e.jv, e.jv, e.yv, e.iv, e.ive, e.kv, e.kve
 
 
 def _elementwise(primitive, meaning):
@@ -113,6 +119,11 @@ def ndtr(x):
     return e.erfc(-x / 2 ** 0.5) / 2
 
 
+def ndtri(p):
+    """The inverse of ndtr."""
+    return -2 ** 0.5 * e.erfcinv(2 * p)
+
+
 def log_ndtr(x):
     """log(ndtr(x)), also where ndtr is 0: far below by the asymptotic series of the error function (DLMF 7.12.1), whose first omitted term is 5e-18 of the whole."""
     far, above = e.less(x, -10.3 if x.dtype == np.float32 else -20.3), e.greater(x, 0)
@@ -176,6 +187,42 @@ def pseudo_huber(delta, r):
     return e.where(e.less(delta, 0), np.inf, e.where(e.equal(delta, 0), 0.0, e.where(far, delta * e.absolute(r), bent)))
 
 
+# ---- Bessel functions, exponential integrals -----------------------------------------------------------------------------
+
+def _bessel(primitive, order, meaning):
+    def function(x):
+        return primitive(order, x)
+    function.__doc__ = meaning
+    return function
+
+
+j0, j1 = (_bessel(e.jv, v, f"The Bessel function of the first kind of order {v}.") for v in (0, 1))
+y0, y1 = (_bessel(e.yv, v, f"The Bessel function of the second kind of order {v}.") for v in (0, 1))
+i0, i1 = (_bessel(e.iv, v, f"The modified Bessel function of the first kind of order {v}.") for v in (0, 1))
+k0, k1 = (_bessel(e.kv, v, f"The modified Bessel function of the second kind of order {v}.") for v in (0, 1))
+i0e, i1e = (_bessel(e.ive, v, f"exp(-|x|) i{v}(x).") for v in (0, 1))
+k0e, k1e = (_bessel(e.kve, v, f"exp(x) k{v}(x).") for v in (0, 1))
+
+
+def _whole(n):
+    return n if isinstance(n, int) else e.trunc(n)
+
+
+def yn(n, x):
+    """The Bessel function of the second kind of whole order n, which is held."""
+    return e.yv(_whole(n), x)
+
+
+def kn(n, x):
+    """The modified Bessel function of the second kind of whole order n, which is held."""
+    return e.kv(_whole(n), x)
+
+
+def exp1(x):
+    """The exponential integral E_1(x); NaN for x < 0."""
+    return e.expn(1.0, x)
+
+
 # ---- the gamma function's relatives -------------------------------------------------------------------------------------
 
 def polygamma(n, x):
@@ -196,6 +243,20 @@ def loggamma(x):
     """gammaln(x), and NaN below 0, where the logarithm is none of a positive number."""
     below = e.less(x, 0)
     return e.where(below, np.nan, e.gammaln(e.where(below, 1.0, x)))
+
+
+def rgamma(x):
+    """1 / gamma(x), and 0 at 0, -1, -2, ... and at infinity: below -1/2 by reflection (DLMF 5.5.3), which has the slopes at the zeros, too."""
+    end = e.isinf(x)
+    x = e.where(end, 1.0, x)
+    below, near = e.less(x, -0.4375), e.logical_and(e.greater_equal(x, -0.4375), e.less(x, 0.5625))
+    size, beside, z = e.where(below, -x, 1.5), e.where(near, x, 0.25), e.where(e.logical_or(below, near), 1.5, x)
+    pole = e.floor(size + 0.5625)
+    factor = e.where(e.logical_and(e.equal(size, pole), e.isinf(e.gamma(size))), 0.0, size * (e.gamma(size) / np.pi))
+    reflected = e.where(e.equal(e.remainder(pole, 2.0), 0), -1.0, 1.0) * (e.sin(np.pi * (size - pole)) * factor)
+    far = e.isinf(e.gamma(z))
+    above = e.where(far, e.exp(-e.gammaln(z)), 1 / e.gamma(e.where(far, 1.5, z)))
+    return e.where(end, 0.0, e.where(below, reflected, e.where(near, beside / e.gamma(1 + beside), above)))
 
 
 def gammasgn(x):

@@ -60,7 +60,7 @@ def specimen(name, dtype=float, seed=0):
                 + [rng.uniform(0.3, 2, (2, 3)).astype(dtype), rng.uniform(0.3, 2, (3,)).astype(dtype)], {}, [1, 2])
     if p.kind != "map":
         raise KeyError(f"{name}: add a row to diffeng/specimens.py")
-    shapes = [(2, 3), (3,)]                   # the second operand is broadcast
+    shapes = [(2, 3), (3,), (3,), (3,)]       # those behind the first are broadcast
     operands = [3.0 if k in p.held else _spread(rng, d, s).astype(dtype) for k, (d, s) in enumerate(zip(p.domain, shapes))]          # what is held is mostly a number
     return operands, {}, [k for k in range(len(p.domain)) if p.differentiable(k)]
 

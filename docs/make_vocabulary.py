@@ -49,7 +49,7 @@ def text():
     lines += _listed("ndarray's attributes and methods", [n for n in dir(Traced) if not n.startswith("_") and hasattr(np.ndarray, n) and n not in REFUSED])
     lines += _listed("Constructors that may hold or be filled with traced values", [*buffers.CONSTRUCTORS, *buffers.CONVERTERS, "fromiter", "r_", "c_"])
     lines += ["## SciPy\n"]
-    lines += _listed("`scipy.special`, ufuncs, used as they are", numpy_api._SPECIAL.split() + list(special.UFUNC_NAMES))
+    lines += _listed("`scipy.special`, ufuncs, used as they are", elementwise.SCIPY + list(special.UFUNC_NAMES))
     lines += _listed("`diffeng.special`, the same and what SciPy's own cannot do on traced values",
                      [n for n, v in vars(special).items() if not n.startswith("_") and (_own(v) or isinstance(v, Primitive))])
     lines += _listed("`diffeng.linalg`, which take traced and plain arrays (SciPy's own convert their arguments)",
@@ -65,7 +65,7 @@ def _own(function):
 def _row(p):
     smooth = "" if p.domain is None or p.slots == () else ", ".join(f"({lo:g}, {hi:g})" for lo, hi in p.domain)
     slots = ("every operand" if p.slots is None and not p.held
-             else f"operand {1 - p.held[0]}; the other is held" if p.held
+             else f"operand {len(p.held)}; the other{'s are' if len(p.held) > 1 else ' is'} held" if p.held
              else ("0: held constant" if p.name == "stop_gradient" else "0: constant between jumps") if p.slots == ()
              else f"operand{'s' * (len(p.slots) > 1)} " + ", ".join(map(str, p.slots)))
     names = [n for n, q in inspect.signature(p.evaluate).parameters.items() if q.kind == q.KEYWORD_ONLY] if inspect.isfunction(p.evaluate) else []

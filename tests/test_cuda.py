@@ -20,6 +20,7 @@ from diffeng.kernels.cuda.simulator import Simulator
 from diffeng.llm import GPT2Config, block, init_parameters
 from diffeng.llm.block import softmax
 from diffeng.llm.step import TrainingSettings, training_loss
+from diffeng.kernels.scipys import OPERANDS
 from diffeng.nodes import Outline, Primitive
 from diffeng.recording import record
 from diffeng.specimens import names, specimen
@@ -68,7 +69,7 @@ def has_libdevice():
         return False
 
 
-ON_HOST = test_kernels.NUMPY | {"cumsum", "cumprod", "solve", "inv", "det", "slogdet", "slogdet_sign", "cholesky"}          # what has no kernel for a GPU
+ON_HOST = test_kernels.NUMPY | {"cumsum", "cumprod", "solve", "inv", "det", "slogdet", "slogdet_sign", "cholesky", *OPERANDS}          # what has no kernel for a GPU
 
 
 def assemblers():

@@ -73,6 +73,12 @@ REFERENCE = {
     "sinh": m.sinh, "cosh": m.cosh, "tanh": m.tanh, "arcsinh": m.asinh, "arccosh": m.acosh, "arctanh": m.atanh,
     "gauss": lambda x: m.exp(-x * x), "erf": m.erf, "erfc": m.erfc, "expit": lambda x: 1 / (1 + m.exp(-x)), "log_expit": lambda x: -m.log(1 + m.exp(-x)),
     "gammaln": lambda x: m.log(abs(m.gamma(x))), "gamma": m.gamma, "psi": m.digamma, "zeta": m.zeta,
+    "erfinv": m.erfinv, "erfcinv": lambda x: m.erfinv(1 - x), "erfcx": lambda x: m.exp(x * x) * m.erfc(x), "expi": m.ei, "expn": lambda n, x: m.expint(int(n), x),
+    "dawsn": lambda x: m.sqrt(m.pi) / 2 * m.exp(-x * x) * m.erfi(x), "gammainc": lambda a, x: m.gammainc(a, 0, x, regularized=True),
+    "gammaincc": lambda a, x: m.gammainc(a, x, regularized=True), "gamma_density": lambda a, x: x ** (a - 1) * m.exp(-x) / m.gamma(a),
+    "betainc": lambda a, b, x: m.betainc(a, b, 0, x, regularized=True), "beta_density": lambda a, b, x: x ** (a - 1) * (1 - x) ** (b - 1) / m.beta(a, b),
+    "hyp2f1": m.hyp2f1, "ellipk": m.ellipk, "ellipe": m.ellipe, "jv": m.besselj, "yv": m.bessely, "iv": m.besseli, "kv": m.besselk, "ive": lambda v, x: m.besseli(v, x) * m.exp(-abs(x)),
+    "kve": lambda v, x: m.besselk(v, x) * m.exp(x),
     "logit": lambda x: m.log(x / (1 - x)), "xlogy": lambda x, y: x * m.log(y), "maximum": max, "minimum": min,
 }
 HARD = {           # operands, in float64 exactly as they stand
@@ -116,7 +122,7 @@ def test_elementwise_row(name):
             (_,), (got,) = push(lambda *x: [primitive(*x)], arrays, [np.array([[1.0]]) if k == slot else None for k in range(len(point))])
             truth = exact(name, slot, point, digits)
             error = float(abs(mpmath.mpf(float(got[0, 0])) - truth) / (abs(truth) if abs(truth) > 1e-300 else 1))
-            assert error < 4 * ULP, (name, slot, point, float(got[0, 0]), mpmath.nstr(truth, 20), error / ULP)
+            assert error < (16 if primitive.held else 4) * ULP, (name, slot, point, float(got[0, 0]), mpmath.nstr(truth, 20), error / ULP)
 
 
 @pytest.mark.parametrize("name, slot, point, expected", [

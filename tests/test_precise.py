@@ -54,11 +54,12 @@ MAPS = [n for n, p in P.items() if p.kind == "map" and p.domain is not None and 
 def test_elementwise_agrees_with_numpy(name, dtype):
     p = P[name]
     operands = [RNG.uniform(lo, hi, (3, 4)).astype(dtype) for lo, hi in p.domain]
-    close(p(*[precise(x) for x in operands]), p.evaluate(*operands))
+    ulps = 24 if p.held else 8                                         # SciPy's Bessel functions of any order are not right to the last digit
+    close(p(*[precise(x) for x in operands]), p.evaluate(*operands), ulps)
     if len(operands) == 2:
-        close(p(precise(operands[0]), operands[1][0]), p.evaluate(operands[0], operands[1][0]))
-        close(p(operands[0][0, 0], precise(operands[1])), p.evaluate(operands[0][0, 0], operands[1]))
-    close(p(*[precise(x[0, 0]) for x in operands]), p.evaluate(*[x[0, 0] for x in operands]))
+        close(p(precise(operands[0]), operands[1][0]), p.evaluate(operands[0], operands[1][0]), ulps)
+        close(p(operands[0][0, 0], precise(operands[1])), p.evaluate(operands[0][0, 0], operands[1]), ulps)
+    close(p(*[precise(x[0, 0]) for x in operands]), p.evaluate(*[x[0, 0] for x in operands]), ulps)
     close(p(*[precise(x[:0]) for x in operands]), p.evaluate(*[x[:0] for x in operands]))
 
 
@@ -69,6 +70,13 @@ MPMATH = dict(exp=mpmath.exp, expm1=mpmath.expm1, log=mpmath.log, log1p=mpmath.l
               log10=mpmath.log10, expit=lambda x: 1 / (1 + mpmath.exp(-x)), log_expit=lambda x: -mpmath.log1p(mpmath.exp(-x)),
               logit=lambda x: mpmath.log(x / (1 - x)), power=mpmath.power, arctan2=mpmath.atan2, hypot=mpmath.hypot, xlogy=lambda x, y: x * mpmath.log(y),
               gammaln=mpmath.loggamma, gamma=mpmath.gamma, psi=mpmath.digamma, zeta=mpmath.zeta,
+              erfinv=mpmath.erfinv, erfcinv=lambda x: mpmath.erfinv(1 - x), erfcx=lambda x: mpmath.exp(x * x) * mpmath.erfc(x), expi=mpmath.ei, expn=lambda n, x: mpmath.expint(int(n), x),
+              dawsn=lambda x: mpmath.sqrt(mpmath.pi) / 2 * mpmath.exp(-x * x) * mpmath.erfi(x), gammainc=lambda a, x: mpmath.gammainc(a, 0, x, regularized=True),
+              gammaincc=lambda a, x: mpmath.gammainc(a, x, regularized=True), gamma_density=lambda a, x: x ** (a - 1) * mpmath.exp(-x) / mpmath.gamma(a),
+              betainc=lambda a, b, x: mpmath.betainc(a, b, 0, x, regularized=True), beta_density=lambda a, b, x: x ** (a - 1) * (1 - x) ** (b - 1) / mpmath.beta(a, b),
+              hyp2f1=mpmath.hyp2f1,
+              ellipk=mpmath.ellipk, ellipe=mpmath.ellipe, jv=mpmath.besselj, yv=mpmath.bessely, iv=mpmath.besseli, kv=mpmath.besselk, ive=lambda v, x: mpmath.besseli(v, x) * mpmath.exp(-abs(x)),
+              kve=lambda v, x: mpmath.besselk(v, x) * mpmath.exp(x),
               logaddexp=lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)), divide=lambda x, y: x / y, remainder=lambda x, y: x - mpmath.floor(x / y) * y)
 
 
@@ -195,10 +203,14 @@ EDGES = [0.0, 1.0, -1.0, 2.5, -2.5, 3.5, 0.5, -0.5, 3.0, -8.0, np.inf, -np.inf, 
 def test_edges_are_numpys(name):
     p = P[name]
     for operands in itertools.product(EDGES, repeat=len(p.domain)):
+        orders, x = operands[:len(p.held)], operands[-1]
+        if not np.isfinite(orders).all() or x == 0 and any([n < 0 and n != int(n) for n in orders])\
+                or name == "hyp2f1" and (orders[2] <= 0 or not -9 < x < 1) or name == "beta_density" and min(orders) <= 0:
+            continue                                  # where SciPy's values are not those of the function
         with np.errstate(all="ignore"):
             expected = np.asarray(p.evaluate(*[np.float64(x) for x in operands]), float)
         got = numbers(p(*[precise(x) for x in operands]))
-        np.testing.assert_allclose(got, expected, rtol=1e-14, err_msg=f"{name}{operands}")
+        np.testing.assert_allclose(got, expected, rtol=1e-12 if p.held else 1e-14, err_msg=f"{name}{operands}")
 
 
 def test_masked_softmax_with_infinities():

@@ -271,7 +271,10 @@ class Latex(Text):
 
     minus, times, each = "-", r" \cdot ", r"\odot"
     functions = {**{f: "\\" + f for f in "sin cos tan sinh cosh tanh log exp max min arcsin arccos arctan det".split()}, "expit": r"\sigma",
-                 "gammaln": r"\ln\Gamma", "gamma": r"\Gamma", "psi": r"\psi", "zeta": r"\zeta"}
+                 "gammaln": r"\ln\Gamma", "gamma": r"\Gamma", "psi": r"\psi", "zeta": r"\zeta",
+                 "gammainc": "P", "gammaincc": "Q", "ellipk": "K",
+                 "ellipe": "E", "hyp2f1": "{}_2F_1", "expi": r"\operatorname{Ei}", "erfinv": r"\operatorname{erf}^{-1}", "erfcinv": r"\operatorname{erfc}^{-1}"}
+    _ORDERED = {"jv": "J", "yv": "Y", "iv": "I", "kv": "K", "expn": "E"}                # the first operand stands below
     _SIGNS = {"<": "<", "≤": r"\le", ">": ">", "≥": r"\ge", "=": "=", "≠": r"\ne", "∧": r"\land", "∨": r"\lor", "⊻": r"\oplus"}
 
     def group(self, text):
@@ -378,6 +381,8 @@ class Latex(Text):
             return rf"\left|{first}\right|", ATOM
         if name == "exp" and not self.e_is_taken:
             return f"e^{{{first}}}", POWER
+        if name in self._ORDERED:
+            return rf"{self._ORDERED[name]}_{{{first}}}{self.group(parts[1][0])}", ATOM
         if name == "scatter":
             return rf"\operatorname{{scatter}}_{{[{index_text(data[0], [p[0] for p in parts[1:]])}]}}{self.group(first)}", ATOM
         shown = self.functions.get(name) or r"\operatorname{" + name.replace("_", r"\_") + "}"

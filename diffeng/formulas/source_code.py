@@ -17,12 +17,12 @@ from ..constants import Exact
 from .source_matrices import COFACTOR, EIGH, IN_NUMPY, QR, SOLVE_LOWER, SVD
 from .terms import index_text, operands_of
 from ..vocabulary import indexing
+from ..vocabulary.elementwise import SCIPY
 
 COMPARE, ADD, MULTIPLY, UNARY, POWER, ATOM = range(6)
 _INFIX = {"add": ("+", ADD), "subtract": ("-", ADD), "multiply": ("*", MULTIPLY), "divide": ("/", MULTIPLY), "remainder": ("%", MULTIPLY),
           "floor_divide": ("//", MULTIPLY), "matmul": ("@", MULTIPLY), "power": ("**", POWER), "less": ("<", COMPARE), "less_equal": ("<=", COMPARE),
           "greater": (">", COMPARE), "greater_equal": (">=", COMPARE), "equal": ("==", COMPARE), "not_equal": ("!=", COMPARE)}
-_SPECIAL = set("erf erfc expit log_expit logit xlogy gammaln gamma psi zeta".split())
 _LONG = 88                      # characters of an expression that may still stand inside another
 _WRITTEN = 4096                 # entries of a constant that is written out; a larger one becomes a parameter
 
@@ -298,7 +298,7 @@ class NumPy:
 
     def call(self, k, name, operands, params):
         arguments = [self.plain(u) for u in operands]
-        if name in _SPECIAL:
+        if name in SCIPY:
             self.extra.add("from scipy import special")
             return f"special.{name}({', '.join(arguments)})"
         if name in ("sum", "mean", "var", "prod", "max", "min", "any", "all"):
@@ -330,6 +330,16 @@ class NumPy:
 
     def _logsumexp(self, k, operands, params):
         return f"{self.helper('logsumexp')}({self.plain(operands[0])}, {params['axis']}, {params['keepdims']})"
+
+    def _gamma_density(self, k, operands, params):
+        self.extra.add("from scipy import special")
+        a, x = [self.at_least(u, ATOM) for u in operands]
+        return f"np.exp(special.xlogy({a} - 1, {x}) - {x} - special.gammaln({a}))"
+
+    def _beta_density(self, k, operands, params):
+        self.extra.add("from scipy import special")
+        a, b, x = [self.at_least(u, ATOM) for u in operands]
+        return f"np.exp(special.xlogy({a} - 1, {x}) + special.xlog1py({b} - 1, -{x}) - special.betaln({a}, {b}))"
 
     def _gauss(self, k, operands, params):
         return f"np.exp(-np.square({self.plain(operands[0])}))"

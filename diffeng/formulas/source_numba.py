@@ -14,6 +14,7 @@ import numpy as np
 from .source_code import ADD, ATOM, NumPy, inner_positions, positions, refuse, targets
 from .source_matrices import IN_NUMPY, NUMBA_HELPERS, in_numba
 from ..vocabulary import contraction
+from ..vocabulary.elementwise import SCIPY
 
 _VECTORIZED = {
     "expit": ("x", "1 / (1 + math.exp(-x)) if x > -700 else math.exp(x)"),
@@ -109,6 +110,8 @@ class Numba(NumPy):
             return self.reduced(name, operands[0], self.plain(operands[0]), params, self.shape(k))
         if name in ("argmax", "argmin", "argsort", "any", "all", "cumprod") or name == "cumsum" and len(self.shape(k)) != 1:
             raise refuse(self.graph, k, "numba")
+        if name in SCIPY:                              # numba compiles none of SciPy's
+            raise refuse(self.graph, k, "numba")
         if name == "cumsum":
             return f"np.cumsum({arguments[0]})"
         return super().call(k, name, operands, params)
@@ -123,6 +126,11 @@ class Numba(NumPy):
         self.helpers.setdefault(helper, in_numba(name, len(operands), whole, self.shape(k)[-2:], params).replace(f"{name}_each", helper))
         stacks = [f"np.ascontiguousarray({x}).reshape({(math.prod(s[:-2]), *s[-2:])})" for x, s in zip(arguments, shapes)]
         return f"{helper}({', '.join(stacks)})" + (f".reshape({self.shape(k)})" if self.shape(k) else "[0]")
+
+    def _density(self, k, operands, params):
+        raise refuse(self.graph, k, "numba")
+
+    _gamma_density = _beta_density = _density
 
     def weak(self, k, value):
         """numba would widen float32 by a float64 literal."""

@@ -21,7 +21,7 @@ import sys
 
 import numpy as np
 
-from . import cache
+from . import cache, capsules
 
 _LETTERS = {"f64": "d", "f32": "s"}
 _FORMS = [("scipy_{0}_64_", 64), ("{0}_64_", 64), ("scipy_{0}_", 32), ("{0}_", 32)]             # OpenBLAS's symbols, those of the wheels first
@@ -109,11 +109,7 @@ def routine(name):
         library, form, bits = found
         return _address(getattr(library, form.format(name))), bits
     from scipy.linalg import cython_blas, cython_lapack
-    capsule = {**cython_lapack.__pyx_capi__, **cython_blas.__pyx_capi__}[name]
-    get_name, get_pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return get_pointer(capsule, get_name(capsule)), 32
+    return capsules.pointer({**cython_lapack.__pyx_capi__, **cython_blas.__pyx_capi__}[name]), 32
 
 
 @functools.lru_cache(maxsize=None)

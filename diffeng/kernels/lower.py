@@ -12,7 +12,7 @@ import numpy as np
 from ..constants import Exact
 from ..index_maps import spans
 from ..vocabulary.contraction import subscripts
-from . import groups, scalar
+from . import groups, scalar, scipys
 from .contract import copy, einsum
 from .fuse import Call, Immediate, Indirect, Map, Window
 from .groups import many_short_rows, walks_across
@@ -27,12 +27,13 @@ _UNWRITTEN = frozenset({Padded, Columns, Deferred})
 
 class Lowering:
     """Lowers nodes one by one. recorded: all of them, in the order in which they were made. origins: {code: node} of those whose indices, or matrices, are checked at
-    run time. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as adding.in_place says."""
+    run time. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as adding.in_place says.
+        scipys: may SciPy's functions be called?"""
 
-    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=()):
+    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), scipys=False):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, {}, {}, {}, contiguous_constants, {}
         self._recorded, self._codes = recorded, {}
-        self.factors, self.writing, self._cuts = factors, writing, {}
+        self.factors, self.writing, self._cuts, self._scipys = factors, writing, {}, scipys
         self.copied = {n for parts in writing.values() for n in parts} if writing else ()
 
     def lower(self, node, operands):
@@ -139,7 +140,7 @@ class Lowering:
         operands. dtypes: those of arrays, values of scalars."""
         key = (name, dtype, *dtypes) if all([isinstance(d, np.dtype) for d in dtypes]) else None
         if key is None or key not in self._rules:
-            found = _rule(name, dtypes, dtype)
+            found = _rule(name, dtypes, dtype) or (self._scipys and dtype.kind == "f" and scipys.found(name, dtypes, dtype) or None)
             if found is not None:
                 rule, casts, used = found
                 found = (rule, casts, tuple(map(type_name, casts)), used) if all([castable(dtypes[k], c) for k, c in zip(used, casts)]) else None
@@ -216,7 +217,7 @@ def _map(lowering, node, *operands):
     if name in scalar.SAME and type(args[0]) in (View, Window) and operands[0].dtype == dtype:
         return operands[0]                   # values never change, so a copy is the thing itself
     out, args = lowering.fresh(node.shape, dtype, args, node in lowering.factors)
-    lowering.fuser.operate(Map(node.shape, rule, type_name(dtype), types, tuple(args), out, cost=scalar.COST.get(name, 0.5)))
+    lowering.fuser.operate(Map(node.shape, rule, type_name(dtype), types, tuple(args), out, cost=scalar.COST.get(name, scipys.COST if name in scipys.OPERANDS else 0.5)))
     return out
 
 

@@ -14,7 +14,7 @@ import hashlib
 import os
 import threading
 
-from . import cache, compile, objects, threads
+from . import cache, capsules, compile, objects, threads
 
 compilations = 0                          # kernels compiled in this process
 _kernels = {}                             # key -> Kernel
@@ -79,6 +79,8 @@ def address_of(name):
     """The address of a function that object code leaves open, or None."""
     if name in _provided:
         return _provided[name]
+    if (found := capsules.address(name)) is not None:
+        return found
     for library in _libraries():
         if (found := getattr(library, name, None)) is not None:
             return ctypes.cast(found, ctypes.c_void_p).value

@@ -41,7 +41,7 @@ def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     writing = in_place(recorded, outputs)
     nodes = _schedule(recorded, writing)
     factors = _factors(nodes) if program.narrow or program.aligned_rows else ()
-    lowering = Lowering(fuser, recorded, program.contiguous_constants, () if program.narrow else factors, writing)
+    lowering = Lowering(fuser, recorded, program.contiguous_constants, () if program.narrow else factors, writing, program.scipys)
     for node in nodes:
         if node.primitive is INPUT:
             raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")

@@ -66,6 +66,7 @@ class Program:
     narrow = False                             # do products of float32 take bfloat16?
     separate = None                            # see tiles.tiled
     accumulates = True                         # do products add to what is there (accumulate.py)?
+    scipys = True                              # may kernels call SciPy's functions (scipys.py)?
     in_order = True                            # may one thread go through a short vector entry by entry (donation.py)?
 
     def _specify(self, inputs, outputs):

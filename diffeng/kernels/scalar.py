@@ -11,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-from . import elementary as m, gamma, inverse
+from . import densities, elementary as m, gamma, inverse
 from ..vocabulary.random import MULTIPLIERS, ROUNDS, WEYL
 from .values import absolute, cast, ceil, constant, copysign, divided, floor, fused, library, nearest, select, sqrt, trunc
 
@@ -170,6 +170,8 @@ FLOAT = {
     "gamma":        gamma.gamma,
     "psi":          gamma.psi,
     "zeta":         gamma.zeta,
+    "gamma_density": densities.gamma_density,
+    "beta_density": densities.beta_density,
     "maximum":      lambda x, y: select((x >= y) | x.differs(x), x, y),
     "minimum":      lambda x, y: select((x <= y) | x.differs(x), x, y),
     "sign":         _sign,
@@ -268,7 +270,7 @@ CAST = _same
 COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh gauss expit xlogy".split(), 1.5),
         **dict.fromkeys("erf erfc erfc_of_quotient erfc_of_product log_expit logit logaddexp power cbrt arcsin arccos arctan arctan2 hypot arcsinh arccosh "
                         "arctanh".split(), 4.0),
-        "gammaln": 30.0, "gamma": 40.0, "psi": 30.0, "zeta": 200.0,
+        "gammaln": 30.0, "gamma": 40.0, "psi": 30.0, "zeta": 200.0, "gamma_density": 80.0, "beta_density": 200.0,
         **dict.fromkeys("remainder floor_divide".split(), 12.0)}
 
 TABLES = FLOAT, INTEGER, UNSIGNED, POWERS, ZETAS, INTEGER_POWERS, COMPARE, CLASSIFY, LOGICAL

@@ -16,7 +16,7 @@ from ..vocabulary import elementwise as e, reductions, shaping
 from ..vocabulary.indexing import Slot, getitem, scatter
 from . import index_maps
 from .contract import adjoint_plan, sizes_of, value_plan
-from .definitions import (DEFINITION, REWRITES, Accumulation, Composition, Contraction, Equation, Expansion, Factors, IndexMap, Reduction, Running, Singular,
+from .definitions import (DEFINITION, FIRST, REWRITES, Accumulation, Composition, Contraction, Equation, Expansion, Factors, IndexMap, Reduction, Running, Singular,
                           g as G, k, l, x as X, y as Y)
 from .emit import Context, Formula
 from .equations import Decomposition, Determinant, Implicit, Orthonormal, recorded
@@ -50,9 +50,9 @@ def _rewritten(expression, name, slot):
 
 
 def _arguments(row):
-    """The operands' symbols: x, y; where's condition comes before them."""
+    """The operands' symbols: x, y; where's condition and what else there is come before them."""
     count = row.__code__.co_argcount
-    return (X, Y)[:count] if count < 3 else (sp.Symbol("condition", real=True), X, Y)
+    return (X, Y)[:count] if count < 3 else (*FIRST[4 - count:], X, Y)
 
 
 def derivative_expression(name, slot):

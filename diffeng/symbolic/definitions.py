@@ -50,6 +50,8 @@ class nonzero(sp.Function):
 
 
 expit, hypot, log1p, expm1, gauss, psi = (sp.Function(name, real=True) for name in "expit hypot log1p expm1 gauss psi".split())
+erfcx, dawsn, gammainc, gammaincc, gamma_density, betainc, beta_density, hyp2f1, ive, kve = (
+    sp.Function(name, real=True) for name in "erfcx dawsn gammainc gammaincc gamma_density betainc beta_density hyp2f1 ive kve".split())
 
 
 def total(e):
@@ -179,6 +181,26 @@ DEFINITION = {
     "gamma":         lambda x: sp.gamma(x),
     "psi":           lambda x: sp.polygamma(0, x),
     "zeta":          lambda x, y: sp.zeta(x, y),
+    "erfinv":        lambda x: sp.erfinv(x),
+    "erfcinv":       lambda x: sp.erfcinv(x),
+    "erfcx":         lambda x: sp.exp(x**2) * sp.erfc(x),
+    "dawsn":         lambda x: sp.sqrt(sp.pi) / 2 * sp.exp(-x**2) * sp.erfi(x),
+    "expi":          lambda x: sp.Ei(x),
+    "expn":          lambda n, x: sp.expint(n, x),
+    "gammainc":      lambda a, x: sp.lowergamma(a, x) / sp.gamma(a),
+    "gammaincc":     lambda a, x: sp.uppergamma(a, x) / sp.gamma(a),
+    "gamma_density": lambda a, x: x**(a - 1) * sp.exp(-x) / sp.gamma(a),
+    "betainc":       lambda a, b, x: sp.betainc_regularized(a, b, 0, x),
+    "beta_density":  lambda a, b, x: x**(a - 1) * (1 - x)**(b - 1) / sp.beta(a, b),
+    "hyp2f1":        lambda a, b, c, x: sp.hyper((a, b), (c,), x),
+    "ellipk":        lambda x: sp.elliptic_k(x),
+    "ellipe":        lambda x: sp.elliptic_e(x),
+    "jv":            lambda v, x: sp.besselj(v, x),
+    "yv":            lambda v, x: sp.bessely(v, x),
+    "iv":            lambda v, x: sp.besseli(v, x),
+    "ive":           lambda v, x: sp.besseli(v, x) * sp.exp(-sp.Abs(x)),
+    "kv":            lambda v, x: sp.besselk(v, x),
+    "kve":           lambda v, x: sp.besselk(v, x) * sp.exp(x),
     "xlogy":         lambda x, y: x * sp.log(y),
     # ---- choices: ties are shared equally
     "maximum":       lambda x, y: sp.Piecewise((x, x > y), (y, x < y), ((x + y) / 2, sp.Eq(x, y)), (sp.nan, True)),
@@ -239,6 +261,19 @@ class Rewrite(NamedTuple):
     reason: str
 
 
+FIRST = sp.symbols("other condition", real=True)       # of three operands, and of four, what comes before x and y
+_b, _a = FIRST
+_half, _legendre = sp.Rational(1, 2), "the quotient is 0/0 at x = 0; the integral is a hypergeometric function, whose derivative is one: DLMF 19.5.1, 19.5.2, 15.5.1"
+_of_gamma, _of_beta = y**(x - 1) * sp.exp(-y) / sp.gamma(x), y**(_a - 1) * (1 - y)**(x - 1) / sp.beta(_a, x)
+_low, _high = x < -sp.Rational(1, 16), x > sp.Rational(15, 16)
+
+
+def _over(value, flip, low, high, ends):
+    """exp(value^2) by erfc(|value|), which is `low` where value is to be flipped, `high` elsewhere, and 0 at the ends."""
+    known = sp.Piecewise((low, flip), (high, True))
+    return sp.Piecewise((sp.exp(value**2), ends), (erfcx(sp.Piecewise((-value, flip), (value, True))) / nonzero(known, known), True))
+
+
 _entry, _each = sp.IndexedBase("x")[i, r], sp.IndexedBase("x")[i, k]          # where the primitive is a reduction
 _near = sp.exp(-sp.Abs(x))
 _SAVED = "the value is saved: by the equation of the definition"
@@ -246,6 +281,9 @@ _ROUNDED = "rounding the square is raised to an exponent: 2 x*x units in the las
 _SQUARE = "a square overflows where the result does not"
 _NAME = "what sympy calls a polygamma function"
 _CANCEL = "1 - x*x has lost its digits where x is near 1; each factor is exact there"
+_KNOWN = "rounding z is raised to an exponent; erfc(|z|) is known, and exp(z^2) times it is erfcx(|z|)"
+_FAR = "powers and gamma functions overflow, and lose digits where they are large"
+_NO_NAME = "sympy has no name for the regularized function of these operands"
 
 REWRITES = [
     # ---- derivatives: saved outputs
@@ -273,6 +311,23 @@ REWRITES = [
     Rewrite("gammaln", 0, sp.polygamma(0, x), psi(x), _NAME),
     Rewrite("gamma", 0, sp.polygamma(0, x), psi(x), _NAME),
     Rewrite("psi", 0, sp.polygamma(1, x), sp.zeta(2, x), _NAME + ": DLMF 25.11.12"),
+    Rewrite("erfinv", 0, sp.exp(sp.erfinv(x)**2), _over(z, _low, 1 + x, 1 - x, sp.Eq(sp.Abs(x), 1)), _KNOWN),
+    Rewrite("erfcinv", 0, sp.exp(sp.erfcinv(x)**2), _over(z, _high, 2 - x, x, sp.Eq(sp.Abs(x - 1), 1)), _KNOWN),
+    Rewrite("erfcx", 0, sp.exp(x**2) * sp.erfc(x), z, _SAVED),
+    Rewrite("dawsn", 0, sp.exp(-x**2) * sp.erfi(x), 2 * z / sp.sqrt(sp.pi), _SAVED),
+    Rewrite("gammainc", 1, _of_gamma, gamma_density(x, y), _FAR),
+    Rewrite("gammaincc", 1, _of_gamma, gamma_density(x, y), _FAR),
+    Rewrite("gamma_density", 1, _of_gamma * (x - 1) / y, gamma_density(x - 1, y), _FAR + "; (x - 1)/gamma(x) is 1/gamma(x - 1)"),
+    Rewrite("gamma_density", 1, _of_gamma, z, _SAVED),
+    Rewrite("betainc", 2, _of_beta, beta_density(_a, x, y), _FAR),
+    Rewrite("beta_density", 2, _of_beta, z, _SAVED),
+    Rewrite("hyp2f1", 3, sp.hyper((_b + 1, _a + 1), (x + 1,), y), hyp2f1(_b + 1, _a + 1, x + 1, y), _NO_NAME),
+    Rewrite("ellipk", 0, sp.diff(sp.elliptic_k(x), x), sp.pi / 8 * hyp2f1(3 * _half, 3 * _half, 2, x), _legendre),
+    Rewrite("ellipe", 0, sp.diff(sp.elliptic_e(x), x), -sp.pi / 8 * hyp2f1(_half, 3 * _half, 2, x), _legendre),
+    Rewrite("ive", 1, (sp.besseli(x - 1, y) / 2 + sp.besseli(x + 1, y) / 2) * sp.exp(-sp.Abs(y)), (ive(x - 1, y) + ive(x + 1, y)) / 2, "besseli overflows"),
+    Rewrite("ive", 1, sp.besseli(x, y) * sp.exp(-sp.Abs(y)), z, _SAVED),
+    Rewrite("kve", 1, (-sp.besselk(x - 1, y) / 2 - sp.besselk(x + 1, y) / 2) * sp.exp(y), -(kve(x - 1, y) + kve(x + 1, y)) / 2, "exp(y) overflows"),
+    Rewrite("kve", 1, sp.besselk(x, y) * sp.exp(y), z, _SAVED),
     Rewrite("arcsin", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
     Rewrite("arccos", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
     Rewrite("arctanh", 0, 1 - x**2, (1 - x) * (1 + x), _CANCEL),
@@ -286,6 +341,16 @@ REWRITES = [
     Rewrite("xlogy", 1, x / y, x / sp.Piecewise((1, sp.And(sp.Eq(x, 0), sp.Eq(y, 0))), (y, True)), "0 log(0) is 0; elsewhere x may follow"),
     # ---- values
     Rewrite("psi", None, sp.polygamma(0, x), psi(x), _NAME),
+    Rewrite("erfcx", None, sp.exp(x**2) * sp.erfc(x), erfcx(x), "exp(x^2) overflows"),
+    Rewrite("dawsn", None, sp.sqrt(sp.pi) / 2 * sp.exp(-x**2) * sp.erfi(x), dawsn(x), "erfi overflows"),
+    Rewrite("gammainc", None, sp.lowergamma(x, y) / sp.gamma(x), gammainc(x, y), _NO_NAME),
+    Rewrite("gammaincc", None, sp.uppergamma(x, y) / sp.gamma(x), gammaincc(x, y), _NO_NAME),
+    Rewrite("gamma_density", None, _of_gamma, gamma_density(x, y), _FAR),
+    Rewrite("betainc", None, sp.betainc_regularized(_a, x, 0, y), betainc(_a, x, y), _NO_NAME),
+    Rewrite("beta_density", None, _of_beta, beta_density(_a, x, y), _FAR),
+    Rewrite("hyp2f1", None, sp.hyper((_b, _a), (x,), y), hyp2f1(_b, _a, x, y), _NO_NAME),
+    Rewrite("ive", None, sp.besseli(x, y) * sp.exp(-sp.Abs(y)), ive(x, y), "besseli overflows"),
+    Rewrite("kve", None, sp.besselk(x, y) * sp.exp(y), kve(x, y), "exp(y) overflows"),
     Rewrite("expm1", None, sp.exp(x) - 1, expm1(x), "exp(x) - 1 has lost its digits near 0"),
     Rewrite("gauss", None, sp.exp(-x**2), gauss(x), _ROUNDED),
     Rewrite("xlogy", None, x * sp.log(y), x * sp.log(nonzero(y, x)), "0 log(y) is 0 for every y, 0 included"),

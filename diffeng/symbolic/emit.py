@@ -19,7 +19,9 @@ from .definitions import nonzero
 
 NAMES = {sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos", sp.tan: "tan", sp.asin: "arcsin", sp.acos: "arccos", sp.atan: "arctan",
          sp.atan2: "arctan2", sp.sinh: "sinh", sp.cosh: "cosh", sp.tanh: "tanh", sp.asinh: "arcsinh", sp.acosh: "arccosh", sp.atanh: "arctanh",
-         sp.erf: "erf", sp.erfc: "erfc", sp.loggamma: "gammaln", sp.Abs: "absolute", sp.sign: "sign", sp.Eq: "equal", sp.Ne: "not_equal", sp.Gt: "greater",
+         sp.erf: "erf", sp.erfc: "erfc", sp.loggamma: "gammaln", sp.besselj: "jv", sp.bessely: "yv", sp.besseli: "iv", sp.besselk: "kv", sp.expint: "expn", sp.elliptic_k: "ellipk",
+         sp.elliptic_e: "ellipe", sp.Ei: "expi",
+         sp.Abs: "absolute", sp.sign: "sign", sp.Eq: "equal", sp.Ne: "not_equal", sp.Gt: "greater",
          sp.Ge: "greater_equal", sp.Lt: "less", sp.Le: "less_equal"}
 _ROOTS = {sp.Rational(1, 2): "sqrt", sp.Rational(1, 3): "cbrt"}
 
