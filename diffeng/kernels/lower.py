@@ -28,7 +28,7 @@ _UNWRITTEN = frozenset({Padded, Columns, Deferred})
 class Lowering:
     """Lowers nodes one by one. recorded: all of them, in the order in which they were made. origins: {code: node} of those whose indices, or matrices, are checked at
     run time. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as adding.in_place says.
-        scipys: may SciPy's functions be called?"""
+    scipys: may SciPy's functions be called?"""
 
     def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), scipys=False):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, {}, {}, {}, contiguous_constants, {}
