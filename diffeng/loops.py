@@ -232,21 +232,21 @@ class Loop:
 
     def batched(self, numbers, mine, size):
         """The results for many examples, (size, all results): a loop over all of them at once. mine: which numbers have an axis of examples, in front."""
-        loop = self._mapped(size, *[m or k < self.carried for k, m in enumerate(mine)])
+        loop = self.mapped(size, *[m or k < self.carried for k, m in enumerate(mine)])
         given = [x if m or k >= self.carried else np.broadcast_to(x, (size, *np.shape(x))) for k, (x, m) in enumerate(zip(numbers, mine))]
         carry, xs, outer = self.split([np.swapaxes(x, 0, 1) if m and self.carried <= k < self.carried + self.read else x for k, (x, m) in enumerate(zip(given, mine))])
         found = zip(loop.packing, loop.unpacked(loop.primitive(*carry, *xs, *outer)))
         return self._in_rows([x if k < self.carried else np.swapaxes(x, 0, 1) for k, x in found], size)
 
     @functools.cache
-    def _mapped(self, size, *mine):
+    def mapped(self, size, *mine):
         """The loop whose step is this one's for many examples."""
         from .batching import vmap
         tracing = Body()
         inputs = [tracing.input(None, "of all examples", (size, *n.shape) if m else n.shape, n.dtype) for n, m in zip(self.inputs, mine)]
         after = [tracing.inside(x) for x in vmap(self.step, tuple([0 if m else None for m in mine]))(*inputs)]
         tracing.end()
-        nodes, of = [x.node if tracing.mine(x) else x for x in after], self.of and self.of._mapped(size, *mine)
+        nodes, of = [x.node if tracing.mine(x) else x for x in after], self.of and self.of.mapped(size, *mine)
         return Loop([t.node for t in inputs], nodes, self.carried, self.read, self.length, of, self.integers)
 
     @_of_loops

@@ -7,7 +7,7 @@ import math
 from .elementary import exp, log, log1p, pow
 from .gamma import gamma
 from .inverse import _in_double
-from .values import absolute, constant, floor, polynomial, select, sqrt
+from .values import absolute, floor, polynomial, select, sqrt
 
 _INF, _NAN = float("inf"), float("nan")
 _STIRLING = 1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156          # of log(gamma), in 1 / k (DLMF 5.11.1)

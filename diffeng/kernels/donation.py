@@ -113,7 +113,7 @@ class _Met:
     def __init__(self, step):
         self.step, self.buffers, self.results, self.parted, self.read, self.beside, self.made = step, {}, {}, set(), {}, {}, {}
         for s in inner(step):
-            if type(s) is Group:
+            if isinstance(s, Group):
                 for k, o in enumerate(s.operations):
                     for x in o.operands:
                         self._reads(x, k)

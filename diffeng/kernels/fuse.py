@@ -106,6 +106,19 @@ class Group:
         self.cuts = frozenset({1, n, columns or 1})
 
 
+class Sequential(Group):
+    """A Group whose rows read what the ones before them have written: they are computed in order, by one thread."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, group):
+        made = cls(group.n, group.columns)
+        for name in Group.__slots__:
+            setattr(made, name, getattr(group, name))
+        return made
+
+
 class Product:
     """out[b, i, j] = sum of left[b, i, k] right[b, k, j] over k: views of shapes batch + (m, k), batch + (k, n), batch + (m, n) that BLAS can walk.
 

@@ -412,3 +412,17 @@ class Plan:
                       for copy, stride, out, numbers in made.values()])
 
     _combine = staticmethod(combined)
+
+
+class Rows(Plan):
+    """Of rows that read what the ones before them have written (fuse.Sequential): one after the other, by one thread."""
+
+    def _runs_across(self):
+        return False
+
+    def _strip(self, scratch):
+        return None
+
+    def _shares(self, cost):
+        rows = self.columns if self.flat else self.rows
+        return rows, rows

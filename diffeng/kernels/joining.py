@@ -6,7 +6,7 @@ product), the value's buffer becomes a stretch of that array's (`Buffer.within`)
 What it is not: no places in memory (memory.py); what a loop has in a register it writes where it belongs anyway (fuse.py).
 """
 from .fuse import Group, Map, is_read
-from .layout import View
+from .layout import View, stretch
 from .memory import LINE
 from .scalar import CAST, type_name
 from .tiles import Tiles, reads, writes
@@ -29,7 +29,7 @@ def joined(steps):
             continue
         for b in writes(s):
             written[b] = written.get(b, (k,))[0], k
-        for out in [o.out for o in s.operations] if type(s) is Group else [s.out]:
+        for out in [o.out for o in s.operations] if isinstance(s, Group) else [s.out]:
             if type(out) is View:
                 parts.setdefault(id(out.buffer), []).append(out)
             else:                                        # where integer arrays say
@@ -41,7 +41,7 @@ def joined(steps):
             wholes.setdefault(id(whole), []).append((k, o, part))
     gone = set()
     for key, mine in wholes.items():
-        stretches = sorted(map(_stretch, parts[key]))
+        stretches = sorted(map(stretch, parts[key]))
         if any([a[1] > b[0] for a, b in zip(stretches, stretches[1:])]):
             continue                                     # something is written over
         saved = sum([part.size * (k - written[id(part)][0]) for k, _, part in mine])
@@ -66,10 +66,3 @@ def _is_copy(o):
     return source.buffer.kind == out.buffer.kind == "arena" and source.buffer is not out.buffer and source.buffer.stored and out.buffer.stored \
         and source.dtype == out.dtype and (type_name(out.dtype),) == o.casts and source.whole() and out.contiguous() and out.offset % LINE == 0 \
         and source.buffer.short is out.buffer.short is None
-
-
-def _stretch(v):
-    """(first byte, end) of what a view reaches; of one that walks backwards, everything."""
-    if min(v.strides, default=0) < 0:
-        return 0, v.buffer.size * v.dtype.itemsize
-    return v.offset, v.offset + sum([(n - 1) * s for n, s in zip(v.shape, v.strides)]) + v.dtype.itemsize

@@ -137,8 +137,18 @@ def columns(x):
     return None
 
 
+def stretch(v):
+    """(first byte, end) of what a view reaches; of one that walks backwards, everything."""
+    if min(v.strides, default=0) < 0:
+        return 0, v.buffer.size * v.dtype.itemsize
+    return v.offset, v.offset + sum([(n - 1) * s for n, s in zip(v.shape, v.strides)]) + v.dtype.itemsize
+
+
 def disjoint(a, b):
-    """Are two views boxes of one array in C order that have no entry in common? False where that is not plain."""
+    """Have two views of one buffer no entry in common, for they lie one behind the other, or are boxes of one array in C order? False where that is not plain."""
+    (_, end), (begin, _) = sorted([stretch(a), stretch(b)])
+    if end <= begin:
+        return True
     if a.strides != b.strides or list(a.strides) != sorted(a.strides, reverse=True) or 0 in a.strides or a.strides and a.strides[-1] < 0:
         return False
     spans = []                                   # of each: where it begins and ends on each axis

@@ -11,16 +11,17 @@ import numpy as np
 
 from ..constants import Exact
 from ..index_maps import spans
+from ..nodes import INPUT, Node
 from ..vocabulary.contraction import subscripts
 from . import groups, scalar, scipys
-from .contract import copy, einsum
+from .contract import copy, einsum, narrowed
 from .fuse import Call, Immediate, Indirect, Map, Window
 from .groups import many_short_rows, walks_across
 from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, column, columns, indirect, new, pitched, reshaped, sliced, transposed, upright
 from .minors import cofactor, det
-from .reduce import DOUBLE, logsumexp, mean, over_rows, position, total, var
+from .reduce import positions, reduced
 from .scalar import type_name
-
+from .turns import in_turns
 
 _UNWRITTEN = frozenset({Padded, Columns, Deferred})
 
@@ -28,13 +29,23 @@ _UNWRITTEN = frozenset({Padded, Columns, Deferred})
 class Lowering:
     """Lowers nodes one by one. recorded: all of them, in the order in which they were made. origins: {code: node} of those whose indices, or matrices, are checked at
     run time. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as adding.in_place says.
-    scipys: may SciPy's functions be called?"""
+    scipys: may SciPy's functions be called? in_order: may a loop's rows wait for each other (turns.py)?"""
 
-    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), scipys=False):
+    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), scipys=False, in_order=False):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, {}, {}, {}, contiguous_constants, {}
         self._recorded, self._codes = recorded, {}
-        self.factors, self.writing, self._cuts, self._scipys = factors, writing, {}, scipys
+        self.factors, self.writing, self._cuts, self._scipys, self.in_order = factors, writing, {}, scipys, in_order
         self.copied = {n for parts in writing.values() for n in parts} if writing else ()
+
+    def lower_all(self, nodes, places, factors=()):
+        """Nodes, in an order in which they may be computed, into places, {id of a node: the view of its value}. factors: those that products want as bfloat16, too."""
+        for node in nodes:
+            if node.primitive is INPUT:
+                raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")
+            operands = [places[id(x)] if type(x) is Node else self.constant(x) if type(x) is np.ndarray else x for x in node.operands]
+            places[id(node)] = self.lower(node, operands)
+            if node in factors:
+                narrowed(self.fuser, places[id(node)])
 
     def lower(self, node, operands):
         """The view of a node's value (or, for a part among zeros, a Padded). operands: those of other nodes, and Python or NumPy scalars as they came."""
@@ -301,37 +312,6 @@ def _reshape(lowering, node, x, *, shape):
 
 # ---- reductions -------------------------------------------------------------------------------------------------------------------
 
-def _reduce(lowering, node, x, *, axis, keepdims, ddof=0):
-    name = node.primitive.name
-    have, want = type_name(x.dtype), type_name(node.dtype)
-    if have is None or want is None or 0 in x.shape or have == "b1" and name in ("max", "min", "prod"):
-        return None
-    if name in ("var", "logsumexp", "mean") and want[0] != "f" or name in ("max", "min") and have != want:
-        return None
-    if name == "mean":
-        sums = total(lowering.fuser, "sum", x, axis, DOUBLE)
-
-        def divided():
-            return reshaped(mean(lowering.fuser, sums, math.prod([x.shape[k] for k in axis]), node.dtype), node.shape)
-        return Deferred(node.shape, node.dtype, divided) if over_rows(node) else divided()
-    if name == "logsumexp":
-        out = logsumexp(lowering.fuser, x, axis, node.dtype)
-    elif name == "var":
-        out = var(lowering.fuser, x, axis, node.dtype, ddof)
-    else:
-        out = total(lowering.fuser, name, x, axis, node.dtype)
-    return reshaped(out, node.shape)
-
-
-def _position(lowering, node, x, *, axis):
-    if type_name(x.dtype) in (None, "b1") or 0 in x.shape:
-        return None
-    axes = tuple(range(x.ndim)) if axis is None else (axis,)
-    places = lowering.constant(np.arange(math.prod([x.shape[k] for k in axes])))
-    places = reshaped(places, x.shape) if axis is None else broadcast(reshaped(places, (x.shape[axis], *[1] * (x.ndim - axis - 1))), x.shape)
-    return reshaped(position(lowering.fuser, node.primitive.name.removeprefix("arg"), x, axes, places), node.shape)
-
-
 # ---- products ----------------------------------------------------------------------------------------------------------------------
 
 def _contract(lowering, node, *operands, **params):
@@ -480,6 +460,7 @@ def _rows():
         "transpose":    viewed(lambda lowering, node, x, *, axes: transposed(x, axes)),
         "broadcast_to": viewed(lambda lowering, node, x, *, shape: broadcast(x, shape)),
         "random_bits":  plain(_random_bits),
+        "scan":         in_turns,
         "getitem":      viewed(_getitem),
         "setitem":      plain(_setitem),
         "add_at":       plain(_add_at),
@@ -489,9 +470,9 @@ def _rows():
         "det":          viewed(det),
         "pad":          viewed(_pad),
         **{name: plain(_contract) for name in "matmul dot tensordot einsum".split()},
-        "argmax":       viewed(_position),
-        "argmin":       viewed(_position),
-        **{name: viewed(_reduce) for name in "sum mean var prod max min logsumexp any all".split()},
+        "argmax":       viewed(positions),
+        "argmin":       viewed(positions),
+        **{name: viewed(reduced) for name in "sum mean var prod max min logsumexp any all".split()},
     }
 
 

@@ -10,12 +10,12 @@ import heapq
 
 import numpy as np
 
-from ..nodes import INPUT, Node, reachable
+from ..nodes import Node, reachable
 from ..simplify import simplify
-from . import contract, donation, matrices, scans, tiles
+from . import contract, donation, groups, matrices, scans, tiles
 from .accumulate import accumulated
 from .adding import added, in_place
-from .fuse import Call, Fuser, Group, Product
+from .fuse import Call, Fuser, Group, Product, Sequential
 from .joining import joined
 from .layout import Columns, View, new
 from .lower import Lowering
@@ -28,8 +28,8 @@ from .shifted import shifted
 from .stacking import stacked
 from .tiles import Tiles
 
-STEPS = {Group: lambda step, plans: plans.instructions(step), Product: lambda step, plans: contract.product(step),
-         Tiles: lambda step, plans: tiles.instructions(step), Call: lambda step, plans: _call(step, plans)}
+STEPS = {Group: lambda step, plans: plans.instructions(step), Sequential: lambda step, plans: groups.Rows(step).instructions(),
+         Product: lambda step, plans: contract.product(step), Tiles: lambda step, plans: tiles.instructions(step), Call: lambda step, plans: _call(step, plans)}
 
 
 def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
@@ -41,14 +41,8 @@ def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     writing = in_place(recorded, outputs)
     nodes = _schedule(recorded, writing)
     factors = _factors(nodes) if program.narrow or program.aligned_rows else ()
-    lowering = Lowering(fuser, recorded, program.contiguous_constants, () if program.narrow else factors, writing, program.scipys)
-    for node in nodes:
-        if node.primitive is INPUT:
-            raise ValueError(f"the outputs depend on the input {node.params.get('name')!r}, which is not among the program's inputs: pass its node too")
-        operands = [places[id(x)] if type(x) is Node else lowering.constant(x) if type(x) is np.ndarray else x for x in node.operands]
-        places[id(node)] = lowering.lower(node, operands)
-        if program.narrow and node in factors:
-            contract.narrowed(fuser, places[id(node)])
+    lowering = Lowering(fuser, recorded, program.contiguous_constants, () if program.narrow else factors, writing, program.scipys, program.in_order)
+    lowering.lower_all(nodes, places, factors if program.narrow else ())
     made = _finish(outputs, places, lowering)
     steps = tiles.tiled(fuser.finish(), tiles.SEPARATE if program.separate is None else program.separate)
     steps = joined(accumulated(steps) if program.accumulates else steps)

@@ -12,10 +12,43 @@ import numpy as np
 
 from . import scalar
 from .fuse import Immediate, Map, Reduce
-from .layout import View, broadcast, collapse, new, reshaped, transposed
+from .layout import Deferred, View, broadcast, collapse, new, reshaped, transposed
 from .scalar import type_name
 
 DOUBLE, _PLACE = np.dtype(float), np.dtype(np.int64)
+
+
+def reduced(lowering, node, x, *, axis, keepdims, ddof=0):
+    """The row of lower.py for reductions: a view, or what is Deferred; None where NumPy has to do it."""
+    name = node.primitive.name
+    have, want = type_name(x.dtype), type_name(node.dtype)
+    if have is None or want is None or 0 in x.shape or have == "b1" and name in ("max", "min", "prod"):
+        return None
+    if name in ("var", "logsumexp", "mean") and want[0] != "f" or name in ("max", "min") and have != want:
+        return None
+    if name == "mean":
+        sums = total(lowering.fuser, "sum", x, axis, DOUBLE)
+
+        def divided():
+            return reshaped(mean(lowering.fuser, sums, math.prod([x.shape[k] for k in axis]), node.dtype), node.shape)
+        return Deferred(node.shape, node.dtype, divided) if over_rows(node) else divided()
+    if name == "logsumexp":
+        out = logsumexp(lowering.fuser, x, axis, node.dtype)
+    elif name == "var":
+        out = var(lowering.fuser, x, axis, node.dtype, ddof)
+    else:
+        out = total(lowering.fuser, name, x, axis, node.dtype)
+    return reshaped(out, node.shape)
+
+
+def positions(lowering, node, x, *, axis):
+    """The row of lower.py for argmax and argmin."""
+    if type_name(x.dtype) in (None, "b1") or 0 in x.shape:
+        return None
+    axes = tuple(range(x.ndim)) if axis is None else (axis,)
+    places = lowering.constant(np.arange(math.prod([x.shape[k] for k in axes])))
+    places = reshaped(places, x.shape) if axis is None else broadcast(reshaped(places, (x.shape[axis], *[1] * (x.ndim - axis - 1))), x.shape)
+    return reshaped(position(lowering.fuser, node.primitive.name.removeprefix("arg"), x, axes, places), node.shape)
 
 
 def over_rows(node):

@@ -60,7 +60,7 @@ def reads(step):
 
 def writes(step):
     """The ids of the buffers that a step writes."""
-    if type(step) is not Group:
+    if not isinstance(step, Group):
         return {id(step.out.buffer)}
     outs = [o.out.view if isinstance(o.out, Indirect) else o.out for o in step.operations]
     return {id(v.buffer) for v in outs if v.buffer.stored}
