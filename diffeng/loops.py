@@ -150,7 +150,7 @@ class Loop:
             raise OverflowError("no integer type holds all of these")
         self.size = sum([math.prod(self.results[k][0]) for k in self.packing])
         self.moves = [] if integers else [k for k, n in enumerate(self.inputs) if n.dtype.kind == "f"]
-        self._program = None
+        self._program, self._mapped = None, {}
         self.others = None if integers or len(self.packing) == len(outputs) else self._of_integers()
         self.primitive = Primitive(self.name, self.body, "opaque", tuple(self.moves), infer=lambda *numbers: ((self.size,), self.dtype), own=self)
 
@@ -238,9 +238,14 @@ class Loop:
         found = zip(loop.packing, loop.unpacked(loop.primitive(*carry, *xs, *outer)))
         return self._in_rows([x if k < self.carried else np.swapaxes(x, 0, 1) for k, x in found], size)
 
-    @functools.cache
     def mapped(self, size, *mine):
-        """The loop whose step is this one's for many examples."""
+        """The loop whose step is this one's for many examples: the same one for the same."""
+        key = size, *mine
+        if key not in self._mapped:
+            self._mapped[key] = self._for_many(size, *mine)
+        return self._mapped[key]
+
+    def _for_many(self, size, *mine):
         from .batching import vmap
         tracing = Body()
         inputs = [tracing.input(None, "of all examples", (size, *n.shape) if m else n.shape, n.dtype) for n, m in zip(self.inputs, mine)]

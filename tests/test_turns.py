@@ -1,9 +1,12 @@
 """Loops whose turns are the rows of one kernel: the same results as turn by turn, whatever a turn reads of the carry."""
+import gc
+
 import numpy as np
 import pytest
 
 import diffeng as de
 from diffeng.kernels import turns
+from diffeng.loops import Loop
 from diffeng.trees import flatten
 from test_control import calls
 
@@ -103,3 +106,11 @@ def test_a_sum_over_turns_is_no_recurrence_that_goes_wrong():
         return de.scan(lambda s, x: (np.tanh(p * s + x), np.sum(s * s)), np.zeros(3), ROWS)[1].sum()
     np.testing.assert_allclose(de.jit(de.hessian(loss))(P), de.hessian(loss)(P), rtol=1e-10)
     np.testing.assert_allclose(de.jit(de.vmap(de.grad(loss)))(np.stack([P, 2 * P])), [de.grad(loss)(P), de.grad(loss)(2 * P)], rtol=1e-11)
+
+
+def test_loops_go_with_their_function():
+    def left():
+        de.jit(de.grad(lambda p: np.sum(variance(p, X)[1])))(P)
+        gc.collect()
+        return sum([isinstance(x, Loop) for x in gc.get_objects()])
+    assert left() == left()
