@@ -53,7 +53,7 @@ def constant(c):
     """A sympy number as Python's int or float where that is exact, else as Exact."""
     if c.is_Integer:
         return int(c)
-    if c.is_Rational and float(c) == c:
+    if c.is_Rational and Fraction(int(c.p), int(c.q)) == float(c):          # (to sympy a rational number is no float)
         return float(c)
     return Exact(str(c), float(c), lambda arb: _digits(c, arb))
 
@@ -110,6 +110,8 @@ def call(primitive, context, args):
         for a, b in (args, args[::-1]):
             if isinstance(a, (bool, float)):
                 return b if bool(a) is (primitive is e.logical_and) else bool(a)
+    if primitive.held:                                          # of Python's numbers SciPy makes float64 in some functions, whatever they meet
+        args = [context.dtype.type(a) if type(a) in (int, float) else a for a in args]
     if context.lowest is not None and primitive.slots != () and primitive.name not in _ROUNDS_NOT and not any([isinstance(a, Traced) for a in args]):
         return context.lowest.apply(primitive, args, {})         # constants only: computed, or recorded, where the rest is
     return primitive(*args)
