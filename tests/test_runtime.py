@@ -201,7 +201,7 @@ def test_a_million_calls_leak_nothing():
         for _ in range(500_000 if runtime.as_expected() else 5_000):
             run(x, out)
             run(wrong, out)
-        assert tracemalloc.get_traced_memory()[0] - size < 2000
+        assert tracemalloc.get_traced_memory()[0] - size < 50_000          # other threads, of who distributes tests, make things, too: a call that leaves anything leaves megabytes
     finally:
         tracemalloc.stop()
     assert counted() == before
