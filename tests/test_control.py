@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
+from diffeng.kernels import turns
 
 METHODS = ("symbolic", "forward", "reverse")
 RNG = np.random.default_rng(8)
@@ -144,9 +145,10 @@ ROWS = {"as made": lambda x: x, "backwards": lambda x: x[::-1], "one for all": l
         "every second": lambda x: np.repeat(x, 2, 0)[::2], "float32": lambda x: x.astype(np.float32)}
 
 
-@pytest.mark.parametrize("through", [lambda c, x: c, lambda c, x: np.linalg.solve(np.eye(2) * 3 + x[0] ** 2, c)], ids=["kernels", "NumPy in between"])
+@pytest.mark.parametrize("through, most", [(lambda c, x: c, turns.MOST_BYTES), (lambda c, x: c, 0), (lambda c, x: np.linalg.solve(np.eye(2) * 3 + x[0] ** 2, c), 0)],
+                         ids=["one kernel", "kernels", "NumPy in between"])
 @pytest.mark.parametrize("rows", ROWS)
-def test_turns_without_python_between(rows, through):
+def test_turns_without_python_between(monkeypatch, rows, through, most):
     """Rows that lie anyhow, an even and an odd number of turns, more of them than are made together; a carry of several arrays and numbers."""
     def body(state, item):
         (c, t), (x, w) = state, item
@@ -156,13 +158,14 @@ def test_turns_without_python_between(rows, through):
     def f(start, xs, ws):
         (c, t), (ys, ts) = de.scan(body, (start, 0.25), (xs, ws))
         return c * t, ys, ts * 2, xs[:, 0]
+    monkeypatch.setattr(turns, "MOST_BYTES", most)
     compiled = de.jit(f)
     for n in (8, 9, 257, 600):
         xs, ws, start = ROWS[rows](RNG.normal(size=(n, 3))), RNG.normal(size=n)[::-1], np.array([0.1, -0.2])
         for got, want in zip(compiled(start, xs, ws), f(start, xs, ws)):
             assert got.dtype == want.dtype
             np.testing.assert_allclose(got, want, rtol=1e-7 if rows == "float32" else 1e-12, atol=1e-14)
-        assert "scan" in calls(compiled)
+        assert ("scan" in calls(compiled)) == (not most)
 
 
 def test_an_index_out_of_range_in_one_of_many_turns():

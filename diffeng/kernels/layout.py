@@ -145,12 +145,15 @@ def stretch(v):
 
 
 def disjoint(a, b):
-    """Have two views of one buffer no entry in common, for they lie one behind the other, or are boxes of one array in C order? False where that is not plain."""
+    """Have two views of one buffer no entry in common, for they lie one behind the other, or are columns or boxes of one array in C order? False where that is not plain."""
     (_, end), (begin, _) = sorted([stretch(a), stretch(b)])
     if end <= begin:
         return True
     if a.strides != b.strides or list(a.strides) != sorted(a.strides, reverse=True) or 0 in a.strides or a.strides and a.strides[-1] < 0:
         return False
+    step, size = (a.strides or (0,))[-1], a.dtype.itemsize
+    if step and all([s % step == 0 for s in a.strides]) and size <= (a.offset - b.offset) % step <= step - size:          # columns of one array
+        return True
     spans = []                                   # of each: where it begins and ends on each axis
     for v in (a, b):
         rest, own = v.offset, []

@@ -9,8 +9,11 @@ What it is not: loops with products, calls of NumPy or long rows. Those are run 
 """
 import math
 
+import numpy as np
+
 from ..nodes import Node, reachable
 from ..simplify import simplify
+from .entries import by_entries
 from .fuse import Fuser, Group, Immediate, Sequential
 from .layout import View, c_strides, new
 from .tiles import inner, reads, writes
@@ -22,72 +25,98 @@ MOST_BYTES = 1 << 26                       # of all carries of all turns
 def in_turns(lowering, node, *operands):
     """A view of a loop's results, packed; None where it has to be run otherwise. operands: views, and constants as they came."""
     loop = node.primitive.own
-    if not lowering.in_order or not hasattr(loop, "mapped") or not _is_short(loop):
+    if not lowering.in_order or not hasattr(loop, "mapped") or (loop.length + 1) * sum([math.prod(n.shape) * n.dtype.itemsize for n in loop.inputs[:loop.carried]]) > MOST_BYTES:
         return None
-    carried, length, moving = loop.carried, loop.length, loop.carried + loop.read
     given = [lowering.view(lowering.filled(x), n.dtype) for x, n in zip(operands, loop.inputs)]
     lowering.fuser.need(*given)
-    if [v.dtype for v in given] != [n.dtype for n in loop.inputs]:
+    every, part = by_entries(loop), _entry
+    if every is None:
+        every, part = _rows(loop), lambda v, at, lead: v
+    if every is None or [v.dtype for v in given] != [n.dtype for n in loop.inputs]:
         return None
-    every = loop.mapped(length, *[k < moving for k in range(len(given))])
-    outputs = simplify(every.outputs)
-    if not all([type(x) is Node for x in outputs[:carried]]):
-        return None
+    inputs, outputs = every
+    found = iter(simplify([x for all in outputs for x in all.flat]))
+    outputs = [[(at, next(found)) for at in np.ndindex(all.shape)] for all in outputs]
 
-    body = type(lowering)(Fuser(), reachable(outputs), scipys=True)
-    places = {id(n): v for n, v in zip(every.inputs, given)}
-    held = [new("arena", (length + 1, *v.shape), v.dtype) for v in given[:carried]]
-    for n, v in zip(every.inputs, held):
-        v.buffer.stored = True
-        places[id(n)] = _rows(v, 0, length)
-    body.lower_all([n for n in reachable(outputs) if id(n) not in places], places)
+    carried, length = loop.carried, loop.length
+    nodes = reachable([x for all in outputs for _, x in all if type(x) is Node])
+    body = type(lowering)(Fuser(), nodes, scipys=True)
+    places, held = {}, []
+    for k, (all, v) in enumerate(zip(inputs, given)):
+        for at, n in np.ndenumerate(all):
+            begin = part(v, at, k >= carried and k < carried + loop.read)
+            if k < carried:
+                held.append((begin, new("arena", (length + 1, *begin.shape), v.dtype)))
+                held[-1][1].buffer.stored = True
+                begin = _turns(held[-1][1], 0, length)
+            places[id(n)] = begin
+    body.lower_all([n for n in nodes if id(n) not in places], places)
     if body.origins:                                                     # indices that are looked at are reported by the turn
         return None
+
+    def value(x):
+        return body.filled(places[id(x)]) if type(x) is Node else body.view(x)
     packed, pieces, end = new("arena", node.shape, node.dtype), {}, 0
     packed.buffer.stored = True
     for k in loop.packing:
         shape, _ = loop.results[k]
         pieces[k], end = View(packed.buffer, end * packed.dtype.itemsize, shape, c_strides(shape, packed.dtype.itemsize), packed.dtype), end + math.prod(shape)
-        if k >= carried:
-            body.cast(body.filled(places[id(outputs[k])]) if type(outputs[k]) is Node else body.view(outputs[k]), pieces[k], shape)
-    after = [_computed(body, places[id(x)]) for x in outputs[:carried]]           # all of it is read before anything is written
-    for x, v in zip(after, held):
-        body.cast(x, _rows(v, 1, length), x.shape)
-    steps = _ordered(body.fuser.finish(), {id(v.buffer) for v in held})
+        for at, x in outputs[k] if k >= carried else ():
+            to = part(pieces[k], at, True)
+            body.cast(value(x), to, to.shape)
+    after = [_computed(body, value(x), v) for (_, x), (_, v) in zip([x for all in outputs[:carried] for x in all], held)]           # all is read before anything is written
+    for x, (_, v) in zip(after, held):
+        body.cast(x, _turns(v, 1, length), _turns(v, 1, length).shape)
+    steps = _ordered(body.fuser.finish(), {id(v.buffer) for _, v in held})
     if steps is None:
         return None
 
-    for x, v in zip(given, held):
-        lowering.cast(x, _row(v, 0), x.shape)
-    lowering.fuser.need(*held)
+    for begin, v in held:
+        lowering.cast(begin, _turn(v, 0), begin.shape)
+    lowering.fuser.need(*[v for _, v in held])
     lowering.fuser.steps += steps
-    for k in loop.packing[:sum([k < carried for k in loop.packing])]:
-        lowering.cast(_row(held[k], length), pieces[k], pieces[k].shape)
+    last = iter(held)
+    for k in range(carried):
+        for (at, _), (_, v) in zip(outputs[k], last):
+            if k in pieces:
+                lowering.cast(_turn(v, length), part(pieces[k], at, False), _turn(v, length).shape)
     return packed
 
 
-def _is_short(loop):
-    """May a kernel that goes through all turns be the better one?"""
-    nodes, moving = (*loop.inputs[:loop.carried + loop.read], *loop.order), loop.inputs[:loop.carried]
-    return all([0 < math.prod(n.shape) <= LONGEST and n.primitive.kind not in ("contract", "linalg", "opaque") for n in nodes]) \
-        and (loop.length + 1) * sum([math.prod(n.shape) * n.dtype.itemsize for n in moving]) <= MOST_BYTES
+def _entry(v, at, lead):
+    """Of a view the entry at a place, in all turns if these are its first axis."""
+    lead = int(lead)
+    return View(v.buffer, v.offset + sum([i * s for i, s in zip(at, v.strides[lead:])]), v.shape[:lead], v.strides[:lead], v.dtype)
 
 
-def _rows(v, first, count):
+def _rows(loop):
+    """As by_entries, where each array is a row of a kernel; None where rows are long, or are no rows."""
+    moving = loop.carried + loop.read
+    if not all([0 < math.prod(n.shape) <= LONGEST and n.primitive.kind not in ("contract", "linalg", "opaque") for n in (*loop.inputs[:moving], *loop.order)]):
+        return None
+    every = loop.mapped(loop.length, *[k < moving for k in range(len(loop.inputs))])
+
+    def alone(x):
+        out = np.empty((), object)
+        out[()] = x
+        return out
+    return [alone(n) for n in every.inputs], [alone(x) for x in every.outputs]
+
+
+def _turns(v, first, count):
     return View(v.buffer, first * v.strides[0], (count, *v.shape[1:]), v.strides, v.dtype)
 
 
-def _row(v, k):
+def _turn(v, k):
     return View(v.buffer, k * v.strides[0], v.shape[1:], v.strides[1:], v.dtype)
 
 
-def _computed(body, x):
+def _computed(body, x, like):
     """A view of what is computed here: of what lies in memory before, a copy."""
-    x = body.filled(x)
     if x.buffer.writers:
         return x
-    copy = new("arena", x.shape, x.dtype)
-    body.cast(x, copy, x.shape)
+    copy = new("arena", (like.shape[0] - 1, *like.shape[1:]), like.dtype)
+    body.cast(x, copy, copy.shape)
     return copy
 
 
