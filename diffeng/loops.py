@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from .buffers import layers, unwrap
+from .constants import Exact
 from .errors import refuse
 from .nodes import Node, Primitive, reachable
 from .precise import PreciseArray
@@ -77,6 +78,8 @@ class Turn:
         told = [(x.shape, x.dtype) for x, _ in self.outer]       # (which, cannot be told: what is computed of them is another object each time)
 
         def plain(x):
+            if type(x) is Exact:                                 # whose bytes are its address
+                return "Exact", x.name
             return (number[x],) if type(x) is Node else (str(getattr(x, "dtype", type(x))), np.shape(x), np.asarray(x).tobytes())
         for n in reachable([x for x in self.outputs if type(x) is Node]):
             if n not in number:

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import special
 
 import diffeng as de
 
@@ -285,6 +286,15 @@ def test_a_body_that_is_another_one_each_time_is_refused():
         for run in (de.jit(f), lambda x: de.trace(f, x)):
             with pytest.raises(RuntimeError, match=r"scan at test_control\.py:\d+: .* another one each time it runs"):
                 run(np.ones(9))
+
+
+def test_constants_that_rules_make_anew_are_the_same():
+    """2/sqrt(pi) is another object each time a rule computes it."""
+    def loss(x):
+        return np.sum(de.scan(lambda c, a: (special.erf(c + a), c), 0.3, x)[1])
+    x = LONG[:, 0]
+    for method in METHODS:
+        np.testing.assert_allclose(de.jit(de.grad(loss, method=method))(x), de.grad(loss)(x), rtol=1e-12)
 
 
 def test_a_body_that_writes_into_its_carry():

@@ -88,10 +88,11 @@ def test_lengths_of_one_structure_compile_nothing():
 
 
 def test_what_is_no_such_loop():
-    """Products, rows that are long, an entry of a row, which is another loop's, and places that the carry says: these are run turn by turn."""
+    """Products, rows that are long, a y without entries, an entry of a row, which is another loop's, and places that the carry says: these are run turn by turn."""
     table, weights = np.array([2, 0, 1]), RANDOM.normal(size=(3, 3)) * 0.3
     for f, x in [(lambda p, x: de.scan(lambda s, x: (np.tanh(weights @ s + x), s), p, x), ROWS),
                  (lambda p, x: de.scan(lambda s, x: (np.tanh(s + x), s), np.zeros(100) + p[0], x), X),
+                 (lambda p, x: de.scan(lambda s, x: (np.tanh(s + x), np.zeros((0, 2))), p[0], x), X),
                  (lambda p, x: de.scan(lambda s, x: ((np.tanh(s[0] * x + s[1]), s[0][2]), s[0]), (p, 0.0), x), X),
                  (lambda p, x: de.scan(lambda s, x: (de.stop_gradient(np.asarray(table)[s]), p[s] * x), 0, x), X)]:
         compiled = de.jit(f)

@@ -70,6 +70,7 @@ def _is_short(loop):
     """May a kernel that goes through all turns be the better one?"""
     nodes, moving = (*loop.inputs[:loop.carried + loop.read], *loop.order), loop.inputs[:loop.carried]
     return all([0 < math.prod(n.shape) <= LONGEST and n.primitive.kind not in ("contract", "linalg", "opaque") for n in nodes]) \
+        and all([math.prod(shape) for shape, _ in loop.results]) \
         and (loop.length + 1) * sum([math.prod(n.shape) * n.dtype.itemsize for n in moving]) <= MOST_BYTES
 
 
