@@ -101,7 +101,7 @@ def _turn(fun, init, xs, carry, xs_leaves):
         return None
     if not isinstance(out, (tuple, list)) or len(out) != 2 or flatten(out[0])[2] != flatten(init)[2]:
         return None
-    if [(np.shape(x), getattr(x, "dtype", None)) for x in map(unwrap, flatten(out[0])[0])] != [(x.shape, x.dtype) for x in carry]:
+    if [(np.shape(x), np.dtype(getattr(x, "dtype", type(x)))) for x in map(unwrap, flatten(out[0])[0])] != [(x.shape, x.dtype) for x in carry]:
         return None
     return Turn(tracing, nodes, *out)
 

@@ -47,7 +47,12 @@ def apart(p, x):
     return de.scan(turn, (0.5, np.ones(3), 0.0), x)
 
 
-CASES = [(variance, X), (exchanged, X), (backwards, X), (mixed, ROWS), (apart, ROWS)]
+def marked(p, x):
+    """A y that is the carry but for an entry, where no carry waits for another one."""
+    return de.scan(lambda s, x: (p * x, de.at(s, 0).set(x)), p, x)
+
+
+CASES = [(variance, X), (exchanged, X), (backwards, X), (mixed, ROWS), (apart, ROWS), (marked, X)]
 
 
 @pytest.mark.parametrize("f, x", CASES, ids=lambda v: getattr(v, "__name__", ""))

@@ -93,12 +93,13 @@ def _computed(body, x):
 
 
 def _ordered(steps, carries):
-    """The steps, each after those that write what it reads, carries, too; those that write carries go through their rows in order. None where that is not enough: two
-    wait for each other, or a row for the one after it. carries: ids of their buffers."""
+    """The steps, each after those that write what it reads, carries, too, and after those before it that write where it does, as entries of a copy are set; those
+    that write carries go through their rows in order. None where that is not enough: two wait for each other, or a row for the one after it. carries: ids of
+    their buffers."""
     read, written = ([set().union(*map(of, inner(step))) for step in steps] for of in (reads, writes))
     left, made = [*range(len(steps))], []
     while left:
-        k = next((k for k in left if all([j == k or read[k].isdisjoint(written[j]) for j in left])), None)
+        k = next((k for k in left if all([j == k or read[k].isdisjoint(written[j]) and (j > k or written[k].isdisjoint(written[j])) for j in left])), None)
         if k is None or not carries.isdisjoint(written[k]) and not _by_rows(steps[k]):
             return None
         left.remove(k)
