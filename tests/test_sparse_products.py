@@ -36,6 +36,16 @@ def test_dtypes_are_scipys():
             assert out.dtype == (a @ VECTOR.astype(of_x)).dtype
 
 
+def test_integers_are_not_looked_at():
+    """A look would be guarded, and another vector traced anew."""
+    a = sparse.csr_array(DENSE)
+    compiled = de.jit(lambda x: (a @ x, (x > 3) @ a.T))
+    for k in range(70):
+        x = np.arange(k, k + 3)
+        for got, want in zip(compiled(x), (a @ x, (x > 3) @ a.T)):
+            np.testing.assert_allclose(got, want, rtol=1e-15)
+
+
 def test_the_judge_sees_them():
     a = sparse.csr_array(DENSE)
     report = de.compare(lambda x: np.sum(np.tanh(a @ x)), VECTOR)
