@@ -101,7 +101,8 @@ def _turn(fun, init, xs, carry, xs_leaves):
         return None
     if not isinstance(out, (tuple, list)) or len(out) != 2 or flatten(out[0])[2] != flatten(init)[2]:
         return None
-    if [(np.shape(x), np.dtype(getattr(x, "dtype", type(x)))) for x in map(unwrap, flatten(out[0])[0])] != [(x.shape, x.dtype) for x in carry]:
+    ends = [(np.shape(x), np.dtype(getattr(x, "dtype", type(x)))) for tree in out if tree is not None for x in map(unwrap, flatten(tree)[0])]
+    if ends[:len(carry)] != [(x.shape, x.dtype) for x in carry] or not all([d.kind in "biuf" for _, d in ends]):
         return None
     return Turn(tracing, nodes, *out)
 

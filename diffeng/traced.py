@@ -282,8 +282,8 @@ def _converted(frame):
         name = twins[0][0] if twins else inside[-1][0]
         known = any([f.__name__ == name for f in FUNCTIONS])
         sparse = any([module.startswith("scipy.sparse.") and "linalg" not in module for _, module in inside])
-        cure = (f"use {twins[0][1].__name__}.{name}, which takes traced and plain arrays alike" if twins else "of a sparse array there are A @ x and x @ A, and a * (A @ x) for (a * A) @ x"
-                if sparse else "give it an array, not a list of traced values: np.array([...])" if known else "write it with numpy functions and ufuncs")
+        cure = (f"use {twins[0][1].__name__}.{name}, which takes traced and plain arrays alike" if twins else "of a sparse array there are A @ x and x @ A, and a * (A @ x) "
+                "for (a * A) @ x" if sparse else "give it an array, not a list of traced values: np.array([...])" if known else "write it with numpy functions and ufuncs")
         return refuse(TypeError, f"{name}{{here}}, a function of numpy or scipy, converts a traced value to a plain array: "
                                  f"this would cut the derivative; {cure}")
     name = user_call(frame, True) if frame is not None else None

@@ -227,6 +227,7 @@ def test_what_is_turned_one_by_one():
             return np.sum(de.scan(lambda c, a: (constant, c * a), 0.5, x)[1])
         np.testing.assert_allclose(de.jit(fixes)(LONG[:, 1]), fixes(LONG[:, 1]), rtol=1e-13)
         np.testing.assert_allclose(de.jit(de.grad(fixes))(LONG[:, 1]), de.grad(fixes)(LONG[:, 1]), rtol=1e-13)
+    assert set(de.jit(lambda x: de.scan(lambda c, a: (c + a, "a word"), 0.5, x)[1])(LONG[:, 1])) == {"a word"}
     stack = np.stack([LONG, LONG + 0.1]) * 0.3
     np.testing.assert_allclose(de.jit(de.vmap(lambda xs: network(W, xs)))(stack), [by_hand(W, xs) for xs in stack], rtol=1e-12)
     compiled = de.jit(lambda x: de.scan(lambda c, a: (np.zeros(2), c + a), x, LONG[:, :2])[1])          # a carry that is constant from the first turn on
