@@ -23,6 +23,11 @@ class Exact:
             return NotImplemented
         return getattr(ufunc, method)(*[x.value if isinstance(x, Exact) else x for x in inputs], **kwargs)
 
+    def __array_function__(self, function, types, args, kwargs):
+        if not {Exact, np.ndarray}.issuperset(types):
+            return NotImplemented
+        return function(*[x.value if isinstance(x, Exact) else x for x in args], **kwargs)
+
     def __float__(self):
         return self.value
 
@@ -49,6 +54,7 @@ class Exact:
     def __sub__(self, other): return self._combine(other, "-", lambda a, b: a - b)
     def __rsub__(self, other): return self._combine(other, "-", lambda a, b: a - b, True)
     def __neg__(self): return Exact(f"-{self.name}", -self.value, lambda arb: -self.digits(arb))
+    def log(self): return Exact(f"log({self.name})", np.log(self.value), lambda arb: self.digits(arb).log())
 
 
 PI = Exact("pi", np.pi, lambda arb: arb.pi())

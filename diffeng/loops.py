@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from .buffers import layers, unwrap
+from .constants import Exact
 from .errors import refuse
 from .nodes import Node, Primitive, reachable
 from .precise import PreciseArray
@@ -77,6 +78,8 @@ class Turn:
         told = [(x.shape, x.dtype) for x, _ in self.outer]       # (which, cannot be told: what is computed of them is another object each time)
 
         def plain(x):
+            if type(x) is Exact:                                 # whose bytes are its address
+                return "Exact", x.name
             return (number[x],) if type(x) is Node else (str(getattr(x, "dtype", type(x))), np.shape(x), np.asarray(x).tobytes())
         for n in reachable([x for x in self.outputs if type(x) is Node]):
             if n not in number:
@@ -98,7 +101,8 @@ def _turn(fun, init, xs, carry, xs_leaves):
         return None
     if not isinstance(out, (tuple, list)) or len(out) != 2 or flatten(out[0])[2] != flatten(init)[2]:
         return None
-    if [(np.shape(x), getattr(x, "dtype", None)) for x in map(unwrap, flatten(out[0])[0])] != [(x.shape, x.dtype) for x in carry]:
+    ends = [(np.shape(x), np.dtype(getattr(x, "dtype", type(x)))) for tree in out if tree is not None for x in map(unwrap, flatten(tree)[0])]
+    if ends[:len(carry)] != [(x.shape, x.dtype) for x in carry] or not all([d.kind in "biuf" for _, d in ends]):
         return None
     return Turn(tracing, nodes, *out)
 

@@ -248,9 +248,9 @@ def operand(x):
     if isinstance(x, np.ndarray):
         if x.dtype == object:
             return array(x.tolist())
-        _real(x.dtype)
-        return x
-    if isinstance(x, np.generic):
+        from .trees import no_subclass
+        no_subclass(x, lambda: "an operand")
+    if isinstance(x, (np.ndarray, np.generic)):
         _real(x.dtype)
         return x
     if isinstance(x, (list, tuple)):

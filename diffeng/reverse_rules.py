@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 
+from .constants import Exact
 from .traced import Traced
 from .vocabulary import contraction, indexing, linalg
 from .vocabulary.elementwise import erfcx, hyp2f1, zeta
@@ -56,7 +57,7 @@ def tanh(g, x):
     return g * (4 * e / (t * t))
 
 
-_WRITTEN = frozenset({int, float})
+_WRITTEN = frozenset({int, float, Exact})
 
 
 def lifted(x, dtype):
@@ -79,6 +80,8 @@ def power_base(g, x, y):
 
 def power_exponent(g, z, x):
     x = lifted(x, z.dtype)
+    if type(x) is Exact:
+        return g * z * x.log()
     return g * z * np.log(np.where(np.equal(x, 0), 1, x))      # z log(x) -> 0 as x -> 0
 
 

@@ -60,9 +60,9 @@ class Traced:
         from .numpy_api import plain
         if self.interpreter.ended:
             raise leaked("the conversion to a plain array")
+        if _multiplied_by_sparse(sys._getframe(1)):
+            return np.array(None, object)                        # no array: the product is what this class says (numpy_functions/sparse_products.py)
         if self.dtype.kind not in "iub":
-            if _multiplied_by_sparse(sys._getframe(1)):
-                return np.array(None, object)                    # no array: the product is what this class says (numpy_functions/sparse_products.py)
             raise _converted(sys._getframe(1))
         return np.array(plain(self), dtype)                      # a place, or a truth value: it carries no derivative, and is looked at like a mask
 
@@ -259,9 +259,9 @@ def _called(frame):
 
 
 def _multiplied_by_sparse(frame):
-    """Is it a sparse array of SciPy's that asks for an array, in its product?"""
+    """Is it a sparse array of SciPy's that asks for an array, in its product (and not for what a multiple of it holds)?"""
     from .lines import is_user_code
-    while frame is not None and not is_user_code(frame.f_code):
+    while frame is not None and not is_user_code(frame.f_code) and frame.f_code.co_name != "_mul_scalar":
         if frame.f_code.co_name == "_matmul_dispatch":
             return True
         frame = frame.f_back
@@ -282,8 +282,8 @@ def _converted(frame):
         name = twins[0][0] if twins else inside[-1][0]
         known = any([f.__name__ == name for f in FUNCTIONS])
         sparse = any([module.startswith("scipy.sparse.") and "linalg" not in module for _, module in inside])
-        cure = (f"use {twins[0][1].__name__}.{name}, which takes traced and plain arrays alike" if twins else "of a sparse array there are A @ x and x @ A"
-                if sparse else "give it an array, not a list of traced values: np.array([...])" if known else "write it with numpy functions and ufuncs")
+        cure = (f"use {twins[0][1].__name__}.{name}, which takes traced and plain arrays alike" if twins else "of a sparse array there are A @ x and x @ A, and a * (A @ x) "
+                "for (a * A) @ x" if sparse else "give it an array, not a list of traced values: np.array([...])" if known else "write it with numpy functions and ufuncs")
         return refuse(TypeError, f"{name}{{here}}, a function of numpy or scipy, converts a traced value to a plain array: "
                                  f"this would cut the derivative; {cure}")
     name = user_call(frame, True) if frame is not None else None

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import special
 
 import diffeng as de
 from diffeng.kernels import turns
@@ -224,6 +225,12 @@ def test_what_is_turned_one_by_one():
         got, want = de.jit(f)(x), f(x)
         assert got.dtype == np.asarray(want).dtype, f.__name__
         np.testing.assert_allclose(got, want, rtol=1e-6 if got.dtype == np.float32 else 1e-13)
+    for constant in (3, True):                                           # Python's numbers have a dtype, too
+        def fixes(x):
+            return np.sum(de.scan(lambda c, a: (constant, c * a), 0.5, x)[1])
+        np.testing.assert_allclose(de.jit(fixes)(LONG[:, 1]), fixes(LONG[:, 1]), rtol=1e-13)
+        np.testing.assert_allclose(de.jit(de.grad(fixes))(LONG[:, 1]), de.grad(fixes)(LONG[:, 1]), rtol=1e-13)
+    assert set(de.jit(lambda x: de.scan(lambda c, a: (c + a, "a word"), 0.5, x)[1])(LONG[:, 1])) == {"a word"}
     stack = np.stack([LONG, LONG + 0.1]) * 0.3
     np.testing.assert_allclose(de.jit(de.vmap(lambda xs: network(W, xs)))(stack), [by_hand(W, xs) for xs in stack], rtol=1e-12)
     compiled = de.jit(lambda x: de.scan(lambda c, a: (np.zeros(2), c + a), x, LONG[:, :2])[1])          # a carry that is constant from the first turn on
@@ -288,6 +295,15 @@ def test_a_body_that_is_another_one_each_time_is_refused():
         for run in (de.jit(f), lambda x: de.trace(f, x)):
             with pytest.raises(RuntimeError, match=r"scan at test_control\.py:\d+: .* another one each time it runs"):
                 run(np.ones(9))
+
+
+def test_constants_that_rules_make_anew_are_the_same():
+    """2/sqrt(pi) is another object each time a rule computes it."""
+    def loss(x):
+        return np.sum(de.scan(lambda c, a: (special.erf(c + a), c), 0.3, x)[1])
+    x = LONG[:, 0]
+    for method in METHODS:
+        np.testing.assert_allclose(de.jit(de.grad(loss, method=method))(x), de.grad(loss)(x), rtol=1e-12)
 
 
 def test_a_body_that_writes_into_its_carry():

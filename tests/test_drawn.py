@@ -87,6 +87,15 @@ def test_masked_arrays_and_matrices_are_what_they_are():
     np.testing.assert_array_equal(g(X), f(X))
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_matrices_do_not_meet_traced_values():
+    """Their * is another one."""
+    matrix = np.matrix(np.eye(2))
+    for f in (lambda x: x * matrix, lambda x: matrix * x, lambda x: np.multiply(x, matrix)):
+        with pytest.raises(TypeError, match=r"matrix at test_drawn\.py:\d+: what makes it more than an array .* pass np.asarray of it"):
+            de.jacobian(f)(np.ones(2))
+
+
 def test_a_list_that_is_in_itself():
     ring = [2.0]
     ring.append(ring)

@@ -122,6 +122,14 @@ def test_from_sympy_means_what_sympy_means(expr):
         assert float(graph(a, b)) == pytest.approx(expected, rel=1e-14, abs=1e-15)
 
 
+@pytest.mark.parametrize("expr", [x ** sp.pi, sp.pi ** x, sp.Piecewise((sp.pi * x, x > 2), (sp.pi, True))], ids=str)
+def test_irrational_constants_of_sympy_have_every_method(expr):
+    graph = de.from_sympy(expr, inputs=[x])
+    for at in (1.7, 2.3):
+        assert de.compare(lambda x: graph(x), at).agree
+        assert float(graph(at)) == pytest.approx(float(expr.subs(x, at)), rel=1e-15)
+
+
 def test_inputs_of_from_sympy():
     assert [n["name"] for n in (lambda g: [g.nodes[k] for k in g.inputs])(de.from_sympy(y - x))] == ["x", "y"]
     assert float(de.from_sympy(y - x, inputs=["y", "x"])(5.0, 3.0)) == 2.0

@@ -133,6 +133,10 @@ def test_determinants_of_small_matrices_are_elementwise(dtype):
     turns = np.eye(3, dtype=dtype)[np.array([*itertools.permutations(range(3))])]
     a = np.concatenate([turns, 0 * turns[:1], np.diag([1e15, 1e15, 1e-25]).astype(dtype)[None], np.array([[[np.nan, 1, 2], [1, 2, 3], [1, 1, 1]]], dtype)])
     np.testing.assert_allclose(compiled(np.linalg.det, np.zeros_like(a))(a)[0], np.array([1, -1, -1, 1, 1, -1, 0, 1e5, np.nan]), rtol=4 * eps)
+    big = float(np.finfo(dtype).max) ** 0.75
+    a = np.stack([np.diag(d).astype(dtype) for d in ((1 / big, big, big), (big, 1 / big, 1 / big), (big, big, 1 / big))])
+    np.testing.assert_allclose(compiled(np.linalg.det, a)(a)[0], [big, 1 / big, big], rtol=16 * eps)
+    assert compiled(np.linalg.det, a[0, :2, :2])(np.full((2, 2), big, dtype))[0] == 0
     assert np.array_equal(compiled(np.linalg.det, np.zeros((2, 0, 0)))(np.zeros((2, 0, 0)))[0], [1, 1])
 
 

@@ -36,6 +36,16 @@ def test_dtypes_are_scipys():
             assert out.dtype == (a @ VECTOR.astype(of_x)).dtype
 
 
+def test_integers_are_not_looked_at():
+    """A look would be guarded, and another vector traced anew."""
+    a = sparse.csr_array(DENSE)
+    compiled = de.jit(lambda x: (a @ x, (x > 3) @ a.T))
+    for k in range(70):
+        x = np.arange(k, k + 3)
+        for got, want in zip(compiled(x), (a @ x, (x > 3) @ a.T)):
+            np.testing.assert_allclose(got, want, rtol=1e-15)
+
+
 def test_the_judge_sees_them():
     a = sparse.csr_array(DENSE)
     report = de.compare(lambda x: np.sum(np.tanh(a @ x)), VECTOR)
@@ -59,6 +69,8 @@ def test_empty_ones():
 
 @pytest.mark.parametrize("f, said", [
     (lambda a, x: a @ np.concatenate([x, x]), r"matmul at test_sparse_products.py:\d+: a sparse array of shape \(5, 3\) times an array of shape \(6,\)"),
+    (lambda a, x: (sparse.csr_matrix(a) * x[0]) @ x, r"at test_sparse_products.py:\d+.* a \* \(A @ x\) for \(a \* A\) @ x"),
+    (lambda a, x: (x[0] * sparse.csr_matrix(a)) @ x, r"matmul at test_sparse_products.py:\d+.* a \* \(A @ x\) for \(a \* A\) @ x"),
     (lambda a, x: a.multiply(x), r"multiply at test_sparse_products.py:\d+.* of a sparse array there are A @ x and x @ A"),
     (lambda a, x: sparse.coo_array(a).dot(x), r"dot at test_sparse_products.py:\d+.* of a sparse array there are A @ x and x @ A")])
 def test_errors(f, said):

@@ -69,7 +69,12 @@ def small_matrices(p, x):
     return de.scan(turn, np.array([0.2, -0.1]), x)
 
 
-CASES = [(variance, X), (pendulum, X), (small_matrices, X), (exchanged, X), (backwards, X), (mixed, ROWS), (apart, ROWS)]
+def marked(p, x):
+    """A y that is the carry but for an entry, where no carry waits for another one."""
+    return de.scan(lambda s, x: (np.linspace(1, 2, 10) * p[0] * x, de.at(s, 0).set(x)), np.zeros(10), x)
+
+
+CASES = [(variance, X), (pendulum, X), (small_matrices, X), (exchanged, X), (backwards, X), (mixed, ROWS), (apart, ROWS), (marked, X)]
 
 
 @pytest.mark.parametrize("f, x", CASES, ids=lambda v: getattr(v, "__name__", ""))
@@ -110,10 +115,11 @@ def test_lengths_of_one_structure_compile_nothing():
 
 
 def test_what_is_no_such_loop():
-    """Products of many entries, rows that are long, and places that the carry says: these are run turn by turn."""
+    """Products of many entries, rows that are long, a y without entries, and places that the carry says: these are run turn by turn."""
     table, weights = np.array([2, 0, 1]), RANDOM.normal(size=(20, 20)) * 0.3
     for f, x in [(lambda p, x: de.scan(lambda s, x: (np.tanh(weights @ s + x), s), np.zeros(20) + p[0], x), X),
                  (lambda p, x: de.scan(lambda s, x: (np.tanh(s + x), s), np.zeros(100) + p[0], x), X),
+                 (lambda p, x: de.scan(lambda s, x: (np.tanh(s + x), np.zeros((0, 2))), p[0], x), X),
                  (lambda p, x: de.scan(lambda s, x: (de.stop_gradient(np.asarray(table)[s]), p[s] * x), 0, x), X)]:
         compiled = de.jit(f)
         for got, want in zip(flatten(compiled(P, x))[0], flatten(f(P, x))[0]):

@@ -1,8 +1,8 @@
 """Cofactors and determinants of matrices of up to three rows, entry by entry: LAPACK would take longer to begin.
 
 What it is: the rows of lower.py for `cofactor` and `det`. Cofactors are products of two entries and their differences, and no matrix is singular for them. A determinant of
-three rows takes the first column out, with the largest entry of it as pivot, as LAPACK does; without, it would lose the digits of matrices that are nearly of
-rank 1.
+up to three rows takes one column out after the other, with the largest entry of it as pivot, as LAPACK does; without, it would lose the digits of matrices that are nearly
+of rank 1.
 
 What it is not: larger ones. Their cofactors the primitive finds by singular values, their determinants are matrices.py's.
 """
@@ -36,8 +36,9 @@ def det(lowering, node, x):
     return out
 
 
-def _det2(a, b, c, d):
-    return a * d - b * c
+def _det2(*entries):
+    p, u = _pivots(*entries)
+    return p * u
 
 
 def _det3(*entries):
@@ -46,7 +47,23 @@ def _det3(*entries):
     second, third = (b > a) & (b >= c), (c > a) & (c > b)
     (p, p1, p2), (q, q1, q2), (r, r1, r2) = [[select(third, rows[k - 1][j], select(second, rows[k - 2][j], rows[k][j])) for j in range(3)] for k in range(3)]     # rows go round
     q, r = q / p, r / p
-    return select(p.equals(0.0), p, p * _det2(q1 - q * p1, q2 - q * p2, r1 - r * p1, r2 - r * p2))
+    u, v = _by_size(*_pivots(q1 - q * p1, q2 - q * p2, r1 - r * p1, r2 - r * p2))
+    u, w = _by_size(p, u)
+    w, v = _by_size(w, v)
+    return select(p.equals(0.0), p, u * v * w)                 # the largest times the smallest first: only what is out of range in the end is so on the way
+
+
+def _by_size(a, b):
+    """The larger one first."""
+    other = absolute(b) > absolute(a)
+    return select(other, b, a), select(other, a, b)
+
+
+def _pivots(a, b, c, d):
+    """Two numbers, of which the determinant of two rows is the product."""
+    second = absolute(c) > absolute(a)
+    (p, p1), (q, q1) = [[select(second, y, x) for x, y in pairs] for pairs in (((a, c), (b, d)), ((c, a), (d, b)))]
+    return select(second, -p, p), select(p.equals(0.0), p, q1 - q / p * p1)
 
 
 def cofactor(lowering, node, x):

@@ -25,25 +25,26 @@ MOST_BYTES = 1 << 26                       # of all carries of all turns
 def in_turns(lowering, node, *operands):
     """A view of a loop's results, packed; None where it has to be run otherwise. operands: views, and constants as they came."""
     loop = node.primitive.own
-    if not lowering.in_order or not hasattr(loop, "mapped") or (loop.length + 1) * sum([math.prod(n.shape) * n.dtype.itemsize for n in loop.inputs[:loop.carried]]) > MOST_BYTES:
+    if not lowering.in_order or not hasattr(loop, "mapped") or (loop.length + 1) * sum([math.prod(n.shape) * n.dtype.itemsize for n in loop.inputs[:loop.carried]]) > MOST_BYTES \
+            or 0 in [math.prod(shape) for shape, _ in loop.results]:
         return None
+    every, part = by_entries(loop), _entry                              # part: a view of what a node stands for
+    if every is None:
+        every, part = _rows(loop), lambda v, at, turns: v
     given = [lowering.view(lowering.filled(x), n.dtype) for x, n in zip(operands, loop.inputs)]
     lowering.fuser.need(*given)
-    every, part = by_entries(loop), _entry
-    if every is None:
-        every, part = _rows(loop), lambda v, at, lead: v
     if every is None or [v.dtype for v in given] != [n.dtype for n in loop.inputs]:
         return None
     inputs, outputs = every
-    found = iter(simplify([x for all in outputs for x in all.flat]))
-    outputs = [[(at, next(found)) for at in np.ndindex(all.shape)] for all in outputs]
+    found = iter(simplify([x for cells in outputs for x in cells.flat]))
+    outputs = [[(at, next(found)) for at in np.ndindex(cells.shape)] for cells in outputs]
 
     carried, length = loop.carried, loop.length
-    nodes = reachable([x for all in outputs for _, x in all if type(x) is Node])
+    nodes = reachable([x for cells in outputs for _, x in cells if type(x) is Node])
     body = type(lowering)(Fuser(), nodes, scipys=True)
     places, held = {}, []
-    for k, (all, v) in enumerate(zip(inputs, given)):
-        for at, n in np.ndenumerate(all):
+    for k, (cells, v) in enumerate(zip(inputs, given)):
+        for at, n in np.ndenumerate(cells):
             begin = part(v, at, k >= carried and k < carried + loop.read)
             if k < carried:
                 held.append((begin, new("arena", (length + 1, *begin.shape), v.dtype)))
@@ -64,7 +65,7 @@ def in_turns(lowering, node, *operands):
         for at, x in outputs[k] if k >= carried else ():
             to = part(pieces[k], at, True)
             body.cast(value(x), to, to.shape)
-    after = [_computed(body, value(x), v) for (_, x), (_, v) in zip([x for all in outputs[:carried] for x in all], held)]           # all is read before anything is written
+    after = [_computed(body, value(x), v) for (_, x), (_, v) in zip([x for cells in outputs[:carried] for x in cells], held)]           # all is read before anything is written
     for x, (_, v) in zip(after, held):
         body.cast(x, _turns(v, 1, length), _turns(v, 1, length).shape)
     steps = _ordered(body.fuser.finish(), {id(v.buffer) for _, v in held})
@@ -83,10 +84,9 @@ def in_turns(lowering, node, *operands):
     return packed
 
 
-def _entry(v, at, lead):
-    """Of a view the entry at a place, in all turns if these are its first axis."""
-    lead = int(lead)
-    return View(v.buffer, v.offset + sum([i * s for i, s in zip(at, v.strides[lead:])]), v.shape[:lead], v.strides[:lead], v.dtype)
+def _entry(v, at, turns):
+    """Of a view the entry at a place. turns: is its first axis that of all turns?"""
+    return View(v.buffer, v.offset + sum([i * s for i, s in zip(at, v.strides[turns:])]), v.shape[:turns], v.strides[:turns], v.dtype)
 
 
 def _rows(loop):
@@ -121,12 +121,13 @@ def _computed(body, x, like):
 
 
 def _ordered(steps, carries):
-    """The steps, each after those that write what it reads, carries, too; those that write carries go through their rows in order. None where that is not enough: two
-    wait for each other, or a row for the one after it. carries: ids of their buffers."""
+    """The steps, each after those that write what it reads, carries, too, and after those before it that write where it does, as entries of a copy are set; those
+    that write carries go through their rows in order. None where that is not enough: two wait for each other, or a row for the one after it. carries: ids of
+    their buffers."""
     read, written = ([set().union(*map(of, inner(step))) for step in steps] for of in (reads, writes))
     left, made = [*range(len(steps))], []
     while left:
-        k = next((k for k in left if all([j == k or read[k].isdisjoint(written[j]) for j in left])), None)
+        k = next((k for k in left if all([j == k or read[k].isdisjoint(written[j]) and (j > k or written[k].isdisjoint(written[j])) for j in left])), None)
         if k is None or not carries.isdisjoint(written[k]) and not _by_rows(steps[k]):
             return None
         left.remove(k)

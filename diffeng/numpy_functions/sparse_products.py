@@ -19,7 +19,8 @@ def _is_sparse(x, classes="issparse"):
 def _product(a, x):
     """A @ x. a: a sparse matrix or array of two axes, (m, n); x: a traced array, (n,) or (n, k)."""
     if a.ndim != 2 or np.ndim(x) not in (1, 2) or a.shape[1] != x.shape[0]:
-        raise refuse(ValueError, f"matmul{{here}}: a sparse array of shape {a.shape} times an array of shape {x.shape}; shapes must be (m, n) and (n,) or (n, k)")
+        cure = "write a * (A @ x) for (a * A) @ x" if not np.ndim(x) else "shapes must be (m, n) and (n,) or (n, k)"
+        raise refuse(ValueError, f"matmul{{here}}: a sparse array of shape {a.shape} times an array of shape {x.shape}; {cure}")
     a = a.tocoo()
     rows, columns = a.row.astype(np.intp), a.col.astype(np.intp)
     terms = (a.data if x.ndim == 1 else a.data[:, None]) * x[columns]
