@@ -3,7 +3,8 @@
 What it is: `recomputed(outputs)`, a graph rewritten. In attention the scores and their softmax (positions times positions) are needed once more when the
 adjoint comes by; kept, they are most of the memory, and writing and reading them costs as much as the product that makes them. So the adjoint gets its own:
 the product and the elementwise operations on it again, from the same row sums. Both halves then are chains that tiles.py takes through the cache. Any other
-large product is kept, but of several arrays that are made of it entry by entry (a GELU, and what its derivative needs) none is: the adjoint makes them again.
+large product is kept, but of several arrays that are made of it entry by entry (a GELU, and what its derivative needs) none is: the adjoint makes them again. Of a smaller
+one only half of it or its square, say, are made again, where the adjoint reads it anyway: an operation takes less time than writing and reading an array.
 
 What it is not: `checkpoint`, with which the user says what is recomputed; this is done only where it saves both memory and time.
 """
@@ -12,7 +13,8 @@ import math
 
 from ..nodes import Node, Primitive, reachable
 
-LARGE = 1 << 23                             # bytes of a product's result: what the cache holds is better kept
+LARGE, SMALLER = 1 << 23, 1 << 18           # bytes of a product's result: what the cache holds is better kept, but not what takes one operation
+CHEAP = frozenset("add subtract multiply negative square".split())
 RATIO = 4                                   # how much larger than its operands it is at least to be computed twice itself
 SEVERAL = 3                                 # arrays made of it entry by entry that are kept otherwise
 SMALL = 8                                   # how much smaller whatever else they are made of is
@@ -21,7 +23,7 @@ SMALL = 8                                   # how much smaller whatever else the
 def recomputed(outputs):
     """Nodes that compute the same as these, by the same operations. outputs: Nodes, or constants, which pass as they are. Values are not looked at."""
     order = reachable(outputs)
-    seeds = [n for n in order if n.primitive.kind == "contract" and len(n.shape) > 1 and _bytes(n) >= LARGE]
+    seeds = [n for n in order if n.primitive.kind == "contract" and len(n.shape) > 1 and _bytes(n) >= min(LARGE, SMALLER)]
     if not seeds:
         return outputs
     readers = {}
@@ -32,22 +34,23 @@ def recomputed(outputs):
     held, again = {n for n in outputs if isinstance(n, Node)}, {}             # again: {reader: {a large node it gets anew: what is made again for it}}
     for seed in seeds:
         chain, products, later = _chain(seed, readers)
-        after = None
+        after, cheap = None, False
         if not _is_large(seed):
-            chain = _made_of(seed, chain)
+            cheap = _bytes(seed) < LARGE
+            chain, least = (_soon_made(chain, later, readers), 1) if cheap else (_made_of(seed, chain), SEVERAL)
             held |= {n for n in chain if any([r in later and r.primitive.kind != "map" for r in readers.get(n, ())])}          # products need it in memory
-            after = _after(seed, chain - held, products, later, readers)
+            after = _after(seed, chain - held, products, later, readers, least)
             if after is None:
                 continue
         for n in chain:
             for reader in readers.get(n, ()):
                 if reader in later and n not in held:
-                    again.setdefault(reader, {})[n] = chain, seed, after
+                    again.setdefault(reader, {})[n] = chain, None if cheap else seed, after
     return _rewritten(outputs, order, again) if again else outputs
 
 
 def _is_large(n):
-    return n.primitive.name == "matmul" and _bytes(n) >= RATIO * sum(map(_bytes, n.operands))
+    return n.primitive.name == "matmul" and _bytes(n) >= max(LARGE, RATIO * sum(map(_bytes, n.operands)))
 
 
 def _bytes(x):
@@ -87,10 +90,20 @@ def _made_of(seed, chain):
     return made - {seed}
 
 
-def _after(seed, chain, products, later, readers):
+def _soon_made(chain, later, readers):
+    """The nodes of a chain that one operation makes of others, which are read later anyway, and of numbers."""
+    read, made = {x for x in chain if not later.isdisjoint(readers.get(x, ()))}, set()
+    for n in sorted(chain, key=lambda n: n.serial):
+        of = {x for x in n.operands if type(x) is Node}
+        if n.primitive.name in CHEAP and of and of <= read - made:
+            made.add(n)
+    return made
+
+
+def _after(seed, chain, products, later, readers, least):
     """The node that what is made again is made after: a cotangent that its first reader reads. None where it is not worth while."""
     wanted = [n for n in chain if any([r in later for r in readers.get(n, ())])]
-    if len(wanted) < SEVERAL:
+    if len(wanted) < least:
         return None
     first = min([r for n in wanted for r in readers[n] if r in later], key=lambda r: r.serial)
     return next((x for x in first.operands if type(x) is Node and (x in later or x in products) and x.shape == seed.shape), None)
@@ -103,7 +116,7 @@ def _rewritten(outputs, order, again):
         return now[x] if type(x) is Node else x
 
     def copy(n, chain, seed, after):
-        """n once more, with what it is made from as far as that is large: nodes in topological order, no recursion."""
+        """n once more (seed None: of what is kept), with what it is made from as far as that is large: nodes in topological order, no recursion."""
         needed, stack = {n}, [n]
         while stack:
             for x in stack.pop().operands:
@@ -112,7 +125,7 @@ def _rewritten(outputs, order, again):
                     stack.append(x)
         for m in sorted(needed, key=lambda m: m.serial):
             if m not in copies:
-                copies[m] = m.on([copies[x] if type(x) is Node and x in chain else waited(x, after) if x is seed else new(x) for x in m.operands])
+                copies[m] = m.on([copies[x] if type(x) is Node and x in chain else waited(x, after) if x is seed or seed is None and type(x) is Node else new(x) for x in m.operands])
         return copies[n]
 
     def waited(seed, after):
