@@ -33,13 +33,13 @@ def recomputed(outputs):
                 readers.setdefault(x, []).append(n)
     held, again = {n for n in outputs if isinstance(n, Node)}, {}             # again: {reader: {a large node it gets anew: what is made again for it}}
     for seed in seeds:
-        chain, products, later = _chain(seed, readers)
-        after, cheap = None, False
+        cheap, after = _bytes(seed) < LARGE, None
+        chain, products, later = (_beside if cheap else _chain)(seed, readers)
+        made = chain
         if not _is_large(seed):
-            cheap = _bytes(seed) < LARGE
             chain, least = (_soon_made(chain, later, readers), 1) if cheap else (_made_of(seed, chain), SEVERAL)
-            held |= {n for n in chain if any([r in later and r.primitive.kind != "map" for r in readers.get(n, ())])}          # products need it in memory
-            after = _after(seed, chain - held, products, later, readers, least)
+            held |= {n for n in chain if any([(cheap or r in later) and r.primitive.kind != "map" for r in readers.get(n, ())])}          # products need it in memory
+            after = _after(seed, chain - held, later, readers, least, (lambda x: x not in made) if cheap else (later | products).__contains__)
             if after is None:
                 continue
         for n in chain:
@@ -81,6 +81,27 @@ def _chain(seed, readers):
     return chain, products, later
 
 
+def _beside(seed, readers):
+    """As _chain, without a walk through all that comes after: (the seed and the elementwise nodes made of it and of small ones, products of those, the elementwise nodes
+    that read these together with others, and come after the first of the products)."""
+    chain, products, others = {seed}, set(), set()
+    ahead = [(n.serial, n) for n in {*readers.get(seed, ())}]
+    heapq.heapify(ahead)
+    while ahead:
+        n = heapq.heappop(ahead)[1]
+        if n.primitive.kind == "contract":
+            products.add(n)
+        elif n.primitive.kind == "map" and n.shape == seed.shape and n not in chain:
+            if n.dtype == seed.dtype and all([type(x) is not Node or x in chain or SMALL * _bytes(x) <= _bytes(seed) for x in n.operands]):
+                chain.add(n)
+                for r in {*readers.get(n, ())}:
+                    heapq.heappush(ahead, (r.serial, r))
+            else:
+                others.add(n)
+    first = min([n.serial for n in products], default=math.inf)
+    return chain, products, {n for n in others if n.serial > first}
+
+
 def _made_of(seed, chain):
     """The nodes of a chain that are made of its seed and of small ones."""
     made = {seed}
@@ -100,13 +121,13 @@ def _soon_made(chain, later, readers):
     return made
 
 
-def _after(seed, chain, products, later, readers, least):
+def _after(seed, chain, later, readers, least, is_cotangent):
     """The node that what is made again is made after: a cotangent that its first reader reads. None where it is not worth while."""
     wanted = [n for n in chain if any([r in later for r in readers.get(n, ())])]
     if len(wanted) < least:
         return None
     first = min([r for n in wanted for r in readers[n] if r in later], key=lambda r: r.serial)
-    return next((x for x in first.operands if type(x) is Node and (x in later or x in products) and x.shape == seed.shape), None)
+    return next((x for x in first.operands if type(x) is Node and x.shape == seed.shape and is_cotangent(x)), None)
 
 
 def _rewritten(outputs, order, again):
