@@ -21,7 +21,7 @@ import numpy as np
 from .layout import Buffer, View, collapse, cut_at, disjoint
 
 MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
-SCALARS_FUSED = 400                       # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate
+SCALARS_FUSED = MOST_OPERATIONS             # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate
 APART = 4                                 # groups that may write parts of one buffer at a time: each is asked about each new part
 LONGEST_ALONE = 1 << 13                   # entries that a scalar is computed in one loop with: a single row is not shared out among threads
 
