@@ -248,8 +248,9 @@ def operand(x):
     if isinstance(x, np.ndarray):
         if x.dtype == object:
             return array(x.tolist())
-        from .trees import no_subclass
-        no_subclass(x, lambda: "an operand")
+        if type(x) is not np.ndarray:
+            from .trees import no_subclass
+            no_subclass(x, lambda: "an operand")
     if isinstance(x, (np.ndarray, np.generic)):
         _real(x.dtype)
         return x

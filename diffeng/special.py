@@ -266,17 +266,6 @@ def gammasgn(x):
     return e.where(e.less(x, 0), below, e.where(e.signbit(x), -1.0, e.where(e.isnan(x), x, 1.0)))
 
 
-_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)          # of log(gamma(a)), in 1 / a (DLMF 5.11.1)
-
-
-def _correction(a):
-    """log(gamma(a)) - (a - 1/2) log(a) + a - log(2 pi)/2 for a >= 16."""
-    w, total = 1 / (a * a), 0.0
-    for c in _SERIES[::-1]:
-        total = total * w + c
-    return total / a
-
-
 def betaln(x, y):
     """log|beta(x, y)|. Where the larger operand is 16 or more, log(gamma) of it and of the sum are large and nearly the same: by the difference of their series
     (A. Didonato, A. Morris, ACM Trans. Math. Softw. 18, 1992), which has the digits that subtracting them would lose."""
@@ -285,7 +274,7 @@ def betaln(x, y):
     series = e.logical_and(e.greater_equal(large, 16), e.logical_and(e.greater(small, 0), e.less(large, np.inf)))
     a, b = e.where(series, small, 1.0), e.where(series, large, 16.0)
     both = a + b
-    far = e.gammaln(a) + (0.5 - b) * e.log1p(a / b) - a * e.log(both) + a + (_correction(b) - _correction(both))
+    far = e.gammaln(a) + (0.5 - b) * e.log1p(a / b) - a * e.log(both) + a + (e.of_stirling(b) - e.of_stirling(both))
     p, q = e.where(series, 1.0, x), e.where(series, 1.0, y)
     return e.where(series, far, e.gammaln(p) + e.gammaln(q) - e.gammaln(p + q))
 

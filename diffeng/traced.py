@@ -60,7 +60,7 @@ class Traced:
         from .numpy_api import plain
         if self.interpreter.ended:
             raise leaked("the conversion to a plain array")
-        if _multiplied_by_sparse(sys._getframe(1)):
+        if "scipy.sparse" in sys.modules and _multiplied_by_sparse(sys._getframe(1)):
             return np.array(None, object)                        # no array: the product is what this class says (numpy_functions/sparse_products.py)
         if self.dtype.kind not in "iub":
             raise _converted(sys._getframe(1))

@@ -4,20 +4,20 @@ What it is: rules like those of gamma.py, in float64 for either type. What it is
 """
 import math
 
+from ..vocabulary.elementwise import STIRLING
 from .elementary import exp, log, log1p, pow
 from .gamma import gamma
 from .inverse import _in_double
 from .values import absolute, floor, polynomial, select, sqrt
 
 _INF, _NAN = float("inf"), float("nan")
-_STIRLING = 1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156          # of log(gamma), in 1 / k (DLMF 5.11.1)
 _ATANH = tuple(1 / j for j in range(3, 23, 2))
 
 
 def _of_stirling(k):
     """log(k!) - (k + 1/2) log(k) + k - log(2 pi)/2 for k >= 15."""
     h = 1.0 / k
-    return h * polynomial(h * h, _STIRLING)
+    return h * polynomial(h * h, STIRLING)
 
 
 def _deviance(x, k):

@@ -25,23 +25,24 @@ def by_entries(loop):
         return None
     tracing, known = Tracing(values=False), {}
     for k, n in enumerate(loop.inputs):
-        known[n] = _array(n.shape, [tracing.input(None, "entry", (loop.length,) if k < loop.carried + loop.read else (), n.dtype) for _ in range(math.prod(n.shape))])
+        known[n] = objects(n.shape, [tracing.input(None, "entry", (loop.length,) if k < loop.carried + loop.read else (), n.dtype) for _ in range(math.prod(n.shape))])
     try:
         for n in loop.order:
             tracing.frames = n.frames
             found = _computed(n, [known[x] if type(x) is Node else x for x in n.operands])
-            known[n] = _array(n.shape, found.flat if isinstance(found, np.ndarray) else [found])
+            known[n] = objects(n.shape, found.flat if isinstance(found, np.ndarray) else [found])
             if any([getattr(x, "dtype", n.dtype) != n.dtype for x in known[n].flat]):          # NumPy mixed arrays of objects with what is in them
                 return None
     except (TypeError, ValueError, IndexError, AttributeError):            # an entry decides what is computed, or is a place
         return None
 
     def nodes(found):
-        return _array(found.shape, [getattr(x, "node", x) for x in found.flat])
+        return objects(found.shape, [getattr(x, "node", x) for x in found.flat])
     return [nodes(known[n]) for n in loop.inputs], [nodes(known[x]) if type(x) is Node else np.asarray(x) for x in loop.outputs]
 
 
-def _array(shape, entries):
+def objects(shape, entries):
+    """An array of objects, whatever these are."""
     out = np.empty(shape, object)
     for at, x in zip(np.ndindex(shape), entries, strict=True):
         out[at] = x
@@ -52,14 +53,14 @@ def _computed(n, operands):
     """A node's entries. operands: arrays of objects, and constants."""
     if n.primitive.kind == "map":
         spread = [np.broadcast_to(x, n.shape) if isinstance(x, np.ndarray) else x for x in operands]
-        return _array(n.shape, [n.primitive(*[x[at] if isinstance(x, np.ndarray) else x for x in spread], **n.params) for at in np.ndindex(n.shape)])
+        return objects(n.shape, [n.primitive(*[x[at] if isinstance(x, np.ndarray) else x for x in spread], **n.params) for at in np.ndindex(n.shape)])
     operands = [x.astype(object) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for x in operands]
     if n.primitive.kind == "scatter":
         x, v, *arrays = operands if n.primitive.name != "scatter" else (np.zeros(n.shape, object), *operands)
         out, places = [*x.flat], np.arange(x.size).reshape(x.shape)[join(n.params["index"], arrays)]
         for place, term in zip(places.flat, np.broadcast_to(v, places.shape).flat):
             out[place] = term if n.primitive.name == "setitem" or not arrays and n.primitive.name == "scatter" else out[place] + term
-        return _array(n.shape, out)
+        return objects(n.shape, out)
     if n.primitive.name in _EXTREMES:
         axis, = n.params["axis"]
         return np.frompyfunc(_EXTREMES[n.primitive.name], 2, 1).reduce(*operands, axis=axis, keepdims=n.params["keepdims"])

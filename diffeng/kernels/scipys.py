@@ -9,13 +9,13 @@ import functools
 import numpy as np
 from llvmlite import ir
 
+from ..vocabulary.elementwise import OF_ORDER
 from . import capsules
 from .inverse import _in_double
 from .values import Value
 
 OPERANDS = {**dict.fromkeys("erfinv erfcinv erfcx dawsn expi ellipk ellipe".split(), 1), **dict.fromkeys(
             "expn gammainc gammaincc jv yv iv ive kv kve".split(), 2), "betainc": 3, "hyp2f1": 4}
-_OF_ORDER = {"iv": ("i0", "i1"), "ive": ("i0e", "i1e"), "kv": ("k0", "k1"), "kve": ("k0e", "k1e")}          # as vocabulary/elementwise.py has them
 COST = 150.0                                 # nanoseconds an entry, roughly
 
 
@@ -29,8 +29,8 @@ def found(name, dtypes, dtype):
         if isinstance(order, np.dtype) or order < 0 or order != int(order):
             return None
         name, used = ("exp1", (1,)) if order == 1 else (name, used)
-    if name in _OF_ORDER and not isinstance(order, np.dtype) and abs(order) in (0, 1):
-        name, used = _OF_ORDER[name][abs(int(order))], (1,)
+    if name in OF_ORDER and not isinstance(order, np.dtype) and abs(order) in (0, 1):
+        name, used = OF_ORDER[name][abs(int(order))], (1,)
     return (_rule(name, len(used)), (dtype,) * len(used), used) if capsules.function(name, len(used)) is not None else None
 
 

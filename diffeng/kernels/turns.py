@@ -5,7 +5,7 @@ What it is: `in_turns(lowering, node, operands)`, the row of lower.py for loops.
 n - 1 of an array, and what it becomes is written into rows 1 to n of the same. That is right where the loop nest that writes them goes through its rows in order
 (fuse.Sequential), and whoever else reads them comes after it. What does not depend on a carry may be computed for all turns before.
 
-What it is not: loops with products, calls of NumPy or long rows. Those are run turn by turn (program.py), which is as fast there.
+What it is not: loops with larger products, calls of NumPy or long rows. Those are run turn by turn (program.py), which is as fast there.
 """
 import math
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..nodes import Node, reachable
 from ..simplify import simplify
-from .entries import by_entries
+from .entries import by_entries, objects
 from .fuse import Fuser, Group, Immediate, Sequential
 from .layout import View, c_strides, new
 from .tiles import inner, reads, writes
@@ -67,7 +67,8 @@ def in_turns(lowering, node, *operands):
             body.cast(value(x), to, to.shape)
     after = [_computed(body, value(x), v) for (_, x), (_, v) in zip([x for cells in outputs[:carried] for x in cells], held)]           # all is read before anything is written
     for x, (_, v) in zip(after, held):
-        body.cast(x, _turns(v, 1, length), _turns(v, 1, length).shape)
+        to = _turns(v, 1, length)
+        body.cast(x, to, to.shape)
     steps = _ordered(body.fuser.finish(), {id(v.buffer) for _, v in held})
     if steps is None:
         return None
@@ -80,7 +81,8 @@ def in_turns(lowering, node, *operands):
     for k in range(carried):
         for (at, _), (_, v) in zip(outputs[k], last):
             if k in pieces:
-                lowering.cast(_turn(v, length), part(pieces[k], at, False), _turn(v, length).shape)
+                to = part(pieces[k], at, False)
+                lowering.cast(_turn(v, length), to, to.shape)
     return packed
 
 
@@ -95,12 +97,7 @@ def _rows(loop):
     if not all([0 < math.prod(n.shape) <= LONGEST and n.primitive.kind not in ("contract", "linalg", "opaque") for n in (*loop.inputs[:moving], *loop.order)]):
         return None
     every = loop.mapped(loop.length, *[k < moving for k in range(len(loop.inputs))])
-
-    def alone(x):
-        out = np.empty((), object)
-        out[()] = x
-        return out
-    return [alone(n) for n in every.inputs], [alone(x) for x in every.outputs]
+    return [objects((), [n]) for n in every.inputs], [objects((), [x]) for x in every.outputs]
 
 
 def _turns(v, first, count):

@@ -67,12 +67,15 @@ def _zeta(hurwitz, s, q):
     return out
 
 
-def _of_order(*names):
-    """A modified Bessel function. names: of SciPy's functions for the orders 0 and 1 (and -1), which are right to more digits, and farther out."""
+OF_ORDER = {"iv": ("i0", "i1"), "ive": ("i0e", "i1e"), "kv": ("k0", "k1"), "kve": ("k0e", "k1e")}
+
+
+def _of_order(name):
+    """A modified Bessel function, by SciPy's functions for the orders 0 and 1 (and -1), which are right to more digits, and farther out."""
     def evaluate(bessel, v, x):
         if type(v) in (int, float) and abs(v) in (0, 1):
             import scipy.special
-            return getattr(scipy.special, names[abs(int(v))])(x)
+            return getattr(scipy.special, OF_ORDER[name][abs(int(v))])(x)
         return bessel(v, x)
     return evaluate
 
@@ -103,13 +106,13 @@ def _in_double(function):
     return evaluate
 
 
-_STIRLING = 1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156          # of log(gamma), in 1 / k (DLMF 5.11.1)
+STIRLING = 1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156          # of log(gamma), in 1 / k (DLMF 5.11.1)
 
 
-def _of_stirling(k):
-    """log(k!) - (k + 1/2) log(k) + k - log(2 pi)/2 for k >= 15."""
+def of_stirling(k):
+    """log(k!) - (k + 1/2) log(k) + k - log(2 pi)/2, which is log(gamma(k)) - (k - 1/2) log(k) + k - log(2 pi)/2, for k >= 15."""
     w, total = 1 / (k * k), 0.0
-    for c in _STIRLING[::-1]:
+    for c in STIRLING[::-1]:
         total = total * w + c
     return total / k
 
@@ -132,7 +135,7 @@ def _gamma_density(rgamma, a, x):
     raised to an exponent."""
     large, half = a > 16, np.exp(-x / 2)
     k = np.where(large, a - 1, 16)
-    far = np.exp(-_of_stirling(k) - _deviance(x, k)) / np.sqrt(2 * np.pi * k)
+    far = np.exp(-of_stirling(k) - _deviance(x, k)) / np.sqrt(2 * np.pi * k)
     scale = rgamma(np.where(large, 1, a))
     near = np.where((scale == 0) | (x > 1500), 0, np.power(np.minimum(x, 1500), np.where(large, 0, a - 1)) * half * half * scale)
     return np.where((x < 0) | np.isnan(x + a), np.nan, np.where(large, np.where(np.isinf(x), 0, far), near))
@@ -145,11 +148,11 @@ def _beta_density(rgamma, a, b, x):
     large, x = (a > 16) & (b > 16), np.where((x >= 0) & (x <= 1), x, np.nan)
     k, m = np.where(large, a - 1, 16), np.where(large, b - 1, 16)
     n = k + m
-    far = np.exp(_of_stirling(n) - _of_stirling(k) - _of_stirling(m) - _deviance(n * x, k) - _deviance(n * (1 - x), m)) * np.sqrt(n / (2 * np.pi * k * m)) * (n + 1)
+    far = np.exp(of_stirling(n) - of_stirling(k) - of_stirling(m) - _deviance(n * x, k) - _deviance(n * (1 - x), m)) * np.sqrt(n / (2 * np.pi * k * m)) * (n + 1)
     p, q = np.where(large, 1, a), np.where(large, 1, b)
     less, more = np.minimum(p, q), np.maximum(p, q)
     z = np.maximum(more, 16)
-    quotient = np.where(more > 16, np.power(z, less) * np.exp((z + less - 0.5) * np.log1p(less / z) - less + _of_stirling(z + less) - _of_stirling(z)),
+    quotient = np.where(more > 16, np.power(z, less) * np.exp((z + less - 0.5) * np.log1p(less / z) - less + of_stirling(z + less) - of_stirling(z)),
                         rgamma(np.minimum(more, 16)) / rgamma(np.minimum(more, 16) + less))          # gamma(more + less) / gamma(more)
     rest = np.where(x < 0.5, np.exp((q - 1) * np.log1p(-np.minimum(x, 0.5))), np.power(1 - x, q - 1))          # 1 - x has lost the digits of a small x
     return np.where(np.isnan(x), np.nan, np.where(large, far, np.where(rgamma(less) * rgamma(np.minimum(more, 16)) == 0, 0, np.power(x, p - 1) * rest * rgamma(less) * quotient)))
@@ -225,10 +228,10 @@ ellipk        = _special("ellipk", (-0.5, 0.7))            # K, of the parameter
 ellipe        = _special("ellipe", (-0.5, 0.7))            # E
 jv            = _special("jv", (1.0, 3.0), (0.3, 1.2), held=(0,))
 yv            = _special("yv", (1.0, 3.0), (0.3, 1.2), held=(0,))
-iv            = _special("iv", (1.0, 3.0), (0.3, 1.2), held=(0,), around=_of_order("i0", "i1"))
-ive           = _special("ive", (1.0, 3.0), (0.3, 1.2), held=(0,), around=_of_order("i0e", "i1e"))          # exp(-|x|) iv(v, x)
-kv            = _special("kv", (1.0, 3.0), (0.3, 1.2), held=(0,), around=_of_order("k0", "k1"))
-kve           = _special("kve", (1.0, 3.0), (0.3, 1.2), held=(0,), around=_of_order("k0e", "k1e"))          # exp(x) kv(v, x)
+iv            = _special("iv", (1.0, 3.0), (0.3, 1.2), held=(0,), around=_of_order("iv"))
+ive           = _special("ive", (1.0, 3.0), (0.3, 1.2), held=(0,), around=_of_order("ive"))          # exp(-|x|) iv(v, x)
+kv            = _special("kv", (1.0, 3.0), (0.3, 1.2), held=(0,), around=_of_order("kv"))
+kve           = _special("kve", (1.0, 3.0), (0.3, 1.2), held=(0,), around=_of_order("kve"))          # exp(x) kv(v, x)
 
 # ---- choices: ties are shared equally (docs/kinks.md) --------------------------------------------------------------------
 maximum       = _map("maximum", None, _ANY, _ANY)
