@@ -1,4 +1,4 @@
-"""What scientists do with matrices, value and gradient under jit, beside JAX: Gaussian processes and a Kalman filter in NumPy's own words.
+"""What scientists do with matrices, value and gradient under jit, beside JAX: Gaussian processes, a Kalman filter and many tiny matrices in NumPy's own words.
 
 What it is: each workload is written once, takes the numpy it runs on, and is checked (the two engines agree) before it is timed. Turns are taken in one process; the
 shortest call counts. First calls are of this process, with whatever diffeng's cache holds.
@@ -39,6 +39,18 @@ def kalman_filter(np, q, ys, A, H):
     return out
 
 
+def products(np, a, b):
+    return np.sum((a @ b) ** 2)
+
+
+def determinants(np, a):
+    return np.sum(np.linalg.det(a) ** 2)
+
+
+def laplacian(np, u):
+    return np.sum((u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2] - 4 * u[1:-1, 1:-1]) ** 2)
+
+
 def workloads():
     random = np.random.default_rng(0)
     p = np.array([0.1, 0.2, -2.0])
@@ -46,6 +58,11 @@ def workloads():
         yield f"Gaussian process, {n} points", gaussian_process, (p, random.standard_normal((n, 2)), random.standard_normal(n))
     yield "Kalman filter, 50 steps", kalman_filter, (np.array([-1.0, -1.0]), random.standard_normal((50, 2)), np.eye(4) + 0.1 * random.standard_normal((4, 4)),
                                                      random.standard_normal((2, 4)))
+    tiny = random.standard_normal((2, 20_000, 3, 3))
+    yield "20,000 products of 3 x 3", products, (tiny[0], tiny[1])
+    yield "20,000 determinants of 3 x 3", determinants, (tiny[0],)
+    yield "5000 determinants of 4 x 4", determinants, (random.standard_normal((5000, 4, 4)),)
+    yield "Laplacian, 300 x 300 points", laplacian, (random.standard_normal((300, 300)),)
 
 
 def first(call):
@@ -65,10 +82,11 @@ def best(calls):
     return shortest
 
 
-def main():
+def main(workloads):
+    """A line for each (name, f(numpy, *arguments), arguments): value and gradient by the first argument."""
     jax.config.update("jax_enable_x64", True)
     print(f"{'workload':<32}{'diffeng':>12}{'JAX':>12}{'ratio':>8}{'first call':>12}{'JAX':>9}")
-    for name, f, arguments in workloads():
+    for name, f, arguments in workloads:
         ours = de.jit(de.value_and_grad(lambda *args, f=f: f(np, *args)))
         theirs = jax.jit(jax.value_and_grad(lambda *args, f=f: f(jnp, *args)))
         calls = [lambda: ours(*arguments), lambda: jax.block_until_ready(theirs(*arguments))]
@@ -80,4 +98,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(workloads())
