@@ -86,6 +86,10 @@ def test_which_matrices_are_copied(monkeypatch):
     assert cutting.is_laid("f32", t, 128, 256, 784)
     assert not any([cutting.is_laid("f64", t, 128, 256, 784), cutting.is_laid("f32", n, 128, 256, 784), cutting.is_laid("f32", t, 1024, 256, 784),
                     cutting.is_laid("f32", t, 10, 100, 784), cutting.is_laid("f32", t, 128, 256, 1 << 20)])
+    monkeypatch.setattr(threads, "count", lambda: 2)
+    for m, n, k, parts in (768, 512, 128, (384, 512)), (768, 1500, 128, (768, 768)), (128, 512, 128, (128, 256)):
+        assert cutting.is_laid("f32", t, m, n, k) and cutting.parts_of("f32", n, t, m, n, k, 1, laid=True) == parts
+        checked(lambda x, w: x @ w.T, whole(m, k), whole(n, k))
     program = checked(lambda x, w: x @ w.T, whole(16, 64), whole(50_000, 64))
     assert program.peak_bytes <= contract.SLOTS * contract.threads.count() * (cutting.LAID + 2 * cutting.STEP * 4 * 64)
 

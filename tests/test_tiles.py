@@ -188,27 +188,6 @@ def test_a_part_that_is_written_over_is_written_after_the_whole(small):
     all_close(de.jit(gradient)(*args), gradient(*args), 1e-12)
 
 
-def test_what_is_made_of_a_kept_product_entry_by_entry_is_made_again(monkeypatch):
-    """Of a GELU's arrays the product itself stays, and what products read; of a smaller one's what takes more than one operation, too."""
-    def loss(x, W, b, V):
-        u = x @ W + b
-        return np.sum((0.5 * u * (1.0 + np.tanh(0.8 * (u + 0.04 * u * u * u))) @ V) ** 2)
-    random = np.random.default_rng(0)
-    args = [random.normal(size=s) * 0.3 for s in ((64, 16), (16, 80), (80,), (80, 16))]
-    monkeypatch.setenv("DIFFENG_CACHE", "off")                   # no plan that was made for another limit
-    results, peaks = [], []
-    for large, smaller in (1 << 40, 1 << 40), (1 << 12, 1 << 40), (1 << 40, 1 << 12):
-        monkeypatch.setattr(recompute, "LARGE", large)
-        monkeypatch.setattr(recompute, "SMALLER", smaller)
-        f = de.jit(de.grad(loss, argnums=(0, 1, 2, 3)))
-        results.append(f(*args))
-        peaks.append(program_of(f).peak_bytes)
-    assert peaks[1] <= peaks[0] - 2 * 64 * 80 * 8 and peaks[1] <= peaks[2] <= peaks[0] - 64 * 80 * 8
-    for a, b, c in zip(*results):
-        np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13 * np.max(np.abs(a)))
-        np.testing.assert_allclose(a, c, rtol=1e-13, atol=1e-13 * np.max(np.abs(a)))
-
-
 def test_a_product_that_meets_an_array_of_the_functions_own(small, monkeypatch):
     """A mask that is known when the function is recorded: it is no node of the graph."""
     monkeypatch.setattr(recompute, "RATIO", 1 << 10)             # the product itself is kept

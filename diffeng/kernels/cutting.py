@@ -18,6 +18,7 @@ from .code import SQUARE
 ALONE = 200_000                            # multiply-adds below which a product is not cut for several threads
 STEP, ROW_STEP = 32, 8                     # columns, and rows, of a part that is packed are a multiple of this; columns of a small part, too
 TINY, LAID = 1200, 1 << 19                 # see `is_laid`: entries of a small result; bytes of a part's copy
+TALL = 256                                 # rows of a part to which a copy of the whole right matrix matters little: 2 % of its time
 SMALL, SHORT = 100 ** 3, 32                # multiply-adds of a small product; the fewest terms of one whose right matrix runs along them
 THICK = 50                                 # see `_is_thin`
 LONG = 8                                   # terms for each row and column of a result from which on it is cut along the terms
@@ -47,8 +48,8 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
         return -(-rows // ROW_STEP) * ROW_STEP, n
     small = not (laid or mkl) and m > 1 and _is_thin(m, n, k, share) and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED \
         and blas.has_small()
-    if laid:
-        by_columns = n >= STEP * share
+    if laid:                                          # by rows, the threads' own, where each of them may copy all of the right matrix
+        by_columns = n >= STEP * share and (m < TALL * share or k * n * size > LAID)
     elif small:                                       # of rows threads have their shares
         by_columns = m < ROW_STEP * share and m <= n
     else:                                             # each part packs one operand whole: it should be the smaller one

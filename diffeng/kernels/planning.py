@@ -25,6 +25,7 @@ from .recompute import recomputed
 from .reduce import over_rows
 from .scalar import type_name
 from .shifted import shifted
+from .slopes import by_slopes
 from .stacking import stacked
 from .tiles import Tiles
 
@@ -34,7 +35,7 @@ STEPS = {Group: lambda step, plans: plans.instructions(step), Sequential: lambda
 
 def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     """(steps in order, {code: (primitive, frames)} of what is checked at run time, {number of an output: number of the input whose memory it takes})."""
-    outputs = outputs if as_recorded else recomputed(shifted(added(stacked(simplify(outputs)))))
+    outputs = outputs if as_recorded else recomputed(by_slopes(shifted(added(stacked(simplify(outputs))))))
     fuser = Fuser(program.narrow, program.aligned_rows)
     places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
     recorded = [n for n in reachable(outputs) if id(n) not in places]

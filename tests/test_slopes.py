@@ -1,0 +1,111 @@
+"""What the adjoint of an elementwise function of a large product keeps: one slope, the same derivatives."""
+import numpy as np
+import pytest
+
+import diffeng as de
+from diffeng.kernels import slopes
+from diffeng.nodes import Node, Outline, reachable
+from diffeng.recording import record
+from diffeng.simplify import simplify
+
+RANDOM = np.random.default_rng(3)
+ROWS, INNER, WIDE = 48, 12, 64
+X, W, B, V = (RANDOM.normal(size=s) * 0.5 for s in ((ROWS, INNER), (INNER, WIDE), (WIDE,), (WIDE, INNER)))
+MASK = RANDOM.random((ROWS, WIDE)) < 0.7
+
+
+def gelu(u):
+    return 0.5 * u * (1.0 + np.tanh(0.8 * (u + 0.04 * u * u * u)))
+
+
+FUNCTIONS = {                                                     # which of them have one slope in place of several arrays
+    "gelu":             (gelu, True),
+    "silu":             (lambda u: u / (1 + np.exp(-u)), True),
+    "scaled by columns": (lambda u: gelu(u * B), True),
+    "a difference":     (lambda u: np.sin(u) * u - np.cosh(u), True),
+    "masked":           (lambda u: np.where(u > 0, u * np.sin(u), u * np.cos(u)), True),
+    "by a mask":        (lambda u: np.where(MASK, np.sin(u) * np.exp(u), 0.0), True),
+    "a quotient":       (lambda u: np.sin(u) / (2 + np.cos(u)), True),
+    "relu":             (lambda u: np.maximum(u, 0), False),
+    "softmax":          (lambda u: np.exp(u) / np.sum(np.exp(u), axis=-1, keepdims=True), False),
+}
+
+
+def loss(phi):
+    return lambda x, w, b, v: np.sum(np.sin(phi(x @ w + b) @ v))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Of any size."""
+    monkeypatch.setattr(slopes, "LARGE", 0)
+    monkeypatch.setenv("DIFFENG_CACHE", "off")                   # no plan that was made for another limit
+
+
+def of_the_cotangent(phi, by_slopes):
+    """The primitives that lie between the cotangent of phi's result and that of its argument."""
+    found = record(de.grad(loss(phi), argnums=(0, 1, 2, 3)), (X, W, B, V), Outline())
+    order = reachable(by_slopes(simplify(found.outputs)))
+    wide = [n for n in order if n.shape == (ROWS, WIDE)]
+    cotangent = [n for n in wide if n.primitive.kind == "contract"][-1]
+    after = {cotangent}
+    for n in order:
+        if any([x in after for x in n.operands if type(x) is Node]):
+            after.add(n)
+    return [n.primitive.name for n in wide if n in after and n is not cotangent]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_one_factor_is_left_where_there_were_several(small, name):
+    phi, has_slope = FUNCTIONS[name]
+    before, after = (of_the_cotangent(phi, f) for f in (list, slopes.by_slopes))
+    if has_slope:
+        assert len(before) > len(after) and after == ["where"] * after.count("where") + ["multiply"]
+    else:
+        assert before == after
+
+
+def test_small_layers_stay_as_they_are():
+    assert of_the_cotangent(gelu, slopes.by_slopes) == of_the_cotangent(gelu, list)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_same_derivatives(small, name, dtype):
+    phi, _ = FUNCTIONS[name]
+    args = [a.astype(dtype) for a in (X, W, B, V)]
+    gradient = de.grad(loss(phi), argnums=(0, 1, 2, 3))
+    for got, want in zip(de.jit(gradient)(*args), gradient(*(a.astype(float) for a in args))):
+        assert got.dtype == dtype
+        np.testing.assert_allclose(got, want, rtol=0, atol=(1e-13 if dtype == "float64" else 1e-5) * np.max(np.abs(want)))
+
+
+def test_what_is_read_elsewhere_is_kept(small):
+    """Where the arrays that the slope is made of are kept anyway, one more would be no gain: results of the function, and what a later product reads."""
+    args = X, W, B, V
+
+    def f(x, w, b, v):
+        u = x @ w + b
+        a, c = np.sin(u), np.cos(u)
+        return np.sum(np.sin((a * c) @ v)) + np.sum(np.sin(c @ v) * np.cos(a @ v))
+    found = record(de.grad(f, argnums=(0, 1, 2, 3)), args, Outline())
+    before = simplify(found.outputs)
+    assert len(reachable(slopes.by_slopes(before))) == len(reachable(before))
+    gradient = de.grad(f, argnums=(0, 1, 2, 3))
+    for got, want in zip(de.jit(gradient)(*args), gradient(*args)):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-13 * np.max(np.abs(want)))
+
+
+def test_second_derivatives_and_two_layers(small):
+    def f(x, w, b, v):
+        return np.sum(np.sin(gelu(gelu(x @ w + b) @ v @ w) @ v))
+    args = X, W, B, V
+    gradient = de.grad(f, argnums=(0, 1, 2, 3))
+    for got, want in zip(de.jit(gradient)(*args), gradient(*args)):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-13 * np.max(np.abs(want)))
+
+    def along(x):
+        return de.hvp(lambda w: f(x, w, B, V), (W,), (np.ones_like(W),))
+    want = along(X)
+    np.testing.assert_allclose(de.jit(along)(X), want, rtol=0, atol=1e-12 * np.max(np.abs(want)))
+
