@@ -1,4 +1,6 @@
 """diffeng.kernels against NumPy and SciPy: the same function on plain arrays, and compiled from its graph."""
+import ctypes
+
 import numpy as np
 import pytest
 
@@ -471,3 +473,26 @@ def test_sums_over_each_axis_of_what_lies_column_by_column(random, shape):
         want = diffeng.value_and_grad(f)(x)
         np.testing.assert_allclose(value, want[0], rtol=1e-12)
         np.testing.assert_allclose(gradient, want[1], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype, result", [("f4", "f4"), ("f8", "f8"), ("f8", "f4"), ("i8", "i8")])
+@pytest.mark.parametrize("onto", [False, True])
+def test_partial_results_are_put_together_and_nothing_beside_them_is_written(dtype, result, onto):
+    """In vectors, whatever the number of columns and whichever of them a call is for."""
+    from diffeng.kernels import groups, machine
+    from diffeng.kernels.memory import address
+    name = {"f4": "f32", "f8": "f64", "i8": "i64"}
+    kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(machine.kernel(*groups._combining("sum", name[dtype], name[result], onto)).addresses["kernel"])
+    random = np.random.default_rng(0)
+    for count in (*range(1, 19), 64, 71):
+        partial = np.zeros((3, groups.APART // 4 * 3), dtype)
+        partial[:, :count] = random.integers(-99, 99, (3, count)) / (1 if dtype == "i8" else 8)
+        partial[:, count:] = 77
+        for first in range(0, count, 8):
+            for last in {count, min(first + 8, count)}:
+                out = np.arange(count + 16).astype(result)
+                want = out.copy()
+                want[first:last] = (want[first:last] if onto else 0) + np.sum(partial[:, first:last], axis=0)
+                words = np.array([address(partial), 3, partial.strides[0], address(out)])
+                kernel(address(words), first, last)
+                np.testing.assert_array_equal(out, want)

@@ -17,6 +17,7 @@ from .values import _TYPES, Value, cast, larger, select, smaller  # noqa: F401  
 
 _I64, _I8 = ir.IntType(64), ir.IntType(8)
 SQUARE = 8                                       # rows and columns that are transposed at once
+LANES = 8                                        # of a vector that is asked for: LLVM makes others of loops
 SIZES = {"b1": 1, **{t: int(t[1:]) // 8 for t in _TYPES if t != "b1"}}
 
 
@@ -103,6 +104,30 @@ class Code:
         value = cast(value, "u8") if type == "b1" else value
         self._marked(self.builder.store(value.ir, self._address(base, index, type)), scope)
 
+    def lanes(self, base, index, type, below=None):
+        """LANES floats from entry `index` on, as one vector; of those that are not below some number nothing is read."""
+        vector = ir.VectorType(_TYPES[type], LANES)
+        if below is None:
+            place = self.builder.bitcast(self._address(base, index, type), vector.as_pointer(self.SPACE))
+            return Value(self.builder, self.builder.load(place, align=SIZES[type]), type)
+        return Value(self.builder, self._masked("load", vector, type, base, index, below, ir.Constant(vector, [0.0] * LANES)), type)
+
+    def store_lanes(self, base, index, value, below):
+        """A vector, of which what is not below some number is not written."""
+        self._masked("store", ir.VoidType(), value.type, base, index, below, value.ir)
+
+    def _masked(self, what, result, type, base, index, below, vector):
+        """LLVM's function for some of the lanes: store takes the vector first, load takes last what the other lanes are."""
+        b, kind = self.builder, ir.VectorType(_I64, LANES)
+        left = b.insert_element(ir.Constant(kind, ir.Undefined), (below - index).ir, ir.IntType(32)(0))
+        left = b.shuffle_vector(left, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+        mask = b.icmp_signed("<", ir.Constant(kind, list(range(LANES))), left)
+        given = [b.bitcast(self._address(base, index, type), vector.type.as_pointer(self.SPACE)), ir.IntType(32)(SIZES[type]), mask]
+        given.insert(0 if what == "store" else 3, vector)
+        name = f"llvm.masked.{what}.v{LANES}{type}.p0"
+        function = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(result, [x.type for x in given]), name)
+        return b.call(function, given)
+
     def report(self, condition, status, origin):
         """Where a truth value holds, something is wrong with what a node reads. Of several such nodes the first that was recorded is named, and so the user's own and
         not its derivative, which reads the same."""
@@ -144,9 +169,9 @@ class Code:
         for k, x in enumerate(rows):
             b.store(x, row(target, along, k), align=SIZES[type])
 
-    def cell(self, type, value):
-        """A variable, which LLVM keeps in a register."""
-        return Cell(self, type, value)
+    def cell(self, type, value, lanes=False):
+        """A variable, which LLVM keeps in a register; LANES of them, as one vector."""
+        return Cell(self, type, Value(self.builder, ir.Constant(ir.VectorType(_TYPES[type], LANES), [value] * LANES), type) if lanes else value)
 
     def stack(self, size):
         """The address of so many bytes on the stack, aligned to a cache line."""
@@ -283,8 +308,9 @@ class Cell:
 
     def __init__(self, code, type, value):
         self.code, self.type = code, type
-        self._place = code._head.alloca(_TYPES[type])
-        self.set(value if isinstance(value, Value) else code.number(value, type))
+        value = value if isinstance(value, Value) else code.number(value, type)
+        self._place = code._head.alloca(value.ir.type)
+        self.set(value)
 
     def get(self):
         return Value(self.code.builder, self.code.builder.load(self._place), self.type)

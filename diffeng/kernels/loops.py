@@ -7,7 +7,7 @@ What it is not: nothing here knows a size, an address or a primitive.
 """
 import contextlib
 
-from .code import SIZES, Code, cast, merge, neutral, select
+from .code import LANES, SIZES, Code, cast, merge, neutral, select
 from .memory import LINE
 
 STRIP = 32                                 # rows of a strip at most
@@ -416,16 +416,22 @@ def wide(op):
 
 def write_combine(name, type, result, onto=False):
     """words: partial results, how many (slots), bytes from one to the next, out: columns lo..hi put together, in order; onto: onto what is there. The slots of
-    one column after the other: a loop along the columns for each slot would be vectors, and takes twice as long to compile, for every program that sums."""
+    one column after the other, of a sum of floats those of some columns at once: from one result to the next there is room for whole vectors. (A loop along the
+    columns for each slot would leave vectors to LLVM, and take twice as long to compile, for every program that sums.)"""
     code = Code(2)
     partial, slots, stride, out = (code.word(k) for k in range(4))
     wide = "f64" if name == "sum" and type[0] == "f" else type
-    with code.loop(code.lo, code.hi) as c:
-        total = code.cell(wide, neutral(name, wide))
+    several = name == "sum" and type[0] == result[0] == "f"
+    with code.loop(code.lo, code.hi, LANES if several else 1) as c:
+        total = code.cell(wide, neutral(name, wide), several)
         if onto:
-            total.set(cast(code.load(out, c, result), wide))
+            total.set(cast(code.lanes(out, c, result, below=code.hi) if several else code.load(out, c, result), wide))
         with code.loop(0, slots, together=True) as s:          # (its additions wait for each other, written out or not)
-            total.set(merge(name, total.get(), cast(code.load(partial + s * stride, c, type), wide)))
-        code.store(out, c, cast(total.get(), result))
+            one = partial + s * stride
+            total.set(merge(name, total.get(), cast(code.lanes(one, c, type) if several else code.load(one, c, type), wide)))
+        if several:
+            code.store_lanes(out, c, cast(total.get(), result), below=code.hi)
+        else:
+            code.store(out, c, cast(total.get(), result))
     return code.finish()
 

@@ -17,7 +17,7 @@ HUGE = 100000.0                                           # beyond it, sin, cos 
 
 
 class Value:
-    """A scalar that instructions are appended for: `x * y + 1` with Values of one type and Python numbers."""
+    """A scalar that instructions are appended for: `x * y + 1` with Values of one type and Python numbers. Or a vector of some of them, which is added to others."""
 
     __slots__ = ("builder", "ir", "type")
 
@@ -151,6 +151,8 @@ def cast(x, want):
     have, b, kind = x.type, x.builder, _TYPES[want]
     if have == want:
         return x
+    if isinstance(x.ir.type, ir.VectorType):
+        kind = ir.VectorType(kind, x.ir.type.count)
     if want == "b1":
         return x.differs(0.0 if have[0] == "f" else 0)
     if have[0] == "f":
