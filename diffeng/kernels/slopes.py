@@ -1,4 +1,4 @@
-"""Of an elementwise function of a large product its slope is kept for the adjoint, not everything that the slope is made of.
+"""Of an elementwise function of a product of matrices its slope is kept for the adjoint, not everything that the slope is made of.
 
 What it is: `by_slopes(outputs)`, a graph rewritten. Between the loop that makes h = phi(u) and the one that makes du of dh lie products, and whatever array both
 loops need is written, kept and read. For a GELU that is u, 1 + tanh and the slope of tanh: du is a sum of dh times some of these. So it is written as dh times one
@@ -14,15 +14,13 @@ import numpy as np
 
 from ..nodes import Node, Outputs, Primitive, reachable
 
-LARGE = 1 << 18                             # bytes of a product's result from which on that is worth while: smaller ones stay in a core's own cache
-SMALL = 8                                   # by how much fewer entries has what may be read beside it
 ARITHMETIC = {"multiply": operator.mul, "divide": operator.truediv, "negative": operator.neg, "add": operator.add, "subtract": operator.sub}
 
 
 def by_slopes(outputs):
-    """Nodes that compute the same as these. outputs: Nodes, or constants, which pass as they are. Values are not looked at."""
+    """Nodes that compute the same as these, of whatever size. outputs: Nodes, or constants, which pass as they are. Values are not looked at."""
     order = reachable(outputs)
-    seeds = [n for n in order if n.primitive.kind == "contract" and len(n.shape) > 1 and _bytes(n) >= LARGE]
+    seeds = [n for n in order if n.primitive.kind == "contract" and len(n.shape) > 1]
     if len(seeds) < 2:
         return outputs
     readers = {}
@@ -30,15 +28,17 @@ def by_slopes(outputs):
         for x in n.operands:
             if type(x) is Node:
                 readers.setdefault(x, []).append(n)
-    kept, found = {x for x in outputs if isinstance(x, Node)}, {}
+    kept, found, done = {x for x in outputs if isinstance(x, Node)}, {}, set()             # found: {what is written anew: (what comes, its factor, its nodes)}
     for seed in seeds:
         made = _made_of(seed, readers)
         first = min([r.serial for n in made for r in readers.get(n, ()) if r.primitive.kind == "contract"], default=math.inf)
-        for g in {x for n in made for r in readers.get(n, ()) if r not in made for x in r.operands if type(x) is Node and _may_bring(x, seed, made, first)}:
-            slopes, nodes = _slopes(g, made, readers)
+        coming = {x for n in made for r in readers.get(n, ()) if r not in made for x in r.operands if type(x) is Node and _may_bring(x, seed, made, first)}
+        for g in sorted(coming, key=lambda n: n.serial):
+            slopes, nodes = _slopes(g, made, readers) if g not in done else ({}, ())
             end = _end(g, slopes, kept, readers)
             if end is not None and _spared(g, slopes, made, kept, readers) > _bytes(g):
                 found[end] = g, slopes[end], nodes
+                done.update(slopes)
     return _rewritten(outputs, order, found) if found else outputs
 
 
@@ -47,12 +47,12 @@ def _bytes(x):
 
 
 def _made_of(seed, readers):
-    """{what is made of a product entry by entry, and of small arrays beside it: the serial of the last of these}."""
+    """{what is made of a product entry by entry, and of smaller arrays beside it: the serial of the last of these}."""
     made, stack = {seed: 0}, [*readers.get(seed, ())]
     while stack:
         n = stack.pop()
         if n not in made and n.primitive.kind == "map" and n.shape == seed.shape and \
-                all([type(x) is not Node or x in made or SMALL * math.prod(x.shape) <= math.prod(seed.shape) for x in n.operands]):
+                all([type(x) is not Node or x in made or math.prod(x.shape) < math.prod(seed.shape) for x in n.operands]):
             made[n] = max([made.get(x, x.serial) for x in n.operands if type(x) is Node])
             stack += readers.get(n, ())
     return made
