@@ -12,7 +12,7 @@ import scipy.special
 import diffeng as de
 from diffeng import kernels
 from diffeng.bench.workloads import WORKLOADS
-from diffeng.kernels import machine
+from diffeng.kernels import machine, program, threads
 from diffeng.nodes import Tracing
 from test_kernels import agree, close, compiled, random          # noqa: F401
 
@@ -113,7 +113,7 @@ SIZES = {
     "logistic": [dict(n=n, d=d) for n, d in ((5, 3), (50, 10), (64, 16))], "heat": [dict(n=n, steps=6) for n in (6, 10, 64, 1000)],
     "mlp": [dict(batch=batch, widths=widths) for batch, widths in ((3, (2, 4, 3, 2)), (8, (5, 7, 6, 3)), (16, (32, 64, 64, 10)), (100, (30, 60, 60, 10)))],
     "lstm": [dict(steps=3, batch=batch, inputs=inputs, hidden=hidden) for batch, inputs, hidden in ((2, 2, 3), (4, 8, 16), (16, 32, 64))],
-    "block-2x8x16x2": [dict(zip(("batch", "context", "width", "heads"), sizes)) for sizes in ((2, 3, 4, 2), (2, 8, 16, 2), (3, 12, 20, 2), (2, 64, 32, 4))]}
+    "block-2x8x16x2": [dict(zip(("batch", "context", "width", "heads"), sizes)) for sizes in ((2, 3, 4, 2), (2, 8, 16, 2), (3, 12, 20, 2), (2, 64, 32, 4), (8, 64, 128, 4))]}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -127,6 +127,27 @@ def test_another_size_compiles_nothing(name, monkeypatch):
         de.jit(de.value_and_grad(problem.bound(), argnums=problem.argnums))(*problem.parameters, *problem.data)
         made.append(kernels.compilations - before)
     assert made[0] > 0 and not any(made[1:]), made
+
+
+def test_llvm_begins_with_a_long_kernel_while_the_rest_is_planned(random, monkeypatch):
+    """With one for each other thread, that nobody has made yet; and what it has begun with is not made twice."""
+    begun, begin = [], machine.begin
+    monkeypatch.setenv("DIFFENG_CACHE", "off")
+    monkeypatch.setattr(machine, "_kernels", {})
+    monkeypatch.setattr(machine, "begin", lambda key, build, *quick: begun.append(key) or begin(key, build, *quick))
+    x = random.normal(size=(4, 5))
+
+    def f(x):
+        u = np.cumsum(np.exp(np.sin(x)) * np.tanh(x) + np.cosh(x) * np.arctan(x) - np.expm1(x) / np.log1p(x * x), axis=0)
+        return np.sum(np.sinh(u) * np.tanh(u) / (1.0 + np.exp(np.cos(u) * u) * np.sqrt(1.0 + u * u)), axis=1)
+    monkeypatch.setattr(program, "LONG", 300)
+    for count, expected in (1, 0), (2, 1):
+        monkeypatch.setattr(threads, "count", lambda: count)
+        machine._kernels.clear()
+        before = kernels.compilations
+        for _ in range(2):
+            close(f, x)
+            assert len(begun) == expected and kernels.compilations - before == len(machine._kernels) > 1
 
 
 def test_equal_layers_share_kernels(random):

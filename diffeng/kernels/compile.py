@@ -1,6 +1,6 @@
 """LLVM IR to object code for this processor.
 
-What it is: `compile_module(module, unique)`, an llvmlite.ir.Module or its text in, {"code", "symbols", "needs"} out: LLVM's own O3 pipeline with its vectorisers.
+What it is: `compile_module(module, unique)`, an llvmlite.ir.Module or its text in, {"code", "symbols", "needs"} out: LLVM's own O2 pipeline with its vectorisers.
 
 What it is not: it writes no IR, keeps nothing and runs nothing (machine.py). LLVM is loaded, and llvmlite imported, when there is
 something to compile.
@@ -141,14 +141,14 @@ class Compilation:
             raise
 
     def _pipeline(self, quick):
-        """[(passes, builder)]: LLVM's O3 with everything that makes loops fast; quick: variables into registers and the obvious, in a twentieth of the time.
+        """[(passes, builder)]: LLVM's O2 with everything that makes loops fast (O3 takes 3 to 9 % longer for code that is no faster); quick: variables into registers and the obvious, in a twentieth of the time.
 
         Vectorised loops are not interleaved unless they ask for it (`interleave`): on elementwise ones it costs a third more time to compile, and they
         run no faster (a polynomial of degree 12 over 10 000 doubles took 9.7 us with, 7.1 without: the processor overlaps iterations by itself). Nor are
         scalars put together to vectors (SLP): none of the workloads gained by it, and kernels with windows took an eighth more time to compile.
         """
         llvm = binding()
-        options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 3)
+        options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 2)
         options.loop_vectorization = options.loop_unrolling = not quick
         options.slp_vectorization = options.loop_interleaving = False
         builder = llvm.create_pass_builder(self._machine, options)      # made anew for each module: it holds analyses of the last one

@@ -81,10 +81,14 @@ def _finish(outputs, places, lowering):
     return made
 
 
-def placed(steps):
-    """(instructions and calls in order, with their buffers placed; bytes of the arena)."""
-    plans = Plans()
-    work = [w for step in steps for w in STEPS[type(step)](step, plans)]
+def placed(steps, meanwhile=None):
+    """(instructions and calls in order, with their buffers placed; bytes of the arena). meanwhile: is told of each of them as soon as there it is."""
+    plans, work = Plans(), []
+    for step in steps:
+        made = STEPS[type(step)](step, plans)
+        work += made
+        if meanwhile is not None:
+            meanwhile(made)
     return work, plan([buffers(w) for w in work])
 
 

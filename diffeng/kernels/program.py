@@ -22,6 +22,7 @@ from .layout import View
 from .memory import address, aligned, array_at, native
 
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
+LONG = 1100                                 # letters of a kernel's structure from which on LLVM has work for some 20 ms
 TOGETHER = 256                              # turns of a loop that take less each: others may wait for so many
 REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each
 _SINGULAR = np.linalg.LinAlgError, "Singular matrix"                                                   # as NumPy says it
@@ -106,7 +107,7 @@ class Program:
         """Kernels, memory, operand tables. described: by what the plan is kept on disk."""
         from . import image
         from .planning import Call, called, has_products, placed
-        work, peak = placed(steps)
+        work, peak = placed(steps, _ahead())
         self.calls = called(work)
         rows = [w for w in work if type(w) is not Call]
         cost = sum(w.rows * w.cost for w in rows)
@@ -313,6 +314,20 @@ class Program:
     def host(self, x):
         """An output as NumPy's array."""
         return x
+
+
+def _ahead():
+    """What LLVM begins with while the rest is planned: a long kernel for each other thread."""
+    from . import machine, threads
+    idle = threads.count() - 1
+
+    def begin(work):
+        nonlocal idle
+        for w in work if idle > 0 else ():
+            if len(getattr(w, "key", "")) > LONG and machine.known(w.key) is None:
+                machine.begin(w.key, w.build)
+                idle -= 1
+    return begin
 
 
 def _places(carry, rows, outer, pair, more):
