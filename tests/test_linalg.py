@@ -1,4 +1,6 @@
 """Whole matrices: numpy.linalg's functions, and diffeng.linalg's, by every method."""
+from fractions import Fraction
+
 import mpmath
 import numpy as np
 import pytest
@@ -123,6 +125,42 @@ def test_the_determinant_of_a_singular_matrix_has_a_derivative(method):
     np.testing.assert_allclose(de.grad(np.linalg.det, method=method)(np.array([[0.0]])), [[1.0]])
     report = de.compare(np.linalg.det, singular)
     assert report.agree, str(report)
+
+
+def exact_cofactors(a):
+    """By Gauss's elimination in fractions."""
+    def det(rows):
+        rows, out = [[*r] for r in rows], Fraction(1)
+        for k in range(len(rows)):
+            p = next((i for i in range(k, len(rows)) if rows[i][k]), None)
+            if p is None:
+                return Fraction(0)
+            if p != k:
+                rows[p], rows[k], out = rows[k], rows[p], -out
+            out *= rows[k][k]
+            for i in range(k + 1, len(rows)):
+                rows[i] = [x - rows[i][k] / rows[k][k] * y for x, y in zip(rows[i], rows[k])]
+        return out
+    rows, n = [[Fraction(float(x)) for x in r] for r in a], range(len(a))
+    return np.array([[float((-1) ** (i + j) * det([[rows[p][q] for q in n if q != j] for p in n if p != i])) for j in n] for i in n])
+
+
+@pytest.mark.parametrize("n", [4, 5, 7])
+def test_cofactors_of_regular_and_singular_matrices(n):
+    """Of any rank, badly scaled, in stacks: to some units in the last place of the largest one."""
+    random = np.random.default_rng(n)
+    whole = np.round(4 * random.normal(size=(n, n)))
+    twice, thrice = whole.copy(), whole.copy()
+    twice[:, 1], thrice[:, 1], thrice[:, 3] = 2 * twice[:, 0], 2 * thrice[:, 0], thrice[:, 2]
+    graded = random.normal(size=(n, n)) * 2.0 ** np.linspace(-200, 200, n)
+    stack = np.stack([random.normal(size=(n, n)), whole, twice, thrice, np.zeros((n, n)), np.eye(n)[random.permutation(n)], graded, graded.T[::-1]])
+    for dtype, several in (np.float64, stack), (np.float32, stack[:6]):
+        for x, got in zip(several.astype(dtype), linalg.cofactor(several.astype(dtype).reshape(2, -1, n, n)).reshape(-1, n, n)):
+            want = exact_cofactors(x)
+            assert got.dtype == dtype and np.max(np.abs(got - want)) <= 8 * np.finfo(dtype).eps * np.max(np.abs(want))
+    assert np.isnan(linalg.cofactor(np.where(np.eye(n) > 0, np.inf, stack))).all() and linalg.cofactor(stack[:0]).shape == (0, n, n)
+    large = random.normal(size=(n + 16, n + 16))                  # LAPACK's singular values
+    np.testing.assert_allclose(linalg.cofactor(large), np.linalg.det(large) * np.linalg.inv(large).T, rtol=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)

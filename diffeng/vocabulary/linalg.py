@@ -9,6 +9,7 @@ import numpy as np
 from ..nodes import Primitive
 
 _ANY = ((0.3, 1.5),)
+FEW_ROWS = 16                               # of matrices that are eliminated here, many at a time; larger ones are LAPACK's
 
 
 def _square(x):
@@ -45,8 +46,9 @@ def _exponents(x, axis):
 
 
 def _cofactor(x):
-    """det(x) inv(x).T, of singular matrices too: up to three rows as products of entries, else with x = U S V and its singular values s, det(U) det(V) U diag(the
-    product of all other s) V. Rows and columns are brought to one size before, by powers of two, of which the result has all but its own."""
+    """det(x) inv(x).T, of singular matrices too: up to three rows as products of entries, larger ones from factors of x, of which one is diagonal: the
+    determinant without one of its entries takes no division. Rows and columns are brought to one size before, by powers of two, of which the result has all but
+    its own."""
     if x.shape[-1] == 3:
         after, last = (np.roll(x, (-k, -k), (-2, -1)) for k in (1, 2))          # rows and columns go round: so the signs are right
         return after * last - np.roll(x, (-1, -2), (-2, -1)) * np.roll(x, (-2, -1), (-2, -1))
@@ -58,14 +60,48 @@ def _cofactor(x):
     x = np.where(bad, np.eye(x.shape[-1], dtype=x.dtype), x)
     rows = _exponents(x, -1)
     columns = _exponents(np.ldexp(x, -rows), -2)
-    u, s, v = np.linalg.svd(np.ldexp(x, -rows - columns))
-    one = np.ones_like(s[..., :1])
-    before = np.cumprod(np.concatenate([one, s[..., :-1]], axis=-1), axis=-1)
-    after = np.flip(np.cumprod(np.concatenate([one, np.flip(s, -1)[..., :-1]], axis=-1), axis=-1), -1)
-    sign = np.sign(np.linalg.det(u) * np.linalg.det(v))[..., None, None]
-    out = (sign * (before * after)[..., None, :] * u) @ v if s.shape[-1] else np.zeros_like(x)
+    out = (_by_elimination if x.shape[-1] <= FEW_ROWS else _by_singular_values)(np.ldexp(x, -rows - columns))
     out = np.ldexp(out, np.sum(rows, axis=-2, keepdims=True) - rows + np.sum(columns, axis=-1, keepdims=True) - columns)
     return np.where(bad, np.array(np.nan, x.dtype), out)
+
+
+def _without_one(d):
+    """The products of all others."""
+    one = np.ones_like(d[..., :1])
+    before = np.cumprod(np.concatenate([one, d[..., :-1]], axis=-1), axis=-1)
+    return before * np.flip(np.cumprod(np.concatenate([one, np.flip(d, -1)[..., :-1]], axis=-1), axis=-1), -1)
+
+
+def _by_singular_values(x):
+    """Cofactors, with x = U S V."""
+    u, s, v = np.linalg.svd(x)
+    sign = np.sign(np.linalg.det(u) * np.linalg.det(v))[..., None, None]
+    return (sign * _without_one(s)[..., None, :] * u) @ v
+
+
+def _by_elimination(x):
+    """Cofactors, with L D U = x after exchanges of rows and columns that bring the largest entry left to the diagonal (complete pivoting: G. Golub, C. Van Loan,
+    Matrix Computations, 4th ed., 3.4.8): a diagonal entry is 0 only where nothing else is left. All matrices at once."""
+    n = x.shape[-1]
+    a = x.reshape(math.prod(x.shape[:-2]), n, n).copy()
+    each, sign, adjoint = np.arange(len(a)), np.ones(len(a), x.dtype), np.zeros_like(a)
+    adjoint[:] = np.eye(n, dtype=x.dtype)
+    columns, d = np.tile(np.arange(n), (len(a), 1)), np.empty((len(a), n), x.dtype)
+    for k in range(n):
+        i, j = (k + place for place in np.divmod(np.argmax(np.abs(a[:, k:, k:]).reshape(len(a), (n - k) ** 2), axis=-1), n - k))
+        for rows, place in (a, i), (adjoint, i), (np.swapaxes(a, -1, -2), j), (columns, j):
+            rows[:, k], rows[each, place] = rows[each, place], rows[:, k].copy()
+        sign *= np.where(i == k, 1, -1) * np.where(j == k, 1, -1)
+        d[:, k] = a[:, k, k]
+        pivot = np.where(d[:, k, None] == 0, 1, d[:, k, None])
+        adjoint[:, k + 1:] -= (a[:, k + 1:, k] / pivot)[..., None] * adjoint[:, None, k]
+        a[:, k, k + 1:] /= pivot
+        a[:, k + 1:, k + 1:] -= a[:, k + 1:, k, None] * a[:, k, None, k + 1:]
+    adjoint *= (sign[:, None] * _without_one(d))[..., None]
+    for k in reversed(range(n - 1)):
+        adjoint[:, k] -= np.matmul(a[:, k, None, k + 1:], adjoint[:, k + 1:])[:, 0]
+    adjoint[each[:, None], columns] = adjoint.copy()
+    return np.swapaxes(adjoint, -1, -2).reshape(x.shape)
 
 
 def _eigh(x, *, lower):
