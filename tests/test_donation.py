@@ -52,6 +52,8 @@ BETWEEN = {
     "a chain of loops": (lambda x: np.sum((z := (y := np.sin(x)) / np.sum(y)) - np.sum(z * z)), 1),
     "read again afterwards": (lambda x: np.sum((z := (y := np.sin(x)) / np.sum(y)) * np.sum(z)) + np.sum(y * np.sum(z)), 2),
     "read at shifted places": (lambda x: np.sum((z := (y := np.sin(x)) * np.sum(y))[1:] * np.sum(z)) + np.sum(y[:-1] * np.sum(z)), 2),
+    "summed over rows": (lambda x: np.sum((z := np.sin(x @ x)) * np.sum(z)) + np.sum(np.sum(z, axis=0) ** 2), 1),
+    "summed along rows": (lambda x: np.sum((z := (y := x @ x) - np.sum(y, axis=1, keepdims=True)) * np.sum(z)), 2),
     "added to a product": (lambda x: np.sum((y := np.sin(x)) + x @ x * np.sum(y)), 2),
 }
 

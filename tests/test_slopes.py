@@ -20,11 +20,14 @@ def gelu(u):
 
 FUNCTIONS = {                                                     # which of them have one slope in place of several arrays
     "gelu":             (gelu, True),
-    "silu":             (lambda u: u / (1 + np.exp(-u)), True),
+    "silu":             (lambda u: u * de.special.expit(u), True),
     "scaled by columns": (lambda u: gelu(u * B), True),
-    "a difference":     (lambda u: np.sin(u) * u - np.cosh(u), True),
-    "masked":           (lambda u: np.where(u > 0, u * np.sin(u), u * np.cos(u)), True),
-    "by a mask":        (lambda u: np.where(MASK, np.sin(u) * np.exp(u), 0.0), True),
+    "a difference":     (lambda u: np.sin(u) * u - np.cos(u), True),
+    "by a mask":        (lambda u: np.where(MASK, np.sin(u) * np.cos(2 * u), 0.0), True),
+    "erf":              (lambda u: 0.5 * u * (1 + de.special.erf(u / 2 ** 0.5)), True),
+    "exp":              (lambda u: u * np.exp(u / 4), False),          # which grow faster than a power
+    "1/(9 + x)":              (lambda u: np.sin(u) / (9 + u), False),
+    "1/(1 + exp)":      (lambda u: u / (1 + np.exp(-u)), False),
     "a quotient":       (lambda u: np.sin(u) / (2 + np.cos(u)), True),
     "relu":             (lambda u: np.maximum(u, 0), False),
     "softmax":          (lambda u: np.exp(u) / np.sum(np.exp(u), axis=-1, keepdims=True), False),
@@ -83,6 +86,39 @@ def test_what_is_read_elsewhere_is_kept():
     gradient = de.grad(f, argnums=(0, 1, 2, 3))
     for got, want in zip(de.jit(gradient)(*args), gradient(*args)):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-13 * np.max(np.abs(want)))
+
+
+@pytest.mark.parametrize("phi, penalty", [
+    (lambda u: np.maximum(u, 0), np.sqrt), (lambda u: gelu(np.maximum(u, 0)), lambda h: np.abs(h) ** 0.5),
+    (lambda u: np.maximum(gelu(u), 0), lambda h: np.where(h > 0, h * np.log(h), 0)),
+    (lambda u: np.where(u > 0, np.sin(u) * u * np.cos(u), 0.0), np.sqrt),
+    (lambda u: np.where(u > 0, np.tanh(u) * np.exp(-u), 1.0), lambda h: np.sqrt(np.abs(1 - h)))])
+def test_what_is_not_chosen_may_be_infinite(phi, penalty):
+    """Where the cotangent is, `where` makes 0 of it, and a slope of 0 would make NaN."""
+    def f(x, w, b, v):
+        h = phi(x @ w + b)
+        return np.sum(np.tanh(h @ v)) + np.sum(penalty(np.abs(h)))
+    gradient = de.grad(f, argnums=(0, 1, 2, 3))
+    with np.errstate(all="ignore"):
+        want = gradient(X, W, B, V)
+    for a, b in zip(de.jit(gradient)(X, W, B, V), want):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * np.max(np.abs(b[np.isfinite(b)])))
+
+
+@pytest.mark.parametrize("phi", [lambda u: 1 / (np.exp(u) ** 2 + np.exp(u)), lambda u: np.exp(u) * np.sinh(u) / np.cosh(u) ** 2, lambda u: np.exp(-u) ** 2 * u * u, gelu])
+def test_rows_that_nobody_wants_have_no_gradient(phi):
+    """However steep the function is there."""
+    x, w = X.astype(np.float32), W.astype(np.float32)
+    x[20:] = 0
+    x[:20, 4], x[20:, 4], w[4] = 0, 1, -50
+
+    def f(x, w, v):
+        return np.sum(np.where(np.arange(ROWS)[:, None] < 20, phi(x @ w) @ v, 0) ** 2)
+    gradient, v = de.grad(f, argnums=(1, 2)), V.astype(np.float32)
+    with np.errstate(all="ignore"):
+        want = gradient(x, w, v)
+    for a, b in zip(de.jit(gradient)(x, w, v), want):
+        assert np.array_equal(np.isfinite(a), np.isfinite(b))
 
 
 def test_second_derivatives_and_two_layers():

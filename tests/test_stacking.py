@@ -103,3 +103,11 @@ def test_a_recurrence(step, width, method):
     gradient = de.grad(loss, argnums=(0, 1, 2), method=method)
     for got, want in zip(de.jit(gradient)(W, U, X), gradient(W, U, X)):
         np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12 * np.max(np.abs(want)))
+
+
+def test_sums_of_nothing():
+    """An inner axis of length 0."""
+    a, b = np.ones((3, 0)), np.ones((0, 4))
+    f = de.value_and_grad(lambda a, b, c, d: np.sum((a @ b + c @ d) * a.shape[0]), argnums=(0, 1))
+    value, gradients = de.jit(f)(a, b, a, b)
+    assert value == 0 and [g.shape for g in gradients] == [(3, 0), (0, 4)]

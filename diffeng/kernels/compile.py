@@ -141,7 +141,8 @@ class Compilation:
             raise
 
     def _pipeline(self, quick):
-        """[(passes, builder)]: LLVM's O2 with everything that makes loops fast (O3 takes 3 to 9 % longer for code that is no faster); quick: variables into registers and the obvious, in a twentieth of the time.
+        """[(passes, builder)]: LLVM's O2 with everything that makes loops fast (O3 takes 3 to 9 % longer, for code that is no faster); quick: variables into
+        registers and the obvious, in a twentieth of the time.
 
         Vectorised loops are not interleaved unless they ask for it (`interleave`): on elementwise ones it costs a third more time to compile, and they
         run no faster (a polynomial of degree 12 over 10 000 doubles took 9.7 us with, 7.1 without: the processor overlaps iterations by itself). Nor are

@@ -6,7 +6,7 @@ place. `overwrite` does the same for results between steps, and with an output f
 
 What it is not: no promise. An output for which it is not right gets memory of its own, and the results are the same.
 """
-from .fuse import Fuser, Group, Indirect, Map, Product, Window
+from .fuse import Fuser, Group, Indirect, Map, Product, Reduce, Window
 from .layout import Buffer, View
 from .scalar import CAST, type_name
 from .tiles import inner, reads, writes
@@ -169,7 +169,7 @@ class _Met:
             times = type(step.scale) is View and step.scale.buffer is source                  # BLAS reads that number as it goes
             return 2 if step.onto is not None and step.onto.buffer is source and not times else 0          # and no factor (accumulate.py)
         made, read = self.made.get(id(out)), self.read.get(id(source))
-        if type(step) is not Group or step.columns is not None or made is None or read is None or read > made:
+        if type(step) is not Group or made is None or read is None or read > made or any([type(o) is Reduce and o.kind == "row" for o in step.operations]):
             return 0
         beside = self.beside.get(id(source))
         if beside is None:

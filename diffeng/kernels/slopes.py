@@ -5,7 +5,9 @@ loops need is written, kept and read. For a GELU that is u, 1 + tanh and the slo
 factor, phi'(u), which depends on nothing that the adjoint brings and is computed where u is in registers: one array instead of three, and u need not be kept.
 
 What it is not: no rule of differentiation. It reads what is linear in dh from the graph's sums and products, whoever has written them. Terms are added before they
-are multiplied by dh, not after: as many roundings, in another order; and a factor of the slope that overflows does so whatever dh is.
+are multiplied by dh, not after: as many roundings, in another order. Where dh is 0 a slope that is infinite would make NaN of it, so that only functions have
+slopes that grow no faster than a power does (ranges.py); and what chooses (`where`, which makes 0 of whatever it does not choose, infinite or not) is left where
+it is.
 """
 import math
 import operator
@@ -13,6 +15,7 @@ import operator
 import numpy as np
 
 from ..nodes import Node, Outputs, Primitive, reachable
+from .ranges import tame
 
 ARITHMETIC = {"multiply": operator.mul, "divide": operator.truediv, "negative": operator.neg, "add": operator.add, "subtract": operator.sub}
 
@@ -31,10 +34,11 @@ def by_slopes(outputs):
     kept, found, done = {x for x in outputs if isinstance(x, Node)}, {}, set()             # found: {what is written anew: (what comes, its factor, its nodes)}
     for seed in seeds:
         made = _made_of(seed, readers)
+        steady, large = tame(seed, sorted(made.keys() - {seed}, key=lambda n: n.serial))
         first = min([r.serial for n in made for r in readers.get(n, ()) if r.primitive.kind == "contract"], default=math.inf)
         coming = {x for n in made for r in readers.get(n, ()) if r not in made for x in r.operands if type(x) is Node and _may_bring(x, seed, made, first)}
         for g in sorted(coming, key=lambda n: n.serial):
-            slopes, nodes = _slopes(g, made, readers) if g not in done else ({}, ())
+            slopes, nodes = _slopes(g, made, steady, large, readers) if g not in done else ({}, ())
             end = _end(g, slopes, kept, readers)
             if end is not None and _spared(g, slopes, made, kept, readers) > _bytes(g):
                 found[end] = g, slopes[end], nodes
@@ -63,14 +67,14 @@ def _may_bring(x, seed, made, first):
     return x.serial > first and (x.shape, x.dtype) == (seed.shape, seed.dtype) and x not in made
 
 
-def _slopes(g, made, readers):
-    """({what is g times some of `made`, or a sum of that: by what g is multiplied there}, the nodes of these factors in topological order): only of such as do
-    not depend on g."""
+def _slopes(g, made, steady, large, readers):
+    """({what is g times some of `made`, or a sum of that: by what g is multiplied there}, the nodes of these factors in topological order): only of such as are
+    steady (or divide, and are never small), and do not depend on g."""
     slopes, nodes, stack = {g: 1.0}, [], [*readers.get(g, ())]
     while stack:
         n = stack.pop()
         if n not in slopes and (n.shape, n.dtype) == (g.shape, g.dtype) and \
-                all([type(x) is not Node or x in slopes or made.get(x, math.inf) < g.serial for x in n.operands]):
+                all([type(x) is not Node or x in slopes or x in (large if n.primitive.name == "divide" else steady) and made[x] < g.serial for x in n.operands]):
             slope = _slope(n, slopes, nodes)
             if slope is not None:
                 slopes[n] = slope
@@ -82,7 +86,7 @@ def _slope(n, slopes, nodes):
     """By what g is multiplied in n; None where n is not linear in g. What it takes is appended to the nodes."""
     linear = [type(x) is Node and x in slopes for x in n.operands]
     name, operands = n.primitive.name, [slopes[x] if of_g else x for x, of_g in zip(n.operands, linear)]
-    if not _is_linear(name, n.operands, linear):
+    if not _is_linear(name, linear):
         return None
     numbers = [isinstance(x, (int, float, np.floating)) for x in operands]
     if name == "multiply":
@@ -90,20 +94,14 @@ def _slope(n, slopes, nodes):
         if len(factors) == 1 and type(factors[0]) is Node and factors[0].dtype == n.dtype:
             return factors[0]
     if not any([type(x) is Node for x in operands]):
-        return ARITHMETIC[name](*operands) if name in ARITHMETIC and all(numbers) else None
+        return ARITHMETIC[name](*operands) if all(numbers) else None
     nodes.append(Node(n.primitive, tuple(operands), n.params, None, np.broadcast_shapes(*map(np.shape, operands)), n.dtype, n.frames))
     return nodes[-1]
 
 
-def _is_linear(name, operands, linear):
+def _is_linear(name, linear):
     """Is a primitive linear in those of its operands together?"""
-    if name == "multiply":
-        return sum(linear) == 1
-    if name == "divide":
-        return not linear[1]
-    if name == "where":
-        return not linear[0] and all([of_g or type(x) is not Node and np.all(x == 0) for x, of_g in zip(operands[1:], linear[1:])])
-    return name in ("add", "subtract", "negative") and all(linear)
+    return sum(linear) == 1 if name == "multiply" else linear[0] and not linear[1] if name == "divide" else name in ("add", "subtract", "negative") and all(linear)
 
 
 def _end(g, slopes, kept, readers):
@@ -114,8 +112,8 @@ def _end(g, slopes, kept, readers):
 
 def _spared(g, slopes, made, kept, readers):
     """Bytes of the arrays that need not be kept for the adjoint."""
-    return sum([_bytes(n) for n in made if any([r in slopes for r in readers.get(n, ())]) and n not in kept
-                and all([r.serial < g.serial or r in slopes or r in made for r in readers[n]])])
+    read = {x for n in slopes if n is not g for x in n.operands if type(x) is Node and x in made}
+    return sum([_bytes(x) for x in read if x not in kept and all([r.serial < g.serial or r in slopes or r in made for r in readers[x]])])
 
 
 def _rewritten(outputs, order, found):

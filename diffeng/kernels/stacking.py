@@ -57,7 +57,7 @@ def _runs(nodes, rows):
     """Consecutive nodes whose operands have ROWS rows together; none of one alone."""
     out, room = [], 0
     for n in nodes:
-        if room < rows(n):
+        if not out or room < rows(n):
             out.append([])
             room = ROWS
         out[-1].append(n)
