@@ -121,6 +121,14 @@ def test_rows_that_nobody_wants_have_no_gradient(phi):
         assert np.array_equal(np.isfinite(a), np.isfinite(b))
 
 
+def test_a_division_by_zero_is_the_functions_own():
+    gradient = de.grad(lambda x, w, v: np.sum(np.tanh((np.sin(u := x @ w) * np.cos(2 * u) + u / 0.0) @ v)), argnums=(0, 1))
+    with np.errstate(all="ignore"):
+        want = gradient(X, W, V)
+    for a, b in zip(de.jit(gradient)(X, W, V), want):
+        assert not np.isfinite(a).any() and not np.isfinite(b).any()
+
+
 def test_second_derivatives_and_two_layers():
     def f(x, w, b, v):
         return np.sum(np.sin(gelu(gelu(x @ w + b) @ v @ w) @ v))

@@ -94,7 +94,7 @@ def _slope(n, slopes, nodes):
         if len(factors) == 1 and type(factors[0]) is Node and factors[0].dtype == n.dtype:
             return factors[0]
     if not any([type(x) is Node for x in operands]):
-        return ARITHMETIC[name](*operands) if all(numbers) else None
+        return ARITHMETIC[name](*operands) if all(numbers) and (name != "divide" or operands[1]) else None
     nodes.append(Node(n.primitive, tuple(operands), n.params, None, np.broadcast_shapes(*map(np.shape, operands)), n.dtype, n.frames))
     return nodes[-1]
 
