@@ -142,7 +142,7 @@ def test_determinants_of_small_matrices_are_elementwise(dtype):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_cofactors_of_small_matrices_are_kernels(dtype):
-    for shape in ((1, 1), (2, 2), (3, 3), (6, 1, 1), (5, 4, 2, 2), (300, 3, 3)):
+    for shape in ((1, 1), (2, 2), (3, 3), (6, 1, 1), (5, 4, 2, 2), (300, 3, 3), (4, 4), (2, 5, 16, 16), (300, 4, 4)):
         x = np.random.default_rng(3).standard_normal(shape).astype(dtype)
         program, want = compiled(linalg.cofactor, x), np.linalg.det(x)[..., None, None] * np.swapaxes(np.linalg.inv(x), -1, -2)
         assert program.calls == []

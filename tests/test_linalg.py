@@ -155,10 +155,21 @@ def test_cofactors_of_regular_and_singular_matrices(n):
     graded = random.normal(size=(n, n)) * 2.0 ** np.linspace(-200, 200, n)
     stack = np.stack([random.normal(size=(n, n)), whole, twice, thrice, np.zeros((n, n)), np.eye(n)[random.permutation(n)], graded, graded.T[::-1]])
     for dtype, several in (np.float64, stack), (np.float32, stack[:6]):
-        for x, got in zip(several.astype(dtype), linalg.cofactor(several.astype(dtype).reshape(2, -1, n, n)).reshape(-1, n, n)):
-            want = exact_cofactors(x)
-            assert got.dtype == dtype and np.max(np.abs(got - want)) <= 8 * np.finfo(dtype).eps * np.max(np.abs(want))
-    assert np.isnan(linalg.cofactor(np.where(np.eye(n) > 0, np.inf, stack))).all() and linalg.cofactor(stack[:0]).shape == (0, n, n)
+        several = several.astype(dtype)
+        want, eps = np.stack([exact_cofactors(x) for x in several]), np.finfo(dtype).eps
+        size = np.max(np.abs(want), axis=(1, 2), keepdims=True)
+        most = np.where(size == 0, eps * np.linalg.norm(whole) ** (n - 1), 8 * eps * size)          # 0: of rank n - 2
+        for f in linalg.cofactor, de.jit(lambda a: linalg.cofactor(a)), de.jit(lambda a: np.swapaxes(linalg.cofactor(np.swapaxes(a, -1, -2)), -1, -2)):
+            got = f(several.reshape(2, -1, n, n)).reshape(-1, n, n)
+            assert got.dtype == dtype and np.all(np.abs(got - want) <= most)
+    for f in linalg.cofactor, de.jit(lambda a: linalg.cofactor(a)):
+        for what in np.inf, np.nan:
+            spoilt = stack.copy()
+            spoilt[::2, n - 1, 0] = what
+            assert np.isnan(f(spoilt)[::2]).all() and np.isfinite(f(spoilt)[1::2]).all()
+        assert f(stack[:0]).shape == (0, n, n)
+        extreme = np.stack([np.diag([2.0 ** -1060] + [2.0 ** 150] * (n - 1)), np.diag([2.0 ** -1074] * n)])
+        np.testing.assert_array_equal(f(extreme), [exact_cofactors(x) for x in extreme])
     large = random.normal(size=(n + 16, n + 16))                  # LAPACK's singular values
     np.testing.assert_allclose(linalg.cofactor(large), np.linalg.det(large) * np.linalg.inv(large).T, rtol=1e-9)
 

@@ -3,15 +3,16 @@
 What it is: `instructions(call, factors)`. One row of a table is one matrix, and threads share the batch. To Fortran, which counts columns first, a matrix in C
 order is its transpose: so A X = B is solved as X'A' = B', from the right, with the right-hand sides where the result will lie, and of a symmetric matrix the
 other triangle is named. Factors are LAPACK's own (getrf: A = P L U; potrf), as NumPy's are. A matrix is factored once, for all that ask for it or its transpose:
-a solution and its adjoint, an inverse and a determinant.
+a solution and its adjoint, an inverse and a determinant. Cofactors are eliminated here (cofactors.py).
 
-What it is not: eigenvalues, singular values and QR are NumPy's calls.
+What it is not: cofactors of many rows, eigenvalues, singular values and QR are NumPy's calls.
 """
 import math
 
 import numpy as np
 
-from . import blas, threads
+from ..vocabulary.linalg import FEW_ROWS
+from . import blas, cofactors, threads
 from .code import SIZES, Code, cast
 from .contract import flag
 from .groups import STATUS, Instruction
@@ -19,7 +20,7 @@ from .layout import Buffer, View, collapse
 from .scalar import FLOAT, type_name
 from .values import select
 
-_WORK = {"lu": 0.1, "solve": 0, "inv": 0.3, "cholesky": 0.05, "det": 0, "slogdet": 0, "slogdet_sign": 0}          # nanoseconds by the cube of a matrix's side
+_WORK = {"lu": 0.1, "solve": 0, "inv": 0.3, "cholesky": 0.05, "det": 0, "slogdet": 0, "slogdet_sign": 0, "cofactor": 4}          # nanoseconds by the cube of a matrix's side
 _OTHER = {"upper": "L", "lower": "U"}         # the triangle of the transpose
 LARGE = 256                                # the side of a matrix from which on BLAS shares it out, where it is alone: the program's own threads have nothing to do then
 N, M, A, DOWN, ACROSS, B, B_DOWN, B_ACROSS, OUT, OUT_STEP, ORIGIN, REPORT, ROUTINE, UPPER, TURNED, LEADING, SETTER, THREADS, BATCH = range(19)
@@ -37,6 +38,8 @@ def instructions(call, factors):
     b = call.operands[1] if name == "solve" else a
     if name == "cholesky":
         return [_instruction(name, call, a, a, (ord("U"), 0, 0), "potrf")]
+    if name == "cofactor":
+        return [_instruction(name, call, a, _Held(a, cofactors.WORDS * a.shape[-1]).view)] if a.shape[-1] <= FEW_ROWS else None
     if triangle:
         lies = flag(a, a.dtype.itemsize)
         if lies is None:
@@ -68,11 +71,11 @@ def _untransposed(x):
 
 
 class _Held:
-    """Where the factors of a batch of matrices lie: of each n * n entries, the rows that were exchanged, and whether it is singular."""
+    """Where the factors of a batch of matrices lie: of each n * n entries, the rows that were exchanged, and whether it is singular; or other words."""
 
-    def __init__(self, a):
+    def __init__(self, a, words=None):
         n, size = a.shape[-1], a.dtype.itemsize
-        room = -(-(n * n * size + 8 * (n + 1)) // 8) * 8
+        room = -(-(n * n * size + 8 * (n + 1 if words is None else words)) // 8) * 8
         count = math.prod(a.shape[:-2])
         buffer = Buffer("arena", np.dtype(np.uint8), room * count)
         steps, step = [], room
@@ -217,6 +220,9 @@ class _Matrices:
 
     def slogdet(self, factors, _, out):
         self.code.store(out, None, self.determined(factors)[1])
+
+    def cofactor(self, a, scratch, out):
+        cofactors.write(self, a, self.code.word(DOWN), self.code.word(ACROSS), scratch, out)
 
     def slogdet_sign(self, factors, _, out):
         self.code.store(out, None, self.determined(factors)[0])

@@ -4,7 +4,7 @@ What it is: the rows of lower.py for `cofactor` and `det`. Cofactors are product
 up to three rows takes one column out after the other, with the largest entry of it as pivot, as LAPACK does; without, it would lose the digits of matrices that are nearly
 of rank 1.
 
-What it is not: larger ones. Their cofactors the primitive finds by singular values, their determinants are matrices.py's.
+What it is not: larger ones. They are matrices.py's.
 """
 from . import scalar
 from .fuse import Immediate, Map
