@@ -1,31 +1,31 @@
 """Cofactors of matrices of some rows in a kernel, by elimination with complete pivoting: the rule of vocabulary/linalg.py, matrix after matrix.
 
-What it is: `write(made, a, ...)`, for matrices.py. L D U = x, after exchanges of rows and columns and with both brought to one size by powers of two;
+What it is: `write`, for matrices.py. L D U = x, after exchanges of rows and columns and with both brought to one size by powers of two;
 the adjoint is that of D, whose entries are products of all of its others, between the inverses of U and L, and no matrix is singular for it.
 
 What it is not: LAPACK's. Its getc2 pivots so, and changes small pivots to others.
 """
 from .values import absolute, larger, select
 
-WORDS = 5                                   # in scratch memory behind a copy of the matrix, times rows: see `write`
+WORDS = 4                                   # a row of the matrix, in scratch memory behind its copy: see `_Cofactors`
 
 
-def write(made, a, down, across, scratch, out):
-    """The cofactors of the matrix at a, in C order at `out`. made: a matrices._Matrices; down, across: bytes from row to row, and from column to column."""
-    _Cofactors(made, scratch, out).write(a, down, across)
+def write(made, a, below, beside, scratch, out):
+    """The cofactors of the matrix at a, in C order at `out`. made: a matrices._Matrices; below, beside: bytes from row to row, and from column to column."""
+    _Cofactors(made, scratch, out).write(a, below, beside)
 
 
 class _Cofactors:
-    """In scratch memory: the matrix, and behind it the exponents of its rows and of its columns, where its columns were, D, and the products."""
+    """In scratch memory: the matrix, and behind it the exponents of its rows and of its columns, where its columns were, and D."""
 
     def __init__(self, made, scratch, out):
         self.made, self.code, self.type, self.n, self.scratch, self.out = made, made.code, made.type, made.n, scratch, out
-        self.rows, self.columns, self.place, self.d, self.others = (made.behind(scratch) + self.n * (8 * k) for k in range(5))
+        self.rows, self.columns, self.place, self.d = (made.behind(scratch) + self.n * (8 * k) for k in range(WORDS))
         self.down = self.n * made.size
 
-    def write(self, a, down_a, across_a):
+    def write(self, a, below, beside):
         code, n, scratch, out, down = self.code, self.n, self.scratch, self.out, self.down
-        self.made.copy(a, down_a, across_a, scratch, n)
+        self.made.copy(a, below, beside, scratch, n)
         bad = code.cell("b1", 0)
         for exponents, along, across in (self.rows, down, self.made.size), (self.columns, self.made.size, down):
             with code.loop(0, n) as i:

@@ -20,7 +20,7 @@ from .layout import Buffer, View, collapse
 from .scalar import FLOAT, type_name
 from .values import select
 
-_WORK = {"lu": 0.1, "solve": 0, "inv": 0.3, "cholesky": 0.05, "det": 0, "slogdet": 0, "slogdet_sign": 0, "cofactor": 4}          # nanoseconds by the cube of a matrix's side
+_WORK = {"lu": 0.1, "solve": 0, "inv": 0.3, "cholesky": 0.05, "det": 0, "slogdet": 0, "slogdet_sign": 0, "cofactor": 4}          # nanoseconds by the cube of a side
 _OTHER = {"upper": "L", "lower": "U"}         # the triangle of the transpose
 LARGE = 256                                # the side of a matrix from which on BLAS shares it out, where it is alone: the program's own threads have nothing to do then
 N, M, A, DOWN, ACROSS, B, B_DOWN, B_ACROSS, OUT, OUT_STEP, ORIGIN, REPORT, ROUTINE, UPPER, TURNED, LEADING, SETTER, THREADS, BATCH = range(19)

@@ -82,7 +82,7 @@ def _finish(outputs, places, lowering):
 
 
 def placed(steps, meanwhile=None):
-    """(instructions and calls in order, with their buffers placed; bytes of the arena). meanwhile: is told of each of them as soon as there it is."""
+    """(instructions and calls in order, with their buffers placed; bytes of the arena). meanwhile: is told of each of them as soon as it is made."""
     plans, work = Plans(), []
     for step in steps:
         made = STEPS[type(step)](step, plans)
