@@ -425,6 +425,21 @@ def reachable(outputs):
     return found
 
 
+def readers_of(order):
+    """{a node: those of some nodes, in their order, that read it, once for each operand}."""
+    readers = {}
+    for n in order:
+        for x in n.operands:
+            if type(x) is Node:
+                readers.setdefault(x, []).append(n)
+    return readers
+
+
+def bytes_of(x):
+    """Of the array that a node stands for, or of an array."""
+    return math.prod(x.shape) * x.dtype.itemsize
+
+
 def upcoming():
     """A serial number: nodes made from now on have higher ones."""
     return next(_serial)

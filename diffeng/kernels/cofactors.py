@@ -37,10 +37,9 @@ class _Cofactors:
                 code.store(exponents, i, exponent)
                 with code.loop(0, n) as j:
                     self.put(scratch + i * along + j * across, self.times(self.entry(scratch + i * along + j * across), -exponent, 2))
+        self.made.identity(out)
         with code.loop(0, n) as i:
             code.store(self.place, i, i)
-            with code.loop(0, n) as j:
-                self.put(out + i * down + j * self.made.size, select(i.equals(j), code.number(1.0, self.type), code.number(0.0, self.type)))
         sign = code.cell(self.type, 1.0)
         with code.loop(0, n) as k:
             self.eliminate(k, sign)
@@ -72,10 +71,10 @@ class _Cofactors:
         with code.when(i.differs(k)):
             sign.set(-sign.get())
             for matrix in scratch, out:
-                self.exchange(matrix + i * down, matrix + k * down, size)
+                self.made.exchange(matrix + i * down, matrix + k * down, n, size)
         with code.when(j.differs(k)):
             sign.set(-sign.get())
-            self.exchange(scratch + j * size, scratch + k * size, down)
+            self.made.exchange(scratch + j * size, scratch + k * size, n, down)
             one, other = (code.load(self.place, at, "i64") for at in (j, k))
             code.store(self.place, j, other)
             code.store(self.place, k, one)
@@ -123,12 +122,6 @@ class _Cofactors:
 
     def power(self, exponent):
         return ((exponent + 1023) << 52).real()
-
-    def exchange(self, one, other, step):
-        with self.code.loop(0, self.n) as j:
-            x, y = (self.entry(at + j * step) for at in (one, other))
-            self.put(one + j * step, y)
-            self.put(other + j * step, x)
 
     def less(self, row, factor, other, first):
         """row -= factor other, from an entry on."""

@@ -179,10 +179,20 @@ class _Matrices:
         self.solved(factors, out)
 
     def inv(self, factors, _, out):
+        self.identity(out)
+        self.solved(factors, out)
+
+    def identity(self, out):
         code = self.code
         with code.loop(0, self.n) as i, code.loop(0, self.n) as j:
             code.store(out + i * self.n * self.size, j, select(i.equals(j), code.number(1.0, self.type), code.number(0.0, self.type)))
-        self.solved(factors, out)
+
+    def exchange(self, one, other, count, step):
+        """So many entries at one place, a step of bytes apart, and those at another one."""
+        with self.code.loop(0, count) as j:
+            here, there = (self.code.load(at + j * step, None, self.type) for at in (one, other))
+            self.code.store(one + j * step, None, there)
+            self.code.store(other + j * step, None, here)
 
     def solved(self, factors, x):
         """X'U'L'P' = x', or, for the transpose, X'P L U = x'."""
@@ -195,10 +205,8 @@ class _Matrices:
         with code.loop(0, self.n) as k:                               # P's exchanges, the last one first, or its transpose's
             i = select(turned, self.n - 1 - k, k)
             one, other = (x + at * self.m * self.size for at in (i, self.exchanged(factors, i)))
-            with code.when(one.differs(other)), code.loop(0, self.m) as j:
-                here, there = (code.load(at, j, self.type) for at in (one, other))
-                code.store(one, j, there)
-                code.store(other, j, here)
+            with code.when(one.differs(other)):
+                self.exchange(one, other, self.m, self.size)
         with code.when(~turned):
             self.trsm("L", "T", "U", factors, self.n, x)
             self.trsm("U", "T", "N", factors, self.n, x)

@@ -20,11 +20,10 @@ def tame(seed, nodes):
     """(those of some elementwise nodes, given in topological order, that grow no faster than a power of the seed does; those that are never close to 0, however they
     grow). What else they are made of is taken for ordinary numbers.
 
-    >>> from diffeng.nodes import Tracing
+    >>> from diffeng.nodes import Tracing, reachable
     >>> u = Tracing().input(None, "u", (3,), np.float64)
     >>> parts = [np.exp(u), np.exp(-(u * u)), u / (1 + np.exp(-(u * u)))]
-    >>> nodes = sorted({n for p in parts for n in _below(p.node)} - {u.node}, key=lambda n: n.serial)
-    >>> slow, large = tame(u.node, nodes)
+    >>> slow, large = tame(u.node, reachable([p.node for p in parts])[1:])
     >>> [p.node in slow for p in parts], len(large)
     ([False, True, True], 1)
     """
@@ -46,10 +45,6 @@ def tame(seed, nodes):
         if -math.inf < low and high < math.inf or name in POWERS and all(ordinary) or name == "divide" and ordinary[0] and operands[1] in large:
             found.add(n)
     return found, large
-
-
-def _below(n):
-    return {n}.union(*[_below(x) for x in n.operands if type(x) is Node])
 
 
 def _absolute(n):

@@ -7,9 +7,8 @@ the product and the elementwise operations on it again, from the same row sums. 
 What it is not: `checkpoint`, with which the user says what is recomputed; this is done only where it saves both memory and time.
 """
 import heapq
-import math
 
-from ..nodes import Node, reachable
+from ..nodes import Node, bytes_of, reachable, readers_of
 
 LARGE = 1 << 23                             # bytes of a product's result: what the cache holds is better kept
 RATIO = 4                                   # how much larger than its operands it is at least
@@ -21,11 +20,7 @@ def recomputed(outputs):
     seeds = [n for n in order if _is_large(n)]
     if not seeds:
         return outputs
-    readers = {}
-    for n in order:
-        for x in n.operands:
-            if type(x) is Node:
-                readers.setdefault(x, []).append(n)
+    readers = readers_of(order)
     held, again = {n for n in outputs if isinstance(n, Node)}, {}             # again: {reader: the large nodes it gets anew}
     for seed in seeds:
         chain, later = _chain(seed, readers)
@@ -37,11 +32,7 @@ def recomputed(outputs):
 
 
 def _is_large(n):
-    return n.primitive.name == "matmul" and len(n.shape) > 1 and _bytes(n) >= max(LARGE, RATIO * sum(map(_bytes, n.operands)))
-
-
-def _bytes(x):
-    return math.prod(x.shape) * x.dtype.itemsize
+    return n.primitive.name == "matmul" and len(n.shape) > 1 and bytes_of(n) >= max(LARGE, RATIO * sum(map(bytes_of, n.operands)))
 
 
 def _chain(seed, readers):

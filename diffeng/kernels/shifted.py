@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from ..contractions import shape_of
-from ..nodes import Node, Outputs, Primitive, reachable
+from ..nodes import Node, Outputs, Primitive, reachable, readers_of
 from ..index_maps import spans
 
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
@@ -51,11 +51,7 @@ class _Rewriting:
         self._parts = {n: p for n in order if (p := self._part(n)) is not None}
         if not self._parts:
             return
-        self._readers, self._kept, self._new, self._made, self._cheap = {}, {x for x in outputs if isinstance(x, Node)}, {}, {}, {}
-        for n in order:
-            for x in n.operands:
-                if type(x) is Node:
-                    self._readers.setdefault(x, []).append(n)
+        self._readers, self._kept, self._new, self._made, self._cheap = readers_of(order), {x for x in outputs if isinstance(x, Node)}, {}, {}, {}
         self._chosen = chosen = self._worth(order)
         if chosen:
             new, sums = self._new, self._sums(order, chosen)

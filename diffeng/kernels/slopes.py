@@ -14,7 +14,7 @@ import operator
 
 import numpy as np
 
-from ..nodes import Node, Outputs, Primitive, reachable
+from ..nodes import Node, Outputs, Primitive, bytes_of, reachable, readers_of
 from .ranges import tame
 
 ARITHMETIC = {"multiply": operator.mul, "divide": operator.truediv, "negative": operator.neg, "add": operator.add, "subtract": operator.sub}
@@ -26,11 +26,7 @@ def by_slopes(outputs):
     seeds = [n for n in order if n.primitive.kind == "contract" and len(n.shape) > 1]
     if len(seeds) < 2:
         return outputs
-    readers = {}
-    for n in order:
-        for x in n.operands:
-            if type(x) is Node:
-                readers.setdefault(x, []).append(n)
+    readers = readers_of(order)
     kept, found, done = {x for x in outputs if isinstance(x, Node)}, {}, set()             # found: {what is written anew: (what comes, its factor, its nodes)}
     for seed in seeds:
         made = _made_of(seed, readers)
@@ -40,14 +36,10 @@ def by_slopes(outputs):
         for g in sorted(coming, key=lambda n: n.serial):
             slopes, nodes = _slopes(g, made, steady, large, readers) if g not in done else ({}, ())
             end = _end(g, slopes, kept, readers)
-            if end is not None and _spared(g, slopes, made, kept, readers) > _bytes(g):
+            if end is not None and _spared(g, slopes, made, kept, readers) > bytes_of(g):
                 found[end] = g, slopes[end], nodes
                 done.update(slopes)
     return _rewritten(outputs, order, found) if found else outputs
-
-
-def _bytes(x):
-    return math.prod(x.shape) * x.dtype.itemsize
 
 
 def _made_of(seed, readers):
@@ -113,7 +105,7 @@ def _end(g, slopes, kept, readers):
 def _spared(g, slopes, made, kept, readers):
     """Bytes of the arrays that need not be kept for the adjoint."""
     read = {x for n in slopes if n is not g for x in n.operands if type(x) is Node and x in made}
-    return sum([_bytes(x) for x in read if x not in kept and all([r.serial < g.serial or r in slopes or r in made for r in readers[x]])])
+    return sum([bytes_of(x) for x in read if x not in kept and all([r.serial < g.serial or r in slopes or r in made for r in readers[x]])])
 
 
 def _rewritten(outputs, order, found):
