@@ -1,16 +1,14 @@
 """Many small products of matrices as few large ones: BLAS is at its peak only on those.
 
 What it is: `stacked(outputs)`, a graph rewritten. A1'B1 + A2'B2 + ... = (A1 over A2 ...)'(B1 over B2 ...): the gradient of a weight that every step of a loop
-reads. A1 W, A2 W, ... = (A1 over A2 ...) W: a layer applied step by step to what is known beforehand. Operands are copied next to each other, which pays
-as long as they are small beside the results, or beside the work; what follows each other in one array lies so already.
+reads. A1 W, A2 W, ... = (A1 over A2 ...) W: a layer applied step by step to what is known beforehand. Operands are copied next to each other, unless they
+follow each other in one array already, or can be computed there (joining.py).
 
 What it is not: no rule of arithmetic (simplify.py), no BLAS (contract.py).
 """
 from ..nodes import Node, Outputs, Primitive, reachable
 
 ROWS = 512                      # operands are stacked up to so many rows: BLAS gains no more, and a longer stack would keep all of them in memory
-FEW = 64                        # rows of an operand up to which a product by a shared matrix is stacked
-LARGE = 1 << 21                 # multiply-adds beyond which BLAS needs no help
 
 
 def stacked(outputs):
@@ -79,9 +77,7 @@ def _sums(order, uses, place):
         kinds, (terms, additions) = {}, _terms(root, inner)
         for n in terms:
             if type(n) is Node and _is_product(n) and uses[id(n)] == 1 and n.shape == root.shape and n.dtype == root.dtype:
-                (m, k), (_, c) = n.operands[0].shape, n.operands[1].shape
-                if 2 * k * (m + c) <= 3 * m * c:                         # copying costs less than the addition that is saved
-                    kinds.setdefault(tuple(map(_transposed, n.operands)), []).append(n)
+                kinds.setdefault(tuple(map(_transposed, n.operands)), []).append(n)
         runs = [run for nodes in kinds.values() for run in _runs(sorted(nodes, key=place), lambda n: n.operands[0].shape[1])]
         if runs:
             found[id(root)] = runs
@@ -106,9 +102,7 @@ def _shared(products, depth):
     """{id of a product: (run, place)}: small products by the same matrix."""
     kinds, found = {}, {}
     for n in products:
-        (m, k), c = n.operands[0].shape, n.shape[1]
-        if m <= FEW and m * k * c < LARGE and c >= 8:
-            kinds.setdefault((id(n.operands[1]), depth[id(n)]), []).append(n)
+        kinds.setdefault((id(n.operands[1]), depth[id(n)]), []).append(n)
     for nodes in kinds.values():
         for run in _runs(nodes, lambda n: n.shape[0]):
             found.update({id(n): (run, place) for place, n in enumerate(run)})
