@@ -4,7 +4,7 @@ import pytest
 
 import diffeng as de
 from diffeng import kernels
-from diffeng.kernels import recompute, tiles
+from diffeng.kernels import recompute, sizes
 from diffeng.kernels.cuda import compile
 from diffeng.kernels.cuda.program import CudaProgram
 from diffeng.kernels.cuda.simulator import Simulator
@@ -18,8 +18,7 @@ EXACT = {"float32": 4e-6, "tf32": 4e-3, "bfloat16": 4e-2}            # relative 
 @pytest.fixture(autouse=True)
 def scores_are_large(monkeypatch):
     """So large that they are made again for the adjoint, and taken through in tiles, as those of a thousand positions are."""
-    monkeypatch.setattr(tiles, "LARGE", 1 << 8)
-    monkeypatch.setattr(recompute, "LARGE", 1 << 8)
+    monkeypatch.setattr(sizes, "LARGE", 1 << 8)
     monkeypatch.setattr(recompute, "RATIO", 0.1)
 
 

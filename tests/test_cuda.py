@@ -13,7 +13,7 @@ import test_random_programs
 
 import diffeng as de
 from diffeng import kernels
-from diffeng.kernels import recompute, tiles
+from diffeng.kernels import sizes
 from diffeng.kernels.cuda import compile, plan, program, proof, tiling
 from diffeng.kernels.cuda.program import CudaProgram
 from diffeng.kernels.cuda.simulator import Simulator
@@ -218,9 +218,8 @@ def test_skeletons_are_all_there(random, tmp_path):
 
 
 @pytest.mark.skipif(not assemblers(), reason="half a minute: where NVIDIA's assembler is there, too")
-def test_kernels_of_gpt2_compile(random, tmp_path, monkeypatch):
+def test_kernels_of_gpt2_compile(random, tmp_path):
     """Loss and gradients of a GPT-2 whose rows are as long as the real one's, products in float32 and in bfloat16, attention in registers."""
-    monkeypatch.setattr(recompute, "LARGE", 1 << 22)                     # a batch of one is enough then
     config = GPT2Config(vocab_size=50257, context_length=1024, emb_dim=64, n_heads=1, n_layers=1, drop_rate=0.1)
     parameters, tokens = init_parameters(config, 0, np.float32), random.integers(0, 50257, (2, 1, 1024))
     inputs, outputs, _ = graph(de.value_and_grad(lambda p: training_loss(p, *tokens, 0, 0, config, TrainingSettings())), parameters)
@@ -356,8 +355,7 @@ def unmasked(q, k, v):
 @pytest.fixture
 def small_tiles(monkeypatch):
     """What is large begins at a kilobyte; device(bytes) is a simulator with tiles of so many bytes."""
-    monkeypatch.setattr(tiles, "LARGE", 1 << 10)
-    monkeypatch.setattr(recompute, "LARGE", 1 << 10)
+    monkeypatch.setattr(sizes, "LARGE", 1 << 10)
     monkeypatch.setattr(tiling, "FEWEST", 4)
 
     def device(size):

@@ -20,7 +20,7 @@ CASES = {
     "what is read as a product's operand before": (lambda a: a - 0.5 * (a @ a), [(6, 6)], (0,), {0: 0}),
     "read transposed in the same loop": (lambda a: a + a.T, [(4, 4)], (0,), {}),
     "read in a second pass over the row": (lambda a: a / np.sum(a, -1, keepdims=True), [(4, 5)], (0,), {}),
-    "read by a later step": (lambda a, b: (a + b, (a + b) @ a), [(4, 4), (4, 4)], (0,), {}),
+    "read by a later step": (lambda a, b: (a + b, (a + b) @ a), [(20, 20), (20, 20)], (0,), {}),
     "changed places": (lambda a, b: (b, a), [(3, 3), (3, 3)], (0, 1), {1: 1}),
     "as it came": (lambda a, b: (a, b + 1.0), [(3,), (3,)], (0,), {0: 0}),
     "another shape": (lambda a: np.sum(a, 0), [(4, 5)], (0,), {}),

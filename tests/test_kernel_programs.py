@@ -111,14 +111,18 @@ def test_another_shape_compiles_nothing(random, monkeypatch):
 SIZES = {
     "rosenbrock-2": [dict(n=n) for n in (3, 5, 16, 100, 128, 100_000)], "chain-10000": [dict(n=n) for n in (4, 10, 64, 100_000)],
     "logistic": [dict(n=n, d=d) for n, d in ((5, 3), (50, 10), (64, 16))], "heat": [dict(n=n, steps=6) for n in (6, 10, 64, 1000)],
-    "mlp": [dict(batch=batch, widths=widths) for batch, widths in ((3, (2, 4, 3, 2)), (8, (5, 7, 6, 3)), (16, (32, 64, 64, 10)), (100, (30, 60, 60, 10)))],
-    "lstm": [dict(steps=3, batch=batch, inputs=inputs, hidden=hidden) for batch, inputs, hidden in ((2, 2, 3), (4, 8, 16), (16, 32, 64))],
-    "block-2x8x16x2": [dict(zip(("batch", "context", "width", "heads"), sizes)) for sizes in ((2, 3, 4, 2), (2, 8, 16, 2), (3, 12, 20, 2), (2, 64, 32, 4), (8, 64, 128, 4))]}
+    "mlp": [dict(batch=batch, widths=widths) for batch, widths in ((3, (2, 4, 3, 2)), (8, (5, 7, 6, 3)), (16, (32, 64, 64, 10)), (100, (30, 60, 60, 10)),
+                                                                   (129, (30, 60, 60, 10)), (4000, (30, 60, 70, 20)))],
+    "mixture": [dict(n=n, d=d, k=k) for n, d, k in ((20, 10, 5), (100, 10, 5), (1000, 10, 25))],
+    "bundle": [dict(cameras=cameras, points=points, observations=n) for cameras, points, n in ((2, 3, 5), (5, 20, 50), (20, 300, 4000))],
+    "lstm": [dict(steps=3, batch=batch, inputs=inputs, hidden=hidden) for batch, inputs, hidden in ((2, 2, 3), (4, 8, 16), (16, 32, 64), (32, 32, 64), (100, 30, 50))],
+    "block-2x8x16x2": [dict(zip(("batch", "context", "width", "heads"), sizes)) for sizes in ((2, 8, 16, 2), (2, 4, 16, 2), (3, 8, 16, 2), (2, 64, 32, 4), (8, 64, 128, 4),
+                                                                                                        (8, 256, 128, 4))]}
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_another_size_compiles_nothing(name, monkeypatch):
-    """From a few entries to what several threads share, a power of two or not. (Many rows of few entries and very long ones have kernels of their own.)"""
+    """From a few entries to what several threads share and what is larger than the cache, a power of two or not."""
     monkeypatch.setenv("DIFFENG_CACHE", "off")
     monkeypatch.setattr(machine, "_kernels", {})
     made = []
@@ -344,7 +348,7 @@ def test_a_number_that_many_entries_need_does_not_make_them_one_row():
     program = compiled(lambda x, s: x * (s * 2.0 + 1.0), np.ones((64, 1024)), np.array(3.0))
     assert program.kernels == 2
     assert np.array_equal(program(np.ones((64, 1024)), np.array(3.0))[0], np.full((64, 1024), 7.0))
-    assert compiled(lambda x, s: x * (s * 2.0 + 1.0), np.ones(8), np.array(3.0)).kernels == 1
+    assert compiled(lambda x, s: x * (s * 2.0 + 1.0), np.ones(8), np.array(3.0)).kernels == 2              # however few they are: another shape compiles nothing
 
 
 # ---- vectors across short rows ---------------------------------------------------------------------------------------------------------

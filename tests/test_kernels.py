@@ -482,7 +482,7 @@ def test_partial_results_are_put_together_and_nothing_beside_them_is_written(dty
     from diffeng.kernels import groups, machine
     from diffeng.kernels.memory import address
     name = {"f4": "f32", "f8": "f64", "i8": "i64"}
-    kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(machine.kernel(*groups._combining("sum", name[dtype], name[result], onto)).addresses["kernel"])
+    kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(machine.kernel(*groups.combine_kernel("sum", name[dtype], name[result], onto)).addresses["kernel"])
     random = np.random.default_rng(0)
     for count in (*range(1, 19), 64, 71):
         partial = np.zeros((3, groups.APART // 4 * 3), dtype)

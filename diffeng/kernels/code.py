@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-from .compile import interleave, keep_together
+from .compile import interleave, keep_together, mask
 from .values import _TYPES, Value, cast, larger, select, smaller  # noqa: F401  select and cast: for whoever writes with it
 
 _I64, _I8 = ir.IntType(64), ir.IntType(8)
@@ -182,8 +182,8 @@ class Code:
     # ---- control -------------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def loop(self, lo, hi, step=1, interleaved=False, together=False):
-        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0, or a function of i. Yields i. interleaved, together: see compile.py. A loop
+    def loop(self, lo, hi, step=1, interleaved=False, together=False, masked=False):
+        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0, or a function of i. Yields i. interleaved, together, masked: see compile.py. A loop
         around others is kept together, too: LLVM would write out two turns with all that is inside, for nothing but twice the time that it takes to compile."""
         b, inside = self.builder, self._loops
         self._loops += 1
@@ -202,8 +202,8 @@ class Code:
         yield at
         i.add_incoming(b.add(i, step, flags=["nsw", "nuw"]), b.block)
         back = b.branch(head)
-        if interleaved or together or self._loops > inside + 1:
-            (interleave if interleaved else keep_together)(back)
+        if interleaved or masked or together or self._loops > inside + 1:
+            (interleave if interleaved else mask if masked else keep_together)(back)
         b.position_at_end(done)
 
     @contextmanager

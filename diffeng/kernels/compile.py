@@ -94,6 +94,12 @@ def keep_together(branch):
     _wish(branch, "llvm.loop.unroll.disable")
 
 
+def mask(branch):
+    """Say of a loop that its last vector shall be one like the others, of which some entries are masked, instead of one entry after the other."""
+    from llvmlite import ir
+    _wish(branch, "llvm.loop.vectorize.predicate.enable", ir.IntType(1)(1))
+
+
 def _wish(branch, *words):
     module = branch.parent.function.module
     wish = module.add_metadata([*words])

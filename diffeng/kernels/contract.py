@@ -14,11 +14,12 @@ from . import blas, threads
 from .code import SIZES, Code
 from .cutting import by_mkl, is_laid, may_be_laid, parts_of, terms_of
 from .fuse import Immediate, Map, Product
-from .groups import APART, MANY, Instruction, combined, many_short_rows
+from .groups import APART, Instruction, combine_kernel, combined
 from .layout import Buffer, View, broadcast, collapse, diagonal, new, pitched, reshaped, transposed, upright
 from .memory import LINE
 from .reduce import total
 from .scalar import BFLOAT16, CAST, FLOAT, type_name
+from .sizes import many_short_rows
 from .values import select, smaller
 
 _HALF = np.dtype(np.uint16)                # what holds a bfloat16: NumPy has none
@@ -91,7 +92,7 @@ def _pair(fuser, left, right, out, dtype):
         if math.prod([size[c] for c in la]) > math.prod([size[c] for c in lb]):
             return _pair(fuser, (b, lb), (a, la), out, dtype)                        # the vector comes first
         order = sorted([*out, *summed], key=lambda c: -abs(sb.get(c, 0)))            # as the matrix lies in memory
-        along = order[-1] in summed or math.prod([size[c] for c in lb if c not in batch]) < VECTOR or fuser.passes(b, a)          # X'(f(Xw)) reads X once
+        along = order[-1] in summed or len(batch) > 0 or fuser.passes(b, a)          # X'(f(Xw)) reads X once
     else:
         along = False
     if along:                                                                        # terms and sums, which fuse with others
@@ -217,10 +218,11 @@ def _times(fuser, a, b):
 
 # ---- BLAS --------------------------------------------------------------------------------------------------------------------------
 
-COLUMNS, ROWS, INNER, FIRST, LIMIT, BATCH = 3, 4, 5, 17, 22, 23          # words of a product: its sizes, which part of its terms comes first, what keeps its
-                                           # BLAS on one thread, and its batch axes
-TINY = 4                                   # rows, columns and terms of matrices of which MANY are multiplied entry by entry
-VECTOR = 20_000                            # entries of a matrix below which its product with a vector is a loop like others, whichever way it runs
+COLUMNS, ROWS, INNER, OUT, FIRST, LIMIT, CUT, BATCH = 3, 4, 5, 11, 17, 22, 23, 26         # words of a product: its sizes, which part of its terms comes first, what
+                                           # keeps its BLAS on one thread, how it is cut, and its batch axes
+BY_TERMS, SHARED = 1, 2                    # how: into parts of the terms; so that chunks of these have results of their own; 0: of rows and columns
+TINY, MANY = 4, 128                        # rows, columns and terms of matrices of which so many are multiplied entry by entry
+FEW = 100                                  # entries of a matrix whose product with a vector takes BLAS longer to begin than to do
 PAD, SLOTS = 16, 4                         # entries between the rows of such a copy; copies at once, for each thread
 
 
@@ -240,10 +242,11 @@ def product(step, cut=None):
     along, width = cut or (None, None)
     vector, laid = m == 1 and cut is None, cut is None and is_laid(type, chr(tb), m, n, k)
     together = ldc == n or m == 1                        # do the result's rows follow each other?
-    shared = terms_of(chr(ta), chr(tb), m, n, k) if cut is None and batch == 1 and together and step.onto is None and not vector else None
-    by_terms = "shared" if shared else along == "terms"
+    shares = cut is None and batch == 1 and together and step.onto is None and not vector          # whatever the sizes: they do not decide what is compiled
+    shared = terms_of(chr(ta), chr(tb), m, n, k) if shares else None
+    by_terms = SHARED if shared else BY_TERMS if along == "terms" else 0
     laid &= not by_terms
-    lays = cut is None and not by_terms and may_be_laid(type, chr(tb))          # whatever the sizes: they do not decide what is compiled
+    lays = cut is None and may_be_laid(type, chr(tb))          # (nor here)
     if shared:
         rows, columns, width = m, n, shared
     elif cut is None:
@@ -258,7 +261,7 @@ def product(step, cut=None):
     words = [blas.Routine(f"mkl_{name}" if mkl else name), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, over, columns, terms, 0, a.strides[-1] * terms if by_terms else a.strides[-2] * rows,
              b.strides[-2] * terms if by_terms else b.strides[-1] * columns, 0 if by_terms else c.strides[-2] * rows, 0 if by_terms else size * columns,
-             blas.Routine("mkl_threads") if mkl else 0]
+             blas.Routine("mkl_threads") if mkl else 0, by_terms, 0, 1]          # (a part's own result: bytes to the next chunk's, parts of a chunk)
     for d, *s in zip(dims, *strides):
         words += [d, *s]
     depth = len(dims)
@@ -274,20 +277,22 @@ def product(step, cut=None):
         words += [ldb * size, (Buffer("arena", np.dtype(np.uint8), copied * -(-batch * parts // chunk)), 0), copied, chunk]
     elif lays:
         words += [0, 0, 0, 1]
-    added, rest = None, []
+    added, rest, ready = None, [], []
     if shared:
         chunk = -(-parts // min(threads.count(), parts)) if chunk < parts else parts
         slots, stride = -(-parts // chunk), -(-m * n * size // APART) * APART
-        partial = (Buffer("arena", np.dtype(np.uint8), stride * slots), 0) if slots > 1 else (c.buffer, c.offset)
-        words += [partial, stride, chunk]
         if slots > 1:
-            rest.append(combined("sum", type, partial[0], slots, stride, m * n, c))
+            partial = Buffer("arena", np.dtype(np.uint8), stride * slots)
+            words[OUT], words[CUT + 1], words[CUT + 2] = (partial, 0), stride, chunk
+            rest.append(combined("sum", type, partial, slots, stride, m * n, c))
+    if shares and not rest:
+        ready.append(Instruction(*combine_kernel("sum", type, type), (), 0, 0, 0))
     if step.onto is not None:
         words.append((step.onto.buffer, step.onto.offset))
         words += [] if step.scale is None else [step.scale if isinstance(step.scale, Immediate) else (step.scale.buffer, step.scale.offset)]
         added = step.scale and step.scale.__class__.__name__, step.negative
-    structure = type, bits, depth, by_terms, vector, lays, added
-    return [Instruction(repr(("product", *structure)), lambda: _write_product(*structure), words, batch * parts, chunk, cost), *rest]
+    structure = type, bits, depth, vector, lays, added
+    return [Instruction(repr(("product", *structure)), lambda: _write_product(*structure), words, batch * parts, chunk, cost, ready), *rest]
 
 
 def for_blas(step):
@@ -307,26 +312,18 @@ def is_turned(out):
     return out.strides[-1] != out.dtype.itemsize and out.shape[-1] > 1
 
 
-def _write_product(type, bits, depth, by_terms, vector, lays, added):
+def _write_product(type, bits, depth, vector, lays, added):
     code = Code()
-    word = code.word
+    word, zero, one = code.word, code.number(0), code.number(1)
     with code.set_meanwhile(word(LIMIT), 1), code.loop(code.lo, code.hi) as r:
         entry = r.over(word(12))
         part = r - entry * word(12)
-        above = part.over(word(14))
-        i, j = (part, part) if by_terms else (above, part - above * word(14))
-        places = [word(10) + i * word(18), word(9) + j * word(19), word(11) + i * word(20) + j * word(21)]
-        places = code.entry(places, entry, BATCH, depth)
-        m, n, k, beta = word(4), word(3), word(5), 0.0
-        if by_terms:
-            k = smaller(k - part * word(16), word(16))
-            beta = select(part.equals(code.lo if by_terms == "shared" else word(FIRST)), code.number(0.0, type), code.number(1.0, type))
-        else:
-            m, n = smaller(m - i * word(13), word(13)), smaller(n - j * word(15), word(15))
-        pa, pb, pc = places
-        if by_terms == "shared":
-            own, stride, chunk = (word(BATCH + 4 * depth + j) for j in range(3))
-            pc = own + code.lo.over(chunk) * stride
+        above, terms = part.over(word(14)), word(CUT).differs(0)
+        i, j, t = select(terms, zero, above), part - above * word(14), select(terms, part, zero)          # (of parts of terms one lies above the other)
+        out = word(OUT) + i * word(20) + j * word(21) + code.lo.over(word(CUT + 2)) * word(CUT + 1)
+        pa, pb, pc = code.entry([word(10) + above * word(18), word(9) + select(terms, part, j) * word(19), out], entry, BATCH, depth)
+        m, n, k = smaller(word(4) - i * word(13), word(13)), smaller(word(3) - j * word(15), word(15)), smaller(word(5) - t * word(16), word(16))
+        beta = select(t.equals(select(word(CUT).equals(SHARED), code.lo, word(FIRST))), code.number(0.0, type), code.number(1.0, type))
         if lays:
             down, own, copied, chunk = (word(BATCH + 4 * depth + j) for j in range(4))
             source, laid = pb, copied.differs(0)
@@ -335,7 +332,11 @@ def _write_product(type, bits, depth, by_terms, vector, lays, added):
                 code.turn(type, source, down, pb, word(6) * SIZES[type], n, k)
         if vector:
             plain = word(1).equals(ord("N"))
-            code.gemv(type, bits, word(0), word(1), select(plain, n, k), select(plain, k, n), pb, word(6), pa, word(7), pc, word(8))
+            few = n * k < FEW
+            with code.when(few):
+                _few(code, type, n, k, [(pa, zero, word(7)), (pb, select(plain, one, word(6)), select(plain, word(6), one)), (pc, word(8), zero)])
+            with code.when(~few):
+                code.gemv(type, bits, word(0), word(1), select(plain, n, k), select(plain, k, n), pb, word(6), pa, word(7), pc, word(8))
         else:
             alpha = 1.0
             if added is not None:
@@ -344,10 +345,21 @@ def _write_product(type, bits, depth, by_terms, vector, lays, added):
     return code.finish()
 
 
+def _few(code, type, n, k, places):
+    """A vector (k,) times a matrix (k, n). places: of both and of the result, with the steps (in entries) along n and along k."""
+    with code.loop(0, n) as j:
+        total = code.cell(type, 0.0)
+        with code.loop(0, k) as t:
+            x, y = (code.load(at, j * down + t * across, type) for at, down, across in places[:2])
+            total.set(total.get() + x * y)
+        at, down, _ = places[2]
+        code.store(at, j * down, total.get())
+
+
 def _onto(code, type, added, first, sizes, places):
     """Put what a product is added to where the result will lie, if it is elsewhere; the factor of the sums. first: the word that says where it is."""
     (m, n, k), (pa, pb, pc), word, size, (scale, negative) = sizes, places, code.word, SIZES[type], added
-    source, down = word(first) + (pc - word(11)), word(8) * size
+    source, down = word(first) + (pc - word(OUT)), word(8) * size
     with code.when(source.differs(pc)):
         with code.loop(0, m) as i:
             with code.loop(0, n) as j:

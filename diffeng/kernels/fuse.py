@@ -23,7 +23,6 @@ from .layout import Buffer, View, collapse, cut_at, disjoint
 MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
 SCALARS_FUSED = MOST_OPERATIONS             # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate
 APART = 4                                 # groups that may write parts of one buffer at a time: each is asked about each new part
-LONGEST_ALONE = 1 << 13                   # entries that a scalar is computed in one loop with: a single row is not shared out among threads
 
 
 class Immediate:
@@ -345,13 +344,14 @@ class Fuser:
         return is_chain(group.cuts | {columns}) and all(column_stride(v, columns) is not None for v in group.memory)
 
     def _stretch(self, group, operation):
-        """Make a group of row values part of a space with columns, if that is what the operation reads it along. True unless nothing helps."""
+        """Make a group of row values part of a space with columns, if that is what the operation reads it along (not of a single value: nobody could share in the
+        one row that it has). True unless nothing helps."""
         n = math.prod(operation.shape)
         if n <= group.n or group.columns is not None or n % group.n:
             return n <= group.n or group.columns is not None
         columns = n // group.n
         mine = [v for v in operation.operands if not isinstance(v, (Immediate, Indirect, Window)) and group in v.buffer.writers]
-        if columns == 1 or group.n == 1 and columns > LONGEST_ALONE or len(group.operations) > MOST_OPERATIONS // 2 \
+        if columns == 1 or group.n == 1 or len(group.operations) > MOST_OPERATIONS // 2 \
                 or any(group.levels[id(v.buffer)] != "full" or not is_row(v, columns) for v in mine) or any(isinstance(o, Reduce) for o in group.operations):
             return False
         group.n, group.columns = n, columns

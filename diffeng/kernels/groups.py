@@ -17,27 +17,17 @@ from .fuse import Immediate, Indirect, Map, Reduce, Window
 from .layout import Buffer, View, collapse, refined
 from .memory import LINE
 from .scalar import fingerprint, type_name
+from .sizes import is_short
 
 _BYTE = np.dtype(np.uint8)
 STATUS = "status"                          # the word that stands for the address where an index out of range is reported
 APART = 128                                # bytes: what different threads write all the time shares no cache line, nor a pair that is fetched together
 STRIP_BYTES = 1 << 15                      # of one operand: rows that wait for each other, see _in_strips
 DEAR = 3.0                                 # nanoseconds a row
-VECTOR, NARROW, LONG = 4, 16, 4096         # columns up to which vectors run across rows: whatever the memory is like; where most of it, where all of it lies so
-MANY, FEW = 128, 8                         # rows from which on they do; where all memory lies so
+MANY, FEW = 128, 4                         # rows of the last axis from which on it stays the last one; of an axis that vectors may run along
 LONGEST_SUM = 512                          # rows of one plain float32 sum over rows; partial sums are put together in float64
 STRETCH = 256                              # bytes of a row that one chunk of columns goes through at least
 OWN_COPY = 1.3                             # nanoseconds an entry that is added to costs a chunk that has its own: cleared, and put together afterwards
-
-
-def many_short_rows(shape):
-    """Are there many short rows?"""
-    return len(shape) > 1 and 1 < shape[-1] <= NARROW and math.prod(shape[:-1]) >= MANY
-
-
-def walks_across(v):
-    """Do the entries of a view's columns follow each other in memory (or stand still)?"""
-    return v.strides[-2] in (0, v.dtype.itemsize) or v.shape[-2] == 1
 
 
 class Instruction:
@@ -66,10 +56,10 @@ def combined(name, type, partial, slots, stride, count, out, onto=False):
     """What puts partial results of chunks together, in order. partial: a buffer, `stride` bytes from one to the next; each has `count` entries, which in `out`
     follow each other, too. onto: onto what is there."""
     words, chunk = [(partial, 0), slots, stride, (out.buffer, out.offset)], threads.split(count, slots * 0.5)
-    return Instruction(*_combining(name, type, type_name(out.dtype), onto), words, count, min(count, chunk + -chunk % LINE), slots * 0.5)
+    return Instruction(*combine_kernel(name, type, type_name(out.dtype), onto), words, count, min(count, chunk + -chunk % LINE), slots * 0.5)
 
 
-def _combining(name, type, result, onto=False):
+def combine_kernel(name, type, result, onto=False):
     return repr(("combine", name, type, result, onto)), lambda: loops.write_combine(name, type, result, onto)
 
 
@@ -89,7 +79,8 @@ class Plan:
         self._reach()
         self._shape()
         self._phases()
-        self.across, self.sharing = self._runs_across(), "rows"  # of a scatter: "copies" or "columns", see _scatter_shares
+        self.across = self._runs_across()
+        self.adds = self.alone = self.by_columns = False         # of a scatter whose rows may meet: see _scatter_shares
 
     # ---- places in memory -------------------------------------------------------------------------------------------------------------
 
@@ -163,22 +154,28 @@ class Plan:
         self._inner_strides = inner_strides
 
     def _runs_across(self):
-        """Do vectors better run across rows than along them? Rows are short and many, and operands walk straight on from row to row, or stand still; or
-        those of a sum over an axis in the middle, which would be read at a long stride."""
+        """Do vectors better run across rows than along them? Rows are short, and operands walk straight on from row to row, or stand still; or those of a sum
+        over an axis in the middle, which would be read at a long stride."""
         ops = self.group.operations
         if not self.outer or self.columns == 1 or any([isinstance(x, Indirect) for o in ops for x in (*o.operands, o.out)]):
             return False
-        if self.columns <= NARROW and self.outer[-1] < MANY and not self.in_order:
+        short = is_short(self.columns)
+        if short and self.outer[-1] < MANY and not self.in_order:
             self._put_last(max(range(len(self.outer)), key=self._suits))
         straight = self._straight(-1)
-        if self.columns <= NARROW and self.outer[-1] >= (FEW if all(straight) else MANY):
-            return self.columns <= VECTOR or 2 * sum(straight) > len(straight)
+        if short:
+            return all(self._close(-1)) or 2 * sum(straight) > len(straight)
         apart = [s not in (0, v.dtype.itemsize) for (v, *_), s in zip(self._views, self._inner_strides)]
-        return self.outer[-1] >= FEW and self.columns <= LONG and any(apart) and all(straight) and not self.needed_later
+        return self.outer[-1] >= FEW and any(apart) and all(straight) and not self.needed_later
 
     def _straight(self, k):
         """Of each operand: does it walk straight on along axis k of the rows, or stand still?"""
         return [s[k] in (0, v.dtype.itemsize) for (v, *_), s in zip(self._views, self.outer_strides) if v.buffer.kind != "none"]
+
+    def _close(self, k):
+        """Of each operand: does it walk straight on along axis k of the rows, or was it given so that short rows follow each other without gaps?"""
+        known = [(v.dtype.itemsize, s[k], v.buffer.kind != "arena") for (v, *_), s in zip(self._views, self.outer_strides) if v.buffer.kind != "none"]
+        return [step in (0, size) or given and step == self.columns * size for size, step, given in known]
 
     def _suits(self, k):
         """How well axis k of the rows would be the one that runs fastest: long enough, with memory that lies close together; the later one of equals."""
@@ -281,12 +278,12 @@ class Plan:
             o = ops[k]
             if slots == 1 and type == type_name(o.out.dtype) and o.out.buffer.home is None:          # nothing to put together
                 self.words[base] = (o.out.buffer, o.out.offset)
-                self.ready.append(Instruction(*_combining(o.name, type, type), (), 0, 0, 0))
+                self.ready.append(Instruction(*combine_kernel(o.name, type, type), (), 0, 0, 0))
                 continue
             partial = Buffer("arena", _BYTE, stride * slots)
             self.words[base] = (partial, 0)
             combining.append(self._combine(o.name, type, partial, slots, stride, count, o.out))
-        copies = self._copies(views, slots, combining) if self.sharing == "copies" else ()
+        copies = self._copies(views, 1 if self.by_columns else slots, combining) if self.adds else ()
         strip = self._strip(scratch)
         structure = (self.flat, chunk_word, columns_word, tuple(lengths), tuple(views), len(self._scopes), self.last, memory, strip, copies, tuple(described))
         return [self._instruction(structure, tuple(self.rules), rows, chunk, cost), *combining]
@@ -300,12 +297,13 @@ class Plan:
         return Instruction(key, lambda: (across if self.across else loops).write(structure, rules), self.words, rows, chunk, cost, tuple(self.ready))
 
     def _strip(self, scratch):
-        """"across" where vectors run across rows; else the word that says how many rows a strip has, or None where it is not worth while to compute what is
-        one a row for many rows at once: then it is vectorised, but the rows wait in the cache meanwhile."""
+        """"across" where vectors run across rows; where chunks may be of columns instead of rows, the words that say whether they are and how many rows there
+        are; else the word that says how many rows a strip has, or None where it is not worth while to compute what is one a row for many rows at once: then it
+        is vectorised, but the rows wait in the cache meanwhile."""
         if self.across:
             return "across"
-        if self.sharing == "columns":
-            return "columns", self.word(self.rows)
+        if self.alone:
+            return self.word(int(self.by_columns)), self.word(self.rows)
         ops = self.group.operations
         dear = sum([o.cost for o in ops if o.level == "row" and isinstance(o, Map)]) >= DEAR
         if dear and not scratch and not self.flat and not any([isinstance(x, (Indirect, Window)) for o in ops for x in (*o.operands, o.out)]):
@@ -384,32 +382,40 @@ class Plan:
         scattering, chunk = [o for o, _ in self._scattering()], threads.split(rows, cost)
         targets = {id(o.out.view.buffer): o.out.view for o in scattering}
         copy = sum([v.buffer.size for v in targets.values()]) * OWN_COPY
-        alone = len(scattering) == 1 and not self.flat and not self.last and self._apart([[s] for s in self._inner_strides])
-        apart = 1 if not alone else self.columns * scattering[0].out.view.dtype.itemsize // STRETCH
+        self.adds = all([o.accumulate for o in scattering])
+        self.alone = len(scattering) == 1 and not self.flat and not self.last and self._apart([[s] for s in self._inner_strides])
+        apart = self.columns * scattering[0].out.view.dtype.itemsize // STRETCH if self.alone else 1
         most = 8 if apart < 2 else 20                            # what copies may cost: so small a part of the work
-        slots = min(-(-rows // chunk), int(rows * cost / (most * copy))) if all([o.accumulate for o in scattering]) else 1
+        slots = min(-(-rows // chunk), int(rows * cost / (most * copy))) if self.adds else 1
         if slots > 1:
-            self.sharing = "copies"
             return rows, -(-rows // slots)
         if chunk < rows and apart > 1:
-            self.sharing, each = "columns", -(-self.columns // min(apart, -(-rows // chunk)))
+            self.by_columns, each = True, -(-self.columns // min(apart, -(-rows // chunk)))
             return self.columns, each + -each % (APART // scattering[0].out.view.dtype.itemsize)
         return rows, max(rows, 1)
 
     def _copies(self, views, slots, combining):
-        """A copy for each chunk of what integer arrays add to: the base, length, stride and type of each, and the numbers of the views that lie in it."""
+        """A copy for each chunk of what integer arrays add to: the base, length, stride and type of each, and the numbers of the views that lie in it. A single
+        chunk adds to the thing itself: of its copy, nothing is cleared, and the stride is 0."""
         made = {}
         for o, (v, _) in self._scattering():
             out = o.out.view.buffer
             if id(out) not in made:
-                stride = -(-out.size * out.dtype.itemsize // APART) * APART
+                stride = -(-out.size * out.dtype.itemsize // APART) * APART if slots > 1 else 0
                 made[id(out)] = Buffer("arena", _BYTE, stride * slots), stride, out, []
-            self.words[views[v][2]] = (made[id(out)][0], o.out.view.offset)
+            if slots > 1:
+                self.words[views[v][2]] = (made[id(out)][0], o.out.view.offset)
             made[id(out)][3].append(v)
-        for copy, stride, out, _ in made.values():
-            combining.append(self._combine("sum", type_name(out.dtype), copy, slots, stride, out.size, View(out, 0, (), (), out.dtype), onto=True))
-        return tuple([(self.word((copy, 0)), self.word(out.size), self.word(stride), type_name(out.dtype), tuple(dict.fromkeys(numbers)))
-                      for copy, stride, out, numbers in made.values()])
+        described = []
+        for copy, stride, out, numbers in made.values():
+            type = type_name(out.dtype)
+            if slots > 1:
+                combining.append(self._combine("sum", type, copy, slots, stride, out.size, View(out, 0, (), (), out.dtype), onto=True))
+            else:
+                self.ready.append(Instruction(*combine_kernel("sum", type, type, True), (), 0, 0, 0))
+            cleared = [(copy, 0), out.size, stride] if slots > 1 else [0, 0, 0]
+            described.append((*map(self.word, cleared), type, tuple(dict.fromkeys(numbers))))
+        return tuple(described)
 
     _combine = staticmethod(combined)
 

@@ -66,7 +66,7 @@ def assembled(work, slot, **rest):
         moves.append((len(words), kind, number))
         return offset
 
-    for w in _with_parts(work):
+    for w in with_parts(work):
         begun[w] = kernels.setdefault(w.key, (len(kernels), w.build))[0], len(words)
         for x in w.words:
             kind = type(x)
@@ -98,10 +98,10 @@ def assembled(work, slot, **rest):
     return image, [b.slot for b in held]
 
 
-def _with_parts(work):
+def with_parts(work):
     """Instructions, each behind its parts."""
     for w in work:
-        yield from _with_parts(w.parts)
+        yield from with_parts(w.parts)
         yield w
 
 

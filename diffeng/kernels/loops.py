@@ -12,8 +12,9 @@ from .memory import LINE
 
 STRIP = 32                                 # rows of a strip at most
 BLOCK = 512                                # entries of one plain partial sum
-LIGHT = 6                                  # operations of a sum's loop up to which it is interleaved,
+FEW, LIGHT = 2, 6                          # operations of a loop up to which its last entries are not masked; of a sum's loop up to which it is interleaved,
 UNROLLED = 32                              # so many entries at a time
+VECTOR = 64                                # bytes of the longest vector there is
 MANY = 64                                  # entries in the middle of windows from which on it begins where a cache line does
 
 
@@ -69,11 +70,11 @@ class Loops:
             self.offsets = self.bases
             self.sweep(code.lo, code.hi, range(len(self.ops)))
         elif type(self._strip) is tuple:
-            with code.loop(0, code.word(self._strip[1])) as r:
-                self.begin(r)
-                self.columns_of(0, code.lo, code.hi)
+            by_columns, (rows, columns) = code.word(self._strip[0]).differs(0), ((code.number(0), code.word(self._strip[1])), (code.number(0), self.columns))
+            with self._rows(*[select(by_columns, *ends) for ends in zip(rows, (code.lo, code.hi))]):
+                self.columns_of(0, *[select(by_columns, *ends) for ends in zip((code.lo, code.hi), columns)])
         elif self._strip is None:
-            with self._rows() as r:
+            with self._rows(code.lo, code.hi):
                 for phase in range(-1, self.last + 1):
                     self.columns_of(phase)
                     self.row_of(phase)
@@ -105,15 +106,15 @@ class Loops:
         self.values, self.row_loaded = {}, {}
 
     @contextlib.contextmanager
-    def _rows(self):
-        """A loop over rows; of several axes the last one has a loop of its own, for dividing to find a short row would take longer than all the rest."""
+    def _rows(self, lo, hi):
+        """A loop over rows lo..hi; of several axes the last one has a loop of its own, for dividing to find a short row would take longer than all the rest."""
         code = self.code
         if len(self._lengths) < 2:
-            with code.loop(code.lo, code.hi) as r:
+            with code.loop(lo, hi) as r:
                 self.begin(r)
                 yield r
             return
-        with code.stretches(code.lo, code.hi, code.hi, code.word(self._lengths[-1])) as (start, stop):
+        with code.stretches(lo, hi, hi, code.word(self._lengths[-1])) as (start, stop):
             self.begin(start)
             first = self.offsets
             with code.loop(start, stop) as r:
@@ -183,8 +184,7 @@ class Loops:
                     with code.loop(start, whole, interleaved=True) as i:
                         self.entries(mine, i, parts)
                     start = whole
-                with code.loop(start, stop) as i:
-                    self.entries(mine, i, parts)
+                self.each(start, stop, mine, parts, len(mine) <= LIGHT)
                 for k, total in totals.items():
                     total.set(merge(self.ops[k][3], total.get(), cast(parts[k].get(), total.type)))
         else:
@@ -201,8 +201,10 @@ class Loops:
         cuts = {cut: None for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" for cut in x[2]}
         windows, others = ([cut for cut in cuts if (self.views[cut[0]][1] == "u") == along] for along in (True, False))
         if not windows:
-            with contextlib.nullcontext(lo) if self.single() else code.loop(lo, hi) as i:
-                self.entries(mine, i, totals)
+            if self.single():
+                self.entries(mine, lo, totals)
+            else:
+                self.each(lo, hi, mine, totals)
             return
         first, last = lo, hi
         for p, begin, end in windows:
@@ -224,6 +226,19 @@ class Loops:
                 with code.loop(begin, end) as i:
                     self.entries(mine, i, totals)
         self.within_all = False
+
+    def each(self, lo, hi, mine, totals, rest=False):
+        """The entries lo..hi: whole vectors, and a masked one for those that are left, which each row may have (what goes through everything has them but once, and
+        of few operations one entry after the other is as fast). The rest of a sum: masked ones alone, as to put a vector together takes as long as to add some."""
+        code, masked = self.code, not self.flat and len(mine) > FEW
+        if masked and not rest:
+            widest = max([SIZES[kind] for op in (self.ops[k] for k in mine) for kind in (op[4], *(op[5] if op[0] == "map" else ()))])
+            whole = lo + ((hi - lo) & -(VECTOR // widest))
+            with code.loop(lo, whole) as i:
+                self.entries(mine, i, totals)
+            lo = whole
+        with code.loop(lo, hi, masked=masked) as i:
+            self.entries(mine, i, totals)
 
     def single(self):
         """Is there one entry alone? Every operation writes to memory that does not go on, and each entry once. It needs no loop: functions of numbers have

@@ -13,16 +13,17 @@ from ..constants import Exact
 from ..index_maps import spans
 from ..nodes import INPUT, Node
 from ..vocabulary.contraction import subscripts
-from . import groups, scalar, scipys
+from . import scalar, scipys
 from .contract import copy, einsum, narrowed
 from .fuse import Call, Immediate, Indirect, Map, Window
-from .groups import many_short_rows, walks_across
 from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, column, columns, indirect, new, pitched, reshaped, sliced, transposed, upright
 from .minors import cofactor, det
 from .reduce import positions, reduced
 from .scalar import type_name
+from .sizes import lies_close, many_short_rows, walks_across, with_reductions
 from .turns import in_turns
 
+VERY_FEW = 4                               # columns of a row that are scattered one by one
 _UNWRITTEN = frozenset({Padded, Columns, Deferred})
 
 
@@ -33,7 +34,7 @@ class Lowering:
 
     def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), scipys=False, in_order=False):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, {}, {}, {}, contiguous_constants, {}
-        self._recorded, self._codes = recorded, {}
+        self._recorded, self._codes, self._reduced = recorded, {}, with_reductions(recorded, many_short_rows)
         self.factors, self.writing, self._cuts, self._scipys, self.in_order = factors, writing, {}, scipys, in_order
         self.copied = {n for parts in writing.values() for n in parts} if writing else ()
 
@@ -119,19 +120,21 @@ class Lowering:
         x = broadcast(x, out.shape) if type(x) is View else immediate(x, out.dtype)
         self.fuser.operate(Map(out.shape, table["add"], want, (want, want), (out if onto is None else onto, x), out))
 
-    def fresh(self, shape, dtype, operands=(), factor=False):
-        """(a buffer for what an elementwise operation makes of these, the operands). Of many short rows the columns lie one after the other, where the rows
-        are very short, or large operands lie so too: vectors run across rows then (across.py), and small operands are laid so."""
+    def fresh(self, node, dtype, operands=()):
+        """(a buffer for what a node makes of these, elementwise; the operands). Of many short rows the columns lie one after the other, where those of all operands
+        do, or may as well: vectors run across rows then (across.py). What several rows have in common is laid so."""
+        shape = node.shape
         if not many_short_rows(shape) or self.contiguous:
             aligned = self.fuser.aligned
             if not aligned:
                 return new("arena", shape, dtype), operands
-            if not factor and not any([type(x) is View and x.buffer.pitch and x.shape == shape for x in operands]):
+            if node not in self.factors and not any([type(x) is View and x.buffer.pitch and x.shape == shape for x in operands]):
                 aligned = 0                                      # what is made of such rows has such rows
             return pitched(shape, dtype, aligned), operands
-        small = [type(x) is View and 4 * math.prod([n for n, s in zip(x.shape, x.strides) if s]) <= math.prod(shape) for x in operands]
+        small = [type(x) is View and any([n > 1 and not s for n, s in zip(x.shape[:-1], x.strides)]) for x in operands]          # the same in several rows
         views = [x.view if type(x) is Window else x for x, s in zip(operands, small) if not s and not isinstance(x, Immediate)]
-        if shape[-1] > groups.VECTOR and not (operands and all([walks_across(v) for v in views])):
+        rows, repeated = node in self._reduced, any(small)                # what is neither is one loop through everything, as it lies
+        if not all([walks_across(v) or (rows or repeated and v.buffer.kind != "arena") and lies_close(v) for v in views]):
             return new("arena", shape, dtype), operands
         return upright(shape, dtype), [self._turned(x) if s and x.strides[-1] and not walks_across(x) else x for x, s in zip(operands, small)]
 
@@ -227,7 +230,7 @@ def _map(lowering, node, *operands):
         return None
     if name in scalar.SAME and type(args[0]) in (View, Window) and operands[0].dtype == dtype:
         return operands[0]                   # values never change, so a copy is the thing itself
-    out, args = lowering.fresh(node.shape, dtype, args, node in lowering.factors)
+    out, args = lowering.fresh(node, dtype, args)
     lowering.fuser.operate(Map(node.shape, rule, type_name(dtype), types, tuple(args), out, cost=scalar.COST.get(name, scipys.COST if name in scipys.OPERANDS else 0.5)))
     return out
 
@@ -330,7 +333,7 @@ def _getitem(lowering, node, x, *arrays, index):
     type = type_name(x.dtype)
     if found is None or type is None or 0 in x.shape or any(type_name(a.dtype) is None for a in arrays):
         return None
-    out, _ = lowering.fresh(node.shape, node.dtype)
+    out, _ = lowering.fresh(node, node.dtype)
     lowering.fuser.operate(Map(node.shape, scalar.CAST, type, (type,), (Indirect(*found, lowering.code(node)),), out, cost=2.0))
     return out
 
@@ -338,7 +341,7 @@ def _getitem(lowering, node, x, *arrays, index):
 def _by_columns(over, arrays):
     """Are there many very short rows, each of which is found as a whole? Then what is written to their columns are operations of their own: no loop over a few
     entries, and a place is worked out once a row. (A gather is a copy of a row, and no faster so.)"""
-    return many_short_rows(over.shape) and over.shape[-1] <= groups.VECTOR and len(arrays) > 0 and not any([a.strides[-1] for a in arrays])
+    return many_short_rows(over.shape) and over.shape[-1] <= VERY_FEW and len(arrays) > 0 and not any([a.strides[-1] for a in arrays])
 
 
 def _put(lowering, node, x, v, arrays, index, shape, accumulate):

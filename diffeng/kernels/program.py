@@ -55,9 +55,15 @@ class Program:
         self._specify(inputs, outputs)
         described = self._described(inputs, outputs, donated) if remembered else None
         if described is None or not self._recalled(described):
+            from . import machine
             from .planning import steps_of
-            steps, self._origins, self._taken = steps_of(self, inputs, outputs, donated, as_recorded)
-            self._build(steps, described)
+            from .sizes import Sizes, planned_for
+            graph, before = (self, inputs, outputs, donated, as_recorded), machine.compilations
+            with planned_for(Sizes()) as sizes:
+                steps, self._origins, self._taken = steps_of(*graph)
+                self._build(steps, described)
+            if machine.compilations > before:
+                _prepare(graph, sizes.others())
         self._made = [[] for _ in self.outputs]
         self._specs = [shape for shape, _ in self.outputs], [dtype for _, dtype in self.outputs]
         self._small = not self._taken and all([dtype is not None and math.prod(shape) * dtype.itemsize < REUSE_ABOVE for shape, dtype in self.outputs])
@@ -314,6 +320,17 @@ class Program:
     def host(self, x):
         """An output as NumPy's array."""
         return x
+
+
+def _prepare(graph, others):
+    """Compile what a graph needs under other Sizes, too: another shape is to compile nothing."""
+    from . import image, machine
+    from .planning import Call, placed, steps_of
+    from .sizes import planned_for
+    for sizes in others:
+        with planned_for(sizes):
+            work, _ = placed(steps_of(*graph)[0])
+            machine.kernels([(w.key, w.build) for w in image.with_parts([w for w in work if type(w) is not Call])])
 
 
 def _ahead():

@@ -4,20 +4,25 @@ What it is: `recomputed(outputs)`, a graph rewritten. In attention the scores an
 adjoint comes by; kept, they are most of the memory, and writing and reading them costs as much as the product that makes them. So the adjoint gets its own:
 the product and the elementwise operations on it again, from the same row sums. Both halves then are chains that tiles.py takes through the cache.
 
-What it is not: `checkpoint`, with which the user says what is recomputed; this is done only where it saves both memory and time.
+What it is not: `checkpoint`, with which the user says what is recomputed; this is done only where it saves both memory and time: for scores of many sequences, and
+where rows are reduced behind the product. (A hidden layer made anew costs more than keeping it.)
 """
 import heapq
 
 from ..nodes import Node, bytes_of, reachable, readers_of
+from .sizes import is_large, meet_scores, with_reductions
 
-LARGE = 1 << 23                             # bytes of a product's result: what the cache holds is better kept
-RATIO = 4                                   # how much larger than its operands it is at least
+RATIO = 3                                   # how much larger than its operands a large result is at least
 
 
 def recomputed(outputs):
     """Nodes that compute the same as these, by the same operations. outputs: Nodes, or constants, which pass as they are. Values are not looked at."""
     order = reachable(outputs)
     seeds = [n for n in order if _is_large(n)]
+    meet_scores(order, seeds)
+    if seeds:
+        softened = with_reductions(order, lambda shape: len(shape) > 1)
+        seeds = [n for n in seeds if n in softened or all([len(x.shape) > 2 for x in n.operands])]
     if not seeds:
         return outputs
     readers = readers_of(order)
@@ -32,7 +37,7 @@ def recomputed(outputs):
 
 
 def _is_large(n):
-    return n.primitive.name == "matmul" and len(n.shape) > 1 and bytes_of(n) >= max(LARGE, RATIO * sum(map(bytes_of, n.operands)))
+    return n.primitive.name == "matmul" and len(n.shape) > 1 and is_large(n.shape, bytes_of(n), RATIO * sum(map(bytes_of, n.operands)))
 
 
 def _chain(seed, readers):

@@ -1,0 +1,117 @@
+"""What a plan asks of sizes: which rows are short, and which products are larger than the cache. Kernels depend on the answers, so they may be asked for others.
+
+What it is: `many_short_rows` of a shape (vectors run across such rows, see across.py; no count of rows is asked for), and what a view of them is like:
+`walks_across`, `lies_close`. `is_large` of a product's result (tiles.py, recompute.py). `with_reductions`, the nodes of a graph that belong to reductions along rows.
+`others`, under which a graph is planned once more where it met such a question, so that what another shape needs is there, and compiles nothing.
+
+What it is not: no loop nest (groups.py), no buffer (lower.py), and no rule that a count of entries decides without asking here.
+"""
+import contextlib
+import contextvars
+import math
+
+from ..nodes import Node
+
+NARROW = 16                                # columns of a short row at most: two vectors of float64
+LARGE = 1 << 22                            # bytes of a product's result that the cache had better not hold
+
+
+class Sizes:
+    """What is called short and large in a plan, and what was met there.
+
+    short: columns of a short row at most. scores: are products of every position with every other large? None: as they are. met: the lengths that were asked for,
+    of "short" rows, and of scores ("small", "large").
+    """
+
+    def __init__(self, short=NARROW, scores=None):
+        self.short, self.scores, self.met = short, scores, {}
+
+    def others(self):
+        """Of the same graph in other shapes: rows that are long where they were short, scores that are large where they were not, or the other way round."""
+        if "short" in self.met:
+            yield Sizes(0)
+        for name, longest in self.met.items():
+            if name != "short":
+                yield Sizes(0 if longest <= NARROW else NARROW, name == "small")
+
+
+_here = contextvars.ContextVar("what a plan calls short and large", default=Sizes())
+
+
+@contextlib.contextmanager
+def planned_for(sizes):
+    """What is planned here goes by these Sizes."""
+    token = _here.set(sizes)
+    try:
+        yield sizes
+    finally:
+        _here.reset(token)
+
+
+# ---- rows that are short ----------------------------------------------------------------------------------------------------------------
+
+def is_short(columns):
+    """Is a row of so many columns short?"""
+    here = _here.get()
+    if columns > here.short:
+        return False
+    here.met["short"] = columns
+    return True
+
+
+def many_short_rows(shape):
+    """Are there short rows, and more than one?"""
+    return len(shape) > 1 and shape[-1] > 1 and math.prod(shape[:-1]) > 1 and is_short(shape[-1])
+
+
+def walks_across(v):
+    """Do the entries of a view's columns follow each other in memory (or stand still)?"""
+    return v.strides[-2] in (0, v.dtype.itemsize) or v.shape[-2] == 1
+
+
+def lies_close(v):
+    """Do they, or do its short rows follow each other without gaps?"""
+    return walks_across(v) or v.strides[-2] == v.shape[-1] * v.dtype.itemsize
+
+
+# ---- products that are large ------------------------------------------------------------------------------------------------------------
+
+def is_large(shape, bytes, least=0):
+    """Is a product's result of so many bytes large, if what is has at least so many?"""
+    scores = _here.get().scores
+    return bytes >= max(LARGE, least) if scores is None or not is_square(shape) else scores
+
+
+def is_square(shape):
+    """Could a result be scores, of every position with every other, of several sequences?"""
+    return len(shape) > 2 and shape[-1] == shape[-2] > 1
+
+
+def meet_scores(nodes, large):
+    """Take note of scores among the nodes of a graph, in topological order; large: those nodes that were found to be large."""
+    if any([n.primitive.kind == "contract" and is_square(n.shape) for n in nodes]):
+        found = [n for n in with_reductions(nodes, is_square) if n.primitive.kind == "contract"]
+        if found:
+            _here.get().met["large" if any([n in large for n in found]) else "small"] = max([n.shape[-1] for n in found])
+
+
+def with_reductions(nodes, belongs):
+    """Those of some nodes, in topological order, whose rows somebody reduces, or that are elementwise from or beside such: a softmax, and what is around it.
+    belongs(shape): of what shapes."""
+    above, found = {}, set()
+
+    def top(n):
+        while n in above:
+            n = above[n]
+        return n
+    for n in nodes:
+        if n.primitive.kind == "map" and belongs(n.shape):
+            for x in n.operands:
+                if type(x) is Node and x.shape == n.shape and (root := top(x)) is not top(n):
+                    above[root] = n
+        elif n.primitive.kind == "reduce":
+            x, axis = n.operands[0], n.params.get("axis")
+            if type(x) is Node and belongs(x.shape) and axis in (len(x.shape) - 1, (len(x.shape) - 1,)):
+                found.add(x)
+    found = {top(x) for x in found}
+    return {n for n in nodes if top(n) in found} if found else found
