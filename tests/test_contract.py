@@ -65,8 +65,9 @@ def test_cut_both_ways(m, n, k, dtype):
 def test_long_sums_are_cut_along_their_terms(monkeypatch, count, m, n, k, dtype):
     """By as many threads as there are, written in whatever order, alone or to a part of an array, and added to something."""
     monkeypatch.setattr(threads, "count", lambda: count)
-    for small in blas.has_small(), False:
+    for small, held in (blas.has_small(), False), (False, False), (False, True):
         monkeypatch.setattr(blas, "has_small", lambda: small)
+        monkeypatch.setattr(blas, "is_held_back", lambda: held)
         for x in whole(m, k, dtype=dtype), whole(k, m, dtype=dtype).T:
             for w in whole(k, n, dtype=dtype), whole(n, k, dtype=dtype).T:
                 program = checked(lambda x, w: x @ w, x, w)
@@ -83,6 +84,7 @@ def test_which_matrices_are_copied(monkeypatch):
     monkeypatch.setattr(blas, "has_mkl", lambda: True)
     assert not cutting.is_laid("f32", t, 128, 256, 784)
     monkeypatch.setattr(blas, "has_mkl", lambda: False)
+    monkeypatch.setattr(blas, "is_held_back", lambda: False)
     assert cutting.is_laid("f32", t, 128, 256, 784)
     assert not any([cutting.is_laid("f64", t, 128, 256, 784), cutting.is_laid("f32", n, 128, 256, 784), cutting.is_laid("f32", t, 1024, 256, 784),
                     cutting.is_laid("f32", t, 10, 100, 784), cutting.is_laid("f32", t, 128, 256, 1 << 20)])
@@ -99,6 +101,7 @@ def test_parts_of_a_product(monkeypatch, small):
     """They are the rows of each thread, halved until BLAS takes each for a small product; and where that costs more than it gains, they are not."""
     monkeypatch.setattr(blas, "has_small", lambda: small)
     monkeypatch.setattr(blas, "has_mkl", lambda: False)
+    monkeypatch.setattr(blas, "is_held_back", lambda: False)
     for count in 1, 2, 3:
         monkeypatch.setattr(threads, "count", lambda: count)
         for ta, tb, m, n, k in [("N", "N", 100, 100, 100), ("N", "T", 300, 70, 64), ("T", "N", 64, 256, 512), ("T", "T", 7, 999, 40), ("N", "N", 1000, 25, 10)]:

@@ -91,8 +91,8 @@ def processor():
 
 def versions(peers):
     """{"Python": ..., "numpy": ..., package: version}: of whatever is installed. NumPy's says which kernels its OpenBLAS has chosen, which halve or double products."""
-    core = blas.core()
-    found = {"Python": platform.python_version(), "numpy": np.__version__ + (f" (OpenBLAS for {core})" if core else "")}
+    core, own = blas.core(), "; diffeng's own products" if blas.is_held_back() else ""
+    found = {"Python": platform.python_version(), "numpy": np.__version__ + (f" (OpenBLAS for {core}{own})" if core else "")}
     for package in ("scipy", "numba", "llvmlite", "mkl", *dict.fromkeys(p.package for p in peers)):
         try:
             found[package] = importlib.metadata.version(package)

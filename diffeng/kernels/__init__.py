@@ -10,7 +10,7 @@ accumulate.py (products that BLAS adds), joining.py (parts computed where they w
 loop nest of a group, and its code; across.py where rows are short; sizes.py what is short or large), scans.py (running sums), matrices.py, minors.py and cofactors.py (whole matrices),
 code.py and values.py (LLVM's instructions as Python's operators), scalar.py (one rule a primitive), elementary.py and inverse.py with coefficients.py (exp,
 sin, arctan, ...: what vectorises), compile.py, machine.py, objects.py, cache.py (kernels compiled, in this process, put into memory, on disk), memory.py,
-donation.py, blas.py, runtime.py, native.py, blocks.py and threads.py (calls). Nothing else in the package imports llvmlite, and it is imported when the first
+donation.py, blas.py, gemm.py, runtime.py, native.py, blocks.py and threads.py (calls). Nothing else in the package imports llvmlite, and it is imported when the first
 program is built.
 """
 import sys

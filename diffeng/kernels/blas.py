@@ -10,6 +10,8 @@ Beside it, `has_mkl()`: Intel's MKL, where it is installed (the extra `mkl`) and
 asked for ("mkl_dgemm", ...), and `mkl_threads`, `int MKL_Set_Num_Threads_Local(int)`, keeps it on the thread that calls it. DIFFENG_BLAS=numpy in the environment
 does without it.
 
+Where OpenBLAS is held back (`is_held_back`), "own_dgemm" and "own_sgemm" are gemm.py's.
+
 What it is not: no product is written here, and nobody else's settings are changed here.
 """
 import ctypes
@@ -101,6 +103,9 @@ def routine(name):
     if name == "openblas_threads":
         found = _library()
         return next((_address(getattr(found[0], form)) for form in _LOCAL if found and hasattr(found[0], form)), 0), 32
+    if name.startswith("own_"):
+        from . import machine
+        return machine.kernel(*own(name)).address, routine(name[4:])[1]
     if name.startswith("mkl_"):
         bits = routine("dgemm")[1]
         return _address(getattr(_mkl(), "MKL_Set_Num_Threads_Local" if name == "mkl_threads" else name[4:] + ("_64_" if bits == 64 else "_"))), bits
@@ -110,6 +115,15 @@ def routine(name):
         return _address(getattr(library, form.format(name))), bits
     from scipy.linalg import cython_blas, cython_lapack
     return capsules.pointer({**cython_lapack.__pyx_capi__, **cython_blas.__pyx_capi__}[name]), 32
+
+
+def own(name):
+    """(key, build) of a product of our own, by its name after "own_"."""
+    def build():
+        from .gemm import write
+        return write(type, bits)
+    type, bits = next(t for t, letter in _LETTERS.items() if name == f"own_{letter}gemm"), routine(name[4:])[1]
+    return repr(("gemm", type, bits)), build
 
 
 @functools.lru_cache(maxsize=None)
@@ -152,13 +166,23 @@ def has_mkl():
     return _mkl() is not None
 
 
+@functools.lru_cache(maxsize=None)
+def is_held_back():
+    """Has NumPy's OpenBLAS taken a processor with AVX-512 for one without?
+
+    >>> is_held_back() in (True, False)
+    True
+    """
+    return os.environ.get("DIFFENG_BLAS") != "numpy" and core() is not None and not has_small() and "avx512f" in cache.processor()
+
+
 def libraries():
     """What may multiply, in words: decides plans. Loads nothing.
 
     >>> "64" in libraries() or "32" in libraries()
     True
     """
-    return f"{gemm('f64')[1]} {_mkl_path()}"
+    return f"{gemm('f64')[1]} {_mkl_path()} {is_held_back()}"
 
 
 def available(name):

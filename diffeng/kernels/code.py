@@ -104,13 +104,13 @@ class Code:
         value = cast(value, "u8") if type == "b1" else value
         self._marked(self.builder.store(value.ir, self._address(base, index, type)), scope)
 
-    def lanes(self, base, index, type, below=None):
-        """LANES floats from entry `index` on, as one vector; of those that are not below some number nothing is read."""
-        vector = ir.VectorType(_TYPES[type], LANES)
+    def lanes(self, base, index, type, below=None, count=LANES):
+        """So many floats from entry `index` on, as one vector; of those that are not below some number nothing is read."""
+        vector = ir.VectorType(_TYPES[type], count)
         if below is None:
             place = self.builder.bitcast(self._address(base, index, type), vector.as_pointer(self.SPACE))
             return Value(self.builder, self.builder.load(place, align=SIZES[type]), type)
-        return Value(self.builder, self._masked("load", vector, type, base, index, below, ir.Constant(vector, [0.0] * LANES)), type)
+        return Value(self.builder, self._masked("load", vector, type, base, index, below, ir.Constant(vector, [0.0] * count)), type)
 
     def store_lanes(self, base, index, value, below):
         """A vector, of which what is not below some number is not written."""
@@ -118,15 +118,29 @@ class Code:
 
     def _masked(self, what, result, type, base, index, below, vector):
         """LLVM's function for some of the lanes: store takes the vector first, load takes last what the other lanes are."""
-        b, kind = self.builder, ir.VectorType(_I64, LANES)
-        left = b.insert_element(ir.Constant(kind, ir.Undefined), (below - index).ir, ir.IntType(32)(0))
-        left = b.shuffle_vector(left, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
-        mask = b.icmp_signed("<", ir.Constant(kind, list(range(LANES))), left)
+        b, count = self.builder, vector.type.count
+        mask = b.icmp_signed("<", ir.Constant(ir.VectorType(_I64, count), list(range(count))), self.splat(below - index, count).ir)
         given = [b.bitcast(self._address(base, index, type), vector.type.as_pointer(self.SPACE)), ir.IntType(32)(SIZES[type]), mask]
         given.insert(0 if what == "store" else 3, vector)
-        name = f"llvm.masked.{what}.v{LANES}{type}.p0"
+        name = f"llvm.masked.{what}.v{count}{type}.p0"
         function = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(result, [x.type for x in given]), name)
         return b.call(function, given)
+
+    def store_vector(self, base, value):
+        """All of a vector, to an address that is a multiple of its size."""
+        self.builder.store(value.ir, self.builder.inttoptr(base.ir, value.ir.type.as_pointer()))
+
+    def splat(self, value, count):
+        """A vector of so many times the same number."""
+        b, vector = self.builder, ir.VectorType(value.ir.type, count)
+        one = b.insert_element(ir.Constant(vector, ir.Undefined), value.ir, ir.IntType(32)(0))
+        return Value(b, b.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)), value.type)
+
+    def fused(self, x, y, z):
+        """x y + z of vectors, rounded once."""
+        name, kind = f"llvm.fma.v{x.ir.type.count}{x.type}", x.ir.type
+        function = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(kind, [kind] * 3), name)
+        return Value(self.builder, self.builder.call(function, [x.ir, y.ir, z.ir]), x.type)
 
     def report(self, condition, status, origin):
         """Where a truth value holds, something is wrong with what a node reads. Of several such nodes the first that was recorded is named, and so the user's own and
@@ -169,9 +183,9 @@ class Code:
         for k, x in enumerate(rows):
             b.store(x, row(target, along, k), align=SIZES[type])
 
-    def cell(self, type, value, lanes=False):
-        """A variable, which LLVM keeps in a register; LANES of them, as one vector."""
-        return Cell(self, type, Value(self.builder, ir.Constant(ir.VectorType(_TYPES[type], LANES), [value] * LANES), type) if lanes else value)
+    def cell(self, type, value, lanes=0):
+        """A variable, which LLVM keeps in a register; so many of them, as one vector."""
+        return Cell(self, type, Value(self.builder, ir.Constant(ir.VectorType(_TYPES[type], lanes), [value] * lanes), type) if lanes else value)
 
     def stack(self, size):
         """The address of so many bytes on the stack, aligned to a cache line."""

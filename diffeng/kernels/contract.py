@@ -12,7 +12,7 @@ import numpy as np
 
 from . import blas, threads
 from .code import SIZES, Code
-from .cutting import by_mkl, is_laid, may_be_laid, parts_of, terms_of
+from .cutting import is_laid, may_be_laid, parts_of, terms_of, whose
 from .fuse import Immediate, Map, Product
 from .groups import APART, Instruction, combine_kernel, combined
 from .layout import Buffer, View, broadcast, collapse, diagonal, new, pitched, reshaped, transposed, upright
@@ -256,12 +256,12 @@ def product(step, cut=None):
     terms = width if by_terms else k
     down, over = -(-m // rows), -(-n // columns)          # parts of a column, and of a row, of the result
     parts = -(-k // terms) * down * over
-    mkl, name = not vector and by_mkl(m, n, k), blas.name_of("gemv" if vector else "gemm", type)
+    other, name = "" if vector else whose(m, n, k), blas.name_of("gemv" if vector else "gemm", type)
     bits = blas.routine(name)[1]
-    words = [blas.Routine(f"mkl_{name}" if mkl else name), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
+    words = [blas.Routine(other + name), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, over, columns, terms, 0, a.strides[-1] * terms if by_terms else a.strides[-2] * rows,
              b.strides[-2] * terms if by_terms else b.strides[-1] * columns, 0 if by_terms else c.strides[-2] * rows, 0 if by_terms else size * columns,
-             blas.Routine("mkl_threads") if mkl else 0, by_terms, 0, 1]          # (a part's own result: bytes to the next chunk's, parts of a chunk)
+             blas.Routine("mkl_threads") if other == "mkl_" else 0, by_terms, 0, 1]          # (a part's own result: bytes to the next chunk's, parts of a chunk)
     for d, *s in zip(dims, *strides):
         words += [d, *s]
     depth = len(dims)
@@ -285,6 +285,8 @@ def product(step, cut=None):
             partial = Buffer("arena", np.dtype(np.uint8), stride * slots)
             words[OUT], words[CUT + 1], words[CUT + 2] = (partial, 0), stride, chunk
             rest.append(combined("sum", type, partial, slots, stride, m * n, c))
+    if not vector and blas.is_held_back():
+        ready.append(Instruction(*blas.own(f"own_{name}"), (), 0, 0, 0))
     if shares and not rest:
         ready.append(Instruction(*combine_kernel("sum", type, type), (), 0, 0, 0))
     if step.onto is not None:

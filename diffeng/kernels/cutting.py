@@ -1,6 +1,6 @@
 """How a product of matrices is cut into parts: for the threads, and for the kernel that BLAS keeps for small products.
 
-What it is: `by_mkl`, whose product it is where there are two libraries; `parts_of`, the rows and columns of a part. A large product has a part for each thread.
+What it is: `whose` product it is where there is more than one library; `parts_of`, the rows and columns of a part. A large product has a part for each thread.
 OpenBLAS on processors with AVX-512 computes products of up to a million multiply-adds without packing its operands, at 58 GFLOP/s of float64 where the packing
 kernel reaches 45 to 52 on operands of this size; so a thin one whose operands stay in the cache is cut into parts that small. They are rectangles of the result,
 each computed once, by one call. A small result of long sums (X'X of many samples, a gradient of weights) is cut along the terms instead, `terms_of`: each thread
@@ -26,9 +26,12 @@ UNPACKED, PAGE = 128, 4096                 # rows for which MKL does not pack; b
 CACHED = 3 << 19                           # bytes of a right matrix that stays in the cache while one row of parts after the other meets it
 
 
-def by_mkl(m, n, k):
-    """Does MKL, where there is one, compute a product (m, k) (k, n)? OpenBLAS is as good at small ones; a vector and a matrix wait for memory, whoever it is."""
-    return m > 1 and m * n * k > ALONE and blas.has_mkl()
+def whose(m, n, k):
+    """What computes a product (m, k) (k, n): "mkl_" where there is one, "own_" where OpenBLAS is held back, "" for OpenBLAS, which is as good at small ones; a
+    vector and a matrix wait for memory, whoever it is."""
+    if m == 1 or m * n * k <= ALONE:
+        return ""
+    return "mkl_" if blas.has_mkl() else "own_" if blas.is_held_back() else ""
 
 
 def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
@@ -36,17 +39,17 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
     matrix first. apart: bytes from one row of the right matrix, as it lies in memory, to the next.
 
     >>> from unittest import mock
-    >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False), mock.patch.object(threads, "count", lambda: 2):
+    >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False, is_held_back=lambda: False), mock.patch.object(threads, "count", lambda: 2):
     ...     [parts_of("f64", "N", tb, m, n, k, 1) for tb, m, n, k in (("N", 8, 8, 8), ("N", 100, 100, 100), ("N", 256, 128, 128), ("T", 256, 128, 128))]
     [(8, 8), (50, 100), (64, 64), (32, 32)]
     """
     size = 8 if type == "f64" else 4
     share = -(-threads.count() // batch) if m * n * k > ALONE else 1
-    mkl = by_mkl(m, n, k)
-    if mkl and ta == tb == "N" and m > UNPACKED and apart % PAGE:
+    other = whose(m, n, k)
+    if other == "mkl_" and ta == tb == "N" and m > UNPACKED and apart % PAGE:
         rows = -(-m // (share * -(-m // (share * UNPACKED))))
         return -(-rows // ROW_STEP) * ROW_STEP, n
-    small = not (laid or mkl) and m > 1 and _is_thin(m, n, k, share) and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED \
+    small = not (laid or other) and m > 1 and _is_thin(m, n, k, share) and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED \
         and blas.has_small()
     if laid:                                          # by rows, the threads' own, where each of them may copy all of the right matrix
         by_columns = n >= STEP * share and (m < TALL * share or k * n * size > LAID)
@@ -89,7 +92,7 @@ def terms_of(ta, tb, m, n, k):
     """Terms of a part of a product whose result is small and whose sums are long; None for others.
 
     >>> from unittest import mock
-    >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False), mock.patch.object(threads, "count", lambda: 2):
+    >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False, is_held_back=lambda: False), mock.patch.object(threads, "count", lambda: 2):
     ...     [terms_of("T", "N", m, n, k) for m, n, k in ((20, 20, 8000), (100, 50, 8000), (100, 50, 500))]
     [2500, 200, None]
     """
@@ -97,7 +100,7 @@ def terms_of(ta, tb, m, n, k):
         return None
     share = -(-k // threads.count())
     small = min(SMALL // (m * n), share)
-    if not by_mkl(m, n, k) and blas.has_small() and small >= 2 * STEP and _fits(ta, tb, m, n, small):
+    if not whose(m, n, k) and blas.has_small() and small >= 2 * STEP and _fits(ta, tb, m, n, small):
         return small
     return share if threads.count() > 1 else None
 
@@ -109,7 +112,7 @@ def is_laid(type, tb, m, n, k):
     matters where not many rows meet it, and each part packs the left matrix anew, so that may be no larger than a copy. Products of few numbers, which OpenBLAS
     computes without packing, are left as they are, and so are sums too long for a copy of some columns to stay in the cache.
     """
-    return may_be_laid(type, tb) and not by_mkl(m, n, k) and m * n > TINY and k >= SQUARE and k * max(m, STEP) * 4 <= LAID
+    return may_be_laid(type, tb) and not whose(m, n, k) and m * n > TINY and k >= SQUARE and k * max(m, STEP) * 4 <= LAID
 
 
 def may_be_laid(type, tb):

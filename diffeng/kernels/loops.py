@@ -438,7 +438,7 @@ def write_combine(name, type, result, onto=False):
     wide = "f64" if name == "sum" and type[0] == "f" else type
     several = name == "sum" and type[0] == result[0] == "f"
     with code.loop(code.lo, code.hi, LANES if several else 1) as c:
-        total = code.cell(wide, neutral(name, wide), several)
+        total = code.cell(wide, neutral(name, wide), LANES if several else 0)
         if onto:
             total.set(cast(code.lanes(out, c, result, below=code.hi) if several else code.load(out, c, result), wide))
         with code.loop(0, slots, together=True) as s:          # (its additions wait for each other, written out or not)
