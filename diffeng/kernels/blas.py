@@ -167,13 +167,22 @@ def has_mkl():
 
 
 @functools.lru_cache(maxsize=None)
-def is_held_back():
-    """Has NumPy's OpenBLAS taken a processor with AVX-512 for one without?
+def is_wide():
+    """Has the processor vectors of 64 bytes, so that products of our own are at its peak (and may be used)?
 
-    >>> is_held_back() in (True, False)
+    >>> is_wide() in (True, False)
     True
     """
-    return os.environ.get("DIFFENG_BLAS") != "numpy" and core() is not None and not has_small() and "avx512f" in cache.processor()
+    return os.environ.get("DIFFENG_BLAS") != "numpy" and "avx512f" in cache.processor()
+
+
+def is_held_back():
+    """Has NumPy's OpenBLAS taken such a processor for another one?
+
+    >>> is_wide() or not is_held_back()
+    True
+    """
+    return is_wide() and core() is not None and not has_small()
 
 
 def libraries():
@@ -182,7 +191,7 @@ def libraries():
     >>> "64" in libraries() or "32" in libraries()
     True
     """
-    return f"{gemm('f64')[1]} {_mkl_path()} {is_held_back()}"
+    return f"{gemm('f64')[1]} {_mkl_path()} {is_wide()} {is_held_back()}"
 
 
 def available(name):

@@ -243,7 +243,7 @@ def product(step, cut=None):
     vector, laid = m == 1 and cut is None, cut is None and is_laid(type, chr(tb), m, n, k)
     together = ldc == n or m == 1                        # do the result's rows follow each other?
     shares = cut is None and batch == 1 and together and step.onto is None and not vector          # whatever the sizes: they do not decide what is compiled
-    shared = terms_of(chr(ta), chr(tb), m, n, k) if shares else None
+    shared = terms_of(type, chr(ta), chr(tb), m, n, k) if shares else None
     by_terms = SHARED if shared else BY_TERMS if along == "terms" else 0
     laid &= not by_terms
     lays = cut is None and may_be_laid(type, chr(tb))          # (nor here)
@@ -256,7 +256,7 @@ def product(step, cut=None):
     terms = width if by_terms else k
     down, over = -(-m // rows), -(-n // columns)          # parts of a column, and of a row, of the result
     parts = -(-k // terms) * down * over
-    other, name = "" if vector else whose(m, n, k), blas.name_of("gemv" if vector else "gemm", type)
+    other, name = "" if vector else whose(type, chr(tb), m, n, k), blas.name_of("gemv" if vector else "gemm", type)
     bits = blas.routine(name)[1]
     words = [blas.Routine(other + name), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, over, columns, terms, 0, a.strides[-1] * terms if by_terms else a.strides[-2] * rows,
@@ -285,7 +285,7 @@ def product(step, cut=None):
             partial = Buffer("arena", np.dtype(np.uint8), stride * slots)
             words[OUT], words[CUT + 1], words[CUT + 2] = (partial, 0), stride, chunk
             rest.append(combined("sum", type, partial, slots, stride, m * n, c))
-    if not vector and blas.is_held_back():
+    if not vector and (blas.is_held_back() or lays and blas.is_wide()):
         ready.append(Instruction(*blas.own(f"own_{name}"), (), 0, 0, 0))
     if shares and not rest:
         ready.append(Instruction(*combine_kernel("sum", type, type), (), 0, 0, 0))

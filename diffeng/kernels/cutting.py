@@ -26,12 +26,12 @@ UNPACKED, PAGE = 128, 4096                 # rows for which MKL does not pack; b
 CACHED = 3 << 19                           # bytes of a right matrix that stays in the cache while one row of parts after the other meets it
 
 
-def whose(m, n, k):
-    """What computes a product (m, k) (k, n): "mkl_" where there is one, "own_" where OpenBLAS is held back, "" for OpenBLAS, which is as good at small ones; a
-    vector and a matrix wait for memory, whoever it is."""
+def whose(type, tb, m, n, k):
+    """What computes a product (m, k) (k, n): "mkl_" where there is one, "own_" where OpenBLAS is held back, or packs number by number (see is_laid), "" for OpenBLAS,
+    which is as good at small ones; a vector and a matrix wait for memory, whoever it is."""
     if m == 1 or m * n * k <= ALONE:
         return ""
-    return "mkl_" if blas.has_mkl() else "own_" if blas.is_held_back() else ""
+    return "mkl_" if blas.has_mkl() else "own_" if blas.is_held_back() or may_be_laid(type, tb) and blas.is_wide() else ""
 
 
 def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
@@ -45,7 +45,7 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
     """
     size = 8 if type == "f64" else 4
     share = -(-threads.count() // batch) if m * n * k > ALONE else 1
-    other = whose(m, n, k)
+    other = whose(type, tb, m, n, k)
     if other == "mkl_" and ta == tb == "N" and m > UNPACKED and apart % PAGE:
         rows = -(-m // (share * -(-m // (share * UNPACKED))))
         return -(-rows // ROW_STEP) * ROW_STEP, n
@@ -88,19 +88,19 @@ def is_long(m, n, k):
     return m * n * k > ALONE and k >= LONG * max(m, n)
 
 
-def terms_of(ta, tb, m, n, k):
+def terms_of(type, ta, tb, m, n, k):
     """Terms of a part of a product whose result is small and whose sums are long; None for others.
 
     >>> from unittest import mock
     >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False, is_held_back=lambda: False), mock.patch.object(threads, "count", lambda: 2):
-    ...     [terms_of("T", "N", m, n, k) for m, n, k in ((20, 20, 8000), (100, 50, 8000), (100, 50, 500))]
+    ...     [terms_of("f64", "T", "N", m, n, k) for m, n, k in ((20, 20, 8000), (100, 50, 8000), (100, 50, 500))]
     [2500, 200, None]
     """
     if not is_long(m, n, k):
         return None
     share = -(-k // threads.count())
     small = min(SMALL // (m * n), share)
-    if not whose(m, n, k) and blas.has_small() and small >= 2 * STEP and _fits(ta, tb, m, n, small):
+    if not whose(type, tb, m, n, k) and blas.has_small() and small >= 2 * STEP and _fits(ta, tb, m, n, small):
         return small
     return share if threads.count() > 1 else None
 
@@ -112,7 +112,7 @@ def is_laid(type, tb, m, n, k):
     matters where not many rows meet it, and each part packs the left matrix anew, so that may be no larger than a copy. Products of few numbers, which OpenBLAS
     computes without packing, are left as they are, and so are sums too long for a copy of some columns to stay in the cache.
     """
-    return may_be_laid(type, tb) and not whose(m, n, k) and m * n > TINY and k >= SQUARE and k * max(m, STEP) * 4 <= LAID
+    return may_be_laid(type, tb) and not whose(type, tb, m, n, k) and m * n > TINY and k >= SQUARE and k * max(m, STEP) * 4 <= LAID
 
 
 def may_be_laid(type, tb):
