@@ -136,6 +136,12 @@ class Code:
         one = b.insert_element(ir.Constant(vector, ir.Undefined), value.ir, ir.IntType(32)(0))
         return Value(b, b.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)), value.type)
 
+    def prefetch(self, base):
+        """What lies at an address will be read."""
+        pointer, int32 = _I8.as_pointer(), ir.IntType(32)
+        function = self.module.globals.get("llvm.prefetch.p0") or ir.Function(self.module, ir.FunctionType(ir.VoidType(), [pointer] + [int32] * 3), "llvm.prefetch.p0")
+        self.builder.call(function, [self.builder.inttoptr(base.ir, pointer), int32(0), int32(2), int32(1)])
+
     def fused(self, x, y, z):
         """x y + z of vectors, rounded once."""
         name, kind = f"llvm.fma.v{x.ir.type.count}{x.type}", x.ir.type

@@ -52,6 +52,9 @@ def write(type, bits):
             with code.loop(0, m, ROWS) as i:
                 rows = smaller(m - i, number(ROWS))
                 left = [code.left + (i + smaller(number(r), rows - 1)) * step + t * along for r in range(ROWS)]          # (the last row takes the place of what is not there)
+                with code.when(~turned & (i < depth)), code.loop(0, ROWS) as q:            # the next panel
+                    for v in range(PANEL + 1):
+                        code.prefetch(code.right + (t + i + q) * down + (j + width) * size + v * VECTOR)
                 sums = _block(code, type, lanes, depth, panel, left, along)
                 for r in range(ROWS):
                     with code.when(rows > r):
