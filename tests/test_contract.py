@@ -84,7 +84,7 @@ def test_which_matrices_are_copied(monkeypatch):
     monkeypatch.setattr(blas, "has_mkl", lambda: True)
     assert not cutting.is_laid("f32", t, 128, 256, 784)
     monkeypatch.setattr(blas, "has_mkl", lambda: False)
-    monkeypatch.setattr(blas, "is_held_back", lambda: False)
+    monkeypatch.setattr(blas, "is_wide", lambda: False)
     assert cutting.is_laid("f32", t, 128, 256, 784)
     assert not any([cutting.is_laid("f64", t, 128, 256, 784), cutting.is_laid("f32", n, 128, 256, 784), cutting.is_laid("f32", t, 1024, 256, 784),
                     cutting.is_laid("f32", t, 10, 100, 784), cutting.is_laid("f32", t, 128, 256, 1 << 20)])
@@ -101,7 +101,7 @@ def test_parts_of_a_product(monkeypatch, small):
     """They are the rows of each thread, halved until BLAS takes each for a small product; and where that costs more than it gains, they are not."""
     monkeypatch.setattr(blas, "has_small", lambda: small)
     monkeypatch.setattr(blas, "has_mkl", lambda: False)
-    monkeypatch.setattr(blas, "is_held_back", lambda: False)
+    monkeypatch.setattr(blas, "is_wide", lambda: False)
     for count in 1, 2, 3:
         monkeypatch.setattr(threads, "count", lambda: count)
         for ta, tb, m, n, k in [("N", "N", 100, 100, 100), ("N", "T", 300, 70, 64), ("T", "N", 64, 256, 512), ("T", "T", 7, 999, 40), ("N", "N", 1000, 25, 10)]:

@@ -39,7 +39,7 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
     matrix first. apart: bytes from one row of the right matrix, as it lies in memory, to the next.
 
     >>> from unittest import mock
-    >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False, is_held_back=lambda: False), mock.patch.object(threads, "count", lambda: 2):
+    >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False, is_wide=lambda: False), mock.patch.object(threads, "count", lambda: 2):
     ...     [parts_of("f64", "N", tb, m, n, k, 1) for tb, m, n, k in (("N", 8, 8, 8), ("N", 100, 100, 100), ("N", 256, 128, 128), ("T", 256, 128, 128))]
     [(8, 8), (50, 100), (64, 64), (32, 32)]
     """
@@ -92,7 +92,7 @@ def terms_of(type, ta, tb, m, n, k):
     """Terms of a part of a product whose result is small and whose sums are long; None for others.
 
     >>> from unittest import mock
-    >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False, is_held_back=lambda: False), mock.patch.object(threads, "count", lambda: 2):
+    >>> with mock.patch.multiple(blas, has_small=lambda: True, has_mkl=lambda: False, is_wide=lambda: False), mock.patch.object(threads, "count", lambda: 2):
     ...     [terms_of("f64", "T", "N", m, n, k) for m, n, k in ((20, 20, 8000), (100, 50, 8000), (100, 50, 500))]
     [2500, 200, None]
     """

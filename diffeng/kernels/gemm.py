@@ -36,14 +36,14 @@ def write(type, bits):
     alpha, beta = code.load(code.alpha, None, type), code.load(code.beta, None, type)
     turned, left_turned = (code.load(at, None, "u8").equals(ord("T")) for at in (code.turned, code.left_turned))
     step, along = select(left_turned, entry, left_down), select(left_turned, left_down, entry)               # from row to row of the left matrix, from term to term
-    panel = code.stack(DEPTH * width * size)
+    panel, block = code.stack(DEPTH * width * size), code.stack(ROWS * PANEL * VECTOR)
     with code.loop(0, n, width) as j:
         columns = smaller(n - j, number(width))
         with code.loop(0, k, DEPTH) as t:
             depth = smaller(k - t, number(DEPTH))
             with code.when(turned):
                 code.turn(type, code.right + j * down + t * size, down, panel, number(width * size), columns, depth)
-            with code.when(~turned), code.loop(0, depth) as q:
+            with code.when(~turned), code.loop(0, depth, together=True) as q:
                 source = code.right + (t + q) * down + j * size
                 for v in range(PANEL):
                     code.store_vector(panel + (q * width + v * lanes) * size, code.lanes(source, number(v * lanes), type, columns, lanes))
@@ -52,22 +52,22 @@ def write(type, bits):
             with code.loop(0, m, ROWS) as i:
                 rows = smaller(m - i, number(ROWS))
                 left = [code.left + (i + smaller(number(r), rows - 1)) * step + t * along for r in range(ROWS)]          # (the last row takes the place of what is not there)
-                with code.when(~turned & (i < depth)), code.loop(0, ROWS) as q:            # the next panel
+                with code.when(~turned & (i < depth)), code.loop(0, ROWS, together=True) as q:            # the next panel
                     for v in range(PANEL + 1):
                         code.prefetch(code.right + (t + i + q) * down + (j + width) * size + v * VECTOR)
-                sums = _block(code, type, lanes, depth, panel, left, along)
-                for r in range(ROWS):
-                    with code.when(rows > r):
-                        at = code.out + (i + r) * out_down + j * size
-                        for v in range(PANEL):
-                            place = number(v * lanes)
-                            made = sums[r][v] * code.splat(alpha, lanes) + code.lanes(at, place, type, old, lanes) * code.splat(scale, lanes)
-                            code.store_lanes(at, place, made, columns)
+                for k, sums in enumerate(_block(code, type, lanes, depth, panel, left, along)):
+                    code.store_vector(block + k * VECTOR, sums)
+                with code.loop(0, rows, together=True) as r:
+                    at = code.out + (i + r) * out_down + j * size
+                    for v in range(PANEL):
+                        place, sums = number(v * lanes), code.lanes(block + (r * PANEL + v) * VECTOR, None, type, count=lanes)
+                        made = sums * code.splat(alpha, lanes) + code.lanes(at, place, type, old, lanes) * code.splat(scale, lanes)
+                        code.store_lanes(at, place, made, columns)
     return code.finish()
 
 
 def _block(code, type, lanes, depth, panel, left, along):
-    """ROWS times PANEL vectors of sums."""
+    """ROWS times PANEL vectors of sums, row after row."""
     cells = [[code.cell(type, 0.0, lanes) for _ in range(PANEL)] for _ in range(ROWS)]
     with code.loop(0, depth, together=True) as q:
         at = panel + q * (lanes * PANEL * SIZES[type])
@@ -76,4 +76,4 @@ def _block(code, type, lanes, depth, panel, left, along):
             x = code.splat(code.load(base + q * along, None, type), lanes)
             for cell, y in zip(row, right):
                 cell.set(code.fused(x, y, cell.get()))
-    return [[cell.get() for cell in row] for row in cells]
+    return [cell.get() for row in cells for cell in row]
