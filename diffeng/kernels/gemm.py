@@ -1,8 +1,9 @@
-"""A product of matrices of our own, for a BLAS that is held back: whose kernels use half of the processor's vectors, or less.
+"""A product of matrices of our own, for what OpenBLAS does at half of the processor's speed (cutting.whose).
 
 What it is: `write(type, bits)`, the module of a function that is called as BLAS's gemm is. OpenBLAS has no better kernels than those of the processor that it
 takes this one for, which an older one does not know, or which OPENBLAS_CORETYPE in the environment names; nobody can change that once it is loaded. With the
-kernels of a Haswell it multiplies at 115 GFLOP/s of float32 on one thread of a Zen 5, with those of a SkylakeX at 195 to 230, this at 210 to 225.
+kernels of a Haswell it multiplies at 115 GFLOP/s of float32 on one thread of a Zen 5, with those of a SkylakeX at 195 to 230, this at 210 to 240. And float32 by a
+transposed matrix it packs number by number, whoever it takes the processor for.
 
 How (Goto & van de Geijn 2008, in short): some columns of the right matrix, DEPTH rows deep, are copied next to each other, as they will be read (PANEL vectors a
 row); for ROWS rows of the left matrix after another the block of the result lies in registers meanwhile. The left matrix is read where it lies: its numbers
