@@ -8,6 +8,7 @@ What it is not: no rule of arithmetic (simplify.py), no BLAS (contract.py).
 """
 from ..nodes import Node, Outputs, Primitive, reachable
 
+FEW = 8                         # columns of a shared matrix for which copying what it multiplies costs about as much as the products
 ROWS = 512                      # operands are stacked up to so many rows: BLAS gains no more, and a longer stack would keep all of them in memory
 
 
@@ -102,7 +103,8 @@ def _shared(products, depth):
     """{id of a product: (run, place)}: small products by the same matrix."""
     kinds, found = {}, {}
     for n in products:
-        kinds.setdefault((id(n.operands[1]), depth[id(n)]), []).append(n)
+        if n.shape[1] >= FEW:
+            kinds.setdefault((id(n.operands[1]), depth[id(n)]), []).append(n)
     for nodes in kinds.values():
         for run in _runs(nodes, lambda n: n.shape[0]):
             found.update({id(n): (run, place) for place, n in enumerate(run)})
