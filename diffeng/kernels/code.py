@@ -112,6 +112,10 @@ class Code:
             return Value(self.builder, self.builder.load(place, align=SIZES[type]), type)
         return Value(self.builder, self._masked("load", vector, type, base, index, below, ir.Constant(vector, [0.0] * count)), type)
 
+    def first(self, some, count):
+        """Which of so many lanes are the first ones: lanes and store_lanes take it for what is below some number, where many ask the same."""
+        return Value(self.builder, self.builder.icmp_signed("<", ir.Constant(ir.VectorType(_I64, count), list(range(count))), self.splat(some, count).ir), "b1")
+
     def store_lanes(self, base, index, value, below):
         """A vector, of which what is not below some number is not written."""
         self._masked("store", ir.VoidType(), value.type, base, index, below, value.ir)
@@ -119,7 +123,7 @@ class Code:
     def _masked(self, what, result, type, base, index, below, vector):
         """LLVM's function for some of the lanes: store takes the vector first, load takes last what the other lanes are."""
         b, count = self.builder, vector.type.count
-        mask = b.icmp_signed("<", ir.Constant(ir.VectorType(_I64, count), list(range(count))), self.splat(below - index, count).ir)
+        mask = below.ir if below.type == "b1" else self.first(below - index, count).ir
         given = [b.bitcast(self._address(base, index, type), vector.type.as_pointer(self.SPACE)), ir.IntType(32)(SIZES[type]), mask]
         given.insert(0 if what == "store" else 3, vector)
         name = f"llvm.masked.{what}.v{count}{type}.p0"

@@ -117,7 +117,8 @@ def _linked(name):
 
 
 class Compilation:
-    """A module on its way to object code. It is prepared, and asked for its result, by whoever has the interpreter lock; `run` is LLVM's work and needs none.
+    """A module on its way to object code. One whose attribute `vectors` is true says itself what is a vector and what is known before a loop (gemm.py): quick passes do
+    for it, where LLVM's others would find nothing, in twice the time. It is prepared, and asked for its result, by whoever has the interpreter lock; `run` is LLVM's work and needs none.
     So a thread can run beside one that computes in Python, where it would wait 5 ms each time it asked for the lock, which what llvmlite does asks hundreds of times.
 
     Arguments and errors: see compile_module. Whoever makes one closes it; until then it is no garbage, wherever a signal comes: a collector would let go of
@@ -141,7 +142,7 @@ class Compilation:
                 if not function.is_declaration and function.linkage is llvm.Linkage.external:
                     name = function.name
                     function.name = self._symbols[name] = f"{name}.{unique}"
-            self._passes = self._pipeline(quick)
+            self._passes = self._pipeline(quick or getattr(module, "vectors", False))
         except BaseException:
             self.close()
             raise

@@ -40,6 +40,7 @@ def write(type, bits):
     panel, block = code.stack(DEPTH * width * size), code.stack(ROWS * PANEL * VECTOR)
     with code.loop(0, n, width) as j:
         columns = smaller(n - j, number(width))
+        there = [code.first(columns - v * lanes, lanes) for v in range(PANEL)]
         with code.loop(0, k, DEPTH) as t:
             depth = smaller(k - t, number(DEPTH))
             with code.when(turned):
@@ -47,9 +48,11 @@ def write(type, bits):
             with code.when(~turned), code.loop(0, depth, together=True) as q:
                 source = code.right + (t + q) * down + j * size
                 for v in range(PANEL):
-                    code.store_vector(panel + (q * width + v * lanes) * size, code.lanes(source, number(v * lanes), type, columns, lanes))
+                    code.store_vector(panel + (q * width + v * lanes) * size, code.lanes(source, number(v * lanes), type, there[v], lanes))
             scale = select(t.equals(0), beta, number(1.0, type))
             old = select(scale.equals(0.0), number(0), columns)              # BLAS does not read what it is not to keep
+            old = [code.first(old - v * lanes, lanes) for v in range(PANEL)]
+            factors = code.splat(alpha, lanes), code.splat(scale, lanes)
             with code.loop(0, m, ROWS) as i:
                 rows = smaller(m - i, number(ROWS))
                 left = [code.left + (i + smaller(number(r), rows - 1)) * step + t * along for r in range(ROWS)]          # (the last row takes the place of what is not there)
@@ -62,9 +65,10 @@ def write(type, bits):
                     at = code.out + (i + r) * out_down + j * size
                     for v in range(PANEL):
                         place, sums = number(v * lanes), code.lanes(block + (r * PANEL + v) * VECTOR, None, type, count=lanes)
-                        made = sums * code.splat(alpha, lanes) + code.lanes(at, place, type, old, lanes) * code.splat(scale, lanes)
-                        code.store_lanes(at, place, made, columns)
-    return code.finish()
+                        code.store_lanes(at, place, sums * factors[0] + code.lanes(at, place, type, old[v], lanes) * factors[1], there[v])
+    module = code.finish()
+    module.vectors = True
+    return module
 
 
 def _block(code, type, lanes, depth, panel, left, along):

@@ -335,13 +335,13 @@ def _prepare(graph, others):
 
 def _ahead():
     """What LLVM begins with while the rest is planned: a long kernel for each other thread."""
-    from . import machine, threads
+    from . import image, machine, threads
     idle = threads.count() - 1
 
     def begin(work):
         nonlocal idle
-        for w in work if idle > 0 else ():
-            if len(getattr(w, "key", "")) > LONG and machine.known(w.key) is None:
+        for w in image.with_parts([w for w in work if hasattr(w, "key")]) if idle > 0 else ():
+            if len(w.key) > LONG and machine.known(w.key) is None:
                 machine.begin(w.key, w.build)
                 idle -= 1
     return begin
