@@ -2,7 +2,7 @@
 
 What it is: `write(type, bits)`, the module of a function that is called as BLAS's gemm is. OpenBLAS has no better kernels than those of the processor that it
 takes this one for, which an older one does not know, or which OPENBLAS_CORETYPE in the environment names; nobody can change that once it is loaded. With the
-kernels of a Haswell it multiplies at 115 GFLOP/s of float32 on one thread of a Zen 5, with those of a SkylakeX at 195 to 230, this at 210 to 240. And float32 by a
+kernels of a Haswell it multiplies at 115 GFLOP/s of float32 on one thread of a Zen 5, with those of a SkylakeX at 195 to 230, this at 225 to 250. And float32 by a
 transposed matrix it packs number by number, whoever it takes the processor for.
 
 How (Goto & van de Geijn 2008, in short): some columns of the right matrix, DEPTH rows deep, are copied next to each other, as they will be read (PANEL vectors a
