@@ -10,7 +10,7 @@ Beside it, `has_mkl()`: Intel's MKL, where it is installed (the extra `mkl`) and
 asked for ("mkl_dgemm", ...), and `mkl_threads`, `int MKL_Set_Num_Threads_Local(int)`, keeps it on the thread that calls it. DIFFENG_BLAS=numpy in the environment
 does without it.
 
-Where OpenBLAS is held back (`is_held_back`), "own_dgemm" and "own_sgemm" are gemm.py's.
+"own_dgemm" and "own_sgemm" are gemm.py's: where OpenBLAS is held back (`is_held_back`), and for what it packs slowly (cutting.whose).
 
 What it is not: no product is written here, and nobody else's settings are changed here.
 """

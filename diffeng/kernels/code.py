@@ -126,9 +126,12 @@ class Code:
         mask = below.ir if below.type == "b1" else self.first(below - index, count).ir
         given = [b.bitcast(self._address(base, index, type), vector.type.as_pointer(self.SPACE)), ir.IntType(32)(SIZES[type]), mask]
         given.insert(0 if what == "store" else 3, vector)
-        name = f"llvm.masked.{what}.v{count}{type}.p0"
+        return self._llvms(f"llvm.masked.{what}.v{count}{type}.p0", result, given)
+
+    def _llvms(self, name, result, given):
+        """A call of one of LLVM's own functions."""
         function = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(result, [x.type for x in given]), name)
-        return b.call(function, given)
+        return self.builder.call(function, given)
 
     def store_vector(self, base, value):
         """All of a vector, to an address that is a multiple of its size."""
@@ -142,15 +145,11 @@ class Code:
 
     def prefetch(self, base):
         """What lies at an address will be read."""
-        pointer, int32 = _I8.as_pointer(), ir.IntType(32)
-        function = self.module.globals.get("llvm.prefetch.p0") or ir.Function(self.module, ir.FunctionType(ir.VoidType(), [pointer] + [int32] * 3), "llvm.prefetch.p0")
-        self.builder.call(function, [self.builder.inttoptr(base.ir, pointer), int32(0), int32(2), int32(1)])
+        self._llvms("llvm.prefetch.p0", ir.VoidType(), [self.builder.inttoptr(base.ir, _I8.as_pointer()), *map(ir.IntType(32), (0, 2, 1))])
 
     def fused(self, x, y, z):
         """x y + z of vectors, rounded once."""
-        name, kind = f"llvm.fma.v{x.ir.type.count}{x.type}", x.ir.type
-        function = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(kind, [kind] * 3), name)
-        return Value(self.builder, self.builder.call(function, [x.ir, y.ir, z.ir]), x.type)
+        return Value(self.builder, self._llvms(f"llvm.fma.v{x.ir.type.count}{x.type}", x.ir.type, [x.ir, y.ir, z.ir]), x.type)
 
     def report(self, condition, status, origin):
         """Where a truth value holds, something is wrong with what a node reads. Of several such nodes the first that was recorded is named, and so the user's own and

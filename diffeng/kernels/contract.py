@@ -14,7 +14,7 @@ from . import blas, threads
 from .code import SIZES, Code
 from .cutting import is_laid, may_be_laid, parts_of, terms_of, whose
 from .fuse import Immediate, Map, Product
-from .groups import APART, Instruction, combine_kernel, combined
+from .groups import APART, Instruction, combine_kernel, combined, to_be_there
 from .layout import Buffer, View, broadcast, collapse, diagonal, new, pitched, reshaped, transposed, upright
 from .memory import LINE
 from .reduce import total
@@ -286,9 +286,9 @@ def product(step, cut=None):
             words[OUT], words[CUT + 1], words[CUT + 2] = (partial, 0), stride, chunk
             rest.append(combined("sum", type, partial, slots, stride, m * n, c))
     if not vector and (blas.is_held_back() or lays and blas.is_wide()):
-        ready.append(Instruction(*blas.own(f"own_{name}"), (), 0, 0, 0))
+        ready.append(to_be_there(*blas.own(f"own_{name}")))
     if shares and not rest:
-        ready.append(Instruction(*combine_kernel("sum", type, type), (), 0, 0, 0))
+        ready.append(to_be_there(*combine_kernel("sum", type, type)))
     if step.onto is not None:
         words.append((step.onto.buffer, step.onto.offset))
         words += [] if step.scale is None else [step.scale if isinstance(step.scale, Immediate) else (step.scale.buffer, step.scale.offset)]

@@ -47,6 +47,11 @@ class Instruction:
         return Instruction(self.key, self.build, words, self.rows, self.chunk, self.cost, self.parts)
 
 
+def to_be_there(key, build):
+    """A part of an Instruction: a kernel that it does not call, but needs in other sizes."""
+    return Instruction(key, build, (), 0, 0, 0)
+
+
 def instructions(group, in_order=False):
     """The kernel of a group, and those that put partial sums together. in_order: row number k is that of the C order, for whoever calls it for some rows."""
     return Plan(group, in_order).instructions()
@@ -278,7 +283,7 @@ class Plan:
             o = ops[k]
             if slots == 1 and type == type_name(o.out.dtype) and o.out.buffer.home is None:          # nothing to put together
                 self.words[base] = (o.out.buffer, o.out.offset)
-                self.ready.append(Instruction(*combine_kernel(o.name, type, type), (), 0, 0, 0))
+                self.ready.append(to_be_there(*combine_kernel(o.name, type, type)))
                 continue
             partial = Buffer("arena", _BYTE, stride * slots)
             self.words[base] = (partial, 0)
@@ -412,7 +417,7 @@ class Plan:
             if slots > 1:
                 combining.append(self._combine("sum", type, copy, slots, stride, out.size, View(out, 0, (), (), out.dtype), onto=True))
             else:
-                self.ready.append(Instruction(*combine_kernel("sum", type, type, True), (), 0, 0, 0))
+                self.ready.append(to_be_there(*combine_kernel("sum", type, type, True)))
             cleared = [(copy, 0), out.size, stride] if slots > 1 else [0, 0, 0]
             described.append((*map(self.word, cleared), type, tuple(dict.fromkeys(numbers))))
         return tuple(described)
