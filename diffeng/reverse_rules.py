@@ -51,8 +51,9 @@ def exp_of_square(z, flipped, low, high):
 
 
 def tanh(g, x):
-    a = np.where(np.signbit(x), -x, x) if isinstance(x, Traced) else abs(x)      # |x|, with a slope at 0: the third derivative there is its square times -2
-    e = np.exp(-(a + a))                           # 1 - z*z has no digits left at x = 18; written as the kernels' tanh has it, which shares it
+    y = x + x
+    a = np.where(np.signbit(y), -y, y) if isinstance(y, Traced) else abs(y)      # |2x|, with a slope at 0: the third derivative there is its square times -1/2
+    e = np.exp(-a)                                 # 1 - z*z has no digits left at x = 18; written as the kernels' tanh has it, which shares it
     t = 1 + e
     return g * (4 * e / (t * t))
 

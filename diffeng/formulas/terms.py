@@ -238,22 +238,24 @@ class Terms(Products):
         return self._fold(a, b, lambda p, q: p / q) or self.make("div", (a, b))
 
     def _slope(self, a, b):
-        """4 e/(1 + e)^2 with e = exp(-2|z|), or exp(-(|z| + |z|)), is the form of 1 - tanh(z)^2 that does not cancel; e/(1 + e)^2 with exp(-|z|) that of
+        """4 e/(1 + e)^2 with e = exp(-2|z|), or exp(-|z + z|), is the form of 1 - tanh(z)^2 that does not cancel; e/(1 + e)^2 with exp(-|z|) that of
         s (1 - s), s = expit(z)."""
         if not (b.op == "pow" and _is(b.args[1], 2) and b.args[0].op == "add" and _is(b.args[0].args[0], 1)):
             return None
         e = b.args[0].args[1]
         inner = e.args[0].args[0] if e.op == "call" and e.data[0] == "exp" and e.args[0].op == "neg" else None
-        twice = inner is not None and (inner.op == "mul" and _is(inner.args[0], 2) or inner.op == "add" and inner.args[0] is inner.args[1])
-        z = inner.args[1] if twice else inner
+        outside = inner and half_of(inner)
+        z = outside or inner
         if z is None or z.op != "call" or z.data[0] != "absolute":
             return None
-        z, factors, number = z.args[0], _factors(a), 4 if twice else 1
+        z, factors = z.args[0], _factors(a)
+        twice = outside or half_of(z)
         if e not in factors or twice and not any(_is(f, 4) for f in factors):
             return None
         factors.remove(e)
         if twice:
-            factors.remove(next(f for f in factors if _is(f, number)))
+            z = z if outside else twice
+            factors.remove(next(f for f in factors if _is(f, 4)))
             slope = self._subtract(self.number(1), self._square(self.map("tanh", [z])))
         else:
             s = self.map("expit", [z])
@@ -452,6 +454,11 @@ def _is(term, value):
 
 def _below_zero(term):
     return term.op == "number" and isinstance(term.data, (int, float)) and not isinstance(term.data, bool) and term.data < 0
+
+
+def half_of(t):
+    """z of 2 z, or of z + z; None of others."""
+    return t.args[1] if t.op == "mul" and _is(t.args[0], 2) or t.op == "add" and t.args[0] is t.args[1] else None
 
 
 def _factors(term):

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .terms import below
+from .terms import below, half_of
 
 _ARITHMETIC = ("add", "sub", "mul", "div", "neg")
 _LARGEST = 60                     # operations in a piece: beyond that a reader is not helped, and sympy takes its time
@@ -118,8 +118,11 @@ def _twice(t):
         z, sign = t.args[0], 1
         if z.op == "neg":
             z, sign = z.args[0], -1
-        if z.op == "mul" and z.args[0].op == "number" and z.args[0].data in (2, -2):
-            return sign * (1 if z.args[0].data > 0 else -1), z.args[1]
+        if z.op == "mul" and z.args[0].op == "number" and z.args[0].data == -2:
+            return -sign, z.args[1]
+        half = half_of(z)
+        if half is not None:
+            return sign, half
     return None
 
 

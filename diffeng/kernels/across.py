@@ -54,7 +54,7 @@ class Across(Loops):
             return
         for k in sums:
             op = self.ops[k]
-            with code.loop(0, self.until - self.first) as at:
+            with code.loop(0, STRIP) as at:
                 code.store(self.waiting[k], at, code.number(neutral(op[3], wide(op)), wide(op)), self._scope(k))
         with code.loop(0, self.columns) as c:
             self.column = c

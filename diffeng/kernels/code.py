@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-from .compile import interleave, keep_together, mask
+from .compile import interleave, mask
 from .values import _TYPES, Value, cast, larger, select, smaller  # noqa: F401  select and cast: for whoever writes with it
 
 _I64, _I8 = ir.IntType(64), ir.IntType(8)
@@ -33,7 +33,7 @@ class Code:
         self._head = ir.IRBuilder(function.append_basic_block("entry"))
         self._body = function.append_basic_block("body")
         self.builder = ir.IRBuilder(self._body)
-        self._function, self._words, self._loops = function, {}, 0
+        self._function, self._words = function, {}
         for name, argument in zip(self.ARGUMENTS, function.args):
             setattr(self, name, Value(self.builder, argument, "i64"))
         domain = self.module.add_metadata(["diffeng"])
@@ -205,11 +205,9 @@ class Code:
     # ---- control -------------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def loop(self, lo, hi, step=1, interleaved=False, together=False, masked=False):
-        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0, or a function of i. Yields i. interleaved, together, masked: see compile.py. A loop
-        around others is kept together, too: LLVM would write out two turns with all that is inside, for nothing but twice the time that it takes to compile."""
-        b, inside = self.builder, self._loops
-        self._loops += 1
+    def loop(self, lo, hi, step=1, interleaved=False, masked=False):
+        """for i in range(lo, hi, step), all of them i64 Values or numbers; step > 0, or a function of i. Yields i. interleaved, masked: see compile.py."""
+        b = self.builder
         lo, hi = (x.ir if isinstance(x, Value) else _I64(x) for x in (lo, hi))
         head, body, done = (self._function.append_basic_block(n) for n in ("head", "loop", "done"))
         before = b.block
@@ -225,8 +223,8 @@ class Code:
         yield at
         i.add_incoming(b.add(i, step, flags=["nsw", "nuw"]), b.block)
         back = b.branch(head)
-        if interleaved or masked or together or self._loops > inside + 1:
-            (interleave if interleaved else mask if masked else keep_together)(back)
+        if interleaved or masked:
+            (interleave if interleaved else mask)(back)
         b.position_at_end(done)
 
     @contextmanager

@@ -8,10 +8,7 @@ something to compile.
 import contextlib
 import ctypes
 import functools
-import os
-import pathlib
 import threading
-from importlib.util import find_spec
 
 # What LLVM has intrinsics for and, on a processor without an instruction, the C library computes. `ldexp` and the like are not used by kernels.
 _LIBRARY = set("fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan atan2 sinh cosh tanh".split())
@@ -20,18 +17,10 @@ _LIBRARY = set("fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan
 _loading = threading.Lock()
 
 
-def load():
-    """LLVM, into the process: 15 ms, without the interpreter lock, which llvmlite holds while it does so."""
-    if os.name == "posix":
-        for path in pathlib.Path(find_spec("llvmlite.binding").origin).parent.glob("libllvmlite.*"):
-            ctypes.CDLL(None).dlopen(os.fsencode(path), os.RTLD_NOW)
-
-
 @functools.lru_cache(maxsize=None)
 def binding():
     """llvmlite.binding."""
     with _loading:
-        load()
         import llvmlite.binding
         from llvmlite import ir
         ir.MetaDataString(ir.Module(), "").get_reference()          # it fills a table then, and a second thread would read it half full
@@ -89,11 +78,6 @@ def interleave(branch, times=4):
     _wish(branch, "llvm.loop.interleave.count", ir.IntType(32)(times))
 
 
-def keep_together(branch):
-    """Say of a loop that it shall not be written out as one copy after the other, however few turns it has."""
-    _wish(branch, "llvm.loop.unroll.disable")
-
-
 def mask(branch):
     """Say of a loop that its last vector shall be one like the others, of which some entries are masked, instead of one entry after the other."""
     from llvmlite import ir
@@ -148,17 +132,18 @@ class Compilation:
             raise
 
     def _pipeline(self, quick):
-        """[(passes, builder)]: LLVM's O2 with everything that makes loops fast (O3 takes 3 to 9 % longer, for code that is no faster); quick: variables into
-        registers and the obvious, in a twentieth of the time.
+        """[(passes, builder)]: LLVM's O2 with its vectoriser (O3 takes 3 to 9 % longer, for code that is no faster; O1 a tenth less, and leaves loops with
+        guarded loads as they are); quick: variables into registers and the obvious, in a twentieth of the time.
 
         Vectorised loops are not interleaved unless they ask for it (`interleave`): on elementwise ones it costs a third more time to compile, and they
         run no faster (a polynomial of degree 12 over 10 000 doubles took 9.7 us with, 7.1 without: the processor overlaps iterations by itself). Nor are
-        scalars put together to vectors (SLP): none of the workloads gained by it, and kernels with windows took an eighth more time to compile.
+        scalars put together to vectors (SLP): none of the workloads gained by it, and kernels with windows took an eighth more time to compile. Nor are
+        loops unrolled: that takes a fifteenth of the time, and over 400 functions and shapes they are faster by 2 % as they are.
         """
         llvm = binding()
         options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 2)
-        options.loop_vectorization = options.loop_unrolling = not quick
-        options.slp_vectorization = options.loop_interleaving = False
+        options.loop_vectorization = not quick
+        options.loop_unrolling = options.slp_vectorization = options.loop_interleaving = False
         builder = llvm.create_pass_builder(self._machine, options)      # made anew for each module: it holds analyses of the last one
         if quick:
             passes = llvm.create_new_module_pass_manager()

@@ -344,7 +344,9 @@ def _write_product(type, bits, depth, vector, lays, added):
             if added is not None:
                 alpha, beta = _onto(code, type, added, BATCH + 4 * depth + 4 * lays, (m, n, k), (pa, pb, pc)), 1.0
             code.gemm(type, bits, word(0), word(1), word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), alpha, beta)
-    return code.finish()
+    module = code.finish()
+    module.vectors = added is None             # no loop of numbers, and those of a few terms are added one after the other
+    return module
 
 
 def _few(code, type, n, k, places):

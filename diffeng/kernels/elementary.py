@@ -142,7 +142,7 @@ def cosh(x):
 def tanh(x):
     """Up to 1/2 a - a z P(z) / Q(z), with z = a^2; beyond 1 - 2e / (1 + e), with e = exp(-2a): one division does for both. The derivative asks for e too."""
     T, a = x.type, absolute(x)
-    e = exp(-(a + a))
+    e = exp(-absolute(x + x))
     z, (above, below) = a * a, TANH[T]
     near = a < 0.5493061443340549                                          # where tanh is 1/2
     rest = select(near, a * z * polynomial(z, above), e + e) / select(near, polynomial(z, below), e + 1.0)

@@ -12,8 +12,6 @@ are needed one by one, and the rows of one step are all in the cache by the seco
 What it is not: not for processors without 32 registers of 64 bytes (AVX-512), on which any BLAS is at the peak; nor for small products, where BLAS copies
 nothing.
 """
-from llvmlite import ir
-
 from .code import SIZES, Code
 from .values import cast, select, smaller
 
@@ -45,7 +43,7 @@ def write(type, bits):
             depth = smaller(k - t, number(DEPTH))
             with code.when(turned):
                 code.turn(type, code.right + j * down + t * size, down, panel, number(width * size), columns, depth)
-            with code.when(~turned), code.loop(0, depth, together=True) as q:
+            with code.when(~turned), code.loop(0, depth) as q:
                 source = code.right + (t + q) * down + j * size
                 for v in range(PANEL):
                     code.store_vector(panel + (q * width + v * lanes) * size, code.lanes(source, number(v * lanes), type, there[v], lanes))
@@ -56,12 +54,12 @@ def write(type, bits):
             with code.loop(0, m, ROWS) as i:
                 rows = smaller(m - i, number(ROWS))
                 left = [code.left + (i + smaller(number(r), rows - 1)) * step + t * along for r in range(ROWS)]          # (the last row takes the place of what is not there)
-                with code.when(~turned & (i < depth)), code.loop(0, ROWS, together=True) as q:            # the next panel
+                with code.when(~turned & (i < depth)), code.loop(0, ROWS) as q:            # the next panel
                     for v in range(PANEL + 1):
                         code.prefetch(code.right + (t + i + q) * down + (j + width) * size + v * VECTOR)
                 for k, sums in enumerate(_block(code, type, lanes, depth, panel, left, along)):
                     code.store_vector(block + k * VECTOR, sums)
-                with code.loop(0, rows, together=True) as r:
+                with code.loop(0, rows) as r:
                     at = code.out + (i + r) * out_down + j * size
                     for v in range(PANEL):
                         place, sums = number(v * lanes), code.lanes(block + (r * PANEL + v) * VECTOR, None, type, count=lanes)
@@ -74,7 +72,7 @@ def write(type, bits):
 def _block(code, type, lanes, depth, panel, left, along):
     """ROWS times PANEL vectors of sums, row after row."""
     cells = [[code.cell(type, 0.0, lanes) for _ in range(PANEL)] for _ in range(ROWS)]
-    with code.loop(0, depth, together=True) as q:
+    with code.loop(0, depth) as q:
         at = panel + q * (lanes * PANEL * SIZES[type])
         right = [code.lanes(at, code.number(v * lanes), type, count=lanes) for v in range(PANEL)]
         for base, row in zip(left, cells):

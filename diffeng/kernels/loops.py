@@ -15,6 +15,7 @@ BLOCK = 512                                # entries of one plain partial sum
 FEW, LIGHT = 2, 6                          # operations of a loop up to which its last entries are not masked; of a sum's loop up to which it is interleaved,
 UNROLLED = 32                              # so many entries at a time
 VECTOR = 64                                # bytes of the longest vector there is
+WHOLE = 1 << 63                            # minus a power of 2: what of a count goes into such groups (it is not negative, which LLVM is to know)
 MANY = 64                                  # entries in the middle of windows from which on it begins where a cache line does
 
 
@@ -180,10 +181,10 @@ class Loops:
                 parts = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in totals}
                 stop = select(stop < hi, stop, hi)
                 if len(mine) <= LIGHT:                        # additions that wait for each other would take longer than all the rest
-                    whole = start + (stop - start).over(code.number(UNROLLED)) * UNROLLED
-                    with code.loop(start, whole, interleaved=True) as i:
-                        self.entries(mine, i, parts)
-                    start = whole
+                    whole = (stop - start) & WHOLE - UNROLLED
+                    with code.loop(0, whole, interleaved=True) as i:
+                        self.entries(mine, start + i, parts)
+                    start = start + whole
                 self.each(start, stop, mine, parts, len(mine) <= LIGHT)
                 for k, total in totals.items():
                     total.set(merge(self.ops[k][3], total.get(), cast(parts[k].get(), total.type)))
@@ -233,10 +234,10 @@ class Loops:
         code, masked = self.code, not self.flat and len(mine) > FEW
         if masked and not rest:
             widest = max([SIZES[kind] for op in (self.ops[k] for k in mine) for kind in (op[4], *(op[5] if op[0] == "map" else ()))])
-            whole = lo + ((hi - lo) & -(VECTOR // widest))
-            with code.loop(lo, whole) as i:
-                self.entries(mine, i, totals)
-            lo = whole
+            whole = (hi - lo) & WHOLE - VECTOR // widest
+            with code.loop(0, whole) as i:
+                self.entries(mine, lo + i, totals)
+            lo = lo + whole
         with code.loop(lo, hi, masked=masked) as i:
             self.entries(mine, i, totals)
 
@@ -441,12 +442,14 @@ def write_combine(name, type, result, onto=False):
         total = code.cell(wide, neutral(name, wide), LANES if several else 0)
         if onto:
             total.set(cast(code.lanes(out, c, result, below=code.hi) if several else code.load(out, c, result), wide))
-        with code.loop(0, slots, together=True) as s:          # (its additions wait for each other, written out or not)
+        with code.loop(0, slots) as s:
             one = partial + s * stride
             total.set(merge(name, total.get(), cast(code.lanes(one, c, type) if several else code.load(one, c, type), wide)))
         if several:
             code.store_lanes(out, c, cast(total.get(), result), below=code.hi)
         else:
             code.store(out, c, cast(total.get(), result))
-    return code.finish()
+    module = code.finish()
+    module.vectors = several
+    return module
 

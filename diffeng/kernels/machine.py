@@ -142,16 +142,17 @@ def _from_disk(key):
 
 
 def begin(key, build, quick=False):
-    """LLVM begins with a kernel that will be asked for, in a thread of its own; the interpreter waits for that before it ends."""
+    """LLVM begins with a kernel that will be asked for, in a thread of its own; the interpreter waits for that before it ends. Is there anything to begin with?"""
     if key in _begun or key in _making or known(key) is not None:
-        return
+        return False
     made = compile.Compilation(build(), _unique(key), quick)
     with _state:
         if key not in _begun:
             threading.Thread(target=made.run).start()
             _begun[key] = made
-            return
+            return True
     made.close()                               # another thread was faster
+    return False
 
 
 def _unique(key):

@@ -16,7 +16,7 @@ import weakref
 
 import numpy as np
 
-from . import blas, blocks, compile, machine, threads
+from . import blas, blocks, machine, threads
 from .blocks import CONVERT, REENTERED
 from .memory import address
 
@@ -67,15 +67,8 @@ def _turns():
 def ahead():
     """Where native.py's code is not on disk, LLVM begins with it: every program needs it, and its function is recorded meanwhile."""
     _provide()
-
-    def module():
-        loading = threading.Thread(target=compile.load)
-        loading.start()
-        made = str(_module())
-        from . import image, planning           # noqa: F401  what the first plan asks for: there is time
-        loading.join()
-        return made
-    machine.begin("runtime", module, quick=True)
+    if machine.begin("runtime", _module, quick=True):
+        from . import image, planning           # noqa: F401  what the first plan asks for
 
 
 @functools.lru_cache(maxsize=None)
