@@ -85,10 +85,77 @@ def _contraction(walk, n, factors, inputs, out, shape, axis):
 
 def _product_in_order(walk, n, x):
     """A product that is only read in another order is written in that order: BLAS does either, and whoever reads its rows walks straight on."""
-    if not walk.once(x, *PRODUCTS) or len(x.operands) != 2:
+    if not _is_product(walk, x):
         return None
+    inputs, out = _letters(x)
+    return walk.make(n, "einsum", *x.operands, params={"subscripts": ",".join(inputs) + "->" + "".join([out[k] for k in n.params["axes"]])})
+
+
+def _made_in_order(walk, n, x):
+    """Likewise a result that is made of a product entry by entry."""
+    chain = _made_of(walk, x) if id(n) in walk.results else ()
+    return _turned(walk, chain, n.params["axes"]) if len(chain) > 1 and _is_product(walk, chain[-1]) else None
+
+
+def _read_in_order(walk, n, *operands):
+    """What a product reads, made entry by entry of an array in another order, is made in that array's."""
+    out = []
+    for x in operands:
+        chain = _made_of(walk, x)
+        if len(chain) > 1 and inner(chain[-1], "transpose") is not None:
+            axes = chain[-1].params["axes"]
+            back = tuple(sorted(range(len(axes)), key=axes.__getitem__))
+            x = walk.make(x, "transpose", _turned(walk, chain, back), params={"axes": axes})
+        out.append(x)
+    return None if all([x is y for x, y in zip(out, operands)]) else walk.make(n, n.primitive.name, *out, params=n.params)
+
+
+def _made_of(walk, x):
+    """x, and as long as that is elementwise and read once, the operand that alone has its shape, where others vary along one axis at most."""
+    chain = [x]
+    while type(x) is Node and x.primitive.kind == "map" and walk.once(x, x.primitive.name):
+        whole = [y for y in x.operands if shape_of(y) == x.shape]
+        if len(whole) != 1 or any([sum([m > 1 for m in shape_of(y)]) > 1 for y in x.operands if y is not whole[0]]):
+            break
+        x = whole[0]
+        chain.append(x)
+    return chain
+
+
+def _turned(walk, chain, axes):
+    """What heads a chain of `_made_of`, with its axes in another order: made of what ends it, in that order."""
+    shape, made = tuple([chain[0].shape[k] for k in axes]), None
+
+    def turned(y):
+        lengths = (1,) * (len(axes) - len(shape_of(y))) + shape_of(y)
+        lengths = tuple([lengths[k] for k in axes])
+        return walk.make(chain[0], "reshape", y, params={"shape": lengths}, shape=lengths, dtype=y.dtype) if math.prod(lengths) > 1 else y
+    for x, below in zip(reversed(chain), (None, *reversed(chain))):
+        made = walk.make(x, x.primitive.name, *[made if y is below else turned(y) for y in x.operands], params=x.params, shape=shape) if made is not None else \
+            walk.make(x, "transpose", x, params={"axes": axes}, shape=shape)
+    return made
+
+
+def _is_product(walk, x):
+    return walk.once(x, *PRODUCTS) and len(x.operands) == 2
+
+
+def _one_column(walk, n, x):
+    """The column of a product with a matrix of one column: the product with a vector, such as each direction of a Jacobian is."""
+    if not _is_product(walk, x) or x.shape != (*n.shape, 1):
+        return None
+    (left, right), out = _letters(x)
+    y, column = x.operands[1], out[-1:]
+    if column in left or column != right[-1] or type(y) is not Node:
+        return None
+    vector = walk.make(n, "reshape", y, params={"shape": y.shape[:-1]}, shape=y.shape[:-1], dtype=y.dtype)
+    return walk.make(n, "einsum", x.operands[0], vector, params={"subscripts": f"{left},{right[:-1]}->{out[:-1]}"})
+
+
+def _letters(x):
+    """(those of each operand, those of the result) of a product."""
     inputs, out = subscripts(x.primitive.name, [len(shape_of(y)) for y in x.operands], x.params).split("->")
-    return walk.make(n, "einsum", *x.operands, params={"subscripts": inputs + "->" + "".join([out[k] for k in n.params["axes"]])})
+    return inputs.split(","), out
 
 
 def units(x):
@@ -102,8 +169,8 @@ def _product_with_units(walk, n, *operands):
     if len(operands) != 2:
         return None
     x, y = operands
-    inputs, out = subscripts(n.primitive.name, [len(shape_of(x)), len(shape_of(y))], n.params).split("->")
-    for one, other, mine, its in zip((x, y), (y, x), inputs.split(","), reversed(inputs.split(","))):
+    inputs, out = _letters(n)
+    for one, other, mine, its in zip((x, y), (y, x), inputs, reversed(inputs)):
         if type(other) is not Node or other.dtype != n.dtype or not units(one) or len({*its}) < len(its):
             continue
         place = {c for c, m in zip(mine, one.shape) if m > 1}
@@ -133,5 +200,8 @@ CONTRACTIONS = (
     ("sum",          "sum of products of matrices over what both have", _sum_of_product),
     ("sum",          "sum of an outer product",         _sum_of_outer),
     ("transpose",    "a product in another order",      _product_in_order),
+    ("transpose",    "what is made of a product, likewise", _made_in_order),
+    ("reshape",      "the one column of a product",     _one_column, " ".join(PRODUCTS)),
     *[(name,         "a product with a unit matrix",    _product_with_units) for name in PRODUCTS],
+    *[(name,         "a product of what is made of a transposed array", _read_in_order) for name in PRODUCTS],
 )

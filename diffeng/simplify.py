@@ -44,17 +44,17 @@ def simplify(outputs):
     asked = [n for n in order if n.primitive.name in _CONTRACTED]
     if asked:
         uses = collections.Counter(map(id, itertools.chain(outputs, *[n.operands for n in order])))
-        if _Walk(CONTRACTIONS, uses=uses).finds(asked):                  # mostly it does not, and a walk takes as long as the first one
-            return _Walk(IDENTITIES, CONTRACTIONS, uses=uses).over(outputs)
+        if _Walk(CONTRACTIONS, uses=uses, results=outputs).finds(asked):                  # mostly it does not, and a walk takes as long as the first one
+            return _Walk(IDENTITIES, CONTRACTIONS, uses=uses, results=outputs).over(outputs)
     return outputs
 
 
 class _Walk:
-    """One walk: `known` holds a node for every key, `uses` how often each node of the graph walked is read."""
+    """One walk: `known` holds a node for every key, `uses` how often each node of the graph walked is read, `results` its outputs, by id."""
 
-    def __init__(self, *tables, uses=None):
+    def __init__(self, *tables, uses=None, results=()):
         self._rows, self._chosen = [row for table in tables for row in table], {}
-        self.known, self.uses = {}, uses
+        self.known, self.uses, self.results = {}, uses, {id(x): x for x in results}
         self._frozen, self.written = {}, {}  # id of parameters -> (these, their key); see index_maps.part_beside
 
     def over(self, outputs):
@@ -63,6 +63,8 @@ class _Walk:
             operands = [now[x] if type(x) is Node else _uniform(x) if type(x) is np.ndarray else x for x in node.operands]
             # Made anew even if nothing changed: nodes are ordered by when they were made, and this order is to stay what it was.
             again = node.on(operands) if operands else node
+            if id(node) in self.results:
+                self.results[id(again)] = again
             now[node] = found = self.settle(again)
             if self.uses is not None:
                 self.uses.setdefault(id(found), self.uses.get(id(node), 0))
@@ -301,6 +303,13 @@ def _whole(n, shape):
     return parts is not None and all([type(s) is range and s == range(k) for s, k in zip(parts, shape)])
 
 
+def _is_column(n, x):
+    """Is n x[..., 0], or x[:, 0], where x has one entry along its last axis?"""
+    index = n.params["index"]
+    return _shape(x) == (*n.shape, 1) and type(index) is tuple and type(index[-1]) is int and not index[-1] and \
+        all([k is Ellipsis or type(k) is slice and k == slice(None) for k in index[:-1]])
+
+
 def _joined(walk, n, *parts):
     if len(parts) == 1:
         return parts[0]
@@ -383,6 +392,7 @@ IDENTITIES = (
     ("transpose",    "transpose of transpose",          _transposed_twice, "transpose"),
     ("transpose",    "in order",                        lambda w, n, x: x if n.params["axes"] == tuple(range(len(n.shape))) else None),
     ("getitem",      "all of it",                       lambda w, n, x, *i: x if not i and _whole(n, _shape(x)) else None),
+    ("getitem",      "the one entry along the last axis", lambda w, n, x, *i: w.make(n, "reshape", x, params={"shape": n.shape}) if not i and _is_column(n, x) else None),
     ("getitem",      "x[a][b] = x[c]",                  part_of_part, "getitem"),
     ("getitem",      "what a scatter put there",        part_of_scatter, "scatter"),
     ("getitem",      "what was written, or written elsewhere", part_beside, "setitem"),

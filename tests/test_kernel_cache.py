@@ -1,5 +1,6 @@
 """Kernels on disk: found without a compiler, and never trusted when damaged, foreign or writable by others."""
 import ctypes
+import gc
 import json
 import os
 import pathlib
@@ -297,6 +298,18 @@ def test_what_llvmlite_fills_when_it_is_first_asked_is_full_before_threads_ask()
     """Two threads that write IR at once read its table of escaped characters half full otherwise: a KeyError in one of fifty first calls."""
     asked = "import diffeng.kernels.compile as c; c.binding(); from llvmlite.ir import values; print(len(values._escape_string.__defaults__[0]))"
     assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=environment("off"), timeout=60).stdout.strip() == "256"
+
+
+def test_what_was_compiled_leaves_the_collector_nothing_to_do(fresh):
+    """llvmlite's objects refer to each other, and to each instruction belong some ten of them."""
+    add(1.5)                                                                # what is loaded now stays
+    gc.collect()
+    gc.disable()
+    try:
+        add(2.5)
+        assert gc.collect() < 70                                            # 140 of so small a one
+    finally:
+        gc.enable()
 
 
 def test_a_function_that_is_nowhere_is_named(fresh, tmp_path):

@@ -164,17 +164,10 @@ class Code:
         `along` bytes. Square by square in registers: each row of a square is loaded and stored at once."""
         size = SIZES[type]
         whole, wide = (x.over(self.number(SQUARE)) * SQUARE for x in (rows, columns))
-
-        def rest(r, first):
-            with self.loop(first, columns) as c:
-                self.store(target + c * along + r * size, None, self.load(source + r * down + c * size, None, type))
-        with self.loop(0, whole, SQUARE) as r:
-            with self.loop(0, wide, SQUARE) as c:
-                self._turned(type, source + r * down + c * size, down, target + c * along + r * size, along)
-            with self.loop(r, r + SQUARE) as one:
-                rest(one, wide)
-        with self.loop(whole, rows) as r:
-            rest(r, 0)
+        with self.loop(0, whole, SQUARE) as r, self.loop(0, wide, SQUARE) as c:
+            self._turned(type, source + r * down + c * size, down, target + c * along + r * size, along)
+        with self.loop(0, rows) as r, self.loop(select(r < whole, wide, self.number(0)), columns) as c:
+            self.store(target + c * along + r * size, None, self.load(source + r * down + c * size, None, type))
 
     def _turned(self, type, source, down, target, along):
         """One square. Blocks off the diagonal change places: of one entry, then of two by two, then of four by four."""

@@ -100,6 +100,20 @@ def _linked(name):
     return function + {"f64": "", "f32": "f"}[kind[0]] if function in _LIBRARY and kind and kind[0] in ("f64", "f32") else None
 
 
+def _told(module):
+    """A module's text; nothing of the module is left, for its parts refer to each other, and 15 000 of them keep the collector busy for 8 ms."""
+    text = str(module)
+    for function in getattr(module, "functions", ()):
+        for block in function.blocks:
+            for phi in block.instructions:
+                getattr(phi, "incomings", []).clear()
+            block.instructions.clear()
+            block.terminator = None
+        function.__dict__.clear()
+    getattr(module, "__dict__", {}).clear()
+    return text
+
+
 class Compilation:
     """A module on its way to object code. One whose attribute `vectors` is true says itself what is a vector and what is known before a loop (gemm.py): quick passes do
     for it, where LLVM's others would find nothing, in twice the time. It is prepared, and asked for its result, by whoever has the interpreter lock; `run` is LLVM's work and needs none.
@@ -117,7 +131,8 @@ class Compilation:
         self._context, self._parsed, self._held, self._memory, self._failed = llvm.create_context(), None, contextlib.ExitStack(), None, None
         self._over = threading.Event()
         try:
-            self._parsed = parsed = llvm.parse_assembly(str(module), self._context)
+            quick_passes = quick or getattr(module, "vectors", False)
+            self._parsed = parsed = llvm.parse_assembly(_told(module), self._context)
             parsed.verify()
             self._machine = machine = self._held.enter_context(_machine(0 if quick else 3))
             parsed.triple, parsed.data_layout = llvm.get_default_triple(), str(machine.target_data)
@@ -126,7 +141,7 @@ class Compilation:
                 if not function.is_declaration and function.linkage is llvm.Linkage.external:
                     name = function.name
                     function.name = self._symbols[name] = f"{name}.{unique}"
-            self._passes = self._pipeline(quick or getattr(module, "vectors", False))
+            self._passes = self._pipeline(quick_passes)
         except BaseException:
             self.close()
             raise

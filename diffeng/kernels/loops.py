@@ -161,11 +161,12 @@ class Loops:
             stop = start + length
             stop = select(stop < code.hi, stop, code.hi)
             for phase in range(-1, self.last + 1):
-                for part in (self.columns_of, self.row_of):
-                    with code.loop(start, stop) as r:
-                        self.begin(r)
-                        self.place_in_strip = r - start
-                        part(phase)
+                for part, where in ((self.columns_of, "full"), (self.row_of, "row")):
+                    if any([op[1:3] == (where, phase) for op in self.ops]):
+                        with code.loop(start, stop) as r:
+                            self.begin(r)
+                            self.place_in_strip = r - start
+                            part(phase)
 
     def sweep(self, lo, hi, mine):
         """One loop over columns (or entries): the operations `mine`, with their reductions along it."""
