@@ -76,12 +76,13 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
 
 
 _uncollecting = {}                         # thread -> was it the one that switched the garbage collector off?
+_aged = []                                 # who recorded first
 
 
 @contextlib.contextmanager
 def _uncollected():
     """Without the garbage collector, which would walk a growing graph again and again: a seventh of the time of 8000 nodes. Graphs have no cycles, and
-    are gone before it starts again; what stays, modules and programs, is put among what is old, or it would be walked at once, for 10 ms."""
+    are gone before it starts again; the modules that the first recording loads are put among what is old, or they would be walked at once, for 10 ms."""
     here = threading.get_ident()
     if here in _uncollecting:
         yield
@@ -92,9 +93,11 @@ def _uncollected():
         yield
     finally:
         if _uncollecting.pop(here):
-            if not gc.get_freeze_count():               # (nobody put anything apart for good)
-                gc.freeze()
-                gc.unfreeze()
+            if not _aged:
+                _aged.append(here)
+                if not gc.get_freeze_count():           # nobody has put anything apart for good
+                    gc.freeze()
+                    gc.unfreeze()
             gc.enable()
 
 

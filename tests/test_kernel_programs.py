@@ -120,15 +120,55 @@ SIZES = {
                                                                                                         (8, 256, 128, 4))]}
 
 
+@pytest.mark.parametrize("step", [1, -1])
 @pytest.mark.parametrize("name", SIZES)
-def test_another_size_compiles_nothing(name, monkeypatch):
-    """From a few entries to what several threads share and what is larger than the cache, a power of two or not."""
+def test_another_size_compiles_nothing(name, step, monkeypatch):
+    """From a few entries to what several threads share and what is larger than the cache, a power of two or not; and back."""
     monkeypatch.setenv("DIFFENG_CACHE", "off")
     monkeypatch.setattr(machine, "_kernels", {})
     made = []
-    for sizes in SIZES[name]:
+    for sizes in SIZES[name][::step]:
         problem, before = WORKLOADS[name].problem(sizes), kernels.compilations
         de.jit(de.value_and_grad(problem.bound(), argnums=problem.argnums))(*problem.parameters, *problem.data)
+        made.append(kernels.compilations - before)
+    assert made[0] > 0 and not any(made[1:]), made
+
+
+def stencil(x, w):
+    parts = [x[i:x.shape[0] - 2 + i, j:x.shape[1] - 2 + j] * w[i, j] for i in range(3) for j in range(3)]
+    return np.sum(np.tanh(sum(parts[1:], start=parts[0])))
+
+
+def recurrent(x, w):
+    h = np.zeros_like(x[0])
+    for t in range(len(x)):
+        h = np.tanh(h @ w + x[t])
+    return np.sum(h * h)
+
+
+SHAPES = {
+    "softmax": (lambda x: np.sum(np.square(np.exp(x - np.max(x, 1, keepdims=True)) / np.sum(np.exp(x - np.max(x, 1, keepdims=True)), 1, keepdims=True))),
+                [((n, m),) for n, m in ((64, 100), (64, 10), (300, 3), (7, 1000))]),
+    "middle": (lambda x: np.sum(np.sin((x - np.mean(x, 1, keepdims=True)) / np.sqrt(np.mean(x * x, 1, keepdims=True) + 1))),
+               [((n, m, k),) for n, m, k in ((100, 50, 64), (2, 30, 3), (16, 100, 2))]),
+    "stencil": (stencil, [((n, m), (3, 3)) for n, m in ((28, 64), (5, 6), (10, 12), (100, 90))]),
+    "recurrent": (recurrent, [((8, n, m), (m, m)) for n, m in ((8, 16), (300, 12), (4, 3), (100, 50))]),
+}
+
+
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize("name", SHAPES)
+def test_short_lengths_and_others(name, step, random, monkeypatch):
+    """What was compiled for any length does for short ones that are met later, too."""
+    monkeypatch.setenv("DIFFENG_CACHE", "off")
+    monkeypatch.setattr(machine, "_kernels", {})
+    made, (f, shapes) = [], SHAPES[name]
+    for shape in shapes[::step]:
+        args, before = [random.normal(size=s) / 2 for s in shape], kernels.compilations
+        argnums = tuple(range(len(args)))
+        got, want = de.jit(de.value_and_grad(f, argnums=argnums))(*args), de.value_and_grad(f, argnums=argnums)(*args)
+        for a, b in zip((got[0], *got[1]), (want[0], *want[1])):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11)
         made.append(kernels.compilations - before)
     assert made[0] > 0 and not any(made[1:]), made
 

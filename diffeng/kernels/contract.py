@@ -19,7 +19,7 @@ from .layout import Buffer, View, broadcast, collapse, diagonal, new, pitched, r
 from .memory import LINE
 from .reduce import total
 from .scalar import BFLOAT16, CAST, FLOAT, type_name
-from .sizes import many_short_rows
+from .sizes import is_short, many_short_rows
 from .values import select, smaller
 
 _HALF = np.dtype(np.uint16)                # what holds a bfloat16: NumPy has none
@@ -100,7 +100,7 @@ def _pair(fuser, left, right, out, dtype):
         kept = [c for c in order if c in out]
         result = total(fuser, "sum", terms, tuple([k for k, c in enumerate(order) if c not in out]), dtype)
         return transposed(result, [kept.index(c) for c in out])
-    if max([math.prod([size[c] for c in letters]) for letters in (rows, columns, summed)]) <= TINY and math.prod([size[c] for c in batch]) >= MANY:
+    if math.prod([size[c] for c in batch]) >= MANY and is_short(max([math.prod([size[c] for c in letters]) for letters in (rows, columns, summed)]), TINY, "tiny"):
         return _by_entries(fuser, arranged, (a, sa), (b, sb), size, (batch, rows, columns, summed), out)
 
     def by(s, letters):

@@ -171,7 +171,7 @@ class Plan:
         if short:
             return all(self._close(-1)) or 2 * sum(straight) > len(straight)
         apart = [s not in (0, v.dtype.itemsize) for (v, *_), s in zip(self._views, self._inner_strides)]
-        return self.outer[-1] >= FEW and any(apart) and all(straight) and not self.needed_later
+        return any(apart) and all(straight) and not self.needed_later and not is_short(self.outer[-1], FEW - 1)
 
     def _straight(self, k):
         """Of each operand: does it walk straight on along axis k of the rows, or stand still?"""

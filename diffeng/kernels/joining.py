@@ -7,7 +7,6 @@ What it is not: no places in memory (memory.py); what a loop has in a register i
 """
 from .fuse import Group, Map, is_read
 from .layout import View, stretch
-from .memory import LINE
 from .scalar import CAST, type_name
 from .tiles import Tiles, reads, writes
 
@@ -64,5 +63,5 @@ def _is_copy(o):
         return False
     (source,), out = o.operands, o.out
     return source.buffer.kind == out.buffer.kind == "arena" and source.buffer is not out.buffer and source.buffer.stored and out.buffer.stored \
-        and source.dtype == out.dtype and (type_name(out.dtype),) == o.casts and source.whole() and out.contiguous() and out.offset % LINE == 0 \
+        and source.dtype == out.dtype and (type_name(out.dtype),) == o.casts and source.whole() and out.contiguous() \
         and source.buffer.short is out.buffer.short is None

@@ -55,15 +55,7 @@ class Program:
         self._specify(inputs, outputs)
         described = self._described(inputs, outputs, donated) if remembered else None
         if described is None or not self._recalled(described):
-            from . import machine
-            from .planning import steps_of
-            from .sizes import Sizes, planned_for
-            graph, before = (self, inputs, outputs, donated, as_recorded), machine.compilations
-            with planned_for(Sizes()) as sizes:
-                steps, self._origins, self._taken = steps_of(*graph)
-                self._build(steps, described)
-            if machine.compilations > before:
-                _prepare(graph, sizes.others())
+            self._build(self._planned((self, inputs, outputs, donated, as_recorded)), described)
         self._made = [[] for _ in self.outputs]
         self._specs = [shape for shape, _ in self.outputs], [dtype for _, dtype in self.outputs]
         self._small = not self._taken and all([dtype is not None and math.prod(shape) * dtype.itemsize < REUSE_ABOVE for shape, dtype in self.outputs])
@@ -85,10 +77,9 @@ class Program:
     @classmethod
     def peak(cls, inputs, outputs):
         """peak_bytes of a program of these, as planned: nothing is compiled, no memory taken."""
-        from .planning import placed, steps_of
         program, outputs = cls.__new__(cls), list(outputs)
         program._specify(inputs, outputs)
-        return placed(steps_of(program, inputs, outputs)[0])[1]
+        return _plans((program, inputs, outputs))[0].peak
 
     # ---- building -------------------------------------------------------------------------------------------------------------
 
@@ -109,21 +100,28 @@ class Program:
         self._link(found)
         return True
 
-    def _build(self, steps, described=None):
+    @staticmethod
+    def _planned(graph):
+        """A _Plan, its kernels compiled; with them what other shapes need, which are to compile nothing."""
+        from . import machine
+        chosen, *others = _plans(graph, _ahead())
+        if others:
+            machine.kernels([pair for p in (chosen, *others) for pair in p.kernels()])
+        return chosen
+
+    def _build(self, plan, described=None):
         """Kernels, memory, operand tables. described: by what the plan is kept on disk."""
         from . import image
-        from .planning import Call, called, has_products, placed
-        work, peak = placed(steps, _ahead())
-        self.calls = called(work)
-        rows = [w for w in work if type(w) is not Call]
-        cost = sum(w.rows * w.cost for w in rows)
-        made, sources = image.assembled(rows, self._slot, origins=self._origins, taken=self._taken, peak=peak, release=cost > RELEASE_ABOVE,
-                                        products=has_products(steps))
-        if described is not None and len(rows) == len(work):
+        from .planning import called, has_products
+        self._origins, self._taken, self.calls = plan.origins, plan.taken, called(plan.work)
+        cost = sum(w.rows * w.cost for w in plan.rows)
+        made, sources = image.assembled(plan.rows, self._slot, origins=plan.origins, taken=plan.taken, peak=plan.peak, release=cost > RELEASE_ABOVE,
+                                        products=has_products(plan.steps))
+        if described is not None and len(plan.rows) == len(plan.work):
             image.keep(described, made, sources)
         self._link(made)
-        if len(rows) < len(work):
-            self._run = self._with_calls(work)
+        if len(plan.rows) < len(plan.work):
+            self._run = self._with_calls(plan.work)
 
     def _link(self, image):
         """An image with its addresses, and behind a function."""
@@ -322,15 +320,41 @@ class Program:
         return x
 
 
-def _prepare(graph, others):
-    """Compile what a graph needs under other Sizes, too: another shape is to compile nothing."""
-    from . import image, machine
-    from .planning import Call, placed, steps_of
-    from .sizes import planned_for
-    for sizes in others:
+class _Plan:
+    """A graph's plan for these Sizes. graph: steps_of's arguments. steps, origins, taken: what that returns; work: instructions and calls in order, of which `rows`
+    are instructions; peak: bytes of the arena. meanwhile: see planning.placed."""
+
+    def __init__(self, graph, sizes, meanwhile=None):
+        from .planning import Call, placed, steps_of
+        from .sizes import planned_for
         with planned_for(sizes):
-            work, _ = placed(steps_of(*graph)[0])
-            machine.kernels([(w.key, w.build) for w in image.with_parts([w for w in work if type(w) is not Call])])
+            self.steps, self.origins, self.taken = steps_of(*graph)
+            self.work, self.peak = placed(self.steps, meanwhile)
+        self.rows = [w for w in self.work if type(w) is not Call]
+
+    def kernels(self):
+        """(key, build) of each."""
+        from . import image
+        return [(w.key, w.build) for w in image.with_parts(self.rows)]
+
+    def is_compiled(self):
+        """Are all of them in the process, or on disk?"""
+        from . import machine
+        return all(machine.known(key) is not None for key, _ in self.kernels())
+
+
+def _plans(graph, meanwhile=None):
+    """[a graph's own plan] if all of its kernels are there; or one for other sizes that is as good as that and needs no new ones; or its own, and those for all
+    other sizes."""
+    from .sizes import Sizes
+    sizes = Sizes()
+    plans = [_Plan(graph, sizes, meanwhile)]
+    if not plans[0].is_compiled():
+        for other in sizes.others():
+            plans.append(_Plan(graph, other))
+            if "tiny" not in sizes.met and plans[-1].is_compiled():
+                return plans[-1:]
+    return plans
 
 
 def _ahead():

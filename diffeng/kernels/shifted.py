@@ -16,12 +16,13 @@ import numpy as np
 from ..contractions import shape_of
 from ..nodes import Node, Outputs, Primitive, reachable, readers_of
 from ..index_maps import spans
+from .sizes import is_short
 
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
 MOST = 12                                  # operations computed again for one part
 STORE = 2                                  # what writing an array costs, in arrays read: a cache line is fetched before it is written
-WIDER, EDGE = 1.25, 8                      # how many more entries there may be with the zeros around, which are computed, too; of a vector, how much longer it
-                                           # may be: the same for all lengths
+WIDER, EDGE = 1.25, 8                      # how many more entries there may be with the zeros around, which are computed, too; how much longer axes may be anyway:
+                                           # the same for all lengths
 
 
 def shifted(outputs):
@@ -226,7 +227,11 @@ def _together(inner, cut, reads):
 
 
 def _much_wider(shape, part):
-    return shape[0] > part[0] + EDGE if len(shape) == len(part) == 1 else math.prod(shape) > WIDER * math.prod(part)
+    """Is it, as arrays of that kind mostly are? (A stencil's edges are most of a small array, and little of a large one.)"""
+    edges = len(shape) == len(part) and all([n <= m + EDGE for n, m in zip(shape, part)])
+    if len(shape) == len(part) == 1:
+        return not edges
+    return math.prod(shape) > WIDER * math.prod(part) and (not edges or is_short(min(part)))
 
 
 def _is_cheap(m):

@@ -1,8 +1,9 @@
-"""What a plan asks of sizes: which rows are short, and which products are larger than the cache. Kernels depend on the answers, so they may be asked for others.
+"""What a plan asks of sizes: which lengths are short, and which products are larger than the cache. Kernels depend on the answers, so they may be asked for others.
 
-What it is: `many_short_rows` of a shape (vectors run across such rows, see across.py; no count of rows is asked for), and what a view of them is like:
-`walks_across`, `lies_close`. `is_large` of a product's result (tiles.py, recompute.py). `with_reductions`, the nodes of a graph that belong to reductions along rows.
-`others`, under which a graph is planned once more where it met such a question, so that what another shape needs is there, and compiles nothing.
+What it is: `is_short` of a length, for which there are kernels of their own; the others do for any length, though they take longer. `many_short_rows` of a shape
+(vectors run across such rows, see across.py; no count of rows is asked for), and what a view of them is like: `walks_across`, `lies_close`. `is_large` of a
+product's result (tiles.py, recompute.py). `with_reductions`, the nodes of a graph that belong to reductions along rows. `others`, under which a graph is planned
+once more where it met such a question, so that what another shape needs is there, and compiles nothing (program.py).
 
 What it is not: no loop nest (groups.py), no buffer (lower.py), and no rule that a count of entries decides without asking here.
 """
@@ -16,23 +17,26 @@ NARROW = 16                                # columns of a short row at most: two
 LARGE = 1 << 22                            # bytes of a product's result that the cache had better not hold
 
 
+_SHORT = {"short", "tiny"}
+
+
 class Sizes:
     """What is called short and large in a plan, and what was met there.
 
-    short: columns of a short row at most. scores: are products of every position with every other large? None: as they are. met: the lengths that were asked for,
-    of "short" rows, and of scores ("small", "large").
+    short: is anything? scores: are products of every position with every other large? None: as they are. met: the lengths that were asked for, of what is "short"
+    or "tiny", and of scores ("small", "large").
     """
 
-    def __init__(self, short=NARROW, scores=None):
+    def __init__(self, short=True, scores=None):
         self.short, self.scores, self.met = short, scores, {}
 
     def others(self):
-        """Of the same graph in other shapes: rows that are long where they were short, scores that are large where they were not, or the other way round."""
-        if "short" in self.met:
-            yield Sizes(0)
+        """Of the same graph in other shapes: lengths that are not short where they were, scores that are large where they were not, or the other way round."""
+        if not _SHORT.isdisjoint(self.met):
+            yield Sizes(False)
         for name, longest in self.met.items():
-            if name != "short":
-                yield Sizes(0 if longest <= NARROW else NARROW, name == "small")
+            if name not in _SHORT:
+                yield Sizes(longest > NARROW, name == "small")
 
 
 _here = contextvars.ContextVar("what a plan calls short and large", default=Sizes())
@@ -48,14 +52,14 @@ def planned_for(sizes):
         _here.reset(token)
 
 
-# ---- rows that are short ----------------------------------------------------------------------------------------------------------------
+# ---- what is short ----------------------------------------------------------------------------------------------------------------------
 
-def is_short(columns):
-    """Is a row of so many columns short?"""
+def is_short(length, most=NARROW, name="short"):
+    """Is a length such as has kernels of its own: at most so many? name: "tiny" where others take many times as long."""
     here = _here.get()
-    if columns > here.short:
+    if length > most or not here.short:
         return False
-    here.met["short"] = columns
+    here.met[name] = length
     return True
 
 

@@ -7,9 +7,10 @@ follow each other in one array already, or can be computed there (joining.py).
 What it is not: no rule of arithmetic (simplify.py), no BLAS (contract.py).
 """
 from ..nodes import Node, Outputs, Primitive, reachable
+from .sizes import is_short
 
-FEW = 8                         # columns of a shared matrix for which copying what it multiplies costs about as much as the products
-ROWS = 512                      # operands are stacked up to so many rows: BLAS gains no more, and a longer stack would keep all of them in memory
+FEW = 7                         # columns of a shared matrix up to which copying what it multiplies costs about as much as the products
+MOST = 32                       # products stacked at most, of whatever sizes: all that a longer stack is made of would have to be in memory at once
 
 
 def stacked(outputs):
@@ -52,16 +53,10 @@ def _transposed(x):
     return type(x) is Node and x.primitive.name == "transpose"
 
 
-def _runs(nodes, rows):
-    """Consecutive nodes whose operands have ROWS rows together; none of one alone."""
-    out, room = [], 0
-    for n in nodes:
-        if not out or room < rows(n):
-            out.append([])
-            room = ROWS
-        out[-1].append(n)
-        room -= rows(n)
-    return [run for run in out if len(run) > 1]
+def _runs(nodes):
+    """Consecutive nodes, MOST of them together; none alone."""
+    runs = [nodes[k:k + MOST] for k in range(0, len(nodes), MOST)]
+    return [run for run in runs if len(run) > 1]
 
 
 def _sums(order, uses, place):
@@ -79,7 +74,7 @@ def _sums(order, uses, place):
         for n in terms:
             if type(n) is Node and _is_product(n) and uses[id(n)] == 1 and n.shape == root.shape and n.dtype == root.dtype:
                 kinds.setdefault(tuple(map(_transposed, n.operands)), []).append(n)
-        runs = [run for nodes in kinds.values() for run in _runs(sorted(nodes, key=place), lambda n: n.operands[0].shape[1])]
+        runs = [run for nodes in kinds.values() for run in _runs(sorted(nodes, key=place))]
         if runs:
             found[id(root)] = runs
             gone.update(additions)
@@ -103,10 +98,10 @@ def _shared(products, depth):
     """{id of a product: (run, place)}: small products by the same matrix."""
     kinds, found = {}, {}
     for n in products:
-        if n.shape[1] >= FEW:
+        if not is_short(n.shape[1], FEW):
             kinds.setdefault((id(n.operands[1]), depth[id(n)]), []).append(n)
     for nodes in kinds.values():
-        for run in _runs(nodes, lambda n: n.shape[0]):
+        for run in _runs(nodes):
             found.update({id(n): (run, place) for place, n in enumerate(run)})
     return found
 

@@ -15,7 +15,7 @@ from .. import groups
 from ..fuse import Call, Group, Immediate, Product
 from ..layout import View
 from ..memory import plan
-from ..planning import buffers, called
+from ..planning import buffers, called, steps_of
 from ..plans import Plans
 from ..program import Program, evaluated
 from ..tiles import Tiles
@@ -49,8 +49,12 @@ class CudaProgram(Program):
 
     # ---- building ---------------------------------------------------------------------------------------------------------------------------
 
-    def _build(self, steps, described=None):
-        device = self.device
+    @staticmethod
+    def _planned(graph):
+        return steps_of(*graph)
+
+    def _build(self, planned, described=None):
+        device, (steps, self._origins, self._taken) = self.device, planned
         plans = Plans(lambda group: grid_plan.instructions(group, device.grid), ALIGNED)
         work = []
         for step in steps:
