@@ -129,7 +129,7 @@ def _turned(walk, chain, axes):
     def turned(y):
         lengths = (1,) * (len(axes) - len(shape_of(y))) + shape_of(y)
         lengths = tuple([lengths[k] for k in axes])
-        return walk.make(chain[0], "reshape", y, params={"shape": lengths}, shape=lengths, dtype=y.dtype) if math.prod(lengths) > 1 else y
+        return walk.make(chain[0], "reshape", y, params={"shape": lengths}, shape=lengths, dtype=y.dtype) if math.prod(lengths) != 1 else y
     for x, below in zip(reversed(chain), (None, *reversed(chain))):
         made = walk.make(x, x.primitive.name, *[made if y is below else turned(y) for y in x.operands], params=x.params, shape=shape) if made is not None else \
             walk.make(x, "transpose", x, params={"axes": axes}, shape=shape)

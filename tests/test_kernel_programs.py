@@ -173,6 +173,19 @@ def test_short_lengths_and_others(name, step, random, monkeypatch):
     assert made[0] > 0 and not any(made[1:]), made
 
 
+@pytest.mark.parametrize("n, m, k", [(3, 0, 2), (0, 4, 2), (3, 4, 0), (1, 4, 2), (3, 1, 2), (3, 4, 1), (3, 4, 5)])
+@pytest.mark.parametrize("f", [
+    lambda x, y, s: np.transpose(np.sin(x @ y) * s), lambda x, y, s: np.transpose(np.sin(x @ y) * s[None, :] + np.sum(s)),
+    lambda x, y, s: (x * 2) @ (np.exp(np.transpose(np.transpose(y) + 1)) * s), lambda x, y, s: np.transpose(np.where(x @ y > 0, x @ y, s)),
+    lambda x, y, s: (x @ np.transpose(y)[:, :, None])[..., 0], lambda x, y, s: np.transpose((x @ np.transpose(y)[:, :, None])[..., 0] * 3)])
+def test_products_and_what_is_made_of_them_in_another_order(f, n, m, k, random):
+    """With axes of one entry, and of none."""
+    x, y, s = random.normal(size=(n, k)), random.normal(size=(k, m)), random.normal(size=m)
+    got, want = de.jit(f)(x, y, s), f(x, y, s)
+    assert got.shape == want.shape and got.dtype == want.dtype
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+
+
 def test_llvm_begins_with_a_long_kernel_while_the_rest_is_planned(random, monkeypatch):
     """With one for each other thread, that nobody has made yet; and what it has begun with is not made twice."""
     begun, begin = [], machine.begin
