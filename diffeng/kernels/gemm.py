@@ -57,8 +57,8 @@ def write(type, bits):
                 with code.when(~turned & (i < depth)), code.loop(0, ROWS) as q:            # the next panel
                     for v in range(PANEL + 1):
                         code.prefetch(code.right + (t + i + q) * down + (j + width) * size + v * VECTOR)
-                for k, sums in enumerate(_block(code, type, lanes, depth, panel, left, along)):
-                    code.store_vector(block + k * VECTOR, sums)
+                for place, sums in enumerate(_block(code, type, lanes, depth, panel, left, along)):
+                    code.store_vector(block + place * VECTOR, sums)
                 with code.loop(0, rows) as r:
                     at = code.out + (i + r) * out_down + j * size
                     for v in range(PANEL):
