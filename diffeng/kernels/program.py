@@ -104,7 +104,7 @@ class Program:
     def _planned(graph):
         """A _Plan, its kernels compiled; with them what other shapes need, which are to compile nothing."""
         from . import machine
-        chosen, *others = _plans(graph, _ahead())
+        chosen, *others = _plans(graph, ahead=True)
         if others:
             machine.kernels([pair for p in (chosen, *others) for pair in p.kernels()])
         return chosen
@@ -343,12 +343,12 @@ class _Plan:
         return all(machine.known(key) is not None for key, _ in self.kernels())
 
 
-def _plans(graph, meanwhile=None):
+def _plans(graph, ahead=False):
     """[a graph's own plan] if all of its kernels are there; or one for other sizes that is as good as that and needs no new ones; or its own, and those for all
-    other sizes."""
+    other sizes. ahead: may LLVM begin meanwhile?"""
     from .sizes import Sizes
     sizes = Sizes()
-    plans = [_Plan(graph, sizes, meanwhile)]
+    plans = [_Plan(graph, sizes, _ahead(sizes) if ahead else None)]
     if not plans[0].is_compiled():
         for other in sizes.others():
             plans.append(_Plan(graph, other))
@@ -357,14 +357,14 @@ def _plans(graph, meanwhile=None):
     return plans
 
 
-def _ahead():
-    """What LLVM begins with while the rest is planned: a long kernel for each other thread."""
+def _ahead(sizes):
+    """What LLVM begins with while the rest is planned: a long kernel for each other thread. Not where these Sizes were asked, for another plan may be taken."""
     from . import image, machine, threads
     idle = threads.count() - 1
 
     def begin(work):
         nonlocal idle
-        for w in image.with_parts([w for w in work if hasattr(w, "key")]) if idle > 0 else ():
+        for w in image.with_parts([w for w in work if hasattr(w, "key")]) if idle > 0 and not sizes.met else ():
             if len(w.key) > LONG and machine.known(w.key) is None:
                 machine.begin(w.key, w.build)
                 idle -= 1
