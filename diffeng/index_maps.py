@@ -126,7 +126,7 @@ def neighbours(walk, n, x, y):
     if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
         return None
     apart = [k for k, (r, s) in enumerate(zip(first, second)) if r != s]
-    if len(apart) > 1 or any([shape_of(v.operands[0]) != tuple(map(len, s)) for v, s in ((x, first), (y, second))]):
+    if len(apart) > 1 or any([[*map(int, shape_of(v.operands[0]))] != [*map(len, s)] for v, s in ((x, first), (y, second))]):
         return None
     if not apart:
         return walk.make(n, "scatter", walk.make(n, "add", x.operands[0], y.operands[0], shape=shape_of(x.operands[0])), params=x.params)
@@ -135,16 +135,17 @@ def neighbours(walk, n, x, y):
     if r.stop != s.start:
         return None
     first[axis] = range(r.start, s.stop)
-    both = _part_of_both(walk, n, a, b, axis)
+    shape = (*shape_of(a)[:axis], len(first[axis]), *shape_of(a)[axis + 1:])
+    both = _part_of_both(walk, n, a, b, axis, shape)
     few, many = sorted([len(r), len(s)])
     if both is None and (few > EDGE if len(first) == 1 else many <= UNEQUAL * few):
-        both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=map(len, first))
+        both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=shape)
     if both is None:
         return None
     return walk.make(n, "scatter", both, params={"index": tuple(map(_slice, first)), "shape": n.shape})
 
 
-def _part_of_both(walk, n, a, b, axis):
+def _part_of_both(walk, n, a, b, axis, shape):
     """Neighbouring parts of one array as one part of it."""
     y = inner(a, "getitem")
     if y is None or inner(b, "getitem") is not y or len(a.operands) + len(b.operands) > 2:
@@ -155,4 +156,4 @@ def _part_of_both(walk, n, a, b, axis):
     if [k for k, (r, s) in enumerate(zip(first, second)) if r != s] != [axis] or first[axis].stop != second[axis].start:
         return None
     first[axis] = range(first[axis].start, second[axis].stop)
-    return walk.make(n, "getitem", y, params={"index": tuple(map(_slice, first))}, shape=map(len, first))
+    return walk.make(n, "getitem", y, params={"index": tuple(map(_slice, first))}, shape=shape)

@@ -22,6 +22,7 @@ from .contractions import CONTRACTIONS, floats as _floats, inner as _inner, shap
 from .index_maps import neighbours, part_beside, part_of_part, part_of_scatter, put, put_twice, spans
 from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable
 from .vocabulary.indexing import Slot
+from .vocabulary.shaping import broadcast_shapes
 
 PARTS = 64                # operands of a merged concatenation
 
@@ -134,20 +135,22 @@ def _frozen(x, floating=False):
         return "float", float(x).hex()
     if isinstance(x, np.generic):
         return x.dtype, x.tobytes()
+    if isinstance(x, float):
+        return kind, float(x)
     if kind is tuple or kind is list:
         return tuple([_frozen(i) for i in x])
     if kind is slice:
         return "slice", x.start, x.stop, x.step
     if kind is Exact:
         return "Exact", x.name
-    return (kind, x) if kind in (int, bool, str, type(None), type(Ellipsis), Slot) or isinstance(x, np.dtype) else id(x)
+    return (kind, x) if isinstance(x, (int, np.dtype)) or kind in (str, type(None), type(Ellipsis), Slot) else id(x)
 
 
 # ---- what rules ask ------------------------------------------------------------------------------------------------------------------
 
 def _number(x):
     """A scalar as a number that can be computed with, else None. Python's stay Python's: float32 stays float32 beside them."""
-    return float(x) if type(x) in (int, float, Exact) else x if isinstance(x, np.floating) else None
+    return float(x) if type(x) in (int, float, Exact) else x if isinstance(x, (float, np.floating)) else None
 
 
 def _is(x, value):
@@ -204,7 +207,7 @@ def _spread_last(walk, n, *operands):
     small = [x.operands[0] if _inner(x, "broadcast_to") is not None else x for x in operands]
     if all([a is b for a, b in zip(small, operands)]):
         return None
-    return walk.make(n, n.primitive.name, *small, params=n.params, shape=np.broadcast_shapes(*map(_shape, small)))
+    return walk.make(n, n.primitive.name, *small, params=n.params, shape=broadcast_shapes([*map(_shape, small)]))
 
 
 def _minus_out(walk, n, x, y):
@@ -284,7 +287,7 @@ def _pick(walk, n, c, x, y):
     b = y.operands[2] if _inner(y, "where") is c and y.dtype == n.dtype else y
     if a is b and type(a) is Node:
         return a
-    return walk.make(n, "where", c, a, b, shape=np.broadcast_shapes(*map(_shape, (c, a, b)))) if a is not x or b is not y else None
+    return walk.make(n, "where", c, a, b, shape=broadcast_shapes([*map(_shape, (c, a, b))])) if a is not x or b is not y else None
 
 
 def _transposed_twice(walk, n, x):
@@ -326,7 +329,7 @@ def _sum_of_spread(walk, n, x):
     if y is None or not _floats(n) or x.dtype != n.dtype or 0 in x.shape:
         return None
     extra = len(x.shape) - len(_shape(y))
-    stretched = [k for k in axis if k < extra or _shape(y)[k - extra] != x.shape[k]]
+    stretched = [k for k in axis if k < extra or _shape(y)[k - extra] == 1 != x.shape[k]]
     if not stretched:
         return None
     rest = tuple([k - extra for k in axis if k not in stretched])

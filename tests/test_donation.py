@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import donation
+from diffeng.kernels import sizes
 
 rng = np.random.default_rng(8)
 
@@ -141,7 +141,7 @@ def test_short_vectors_are_written_over_where_their_neighbours_are_read(n, dtype
     for got, want in zip(program(u, k), de.grad(fun, argnums=(0, 1))(u, k)):
         np.testing.assert_allclose(got, want, rtol=1e-4 if dtype == np.float32 else 1e-11, atol=1e-5 if dtype == np.float32 else 1e-13)
     if n >= 1000:                                                # five states and one cotangent
-        assert (program.peak_bytes < 6.5 * u.nbytes) == (u.nbytes <= donation.SHORT)
+        assert (program.peak_bytes < 6.5 * u.nbytes) == (u.nbytes <= sizes.IN_PLACE)
 
 
 def test_neighbours_before_and_behind_are_read_before_they_are_written_over():

@@ -239,11 +239,11 @@ def test_what_is_one_number_has_no_loop(monkeypatch):
         return code(key, build, quick)
     monkeypatch.setattr(kernels.machine, "_code", noted)
     monkeypatch.setattr(kernels.machine, "known", lambda key: kernels.machine._kernels.get(key))
-    for x, loops in ((np.array(0.7), 0), (np.array([[0.7]]), 0), (np.array([0.7, 0.8]), 1)):
+    for x, loops in ((np.array(0.7), [0]), (np.array([[0.7]]), [0, 1]), (np.array([0.7, 0.8]), [1])):          # (the second of two for any length)
         monkeypatch.setattr(kernels.machine, "_kernels", {})
         written.clear()
         agree(lambda x: (x * 0.123 + x / 7, x * x), x)
-        assert [text.count(" phi ") for text in written] == [loops]
+        assert sorted([text.count(" phi ") for text in written]) == loops
 
 
 def test_python_scalars_are_weak(random):

@@ -20,6 +20,7 @@ from .memory import LINE
 from .reduce import total
 from .scalar import BFLOAT16, CAST, FLOAT, type_name
 from .sizes import is_short, many_short_rows
+from .units import is_repeated
 from .values import select, smaller
 
 _HALF = np.dtype(np.uint16)                # what holds a bfloat16: NumPy has none
@@ -73,10 +74,10 @@ def _pair(fuser, left, right, out, dtype):
     b, lb = _single(fuser, _as(fuser, b, dtype), lb, set(la) | set(out))
     size = dict(zip(la, a.shape))
     for c, n in zip(lb, b.shape):
-        size[c] = n if size.get(c, 1) == 1 else size[c]
+        size[c] = max(n, size.get(c, 1))
 
     def strides(v, letters):                          # of each letter; 0 where the operand does not vary with it
-        return {c: s if n == size[c] else 0 for c, n, s in zip(letters, v.shape, v.strides)}
+        return {c: 0 if is_repeated(n, size[c]) else s for c, n, s in zip(letters, v.shape, v.strides)}
     sa, sb = strides(a, la), strides(b, lb)
 
     def arranged(v, s, order):
@@ -223,6 +224,7 @@ COLUMNS, ROWS, INNER, OUT, FIRST, LIMIT, CUT, BATCH = 3, 4, 5, 11, 17, 22, 23, 2
 BY_TERMS, SHARED = 1, 2                    # how: into parts of the terms; so that chunks of these have results of their own; 0: of rows and columns
 TINY, MANY = 4, 128                        # rows, columns and terms of matrices of which so many are multiplied entry by entry
 FEW = 100                                  # entries of a matrix whose product with a vector takes BLAS longer to begin than to do
+VECTOR = ord("V")                          # in the place of left's flag: it has one row
 PAD, SLOTS = 16, 4                         # entries between the rows of such a copy; copies at once, for each thread
 
 
@@ -240,10 +242,11 @@ def product(step, cut=None):
     # BLAS counts columns first: it is given C' = B'A', where a matrix that runs along its last axis is already transposed.
     batch = math.prod(dims)
     along, width = cut or (None, None)
-    vector, laid = m == 1 and cut is None, cut is None and is_laid(type, chr(tb), m, n, k)
+    vector = m < 2 and cut is None and step.onto is None
+    laid = cut is None and not vector and is_laid(type, chr(tb), m, n, k)
     together = ldc == n or m == 1                        # do the result's rows follow each other?
-    shares = cut is None and batch == 1 and together and step.onto is None and not vector          # whatever the sizes: they do not decide what is compiled
-    shared = terms_of(type, chr(ta), chr(tb), m, n, k) if shares else None
+    shares = cut is None and batch == 1 and together and step.onto is None and m != 1          # whatever the sizes: they do not decide what is compiled
+    shared = terms_of(type, chr(ta), chr(tb), m, n, k) if shares and not vector else None
     by_terms = SHARED if shared else BY_TERMS if along == "terms" else 0
     laid &= not by_terms
     lays = cut is None and may_be_laid(type, chr(tb))          # (nor here)
@@ -258,7 +261,7 @@ def product(step, cut=None):
     parts = -(-k // terms) * down * over
     other, name = "" if vector else whose(type, chr(tb), m, n, k), blas.name_of("gemv" if vector else "gemm", type)
     bits = blas.routine(name)[1]
-    words = [blas.Routine(other + name), tb, ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
+    words = [blas.Routine(other + name), tb, VECTOR if vector else ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, over, columns, terms, 0, a.strides[-1] * terms if by_terms else a.strides[-2] * rows,
              b.strides[-2] * terms if by_terms else b.strides[-1] * columns, 0 if by_terms else c.strides[-2] * rows, 0 if by_terms else size * columns,
              blas.Routine("mkl_threads") if other == "mkl_" else 0, by_terms, 0, 1]          # (a part's own result: bytes to the next chunk's, parts of a chunk)
@@ -285,15 +288,15 @@ def product(step, cut=None):
             partial = Buffer("arena", np.dtype(np.uint8), stride * slots)
             words[OUT], words[CUT + 1], words[CUT + 2] = (partial, 0), stride, chunk
             rest.append(combined("sum", type, partial, slots, stride, m * n, c))
-    if not vector and (blas.is_held_back() or lays and blas.is_wide()):
-        ready.append(to_be_there(*blas.own(f"own_{name}")))
+    if m != 1 and (blas.is_held_back() or lays and blas.is_wide()):
+        ready.append(to_be_there(*blas.own(f"own_{blas.name_of('gemm', type)}")))
     if shares and not rest:
         ready.append(to_be_there(*combine_kernel("sum", type, type)))
     if step.onto is not None:
         words.append((step.onto.buffer, step.onto.offset))
         words += [] if step.scale is None else [step.scale if isinstance(step.scale, Immediate) else (step.scale.buffer, step.scale.offset)]
         added = step.scale and step.scale.__class__.__name__, step.negative
-    structure = type, bits, depth, vector, lays, added
+    structure = type, bits, depth, lays, added
     return [Instruction(repr(("product", *structure)), lambda: _write_product(*structure), words, batch * parts, chunk, cost, ready), *rest]
 
 
@@ -314,7 +317,7 @@ def is_turned(out):
     return out.strides[-1] != out.dtype.itemsize and out.shape[-1] > 1
 
 
-def _write_product(type, bits, depth, vector, lays, added):
+def _write_product(type, bits, depth, lays, added):
     code = Code()
     word, zero, one = code.word, code.number(0), code.number(1)
     with code.set_meanwhile(word(LIMIT), 1), code.loop(code.lo, code.hi) as r:
@@ -332,18 +335,18 @@ def _write_product(type, bits, depth, vector, lays, added):
             pb = select(laid, own + code.lo.over(chunk) * copied, source)
             with code.when(laid):
                 code.turn(type, source, down, pb, word(6) * SIZES[type], n, k)
-        if vector:
-            plain = word(1).equals(ord("N"))
-            few = n * k < FEW
-            with code.when(few):
-                _few(code, type, n, k, [(pa, zero, word(7)), (pb, select(plain, one, word(6)), select(plain, word(6), one)), (pc, word(8), zero)])
-            with code.when(~few):
-                code.gemv(type, bits, word(0), word(1), select(plain, n, k), select(plain, k, n), pb, word(6), pa, word(7), pc, word(8))
+        sizes = type, bits, word(0), word(1)
+        if added is not None:
+            alpha = _onto(code, type, added, BATCH + 4 * depth + 4 * lays, (m, n, k), (pa, pb, pc))
+            code.gemm(*sizes, word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), alpha, 1.0)
         else:
-            alpha = 1.0
-            if added is not None:
-                alpha, beta = _onto(code, type, added, BATCH + 4 * depth + 4 * lays, (m, n, k), (pa, pb, pc)), 1.0
-            code.gemm(type, bits, word(0), word(1), word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), alpha, beta)
+            vector, plain, few = word(2).equals(VECTOR), word(1).equals(ord("N")), n * k < FEW
+            with code.when(vector & few):
+                _few(code, type, n, k, [(pa, zero, word(7)), (pb, select(plain, one, word(6)), select(plain, word(6), one)), (pc, word(8), zero)])
+            with code.when(vector & ~few):
+                code.gemv(*sizes, select(plain, n, k), select(plain, k, n), pb, word(6), pa, word(7), pc, word(8))
+            with code.when(~vector):
+                code.gemm(*sizes, word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), 1.0, beta)
     module = code.finish()
     module.vectors = added is None             # no loop of numbers, and those of a few terms are added one after the other
     return module

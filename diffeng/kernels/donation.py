@@ -9,9 +9,8 @@ What it is not: no promise. An output for which it is not right gets memory of i
 from .fuse import Fuser, Group, Indirect, Map, Product, Reduce, Window
 from .layout import Buffer, View
 from .scalar import CAST, type_name
+from .sizes import is_made_in_place
 from .tiles import inner, reads, writes
-
-SHORT = 1 << 14                            # bytes of a vector that one thread goes through: four of them fit into the first cache
 
 
 def pairs(inputs, outputs, donated):
@@ -174,4 +173,4 @@ class _Met:
         beside = self.beside.get(id(source))
         if beside is None:
             return 2
-        return int(in_order and beside <= made and out.bytes() <= SHORT and all([len(o.shape) == 1 for o in step.operations]))
+        return int(in_order and beside <= made and all([len(o.shape) == 1 for o in step.operations]) and is_made_in_place(out.bytes()))

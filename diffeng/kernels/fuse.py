@@ -19,6 +19,7 @@ import math
 import numpy as np
 
 from .layout import Buffer, View, collapse, cut_at, disjoint
+from .units import divides
 
 MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
 SCALARS_FUSED = MOST_OPERATIONS             # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate
@@ -173,7 +174,7 @@ def cuts_of(shape, scale=1):
 def is_chain(cuts):
     """Can axes be cut at all of them at once? cuts: a frozenset."""
     cuts = sorted(cuts)
-    return all([b % a == 0 for a, b in zip(cuts, cuts[1:])])
+    return all(map(divides, cuts, cuts[1:]))
 
 
 def _apart(operation, group):
@@ -247,7 +248,7 @@ class Fuser:
         out = operation.out
         alone = type(out) is Indirect or type(operation) is Map and operation.accumulate
         n = math.prod(operation.shape)
-        if n == 1:
+        if n < 2:
             self._scalars += 1
             alone |= self._scalars > SCALARS_FUSED
         direct, others = places(operation)

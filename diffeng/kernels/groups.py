@@ -93,9 +93,9 @@ class Plan:
         """The operation of this group that a view's values come from, or None: they are read from memory."""
         return self.produced.get(id(v.buffer))
 
-    def _place(self, v, level, scope=None):
-        """The number of a place in memory, as strides over the group's finest axes."""
-        shape, strides = v.shape, v.strides
+    def _place(self, v, level, shape, scope=None):
+        """The number of a place in memory, as strides over the group's finest axes. shape: of the operation that reaches it."""
+        strides = v.strides
         if level == "row":
             shape, strides = (*shape, self.group.columns), (*strides, 0)
         fine = tuple(refined(shape, strides, self._cuts))
@@ -118,12 +118,12 @@ class Plan:
                     found.append(self._found(x, o))
                 elif isinstance(x, Window):
                     v = x.view if x not in self._over else View(x.view.buffer, 0, x.view.shape, x.view.strides, x.view.dtype)
-                    positions = [self._place(p, o.level, scope=("position", axis, x.view.shape)) for p, (axis, _, _) in zip(x.positions, x.cuts)]
-                    found.append((self._place(v, o.level), positions))
+                    positions = [self._place(p, o.level, o.shape, ("position", axis, x.view.shape)) for p, (axis, _, _) in zip(x.positions, x.cuts)]
+                    found.append((self._place(v, o.level, o.shape), positions))
                 elif isinstance(x, Immediate) or self._inner(x) is not None:
                     found.append(None)
                 else:
-                    found.append(self._place(x, o.level))
+                    found.append(self._place(x, o.level, o.shape))
             self.reads.append(found)
             out = o.out
             if isinstance(out, Indirect):
@@ -131,12 +131,12 @@ class Plan:
             elif not out.buffer.stored or isinstance(o, Reduce) and o.kind != "row":
                 self.stores.append(None)
             elif isinstance(o, Reduce):
-                self.stores.append(self._place(View(out.buffer, 0, (out.buffer.size,), (out.dtype.itemsize,), out.dtype), "row"))
+                self.stores.append(self._place(View(out.buffer, 0, (out.buffer.size,), (out.dtype.itemsize,), out.dtype), "row", (out.buffer.size,)))
             else:
-                self.stores.append(self._place(out, o.level))
+                self.stores.append(self._place(out, o.level, o.shape))
 
     def _found(self, x, o):
-        return self._place(x.view, o.level), [self._place(a, o.level) for a in x.arrays]
+        return self._place(x.view, o.level, o.shape), [self._place(a, o.level, o.shape) for a in x.arrays]
 
     def _shape(self):
         """The axes that remain when those are melted along which every operand walks straight on."""

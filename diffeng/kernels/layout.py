@@ -11,6 +11,8 @@ import functools
 import math
 
 from ..vocabulary.indexing import Slot
+from ..vocabulary.shaping import broadcast_shapes
+from .units import Unit, is_repeated
 
 
 PITCHED = 1 << 20                            # bytes of an array from which on room between its rows may pay,
@@ -226,7 +228,7 @@ def broadcast(v, shape):
     if v.shape == shape:
         return v
     lead = len(shape) - v.ndim
-    strides = [0] * lead + [s if n == m else 0 for n, m, s in zip(v.shape, shape[lead:], v.strides)]
+    strides = [0] * lead + [0 if is_repeated(n, m) else s for n, m, s in zip(v.shape, shape[lead:], v.strides)]
     return View(v.buffer, v.offset, shape, strides, v.dtype)
 
 
@@ -234,7 +236,16 @@ def reshaped(v, shape):
     """v in another shape without a copy, or None where there is no way."""
     if 0 in shape:
         return View(v.buffer, v.offset, shape, c_strides(shape, v.dtype.itemsize), v.dtype)
-    dims, (strides,) = collapse(v.shape, [v.strides])
+    strides = _in_shape(v.shape, v.strides, shape)
+    if strides is None and any([type(n) is Unit for n in (*v.shape, *shape)]):               # what is 1 long may be anywhere
+        strides = _in_shape(tuple(map(int, v.shape)), v.strides, tuple(map(int, shape)))
+        strides = strides and [v.dtype.itemsize if type(n) is Unit and n < 2 else s for n, s in zip(shape, strides)]
+    return None if strides is None else View(v.buffer, v.offset, shape, strides, v.dtype)
+
+
+def _in_shape(old, strides, shape):
+    """The strides of an array of one shape in another one; None where no strides walk there."""
+    dims, (strides,) = collapse(old, [strides])
     want, out, k = [n for n in shape if n != 1], [], 0
     for n, s in zip(dims, strides):
         taken, product = [], 1
@@ -249,7 +260,7 @@ def reshaped(v, shape):
             s //= m
             out.append(s)
     rest = iter(out)
-    return View(v.buffer, v.offset, shape, [0 if n == 1 else next(rest) for n in shape], v.dtype)
+    return [0 if n == 1 else next(rest) for n in shape] if k == len(want) else None
 
 
 def expand(index, ndim):
@@ -278,7 +289,7 @@ def sliced(v, index):
         axis += 1
         if type(i) is slice:
             start, stop, step = i.indices(n)
-            m = len(range(start, stop, step))
+            m = n if (start, stop, step) == (0, int(n), 1) else len(range(start, stop, step))
             offset += start * s if m else 0
             shape.append(m)
             strides.append(s * step)
@@ -308,12 +319,6 @@ def indirect(v, index, arrays):
     wide = [broadcast(a, shape) for a in arrays]
     wide = [View(a.buffer, a.offset, full, (0,) * at + a.strides + (0,) * rest, a.dtype) for a in wide]
     return over, wide, places
-
-
-def broadcast_shapes(shapes):
-    rank = max(map(len, shapes), default=0)
-    padded = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
-    return tuple([next((n for n in column if n != 1), 1) for column in zip(*padded)])
 
 
 def diagonal(v, letters):

@@ -20,7 +20,7 @@ from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, column, 
 from .minors import cofactor, det
 from .reduce import positions, reduced
 from .scalar import type_name
-from .sizes import lies_close, many_short_rows, walks_across, with_reductions
+from .sizes import lengths_of, lies_close, many_short_rows, walks_across, with_reductions
 from .turns import in_turns
 
 VERY_FEW = 4                               # columns of a row that are scattered one by one
@@ -60,7 +60,9 @@ class Lowering:
             operands = [x if windows and type(x) is Padded else self.filled(x) for x in operands]
         row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
         out = row(self, node, *operands) if row is not None else None
-        return self.call(node, [self.filled(x) for x in operands]) if out is None else out
+        if out is None:
+            return self.call(node, [self.filled(x) for x in operands])
+        return out if out.shape == node.shape or type(out) is not View else View(out.buffer, out.offset, node.shape, out.strides, out.dtype)
 
     def filled(self, x):
         """A Padded, Columns, or what is Deferred, written to memory; whatever else it is, the thing itself."""
@@ -98,7 +100,7 @@ class Lowering:
         found = self._constants.get(id(array))
         if found is None:
             held = np.require(array, requirements="CA" if self.contiguous else "A")
-            found = View(Buffer("constant", held.dtype, held.size, array=held), 0, held.shape, held.strides, held.dtype)
+            found = View(Buffer("constant", held.dtype, held.size, array=held), 0, lengths_of(held), held.strides, held.dtype)
             self._constants[id(array)] = found
             found.buffer.slot = array         # its id stays its own
         return found
@@ -199,13 +201,13 @@ def immediate(x, dtype):
     return Immediate(np.asarray(x).astype(dtype)[()] if isinstance(x, np.generic) else dtype.type(x), type_name(dtype))
 
 
-_PYTHON = {float: np.dtype(float), int: np.dtype(np.int64), bool: np.dtype(bool), Exact: np.dtype(float)}
+_PYTHON = {int: np.dtype(np.int64), bool: np.dtype(bool)}              # of others, floats
 
 
 def castable(x, want):
     """Can an operand (or its dtype) be cast in a way that means the same everywhere? Floats to integers do not, for NaN and what is out of range: NumPy
     decides."""
-    dtype = x if isinstance(x, np.dtype) else _PYTHON.get(type(x)) or x.dtype
+    dtype = x if isinstance(x, np.dtype) else getattr(x, "dtype", None) or _PYTHON.get(type(x), np.dtype(float))
     have, want = type_name(dtype), type_name(want)
     return have is not None and want is not None and (have[0] != "f" or want[0] in "fb")
 
@@ -416,7 +418,7 @@ def _part(v, index, shape):
         strides.append(0 if type(i) is int else rest.pop(0))
         if step != 1:
             return None
-        if (lo, hi) != (0, n):
+        if (lo, hi) != (0, int(n)):
             cuts.append((k, lo, hi))
     found = Padded(View(v.buffer, v.offset - sum([lo * strides[axis] for axis, lo, _ in cuts]), shape, strides, v.dtype), cuts)
     return found if cuts and not rest else None

@@ -16,13 +16,14 @@ import numpy as np
 from ..constants import Exact
 from ..errors import explain
 from ..lines import line_of
-from ..nodes import Node, Outputs
+from ..nodes import Node, Outputs, reachable
 from .blocks import CONVERT
 from .layout import View
 from .memory import address, aligned, array_at, native
 
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
 LONG = 1100                                 # letters of a kernel's structure from which on LLVM has work for some 20 ms
+PREPARED = 1000                             # nodes of a graph that is planned, at its first shape, for axes that are longer than 1, too
 TOGETHER = 256                              # turns of a loop that take less each: others may wait for so many
 REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each
 _SINGULAR = np.linalg.LinAlgError, "Singular matrix"                                                   # as NumPy says it
@@ -106,7 +107,7 @@ class Program:
         from . import machine
         chosen, *others = _plans(graph, ahead=True)
         if others:
-            machine.kernels([pair for p in (chosen, *others) for pair in p.kernels()])
+            machine.kernels([pair for p in (chosen, *others) for pair in p.kernels().items()])
         return chosen
 
     def _build(self, plan, described=None):
@@ -333,14 +334,14 @@ class _Plan:
         self.rows = [w for w in self.work if type(w) is not Call]
 
     def kernels(self):
-        """(key, build) of each."""
+        """{key: build}."""
         from . import image
-        return [(w.key, w.build) for w in image.with_parts(self.rows)]
+        return {w.key: w.build for w in image.with_parts(self.rows)}
 
-    def is_compiled(self):
-        """Are all of them in the process, or on disk?"""
+    def missing(self):
+        """The keys of those that are neither in the process nor on disk."""
         from . import machine
-        return all(machine.known(key) is not None for key, _ in self.kernels())
+        return [key for key in self.kernels() if machine.known(key) is None]
 
 
 def _plans(graph, ahead=False):
@@ -349,12 +350,27 @@ def _plans(graph, ahead=False):
     from .sizes import Sizes
     sizes = Sizes()
     plans = [_Plan(graph, sizes, _ahead(sizes) if ahead else None)]
-    if not plans[0].is_compiled():
-        for other in sizes.others():
-            plans.append(_Plan(graph, other))
-            if "tiny" not in sizes.met and plans[-1].is_compiled():
+    missing = plans[0].missing()
+    if missing:
+        for other in _others(graph, sizes, len(missing) < len(plans[0].kernels())):
+            plans.append(_Plan(*other))
+            if "tiny" not in sizes.met and not plans[-1].missing():
                 return plans[-1:]
     return plans
+
+
+def _others(graph, sizes, known):
+    """A graph that was planned for these Sizes, and others, as arguments of _Plan, one after the other: for what it met, and with axes of length 1 as any others.
+    known: is something of it there, so that all of another one may be?"""
+    from .marked import marked
+    from .sizes import Sizes
+    yield from [(graph, other) for other in sizes.others(known)]
+    program, inputs, outputs, *more = graph
+    found = marked(inputs, outputs) if known or len(reachable(outputs)) <= PREPARED else None
+    if found is not None:
+        graph, sizes = (program, *found, *more), Sizes(units=True)
+        yield graph, sizes
+        yield from [(graph, other) for other in sizes.others(known)]
 
 
 def _ahead(sizes):

@@ -206,9 +206,10 @@ class _Rewriting:
 
     def _cut(self, part, y, x):
         """The same part of an operand of x, or that among zeros, which is read where it lies."""
-        shape, cut, reads = shape_of(y), self._parts[part], part.primitive.name == "getitem"
+        shape, cut, made, reads = shape_of(y), self._parts[part], part.shape, part.primitive.name == "getitem"
         if reads:
-            cut = [(0, 1) if n == 1 else place for n, place in zip(shape, cut[len(cut) - len(shape):])]
+            cut = [(0, 1) if n < 2 else place for n, place in zip(shape, cut[len(cut) - len(shape):])]
+            made = tuple([n if n < 2 else m for n, m in zip(shape, made[len(made) - len(shape):])])
         elif shape != x.shape:
             y = _node("broadcast_to", y if isinstance(y, Node) else np.asarray(y, x.dtype), {"shape": x.shape}, x.shape, part)
         inner = self._part(y) if isinstance(y, Node) and y.primitive is part.primitive else None
@@ -218,7 +219,7 @@ class _Rewriting:
         if key not in self._params:
             index = {"index": tuple([slice(lo, hi) for lo, hi in cut])}
             self._params[key] = index if reads else index | {"shape": part.shape}
-        return _node(part.primitive.name, y, self._params[key], tuple([hi - lo for lo, hi in cut]) if reads else part.shape, part)
+        return _node(part.primitive.name, y, self._params[key], made, part)
 
 
 def _together(inner, cut, reads):

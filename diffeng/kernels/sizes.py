@@ -12,8 +12,10 @@ import contextvars
 import math
 
 from ..nodes import Node
+from .units import Unit, lengths
 
 NARROW = 16                                # columns of a short row at most: two vectors of float64
+IN_PLACE = 1 << 14                         # bytes of a vector that one thread goes through: four of them fit into the first cache
 LARGE = 1 << 22                            # bytes of a product's result that the cache had better not hold
 
 
@@ -23,20 +25,24 @@ _SHORT = {"short", "tiny"}
 class Sizes:
     """What is called short and large in a plan, and what was met there.
 
-    short: is anything? scores: are products of every position with every other large? None: as they are. met: the lengths that were asked for, of what is "short"
-    or "tiny", and of scores ("small", "large").
+    short: is anything? scores: are products of every position with every other large? in_place: is a vector made where it is read, entry by entry? None: as they
+    are. units: are axes of length 1 like any other (units.py)? met: the lengths that were asked for, of what is "short" or "tiny", and of scores ("small",
+    "large"); "in place": the answer.
     """
 
-    def __init__(self, short=True, scores=None):
-        self.short, self.scores, self.met = short, scores, {}
+    def __init__(self, short=True, scores=None, in_place=None, units=False):
+        self.short, self.scores, self.in_place, self.units, self.met = short, scores, in_place, units, {}
 
-    def others(self):
-        """Of the same graph in other shapes: lengths that are not short where they were, scores that are large where they were not, or the other way round."""
+    def others(self, known=True):
+        """Of the same graph in other shapes: lengths that are not short where they were, scores that are large where they were not, or the other way round; where
+        something of the plan is known, vectors in place that were not, too."""
         if not _SHORT.isdisjoint(self.met):
-            yield Sizes(False)
+            yield Sizes(False, units=self.units)
         for name, longest in self.met.items():
-            if name not in _SHORT:
-                yield Sizes(longest > NARROW, name == "small")
+            if name in ("small", "large"):
+                yield Sizes(longest > NARROW, name == "small", units=self.units)
+        if known and "in place" in self.met:
+            yield Sizes(in_place=not self.met["in place"], units=self.units)
 
 
 _here = contextvars.ContextVar("what a plan calls short and large", default=Sizes())
@@ -57,7 +63,7 @@ def planned_for(sizes):
 def is_short(length, most=NARROW, name="short"):
     """Is a length such as has kernels of its own: at most so many? name: "tiny" where others take many times as long."""
     here = _here.get()
-    if length > most or not here.short:
+    if length > most or not here.short or type(length) is Unit:
         return False
     here.met[name] = length
     return True
@@ -76,6 +82,18 @@ def walks_across(v):
 def lies_close(v):
     """Do its rows follow each other without gaps?"""
     return v.strides[-2] == v.shape[-1] * v.dtype.itemsize
+
+
+def lengths_of(array):
+    """The shape of an array that a graph holds, which is planned."""
+    return lengths(array) if _here.get().units else array.shape
+
+
+def is_made_in_place(bytes):
+    """Is a vector of so many bytes made where the one is whose neighbours it is made of? One thread goes through it then."""
+    here = _here.get()
+    found = here.met["in place"] = bytes <= IN_PLACE if here.in_place is None else here.in_place
+    return found
 
 
 # ---- products that are large ------------------------------------------------------------------------------------------------------------

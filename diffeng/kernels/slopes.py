@@ -15,6 +15,7 @@ import operator
 import numpy as np
 
 from ..nodes import Node, Outputs, Primitive, bytes_of, reachable, readers_of
+from ..vocabulary.shaping import broadcast_shapes
 from .ranges import tame
 
 ARITHMETIC = {"multiply": operator.mul, "divide": operator.truediv, "negative": operator.neg, "add": operator.add, "subtract": operator.sub}
@@ -87,7 +88,7 @@ def _slope(n, slopes, nodes):
             return factors[0]
     if not any([type(x) is Node for x in operands]):
         return ARITHMETIC[name](*operands) if all(numbers) and (name != "divide" or operands[1]) else None
-    nodes.append(Node(n.primitive, tuple(operands), n.params, None, np.broadcast_shapes(*map(np.shape, operands)), n.dtype, n.frames))
+    nodes.append(Node(n.primitive, tuple(operands), n.params, None, broadcast_shapes([*map(np.shape, operands)]), n.dtype, n.frames))
     return nodes[-1]
 
 

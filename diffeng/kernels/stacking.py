@@ -7,6 +7,7 @@ follow each other in one array already, or can be computed there (joining.py).
 What it is not: no rule of arithmetic (simplify.py), no BLAS (contract.py).
 """
 from ..nodes import Node, Outputs, Primitive, reachable
+from ..vocabulary.shaping import broadcast_shapes
 from .sizes import is_short
 
 FEW = 7                         # columns of a shared matrix up to which copying what it multiplies costs about as much as the products
@@ -155,7 +156,8 @@ class _Rewriting:
         """Parts next to each other: once for all who ask."""
         key = (axis, *map(id, parts))
         if key not in self.stacks:
-            shape = [sum([p.shape[axis] for p in parts]) if k == axis else m for k, m in enumerate(parts[0].shape)]
+            shape = [*broadcast_shapes([(*p.shape[:axis], *p.shape[axis + 1:]) for p in parts])]
+            shape.insert(axis, sum([p.shape[axis] for p in parts]))
             whole = _follow(parts) if axis == 0 else None
             if whole is not None:
                 source, first = whole

@@ -26,3 +26,9 @@ def aligned(x, rank):
     """x (K, ...) with axes of length 1 inserted behind the first until the rest has this rank: a leading axis more than the operands it meets."""
     missing = rank + 1 - x.ndim
     return x if missing <= 0 else reshape(x, shape=x.shape[:1] + (1,) * missing + x.shape[1:])
+
+
+def broadcast_shapes(shapes):
+    """The shape of what is elementwise of arrays of these shapes, which fit. (NumPy's own makes plain integers of lengths, see kernels/units.py.)"""
+    rank = max(map(len, shapes), default=0)
+    return tuple([0 if 0 in lengths else max(lengths) for lengths in zip(*[(1,) * (rank - len(s)) + tuple(s) for s in shapes])])

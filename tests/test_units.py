@@ -1,0 +1,195 @@
+"""Axes of length 1 as any others (units.py, marked.py): such a shape compiles nothing, and no guess about it changes a result."""
+import numpy as np
+import pytest
+
+import diffeng as de
+from diffeng import kernels
+from diffeng.kernels import machine, program
+from diffeng.kernels.marked import marked
+from diffeng.kernels.sizes import Sizes
+from diffeng.kernels.units import Count, Unit, is_repeated
+from diffeng.trees import flatten
+
+
+def cross_entropy(h, labels):
+    logits = h - np.max(h, axis=1, keepdims=True)
+    return -np.mean((logits - np.log(np.sum(np.exp(logits), axis=1, keepdims=True)))[np.arange(len(labels)), labels])
+
+
+def network(x, labels, w, b, v, c):
+    return cross_entropy(np.tanh(x @ w + b) @ v + c, labels)
+
+
+def rosenbrock(x):
+    return np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def normalised(x, gain, bias):
+    centre = x - np.mean(x, axis=-1, keepdims=True)
+    return np.sum(np.sin(centre / np.sqrt(np.mean(centre ** 2, axis=-1, keepdims=True) + 1e-5) * gain + bias))
+
+
+def logistic(w, x, y):
+    return np.mean(np.logaddexp(0, -y * (x @ w))) + 0.01 * np.sum(w * w)
+
+
+def recurrent(x, w, u, b):
+    h = np.zeros((x.shape[1], u.shape[0]))
+    for t in range(4):
+        z = x[t] @ w + h @ u + b
+        h = np.tanh(z) * h + 1 / (1 + np.exp(-z))
+    return np.sum(h * h)
+
+
+def attention(x, w, heads=2):
+    batch, context, width = x.shape
+    q, k, v = (np.swapaxes((x @ w[j]).reshape(batch, context, heads, width // heads), 1, 2) for j in range(3))
+    scores = np.where(np.tri(context, dtype=bool), q @ np.swapaxes(k, -1, -2) / np.sqrt(width // heads), -1e9)
+    e = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
+    return np.mean((np.swapaxes(e / np.sum(e, axis=-1, keepdims=True) @ v, 1, 2).reshape(batch, context, width)) ** 2)
+
+
+def mixture(log_weights, means, log_scales, x):
+    apart = (x[:, None, :] - means) / np.exp(log_scales)
+    q = log_weights - 0.5 * np.sum(apart * apart, axis=-1) - np.sum(log_scales, axis=-1)
+    return np.sum(np.log(np.sum(np.exp(q), axis=1)))
+
+
+def stencil(x):
+    return np.sum(np.diff(np.sin(x), axis=0) ** 2)
+
+
+# function, the shapes of its arguments by letters (of labels: and below which length they are), and the letters that become 1, with what they are else
+FUNCTIONS = {
+    "chain": (lambda x: np.sum(np.exp(np.sin(x)) * np.tanh(x)), ["n"], dict(n=100)),
+    "means": (lambda x, y: np.mean((x - y) ** 2) + np.mean(np.abs(x)), ["n", "n"], dict(n=100)),
+    "spread": (lambda x, b: np.sum(np.tanh(x * b + 1) ** 2), ["nk", "k"], dict(n=50, k=30)),
+    "rosenbrock": (rosenbrock, ["m"], dict(m=101)),
+    "network": (network, ["nk", ("n", "c"), "kh", "h", "hc", "c"], dict(n=32, k=40, h=64)),
+    "layer norm": (normalised, ["nk", "k", "k"], dict(n=100)),
+    "logistic": (logistic, ["k", "nk", "n"], dict(n=100)),
+    "recurrent": (recurrent, ["tnk", "kh", "hh", "h"], dict(n=16)),
+    "attention": (attention, ["ntk", "akk"], dict(n=3)),
+    "mixture": (mixture, ["c", "ck", "ck", "nk"], dict(n=100)),
+    "flat": (lambda x: np.sum(np.sin(x.reshape(-1)) * np.arange(x.size)), ["nkc"], dict(n=3, k=4, c=5)),
+    "batches": (lambda a, b: np.sum(np.tanh(a @ b)), ["nkc", "nch"], dict(n=3, k=40, c=5, h=6)),
+    "three factors": (lambda a, b, c: np.sum(np.tanh(np.einsum("ij,jk,kl->il", a, b, c))), ["nk", "kc", "ch"], dict(n=5, h=7)),
+    "rows": (lambda x: np.sum(np.max(np.sin(x), axis=1) + np.min(x, axis=1)), ["nk"], dict(n=30, k=40)),
+}
+LENGTHS = dict(k=40, h=64, c=10, t=4, a=3)
+
+
+def arguments(random, shapes, lengths):
+    made = []
+    for shape in shapes:
+        letters, below = shape if type(shape) is tuple else (shape, None)
+        lengths = {**LENGTHS, **lengths}
+        size = [lengths[c] for c in letters]
+        made.append(random.integers(0, lengths[below], size) if below else random.normal(size=size))
+    return made
+
+
+def agree(f, compiled, given):
+    for got, want in zip(flatten(compiled(*given))[0], flatten(f(*given))[0], strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Nothing is compiled."""
+    def clear():
+        monkeypatch.setattr(machine, "_kernels", {})
+    monkeypatch.setenv("DIFFENG_CACHE", "off")
+    clear()
+    return clear
+
+
+def derivative(f, given):
+    return de.value_and_grad(f, argnums=tuple([k for k, x in enumerate(given) if x.dtype.kind == "f"]))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_axis_that_becomes_one_long_compiles_nothing(name, fresh):
+    """Nor one that was, and becomes longer."""
+    f, shapes, lengths = FUNCTIONS[name]
+    for letter, length in lengths.items():
+        one = 2 if letter == "m" else 1                      # (of rosenbrock's the parts)
+        for order in ((length, one, length + 1), (one, length)):
+            fresh()
+            random, counts = np.random.default_rng(7), []
+            for n in order:
+                given = arguments(random, shapes, {**lengths, letter: n})
+                plain = derivative(f, given)
+                before = kernels.compilations
+                agree(plain, de.jit(plain), given)
+                counts.append(kernels.compilations - before)
+            assert counts[0] > 0 and not any(counts[1:]), (letter, order, counts)
+
+
+def test_every_axis_at_once_compiles_nothing(fresh):
+    f, shapes, lengths = FUNCTIONS["spread"]
+    random = np.random.default_rng(7)
+    for n, k in ((50, 30), (1, 1)):
+        before, given = kernels.compilations, arguments(random, shapes, dict(n=n, k=k))
+        agree(derivative(f, given), de.jit(derivative(f, given)), given)
+    assert kernels.compilations == before
+
+
+# ---- guesses ------------------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(params=[True, False], ids=["short", "long"])
+def guessed(request, monkeypatch, fresh):
+    """Every program's plan is the one where what is 1 long may be any length; how many there were."""
+    made = []
+
+    def plans(graph, ahead=False):
+        given, inputs, outputs, *more = graph
+        found = marked(inputs, outputs)
+        made.append(found is not None)
+        return [program._Plan((given, *(found or (inputs, outputs)), *more), Sizes(request.param, units=True))]
+    monkeypatch.setattr(program, "_plans", plans)
+    return made
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_guess_changes_no_result(name, guessed):
+    f, shapes, lengths = FUNCTIONS[name]
+    random = np.random.default_rng(8)
+    for ones in ("n", "t", "nt") if name == "attention" else ("n", "k", "c", "h", "nk", "kc", "nkch"):
+        given = arguments(random, shapes, {**lengths, **dict.fromkeys(ones, 1)})
+        agree(derivative(f, given), de.jit(derivative(f, given)), given)
+    assert any(guessed) or name == "rosenbrock"
+
+
+WRONG = {
+    "rows": (lambda x, y: np.sum(np.sin(x * y) + x - y / (2 + np.cos(x))), (1, 5), (4, 5)),
+    "columns": (lambda x, y: np.sum(np.exp(x - y), axis=1) @ np.arange(4.0), (4, 1), (4, 5)),
+    "both": (lambda x, y: np.sum(np.maximum(x, y) ** 2) + np.sum((x + y)[:, :1]), (4, 1), (1, 5)),
+    "a batch of matrices": (lambda x, y: np.sum(np.tanh(x @ y)), (1, 3, 4), (5, 4, 2)),
+    "letters": (lambda x, y: np.sum(np.einsum("ij,kj->ik", x, y) ** 2), (1, 6), (5, 6)),
+    "what is written": (lambda x, y: np.sum(np.where(np.arange(4)[:, None] > 1, x, y) * np.concatenate([x, y[:3]], axis=0)), (1, 5), (4, 5)),
+    "an entry": (lambda x, y: np.sum(y[1:2] * x) + np.sum(y[-1:] - x), (1, 5), (4, 5)),
+    "a sum that keeps its axes": (lambda x, y: np.sum(x / (1 + np.sum(y * y, axis=0, keepdims=True)) * y), (1, 5), (4, 5)),
+    "turned": (lambda x, y: np.sum((x.T * y.T).reshape(5, -1) @ np.sin(y)), (1, 5), (4, 5)),
+    "put together": (lambda x, y: np.sum(np.reshape(x * y, (2, 2, 5)) * np.reshape(x, (1, 1, 5))), (1, 5), (4, 5)),
+    "equations": (lambda x, y: np.sum(np.linalg.solve(y @ y.T + 9 * np.eye(4), y * x) ** 2), (1, 5), (4, 5)),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_guess_changes_no_result(name, guessed):
+    """An argument of which an axis is 1 long because it is repeated."""
+    f, *shapes = WRONG[name]
+    given = [np.random.default_rng(9).normal(size=s) for s in shapes]
+    agree(derivative(f, given), de.jit(derivative(f, given)), given)
+    assert any(guessed)
+
+
+def test_numbers_of_units():
+    u = Unit(1)
+    assert [int(x) for x in (u, 8 * u, 8 * u * u, u + u, 3 + u, -u, 6 * u // 2)] == [1, 8, 8, 2, 4, -1, 3]
+    assert u != 1 and u > 1 and u < 2 and not u == 1 and 8 * u != 8 and u * u != u and 4 * u == 2 * u + 2 * u
+    assert sorted([10 * u, 1, 10, u, 9 * u * u]) == [1, u, 9 * u * u, 10, 10 * u] and sorted([-10, -10 * u]) == [-10 * u, -10]
+    assert 8 * u // u == 8 and 8 * u // 8 == u and type(8 * u // (8 * u)) is int and len({u, Unit(1), 1}) == 2
+    assert is_repeated(1, u) and is_repeated(u, 5) and is_repeated(1, 5) and not any([is_repeated(*pair) for pair in ((1, 1), (u, u), (5, 5 * u), (5 * u, 5), (u, 1))])
+    assert Count(1) != 1 and not Count(1) == 1 and not 1 <= abs(Count(1)) and type(-Count(1)) is Count and float(-Count(1)) == -1.0
