@@ -109,14 +109,14 @@ def test_another_shape_compiles_nothing(random, monkeypatch):
 
 
 SIZES = {
-    "rosenbrock-2": [dict(n=n) for n in (3, 5, 16, 100, 128, 100_000)], "chain-10000": [dict(n=n) for n in (4, 10, 64, 100_000)],
-    "logistic": [dict(n=n, d=d) for n, d in ((5, 3), (50, 10), (64, 16))], "heat": [dict(n=n, steps=6) for n in (6, 10, 64, 1000)],
-    "mlp": [dict(batch=batch, widths=widths) for batch, widths in ((3, (2, 4, 3, 2)), (8, (5, 7, 6, 3)), (16, (32, 64, 64, 10)), (100, (30, 60, 60, 10)),
+    "rosenbrock-2": [dict(n=n) for n in (2, 3, 5, 16, 100, 128, 100_000)], "chain-10000": [dict(n=n) for n in (1, 4, 10, 64, 100_000)],
+    "logistic": [dict(n=n, d=d) for n, d in ((1, 3), (5, 3), (50, 10), (64, 16))], "heat": [dict(n=n, steps=6) for n in (6, 10, 64, 1000, 5000)],
+    "mlp": [dict(batch=batch, widths=widths) for batch, widths in ((1, (5, 7, 6, 3)), (3, (2, 4, 3, 2)), (8, (5, 7, 6, 3)), (16, (32, 64, 64, 10)), (100, (30, 60, 60, 10)),
                                                                    (129, (30, 60, 60, 10)), (4000, (30, 60, 70, 20)))],
     "mixture": [dict(n=n, d=d, k=k) for n, d, k in ((20, 10, 5), (100, 10, 5), (1000, 10, 25))],
     "bundle": [dict(cameras=cameras, points=points, observations=n) for cameras, points, n in ((2, 3, 5), (5, 20, 50), (20, 300, 4000))],
-    "lstm": [dict(steps=3, batch=batch, inputs=inputs, hidden=hidden) for batch, inputs, hidden in ((2, 2, 3), (4, 8, 16), (16, 32, 64), (32, 32, 64), (100, 30, 50))],
-    "block-2x8x16x2": [dict(zip(("batch", "context", "width", "heads"), sizes)) for sizes in ((2, 8, 16, 2), (2, 4, 16, 2), (3, 8, 16, 2), (2, 64, 32, 4), (8, 64, 128, 4),
+    "lstm": [dict(steps=3, batch=batch, inputs=inputs, hidden=hidden) for batch, inputs, hidden in ((1, 2, 3), (2, 2, 3), (4, 8, 16), (16, 32, 64), (32, 32, 64), (100, 30, 50))],
+    "block-2x8x16x2": [dict(zip(("batch", "context", "width", "heads"), sizes)) for sizes in ((1, 8, 16, 2), (2, 8, 16, 2), (2, 4, 16, 2), (3, 8, 16, 2), (2, 64, 32, 4), (8, 64, 128, 4),
                                                                                                         (8, 256, 128, 4))]}
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import recompute, sizes, tiles
+from diffeng.kernels import program, recompute, sizes, tiles
 
 RNG = np.random.default_rng(7)
 B, H, T, D = 2, 3, 70, 8
@@ -62,7 +62,7 @@ def small(monkeypatch):
     monkeypatch.setattr(recompute, "RATIO", 1)
     monkeypatch.setattr(tiles, "CACHED", 1 << 14)
     made = []
-    monkeypatch.setattr(sizes.Sizes, "others", lambda self: ())          # one plan of each
+    monkeypatch.setattr(program, "_others", lambda *graph: ())          # one plan of each
     monkeypatch.setenv("DIFFENG_CACHE", "off")                   # no plan that was made for other limits
     monkeypatch.setattr(tiles, "instructions", lambda t, original=tiles.instructions: made.append(t) or original(t))
     return made

@@ -27,7 +27,7 @@ def marked(inputs, outputs):
     for n in order:
         operands = [now[x] if type(x) is Node else x for x in n.operands]
         if counted and n.primitive.name in ("multiply", "divide") and n.dtype.kind == "f":
-            operands = [Count(x) if _is_one(x) else x for x in operands]
+            operands = [Count(x) if _is_one(x) or _is_one(x, -1) else x for x in operands]
         shape = _shape(n, operands)
         params = {**n.params, "shape": shape} if "shape" in n.params and shape != n.shape else n.params
         now[n] = Node(n.primitive, tuple(operands), params, None, shape, n.dtype, n.frames)
@@ -53,15 +53,15 @@ def _lengths(x):
 
 # ---- counts of one --------------------------------------------------------------------------------------------------------------------
 
-def _is_one(x):
-    return type(x) not in (Node, np.ndarray) and not np.ndim(x) and x == 1
+def _is_one(x, one=1):
+    return type(x) not in (Node, np.ndarray) and not np.ndim(x) and x == one
 
 
 def _counts_one(n):
-    """Does it divide by a count that is 1? Who says 1 / n says it in numbers that were folded, so that other factors may be such, too."""
+    """Does it divide or multiply by a count that is 1? Who says 1 / n says it in numbers that were folded, so that other factors may be such, too."""
     if n.primitive.name in ("mean", "var"):
         return math.prod([np.shape(n.operands[0])[k] for k in n.params["axis"]]) == 1
-    return n.primitive.name == "divide" and _is_one(n.operands[1])
+    return n.primitive.name == "divide" and _is_one(n.operands[1]) or n.primitive.name == "multiply" and 1 in [x for x in n.operands if type(x) is int]
 
 
 # ---- rules: (node, *operands) -> shape ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ kernels of longer axes. `marked.py` says which axes have it.
 What it is not: another value. As an integer a Unit is what it is, and so is every word of a plan. It changes what a plan decides, and what is decided for any length
 is right for this one: where something on the way makes a plain integer of it, that costs a kernel, and no more.
 """
+
+
 class Unit(int):
     """count * u ** power: a length, a stride or a number of entries, where u is the length of an axis, which is 1. It equals no plain integer; in an order it comes
     between `count` and the next one.
@@ -85,8 +87,10 @@ def power_of(n):
 
 
 def lengths(array):
-    """The shape of an array whose axes of length 1 are like any other, unless it stands still along them."""
-    return tuple([Unit(1) if n == 1 and s else n for n, s in zip(array.shape, array.strides)])
+    """The shape of an array whose axes of length 1 are like any other, unless it stands still along them, or is one column, which is mostly meant."""
+    def is_length(k):
+        return array.strides[k] and (array.ndim == 1 or k < array.ndim - 1 or array.strides[k] != array.itemsize)
+    return tuple([Unit(1) if n == 1 and is_length(k) else n for k, n in enumerate(array.shape)])
 
 
 def divides(n, m):
