@@ -22,7 +22,7 @@ from .contractions import CONTRACTIONS, floats as _floats, inner as _inner, shap
 from .index_maps import neighbours, part_beside, part_of_part, part_of_scatter, put, put_twice, spans
 from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable
 from .vocabulary.indexing import Slot
-from .vocabulary.shaping import broadcast_shapes
+from .vocabulary.shaping import broadcast_shapes, is_repeated
 
 PARTS = 64                # operands of a merged concatenation
 
@@ -329,7 +329,7 @@ def _sum_of_spread(walk, n, x):
     if y is None or not _floats(n) or x.dtype != n.dtype or 0 in x.shape:
         return None
     extra = len(x.shape) - len(_shape(y))
-    stretched = [k for k in axis if k < extra or _shape(y)[k - extra] == 1 != x.shape[k]]
+    stretched = [k for k in axis if k < extra or is_repeated(_shape(y)[k - extra], x.shape[k])]
     if not stretched:
         return None
     rest = tuple([k - extra for k in axis if k not in stretched])

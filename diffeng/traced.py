@@ -110,9 +110,9 @@ class Traced:
         return self._look("int", lambda v: int(np.reshape(v, ())))
 
     def __index__(self):
-        if self.dtype.kind not in "iub":
-            raise TypeError("only integers can be used as an index")
-        return self._look("int", lambda v: int(np.reshape(v, ())))
+        if self.dtype.kind not in "iub" or self.shape:                # an array of one place is no place: NumPy asks for its array then, and keeps its axes
+            raise TypeError("only an integer without axes can be used as an index")
+        return self._look("int", int)
 
     def __round__(self, digits=0):
         return np.round(self, digits or 0)

@@ -317,3 +317,19 @@ def test_what_a_function_is_given_and_returns_is_its_own(name):
     for y in (de.jit(f)(x), de.jvp(f, (x,), (x,))[0], de.vjp(f, x)[0]):
         assert y == pytest.approx(value, rel=1e-13)
     assert np.array_equal(x, V)
+
+
+def test_places_that_the_function_makes_keep_their_axes():
+    """Of one entry, too: it is no number."""
+    table = np.arange(12.0).reshape(3, 4)
+
+    def f(x):
+        rows = np.zeros((1, 1), int)
+        rows[0, 0] = 2
+        found = table[rows, np.arange(1)]
+        return np.sum(x[rows]) * found.ndim + found.size + table[rows[0, 0], 3]
+    x = np.array([1.0, 2.0, 3.0])
+    for got in (f(x), de.value_and_grad(f)(x)[0], de.jit(f)(x)):
+        assert got == 3.0 * 2 + 1 + 11
+    with pytest.raises(TypeError, match="without axes"):
+        de.grad(lambda x: np.sum(x * range(8)[np.ones(1, int)]))(x)

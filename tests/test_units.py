@@ -3,12 +3,14 @@ import numpy as np
 import pytest
 
 import diffeng as de
+import test_random_programs as random_functions
 from diffeng import kernels
 from diffeng.kernels import machine, program
 from diffeng.kernels.marked import marked
 from diffeng.kernels.sizes import Sizes
-from diffeng.kernels.units import Count, Unit, is_repeated
+from diffeng.kernels.units import Count, Unit
 from diffeng.trees import flatten
+from diffeng.vocabulary.shaping import is_repeated
 
 
 def cross_entropy(h, labels):
@@ -170,6 +172,8 @@ WRONG = {
     "what is written": (lambda x, y: np.sum(np.where(np.arange(4)[:, None] > 1, x, y) * np.concatenate([x, y[:3]], axis=0)), (1, 5), (4, 5)),
     "an entry": (lambda x, y: np.sum(y[1:2] * x) + np.sum(y[-1:] - x), (1, 5), (4, 5)),
     "a sum that keeps its axes": (lambda x, y: np.sum(x / (1 + np.sum(y * y, axis=0, keepdims=True)) * y), (1, 5), (4, 5)),
+    "a sum of what is spread": (lambda x, y: np.sum(np.broadcast_to(np.sin(x) * y[0], (2, 4, 5))) + np.sum(np.broadcast_to(x, (2, 4, 5)), axis=(0, 1)) @ y[1], (1, 5), (4, 5)),
+    "a sum whose adjoint is": (lambda x, y: np.sum(x * np.sum(np.reshape(y, (2, 2, 5)) + x[0], axis=1, keepdims=True)), (1, 5), (4, 5)),
     "turned": (lambda x, y: np.sum((x.T * y.T).reshape(5, -1) @ np.sin(y)), (1, 5), (4, 5)),
     "put together": (lambda x, y: np.sum(np.reshape(x * y, (2, 2, 5)) * np.reshape(x, (1, 1, 5))), (1, 5), (4, 5)),
     "equations": (lambda x, y: np.sum(np.linalg.solve(y @ y.T + 9 * np.eye(4), y * x) ** 2), (1, 5), (4, 5)),
@@ -183,6 +187,21 @@ def test_a_wrong_guess_changes_no_result(name, guessed):
     given = [np.random.default_rng(9).normal(size=s) for s in shapes]
     agree(derivative(f, given), de.jit(derivative(f, given)), given)
     assert any(guessed)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_a_guess_changes_no_random_function(seed, guessed):
+    f, args = random_functions.program(np.random.default_rng(100 + seed))
+    args = [x.astype(float) for x in args]
+
+    def fun(*args):
+        return f(*args)[0]
+    with np.errstate(all="ignore"):
+        plain = de.value_and_grad(fun, argnums=(0, 1, 2, 3))
+        want = flatten(plain(*args))[0]
+    for got, w in zip(flatten(de.jit(plain)(*args))[0], want, strict=True):
+        if np.all(np.isfinite(w)):
+            np.testing.assert_allclose(got, w, rtol=0, atol=1e-9 * (np.max(np.abs(w), initial=0) + 1e-3))
 
 
 def test_numbers_of_units():

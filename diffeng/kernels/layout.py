@@ -11,8 +11,8 @@ import functools
 import math
 
 from ..vocabulary.indexing import Slot
-from ..vocabulary.shaping import broadcast_shapes
-from .units import Unit, is_repeated
+from ..vocabulary.shaping import broadcast_shapes, is_repeated
+from .units import Unit
 
 
 PITCHED = 1 << 20                            # bytes of an array from which on room between its rows may pay,

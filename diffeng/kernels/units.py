@@ -98,11 +98,6 @@ def divides(n, m):
     return power_of(n) <= power_of(m) and m % n == 0
 
 
-def is_repeated(n, m):
-    """Is an axis of length n repeated along one of length m? Its one entry is, and where there are as many nothing is, whatever a guess says."""
-    return int(n) != int(m) or n == 1 and m != 1
-
-
 def _place(n):
     """In an order of numbers."""
     return (int(n), n.power if int(n) > 0 else -n.power) if type(n) is Unit else (n, 0)
