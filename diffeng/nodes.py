@@ -312,6 +312,10 @@ class Tracing(Interpreter):
         out.node = node
         return out
 
+    def summed(self, g, x):
+        """The cotangent g of x, of the same shape, as whoever compiles it wants it: summed along axes of length 1 along which x is repeated, as longer ones are."""
+        return g
+
     def held(self, x):
         """A plain array as it is now: the function may write over its own later, and what was computed was computed from this."""
         if not self.whole or not x.flags.writeable:
@@ -353,7 +357,12 @@ class Outline(Tracing):
 
     def __init__(self):
         super().__init__(values=False)
-        self._inputs = {}
+        self._inputs, self._marks = {}, {}
+
+    def summed(self, g, x):
+        from .kernels.marked import repeated
+        axes = repeated(x.node, g.node, self._marks) if type(x) is Tracer and x.interpreter is self else ()
+        return np.add.reduce(g, axis=axes).reshape(g.shape) if axes else g
 
     def input(self, value, name, shape=None, dtype=None):
         if value is None or isinstance(value, Traced):

@@ -17,8 +17,8 @@ from .checkpointing import Segment, recomputing
 from .constants import LOG2, LOG10, PI, SQRT_PI
 from .errors import refuse
 from .influence import influences
-from .nodes import STORED, Node
-from .reverse_rules import Every, Getitem, fit
+from .nodes import STORED, Node, Tracer
+from .reverse_rules import Every, Getitem, fit, summed
 from .vocabulary import indexing, linalg
 from .vocabulary.elementwise import beta_density, expit, expn, gamma_density, gauss, hyp2f1, iv, ive, jv, kv, kve, psi, yv, zeta
 from .lines import line_of
@@ -30,7 +30,7 @@ PULL = {
     "add":         [lambda g, z, x, y: g,                                     lambda g, z, x, y: g],
     "subtract":    [lambda g, z, x, y: g,                                     lambda g, z, x, y: -g],
     "multiply":    [lambda g, z, x, y: g * y,                                 lambda g, z, x, y: g * x],
-    "divide":      [lambda g, z, x, y: g / y,                                 lambda g, z, x, y: -rule.fit(g * z, np.shape(y), g.dtype) / y],          # summed first: fewer to divide
+    "divide":      [lambda g, z, x, y: g / y,                                 lambda g, z, x, y: -rule.summed(rule.fit(g * z, np.shape(y), g.dtype), y) / y],          # first: fewer to divide
     "power":       [lambda g, z, x, y: rule.power_base(g, x, y),              lambda g, z, x, y: rule.power_exponent(g, z, x)],
     "remainder":   [lambda g, z, x, y: g,                                     lambda g, z, x, y: -g * np.floor_divide(x, y)],
     "negative":    [lambda g, z, x: -g],
@@ -249,6 +249,8 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             new = pieces[k] if pieces is not None else row(*values, **params) if params else row(*values)
             if new.dtype is not p.dtype or new.shape != p.shape:
                 new = fit(new, p.shape, p.dtype)
+            if type(new) is Tracer and 1 in p.shape:
+                new = summed(new, p.value if stored else value_of(p))
             if known is None:
                 cotangent[p] = new
                 heappush(waiting, (-p.serial, p))

@@ -31,6 +31,11 @@ def normalised(x, gain, bias):
     return np.sum(np.sin(centre / np.sqrt(np.mean(centre ** 2, axis=-1, keepdims=True) + 1e-5) * gain + bias))
 
 
+def shares(x, y):
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return np.sum((e / np.sum(e, axis=-1, keepdims=True) - y) ** 2)
+
+
 def logistic(w, x, y):
     return np.mean(np.logaddexp(0, -y * (x @ w))) + 0.01 * np.sum(w * w)
 
@@ -71,8 +76,9 @@ FUNCTIONS = {
     "layer norm": (normalised, ["nk", "k", "k"], dict(n=100)),
     "logistic": (logistic, ["k", "nk", "n"], dict(n=100)),
     "recurrent": (recurrent, ["tnk", "kh", "hh", "h"], dict(n=16)),
-    "attention": (attention, ["ntk", "akk"], dict(n=3)),
-    "mixture": (mixture, ["c", "ck", "ck", "nk"], dict(n=100)),
+    "shares": (shares, ["nk", "nk"], dict(n=100, k=30)),
+    "attention": (attention, ["ntk", "akk"], dict(n=3, t=20)),
+    "mixture": (mixture, ["c", "ck", "ck", "nk"], dict(n=100, c=5)),
     "flat": (lambda x: np.sum(np.sin(x.reshape(-1)) * np.arange(x.size)), ["nkc"], dict(n=3, k=4, c=5)),
     "batches": (lambda a, b: np.sum(np.tanh(a @ b)), ["nkc", "nch"], dict(n=3, k=40, c=5, h=6)),
     "three factors": (lambda a, b, c: np.sum(np.tanh(np.einsum("ij,jk,kl->il", a, b, c))), ["nk", "kc", "ch"], dict(n=5, h=7)),

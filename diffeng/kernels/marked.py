@@ -7,6 +7,7 @@ arrays of which one is repeated along an axis of length 1, no sum undoes that), 
 What it is not: no plan (planning.py), and nothing that a result depends on.
 """
 import math
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -33,6 +34,19 @@ def marked(inputs, outputs):
         now[n] = Node(n.primitive, tuple(operands), params, None, shape, n.dtype, n.frames)
         found = found or shape != n.shape
     return ([now.get(n, n) for n in inputs], [now[x] if type(x) is Node else x for x in outputs]) if found else None
+
+
+def repeated(x, of, known):
+    """The axes, 1 long both, along which array x is repeated where array `of` is not, both nodes without marks. known: {a node: its shape, marked}, which grows."""
+    stack = [x, of]
+    while stack:
+        n = stack.pop()
+        waiting = [p for p in n.operands if type(p) is Node and p not in known] if n not in known else ()
+        if waiting:
+            stack += [n, *waiting]
+        elif n not in known:
+            known[n] = _shape(n, [SimpleNamespace(shape=known[p]) if type(p) is Node else p for p in n.operands])
+    return tuple([k for k, (m, longer) in enumerate(zip(known[x], known[of])) if m == 1 and power_of(longer)])
 
 
 def _shape(n, operands):

@@ -23,7 +23,8 @@ class Unit(int):
         return made
 
     def _times(self, other):
-        return Unit(int(self) * int(other), self.power + power_of(other)) if isinstance(other, int) else int(self) * other
+        product = int(self) * (int(other) if isinstance(other, int) else other)
+        return Unit(product, self.power + power_of(other)) if product and isinstance(other, int) else product
 
     def _plus(self, other):
         alike = power_of(other) == self.power or type(other) is int and other == 0
@@ -87,9 +88,9 @@ def power_of(n):
 
 
 def lengths(array):
-    """The shape of an array whose axes of length 1 are like any other, unless it stands still along them, or is one column, which is mostly meant."""
+    """The shape of an array whose axes of length 1 are like any other, unless it stands still along them, or is one column of numbers, which is mostly meant."""
     def is_length(k):
-        return array.strides[k] and (array.ndim == 1 or k < array.ndim - 1 or array.strides[k] != array.itemsize)
+        return array.strides[k] and (array.ndim == 1 or k < array.ndim - 1 or array.strides[k] != array.itemsize or array.dtype.kind == "b")
     return tuple([Unit(1) if n == 1 and is_length(k) else n for k, n in enumerate(array.shape)])
 
 
