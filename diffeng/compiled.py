@@ -18,10 +18,10 @@ from .captured import Captured
 from .devices import program_maker
 from .drawn import Watch, same
 from .errors import refuse
-from .nodes import Outline, reachable
+from .nodes import reachable
 from .reach import is_constant
 from .rebinding import Rebound
-from .recording import enters, record
+from .recording import Outline, enters, record
 from .traced import Traced
 from .trees import bound, flatten, function_name, in_native_order, lend, no_subclass, parameters_of, reader, structure
 from .lines import line_of

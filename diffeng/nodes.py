@@ -350,35 +350,6 @@ class Tracing(Interpreter):
         return seen
 
 
-class Outline(Tracing):
-    """Records without computing: for a compiler, which needs shapes. A value that Python looks at is computed then."""
-
-    whole = math.inf
-
-    def __init__(self):
-        super().__init__(values=False)
-        self._inputs, self._marks = {}, {}
-
-    def summed(self, g, x):
-        from .kernels.marked import repeated
-        axes = repeated(x.node, g.node, self._marks) if type(x) is Tracer and x.interpreter is self else ()
-        return np.add.reduce(g, axis=axes).reshape(g.shape) if axes else g
-
-    def input(self, value, name, shape=None, dtype=None):
-        if value is None or isinstance(value, Traced):
-            return super().input(value, name, shape, dtype)
-        tracer = super().input(None, name, value.shape, value.dtype)
-        self._inputs[tracer.node] = value
-        return tracer
-
-    def look(self, kind, tracer, convert):
-        if tracer.node.value is None:
-            for n in reachable([tracer.node]):                   # values stay: the next look goes on from there
-                if n.value is None:
-                    n.value = self._inputs[n] if n in self._inputs else n.primitive(*[x.value if type(x) is Node else x for x in n.operands], **n.params)
-        return super().look(kind, tracer, convert)
-
-
 CONSTANT = Primitive("constant", lambda x: x, kind="constant", slots=())
 
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from .buffers import layers, lent, unwrap
 from .errors import refuse
-from .nodes import Node, Outline, Outputs, Primitive, Tracer, Tracing, reachable
+from .nodes import Node, Outputs, Primitive, Tracer, Tracing, reachable
 from .reach import loaded
-from .recording import Body, computed, enters, of_some
+from .recording import Body, Outline, computed, enters, of_some
 from .traced import Traced
 from .trees import flatten, function_name, is_float, lend, returned, structure
 from .vocabulary import shaping

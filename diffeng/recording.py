@@ -1,6 +1,6 @@
 """One run of a user's function, recorded: where its arguments entered, what came out, and how both were nested.
 
-What it is: `record(fun, args)`, on which graph.trace and jit stand.
+What it is: `record(fun, args)`, on which graph.trace and jit stand; and what records without values: `Outline` for a compiler, `Body` what a loop does in each turn.
 What it is not: a derivative takes flat leaves and cotangents (trees.Flat, differentiate.Recorded).
 """
 import contextvars
@@ -10,7 +10,7 @@ import numpy as np
 
 from .buffers import call, unwrap
 from .errors import refuse
-from .nodes import Node, Tracing
+from .nodes import Node, Tracer, Tracing, reachable
 from .traced import Traced
 from .trees import argument_names, flatten, function_name, in_native_order, returned
 
@@ -55,6 +55,35 @@ class Body(Tracing):
         if id(x) not in self.outer:
             self.outer[id(x)] = x, self.input(None, "outer", x.shape, x.dtype)
         return self.outer[id(x)][1]
+
+
+class Outline(Tracing):
+    """Records without computing: for a compiler, which needs shapes. A value that Python looks at is computed then."""
+
+    whole = math.inf
+
+    def __init__(self):
+        super().__init__(values=False)
+        self._inputs, self._marks = {}, {}
+
+    def summed(self, g, x):
+        from .kernels.marked import repeated
+        axes = repeated(x.node, g.node, self._marks) if type(x) is Tracer and x.interpreter is self else ()
+        return np.add.reduce(g, axis=axes).reshape(g.shape) if axes else g
+
+    def input(self, value, name, shape=None, dtype=None):
+        if value is None or isinstance(value, Traced):
+            return super().input(value, name, shape, dtype)
+        tracer = super().input(None, name, value.shape, value.dtype)
+        self._inputs[tracer.node] = value
+        return tracer
+
+    def look(self, kind, tracer, convert):
+        if tracer.node.value is None:
+            for n in reachable([tracer.node]):                   # values stay: the next look goes on from there
+                if n.value is None:
+                    n.value = self._inputs[n] if n in self._inputs else n.primitive(*[x.value if type(x) is Node else x for x in n.operands], **n.params)
+        return super().look(kind, tracer, convert)
 
 
 class Recording:

@@ -11,8 +11,8 @@ import functools
 import numpy as np
 
 from .loops import Loop, whole
-from .nodes import Node, Outline, Primitive, reachable
-from .recording import computed, of_some, record
+from .nodes import Node, Primitive, reachable
+from .recording import Outline, computed, of_some, record
 from .trees import flatten, lend
 from .vocabulary import elementwise as e, shaping
 

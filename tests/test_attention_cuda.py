@@ -9,7 +9,7 @@ from diffeng.kernels.cuda import compile
 from diffeng.kernels.cuda.program import CudaProgram
 from diffeng.kernels.cuda.simulator import Simulator
 from diffeng.llm.block import softmax
-from diffeng.nodes import Outline
+from diffeng.recording import Outline
 from diffeng.recording import record
 
 EXACT = {"float32": 4e-6, "tf32": 4e-3, "bfloat16": 4e-2}            # relative errors in norm

@@ -21,7 +21,8 @@ from diffeng.llm import GPT2Config, block, init_parameters
 from diffeng.llm.block import softmax
 from diffeng.llm.step import TrainingSettings, training_loss
 from diffeng.kernels.scipys import OPERANDS
-from diffeng.nodes import Outline, Primitive
+from diffeng.nodes import Primitive
+from diffeng.recording import Outline
 from diffeng.recording import record
 from diffeng.specimens import names, specimen
 

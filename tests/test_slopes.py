@@ -4,7 +4,8 @@ import pytest
 
 import diffeng as de
 from diffeng.kernels import slopes
-from diffeng.nodes import Node, Outline, reachable
+from diffeng.nodes import Node, reachable
+from diffeng.recording import Outline
 from diffeng.recording import record
 from diffeng.simplify import simplify
 

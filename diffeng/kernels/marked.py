@@ -1,8 +1,8 @@
 """Which axes of length 1 are so by chance.
 
 What it is: `marked`, an equal graph in whose shapes those are Units (units.py): the axes of arguments and constants, and of what is made of them; the one entry of
-x[1:] where x has two. Not those that a sum keeps, or that an index adds. It is a guess from shapes alone. Where it is wrong, or nothing is left to see (of two
-arrays of which one is repeated along an axis of length 1, no sum undoes that), the plan asks for another kernel than a longer axis has.
+x[1:] where x has two. Not those that a sum keeps, or that an index adds. It is a guess from shapes alone; where it is wrong, the plan asks for another kernel than a
+longer axis has. `repeated`, the axes along which an array is repeated by that guess: its cotangent is summed there, as along longer axes (recording.Outline).
 
 What it is not: no plan (planning.py), and nothing that a result depends on.
 """

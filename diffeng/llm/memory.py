@@ -50,8 +50,7 @@ def _activations(config, batch, length, dtype):
     """What the plan of the compiled gradient says. Arrays of one number stand for the parameters: only their shapes are looked at."""
     import diffeng as de
     from diffeng.kernels import Program
-    from diffeng.nodes import Outline
-    from diffeng.recording import record
+    from diffeng.recording import Outline, record
 
     from .model import cross_entropy, gpt2
 
