@@ -26,8 +26,7 @@ from diffeng.llm import GPT2Config, block, init_parameters
 from diffeng.llm.block import softmax
 from diffeng.llm.model import loss as loss_of
 from diffeng.llm.step import TrainingSettings, new_state, training_step
-from diffeng.nodes import Outline
-from diffeng.recording import record
+from diffeng.recording import Outline, record
 
 F32 = np.float32
 
