@@ -249,7 +249,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             new = pieces[k] if pieces is not None else row(*values, **params) if params else row(*values)
             if new.dtype is not p.dtype or new.shape != p.shape:
                 new = fit(new, p.shape, p.dtype)
-            if type(new) is Tracer and 1 in p.shape:
+            if type(new) is Tracer and 1 in p.shape and len(p.shape) > 1:
                 new = summed(new, p.value if stored else value_of(p))
             if known is None:
                 cotangent[p] = new

@@ -29,8 +29,8 @@ def fit(g, shape, dtype):
 
 
 def summed(g, x):
-    """A cotangent that fits x, as Tracing.summed has it."""
-    return g.interpreter.summed(g, x) if type(g) is Tracer and 1 in g.shape and g.shape == np.shape(x) else g
+    """A cotangent that fits x, as Tracing.summed has it. (A vector is repeated by whoever has more axes.)"""
+    return g.interpreter.summed(g, x) if type(g) is Tracer and len(g.shape) > 1 and 1 in g.shape and g.shape == np.shape(x) else g
 
 
 def spread(g, x, axis, keepdims):

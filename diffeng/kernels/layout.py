@@ -228,7 +228,7 @@ def broadcast(v, shape):
     if v.shape == shape:
         return v
     lead = len(shape) - v.ndim
-    strides = [0] * lead + [0 if is_repeated(n, m) else s for n, m, s in zip(v.shape, shape[lead:], v.strides)]
+    strides = [0] * lead + [s if n == m or not is_repeated(n, m) else 0 for n, m, s in zip(v.shape, shape[lead:], v.strides)]
     return View(v.buffer, v.offset, shape, strides, v.dtype)
 
 

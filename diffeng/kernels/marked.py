@@ -41,11 +41,13 @@ def repeated(x, of, known):
     stack = [x, of]
     while stack:
         n = stack.pop()
-        waiting = [p for p in n.operands if type(p) is Node and p not in known] if n not in known else ()
+        if n in known:
+            continue
+        waiting = [p for p in n.operands if type(p) is Node and 1 in p.shape and p not in known]          # (of others all axes are longer)
         if waiting:
             stack += [n, *waiting]
-        elif n not in known:
-            known[n] = _shape(n, [SimpleNamespace(shape=known[p]) if type(p) is Node else p for p in n.operands])
+        else:
+            known[n] = _shape(n, [SimpleNamespace(shape=known[p]) if type(p) is Node and p in known else p for p in n.operands])
     return tuple([k for k, (m, longer) in enumerate(zip(known[x], known[of])) if m == 1 and power_of(longer)])
 
 

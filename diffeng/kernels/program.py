@@ -374,14 +374,20 @@ def _others(graph, sizes, known):
 
 
 def _ahead(sizes):
-    """What LLVM begins with while the rest is planned: a long kernel for each other thread. Not where these Sizes were asked, for another plan may be taken."""
+    """What LLVM begins with while the rest is planned: a long kernel for each other thread. Not where these Sizes were asked, for another plan may be taken; where a vector
+    lies matters only if something of the plan is known."""
     from . import image, machine, threads
-    idle = threads.count() - 1
+    idle, seen, known = threads.count() - 1, set(), False
 
     def begin(work):
-        nonlocal idle
-        for w in image.with_parts([w for w in work if hasattr(w, "key")]) if idle > 0 and not sizes.met else ():
-            if len(w.key) > LONG and machine.known(w.key) is None:
+        nonlocal idle, known
+        for w in image.with_parts([w for w in work if hasattr(w, "key")]) if idle > 0 else ():
+            if w.key in seen:
+                continue
+            seen.add(w.key)
+            here = machine.known(w.key) is not None
+            known = known or here
+            if idle > 0 and len(w.key) > LONG and not here and (not sizes.met or not known and {*sizes.met} == {"in place"}):
                 machine.begin(w.key, w.build)
                 idle -= 1
     return begin
