@@ -208,6 +208,10 @@ def test_llvm_begins_with_a_long_kernel_while_the_rest_is_planned(random, monkey
     machine._kernels.clear()
     close(f, x[:, :5])                         # of short rows there are two plans, and the kernel may belong to that which is not taken
     assert len(begun) == expected
+    machine._kernels.clear()
+    for shape in ((4, 50), (1, 50)):           # nor where an axis is 1 long
+        close(f, random.normal(size=shape))
+        assert len(begun) == expected + 1
 
 
 def test_equal_layers_share_kernels(random):

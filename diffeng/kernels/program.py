@@ -348,13 +348,13 @@ def _plans(graph, ahead=False):
     """[a graph's own plan] if all of its kernels are there; or one for other sizes that is as good as that and needs no new ones; or its own, and those for all
     other sizes. ahead: may LLVM begin meanwhile?"""
     from .sizes import Sizes
-    sizes = Sizes()
-    plans = [_Plan(graph, sizes, _ahead(sizes) if ahead else None)]
+    sizes, begun = Sizes(), []
+    plans = [_Plan(graph, sizes, _ahead(graph, sizes, begun) if ahead else None)]
     missing = plans[0].missing()
     if missing:
         for other in _others(graph, sizes, len(missing) < len(plans[0].kernels())):
             plans.append(_Plan(*other))
-            if "tiny" not in sizes.met and not plans[-1].missing():
+            if "tiny" not in sizes.met and not begun and not plans[-1].missing():
                 return plans[-1:]
     return plans
 
@@ -373,23 +373,24 @@ def _others(graph, sizes, known):
         yield from [(graph, other) for other in sizes.others(known)]
 
 
-def _ahead(sizes):
-    """What LLVM begins with while the rest is planned: a long kernel for each other thread. Not where these Sizes were asked, for another plan may be taken; where a vector
-    lies matters only if something of the plan is known."""
+def _ahead(graph, sizes, begun):
+    """What LLVM begins with while the rest is planned: a long kernel for each other thread. begun: their keys; the plan is taken then, so that what was made is counted.
+    Not where another plan is likely to be: where these Sizes were asked, or an axis is 1 long; where a vector lies matters only if something of the plan is known."""
     from . import image, machine, threads
-    idle, seen, known = threads.count() - 1, set(), False
+    idle, known, seen, order = threads.count() - 1, [], set(), reachable(graph[2])
+    if any([1 in n.shape and (len(order) <= PREPARED or len(n.shape) > 1 or not n.operands) for n in order]):          # (not the ends of a long loop's vectors)
+        idle = 0
 
     def begin(work):
-        nonlocal idle, known
-        for w in image.with_parts([w for w in work if hasattr(w, "key")]) if idle > 0 else ():
+        for w in image.with_parts([w for w in work if hasattr(w, "key")]) if len(begun) < idle and sizes.met.keys() <= {"in place"} else ():
             if w.key in seen:
                 continue
             seen.add(w.key)
-            here = machine.known(w.key) is not None
-            known = known or here
-            if idle > 0 and len(w.key) > LONG and not here and (not sizes.met or not known and {*sizes.met} == {"in place"}):
+            if machine.known(w.key) is not None:
+                known.append(w.key)
+            elif len(w.key) > LONG and len(begun) < idle and not (known and sizes.met):
                 machine.begin(w.key, w.build)
-                idle -= 1
+                begun.append(w.key)
     return begin
 
 
