@@ -8,6 +8,9 @@ something to compile.
 import contextlib
 import ctypes
 import functools
+import glob
+import importlib.util
+import os
 import threading
 
 # What LLVM has intrinsics for and, on a processor without an instruction, the C library computes. `ldexp` and the like are not used by kernels.
@@ -15,6 +18,19 @@ _LIBRARY = set("fma exp exp2 exp10 log log2 log10 pow sin cos tan asin acos atan
 
 
 _loading = threading.Lock()
+
+
+def load_meanwhile():
+    """Where there is dlopen, a thread that brings LLVM's library into memory. llvmlite does it with the interpreter lock held: 10 to 20 ms, in which Python can
+    import what else is needed."""
+    found = importlib.util.find_spec("llvmlite")
+    paths = glob.glob(os.path.join(os.path.dirname(found.origin), "binding", "libllvmlite.*"))
+    try:
+        load = ctypes.CDLL(None).dlopen
+    except (TypeError, AttributeError):                    # Windows
+        return
+    for path in paths:
+        threading.Thread(target=load, args=(os.fsencode(path), os.RTLD_NOW)).start()          # as llvmlite will: it finds it loaded then
 
 
 @functools.lru_cache(maxsize=None)

@@ -104,7 +104,8 @@ class Program:
     @staticmethod
     def _planned(graph):
         """A _Plan, its kernels compiled; with them what other shapes need, which are to compile nothing."""
-        from . import machine
+        from . import machine, runtime
+        runtime.begin()
         chosen, *others = _plans(graph, ahead=True)
         if others:
             machine.kernels([pair for p in (chosen, *others) for pair in p.kernels().items()])

@@ -16,7 +16,7 @@ import weakref
 
 import numpy as np
 
-from . import blas, blocks, machine, threads
+from . import blas, blocks, compile, machine, threads
 from .blocks import CONVERT, REENTERED
 from .memory import address
 
@@ -65,10 +65,17 @@ def _turns():
 
 
 def ahead():
-    """Where native.py's code is not on disk, LLVM begins with it: every program needs it, and its function is recorded meanwhile."""
+    """Where native.py's code is not on disk, LLVM will be needed: it is loaded while a function is recorded."""
     _provide()
-    if machine.begin("runtime", _module, quick=True):
-        from . import image, planning           # noqa: F401  what the first plan asks for
+    if machine.known("runtime") is None:
+        from . import image, planning           # noqa: F401  what the first plan asks for; first, for extension modules wait for a library that is being loaded
+        compile.load_meanwhile()
+
+
+def begin():
+    """LLVM begins with native.py's code, where it is not on disk: every program needs it, and its graph is planned meanwhile."""
+    _provide()
+    machine.begin("runtime", _module, quick=True)
 
 
 @functools.lru_cache(maxsize=None)
