@@ -136,14 +136,17 @@ def _factors(nodes):
 def _schedule(nodes, first):
     """Nodes in an order that keeps together what may share a loop: whatever is ready comes in the order of `_rank`. nodes: in topological order. first: {a node:
     others that come before it}."""
-    place, over = {n: k for k, n in enumerate(nodes)}, {n for n in nodes if n.primitive.kind == "reduce" and over_rows(n)}
-    waits, readers, turns = [], [[] for _ in nodes], []               # turns: by rank, then by place, as one number
-    for k, n in enumerate(nodes):
-        before = [p for p in (*n.operands, *first.get(n, ())) if type(p) is Node and p in place]
+    over = {n for n in nodes if n.primitive.kind == "reduce" and over_rows(n)}
+    ranks = [_rank(n, over) for n in nodes]
+    if not first and not any(ranks):                                  # they are in order
+        return nodes
+    place, waits, readers, turns = {n: k for k, n in enumerate(nodes)}, [], [[] for _ in nodes], []          # turns: by rank, then by place, as one number
+    for k, (n, rank) in enumerate(zip(nodes, ranks)):
+        before = [place[p] for p in (*n.operands, *first.get(n, ())) if type(p) is Node and p in place]
         for p in before:
-            readers[place[p]].append(k)
+            readers[p].append(k)
         waits.append(len(before))
-        turns.append(_rank(n, before, over) * len(nodes) + k)
+        turns.append(rank * len(nodes) + k)
     ready = [turns[k] for k in range(len(nodes)) if not waits[k]]
     heapq.heapify(ready)
     out = []
@@ -157,12 +160,12 @@ def _schedule(nodes, first):
     return out
 
 
-def _rank(n, before, over):
+def _rank(n, over):
     """0: may join a loop that is open. 1: reads a sum over rows, which is known when a loop has ended. 2: needs its operands in memory, as products do.
-    before: the nodes that n reads. over: those that are reductions over rows."""
+    over: the nodes that are reductions over rows."""
     kind = n.primitive.kind
     if kind == "contract":
         return 0 if any([len(x.shape) < 2 for x in n.operands]) else 2               # by a vector: lowered to terms and sums
     if kind in ("opaque", "linalg"):
         return 2
-    return int(n in over and n.primitive.name in ("var", "logsumexp") or not over.isdisjoint(before))
+    return int(bool(over) and (n in over and n.primitive.name in ("var", "logsumexp") or any([type(x) is Node and x in over for x in n.operands])))
