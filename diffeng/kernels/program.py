@@ -17,6 +17,7 @@ from ..constants import Exact
 from ..errors import explain
 from ..lines import line_of
 from ..nodes import Node, Outputs, reachable
+from . import cache
 from .blocks import CONVERT
 from .layout import View
 from .memory import address, aligned, array_at, native
@@ -353,11 +354,29 @@ def _plans(graph, ahead=False):
     plans = [_Plan(graph, sizes, _ahead(graph, sizes, begun) if ahead else None)]
     missing = plans[0].missing()
     if missing:
-        for other in _others(graph, sizes, len(missing) < len(plans[0].kernels())):
+        known = _was_met(graph[2]) and len(missing) < len(plans[0].kernels())
+        for other in _others(graph, sizes, known):
             plans.append(_Plan(*other))
             if "tiny" not in sizes.met and not begun and not plans[-1].missing():
                 return plans[-1:]
     return plans
+
+
+_families = set()                          # of large graphs that this process has planned
+
+
+def _was_met(outputs):
+    """Has a graph like this one been planned on this machine, in some shape? All kernels of another plan can be there only then. Whoever asks is about to plan it. A
+    small graph may have been: it is planned once more in no time."""
+    nodes = reachable(outputs)
+    if len(nodes) <= PREPARED:
+        return True
+    family = repr(sorted({(n.primitive.name, len(n.shape), n.dtype.str) for n in nodes}))
+    met = family in _families or cache.find(family, "families") is not None
+    if not met:
+        _families.add(family)
+        cache.keep(family, {"code": b"", "symbols": {}, "needs": []}, "families")
+    return met
 
 
 def _others(graph, sizes, known):
