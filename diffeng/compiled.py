@@ -153,13 +153,14 @@ class _Trace:
 
     def __init__(self, captured, args, objects, donated, make):
         make.ahead()
-        holder = self._recorded(captured, objects, args)
+        loops = "program" if make.device is None else "device"
+        holder = self._recorded(captured, objects, args, loops)
         if captured.watches and captured.read(objects) is None:              # perhaps a library filled a cache, which is filled now
             captured = Captured(captured.fun, objects)
-            holder = self._recorded(captured, objects, args)
+            holder = self._recorded(captured, objects, args, loops)
             if captured.watches and captured.read(objects) is None:
                 raise _changes(captured.fun, "a variable that it captured")
-        if captured.varies and not same(holder.outputs, self._recorded(captured, objects, args).outputs):
+        if captured.varies and not same(holder.outputs, self._recorded(captured, objects, args, loops).outputs):
             raise refuse(RuntimeError, f"jit: {function_name(captured.fun)} computes with numbers that are others each time it runs (of a generator that it makes "
                                        "without a seed, or of a clock), and a compiled call would have the same ones for ever. Make them outside and pass them "
                                        "as an argument, or use diffeng.random, whose numbers come from a key")
@@ -180,7 +181,7 @@ class _Trace:
         self.fast = plain and self.program.returning(self._rebuild is not tuple) or _unknown          # `again` as one builtin, where that is all there is to do
 
     @staticmethod
-    def _recorded(captured, objects, args):
+    def _recorded(captured, objects, args, loops):
         """One run of the function, which must leave alone what it captured."""
         made, now = [], captured.read(objects)
         if now is None:                                                      # another thread has changed it since it was looked at
@@ -191,7 +192,7 @@ class _Trace:
             return made[0].function(*made[0].arguments(rest))
         run.__name__ = function_name(captured.fun)                           # for errors
         watch = Watch([*captured.generators, *[x for a in args for x in structure(a)[0]]])
-        holder = record(run, [now, *args], Outline(), whole_loops="program")
+        holder = record(run, [now, *args], Outline(), loops)
         watch.check(function_name(captured.fun))
         change = made[0].change()
         if change:

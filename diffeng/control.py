@@ -72,7 +72,7 @@ def while_loop(cond_fun, body_fun, init):
     value, whole = lend(init), None
     while True:
         going = cond_fun(lend(value))
-        if whole is None and outlining.get() == "program" and isinstance(unwrap(going), Traced):          # the first turns may be decided by plain numbers
+        if whole is None and outlining.get() in ("device", "program") and isinstance(unwrap(going), Traced):          # the first turns may be decided by plain numbers
             from .while_loops import recorded
             whole = recorded(cond_fun, body_fun, value)
             if whole is not None:

@@ -22,13 +22,13 @@ from .traced import Traced
 from .trees import flatten, function_name
 from .vocabulary import elementwise as e, shaping
 
-LEAST = 8                              # turns: fewer are recorded one by one, and fused
+LEAST = 8                              # turns of a loop in a graph, in another loop, or for a GPU: fewer are recorded one by one, and fused
 
 
 def recorded(fun, init, xs, length):
     """(carry, ys) of a scan as one operation, or None where it has to be recorded turn by turn: the body looks at values, does not keep the carry's dtypes, or
     computes with nothing that is traced. xs: arrays nested in any way, or None."""
-    if length < LEAST:
+    if length < (1 if outlining.get() == "program" else LEAST):
         return None
     found = whole("scan", fun, fun, init, xs)
     if found is None:
@@ -48,7 +48,11 @@ def whole(what, shown, fun, init, xs):
     carry, xs_leaves = ([_array(x) for x in flatten(tree)[0]] if tree is not None else [] for tree in (init, xs))
     if not all([x is not None for x in (*carry, *xs_leaves)]) or any(map(_by_turns, (*carry, *xs_leaves))):
         return None
-    first, again = (_turn(fun, init, xs, carry, xs_leaves) for _ in range(2))
+    token = outlining.set("device" if outlining.get() == "program" else outlining.get())          # a loop of a few turns in this one is a part of its turn
+    try:
+        first, again = (_turn(fun, init, xs, carry, xs_leaves) for _ in range(2))
+    finally:
+        outlining.reset(token)
     if first is None:
         return None
     if again is None or again.told() != first.told():
@@ -154,7 +158,7 @@ class Loop:
             raise OverflowError("no integer type holds all of these")
         self.size = sum([math.prod(self.results[k][0]) for k in self.packing])
         self.moves = [] if integers else [k for k, n in enumerate(self.inputs) if n.dtype.kind == "f"]
-        self._program, self._mapped = None, {}
+        self._program, self._mapped, self._written = None, {}, None
         self.others = None if integers or len(self.packing) == len(outputs) else self._of_integers()
         self.primitive = Primitive(self.name, self.body, "opaque", tuple(self.moves), infer=lambda *numbers: ((self.size,), self.dtype), own=self)
 
@@ -231,6 +235,14 @@ class Loop:
             if self.others is not None:
                 self._keeping.others.of = self.others
         return self._keeping
+
+    def written_out(self, inlined):
+        """This loop, functions with rules of their own replaced in its turn by what they compute (own_rules.inlined)."""
+        if all([n.primitive.own is None for n in self.order]):
+            return self
+        if self._written is None:
+            self._written = Loop(self.inputs, inlined(self.outputs), self.carried, self.read, self.length, integers=self.integers)
+        return self._written
 
     # ---- rules ----------------------------------------------------------------------------------------------------------------------
 

@@ -304,14 +304,21 @@ def inlined(outputs):
         if own is not None and not own.whole:
             again = _recorded(own, operands) or n.on(operands)
         elif key in keeping:
-            made[key] = again = made.get(key) or keeping[key].on(operands)
+            made[key] = again = made.get(key) or _whole(keeping[key], operands)
             if own.of is None:
                 again = Node(Primitive.registry["getitem"], (again,), {"index": (slice(0, own.size),)}, None, n.shape, n.dtype, n.frames)
         else:
-            again = n.on(operands) if n.operands else n
+            again = n if not n.operands else n.on(operands) if own is None else _whole(n, operands)
         again.live = False                               # no derivative goes through what is only evaluated
         now[n] = again
     return Outputs([now[x] if isinstance(x, Node) else x for x in outputs])
+
+
+def _whole(n, operands):
+    """A loop of these numbers, of whose turn the same is true."""
+    own = n.primitive.own
+    written = own.written_out(inlined) if n.primitive.name == "scan" else own
+    return n.on(operands) if written is own else Node(written.primitive, tuple(operands), n.params, None, n.shape, n.dtype, n.frames)
 
 
 def _turned(loop, node):

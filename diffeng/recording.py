@@ -108,7 +108,8 @@ def on_gpu(x):
 
 
 def record(fun, args, tracing=None, whole_loops=None):
-    """Run fun(*args) on tracers of these arguments. whole_loops: "graph", where a scan is one operation, or "program", where a while_loop is one, too."""
+    """Run fun(*args) on tracers of these arguments. whole_loops: "graph", where a scan of many turns is one operation, "device", where a
+    while_loop is one, too, or "program", where a scan of any turns is."""
     parts, rebuilds, paths = zip(*[flatten(a) for a in args]) if args else ((), (), ())
     names = argument_names(fun, len(args))
     tracing = Tracing() if tracing is None else tracing

@@ -191,7 +191,7 @@ def test_llvm_begins_with_a_long_kernel_while_the_rest_is_planned(random, monkey
     begun, begin = [], machine.begin
     monkeypatch.setenv("DIFFENG_CACHE", "off")
     monkeypatch.setattr(machine, "_kernels", {})
-    monkeypatch.setattr(machine, "begin", lambda key, build, *quick: begun.append(key) or begin(key, build, *quick))
+    monkeypatch.setattr(machine, "begin", lambda key, build, quick=False: quick or begun.append(key) or begin(key, build))
     x = random.normal(size=(4, 50))
 
     def f(x):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import turns
+from diffeng.kernels import repeated, turns
 from diffeng.loops import Loop
 from diffeng.trees import flatten
 from test_control import calls
@@ -91,17 +91,20 @@ def test_values_and_derivatives(f, x):
         compiled = de.jit(de.grad(loss, (0, 1), method=method))
         for g, w in zip(compiled(P, x), want):
             np.testing.assert_allclose(g, w, rtol=1e-11, atol=1e-13)
-        assert "scan" not in calls(compiled) or method == "forward" or f in (mixed, apart, small_matrices)
+        assert "scan" not in calls(compiled)
 
 
+@pytest.mark.parametrize("longest", [1e8, 0.0], ids=["one instruction", "Python"])
 @pytest.mark.parametrize("f, x", CASES, ids=lambda v: getattr(v, "__name__", ""))
-def test_turn_by_turn_they_are_the_same(monkeypatch, f, x):
+def test_turn_by_turn_they_are_the_same(monkeypatch, f, x, longest):
     at_once = flatten(de.jit(f)(P, x))[0]
+    monkeypatch.setenv("DIFFENG_CACHE", "off")          # where plans are kept
     monkeypatch.setattr(turns, "MOST_BYTES", 100)
+    monkeypatch.setattr(repeated, "LONGEST", longest)
     one_by_one = de.jit(f)
     for a, b in zip(at_once, flatten(one_by_one(P, x))[0]):
         np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-16)
-    assert "scan" in calls(one_by_one)
+    assert ("scan" in calls(one_by_one)) == (not longest)
 
 
 def test_lengths_of_one_structure_compile_nothing():
@@ -114,8 +117,11 @@ def test_lengths_of_one_structure_compile_nothing():
     assert kernels.compilations == before
 
 
-def test_what_is_no_such_loop():
-    """Products of many entries, rows that are long, a y without entries, and places that the carry says: these are run turn by turn."""
+@pytest.mark.parametrize("longest", [1e8, 0.0], ids=["one instruction", "Python"])
+def test_what_is_no_such_loop(monkeypatch, longest):
+    """Products of many entries, rows that are long, a y without entries, and places that the carry says: a turn is a table of kernels, or a call."""
+    monkeypatch.setenv("DIFFENG_CACHE", "off")          # where plans are kept
+    monkeypatch.setattr(repeated, "LONGEST", longest)
     table, weights = np.array([2, 0, 1]), RANDOM.normal(size=(20, 20)) * 0.3
     for f, x in [(lambda p, x: de.scan(lambda s, x: (np.tanh(weights @ s + x), s), np.zeros(20) + p[0], x), X),
                  (lambda p, x: de.scan(lambda s, x: (np.tanh(s + x), s), np.zeros(100) + p[0], x), X),
@@ -124,7 +130,7 @@ def test_what_is_no_such_loop():
         compiled = de.jit(f)
         for got, want in zip(flatten(compiled(P, x))[0], flatten(f(P, x))[0]):
             np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-14)
-        assert "scan" in calls(compiled)
+        assert ("scan" in calls(compiled)) == (not longest)
 
 
 def test_a_sum_over_turns_is_no_recurrence_that_goes_wrong():

@@ -132,12 +132,13 @@ class Product:
 
 
 class Call:
-    """A primitive in NumPy. operands: Views, and constants as they came. origin: what a kernel in its place reports by, see Lowering."""
+    """A primitive in NumPy. operands: Views, and constants as they came. origin: what a kernel in its place reports by, see Lowering. Of a loop whose turns are kernels
+    (repeated.py): products: do they call BLAS? reports: {code: (primitive, frames)} of what they check."""
 
-    __slots__ = ("node", "operands", "out", "origin")
+    __slots__ = ("node", "operands", "out", "origin", "products", "reports")
 
     def __init__(self, node, operands, out, origin=0):
-        self.node, self.operands, self.out, self.origin = node, operands, out, origin
+        self.node, self.operands, self.out, self.origin, self.products, self.reports = node, operands, out, origin, False, {}
 
 
 # ---- where a view lies in a space of rows and columns -----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from .sizes import is_short
 
 _BYTE = np.dtype(np.uint8)
 STATUS = "status"                          # the word that stands for the address where an index out of range is reported
+REGION, THREADS = "region", "threads"      # those of native.py's `region`, which shares rows out, and of what it wants to know of the threads
 APART = 128                                # bytes: what different threads write all the time shares no cache line, nor a pair that is fetched together
 STRIP_BYTES = 1 << 15                      # of one operand: rows that wait for each other, see _in_strips
 DEAR = 3.0                                 # nanoseconds a row

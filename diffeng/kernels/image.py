@@ -18,10 +18,10 @@ import numpy as np
 from ..constants import Exact, unchanging
 from ..nodes import INPUT, Node, reachable
 from ..vocabulary.indexing import Slot
-from . import blas, cache, machine, threads
+from . import blas, cache, machine, runtime, threads
 from .memory import address
 
-ARENA, CONSTANT, KERNEL, ROUTINE, STATUS, WORDS = range(6)          # what a move adds the address of
+ARENA, CONSTANT, KERNEL, ROUTINE, STATUS, WORDS, REGION, THREADS = range(8)          # what a move adds the address of
 ROOM = "programs"                          # of the cache
 MOST_KEPT = 1 << 20                        # bytes of constants that planning made
 MOST_BYTES = 1 << 28                       # of all programs that are kept: beyond them the oldest go
@@ -32,9 +32,9 @@ _PLAIN = (int, bool, str, type(None), type(Ellipsis))
 class Image:
     """words: operand tables, one after the other. moves: (place in words, kind, number). patches: (place in words, number of an argument, offset). table:
     (number of a kernel, its first word, rows, chunk). kernels: (key, build). routines: BLAS's, by name. constants: arrays. origins: {code: (primitive,
-    frames)} of what is checked at run time. taken: donation.settle's. peak: bytes of the arena. release, products: runtime.Entry's."""
+    frames)} of what is checked at run time. taken: donation.settle's. peak: bytes of the arena. release, products, wide: runtime.Entry's."""
 
-    __slots__ = ("words", "moves", "patches", "table", "kernels", "routines", "constants", "origins", "taken", "peak", "release", "products")
+    __slots__ = ("words", "moves", "patches", "table", "kernels", "routines", "constants", "origins", "taken", "peak", "release", "products", "wide")
 
     def __init__(self, words, moves, patches, table, **rest):
         self.words = np.array(words if len(words) else [0], np.int64)
@@ -47,7 +47,7 @@ class Image:
         kernels = [k.address for k in machine.kernels(self.kernels)]
         places, kinds, numbers = self.moves.T
         for kind, found in ((ARENA, [arena]), (CONSTANT, [*map(address, self.constants)]), (KERNEL, kernels), (ROUTINE, [blas.routine(name)[0] for name in self.routines]),
-                            (STATUS, [status]), (WORDS, [address(self.words)])):
+                            (STATUS, [status]), (WORDS, [address(self.words)]), (REGION, [runtime.region()]), (THREADS, [threads.pool()])):
             chosen = kinds == kind
             if chosen.any():
                 self.words[places[chosen]] += np.array(found, np.int64)[numbers[chosen]]
@@ -57,7 +57,7 @@ class Image:
 def assembled(work, slot, **rest):
     """The Image of instructions in order, their buffers placed. slot(buffer): the number of a call's argument, for inputs and outputs."""
     from .fuse import Immediate
-    from .groups import STATUS as REPORT
+    from . import groups
     from .tiles import KernelOf, WordsOf
     words, moves, patches, begun = [], [], [], {}
     kernels, routines, constants = {}, {}, {}
@@ -84,17 +84,17 @@ def assembled(work, slot, **rest):
             elif kind is KernelOf:
                 x = moved(KERNEL, begun[x.instruction][0])
             elif kind is WordsOf:
-                x = moved(WORDS, 0, 8 * begun[x.instruction][1])
+                x = moved(WORDS, 0, 8 * (begun[x.instruction][1] + x.first))
             elif kind is blas.Routine:
                 x = moved(ROUTINE, routines.setdefault(x.name, len(routines)))
-            elif x is REPORT:
-                x = moved(STATUS, 0)
+            elif kind is str:
+                x = moved({groups.STATUS: STATUS, groups.REGION: REGION, groups.THREADS: THREADS}[x], 0)
             words.append(x)
 
     table = [(*begun[w], w.rows, w.chunk) for w in work]
     held = [buffer for _, buffer in constants.values()]
     image = Image(words, moves, patches, table, kernels=[(key, build) for key, (_, build) in kernels.items()], routines=[*routines],
-                  constants=[b.array for b in held], **rest)
+                  constants=[b.array for b in held], wide=any([w.chunk < w.rows for w in begun]), **rest)
     return image, [b.slot for b in held]
 
 
@@ -112,10 +112,11 @@ class _Untold(Exception):
 
 
 class Description:
-    """text: all that decides the plan of a graph, node by node in topological order; None if something has no words. nodes; arrays: constants, by number."""
+    """text: all that decides the plan of a graph, node by node in topological order; None if something has no words. nodes; inner: those of loops' turns; arrays:
+    constants, by number."""
 
     def __init__(self, inputs, outputs, donated):
-        self.nodes, self.arrays, self._numbers, self._known = reachable(outputs), [], {}, {}
+        self.nodes, self.arrays, self._numbers, self._known, self._parameters, self.inner = reachable(outputs), [], {}, {}, {}, []
         try:
             self.text = self._told(inputs, outputs, donated)
         except _Untold:
@@ -124,9 +125,16 @@ class Description:
     def _told(self, inputs, outputs, donated):
         if not _as_written():
             raise _Untold                                        # kernels of rules that only this process has
-        number, known, scalar, told, out = {}, self._known, self._scalar, {}, []
+        out = self._graph(self.nodes, inputs, [x if type(x) is Node else None for x in outputs])          # (a program's constant outputs are no part of a plan)
+        out.append(f"{[(n.shape, np.dtype(n.dtype).str) for n in inputs]} {donated if isinstance(donated, dict) else tuple(donated)} {threads.count()} "
+                   f"{blas.libraries()} {_source()}")
+        return "\n".join(out)
+
+    def _graph(self, nodes, inputs, outputs):
+        """A line for each node, in topological order, and for each output."""
+        number, known, scalar, told, out = {}, self._known, self._scalar, self._parameters, []
         entered = {id(n): k for k, n in enumerate(inputs)}
-        for k, n in enumerate(self.nodes):
+        for k, n in enumerate(nodes):
             number[id(n)] = k
             if n.primitive is INPUT:
                 if id(n) not in entered:
@@ -134,9 +142,7 @@ class Description:
                 out.append(f"input {entered[id(n)]}")
                 continue
             kind = n.primitive.name, n.dtype, n.shape
-            text = known.get(kind)
-            if n.primitive.own is not None:
-                raise _Untold                                    # a name that says nothing of what is computed
+            text = known.get(kind) if n.primitive.own is None else self._loop(n.primitive)
             if text is None:
                 text = known[kind] = f"{n.primitive.name} {n.dtype.str} {n.shape}"
             for x in n.operands:
@@ -147,10 +153,18 @@ class Description:
                     parameters = told[id(n.params)] = "".join([f" {name}={self._parameter(value)}" for name, value in n.params.items()])
                 text += parameters
             out.append(text)
-        out += [f"out {number[id(x)]}" if type(x) is Node else "constant" for x in outputs]
-        out.append(f"{[(n.shape, np.dtype(n.dtype).str) for n in inputs]} {donated if isinstance(donated, dict) else tuple(donated)} {threads.count()} "
-                   f"{blas.libraries()} {_source()}")
-        return "\n".join(out)
+        return out + [f"out {number[id(x)]}" if type(x) is Node else f"out{scalar(x)}" for x in outputs]
+
+    def _loop(self, primitive):
+        """A loop, with its turn: of others of that kind a name says nothing of what they compute."""
+        if primitive.name != "scan":
+            raise _Untold
+        loop = primitive.own
+        nodes = reachable(loop.outputs)
+        self.inner += nodes
+        turn = self._graph(nodes, loop.inputs, loop.outputs)
+        shapes = [(n.shape, n.dtype.str) for n in loop.inputs]
+        return "\n".join([f"scan {loop.carried} {loop.read} {loop.length} {loop.packing} {shapes} of", *turn, "end"])
 
     def _scalar(self, x):
         """An operand that is no node."""
@@ -236,12 +250,12 @@ def keep(described, image, sources):
             return
         constants.append([held.dtype.str, held.shape])
         made.append(held.tobytes())
-    frames = {id(n.frames): k for k, n in enumerate(described.nodes)}
+    frames = {id(n.frames): k for k, n in enumerate(described.nodes + described.inner)}
     if sum(map(len, made)) > MOST_KEPT:
         return
     head = {"kernels": [key for key, _ in image.kernels], "routines": image.routines, "constants": constants, "taken": [*image.taken.items()],
             "origins": [(code, name, frames.get(id(found), -1)) for code, (name, found) in image.origins.items()], "lengths": [getattr(image, name).size for name, _ in _TABLES],
-            "peak": image.peak, "release": bool(image.release), "products": bool(image.products)}
+            "peak": image.peak, "release": bool(image.release), "products": bool(image.products), "wide": image.wide}
     tables = [getattr(image, name).tobytes() for name, _ in _TABLES]
     code = json.dumps(head).encode() + b"\n" + b"".join(tables + made)
     if len(code) > MOST_BYTES // 4:
@@ -271,7 +285,7 @@ def find(described):
             constants.append(made)
     if not all([machine.known(key) for key in head["kernels"]]) or not all([blas.available(name) for name in head["routines"]]):
         return None
-    frames = [n.frames for n in described.nodes] + [()]
+    frames = [n.frames for n in described.nodes + described.inner] + [()]
     return Image(*tables, kernels=[(key, None) for key in head["kernels"]], routines=head["routines"], constants=constants,
                  origins={code: (name, frames[k]) for code, name, k in head["origins"]}, taken=dict(head["taken"]), peak=head["peak"], release=head["release"],
-                 products=head["products"])
+                 products=head["products"], wide=head["wide"])

@@ -29,12 +29,12 @@ _UNWRITTEN = frozenset({Padded, Columns, Deferred})
 
 class Lowering:
     """Lowers nodes one by one. recorded: all of them, in the order in which they were made. origins: {code: node} of those whose indices, or matrices, are checked at
-    run time. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as adding.in_place says.
+    run time; codes: the one before all of them, and from each to the next. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as adding.in_place says.
     scipys: may SciPy's functions be called? in_order: may a loop's rows wait for each other (turns.py)?"""
 
-    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), scipys=False, in_order=False):
+    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), scipys=False, in_order=False, codes=(0, 1)):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, {}, {}, {}, contiguous_constants, {}
-        self._recorded, self._codes, self._reduced = recorded, {}, with_reductions(recorded, many_short_rows)
+        self._recorded, self._codes, self._spaced, self._reduced = recorded, {}, codes, with_reductions(recorded, many_short_rows)
         self.factors, self.writing, self._cuts, self._scipys, self.in_order = factors, writing, {}, scipys, in_order
         self.copied = {n for parts in writing.values() for n in parts} if writing else ()
 
@@ -91,7 +91,7 @@ class Lowering:
         if node.dtype.hasobject:             # pointers do not live in the memory of a program
             raise TypeError(f"{node.primitive.name} returns an array of Python objects, which no program can hold: compute with numbers")
         out = new("arena", node.shape, node.dtype)
-        origin = self.code(node) if node.primitive.kind == "linalg" else 0
+        origin = self.code(node) if node.primitive.kind == "linalg" else self._number(node) if node.primitive.name == "scan" else 0
         self.fuser.step(Call(node, operands, out, origin), [x for x in operands if type(x) is View], out)
         return out
 
@@ -186,8 +186,12 @@ class Lowering:
 
     def code(self, node):
         """By what kernels report a node: the sooner it was made, the smaller."""
-        self._codes = self._codes or {n: k for k, n in enumerate(self._recorded, 1)}
-        self.origins[self._codes[node]] = node
+        self.origins[self._number(node)] = node
+        return self._number(node)
+
+    def _number(self, node):
+        before, step = self._spaced
+        self._codes = self._codes or {n: before + k * step for k, n in enumerate(self._recorded, 1)}
         return self._codes[node]
 
 

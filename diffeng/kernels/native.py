@@ -99,7 +99,7 @@ class Writer(ir.IRBuilder):
 
 def build():
     """The module. External: run, results, begin, stretch, end (METH_FASTCALL functions of Python), first_or_second (a method of Python), walk, worker, halt
-    and rest (for ctypes)."""
+    and rest (for ctypes), region (for a loop's kernel)."""
     module = ir.Module("runtime")
     _outside(module)
     _pool(module)
@@ -135,6 +135,25 @@ def build_turns():
             with b.if_then(b.icmp_signed("!=", b.word(b.word(context, STATUS)), _I64(0))):
                 _answer(b, _finish(b, context))
     _answer(b, _finish(b, context))
+    return module
+
+
+def build_loop():
+    """The module of a loop's kernel (repeated.py). Words: region and pool, turns, rows of the table of a turn, words that change; the table, as of a program; of each
+    word that changes: its place, what it is in the first turn, in odd ones, in even ones after it, and what is added with each turn."""
+    module = ir.Module("loop")
+    module.vectors = True                                              # quick passes do
+    b = Writer(module, "kernel", 3, _VOID, internal=False)
+    region, pool, turns, rows, changing = (b.word(b.args[0], k) for k in range(5))
+    table = b.add(b.args[0], _I64(40))
+    changes = b.add(table, b.mul(rows, _I64(32)))
+    with b.count(_I64(0), turns) as turn:
+        start = b.select(b.icmp_signed("==", turn, _I64(0)), _I64(8), b.select(_odd(b, turn), _I64(16), _I64(24)))
+        with b.count(_I64(0), changing) as k:
+            change = b.add(changes, b.mul(k, _I64(40)))
+            b.store(b.add(b.word(b.add(change, start)), b.mul(turn, b.word(change, 4))), b.at(b.word(change)))
+        _rows(b, table, _I64(0), rows, lambda *row: b.apply(region, pool, *row))
+    b.ret_void()
     return module
 
 
@@ -199,7 +218,7 @@ def _pool(module):
     b.ret_void()
 
     # region(pool, kernel, words, rows, chunk): all rows, by whoever has time
-    b = Writer(module, "region", 5, _VOID)
+    b = Writer(module, "region", 5, _VOID, internal=False)
     pool, kernel, words, rows, chunk = b.args
     alone = b.append_basic_block("alone")
     workers = b.word(pool, WORKERS)
@@ -295,6 +314,18 @@ def _finish(b, context):
     return code
 
 
+def _rows(b, table, first, last, share):
+    """Rows of a table: kernel, words, rows, rows of a chunk. share: of these, shares a kernel's rows out."""
+    with b.count(first, last) as i:
+        row = b.add(table, b.mul(i, _I64(32)))
+        kernel, words, rows, chunk = (b.word(row, k) for k in range(4))
+        with b.if_else(b.icmp_signed(">=", chunk, rows)) as (small, large):
+            with small:
+                b.apply(kernel, words, _I64(0), rows)
+            with large:
+                share(kernel, words, rows, chunk)
+
+
 def _calls(module):
     # walk(context, first, last): rows of the table. Called with the interpreter lock, which guards the counts of BLAS's users.
     b = Writer(module, "walk", 3, _VOID, internal=False)
@@ -312,15 +343,7 @@ def _calls(module):
         b.store(b.add(users, _I64(1)), b.at(pool, USERS))
     with b.if_then(yes(release)):
         b.store(b.call(module.get_global("PyEval_SaveThread"), []), thread)
-    table = b.word(context, TABLE)
-    with b.count(first, last) as i:
-        row = b.add(table, b.mul(i, _I64(32)))
-        kernel, words, rows, chunk = (b.word(row, k) for k in range(4))
-        with b.if_else(b.icmp_signed(">=", chunk, rows)) as (small, large):
-            with small:
-                b.apply(kernel, words, _I64(0), rows)
-            with large:
-                b.call(module.get_global("region"), [pool, kernel, words, rows, chunk])
+    _rows(b, b.word(context, TABLE), first, last, lambda *row: b.call(module.get_global("region"), [pool, *row]))
     with b.if_then(yes(release)):
         b.call(module.get_global("PyEval_RestoreThread"), [b.load(thread)])
     with b.if_then(yes(products)):

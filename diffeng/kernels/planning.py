@@ -10,15 +10,17 @@ import heapq
 
 import numpy as np
 
-from ..nodes import Node, reachable
+from ..nodes import Node, Outputs, reachable
 from ..simplify import simplify
-from . import contract, donation, groups, matrices, scans, tiles
+from . import contract, donation, groups, matrices, repeated, scans, sizes, tiles
 from .accumulate import accumulated
 from .adding import added, in_place
 from .fuse import Call, Fuser, Group, Product, Sequential
+from .image import with_parts
 from .joining import joined
 from .layout import Columns, View, new
 from .lower import Lowering
+from .marked import marked
 from .memory import plan
 from .plans import Plans
 from .recompute import recomputed
@@ -33,8 +35,8 @@ STEPS = {Group: lambda step, plans: plans.instructions(step), Sequential: lambda
          Product: lambda step, plans: contract.product(step), Tiles: lambda step, plans: tiles.instructions(step), Call: lambda step, plans: _call(step, plans)}
 
 
-def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
-    """(steps in order, {code: (primitive, frames)} of what is checked at run time, {number of an output: number of the input whose memory it takes})."""
+def steps_of(program, inputs, outputs, donated=(), as_recorded=False, codes=None):
+    """codes: see Lowering. (steps in order, {code: (primitive, frames)} of what is checked at run time, {number of an output: number of the input whose memory it takes})."""
     outputs = outputs if as_recorded else recomputed(by_slopes(shifted(added(stacked(simplify(outputs))))))
     fuser = Fuser(program.narrow, program.aligned_rows)
     places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
@@ -42,7 +44,8 @@ def steps_of(program, inputs, outputs, donated=(), as_recorded=False):
     writing = in_place(recorded, outputs)
     nodes = _schedule(recorded, writing)
     factors = _factors(nodes) if program.narrow or program.aligned_rows else ()
-    lowering = Lowering(fuser, recorded, program.contiguous_constants, () if program.narrow else factors, writing, program.scipys, program.in_order)
+    lowering = Lowering(fuser, recorded, program.contiguous_constants, () if program.narrow else factors, writing, program.scipys, program.in_order,
+                        codes or (0, repeated.ROOM if program.in_order else 1))
     lowering.lower_all(nodes, places, factors if program.narrow else ())
     made = _finish(outputs, places, lowering)
     steps = tiles.tiled(fuser.finish(), tiles.SEPARATE if program.separate is None else program.separate)
@@ -95,7 +98,28 @@ def placed(steps, meanwhile=None):
 def _call(step, plans):
     """NumPy's work as kernels, where there are such."""
     scan = scans.instruction(step)
-    return [scan] if scan is not None else matrices.instructions(step, plans.factors) or [step]
+    if scan is not None:
+        return [scan]
+    loop = repeated.instructions(step, _turn)
+    if loop is not None:
+        before, instruction, after = loop
+        before, after = ([i for s in steps for i in STEPS[type(s)](s, plans)] for steps in (before, after))
+        return [*before, instruction, *after]
+    return matrices.instructions(step, plans.factors) or [step]
+
+
+def _turn(inputs, outputs, codes):
+    """See repeated.instructions."""
+    from .program import Program
+    inputs, outputs = sizes.with_units() and marked(inputs, outputs) or (inputs, outputs)
+    steps, reports, _ = steps_of(Program, inputs, Outputs(outputs), {}, codes=codes)
+    work, peak = placed(steps)
+    return work, peak, reports | reported(steps), has_products(steps)
+
+
+def reported(steps):
+    """{code: (primitive, frames)} of what loops among steps check, once they are `placed`."""
+    return {code: what for s in steps if type(s) is Call for code, what in s.reports.items()}
 
 
 def called(work):
@@ -105,7 +129,7 @@ def called(work):
 
 def has_products(steps):
     """Do kernels call BLAS?"""
-    return any([type(s) in (Product, Tiles) for s in steps])
+    return any([type(s) in (Product, Tiles) or type(s) is Call and s.products for s in steps])
 
 
 def buffers(w):
@@ -113,7 +137,7 @@ def buffers(w):
     if type(w) is Call:
         found = [x.buffer for x in (*w.operands, w.out) if type(x) is View]
     else:
-        found = [x[0] for i in (w, *w.parts) for x in i.words if type(x) is tuple]
+        found = [x[0] for i in with_parts([w]) for x in i.words if type(x) is tuple]
     return [b for b in found if b.kind == "arena"]
 
 

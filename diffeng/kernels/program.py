@@ -134,7 +134,8 @@ class Program:
         kernels = image.link(address(self._arena), address(status))
         table = [(kernels[k], first, rows, chunk) for k, first, rows, chunk in image.table.tolist()]
         self._entry = runtime.Entry([spec for _, *spec in self.inputs], len(self.outputs), image.words, image.patches, table, status, release=image.release,
-                                    products=image.products, keep=[self._arena, *image.constants])
+                                    products=image.products, wide=image.wide,
+                                    keep=[self._arena, *image.constants])
         self._run = self._entry.run
 
     def _slot(self, buffer):
@@ -328,11 +329,12 @@ class _Plan:
     are instructions; peak: bytes of the arena. meanwhile: see planning.placed."""
 
     def __init__(self, graph, sizes, meanwhile=None):
-        from .planning import Call, placed, steps_of
+        from .planning import Call, placed, reported, steps_of
         from .sizes import planned_for
         with planned_for(sizes):
             self.steps, self.origins, self.taken = steps_of(*graph)
             self.work, self.peak = placed(self.steps, meanwhile)
+            self.origins |= reported(self.steps)
         self.rows = [w for w in self.work if type(w) is not Call]
 
     def kernels(self):

@@ -84,6 +84,11 @@ def function(name):
     return ctypes.CFUNCTYPE(None, ctypes.c_int64)(_addresses()[name])
 
 
+def region():
+    """The address of native.py's region."""
+    return _addresses()["region"]
+
+
 @functools.lru_cache(maxsize=None)
 def _walk():
     """native.py's walk, for calls with the interpreter lock."""
@@ -162,7 +167,8 @@ class Entry:
     inputs: (shape, dtype) of each. outputs: how many. words: int64 array, the operand tables of all kernels one after the other; patches: (word,
     slot, byte offset), the words that are the address of an argument (inputs first, then outputs) plus an offset. table: (address of a kernel,
     index of its first word, rows, rows a chunk: see threads.split). status: int64 array of one word, where kernels leave a code that is not 0.
-    release: give up the interpreter lock (worth it above some 20 us). products: kernels call BLAS, which must be serial meanwhile.
+    release: give up the interpreter lock (worth it above some 20 us). products: kernels call BLAS, which must be serial meanwhile. wide: do several threads
+    share rows (None: as the table says)?
     keep: what must live as long as the program (arena, constants).
 
     run(*inputs, *outputs) computes and returns the status (0: fine), or CONVERT, with nothing touched, if an input is not an aligned C-contiguous
@@ -186,7 +192,7 @@ class Entry:
     (0, -1)
     """
 
-    def __init__(self, inputs, outputs, words, patches, table, status, release=False, products=False, keep=()):
+    def __init__(self, inputs, outputs, words, patches, table, status, release=False, products=False, wide=None, keep=()):
         inputs = [(tuple(shape), np.dtype(dtype)) for shape, dtype in inputs]
         specs = [x for shape, dtype in inputs for x in (id(dtype), len(shape), *_scalars(shape, dtype), *shape)]
         patches = np.array(patches, np.int64).reshape(-1, 3)
@@ -201,7 +207,7 @@ class Entry:
             block[k] = x
         block.keep = (words, patches, rows, specs, status, [dtype for _, dtype in inputs], keep)
         self._block, self.lock, self.code, self.release = block, threading.RLock(), 0, release
-        wide = bool(np.any(rows[:, 3] < rows[:, 2]))
+        wide = bool(np.any(rows[:, 3] < rows[:, 2])) if wide is None else wide
         native_calls = as_expected()
         if native_calls:
             run, self._begin, self._stretch, self._end = (_builtin(name, block) for name in ("run", "begin", "stretch", "end"))

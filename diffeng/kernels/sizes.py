@@ -84,9 +84,14 @@ def lies_close(v):
     return v.strides[-2] == v.shape[-1] * v.dtype.itemsize
 
 
+def with_units():
+    """Are axes of length 1 like any other?"""
+    return _here.get().units
+
+
 def lengths_of(array):
     """The shape of an array that a graph holds, which is planned."""
-    return lengths(array) if _here.get().units else array.shape
+    return lengths(array) if with_units() else array.shape
 
 
 def is_made_in_place(bytes):

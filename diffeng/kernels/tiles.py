@@ -229,9 +229,12 @@ class KernelOf:
 
 
 class WordsOf(KernelOf):
-    """A word: the address of an instruction's words."""
+    """A word: the address of an instruction's words, from that of some number on."""
 
-    __slots__ = ()
+    __slots__ = ("first",)
+
+    def __init__(self, instruction, first=0):
+        self.instruction, self.first = instruction, first
 
 
 def instructions(tiles):

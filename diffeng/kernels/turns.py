@@ -16,6 +16,7 @@ from ..simplify import simplify
 from .entries import by_entries, objects
 from .fuse import Fuser, Group, Immediate, Sequential
 from .layout import View, c_strides, new
+from .sizes import is_short
 from .tiles import inner, reads, writes
 
 LONGEST = 64                               # entries of a row
@@ -33,7 +34,7 @@ def in_turns(lowering, node, *operands):
         every, part = _rows(loop), lambda v, at, turns: v
     given = [lowering.view(lowering.filled(x), n.dtype) for x, n in zip(operands, loop.inputs)]
     lowering.fuser.need(*given)
-    if every is None or [v.dtype for v in given] != [n.dtype for n in loop.inputs]:
+    if every is None or [v.dtype for v in given] != [n.dtype for n in loop.inputs] or not is_short(max([math.prod(n.shape) for n in loop.order], default=1), LONGEST):
         return None
     inputs, outputs = every
     found = iter(simplify([x for cells in outputs for x in cells.flat]))

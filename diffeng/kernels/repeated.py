@@ -1,0 +1,113 @@
+"""A loop (de.scan) as one instruction of the program that it is in: its turn is a table of kernels, and one kernel more goes through that table as often as it turns.
+
+What it is: `instructions(call)`. The turn is planned like any graph, into the same arena. Where a turn reads its row, and where the carry lies, is another place in every
+turn: these words of its kernels are written by the loop before each (native.py's `build_loop`), as a call writes the addresses of its arguments.
+
+What it is not: no loop whose turns call NumPy, or take so long together that a signal should be heard in between. Those are run by Python
+(loops.py), turn by turn; the shortest turns are rows of one kernel (turns.py).
+"""
+import math
+
+import numpy as np
+
+from .contract import copy
+from .fuse import Call, Fuser
+from .groups import REGION, THREADS, Instruction
+from .image import with_parts
+from .layout import Buffer, View, c_strides, new
+from .lower import Lowering
+from .tiles import KernelOf, WordsOf
+
+KEY = repr(("loop",))
+ROOM, DEEPER = 1 << 40, 20                 # from one code to the next, where there may be a loop between; powers of 2 less in a turn
+LONGEST = 1e8                              # nanoseconds, roughly, that Python is kept from hearing a signal
+
+
+def instructions(call, plan):
+    """(steps that come before, the instruction that does what a Call of a loop does, steps that come after it); None where Python does it. The call says then what the kernels report, and
+    whether there are products. plan(inputs, outputs, codes): of a graph (instructions and calls in order, bytes of the arena, reports, has it products?)."""
+    loop = call.node.primitive.own if call.node is not None and call.node.primitive.name == "scan" else None
+    if loop is None:
+        return None
+    between = next((step for step in (ROOM, ROOM >> DEEPER) if call.origin % step == 0), 0) >> DEEPER
+    if not between:                            # loops in loops in loops
+        return None
+    work, peak, reports, products = plan(loop.inputs, loop.outputs, (call.origin, between))
+    if any([type(w) is Call for w in work]):
+        return None
+    cost = loop.length * sum([w.rows * w.cost for w in work])
+    if cost > LONGEST:
+        return None
+    before, after = (Lowering(Fuser(), []) for _ in range(2))
+    held, patches = Buffer("arena", np.dtype(np.uint8), peak), []
+    given = [_given(before, x, n, loop.carried <= k < loop.carried + loop.read) for k, (x, n) in enumerate(zip(call.operands, loop.inputs))]
+    made = _made(loop, call.out, before, after)
+    read = [(v, *made[k][1::-1], 0) if k < loop.carried else (v, v, v, v.strides[0] if k < loop.carried + loop.read else 0) for k, v in enumerate(given)]
+    places = {"input": read, "output": [(even, odd, even, step) for odd, even, step in made]}
+    for w in with_parts(work):
+        w.words = [_word(x, held, places, WordsOf(w, k), patches) for k, x in enumerate(w.words)]
+    words = [REGION, THREADS, loop.length, len(work), len(patches) // 5]
+    for w in work:
+        words += [KernelOf(w), WordsOf(w), w.rows, w.chunk]
+    call.products, call.reports = products, reports
+    return before.fuser.finish(), Instruction(KEY, _build, words + patches, 1, 1, cost, tuple(work)), after.fuser.finish()
+
+
+def _build():
+    from . import native
+    return native.build_loop()
+
+
+def _word(x, held, places, here, patches):
+    """A word of a turn's kernel. What is another one in each turn is `patches`': its place, what it is in the first turn, in odd ones and in even ones after that, and
+    what is added with every turn."""
+    if type(x) is not tuple or x[0].kind == "constant":
+        return x
+    buffer, offset = x
+    if buffer.kind == "arena":
+        return held, buffer.place + offset
+    *views, step = places[buffer.kind][buffer.slot]
+    words = [(v.buffer, v.offset + offset) for v in views]
+    if not step and words[0] == words[1] == words[2]:
+        return words[0]
+    patches += [here, *words, step]
+    return 0
+
+
+def _given(before, x, n, moves):
+    """An operand as turns read it: rows, where they `move`, in C order each."""
+    v = x if type(x) is View else before.constant(np.asarray(x, n.dtype))
+    inner = v.shape[1:] if moves else v.shape
+    strides = v.strides[1:] if moves else v.strides
+    laid = all([m == 1 or s == t for m, s, t in zip(inner, strides, c_strides(inner, v.dtype.itemsize))])
+    if not laid or v.dtype != n.dtype:
+        v = copy(before.fuser, v, n.dtype)
+    v.buffer.stored = True
+    return v
+
+
+def _made(loop, out, before, after):
+    """[(view in odd turns, in even ones, bytes from turn to turn)] of each result: a carry is written into one of two places, in the last turn into that where it is to
+    lie. Turns are counted from 0."""
+    pieces, at = {}, 0
+    for k in loop.packing:
+        shape, _ = loop.results[k]
+        pieces[k] = View(out.buffer, out.offset + at * out.dtype.itemsize, shape, c_strides(shape, out.dtype.itemsize), out.dtype)
+        at += math.prod(shape)
+    made = []
+    for k, ((shape, dtype), x) in enumerate(zip(loop.results, loop.outputs)):
+        there = pieces[k] if k in pieces and dtype == out.dtype else _stored(shape, dtype)
+        if k in pieces and there is not pieces[k] and 0 not in shape:
+            after.cast(there, pieces[k], shape)
+        other = _stored(shape, dtype) if k < loop.carried else None
+        made.append((there, there, there.strides[0]) if other is None else (other, there, 0) if loop.length % 2 else (there, other, 0))
+        if not hasattr(x, "primitive") and 0 not in shape:       # it is the same in every turn
+            for v in filter(None, (there, other)):
+                before.cast(before.view(x), v, v.shape)
+    return made
+
+
+def _stored(shape, dtype):
+    made = new("arena", shape, dtype)
+    made.buffer.stored = True
+    return made
