@@ -101,63 +101,13 @@ def build():
     """The module. External: run, results, begin, stretch, end (METH_FASTCALL functions of Python), first_or_second (a method of Python), walk, worker, halt
     and rest (for ctypes), region (for a loop's kernel)."""
     module = ir.Module("runtime")
-    _outside(module)
+    outside(module)
     _pool(module)
     _calls(module)
     return module
 
 
-def build_turns():
-    """The module of `repeat`, apart: most programs never turn. It calls "diffeng_walk", which is build()'s walk."""
-    module = ir.Module("turns")
-    _outside(module)
-    ir.Function(module, ir.FunctionType(_VOID, [_I64] * 3), "diffeng_walk")
-
-    # repeat(slots, first, last, until): calls number first .. last - 1 of many; of each argument four words: where it lies in the first of all, in the odd
-    # ones, in the even ones after it, and what is added with each call. until: 0, or the address of two words. A call that leaves no truth in the first byte is
-    # the last one, its number is written into the second word, and what it reports is of no account.
-    b, context = _entry(module, "repeat")
-    slots, first, last, until = (b.call(module.get_global("PyLong_AsLongLong"), [b.word(b.args[1], k)]) for k in range(4))
-    with b.if_then(b.icmp_signed("!=", b.word(context, BUSY), _I64(0))):
-        _answer(b, _I64(REENTERED))
-    b.store(_I64(1), b.at(context, BUSY))
-    with b.count(first, last) as turn:
-        start = b.select(b.icmp_signed("==", turn, _I64(0)), _I64(0), b.select(_odd(b, turn), _I64(8), _I64(16)))
-        with _patches(b, context) as (put, number):
-            slot = b.add(slots, b.mul(number, _I64(32)))
-            put(b.add(b.word(b.add(slot, start)), b.mul(turn, b.word(slot, 3))))
-        b.call(module.get_global("diffeng_walk"), [context, _I64(0), b.word(context, ROWS)])
-        with b.if_then(b.icmp_signed("!=", until, _I64(0))):
-            with b.if_then(b.icmp_signed("==", b.and_(b.word(until), _I64(0xFF)), _I64(0))):
-                b.store(turn, b.at(until, 1))
-                _finish(b, context)
-                _answer(b, _I64(0))
-            with b.if_then(b.icmp_signed("!=", b.word(b.word(context, STATUS)), _I64(0))):
-                _answer(b, _finish(b, context))
-    _answer(b, _finish(b, context))
-    return module
-
-
-def build_loop():
-    """The module of a loop's kernel (repeated.py). Words: region and pool, turns, rows of the table of a turn, words that change; the table, as of a program; of each
-    word that changes: its place, what it is in the first turn, in odd ones, in even ones after it, and what is added with each turn."""
-    module = ir.Module("loop")
-    module.vectors = True                                              # quick passes do
-    b = Writer(module, "kernel", 3, _VOID, internal=False)
-    region, pool, turns, rows, changing = (b.word(b.args[0], k) for k in range(5))
-    table = b.add(b.args[0], _I64(40))
-    changes = b.add(table, b.mul(rows, _I64(32)))
-    with b.count(_I64(0), turns) as turn:
-        start = b.select(b.icmp_signed("==", turn, _I64(0)), _I64(8), b.select(_odd(b, turn), _I64(16), _I64(24)))
-        with b.count(_I64(0), changing) as k:
-            change = b.add(changes, b.mul(k, _I64(40)))
-            b.store(b.add(b.word(b.add(change, start)), b.mul(turn, b.word(change, 4))), b.at(b.word(change)))
-        _rows(b, table, _I64(0), rows, lambda *row: b.apply(region, pool, *row))
-    b.ret_void()
-    return module
-
-
-def _outside(module):
+def outside(module):
     """Functions of the C library, of Python and of NumPy."""
     ir.Function(module, ir.FunctionType(_I64, [_I64]), "PyLong_FromLongLong")
     ir.Function(module, ir.FunctionType(_I64, [_I64]), "PyLong_AsLongLong")
@@ -191,7 +141,7 @@ def _futex(b, pool, operation, value):
         b.call(b.module.get_global("syscall"), [_I64(FUTEX), b.add(pool, _I64(8 * GENERATION)), _I64(operation), value, _I64(0), _I64(0), _I64(0)])
 
 
-def _odd(b, value):
+def odd(b, value):
     return b.trunc(value, ir.IntType(1))
 
 
@@ -261,11 +211,11 @@ def _pool(module):
     done, spins = b.variable(_I64(0)), b.variable(_I64(0))
     with b.loop(lambda: b.icmp_signed("==", b.look(pool, STOP), _I64(0))):
         generation = b.look(pool, GENERATION)
-        with b.if_else(b.and_(_odd(b, generation), b.icmp_signed("!=", generation, b.load(done)))) as (work, idle):
+        with b.if_else(b.and_(odd(b, generation), b.icmp_signed("!=", generation, b.load(done)))) as (work, idle):
             with work:
                 b.change(pool, INSIDE, 1)
                 now = b.look(pool, GENERATION)
-                with b.if_then(_odd(b, now)):
+                with b.if_then(odd(b, now)):
                     b.call(module.get_global("chunks"), [pool, thread, *(b.word(pool, JOB + k) for k in range(5))])
                     b.store(now, done)
                 b.change(pool, INSIDE, -1)
@@ -295,17 +245,17 @@ def _pool(module):
 
 # ---- calls -------------------------------------------------------------------------------------------------------------------
 
-def _entry(module, name):
+def entry(module, name):
     """A function of Python's METH_FASTCALL kind: its `self` is the array that holds the context."""
     b = Writer(module, name, 3, internal=False)
     return b, b.word(b.add(b.args[0], _I64(DATA)))
 
 
-def _answer(b, value):
+def answer(b, value):
     b.ret(b.call(b.module.get_global("PyLong_FromLongLong"), [value]))
 
 
-def _finish(b, context):
+def finish(b, context):
     """The program's memory is free again; the status its kernels left."""
     status = b.word(context, STATUS)
     code = b.word(status)
@@ -314,7 +264,7 @@ def _finish(b, context):
     return code
 
 
-def _rows(b, table, first, last, share):
+def rows_of(b, table, first, last, share):
     """Rows of a table: kernel, words, rows, rows of a chunk. share: of these, shares a kernel's rows out."""
     with b.count(first, last) as i:
         row = b.add(table, b.mul(i, _I64(32)))
@@ -343,7 +293,7 @@ def _calls(module):
         b.store(b.add(users, _I64(1)), b.at(pool, USERS))
     with b.if_then(yes(release)):
         b.store(b.call(module.get_global("PyEval_SaveThread"), []), thread)
-    _rows(b, b.word(context, TABLE), first, last, lambda *row: b.call(module.get_global("region"), [pool, *row]))
+    rows_of(b, b.word(context, TABLE), first, last, lambda *row: b.call(module.get_global("region"), [pool, *row]))
     with b.if_then(yes(release)):
         b.call(module.get_global("PyEval_RestoreThread"), [b.load(thread)])
     with b.if_then(yes(products)):
@@ -355,23 +305,23 @@ def _calls(module):
     b.ret_void()
     _take(module)
 
-    b, context = _entry(module, "run")
+    b, context = entry(module, "run")
     refused = b.call(module.get_global("take"), [context, *b.args[1:]])
     with b.if_then(b.icmp_signed("!=", refused, _I64(0))):
-        _answer(b, refused)
+        answer(b, refused)
     b.call(module.get_global("walk"), [context, _I64(0), b.word(context, ROWS)])
-    _answer(b, _finish(b, context))
-    _results(module, *_entry(module, "results"))
+    answer(b, finish(b, context))
+    _results(module, *entry(module, "results"))
 
-    b, context = _entry(module, "begin")
-    _answer(b, b.call(module.get_global("take"), [context, *b.args[1:]]))
+    b, context = entry(module, "begin")
+    answer(b, b.call(module.get_global("take"), [context, *b.args[1:]]))
 
-    b, context = _entry(module, "stretch")
+    b, context = entry(module, "stretch")
     b.call(module.get_global("walk"), [context, *(b.call(module.get_global("PyLong_AsLongLong"), [b.word(b.args[1], k)]) for k in range(2))])
-    _answer(b, _I64(0))
+    answer(b, _I64(0))
 
-    b, context = _entry(module, "end")
-    _answer(b, _finish(b, context))
+    b, context = entry(module, "end")
+    answer(b, finish(b, context))
     _first_or_second(module)
 
 
@@ -401,7 +351,7 @@ def _take(module):
         b.store(b.add(here, b.mul(b.add(ndim, _I64(4)), _I64(8))), spec)
     b.leave_if(b.icmp_signed("!=", b.word(context, BUSY), _I64(0)), REENTERED)
     b.store(_I64(1), b.at(context, BUSY))
-    with _patches(b, context) as (put, number):
+    with patches(b, context) as (put, number):
         x = argument(number)
         is_array = b.icmp_signed("==", b.word(b.add(x, _I64(TYPE))), ndarray)
         data = b.variable(b.add(x, _I64(VALUE)))
@@ -412,11 +362,11 @@ def _take(module):
 
 
 @contextlib.contextmanager
-def _patches(b, context):
+def patches(b, context):
     """Of each word that is the address of an argument: put(address), which writes it, and the number of the argument."""
-    words, patches = b.word(context, WORDS), b.word(context, PATCHES)
+    words, first = b.word(context, WORDS), b.word(context, PATCHES)
     with b.count(_I64(0), b.word(context, PATCHED)) as k:              # (word, slot, byte offset)
-        patch = b.add(patches, b.mul(k, _I64(24)))
+        patch = b.add(first, b.mul(k, _I64(24)))
         yield lambda address: b.store(b.add(address, b.word(patch, 2)), b.at(b.add(words, b.mul(b.word(patch, 0), _I64(8))))), b.word(patch, 1)
 
 
@@ -491,7 +441,7 @@ def _results(module, b, context):
     code = b.variable(call("take", context, arguments, count))
     with b.if_then(b.icmp_signed("==", b.load(code), _I64(0))):
         call("walk", context, _I64(0), b.word(context, ROWS))
-        b.store(_finish(b, context), code)
+        b.store(finish(b, context), code)
     with b.if_then(b.icmp_signed("!=", b.load(code), _I64(0))):
         call("Py_DecRef", made)
         give(none)

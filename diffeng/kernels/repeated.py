@@ -1,7 +1,7 @@
 """A loop (de.scan) as one instruction of the program that it is in: its turn is a table of kernels, and one kernel more goes through that table as often as it turns.
 
 What it is: `instructions(call)`. The turn is planned like any graph, into the same arena. Where a turn reads its row, and where the carry lies, is another place in every
-turn: these words of its kernels are written by the loop before each (native.py's `build_loop`), as a call writes the addresses of its arguments.
+turn: these words of its kernels are written by the loop before each (native_turns.py), as a call writes the addresses of its arguments.
 
 What it is not: no loop whose turns call NumPy, or take so long together that a signal should be heard in between. Those are run by Python
 (loops.py), turn by turn; the shortest turns are rows of one kernel (turns.py).
@@ -54,8 +54,8 @@ def instructions(call, plan):
 
 
 def _build():
-    from . import native
-    return native.build_loop()
+    from . import native_turns
+    return native_turns.build_loop()
 
 
 def _word(x, held, places, here, patches):

@@ -59,8 +59,8 @@ def _turns():
     machine.provide("diffeng_walk", _addresses()["walk"])
 
     def module():
-        from . import native
-        return native.build_turns()
+        from . import native_turns
+        return native_turns.build_turns()
     return machine.kernel("turns", module, quick=True).addresses
 
 
