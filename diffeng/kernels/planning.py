@@ -102,9 +102,9 @@ def _call(step, plans):
         return [scan]
     loop = repeated.instructions(step, _turn)
     if loop is not None:
-        before, instruction, after = loop
+        before, work, after = loop
         before, after = ([i for s in steps for i in STEPS[type(s)](s, plans)] for steps in (before, after))
-        return [*before, instruction, *after]
+        return [*before, *work, *after]
     return matrices.instructions(step, plans.factors) or [step]
 
 
@@ -113,8 +113,9 @@ def _turn(inputs, outputs, codes):
     from .program import Program
     inputs, outputs = sizes.with_units() and marked(inputs, outputs) or (inputs, outputs)
     steps, reports, _ = steps_of(Program, inputs, Outputs(outputs), {}, codes=codes)
-    work, peak = placed(steps)
-    return work, peak, reports | reported(steps), has_products(steps)
+    plans = Plans()
+    made = [(step, STEPS[type(step)](step, plans)) for step in steps]
+    return made, reports | reported(steps), has_products(steps)
 
 
 def reported(steps):

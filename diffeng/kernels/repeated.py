@@ -16,41 +16,65 @@ from .groups import REGION, THREADS, Instruction
 from .image import with_parts
 from .layout import Buffer, View, c_strides, new
 from .lower import Lowering
-from .tiles import KernelOf, WordsOf
+from .memory import plan
+from .tiles import KernelOf, WordsOf, writes
 
 KEY = repr(("loop",))
 ROOM, DEEPER = 1 << 40, 20                 # from one code to the next, where there may be a loop between; powers of 2 less in a turn
 LONGEST = 1e8                              # nanoseconds, roughly, that Python is kept from hearing a signal
 
 
-def instructions(call, plan):
-    """(steps that come before, the instruction that does what a Call of a loop does, steps that come after it); None where Python does it. The call says then what the kernels report, and
-    whether there are products. plan(inputs, outputs, codes): of a graph (instructions and calls in order, bytes of the arena, reports, has it products?)."""
+def instructions(call, planned):
+    """(steps that come before, the instructions that do what a Call of a loop does, steps that come after them); None where Python does it. The call says then what
+    the kernels report, and whether there are products. planned(inputs, outputs, codes): of a graph ((step, its instructions and calls) in order, reports, has it
+    products?)."""
     loop = call.node.primitive.own if call.node is not None and call.node.primitive.name == "scan" else None
-    if loop is None:
+    between = next((step for step in (ROOM, ROOM >> DEEPER) if call.origin % step == 0), 0) >> DEEPER          # 0: of a loop in a loop in a loop
+    if loop is None or not between:
         return None
-    between = next((step for step in (ROOM, ROOM >> DEEPER) if call.origin % step == 0), 0) >> DEEPER
-    if not between:                            # loops in loops in loops
+    made, reports, products = planned(loop.inputs, loop.outputs, (call.origin, between))
+    if any([type(w) is Call for _, work in made for w in work]):
         return None
-    work, peak, reports, products = plan(loop.inputs, loop.outputs, (call.origin, between))
-    if any([type(w) is Call for w in work]):
-        return None
-    cost = loop.length * sum([w.rows * w.cost for w in work])
+    moving = loop.carried + loop.read
+    once, turn, peak = _apart(made, moving)
+    cost = loop.length * sum([w.rows * w.cost for w in turn])
     if cost > LONGEST:
         return None
     before, after = (Lowering(Fuser(), []) for _ in range(2))
     held, patches = Buffer("arena", np.dtype(np.uint8), peak), []
-    given = [_given(before, x, n, loop.carried <= k < loop.carried + loop.read) for k, (x, n) in enumerate(zip(call.operands, loop.inputs))]
-    made = _made(loop, call.out, before, after)
-    read = [(v, *made[k][1::-1], 0) if k < loop.carried else (v, v, v, v.strides[0] if k < loop.carried + loop.read else 0) for k, v in enumerate(given)]
-    places = {"input": read, "output": [(even, odd, even, step) for odd, even, step in made]}
-    for w in with_parts(work):
+    given = [_given(before, x, n, loop.carried <= k < moving) for k, (x, n) in enumerate(zip(call.operands, loop.inputs))]
+    results = _results(loop, call.out, before, after)
+    read = [(v, *results[k][1::-1], 0) if k < loop.carried else (v, v, v, v.strides[0] if k < moving else 0) for k, v in enumerate(given)]
+    places = {"input": read, "output": [(even, odd, even, step) for odd, even, step in results]}
+    for w in with_parts(once + turn):
         w.words = [_word(x, held, places, WordsOf(w, k), patches) for k, x in enumerate(w.words)]
-    words = [REGION, THREADS, loop.length, len(work), len(patches) // 5]
-    for w in work:
+    words = [REGION, THREADS, loop.length, len(turn), len(patches) // 5]
+    for w in turn:
         words += [KernelOf(w), WordsOf(w), w.rows, w.chunk]
     call.products, call.reports = products, reports
-    return before.fuser.finish(), Instruction(KEY, _build, words + patches, 1, 1, cost, tuple(work)), after.fuser.finish()
+    return before.fuser.finish(), [*once, Instruction(KEY, _build, words + patches, 1, 1, cost, tuple(turn))], after.fuser.finish()
+
+
+def _apart(made, moving):
+    """(the instructions of steps that compute the same in every turn, those of the others, bytes of an arena for both). made: (step, its instructions) in order.
+    moving: how many of the turn's inputs are others in each turn."""
+    touched = [{id(b): b.root()[0] for w in with_parts(work) for b in _buffers(w)} for _, work in made]
+    written = [{id(b) for key, b in found.items() if key in writes(step)} for (step, _), found in zip(made, touched)]
+    touched = [{id(b): b for b in found.values()} for found in touched]
+    changing = {key for found in touched for key, b in found.items() if b.kind == "output" or b.kind == "input" and b.slot < moving}
+    before = None
+    while before != len(changing):             # what is made of what changes, and what is written beside it
+        before = len(changing)
+        changing.update(*[out for out, found in zip(written, touched) if not changing.isdisjoint(found)])
+    once, turn = ([w for (_, work), found in zip(made, touched) if changing.isdisjoint(found) is same for w in work] for same in (True, False))
+    kept = [b for b in {id(b): b for w in with_parts(once) for b in _buffers(w)}.values() if b.kind == "arena"]
+    peak = plan([[b for i in with_parts([w]) for b in _buffers(i) if b.kind == "arena"] for w in once]
+                + [kept + [b for i in with_parts([w]) for b in _buffers(i) if b.kind == "arena"] for w in turn])
+    return once, turn, peak
+
+
+def _buffers(w):
+    return [x[0] for x in w.words if type(x) is tuple]
 
 
 def _build():
@@ -86,7 +110,7 @@ def _given(before, x, n, moves):
     return v
 
 
-def _made(loop, out, before, after):
+def _results(loop, out, before, after):
     """[(view in odd turns, in even ones, bytes from turn to turn)] of each result: a carry is written into one of two places, in the last turn into that where it is to
     lie. Turns are counted from 0."""
     pieces, at = {}, 0
