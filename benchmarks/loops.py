@@ -2,7 +2,7 @@
 
 What it is: each workload is written once, takes the numpy it runs on, and is checked and timed as in matrices.py.
 Expected: turns of a few operations on numbers, or on arrays of few entries, are one kernel and cost what their operations do; where a row of three entries needs a
-function each, JAX's take as long or less. Seen on a Zen 5: docs/performance.md.
+function each, JAX's take as long or less. Turns of arrays are a table of kernels, which costs 15 ns each. Seen on a Zen 5: docs/performance.md.
 
 Run: python benchmarks/loops.py           (needs `pip install jax`)
 """
@@ -68,6 +68,27 @@ def three_entries(np, p, x):
     return np.sum(scan(np, turn, np.zeros(3), x)[1])
 
 
+def recurrent(np, w, x):
+    n = w.shape[1]
+
+    def turn(h, x):
+        h = np.tanh(h @ w[:n] + x @ w[n:])
+        return h, h
+    return np.sum(scan(np, turn, np.zeros((*x.shape[1:-1], n)), x)[1] ** 2)
+
+
+def oscillator(np, p, x):
+    def turn(h, x):
+        h = np.tanh(p * h + x)
+        return h, h
+    return np.sum(scan(np, turn, np.zeros(x.shape[1]), x)[1] ** 2)
+
+
+def _recurrent(turns, *shape):
+    rng, n = numpy.random.default_rng(1), shape[-1]
+    return rng.standard_normal((n + 5, n)) / n ** 0.5, rng.standard_normal((turns, *shape[:-1], 5))
+
+
 def workloads():
     returns, times = numpy.random.default_rng(0).standard_normal(10_000), numpy.linspace(0, 20, 2000)
     yield "GARCH, 10,000 days", variance, (numpy.array([0.1, 0.2, 0.7]), returns)
@@ -76,6 +97,11 @@ def workloads():
     yield "predators and prey, 2000", predators_and_prey, (numpy.array([1.0, 0.5, 0.5, 1.0]), times)
     yield "Lorenz, 1000 steps", lorenz, (numpy.array([10.0, 28.0, 8 / 3]), times[:1000])
     yield "tanh of three, 10,000 turns", three_entries, (numpy.array([0.5, 0.2, 0.1]), returns)
+    yield "recurrent, 16, 3 turns", recurrent, _recurrent(3, 16)
+    yield "recurrent, 16, 10 turns", recurrent, _recurrent(10, 16)
+    yield "recurrent, 8 x 16, 100", recurrent, _recurrent(100, 8, 16)
+    yield "recurrent, 32 x 64, 100", recurrent, _recurrent(100, 32, 64)
+    yield "tanh of 1000, 100 turns", oscillator, (numpy.asarray(0.4), numpy.random.default_rng(2).standard_normal((100, 1000)))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ class Unit(int):
     def __neg__(self):
         return Unit(-int(self), self.power)
 
+    def __abs__(self):
+        return Unit(abs(int(self)), self.power)
+
     def __floordiv__(self, other):
         count, power = int(self) // int(other), self.power - power_of(other)
         return Unit(count, power) if power > 0 else count
