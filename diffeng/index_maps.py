@@ -8,8 +8,8 @@ Why a file: these rules are about ranges, those of simplify.py about operations.
 """
 from .contractions import inner, shape_of
 
-UNEQUAL, EDGE = 16, 2     # how much longer one of two neighbours may be for them to be concatenated: few entries are added as cheaply as they are put there;
-                          # so few entries of a vector are, whatever its length
+EDGE, UNEQUAL = 2, 16     # so few entries (a stencil's edge) are added beside others as cheaply as they are put there, unless the others are at most so many times as
+                          # many, and no vector
 LOOKS = 16                # how many parts are looked behind that were written one after the other, and not side by side
 _PLAIN = {slice, int, type(Ellipsis)}
 
@@ -138,7 +138,7 @@ def neighbours(walk, n, x, y):
     shape = (*shape_of(a)[:axis], len(first[axis]), *shape_of(a)[axis + 1:])
     both = _part_of_both(walk, n, a, b, axis, shape)
     few, many = sorted([len(r), len(s)])
-    if both is None and (few > EDGE if len(first) == 1 else many <= UNEQUAL * few):
+    if both is None and (few > EDGE or len(first) > 1 and many <= UNEQUAL * few):
         both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=shape)
     if both is None:
         return None
