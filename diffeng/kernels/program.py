@@ -134,8 +134,7 @@ class Program:
         kernels = image.link(address(self._arena), address(status))
         table = [(kernels[k], first, rows, chunk) for k, first, rows, chunk in image.table.tolist()]
         self._entry = runtime.Entry([spec for _, *spec in self.inputs], len(self.outputs), image.words, image.patches, table, status, release=image.release,
-                                    products=image.products, wide=image.wide,
-                                    keep=[self._arena, *image.constants])
+                                    products=image.products, wide=image.wide, keep=[self._arena, *image.constants])
         self._run = self._entry.run
 
     def _slot(self, buffer):
