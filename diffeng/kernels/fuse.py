@@ -308,7 +308,7 @@ class Fuser:
         for v in direct:
             g = self._readers.get(id(v.buffer))
             if g is not None and g.open and len(g.operations) < MOST_OPERATIONS and g.n == math.prod(operation.shape) \
-                    and self._level(g, operation, direct, others) == "full":
+                    and not all([m.buffer is not v.buffer or disjoint(m, v) for m in g.memory]) and self._level(g, operation, direct, others) == "full":
                 return g
         return None
 
