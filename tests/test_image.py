@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import blas, image, machine, planning
+from diffeng.kernels import Program, blas, image, machine, planning
 from diffeng.trees import structure
 
 HERE = str(pathlib.Path(__file__).parent)
@@ -23,10 +23,10 @@ def plans(monkeypatch, tmp_path):
     monkeypatch.setenv("DIFFENG_CACHE", str(tmp_path))
     made, original = [], planning.steps_of
 
-    def steps_of(program, *graph):
-        if program not in made:                            # some are planned a second time at once, as if their rows were long
+    def steps_of(program, *graph, **codes):
+        if program not in made and type(program) is Program:          # some are planned a second time at once, as if their rows were long; turns of loops are no programs
             made.append(program)
-        return original(program, *graph)
+        return original(program, *graph, **codes)
     monkeypatch.setattr(planning, "steps_of", steps_of)
     return made
 
@@ -49,10 +49,21 @@ def lstm_like(w, xs):
     return np.sum(h)
 
 
+def looped(turn, start=np.zeros(4)):
+    return lambda w, xs: np.sum(de.scan(lambda h, x: turn(w, h, x), start, xs)[1])
+
+
+def nested(w, h, x):
+    h = de.scan(lambda h, k: (np.tanh(h + x @ w * k), None), h, np.linspace(0, 1, 9))[0]
+    return h, np.sum(h * h)
+
+
 FUNCTIONS = {
     "elementwise":      (lambda x: np.sin(x) * 2 + x, (X,)),
     "products":         (lambda x, y: np.tanh(x @ y), (X, Y)),
     "a loop":           (de.value_and_grad(lstm_like, argnums=(0, 1)), (Y, X)),
+    "a scan":           (de.value_and_grad(looped(lambda w, h, x: (np.tanh(x @ w + h) * 0.5, np.sum(h)))), (Y, X)),
+    "scans in a scan":  (de.value_and_grad(looped(nested), argnums=(0, 1)), (Y, X)),
     "softmax":          (de.grad(lambda x: np.sum(np.exp(x - np.max(x, 1, keepdims=True)) / np.sum(np.exp(x), 1, keepdims=True))), (X,)),
     "several outputs":  (lambda x: {"a": np.sum(x, 0), "b": [x * x, np.float64(3.0)]}["b"], (X,)),
     "a causal mask":    (lambda x: np.sum(np.where(np.tri(6, 5, dtype=bool), x, -1e10).clip(-5), 1), (X,)),
@@ -86,6 +97,16 @@ def test_other_graphs_have_other_plans(f, g, plans):
     for h in (f, g):
         close(de.jit(h)(X), h(X))
     assert len(plans) == 2
+
+
+def test_loops_differ_in_their_turns(plans):
+    """In what a turn computes, in its numbers, in how often it turns, and in what it begins with."""
+    turns = [lambda w, h, x: (h + x @ w, h), lambda w, h, x: (h - x @ w, h), lambda w, h, x: (h + x @ w, h * 2.0), lambda w, h, x: (h + x @ w, h * 2.5),
+             lambda w, h, x: (h + x @ w, 1.5), lambda w, h, x: (h + x @ w, 2.5), lambda w, h, x: (x @ w, h)]
+    for turn in turns:
+        for f, xs in ((looped(turn), X), (looped(turn), X[:5]), (looped(turn, np.arange(4.0)), X)):
+            close(de.jit(f)(Y, xs), f(Y, xs))
+    assert len(plans) == 2 * len(turns)                # what it begins with is read where it lies
 
 
 def test_shapes_types_and_what_is_given_away(plans):
@@ -139,9 +160,9 @@ def test_directions_of_a_jacobian(plans):
     assert len(plans) == 1
 
 
-def test_an_index_out_of_bounds_names_its_line(plans):
-    def f(x, k):
-        return np.sum(x[k] * 2.0)
+@pytest.mark.parametrize("f", [lambda x, k: np.sum(x[k] * 2.0), lambda x, k: np.sum(de.scan(lambda c, k: (np.sin(c + x[k]), c), x[0], k)[1])],
+                         ids=["alone", "in a loop"])
+def test_an_index_out_of_bounds_names_its_line(f, plans):
     for _ in range(2):
         g = de.jit(f)
         close(g(X, np.array([1, 2])), f(X, np.array([1, 2])))

@@ -471,3 +471,25 @@ def test_planning_leaves_no_cycles(random):
         assert gc.collect() < 50
     finally:
         gc.enable()
+
+
+def test_a_large_graph_of_a_new_kind_is_planned_once(random, monkeypatch, tmp_path):
+    """Though some of its kernels are there; another shape, whose own plan needs a new one, takes a plan that needs none."""
+    monkeypatch.setenv("DIFFENG_CACHE", str(tmp_path))
+    monkeypatch.setattr(machine, "_kernels", {})
+    monkeypatch.setattr(program, "_families", set())
+    made, plan = [], program._Plan
+    monkeypatch.setattr(program, "_Plan", lambda *graph: made.append(graph) or plan(*graph))
+
+    def steps(count):
+        def f(u, k):
+            for _ in range(count):
+                u = np.concatenate([u[:1], u[1:-1] + k * (u[2:] - 2 * u[1:-1] + u[:-2]), u[-1:]])
+            return np.sum(u * u)
+        return de.jit(de.grad(f, (0, 1)))
+    de.jit(lambda x: np.concatenate([x[:1], x]))(random.normal(size=5))
+    for n, count in (1000, 1), (3000, 2):                    # one vector of 1000 is made in the place of another one
+        made.clear()
+        before, (u, k) = kernels.compilations, (random.normal(size=n), random.normal(size=n - 2) * 0.1)
+        steps(70)(u, k)
+        assert len(made) == count and (kernels.compilations > before) == (n == 1000)
