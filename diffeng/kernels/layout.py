@@ -239,7 +239,8 @@ def reshaped(v, shape):
     strides = _in_shape(v.shape, v.strides, shape)
     if strides is None and any([type(n) is Unit for n in (*v.shape, *shape)]):               # what is 1 long may be anywhere
         strides = _in_shape(tuple(map(int, v.shape)), v.strides, tuple(map(int, shape)))
-        strides = strides and [v.dtype.itemsize if type(n) is Unit and n < 2 else s for n, s in zip(shape, strides)]
+        strides = c_strides(shape, v.dtype.itemsize) if v.contiguous() else \
+            strides and [v.dtype.itemsize if type(n) is Unit and n < 2 else s for n, s in zip(shape, strides)]
     return None if strides is None else View(v.buffer, v.offset, shape, strides, v.dtype)
 
 

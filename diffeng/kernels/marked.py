@@ -52,7 +52,9 @@ def repeated(x, of, known):
 
 
 def _shape(n, operands):
-    """A node's shape, from those of its operands."""
+    """A node's shape, from those of its operands; that of a loop's result from its turn."""
+    if n.primitive.name in ("getitem", "reshape") and (result := _of_loop(n)) is not None:
+        return result
     if 1 not in n.shape and not any([power_of(m) for x in operands for m in _lengths(x)]):
         return n.shape
     rule = _RULES.get(n.primitive.name) or _RULES.get(n.primitive.kind) or _as_operand
@@ -65,6 +67,22 @@ def _lengths(x):
     if type(x) is not np.ndarray:
         return np.shape(x)
     return x.shape if 1 not in x.shape or units(x) else lengths(x)
+
+
+def _of_loop(n):
+    """The shape of a node that is one of the results of a loop, which come packed in one array; None for others."""
+    part = n.operands[0] if n.primitive.name == "reshape" else n
+    packed = part.operands[0] if type(part) is Node and part.primitive.name == "getitem" and len(part.operands) == 1 else None
+    if 1 not in n.shape or type(packed) is not Node or packed.primitive.name != "scan":
+        return None
+    loop, (index,), at = packed.primitive.own, part.params["index"], 0
+    for k in loop.packing:
+        shape, _ = loop.results[k]
+        if type(index) is slice and (index.start, index.stop) == (at, at := at + math.prod(shape)) and shape == n.shape:
+            turn = marked(loop.inputs, loop.outputs)
+            one = np.shape(loop.outputs[k] if turn is None else turn[1][k])
+            return one if k < loop.carried else (Unit(1) if loop.length == 1 else loop.length, *one)
+    return None
 
 
 # ---- counts of one --------------------------------------------------------------------------------------------------------------------
