@@ -360,6 +360,17 @@ def test_rules_from_one_factory_are_told_apart():
     assert len(rules) > 70 and len({scalar.fingerprint(rule) for rule in rules.values()}) == len(rules)
 
 
+def test_keys_are_the_same_in_every_process():
+    """Whatever a rule's code holds: comprehensions, lambdas, sets; a kernel whose key held an address would be compiled again by each process, and kept each time."""
+    code = ("from diffeng.kernels import scalar, scipys\n"
+            "rules = {f'{k} {name}': rule for k, table in enumerate(scalar.TABLES) for name, rule in table.items()}\n"
+            "rules |= {name: scipys._rule(name, count) for name, count in scipys.OPERANDS.items()}\n"
+            "print(*[scalar.fingerprint(rules[name]) for name in sorted(rules)])")
+    first, second = (subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True, timeout=60).stdout
+                     for seed in ("1", "2"))
+    assert first == second and len(first.split()) > 80
+
+
 def test_a_process_with_its_kernels_on_disk_loads_no_llvm(tmp_path):
     code = ("import sys, numpy as np, diffeng as de\n"
             "f = de.jit(de.value_and_grad(lambda x: np.sum(np.sin(x) * np.exp(x))))\n"

@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from .layout import Buffer, View, collapse, cut_at, disjoint
-from .units import divides
+from .units import Unit, divides
 
 MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
 SCALARS_FUSED = MOST_OPERATIONS             # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate
@@ -249,7 +249,7 @@ class Fuser:
         out = operation.out
         alone = type(out) is Indirect or type(operation) is Map and operation.accumulate
         n = math.prod(operation.shape)
-        if n < 2:
+        if n < 2 and type(n) is not Unit:
             self._scalars += 1
             alone |= self._scalars > SCALARS_FUSED
         direct, others = places(operation)
@@ -304,11 +304,12 @@ class Fuser:
         return home
 
     def _beside(self, operation, direct, others):
-        """An open group that reads one of these anyway: it has no part in computing them, and reads them once for both."""
+        """An open group that reads entries of one of these anyway: it has no part in computing them, and reads them once for both. (Single entries of one array are
+        read together: calls count there.)"""
         for v in direct:
             g = self._readers.get(id(v.buffer))
             if g is not None and g.open and len(g.operations) < MOST_OPERATIONS and g.n == math.prod(operation.shape) \
-                    and not all([m.buffer is not v.buffer or disjoint(m, v) for m in g.memory]) and self._level(g, operation, direct, others) == "full":
+                    and (g.n == 1 or not all([m.buffer is not v.buffer or disjoint(m, v) for m in g.memory])) and self._level(g, operation, direct, others) == "full":
                 return g
         return None
 

@@ -8,6 +8,7 @@ What it is not: no derivative, no loop, no type rules (lower.py decides what is 
 """
 import functools
 import hashlib
+import types
 
 import numpy as np
 
@@ -27,9 +28,16 @@ def type_name(dtype):
 @functools.lru_cache(maxsize=None)
 def fingerprint(rule):
     """A rule as part of a kernel's key: what its code says (what it calls is part of the package, whose source is in every key on disk) and what it encloses."""
-    code = rule.__code__
     enclosed = [fingerprint(x) if hasattr(x, "__code__") else x for x in (cell.cell_contents for cell in rule.__closure__ or ())]
-    return hashlib.sha256(repr((code.co_code, code.co_consts, code.co_names, rule.__name__, enclosed)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((_told(rule.__code__), rule.__name__, enclosed)).encode()).hexdigest()[:16]
+
+
+def _told(x):
+    """What code says, or one of its constants, in every process the same: the repr of a comprehension or a lambda among them is an address, that of a set in an order of
+    this process."""
+    if isinstance(x, types.CodeType):
+        return x.co_code, [*map(_told, x.co_consts)], x.co_names
+    return sorted(map(repr, x)) if isinstance(x, frozenset) else x
 
 
 INF = float("inf")

@@ -21,8 +21,8 @@ from .sizes import is_short
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
 MOST = 12                                  # operations computed again for one part
 STORE = 2                                  # what writing an array costs, in arrays read: a cache line is fetched before it is written
-WIDER, EDGE = 1.25, 8                      # how many more entries there may be with the zeros around, which are computed, too; how much longer axes may be anyway:
-                                           # the same for all lengths
+WIDER = 1.25                               # how many more entries there may be with the zeros around, which are computed, too;
+EDGE, EDGES = 8, 2                         # how much longer a vector, or each axis, may be anyway: the same for all lengths (halves of a few columns are no edges)
 
 
 def shifted(outputs):
@@ -229,9 +229,10 @@ def _together(inner, cut, reads):
 
 def _much_wider(shape, part):
     """Is it, as arrays of that kind mostly are? (A stencil's edges are most of a small array, and little of a large one.)"""
-    edges = len(shape) == len(part) and all([n <= m + EDGE for n, m in zip(shape, part)])
-    if len(shape) == len(part) == 1:
-        return not edges
+    alike = len(shape) == len(part)
+    if alike and len(shape) == 1:
+        return shape[0] > part[0] + EDGE
+    edges = alike and all([n <= m + EDGES for n, m in zip(shape, part)])
     return math.prod(shape) > WIDER * math.prod(part) and (not edges or is_short(min(part)))
 
 
