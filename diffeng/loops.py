@@ -15,7 +15,7 @@ import numpy as np
 from .buffers import layers, unwrap
 from .constants import Exact
 from .errors import refuse
-from .nodes import Node, Primitive, reachable
+from .nodes import Node, Primitive, by_serial, reachable, upcoming
 from .precise import PreciseArray
 from .recording import Body, computed, of_some, outlining
 from .traced import Traced
@@ -68,33 +68,56 @@ def whole(what, shown, fun, init, xs):
 
 class Turn:
     """One turn, as it was recorded. inputs: nodes of the carry, of x, and of what is read from outside; outputs: nodes, or plain values, of the next carry and of
-    y; y: nested, as the body returned it; outer: (a traced value from outside, what stands for it)."""
+    y; y: nested, as the body returned it; outer: (a traced value from outside, what stands for it); since: the serial number from which on nodes were made by it."""
 
-    def __init__(self, tracing, inputs, after, y):
+    def __init__(self, tracing, inputs, after, y, since):
         results = [tracing.inside(unwrap(x)) for tree in (after, y) if tree is not None for x in flatten(tree)[0]]
         tracing.end()
-        self.y, self.outer = y, [*tracing.outer.values()]
+        self.y, self.outer, self._since = y, [*tracing.outer.values()], since
         self.inputs, self.outputs = [*inputs, *[t.node for _, t in self.outer]], [x.node if tracing.mine(x) else x for x in results]
 
     def told(self):
         """All that it computes, to be compared with another's."""
         number = {n: k for k, n in enumerate(self.inputs)}
-        told = [(x.shape, x.dtype) for x, _ in self.outer]       # (which, cannot be told: what is computed of them is another object each time)
+        nodes = [n for n in reachable([x for x in self.outputs if type(x) is Node]) if n not in number]
+        return [self._outside(x) for x, _ in self.outer], _told(nodes, number), [_plain(x, number) for x in self.outputs]
 
-        def plain(x):
-            if type(x) is Exact:                                 # whose bytes are its address
-                return "Exact", x.name
-            return (number[x],) if type(x) is Node else (str(getattr(x, "dtype", type(x))), np.shape(x), np.asarray(x).tobytes())
-        for n in reachable([x for x in self.outputs if type(x) is Node]):
-            if n not in number:
-                number[n] = len(number)
-                told.append((n.primitive.name, repr(n.params), *map(plain, n.operands)))
-        return told, [plain(x) for x in self.outputs]
+    def _outside(self, x):
+        """What a value from outside is made of: what was there before the turn, and what the turn has computed of that."""
+        if isinstance(x, Traced):
+            return [self._outside(getattr(x, name)) for name in type(x).__slots__ if name != "interpreter"]
+        if type(x) is not Node:
+            return _plain(x, {})
+        nodes, stack = set(), [x]
+        while stack:
+            n = stack.pop()
+            if n.serial > self._since and n.operands and n not in nodes:          # (what stands for something from outside of an outer loop is made once)
+                nodes.add(n)
+                stack += [p for p in n.operands if type(p) is Node]
+        number = {}
+        return _told(sorted(nodes, key=by_serial), number), _plain(x, number)
+
+
+def _told(nodes, number):
+    """What nodes compute, in topological order; each gets a number."""
+    told = []
+    for n in nodes:
+        told.append((n.primitive.name, repr(n.params), *[_plain(x, number) for x in n.operands]))
+        number[n] = len(number)
+    return told
+
+
+def _plain(x, number):
+    if type(x) is Exact:                                         # whose bytes are its address
+        return "Exact", x.name
+    if type(x) is Node:
+        return (number[x],) if x in number else (id(x), "a node from before")
+    return str(getattr(x, "dtype", type(x))), np.shape(x), np.asarray(x).tobytes()
 
 
 def _turn(fun, init, xs, carry, xs_leaves):
     """The Turn of a body; None where it cannot be one operation."""
-    tracing = Body()
+    tracing, since = Body(), upcoming()
     inputs = [tracing.input(None, "carry", x.shape, x.dtype) for x in carry]
     tracing.numbers.update([t.node for t, x in zip(inputs, flatten(init)[0]) if type(x) is float])
     inputs += [tracing.input(None, "x", x.shape[1:], x.dtype) for x in xs_leaves]
@@ -108,7 +131,7 @@ def _turn(fun, init, xs, carry, xs_leaves):
     ends = [(np.shape(x), np.dtype(getattr(x, "dtype", type(x)))) for tree in out if tree is not None for x in map(unwrap, flatten(tree)[0])]
     if ends[:len(carry)] != [(x.shape, x.dtype) for x in carry] or not all([d.kind in "biuf" for _, d in ends]):
         return None
-    return Turn(tracing, nodes, *out)
+    return Turn(tracing, nodes, *out, since)
 
 
 def _array(x):

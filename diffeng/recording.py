@@ -11,7 +11,7 @@ import numpy as np
 from .buffers import call, unwrap
 from .errors import refuse
 from .nodes import Node, Tracer, Tracing, reachable
-from .traced import Traced
+from .traced import Traced, unaliased
 from .trees import argument_names, flatten, function_name, in_native_order, returned
 
 
@@ -37,7 +37,8 @@ def of_some(fun, numbers, slots):
 
 
 class Body(Tracing):
-    """Records a function without values. outer: {id: (a traced value from outside, what stands for it)}: its free variables become inputs."""
+    """Records a function without values. outer: (a traced value from outside, what stands for it), by what the value is made of now: who reads it again after it was
+    written into reads another one. Its free variables become inputs."""
 
     whole = math.inf
 
@@ -52,9 +53,10 @@ class Body(Tracing):
         x = unwrap(x)
         if not isinstance(x, Traced) or self.mine(x):
             return x
-        if id(x) not in self.outer:
-            self.outer[id(x)] = x, self.input(None, "outer", x.shape, x.dtype)
-        return self.outer[id(x)][1]
+        key = type(x), *[id(getattr(x, name, None)) for name in type(x).__slots__]
+        if key not in self.outer:
+            self.outer[key] = unaliased(x), self.input(None, "outer", x.shape, x.dtype)
+        return self.outer[key][1]
 
 
 class Outline(Tracing):

@@ -17,7 +17,7 @@ from .image import with_parts
 from .layout import Buffer, View, c_strides, new
 from .lower import Lowering
 from .memory import plan
-from .tiles import KernelOf, WordsOf, writes
+from .tiles import KernelOf, WordsOf, written
 
 KEY = repr(("loop",))
 ROOM, DEEPER = 1 << 40, 20                 # from one code to the next, where there may be a loop between; powers of 2 less in a turn
@@ -58,19 +58,31 @@ def instructions(call, planned):
 def _apart(made, moving):
     """(the instructions of steps that compute the same in every turn, those of the others, bytes of an arena for both). made: (step, its instructions) in order.
     moving: how many of the turn's inputs are others in each turn."""
-    touched = [{id(b): b.root()[0] for w in with_parts(work) for b in _buffers(w)} for _, work in made]
-    written = [{id(b) for key, b in found.items() if key in writes(step)} for (step, _), found in zip(made, touched)]
-    touched = [{id(b): b for b in found.values()} for found in touched]
+    results = [{id(b): b for b in map(_whole, written(step))} for step, _ in made]
+    touched = [{id(b): b for w in with_parts(work) for b in map(_whole, _buffers(w))} | out for (_, work), out in zip(made, results)]
     changing = {key for found in touched for key, b in found.items() if b.kind == "output" or b.kind == "input" and b.slot < moving}
     before = None
-    while before != len(changing):             # what is made of what changes, and what is written beside it
-        before = len(changing)
-        changing.update(*[out for out, found in zip(written, touched) if not changing.isdisjoint(found)])
+    while before != len(changing):
+        before, met = len(changing), set()
+        for found, out in zip(touched, results):
+            if changing.isdisjoint(found):
+                changing |= met & out.keys()           # a step that stays finds there what was before
+            else:
+                changing |= out.keys()                 # what is made of what changes
+                met |= found.keys()
     once, turn = ([w for (_, work), found in zip(made, touched) if changing.isdisjoint(found) is same for w in work] for same in (True, False))
     kept = [b for b in {id(b): b for w in with_parts(once) for b in _buffers(w)}.values() if b.kind == "arena"]
-    peak = plan([[b for i in with_parts([w]) for b in _buffers(i) if b.kind == "arena"] for w in once]
-                + [kept + [b for i in with_parts([w]) for b in _buffers(i) if b.kind == "arena"] for w in turn])
+    peak = plan([_between(w) for w in once] + [kept + _between(w) for w in turn])
     return once, turn, peak
+
+
+def _whole(buffer):
+    """That in whose memory it lies."""
+    return buffer.root()[0]
+
+
+def _between(w):
+    return [b for i in with_parts([w]) for b in _buffers(i) if b.kind == "arena"]
 
 
 def _buffers(w):

@@ -59,10 +59,17 @@ def reads(step):
 
 def writes(step):
     """The ids of the buffers that a step writes."""
+    return {id(b) for b in written(step)}
+
+
+def written(step):
+    """The buffers that a step writes."""
+    if type(step) is Tiles:
+        return [b for s in inner(step) for b in written(s)]
     if not isinstance(step, Group):
-        return {id(step.out.buffer)}
+        return [step.out.buffer]
     outs = [o.out.view if isinstance(o.out, Indirect) else o.out for o in step.operations]
-    return {id(v.buffer) for v in outs if v.buffer.stored}
+    return [v.buffer for v in outs if v.buffer.stored]
 
 
 # ---- finding them --------------------------------------------------------------------------------------------------------------------
