@@ -75,6 +75,7 @@ FUNCTIONS = {
     "network": (network, ["nk", ("n", "c"), "kh", "h", "hc", "c"], dict(n=32, k=40, h=64)),
     "layer norm": (normalised, ["nk", "k", "k"], dict(n=100)),
     "logistic": (logistic, ["k", "nk", "n"], dict(n=100)),
+    "shrinkage": (lambda w, X, y: np.mean((y - X @ w) ** 2) + 0.1 * np.abs(w).sum() + 0.05 * w @ w, ["k", "nk", "n"], dict(n=100)),
     "recurrent": (recurrent, ["tnk", "kh", "hh", "h"], dict(n=16)),
     "shares": (shares, ["nk", "nk"], dict(n=100, k=30)),
     "attention": (attention, ["ntk", "akk"], dict(n=3, t=20)),
@@ -114,6 +115,18 @@ def fresh(monkeypatch):
 
 def derivative(f, given):
     return de.value_and_grad(f, argnums=tuple([k for k, x in enumerate(given) if x.dtype.kind == "f"]))
+
+
+def test_a_batch_of_one_in_a_loop_compiles_nothing(fresh):
+    """Nor does another number of turns, one among them: a loop's results have the lengths that its turn has."""
+    f = derivative(lambda w, x: np.sum(de.scan(lambda h, x: (np.tanh(h @ w + x), h), np.zeros(x.shape[1:]), x)[1] ** 2), [np.zeros(1)] * 2)
+    fresh()
+    random, counts = np.random.default_rng(7), []
+    for turns, batch in ((4, 16), (4, 1), (9, 3), (9, 1), (1, 16), (2, 5), (1, 1)):
+        before = kernels.compilations
+        agree(f, de.jit(f), [random.normal(size=(40, 40)) / 7, random.normal(size=(turns, batch, 40))])
+        counts.append(kernels.compilations - before)
+    assert counts[0] > 0 and not any(counts[1:]), counts
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -27,7 +27,7 @@ def marked(inputs, outputs):
     now, counted, found = {}, any(map(_counts_one, order)), False
     for n in order:
         operands = [now[x] if type(x) is Node else x for x in n.operands]
-        if counted and n.primitive.name in ("multiply", "divide") and n.dtype.kind == "f":
+        if counted and n.primitive.name in ("multiply", "divide") and n.dtype.kind == "f" and (1 in n.shape or not n.shape):          # (others have cotangents' beginnings)
             operands = [Count(x) if _is_one(x) or _is_one(x, -1) else x for x in operands]
         shape = _shape(n, operands)
         params = {**n.params, "shape": shape} if "shape" in n.params and shape != n.shape else n.params
