@@ -22,8 +22,7 @@ from diffeng.llm.block import softmax
 from diffeng.llm.step import TrainingSettings, training_loss
 from diffeng.kernels.scipys import OPERANDS
 from diffeng.nodes import Primitive
-from diffeng.recording import Outline
-from diffeng.recording import record
+from diffeng.recording import Outline, record
 from diffeng.specimens import names, specimen
 
 

@@ -5,8 +5,7 @@ import pytest
 import diffeng as de
 from diffeng.kernels import slopes
 from diffeng.nodes import Node, reachable
-from diffeng.recording import Outline
-from diffeng.recording import record
+from diffeng.recording import Outline, record
 from diffeng.simplify import simplify
 
 RANDOM = np.random.default_rng(3)

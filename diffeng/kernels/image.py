@@ -60,7 +60,7 @@ def assembled(work, slot, **rest):
     from . import groups
     from .tiles import KernelOf, WordsOf
     words, moves, patches, begun = [], [], [], {}
-    kernels, routines, constants = {}, {}, {}
+    kernels, routines, constants, named = {}, {}, {}, {groups.STATUS: STATUS, groups.REGION: REGION, groups.THREADS: THREADS}
 
     def moved(kind, number, offset=0):
         moves.append((len(words), kind, number))
@@ -88,7 +88,7 @@ def assembled(work, slot, **rest):
             elif kind is blas.Routine:
                 x = moved(ROUTINE, routines.setdefault(x.name, len(routines)))
             elif kind is str:
-                x = moved({groups.STATUS: STATUS, groups.REGION: REGION, groups.THREADS: THREADS}[x], 0)
+                x = moved(named[x], 0)
             words.append(x)
 
     table = [(*begun[w], w.rows, w.chunk) for w in work]
@@ -103,6 +103,11 @@ def with_parts(work):
     for w in work:
         yield from with_parts(w.parts)
         yield w
+
+
+def buffers(w):
+    """Those that an instruction and its parts reach."""
+    return [x[0] for i in with_parts([w]) for x in i.words if type(x) is tuple]
 
 
 # ---- what decides a plan ------------------------------------------------------------------------------------------------------------

@@ -29,8 +29,8 @@ _UNWRITTEN = frozenset({Padded, Columns, Deferred})
 
 class Lowering:
     """Lowers nodes one by one. recorded: all of them, in the order in which they were made. origins: {code: node} of those whose indices, or matrices, are checked at
-    run time; codes: the one before all of them, and from each to the next. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as adding.in_place says.
-    scipys: may SciPy's functions be called? in_order: may a loop's rows wait for each other (turns.py)?"""
+    run time; codes: the one before all of them, and from each to the next. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as
+    adding.in_place says. scipys: may SciPy's functions be called? in_order: may a loop's rows wait for each other (turns.py)?"""
 
     def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), scipys=False, in_order=False, codes=(0, 1)):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, {}, {}, {}, contiguous_constants, {}
@@ -186,8 +186,9 @@ class Lowering:
 
     def code(self, node):
         """By what kernels report a node: the sooner it was made, the smaller."""
-        self.origins[self._number(node)] = node
-        return self._number(node)
+        code = self._number(node)
+        self.origins[code] = node
+        return code
 
     def _number(self, node):
         before, step = self._spaced

@@ -12,6 +12,13 @@ from .native import Writer, answer, entry, finish, odd, outside, patches, rows_o
 _I64, _VOID = ir.IntType(64), ir.VoidType()
 
 
+def _now(b, turn):
+    """A function of the address of four words: what they say of a turn. They say what something is in the first turn, in odd ones, in even ones after it, and what is
+    added with each."""
+    which = b.select(b.icmp_signed("==", turn, _I64(0)), _I64(0), b.select(odd(b, turn), _I64(8), _I64(16)))
+    return lambda words: b.add(b.word(b.add(words, which)), b.mul(turn, b.word(words, 3)))
+
+
 def build_turns():
     """The module of `repeat`. It calls "diffeng_walk", which is native.py's walk."""
     module = ir.Module("turns")
@@ -27,10 +34,9 @@ def build_turns():
         answer(b, _I64(REENTERED))
     b.store(_I64(1), b.at(context, BUSY))
     with b.count(first, last) as turn:
-        start = b.select(b.icmp_signed("==", turn, _I64(0)), _I64(0), b.select(odd(b, turn), _I64(8), _I64(16)))
+        now = _now(b, turn)
         with patches(b, context) as (put, number):
-            slot = b.add(slots, b.mul(number, _I64(32)))
-            put(b.add(b.word(b.add(slot, start)), b.mul(turn, b.word(slot, 3))))
+            put(now(b.add(slots, b.mul(number, _I64(32)))))
         b.call(module.get_global("diffeng_walk"), [context, _I64(0), b.word(context, ROWS)])
         with b.if_then(b.icmp_signed("!=", until, _I64(0))):
             with b.if_then(b.icmp_signed("==", b.and_(b.word(until), _I64(0xFF)), _I64(0))):
@@ -53,10 +59,10 @@ def build_loop():
     table = b.add(b.args[0], _I64(40))
     changes = b.add(table, b.mul(rows, _I64(32)))
     with b.count(_I64(0), turns) as turn:
-        start = b.select(b.icmp_signed("==", turn, _I64(0)), _I64(8), b.select(odd(b, turn), _I64(16), _I64(24)))
+        now = _now(b, turn)
         with b.count(_I64(0), changing) as k:
             change = b.add(changes, b.mul(k, _I64(40)))
-            b.store(b.add(b.word(b.add(change, start)), b.mul(turn, b.word(change, 4))), b.at(b.word(change)))
+            b.store(now(b.add(change, _I64(8))), b.at(b.word(change)))
         rows_of(b, table, _I64(0), rows, lambda *row: b.apply(region, pool, *row))
     b.ret_void()
     return module

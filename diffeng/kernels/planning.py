@@ -12,11 +12,10 @@ import numpy as np
 
 from ..nodes import Node, Outputs, reachable
 from ..simplify import simplify
-from . import contract, donation, groups, matrices, repeated, scans, sizes, tiles
+from . import contract, donation, groups, image, matrices, repeated, scans, sizes, tiles
 from .accumulate import accumulated
 from .adding import added, in_place
 from .fuse import Call, Fuser, Group, Product, Sequential
-from .image import with_parts
 from .joining import joined
 from .layout import Columns, View, new
 from .lower import Lowering
@@ -36,7 +35,8 @@ STEPS = {Group: lambda step, plans: plans.instructions(step), Sequential: lambda
 
 
 def steps_of(program, inputs, outputs, donated=(), as_recorded=False, codes=None):
-    """codes: see Lowering. (steps in order, {code: (primitive, frames)} of what is checked at run time, {number of an output: number of the input whose memory it takes})."""
+    """(steps in order, {code: (primitive, frames)} of what is checked at run time, {number of an output: number of the input whose memory it takes}). codes: see
+    Lowering; None: those of a program."""
     outputs = outputs if as_recorded else recomputed(by_slopes(shifted(added(stacked(simplify(outputs))))))
     fuser = Fuser(program.narrow, program.aligned_rows)
     places = {id(n): new("input", n.shape, np.dtype(n.dtype), k) for k, n in enumerate(inputs)}
@@ -135,10 +135,7 @@ def has_products(steps):
 
 def buffers(w):
     """The arena buffers that a step reads or writes."""
-    if type(w) is Call:
-        found = [x.buffer for x in (*w.operands, w.out) if type(x) is View]
-    else:
-        found = [x[0] for i in with_parts([w]) for x in i.words if type(x) is tuple]
+    found = [x.buffer for x in (*w.operands, w.out) if type(x) is View] if type(w) is Call else image.buffers(w)
     return [b for b in found if b.kind == "arena"]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from .contract import copy
 from .fuse import Call, Fuser
 from .groups import REGION, THREADS, Instruction
-from .image import with_parts
+from .image import buffers, with_parts
 from .layout import Buffer, View, c_strides, new
 from .lower import Lowering
 from .memory import plan
@@ -59,7 +59,7 @@ def _apart(made, moving):
     """(the instructions of steps that compute the same in every turn, those of the others, bytes of an arena for both). made: (step, its instructions) in order.
     moving: how many of the turn's inputs are others in each turn."""
     results = [{id(b): b for b in map(_whole, written(step))} for step, _ in made]
-    touched = [{id(b): b for w in with_parts(work) for b in map(_whole, _buffers(w))} | out for (_, work), out in zip(made, results)]
+    touched = [{id(b): b for w in work for b in map(_whole, buffers(w))} | out for (_, work), out in zip(made, results)]
     changing = {key for found in touched for key, b in found.items() if b.kind == "output" or b.kind == "input" and b.slot < moving}
     before = None
     while before != len(changing):
@@ -71,7 +71,7 @@ def _apart(made, moving):
                 changing |= out.keys()                 # what is made of what changes
                 met |= found.keys()
     once, turn = ([w for (_, work), found in zip(made, touched) if changing.isdisjoint(found) is same for w in work] for same in (True, False))
-    kept = [b for b in {id(b): b for w in with_parts(once) for b in _buffers(w)}.values() if b.kind == "arena"]
+    kept = [*{id(b): b for w in once for b in _between(w)}.values()]
     peak = plan([_between(w) for w in once] + [kept + _between(w) for w in turn])
     return once, turn, peak
 
@@ -82,11 +82,7 @@ def _whole(buffer):
 
 
 def _between(w):
-    return [b for i in with_parts([w]) for b in _buffers(i) if b.kind == "arena"]
-
-
-def _buffers(w):
-    return [x[0] for x in w.words if type(x) is tuple]
+    return [b for b in buffers(w) if b.kind == "arena"]
 
 
 def _build():

@@ -21,7 +21,7 @@ from .sizes import is_short
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
 MOST = 12                                  # operations computed again for one part
 STORE = 2                                  # what writing an array costs, in arrays read: a cache line is fetched before it is written
-WIDER = 1.25                               # how many more entries there may be with the zeros around, which are computed, too;
+WIDER = 1.25                               # how many more entries there may be with the zeros around, which are computed, too
 EDGE, EDGES = 8, 2                         # how much longer a vector, or each axis, may be anyway: the same for all lengths (halves of a few columns are no edges)
 
 
