@@ -170,8 +170,30 @@ def test_cofactors_of_regular_and_singular_matrices(n):
         assert f(stack[:0]).shape == (0, n, n)
         extreme = np.stack([np.diag([2.0 ** -1060] + [2.0 ** 150] * (n - 1)), np.diag([2.0 ** -1074] * n)])
         np.testing.assert_array_equal(f(extreme), [exact_cofactors(x) for x in extreme])
-    large = random.normal(size=(n + 16, n + 16))                  # LAPACK's singular values
-    np.testing.assert_allclose(linalg.cofactor(large), np.linalg.det(large) * np.linalg.inv(large).T, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype, digits", [(np.float64, 12), (np.float32, 5)])
+def test_cofactors_of_many_rows(dtype, digits):
+    """By the inverse, but for those that are singular, or nearly so: by what a row more or less would lose."""
+    import mpmath
+    random = np.random.default_rng(17)
+    regular, near, singular = random.normal(size=(3, 21, 21)).astype(dtype)
+    near[:, 0] = near[:, 1] + np.finfo(dtype).eps ** 0.75 * near[:, 0]
+    several = np.stack([regular, near, singular, 2.0 ** np.linspace(-30, 30, 21, dtype=dtype) * regular, 2.0 ** -47 * regular if dtype == np.float64 else near.T])
+    several[2, :, 0] = several[2, :, 1]
+    with mpmath.workdps(80):
+        def exact(a):
+            a = mpmath.matrix(a.astype(float).tolist())
+            a[0, 0] += mpmath.mpf(10) ** -60                     # (so that it has an inverse)
+            return np.array((mpmath.det(a) * (a ** -1).T).tolist(), float)
+        want = np.stack([*map(exact, several)])
+    size = np.max(np.abs(want), axis=(1, 2), keepdims=True)
+    for f in linalg.cofactor, de.jit(lambda a: linalg.cofactor(a)), de.jit(lambda a: np.swapaxes(linalg.cofactor(np.swapaxes(a, -1, -2)), -1, -2)):
+        assert np.max(np.abs(f(several) - want) / size) < 10.0 ** -digits
+    compiled = de.jit(lambda a: (np.linalg.det(a), np.linalg.inv(a), linalg.cofactor(a)))          # which share their factors
+    np.testing.assert_allclose(compiled(regular)[2], want[0], rtol=0, atol=10.0 ** -digits * size[0, 0, 0])
+    program, = [t.program for traces in compiled._traces.values() for t in traces]
+    assert program.calls == []
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -3,9 +3,10 @@
 What it is: `instructions(call, factors)`. One row of a table is one matrix, and threads share the batch. To Fortran, which counts columns first, a matrix in C
 order is its transpose: so A X = B is solved as X'A' = B', from the right, with the right-hand sides where the result will lie, and of a symmetric matrix the
 other triangle is named. Factors are LAPACK's own (getrf: A = P L U; potrf), as NumPy's are. A matrix is factored once, for all that ask for it or its transpose:
-a solution and its adjoint, an inverse and a determinant. Cofactors are eliminated here (cofactors.py).
+a solution and its adjoint, an inverse and a determinant. Cofactors are det(A) inv(A)' where that loses no more than a third of the digits and where matrices are
+not so small that to eliminate them here (cofactors.py) takes as long.
 
-What it is not: cofactors of many rows, eigenvalues, singular values and QR are NumPy's calls.
+What it is not: eigenvalues, singular values and QR are NumPy's calls.
 """
 import math
 
@@ -18,14 +19,15 @@ from .contract import flag
 from .groups import STATUS, Instruction
 from .layout import Buffer, View, collapse
 from .scalar import FLOAT, type_name
-from .values import select
+from .values import absolute, larger, select, smaller
 
-_WORK = {"lu": 0.1, "solve": 0, "inv": 0.3, "cholesky": 0.05, "det": 0, "slogdet": 0, "slogdet_sign": 0, "cofactor": 4}          # nanoseconds by the cube of a side
+_WORK = {"lu": 0.1, "solve": 0, "inv": 0.3, "cholesky": 0.05, "det": 0, "slogdet": 0, "slogdet_sign": 0, "cofactor": 0.3}          # nanoseconds by the cube of a side
 _OTHER = {"upper": "L", "lower": "U"}         # the triangle of the transpose
+EPSILON, LEAST = {"f64": 2.0 ** -52, "f32": 2.0 ** -23}, 1e-290          # of what is rounded; of products that lose nothing
 LARGE = 256                                # the side of a matrix from which on BLAS shares it out, where it is alone: the program's own threads have nothing to do then
-N, M, A, DOWN, ACROSS, B, B_DOWN, B_ACROSS, OUT, OUT_STEP, ORIGIN, REPORT, ROUTINE, UPPER, TURNED, LEADING, SETTER, THREADS, BATCH = range(19)
+N, M, A, DOWN, ACROSS, B, B_DOWN, B_ACROSS, OUT, OUT_STEP, ORIGIN, REPORT, ROUTINE, UPPER, TURNED, LEADING, SETTER, THREADS, SCRATCH, SCRATCH_STEP, BATCH = range(21)
                                            # words: the sides of A and of X; A, or its factors; B; X; what reports and where to; how Fortran finds A; what says how
-                                           # many threads BLAS has (0: nothing), and how many; batch axes
+                                           # many threads BLAS has (0: nothing), and how many; memory; batch axes
 
 
 def instructions(call, factors):
@@ -38,8 +40,6 @@ def instructions(call, factors):
     b = call.operands[1] if name == "solve" else a
     if name == "cholesky":
         return [_instruction(name, call, a, a, (ord("U"), 0, 0), "potrf")]
-    if name == "cofactor":
-        return [_instruction(name, call, a, _Held(a, cofactors.WORDS * a.shape[-1]).view)] if a.shape[-1] <= FEW_ROWS else None
     if triangle:
         lies = flag(a, a.dtype.itemsize)
         if lies is None:
@@ -53,6 +53,8 @@ def instructions(call, factors):
         made.append(_instruction("lu", call, a, a, routine="getrf", out=held.view))
         factors[id(matrix)] = matrix, turned, held
     _, was, held = factors[id(matrix)]
+    if name == "cofactor":
+        return [*made, _instruction(name, call, held.view, a, (0, ord("N") if was == turned else ord("T"), 0), scratch=_Held(a, cofactors.WORDS * a.shape[-1]).view)]
     return [*made, _instruction(name, call, held.view, b, (0, ord("T") if was == turned else ord("N"), 0))]
 
 
@@ -85,7 +87,7 @@ class _Held:
         self.view = View(buffer, 0, a.shape, (*steps, n * size, size), a.dtype)
 
 
-def _instruction(name, call, a, b, how=(0, 0, 0), routine="trsm", out=None):
+def _instruction(name, call, a, b, how=(0, 0, 0), routine="trsm", out=None, scratch=None):
     n, type, out = a.shape[-1], type_name(a.dtype), call.out if out is None else out
     m = b.shape[-1] if name in ("solve", "triangle") else n
     rank = a.ndim - 2
@@ -95,7 +97,8 @@ def _instruction(name, call, a, b, how=(0, 0, 0), routine="trsm", out=None):
     step = out.strides[rank - 1] if rank else 0              # C order: from matrix to matrix
     routine = blas.name_of(routine, type)
     words = [n, m, (a.buffer, a.offset), *a.strides[-2:], (b.buffer, b.offset), *b.strides[-2:], (out.buffer, out.offset), step, call.origin, STATUS,
-             blas.Routine(routine), *how, blas.Routine("openblas_threads") if rows == 1 and n >= LARGE else 0, threads.count()]
+             blas.Routine(routine), *how, blas.Routine("openblas_threads") if rows == 1 and n >= LARGE else 0, threads.count(),
+             (scratch.buffer, 0) if scratch else 0, scratch.buffer.size // rows if scratch else 0]
     for d, *s in zip(dims, *strides):
         words += [d, *s]
     structure = name, type, blas.routine(routine)[1], len(dims)
@@ -108,6 +111,7 @@ def write(name, type, bits, depth):
     code = made.code
     with code.set_meanwhile(code.word(SETTER), code.word(THREADS)), code.loop(code.lo, code.hi) as row:
         pa, pb = code.entry([code.word(A), code.word(B)], row, BATCH, depth)
+        made.scratch = code.word(SCRATCH) + row * code.word(SCRATCH_STEP)
         getattr(made, name)(pa, pb, code.word(OUT) + row * code.word(OUT_STEP))
     return code.finish()
 
@@ -175,10 +179,12 @@ class _Matrices:
         return cast(self.code.load(self.behind(factors) + 8, i, f"i{self.bits}"), "i64") - 1
 
     def solve(self, factors, b, out):
+        self.report(self.is_singular(factors))
         self.copy(b, self.code.word(B_DOWN), self.code.word(B_ACROSS), out, self.m)
         self.solved(factors, out)
 
     def inv(self, factors, _, out):
+        self.report(self.is_singular(factors))
         self.identity(out)
         self.solved(factors, out)
 
@@ -197,7 +203,6 @@ class _Matrices:
     def solved(self, factors, x):
         """X'U'L'P' = x', or, for the transpose, X'P L U = x'."""
         code = self.code
-        self.report(self.is_singular(factors))
         turned = code.word(TURNED).equals(ord("N"))
         with code.when(turned):
             self.trsm("U", "N", "N", factors, self.n, x)
@@ -229,8 +234,33 @@ class _Matrices:
     def slogdet(self, factors, _, out):
         self.code.store(out, None, self.determined(factors)[1])
 
-    def cofactor(self, a, scratch, out):
-        cofactors.write(self, a, self.code.word(DOWN), self.code.word(ACROSS), scratch, out)
+    def cofactor(self, factors, a, out):
+        """The inverse of the transpose lies in `out` before anyone knows whether it will do."""
+        code, n, size = self.code, self.n, self.size
+        with code.when(n > FEW_ROWS):
+            self.identity(out)
+            self.solved(factors, out)
+        det, least, most = code.cell("f64", 1.0), code.cell("f64", 1.0), code.cell("f64", 1.0)
+        with code.loop(0, n) as i:
+            x = code.load(factors + i * (n + 1) * size, None, self.type).double()
+            det.set(det.get() * select(self.exchanged(factors, i).differs(i), -x, x))
+            least.set(smaller(least.get(), absolute(det.get())))
+            most.set(larger(most.get(), absolute(det.get())))
+        squares = [self.squares(at, down, across) for at, down, across in ((a, code.word(B_DOWN), code.word(B_ACROSS)), (out, n * size, size))]
+        condition = squares[0] * squares[1]                           # squared, in the norm of Frobenius
+        fine = (n > FEW_ROWS) & (condition < EPSILON[self.type] ** (-2 / 3)) & (least.get() > LEAST) & (most.get() < 1 / LEAST)
+        with code.when(fine), code.loop(0, n * n) as j:
+            code.store(out, j, (code.load(out, j, self.type).double() * det.get()).rounded(self.type))
+        with code.when(~fine):
+            cofactors.write(self, a, code.word(B_DOWN), code.word(B_ACROSS), self.scratch, out)
+
+    def squares(self, at, down, across):
+        """The sum of all entries' squares."""
+        code, total = self.code, self.code.cell("f64", 0.0)
+        with code.loop(0, self.n) as i, code.loop(0, self.n) as j:
+            x = code.load(at + i * down + j * across, None, self.type).double()
+            total.set(total.get() + x * x)
+        return total.get()
 
     def slogdet_sign(self, factors, _, out):
         self.code.store(out, None, self.determined(factors)[0])
