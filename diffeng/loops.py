@@ -221,7 +221,7 @@ class Loop:
             from .kernels import Program
             self._program = Program(self.inputs, self.outputs, remembered=True)
         carry, xs, outer = self.split([_laid(x, n.dtype, x.shape == n.shape) for x, n in zip(numbers, self.inputs)])
-        packed, stretches = np.empty(self.size, self.dtype), self._stretches
+        packed, stretches = np.empty(self.size, self.dtype), self.stretches if all([self.results[k][1] == self.dtype for k in self.packing]) else {}
         results = [packed[stretches[k]].reshape(s) if k in stretches else np.empty(s, d) for k, (s, d) in enumerate(self.results)]
         for out, x in zip(results, self.outputs):
             if type(x) is not Node:
@@ -233,10 +233,8 @@ class Loop:
         return packed if stretches else self.packed(results)
 
     @functools.cached_property
-    def _stretches(self):
-        """{the number of a result: where it lies in what is packed}; none where they are not of one dtype, and are converted in the end."""
-        if not all([self.results[k][1] == self.dtype for k in self.packing]):
-            return {}
+    def stretches(self):
+        """{the number of a result: where it lies in what is packed}"""
         ends = [*itertools.accumulate([math.prod(self.results[k][0]) for k in self.packing], initial=0)]
         return {k: slice(*ends[j:j + 2]) for j, k in enumerate(self.packing)}
 
@@ -258,6 +256,24 @@ class Loop:
             if self.others is not None:
                 self._keeping.others.of = self.others
         return self._keeping
+
+    def reading(self, places):
+        """(a Loop with those of these results of which an entry is in one of the places, (first, end), and with all that these need; which of the numbers it takes;
+        where those results lay that it has not)."""
+        wanted = {k for k, s in self.stretches.items() if any([s.start < end and first < s.stop for first, end in places])} or {*self.packing[:1]}
+        while True:
+            nodes = {*reachable([self.outputs[k] for k in wanted if type(self.outputs[k]) is Node])}
+            needed = {k for k in range(self.carried) if self.inputs[k] in nodes} - wanted
+            if not needed:
+                break
+            wanted |= needed
+        given = [k for k, n in enumerate(self.inputs) if n in nodes or k in wanted and k < self.carried]
+        if len(wanted) == len(self.outputs) and len(given) == len(self.inputs):
+            return self, given, ()
+        carried, xs, _ = self.split(range(len(self.inputs)))
+        loop = Loop([self.inputs[k] for k in given], [self.outputs[k] for k in sorted(wanted)], *[len({*given} & {*some}) for some in (carried, xs)], self.length,
+                    integers=self.integers)
+        return (loop, given, [s for k, s in self.stretches.items() if k not in wanted]) if loop.dtype == self.dtype else (self, range(len(self.inputs)), ())
 
     def written_out(self, inlined):
         """This loop, functions with rules of their own replaced in its turn by what they compute (own_rules.inlined)."""

@@ -21,6 +21,7 @@ from .reach import loaded
 from .recording import Body, Outline, computed, enters, of_some
 from .traced import Traced
 from .trees import flatten, function_name, is_float, lend, returned, structure
+from .unread import without_unread
 from .vocabulary import shaping
 
 _primitives = weakref.WeakKeyDictionary()          # a custom function -> {how its arguments are nested: Rules}
@@ -311,7 +312,7 @@ def inlined(outputs):
             again = n if not n.operands else n.on(operands) if own is None else _whole(n, operands)
         again.live = False                               # no derivative goes through what is only evaluated
         now[n] = again
-    return Outputs([now[x] if isinstance(x, Node) else x for x in outputs])
+    return without_unread(Outputs([now[x] if isinstance(x, Node) else x for x in outputs]))
 
 
 def _whole(n, operands):

@@ -119,13 +119,12 @@ def test_lengths_of_one_structure_compile_nothing():
 
 @pytest.mark.parametrize("longest", [1e8, 0.0], ids=["one instruction", "Python"])
 def test_what_is_no_such_loop(monkeypatch, longest):
-    """Products of many entries, rows that are long, a y without entries, and places that the carry says: a turn is a table of kernels, or a call."""
+    """Products of many entries, rows that are long, and places that the carry says: a turn is a table of kernels, or a call."""
     monkeypatch.setenv("DIFFENG_CACHE", "off")          # where plans are kept
     monkeypatch.setattr(repeated, "LONGEST", longest)
     table, weights = np.array([2, 0, 1]), RANDOM.normal(size=(20, 20)) * 0.3
     for f, x in [(lambda p, x: de.scan(lambda s, x: (np.tanh(weights @ s + x), s), np.zeros(20) + p[0], x), X),
                  (lambda p, x: de.scan(lambda s, x: (np.tanh(s + x), s), np.zeros(100) + p[0], x), X),
-                 (lambda p, x: de.scan(lambda s, x: (np.tanh(s + x), np.zeros((0, 2))), p[0], x), X),
                  (lambda p, x: de.scan(lambda s, x: (de.stop_gradient(np.asarray(table)[s]), p[s] * x), 0, x), X)]:
         compiled = de.jit(f)
         for got, want in zip(flatten(compiled(P, x))[0], flatten(f(P, x))[0]):
