@@ -93,8 +93,9 @@ def _true(pred):
     return bool(pred) if not sizes else False                # it turns for no example
 
 
-def scan(fun, init, xs, length=None):
-    """(carry, ys): fun(carry, x) -> (carry, y) for each x along the first axis of xs, from carry = init on; ys are the y's, stacked.
+def scan(fun, init, xs, length=None, reverse=False):
+    """(carry, ys): fun(carry, x) -> (carry, y) for each x along the first axis of xs, from carry = init on; ys are the y's, stacked. reverse: from the last x to the
+    first; each y stands where its x does.
 
     init, xs and what fun returns may be nested; every array of xs has the same length (xs None: `length` says how many turns there are, and x is None). The carry
     keeps its nesting and its shapes. y may be None. What fun is given is its own: writing into it changes no array outside. Where there
@@ -104,6 +105,8 @@ def scan(fun, init, xs, length=None):
     >>> import numpy as np, diffeng as de
     >>> print(*de.scan(lambda total, x: (total + x, total * x), 0.0, np.array([1.0, 2.0, 3.0])))
     6.0 [0. 2. 9.]
+    >>> print(*de.scan(lambda total, x: (total + x, total * x), 0.0, np.array([1.0, 2.0, 3.0]), reverse=True))
+    6.0 [5. 6. 0.]
     """
     _functions("scan", fun=fun)
     leaves, rebuild, _ = flatten(xs)
@@ -115,11 +118,11 @@ def scan(fun, init, xs, length=None):
     found, nested, turns = [], None, lengths.pop()
     if outlining.get():
         from .loops import recorded
-        whole = recorded(fun, init, None if xs is None else rebuild(leaves), turns)
+        whole = recorded(fun, init, None if xs is None else rebuild(leaves), turns, reverse)
         if whole is not None:
             return whole
     carry = lend(init)
-    for k in range(turns):
+    for k in range(turns)[::-1 if reverse else 1]:
         out = fun(lend(carry), None if xs is None else rebuild([_row(x, k) for x in leaves]))
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} must return a pair, the next carry and y, and returned {type(out).__name__}")
@@ -128,7 +131,7 @@ def scan(fun, init, xs, length=None):
         if found and nested != before:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} returned a y that is nested otherwise than the one before")
         found.append(out[1])
-    return carry, _stacked(found) if turns else _of_no_turns(fun, carry, None if xs is None else rebuild([np.zeros(x.shape[1:], x.dtype)[()] for x in leaves]))
+    return carry, _stacked(found[::-1 if reverse else 1]) if turns else _of_no_turns(fun, carry, None if xs is None else rebuild([np.zeros(x.shape[1:], x.dtype)[()] for x in leaves]))
 
 
 def _of_no_turns(fun, carry, x):

@@ -72,16 +72,20 @@ def program_maker(device, precision="float32", strict=False):
 
 def _on_cpu(inputs, outputs, donated=(), as_recorded=False):
     from .kernels import Program
-    return Program(inputs, _written_out(outputs, as_recorded), as_recorded=as_recorded, donated=donated, remembered=not as_recorded)
+    return Program(inputs, _written_out(outputs, as_recorded, True), as_recorded=as_recorded, donated=donated, remembered=not as_recorded)
 
 
-def _written_out(outputs, as_recorded):
-    """Functions with rules of their own (de.custom) by what they compute: programs have no rules."""
+def _written_out(outputs, as_recorded, split=False):
+    """Functions with rules of their own (de.custom) by what they compute: programs have no rules. split: are loops split?"""
     from .nodes import Primitive
     if as_recorded or not Primitive.some_own:
         return outputs
     from .own_rules import inlined
-    return inlined(outputs)
+    outputs = inlined(outputs)
+    if not split:
+        return outputs
+    from .fission import apart
+    return apart(outputs)
 
 
 def _ahead():

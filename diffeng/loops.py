@@ -25,7 +25,7 @@ from .vocabulary import elementwise as e, shaping
 LEAST = 8                              # turns of a loop in a graph, in another loop, or for a GPU: fewer are recorded one by one, and fused
 
 
-def recorded(fun, init, xs, length):
+def recorded(fun, init, xs, length, reverse=False):
     """(carry, ys) of a scan as one operation, or None where it has to be recorded turn by turn: the body looks at values, does not keep the carry's dtypes, or
     computes with nothing that is traced. xs: arrays nested in any way, or None."""
     if length < (1 if outlining.get() == "program" else LEAST):
@@ -35,7 +35,7 @@ def recorded(fun, init, xs, length):
         return None
     turn, carry, xs_leaves, outer = found
     try:
-        loop = Loop(turn.inputs, turn.outputs, len(carry), len(xs_leaves), length)
+        loop = Loop(turn.inputs, turn.outputs, len(carry), len(xs_leaves), length, reverse)
     except OverflowError:
         return None
     found = loop.every((*carry, *xs_leaves, *outer))
@@ -80,39 +80,33 @@ class Turn:
         """All that it computes, to be compared with another's."""
         number = {n: k for k, n in enumerate(self.inputs)}
         nodes = [n for n in reachable([x for x in self.outputs if type(x) is Node]) if n not in number]
-        return [self._outside(x) for x, _ in self.outer], _told(nodes, number), [_plain(x, number) for x in self.outputs]
+        return [self._plain(x, {}) for x, _ in self.outer], self._told(nodes, number), [self._plain(x, number) for x in self.outputs]
 
-    def _outside(self, x):
-        """What a value from outside is made of: what was there before the turn, and what the turn has computed of that."""
+    def _told(self, nodes, number):
+        """What nodes compute, in topological order; each gets a number."""
+        told = []
+        for n in nodes:
+            told.append((n.primitive.name, repr(n.params), *[self._plain(x, number) for x in n.operands]))
+            number[n] = len(number)
+        return told
+
+    def _plain(self, x, number):
+        """What is the same where two operands are. A value from outside is what was there before the turn, and what the turn has computed of that."""
+        if type(x) is Exact:                                     # whose bytes are its address
+            return "Exact", x.name
         if isinstance(x, Traced):
-            return [self._outside(getattr(x, name)) for name in type(x).__slots__ if name != "interpreter"]
+            return [self._plain(getattr(x, name), {}) for name in type(x).__slots__ if name != "interpreter"]
         if type(x) is not Node:
-            return _plain(x, {})
+            return str(getattr(x, "dtype", type(x))), np.shape(x), np.asarray(x).tobytes()
+        if x in number:
+            return number[x],
         nodes, stack = set(), [x]
         while stack:
             n = stack.pop()
             if n.serial > self._since and n.operands and n not in nodes:          # (what stands for something from outside of an outer loop is made once)
                 nodes.add(n)
                 stack += [p for p in n.operands if type(p) is Node]
-        number = {}
-        return _told(sorted(nodes, key=by_serial), number), _plain(x, number)
-
-
-def _told(nodes, number):
-    """What nodes compute, in topological order; each gets a number."""
-    told = []
-    for n in nodes:
-        told.append((n.primitive.name, repr(n.params), *[_plain(x, number) for x in n.operands]))
-        number[n] = len(number)
-    return told
-
-
-def _plain(x, number):
-    if type(x) is Exact:                                         # whose bytes are its address
-        return "Exact", x.name
-    if type(x) is Node:
-        return (number[x],) if x in number else (id(x), "a node from before")
-    return str(getattr(x, "dtype", type(x))), np.shape(x), np.asarray(x).tobytes()
+        return (self._told(sorted(nodes, key=by_serial), number := {}), number[x]) if nodes else (id(x), "a node from before")
 
 
 def _turn(fun, init, xs, carry, xs_leaves):
@@ -169,9 +163,9 @@ class Loop:
 
     whole, name = True, "scan"               # a program calls it as it is
 
-    def __init__(self, inputs, outputs, carried, read, length, of=None, integers=False):
+    def __init__(self, inputs, outputs, carried, read, length, reverse=False, of=None, integers=False):
         self.of, self._keeping, self.integers = of, None, integers        # of: the loop whose results are the first of this one's
-        self.inputs, self.outputs, self.carried, self.read, self.length = inputs, outputs, carried, read, length
+        self.inputs, self.outputs, self.carried, self.read, self.length, self.reverse = inputs, outputs, carried, read, length, reverse
         self.order = [n for n in reachable([x for x in outputs if type(x) is Node]) if n not in {*self.inputs}]
         ends = [(np.shape(x), np.dtype(getattr(x, "dtype", type(x)))) for x in outputs]
         self.results = [(s if k < carried else (length, *s), d) for k, (s, d) in enumerate(ends)]
@@ -186,7 +180,12 @@ class Loop:
         self.primitive = Primitive(self.name, self.body, "opaque", tuple(self.moves), infer=lambda *numbers: ((self.size,), self.dtype), own=self)
 
     def _of_integers(self):
-        return Loop(self.inputs, self.outputs, self.carried, self.read, self.length, integers=True)
+        return self.like(self.inputs, self.outputs, integers=True)
+
+    def like(self, inputs, outputs, carried=None, read=None, **more):
+        """A Loop of as many turns, in the same order."""
+        return Loop(inputs, outputs, self.carried if carried is None else carried, self.read if read is None else read, self.length, self.reverse,
+                          **{"integers": self.integers} | more)
 
     def every(self, numbers):
         """All results, of both loops."""
@@ -208,12 +207,12 @@ class Loop:
     def body(self, *numbers):
         carry, xs, outer = self.split(numbers)
         ys = [[] for _ in self.outputs[self.carried:]]
-        for k in range(self.length):
+        for k in range(self.length)[::-1 if self.reverse else 1]:
             out = self.step(*carry, *[x[k] for x in xs], *outer)
             carry = out[:self.carried]
             for rows, y in zip(ys, out[self.carried:]):
                 rows.append(y)
-        return self.packed([*carry, *[np.stack(rows) for rows in ys]])
+        return self.packed([*carry, *[np.stack(rows[::-1 if self.reverse else 1]) for rows in ys]])
 
     def compiled(self, *numbers):
         """As body, by a program of one turn."""
@@ -227,6 +226,7 @@ class Loop:
             if type(x) is not Node:
                 out[...] = x
         last, ys = results[:self.carried], results[self.carried:]
+        xs, ys = ([x[::-1 if self.reverse else 1] for x in rows] for rows in (xs, ys))
         pair = [[x.copy() for x in last] for _ in range(2)]          # a program does not write over what it reads
         for out, x in zip(last, self._program.turns(carry, xs, outer, pair, ys, self.length)):
             out[...] = x
@@ -252,7 +252,7 @@ class Loop:
     def keeping(self):
         """This loop, its results followed by every carry as a turn began with it."""
         if self._keeping is None:
-            self._keeping = Loop(self.inputs, [*self.outputs, *self.inputs[:self.carried]], self.carried, self.read, self.length, self)
+            self._keeping = self.like(self.inputs, [*self.outputs, *self.inputs[:self.carried]], of=self)
             if self.others is not None:
                 self._keeping.others.of = self.others
         return self._keeping
@@ -271,8 +271,7 @@ class Loop:
         if len(wanted) == len(self.outputs) and len(given) == len(self.inputs):
             return self, given, ()
         carried, xs, _ = self.split(range(len(self.inputs)))
-        loop = Loop([self.inputs[k] for k in given], [self.outputs[k] for k in sorted(wanted)], *[len({*given} & {*some}) for some in (carried, xs)], self.length,
-                    integers=self.integers)
+        loop = self.like([self.inputs[k] for k in given], [self.outputs[k] for k in sorted(wanted)], *[len({*given} & {*some}) for some in (carried, xs)])
         return (loop, given, [s for k, s in self.stretches.items() if k not in wanted]) if loop.dtype == self.dtype else (self, range(len(self.inputs)), ())
 
     def written_out(self, inlined):
@@ -280,7 +279,7 @@ class Loop:
         if all([n.primitive.own is None for n in self.order]):
             return self
         if self._written is None:
-            self._written = Loop(self.inputs, inlined(self.outputs), self.carried, self.read, self.length, integers=self.integers)
+            self._written = self.like(self.inputs, inlined(self.outputs))
         return self._written
 
     # ---- rules ----------------------------------------------------------------------------------------------------------------------
@@ -307,7 +306,7 @@ class Loop:
         after = [tracing.inside(x) for x in vmap(self.step, tuple([0 if m else None for m in mine]))(*inputs)]
         tracing.end()
         nodes, of = [x.node if tracing.mine(x) else x for x in after], self.of and self.of.mapped(size, *mine)
-        return Loop([t.node for t in inputs], nodes, self.carried, self.read, self.length, of, self.integers)
+        return self.like([t.node for t in inputs], nodes, of=of)
 
     @_of_loops
     def push(self, primals, tangents, value):
@@ -329,7 +328,7 @@ class Loop:
             moved = [np.zeros((count, *np.shape(v)), v.dtype) if t is None else t for v, t in zip(values, moved)]
             after = [moved[s] for s in moving if s < self.carried]
             return ([*values[:self.carried]], after), moved[self.carried:]
-        (_, last), rows = scan(turn, ([*carry], start), ([*xs], read), self.length)
+        (_, last), rows = scan(turn, ([*carry], start), ([*xs], read), self.length, self.reverse)
         held = dict(zip([s for s in moving if s < self.carried], last)) | {self.carried + k: np.swapaxes(t, 0, 1) for k, t in enumerate(rows)}
         return self._in_rows([held[k] for k in self.packing], count)
 
@@ -362,7 +361,6 @@ class Loop:
             parts = [[f for s, f in zip(self.moves, found) if low <= s < high] for low, high in
                      ((0, self.carried), (self.carried, self.carried + self.read), (self.carried + self.read, len(every)))]
             return (parts[0], [a + b for a, b in zip(total, parts[2])]), parts[1]
-        nothing = [np.zeros(np.shape(numbers[s]), numbers[s].dtype) for s in self.moves if s >= self.carried + self.read]
-        back = [[np.flip(x, 0) for x in rows] for rows in (before, xs, of_y)]
-        (first, total), read = scan(turn, (of_carry, nothing), tuple(back), self.length)
-        return dict(zip(self.moves, [*first, *[np.flip(x, 0) for x in read], *total]))
+        nothing = [np.broadcast_to(np.zeros((), numbers[s].dtype), np.shape(numbers[s])) for s in self.moves if s >= self.carried + self.read]
+        (first, total), read = scan(turn, (of_carry, nothing), (before, [*xs], of_y), self.length, not self.reverse)
+        return dict(zip(self.moves, [*first, *read, *total]))

@@ -186,7 +186,7 @@ class Node:
         """The same operation on other operands of the same shapes and dtypes: a new Node, without a value."""
         node = _new(Node)                                    # (see Tracing.apply)
         node.primitive, node.operands, node.params, node.value = self.primitive, tuple(operands), self.params, None
-        node.shape, node.dtype, node.frames, node.serial = self.shape, self.dtype, self.frames, next(_serial)
+        node.shape, node.dtype, node.frames, node.serial, node.live = self.shape, self.dtype, self.frames, next(_serial), self.live
         return node
 
     def __repr__(self):

@@ -61,7 +61,7 @@ class _Walk:
     def over(self, outputs):
         now = {}
         for node in reachable(outputs):
-            operands = [now[x] if type(x) is Node else _uniform(x) if type(x) is np.ndarray else x for x in node.operands]
+            operands = [now[x] if type(x) is Node else uniform(x) if type(x) is np.ndarray else x for x in node.operands]
             # Made anew even if nothing changed: nodes are ordered by when they were made, and this order is to stay what it was.
             again = node.on(operands) if operands else node
             if id(node) in self.results:
@@ -159,7 +159,7 @@ def _is(x, value):
     return x is not None and x == value and math.copysign(1, x) == math.copysign(1, value)
 
 
-def _uniform(array):
+def uniform(array):
     """A broadcast scalar that nobody else can write into, such as the cotangent of a sum, as the Node of that broadcast; any other array as it is."""
     if array.size > 1 and not any(array.strides) and not array.flags.writeable and type(array.base) is np.ndarray and array.base.size == 1 \
             and sys.getrefcount(array.base) <= 2:                # the view's and this call's: no one else has it

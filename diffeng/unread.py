@@ -13,7 +13,7 @@ from .nodes import Node, Outputs, Primitive, reachable
 def without_unread(outputs):
     """The nodes of a graph, its scans replaced by such with the results that are read; the outputs themselves where that is all of them. For evaluation only."""
     order = reachable(outputs)
-    part = _parts(order)
+    part = parts(order)
     if not part:
         return outputs
     places, alive, smaller = collections.defaultdict(list), set(), {}          # places: {scan: (first, end) of the entries that are read}
@@ -52,7 +52,7 @@ def without_unread(outputs):
     return Outputs(map(there, outputs))
 
 
-def _parts(order):
+def parts(order):
     """{node: (scan, first, end)} of the nodes that are entries first ... end of a scan's packed results."""
     part = {}
     for n in order:

@@ -489,3 +489,46 @@ def test_a_turn_that_changes_what_is_outside_is_refused():
         for g in (f, lambda A: de.grad(lambda A: np.sum(f(A)))(A)):
             with pytest.raises(RuntimeError, match=r"scan at test_control\.py:\d+: body is another one each time it runs"):
                 de.jit(g)(A)
+
+
+def test_what_a_turn_makes_of_values_from_outside():
+    """Of which some are differentiated and others are not, in a loop and in one within it."""
+    random = np.random.default_rng(31)
+    w, h, xs = random.normal(size=(3, 3)), random.normal(size=3), random.normal(size=(4, 3))
+
+    def f(w, h, xs, s):
+        def body(h, x):
+            z = h * w[1] + x @ (w * s)
+            z = z + de.scan(lambda c, y: (np.sin(c * y) * w[0] + s, c * z), z, xs[:2] * w[2])[0]
+            return z, z
+        return np.sum(de.scan(body, h, xs)[1])
+    for by in (0,), (1,), (2,), (3,), (0, 3), (0, 1, 2, 3):
+        got, want = (run(de.grad(f, argnums=by))(w, h, xs, 0.7) for run in (de.jit, lambda g: g))
+        for a, b in zip(got, want):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_scan_from_the_last_to_the_first(method):
+    """As the same one of flipped arrays, whose ys are flipped; compiled too, and in a derivative of a derivative."""
+    random = np.random.default_rng(32)
+    xs = {"x": random.normal(size=(12, 2)), "y": np.arange(12.0)}
+
+    def step(h, x):
+        h = np.sin(h * x["x"]) + x["y"] * 0.1
+        return h, (h, x["y"] - h[0])
+
+    def f(h, xs, reverse):
+        flipped = xs if reverse else {k: x[::-1] for k, x in xs.items()}
+        h, (hs, ys) = de.scan(step, h, flipped, reverse=reverse)
+        hs, ys = (hs, ys) if reverse else (hs[::-1], ys[::-1])
+        return np.sum(hs[3] * ys[2]) + np.sum(np.cos(hs.T * ys)) + h[1]
+    h = np.array([0.3, 0.7])
+    want = de.value_and_grad(lambda h, xs: f(h, xs, False), argnums=(0, 1))(h, xs)
+    for run in de.jit, lambda g: g:
+        got = run(de.value_and_grad(lambda h, xs: f(h, xs, True), argnums=(0, 1), method=method))(h, xs)
+        for a, b in zip(flatten(got)[0], flatten(want)[0]):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+    second = [run(de.hessian(lambda h: f(h, xs, reverse), method=method))(h) for run in (de.jit, lambda g: g) for reverse in (True, False)]
+    for one in second[1:]:
+        np.testing.assert_allclose(one, second[0], rtol=1e-10, atol=1e-12)

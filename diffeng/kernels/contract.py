@@ -28,7 +28,7 @@ _HALF = np.dtype(np.uint16)                # what holds a bfloat16: NumPy has no
 
 def einsum(fuser, subscripts, views, dtype):
     """A view of the result, or None for what is left to NumPy. views: all float64 or all float32 after a cast to dtype."""
-    if type_name(dtype) not in ("f64", "f32") or any(0 in v.shape or v.ndim == 0 or type_name(v.dtype) is None for v in views):
+    if type_name(dtype) not in ("f64", "f32") or any(0 in v.shape or type_name(v.dtype) is None for v in views):
         return None
     terms, out = subscripts.split("->")
     terms = terms.split(",")

@@ -169,7 +169,7 @@ class Description:
         self.inner += nodes
         turn = self._graph(nodes, loop.inputs, loop.outputs)
         shapes = [(n.shape, n.dtype.str) for n in loop.inputs]
-        return "\n".join([f"scan {loop.carried} {loop.read} {loop.length} {loop.packing} {shapes} of", *turn, "end"])
+        return "\n".join([f"scan {loop.carried} {loop.read} {loop.length} {loop.reverse} {loop.packing} {shapes} of", *turn, "end"])
 
     def _scalar(self, x):
         """An operand that is no node."""

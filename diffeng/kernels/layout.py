@@ -223,6 +223,11 @@ def transposed(v, axes):
     return View(v.buffer, v.offset, [v.shape[k] for k in axes], [v.strides[k] for k in axes], v.dtype)
 
 
+def backwards(v):
+    """v along its first axis from the last entry on."""
+    return View(v.buffer, v.offset + (int(v.shape[0]) - 1) * v.strides[0], v.shape, [-v.strides[0], *v.strides[1:]], v.dtype)
+
+
 def broadcast(v, shape):
     """v with new leading axes and axes of length 1 repeated: stride 0."""
     if v.shape == shape:

@@ -14,7 +14,7 @@ from .contract import copy
 from .fuse import Call, Fuser
 from .groups import REGION, THREADS, Instruction
 from .image import buffers, with_parts
-from .layout import Buffer, View, c_strides, new
+from .layout import Buffer, View, backwards, c_strides, new
 from .lower import Lowering
 from .memory import plan
 from .tiles import KernelOf, WordsOf, written
@@ -42,7 +42,7 @@ def instructions(call, planned):
         return None
     before, after = (Lowering(Fuser(), []) for _ in range(2))
     held, patches = Buffer("arena", np.dtype(np.uint8), peak), []
-    given = [_given(before, x, n, loop.carried <= k < moving) for k, (x, n) in enumerate(zip(call.operands, loop.inputs))]
+    given = [_given(before, x, n, loop.carried <= k < moving, loop.reverse) for k, (x, n) in enumerate(zip(call.operands, loop.inputs))]
     results = _results(loop, call.out, before, after)
     read = [(v, *results[k][1::-1], 0) if k < loop.carried else (v, v, v, v.strides[0] if k < moving else 0) for k, v in enumerate(given)]
     places = {"input": read, "output": [(even, odd, even, step) for odd, even, step in results]}
@@ -106,7 +106,7 @@ def _word(x, held, places, here, patches):
     return 0
 
 
-def _given(before, x, n, moves):
+def _given(before, x, n, moves, reverse):
     """An operand as turns read it: rows, where they `move`, in C order each."""
     v = x if type(x) is View else before.constant(np.asarray(x, n.dtype))
     inner = v.shape[1:] if moves else v.shape
@@ -115,7 +115,7 @@ def _given(before, x, n, moves):
     if not laid or v.dtype != n.dtype:
         v = copy(before.fuser, v, n.dtype)
     v.buffer.stored = True
-    return v
+    return backwards(v) if moves and reverse else v
 
 
 def _results(loop, out, before, after):
@@ -132,7 +132,8 @@ def _results(loop, out, before, after):
         if k in pieces and there is not pieces[k] and 0 not in shape:
             after.cast(there, pieces[k], shape)
         other = _stored(shape, dtype) if k < loop.carried else None
-        made.append((there, there, there.strides[0]) if other is None else (other, there, 0) if loop.length % 2 else (there, other, 0))
+        rows = backwards(there) if loop.reverse and other is None else there
+        made.append((rows, rows, rows.strides[0]) if other is None else (other, there, 0) if loop.length % 2 else (there, other, 0))
         if not hasattr(x, "primitive") and 0 not in shape:       # it is the same in every turn
             for v in filter(None, (there, other)):
                 before.cast(before.view(x), v, v.shape)

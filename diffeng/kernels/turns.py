@@ -15,7 +15,7 @@ from ..nodes import Node, reachable
 from ..simplify import simplify
 from .entries import by_entries, objects
 from .fuse import Fuser, Group, Immediate, Sequential
-from .layout import View, c_strides, new
+from .layout import View, backwards, c_strides, new
 from .sizes import is_short
 from .tiles import inner, reads, writes
 
@@ -46,7 +46,8 @@ def in_turns(lowering, node, *operands):
     places, held = {}, []
     for k, (cells, v) in enumerate(zip(inputs, given)):
         for at, n in np.ndenumerate(cells):
-            begin = part(v, at, k >= carried and k < carried + loop.read)
+            moves = k >= carried and k < carried + loop.read
+            begin = part(backwards(v) if moves and loop.reverse else v, at, moves)
             if k < carried:
                 held.append((begin, new("arena", (length + 1, *begin.shape), v.dtype)))
                 held[-1][1].buffer.stored = True
@@ -64,7 +65,7 @@ def in_turns(lowering, node, *operands):
         shape, _ = loop.results[k]
         pieces[k], end = View(packed.buffer, end * packed.dtype.itemsize, shape, c_strides(shape, packed.dtype.itemsize), packed.dtype), end + math.prod(shape)
         for at, x in outputs[k] if k >= carried else ():
-            to = part(pieces[k], at, True)
+            to = part(backwards(pieces[k]) if loop.reverse else pieces[k], at, True)
             body.cast(value(x), to, to.shape)
     after = [_computed(body, value(x), v) for (_, x), (_, v) in zip([x for cells in outputs[:carried] for x in cells], held)]           # all is read before anything is written
     for x, (_, v) in zip(after, held):
