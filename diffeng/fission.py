@@ -34,8 +34,9 @@ def apart(outputs):
     split, now = {}, {}
     for n in order:
         operands = [now[x] if type(x) is Node else x for x in n.operands]
-        if n in part and part[n][0] in split:
-            now[n] = split[part[n][0]].entries(*part[n][1:])
+        scan, *place = part.get(n) or n.primitive.name == "reshape" and part.get(n.operands[0]) or (None,)
+        if scan in split:
+            now[n] = split[scan].entries(*place, n.shape)
         else:
             now[n] = n if all([a is b for a, b in zip(operands, n.operands)]) else n.on(operands)
         if n.primitive.name == "scan":
@@ -43,7 +44,7 @@ def apart(outputs):
             found = _Split(loop, operands, n.frames)
             if found.changes:
                 split[n] = found
-                now[n] = found.entries(0, loop.size)
+                now[n] = found.entries(0, loop.size, n.shape)
             elif loop is not n.primitive.own:
                 now[n] = Node(loop.primitive, tuple(operands), n.params, None, n.shape, n.dtype, n.frames)
     found = [now[x] if type(x) is Node else x for x in outputs]
@@ -71,11 +72,13 @@ class _Split:
                 self.changes = True
                 self._build([Tracer(self._tracing, x) if type(x) is Node else x for x in numbers])
 
-    def entries(self, first, end):
-        """The Node of what were these entries of the packed results."""
+    def entries(self, first, end, shape):
+        """The Node of what were these entries of the packed results, in this shape."""
         k, whole = next(((k, s) for k, s in self.loop.stretches.items() if s.start <= first and end <= s.stop), (None, slice(0, 0)))
+        if k is not None and (whole.start, whole.stop, self._results[k].shape) == (first, end, shape):
+            return self._results[k].node
         packed = self.loop.packed(self._results) if k is None else np.reshape(self._results[k], (-1,))
-        return packed[first - whole.start:end - whole.start].node
+        return np.reshape(packed[first - whole.start:end - whole.start], shape).node
 
     # ---- what a turn is made of --------------------------------------------------------------------------------------------------------
 

@@ -167,13 +167,18 @@ def _part(n, x, *arrays):
     return out
 
 
+def _scattered(n, v, *arrays):
+    """As what is put there, where that is all."""
+    return _lengths(v) if not arrays and [*map(int, _lengths(v))] == [*n.shape] else _by_chance(n)
+
+
 def _joined(n, *parts):
     axis, shapes = n.params["axis"], [*map(_lengths, parts)]
     return [sum(each) if k == axis else max(each) for k, each in enumerate(zip(*shapes))]
 
 
 _RULES = {
-    "input": _by_chance, "random_bits": _by_chance, "broadcast_to": _by_chance, "scatter": _by_chance,
+    "input": _by_chance, "random_bits": _by_chance, "broadcast_to": _by_chance, "scatter": _scattered,
     "map": _broadcast, "reduce": _reduced, "contract": _contracted, "reshape": _reshaped, "getitem": _part, "concatenate": _joined,
     "transpose": lambda n, x: [_lengths(x)[k] for k in n.params["axes"]],
 }
