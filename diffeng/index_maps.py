@@ -138,17 +138,49 @@ def neighbours(walk, n, x, y):
     shape = (*shape_of(a)[:axis], len(first[axis]), *shape_of(a)[axis + 1:])
     both = _part_of_both(walk, n, a, b, axis, shape)
     few, many = sorted([len(r), len(s)])
-    if both is None and (few > EDGE or len(first) > 1 and many <= UNEQUAL * few):
+    if both is None and (few > EDGE or len(first) > 1 and many <= UNEQUAL * few or _source(a) is not None and _source(a) is _source(b)):
         both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=shape)
     if both is None:
         return None
     return walk.make(n, "scatter", both, params={"index": tuple(map(_slice, first)), "shape": n.shape})
 
 
+def added_neighbours(walk, n, x, y):
+    """(x + zeros with a here) + zeros with b beside it, a and b parts of one array: the adjoint of what goes round (np.roll) goes round. Likewise (x - a) - b, -a - b."""
+    for z, other, y in _added(walk, n.primitive.name, x, y) if _put_part(y) is not None or _put_part(x) is not None else ():
+        if _put_part(other) is not None and _put_part(other) is _put_part(y) and other.params["index"] != y.params["index"]:
+            both = neighbours(walk, y, other, y)
+            if both is not None and (z is None or shape_of(z) == n.shape):
+                return walk.make(n, "negative", both) if z is None else walk.make(n, n.primitive.name, z, both)
+    return None
+
+
+def _added(walk, name, x, y):
+    """(z, a, b) with x + y = (z + a) + b, or with x - y = (z - a) - b (z None: -a - b)."""
+    for one, b in ((x, y), (y, x)) if name == "add" else ((x, y),):
+        if walk.once(one, name):
+            yield one.operands[0], one.operands[1], b
+            if name == "add":
+                yield one.operands[1], one.operands[0], b
+        a = inner(inner(one, "scatter"), "negative")
+        if name == "subtract" and a is not None and len(one.operands) == 1:
+            yield None, walk.make(one, "scatter", a, params=one.params), b
+
+
+def _put_part(x):
+    """The array of which a plain part is put among zeros; None for others."""
+    return _source(x.operands[0]) if inner(x, "scatter") is not None and len(x.operands) == 1 else None
+
+
+def _source(x):
+    """Of what it is a plain part; None for others."""
+    return inner(x, "getitem") if inner(x, "getitem") is not None and len(x.operands) == 1 else None
+
+
 def _part_of_both(walk, n, a, b, axis, shape):
     """Neighbouring parts of one array as one part of it."""
-    y = inner(a, "getitem")
-    if y is None or inner(b, "getitem") is not y or len(a.operands) + len(b.operands) > 2:
+    y = _source(a)
+    if y is None or _source(b) is not y:
         return None
     first, second = spans(a.params["index"], shape_of(y)), spans(b.params["index"], shape_of(y))
     if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):

@@ -18,8 +18,9 @@ import sys
 import numpy as np
 
 from .constants import Exact
-from .contractions import CONTRACTIONS, floats as _floats, inner as _inner, shape_of as _shape
-from .index_maps import neighbours, part_beside, part_of_part, part_of_scatter, put, put_twice, spans
+from . import contractions
+from .contractions import floats as _floats, inner as _inner, shape_of as _shape
+from .index_maps import added_neighbours, neighbours, part_beside, part_of_part, part_of_scatter, put, put_twice, spans
 from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable
 from .vocabulary.indexing import Slot
 from .vocabulary.shaping import broadcast_shapes, is_repeated
@@ -415,4 +416,5 @@ IDENTITIES = (
     ("mean",         "likewise",                        _sum_of_spread, "broadcast_to"),
 )
 
+CONTRACTIONS = (*contractions.CONTRACTIONS, *[(name, "neighbours put into zeros, one after the other", added_neighbours, "scatter") for name in ("add", "subtract")])
 _CONTRACTED = {name for name, *_ in CONTRACTIONS}

@@ -110,7 +110,7 @@ class Across(Loops):
     def operand(self, x, i):
         if x[0] == "value" and x[1] in self.waiting and x[1] not in self.values:
             self.values[x[1]] = self._waiting(x[1])
-        if x[0] == "window" and all([self.views[p][1] == "z" for p, _, _ in x[2]]):
+        if x[0] == "window" and not x[4:] and all([self.views[p][1] == "z" for p, _, _ in x[2]]):
             return self._part(x, i)
         return super().operand(x, i)
 

@@ -130,7 +130,7 @@ class _Met:
         if kind is View:
             whole, views = x.whole(), (x,)
         elif kind is Window:
-            whole, views = x.shift() is not None, (x.view,)
+            whole, views = x.shift() is not None, (x.view, *filter(None, x.beyond))
         elif kind is Indirect:
             whole, views = False, (x.view, *x.arrays)
         else:

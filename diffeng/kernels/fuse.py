@@ -50,20 +50,22 @@ class Indirect:
 
 class Window:
     """Entries of `view` (over the axes of the result, its offset moved so that equal indices meet) where lo <= index < hi on each axis of cuts, (axis, lo, hi),
-    and 0 elsewhere.
+    and 0 elsewhere, or what is `beyond`: see layout.Padded.
 
     positions: those indices, as views of no memory: stride 1 along the axis, 0 along the others.
     """
 
-    __slots__ = ("view", "cuts", "positions")
+    __slots__ = ("view", "cuts", "beyond", "positions")
 
-    def __init__(self, view, cuts):
-        self.view, self.cuts = view, cuts
+    def __init__(self, view, cuts, beyond=()):
+        self.view, self.cuts, self.beyond = view, cuts, beyond
         self.positions = [View(Buffer("none", view.dtype, 0), 0, view.shape, [int(k == axis) for k in range(view.ndim)], view.dtype) for axis, _, _ in cuts]
 
     def shift(self):
         """How many entries behind the one that is computed an entry of a vector is read: -1, 0 or 1; None for all others, and of what is no vector."""
         v, size = self.view, self.view.dtype.itemsize
+        if self.beyond:
+            return None
         return v.offset // size if v.strides == (size,) and v.offset in (-size, 0, size) and v.size == v.buffer.size > 1 else None
 
 
@@ -195,7 +197,7 @@ def places(operation):
         elif kind is Indirect:
             others += [x.view, *x.arrays]
         elif kind is Window:
-            others += [x.view, *x.positions]
+            others += [x.view, *x.positions, *filter(None, x.beyond)]
     if type(operation.out) is Indirect:
         others += [operation.out.view, *operation.out.arrays]
     return direct, others

@@ -120,7 +120,8 @@ class Plan:
                 elif isinstance(x, Window):
                     v = x.view if x not in self._over else View(x.view.buffer, 0, x.view.shape, x.view.strides, x.view.dtype)
                     positions = [self._place(p, o.level, o.shape, ("position", axis, x.view.shape)) for p, (axis, _, _) in zip(x.positions, x.cuts)]
-                    found.append((self._place(v, o.level, o.shape), positions))
+                    beyond = tuple([b and self._place(b, o.level, o.shape) for b in x.beyond])
+                    found.append((self._place(v, o.level, o.shape), positions, beyond))
                 elif isinstance(x, Immediate) or self._inner(x) is not None:
                     found.append(None)
                 else:
@@ -322,7 +323,7 @@ class Plan:
         if isinstance(x, Indirect):
             return self._indirect(x, found)
         if isinstance(x, Window):
-            return "window", found[0], tuple([(p, self.word(lo), self.word(hi)) for p, (_, lo, hi) in zip(found[1], x.cuts)]), self._over.get(x)
+            return "window", found[0], tuple([(p, self.word(lo), self.word(hi)) for p, (_, lo, hi) in zip(found[1], x.cuts)]), self._over.get(x), *found[2]
         return ("value", self._inner(x)) if found is None else ("memory", found)
 
     def _indirect(self, x, found):

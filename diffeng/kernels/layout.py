@@ -8,6 +8,7 @@ What it is not: nothing here holds numbers or knows NumPy's arrays; a view is fi
 Why a file: whoever groups, generates or calls kernels speaks of operands by these.
 """
 import functools
+import itertools
 import math
 
 from ..vocabulary.indexing import Slot
@@ -17,6 +18,7 @@ from .units import Unit
 
 PITCHED = 1 << 20                            # bytes of an array from which on room between its rows may pay,
 ROOMY = 8                                    # and how many times as long as the room at most its rows are
+FEW_ROUND = 8                                # entries that go round: each is asked where it lies
 
 
 class Buffer:
@@ -85,12 +87,12 @@ class View:
 
 class Padded:
     """Zeros of a shape, with the entries of `view` where lo <= index < hi on each axis of cuts, (axis, lo, hi); view is over the whole shape, as if it went on
-    outside."""
+    outside. beyond: instead of zeros, where there is one cut: (the view before lo, the view from hi on), each over the whole shape, too; None for what is empty."""
 
-    __slots__ = ("view", "cuts", "held")
+    __slots__ = ("view", "cuts", "beyond", "held")
 
-    def __init__(self, view, cuts):
-        self.view, self.cuts = view, tuple(cuts)
+    def __init__(self, view, cuts, beyond=()):
+        self.view, self.cuts, self.beyond = view, tuple(cuts), beyond
         self.held = None             # the same written to memory, once somebody needed that
 
     shape = property(lambda self: self.view.shape)
@@ -133,7 +135,7 @@ def columns(x):
         return x.columns
     if type(x) is View:
         return [column(x, k) for k in range(x.shape[-1])]
-    if type(x) is Padded and x.cuts[0][0] == x.ndim - 1:
+    if type(x) is Padded and x.cuts[0][0] == x.ndim - 1 and not x.beyond:
         [(_, lo, hi)] = x.cuts
         return [column(x.view, k) if lo <= k < hi else None for k in range(x.shape[-1])]
     return None
@@ -226,6 +228,19 @@ def transposed(v, axes):
 def backwards(v):
     """v along its first axis from the last entry on."""
     return View(v.buffer, v.offset + (int(v.shape[0]) - 1) * v.strides[0], v.shape, [-v.strides[0], *v.strides[1:]], v.dtype)
+
+
+def gone_round(parts, shape, axis):
+    """Two or three parts of one array, side by side, of which one is all but a few entries, as np.roll has them: Padded, and read where it lies. None for others."""
+    lengths = [p.shape[axis] for p in parts]
+    main = lengths.index(max(lengths))
+    if not 2 <= len(parts) <= 3 or len(parts) == 3 and main != 1 or 0 in shape or sum(lengths) - lengths[main] > FEW_ROUND \
+            or len({(id(p.buffer), p.strides, p.dtype) for p in parts}) > 1:
+        return None
+    starts = [0, *itertools.accumulate(lengths)]
+    over = [View(p.buffer, p.offset - start * p.strides[axis], shape, p.strides, p.dtype) for p, start in zip(parts, starts)]
+    before, after = over[:main], over[main + 1:]
+    return Padded(over[main], [(axis, starts[main], starts[main + 1])], (before[0] if before else None, after[0] if after else None))
 
 
 def broadcast(v, shape):

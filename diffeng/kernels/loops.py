@@ -181,12 +181,13 @@ class Loops:
                 stop = start + BLOCK
                 parts = {k: code.cell(self.ops[k][4], neutral(self.ops[k][3], self.ops[k][4])) for k in totals}
                 stop = select(stop < hi, stop, hi)
-                if len(mine) <= LIGHT:                        # additions that wait for each other would take longer than all the rest
+                light = len(mine) <= LIGHT and not self.cuts(mine)
+                if light:                                     # additions that wait for each other would take longer than all the rest
                     whole = (stop - start) & WHOLE - UNROLLED
                     with code.loop(0, whole, interleaved=True) as i:
                         self.entries(mine, start + i, parts)
                     start = start + whole
-                self.each(start, stop, mine, parts, len(mine) <= LIGHT)
+                self.swept(start, stop, mine, parts, light)
                 for k, total in totals.items():
                     total.set(merge(self.ops[k][3], total.get(), cast(parts[k].get(), total.type)))
         else:
@@ -196,17 +197,20 @@ class Loops:
             self.keep(k, cast(cell.get(), op[5]))
             self.store(op[8], self.values[k], None)
 
-    def swept(self, lo, hi, mine, totals):
+    def cuts(self, mine):
+        """Those of all windows of some operations."""
+        return dict.fromkeys([cut for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" for cut in x[2]])
+
+    def swept(self, lo, hi, mine, totals, rest=False):
         """The loop itself. Where there are windows it is cut: in the middle everything is inside of all of them, and nobody asks. The first entries of that, up
-        to a cache line, are a loop of their own."""
-        code = self.code
-        cuts = {cut: None for k in mine if self.ops[k][0] == "map" for x in self.ops[k][6] if x[0] == "window" for cut in x[2]}
+        to a cache line, are a loop of their own. rest: see `each`."""
+        code, cuts = self.code, self.cuts(mine)
         windows, others = ([cut for cut in cuts if (self.views[cut[0]][1] == "u") == along] for along in (True, False))
-        if not windows:
+        if not cuts:
             if self.single():
                 self.entries(mine, lo, totals)
             else:
-                self.each(lo, hi, mine, totals)
+                self.each(lo, hi, mine, totals, rest)
             return
         first, last = lo, hi
         for p, begin, end in windows:
@@ -364,14 +368,19 @@ class Loops:
                 return self.read(self.scratch + code.word(kept[1]), i, op[4], self.scratch_scope)
             return code.load(*self.place(op[7][1], i), op[4], self.views[op[7][1]][5])
         if x[0] == "window":
-            v, shift, asked = x[1], x[3], () if self.within_all else x[2]
+            v, shift, asked, beyond = x[1], x[3], () if self.within_all else x[2], x[4:]
             if not asked and not shift:
                 return self.memory(v, i)
             at, kind, scope = i + shift if shift else i, self.views[v][0], self.views[v][5]
 
             def read():
                 return self.before[v].get() if shift == -1 else code.load(*self.place(v, at), kind, scope)
-            return code.guarded(self.within(asked, i), read, {"f": 0.0, "b": False}.get(kind[0], 0)) if asked else read()
+            if not asked:
+                return read()
+            rest = {"f": 0.0, "b": False}.get(kind[0], 0)
+            for other, is_there in zip(beyond, self.around(asked, i) if beyond else ()):
+                rest = rest if other is None else code.guarded(is_there, lambda: code.load(*self.place(other, i), kind, scope), rest)
+            return code.guarded(self.within(asked, i), read, rest)
         return code.load(*self.found(x, i))
 
     def within(self, cuts, i):
@@ -384,6 +393,13 @@ class Loops:
             here = position._make(self.code.builder.icmp_unsigned("<", position.ir, (hi - lo).ir), "b1")
             inside = here if inside is None else inside & here
         return inside
+
+    def around(self, cuts, i):
+        """(is an entry before, is it behind) the one cut of a window?"""
+        (p, lo, hi), = cuts
+        base, index = self.place(p, i)
+        position = base if index is None else base + index
+        return position < self.code.word(lo), ~(position < self.code.word(hi))
 
     def found(self, x, i=None):
         """(base, index, type) of a place found by integer arrays. What is out of range is reported, and the first entry taken."""

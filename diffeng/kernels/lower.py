@@ -16,7 +16,7 @@ from ..vocabulary.contraction import subscripts
 from . import scalar, scipys
 from .contract import copy, einsum, narrowed
 from .fuse import Call, Immediate, Indirect, Map, Window
-from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, column, columns, indirect, new, pitched, reshaped, sliced, transposed, upright
+from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, column, columns, gone_round, indirect, new, pitched, reshaped, sliced, transposed, upright
 from .minors import cofactor, det
 from .reduce import positions, reduced
 from .scalar import type_name
@@ -78,7 +78,7 @@ class Lowering:
         if x.held is None:
             want = type_name(x.dtype)
             x.held = new("arena", x.shape, x.dtype)
-            self.fuser.operate(Map(x.shape, scalar.CAST, want, (want,), (Window(x.view, x.cuts),), x.held))
+            self.fuser.operate(Map(x.shape, scalar.CAST, want, (want,), (Window(x.view, x.cuts, x.beyond),), x.held))
         return x.held
 
     def write(self, x, out):
@@ -231,7 +231,7 @@ def _map(lowering, node, *operands):
         if found is None:
             return None
         rule, casts, types, used = found
-        args = [broadcast(x, node.shape) if type(x) is View else Window(x.view, x.cuts) if type(x) is Padded else immediate(x, c)
+        args = [broadcast(x, node.shape) if type(x) is View else Window(x.view, x.cuts, x.beyond) if type(x) is Padded else immediate(x, c)
                 for x, c in zip([operands[k] for k in used], casts)]
     except OverflowError:                    # a Python integer that does not fit: NumPy compares it all the same
         return None
@@ -433,6 +433,9 @@ def _concatenate(lowering, node, *parts, axis):
     parts = [lowering.view(p) for p in parts]
     if not all(castable(p, node.dtype) for p in parts):
         return None
+    turned = gone_round(parts, node.shape, axis) if parts[0].dtype == node.dtype and not many_short_rows(node.shape) else None
+    if turned is not None:
+        return turned
     beside = axis == len(node.shape) - 1 and many_short_rows(node.shape) and all([walks_across(p) for p in parts]) and not lowering.contiguous
     out, start = upright(node.shape, node.dtype) if beside else new("arena", node.shape, node.dtype), 0          # columns stay what they are
     out.buffer.stored = True

@@ -50,7 +50,7 @@ class _Description:
             self.numbers.append(x)
             return x.type
         if type(x) is Window:
-            return "window", x.cuts, x.view.offset, self._operand(x.view)
+            return "window", x.cuts, x.view.offset, self._operand(x.view), *[b and (b.offset, self._operand(b)) for b in x.beyond]
         if type(x) is Indirect:
             self.simple = False
             return None

@@ -50,6 +50,8 @@ class _Rewriting:
     def __init__(self, outputs, order):
         self.outputs, self._blocks, self._params = outputs, {}, {}
         self._parts = {n: p for n in order if (p := self._part(n)) is not None}
+        for x in {x for n in order if self._parts and n.primitive.name == "concatenate" and self._goes_round(n) for x in n.operands}:
+            del self._parts[x]
         if not self._parts:
             return
         self._readers, self._kept, self._new, self._made, self._cheap = readers_of(order), {x for x in outputs if isinstance(x, Node)}, {}, {}, {}
@@ -77,6 +79,11 @@ class _Rewriting:
         if key not in self._blocks:
             self._blocks[key] = n.params, _block(n.params["index"], whole)
         return self._blocks[key][1]
+
+    def _goes_round(self, n):
+        """Are these parts of one array, which are read where they lie?"""
+        read = {x.operands if type(x) is Node and x in self._parts else None for x in n.operands}
+        return len(read) == 1 and None not in read
 
     def _now(self, x):
         return self._new[x] if isinstance(x, Node) else x
