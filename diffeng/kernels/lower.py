@@ -16,12 +16,13 @@ from ..vocabulary.contraction import subscripts
 from . import scalar, scipys
 from .contract import copy, einsum, narrowed
 from .fuse import Call, Immediate, Indirect, Map, Window
-from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, column, columns, gone_round, indirect, new, pitched, reshaped, sliced, transposed, upright
+from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, c_strides, column, columns, gone_round, indirect, new, pitched, reshaped, sliced, transposed, upright
 from .minors import cofactor, det
 from .reduce import positions, reduced
 from .scalar import type_name
 from .sizes import lengths_of, lies_close, many_short_rows, walks_across, with_reductions
 from .turns import in_turns
+from .units import power_of
 
 VERY_FEW = 4                               # columns of a row that are scattered one by one
 _UNWRITTEN = frozenset({Padded, Columns, Deferred})
@@ -100,7 +101,9 @@ class Lowering:
         found = self._constants.get(id(array))
         if found is None:
             held = np.require(array, requirements="CA" if self.contiguous else "A")
-            found = View(Buffer("constant", held.dtype, held.size, array=held), 0, lengths_of(held), held.strides, held.dtype)
+            shape = lengths_of(held)
+            strides = c_strides(shape, held.itemsize) if held.flags.c_contiguous and any(map(power_of, shape)) else held.strides
+            found = View(Buffer("constant", held.dtype, held.size, array=held), 0, shape, strides, held.dtype)
             self._constants[id(array)] = found
             found.buffer.slot = array         # its id stays its own
         return found

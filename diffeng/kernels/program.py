@@ -348,18 +348,23 @@ class _Plan:
 
 
 def _plans(graph, ahead=False):
-    """[a graph's own plan] if all of its kernels are there; or one for other sizes that is as good as that and needs no new ones; or its own, and those for all
-    other sizes. ahead: may LLVM begin meanwhile?"""
+    """[a graph's own plan] if all of its kernels are there; or one for other sizes that is as good as that and needs no new ones, or at most half as many; or its
+    own, and those for all other sizes. ahead: may LLVM begin meanwhile?"""
     from .sizes import Sizes
     sizes, begun = Sizes(), []
     plans = [_Plan(graph, sizes, _ahead(graph, sizes, begun) if ahead else None)]
     missing = plans[0].missing()
     if missing:
-        known = _was_met(graph[2]) and len(missing) < len(plans[0].kernels())
+        known, good = _was_met(graph[2]) and len(missing) < len(plans[0].kernels()), []
         for other in _others(graph, sizes, known):
             plans.append(_Plan(*other))
-            if "tiny" not in sizes.met and not begun and not plans[-1].missing():
-                return plans[-1:]
+            if "tiny" not in sizes.met and not begun:
+                good.append((len(plans[-1].missing()), plans[-1]))
+                if not good[-1][0]:
+                    return plans[-1:]
+        fewest, plan = min(good, key=lambda pair: pair[0], default=(math.inf, None))
+        if known and 2 * fewest <= len(missing):
+            return [plan]
     return plans
 
 

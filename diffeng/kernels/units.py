@@ -91,9 +91,10 @@ def power_of(n):
 
 
 def lengths(array):
-    """The shape of an array whose axes of length 1 are like any other, unless it stands still along them, or is one column of numbers, which is mostly meant."""
+    """The shape of an array whose axes of length 1 are like any other, unless it stands still along them, or is one column of several numbers, which is mostly
+    meant."""
     def is_length(k):
-        return array.strides[k] and (array.ndim == 1 or k < array.ndim - 1 or array.strides[k] != array.itemsize or array.dtype.kind == "b")
+        return array.strides[k] and (array.size == 1 or k < array.ndim - 1 or array.strides[k] != array.itemsize or array.dtype.kind == "b")
     return tuple([Unit(1) if n == 1 and is_length(k) else n for k, n in enumerate(array.shape)])
 
 
