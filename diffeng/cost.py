@@ -59,8 +59,9 @@ class Cost(dict):
     @property
     def peak(self):
         if "peak" not in self:
+            from .devices import written_out
             from .kernels import Program
-            self["peak"] = None if self._graph is None else Program.peak(*self._graph)
+            self["peak"] = None if self._graph is None else Program.peak(self._graph[0], written_out(self._graph[1], split=True))
         return self["peak"]
 
     def __str__(self):

@@ -65,18 +65,19 @@ def program_maker(device, precision="float32", strict=False):
 
     def make(inputs, outputs, donated=(), as_recorded=False):
         from .kernels.cuda.program import CudaProgram
-        return CudaProgram(inputs, _written_out(outputs, as_recorded), as_recorded, donated, device=there, precision=precision, strict=strict)
+        return CudaProgram(inputs, written_out(outputs, as_recorded), as_recorded, donated, device=there, precision=precision, strict=strict)
     make.device, make.ahead = there, lambda: None
     return make
 
 
 def _on_cpu(inputs, outputs, donated=(), as_recorded=False):
     from .kernels import Program
-    return Program(inputs, _written_out(outputs, as_recorded, True), as_recorded=as_recorded, donated=donated, remembered=not as_recorded)
+    return Program(inputs, written_out(outputs, as_recorded, True), as_recorded=as_recorded, donated=donated, remembered=not as_recorded)
 
 
-def _written_out(outputs, as_recorded, split=False):
-    """Functions with rules of their own (de.custom) by what they compute: programs have no rules. split: are loops split?"""
+def written_out(outputs, as_recorded=False, split=False):
+    """A graph's outputs as programs compute them: functions with rules of their own (de.custom) by what they compute, for programs have no rules, and loops without
+    results that nobody reads. split: loops are split, too (fission.py)."""
     from .nodes import Primitive
     if as_recorded or not Primitive.some_own:
         return outputs

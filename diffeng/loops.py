@@ -106,7 +106,10 @@ class Turn:
             if n.serial > self._since and n.operands and n not in nodes:          # (what stands for something from outside of an outer loop is made once)
                 nodes.add(n)
                 stack += [p for p in n.operands if type(p) is Node]
-        return (self._told(sorted(nodes, key=by_serial), number := {}), number[x]) if nodes else (id(x), "a node from before")
+        if not nodes:
+            return id(x), "a node from before"
+        number = {}
+        return self._told(sorted(nodes, key=by_serial), number), number[x]
 
 
 def _turn(fun, init, xs, carry, xs_leaves):

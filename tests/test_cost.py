@@ -80,6 +80,18 @@ def test_the_predicted_peak_is_what_a_process_grows_by(name):
     assert predicted > 2e7 and 0.85 * predicted < measured < 1.2 * predicted, (predicted, measured)
 
 
+def test_the_predicted_peak_of_a_loop_is_that_of_its_program():
+    """With what is kept of all its turns, in which a loop is split."""
+    def f(w, v, h, xs):
+        return np.sum(de.scan(lambda h, x: (np.tanh(h @ w + x @ v), h), h, xs)[1] ** 2)
+    arguments = np.ones((20, 20)) * 0.1, np.ones((10, 20)), np.ones((8, 20)), np.ones((50, 8, 10))
+    compiled = de.jit(de.value_and_grad(f, argnums=(0, 1, 2, 3)))
+    compiled(*arguments)
+    (trace,), = compiled._traces.values()
+    predicted = de.trace(f, *arguments).cost().methods["reverse"].peak
+    assert trace.program.peak_bytes == pytest.approx(predicted, rel=0.02) and predicted > 50 * 8 * 20 * 8
+
+
 def test_attributes_and_table():
     found = de.trace(lambda x: np.sum(np.exp(x)), np.ones(1000)).cost()
     assert (found.operations, found.methods["reverse"].operations) == (found["operations"], found["methods"]["reverse"]["operations"])

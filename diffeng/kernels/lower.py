@@ -436,8 +436,8 @@ def _concatenate(lowering, node, *parts, axis):
     parts = [lowering.view(p) for p in parts]
     if not all(castable(p, node.dtype) for p in parts):
         return None
-    turned = gone_round(parts, node.shape, axis) if parts[0].dtype == node.dtype and not many_short_rows(node.shape) else None
-    if turned is not None:
+    turned = gone_round(parts, node.shape, axis) if parts[0].dtype == node.dtype else None
+    if turned is not None and not many_short_rows(node.shape):
         return turned
     beside = axis == len(node.shape) - 1 and many_short_rows(node.shape) and all([walks_across(p) for p in parts]) and not lowering.contiguous
     out, start = upright(node.shape, node.dtype) if beside else new("arena", node.shape, node.dtype), 0          # columns stay what they are
