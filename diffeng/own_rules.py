@@ -115,6 +115,14 @@ def _may_close(fun):
     return not all([isinstance(x, plain) or isinstance(x, types.FunctionType) and (x.__module__ or "").partition(".")[0] in ("numpy", "scipy") for x in names])
 
 
+def _holds_traced(fun):
+    """Does it read a traced value from outside, if only for what nobody uses? Run again later, it would meet a value that has ended."""
+    if not isinstance(fun, types.FunctionType):
+        return False
+    found = [fun.__globals__.get(n) for n in loaded(fun.__code__)[1]] + [getattr(cell, "cell_contents", None) for cell in fun.__closure__ or ()]
+    return any([isinstance(unwrap(x), Traced) for tree in found for x in flatten(tree)[0]])
+
+
 class _Closed:
     """A function that reads traced values from outside (arrays that jit has made inputs): recorded, so that they are arguments like any other."""
 
@@ -144,7 +152,7 @@ def _closed(fun, args, leaves):
     parts = [tracing.inside(x) for x in parts]
     tracing.end()
     outer = [x for x, _ in tracing.outer.values()]
-    if not outer:
+    if not outer and not _holds_traced(fun):
         return None
     if any(map(_is_differentiated, outer)):
         raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, and reads a value from outside that is differentiated: no rule knows of it. "
@@ -173,7 +181,7 @@ class Rules:
 
     whole = False                                # programs are compiled from what it computes
 
-    def __init__(self, fun, rules, args, leaves, name, outside=0):
+    def __init__(self, fun, rules, args, leaves, name, outside=None):
         self._fun, self._rules, self._nest, self._name, self._outside = fun, rules, flatten(args)[1], name, outside
         self._leaves = [None if enters(x) else x for x in leaves]
         self._at = [k for k, x in enumerate(leaves) if enters(x)]
@@ -193,8 +201,9 @@ class Rules:
         return self._nest(leaves)
 
     def body(self, *numbers):
-        if self._outside:
-            result = self._fun(self._nested(numbers[:-self._outside]), numbers[-self._outside:])
+        if self._outside is not None:
+            given = len(numbers) - self._outside
+            result = self._fun(self._nested(numbers[:given]), numbers[given:])
         else:
             result = self._fun(*self._nested(numbers))
         leaves, rebuild, _ = flatten(result)

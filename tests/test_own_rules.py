@@ -343,3 +343,21 @@ def test_a_rule_that_looks_at_values_accuses_no_kernel():
     for x in (X, -X):
         report = de.compare(lambda x: np.sum(f(x) ** 2 * x), x)
         assert report.agree, str(report)
+
+
+HELD = np.arange(4.0) + 1
+
+
+def test_what_nobody_uses_of_an_array_from_outside():
+    """A compiled function is run again where it is written out, after the recording in which that was made."""
+    inner = {"a": HELD * 2}
+
+    @de.custom
+    def f(x):
+        np.sum(HELD * 2), inner["a"] + 1
+        return np.sum(x * x)
+    f.pull(lambda x, out, g: 3 * g * x)
+    x = np.ones(3)
+    assert de.jit(f)(x) == 3.0 and np.array_equal(de.jit(de.grad(f))(x), 3 * x)
+    loop = de.jit(de.grad(lambda x: de.scan(lambda c, _: (c * 0.5 + f(x), None), x[0], None, length=4)[0]))
+    assert loop(x).shape == (3,)
