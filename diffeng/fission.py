@@ -15,7 +15,7 @@ import string
 import numpy as np
 
 from .batching import vmap
-from .nodes import INPUT, Node, Outputs, Tracer, Tracing, by_serial, reachable
+from .nodes import CONSTANT, INPUT, Node, Outputs, Tracer, Tracing, by_serial, reachable
 from .recording import computed
 from .simplify import uniform
 from .unread import parts
@@ -70,7 +70,7 @@ class _Split:
             small = loop.length * sum([math.prod(n.shape) * n.dtype.itemsize for n in made]) <= MOST_BYTES
             if (self.heads or self.targets or self.terms) and small and all([n.dtype.kind == "f" for n in self.rows]):
                 self.changes = True
-                self._build([Tracer(self._tracing, x) if type(x) is Node else x for x in numbers])
+                self._build([Tracer(self._tracing, x if type(x) is Node else _constant(x)) for x in numbers])
 
     def entries(self, first, end, shape):
         """The Node of what were these entries of the packed results, in this shape."""
@@ -270,8 +270,13 @@ def _is_plain(n):
     return n.primitive.kind in _KINDS or n.primitive.kind in ("gather", "scatter") and all([x.dtype.kind == "f" for x in n.operands if type(x) is Node])
 
 
+def _constant(x):
+    return Node(CONSTANT, (x,), {}, None, np.shape(x), np.asarray(x).dtype, ())
+
+
 def _is_zeros(x):
     """Zeros that nobody can write into."""
+    x = x.node.operands[0] if x.node.primitive is CONSTANT else None
     x = uniform(x) if type(x) is np.ndarray else x
     return type(x) is Node and x.primitive.name == "broadcast_to" and not np.any(x.operands[0])
 

@@ -259,3 +259,20 @@ def test_many_tiny_products_are_no_blas_calls(monkeypatch, dtype):
         got, want = de.jit(f)(a, b), f(a, b)
         assert got.dtype == want.dtype and len(calls) == expected
         np.testing.assert_allclose(got, want, rtol=0, atol=20 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("text", [",ij->ij", "ij,,jk->ki", ",->", "ii,->i", ",i->"])
+def test_numbers_among_the_factors(text):
+    """Arrays without axes, and Python's numbers, of which NumPy makes such."""
+    ranks = [*map(len, text.split("->")[0].split(","))]
+    arrays = [whole(*(4,) * n, dtype=np.float64) if n else 2.0 for n in ranks]
+
+    def f(*arrays):
+        return np.einsum(text, *arrays)
+    compiled = de.jit(f)
+    np.testing.assert_array_equal(compiled(*arrays), f(*arrays))
+    assert [t.program.calls for traces in compiled._traces.values() for t in traces] == [[]]
+    np.testing.assert_array_equal(de.jit(lambda *some: f(*[some[0] if x is arrays[-1] else x for x in arrays]))(arrays[-1]), f(*arrays))
+    by = tuple(range(len(arrays)))
+    for got, want in zip(de.jit(de.grad(lambda *a: np.sum(f(*a) ** 2), argnums=by))(*arrays), de.grad(lambda *a: np.sum(f(*a) ** 2), argnums=by)(*arrays)):
+        np.testing.assert_allclose(got, want, rtol=1e-12)

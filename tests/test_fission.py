@@ -139,3 +139,16 @@ def test_numbers_that_the_user_holds_are_added_to():
     for _ in range(2):
         np.testing.assert_allclose(compiled(H, X), f(H, X), rtol=1e-13)
         total += 1.5
+
+
+def test_products_of_constants():
+    """Of all turns they are made once, when nothing else is recorded."""
+    ones = np.ones((4, 3))
+
+    def f(z):
+        (total, c), (ys, zs) = de.scan(lambda s, x: ((s[0] + np.outer(x, x), np.tanh(s[1] * z)), (np.ones((2, 3)) @ x, s[1])), (np.zeros((3, 3)), np.ones(3)), ones)
+        return np.sum(total) + np.sum(c * ys[0, 0]) + np.sum(zs)
+    z = np.array([0.3, 0.5, 0.7])
+    np.testing.assert_allclose(de.jit(f)(z), f(z), rtol=1e-13)
+    np.testing.assert_allclose(de.jit(de.grad(f))(z), de.grad(f)(z), rtol=1e-13)
+    np.testing.assert_array_equal(de.jit(lambda z: de.scan(lambda c, x: (np.tanh(c * z), np.ones((3, 3)) @ x), np.ones(3), ones)[1])(z), np.full((4, 3), 3.0))

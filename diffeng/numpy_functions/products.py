@@ -100,7 +100,7 @@ def einsum(*operands, optimize=False, **kwargs):
     if kwargs:
         raise TypeError(f"unexpected keyword {sorted(kwargs)[0]}")
     operands = _interleaved(operands) if not isinstance(operands[0], str) else operands
-    spec, arrays = operands[0], [operand(x) for x in operands[1:]]
+    spec, arrays = operands[0], [x if hasattr(x, "ndim") else np.asarray(x) for x in map(operand, operands[1:])]          # (NumPy's number is float64, Python's too)
     left, out, _ = parse_einsum_input((spec, *[np.shape(x) for x in arrays]), shapes=True)
     result = c.einsum(*arrays, subscripts=f"{left}->{out}")
     if len(arrays) == 1 and out and set(out) == set(left):               # nothing is summed: NumPy returns a view
