@@ -257,11 +257,12 @@ class _Split:
         made = {n: head for head, n in heads.items() if n in used}
         outer = [n for n in loop.inputs[loop.carried + loop.read:] if n in used]
         left = loop.like([*carry, *moving, *made, *outer], ends, len(carry), len(moving) + len(made))
-        if not left.packing:
-            return {}
-        packed = left.primitive(*[known[made.get(n, n)] for n in left.inputs])
-        keys = [*outputs]
-        values = {keys[k]: x for k, x in zip(left.packing, left.unpacked(packed))}
+        keys, values = [*outputs], {}
+        if not left.inputs:                                      # the same in every turn
+            values = {keys[k]: Tracer(self._tracing, _constant(np.broadcast_to(x, (loop.length, *x.shape)))) for k, x in enumerate(left.step()) if k in left.packing}
+        elif left.packing:
+            packed = left.primitive(*[known[made.get(n, n)] for n in left.inputs])
+            values = {keys[k]: x for k, x in zip(left.packing, left.unpacked(packed))}
         return values | {n: values[k] for n, k in kept.items() if k in values}
 
 

@@ -152,3 +152,22 @@ def test_products_of_constants():
     np.testing.assert_allclose(de.jit(f)(z), f(z), rtol=1e-13)
     np.testing.assert_allclose(de.jit(de.grad(f))(z), de.grad(f)(z), rtol=1e-13)
     np.testing.assert_array_equal(de.jit(lambda z: de.scan(lambda c, x: (np.tanh(c * z), np.ones((3, 3)) @ x), np.ones(3), ones)[1])(z), np.full((4, 3), 3.0))
+
+
+@pytest.mark.parametrize("step, init", [(lambda c, x: (c, (x @ V, 1.0)), 0.0), (lambda c, x: (np.tanh(c), (x @ V, np.ones(3))), np.ones(2)),
+                                        (lambda c, x: ((c[0], c[1] + np.outer(x[0], x[1])), (np.zeros(3), x @ V)), (0.0, np.zeros((3, 3))))])
+def test_what_is_left_is_the_same_in_every_turn(step, init):
+    def f(xs):
+        carry, ys = de.scan(step, init, xs)
+        return (carry[1] if isinstance(carry, tuple) else carry), ys[0], ys[1]
+    for got, want in zip(de.jit(f)(X), f(X)):
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
+@pytest.mark.parametrize("examples", [1, 2, 3, 9, 40])
+def test_integers_that_no_turn_changes(examples):
+    """Of many examples: their loop has no carry, when nobody reads it, and nothing that moves."""
+    many = de.vmap(lambda v: de.scan(lambda c, _: (c + 1.0, v > 0), 0.0, None, length=3))
+    v = np.linspace(-1, 1, 3 * examples).reshape(examples, 3)
+    for got, want in zip(de.jit(many)(v), many(v)):
+        np.testing.assert_array_equal(got, want)

@@ -94,9 +94,9 @@ def _entry(v, at, turns):
 
 
 def _rows(loop):
-    """As by_entries, where each array is a row of a kernel; None where rows are long, or are no rows."""
+    """As by_entries, where each array is a row of a kernel; None where rows are long, or are no rows, or nothing is another one in each turn."""
     moving = loop.carried + loop.read
-    if not all([0 < math.prod(n.shape) <= LONGEST and n.primitive.kind not in ("contract", "linalg", "opaque") for n in (*loop.inputs[:moving], *loop.order)]):
+    if not moving or not all([0 < math.prod(n.shape) <= LONGEST and n.primitive.kind not in ("contract", "linalg", "opaque") for n in (*loop.inputs[:moving], *loop.order)]):
         return None
     every = loop.mapped(loop.length, *[k < moving for k in range(len(loop.inputs))])
     return [objects((), [n]) for n in every.inputs], [objects((), [x]) for x in every.outputs]
