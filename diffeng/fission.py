@@ -115,7 +115,7 @@ class _Split:
         sum)], what else a turn adds)}; rows: nodes whose values in all turns the loop returns for those."""
         loop = self.loop
         self.heads = [n for n in loop.order if n in self.free and self._is_product(n) and not all(map(self._varies, n.operands))]
-        adds, terms = {}, {}
+        self._before, adds, terms = {*loop.inputs, *self.heads}, {}, {}
         for k, x in self.sums.items():
             adds[k], terms[k] = self._added(x)
         inner = {n for k, found in adds.items() for n in (*found, loop.outputs[k])}
@@ -171,7 +171,7 @@ class _Split:
     def _is_leaf(self, x):
         """Is it known of all turns, when what comes after the loop is made? Views are made again, and so is what a comparison says."""
         again = x not in self.moves or x in self.free or x in self.after or x.primitive.kind == "view" or x.dtype.kind != "f" and _is_plain(x)
-        return x in self.loop.inputs or x in self.heads or not again
+        return x in self._before or not again
 
     def _leaves(self, targets):
         """Those nodes of the turn that the loop has to return for these."""
@@ -209,7 +209,8 @@ class _Split:
             return []
         leaves = {x: known[x] for x in self.loop.inputs if x not in self.moves} | rows
         order = _between(targets, leaves)
-        leaves = {x: v for x, v in leaves.items() if x in order}
+        needed = {*order}
+        leaves = {x: v for x, v in leaves.items() if x in needed}
 
         def turn(*values):
             found = computed(order, dict(zip(leaves, values)))
