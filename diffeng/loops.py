@@ -137,7 +137,7 @@ def _array(x):
     return x if isinstance(x, Traced) else np.asarray(x) if isinstance(x, (np.ndarray, np.generic, float, int)) else None
 
 
-def _laid(x, dtype, whole):
+def laid(x, dtype, whole):
     """An array that is C-contiguous as a whole, or of which each row is: where they lie backwards they are read so."""
     flags = x.flags
     return x if x.dtype == dtype and flags.aligned and (flags.c_contiguous or not whole and x[0].flags.c_contiguous) else np.require(x, dtype, "CA")
@@ -222,7 +222,7 @@ class Loop:
         if self._program is None:
             from .kernels import Program
             self._program = Program(self.inputs, self.outputs, remembered=True)
-        carry, xs, outer = self.split([_laid(x, n.dtype, x.shape == n.shape) for x, n in zip(numbers, self.inputs)])
+        carry, xs, outer = self.split([laid(x, n.dtype, x.shape == n.shape) for x, n in zip(numbers, self.inputs)])
         packed, stretches = np.empty(self.size, self.dtype), self.stretches if all([self.results[k][1] == self.dtype for k in self.packing]) else {}
         results = [packed[stretches[k]].reshape(s) if k in stretches else np.empty(s, d) for k, (s, d) in enumerate(self.results)]
         for out, x in zip(results, self.outputs):

@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from .loops import Loop, whole
+from .loops import Loop, laid, whole
 from .nodes import Node, Primitive, reachable
 from .recording import Outline, computed, of_some, record
 from .trees import flatten, lend
@@ -57,7 +57,8 @@ class While(Loop):
         return self.packed(carry)
 
     def compiled(self, *numbers):
-        return self.packed(self._turned(numbers)[1])
+        last = self._turned(numbers)[1]
+        return np.reshape(last[0], (-1,)) if len(last) == 1 and self.packing else self.packed(last)
 
     def count(self, *numbers):
         """How often it turns."""
@@ -66,7 +67,7 @@ class While(Loop):
     def _turned(self, numbers):
         """(how often, the carry then), by a program."""
         from .kernels import Program
-        numbers = [np.require(x, n.dtype, "CA") for x, n in zip(numbers, self.inputs)]
+        numbers = [laid(x, n.dtype, True) for x, n in zip(numbers, self.inputs)]
         carry, outer = numbers[:self.carried], numbers[self.carried:]
         if self._program is None:
             self._program = Program(self.inputs, [*self.outputs, self.going], remembered=True)

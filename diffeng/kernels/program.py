@@ -422,9 +422,16 @@ def _ahead(graph, sizes, begun):
 
 def _places(carry, rows, outer, pair, more):
     """Entry.repeat's slots. more: those behind the next carry."""
-    slots = [(*map(address, held), 0) for held in zip(carry, *pair)] + [(*(address(x),) * 3, x.strides[0]) for x in rows]
-    slots += [(*(address(x),) * 3, 0) for x in outer] + [(address(x), address(y), address(x), 0) for x, y in zip(*pair)] + more
-    return np.array(slots, np.int64).reshape(-1, 4)
+    (one, other), slots = ([*map(address, held)] for held in pair), []
+    for x, a, b in zip(carry, one, other):
+        slots += address(x), a, b, 0
+    for x in rows:
+        slots += *(address(x),) * 3, x.strides[0]
+    for x in outer:
+        slots += *(address(x),) * 3, 0
+    for a, b in zip(one, other):
+        slots += a, b, a, 0
+    return np.array(slots + [word for row in more for word in row], np.int64)
 
 
 def evaluated(node, values):

@@ -175,7 +175,7 @@ class Entry:
     ndarray of exactly its shape and dtype (or, for a float64 without axes, a float; likewise NumPy's scalars): the caller converts with
     np.array(x, dtype, order="C") and calls again. Outputs are trusted: fresh arrays.
 
-    repeat(slots, first, last, until) is many calls in a row, those number first .. last - 1, without Python between them. slots: int64 array, a row for each
+    repeat(slots, first, last, until) is many calls in a row, those number first .. last - 1, without Python between them. slots: int64 array, four words for each
     argument: its address in call 0, in odd calls, in even calls after it, and the bytes that are added with each call. until: None, or two int64 words: a call
     that leaves 0 in the first byte, as an output may do, is the last one; its number is in the second word then, and its status of no account. Nothing is
     checked but for a call under way.
