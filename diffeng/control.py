@@ -115,14 +115,14 @@ def scan(fun, init, xs, length=None, reverse=False):
     if len(lengths) != 1 or None in lengths:
         raise refuse(ValueError, "scan{here}: " + (f"xs have the shapes {', '.join(str(x.shape) for x in leaves)}" if leaves else "there are no xs")
                      + (f", and length is {length}" if length is not None else "") + ": one length is wanted, that of each first axis (or length=...)")
-    found, nested, turns = [], None, lengths.pop()
+    found, nested, turns, way = [], None, lengths.pop(), slice(None, None, -1 if reverse else 1)
     if outlining.get():
         from .loops import recorded
         whole = recorded(fun, init, None if xs is None else rebuild(leaves), turns, reverse)
         if whole is not None:
             return whole
     carry = lend(init)
-    for k in range(turns)[::-1 if reverse else 1]:
+    for k in range(turns)[way]:
         out = fun(lend(carry), None if xs is None else rebuild([_row(x, k) for x in leaves]))
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} must return a pair, the next carry and y, and returned {type(out).__name__}")
@@ -131,7 +131,7 @@ def scan(fun, init, xs, length=None, reverse=False):
         if found and nested != before:
             raise refuse(TypeError, f"scan{{here}}: {function_name(fun)} returned a y that is nested otherwise than the one before")
         found.append(out[1])
-    return carry, _stacked(found[::-1 if reverse else 1]) if turns else _of_no_turns(fun, carry, None if xs is None else rebuild([np.zeros(x.shape[1:], x.dtype)[()] for x in leaves]))
+    return carry, _stacked(found[way]) if turns else _of_no_turns(fun, carry, None if xs is None else rebuild([np.zeros(x.shape[1:], x.dtype)[()] for x in leaves]))
 
 
 def _of_no_turns(fun, carry, x):

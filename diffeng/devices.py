@@ -72,7 +72,7 @@ def program_maker(device, precision="float32", strict=False):
 
 def _on_cpu(inputs, outputs, donated=(), as_recorded=False):
     from .kernels import Program
-    return Program(inputs, written_out(outputs, as_recorded, True), as_recorded=as_recorded, donated=donated, remembered=not as_recorded)
+    return Program(inputs, written_out(outputs, as_recorded, split=True), as_recorded=as_recorded, donated=donated, remembered=not as_recorded)
 
 
 def written_out(outputs, as_recorded=False, split=False):

@@ -38,7 +38,7 @@ def apart(outputs):
         if scan in split:
             now[n] = split[scan].entries(*place, n.shape)
         else:
-            now[n] = n if all([a is b for a, b in zip(operands, n.operands)]) else n.on(operands)
+            now[n] = _on(n, operands)
         if n.primitive.name == "scan":
             loop = _within(n.primitive.own)
             found = _Split(loop, operands, n.frames)
@@ -249,8 +249,7 @@ class _Split:
         now = {**heads}
         for n in reachable([x for x in outputs.values() if type(x) is Node]):
             if n not in now:
-                operands = [now[x] if type(x) is Node else x for x in n.operands]
-                now[n] = n if all([a is b for a, b in zip(operands, n.operands)]) else n.on(operands)
+                now[n] = _on(n, [now[x] if type(x) is Node else x for x in n.operands])
         ends = [now[x] if type(x) is Node else x for x in outputs.values()]
         used = {*reachable([x for x in ends if type(x) is Node])}
         carry = [n for k, n in enumerate(loop.inputs[:loop.carried]) if k in outputs]
@@ -265,6 +264,11 @@ class _Split:
             packed = left.primitive(*[known[made.get(n, n)] for n in left.inputs])
             values = {keys[k]: x for k, x in zip(left.packing, left.unpacked(packed))}
         return values | {n: values[k] for n, k in kept.items() if k in values}
+
+
+def _on(n, operands):
+    """The same operation on these operands: n itself, where they are its own."""
+    return n if all([a is b for a, b in zip(operands, n.operands)]) else n.on(operands)
 
 
 def _is_plain(n):

@@ -174,7 +174,8 @@ def _put_part(x):
 
 def _source(x):
     """Of what it is a plain part; None for others."""
-    return inner(x, "getitem") if inner(x, "getitem") is not None and len(x.operands) == 1 else None
+    y = inner(x, "getitem")
+    return y if y is not None and len(x.operands) == 1 else None
 
 
 def _part_of_both(walk, n, a, b, axis, shape):

@@ -207,15 +207,17 @@ class Loop:
         values = computed(self.order, dict(zip(self.inputs, numbers)))
         return [values[x] if type(x) is Node else np.asarray(x) for x in self.outputs]
 
+    way = property(lambda self: slice(None, None, -1 if self.reverse else 1))          # rows in the order of turns, and turns in that of rows
+
     def body(self, *numbers):
         carry, xs, outer = self.split(numbers)
         ys = [[] for _ in self.outputs[self.carried:]]
-        for k in range(self.length)[::-1 if self.reverse else 1]:
+        for k in range(self.length)[self.way]:
             out = self.step(*carry, *[x[k] for x in xs], *outer)
             carry = out[:self.carried]
             for rows, y in zip(ys, out[self.carried:]):
                 rows.append(y)
-        return self.packed([*carry, *[np.stack(rows[::-1 if self.reverse else 1]) for rows in ys]])
+        return self.packed([*carry, *[np.stack(rows[self.way]) for rows in ys]])
 
     def compiled(self, *numbers):
         """As body, by a program of one turn."""
@@ -229,7 +231,7 @@ class Loop:
             if type(x) is not Node:
                 out[...] = x
         last, ys = results[:self.carried], results[self.carried:]
-        xs, ys = ([x[::-1 if self.reverse else 1] for x in rows] for rows in (xs, ys))
+        xs, ys = ([x[self.way] for x in rows] for rows in (xs, ys))
         pair = [[x.copy() for x in last] for _ in range(2)]          # a program does not write over what it reads
         for out, x in zip(last, self._program.turns(carry, xs, outer, pair, ys, self.length)):
             out[...] = x

@@ -17,8 +17,8 @@ import sys
 
 import numpy as np
 
-from .constants import Exact
 from . import contractions
+from .constants import Exact
 from .contractions import floats as _floats, inner as _inner, shape_of as _shape
 from .index_maps import added_neighbours, neighbours, part_beside, part_of_part, part_of_scatter, put, put_twice, spans
 from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable

@@ -22,9 +22,10 @@ def without_unread(outputs):
         for x in operands:
             if type(x) is Node:
                 if x in part:
-                    x, *place = part[x]
-                    places[x].append(place)
-                alive.add(x)
+                    scan, *place = part[x]
+                    places[scan].append(place)
+                else:
+                    alive.add(x)
     read(outputs)
     for n in reversed(order):
         if n in places:

@@ -237,21 +237,21 @@ class _Matrices:
     def cofactor(self, factors, a, out):
         """The inverse of the transpose lies in `out` before anyone knows whether it will do."""
         code, n, size = self.code, self.n, self.size
+        fine = code.cell("b1", 0)
         with code.when(n > FEW_ROWS):
             self.identity(out)
             self.solved(factors, out)
-        det, least, most = code.cell("f64", 1.0), code.cell("f64", 1.0), code.cell("f64", 1.0)
-        with code.loop(0, n) as i:
-            x = code.load(factors + i * (n + 1) * size, None, self.type).double()
-            det.set(det.get() * select(self.exchanged(factors, i).differs(i), -x, x))
-            least.set(smaller(least.get(), absolute(det.get())))
-            most.set(larger(most.get(), absolute(det.get())))
-        squares = [self.squares(at, down, across) for at, down, across in ((a, code.word(B_DOWN), code.word(B_ACROSS)), (out, n * size, size))]
-        condition = squares[0] * squares[1]                           # squared, in the norm of Frobenius
-        fine = (n > FEW_ROWS) & (condition < EPSILON[self.type] ** (-2 / 3)) & (least.get() > LEAST) & (most.get() < 1 / LEAST)
-        with code.when(fine), code.loop(0, n * n) as j:
-            code.store(out, j, (code.load(out, j, self.type).double() * det.get()).rounded(self.type))
-        with code.when(~fine):
+            det, least, most = code.cell("f64", 1.0), code.cell("f64", 1.0), code.cell("f64", 1.0)
+            with code.loop(0, n) as i:
+                x = code.load(factors + i * (n + 1) * size, None, self.type).double()
+                det.set(det.get() * select(self.exchanged(factors, i).differs(i), -x, x))
+                least.set(smaller(least.get(), absolute(det.get())))
+                most.set(larger(most.get(), absolute(det.get())))
+            condition = self.squares(a, code.word(B_DOWN), code.word(B_ACROSS)) * self.squares(out, n * size, size)          # squared, in the norm of Frobenius
+            fine.set((condition < EPSILON[self.type] ** (-2 / 3)) & (least.get() > LEAST) & (most.get() < 1 / LEAST))
+            with code.when(fine.get()), code.loop(0, n * n) as j:
+                code.store(out, j, (code.load(out, j, self.type).double() * det.get()).rounded(self.type))
+        with code.when(~fine.get()):
             cofactors.write(self, a, code.word(B_DOWN), code.word(B_ACROSS), self.scratch, out)
 
     def squares(self, at, down, across):
