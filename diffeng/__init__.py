@@ -72,6 +72,12 @@ __all__ = sorted(_WHERE) + ["special", "linalg", "testing", "kernels", "llm", "a
 
 
 def __getattr__(name):
+    """A public name, when it is first asked for: from then on it is an attribute like any other."""
+    globals()[name] = found = _found(name)
+    return found
+
+
+def _found(name):
     import importlib
     if name in _DTYPES or name in _DTYPE_NAMES:
         import numpy

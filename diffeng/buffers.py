@@ -131,8 +131,10 @@ def _replacement(name, original):
 
     @functools.wraps(original)
     def call(*args, **kwargs):
-        if direct and args and (type(args[0]) in TRACED or type(args[-1]) in TRACED and type(args[0]) is np.ndarray):
-            return numpy_api.call_function(original, args, kwargs)               # as NumPy would, after asking around
+        if direct:
+            for x in args:
+                if type(x) in TRACED:
+                    return numpy_api.call_function(original, args, kwargs)       # as NumPy would, after asking around
         if not _active.depth:
             return original(*args, **kwargs)
         if converts and args and _holds_traced(args[:1]):

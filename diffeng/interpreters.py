@@ -20,6 +20,7 @@ class Interpreter:
 
     examples = False                             # do its values hold many examples at once?
     lasting = False                              # is what it computes to hold for other values, too?
+    log = None                                   # a list of all that it applies, where somebody compares that with another run
     ended = False                                # has the function ended that it ran?
 
     def __init__(self):

@@ -216,7 +216,6 @@ class Tracing(Interpreter):
     whole = 0                        # bytes up to which a plain array that is computed with is kept as it was then; of larger ones SAMPLES entries. 0: none is
     lasting = property(lambda self: self.whole == math.inf)          # what is recorded outlives the run: a graph, a program, the body of a loop
     depth = DEPTH                    # how many of the user's frames around an operation are kept: 1 tells its line, a picture wants the functions around it
-    log = None                       # a list: every node is appended as it is made, used or not
 
     def __init__(self, values=True, frames=None):
         super().__init__()

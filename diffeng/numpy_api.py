@@ -320,14 +320,14 @@ def logsumexp(x, axis=None, keepdims=False):
 def array(items, dtype=None):
     """np.array of nested lists in which traced scalars or arrays occur: stacked level by level."""
     if isinstance(items, (list, tuple)):
-        parts = [array(i) for i in items]
-        if not parts or not builtins.any(isinstance(p, Traced) for p in parts):
+        parts = [i if type(i) in TRACED else array(i) for i in items]
+        if not parts or not builtins.any([type(p) in TRACED for p in parts]):
             out = np.array([np.asarray(p) for p in parts])
         else:
-            if len({np.shape(p) for p in parts}) > 1:
-                raise refuse(ValueError, f"array{{here}}: the parts have shapes {', '.join(sorted({str(np.shape(p)) for p in parts}))}: "
-                                         "an array needs equal ones; use np.concatenate")
-            out = np.stack(parts)
+            shapes = {p.shape for p in parts}
+            if len(shapes) > 1:
+                raise refuse(ValueError, f"array{{here}}: the parts have shapes {', '.join(sorted(map(str, shapes)))}: an array needs equal ones; use np.concatenate")
+            out = numpy_functions.shaping.stack(parts)
     else:
         out = items if isinstance(items, Traced) else np.asarray(items)
     return out if dtype is None or out.dtype == dtype else astype(out, dtype)
@@ -389,6 +389,17 @@ def plain(x):
     while isinstance(x, Traced):
         return x._look("mask", plain)
     return np.asarray(x)
+
+
+def at_hand(x):
+    """The numbers below a traced value where what is computed holds for these alone; None under jit and in a graph, for many examples, in 100 digits, and where it is
+    compared with these."""
+    while type(x) in TRACED:
+        interpreter = x.interpreter
+        if interpreter.lasting or interpreter.examples or interpreter.log is not None:
+            return None
+        x = x.held if hasattr(x, "held") else getattr(x, "below", None)
+    return x
 
 
 def getitem(x, index):

@@ -119,7 +119,7 @@ PULL = {
     "cumprod":     [lambda g, z, x, *, axis: rule.cumprod(g, x, axis)],
     # ---- index maps
     "reshape":     [lambda g, z, x, *, shape: g.reshape(x.shape)],
-    "transpose":   [lambda g, z, x, *, axes: np.transpose(g, [axes.index(k) for k in range(len(axes))])],
+    "transpose":   [lambda g, z, x, *, axes: g.transpose([axes.index(k) for k in range(len(axes))])],
     "broadcast_to": [lambda g, z, x, *, shape: g],
     "concatenate": rule.Concatenate(),
     "pad":         [lambda g, z, x, *, widths, value: rule.pad(g, widths)],

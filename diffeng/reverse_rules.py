@@ -3,6 +3,7 @@
 What it is: functions that reverse_mode.py's book names, in its arguments: g the cotangent of the result, z the result, x, y the operands.
 What it is not: no book, no walk. Why a file: the book is a table that one reads in one go.
 """
+import functools
 import itertools
 
 import numpy as np
@@ -184,24 +185,36 @@ class Einsum:
 
     def __getitem__(self, slot):
         def rule(g, z, *operands, subscripts):
-            inputs, out = subscripts.split("->")
-            terms = inputs.split(",")
-            mine, x = terms[slot], operands[slot]
-            others = [(t, o) for k, (t, o) in enumerate(zip(terms, operands)) if k != slot]
-            elsewhere = set(out).union(*[t for t, _ in others])
-            letters = "".join(dict.fromkeys(c for c in mine if c in elsewhere))
-            c = contraction.einsum(g, *[o for _, o in others], subscripts=",".join([out] + [t for t, _ in others]) + "->" + letters)
-            distinct = "".join(dict.fromkeys(mine))
-            sizes = dict(zip(mine, x.shape))
-            have = dict(zip(letters, c.shape))
-            c = np.reshape(c, tuple(have.get(i, 1) for i in distinct))                    # a letter of this factor alone was summed: spread it
-            full = tuple(max(sizes[i], have.get(i, 1)) if sizes[i] and have.get(i, 1) else 0 for i in distinct)
-            c = np.broadcast_to(c, full) if c.shape != full else c
-            if distinct == mine:
+            x, others = operands[slot], operands[:slot] + operands[slot + 1:]
+            product, spread, full, grid = _adjoint(subscripts, slot, tuple([np.shape(o) for o in operands]))
+            c = contraction.einsum(g, *others, subscripts=product)
+            if c.shape != spread:
+                c = c.reshape(spread)
+            if full != spread:
+                c = np.broadcast_to(c, full)
+            if grid is None:
                 return c
-            grid = [np.arange(sizes[i]).reshape([-1 if i == j else 1 for j in distinct]) for i in mine]      # a repeated letter reads a diagonal
-            return indexing.scatter(c, *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))), shape=x.shape)
+            return indexing.scatter(c, *grid, index=tuple([indexing.Slot(k) for k in range(len(grid))]), shape=x.shape)
         return rule
+
+
+@functools.lru_cache(maxsize=1000)
+def _adjoint(subscripts, slot, shapes):
+    """(subscripts of g with the other factors; the shape of that with axes of length 1 for letters of this factor alone, which were summed: they are spread; to
+    what; the index of where its entries lie, if a repeated letter reads a diagonal, or None)."""
+    inputs, out = subscripts.split("->")
+    terms = inputs.split(",")
+    mine, shape = terms[slot], shapes[slot]
+    others, sizes = terms[:slot] + terms[slot + 1:], dict(zip(mine, shape))
+    elsewhere, have = set(out).union(*others), {}
+    for k, (letters, lengths) in enumerate(zip(terms, shapes)):
+        have.update({c: n for c, n in zip(letters, lengths) if (c in out or k != slot) and have.get(c, 1) == 1})
+    distinct = [*dict.fromkeys(mine)]
+    letters = [c for c in distinct if c in elsewhere]
+    spread = tuple([have[c] if c in letters else 1 for c in distinct])
+    full = tuple([max(sizes[c], n) if sizes[c] and n else 0 for c, n in zip(distinct, spread)])
+    grid = None if len(distinct) == len(mine) else [np.arange(sizes[c]).reshape([-1 if c == d else 1 for d in distinct]) for c in mine]
+    return ",".join([out, *others]) + "->" + "".join(letters), spread, full, grid
 
 
 class Getitem:

@@ -27,6 +27,7 @@ def leaked(what):
                                 "has_aux=True, or as a y of the scan")
 
 
+_reshape, _swapaxes, _transpose = np.reshape, np.swapaxes, np.transpose          # NumPy's own: others may stand in their places while a function runs (buffers.py)
 TRACED = set()                                                  # the subclasses of Traced: `type(x) in TRACED` is cheaper than isinstance where x is an array
 NUMBERS = frozenset({float, int, bool, np.float64, np.float32})
 OPERANDS = set(NUMBERS)                                         # types that are operands without a look at the value; traced ones are, too
@@ -71,8 +72,8 @@ class Traced:
     ndim = property(lambda self: len(self.shape))
     itemsize = property(lambda self: self.dtype.itemsize)
     nbytes = property(lambda self: self.size * self.dtype.itemsize)
-    T = property(lambda self: np.transpose(self))
-    mT = property(lambda self: np.swapaxes(self, -1, -2))
+    T = property(lambda self: self._called(_transpose))
+    mT = property(lambda self: self._called(_swapaxes, -1, -2))
     real = property(lambda self: self)
     imag = property(lambda self: np.zeros(self.shape, self.dtype))
     flat = property(lambda self: Entries(self), lambda self, value: Entries(self).__setitem__(slice(None), value))
@@ -134,13 +135,16 @@ class Traced:
     def fill(self, value):
         write(self, _set(self, ..., value))
 
-    # ---- ndarray's methods: NumPy's functions, which come back through __array_function__ -----------------------------------
+    # ---- ndarray's methods: what NumPy's functions are on traced values ------------------------------------------------------
+
+    def _called(self, function, *args, **kwargs):
+        return self.__array_function__(function, (), (self, *args), kwargs)
 
     def reshape(self, *shape, order="C", copy=None):
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, copy=copy)
+        return self._called(_reshape, shape[0] if len(shape) == 1 else shape, order=order, copy=copy)
 
     def transpose(self, *axes):
-        return np.transpose(self, None if not axes or axes[0] is None else axes[0] if np.ndim(axes[0]) else axes)
+        return self._called(_transpose, None if not axes or axes[0] is None else axes[0] if np.ndim(axes[0]) else axes)
 
     def flatten(self, order="C"):
         return np.ravel(self, order=order).copy()
@@ -183,16 +187,16 @@ class Traced:
     conjugate = conj
 
 
-def _method(name):
+def _method(function, name):
     def method(self, *args, **kwargs):
-        return getattr(np, name)(self, *args, **kwargs)
+        return self._called(function, *args, **kwargs)
     method.__name__ = name
     return method
 
 
 for _name in ("sum mean prod max min var std cumsum dot ravel swapaxes squeeze clip round argmax argmin argsort take repeat "
               "trace diagonal all any nonzero ptp searchsorted cumprod argpartition put").split():
-    setattr(Traced, _name, _method(_name))
+    setattr(Traced, _name, _method(getattr(np, _name), _name))
 
 
 def _refused(name):
@@ -393,30 +397,37 @@ def _shell(shape, strides):
 
 
 def memory(x):
-    """An array with x's shape and the strides, in entries, of the ndarray that NumPy would hold in its place: whether a reshape of it is a view depends on
-    them. It has no memory of its own and must not be read."""
-    views = []
-    while getattr(x, "_base", None) is not None:
-        x, _, again = x._base
+    """An array with x's shape whose strides are those, up to a factor, of the ndarray that NumPy would hold in its place: whether a reshape of it is a view depends
+    on them. It must not be read."""
+    whole, views = x, []
+    while getattr(whole, "_base", None) is not None:
+        whole, _, again = whole._base
         views.append(again)
-    value = x
-    while isinstance(value, Traced):
-        inside = value.held if hasattr(value, "held") else getattr(value, "below", None)
-        if inside is None and hasattr(value, "node"):
-            inside = _unevaluated(value.interpreter, value.node)
-        value = inside
-    strides = [math.prod(x.shape[k + 1:]) for k in range(len(x.shape))]              # as NumPy makes new arrays
-    if type(value) is np.ndarray:
-        shown = slice(value.ndim - len(x.shape), None)               # not the axes of examples, which vmap keeps in front
-        own, dense = [k // value.itemsize for k in value.strides[shown]], 1
-        for stride, n in sorted(zip(own, value.shape[shown])):
+    held = _array_below(whole, _unevaluated)
+    if held is not None and held.flags.forc and held.shape == whole.shape:           # mostly: NumPy has made it, and views of it are views of NumPy's
+        own = held if whole is x else _array_below(x)
+        if own is not None and own.shape == x.shape:
+            return own
+    strides = [math.prod(whole.shape[k + 1:]) for k in range(len(whole.shape))]              # as NumPy makes new arrays
+    if held is not None:
+        shown = slice(held.ndim - len(whole.shape), None)            # not the axes of examples, which vmap keeps in front
+        own, dense = [k // held.itemsize for k in held.strides[shown]], 1
+        for stride, n in sorted(zip(own, held.shape[shown])):
             dense = dense * n if n == 1 or stride == dense else 0
         if dense:                                                    # else it is a view that the engine made where NumPy makes a copy
             strides = own
-    out = _shell(x.shape, tuple(strides))
+    out = _shell(whole.shape, tuple(strides))
     for again in reversed(views):
         out = again(out)
     return out
+
+
+def _array_below(x, otherwise=lambda tracing, node: None):
+    """The ndarray below a traced value, or what is to be taken for that of a node without a value; None where there is none."""
+    while isinstance(x, Traced):
+        inside = x.held if hasattr(x, "held") else getattr(x, "below", None)
+        x = otherwise(x.interpreter, x.node) if inside is None and hasattr(x, "node") else inside
+    return x if type(x) is np.ndarray else None
 
 
 def _unevaluated(tracing, node):
@@ -439,10 +450,10 @@ def _unevaluated(tracing, node):
 
 def reshapes(x, shape):
     """Is x.reshape(shape) a view? Else NumPy copies, and what is written into it is not written into x."""
-    if len(x.shape) < 2:
+    if len(x.shape) < 2 or (layout := memory(x)).flags.c_contiguous:
         return True
     try:
-        np.reshape(memory(x), shape, copy=False)
+        np.reshape(layout, shape, copy=False)
     except ValueError:
         return False
     return True

@@ -6,7 +6,7 @@ from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e, indexing
-from .table import counted, implements
+from .table import counted, implements, places
 
 
 @implements(np.take)
@@ -36,7 +36,7 @@ def _along_axis(arr, indices, axis):
     """The index of what `indices` say along an axis; along the others they are broadcast against the array, as NumPy does it."""
     if np.ndim(indices) != arr.ndim:
         raise refuse(ValueError, f"take_along_axis{{here}}: indices of {np.ndim(indices)} axes for an array of {arr.ndim}: they must have as many")
-    grid = [np.arange(n).reshape([-1 if j == k else 1 for j in range(arr.ndim)]) for k, n in enumerate(arr.shape)]
+    grid = [places(n).reshape([-1 if j == k else 1 for j in range(arr.ndim)]) for k, n in enumerate(arr.shape)]
     grid[axis] = indices
     return tuple(grid)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import arrayed, axis_of, plain
-from ..vocabulary import elementwise as e, linalg
+from ..vocabulary import elementwise as e, linalg, shaping as s
 from .table import implements
 
 
@@ -34,7 +34,10 @@ def _floating(*operands):
 
 def _together(a, b):
     """Two stacks of matrices, as many in each."""
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = a.shape[:-2]
+    if b.shape[:-2] == batch:
+        return a, b
+    batch = np.broadcast_shapes(batch, b.shape[:-2])
     return [x if x.shape[:-2] == batch else np.broadcast_to(x, batch + x.shape[-2:]) for x in (a, b)]
 
 
@@ -47,8 +50,8 @@ def solved(a, b, **triangle):
     """np.linalg.solve; triangle="lower" or "upper": a has nothing else."""
     a, b = _floating(a, b)
     if b.ndim == 1:                                # one vector, for each matrix the same
-        x = linalg.solve(*_together(a, np.reshape(b, (-1, 1))), **triangle)
-        return np.reshape(x, x.shape[:-1])
+        x = linalg.solve(*_together(a, s.reshape(b, shape=(*b.shape, 1))), **triangle)
+        return s.reshape(x, shape=x.shape[:-1])
     return linalg.solve(*_together(a, b), **triangle) if a.ndim > 1 and b.ndim else linalg.solve(a, b, **triangle)
 
 

@@ -1,12 +1,15 @@
 """Products: np.dot, np.inner, np.tensordot, np.kron, np.einsum, ..."""
+import functools
+import math
 import string
 
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import arrayed, axis_of, operand
+from ..numpy_api import arrayed, axis_of, getitem, operand
 from ..traced import viewing
-from ..vocabulary import contraction as c, elementwise as e
+from ..vocabulary import contraction as c, elementwise as e, shaping as s
+from .shaping import stack
 from .table import counted, implements
 
 
@@ -29,7 +32,8 @@ def inner(a, b):
 
 @implements(np.outer, np.linalg.outer)
 def outer(a, b):
-    return e.multiply(np.reshape(operand(a), (-1, 1)), np.reshape(operand(b), (1, -1)))
+    a, b = operand(a), operand(b)
+    return e.multiply(s.reshape(a, shape=(math.prod(np.shape(a)), 1)), s.reshape(b, shape=(1, math.prod(np.shape(b)))))
 
 
 @implements(np.tensordot, np.linalg.tensordot)
@@ -46,18 +50,19 @@ def kron(a, b):
     a, b = arrayed(a), arrayed(b)
     n = max(a.ndim, b.ndim)
     sa, sb = (1,) * (n - a.ndim) + a.shape, (1,) * (n - b.ndim) + b.shape
-    wide = np.reshape(a, [k for p in sa for k in (p, 1)]) * np.reshape(b, [k for p in sb for k in (1, p)])
-    return np.reshape(wide, [p * q for p, q in zip(sa, sb)])
+    wide = s.reshape(a, shape=tuple([k for p in sa for k in (p, 1)])) * s.reshape(b, shape=tuple([k for p in sb for k in (1, p)]))
+    return s.reshape(wide, shape=tuple([p * q for p, q in zip(sa, sb)]))
 
 
 @implements(np.cross)
 def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     axisa, axisb, axisc = (axisa, axisb, axisc) if axis is None else (axis,) * 3
-    a, b = np.moveaxis(operand(a), axisa, 0), np.moveaxis(operand(b), axisb, 0)
-    if a.shape[0] != 3 or b.shape[0] != 3:
-        raise refuse(ValueError, f"cross{{here}}: vectors of length 3 are needed, there are {a.shape[0]} and {b.shape[0]}; "
-                                 "of two dimensions write x[0] * y[1] - x[1] * y[0]")
-    return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axisc)
+    a, b = operand(a), operand(b)
+    (m, a), (n, b) = [(x.shape[k], [getitem(x, (*(slice(None),) * k, i)) for i in range(min(x.shape[k], 3))])
+                      for x, k in ((x, axis_of(k, x.ndim)) for x, k in ((a, axisa), (b, axisb)))]
+    if m != 3 or n != 3:
+        raise refuse(ValueError, f"cross{{here}}: vectors of length 3 are needed, there are {m} and {n}; of two dimensions write x[0] * y[1] - x[1] * y[0]")
+    return stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axisc)
 
 
 @implements(np.linalg.cross)
@@ -96,13 +101,21 @@ def _interleaved(operands):
 
 @implements(np.einsum)
 def einsum(*operands, optimize=False, **kwargs):
-    from opt_einsum.parser import parse_einsum_input
     if kwargs:
         raise TypeError(f"unexpected keyword {sorted(kwargs)[0]}")
     operands = _interleaved(operands) if not isinstance(operands[0], str) else operands
     spec, arrays = operands[0], [x if hasattr(x, "ndim") else np.asarray(x) for x in map(operand, operands[1:])]          # (NumPy's number is float64, Python's too)
-    left, out, _ = parse_einsum_input((spec, *[np.shape(x) for x in arrays]), shapes=True)
-    result = c.einsum(*arrays, subscripts=f"{left}->{out}")
+    subscripts = _explicit(spec, tuple([x.shape for x in arrays]))
+    result = c.einsum(*arrays, subscripts=subscripts)
+    left, out = subscripts.split("->")
     if len(arrays) == 1 and out and set(out) == set(left):               # nothing is summed: NumPy returns a view
-        return viewing(result, arrays[0], lambda y: np.einsum(f"{left}->{out}", y))
+        return viewing(result, arrays[0], lambda y: np.einsum(subscripts, y))
     return result
+
+
+@functools.lru_cache(maxsize=1000)
+def _explicit(spec, shapes):
+    """Subscripts without an ellipsis, and with those of the result."""
+    from opt_einsum.parser import parse_einsum_input
+    left, out, _ = parse_einsum_input((spec, *shapes), shapes=True)
+    return f"{left}->{out}"

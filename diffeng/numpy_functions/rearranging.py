@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import arrayed, axes_of, axis_of, operand, plain
+from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, viewing
 from ..ufunc_dtypes import cast
 from ..vocabulary import shaping as s
@@ -40,10 +40,10 @@ def rot90(m, k=1, axes=(0, 1)):
 def roll(a, shift, axis=None):
     if axis is None:
         return np.reshape(roll(np.ravel(a), shift, 0), a.shape)
-    for n, k in np.broadcast(plain(operand(shift)), axis):
+    for n, k in ((shift, axis),) if type(shift) is type(axis) is int else np.broadcast(plain(operand(shift)), axis):
         k = axis_of(k, a.ndim)
         before, cut = (slice(None),) * k, -int(n) % max(a.shape[k], 1)
-        a = np.concatenate([a[(*before, slice(cut, None))], a[(*before, slice(cut))]], axis=k)
+        a = s.concatenate(getitem(a, (*before, slice(cut, None))), getitem(a, (*before, slice(cut))), axis=k)
     return a
 
 
@@ -121,11 +121,12 @@ def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even
             pad_width[axis_of(k, a.ndim)] = width
     if a.ndim == 0:
         return a.copy()
-    widths = np.broadcast_to(plain(operand(pad_width)).astype(int, casting="same_kind"), (a.ndim, 2))
+    widths = np.array(((pad_width,) * 2,) * a.ndim) if type(pad_width) is int else \
+        np.broadcast_to(plain(operand(pad_width)).astype(int, casting="same_kind"), (a.ndim, 2))
     if (widths < 0).any():
         raise refuse(ValueError, "pad{here}: widths are 0 or more; cut with an index: x[1:-1]")
     if mode == "constant" and np.ndim(constant_values) == 0 and not isinstance(constant_values, Traced):
-        return s.pad(a, widths=tuple((int(lo), int(hi)) for lo, hi in widths), value=constant_values)
+        return s.pad(a, widths=tuple(map(tuple, widths.tolist())), value=constant_values)
     if mode == "constant":                                               # a value for each side of each axis, and traced ones
         values = np.broadcast_to(cast(arrayed(constant_values), a.dtype), (a.ndim, 2))
         for k in range(a.ndim):

@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import arrayed, astype, axes_of, axis_of, operand
+from ..numpy_api import arrayed, astype, at_hand, axes_of, axis_of, operand
 from ..traced import TRACED, Traced
 from ..ufunc_dtypes import cast
 from ..vocabulary import elementwise as e, reductions as r
@@ -25,12 +25,18 @@ def reduced_shape(x, axis, keepdims):
 
 def norm_of(squares):
     """The square root of a sum of squares: at 0 its derivative is 0 (docs/kinks.md), not 0 * inf."""
+    value = at_hand(squares)
+    if value is not None and np.all(np.greater(value, 0)):
+        return e.sqrt(squares)
     zero = e.equal(squares, 0)
     return e.where(zero, e.absolute(squares), e.sqrt(e.where(zero, 1.0, squares)))
 
 
 def deviation(squares, x, axis, keepdims, where=True):
     """The square root of the variance of x. Where all entries are equal it is a norm at 0, even if their mean was rounded to another number."""
+    value, axes = at_hand(x), axes_of(axis, len(x.shape))
+    if value is not None and (where is True or not given(where)) and value.size and not np.any(np.equal(np.maximum.reduce(value, axis=axes), np.minimum.reduce(value, axis=axes))):
+        return norm_of(squares)
     x, options = e.stop_gradient(cast(x, squares.dtype)), {"axis": axis, "keepdims": asked(keepdims), "where": where}
     level = e.equal(np.max(x, initial=-np.inf, **options), np.min(x, initial=np.inf, **options))
     return e.where(level, e.sqrt(e.stop_gradient(squares)), norm_of(e.where(level, 1.0, squares)))
@@ -68,8 +74,8 @@ def _without_dtype(reduce):
     return lambda a, axis=None, keepdims=False, initial=None, where=None, *, dtype=None: reduce(a, axis, dtype, keepdims, initial, where)
 
 
-for _f, _p in ((np.sum, r.sum), (np.prod, r.prod)):
-    implements(_f)(_reducer(_p))
+total = implements(np.sum)(_reducer(r.sum))
+implements(np.prod)(_reducer(r.prod))
 for _f, _p in ((np.max, r.max), (np.min, r.min), (np.amax, r.max), (np.amin, r.min), (np.any, r.any), (np.all, r.all)):
     implements(_f)(_without_dtype(_reducer(_p)))
 
@@ -199,7 +205,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
     x = operand(x)
     axes = axes_of(axis, x.ndim)
     if ord is None or ord == "fro" and len(axes) == 2 or ord == 2 and len(axes) == 1:
-        return norm_of(np.sum(e.square(x), axis=axes, keepdims=asked(keepdims)))
+        return norm_of(total(e.square(x), axes, keepdims=keepdims))
     if len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
         row, column = (axis if axis is not None else axes) if abs(ord) == 1 else (axis if axis is not None else axes)[::-1]
         sums = np.sum(e.absolute(x), axis=row, keepdims=True)
@@ -230,7 +236,7 @@ def _vector_norm(x, axes, keepdims, ord):
     if ord == 1:
         return np.sum(size, axis=axes, keepdims=asked(keepdims))
     if ord == 2:
-        return norm_of(np.sum(e.square(x), axis=axes, keepdims=asked(keepdims)))
+        return norm_of(total(e.square(x), axes, keepdims=keepdims))
     powers = np.sum(e.power(size, ord), axis=axes, keepdims=asked(keepdims))
     zero = e.equal(powers, 0)
     return e.where(zero, powers, e.power(e.where(zero, 1.0, powers), 1 / ord))

@@ -1,18 +1,22 @@
 """Shapes: np.reshape, np.transpose, np.concatenate, np.split, np.tile, np.diag, ... Reshapes and transpositions are views."""
+import math
+
 import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, memory, reshapes, viewing
 from ..vocabulary import elementwise as e, shaping as s
-from .table import counted, implements
+from .choosing import take
+from .reducing import total
+from .table import counted, implements, lower, places
 
 
-def reshaped(x, shape):
-    """reshape to a full shape: a view, so that writes go through to x, where it is one in NumPy."""
+def reshaped(x, shape, same=False):
+    """reshape to a full shape: a view, so that writes go through to x, where it is one in NumPy. same: but for axes of length 1 it is x's shape."""
     old, shape = x.shape, tuple(shape)
     out = s.reshape(x, shape=shape)
-    if not reshapes(x, shape):
+    if not (same or reshapes(x, shape)):
         return out
     return viewing(out, x, lambda y: s.reshape(y, shape=shape), lambda y, v: s.reshape(v, shape=old))
 
@@ -44,7 +48,7 @@ def reshape(a, /, shape=None, order="C", newshape=None, copy=None):
     shape = newshape if shape is None else shape
     shape = [int(n) for n in (shape if isinstance(shape, (tuple, list)) else np.ravel(plain(shape)))]
     if -1 in shape:
-        known = -int(np.prod(shape))
+        known = -math.prod(shape)
         if known == 0 or a.size % known:
             raise refuse(ValueError, f"reshape{{here}}: cannot reshape {a.shape} into {tuple(shape)}: {a.size} entries do not divide")
         shape[shape.index(-1)] = a.size // known
@@ -66,7 +70,7 @@ def squeeze(a, axis=None):
     drop = [k for k, n in enumerate(a.shape) if n == 1] if axis is None else axes_of(axis, a.ndim)
     if any(a.shape[k] != 1 for k in drop):
         raise refuse(ValueError, f"squeeze{{here}}: an axis to drop has a length other than 1 in shape {a.shape}")
-    return reshaped(a, [n for k, n in enumerate(a.shape) if k not in drop])
+    return reshaped(a, [n for k, n in enumerate(a.shape) if k not in drop], same=True)
 
 
 @implements(np.expand_dims)
@@ -74,7 +78,7 @@ def expand_dims(a, axis):
     axis = axis if isinstance(axis, (tuple, list)) else (axis,)
     new = axes_of(axis, a.ndim + len(axis))
     old = iter(a.shape)
-    return reshaped(a, [1 if k in new else next(old) for k in range(a.ndim + len(new))])
+    return reshaped(a, [1 if k in new else next(old) for k in range(a.ndim + len(new))], same=True)
 
 
 @implements(np.atleast_1d)
@@ -152,12 +156,13 @@ def concatenate(arrays, /, axis=0, *, dtype=None, casting=None):
 @implements(np.stack)
 def stack(arrays, axis=0, *, dtype=None, casting=None):
     parts = [operand(a) for a in arrays]
-    return concatenate([np.expand_dims(p, axis) for p in parts], axis if axis >= 0 else axis_of(axis, np.ndim(parts[0]) + 1), dtype=dtype)
+    axis = axis_of(axis, len(np.shape(parts[0])) + 1)
+    return concatenate([s.reshape(p, shape=(*(shape := np.shape(p))[:axis], 1, *shape[axis:])) for p in parts], axis, dtype=dtype)
 
 
 @implements(np.hstack)
 def hstack(tup, *, dtype=None, casting=None):
-    parts = [np.atleast_1d(operand(a)) for a in tup]
+    parts = [a if len(np.shape(a)) else np.atleast_1d(a) for a in map(operand, tup)]
     return concatenate(parts, 0 if parts[0].ndim == 1 else 1, dtype=dtype)
 
 
@@ -239,17 +244,17 @@ def tile(A, reps):
 @implements(np.repeat)
 def repeat(a, repeats, axis=None):
     a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
-    return np.take(a, np.repeat(np.arange(a.shape[axis]), plain(operand(repeats))), axis)
+    return take(a, np.repeat(places(a.shape[axis]), plain(operand(repeats))), axis)
 
 
 @implements(np.tril)
 def tril(m, k=0):
-    return e.where(np.tri(*m.shape[-2:], k=k, dtype=bool), m, np.zeros((), m.dtype))
+    return e.where(lower(*m.shape[-2:], k=k), m, np.zeros((), m.dtype))
 
 
 @implements(np.triu)
 def triu(m, k=0):
-    return e.where(np.tri(*m.shape[-2:], k=k - 1, dtype=bool), np.zeros((), m.dtype), m)
+    return e.where(lower(*m.shape[-2:], k=k - 1), np.zeros((), m.dtype), m)
 
 
 @implements(np.tril_indices_from)
@@ -269,10 +274,12 @@ def diag_indices_from(arr):
 
 @implements(np.diagonal)
 def diagonal(a, offset=0, axis1=0, axis2=1):
-    a = moveaxis(a, (axis1, axis2), (-2, -1))
+    if len(a.shape) != 2 or (axis1, axis2) != (0, 1):
+        a = moveaxis(a, (axis1, axis2), (-2, -1))
     rows, columns = a.shape[-2:]
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
-    entries = getitem(a, (..., np.arange(n) + max(-offset, 0), np.arange(n) + max(offset, 0)))
+    at = [places(n) + k if k else places(n) for k in (max(-offset, 0), max(offset, 0))]
+    entries = getitem(a, (..., *at))
     return viewing(entries, a, lambda y: np.diagonal(y, offset, -2, -1))
 
 
@@ -300,7 +307,7 @@ def diagflat(v, k=0):
 
 @implements(np.trace)
 def trace(a, offset=0, axis1=0, axis2=1, dtype=None):
-    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+    return total(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
 @implements(np.linalg.trace)

@@ -2,6 +2,8 @@
 
 `subscripts` writes any of them as an einsum: what they compute, said once, for whoever needs the index notation of the value.
 """
+import functools
+import math
 import string
 
 import numpy as np
@@ -53,16 +55,38 @@ def _infer(name):
     return infer
 
 
+SMALL = 1 << 12                             # terms of a sum that are added in one loop sooner than an order is chosen
+
+
 def _einsum(*operands, subscripts):
     """Pair after pair; all in the dtype of the result first, for a pair of small integers among floats would wrap. (Pairs make arrays without axes.)"""
     if len(operands) == 1:
         return np.einsum(subscripts, *operands)
-    dtype = np.result_type(*operands)
-    operands = [x.astype(dtype, copy=False) for x in operands]
-    if len(operands) == 2:
-        return np.einsum(subscripts, *operands, optimize=True)[()]
+    dtype = operands[0].dtype
+    if any([x.dtype != dtype for x in operands]):
+        dtype = np.result_type(*operands)
+        operands = [x.astype(dtype, copy=False) for x in operands]
+    few, pairs = _ordered(subscripts, tuple([x.shape for x in operands]))
+    if few:
+        return np.einsum(subscripts, *operands)[()]
+    operands = [*operands]
+    for places, pair in pairs:
+        operands.append(np.einsum(pair, *[operands.pop(k) for k in places], optimize=True))
+    return operands[0][()]
+
+
+@functools.lru_cache(maxsize=1000)
+def _ordered(subscripts, shapes):
+    """(are there few terms?, ((where operands are taken from the list of those that are left, their subscripts), ...)): each result is put at its end."""
+    size = {}
+    for letters, shape in zip(subscripts.split("->")[0].split(","), shapes):
+        size.update({c: n for c, n in zip(letters, shape) if size.get(c, 1) == 1})
+    few = math.prod(size.values()) <= SMALL
+    if few or len(shapes) == 2:
+        return few, (((0, 0), subscripts),)
     import opt_einsum
-    return opt_einsum.contract(subscripts, *operands, backend="numpy")[()]
+    _, found = opt_einsum.contract_path(subscripts, *shapes, shapes=True)
+    return few, tuple([(step[0], step[2]) for step in found.contraction_list])
 
 
 matmul    = Primitive("matmul", np.matmul, "contract", None, _A, _infer("matmul"))
