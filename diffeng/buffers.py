@@ -131,8 +131,9 @@ def _replacement(name, original):
 
     @functools.wraps(original)
     def call(*args, **kwargs):
-        if direct:
-            for x in args:
+        if direct and args:
+            first = type(args[0])
+            for x in args if first is np.ndarray else args[0] if sequence and (first is list or first is tuple) else args[:1]:
                 if type(x) in TRACED:
                     return numpy_api.call_function(original, args, kwargs)       # as NumPy would, after asking around
         if not _active.depth:

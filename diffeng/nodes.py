@@ -172,7 +172,7 @@ def _spec(primitive, operands, params):
 class Node:
     """One recorded operation: lean, immutable, hashable by identity, made in topological order (`serial` grows).
 
-    live: may a derivative by the recording's inputs go through it? segment: of a checkpoint. hooks: of a user's, where a tensor has some (tensor_engine/hooks.py).
+    live: the numbers of the operands through which a derivative by the recording's inputs may go; True for an input. segment: of a checkpoint. hooks: of a user's, where a tensor has some (tensor_engine/hooks.py).
     """
 
     __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "live", "segment", "hooks", "__weakref__")
@@ -180,7 +180,7 @@ class Node:
     def __init__(self, primitive, operands, params, value, shape, dtype, frames):
         self.primitive, self.operands, self.params = primitive, operands, params    # operands: Nodes, or constants as they came
         self.value, self.shape, self.dtype, self.frames = value, shape, dtype, frames
-        self.serial, self.live = next(_serial), True
+        self.serial, self.live = next(_serial), tuple([k for k in range(len(operands)) if primitive.carries(k)]) if operands else True
 
     def on(self, operands):
         """The same operation on other operands of the same shapes and dtypes: a new Node, without a value."""
@@ -251,18 +251,19 @@ class Tracing(Interpreter):
         number = False
         if self.numbers and primitive.kind == "map" and primitive.name != "astype":
             operands, number = self._among_numbers(primitive, operands)
-        inputs, values, live = [], [], False
+        inputs, values, live, slots, k = [], [], (), primitive.slots, 0
         plain = known = self.values
         for x in operands:
             if type(x) is Tracer and x.interpreter is self:
                 x = x.node
                 value = x.value
-                if x.live:
-                    live = True
+                if x.live and (slots is None or k in slots):
+                    live += (k,)
             else:
                 if self.whole:
                     x = self.held(x) if type(x) is np.ndarray else unaliased(x) if type(x) in TRACED else x
                 value = x
+            k += 1
             inputs.append(x)
             values.append(value)
             if type(value) not in _ARRAYS:
@@ -301,7 +302,7 @@ class Tracing(Interpreter):
         node.dtype = dtype
         node.frames = user_frames(3, self.depth) if frames is None else frames
         node.serial = next(_serial)
-        node.live = live and primitive.slots != () and (dtype is _FLOAT64 or dtype.kind == "f")
+        node.live = live if dtype is _FLOAT64 or dtype.kind == "f" else ()
         if self.log is not None:
             self.log.append(node)
         if number:

@@ -391,17 +391,6 @@ def plain(x):
     return np.asarray(x)
 
 
-def at_hand(x):
-    """The numbers below a traced value where what is computed holds for these alone; None under jit and in a graph, for many examples, in 100 digits, and where it is
-    compared with these."""
-    while type(x) in TRACED:
-        interpreter = x.interpreter
-        if interpreter.lasting or interpreter.examples or interpreter.log is not None:
-            return None
-        x = x.held if hasattr(x, "held") else getattr(x, "below", None)
-    return x
-
-
 def getitem(x, index):
     arrays, template = split_index(index, x)
     return indexing.getitem(x, *arrays, index=template)

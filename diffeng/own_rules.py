@@ -319,7 +319,7 @@ def inlined(outputs):
                 again = Node(Primitive.registry["getitem"], (again,), {"index": (slice(0, own.size),)}, None, n.shape, n.dtype, n.frames)
         else:
             again = n if not n.operands else n.on(operands) if own is None else _whole(n, operands)
-        again.live = False                               # no derivative goes through what is only evaluated
+        again.live = ()                                  # no derivative goes through what is only evaluated
         now[n] = again
     return without_unread(Outputs([now[x] if isinstance(x, Node) else x for x in outputs]))
 

@@ -115,7 +115,7 @@ PULL = {
     "max":         [lambda g, z, x, *, axis, keepdims: rule.extreme(g, z, x, axis, keepdims)],
     "min":         [lambda g, z, x, *, axis, keepdims: rule.extreme(g, z, x, axis, keepdims)],
     "logsumexp":   [lambda g, z, x, *, axis, keepdims: rule.spread(g, x, axis, keepdims) * rule.softmax(z, x, axis, keepdims)],
-    "cumsum":      [lambda g, z, x, *, axis: np.flip(np.cumsum(np.flip(g, axis), axis=axis), axis)],
+    "cumsum":      [lambda g, z, x, *, axis: rule.backwards(np.cumsum(rule.backwards(g, axis), axis=axis), axis)],
     "cumprod":     [lambda g, z, x, *, axis: rule.cumprod(g, x, axis)],
     # ---- index maps
     "reshape":     [lambda g, z, x, *, shape: g.reshape(x.shape)],
@@ -168,8 +168,19 @@ def pull(primitive, slot, g, z, operands, params, frames=()):
     return _whole(fit(row(g, z, *operands, **params), np.shape(x), x.dtype), np.shape(x))
 
 
-def _whole(g, shape):
-    return g if g.shape == shape else np.broadcast_to(g, shape)
+_ARRAYS = (np.ndarray, np.generic)
+FEW = 1 << 10                                      # entries that are written sooner than NumPy has made a view of one
+
+
+def _whole(g, shape, z=None):
+    """g, spread out. z: the value whose cotangent it is; where that is a small array g is written down (a program reads what is constant where it is)."""
+    if g.shape == shape:
+        return g
+    if type(z) is np.ndarray and isinstance(g, _ARRAYS) and z.size <= FEW:
+        out = np.empty(shape, g.dtype)
+        out[...] = g
+        return out
+    return np.broadcast_to(g, shape)
 
 
 @np.errstate(all="ignore")                        # (as a decorator half of what it takes around a block)
@@ -202,10 +213,18 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
         g = cotangent.pop(node)
         if changed and node in changed:
             g = changed[node](_whole(g, node.shape))
-        if node in found:
-            found[node] = g
-        primitive, operands, params = node.primitive, node.operands, node.params
-        if wanted is not None:
+        operands = node.operands
+        if wanted is None:
+            if not operands:
+                if node in found:
+                    found[node] = g
+                continue
+            slots, values = node.live, [g, node.value]
+            for q in operands:
+                values.append(q.value if type(q) is Node else q)
+        else:
+            if node in found:
+                found[node] = g
             slots = wanted[node]
             if not slots:
                 continue
@@ -216,20 +235,10 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                 if type(q) is Node:
                     q = q.value if stored else value_of(q)
                 values.append(q)
-        else:
-            slots, values, every, k = [], [g, node.value], primitive.slots, 0
-            for q in operands:
-                if type(q) is Node:
-                    if q.live and (every is None or k in every):
-                        slots.append(k)
-                    q = q.value
-                values.append(q)
-                k += 1
-            if not slots:
-                continue
+        primitive, params = node.primitive, node.params
         if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
                                           or primitive.kind == "reduce" and not g.shape):
-            values[0] = g = np.broadcast_to(g, node.shape)
+            values[0] = g = _whole(g, node.shape, values[1])
         rows = PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)          # looked up at every use: rows may be replaced
         pieces = rows.every(*values[:2], slots, *values[2:], **params) if len(slots) > 1 and isinstance(rows, Every) else None
         for k in slots:
@@ -264,4 +273,4 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                     own.add(p)
                 else:                              # NumPy's scalar: nothing can be added to it in place
                     own.discard(p)
-    return [None if found[n] is None else _whole(found[n], n.shape) for n in inputs]
+    return [None if found[n] is None else _whole(found[n], n.shape, n.value) for n in inputs]

@@ -17,6 +17,7 @@ from ..constants import Exact
 from .source_matrices import COFACTOR, EIGH, IN_NUMPY, QR, SOLVE_LOWER, SVD
 from .terms import index_text, operands_of
 from ..vocabulary import indexing
+from ..vocabulary.contraction import ordered
 from ..vocabulary.elementwise import SCIPY
 
 COMPARE, ADD, MULTIPLY, UNARY, POWER, ATOM = range(6)
@@ -371,7 +372,8 @@ class NumPy:
             return f"np.einsum({params['subscripts']!r}, {self.plain(operands[0])})"
         nodes, dtype = self.graph.nodes, self.graph.nodes[k]["dtype"]                  # optimised it multiplies pairs, which narrow integers would wrap in
         arguments = [self.plain(u) if nodes[u]["dtype"] == dtype else f"np.asarray({self.plain(u)}, np.{dtype})" for u in operands]
-        return f"np.einsum({params['subscripts']!r}, {', '.join(arguments)}, optimize=True)"
+        few, _ = ordered(params["subscripts"], tuple([tuple(nodes[u]["shape"]) for u in operands]))
+        return f"np.einsum({params['subscripts']!r}, {', '.join(arguments)}{'' if few else ', optimize=True'})"
 
     def _astype(self, k, operands, params):
         return f"np.asarray({self.plain(operands[0])}).astype(np.{np.dtype(params['dtype'])})[()]"

@@ -6,7 +6,8 @@ from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e, indexing
-from .table import counted, implements, places
+from ..vocabulary.indexing import places
+from .table import counted, implements
 
 
 @implements(np.take)

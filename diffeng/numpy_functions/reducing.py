@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import arrayed, astype, at_hand, axes_of, axis_of, operand
+from ..numpy_api import arrayed, astype, axes_of, axis_of, operand
 from ..traced import TRACED, Traced
 from ..ufunc_dtypes import cast
 from ..vocabulary import elementwise as e, reductions as r
@@ -23,10 +23,21 @@ def reduced_shape(x, axis, keepdims):
     return tuple(1 if k in axes else n for k, n in enumerate(x.shape) if asked(keepdims) or k not in axes)
 
 
+def at_hand(x):
+    """The numbers below a traced value where what is computed holds for these alone; None under jit and in a graph, for many examples, in 100 digits, and where it is
+    compared with these."""
+    while type(x) in TRACED:
+        interpreter = x.interpreter
+        if interpreter.lasting or interpreter.examples or interpreter.log is not None:
+            return None
+        x = x.held if hasattr(x, "held") else getattr(x, "below", None)
+    return x
+
+
 def norm_of(squares):
     """The square root of a sum of squares: at 0 its derivative is 0 (docs/kinks.md), not 0 * inf."""
     value = at_hand(squares)
-    if value is not None and np.all(np.greater(value, 0)):
+    if value is not None and np.greater(value, 0).all():
         return e.sqrt(squares)
     zero = e.equal(squares, 0)
     return e.where(zero, e.absolute(squares), e.sqrt(e.where(zero, 1.0, squares)))
@@ -35,7 +46,7 @@ def norm_of(squares):
 def deviation(squares, x, axis, keepdims, where=True):
     """The square root of the variance of x. Where all entries are equal it is a norm at 0, even if their mean was rounded to another number."""
     value, axes = at_hand(x), axes_of(axis, len(x.shape))
-    if value is not None and (where is True or not given(where)) and value.size and not np.any(np.equal(np.maximum.reduce(value, axis=axes), np.minimum.reduce(value, axis=axes))):
+    if value is not None and (where is True or not given(where)) and value.size and not np.equal(np.maximum.reduce(value, axis=axes), np.minimum.reduce(value, axis=axes)).any():
         return norm_of(squares)
     x, options = e.stop_gradient(cast(x, squares.dtype)), {"axis": axis, "keepdims": asked(keepdims), "where": where}
     level = e.equal(np.max(x, initial=-np.inf, **options), np.min(x, initial=np.inf, **options))

@@ -7,9 +7,10 @@ from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, memory, reshapes, viewing
 from ..vocabulary import elementwise as e, shaping as s
+from ..vocabulary.indexing import lower, places
 from .choosing import take
 from .reducing import total
-from .table import counted, implements, lower, places
+from .table import counted, implements
 
 
 def reshaped(x, shape, same=False):

@@ -66,7 +66,7 @@ def _einsum(*operands, subscripts):
     if any([x.dtype != dtype for x in operands]):
         dtype = np.result_type(*operands)
         operands = [x.astype(dtype, copy=False) for x in operands]
-    few, pairs = _ordered(subscripts, tuple([x.shape for x in operands]))
+    few, pairs = ordered(subscripts, tuple([x.shape for x in operands]))
     if few:
         return np.einsum(subscripts, *operands)[()]
     operands = [*operands]
@@ -76,7 +76,7 @@ def _einsum(*operands, subscripts):
 
 
 @functools.lru_cache(maxsize=1000)
-def _ordered(subscripts, shapes):
+def ordered(subscripts, shapes):
     """(are there few terms?, ((where operands are taken from the list of those that are left, their subscripts), ...)): each result is put at its end."""
     size = {}
     for letters, shape in zip(subscripts.split("->")[0].split(","), shapes):

@@ -3,6 +3,8 @@
 An index is split in two: `index`, a tuple of slices, integers, None, Ellipsis, boolean masks and `Slot(k)` marks, is a parameter; the integer arrays
 that stand at the marks are operands, so that they may be traced (tokens, say). Operand order: the arrays with a derivative first.
 """
+import functools
+
 import numpy as np
 
 from ..nodes import Primitive
@@ -73,3 +75,25 @@ getitem = Primitive("getitem", _getitem, "gather", (0,), (_A,))                #
 setitem = Primitive("setitem", _setitem, "scatter", (0, 1), (_A, _A))          # x with x[index] = v; of values for one position the last stays
 add_at  = Primitive("add_at", _add_at, "scatter", (0, 1), (_A, _A))            # x with v added at index
 scatter = Primitive("scatter", _zeros_add_at, "scatter", (0,), (_A,))          # zeros of `shape` with v added at index: getitem's adjoint
+
+
+# ---- index arrays that are asked for again and again ----------------------------------------------------------------------------------------
+
+FEW = 64                                    # of an axis: so short ones' places are made once
+
+
+@functools.lru_cache(maxsize=256)
+def _frozen(make, *sizes, **options):
+    made = make(*sizes, **options)
+    made.flags.writeable = False
+    return made
+
+
+def places(n):
+    """np.arange(n), nobody's to change where it is short."""
+    return _frozen(np.arange, n) if n <= FEW else np.arange(n)
+
+
+def lower(*shape, k=0):
+    """np.tri(*shape, k) as truth values, likewise: which entries of a matrix lie on its k-th diagonal, or below it."""
+    return _frozen(np.tri, *shape, k=k, dtype=bool) if max(shape) <= FEW else np.tri(*shape, k=k, dtype=bool)
