@@ -9,6 +9,7 @@ import numpy as np
 from ..nodes import Primitive
 
 _ANY = ((0.3, 1.5),)
+_ROUND = np.array([1, 2, 0]), np.array([2, 0, 1])
 FEW_ROWS = 16                               # of matrices whose cofactors are eliminated here, many at a time; of larger ones LAPACK takes less
 
 
@@ -50,10 +51,10 @@ def _cofactor(x):
     determinant without one of its entries takes no division. Rows and columns are brought to one size before, by powers of two, of which the result has all but
     its own. Of many rows it is what that formula says, unless it would lose more than a third of the digits."""
     if x.shape[-1] == 3:
-        after, last = (np.roll(x, (-k, -k), (-2, -1)) for k in (1, 2))          # rows and columns go round: so the signs are right
-        return after * last - np.roll(x, (-1, -2), (-2, -1)) * np.roll(x, (-2, -1), (-2, -1))
+        after, last = _ROUND                                   # rows and columns go round: so the signs are right
+        return x[..., after[:, None], after] * x[..., last[:, None], last] - x[..., after[:, None], last] * x[..., last[:, None], after]
     if x.shape[-1] == 2:
-        return np.roll(x, (1, 1), (-2, -1)) * np.array([[1, -1], [-1, 1]], x.dtype)
+        return x[..., ::-1, ::-1] * np.array([[1, -1], [-1, 1]], x.dtype)
     if x.shape[-1] == 1:
         return np.ones_like(x)
     bad = ~np.isfinite(x).all(axis=(-2, -1), keepdims=True)
