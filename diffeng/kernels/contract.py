@@ -21,6 +21,7 @@ from .memory import LINE
 from .reduce import total
 from .scalar import BFLOAT16, CAST, FLOAT, type_name
 from .sizes import is_short, many_short_rows
+from .units import weight
 from .values import select, smaller
 
 _HALF = np.dtype(np.uint16)                # what holds a bfloat16: NumPy has none
@@ -45,7 +46,11 @@ def einsum(fuser, subscripts, views, dtype):
 def _many(fuser, subscripts, terms, views, dtype):
     """Pair after pair, in the order opt_einsum finds."""
     import opt_einsum
-    _, info = opt_einsum.contract_path(subscripts, *[v.shape for v in views], shapes=True)
+    path, info = opt_einsum.contract_path(subscripts, *[tuple(map(int, v.shape)) for v in views], shapes=True)
+    known, other = opt_einsum.contract_path(subscripts, *[tuple(map(weight, v.shape)) for v in views], shapes=True)          # the order that there are kernels for
+    if known != path:
+        _, other = opt_einsum.contract_path(subscripts, *[tuple(map(int, v.shape)) for v in views], optimize=known, shapes=True)
+        info = other if other.opt_cost <= 2 * info.opt_cost else info
     steps = [(step[0], step[2]) for step in info.contraction_list]
     if any(len(places) > 2 for places, _ in steps):
         return None

@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from .layout import Buffer, View, collapse, cut_at, disjoint
-from .units import Unit, divides
+from .units import divides, rank, weight
 
 MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
 SCALARS_FUSED = MOST_OPERATIONS             # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate
@@ -176,7 +176,7 @@ def cuts_of(shape, scale=1):
 @functools.lru_cache(maxsize=1000)
 def is_chain(cuts):
     """Can axes be cut at all of them at once? cuts: a frozenset."""
-    cuts = sorted(cuts)
+    cuts = sorted(cuts, key=rank)
     return all(map(divides, cuts, cuts[1:]))
 
 
@@ -251,7 +251,7 @@ class Fuser:
         out = operation.out
         alone = type(out) is Indirect or type(operation) is Map and operation.accumulate
         n = math.prod(operation.shape)
-        if n < 2 and type(n) is not Unit:
+        if n < 2 and type(n) is int:
             self._scalars += 1
             alone |= self._scalars > SCALARS_FUSED
         direct, others = places(operation)
@@ -288,7 +288,7 @@ class Fuser:
         """The open group that computes operands of this operation and can hold it, made of several where need be; None where there is none."""
         writers = [*dict.fromkeys([g for v in direct for g in v.buffer.writers])]
         home = None
-        for g in sorted(writers, key=lambda g: -g.n) if len(writers) > 1 else writers:
+        for g in sorted(writers, key=lambda g: -weight(g.n)) if len(writers) > 1 else writers:
             if not g.open:
                 continue
             if len(g.operations) + (len(home.operations) if home else 0) >= MOST_OPERATIONS or not self._stretch(g, operation) \
@@ -352,7 +352,7 @@ class Fuser:
         """Make a group of row values part of a space with columns, if that is what the operation reads it along (not of a single value: nobody could share in the
         one row that it has). True unless nothing helps."""
         n = math.prod(operation.shape)
-        if n <= group.n or group.columns is not None or n % group.n:
+        if n <= group.n or group.columns is not None or not divides(group.n, n):
             return n <= group.n or group.columns is not None
         columns = n // group.n
         mine = [v for v in operation.operands if not isinstance(v, (Immediate, Indirect, Window)) and group in v.buffer.writers]

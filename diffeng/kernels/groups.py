@@ -18,6 +18,7 @@ from .layout import Buffer, View, collapse, refined
 from .memory import LINE
 from .scalar import fingerprint, type_name
 from .sizes import is_short
+from .units import rank
 
 _BYTE = np.dtype(np.uint8)
 STATUS = "status"                          # the word that stands for the address where an index out of range is reported
@@ -74,7 +75,7 @@ class Plan:
 
     def __init__(self, group, in_order=False):
         self.group, self.words, self.rules, self.ready, self.in_order = group, [], [], [], in_order              # ready: see Instruction
-        self._cuts, self._numbers, self._views, self._scopes, self._where = sorted(group.cuts), {}, [], {}, {}
+        self._cuts, self._numbers, self._views, self._scopes, self._where = sorted(group.cuts, key=rank), {}, [], {}, {}
         self.produced = {}                                   # id of a buffer -> the operation that makes it here
         for k, o in enumerate(group.operations):
             if isinstance(o, Reduce) or not isinstance(o.out, Indirect) and o.out.complete():

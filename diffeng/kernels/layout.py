@@ -13,7 +13,7 @@ import math
 
 from ..vocabulary.indexing import Slot
 from ..vocabulary.shaping import broadcast_shapes, is_repeated
-from .units import Unit
+from .units import by_chance, rank
 
 
 PITCHED = 1 << 20                            # bytes of an array from which on room between its rows may pay,
@@ -257,10 +257,11 @@ def reshaped(v, shape):
     if 0 in shape:
         return View(v.buffer, v.offset, shape, c_strides(shape, v.dtype.itemsize), v.dtype)
     strides = _in_shape(v.shape, v.strides, shape)
-    if strides is None and any([type(n) is Unit for n in (*v.shape, *shape)]):               # what is 1 long may be anywhere
-        strides = _in_shape(tuple(map(int, v.shape)), v.strides, tuple(map(int, shape)))
+    if strides is None and any([type(n) is not int for n in (*v.shape, *shape)]):               # what is 1 long may be anywhere, and what was made here has no other length
+        old, new = tuple(map(int, v.shape)), tuple(map(int, shape))
+        strides = _in_shape(old, v.strides, new) or _in_shape(old, tuple(map(int, v.strides)), new)
         strides = c_strides(shape, v.dtype.itemsize) if v.contiguous() else \
-            strides and [v.dtype.itemsize if type(n) is Unit and n < 2 else s for n, s in zip(shape, strides)]
+            strides and [v.dtype.itemsize if by_chance(n) else s for n, s in zip(shape, strides)]
     return None if strides is None else View(v.buffer, v.offset, shape, strides, v.dtype)
 
 
@@ -270,7 +271,7 @@ def _in_shape(old, strides, shape):
     want, out, k = [n for n in shape if n != 1], [], 0
     for n, s in zip(dims, strides):
         taken, product = [], 1
-        while product < n and k < len(want):
+        while rank(product) < rank(n) and k < len(want):
             taken.append(want[k])
             product *= want[k]
             k += 1
@@ -353,7 +354,7 @@ def diagonal(v, letters):
 def cut_at(shape, n):
     """The axis from which on a shape has n entries; None if it has no such."""
     product, k = 1, len(shape)
-    while product < n and k:
+    while rank(product) < rank(n) and k:
         k -= 1
         product *= shape[k]
     return k if product == n else None
@@ -368,7 +369,7 @@ def refined(shape, strides, cuts):
         if n == 1:
             continue
         begin, product = product, product * n
-        while cuts[at] < product:
+        while rank(cuts[at]) < rank(product):
             out.append(s * (cuts[at] // begin))
             at += 1
     return out[::-1]

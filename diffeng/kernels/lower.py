@@ -22,7 +22,6 @@ from .reduce import positions, reduced
 from .scalar import type_name
 from .sizes import lengths_of, lies_close, many_short_rows, walks_across, with_reductions
 from .turns import in_turns
-from .units import power_of
 
 VERY_FEW = 4                               # columns of a row that are scattered one by one
 _UNWRITTEN = frozenset({Padded, Columns, Deferred})
@@ -101,8 +100,8 @@ class Lowering:
         found = self._constants.get(id(array))
         if found is None:
             held = np.require(array, requirements="CA" if self.contiguous else "A")
-            shape = lengths_of(held)
-            strides = c_strides(shape, held.itemsize) if held.flags.c_contiguous and any(map(power_of, shape)) else held.strides
+            shape = lengths_of(array)
+            strides = c_strides(shape, held.itemsize) if held.flags.c_contiguous and any([type(n) is not int for n in shape]) else held.strides
             found = View(Buffer("constant", held.dtype, held.size, array=held), 0, shape, strides, held.dtype)
             self._constants[id(array)] = found
             found.buffer.slot = array         # its id stays its own

@@ -111,7 +111,7 @@ def _call(step, plans):
 def _turn(inputs, outputs, codes):
     """See repeated.instructions."""
     from .program import Program
-    inputs, outputs = sizes.with_units() and marked(inputs, outputs) or (inputs, outputs)
+    inputs, outputs = sizes.with_units() and marked(inputs, outputs) or sizes.turn_of(inputs, outputs)
     steps, reports, _ = steps_of(Program, inputs, Outputs(outputs), {}, codes=codes)
     plans = Plans()
     made = [(step, STEPS[type(step)](step, plans)) for step in steps]

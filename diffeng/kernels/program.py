@@ -350,12 +350,23 @@ class _Plan:
 def _plans(graph, ahead=False):
     """[a graph's own plan] if all of its kernels are there; or one for other sizes that is as good as that and needs no new ones, or at most half as many; or its
     own, and those for all other sizes. ahead: may LLVM begin meanwhile?"""
+    from .families import Family
     from .sizes import Sizes
+    program, inputs, outputs, *how = graph
+    family, met = Family(inputs, outputs, type(program).__name__, *how), _was_met(outputs)
     sizes, begun = Sizes(), []
-    plans = [_Plan(graph, sizes, _ahead(graph, sizes, begun) if ahead else None)]
+    plans = [_Plan(graph, sizes, _ahead(graph, sizes, begun) if ahead and not (met and family.kept()) else None)]
     missing = plans[0].missing()
     if missing:
-        known, good = _was_met(graph[2]) and len(missing) < len(plans[0].kernels()), []
+        known, good = met and len(missing) < len(plans[0].kernels()), []
+        for other in _alike(graph, family) if known else ():
+            try:
+                plan = _Plan(*other)
+            except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):          # what was possible there may not be here
+                continue
+            good.append((len(plan.missing()), plan))
+            if not good[-1][0]:
+                return [plan]
         for other in _others(graph, sizes, known):
             plans.append(_Plan(*other))
             if "tiny" not in sizes.met and not begun:
@@ -365,7 +376,26 @@ def _plans(graph, ahead=False):
         fewest, plan = min(good, key=lambda pair: pair[0], default=(math.inf, None))
         if known and 2 * fewest <= len(missing):
             return [plan]
+        if met:
+            family.keep()
     return plans
+
+
+def _alike(graph, family):
+    """A graph, to be planned as others of its family, as arguments of _Plan, one after the other."""
+    from .families import Family, without_sums
+    from .sizes import Sizes
+    program, inputs, outputs, *how = graph
+    for there in family.kept():
+        found = family.alike(inputs, outputs, there)
+        if found is not None:
+            *again, lengths, turns = found
+            sizes = Sizes(lengths=lengths, turns=turns)
+            yield (program, *again, *how), sizes
+            yield from [((program, *again, *how), other) for other in sizes.others()]
+    simpler = without_sums(inputs, outputs)
+    if simpler is not None:
+        yield from _alike((program, *simpler, *how), Family(*simpler, type(program).__name__, *how))
 
 
 _families = set()                          # of large graphs that this process has planned

@@ -12,11 +12,12 @@ import contextvars
 import math
 
 from ..nodes import Node
-from .units import Unit, lengths
+from .units import Length, Unit, lengths, weight
 
 NARROW = 16                                # columns of a short row at most: two vectors of float64
 IN_PLACE = 1 << 14                         # bytes of a vector that one thread goes through: four of them fit into the first cache
 LARGE = 1 << 22                            # bytes of a product's result that the cache had better not hold
+FAR = 16                                   # times as large as a bound, or as small: then it counts, whatever there are kernels for
 
 
 _SHORT = {"short", "tiny"}
@@ -26,23 +27,26 @@ class Sizes:
     """What is called short and large in a plan, and what was met there.
 
     short: is anything? scores: are products of every position with every other large? in_place: is a vector made where it is read, entry by entry? None: as they
-    are. units: are axes of length 1 like any other (units.py)? met: the lengths that were asked for, of what is "short" or "tiny", and of scores ("small",
+    are. units: are axes of length 1 like any other (units.py)? lengths: {id of an array: as what it is planned}, turns: {id of the outputs of a loop's turn: its (inputs,
+    outputs), likewise} (families.py). met: the lengths that were asked for, of what is "short" or "tiny", and of scores ("small",
     "large"); "in place": the answer.
     """
 
-    def __init__(self, short=True, scores=None, in_place=None, units=False):
+    def __init__(self, short=True, scores=None, in_place=None, units=False, lengths=(), turns=()):
         self.short, self.scores, self.in_place, self.units, self.met = short, scores, in_place, units, {}
+        self.lengths, self.turns = dict(lengths), dict(turns)
 
     def others(self, known=True):
         """Of the same graph in other shapes: lengths that are not short where they were, scores that are large where they were not, or the other way round; where
         something of the plan is known, vectors in place that were not, too."""
+        same = {"units": self.units, "lengths": self.lengths, "turns": self.turns}
         if not _SHORT.isdisjoint(self.met):
-            yield Sizes(False, units=self.units)
+            yield Sizes(False, **same)
         for name, longest in self.met.items():
             if name in ("small", "large"):
-                yield Sizes(longest > NARROW, name == "small", units=self.units)
+                yield Sizes(longest > NARROW, name == "small", **same)
         if known and "in place" in self.met:
-            yield Sizes(in_place=not self.met["in place"], units=self.units)
+            yield Sizes(in_place=not self.met["in place"], **same)
 
 
 _here = contextvars.ContextVar("what a plan calls short and large", default=Sizes())
@@ -63,8 +67,8 @@ def planned_for(sizes):
 def is_short(length, most=NARROW, name="short"):
     """Is a length such as has kernels of its own: at most so many? name: "tiny" where others take many times as long."""
     here = _here.get()
-    if length > most or not here.short or type(length) is Unit:
-        return False
+    if max(int(length), weight(length)) > most or not here.short or type(length) is Unit or name == "tiny" and type(length) is Length:
+        return False                                        # (what is written out for each length is for no other)
     here.met[name] = length
     return True
 
@@ -89,16 +93,26 @@ def with_units():
     return _here.get().units
 
 
+def turn_of(inputs, outputs):
+    """A loop's turn, as it is planned."""
+    return _here.get().turns.get(id(outputs), (inputs, outputs))
+
+
 def lengths_of(array):
     """The shape of an array that a graph holds, which is planned."""
-    return lengths(array) if with_units() else array.shape
+    return _here.get().lengths.get(id(array)) or (lengths(array) if with_units() else array.shape)
 
 
 def is_made_in_place(bytes):
     """Is a vector of so many bytes made where the one is whose neighbours it is made of? One thread goes through it then."""
     here = _here.get()
-    found = here.met["in place"] = bytes <= IN_PLACE if here.in_place is None else here.in_place
+    found = here.met["in place"] = not _reaches(bytes, IN_PLACE + 1) if here.in_place is None else here.in_place
     return found
+
+
+def _reaches(n, bound):
+    """Is n at least so many? Of what is planned as something else that is asked, where it is not far off."""
+    return (weight(n) >= weight(bound)) if bound // FAR < n < bound * FAR else n >= bound
 
 
 # ---- products that are large ------------------------------------------------------------------------------------------------------------
@@ -106,7 +120,7 @@ def is_made_in_place(bytes):
 def is_large(shape, bytes, least=0):
     """Is a product's result of so many bytes large, if what is has at least so many?"""
     scores = _here.get().scores
-    return bytes >= max(LARGE, least) if scores is None or not is_square(shape) else scores
+    return _reaches(bytes, max(LARGE, least)) if scores is None or not is_square(shape) else scores
 
 
 def is_square(shape):

@@ -4,8 +4,10 @@ What it is: `Unit`, a length, which no comparison takes for 1. A plan made with 
 kernels of longer axes. `marked.py` says which axes have it.
 
 What it is not: another value. As an integer a Unit is what it is, and so is every word of a plan. It changes what a plan decides, and what is decided for any length
-is right for this one: where something on the way makes a plain integer of it, that costs a kernel, and no more.
+is right for this one: where something on the way makes a plain integer of it, that costs a kernel, and no more. `Length` is the same for lengths that were others
+in another shape, of which it is known what they were.
 """
+import operator
 
 
 class Unit(int):
@@ -65,6 +67,80 @@ class Unit(int):
         return hash((int(self), self.power))
 
 
+class Length(int):
+    """A length, a stride or a number of entries of an array, and what it was in another one, for whose sizes there are kernels (families.py): `like`. It equals a
+    number only where both do, so that a plan takes no two for the same that were not the same there; in an order it comes where it is, but behind a plain number
+    as large where it was larger there (`rank` is the order among those as large). `weight` says what a plan should go by where all answers are right.
+
+    >>> one = length(1, 12)
+    >>> int(8 * one), one == 1, 1 < one < 2, 8 * one == 8, 8 * one == length(8, 96), 8 * one // one, divides(one, 8), length(3, 3)
+    (8, False, True, False, True, 8, False, 3)
+    """
+
+    def __new__(cls, count, like):
+        made = super().__new__(cls, count)
+        made.like = like
+        return made
+
+    def __neg__(self):
+        return length(-int(self), -self.like)
+
+    def __abs__(self):
+        return length(abs(int(self)), abs(self.like))
+
+    def __eq__(self, other):
+        return type(other) is Length and int(self) == int(other) and self.like == other.like
+
+    def __ne__(self, other):                 # int's own would be asked
+        return not self == other
+
+    def __lt__(self, other):
+        return _place(self) < _place(other)
+
+    def __le__(self, other):
+        return _place(self) <= _place(other)
+
+    def __gt__(self, other):
+        return _place(self) > _place(other)
+
+    def __ge__(self, other):
+        return _place(self) >= _place(other)
+
+    def __hash__(self):
+        return hash((int(self), self.like))
+
+
+def length(count, like):
+    """Length(count, like); where both are the same, or nothing is there, a plain number."""
+    return count if count == like or not count or not like else Length(count, like)
+
+
+def weight(n):
+    """What a plan goes by where all answers are right: the length that is planned for."""
+    return n.like if type(n) is Length else n
+
+
+def by_chance(n):
+    """Is an axis 1 long that is planned as a longer one?"""
+    return type(n) is Unit and n < 2 or type(n) is Length and int(n) == 1
+
+
+def _both(compute):
+    def forward(self, other):
+        if type(other) is Length or type(other) is int:
+            return length(compute(int(self), int(other)), compute(self.like, weight(other)))
+        return compute(int(self), other)
+
+    def reflected(self, other):
+        return length(compute(int(other), int(self)), compute(int(other), self.like)) if type(other) is int else compute(other, int(self))
+    return forward, reflected
+
+
+for _name in ("add", "sub", "mul", "floordiv"):
+    for _prefix, _operator in zip(("", "r"), _both(getattr(operator, _name))):
+        setattr(Length, f"__{_prefix}{_name}__", _operator)
+
+
 class Count(float):
     """1.0 or -1.0, the count of such an axis or one over it, of which no comparison knows that: the mean of one row is a sum over 1, and not the sum itself."""
 
@@ -100,9 +176,16 @@ def lengths(array):
 
 def divides(n, m):
     """Is m so many times n, whatever the length of the axes?"""
-    return power_of(n) <= power_of(m) and m % n == 0
+    return power_of(n) <= power_of(m) and m % n == 0 and weight(m) % weight(n) == 0
 
 
 def _place(n):
-    """In an order of numbers."""
-    return (int(n), n.power if int(n) > 0 else -n.power) if type(n) is Unit else (n, 0)
+    """In an order of numbers: behind the plain one as large, if it is taken for a longer one."""
+    count = int(n)
+    more = n.power if type(n) is Unit else max(abs(n.like) - abs(count), 0) if type(n) is Length else 0
+    return count, more if count > 0 else -more
+
+
+def rank(n):
+    """The order of numbers of entries, also among those that are as large by chance."""
+    return int(n), int(n) + n.power if type(n) is Unit else weight(n)

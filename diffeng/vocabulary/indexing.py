@@ -90,10 +90,10 @@ def _frozen(make, *sizes, **options):
 
 
 def places(n):
-    """np.arange(n), nobody's to change where it is short."""
-    return _frozen(np.arange, n) if n <= FEW else np.arange(n)
+    """np.arange(n), nobody's to change where it is short. (Each time another array: a program reads two in two places, whatever their length.)"""
+    return _frozen(np.arange, n)[:] if n <= FEW else np.arange(n)
 
 
 def lower(*shape, k=0):
     """np.tri(*shape, k) as truth values, likewise: which entries of a matrix lie on its k-th diagonal, or below it."""
-    return _frozen(np.tri, *shape, k=k, dtype=bool) if max(shape) <= FEW else np.tri(*shape, k=k, dtype=bool)
+    return _frozen(np.tri, *shape, k=k, dtype=bool)[:] if max(shape) <= FEW else np.tri(*shape, k=k, dtype=bool)
