@@ -7,6 +7,7 @@ what was the longer one is taken for the longer one, so that the plan asks for t
 What it is not: no plan (program.py chooses among them), and nothing that a result depends on. Graphs with rules of a user's have no family.
 """
 import functools
+import hashlib
 import json
 
 import numpy as np
@@ -20,7 +21,13 @@ MOST_BYTES = 16 << 20                       # of the room
 MOST = 4                                    # sizes of one family that are kept, the last ones
 LARGEST = 10_000                            # nodes of a graph: to describe it takes a microsecond each
 _SIZED = ("shape", "index", "widths")       # parameters whose integers are sizes
-_kept = {}                                  # key -> sizes, of this process
+
+
+@functools.lru_cache(maxsize=256)
+def known(key):
+    """Sizes for which kernels of a family were compiled, as texts, the last ones last: a list that grows."""
+    found = cache.find(key, ROOM)
+    return json.loads(found["code"]) if found is not None else []
 
 
 def without_sums(inputs, outputs):
@@ -62,30 +69,26 @@ class Family:
             return None, sizes
         inputs, outputs = self._ends
         ends = [[number.get(n, (len(n.shape), n.dtype.str)) for n in inputs], [number[x] if type(x) is Node else type(x).__name__ for x in outputs]]
-        return repr((words, ends, self._how)), sizes
+        return hashlib.sha256(repr((words, ends, self._how)).encode()).hexdigest(), sizes
 
     def kept(self):
-        """The sizes of others of this family, the last ones first."""
-        if self.key is None:
-            return []
-        if self.key not in _kept:
-            found = cache.find(self.key, ROOM)
-            _kept[self.key] = json.loads(found["code"]) if found is not None else []
-        return [sizes for sizes in reversed(_kept[self.key]) if sizes != self.sizes]
+        """The sizes of others of this family, as texts, the last ones first."""
+        mine = json.dumps(self.sizes)
+        return [sizes for sizes in reversed(known(self.key)) if sizes != mine] if self.key is not None else []
 
     def keep(self):
         """Kernels were compiled for these sizes."""
         if self.key is not None:
-            self.kept()
-            _kept[self.key] = [*[sizes for sizes in _kept[self.key] if sizes != self.sizes], self.sizes][-MOST:]
-            code = json.dumps(_kept[self.key]).encode()
+            every = known(self.key)
+            every[:] = [*reversed(self.kept()), json.dumps(self.sizes)][-MOST:]
+            code = json.dumps(every).encode()
             cache.keep(self.key, {"code": code, "symbols": {}, "needs": []}, ROOM)
             cache.bound(ROOM, MOST_BYTES, len(code))
 
     def alike(self, inputs, outputs, sizes):
-        """(inputs, outputs, lengths, turns) of this graph, planned for other sizes: {id of an array: its lengths}, {id of the outputs of a loop's turn: (its inputs, its
+        """sizes: as kept, or read. (inputs, outputs, lengths, turns) of this graph, planned for other sizes: {id of an array: its lengths}, {id of the outputs of a loop's turn: (its inputs, its
         outputs)}. None where one of both has nothing along an axis."""
-        now, lengths, turns, rest = {}, {}, {}, iter(sizes)
+        now, lengths, turns, rest = {}, {}, {}, iter(json.loads(sizes) if type(sizes) is str else sizes)
         for n in self.order:
             like, operands = next(rest), []
             if 0 in like or 0 in n.shape:
