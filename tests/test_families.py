@@ -67,6 +67,16 @@ def filtered(a, c, x):
     return de.scan(turn, (np.eye(len(a)), np.zeros(())), x)[0][1]
 
 
+def largest(x, w):
+    """Positions are an array of the program's own."""
+    return np.sum(np.tanh(x @ w)[np.arange(len(x)), np.argmax(x @ w, axis=1)]) + np.ravel(x)[np.argmin(x)]
+
+
+def chained(x, w, b):
+    """Three factors, of which one is what a sum's gradient is: the same everywhere."""
+    return np.sum(np.einsum("ij,jk,k->i", x, w, b)) + np.sum(np.tanh(x @ w + b))
+
+
 def centred(x, y):
     """Scores of every row with every other."""
     s = x @ y.T
@@ -83,6 +93,8 @@ SHAPES = {
     coupled: [lambda n, d: ((n, d), (d // 2, d // 2), (d // 2,)), (10, 6), (33, 8), (8, 8)],
     transport: [lambda n, m, d: ((n, d), (m, d)), (9, 13, 3), (1, 6, 2), (20, 20, 2), (5, 3, 4)],
     filtered: [lambda d, m, t: ((d, d), (m, d), (t, m)), (5, 4, 9), (4, 2, 20), (3, 3, 7)],
+    largest: [lambda n, d, k: ((n, d), (d, k)), (9, 5, 7), (30, 2, 3), (4, 4, 4)],
+    chained: [lambda n, d, k: ((n, d), (d, k), (k,)), (20, 5, 3), (7, 9, 4), (3, 1, 8), (6, 6, 6)],
     centred: [lambda n, d: ((n, d), (n, d)), (50, 8), (900, 5), (16, 16), (7, 3)],
     attention: [lambda b, t, w: ((b, t, w), (3, w, w)), (2, 5, 8), (1, 7, 4), (8, 8, 8), (3, 1, 6)],
     mixture: [lambda n, d, k: ((k,), (k, d), (k, d), (n, d)), (20, 4, 3), (5, 1, 2), (4, 4, 4), (30, 2, 1)],

@@ -142,3 +142,10 @@ def test_second_derivatives_and_two_layers():
     want = along(X)
     np.testing.assert_allclose(de.jit(along)(X), want, rtol=0, atol=1e-12 * np.max(np.abs(want)))
 
+
+
+def test_a_divisor_may_be_an_array_made_inside():
+    """No node, of which a range could be known."""
+    gradient = de.grad(lambda x: np.sum(np.sin((x @ x) / np.linspace(1.0, 2.0, 4))))
+    x = X[:4, :4].copy()
+    np.testing.assert_allclose(de.jit(gradient)(x), gradient(x), rtol=1e-12, atol=1e-14)

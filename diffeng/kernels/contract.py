@@ -47,7 +47,10 @@ def _many(fuser, subscripts, terms, views, dtype):
     """Pair after pair, in the order opt_einsum finds."""
     import opt_einsum
     path, info = opt_einsum.contract_path(subscripts, *[tuple(map(int, v.shape)) for v in views], shapes=True)
-    known, other = opt_einsum.contract_path(subscripts, *[tuple(map(weight, v.shape)) for v in views], shapes=True)          # the order that there are kernels for
+    size = {}
+    for letters, v in zip(terms, views):                    # (of constants it may be lost what an axis was)
+        size.update({c: max(weight(n), size.get(c, 1)) for c, n in zip(letters, v.shape)})
+    known, other = opt_einsum.contract_path(subscripts, *[tuple([size[c] for c in letters]) for letters in terms], shapes=True)          # the order that there are kernels for
     if known != path:
         _, other = opt_einsum.contract_path(subscripts, *[tuple(map(int, v.shape)) for v in views], optimize=known, shapes=True)
         info = other if other.opt_cost <= 2 * info.opt_cost else info

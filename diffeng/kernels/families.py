@@ -13,6 +13,7 @@ import json
 import numpy as np
 
 from ..nodes import Node, reachable
+from ..simplify import uniform
 from . import cache
 from .units import Count, length
 
@@ -106,7 +107,9 @@ class Family:
                     continue
                 its = next(rest)
                 if isinstance(x, np.ndarray):
-                    lengths[id(x)] = tuple(map(length, x.shape, its))
+                    lengths[id(x)] = its = tuple(map(length, x.shape, its))
+                    if type(one := uniform(x)) is Node:
+                        x = Node(one.primitive, one.operands, {"shape": its}, None, its, one.dtype, ())
                 elif type(x) in (int, float) and n.dtype.kind == "f" and x in (1, -1) and repr(x) != its:
                     x = Count(x)                           # (a count that was another number)
                 operands.append(x)

@@ -42,7 +42,7 @@ def tame(seed, nodes):
         ordinary = [type(x) is not Node or x in found or x not in ranges for x in operands]
         if low >= LEAST or high <= -LEAST:
             large.add(n)
-        if -math.inf < low and high < math.inf or name in POWERS and all(ordinary) or name == "divide" and ordinary[0] and operands[1] in large:
+        if -math.inf < low and high < math.inf or name in POWERS and all(ordinary) or name == "divide" and ordinary[0] and type(operands[1]) is Node and operands[1] in large:
             found.add(n)
     return found, large
 
