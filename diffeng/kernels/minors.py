@@ -6,6 +6,8 @@ of rank 1.
 
 What it is not: larger ones. They are matrices.py's.
 """
+import math
+
 from . import scalar
 from .fuse import Immediate, Map
 from .layout import View, new
@@ -13,11 +15,12 @@ from .scalar import type_name
 from .sizes import is_short
 from .values import absolute, select
 
-LARGEST = 3                                # rows
+LARGEST, FEW = 3, 1                        # rows; matrices for which LAPACK's calls do as well where there are kernels for these
 
 
 def _few_rows(node, x):
-    return type_name(node.dtype) in ("f64", "f32") and x.dtype == node.dtype and is_short(x.shape[-1], LARGEST, "tiny")
+    name = "tiny" if math.prod(x.shape[:-2]) > FEW else "few"
+    return type_name(node.dtype) in ("f64", "f32") and x.dtype == node.dtype and is_short(x.shape[-1], LARGEST, name)
 
 
 def _entry(x, i, j):

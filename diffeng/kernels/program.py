@@ -359,7 +359,7 @@ def _plans(graph, ahead=False):
     missing = plans[0].missing()
     if missing:
         known, good = met and len(missing) < len(plans[0].kernels()), []
-        for other in _alike(graph, family) if known else ():
+        for other in _alike(graph, family) if known and "tiny" not in sizes.met else ():
             try:
                 plan = _Plan(*other)
             except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):          # what was possible there may not be here

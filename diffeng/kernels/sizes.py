@@ -17,10 +17,10 @@ from .units import Length, Unit, lengths, weight
 NARROW = 16                                # columns of a short row at most: two vectors of float64
 IN_PLACE = 1 << 14                         # bytes of a vector that one thread goes through: four of them fit into the first cache
 LARGE = 1 << 22                            # bytes of a product's result that the cache had better not hold
-FAR = 16                                   # times as large as a bound, or as small: then it counts, whatever there are kernels for
+FAR = 16                                   # times as many bytes as a bound has: these count, whatever there are kernels for
 
 
-_SHORT = {"short", "tiny"}
+_SHORT, _EXACT = {"short", "tiny", "few"}, {"tiny", "few"}
 
 
 class Sizes:
@@ -65,9 +65,10 @@ def planned_for(sizes):
 # ---- what is short ----------------------------------------------------------------------------------------------------------------------
 
 def is_short(length, most=NARROW, name="short"):
-    """Is a length such as has kernels of its own: at most so many? name: "tiny" where others take many times as long."""
+    """Is a length such as has kernels of its own: at most so many? name: "tiny" where each is written out, and others take many times as long; "few" where there are
+    too few of these for that to matter."""
     here = _here.get()
-    if max(int(length), weight(length)) > most or not here.short or type(length) is Unit or name == "tiny" and type(length) is Length:
+    if max(int(length), weight(length)) > most or not here.short or type(length) is Unit or name in _EXACT and type(length) is Length:
         return False                                        # (what is written out for each length is for no other)
     here.met[name] = length
     return True
@@ -111,8 +112,8 @@ def is_made_in_place(bytes):
 
 
 def _reaches(n, bound):
-    """Is n at least so many? Of what is planned as something else that is asked, where it is not far off."""
-    return (weight(n) >= weight(bound)) if bound // FAR < n < bound * FAR else n >= bound
+    """Is n at least so many? Of what is planned as something else that is asked, unless there are far more."""
+    return n >= bound * FAR or weight(n) >= weight(bound)
 
 
 # ---- products that are large ------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,26 @@ in another shape, of which it is known what they were.
 import operator
 
 
-class Unit(int):
+class _Ordered(int):
+    """An integer that is compared as _place and its own __eq__ say. (int's own would be asked.)"""
+
+    def __ne__(self, other):
+        return not self == other
+
+    def __lt__(self, other):
+        return _place(self) < _place(other)
+
+    def __le__(self, other):
+        return _place(self) <= _place(other)
+
+    def __gt__(self, other):
+        return _place(self) > _place(other)
+
+    def __ge__(self, other):
+        return _place(self) >= _place(other)
+
+
+class Unit(_Ordered):
     """count * u ** power: a length, a stride or a number of entries, where u is the length of an axis, which is 1. It equals no plain integer; in an order it comes
     between `count` and the next one.
 
@@ -48,26 +67,11 @@ class Unit(int):
     def __eq__(self, other):
         return type(other) is Unit and int(self) == int(other) and self.power == other.power
 
-    def __ne__(self, other):                 # int's own would be asked
-        return not self == other
-
-    def __lt__(self, other):
-        return _place(self) < _place(other)
-
-    def __le__(self, other):
-        return _place(self) <= _place(other)
-
-    def __gt__(self, other):
-        return _place(self) > _place(other)
-
-    def __ge__(self, other):
-        return _place(self) >= _place(other)
-
     def __hash__(self):
         return hash((int(self), self.power))
 
 
-class Length(int):
+class Length(_Ordered):
     """A length, a stride or a number of entries of an array, and what it was in another one, for whose sizes there are kernels (families.py): `like`. It equals a
     number only where both do, so that a plan takes no two for the same that were not the same there; in an order it comes where it is, but behind a plain number
     as large where it was larger there (`rank` is the order among those as large). `weight` says what a plan should go by where all answers are right.
@@ -90,21 +94,6 @@ class Length(int):
 
     def __eq__(self, other):
         return type(other) is Length and int(self) == int(other) and self.like == other.like
-
-    def __ne__(self, other):                 # int's own would be asked
-        return not self == other
-
-    def __lt__(self, other):
-        return _place(self) < _place(other)
-
-    def __le__(self, other):
-        return _place(self) <= _place(other)
-
-    def __gt__(self, other):
-        return _place(self) > _place(other)
-
-    def __ge__(self, other):
-        return _place(self) >= _place(other)
 
     def __hash__(self):
         return hash((int(self), self.like))
