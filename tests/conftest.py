@@ -3,6 +3,7 @@ import collections
 import gc
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -12,6 +13,14 @@ import pytest
 def tally(request):
     """tally["text"] += 1: counted over the whole run and printed at its end."""
     return request.config.stash[_COUNTS]
+
+
+@pytest.fixture(autouse=True)
+def no_shapes_of_other_tests():
+    """Which kernels a plan asks for hangs on the shapes that were compiled before (kernels/families.py): a test knows its own alone."""
+    shutil.rmtree(os.path.join(os.environ["DIFFENG_CACHE"], "families"), ignore_errors=True)
+    if "diffeng.kernels.families" in sys.modules:
+        sys.modules["diffeng.kernels.families"].known.cache_clear()
 
 
 @pytest.fixture
