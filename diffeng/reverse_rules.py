@@ -191,7 +191,7 @@ class Einsum:
     def __getitem__(self, slot):
         def rule(g, z, *operands, subscripts):
             x, others = operands[slot], operands[:slot] + operands[slot + 1:]
-            product, spread, full, grid = _adjoint(subscripts, slot, tuple([np.shape(o) for o in operands]))
+            product, spread, full, own, grid = _adjoint(subscripts, slot, tuple([np.shape(o) for o in operands]))
             c = contraction.einsum(g, *others, subscripts=product)
             if c.shape != spread:
                 c = c.reshape(spread)
@@ -199,6 +199,7 @@ class Einsum:
                 c = np.broadcast_to(c, full)
             if grid is None:
                 return c
+            c = fit(c, own, c.dtype)                      # (here, for nobody sees afterwards which axes were stretched)
             return indexing.scatter(c, *grid, index=tuple([indexing.Slot(k) for k in range(len(grid))]), shape=x.shape)
         return rule
 
@@ -206,7 +207,7 @@ class Einsum:
 @functools.lru_cache(maxsize=1000)
 def _adjoint(subscripts, slot, shapes):
     """(subscripts of g with the other factors; the shape of that with axes of length 1 for letters of this factor alone, which were summed: they are spread; to
-    what; the index of where its entries lie, if a repeated letter reads a diagonal, or None)."""
+    what; what the factor has of these; the index of where its entries lie, if a repeated letter reads a diagonal, or None)."""
     inputs, out = subscripts.split("->")
     terms = inputs.split(",")
     mine, shape = terms[slot], shapes[slot]
@@ -219,7 +220,7 @@ def _adjoint(subscripts, slot, shapes):
     spread = tuple([have[c] if c in letters else 1 for c in distinct])
     full = tuple([max(sizes[c], n) if sizes[c] and n else 0 for c, n in zip(distinct, spread)])
     grid = None if len(distinct) == len(mine) else [np.arange(sizes[c]).reshape([-1 if c == d else 1 for d in distinct]) for c in mine]
-    return ",".join([out, *others]) + "->" + "".join(letters), spread, full, grid
+    return ",".join([out, *others]) + "->" + "".join(letters), spread, full, tuple([sizes[c] for c in distinct]), grid
 
 
 class Getitem:

@@ -241,3 +241,18 @@ def test_the_order_backwards_is_that_of_the_recording_reversed():
         found = de.grad(f)(np.array([0.3, -0.7]))
     assert seen == ["tanh", "cos", "exp", "sin"]
     np.testing.assert_allclose(found, de.grad(f, method="forward")(np.array([0.3, -0.7])), rtol=1e-13)
+
+
+@pytest.mark.parametrize("text, shapes", [("bd,baa,cd->", [(2, 4), (1, 2, 2), (3, 4)]), ("bcd,cdd,bba->a", [(1, 3, 1), (1, 4, 4), (4, 4, 2)]),
+                                          ("cbb,bbd,cc->b", [(2, 1, 1), (1, 1, 2), (1, 1)]), ("aab,b->a", [(3, 3, 1), (5,)]), ("ij,jk,k->i", [(3, 1), (4, 2), (2,)])])
+def test_diagonals_of_factors_that_are_repeated(text, shapes):
+    """A letter that comes twice in a factor, beside one along which the factor is 1 long and others are not."""
+    random = np.random.default_rng(3)
+    args = [random.normal(size=shape) for shape in shapes]
+
+    def f(*args):
+        return np.sum(np.sin(np.einsum(text, *args)))
+    wanted = de.grad(f, argnums=(0, 1), method="forward")(*args)
+    for gradient in de.grad(f, argnums=(0, 1)), de.jit(de.grad(f, argnums=(0, 1))):
+        for got, want in zip(gradient(*args), wanted):
+            np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
