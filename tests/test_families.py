@@ -1,5 +1,4 @@
 """Plans for a shape that go by another one's sizes (families.py): they compile nothing, and no size changes a result."""
-import json
 import random as orders
 import subprocess
 import sys
@@ -178,7 +177,7 @@ def test_a_damaged_record_is_none(alone, tmp_path):
     family = families.Family([x.node], [np.tanh(x).node])
     family.keep()
     other = families.Family([(y := Tracing().input(None, "x", (5, 1), np.float64)).node], [np.tanh(y).node])
-    assert other.key == family.key and [*map(json.loads, other.kept())] == [family.sizes]
+    assert other.key == family.key and other.kept() == [family.sizes]
     (path,) = (tmp_path / families.ROOM).iterdir()
     path.write_bytes(path.read_bytes()[:-3])
     families.known.cache_clear()

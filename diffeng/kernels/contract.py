@@ -21,7 +21,7 @@ from .memory import LINE
 from .reduce import total
 from .scalar import BFLOAT16, CAST, FLOAT, type_name
 from .sizes import is_short, many_short_rows
-from .units import weight
+from .units import Length, weight
 from .values import select, smaller
 
 _HALF = np.dtype(np.uint16)                # what holds a bfloat16: NumPy has none
@@ -46,13 +46,14 @@ def einsum(fuser, subscripts, views, dtype):
 def _many(fuser, subscripts, terms, views, dtype):
     """Pair after pair, in the order opt_einsum finds."""
     import opt_einsum
-    path, info = opt_einsum.contract_path(subscripts, *[tuple(map(int, v.shape)) for v in views], shapes=True)
-    size = {}
-    for letters, v in zip(terms, views):                    # (of constants it may be lost what an axis was)
-        size.update({c: max(weight(n), size.get(c, 1)) for c, n in zip(letters, v.shape)})
-    known, other = opt_einsum.contract_path(subscripts, *[tuple([size[c] for c in letters]) for letters in terms], shapes=True)          # the order that there are kernels for
-    if known != path:
-        _, other = opt_einsum.contract_path(subscripts, *[tuple(map(int, v.shape)) for v in views], optimize=known, shapes=True)
+    shapes = [tuple(map(int, v.shape)) for v in views]
+    _, info = opt_einsum.contract_path(subscripts, *shapes, shapes=True)
+    if any([type(n) is Length for v in views for n in v.shape]):
+        size = {}
+        for letters, v in zip(terms, views):                # (of constants it may be lost what an axis was)
+            size.update({c: max(weight(n), size.get(c, 1)) for c, n in zip(letters, v.shape)})
+        known, _ = opt_einsum.contract_path(subscripts, *[tuple([size[c] for c in letters]) for letters in terms], shapes=True)          # the order that there are kernels for
+        _, other = opt_einsum.contract_path(subscripts, *shapes, optimize=known, shapes=True)
         info = other if other.opt_cost <= 2 * info.opt_cost else info
     steps = [(step[0], step[2]) for step in info.contraction_list]
     if any(len(places) > 2 for places, _ in steps):

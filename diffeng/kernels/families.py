@@ -47,10 +47,10 @@ def without_sums(inputs, outputs):
 
 class Family:
     """how: what else plans depend on. key: a text, or None where the graph has no family. sizes: of its nodes, in topological order, and of the arrays and numbers that
-    they read."""
+    they read, as a text."""
 
     def __init__(self, inputs, outputs, *how):
-        self._ends, self._how, self.order = (inputs, outputs), how, reachable(outputs)
+        self._ends, self._how, self._order = (inputs, outputs), how, reachable(outputs)
 
     @property
     def key(self):
@@ -62,41 +62,45 @@ class Family:
 
     @functools.cached_property
     def _described(self):
-        number, sizes = {n: k for k, n in enumerate(self.order)}, []
-        if len(self.order) > LARGEST:
-            return None, sizes
-        words = [_word(n, number, sizes) for n in self.order]
+        number, sizes = {n: k for k, n in enumerate(self._order)}, []
+        if len(self._order) > LARGEST:
+            return None, None
+        words = [_word(n, number, sizes) for n in self._order]
         if None in words:
-            return None, sizes
+            return None, None
         inputs, outputs = self._ends
         ends = [[number.get(n, (len(n.shape), n.dtype.str)) for n in inputs], [number[x] if type(x) is Node else type(x).__name__ for x in outputs]]
-        return hashlib.sha256(repr((words, ends, self._how)).encode()).hexdigest(), sizes
+        return hashlib.sha256(repr((words, ends, self._how)).encode()).hexdigest(), json.dumps(sizes)
 
     def kept(self):
-        """The sizes of others of this family, as texts, the last ones first."""
-        mine = json.dumps(self.sizes)
-        return [sizes for sizes in reversed(known(self.key)) if sizes != mine] if self.key is not None else []
+        """The sizes of others of this family, the last ones first."""
+        return [sizes for sizes in reversed(known(self.key)) if sizes != self.sizes] if self.key is not None else []
 
     def keep(self):
         """Kernels were compiled for these sizes."""
         if self.key is not None:
             every = known(self.key)
-            every[:] = [*reversed(self.kept()), json.dumps(self.sizes)][-MOST:]
+            every[:] = [*reversed(self.kept()), self.sizes][-MOST:]
             code = json.dumps(every).encode()
             cache.keep(self.key, {"code": code, "symbols": {}, "needs": []}, ROOM)
             cache.bound(ROOM, MOST_BYTES, len(code))
 
-    def alike(self, inputs, outputs, sizes):
-        """sizes: as kept, or read. (inputs, outputs, lengths, turns) of this graph, planned for other sizes: {id of an array: its lengths}, {id of the outputs of a loop's turn: (its inputs, its
+    def simpler(self):
+        """Of the graph `without_sums`, or None."""
+        found = without_sums(*self._ends)
+        return None if found is None else Family(*found, *self._how)
+
+    def alike(self, sizes):
+        """(inputs, outputs, lengths, turns) of this graph, planned for other sizes: {id of an array: its lengths}, {id of the outputs of a loop's turn: (its inputs, its
         outputs)}. None where one of both has nothing along an axis."""
-        now, lengths, turns, rest = {}, {}, {}, iter(json.loads(sizes) if type(sizes) is str else sizes)
-        for n in self.order:
+        (inputs, outputs), now, lengths, turns, rest = self._ends, {}, {}, {}, iter(json.loads(sizes))
+        for n in self._order:
             like, operands = next(rest), []
             if 0 in like or 0 in n.shape:
                 return None
             if n.primitive.own is not None:
                 loop = n.primitive.own
-                found = Family(loop.inputs, loop.outputs).alike(loop.inputs, loop.outputs, next(rest))
+                found = Family(loop.inputs, loop.outputs).alike(next(rest))
                 if found is None:
                     return None
                 turns |= {id(loop.outputs): found[:2], **found[3]}

@@ -349,7 +349,7 @@ class _Plan:
 
 def _plans(graph, ahead=False):
     """[a graph's own plan] if all of its kernels are there; or one for other sizes that is as good as that and needs no new ones, or at most half as many; or its
-    own, and those for all other sizes. ahead: may LLVM begin meanwhile?"""
+    own, and those for all other sizes. ahead: are they about to be compiled, so that LLVM may begin meanwhile?"""
     from .families import Family
     from .sizes import Sizes
     program, inputs, outputs, *how = graph
@@ -376,26 +376,25 @@ def _plans(graph, ahead=False):
         fewest, plan = min(good, key=lambda pair: pair[0], default=(math.inf, None))
         if known and 2 * fewest <= len(missing):
             return [plan]
-        if met:
+        if met and ahead:
             family.keep()
     return plans
 
 
 def _alike(graph, family):
     """A graph, to be planned as others of its family, as arguments of _Plan, one after the other."""
-    from .families import Family, without_sums
     from .sizes import Sizes
-    program, inputs, outputs, *how = graph
+    program, _, _, *how = graph
     for there in family.kept():
-        found = family.alike(inputs, outputs, there)
+        found = family.alike(there)
         if found is not None:
             *again, lengths, turns = found
             sizes = Sizes(lengths=lengths, turns=turns)
             yield (program, *again, *how), sizes
             yield from [((program, *again, *how), other) for other in sizes.others()]
-    simpler = without_sums(inputs, outputs)
+    simpler = family.simpler()
     if simpler is not None:
-        yield from _alike((program, *simpler, *how), Family(*simpler, type(program).__name__, *how))
+        yield from _alike(graph, simpler)
 
 
 _families = set()                          # of large graphs that this process has planned
