@@ -15,7 +15,7 @@ from .errors import refuse
 from .named import swaps
 from .interpreters import Interpreter, newest
 from .numpy_functions.making import full
-from .traced import TRACED, Traced, memory, unaliased
+from .traced import REFUSED, TRACED, Traced, memory, unaliased
 from .ufunc_dtypes import cast, result_type
 from .lines import is_user_code, run, user_call
 
@@ -76,8 +76,28 @@ class Buffer(Traced):
         else:
             super().__setitem__(index, value)
 
+    def __reduce_ex__(self, protocol):
+        return self.held.__reduce_ex__(protocol)
+
     def __repr__(self):
         return f"Buffer({self.held!r})"
+
+
+def _of_memory(name):
+    """What ndarrays have and traced values have not: that of the plain array, as long as there is one."""
+    refused = getattr(Traced, name, None)
+
+    def get(self):
+        if is_plain(self):
+            return getattr(self.share(), name)
+        if refused is None:
+            raise AttributeError(f"traced values have no {name}")
+        return refused.__get__(self)
+    return property(get)
+
+
+for _name in (*REFUSED, "__array_interface__"):
+    setattr(Buffer, _name, _of_memory(_name))
 
 
 def fillable(x):

@@ -230,7 +230,7 @@ def vjp(fun, *primals, method="reverse"):
 
 def _kept(arrays):
     """Copies of those that the caller may write into while a pullback still needs them."""
-    return [x.copy() if type(x) is np.ndarray and x.flags.writeable else unaliased(x) if type(x) in TRACED else x for x in arrays]
+    return [x.copy(order="K") if type(x) is np.ndarray and x.flags.writeable else unaliased(x) if type(x) in TRACED else x for x in arrays]
 
 
 def _cotangents(cotangent, values, flat):

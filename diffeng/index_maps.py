@@ -7,6 +7,7 @@ What it is not: no index with arrays (contractions.py has those that are added),
 Why a file: these rules are about ranges, those of simplify.py about operations.
 """
 from .contractions import inner, shape_of
+from .lengths import extent, part, weight
 
 EDGE, UNEQUAL = 2, 16     # so few entries (a stencil's edge) are added beside others as cheaply as they are put there, unless the others are at most so many times as
                           # many, and no vector
@@ -24,11 +25,16 @@ def spans(index, shape):
         at = index.index(Ellipsis) if type(Ellipsis) in kinds else len(index)
         rest = [slice(None)] * (len(shape) - len(index) + (type(Ellipsis) in kinds))
         index = [*index[:at], *rest, *index[at + 1:]]
-    return [p if (p := range(k)[i]) or type(p) is int else range(0) for i, k in zip(index, shape)]
+    return [range(k)[i] if type(i) is int else p if extent(p := part(i, k)) else range(0) for i, k in zip(index, shape)]
 
 
 def _slice(r):
     return slice(r.start, r.stop if r.stop >= 0 else None, r.step)
+
+
+def steps(parts):
+    """Are these parts of single steps?"""
+    return all([type(p) is not int and p.step == 1 for p in parts])
 
 
 def part_of_part(walk, n, x, *arrays):
@@ -39,7 +45,7 @@ def part_of_part(walk, n, x, *arrays):
     if second is None:
         return None
     left = iter(second)
-    index = [r if type(r) is int else r[_slice(s)] if type(s := next(left)) is range else r[s] for r in first]
+    index = [r if type(r) is int else r[_slice(s)] if type(s := next(left)) is not int else r[s] for r in first]
     return walk.make(n, "getitem", y, params={"index": tuple([i if type(i) is int else _slice(i) for i in index])})
 
 
@@ -111,7 +117,7 @@ def put_twice(walk, n, x, *arrays):
     if arrays or inner(x, "scatter") is None or len(x.operands) > 1:
         return None
     first, second = spans(x.params["index"], x.shape), spans(n.params["index"], n.shape)
-    if first is None or second is None or not all([type(r) is range and r.step == 1 for r in (*first, *second)]):
+    if first is None or second is None or not steps((*first, *second)):
         return None
     index = tuple([slice(s.start + r.start, s.start + r.stop) for r, s in zip(first, second)])
     return walk.make(n, "scatter", x.operands[0], params={"index": index, "shape": n.shape})
@@ -123,10 +129,10 @@ def neighbours(walk, n, x, y):
     if inner(x, "scatter") is None or inner(y, "scatter") is None or len(x.operands) + len(y.operands) > 2 or x.shape != y.shape or x.dtype != y.dtype:
         return None
     first, second = spans(x.params["index"], x.shape), spans(y.params["index"], y.shape)
-    if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
+    if first is None or second is None or not steps((*first, *second)):
         return None
     apart = [k for k, (r, s) in enumerate(zip(first, second)) if r != s]
-    if len(apart) > 1 or any([[*map(int, shape_of(v.operands[0]))] != [*map(len, s)] for v, s in ((x, first), (y, second))]):
+    if len(apart) > 1 or any([[*map(int, shape_of(v.operands[0]))] != [*map(int, map(extent, s))] for v, s in ((x, first), (y, second))]):
         return None
     if not apart:
         return walk.make(n, "scatter", walk.make(n, "add", x.operands[0], y.operands[0], shape=shape_of(x.operands[0])), params=x.params)
@@ -134,15 +140,15 @@ def neighbours(walk, n, x, y):
     (r, a), (s, b) = sorted(((first[axis], x.operands[0]), (second[axis], y.operands[0])), key=lambda pair: pair[0].start)
     if r.stop != s.start:
         return None
-    first[axis] = range(r.start, s.stop)
-    shape = (*shape_of(a)[:axis], len(first[axis]), *shape_of(a)[axis + 1:])
+    first[axis] = slice(r.start, s.stop)
+    shape = (*shape_of(a)[:axis], extent(part(first[axis], n.shape[axis])), *shape_of(a)[axis + 1:])
     both = _part_of_both(walk, n, a, b, axis, shape)
-    few, many = sorted([len(r), len(s)])
+    few, many = sorted([weight(extent(r)), weight(extent(s))])
     if both is None and (few > EDGE or len(first) > 1 and many <= UNEQUAL * few or _source(a) is not None and _source(a) is _source(b)):
         both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=shape)
     if both is None:
         return None
-    return walk.make(n, "scatter", both, params={"index": tuple(map(_slice, first)), "shape": n.shape})
+    return walk.make(n, "scatter", both, params={"index": (*map(_slice, first[:axis]), first[axis], *map(_slice, first[axis + 1:])), "shape": n.shape})
 
 
 def added_neighbours(walk, n, x, y):
@@ -184,9 +190,10 @@ def _part_of_both(walk, n, a, b, axis, shape):
     if y is None or _source(b) is not y:
         return None
     first, second = spans(a.params["index"], shape_of(y)), spans(b.params["index"], shape_of(y))
-    if first is None or second is None or not all([type(s) is range and s.step == 1 for s in (*first, *second)]):
+    if first is None or second is None or not steps((*first, *second)):
         return None
     if [k for k, (r, s) in enumerate(zip(first, second)) if r != s] != [axis] or first[axis].stop != second[axis].start:
         return None
-    first[axis] = range(first[axis].start, second[axis].stop)
-    return walk.make(n, "getitem", y, params={"index": tuple(map(_slice, first))}, shape=shape)
+    index = [*map(_slice, first)]
+    index[axis] = slice(first[axis].start, second[axis].stop)
+    return walk.make(n, "getitem", y, params={"index": tuple(index)}, shape=shape)

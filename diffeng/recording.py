@@ -66,12 +66,13 @@ class Outline(Tracing):
 
     def __init__(self):
         super().__init__(values=False)
-        self._inputs, self._marks = {}, {}
+        self._inputs, self._extents = {}, None
 
     def summed(self, g, x):
-        from .kernels.marked import repeated
-        axes = repeated(x.node, g.node, self._marks) if type(x) is Tracer and x.interpreter is self else ()
-        return np.add.reduce(g, axis=axes).reshape(g.shape) if axes else g
+        from .kernels.general import Extents, repeated
+        self._extents = self._extents or Extents()
+        axes = repeated(x.node, g.node, self._extents) if type(x) is Tracer and x.interpreter is self else ()
+        return np.add.reduce(g, axis=axes, keepdims=True) if axes else g
 
     def input(self, value, name, shape=None, dtype=None):
         if value is None or isinstance(value, Traced):

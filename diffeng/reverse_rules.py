@@ -23,7 +23,7 @@ def fit(g, shape, dtype):
     if have != shape and (extra := len(have) - len(shape)) >= 0:
         stretched = tuple(range(extra)) if have[extra:] == shape else tuple([k for k, n in enumerate(have) if k < extra or n != 1 and shape[k - extra] == 1])
         if stretched:
-            g = np.add.reduce(g, axis=stretched)
+            g = np.add.reduce(g, axis=stretched, keepdims=len(stretched) > extra)
             if g.shape != shape:
                 g = g.reshape(shape)
     return g if g.dtype == dtype else g.astype(dtype)

@@ -21,6 +21,7 @@ from . import contractions
 from .constants import Exact
 from .contractions import floats as _floats, inner as _inner, shape_of as _shape
 from .index_maps import added_neighbours, neighbours, part_beside, part_of_part, part_of_scatter, put, put_twice, spans
+from .lengths import part
 from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable
 from .vocabulary.indexing import Slot
 from .vocabulary.shaping import broadcast_shapes, is_repeated
@@ -160,9 +161,9 @@ def _is(x, value):
     return x is not None and x == value and math.copysign(1, x) == math.copysign(1, value)
 
 
-def uniform(array):
-    """A broadcast scalar that nobody else can write into, such as the cotangent of a sum, as the Node of that broadcast; any other array as it is."""
-    if array.size > 1 and not any(array.strides) and not array.flags.writeable and type(array.base) is np.ndarray and array.base.size == 1 \
+def uniform(array, least=2):
+    """A broadcast scalar of so many entries that nobody else can write into, such as the cotangent of a sum, as the Node of that broadcast; any other array as it is."""
+    if array.size >= least and not any(array.strides) and not array.flags.writeable and type(array.base) is np.ndarray and array.base.size == 1 \
             and sys.getrefcount(array.base) <= 2:                # the view's and this call's: no one else has it
         return Node(Primitive.registry["broadcast_to"], (array[(0,) * array.ndim],), {"shape": array.shape}, None, array.shape, array.dtype, ())
     return array
@@ -304,7 +305,7 @@ def _negated_view(walk, n, x, *arrays):
 def _whole(n, shape):
     """Is the index of n a run of plain slices that leave everything of this shape?"""
     parts = spans(n.params["index"], shape) if n.shape == shape else None
-    return parts is not None and all([type(s) is range and s == range(k) for s, k in zip(parts, shape)])
+    return parts is not None and all([s == part(slice(None), k) for s, k in zip(parts, shape)])
 
 
 def _is_column(n, x):

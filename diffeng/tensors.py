@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import absent, refuse
 from .lines import user_line
-from .tensor_engine import arithmetic, assembling, core, hooks, indexing, making, orders, printing, rules, shapes
+from .tensor_engine import arithmetic, assembling, core, hooks, indexing, making, orders, printing, reductions, rules, shapes
 from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
@@ -403,11 +403,11 @@ class Tensor(Rearranged):
         return OPS["norm"](self, p=p, dim=dim, keepdim=keepdim)
 
     def var(self, dim=None, correction=1, keepdim=False, unbiased=None):
-        correction = correction if unbiased is None else int(unbiased)
+        dim, correction = reductions.spread_over(dim, correction, unbiased)
         return OPS["var"](self, dim=dim, correction=correction, keepdim=keepdim)
 
     def std(self, dim=None, correction=1, keepdim=False, unbiased=None):
-        correction = correction if unbiased is None else int(unbiased)
+        dim, correction = reductions.spread_over(dim, correction, unbiased)
         return OPS["std"](self, dim=dim, correction=correction, keepdim=keepdim)
 
     def allclose(self, other, rtol=1e-5, atol=1e-8, equal_nan=False):

@@ -124,6 +124,9 @@ class Traced:
     def __deepcopy__(self, memo):
         return self.copy()
 
+    def __reduce_ex__(self, protocol):
+        raise refuse(TypeError, "pickle{here}: a traced value cannot be written as bytes, for what is read of them has no derivative. Pass it on as it is, or a copy (x.copy())")
+
     def __copy__(self):
         return self.copy()
 
@@ -168,13 +171,13 @@ class Traced:
         return [row.tolist() for row in self] if self.shape else self
 
     def sort(self, axis=-1, kind=None, order=None, *, stable=None):
-        write(self, np.sort(self, axis))
+        self[...] = np.sort(self, axis)                          # where it lies
 
     def compress(self, condition, axis=None):
         return np.compress(condition, self, axis)
 
     def partition(self, kth, axis=-1):
-        write(self, np.partition(self, kth, axis))
+        self[...] = np.partition(self, kth, axis)
 
     def view(self, dtype=None):
         if dtype is not None and dtype != self.dtype:
@@ -233,10 +236,20 @@ class Entries:
         return np.ravel(self.base)[index].copy()
 
     def __setitem__(self, index, value):
-        np.ravel(self.base)[index] = value
+        put_entries(self.base, index, value)
 
     def copy(self):
         return self.base.flatten()
+
+
+def put_entries(x, index, value):
+    """Write into entries of x that are named by one index, wherever they lie."""
+    if len(x.shape) < 2:
+        x[index if x.shape else ...] = value
+    elif memory(x).flags.c_contiguous:
+        np.ravel(x)[index] = value
+    else:
+        x[np.unravel_index(np.arange(x.size)[index], x.shape)] = value
 
 
 def _set(x, index, value):
@@ -430,6 +443,9 @@ def _array_below(x, otherwise=lambda tracing, node: None):
     return x if type(x) is np.ndarray else None
 
 
+_WRITTEN = ("setitem", "add_at")                                     # who was written into lies where he lay
+
+
 def _unevaluated(tracing, node):
     """For a node without a value: an array of its strides, where it follows others elementwise and these are all transposed alike; else None."""
     axes = list(range(len(node.shape)))
@@ -439,9 +455,10 @@ def _unevaluated(tracing, node):
             return value.transpose(axes)
         if node.primitive.name == "transpose":
             axes = [node.params["axes"][k] for k in axes]
-        elif node.primitive.kind != "map" or node.primitive.name == "copy":
+        elif node.primitive.kind != "map" and node.primitive.name not in _WRITTEN or node.primitive.name == "copy":
             return _shell(node.shape, tuple([math.prod(node.shape[k + 1:]) for k in range(len(axes))])).transpose(axes)
-        full = [p for p in node.operands if getattr(p, "shape", None) == node.shape] if node.primitive.kind == "map" else node.operands
+        full = node.operands[:1] if node.primitive.name in _WRITTEN else \
+            [p for p in node.operands if getattr(p, "shape", None) == node.shape] if node.primitive.kind == "map" else node.operands
         if len({id(p) for p in full}) != 1 or not hasattr(full[0], "primitive"):
             return None
         node = full[0]

@@ -247,7 +247,7 @@ def test_a_factor_of_zero_leaves_what_is_finite_and_no_more(turned):
 def test_many_tiny_products_are_no_blas_calls(monkeypatch, dtype):
     """From 128 matrices of up to four rows, columns and terms on, in any layout."""
     calls = []
-    for others in "_others", "_alike":          # one plan of each
+    for others in "_others", "_as":          # one plan of each
         monkeypatch.setattr(program, others, lambda *graph: ())
     product = contract.Product
     monkeypatch.setattr(contract, "Product", lambda *args: calls.append(args) or product(*args))

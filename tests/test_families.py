@@ -10,10 +10,10 @@ import diffeng as de
 from diffeng import kernels
 from diffeng.kernels import families, machine, program
 from diffeng.kernels.sizes import Sizes
-from diffeng.kernels.units import Length, length, rank
-from diffeng.nodes import Tracing
+from diffeng.lengths import Length, length, rank
+from diffeng.nodes import Tracing, reachable
 from diffeng.trees import flatten
-from test_units import attention, mixture, normalised
+from test_lengths import attention, mixture, normalised
 
 
 def bodies(x, v):
@@ -147,7 +147,7 @@ def test_no_sizes_of_others_change_a_result(f, alone, monkeypatch):
     def plans(graph, ahead=False):
         made, inputs, outputs, *how = graph
         family = families.Family(inputs, outputs, type(made).__name__, *how)
-        others = [*program._alike(graph, family)]
+        others = [other for there in family.kept() for other in program._as(graph, family, there)]
         family.keep()
         forced.append(bool(others))
         return [program._Plan(*(others[0] if others else (graph, Sizes())))]
@@ -184,11 +184,31 @@ def test_a_damaged_record_is_none(alone, tmp_path):
     assert other.kept() == []
 
 
-def test_sums_that_change_nothing_are_left_out():
-    x = Tracing().input(None, "x", (3, 1), np.float64)
-    y = np.tanh(np.add.reduce(x, axis=1).reshape(3, 1))
-    _, (made,) = families.without_sums([x.node], [y.node])
-    assert made.operands[0] is x.node and families.without_sums([x.node], [made]) is None
+def test_sums_along_kept_axes_are_a_matter_of_sizes():
+    """One shape adds up where another one has one entry, and may have no sum: they are one family, and each is planned as the other, if nothing is lost."""
+    def family(shape, axes):
+        x = Tracing().input(None, "x", shape, np.float64)
+        y = np.tanh(x)
+        y = np.add.reduce(y, axis=axes, keepdims=True) if axes else y
+        return families.Family([x.node], [np.exp(y[0] if len(shape) > 2 else y).node])
+    added, one = family((3, 4), (1,)), family((3, 1), ())
+    assert added.key == one.key and added.sizes != one.sizes
+    (x,), (out,), *_ = one.alike(added.sizes)
+    assert [n.primitive.name for n in reachable([out])] == ["input", "tanh", "sum", "exp"] and [*map(int, out.shape)] == [3, 1] and x.shape[1].like == 4
+    assert added.alike(one.sizes) is None                          # four entries cannot be one
+    (x,), (out,), *_ = family((3, 1), (1,)).alike(one.sizes)
+    assert [n.primitive.name for n in reachable([out])] == ["input", "tanh", "exp"]
+
+
+def test_first_axes_and_kept_ones_are_added_up_together():
+    def family(shape, kept):
+        x = Tracing().input(None, "x", shape, np.float64)
+        y = np.reshape(np.add.reduce(x, axis=(0, 1), keepdims=True), (1, shape[2])) if kept else np.add.reduce(x, axis=0)
+        return families.Family([x.node], [np.exp(y).node])
+    added, one = family((5, 3, 4), True), family((5, 1, 4), False)
+    assert added.key == one.key
+    _, (out,), *_ = one.alike(added.sizes)
+    assert [(n.primitive.name, n.params.get("axis")) for n in reachable([out])] == [("input", None), ("sum", (0, 1)), ("reshape", None), ("exp", None)]
 
 
 def test_a_length_is_what_it_is():

@@ -7,8 +7,8 @@ Rooms: planning.py (the way from nodes to instructions), image.py (its outcome a
 shifted.py, slopes.py with ranges.py, and recompute.py (the graph before it is lowered), lower.py (what each primitive asks for), reduce.py (reductions),
 contract.py and cutting.py (products, and their parts), fuse.py (which operations share a loop), tiles.py and zeros.py (chains taken through the cache),
 accumulate.py (products that BLAS adds), joining.py (parts computed where they will lie), layout.py (views and strides), groups.py, plans.py and loops.py (the
-loop nest of a group, and its code; across.py where rows are short; sizes.py what is short or large, units.py and marked.py what is 1 long, families.py
-what was another length in a shape whose kernels are there), scans.py (running sums), turns.py with entries.py, and
+loop nest of a group, and its code; across.py where rows are short; sizes.py what is short or large, families.py
+which shapes of a graph have kernels, general.py with extents.py what it would be in a shape where nothing is equal by chance), scans.py (running sums), turns.py with entries.py, and
 repeated.py (loops), matrices.py, minors.py and cofactors.py (whole matrices),
 code.py and values.py (LLVM's instructions as Python's operators), scalar.py (one rule a primitive), elementary.py and inverse.py with coefficients.py (exp,
 sin, arctan, ...: what vectorises), compile.py, machine.py, objects.py, cache.py (kernels compiled, in this process, put into memory, on disk), memory.py,

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from ..lengths import Length, weight
 from ..vocabulary.shaping import is_repeated
 from . import blas, threads
 from .code import SIZES, Code
@@ -21,7 +22,6 @@ from .memory import LINE
 from .reduce import total
 from .scalar import BFLOAT16, CAST, FLOAT, type_name
 from .sizes import is_short, many_short_rows
-from .units import Length, weight
 from .values import select, smaller
 
 _HALF = np.dtype(np.uint16)                # what holds a bfloat16: NumPy has none

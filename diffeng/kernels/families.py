@@ -1,7 +1,7 @@
 """Graphs that are alike but for their sizes, and the sizes for which kernels were compiled on this machine.
 
 What it is: `Family`, of a graph: `key` says what its plans depend on, sizes left out; `kept()`, the sizes of others for which kernels were compiled; `keep()`, its own
-are among them from now on; `alike`, the same graph with its lengths planned as those of another one (units.Length): what was one array in the other is one here, and
+are among them from now on; `alike`, the same graph with its lengths planned as those of another one (lengths.Length): what was one array in the other is one here, and
 what was the longer one is taken for the longer one, so that the plan asks for the kernels that are there.
 
 What it is not: no plan (program.py chooses among them), and nothing that a result depends on. Graphs with rules of a user's have no family.
@@ -12,10 +12,10 @@ import json
 
 import numpy as np
 
-from ..nodes import Node, reachable
+from ..lengths import Count, length
+from ..nodes import Node, Primitive, reachable
 from ..simplify import uniform
 from . import cache
-from .units import Count, length
 
 ROOM = "families"
 MOST_BYTES = 16 << 20                       # of the room
@@ -31,26 +31,12 @@ def known(key):
     return json.loads(found["code"]) if found is not None else []
 
 
-def without_sums(inputs, outputs):
-    """(inputs, outputs) of an equal graph without sums along axes of length 1 that change nothing, such as a derivative has where an axis may be repeated
-    (recording.Outline): in a longer shape it was not. None where there are none."""
-    now, found = {}, False
-    for n in reachable(outputs):
-        x = n.operands[0] if n.primitive.name == "reshape" else None
-        if type(x) is Node and x.primitive.name == "sum" and x.operands[0].shape == n.shape and x.operands[0].dtype == n.dtype \
-                and all([n.shape[k] == 1 for k in x.params["axis"]]):
-            now[n], found = now[x.operands[0]], True
-        else:
-            now[n] = n.on([now[x] if type(x) is Node else x for x in n.operands]) if n.operands else n
-    return (inputs, [now[x] if type(x) is Node else x for x in outputs]) if found else None
-
-
 class Family:
     """how: what else plans depend on. key: a text, or None where the graph has no family. sizes: of its nodes, in topological order, and of the arrays and numbers that
-    they read, as a text."""
+    they read, as a text. Whether somebody reads an array, or its sum along axes that are kept, is a matter of sizes, too: see `_Edges`."""
 
     def __init__(self, inputs, outputs, *how):
-        self._ends, self._how, self._order = (inputs, outputs), how, reachable(outputs)
+        self._ends, self._how, self._all = (inputs, outputs), how, reachable(outputs)
 
     @property
     def key(self):
@@ -61,89 +47,214 @@ class Family:
         return self._described[1]
 
     @functools.cached_property
+    def _edges(self):
+        return _Edges(self._all, self._ends[1])
+
+    @functools.cached_property
     def _described(self):
-        number, sizes = {n: k for k, n in enumerate(self._order)}, []
-        if len(self._order) > LARGEST:
+        if len(self._all) > LARGEST:
             return None, None
-        words = [_word(n, number, sizes) for n in self._order]
+        words, sizes = self._words(AsTheyAre)
         if None in words:
             return None, None
-        inputs, outputs = self._ends
-        ends = [[number.get(n, (len(n.shape), n.dtype.str)) for n in inputs], [number[x] if type(x) is Node else type(x).__name__ for x in outputs]]
-        return hashlib.sha256(repr((words, ends, self._how)).encode()).hexdigest(), json.dumps(sizes)
+        number, (inputs, outputs), edges = self._number, self._ends, self._edges
+        ends = [[number.get(n, (len(n.shape), n.dtype.str)) for n in inputs], [number[edges.of(x)[0]] if type(x) is Node else type(x).__name__ for x in outputs]]
+        return hashlib.sha256(repr((words, ends, self._how)).encode()).hexdigest(), sizes
+
+    @functools.cached_property
+    def _number(self):
+        return {n: k for k, n in enumerate(self._edges.order)}
+
+    def _words(self, lengths):
+        """(what each node is, or None for what has no family; sizes, of these lengths, see AsTheyAre)"""
+        edges, sizes = self._edges, []
+        words = []
+        for n in (*edges.order, None):
+            sizes.append([[self._number[x], *added] for x, *added in edges.before[n]])
+            if n is not None:
+                words.append(_word(n, self._number, sizes, lengths, edges.of))
+        sizes.append([edges.of(x)[1:] for x in self._ends[1] if type(x) is Node])
+        return words, json.dumps(sizes)
+
+    def in_general(self):
+        """The sizes of this graph in a general shape; None where it has one, or no family."""
+        if self.key is None:
+            return None
+        from .general import general
+        return general(self._all, self._ends[0], lambda lengths: self._words(lengths)[1])
 
     def kept(self):
         """The sizes of others of this family, the last ones first."""
         return [sizes for sizes in reversed(known(self.key)) if sizes != self.sizes] if self.key is not None else []
 
-    def keep(self):
-        """Kernels were compiled for these sizes."""
+    def keep(self, sizes=None):
+        """Kernels were compiled for these sizes; None: its own."""
         if self.key is not None:
             every = known(self.key)
-            every[:] = [*reversed(self.kept()), self.sizes][-MOST:]
+            every[:] = [*reversed(self.kept()), sizes or self.sizes][-MOST:]
             code = json.dumps(every).encode()
             cache.keep(self.key, {"code": code, "symbols": {}, "needs": []}, ROOM)
             cache.bound(ROOM, MOST_BYTES, len(code))
 
-    def simpler(self):
-        """Of the graph `without_sums`, or None."""
-        found = without_sums(*self._ends)
-        return None if found is None else Family(*found, *self._how)
-
     def alike(self, sizes):
         """(inputs, outputs, lengths, turns) of this graph, planned for other sizes: {id of an array: its lengths}, {id of the outputs of a loop's turn: (its inputs, its
-        outputs)}. None where one of both has nothing along an axis."""
+        outputs)}. None where the other one has nothing along an axis, or adds up along one that is longer here, and is not added up."""
         (inputs, outputs), now, lengths, turns, rest = self._ends, {}, {}, {}, iter(json.loads(sizes))
-        for n in self._order:
-            like, operands = next(rest), []
-            if 0 in like or 0 in n.shape:
-                return None
-            if n.primitive.own is not None:
-                loop = n.primitive.own
-                found = Family(loop.inputs, loop.outputs).alike(next(rest))
-                if found is None:
+        edges, sums = self._edges, {}
+
+        def read(x, there):
+            """What somebody reads, if there it was added up along these axes."""
+            n, axes, _ = edges.of(x)
+            if any([n.shape[k] != 1 for k in {*axes} ^ {*there[0]}]):
+                raise _Longer
+            return sums[n, str(there)] if there[0] else now[n]
+        try:
+            for n in (*edges.order, None):
+                for number, *added in next(rest):
+                    x = edges.order[number]
+                    sums[x, str(added)] = _summed(now[x], *added)
+                if n is None:
+                    break
+                like, operands = next(rest), []
+                if 0 in like:
                     return None
-                turns |= {id(loop.outputs): found[:2], **found[3]}
-                lengths |= found[2]
-            for x in n.operands:
-                if type(x) is Node:
-                    operands.append(now[x])
-                    continue
-                its = next(rest)
-                if isinstance(x, np.ndarray):
-                    lengths[id(x)] = its = tuple(map(length, x.shape, its))
-                    if type(one := uniform(x)) is Node:
-                        x = Node(one.primitive, one.operands, {"shape": its}, None, its, one.dtype, ())
-                elif type(x) in (int, float) and n.dtype.kind == "f" and x in (1, -1) and repr(x) != its:
-                    x = Count(x)                           # (a count that was another number)
-                operands.append(x)
-            shape = tuple(map(length, n.shape, like))
-            params = {**n.params, "shape": shape} if "shape" in n.params else n.params
-            now[n] = Node(n.primitive, tuple(operands), params, None, shape, n.dtype, n.frames)
-        return [now.get(n, n) for n in inputs], [now[x] if type(x) is Node else x for x in outputs], lengths, turns
+                if n.primitive.own is not None:
+                    loop = n.primitive.own
+                    found = Family(loop.inputs, loop.outputs).alike(next(rest))
+                    if found is None:
+                        return None
+                    turns |= {id(loop.outputs): found[:2], **found[3]}
+                    lengths |= found[2]
+                for x in n.operands:
+                    its = next(rest)
+                    if type(x) is Node:
+                        x = read(x, its)
+                    elif isinstance(x, np.ndarray):
+                        lengths[id(x)] = its = tuple(map(length, x.shape, its))
+                        if type(one := uniform(x, least=1)) is Node:
+                            x = Node(one.primitive, one.operands, {"shape": its}, None, its, one.dtype, ())
+                    elif isinstance(x, (int, float, np.floating)) and n.dtype.kind == "f" and x in (1, -1) and repr(x) != its:
+                        x = Count(x)                           # (a count that was another number)
+                    operands.append(x)
+                shape, params = tuple(map(length, n.shape, like)), n.params
+                if "index" in params:
+                    bounds = iter(next(rest))
+                    params = {**params, "index": tuple([_taken(i, bounds) for i in params["index"]])}
+                if "shape" in params:
+                    params = {**params, "shape": shape}
+                now[n] = Node(n.primitive, tuple(operands), params, None, shape, n.dtype, n.frames)
+            ends = iter(next(rest))
+            return [now.get(n, n) for n in inputs], [read(x, next(ends)) if type(x) is Node else x for x in outputs], lengths, turns
+        except _Longer:
+            return None
 
 
-def _word(n, number, sizes):
+class _Longer(Exception):
+    pass
+
+
+class _Edges:
+    """A graph without sums along axes that are kept, as derivatives have them where something was repeated: a shape in which that is 1 long may have none, or others
+    where a guess was wrong (recording.Outline). order: the nodes; of(x): (the node that is read in place of x, the axes along which it is added up on the way, does
+    one sum take these and the first ones together?); before: {a node, or None: such sums that were made before it}."""
+
+    def __init__(self, order, outputs):
+        self._through, self._sums = {}, {}
+        for n in order:
+            found = _kept(n)
+            if found is not None:
+                x, first, axes = found
+                base, before, merged = self.of(x)
+                if not first:                                          # of what was added up along others already: along all of them
+                    self._through[n] = base, tuple(sorted({*before, *axes})), merged
+                elif not before:
+                    added, params = n.operands[0], {"axis": tuple(range(first)), "keepdims": False}
+                    whole = self._sums.setdefault(added, Node(added.primitive, (x,), params, None, x.shape[first:], x.dtype, added.frames))
+                    self._through[n] = whole, axes, True
+        used = {self.of(x)[0] for x in outputs if type(x) is Node}
+        for n in reversed(order):
+            for m in (n, self._sums.get(n)):
+                if m in used:
+                    used.update([self.of(x)[0] for x in m.operands if type(x) is Node])
+        self.order, self.before, waiting = [], {}, []
+        for n in order:
+            for m in (self._sums.get(n), n):
+                if m in used:
+                    self.order.append(m)
+                    self.before[m], waiting = waiting, []
+            if n in self._through:
+                waiting.append(self._through[n])
+        self.before[None] = waiting
+
+    def of(self, x):
+        return self._through.get(x) or (x, (), False)
+
+
+def _kept(n):
+    """(x, first, axes) where n is the sum of x along so many first axes, which are dropped (by a reshape), and along others, which are kept; else None."""
+    s = n.operands[0] if n.primitive.name == "reshape" else n
+    if type(s) is not Node or s.primitive.name != "sum" or not s.params["keepdims"] or type(x := s.operands[0]) is not Node or x.dtype != n.dtype:
+        return None
+    first, axes = len(x.shape) - len(n.shape), sorted(s.params["axis"])
+    if first < 0 or (first == 0) is (s is not n) or axes[:first] != [*range(first)] or s.shape[first:] != n.shape or len(axes) == first:
+        return None
+    return x, first, tuple([k - first for k in axes[first:]])
+
+
+def _summed(x, axes, merged):
+    """What `_kept` finds, of a node, or of what it is the sum of."""
+    first, kept = 0, tuple([1 if k in axes else m for k, m in enumerate(x.shape)])
+    if merged:
+        first, x = len(x.params["axis"]), x.operands[0]
+    axes = (*range(first), *[k + first for k in axes])
+    added = Node(Primitive.registry["sum"], (x,), {"axis": axes, "keepdims": True}, None, (1,) * first + kept, x.dtype, x.frames)
+    return Node(Primitive.registry["reshape"], (added,), {"shape": kept}, None, kept, x.dtype, x.frames) if merged else added
+
+
+class AsTheyAre:
+    """The sizes of a node or an array, of the slices in a node's index, of a number that it reads."""
+
+    def shape(x):
+        return [*map(int, x.shape)]
+
+    def bounds(n):
+        return [int(b) for i in n.params["index"] if type(i) is slice for b in (i.start, i.stop) if b is not None]
+
+    def number(n, x):
+        return repr(x)
+
+
+def _word(n, number, sizes, lengths, edge):
     """What a node is, but for its sizes, which are added to those of the graph; None for what has no family."""
     operands, own = [], n.primitive.own
-    sizes.append([*map(int, n.shape)])
+    sizes.append(lengths.shape(n))
     if own is not None:
         turn = Family(own.inputs, own.outputs, own.carried, own.read, own.reverse, own.packing) if n.primitive.name == "scan" else None
         if turn is None or turn.key is None:
             return None
         operands.append(turn.key)
-        sizes.append(turn.sizes)
+        sizes.append(turn.sizes if lengths is AsTheyAre else turn._words(lengths)[1])
     for x in n.operands:
         if type(x) is Node:
+            x, *added = edge(x)
             operands.append(number[x])
+            sizes.append(added)
         elif isinstance(x, np.ndarray):
             operands.append((x.dtype.str, x.ndim))
-            sizes.append([*x.shape])
+            sizes.append(lengths.shape(x))
         else:
             operands.append(type(x).__name__)
-            sizes.append(repr(x))
+            sizes.append(lengths.number(n, x))
     params = [(name, _without_sizes(value) if name in _SIZED else str(value)) for name, value in n.params.items() if name != "name"]
+    sizes += [lengths.bounds(n)] if "index" in n.params else []
     return None if any([value is None for _, value in params]) else (n.primitive.name, n.dtype.str, len(n.shape), operands, params)
+
+
+def _taken(i, bounds):
+    """A slice as it is planned, with the next bounds."""
+    if type(i) is not slice:
+        return i
+    return slice(*[b if b is None else length(b, next(bounds)) for b in (i.start, i.stop)], i.step)
 
 
 def _without_sizes(value):

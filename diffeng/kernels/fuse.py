@@ -18,8 +18,8 @@ import math
 
 import numpy as np
 
+from ..lengths import divides, rank, weight
 from .layout import Buffer, View, collapse, cut_at, disjoint
-from .units import divides, rank, weight
 
 MOST_OPERATIONS = 64                      # a group: compile time is linear in them, registers are not
 SCALARS_FUSED = MOST_OPERATIONS             # beyond so many scalar operations each is its own (shared) kernel: see Fuser.operate

@@ -12,13 +12,13 @@ import math
 import numpy as np
 
 from . import across, loops, threads
+from ..lengths import rank
 from .code import SIZES
 from .fuse import Immediate, Indirect, Map, Reduce, Window
 from .layout import Buffer, View, collapse, refined
 from .memory import LINE
 from .scalar import fingerprint, type_name
 from .sizes import is_short
-from .units import rank
 
 _BYTE = np.dtype(np.uint8)
 STATUS = "status"                          # the word that stands for the address where an index out of range is reported

@@ -219,7 +219,7 @@ class Description:
         raise _Untold
 
 
-SOURCES = ("simplify", "contractions", "index_maps", "constants", "nodes")
+SOURCES = ("simplify", "contractions", "index_maps", "lengths", "constants", "nodes")
 
 
 @functools.lru_cache(maxsize=None)

@@ -11,9 +11,9 @@ import functools
 import itertools
 import math
 
+from ..lengths import by_chance, extent, part, rank
 from ..vocabulary.indexing import Slot
 from ..vocabulary.shaping import broadcast_shapes, is_repeated
-from .units import by_chance, rank
 
 
 PITCHED = 1 << 20                            # bytes of an array from which on room between its rows may pay,
@@ -92,7 +92,7 @@ class Padded:
     __slots__ = ("view", "cuts", "beyond", "held")
 
     def __init__(self, view, cuts, beyond=()):
-        self.view, self.cuts, self.beyond = view, tuple(cuts), beyond
+        self.view, self.cuts, self.beyond = view, tuple([(axis, int(lo), int(hi)) for axis, lo, hi in cuts]), beyond          # places, not lengths
         self.held = None             # the same written to memory, once somebody needed that
 
     shape = property(lambda self: self.view.shape)
@@ -310,11 +310,11 @@ def sliced(v, index):
         n, s = v.shape[axis], v.strides[axis]
         axis += 1
         if type(i) is slice:
-            start, stop, step = i.indices(n)
-            m = n if (start, stop, step) == (0, int(n), 1) else len(range(start, stop, step))
-            offset += start * s if m else 0
+            p = part(i, n)
+            m = n if p == range(int(n)) else extent(p)
+            offset += p.start * s if m else 0
             shape.append(m)
-            strides.append(s * step)
+            strides.append(s * p.step)
             continue
         advanced.append((k, len(shape)))
         if type(i) is int:

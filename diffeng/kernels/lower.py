@@ -425,7 +425,7 @@ def _part(v, index, shape):
         strides.append(0 if type(i) is int else rest.pop(0))
         if step != 1:
             return None
-        if (lo, hi) != (0, int(n)):
+        if (lo, hi) != (0, n):
             cuts.append((k, lo, hi))
     found = Padded(View(v.buffer, v.offset - sum([lo * strides[axis] for axis, lo, _ in cuts]), shape, strides, v.dtype), cuts)
     return found if cuts and not rest else None

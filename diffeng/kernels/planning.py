@@ -19,7 +19,6 @@ from .fuse import Call, Fuser, Group, Product, Sequential
 from .joining import joined
 from .layout import Columns, View, new
 from .lower import Lowering
-from .marked import marked
 from .memory import plan
 from .plans import Plans
 from .recompute import recomputed
@@ -111,7 +110,7 @@ def _call(step, plans):
 def _turn(inputs, outputs, codes):
     """See repeated.instructions."""
     from .program import Program
-    inputs, outputs = sizes.with_units() and marked(inputs, outputs) or sizes.turn_of(inputs, outputs)
+    inputs, outputs = sizes.turn_of(inputs, outputs)
     steps, reports, _ = steps_of(Program, inputs, Outputs(outputs), {}, codes=codes)
     plans = Plans()
     made = [(step, STEPS[type(step)](step, plans)) for step in steps]

@@ -8,6 +8,7 @@ What it is not: no derivative, no tracing, no guards: the caller knows what the 
 
 Why apart from planning.py: a process that finds its programs on disk imports nothing that plans.
 """
+import itertools
 import math
 import sys
 
@@ -349,52 +350,62 @@ class _Plan:
 
 def _plans(graph, ahead=False):
     """[a graph's own plan] if all of its kernels are there; or one for other sizes that is as good as that and needs no new ones, or at most half as many; or its
-    own, and those for all other sizes. ahead: are they about to be compiled, so that LLVM may begin meanwhile?"""
+    own, and those for all other sizes. A graph that nothing is known of is planned as in a general shape; where that has longer axes, or what is short would be
+    written out, its own plan is taken, too. ahead: are they about to be compiled, so that LLVM may begin meanwhile?"""
     from .families import Family
-    from .sizes import Sizes
+    from .sizes import EXACT, Sizes
     program, inputs, outputs, *how = graph
-    family, met = Family(inputs, outputs, type(program).__name__, *how), _was_met(outputs)
-    sizes, begun = Sizes(), []
-    plans = [_Plan(graph, sizes, _ahead(graph, sizes, begun) if ahead and not (met and family.kept()) else None)]
+    family, met, small = Family(inputs, outputs, type(program).__name__, *how), _was_met(outputs), len(reachable(outputs)) <= PREPARED
+    first, sizes, begun = met and not family.kept(), Sizes(), []
+    there = family.in_general() if first and small else None
+    plans = [_Plan(graph, sizes, _ahead(graph, sizes, begun) if ahead and first and there is None else None)]
     missing = plans[0].missing()
-    if missing:
-        known, good = met and len(missing) < len(plans[0].kernels()), []
-        for other in _alike(graph, family) if known and "tiny" not in sizes.met else ():
-            try:
-                plan = _Plan(*other)
-            except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):          # what was possible there may not be here
-                continue
-            good.append((len(plan.missing()), plan))
-            if not good[-1][0]:
-                return [plan]
-        for other in _others(graph, sizes, known):
-            plans.append(_Plan(*other))
-            if "tiny" not in sizes.met and not begun:
-                good.append((len(plans[-1].missing()), plans[-1]))
+    if not missing:
+        return plans
+    written_out, among = "tiny" in sizes.met, (graph, sizes)
+    if there is not None and EXACT.isdisjoint(sizes.met) and not any([1 in n.shape for n in inputs]):
+        among = next(iter(_as(graph, family, there)), among)
+        plans = [_plan(*among) or plans[0]]
+        missing = plans[0].missing()
+    known, good = met and (not first or len(missing) < len(plans[0].kernels())), []
+    more = [_as(graph, family, sizes) for sizes in family.kept()] if known and not written_out else []
+    own = [_others(*among, known)]
+    if among[0] is graph and (known or small) and (there := family.in_general()) is not None:
+        own.append(_as(graph, family, there))
+    for kept, others in ((True, more), (False, own)):
+        for plan in filter(None, itertools.starmap(_plan, itertools.chain(*others))):
+            if not kept:
+                plans.append(plan)
+            if not written_out and not begun:
+                good.append((len(plan.missing()), plan))
                 if not good[-1][0]:
-                    return plans[-1:]
-        fewest, plan = min(good, key=lambda pair: pair[0], default=(math.inf, None))
-        if known and 2 * fewest <= len(missing):
-            return [plan]
-        if met and ahead:
-            family.keep()
+                    return [plan]
+    fewest, plan = min(good, key=lambda pair: pair[0], default=(math.inf, None))
+    if known and 2 * fewest <= len(missing):
+        return [plan]
+    if met and ahead:
+        family.keep(there)
     return plans
 
 
-def _alike(graph, family):
-    """A graph, to be planned as others of its family, as arguments of _Plan, one after the other."""
+def _plan(graph, sizes):
+    """A plan for other sizes than a graph's own, or None: what is possible there may not be here."""
+    try:
+        return _Plan(graph, sizes)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        return None
+
+
+def _as(graph, family, there):
+    """A graph, to be planned as one of its family with other sizes, as arguments of _Plan, one after the other."""
     from .sizes import Sizes
     program, _, _, *how = graph
-    for there in family.kept():
-        found = family.alike(there)
-        if found is not None:
-            *again, lengths, turns = found
-            sizes = Sizes(lengths=lengths, turns=turns)
-            yield (program, *again, *how), sizes
-            yield from [((program, *again, *how), other) for other in sizes.others()]
-    simpler = family.simpler()
-    if simpler is not None:
-        yield from _alike(graph, simpler)
+    found = family.alike(there)
+    if found is not None:
+        *again, lengths, turns = found
+        sizes = Sizes(lengths=lengths, turns=turns)
+        yield (program, *again, *how), sizes
+        yield from [((program, *again, *how), other) for other in sizes.others()]
 
 
 _families = set()                          # of large graphs that this process has planned
@@ -415,17 +426,9 @@ def _was_met(outputs):
 
 
 def _others(graph, sizes, known):
-    """A graph that was planned for these Sizes, and others, as arguments of _Plan, one after the other: for what it met, and with axes of length 1 as any others.
-    known: is something of it there, so that all of another one may be?"""
-    from .marked import marked
-    from .sizes import Sizes
-    yield from [(graph, other) for other in sizes.others(known)]
-    program, inputs, outputs, *more = graph
-    found = marked(inputs, outputs) if known or len(reachable(outputs)) <= PREPARED else None
-    if found is not None:
-        graph, sizes = (program, *found, *more), Sizes(units=True)
-        yield graph, sizes
-        yield from [(graph, other) for other in sizes.others(known)]
+    """A graph that was planned for these Sizes, and others for what it met, as arguments of _Plan, one after the other. known: is something of it there, so that all of
+    another one may be?"""
+    return ((graph, other) for other in sizes.others(known))
 
 
 def _ahead(graph, sizes, begun):

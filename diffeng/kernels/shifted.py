@@ -15,7 +15,7 @@ import numpy as np
 
 from ..contractions import shape_of
 from ..nodes import Node, Outputs, Primitive, reachable, readers_of
-from ..index_maps import spans
+from ..index_maps import spans, steps
 from .sizes import is_short
 
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())        # all of them: zeros make zero
@@ -41,7 +41,7 @@ def shifted(outputs):
 def _block(index, whole):
     """(lo, hi) of each axis where an index reads a block of an array; None for another."""
     parts = spans(index, whole)
-    return tuple([(r.start, r.stop) for r in parts]) if parts is not None and all([type(r) is range and r.step == 1 for r in parts]) else None
+    return tuple([(r.start, r.stop) for r in parts]) if parts is not None and steps(parts) else None
 
 
 class _Rewriting:

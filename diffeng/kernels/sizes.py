@@ -11,8 +11,8 @@ import contextlib
 import contextvars
 import math
 
+from ..lengths import Length, weight
 from ..nodes import Node
-from .units import Length, Unit, lengths, weight
 
 NARROW = 16                                # columns of a short row at most: two vectors of float64
 IN_PLACE = 1 << 14                         # bytes of a vector that one thread goes through: four of them fit into the first cache
@@ -20,26 +20,26 @@ LARGE = 1 << 22                            # bytes of a product's result that th
 FAR = 16                                   # times as many bytes as a bound has: these count, whatever there are kernels for
 
 
-_SHORT, _EXACT = {"short", "tiny", "few"}, {"tiny", "few"}
+_SHORT, EXACT = {"short", "tiny", "few"}, {"tiny", "few"}
 
 
 class Sizes:
     """What is called short and large in a plan, and what was met there.
 
     short: is anything? scores: are products of every position with every other large? in_place: is a vector made where it is read, entry by entry? None: as they
-    are. units: are axes of length 1 like any other (units.py)? lengths: {id of an array: as what it is planned}, turns: {id of the outputs of a loop's turn: its (inputs,
+    are. lengths: {id of an array: as what it is planned}, turns: {id of the outputs of a loop's turn: its (inputs,
     outputs), likewise} (families.py). met: the lengths that were asked for, of what is "short" or "tiny", and of scores ("small",
     "large"); "in place": the answer.
     """
 
-    def __init__(self, short=True, scores=None, in_place=None, units=False, lengths=(), turns=()):
-        self.short, self.scores, self.in_place, self.units, self.met = short, scores, in_place, units, {}
+    def __init__(self, short=True, scores=None, in_place=None, lengths=(), turns=()):
+        self.short, self.scores, self.in_place, self.met = short, scores, in_place, {}
         self.lengths, self.turns = dict(lengths), dict(turns)
 
     def others(self, known=True):
         """Of the same graph in other shapes: lengths that are not short where they were, scores that are large where they were not, or the other way round; where
         something of the plan is known, vectors in place that were not, too."""
-        same = {"units": self.units, "lengths": self.lengths, "turns": self.turns}
+        same = {"lengths": self.lengths, "turns": self.turns}
         if not _SHORT.isdisjoint(self.met):
             yield Sizes(False, **same)
         for name, longest in self.met.items():
@@ -68,7 +68,7 @@ def is_short(length, most=NARROW, name="short"):
     """Is a length such as has kernels of its own: at most so many? name: "tiny" where each is written out, and others take many times as long; "few" where there are
     too few of these for that to matter."""
     here = _here.get()
-    if max(int(length), weight(length)) > most or not here.short or type(length) is Unit or name in _EXACT and type(length) is Length:
+    if max(int(length), weight(length)) > most or not here.short or name in EXACT and type(length) is Length:
         return False                                        # (what is written out for each length is for no other)
     here.met[name] = length
     return True
@@ -89,11 +89,6 @@ def lies_close(v):
     return v.strides[-2] == v.shape[-1] * v.dtype.itemsize
 
 
-def with_units():
-    """Are axes of length 1 like any other?"""
-    return _here.get().units
-
-
 def turn_of(inputs, outputs):
     """A loop's turn, as it is planned."""
     return _here.get().turns.get(id(outputs), (inputs, outputs))
@@ -101,7 +96,7 @@ def turn_of(inputs, outputs):
 
 def lengths_of(array):
     """The shape of an array that a graph holds, which is planned."""
-    return _here.get().lengths.get(id(array)) or (lengths(array) if with_units() else array.shape)
+    return _here.get().lengths.get(id(array)) or array.shape
 
 
 def is_made_in_place(bytes):

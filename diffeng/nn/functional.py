@@ -13,7 +13,7 @@ from ..nodes import Tracer
 from ..numpy_api import astype
 from ..tensor_engine import making
 from ..tensor_engine.core import Operation, constant
-from ..tensor_engine.functions import applied, one_hot, operand          # noqa: F401
+from ..tensor_engine.functions import applied, broadcast_tensors, one_hot, operand          # noqa: F401
 from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
@@ -215,7 +215,8 @@ def normalize(input, p=2.0, dim=1, eps=1e-12):
 
 
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
-    """The cosine of the angle between vectors along an axis; norms below eps count as eps."""
+    """The cosine of the angle between vectors along an axis, of tensors that are broadcast; norms below eps count as eps."""
+    x1, x2 = broadcast_tensors(x1, x2)
     return ((x1 * x2).sum(dim)) / (x1.norm(2, dim).clamp(min=eps) * x2.norm(2, dim).clamp(min=eps))
 
 

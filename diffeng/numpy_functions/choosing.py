@@ -3,7 +3,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
-from ..traced import Traced
+from ..traced import Traced, put_entries
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e, indexing
 from ..vocabulary.indexing import places
@@ -346,7 +346,8 @@ def fill_diagonal(a, val, wrap=False):
 def put(a, ind, v, mode="raise"):
     _own(a, "put")
     ind, v = _places(np.ravel(ind)), operand(v)
-    np.ravel(a)[ind if mode == "raise" else ind % a.size if mode == "wrap" else np.clip(ind, 0, a.size - 1)] = np.resize(v, (ind.size,)) if np.ndim(v) else v
+    at = ind if mode == "raise" else ind % a.size if mode == "wrap" else np.clip(ind, 0, a.size - 1)
+    put_entries(a, at, np.resize(v, (ind.size,)) if np.ndim(v) else v)
 
 
 @implements(np.putmask)
@@ -357,18 +358,20 @@ def putmask(a, mask, values):
         a[...] = e.where(np.reshape(mask, a.shape), values, a)
     else:
         at, values = np.flatnonzero(plain(mask)), np.ravel(values)
-        np.ravel(a)[at] = np.take(values, at % values.size)
+        put_entries(a, at, np.take(values, at % values.size))
 
 
 @implements(np.place)
 def place(arr, mask, vals):
     _own(arr, "place")
     at = np.flatnonzero(plain(mask))
-    np.ravel(arr)[at] = np.resize(operand(vals), (at.size,))
+    put_entries(arr, at, np.resize(operand(vals), (at.size,)))
 
 
 @implements(np.put_along_axis)
 def put_along_axis(arr, indices, values, axis=-1):
     _own(arr, "put_along_axis")
-    arr, axis = (np.ravel(arr), 0) if axis is None else (arr, axis_of(axis, arr.ndim))
-    arr[_along_axis(arr, indices, axis)] = values
+    if axis is None:
+        put_entries(arr, indices, values)
+    else:
+        arr[_along_axis(arr, indices, axis_of(axis, arr.ndim))] = values

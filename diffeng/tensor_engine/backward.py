@@ -18,6 +18,7 @@ FREED = {"name": "freed", "tensor": lambda: None}             # params of what a
 KEEPS_NOTHING = frozenset("add subtract negative sum mean reshape transpose broadcast_to astype copy concatenate pad getitem scatter setitem add_at cumsum "
                           "barrier stop_gradient input constant sign floor ceil trunc rint".split())
 KEEPS_RESULT = frozenset("exp exp2 expm1 sqrt cbrt tanh tan expit reciprocal".split())
+FROM_RESULT = {"tanh": np.arctanh, "expm1": np.log1p, "expit": lambda z: np.log(z) - np.log1p(-z)}          # whose derivatives are computed of the operand: that has more digits
 BILINEAR = frozenset("multiply matmul dot tensordot".split())
 _RETAIN = "backward(retain_graph=True)"
 
@@ -104,6 +105,9 @@ def _usable(order):
                                        + _RETAIN)
         if name in KEEPS_NOTHING or n.dtype.kind != "f" or n.primitive.own is not None:          # (these look themselves)
             continue
+        if name in FROM_RESULT and type(p := n.operands[0]) is Node and overwritten(p) is not None:
+            with np.errstate(all="ignore"):
+                p.value = FROM_RESULT[name](n.value)              # (its memory holds something else now; whoever else needs it is told so)
         saved = [n] if name in KEEPS_RESULT else n.operands[:1] if name == "where" else n.operands
         for k, p in enumerate(saved):
             if name in BILINEAR and type(n.operands[1 - k]) is not Node:
@@ -156,7 +160,11 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
         if not t.requires:
             raise refuse(RuntimeError, "grad{here}: One of the differentiated Tensors does not require grad: make it with requires_grad=True")
     seeds = [_seed(t, g, "grad") for t, g in zip(outputs, given)]
-    found = gradients(outputs, seeds, [x.variable() for x in inputs], retain_graph, create_graph)
+    order = reachable([t.variable() for t in outputs])
+    met = [[n for n in order if n.primitive is INPUT and n.params["tensor"]() is x] or [x.variable()] for x in inputs]          # versions of a leaf
+    every = iter(gradients(outputs, seeds, [n for nodes in met for n in nodes], retain_graph, create_graph, order))
+    parts = [[g for _ in nodes if (g := next(every)) is not None] for nodes in met]
+    found = [sum(some[1:], some[0]) if some else None for some in parts]
     if not allow_unused and any(g is None for g in found):
         raise refuse(RuntimeError, "grad{here}: One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
                                    "is the "

@@ -79,6 +79,8 @@ def _quantiles(op):
             raise refuse(RuntimeError, f"{op.name}(){{here}} interpolation must be one of {', '.join(_WAYS)}, but got {interpolation}")
         if not input.numel():
             raise refuse(RuntimeError, f"{op.name}(){{here}} input tensor must be non-empty")
+        if isinstance(q, Plain) and q.requires:
+            raise refuse(RuntimeError, f"{op.name}(){{here}} has no derivative by q: pass q.detach(), or place it between sorted entries by hand")
         q = q.tolist() if isinstance(q, Plain) else float(q)
         if not all([0 <= p <= 1 for p in np.ravel(q)]):
             raise refuse(RuntimeError, f"{op.name}(){{here}} q values must be in the range [0, 1], and are {q}")

@@ -40,6 +40,13 @@ def mean(x, dim=None, keepdim=False, dtype=None):
     return np.mean(x, axis=_dims(dim, x), keepdims=keepdim)
 
 
+def spread_over(dim, correction, unbiased):
+    """(axes, correction) of a variance. PyTorch has two meanings of its first argument: axes, or a truth value, which is `unbiased`, of all entries."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return dim, correction if unbiased is None else int(unbiased)
+
+
 def var(x, dim=None, correction=1, keepdim=False, function=np.var):
     _float_only(x, function.__name__)
     dims = _dims(dim, x)

@@ -36,11 +36,11 @@ def aligned(x, rank):
 
 
 def broadcast_shapes(shapes):
-    """The shape of what is elementwise of arrays of these shapes, which fit. (NumPy's own makes plain integers of lengths, see kernels/units.py.)"""
+    """The shape of what is elementwise of arrays of these shapes, which fit. (NumPy's own makes plain integers of lengths, see lengths.py.)"""
     rank = max(map(len, shapes), default=0)
     return tuple([0 if 0 in lengths else max(lengths) for lengths in zip(*[(1,) * (rank - len(s)) + tuple(s) for s in shapes])])
 
 
 def is_repeated(n, m):
-    """Is an axis of length n repeated along one of length m? (Where there are as many entries nothing is, whatever is guessed of them, see kernels/units.py.)"""
+    """Is an axis of length n repeated along one of length m? (Where there are as many entries nothing is, whatever is guessed of them, see lengths.py.)"""
     return int(n) != int(m) or n == 1 and m != 1

@@ -1,4 +1,4 @@
-"""Axes of length 1 as any others (units.py, marked.py): such a shape compiles nothing, and no guess about it changes a result."""
+"""Axes of length 1 as any others (lengths.py, general.py): such a shape compiles nothing, and no guess about it changes a result."""
 import numpy as np
 import pytest
 
@@ -6,9 +6,9 @@ import diffeng as de
 import test_random_programs as random_functions
 from diffeng import kernels
 from diffeng.kernels import machine, program
-from diffeng.kernels.marked import marked
+from diffeng.kernels.families import Family
 from diffeng.kernels.sizes import Sizes
-from diffeng.kernels.units import Count, Unit
+from diffeng.lengths import Count, length, weight
 from diffeng.trees import flatten
 from diffeng.vocabulary.shaping import is_repeated
 
@@ -160,14 +160,17 @@ def test_every_axis_at_once_compiles_nothing(fresh):
 
 @pytest.fixture(params=[True, False], ids=["short", "long"])
 def guessed(request, monkeypatch, fresh):
-    """Every program's plan is the one where what is 1 long may be any length; how many there were."""
+    """Every program's plan is that of a general shape; how many there were that are not general as they are."""
     made = []
 
     def plans(graph, ahead=False):
         given, inputs, outputs, *more = graph
-        found = marked(inputs, outputs)
+        family = Family(inputs, outputs, *more)
+        there = family.in_general()
+        found = None if there is None else next(program._as(graph, family, there), None)
         made.append(found is not None)
-        return [program._Plan((given, *(found or (inputs, outputs)), *more), Sizes(request.param, units=True))]
+        graph, sizes = found or (graph, Sizes())
+        return [program._Plan(graph, Sizes(request.param, lengths=sizes.lengths, turns=sizes.turns))]
     monkeypatch.setattr(program, "_plans", plans)
     return made
 
@@ -182,30 +185,50 @@ def test_a_guess_changes_no_result(name, guessed):
     assert any(guessed) or name == "rosenbrock"
 
 
-WRONG = {
+REPEATED = {
+    "an entry": (lambda x, y: np.sum(y[1:2] * x) + np.sum(y[-1:] - x), (1, 5), (4, 5)),
     "rows": (lambda x, y: np.sum(np.sin(x * y) + x - y / (2 + np.cos(x))), (1, 5), (4, 5)),
     "columns": (lambda x, y: np.sum(np.exp(x - y), axis=1) @ np.arange(4.0), (4, 1), (4, 5)),
     "both": (lambda x, y: np.sum(np.maximum(x, y) ** 2) + np.sum((x + y)[:, :1]), (4, 1), (1, 5)),
     "a batch of matrices": (lambda x, y: np.sum(np.tanh(x @ y)), (1, 3, 4), (5, 4, 2)),
-    "letters": (lambda x, y: np.sum(np.einsum("ij,kj->ik", x, y) ** 2), (1, 6), (5, 6)),
     "what is written": (lambda x, y: np.sum(np.where(np.arange(4)[:, None] > 1, x, y) * np.concatenate([x, y[:3]], axis=0)), (1, 5), (4, 5)),
-    "an entry": (lambda x, y: np.sum(y[1:2] * x) + np.sum(y[-1:] - x), (1, 5), (4, 5)),
     "a sum that keeps its axes": (lambda x, y: np.sum(x / (1 + np.sum(y * y, axis=0, keepdims=True)) * y), (1, 5), (4, 5)),
     "a sum of what is spread": (lambda x, y: np.sum(np.broadcast_to(np.sin(x) * y[0], (2, 4, 5))) + np.sum(np.broadcast_to(x, (2, 4, 5)), axis=(0, 1)) @ y[1], (1, 5), (4, 5)),
-    "a sum whose adjoint is": (lambda x, y: np.sum(x * np.sum(np.reshape(y, (2, 2, 5)) + x[0], axis=1, keepdims=True)), (1, 5), (4, 5)),
     "turned": (lambda x, y: np.sum((x.T * y.T).reshape(5, -1) @ np.sin(y)), (1, 5), (4, 5)),
     "put together": (lambda x, y: np.sum(np.reshape(x * y, (2, 2, 5)) * np.reshape(x, (1, 1, 5))), (1, 5), (4, 5)),
     "equations": (lambda x, y: np.sum(np.linalg.solve(y @ y.T + 9 * np.eye(4), y * x) ** 2), (1, 5), (4, 5)),
 }
 
 
+WRONG = {
+    "a sum whose adjoint is": (lambda x, y: np.sum(x * np.sum(np.reshape(y, (2, 2, 5)) + x[0], axis=1, keepdims=True)), (1, 5), (4, 5)),
+    "letters": (lambda x, y: np.sum(np.einsum("ij,kj->ik", x, y) ** 2), (1, 6), (5, 6)),
+}
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_guess_changes_no_result(name, guessed):
-    """An argument of which an axis is 1 long because it is repeated."""
+    """An axis that is 1 long because somebody wrote 1."""
     f, *shapes = WRONG[name]
     given = [np.random.default_rng(9).normal(size=s) for s in shapes]
     agree(derivative(f, given), de.jit(derivative(f, given)), given)
     assert any(guessed)
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_what_is_repeated_is_no_guess(name, fresh, monkeypatch):
+    """An argument of which an axis is 1 long because it is repeated: it is 1 long in a general shape, too."""
+    f, *shapes = REPEATED[name]
+    given, found, plans = [np.random.default_rng(9).normal(size=s) for s in shapes], [], program._plans
+
+    def looked(graph, ahead=False):
+        family = Family(graph[1], graph[2])
+        there = family.in_general()
+        found.append(graph[1][0].shape if there is None else family.alike(there)[0][0].shape)
+        return plans(graph, ahead)
+    monkeypatch.setattr(program, "_plans", looked)
+    agree(derivative(f, given), de.jit(derivative(f, given)), given)
+    assert [weight(n) for n, m in zip(found[-1], shapes[0]) if m == 1] == [1] * shapes[0].count(1)
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -223,11 +246,10 @@ def test_a_guess_changes_no_random_function(seed, guessed):
             np.testing.assert_allclose(got, w, rtol=0, atol=1e-9 * (np.max(np.abs(w), initial=0) + 1e-3))
 
 
-def test_numbers_of_units():
-    u = Unit(1)
+def test_lengths_of_one():
+    u = length(1, 7)
     assert [int(x) for x in (u, 8 * u, 8 * u * u, u + u, 3 + u, -u, 6 * u // 2)] == [1, 8, 8, 2, 4, -1, 3]
     assert u != 1 and u > 1 and u < 2 and not u == 1 and 8 * u != 8 and u * u != u and 4 * u == 2 * u + 2 * u
-    assert sorted([10 * u, 1, 10, u, 9 * u * u]) == [1, u, 9 * u * u, 10, 10 * u] and sorted([-10, -10 * u]) == [-10 * u, -10]
-    assert 8 * u // u == 8 and 8 * u // 8 == u and type(8 * u // (8 * u)) is int and len({u, Unit(1), 1}) == 2
+    assert 8 * u // u == 8 and 8 * u // 8 == u and type(8 * u // (8 * u)) is int and len({u, length(1, 7), 1}) == 2
     assert is_repeated(1, u) and is_repeated(u, 5) and is_repeated(1, 5) and not any([is_repeated(*pair) for pair in ((1, 1), (u, u), (5, 5 * u), (5 * u, 5), (u, 1))])
     assert Count(1) != 1 and not Count(1) == 1 and not 1 <= abs(Count(1)) and type(-Count(1)) is Count and float(-Count(1)) == -1.0
