@@ -56,6 +56,15 @@ y = np.copy(x[1, 1]); z = y.reshape(1); z += 1
 y = np.array(x[1, 1]); z = y; z += 1
 y = np.ascontiguousarray(x[1, 1]); z = np.asfortranarray(y[0])
 y = np.array(np.sum(x)); y[...] = 3 * x[0, 0]; z = y[()]; y += 1
+y = x.copy(); y.T[0] = 5; z = y.ravel(); z[0] = 9
+y = x.copy(); z = y.T; z[0] = z[1] * 2; z = z.reshape(2, 6); z[0] = 0
+y = x.copy(); z = np.swapaxes(y, 0, 1); np.add.at(z, 1, 2.0); z = np.ascontiguousarray(z); z[0] = 3
+y = x * 1; y.T.sort(axis=0); z = y.ravel(); y += 10
+y = x * 1; y.T.partition(1, axis=0); z = y.T.reshape(-1); z[0] = 9
+y = x.copy(); z = y[::-1]; np.put(z, [0, 2], x[1, :2])
+y = x.copy(); z = y.T; z.flat[1] = 9 * x[0, 0]; z.flat[6:8] = 2
+y = x.copy(); z = y[:, 1]; z.flat[0] = 5; z = y[:, ::2]; z.flat = 3
+y = x.copy(); z = y.T; np.place(z, z > 0.6, x[0, :2]); np.putmask(z, z < 0.3, x[1, :3])
 """
 
 
@@ -76,6 +85,39 @@ def test_writes_reach_what_they_reach_in_numpy(program):
         assert gradient.ravel() == pytest.approx(truth, abs=1e-7), method
     for a, b in zip(de.jit(f)(X.copy()), plain):
         assert a == pytest.approx(b, rel=1e-13)
+
+
+def test_what_is_given_in_fortran_order_lies_so():
+    """vjp copies what it is given: what is made of it has the copy's layout."""
+    def f(x):
+        y = x * 1.0
+        z = np.ascontiguousarray(y)
+        z[0] = 9.0
+        return y
+    x = np.asfortranarray(X)
+    np.testing.assert_array_equal(de.vjp(f, x)[0], f(x.copy("F")))
+
+
+def test_the_bytes_of_a_traced_value_are_refused():
+    import pickle
+    with pytest.raises(TypeError, match=r"pickle at test_aliases.py:\d+: .* copy"):
+        de.grad(lambda x: np.sum(pickle.loads(pickle.dumps(x)) ** 2))(np.ones(2))
+    value, gradient = de.value_and_grad(lambda x: np.sum(x) * pickle.loads(pickle.dumps(np.full(2, 3.0)))[0])(np.ones(2))          # a plain one is an array
+    assert value == 6.0 and gradient.tolist() == [3.0, 3.0]
+
+
+def test_plain_arrays_made_inside_have_what_is_about_memory():
+    def f(x):
+        y = np.ones(2)
+        return np.sum(x) * (len(y.tobytes()) + y.strides[0] + np.asarray(y.base is None, float)) + np.frombuffer(y.tobytes()) @ x
+    assert de.jit(de.value_and_grad(f))(np.array([1.0, 2.0]))[0] == f(np.array([1.0, 2.0]))
+
+    def written(x):
+        y = np.ones(2)
+        y[0] = x[0]
+        return np.sum(x) * y.strides[0]
+    with pytest.raises(AttributeError, match="strides at test_aliases.py"):
+        de.grad(written)(np.ones(2))
 
 
 @pytest.mark.parametrize("view", ["np.broadcast_to(y, (2, 3, 4))", "np.diagonal(y)", "np.einsum('ij->ji', y)"])

@@ -254,3 +254,60 @@ def test_what_may_be_written_over_and_derived_is_what_pytorch_allows(name):
                 return "modified by an inplace operation" in str(error)
         return x.grad.tolist()
     same(program)
+
+
+# ---- a leaf that was written into ------------------------------------------------------------------------------------------------------
+
+def updated_between(library, p):
+    """Terms of before an update and of after it."""
+    before = (p * 2).sum()
+    with library.no_grad():
+        p -= 0.1
+    return before + (p * 5).sum()
+
+
+def updated_by_an_optimiser(library, p):
+    optimiser = library.optim.SGD([p], lr=0.1)
+    before = (p * 2).sum()
+    p.sum().backward()
+    optimiser.step()
+    return before + (p * 5).sum()
+
+
+def shown_to_numpy(library, p):
+    part = p[:2]
+    part.detach().numpy()
+    return (part * part).sum() + (p * 5).sum()
+
+
+@pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
+@pytest.mark.parametrize("f", [updated_between, updated_by_an_optimiser, shown_to_numpy])
+def test_grad_knows_every_version_of_a_leaf(f):
+    def program(library):
+        found = []
+        for _ in range(4):                              # the second time calls wait
+            p = library.tensor([1.0, 2.0, 3.0], requires_grad=True)
+            loss = f(library, p)
+            found.append(loss.item())
+            found.append(library.autograd.grad(loss, [p])[0].tolist())
+        return found
+    same(program)
+
+
+@pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "expm1", "exp", "sqrt"])
+def test_what_was_computed_before_an_update_is_derived_there(name):
+    """Where NumPy has seen the memory of a leaf, an update writes into it: the result says what the operand was."""
+    def program(library):
+        p, found = library.tensor([0.5, 1.0, 2.0], requires_grad=True), []
+        for _ in range(3):
+            view, y = p.reshape(3), getattr(library, name)(p)
+            p.grad = None
+            (p * p).sum().backward(retain_graph=True)
+            with library.no_grad():
+                p -= 0.1 * p.grad
+            y.sum().backward()
+            view.detach().numpy()
+            found.append(p.grad.tolist())
+        return found
+    same(program)

@@ -76,6 +76,18 @@ def chained(x, w, b):
     return np.sum(np.einsum("ij,jk,k->i", x, w, b)) + np.sum(np.tanh(x @ w + b))
 
 
+def edges(x, y):
+    """Parts of arrays, and what is put among zeros."""
+    inner = y[:, 2:] + y[:, :-2]
+    return np.sum((inner - x[:, 2:]) ** 2) + np.sum(np.pad(inner, ((0, 0), (1, 1))) * x)
+
+
+def shared(w, x, b):
+    """One bias for all: of one example, and of one feature, a shape does not say so."""
+    z = x @ w + b
+    return np.mean(np.logaddexp(0, -z)) + 0.01 * w @ w + np.sum(np.cumsum(x, axis=0)[-1] * w)
+
+
 def centred(x, y):
     """Scores of every row with every other."""
     s = x @ y.T
@@ -95,12 +107,14 @@ SHAPES = {
     largest: [lambda n, d, k: ((n, d), (d, k)), (9, 5, 7), (30, 2, 3), (4, 4, 4)],
     chained: [lambda n, d, k: ((n, d), (d, k), (k,)), (20, 5, 3), (7, 9, 4), (3, 1, 8), (6, 6, 6)],
     centred: [lambda n, d: ((n, d), (n, d)), (50, 8), (900, 5), (16, 16), (7, 3)],
+    edges: [lambda n, k: ((n, k), (n, k)), (7, 9), (30, 12), (5, 40), (9, 9)],
+    shared: [lambda n, k: ((k,), (n, k), (1,)), (9, 4), (1, 5), (8, 1), (6, 6)],
     attention: [lambda b, t, w: ((b, t, w), (3, w, w)), (2, 5, 8), (1, 7, 4), (8, 8, 8), (3, 1, 6)],
     mixture: [lambda n, d, k: ((k,), (k, d), (k, d), (n, d)), (20, 4, 3), (5, 1, 2), (4, 4, 4), (30, 2, 1)],
     normalised: [lambda n, d: ((n, d), (d,), (d,)), (9, 20), (20, 20), (1, 7), (33, 1)],
 }
 
-SPECIAL = {pooled: [(2, 3, 2, 2)], filtered: [(2, 1, 5)], coupled: [(20, 2), (1, 2)]}          # where an axis of length 1 makes a graph another one
+SPECIAL = {edges: [(1, 6), (4, 4), (2, 3)], pooled: [(2, 3, 2, 2)], filtered: [(2, 1, 5)], coupled: [(20, 2), (1, 2)]}          # where an axis of length 1 makes a graph another one
 
 
 def arrays(shapes, seed=0):

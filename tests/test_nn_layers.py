@@ -34,6 +34,7 @@ CASES = {
     "kl_div of logarithms": (lambda m, F, x, y: F.kl_div(F.log_softmax(x, dim=1), y, reduction="sum", log_target=True), Y, X),
     "normalize": (lambda m, F, x: F.normalize(x), X), "normalize 1": (lambda m, F, x: F.normalize(x, p=1, dim=0), X),
     "cosine_similarity": (lambda m, F, x, y: F.cosine_similarity(x, y), X, Y), "cosine -1": (lambda m, F, x, y: F.cosine_similarity(x[:, None], y[None], dim=-1), X, Y),
+    "cosine, broadcast along it": (lambda m, F, x, y: F.cosine_similarity(x, y[:, :1]), X, Y),
     "pad": (lambda m, F, x: F.pad(x, (1, 2)), X), "pad value": (lambda m, F, x: F.pad(x, (0, 1, 2, 0), value=1.5), X), "pad cuts": (lambda m, F, x: F.pad(x, (-1, 2, 0, -3)), X),
 }
 

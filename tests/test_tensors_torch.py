@@ -102,6 +102,7 @@ REDUCTIONS = {
     "sum": lambda n: n.a.sum(), "sum 0": lambda n: n.a.sum(0), "sum keepdim": lambda n: n.a.sum(1, keepdim=True), "sum dims": lambda n: n.c.sum((0, 2)),
     "sum axis": lambda n: n.m.sum(n.a, dim=-1),
     "mean": lambda n: n.a.mean(), "mean 1": lambda n: n.a.mean(dim=1), "var": lambda n: n.a.var(), "var 0": lambda n: n.a.var(1, correction=0),
+    "var of all, unbiased": lambda n: n.a.var(True), "std of all, biased": lambda n: n.a.std(False), "std_mean, biased": lambda n: n.m.std_mean(n.a, False)[0] + n.m.var_mean(n.a, True)[1],
     "std": lambda n: n.a.std(1), "prod": lambda n: n.a.prod(),
     "prod 1": lambda n: n.a.prod(1), "max": lambda n: n.a.max(), "max 1": lambda n: n.a.max(1), "min 0": lambda n: n.a.min(dim=0, keepdim=True),
     "max of two": lambda n: n.m.max(n.a, n.b),

@@ -325,7 +325,7 @@ class Program:
 
 
 class _Plan:
-    """A graph's plan for these Sizes. graph: steps_of's arguments. steps, origins, taken: what that returns; work: instructions and calls in order, of which `rows`
+    """A graph's plan for these Sizes. met: what these were asked; graph: steps_of's arguments. steps, origins, taken: what that returns; work: instructions and calls in order, of which `rows`
     are instructions; peak: bytes of the arena. meanwhile: see planning.placed."""
 
     def __init__(self, graph, sizes, meanwhile=None):
@@ -335,7 +335,7 @@ class _Plan:
             self.steps, self.origins, self.taken = steps_of(*graph)
             self.work, self.peak = placed(self.steps, meanwhile)
             self.origins |= reported(self.steps)
-        self.rows = [w for w in self.work if type(w) is not Call]
+        self.rows, self.met = [w for w in self.work if type(w) is not Call], sizes.met
 
     def kernels(self):
         """{key: build}."""
@@ -350,38 +350,32 @@ class _Plan:
 
 def _plans(graph, ahead=False):
     """[a graph's own plan] if all of its kernels are there; or one for other sizes that is as good as that and needs no new ones, or at most half as many; or its
-    own, and those for all other sizes. A graph that nothing is known of is planned as in a general shape; where that has longer axes, or what is short would be
-    written out, its own plan is taken, too. ahead: are they about to be compiled, so that LLVM may begin meanwhile?"""
+    own, and those for all other sizes: for what it met, and as in a general shape. ahead: are they about to be compiled, so that LLVM may begin meanwhile?"""
     from .families import Family
-    from .sizes import EXACT, Sizes
+    from .sizes import Sizes
     program, inputs, outputs, *how = graph
-    family, met, small = Family(inputs, outputs, type(program).__name__, *how), _was_met(outputs), len(reachable(outputs)) <= PREPARED
+    family, met = Family(inputs, outputs, type(program).__name__, *how), _was_met(outputs)
     first, sizes, begun = met and not family.kept(), Sizes(), []
-    there = family.in_general() if first and small else None
+    there = family.in_general() if first and len(reachable(outputs)) <= PREPARED else None
     plans = [_Plan(graph, sizes, _ahead(graph, sizes, begun) if ahead and first and there is None else None)]
     missing = plans[0].missing()
     if not missing:
         return plans
-    written_out, among = "tiny" in sizes.met, (graph, sizes)
-    if there is not None and EXACT.isdisjoint(sizes.met) and not any([1 in n.shape for n in inputs]):
-        among = next(iter(_as(graph, family, there)), among)
-        plans = [_plan(*among) or plans[0]]
-        missing = plans[0].missing()
-    known, good = met and (not first or len(missing) < len(plans[0].kernels())), []
-    more = [_as(graph, family, sizes) for sizes in family.kept()] if known and not written_out else []
-    own = [_others(*among, known)]
-    if among[0] is graph and (known or small) and (there := family.in_general()) is not None:
-        own.append(_as(graph, family, there))
+    known, written_out, good = met and (not first or len(missing) < len(plans[0].kernels())), "tiny" in sizes.met, []
+    if known and there is None:
+        there = family.in_general()
+    more = [_as(graph, family, each) for each in family.kept()] if known and not written_out else []
+    own = [((graph, other) for other in sizes.others(known)), _as(graph, family, there) if there is not None else ()]
     for kept, others in ((True, more), (False, own)):
         for plan in filter(None, itertools.starmap(_plan, itertools.chain(*others))):
             if not kept:
                 plans.append(plan)
             if not written_out and not begun:
-                good.append((len(plan.missing()), plan))
-                if not good[-1][0]:
+                good.append((len(plan.missing()), ("large" in plan.met) is not ("large" in sizes.met), plan))
+                if good[-1][:2] == (0, False):
                     return [plan]
-    fewest, plan = min(good, key=lambda pair: pair[0], default=(math.inf, None))
-    if known and 2 * fewest <= len(missing):
+    fewest, _, plan = min(good, key=lambda found: found[:2], default=(math.inf, None, None))          # scores that are large had better be planned so
+    if not fewest or known and 2 * fewest <= len(missing):
         return [plan]
     if met and ahead:
         family.keep(there)
@@ -423,12 +417,6 @@ def _was_met(outputs):
         _families.add(family)
         cache.keep(family, {"code": b"", "symbols": {}, "needs": []}, "families")
     return met
-
-
-def _others(graph, sizes, known):
-    """A graph that was planned for these Sizes, and others for what it met, as arguments of _Plan, one after the other. known: is something of it there, so that all of
-    another one may be?"""
-    return ((graph, other) for other in sizes.others(known))
 
 
 def _ahead(graph, sizes, begun):
