@@ -73,7 +73,16 @@ class Unknowns:
 
     def now(self, n):
         """The same in what is still unknown."""
-        if type(n) is not Extent or self._known.keys().isdisjoint([u for m in n.terms for u in m]):
+        if type(n) is not Extent:
+            return n
+        if len(n.terms) == 1:                                          # mostly
+            (m, a), = n.terms.items()
+            if a == 1 and len(m) == 1:
+                found = self._known.get(m[0])
+                if type(found) is Extent:
+                    found = self._known[m[0]] = self.now(found)
+                return n if found is None else found
+        if self._known.keys().isdisjoint([u for m in n.terms for u in m]):
             return n
         total = 0
         for m, a in n.terms.items():
@@ -84,7 +93,10 @@ class Unknowns:
 
     def equal(self, a, b):
         """These are as long in every shape: one unknown length is found, or all of them are what they are."""
-        apart = _shortest(self.now(a) - self.now(b)) if a is not b and int(a) == int(b) else 0
+        if a is b or int(a) != int(b):
+            return
+        a, b = self.now(a), self.now(b)
+        apart = 0 if terms_of(a) == terms_of(b) else _shortest(a - b)
         if type(apart) is not Extent:
             return
         alone = [m[0] for m, a in apart.terms.items() if len(m) == 1 and abs(a) == 1 and sum([m[0] in k for k in apart.terms]) == 1]

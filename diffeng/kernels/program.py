@@ -362,7 +362,7 @@ def _plans(graph, ahead=False):
     if not missing:
         return plans
     known, written_out, good = met and (not first or len(missing) < len(plans[0].kernels())), "tiny" in sizes.met, []
-    if known and there is None:
+    if known and there is None and any([1 in n.shape for n in reachable(outputs)]):
         there = family.in_general()
     more = [_as(graph, family, each) for each in family.kept()] if known and not written_out else []
     own = [((graph, other) for other in sizes.others(known)), _as(graph, family, there) if there is not None else ()]
