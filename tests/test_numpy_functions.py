@@ -206,3 +206,13 @@ def test_a_plain_array_is_indexed_by_examples():
     np.testing.assert_array_equal(de.vmap(lambda i: TABLE[i])(np.array([2, 1])), TABLE[[2, 1]])
     with pytest.raises(TypeError, match="a traced value was converted to a plain array"):
         de.grad(lambda z: np.sum(np.multiply(TABLE[0].__array__()[:3], z.__array__())))(np.ones(3))
+
+
+@pytest.mark.parametrize("f", [lambda s: np.cumsum(s, axis=0), lambda s: np.cumprod(s, axis=-1), lambda s: np.take(s, [0, -1], axis=0), lambda s: np.repeat(s, 3, axis=0),
+                               lambda s: s * np.argmax(s, axis=0), lambda s: s + np.argsort(s)], ids="cumsum cumprod take repeat argmax argsort".split())
+def test_a_number_is_one_entry_along_its_only_axis(f):
+    x = np.array([3.0, 1.0])
+    expected = f(x[0] * 1)
+    for g in (lambda x: de.vjp(lambda x: f(x[0] * 1), x)[0], de.jit(lambda x: f(x[0] * 1))):
+        np.testing.assert_array_equal(g(x), expected)
+        assert np.shape(g(x)) == np.shape(expected)

@@ -19,6 +19,7 @@ from .extents import Extent, Unknowns, entries, extent, product
 from .families import AsTheyAre
 from .layout import expand
 
+
 class Extents(Unknowns):
     """The shapes of nodes, and of arrays that they read, as extents. Both are kept."""
 

@@ -7,13 +7,12 @@ from ..traced import Traced, put_entries
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e, indexing
 from ..vocabulary.indexing import places
-from .table import counted, implements
+from .table import along, counted, implements
 
 
 @implements(np.take)
 def take(a, indices, axis=None, mode="raise"):
-    a = operand(a)
-    a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
+    a, axis = along(a, axis)
     indices = _places(indices if isinstance(indices, Traced) else np.asarray(indices))
     if mode == "wrap":
         indices = indices % a.shape[axis]

@@ -6,7 +6,7 @@ from ..numpy_api import arrayed, astype, axes_of, axis_of, operand
 from ..traced import TRACED, Traced
 from ..ufunc_dtypes import cast
 from ..vocabulary import elementwise as e, reductions as r
-from .table import implements
+from .table import along, implements
 
 
 def asked(flag):
@@ -144,16 +144,14 @@ def ptp(a, axis=None, keepdims=False):
 
 @implements(np.cumsum)
 def cumsum(a, axis=None, dtype=None):
-    x = operand(a) if axis is not None else np.ravel(a)
-    x = x if dtype is None else astype(x, dtype)
-    return r.cumsum(x, axis=axis_of(0 if axis is None else axis, x.ndim))
+    x, axis = along(a, axis)
+    return r.cumsum(x if dtype is None else astype(x, dtype), axis=axis)
 
 
 @implements(np.cumprod)
 def cumprod(a, axis=None, dtype=None):
-    x = operand(a) if axis is not None else np.ravel(a)
-    x = x if dtype is None else astype(x, dtype)
-    return r.cumprod(x, axis=axis_of(0 if axis is None else axis, x.ndim))
+    x, axis = along(a, axis)
+    return r.cumprod(x if dtype is None else astype(x, dtype), axis=axis)
 
 
 def _cumulative(scan, start):
@@ -174,7 +172,8 @@ implements(np.cumulative_prod)(_cumulative(cumprod, 1))
 def _position(primitive):
     def find(a, axis=None, *, keepdims=False):
         a = operand(a)
-        out = primitive(a, axis=None if axis is None else axis_of(axis, a.ndim))
+        axis = axis if axis is None else axis_of(axis, a.ndim or 1)
+        out = primitive(a, axis=axis if a.ndim else None)                        # a number is one entry
         return np.reshape(out, reduced_shape(a, axis, True)) if asked(keepdims) else out
     return find
 
@@ -185,7 +184,8 @@ implements(np.argmin)(_position(r.argmin))
 
 @implements(np.argsort)
 def argsort(a, axis=-1, kind=None, order=None, *, stable=None):
-    return r.argsort(a, axis=axis_of(axis, a.ndim)) if axis is not None else r.argsort(np.ravel(a), axis=0)
+    a, axis = along(a, axis)
+    return r.argsort(a, axis=axis)
 
 
 @implements(np.lexsort)

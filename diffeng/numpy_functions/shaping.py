@@ -10,7 +10,7 @@ from ..vocabulary import elementwise as e, shaping as s
 from ..vocabulary.indexing import lower, places
 from .choosing import take
 from .reducing import total
-from .table import counted, implements
+from .table import along, counted, implements
 
 
 def reshaped(x, shape, same=False):
@@ -244,7 +244,7 @@ def tile(A, reps):
 
 @implements(np.repeat)
 def repeat(a, repeats, axis=None):
-    a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
+    a, axis = along(a, axis)
     return take(a, np.repeat(places(a.shape[axis]), plain(operand(repeats))), axis)
 
 
