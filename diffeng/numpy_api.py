@@ -11,7 +11,7 @@ import numpy as np
 from . import vocabulary as v
 from .errors import explain, refuse
 from .nodes import Primitive
-from .traced import NUMBERS, OPERANDS, TRACED, Traced, is_scalar, viewing, write
+from .traced import NUMBERS, OPERANDS, TRACED, Traced, is_scalar, overwrite, viewing, write
 from .ufunc_dtypes import cast, resolved, returned
 from .vocabulary import contraction, elementwise as e, indexing, reductions
 
@@ -99,7 +99,7 @@ def _into(out, result, name):
                                 "instead of x += y, or make the array inside the function with np.zeros(...)")
     result = _as_written(result, out.dtype, name)
     if result.shape == out.shape and isinstance(result, Traced):
-        write(out, result)
+        overwrite(out, result)
     else:
         out[...] = result
     return out
@@ -416,7 +416,7 @@ def _in_place(compute, name):
             raise refuse(ValueError, f"{name}{{here}}: in place, shape {self.shape} cannot take a result of shape {out.shape}; write x = x + y")
         if not self.shape and is_scalar(self):
             return out                    # immutable in NumPy: the name is bound anew, aliases keep their value
-        write(self, _as_written(out, self.dtype, name))
+        overwrite(self, _as_written(out, self.dtype, name))
         return self
     return in_place
 

@@ -171,13 +171,13 @@ class Traced:
         return [row.tolist() for row in self] if self.shape else self
 
     def sort(self, axis=-1, kind=None, order=None, *, stable=None):
-        self[...] = np.sort(self, axis)                          # where it lies
+        overwrite(self, np.sort(self, axis))
 
     def compress(self, condition, axis=None):
         return np.compress(condition, self, axis)
 
     def partition(self, kth, axis=-1):
-        self[...] = np.partition(self, kth, axis)
+        overwrite(self, np.partition(self, kth, axis))
 
     def view(self, dtype=None):
         if dtype is not None and dtype != self.dtype:
@@ -236,20 +236,11 @@ class Entries:
         return np.ravel(self.base)[index].copy()
 
     def __setitem__(self, index, value):
+        from .numpy_functions.choosing import put_entries
         put_entries(self.base, index, value)
 
     def copy(self):
         return self.base.flatten()
-
-
-def put_entries(x, index, value):
-    """Write into entries of x that are named by one index, wherever they lie."""
-    if len(x.shape) < 2:
-        x[index if x.shape else ...] = value
-    elif memory(x).flags.c_contiguous:
-        np.ravel(x)[index] = value
-    else:
-        x[np.unravel_index(np.arange(x.size)[index], x.shape)] = value
 
 
 def _set(x, index, value):
@@ -494,3 +485,12 @@ def write(target, value):
             if view is not None:
                 view._adopt(again(parent))
                 stale.append(view)
+
+
+def overwrite(target, value):
+    """As write, of a value that was computed elsewhere, and may be laid out as others are: target lies where it lay."""
+    if len(target.shape) > 1:
+        old, new = _array_below(target), _array_below(value)             # mostly: NumPy has made both
+        if (old is None or new is None or old.strides != new.strides) and memory(value).strides != memory(target).strides:
+            value = _set(target, ..., value)
+    write(target, value)

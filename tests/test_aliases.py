@@ -61,6 +61,9 @@ y = x.copy(); z = y.T; z[0] = z[1] * 2; z = z.reshape(2, 6); z[0] = 0
 y = x.copy(); z = np.swapaxes(y, 0, 1); np.add.at(z, 1, 2.0); z = np.ascontiguousarray(z); z[0] = 3
 y = x * 1; y.T.sort(axis=0); z = y.ravel(); y += 10
 y = x * 1; y.T.partition(1, axis=0); z = y.T.reshape(-1); z[0] = 9
+y = x * 1; np.sin(x.T.copy().T, out=y); z = y.ravel(); z[0] = 9
+y = np.asfortranarray(x * 1); y += x; z = y.T.ravel(); z[0] = 9
+y = x * 1; y *= np.asfortranarray(x); z = y.ravel(); z[0] = 9
 y = x.copy(); z = y[::-1]; np.put(z, [0, 2], x[1, :2])
 y = x.copy(); z = y.T; z.flat[1] = 9 * x[0, 0]; z.flat[6:8] = 2
 y = x.copy(); z = y[:, 1]; z.flat[0] = 5; z = y[:, ::2]; z.flat = 3

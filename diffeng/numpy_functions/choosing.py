@@ -3,7 +3,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
-from ..traced import Traced, put_entries
+from ..traced import Traced, memory
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e, indexing
 from ..vocabulary.indexing import places
@@ -339,6 +339,16 @@ def fill_diagonal(a, val, wrap=False):
     _own(a, "fill_diagonal")
     n = np.arange(min(a.shape))
     a[(n,) * a.ndim] = val if np.ndim(val) == 0 else np.resize(operand(val), (len(n),))
+
+
+def put_entries(x, index, value):
+    """Write into entries of x that are named by one index, wherever they lie."""
+    if len(x.shape) < 2:
+        x[index if x.shape else ...] = value
+    elif memory(x).flags.c_contiguous:
+        np.ravel(x)[index] = value
+    else:
+        x[np.unravel_index(np.arange(x.size)[index], x.shape)] = value
 
 
 @implements(np.put)

@@ -36,7 +36,7 @@ def cotangents(t, gradient=None, retain_graph=None, create_graph=False, inputs=N
         targets = [(n, x) for n, x in targets if x is not None and x.requires]
         targets += [(n, x) for n, x in ((n, _retained(n)) for n in order) if x is not None]
     else:
-        targets = [(x.variable(), x) for x in ([inputs] if isinstance(inputs, Plain) else inputs)]
+        targets = [(n, x) for x in ([inputs] if isinstance(inputs, Plain) else inputs) for n in _versions(x, order)]
     found = gradients([t], [seed], [n for n, _ in targets], retain_graph, create_graph, order)
     out, used = {}, set()
     for (n, x), g in zip(targets, found):
@@ -52,6 +52,11 @@ def cotangents(t, gradient=None, retain_graph=None, create_graph=False, inputs=N
         used.add(id(g))
         out[id(x)] = x, g, current
     return [*out.values()]
+
+
+def _versions(x, order):
+    """The nodes that stand for a tensor in a graph: a leaf that was written into has one for each value that somebody read."""
+    return [n for n in order if n.primitive is INPUT and n.params["tensor"]() is x] or [x.variable()]
 
 
 def _seed(t, gradient, name):
@@ -161,7 +166,7 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
             raise refuse(RuntimeError, "grad{here}: One of the differentiated Tensors does not require grad: make it with requires_grad=True")
     seeds = [_seed(t, g, "grad") for t, g in zip(outputs, given)]
     order = reachable([t.variable() for t in outputs])
-    met = [[n for n in order if n.primitive is INPUT and n.params["tensor"]() is x] or [x.variable()] for x in inputs]          # versions of a leaf
+    met = [_versions(x, order) for x in inputs]
     every = iter(gradients(outputs, seeds, [n for nodes in met for n in nodes], retain_graph, create_graph, order))
     parts = [[g for _ in nodes if (g := next(every)) is not None] for nodes in met]
     found = [sum(some[1:], some[0]) if some else None for some in parts]
