@@ -32,6 +32,11 @@ def _slice(r):
     return slice(r.start, r.stop if r.stop >= 0 else None, r.step)
 
 
+def _index(parts, axis, of_axis):
+    """The index of these parts, with another slice on one axis."""
+    return (*map(_slice, parts[:axis]), of_axis, *map(_slice, parts[axis + 1:]))
+
+
 def steps(parts):
     """Are these parts of single steps?"""
     return all([type(p) is not int and p.step == 1 for p in parts])
@@ -140,15 +145,15 @@ def neighbours(walk, n, x, y):
     (r, a), (s, b) = sorted(((first[axis], x.operands[0]), (second[axis], y.operands[0])), key=lambda pair: pair[0].start)
     if r.stop != s.start:
         return None
-    first[axis] = slice(r.start, s.stop)
-    shape = (*shape_of(a)[:axis], extent(part(first[axis], n.shape[axis])), *shape_of(a)[axis + 1:])
+    index = _index(first, axis, slice(r.start, s.stop))
+    shape = (*shape_of(a)[:axis], extent(part(index[axis], n.shape[axis])), *shape_of(a)[axis + 1:])
     both = _part_of_both(walk, n, a, b, axis, shape)
     few, many = sorted([weight(extent(r)), weight(extent(s))])
     if both is None and (few > EDGE or len(first) > 1 and many <= UNEQUAL * few or _source(a) is not None and _source(a) is _source(b)):
         both = walk.make(n, "concatenate", a, b, params={"axis": axis}, shape=shape)
     if both is None:
         return None
-    return walk.make(n, "scatter", both, params={"index": (*map(_slice, first[:axis]), first[axis], *map(_slice, first[axis + 1:])), "shape": n.shape})
+    return walk.make(n, "scatter", both, params={"index": index, "shape": n.shape})
 
 
 def added_neighbours(walk, n, x, y):
@@ -194,6 +199,4 @@ def _part_of_both(walk, n, a, b, axis, shape):
         return None
     if [k for k, (r, s) in enumerate(zip(first, second)) if r != s] != [axis] or first[axis].stop != second[axis].start:
         return None
-    index = [*map(_slice, first)]
-    index[axis] = slice(first[axis].start, second[axis].stop)
-    return walk.make(n, "getitem", y, params={"index": tuple(index)}, shape=shape)
+    return walk.make(n, "getitem", y, params={"index": _index(first, axis, slice(first[axis].start, second[axis].stop))}, shape=shape)

@@ -67,12 +67,11 @@ class Family:
 
     def _words(self, lengths):
         """(what each node is, or None for what has no family; sizes, of these lengths, see AsTheyAre)"""
-        edges, sizes = self._edges, []
-        words = []
-        for n in (*edges.order, None):
+        edges, words, sizes = self._edges, [], []
+        for n in edges.order:
             sizes.append([[self._number[x], *added] for x, *added in edges.before[n]])
-            if n is not None:
-                words.append(_word(n, self._number, sizes, lengths, edges.of))
+            words.append(_word(n, self._number, sizes, lengths, edges.of))
+        sizes.append([[self._number[x], *added] for x, *added in edges.before[None]])
         sizes.append([edges.of(x)[1:] for x in self._ends[1] if type(x) is Node])
         return words, json.dumps(sizes)
 
@@ -99,58 +98,61 @@ class Family:
     def alike(self, sizes):
         """(inputs, outputs, lengths, turns) of this graph, planned for other sizes: {id of an array: its lengths}, {id of the outputs of a loop's turn: (its inputs, its
         outputs)}. None where the other one has nothing along an axis, or adds up along one that is longer here, and is not added up."""
-        (inputs, outputs), now, lengths, turns, rest = self._ends, {}, {}, {}, iter(json.loads(sizes))
-        edges, sums = self._edges, {}
+        try:
+            return self._alike(json.loads(sizes))
+        except _Unlike:
+            return None
+
+    def _alike(self, sizes):
+        (inputs, outputs), edges, rest = self._ends, self._edges, iter(sizes)
+        now, sums, lengths, turns = {}, {}, {}, {}
 
         def read(x, there):
             """What somebody reads, if there it was added up along these axes."""
             n, axes, _ = edges.of(x)
             if any([n.shape[k] != 1 for k in {*axes} ^ {*there[0]}]):
-                raise _Longer
+                raise _Unlike
             return sums[n, str(there)] if there[0] else now[n]
-        try:
-            for n in (*edges.order, None):
-                for number, *added in next(rest):
-                    x = edges.order[number]
-                    sums[x, str(added)] = _summed(now[x], *added)
-                if n is None:
-                    break
-                like, operands = next(rest), []
-                if 0 in like:
-                    return None
-                if n.primitive.own is not None:
-                    loop = n.primitive.own
-                    found = Family(loop.inputs, loop.outputs).alike(next(rest))
-                    if found is None:
-                        return None
-                    turns |= {id(loop.outputs): found[:2], **found[3]}
-                    lengths |= found[2]
-                for x in n.operands:
-                    its = next(rest)
-                    if type(x) is Node:
-                        x = read(x, its)
-                    elif isinstance(x, np.ndarray):
-                        lengths[id(x)] = its = tuple(map(length, x.shape, its))
-                        if type(one := uniform(x, least=1)) is Node:
-                            x = Node(one.primitive, one.operands, {"shape": its}, None, its, one.dtype, ())
-                    elif isinstance(x, (int, float, np.floating)) and n.dtype.kind == "f" and x in (1, -1) and repr(x) != its:
-                        x = Count(x)                           # (a count that was another number)
-                    operands.append(x)
-                shape, params = tuple(map(length, n.shape, like)), n.params
-                if "index" in params:
-                    bounds = iter(next(rest))
-                    params = {**params, "index": tuple([_taken(i, bounds) for i in params["index"]])}
-                if "shape" in params:
-                    params = {**params, "shape": shape}
-                now[n] = Node(n.primitive, tuple(operands), params, None, shape, n.dtype, n.frames)
-            ends = iter(next(rest))
-            return [now.get(n, n) for n in inputs], [read(x, next(ends)) if type(x) is Node else x for x in outputs], lengths, turns
-        except _Longer:
-            return None
+
+        def add_up():
+            for number, *added in next(rest):
+                x = edges.order[number]
+                sums[x, str(added)] = _summed(now[x], *added)
+        for n in edges.order:
+            add_up()
+            like, operands = next(rest), []
+            if 0 in like:
+                raise _Unlike
+            if n.primitive.own is not None:
+                loop = n.primitive.own
+                *turn, its, inner = Family(loop.inputs, loop.outputs)._alike(json.loads(next(rest)))
+                turns |= {id(loop.outputs): tuple(turn), **inner}
+                lengths |= its
+            for x in n.operands:
+                its = next(rest)
+                if type(x) is Node:
+                    x = read(x, its)
+                elif isinstance(x, np.ndarray):
+                    lengths[id(x)] = its = tuple(map(length, x.shape, its))
+                    if type(one := uniform(x, least=1)) is Node:
+                        x = Node(one.primitive, one.operands, {"shape": its}, None, its, one.dtype, ())
+                elif isinstance(x, (int, float, np.floating)) and n.dtype.kind == "f" and x in (1, -1) and repr(x) != its:
+                    x = Count(x)                           # (a count that was another number)
+                operands.append(x)
+            shape, params = tuple(map(length, n.shape, like)), n.params
+            if "index" in params:
+                bounds = iter(next(rest))
+                params = {**params, "index": tuple([_taken(i, bounds) for i in params["index"]])}
+            if "shape" in params:
+                params = {**params, "shape": shape}
+            now[n] = Node(n.primitive, tuple(operands), params, None, shape, n.dtype, n.frames)
+        add_up()
+        ends = iter(next(rest))
+        return [now.get(n, n) for n in inputs], [read(x, next(ends)) if type(x) is Node else x for x in outputs], lengths, turns
 
 
-class _Longer(Exception):
-    pass
+class _Unlike(Exception):
+    """A graph cannot be planned for such sizes."""
 
 
 class _Edges:
@@ -214,12 +216,15 @@ def _summed(x, axes, merged):
 class AsTheyAre:
     """The sizes of a node or an array, of the slices in a node's index, of a number that it reads."""
 
+    @staticmethod
     def shape(x):
         return [*map(int, x.shape)]
 
+    @staticmethod
     def bounds(n):
         return [int(b) for i in n.params["index"] if type(i) is slice for b in (i.start, i.stop) if b is not None]
 
+    @staticmethod
     def number(n, x):
         return repr(x)
 

@@ -17,7 +17,7 @@ from ..vocabulary.contraction import subscripts
 from ..vocabulary.indexing import Slot
 from .extents import Extent, Unknowns, entries, extent, product
 from .families import AsTheyAre
-from .layout import expand
+from .layout import expand, of_arrays
 
 
 class Extents(Unknowns):
@@ -74,10 +74,8 @@ class Extents(Unknowns):
                 out.append(self._taken(m, i, first, end))
             elif indirect:
                 advanced.append((k, len(out)))
-        if advanced:
-            beside = advanced[-1][0] - advanced[0][0] == len(advanced) - 1
-            at = advanced[0][1] if beside else 0
-            out[at:at] = self.together(arrays)
+        at = of_arrays(advanced)
+        out[at:at] = self.together(arrays)
         self._bounds[id(n)] = bounds
         return out
 
@@ -223,8 +221,7 @@ def _new(extents, n, *shapes):
 
 
 def _broadcast_to(extents, n, x):
-    shape = [*map(extents.unknown, n.shape)]
-    return extents.together([x, shape])
+    return extents.together([x, _new(extents, n)])
 
 
 def _reduced(extents, n, x):
@@ -284,10 +281,10 @@ def _group(extents, before, after):
     """What axes of as many entries become."""
     if len(after) == 1:
         return [product(before)]
-    largest = max([m for m in after if m > 1], default=1)
-    made = [extents.unknown(m) if m == largest and j == after.index(largest) else m for j, m in enumerate(after)]          # so many heads stay so many
     if len(before) > 1:
-        return [*after]
+        return after
+    largest = after.index(max(after))
+    made = [*after[:largest], extents.unknown(after[largest]), *after[largest + 1:]]          # so many heads stay so many
     extents.equal(product(made), before[0])
     return made
 
@@ -300,7 +297,7 @@ def _part(extents, n, x, *arrays):
 
 def _scattered(extents, n, v, *arrays):
     """Zeros like what was read there: who reads and who puts back share an index."""
-    return _written(extents, n, extents.read(n) or [*map(extents.unknown, n.shape)], v, *arrays)
+    return _written(extents, n, extents.read(n) or _new(extents, n), v, *arrays)
 
 
 def _written(extents, n, x, v, *arrays):

@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from . import across, loops, threads
 from ..lengths import rank
+from . import across, loops, threads
 from .code import SIZES
 from .fuse import Immediate, Indirect, Map, Reduce, Window
 from .layout import Buffer, View, collapse, refined

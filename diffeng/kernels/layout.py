@@ -323,9 +323,13 @@ def sliced(v, index):
             offset += (i + n if i < 0 else i) * s
         else:
             places[i.k] = (n, s)
-    side_by_side = not advanced or advanced[-1][0] - advanced[0][0] == len(advanced) - 1
-    at = advanced[0][1] if advanced and side_by_side else 0
-    return View(v.buffer, offset, shape, strides, v.dtype), at, [places[k] for k in sorted(places)]
+    return View(v.buffer, offset, shape, strides, v.dtype), of_arrays(advanced), [places[k] for k in sorted(places)]
+
+
+def of_arrays(advanced):
+    """Before which axis of the result those of integer arrays go. advanced: (place in the index, axes of the result before it) of each array, and of each integer."""
+    side_by_side = advanced and advanced[-1][0] - advanced[0][0] == len(advanced) - 1
+    return advanced[0][1] if side_by_side else 0
 
 
 def indirect(v, index, arrays):

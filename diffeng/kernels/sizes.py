@@ -20,7 +20,7 @@ LARGE = 1 << 22                            # bytes of a product's result that th
 FAR = 16                                   # times as many bytes as a bound has: these count, whatever there are kernels for
 
 
-_SHORT, EXACT = {"short", "tiny", "few"}, {"tiny", "few"}
+_SHORT, _EXACT = {"short", "tiny", "few"}, {"tiny", "few"}
 
 
 class Sizes:
@@ -68,7 +68,7 @@ def is_short(length, most=NARROW, name="short"):
     """Is a length such as has kernels of its own: at most so many? name: "tiny" where each is written out, and others take many times as long; "few" where there are
     too few of these for that to matter."""
     here = _here.get()
-    if max(int(length), weight(length)) > most or not here.short or name in EXACT and type(length) is Length:
+    if max(int(length), weight(length)) > most or not here.short or name in _EXACT and type(length) is Length:
         return False                                        # (what is written out for each length is for no other)
     here.met[name] = length
     return True

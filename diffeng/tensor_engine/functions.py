@@ -204,12 +204,16 @@ def meshgrid(*tensors, indexing="ij"):
 
 def var_mean(input, dim=None, **options):
     """(the variance, the mean) along axes: as var and mean have them."""
-    return input.var(dim, **options), input.mean(None if isinstance(dim, bool) else dim, keepdim=options.get("keepdim", False))
+    return input.var(dim, **options), _mean_beside(input, dim, options)
 
 
 def std_mean(input, dim=None, **options):
     """(the standard deviation, the mean) along axes."""
-    return input.std(dim, **options), input.mean(None if isinstance(dim, bool) else dim, keepdim=options.get("keepdim", False))
+    return input.std(dim, **options), _mean_beside(input, dim, options)
+
+
+def _mean_beside(input, dim, options):
+    return input.mean(None if isinstance(dim, bool) else dim, keepdim=options.get("keepdim", False))
 
 
 def isin(elements, test_elements):
