@@ -99,3 +99,25 @@ def test_another_shape_compiles_nothing(held_back, monkeypatch):
     before = kernels.compilations
     f(np.ones((200, 300)), np.ones((170, 200)))
     assert kernels.compilations == before > 0
+
+
+@pytest.mark.parametrize("first, thick", [((20, 30), (200, 300)), ((200, 300), (400, 500))])
+def test_what_is_not_thin_is_ours_where_openblas_is_outdone(monkeypatch, tmp_path, first, thick):
+    """If its kernel is there, or kernels are compiled anyway; a first shape that has no need of it does not wait for it, and a later one compiles nothing."""
+    monkeypatch.setenv("DIFFENG_CACHE", str(tmp_path))
+    monkeypatch.setattr(machine, "_kernels", {})
+    monkeypatch.setattr(blas, "has_mkl", lambda: False)
+    monkeypatch.setattr(blas, "is_held_back", lambda: False)
+    monkeypatch.setattr(blas, "is_outdone", lambda: True)
+    monkeypatch.setattr(blas, "libraries", lambda: "outdone")
+    f, asked = de.jit(de.value_and_grad(lambda w, x: np.sum(np.tanh(x @ w)))), []
+    monkeypatch.setattr(blas, "routine", lambda name, routine=blas.routine: asked.append(name) or routine(name))
+    for k, n in first, thick:
+        w, x = RNG.normal(size=(k, n)) / k, RNG.normal(size=(170, k))
+        before = kernels.compilations
+        value, slope = f(w, x)
+        assert (kernels.compilations > before) is (k == first[0])
+        y = np.tanh(x @ w)
+        np.testing.assert_allclose(value, np.sum(y), rtol=1e-10)
+        np.testing.assert_allclose(slope, x.T @ (1 - y * y), rtol=1e-9, atol=1e-12)
+        assert ("own_dgemm" in asked) is (first != (20, 30))

@@ -10,7 +10,7 @@ Beside it, `has_mkl()`: Intel's MKL, where it is installed (the extra `mkl`) and
 asked for ("mkl_dgemm", ...), and `mkl_threads`, `int MKL_Set_Num_Threads_Local(int)`, keeps it on the thread that calls it. DIFFENG_BLAS=numpy in the environment
 does without it.
 
-"own_dgemm" and "own_sgemm" are gemm.py's: where OpenBLAS is held back (`is_held_back`), and for what it packs slowly (cutting.whose).
+"own_dgemm" and "own_sgemm" are gemm.py's: where OpenBLAS is held back (`is_held_back`) or outdone (`is_outdone`), and for what it packs slowly (cutting.whose).
 
 What it is not: no product is written here, and nobody else's settings are changed here.
 """
@@ -176,6 +176,15 @@ def is_wide():
     return os.environ.get("DIFFENG_BLAS") != "numpy" and "avx512f" in cache.processor()
 
 
+def is_outdone():
+    """Are large products of our own faster than OpenBLAS's best ones? On AMD's processors they are, by a twentieth to a third (docs/performance-zen5.md); Intel's have MKL.
+
+    >>> is_wide() or not is_outdone()
+    True
+    """
+    return is_wide() and "AuthenticAMD" in cache.processor()
+
+
 def is_held_back():
     """Has NumPy's OpenBLAS taken such a processor for another one?
 
@@ -191,7 +200,7 @@ def libraries():
     >>> "64" in libraries() or "32" in libraries()
     True
     """
-    return f"{gemm('f64')[1]} {_mkl_path()} {is_wide()} {is_held_back()}"
+    return f"{gemm('f64')[1]} {_mkl_path()} {is_wide()} {is_outdone()} {is_held_back()}"
 
 
 def available(name):

@@ -268,7 +268,7 @@ def product(step, cut=None):
     terms = width if by_terms else k
     down, over = -(-m // rows), -(-n // columns)          # parts of a column, and of a row, of the result
     parts = -(-k // terms) * down * over
-    other, name = "" if vector else whose(type, chr(tb), m, n, k), blas.name_of("gemv" if vector else "gemm", type)
+    other, name = "" if vector else whose(type, chr(tb), m, n, k, cut is not None), blas.name_of("gemv" if vector else "gemm", type)
     bits = blas.routine(name)[1]
     words = [blas.Routine(other + name), tb, VECTOR if vector else ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, over, columns, terms, 0, a.strides[-1] * terms if by_terms else a.strides[-2] * rows,
@@ -297,7 +297,7 @@ def product(step, cut=None):
             partial = Buffer("arena", np.dtype(np.uint8), stride * slots)
             words[OUT], words[CUT + 1], words[CUT + 2] = (partial, 0), stride, chunk
             rest.append(combined("sum", type, partial, slots, stride, m * n, c))
-    if m != 1 and (blas.is_held_back() or lays and blas.is_wide()):
+    if other == "own_" or m != 1 and (blas.is_held_back() or lays and blas.is_wide()):
         ready.append(to_be_there(*blas.own(f"own_{blas.name_of('gemm', type)}")))
     if shares and not rest:
         ready.append(to_be_there(*combine_kernel("sum", type, type)))

@@ -12,6 +12,7 @@ What it is not: no words of a kernel and no product (contract.py). Chains of pro
 
 Why a file: what BLAS likes is measured, and changes with BLAS; how a product is written does not.
 """
+from ..lengths import weight
 from . import blas, threads
 from .code import SQUARE
 
@@ -20,18 +21,21 @@ STEP, ROW_STEP = 32, 8                     # columns, and rows, of a part that i
 TINY, LAID = 1200, 1 << 19                 # see `is_laid`: entries of a small result; bytes of a part's copy
 TALL = 256                                 # rows of a part to which a copy of the whole right matrix matters little: 2 % of its time
 SMALL, SHORT = 100 ** 3, 32                # multiply-adds of a small product; the fewest terms of one whose right matrix runs along them
-THICK = 50                                 # see `_is_thin`
+THICK, OURS = 50, {"f64": 50, "f32": 80}   # sides of the cube whose faces are those of a product that is not packed if it is thinner, and of one of our own if not
 LONG = 8                                   # terms for each row and column of a result from which on it is cut along the terms
 UNPACKED, PAGE = 128, 4096                 # rows for which MKL does not pack; bytes after which rows of a matrix share the sets of the first cache
 CACHED = 3 << 19                           # bytes of a right matrix that stays in the cache while one row of parts after the other meets it
 
 
-def whose(type, tb, m, n, k):
-    """What computes a product (m, k) (k, n): "mkl_" where there is one, "own_" where OpenBLAS is held back, or packs number by number (see is_laid), "" for OpenBLAS,
-    which is as good at small ones; a vector and a matrix wait for memory, whoever it is."""
+def whose(type, tb, m, n, k, tiled=False):
+    """What computes a product (m, k) (k, n): "mkl_" where there is one, "own_" where OpenBLAS is held back, packs number by number (see is_laid) or is outdone at what is not
+    thin, "" for OpenBLAS, which is as good at small ones; a vector and a matrix wait for memory, whoever it is. tiled: some rows or terms at a time are asked for."""
     if m == 1 or m * n * k <= ALONE:
         return ""
-    return "mkl_" if blas.has_mkl() else "own_" if blas.is_held_back() or may_be_laid(type, tb) and blas.is_wide() else ""
+    if blas.has_mkl():
+        return "mkl_"
+    thick = blas.is_outdone() and not tiled and _faces(weight(m), weight(n), weight(k)) <= 1 / OURS[type]          # (for any number of threads)
+    return "own_" if thick or blas.is_held_back() or may_be_laid(type, tb) and blas.is_wide() else ""
 
 
 def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
@@ -49,7 +53,7 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
     if other == "mkl_" and ta == tb == "N" and m > UNPACKED and apart % PAGE:
         rows = -(-m // (share * -(-m // (share * UNPACKED))))
         return -(-rows // ROW_STEP) * ROW_STEP, n
-    small = not (laid or other) and m > 1 and _is_thin(m, n, k, share) and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED \
+    small = not (laid or other) and m > 1 and _faces(m, n, k, share) > 1 / THICK and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED \
         and blas.has_small()
     if laid:                                          # by rows, the threads' own, where each of them may copy all of the right matrix
         by_columns = n >= STEP * share and (m < TALL * share or k * n * size > LAID)
@@ -72,9 +76,9 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
     return rows, columns
 
 
-def _is_thin(m, n, k, share):
-    """Would packing cost much of a product that is cut for so many threads? It costs in proportion to the faces of the block of multiply-adds (m, n, k)."""
-    return share / max(m, n) + 1 / min(m, n) + 1 / k > 1 / THICK
+def _faces(m, n, k, share=1):
+    """Of the block of multiply-adds (m, n, k), cut for so many threads, in proportion to its volume: as packing costs."""
+    return share / max(m, n) + 1 / min(m, n) + 1 / k
 
 
 def _fits(ta, tb, rows, columns, k):
