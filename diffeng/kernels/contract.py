@@ -268,7 +268,7 @@ def product(step, cut=None):
     terms = width if by_terms else k
     down, over = -(-m // rows), -(-n // columns)          # parts of a column, and of a row, of the result
     parts = -(-k // terms) * down * over
-    other, name = "" if vector else whose(type, chr(tb), m, n, k, cut is not None), blas.name_of("gemv" if vector else "gemm", type)
+    other, name = "" if vector else whose(type, chr(ta), chr(tb), m, n, k, cut is not None), blas.name_of("gemv" if vector else "gemm", type)
     bits = blas.routine(name)[1]
     words = [blas.Routine(other + name), tb, VECTOR if vector else ta, n, m, k, ldb, lda, ldc, (b.buffer, b.offset), (a.buffer, a.offset), (c.buffer, c.offset),
              parts, rows, over, columns, terms, 0, a.strides[-1] * terms if by_terms else a.strides[-2] * rows,

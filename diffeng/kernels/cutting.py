@@ -21,21 +21,22 @@ STEP, ROW_STEP = 32, 8                     # columns, and rows, of a part that i
 TINY, LAID = 1200, 1 << 19                 # see `is_laid`: entries of a small result; bytes of a part's copy
 TALL = 256                                 # rows of a part to which a copy of the whole right matrix matters little: 2 % of its time
 SMALL, SHORT = 100 ** 3, 32                # multiply-adds of a small product; the fewest terms of one whose right matrix runs along them
-THICK, OURS = 50, {"f64": 50, "f32": 80}   # sides of the cube whose faces are those of a product that is not packed if it is thinner, and of one of our own if not
+THICK, FEW = 50, 4                         # see `_is_small`; rows from which on a product of our own is faster than one that waits for memory
 LONG = 8                                   # terms for each row and column of a result from which on it is cut along the terms
 UNPACKED, PAGE = 128, 4096                 # rows for which MKL does not pack; bytes after which rows of a matrix share the sets of the first cache
 CACHED = 3 << 19                           # bytes of a right matrix that stays in the cache while one row of parts after the other meets it
 
 
-def whose(type, tb, m, n, k, tiled=False):
-    """What computes a product (m, k) (k, n): "mkl_" where there is one, "own_" where OpenBLAS is held back, packs number by number (see is_laid) or is outdone at what is not
-    thin, "" for OpenBLAS, which is as good at small ones; a vector and a matrix wait for memory, whoever it is. tiled: some rows or terms at a time are asked for."""
+def whose(type, ta, tb, m, n, k, tiled=False):
+    """What computes a product (m, k) (k, n): "mkl_" where there is one, "own_" where OpenBLAS is held back, packs number by number (see is_laid), or packs at all and is
+    outdone; "" for OpenBLAS, which is as good at small ones; a vector and a matrix wait for memory, whoever it is. ta, tb: BLAS's flags of left and right. tiled: some
+    rows or terms at a time are asked for."""
     if m == 1 or m * n * k <= ALONE:
         return ""
     if blas.has_mkl():
         return "mkl_"
-    thick = blas.is_outdone() and not tiled and _faces(weight(m), weight(n), weight(k)) <= 1 / OURS[type]          # (for any number of threads)
-    return "own_" if thick or blas.is_held_back() or may_be_laid(type, tb) and blas.is_wide() else ""
+    packed = blas.is_outdone() and not tiled and _is_packed(type, ta, tb, weight(m), weight(n), weight(k))
+    return "own_" if packed or blas.is_held_back() or may_be_laid(type, tb) and blas.is_wide() else ""
 
 
 def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
@@ -49,12 +50,11 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
     """
     size = 8 if type == "f64" else 4
     share = -(-threads.count() // batch) if m * n * k > ALONE else 1
-    other = whose(type, tb, m, n, k)
+    other = whose(type, ta, tb, m, n, k)
     if other == "mkl_" and ta == tb == "N" and m > UNPACKED and apart % PAGE:
         rows = -(-m // (share * -(-m // (share * UNPACKED))))
         return -(-rows // ROW_STEP) * ROW_STEP, n
-    small = not (laid or other) and m > 1 and _faces(m, n, k, share) > 1 / THICK and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and k * n * size <= CACHED \
-        and blas.has_small()
+    small = not (laid or other) and _is_small(type, ta, tb, m, n, k, share)
     if laid:                                          # by rows, the threads' own, where each of them may copy all of the right matrix
         by_columns = n >= STEP * share and (m < TALL * share or k * n * size > LAID)
     elif small:                                       # of rows threads have their shares
@@ -76,9 +76,17 @@ def parts_of(type, ta, tb, m, n, k, batch, laid=False, apart=PAGE):
     return rows, columns
 
 
-def _faces(m, n, k, share=1):
-    """Of the block of multiply-adds (m, n, k), cut for so many threads, in proportion to its volume: as packing costs."""
-    return share / max(m, n) + 1 / min(m, n) + 1 / k
+def _is_packed(type, ta, tb, m, n, k):
+    """Does BLAS pack what it reads for a product of some size? (That which is planned for: a plan for small ones has no need of one of our own.)"""
+    count = threads.count()
+    return m >= FEW and m * n * k > ALONE and not _is_small(type, ta, tb, m, n, k, count) and not _small_terms(ta, tb, m, n, k, -(-k // count))
+
+
+def _is_small(type, ta, tb, m, n, k, share):
+    """Does BLAS compute a product that is cut for so many threads without packing, in parts as small as it likes them? Packing costs in proportion to the faces of
+    the block of multiply-adds (m, n, k), so thin ones had better not be packed, if they stay in the cache."""
+    faces, kept = share / max(m, n) + 1 / min(m, n) + 1 / k, k * n * (8 if type == "f64" else 4) <= CACHED
+    return m > 1 and faces > 1 / THICK and kept and _fits(ta, tb, min(m, STEP), min(n, STEP), k) and blas.has_small()
 
 
 def _fits(ta, tb, rows, columns, k):
@@ -103,10 +111,14 @@ def terms_of(type, ta, tb, m, n, k):
     if not is_long(m, n, k):
         return None
     share = -(-k // threads.count())
-    small = min(SMALL // (m * n), share)
-    if not whose(type, tb, m, n, k) and blas.has_small() and small >= 2 * STEP and _fits(ta, tb, m, n, small):
-        return small
-    return share if threads.count() > 1 else None
+    small = 0 if whose(type, ta, tb, m, n, k) else _small_terms(ta, tb, m, n, k, share)
+    return small or (share if threads.count() > 1 else None)
+
+
+def _small_terms(ta, tb, m, n, k, share):
+    """Terms of the parts, of so many each, in which BLAS computes a product of long sums without packing; 0 where it does not."""
+    terms = min(SMALL // (m * n), share)
+    return terms if is_long(m, n, k) and terms >= 2 * STEP and _fits(ta, tb, m, n, terms) and blas.has_small() else 0
 
 
 def is_laid(type, tb, m, n, k):
@@ -116,7 +128,7 @@ def is_laid(type, tb, m, n, k):
     matters where not many rows meet it, and each part packs the left matrix anew, so that may be no larger than a copy. Products of few numbers, which OpenBLAS
     computes without packing, are left as they are, and so are sums too long for a copy of some columns to stay in the cache.
     """
-    return may_be_laid(type, tb) and not whose(type, tb, m, n, k) and m * n > TINY and k >= SQUARE and k * max(m, STEP) * 4 <= LAID
+    return may_be_laid(type, tb) and not whose(type, "N", tb, m, n, k) and m * n > TINY and k >= SQUARE and k * max(m, STEP) * 4 <= LAID
 
 
 def may_be_laid(type, tb):

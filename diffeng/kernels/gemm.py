@@ -20,6 +20,7 @@ from .values import cast, select, smaller
 VECTOR = LINE = 64                         # bytes, of the cache, too
 ROWS, PANEL = 8, 3                         # of a block of the result, and its vectors a row: 24 registers, and 4 for what is multiplied
 LINES = PANEL + 1                          # in which a row of a panel lies, wherever it begins
+AHEAD = 16                                 # rows of a panel that are on their way while one is copied
 BETWEEN = 4                                # terms from one line that is asked for to the next
 DEPTH = 256                                # terms of a sum that are added up at once: a panel of them fits into the first cache (48 KB)
 
@@ -47,6 +48,8 @@ def write(type, bits):
             code.turn(type, code.right + j * down + t * size, down, panel, number(width * size), columns, depth)
         with code.when(~turned), code.loop(0, depth) as q:
             source = code.right + (t + q) * down + j * size
+            for v in range(LINES):
+                code.prefetch(source + down * AHEAD + v * LINE)
             for v in range(PANEL):
                 code.store_vector(panel + (q * width + v * lanes) * size, code.lanes(source, number(v * lanes), type, there[v], lanes))
         scale = select(t.equals(0), beta, number(1.0, type))
