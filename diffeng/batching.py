@@ -253,6 +253,12 @@ def _stacked(primitive, data, mine, size, params):
     return primitive(*[x if m else _repeated(x, size) for x, m in zip(data, mine)], **params)
 
 
+def _solved(primitive, data, mine, size, params):
+    """A matrix that all examples have in common is factored once."""
+    from .numpy_functions.linear_algebra import solved
+    return _stacked(primitive, data, mine, size, params) if mine[0] else solved(*data, **params)
+
+
 def _reshaped(primitive, data, mine, size, params):
     return primitive(data[0], shape=(size, *params["shape"]))
 
@@ -367,6 +373,6 @@ def _by_index(rule):
 _KINDS = {"map": _elementwise, "reduce": _along, "contract": _contracted, "linalg": _stacked}
 _RULES = {
     **dict.fromkeys(("cumsum", "cumprod", "argmax", "argmin", "argsort"), _along),
-    "reshape": _reshaped, "transpose": _transposed, "broadcast_to": _broadcast, "concatenate": _joined, "pad": _padded,
+    "solve": _solved, "reshape": _reshaped, "transpose": _transposed, "broadcast_to": _broadcast, "concatenate": _joined, "pad": _padded,
     "getitem": _by_index(_read), "setitem": _by_index(_written), "add_at": _by_index(_written), "scatter": _by_index(_scattered),
 }

@@ -379,3 +379,31 @@ def test_vmap_and_a_sparse_jacobian_know_the_stacks():
     jacobian = de.jacobian(lambda x: np.linalg.det(x), sparse=True)(STACK[:, 0])
     assert jacobian.nnz == 2 * 9
     np.testing.assert_allclose(jacobian.toarray().reshape(2, 2, 3, 3), de.jacobian(np.linalg.det)(STACK[:, 0]))
+
+
+@pytest.mark.parametrize("a, b, factored", [
+    ((3, 3), (4, 3, 2), (3, 3)), ((1, 3, 3), (4, 3, 1), (3, 3)), ((2, 1, 3, 3), (2, 5, 3, 1), (2, 3, 3)), ((2, 3, 3), (4, 2, 3, 1), (2, 3, 3)),
+    ((3, 1, 3, 3), (1, 4, 3, 2), (3, 3, 3)), ((3, 3), (0, 3, 2), (0, 3, 3)), ((1, 3, 3), (1, 3, 2), (1, 3, 3)), ((5, 2, 3, 3), (2, 3, 1), (5, 2, 3, 3))])
+def test_a_matrix_that_many_right_sides_share_is_factored_once(a, b, factored):
+    a, b = RNG.normal(size=a) + 3 * np.eye(3), RNG.normal(size=b)
+    graph = de.trace(lambda a, b: np.linalg.solve(a, b), a, b)
+    node, = [n for n in graph.order if n.primitive.name == "solve"]
+    assert np.shape(node.operands[0]) == factored
+    np.testing.assert_allclose(graph(a, b), np.linalg.solve(a, b), rtol=1e-12)
+    np.testing.assert_allclose(de.jit(np.linalg.solve)(a, b), np.linalg.solve(a, b), rtol=1e-12)
+    got = [de.grad(lambda a, b: np.sum(np.sin(np.linalg.solve(a, b))), argnums=(0, 1), method=method)(a, b) for method in ("symbolic", "forward", "reverse")]
+    z = np.linalg.solve(np.swapaxes(a, -1, -2), np.cos(np.linalg.solve(a, b)))
+    want = [-z @ np.swapaxes(np.linalg.solve(a, b), -1, -2), z]
+    for found in got:
+        for x, y, like in zip(found, want, (a, b)):
+            extra = tuple(range(y.ndim - like.ndim))
+            y = np.sum(y, extra + tuple([k + len(extra) for k, n in enumerate(like.shape) if n == 1 < y.shape[k + len(extra)]]), keepdims=True)
+            np.testing.assert_allclose(x, y.reshape(like.shape), rtol=1e-9, atol=1e-12)
+
+
+def test_vmap_factors_a_matrix_of_all_examples_once():
+    a, b = RNG.normal(size=(2, 3, 3)) + 3 * np.eye(3), RNG.normal(size=(5, 2, 3, 1))
+    np.testing.assert_allclose(de.vmap(lambda b: np.linalg.solve(a, b))(b), np.linalg.solve(a, b), rtol=1e-12)
+    graph = de.trace(lambda a, b: de.vmap(lambda b: np.linalg.solve(a, b))(b), a[0], b[:, 0, :, 0])
+    assert [np.shape(n.operands[0]) for n in graph.order if n.primitive.name == "solve"] == [(3, 3)]
+    np.testing.assert_allclose(graph(a[0], b[:, 0, :, 0]), np.linalg.solve(a[0], b[:, 0])[..., 0], rtol=1e-12)

@@ -41,6 +41,20 @@ def _together(a, b):
     return [x if x.shape[:-2] == batch else np.broadcast_to(x, batch + x.shape[-2:]) for x in (a, b)]
 
 
+def _shared(a, b, triangle):
+    """Solutions for matrices that others of the stack have in common, which are factored once: what lies along these axes becomes more columns. None where there are none."""
+    batch = (1,) * (b.ndim - a.ndim) + a.shape[:-2]
+    common = [k for k, (m, n) in enumerate(zip(batch, b.shape)) if m == 1 < n]
+    if not common or a.ndim > b.ndim:
+        return None
+    kept = [k for k in range(len(batch)) if k not in common]
+    order = (*kept, len(batch), *common, len(batch) + 1)                             # rows, and then all that are columns
+    several, rank = s.transpose(b, axes=order), len(kept) + 1
+    a = s.reshape(a, shape=tuple([batch[k] for k in kept]) + a.shape[-2:])
+    x = linalg.solve(*_together(a, s.reshape(several, shape=(*several.shape[:rank], math.prod(several.shape[rank:])))), **triangle)
+    return s.transpose(s.reshape(x, shape=x.shape[:rank] + several.shape[rank:]), axes=tuple(np.argsort(order).tolist()))
+
+
 @implements(np.linalg.solve)
 def solve(a, b):
     return solved(a, b)
@@ -52,7 +66,10 @@ def solved(a, b, **triangle):
     if b.ndim == 1:                                # one vector, for each matrix the same
         x = linalg.solve(*_together(a, s.reshape(b, shape=(*b.shape, 1))), **triangle)
         return s.reshape(x, shape=x.shape[:-1])
-    return linalg.solve(*_together(a, b), **triangle) if a.ndim > 1 and b.ndim else linalg.solve(a, b, **triangle)
+    if a.ndim < 2 or not b.ndim:
+        return linalg.solve(a, b, **triangle)
+    shared = _shared(a, b, triangle)
+    return linalg.solve(*_together(a, b), **triangle) if shared is None else shared
 
 
 @implements(np.linalg.inv)
