@@ -93,10 +93,6 @@ def addmm(bias, x, y, beta=1, alpha=1):
     return add(mul(bias, beta) if beta != 1 else bias, mul(out, alpha) if alpha != 1 else out)
 
 
-def diff(x, n=1, dim=-1):
-    return np.diff(x, n, axis=axis(dim, x.ndim))
-
-
 def kron(x, y):
     return np.kron(*promoted(x, y))
 
@@ -229,8 +225,9 @@ def bitwise_not(x):
     return e.logical_not(x) if x.dtype == BOOL else np.invert(*_integers(x))
 
 
-def isclose(x, y, rtol=1e-5, atol=1e-8):
-    return np.less_equal(np.abs(x - y), atol + rtol * np.abs(y)) | np.equal(x, y)
+def isclose(x, y, rtol=1e-5, atol=1e-8, equal_nan=False):
+    near = np.less_equal(np.abs(x - y), atol + rtol * np.abs(y)) | np.equal(x, y)
+    return near | (e.isnan(x) & e.isnan(y)) if equal_nan else near
 
 
 # ---- choices --------------------------------------------------------------------------------------------------------------------------------
@@ -324,8 +321,8 @@ def scatter(x, at, v, dim, add=False):
     return (indexing.add_at if add else indexing.setitem)(x, v, *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))))
 
 
-def index_add(x, v, at, dim):
-    at = _inside(at, x.shape[dim], dim, "index_add")
+def index_add(x, v, at, dim, alpha=1):
+    at, v = _inside(at, x.shape[dim], dim, "index_add"), v if alpha == 1 else v * x.dtype.type(alpha)
     return indexing.add_at(x, v, at, index=(slice(None),) * dim + (indexing.Slot(0),))
 
 
@@ -347,7 +344,7 @@ def copy(x, v):
 # ---- the table ----------------------------------------------------------------------------------------------------------------------------------
 
 OPERATIONS = {f.__name__: f for f in (
-    add, sub, mul, div, floor_divide, remainder, fmod, pow, neg, addcmul, addcdiv, addmm, diff, kron, lerp, relu, softplus, gelu, leaky_relu, silu, sign, round, clamp,
+    add, sub, mul, div, floor_divide, remainder, fmod, pow, neg, addcmul, addcdiv, addmm, kron, lerp, relu, softplus, gelu, leaky_relu, silu, sign, round, clamp,
     nan_to_num, logical_not, bitwise_not, isclose, where, maximum, minimum, masked_fill, tile, repeat, flip, roll, diag, gather, scatter, index_add, index_select,
     copy,
     r.sum, r.mean, r.var, r.std, r.prod, r.amax, r.amin, r.any, r.all, r.count_nonzero, r.logsumexp, r.softmax, r.log_softmax, r.norm, r.cumsum, r.cumprod,

@@ -40,11 +40,11 @@ def mean(x, dim=None, keepdim=False, dtype=None):
     return np.mean(x, axis=_dims(dim, x), keepdims=keepdim)
 
 
-def spread_over(dim, correction, unbiased):
+def spread_over(dim, unbiased, correction):
     """(axes, correction) of a variance. PyTorch has two meanings of its first argument: axes, or a truth value, which is `unbiased`, of all entries."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    return dim, correction if unbiased is None else int(unbiased)
+    return dim, int(unbiased) if unbiased is not None else 1 if correction is None else correction
 
 
 def var(x, dim=None, correction=1, keepdim=False, function=np.var):
@@ -134,6 +134,11 @@ def log_softmax(x, dim=None, dtype=None):
 def norm(x, p=2, dim=None, keepdim=False):
     _float_only(x, "norm")
     p = 2 if p is None or p == "fro" else p
+    if p == "nuc":
+        dims = tuple(range(x.ndim)) if dim is None else _dims(dim, x)
+        if not isinstance(dims, tuple) or len(dims) != 2:
+            raise torch_error(RuntimeError, f"norm: p='nuc' is a norm of matrices: give it two axes, dim=(-2, -1), of the {x.ndim} that there are")
+        return np.linalg.norm(x, p, axis=dims, keepdims=keepdim)
     if dim is None:
         out = np.linalg.norm(np.ravel(x), p)
         return np.reshape(out, (1,) * x.ndim) if keepdim else out

@@ -26,11 +26,11 @@ def name_of(dtype):
 
 
 @functools.lru_cache(maxsize=None)
-def promote_types(a, b):
+def promote_types(type1, type2):
     """The dtype that two dtypes meet in."""
-    if (a.kind == "f") != (b.kind == "f"):
-        return a if a.kind == "f" else b
-    return np.promote_types(a, b)
+    if (type1.kind == "f") != (type2.kind == "f"):
+        return type1 if type1.kind == "f" else type2
+    return np.promote_types(type1, type2)
 
 
 def result_type(*operands):
