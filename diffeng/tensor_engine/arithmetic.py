@@ -155,6 +155,8 @@ def diff(input, n=1, dim=-1, prepend=None, append=None):
         raise refuse(RuntimeError, "diff{here} expects input to be at least one-dimensional")
     dim = axis(dim, input.ndim)
     given = [x for x in (prepend, input, append) if x is not None]
+    if any([x.ndim != input.ndim for x in given]):
+        raise refuse(RuntimeError, f"diff{{here}} expects prepend or append to be the same dimension as input, which has {input.ndim}")
     return _DIFF(cat(given, dim) if len(given) > 1 else input, n=n, dim=dim)
 
 
@@ -184,7 +186,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
     rows = input.reshape(1, -1) if input.ndim < 2 else input
     d = rows - rows.mean(1, keepdim=True)
     out = d @ d.T / max(rows.shape[1] - correction, 0)
-    return out if input.ndim == 2 else out.reshape(())
+    return out if rows.shape[0] != 1 else out.reshape(())
 
 
 def corrcoef(input):

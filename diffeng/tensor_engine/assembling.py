@@ -68,6 +68,7 @@ def fliplr(input):
 
 
 def flipud(input):
+    input._has_axes("flipud")
     return input.flip(0)
 
 
@@ -75,6 +76,7 @@ def flipud(input):
 
 def tensor_split(input, indices_or_sections, dim=0):
     """Views along an axis: so many parts, the first ones longer by one where that must be, or parts that end at these indices."""
+    input._has_axes("tensor_split")
     dim = axis(dim, input.ndim)
     n, given = input.shape[dim], indices_or_sections
     given = given.tolist() if isinstance(given, Plain) else given
@@ -216,14 +218,21 @@ def index_put(input, indices, values, accumulate=False):
     return _ADD(input, values, *arrays, index=template)
 
 
+def _at_places(input, dim, index, value):
+    dim = axis(dim, input.ndim)
+    if not input.ndim:
+        return _at_places(input.reshape(1), dim, index, value).reshape(())
+    return indexing.set(input, (slice(None),) * dim + (index,), value)
+
+
 def index_fill(input, dim, index, value):
     """A copy with one value at these places along an axis."""
-    return indexing.set(input, (slice(None),) * axis(dim, input.ndim) + (index,), value)
+    return _at_places(input, dim, index, value)
 
 
 def index_copy(input, dim, index, source):
     """A copy with the parts of source at these places along an axis."""
-    return indexing.set(input, (slice(None),) * axis(dim, input.ndim) + (index,), source)
+    return _at_places(input, dim, index, source)
 
 
 def masked_scatter(input, mask, source):

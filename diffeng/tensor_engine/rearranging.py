@@ -64,7 +64,7 @@ class Rearranged(Plain):
         return self.transpose(0, 1) if self.ndim == 2 else self
 
     def movedim(self, source, destination):
-        return self.permute(*shapes.moved(self.ndim, source, destination))
+        return self if not self.ndim else self.permute(*shapes.moved(self.ndim, source, destination))
 
     moveaxis = movedim
 
@@ -130,6 +130,7 @@ class Rearranged(Plain):
 
     def split(self, split_size, dim=0):
         """Views of this many entries along an axis (an int, or a list of sizes)."""
+        self._has_axes("split")
         dim = axis(dim, self.ndim)
         n = self.shape[dim]
         sizes = list(split_size) if isinstance(split_size, (list, tuple)) else [min(split_size, n - k) for k in range(0, n, split_size)] or [0]
@@ -140,13 +141,19 @@ class Rearranged(Plain):
         return tuple(self.narrow(dim, s, m) for s, m in zip(starts, sizes))
 
     def chunk(self, chunks, dim=0):
+        self._has_axes("chunk")
         n = self.shape[axis(dim, self.ndim)]
-        return self.split(max(1, -(-n // chunks)), dim)
+        return self.split(-(-n // chunks) if n else [0] * chunks, dim)
 
     def unbind(self, dim=0):
         return tuple(self.select(dim, k) for k in range(self.shape[axis(dim, self.ndim)]))
 
+    def _has_axes(self, name):
+        if not self.ndim:
+            raise refuse(RuntimeError, f"{name}{{here}} expects at least a 1-dimensional tensor: reshape(1) makes one of a number")
+
     def narrow(self, dim, start, length):
+        self._has_axes("narrow")
         dim = axis(dim, self.ndim)
         if not 0 <= start <= start + length <= self.shape[dim]:
             raise refuse(RuntimeError, f"narrow{{here}}: start ({start}) + length ({length}) exceeds dimension size ({self.shape[dim]}).")

@@ -93,6 +93,21 @@ def axes(dim, ndim):
     return axis(dim, ndim)
 
 
+def along(function):
+    """A function along an axis of its first operand, which one without axes has, too: as a vector of one entry."""
+    @functools.wraps(function)
+    def lifted(x, *others, **params):
+        if x.ndim:
+            return function(x, *others, **params)
+        found = function(np.reshape(x, (1,)), *others, **params)
+        return tuple([_lowered(y) for y in found]) if isinstance(found, tuple) else _lowered(found)
+    return lifted
+
+
+def _lowered(x):
+    return np.reshape(x, ()) if x.shape == (1,) else x
+
+
 def torch_error(kind, text):
     """An error in PyTorch's own words, with the user's line, which core.explained leaves as it is."""
     error = kind(text.replace("{here}", here()) if "{here}" in text else text.rstrip(".") + here())
