@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import absent, refuse
 from .lines import user_line
-from .tensor_engine import arithmetic, assembling, core, hooks, indexing, making, orders, printing, reductions, rules, shapes
+from .tensor_engine import arithmetic, assembling, core, hooks, indexing, making, orders, printing, reductions, rules, shapes, special
 from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
@@ -210,9 +210,7 @@ class Tensor(Rearranged):
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         name = _UFUNCS.get(ufunc) or _SPECIAL.get(ufunc.__name__)
         if name is None or method != "__call__" or kwargs:
-            arrays = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]
-            out = getattr(ufunc, method)(*arrays, **kwargs)
-            return core.constant(out) if type(out) is np.ndarray else out
+            return special.call_ufunc(ufunc, method, inputs, kwargs)
         return OPS[name](*[operand(x) for x in inputs])
 
     def __len__(self):
@@ -464,8 +462,8 @@ def _install():
         setattr(Tensor, f"__{dunder}__", lambda self, op=OPS[name]: op(self))
     Tensor.__pos__ = lambda self: self
     FUNCTIONS.update(IN_TORCH)
-    methods = {**METHODS, **IN_TORCH, **making.NEW, **assembling.METHODS}
-    for room in (arithmetic, assembling, orders):
+    methods = {**METHODS, **IN_TORCH, **making.NEW, **assembling.METHODS, **special.METHODS}
+    for room in (arithmetic, assembling, orders, special):
         of_room = {name: answering(f) for name, f in room.FUNCTIONS.items()}
         FUNCTIONS.update(of_room | {name: answering(f) for name, f in room.FUNCTIONS_ONLY.items()})
         methods.update(of_room)
@@ -479,7 +477,7 @@ def _install():
                  "masked_fill addcmul addcdiv clamp_min clamp_max "
                  "lerp scatter scatter_add index_add subtract multiply divide erf rsqrt trunc logical_not exp2 expm1 log2 log10 log1p tan asin acos atan sinh cosh sign fmod "
                  "nan_to_num tril triu cumsum cumprod addmm baddbmm clip absolute negative eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or "
-                 "bitwise_xor bitwise_not frac xlogy copysign renorm index_put index_fill index_copy masked_scatter scatter_reduce lgamma digamma logit").split():
+                 "bitwise_xor bitwise_not frac xlogy copysign renorm index_put index_fill index_copy masked_scatter scatter_reduce lgamma digamma logit erfinv polygamma").split():
         setattr(Tensor, name + "_", _in_place(name))
     for dtype, names in (("float32", "float"), ("float64", "double"), ("float16", "half"), ("int64", "long"), ("int32", "int"), ("int16", "short"),
                          ("int8", "char"), ("uint8", "byte"), ("bool", "bool")):
