@@ -21,6 +21,7 @@ from ..vocabulary import elementwise as e, indexing
 from . import activations, pooling
 from ..tensor_engine.arithmetic import pairwise_distance          # noqa: F401
 from .convolution import conv1d, conv2d          # noqa: F401
+from .padding import pad          # noqa: F401
 
 globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS})
 
@@ -89,12 +90,7 @@ def _attention(q, k, mask=None, *, causal, scale):
     return out if causal else e.where(mask, out, np.zeros((), out.dtype))                # 0 / 0 where nothing takes part
 
 
-def _pad(x, pairs, value):
-    x = x[tuple([slice(max(-a, 0), x.shape[k] - max(-b, 0)) for k, (a, b) in enumerate(pairs)])]
-    return np.pad(x, [(max(a, 0), max(b, 0)) for a, b in pairs], constant_values=value)
-
-
-_RMS_NORM, _BATCH_NORM, _PAD = Operation(_rms_norm, "rms_norm"), Operation(_batch_norm, "batch_norm"), Operation(_pad, "pad")
+_RMS_NORM, _BATCH_NORM = Operation(_rms_norm, "rms_norm"), Operation(_batch_norm, "batch_norm")
 _ATTENTION = Operation(_attention, "scaled_dot_product_attention")
 
 
@@ -218,21 +214,6 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """The cosine of the angle between vectors along an axis, of tensors that are broadcast; norms below eps count as eps."""
     x1, x2 = broadcast_tensors(x1, x2)
     return ((x1 * x2).sum(dim)) / (x1.norm(2, dim).clamp(min=eps) * x2.norm(2, dim).clamp(min=eps))
-
-
-def pad(input, pad, mode="constant", value=None):
-    """Entries of one value (0) before and after: pad = (left, right, top, bottom, ...), the last axis first; a negative number cuts.
-
-    Raises NotImplementedError for other modes, RuntimeError for an odd count of numbers or more than there are axes.
-    """
-    if mode != "constant":
-        raise refuse(NotImplementedError, f"pad{{here}}: mode={mode!r}: there is 'constant'; for the others join parts of the tensor with cat")
-    widths = [int(n) for n in pad]
-    if len(widths) % 2 or len(widths) > 2 * input.ndim:
-        raise refuse(RuntimeError, f"pad{{here}}: Padding length must be divisible by 2 and at most twice the number of dimensions of the input: {len(widths)} numbers for "
-                                   f"{input.ndim} dimensions")
-    pairs = [(0, 0)] * (input.ndim - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
-    return _PAD(input, pairs=tuple(pairs), value=0 if value is None else value)
 
 
 # ---- losses -----------------------------------------------------------------------------------------------------------------------------------
