@@ -18,12 +18,12 @@ from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
-from . import activations, pooling
+from . import activations, pooling, resampling
 from ..tensor_engine.arithmetic import pairwise_distance          # noqa: F401
-from .convolution import conv1d, conv2d          # noqa: F401
+from .convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d          # noqa: F401
 from .padding import pad          # noqa: F401
 
-globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS})
+globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS, **resampling.FUNCTIONS})
 
 
 # ---- layers -----------------------------------------------------------------------------------------------------------------------------
@@ -78,6 +78,12 @@ def _towards(mean, var, x, momentum, *, axes, count):
     m = np.mean(x, axis=axes, keepdims=True)
     v = np.sum(e.square(x - m), axis=axes) / (count - 1)
     return mean + momentum * (np.reshape(m, mean.shape) - mean), var + momentum * (v - var)
+
+
+def _towards_each(mean, var, x, momentum, *, axes, count):
+    m = np.mean(x, axis=axes, keepdims=True)
+    v = np.sum(e.square(x - m), axis=axes) / (count - 1)
+    return mean + momentum * (np.mean(np.reshape(m, x.shape[:2]), axis=0) - mean), var + momentum * (np.mean(v, axis=0) - var)
 
 
 def _attention(q, k, mask=None, *, causal, scale):
@@ -168,6 +174,30 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     return out
 
 
+def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5):
+    """Mean 0 and variance 1 of each channel of each example, times weight plus bias (Ulyanov et al., arXiv:1607.08022). input: (N, C, ...).
+
+    use_input_stats: by the example's own places, towards whose mean over the batch the running mean and variance move, if there are any; else by the running ones.
+    Raises ValueError for channels of one entry there.
+    """
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    n, channels, *places = input.shape
+    count = math.prod(places)
+    if count < 2:
+        raise refuse(ValueError, f"instance_norm{{here}}: Expected more than 1 spatial element when training, got input size {list(input.shape)}")
+    if running_mean is not None:
+        update(_towards_each, (running_mean, running_var), (input.detach(), float(momentum)), axes=tuple(range(2, input.ndim)), count=count)
+    out = layer_norm(input, places, eps=eps)
+    return _by_channel(out, weight, bias)
+
+
+def _by_channel(x, weight, bias):
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    x = x if weight is None else x * weight.reshape(shape)
+    return x if bias is None else x + bias.reshape(shape)
+
+
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     """Mean 0 and variance 1 of each of num_groups groups of channels, times weight plus bias of each channel (Wu & He, ECCV 2018). input: (N, C, ...).
 
@@ -178,10 +208,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
         raise refuse(RuntimeError, f"group_norm{{here}}: Expected number of channels in input to be divisible by num_groups, but got input of shape {list(input.shape)} and "
                                    f"num_groups={num_groups}")
     groups = input.reshape(n, num_groups, -1)
-    out = layer_norm(groups, groups.shape[2:], eps=eps).reshape(input.shape)
-    shape = (1, channels) + (1,) * len(places)
-    out = out if weight is None else out * weight.reshape(shape)
-    return out if bias is None else out + bias.reshape(shape)
+    return _by_channel(layer_norm(groups, groups.shape[2:], eps=eps).reshape(input.shape), weight, bias)
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):

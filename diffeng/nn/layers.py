@@ -163,6 +163,34 @@ class BatchNorm2d(BatchNorm1d):
     dims = (4,)
 
 
+class InstanceNorm1d(BatchNorm1d):
+    """Mean 0 and variance 1 of each channel of each example of (N, C, L), or (C, L): by its own places, in training and else, unless running averages are tracked.
+
+    affine: with weight (ones at first) and bias (zeros). See functional.instance_norm.
+    """
+
+    dims = (2, 3)
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None, dtype=None):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    def forward(self, x):
+        if x.ndim not in self.dims:
+            raise refuse(ValueError, f"{type(self).__name__}{{here}}: expected {self.dims[0]}D or {self.dims[1]}D input (got {x.ndim}D input of shape {list(x.shape)})")
+        single = x.ndim == self.dims[0]
+        x = x.unsqueeze(0) if single else x
+        if x.shape[1] != self.num_features and (self.affine or self.track_running_stats):
+            raise refuse(ValueError, f"{type(self).__name__}{{here}}: expected {self.num_features} channels, and got an input of shape {list(x.shape)}")
+        out = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training or not self.track_running_stats, self.momentum or 0.0, self.eps)
+        return out.squeeze(0) if single else out
+
+
+class InstanceNorm2d(InstanceNorm1d):
+    """Mean 0 and variance 1 of each channel of each example of (N, C, H, W), or (C, H, W), as InstanceNorm1d."""
+
+    dims = (3, 4)
+
+
 class GroupNorm(Module):
     """Mean 0 and variance 1 of each of num_groups groups of num_channels channels, then times weight (ones at first) plus bias (zeros)."""
 
@@ -238,4 +266,4 @@ class Unflatten(Module):
 
 
 ONE_OPERATION[Linear] = F.LINEAR, ("weight", "bias")
-FRESH |= {Linear, LayerNorm, RMSNorm, BatchNorm1d, BatchNorm2d, GroupNorm}
+FRESH |= {Linear, LayerNorm, RMSNorm, BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d, GroupNorm}
