@@ -8,7 +8,7 @@ What it is not: no meaning of an operation that tensor_engine/operations.py has 
 (3, 1)
 """
 from ..errors import absent
-from . import activations, functional, init, padding, utils          # noqa: F401
+from . import activations, functional, init, losses, padding, utils          # noqa: F401
 from .containers import ModuleDict, ParameterList          # noqa: F401
 from .convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d          # noqa: F401
 from .layers import (BatchNorm1d, BatchNorm2d, Dropout, Embedding, Flatten, GroupNorm, Identity, InstanceNorm1d, InstanceNorm2d, LayerNorm, Linear, RMSNorm,          # noqa: F401
@@ -22,7 +22,7 @@ from .transformer import (MultiheadAttention, Transformer, TransformerDecoder, T
                           TransformerEncoderLayer)
 from .module import Module, ModuleList, Parameter, Sequential          # noqa: F401
 
-globals().update(activations.MODULES | padding.MODULES)
+globals().update(activations.MODULES | losses.MODULES | padding.MODULES)
 
 
 def __getattr__(name):

@@ -18,12 +18,13 @@ from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
-from . import activations, pooling, resampling
+from . import activations, margins, pooling, resampling
 from ..tensor_engine.arithmetic import pairwise_distance          # noqa: F401
 from .convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d          # noqa: F401
+from .margins import checked as _checked, reduced as _reduced          # noqa: F401
 from .padding import pad          # noqa: F401
 
-globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS, **resampling.FUNCTIONS})
+globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS, **resampling.FUNCTIONS, **margins.FUNCTIONS})
 
 
 # ---- layers -----------------------------------------------------------------------------------------------------------------------------
@@ -258,11 +259,6 @@ def _classes(name, input, target):
                                  "numbers have the input's shape without the axis of classes, probabilities that shape itself")
 
 
-def _reduced(x, reduction):
-    _checked(reduction)                                   # here, where the operation is recorded, and not at every call
-    return np.mean(x) if reduction == "mean" else np.sum(x) if reduction == "sum" else x
-
-
 def _mse(x, y, reduction):
     return _reduced(e.square(e.subtract(*promoted(x, y))), reduction)
 
@@ -352,12 +348,6 @@ _LOGITS, _ENTROPY = Operation(_bce_with_logits, "binary_cross_entropy_with_logit
 _HUBER, _KL = Operation(_huber, "huber_loss"), Operation(_kl, "kl_div")
 _NLL = Operation(_nll_loss, "nll_loss")
 _LOGITS_POSITIVE = Operation(lambda x, y, p, weight=None, *, reduction: _bce_with_logits(x, y, weight, p, reduction=reduction), "binary_cross_entropy_with_logits")
-
-
-def _checked(reduction):
-    if reduction not in ("mean", "sum", "none"):
-        raise torch_error(ValueError, f"loss: {reduction} is not a valid value for reduction: choose 'mean', 'sum' or 'none'")
-    return reduction
 
 
 def _pointwise(op, input, target, reduction, **options):
