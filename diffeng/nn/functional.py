@@ -148,6 +148,25 @@ def dropout(input, p=0.5, training=True, inplace=False):
     return applied(_DROPOUT, (input, key, constant(np.array(source.draws), ())), {"p": float(p)}, inplace)
 
 
+def _whole_channels(input, ahead, p, training, inplace):
+    if not training or p == 0:
+        return dropout(input, p, False)
+    out = input * dropout(input.new_ones(*input.shape[:ahead], *(1,) * (input.ndim - ahead)), p)
+    return input._write("dropout_", out) if inplace else out
+
+
+def dropout1d(input, p=0.5, training=True, inplace=False):
+    """dropout of whole channels of (N, C, L) or (C, L) (Tompson et al., CVPR 2015). Raises RuntimeError for others."""
+    if input.ndim not in (2, 3):
+        raise refuse(RuntimeError, f"dropout1d{{here}}: Expected 2D or 3D input, but received a {input.ndim}D input")
+    return _whole_channels(input, input.ndim - 1, p, training, inplace)
+
+
+def dropout2d(input, p=0.5, training=True, inplace=False):
+    """dropout of whole channels of (N, C, H, W), or, as in PyTorch, (N, C, L)."""
+    return _whole_channels(input, 2, p, training, inplace)
+
+
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """x / sqrt(mean(x^2) + eps) over the last axes, times weight (Zhang & Sennrich, NeurIPS 2019). eps: by default that of the dtype."""
     _last_axes("rms_norm", input, tuple(normalized_shape))

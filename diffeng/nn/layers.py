@@ -229,6 +229,41 @@ class Dropout(Module):
         return f"p={self.p}, inplace={self.inplace}"
 
 
+class Dropout1d(Dropout):
+    """Dropout of whole channels of (N, C, L) or (C, L)."""
+
+    function = staticmethod(F.dropout1d)
+
+    def forward(self, x):
+        return self.function(x, self.p, self.training, self.inplace)
+
+
+class Dropout2d(Dropout1d):
+    """Dropout of whole channels of (N, C, H, W)."""
+
+    function = staticmethod(F.dropout2d)
+
+
+class CosineSimilarity(Module):
+    """functional.cosine_similarity by these arguments."""
+
+    def __init__(self, dim=1, eps=1e-8):
+        self.dim, self.eps = dim, eps
+
+    def forward(self, x1, x2):
+        return F.cosine_similarity(x1, x2, self.dim, self.eps)
+
+
+class PairwiseDistance(Module):
+    """functional.pairwise_distance by these arguments."""
+
+    def __init__(self, p=2.0, eps=1e-6, keepdim=False):
+        self.norm, self.eps, self.keepdim = p, eps, keepdim
+
+    def forward(self, x1, x2):
+        return F.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
+
+
 class Identity(Module):
     """x."""
 
