@@ -313,7 +313,7 @@ class Tensor(Rearranged):
         moved = core.moved(self, device) if device != self.device else self
         return OPS["to"](moved, dtype=dtype) if dtype != self.dtype else moved
 
-    def type(self, dtype=None):
+    def type(self, dtype=None, non_blocking=False):
         return self.dtype if dtype is None else self.to(dtype)
 
     def type_as(self, other):

@@ -208,7 +208,7 @@ def test_distances_and_channels():
     both(lambda m, F, x: (m.nn.CosineSimilarity(dim=0, eps=1e-6)(x, x * 2 + 1), m.nn.PairwiseDistance(p=1.0, keepdim=True)(x, x * 2 + 1)), X)
     both(lambda m, F, x: m.nn.AdaptiveMaxPool1d(2, return_indices=True)(x), X[:, None])
     both(lambda m, F, x: m.nn.PixelUnshuffle(downscale_factor=2)(x), np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
-    both(lambda m, F, x: (m.nn.Dropout2d(0.5).eval()(x[None]), F.dropout1d(x, 0.3, False), F.one_hot(tensor=m.tensor([0, 2]))), X[None])
+    both(lambda m, F, x: (m.nn.Dropout2d(0.5).eval()(x[None]), F.dropout1d(x, 0.3, False), F.one_hot(input=m.tensor([0, 2]))), X[None])
 
 
 def test_channels_drop_out_as_a_whole():
@@ -219,3 +219,17 @@ def test_channels_drop_out_as_a_whole():
     assert set(whole.ravel().tolist()) == {0.0, 2.0} and (whole == whole[:, :1]).all() and 60 < (whole[:, 0] > 0).sum() < 140 and x.grad.equal(y.detach())
     with pytest.raises(RuntimeError, match="dropout1d"):
         F.dropout1d(x)
+
+
+@needs_torch
+def test_embedding_options():
+    at, table = np.array([[0, 2, 2], [1, 2, 0]]), np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32) * 2
+    both(lambda m, F, i, w: F.embedding(i, w, None, None, 2.0, True), at, table)
+    both(lambda m, F, i, w: F.embedding(i, w, padding_idx=2, scale_grad_by_freq=True), at, table)
+
+    def renormed(m, F, i, w):
+        layer = m.nn.Embedding.from_pretrained(w.detach(), freeze=False, max_norm=1.5, norm_type=1.0)
+        y = layer(i)
+        (y ** 2).sum().backward()
+        return y.detach(), layer.weight.detach(), layer.weight.grad
+    both(renormed, at, table)

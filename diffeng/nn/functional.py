@@ -12,14 +12,15 @@ from ..errors import refuse
 from ..nodes import Tracer
 from ..numpy_api import astype
 from ..tensor_engine import making
-from ..tensor_engine.core import Operation, constant
+from ..tensor_engine.core import Operation, beside, constant
 from ..tensor_engine.functions import applied, broadcast_tensors, one_hot, operand          # noqa: F401
+from ..tensor_engine.grad_mode import no_grad
 from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
 from . import activations, margins, pooling, resampling
-from ..tensor_engine.arithmetic import pairwise_distance          # noqa: F401
+from ..tensor_engine.arithmetic import pairwise_distance, renorm          # noqa: F401
 from .convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d          # noqa: F401
 from .margins import checked as _checked, reduced as _reduced          # noqa: F401
 from .padding import pad          # noqa: F401
@@ -106,12 +107,23 @@ def linear(input, weight, bias=None):
     return LINEAR(operand(input), weight) if bias is None else LINEAR(operand(input), weight, bias)
 
 
-def embedding(input, weight, padding_idx=None):
+def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
     """Rows of weight: input int64 of any shape, weight (n, d), result input.shape + (d,). The row padding_idx gets no gradient.
 
-    Raises IndexError for an index outside of 0..n-1.
+    max_norm: rows that are asked for and have a larger norm, of order norm_type, are scaled down to it in weight before. scale_grad_by_freq: the gradient of a row is divided by
+    how often it is asked for. sparse has no effect: gradients are dense. Raises IndexError for an index outside of 0..n-1.
     """
-    return _EMBEDDING(operand(input), weight) if padding_idx is None else _EMBEDDING(operand(input), weight, padding_idx=padding_idx % weight.shape[0])
+    input = operand(input)
+    if max_norm is not None:
+        with no_grad():
+            rows = input.unique()
+            weight[rows] = renorm(weight[rows], norm_type, 0, max_norm)
+    out = _EMBEDDING(input, weight) if padding_idx is None else _EMBEDDING(input, weight, padding_idx=padding_idx % weight.shape[0])
+    if scale_grad_by_freq:
+        at = input.value
+        share = (1 / np.bincount(at.reshape(-1))[at]).astype(weight.dtype)
+        out = out.detach() + (out - out.detach()) * beside(out, share[..., None])
+    return out
 
 
 def _last_axes(name, input, shape):

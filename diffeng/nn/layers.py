@@ -45,22 +45,23 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """Rows of a table of num_embeddings vectors, standard normal at first; the row padding_idx is 0 and stays so."""
+    """Rows of a table of num_embeddings vectors, standard normal at first; the row padding_idx is 0 and stays so. The other options are functional.embedding's."""
 
-    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, device=None, dtype=None):
+    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False, device=None, dtype=None):
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(f"padding_idx={padding_idx} must be within num_embeddings={num_embeddings}")
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse = max_norm, norm_type, scale_grad_by_freq, sparse
         self.weight = _empty(num_embeddings, embedding_dim, dtype=dtype, device=device)
         self.reset_parameters()
 
     @classmethod
-    def from_pretrained(cls, embeddings, freeze=True, padding_idx=None):
+    def from_pretrained(cls, embeddings, freeze=True, padding_idx=None, **options):
         """The layer of a table that is there, (n, d), which is copied. freeze: it is not trained."""
         if embeddings.ndim != 2:
             raise refuse(ValueError, f"from_pretrained{{here}}: Embeddings parameter is expected to be 2-dimensional, and has shape {list(embeddings.shape)}")
-        layer = cls(*embeddings.shape, padding_idx=padding_idx)
+        layer = cls(*embeddings.shape, padding_idx=padding_idx, **options)
         layer.weight = Parameter(embeddings, requires_grad=not freeze)
         return layer
 
@@ -70,7 +71,7 @@ class Embedding(Module):
             init._set(self.weight, np.where(np.arange(self.num_embeddings)[:, None] == self.padding_idx, 0, self.weight.value), "zero_")
 
     def forward(self, x):
-        return F.embedding(x, self.weight, self.padding_idx)
+        return F.embedding(x, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq)
 
     def extra_repr(self):
         return f"{self.num_embeddings}, {self.embedding_dim}" + (f", padding_idx={self.padding_idx}" if self.padding_idx is not None else "")

@@ -227,18 +227,18 @@ def is_tensor(obj):
     return isinstance(obj, Plain)
 
 
-def one_hot(tensor, num_classes=-1):
+def one_hot(input, num_classes=-1):
     """int64 rows with a one at each class. Raises RuntimeError for a class below 0, or not below num_classes."""
-    if tensor.dtype.kind not in "iu":
-        raise refuse(RuntimeError, f"one_hot{{here}}: one_hot is only applicable to index tensor, and this one is {tensor.dtype.name}: convert it with .long()")
-    if not tensor.numel() and num_classes == -1:
+    if input.dtype.kind not in "iu":
+        raise refuse(RuntimeError, f"one_hot{{here}}: one_hot is only applicable to index tensor, and this one is {input.dtype.name}: convert it with .long()")
+    if not input.numel() and num_classes == -1:
         raise refuse(RuntimeError, "one_hot{here}: Can not infer total number of classes from empty tensor: pass num_classes")
-    value = tensor.value
+    value = input.value
     n = int(value.max()) + 1 if num_classes == -1 else num_classes
     wrong = value[(value < 0) | (value >= n)]
     if wrong.size:
         raise refuse(RuntimeError, f"one_hot{{here}}: Class values must be non-negative and smaller than num_classes: {wrong[0]} is not among the classes 0 to {n - 1}")
-    return core.beside(tensor, np.eye(n, dtype=np.int64)[value])
+    return core.beside(input, np.eye(n, dtype=np.int64)[value])
 
 
 def result_type(tensor1, tensor2):

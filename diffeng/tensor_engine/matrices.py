@@ -133,13 +133,13 @@ def qr(A, mode="reduced"):
     return _RETURNS["qr"](*_OPS["qr"](A, mode=mode))
 
 
-def svd(A, full_matrices=True):
-    """(U, S, Vh) with A = U @ diag(S) @ Vh. full_matrices=True has a gradient only for square ones: further vectors are any."""
+def svd(A, full_matrices=True, *, driver=None):
+    """(U, S, Vh) with A = U @ diag(S) @ Vh. driver has no effect. full_matrices=True has a gradient only for square ones: further vectors are any."""
     return _RETURNS["svd"](*_OPS["svd"](A, full_matrices=full_matrices))
 
 
-def svdvals(A):
-    """The singular values, the largest first."""
+def svdvals(A, *, driver=None):
+    """The singular values, the largest first. driver has no effect."""
     return _OPS["svdvals"](A)
 
 
