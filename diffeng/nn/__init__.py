@@ -11,8 +11,8 @@ from ..errors import absent
 from . import activations, functional, init, losses, padding, utils          # noqa: F401
 from .containers import ModuleDict, ParameterList          # noqa: F401
 from .convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d          # noqa: F401
-from .layers import (BatchNorm1d, BatchNorm2d, CosineSimilarity, Dropout, Dropout1d, Dropout2d, Embedding, Flatten, GroupNorm, Identity, InstanceNorm1d, InstanceNorm2d, LayerNorm, Linear,          # noqa: F401
-                     PairwiseDistance, RMSNorm, Unflatten)
+from .layers import (BatchNorm1d, BatchNorm2d, CosineSimilarity, Dropout, Dropout1d, Dropout2d, Embedding, Flatten, GroupNorm, Identity, InstanceNorm1d,          # noqa: F401
+                     InstanceNorm2d, LayerNorm, Linear, PairwiseDistance, RMSNorm, Unflatten)
 from .losses import (BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss)          # noqa: F401
 from .pooling import (AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d,          # noqa: F401
                       PixelShuffle, PixelUnshuffle)

@@ -56,8 +56,8 @@ def _conv_transpose(x, weight, bias=None, *, stride, padding, output_padding, di
     """x: (N, C, ...). weight: (C, O / groups, ...) -> (N, O, ...)."""
     size, (batch, channels, *places), (given, share, *kernel) = len(weight.shape) - 2, x.shape, weight.shape
     if channels != given or channels % groups:
-        raise torch_error(RuntimeError, f"conv_transpose{size}d: Given transposed=1, groups={groups}, weight of size {list(weight.shape)}, expected input{list(x.shape)} to have {given} "
-                                        f"channels, but got {channels} channels instead")
+        raise torch_error(RuntimeError, f"conv_transpose{size}d: Given transposed=1, groups={groups}, weight of size {list(weight.shape)}, expected "
+                                        f"input{list(x.shape)} to have {given} channels, but got {channels} channels instead")
     if any([more >= max(s, d) for more, s, d in zip(output_padding, stride, dilation)]):
         raise torch_error(RuntimeError, f"conv_transpose{size}d: output padding must be smaller than either stride or dilation, but got output_padding={output_padding}, "
                                         f"stride={stride}, dilation={dilation}")

@@ -135,5 +135,6 @@ MODULES = {name: _class(name, F.__dict__[function], _DOCS[function], **options) 
     ("MarginRankingLoss", "margin_ranking_loss", dict(margin=0.0, reduction="mean")), ("HingeEmbeddingLoss", "hinge_embedding_loss", dict(margin=1.0, reduction="mean")),
     ("CosineEmbeddingLoss", "cosine_embedding_loss", dict(margin=0.0, reduction="mean")), ("MultiMarginLoss", "multi_margin_loss", dict(p=1, margin=1.0, weight=None, reduction="mean")),
     ("SoftMarginLoss", "soft_margin_loss", dict(reduction="mean")), ("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss", dict(weight=None, reduction="mean")),
-    ("PoissonNLLLoss", "poisson_nll_loss", dict(log_input=True, full=False, eps=1e-8, reduction="mean")), ("GaussianNLLLoss", "gaussian_nll_loss", dict(full=False, eps=1e-6, reduction="mean")))}
+    ("PoissonNLLLoss", "poisson_nll_loss", dict(log_input=True, full=False, eps=1e-8, reduction="mean")),
+    ("GaussianNLLLoss", "gaussian_nll_loss", dict(full=False, eps=1e-6, reduction="mean")))}
 globals().update(MODULES)

@@ -74,15 +74,16 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
     if antialias:
         raise refuse(NotImplementedError, "interpolate{here}: antialias=True is not there: blur, or take means (mode='area'), before")
     if mode not in _LINEAR and mode not in ("nearest", "nearest-exact", "area") or not 1 <= axes <= 3 or _LINEAR.get(mode, axes) != axes:
-        raise refuse(NotImplementedError, f"interpolate{{here}}: Input Error: mode {mode!r} does not take an input of shape {list(input.shape)}: 'linear' is for (N, C, L), 'bilinear' and "
-                                          "'bicubic' for (N, C, H, W), 'trilinear' for (N, C, D, H, W), 'nearest', 'nearest-exact' and 'area' for each")
+        raise refuse(NotImplementedError, f"interpolate{{here}}: Input Error: mode {mode!r} does not take an input of shape {list(input.shape)}: 'linear' is for "
+                                          "(N, C, L), 'bilinear' and 'bicubic' for (N, C, H, W), 'trilinear' for (N, C, D, H, W), 'nearest', 'nearest-exact' and 'area' for each")
     if align_corners is not None and mode not in _LINEAR:
         raise refuse(ValueError, f"interpolate{{here}}: align_corners option can only be set with the interpolating modes: {', '.join(_LINEAR)}")
     if (size is None) == (scale_factor is None):
         raise refuse(ValueError, "interpolate{here}: only one of size or scale_factor should be defined, and one of them must be")
     given = size if scale_factor is None else scale_factor
     if isinstance(given, (tuple, list)) and len(given) != axes:
-        raise refuse(ValueError, f"interpolate{{here}}: Input and size or scale_factor must have the same number of spatial dimensions: {len(given)} numbers for {list(input.shape[2:])}")
+        raise refuse(ValueError, f"interpolate{{here}}: Input and size or scale_factor must have the same number of spatial dimensions: {len(given)} "
+                                 f"numbers for {list(input.shape[2:])}")
     given = _each(given, axes)
     places = input.shape[2:]
     sizes = tuple([int(m) for m in given] if scale_factor is None else [math.floor(n * f) for n, f in zip(places, given)])
@@ -109,8 +110,8 @@ def _geometry(name, places, kernel, dilation, padding, stride):
     """How many windows there are along each axis."""
     counts = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in zip(places, kernel, dilation, padding, stride)]
     if min(counts) < 1:
-        raise torch_error(RuntimeError, f"{name}: with kernel_size={kernel}, dilation={dilation}, padding={padding}, stride={stride} there are {counts} windows in {list(places)}: they must "
-                                        "be at least one")
+        raise torch_error(RuntimeError, f"{name}: with kernel_size={kernel}, dilation={dilation}, padding={padding}, stride={stride} there are {counts} windows in "
+                                        f"{list(places)}: they must be at least one")
     return counts
 
 

@@ -6,7 +6,8 @@ import functools
 import inspect
 
 _FIRST = ("input", "x", "a", "x1", "tensor", "dividend")          # what a function without positional arguments calls its first operand
-_WORDS = {"axis": ("dim", "dims"), "keepdims": ("keepdim",), "axis0": ("dim0",), "axis1": ("dim1",), "axis2": ("dim2",), "x2": ("other",), "from": ("start",), "exponent": ("other",), "values": ("other",),
+_WORDS = {"axis": ("dim", "dims"), "keepdims": ("keepdim",), "axis0": ("dim0",), "axis1": ("dim1",),
+          "axis2": ("dim2",), "x2": ("other",), "from": ("start",), "exponent": ("other",), "values": ("other",),
           "split_size_or_sections": ("split_size",), "sections": ("indices_or_sections",), "indices": ("indices_or_sections",),
           "input": ("A", "x", "a", "self"), "x": ("input",), "a": ("input",), "x1": ("input",), "tensor": ("input",)}
 KEYWORDS = {"axis": "dim", "keepdims": "keepdim"}

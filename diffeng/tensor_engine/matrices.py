@@ -187,6 +187,8 @@ def matrix_exp(A):
 
 def _ranks(A, atol, rtol, hermitian):
     a, atol, rtol = A.value, *[x.value[..., None] if isinstance(x, Plain) else x for x in (atol, rtol)]
+    if a.ndim < 2:
+        raise refuse(RuntimeError, f"linalg{{here}}: The input tensor A must have at least 2 dimensions, and has shape {list(a.shape)}: x[:, None] makes a column of a vector")
     if a.dtype.kind != "f":
         raise refuse(RuntimeError, f"linalg{{here}}: Expected a floating point or complex tensor as input. Got {name_of(a.dtype)}: convert it with .float()")
     if not a.size:

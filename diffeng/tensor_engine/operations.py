@@ -340,7 +340,8 @@ def index_add(x, v, at, dim, alpha=1):
 
 def index_select(x, at, dim):
     if at.ndim > 1 or not x.ndim and at.size != 1:
-        raise torch_error(IndexError if at.ndim > 1 else RuntimeError, f"index_select{{here}}: Index is supposed to be a vector, of one entry where the input has no axes, and has shape {list(at.shape)}")
+        raise torch_error(IndexError if at.ndim > 1 else RuntimeError, f"index_select{{here}}: Index is supposed to be a vector, of one entry "
+                                                                               f"where the input has no axes, and has shape {list(at.shape)}")
     at = _inside(at.reshape(-1), x.shape[dim] if x.ndim else 1, dim, "index_select")
     return indexing.getitem(x, at, index=(slice(None),) * dim + (indexing.Slot(0),)) if x.ndim else x
 

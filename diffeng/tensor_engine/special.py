@@ -93,7 +93,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
     return constant(out) if type(out) is np.ndarray else out
 
 
-FUNCTIONS = {"erfinv": of_tensors(e.erfinv, "erfinv"), "i0": of_tensors(special.i0.__wrapped__, "i0"), "igamma": of_tensors(e.gammainc, "igamma"), "igammac": of_tensors(e.gammaincc, "igammac"),
-             "mvlgamma": multigammaln}
+FUNCTIONS = {"erfinv": of_tensors(e.erfinv, "erfinv"), "i0": of_tensors(special.i0.__wrapped__, "i0"), "igamma": of_tensors(e.gammainc, "igamma"),
+             "igammac": of_tensors(e.gammaincc, "igammac"), "mvlgamma": multigammaln}
 METHODS = {"polygamma": lambda self, n: polygamma(n, self)}
 FUNCTIONS_ONLY = {"polygamma": polygamma}
