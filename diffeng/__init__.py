@@ -36,7 +36,7 @@ _HOME = {
                "masked_scatter select_scatter slice_scatter scatter_reduce is_nonzero hsplit vsplit dsplit atleast_1d atleast_2d atleast_3d dstack "
                "column_stack block_diag cartesian_prod combinations vander broadcast_shapes unravel_index row_stack frac deg2rad rad2deg sinc isposinf "
                "isneginf fmax fmin heaviside logaddexp2 float_power inner ldexp signbit copysign nansum nanmean dist renorm cov corrcoef addmv addr "
-               "addbmm gcd lcm positive cdist trapezoid cumulative_trapezoid pairwise_distance trapz negative greater less",
+               "addbmm gcd lcm positive rsub erfinv i0 igamma igammac mvlgamma polygamma cdist trapezoid cumulative_trapezoid pairwise_distance trapz negative greater less",
     "autograd": "inference_mode",
     "random": "",
     "nn": "",

@@ -162,7 +162,7 @@ def _logaddexp2(x, y):
 UFUNCS.update(_compositions())
 
 
-def _scipy_ufunc(ufunc):
+def scipy_ufunc(ufunc):
     """scipy.special's ufuncs by name: scipy need not be imported to know them."""
     name = ufunc.__name__.removeprefix("_")          # scipy.special.zeta is a function around a ufunc called _zeta
     if name in e.SCIPY:
@@ -182,7 +182,7 @@ def _computed(ufunc, primitive, operands, dtype=None):
 def call_ufunc(ufunc, method, inputs, kwargs):
     primitive = UFUNCS.get(ufunc)
     if primitive is None:
-        primitive = _scipy_ufunc(ufunc)
+        primitive = scipy_ufunc(ufunc)
         if primitive is None:
             released = _released((inputs, kwargs))
             if released is not None and not kwargs.get("out"):

@@ -5,8 +5,6 @@ import sys
 
 import numpy as np
 
-from . import special
-
 
 @functools.cache
 def function(name):
@@ -16,6 +14,7 @@ def function(name):
     >>> float(de.sum(np.ones(3))), de.sum(de.ones(2, 3), dim=1)
     (3.0, tensor([3., 3.]))
     """
+    from . import special
     return either(getattr(np, name, None) or getattr(special, name), lambda tensors: tensors.FUNCTIONS.get(name))
 
 

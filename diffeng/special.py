@@ -1,4 +1,4 @@
-"""scipy.special's functions for traced and plain arrays alike, the twins of those that convert their arguments included.
+"""scipy.special's functions for traced and plain arrays alike, the twins of those that convert their arguments included; of tensors, torch.special's.
 
 >>> import numpy as np, diffeng as de
 >>> float(de.special.logsumexp(np.array([0.0, 0.0])).round(6))
@@ -7,7 +7,9 @@
 import numpy as np
 
 from . import numpy_api as api
-from .errors import refuse
+from .errors import absent, refuse
+from .nodes import Primitive
+from .shared_names import either
 from .vocabulary import elementwise as e
 
 UFUNC_NAMES = ("xlog1py", "entr", "rel_entr", "kl_div", "exp10", "ndtr", "log_ndtr", "softplus", "cosm1", "huber", "pseudo_huber", "digamma", "loggamma", "gammasgn",
@@ -296,3 +298,27 @@ def multigammaln(a, d):
     for j in range(int(d)):
         total = total + e.gammaln(a - j / 2)
     return total
+
+
+# ---- of tensors ---------------------------------------------------------------------------------------------------------
+
+def _of_tensors(name):
+    def function(tensors):
+        from .tensor_engine import special
+        return special.named(name)
+    return function
+
+
+_shared = {}                                                   # two names of one function are one
+for _name, _function in [*globals().items()]:
+    if _name[0] != "_" and (type(_function) is Primitive or getattr(_function, "__module__", None) == __name__):
+        _both = globals()[_name] = _shared.setdefault(_function, either(_function, _of_tensors(_name)))
+        _both.__name__, _both.__module__ = _name, __name__
+
+
+def __getattr__(name):
+    if name[:1] != "_":
+        from .tensor_engine import special
+        if name in special.ALIASES or name in special._OWN or name == "sinc":
+            return special.named(name)
+    raise absent(f"module {__name__!r}", name, {}, [n for n, f in globals().items() if f in _shared.values()])

@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import absent, refuse
 from .lines import user_line
-from .tensor_engine import arithmetic, assembling, core, hooks, indexing, making, orders, printing, reductions, rules, shapes
+from .tensor_engine import arithmetic, assembling, core, hooks, indexing, making, orders, printing, reductions, rules, shapes, special
 from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
@@ -20,6 +20,7 @@ from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_o
                                    triu_indices, zeros, zeros_like)
 from .tensor_engine.backward import retain
 from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
+from .tensor_engine.keywords import answering
 from .tensor_engine.matrices import IN_TORCH
 from .tensor_engine.operations import OPS
 from .tensor_engine.printing import set_printoptions     # noqa: F401
@@ -209,9 +210,7 @@ class Tensor(Rearranged):
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         name = _UFUNCS.get(ufunc) or _SPECIAL.get(ufunc.__name__)
         if name is None or method != "__call__" or kwargs:
-            arrays = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]
-            out = getattr(ufunc, method)(*arrays, **kwargs)
-            return core.constant(out) if type(out) is np.ndarray else out
+            return special.call_ufunc(ufunc, method, inputs, kwargs)
         return OPS[name](*[operand(x) for x in inputs])
 
     def __len__(self):
@@ -314,7 +313,7 @@ class Tensor(Rearranged):
         moved = core.moved(self, device) if device != self.device else self
         return OPS["to"](moved, dtype=dtype) if dtype != self.dtype else moved
 
-    def type(self, dtype=None):
+    def type(self, dtype=None, non_blocking=False):
         return self.dtype if dtype is None else self.to(dtype)
 
     def type_as(self, other):
@@ -348,7 +347,7 @@ class Tensor(Rearranged):
 
     # ---- in place -------------------------------------------------------------------------------------------------------------------------------------
 
-    def copy_(self, other):
+    def copy_(self, other, non_blocking=False):
         other = operand(other)
         return self._write("copy_", OPS["copy"](self, other.to(self.device) if isinstance(other, Plain) else other))
 
@@ -359,12 +358,6 @@ class Tensor(Rearranged):
         return self.fill_(0)
 
     multinomial = multinomial
-
-    def uniform_(self, a=0.0, b=1.0, generator=None):
-        return self._write("uniform_", rand(*self.shape, dtype=self.dtype, device=self.device, generator=generator) * (b - a) + a)
-
-    def normal_(self, mean=0.0, std=1.0, generator=None):
-        return self._write("normal_", randn(*self.shape, dtype=self.dtype, device=self.device, generator=generator) * std + mean)
 
     def _write(self, name, new):
         core.writable(self, name)
@@ -399,15 +392,15 @@ class Tensor(Rearranged):
     def median(self, dim=None, keepdim=False):
         return OPS["median"](self) if dim is None else named("median", OPS["median"](self, dim=dim, keepdim=keepdim))
 
-    def norm(self, p=2, dim=None, keepdim=False):
-        return OPS["norm"](self, p=p, dim=dim, keepdim=keepdim)
+    def norm(self, p=2, dim=None, keepdim=False, dtype=None):
+        return OPS["norm"](self if dtype is None else self.to(dtype), p=p, dim=dim, keepdim=keepdim)
 
-    def var(self, dim=None, correction=1, keepdim=False, unbiased=None):
-        dim, correction = reductions.spread_over(dim, correction, unbiased)
+    def var(self, dim=None, unbiased=None, keepdim=False, *, correction=1):
+        dim, correction = reductions.spread_over(dim, unbiased, correction)
         return OPS["var"](self, dim=dim, correction=correction, keepdim=keepdim)
 
-    def std(self, dim=None, correction=1, keepdim=False, unbiased=None):
-        dim, correction = reductions.spread_over(dim, correction, unbiased)
+    def std(self, dim=None, unbiased=None, keepdim=False, *, correction=1):
+        dim, correction = reductions.spread_over(dim, unbiased, correction)
         return OPS["std"](self, dim=dim, correction=correction, keepdim=keepdim)
 
     def allclose(self, other, rtol=1e-5, atol=1e-8, equal_nan=False):
@@ -469,18 +462,22 @@ def _install():
         setattr(Tensor, f"__{dunder}__", lambda self, op=OPS[name]: op(self))
     Tensor.__pos__ = lambda self: self
     FUNCTIONS.update(IN_TORCH)
-    methods = {**METHODS, **IN_TORCH, **making.NEW, **assembling.METHODS}
-    for room in (arithmetic, assembling, orders):
-        FUNCTIONS.update(room.FUNCTIONS | room.FUNCTIONS_ONLY)
-        methods.update(room.FUNCTIONS)
+    methods = {**METHODS, **IN_TORCH, **making.NEW, **assembling.METHODS, **special.METHODS}
+    for room in (arithmetic, assembling, orders, special):
+        of_room = {name: answering(f) for name, f in room.FUNCTIONS.items()}
+        FUNCTIONS.update(of_room | {name: answering(f) for name, f in room.FUNCTIONS_ONLY.items()})
+        methods.update(of_room)
     for name, method in methods.items():
         if name not in vars(Tensor):
             setattr(Tensor, name, method)
+    for room in (Rearranged, Tensor):
+        for name in [n for n, f in vars(room).items() if callable(f) and n[0] != "_"]:
+            setattr(room, name, answering(getattr(room, name)))
     for name in ("add sub mul div pow neg abs exp log sqrt sin cos tanh sigmoid relu clamp floor ceil round reciprocal square remainder floor_divide "
                  "masked_fill addcmul addcdiv clamp_min clamp_max "
                  "lerp scatter scatter_add index_add subtract multiply divide erf rsqrt trunc logical_not exp2 expm1 log2 log10 log1p tan asin acos atan sinh cosh sign fmod "
                  "nan_to_num tril triu cumsum cumprod addmm baddbmm clip absolute negative eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or "
-                 "bitwise_xor bitwise_not frac xlogy copysign renorm index_put index_fill index_copy masked_scatter scatter_reduce lgamma digamma logit").split():
+                 "bitwise_xor bitwise_not frac xlogy copysign renorm index_put index_fill index_copy masked_scatter scatter_reduce lgamma digamma logit erfinv polygamma").split():
         setattr(Tensor, name + "_", _in_place(name))
     for dtype, names in (("float32", "float"), ("float64", "double"), ("float16", "half"), ("int64", "long"), ("int32", "int"), ("int16", "short"),
                          ("int8", "char"), ("uint8", "byte"), ("bool", "bool")):

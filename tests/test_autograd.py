@@ -314,3 +314,13 @@ def test_what_was_computed_before_an_update_is_derived_there(name):
             found.append(p.grad.tolist())
         return found
     same(program)
+
+
+def test_arguments_of_grad_as_pytorch_has_them():
+    x, y = de.tensor(3.0, requires_grad=True), de.tensor([1.0, 2.0], requires_grad=True)
+    assert [g.tolist() for g in de.autograd.grad(x * x, [x, y], materialize_grads=True)] == [6, [0, 0]]
+    assert de.autograd.grad(x * x, [x, y], None, None, False, True, True)[1] is None
+    with pytest.raises(ValueError, match="allow_unused"):
+        de.autograd.grad(x * x, [x], allow_unused=False, materialize_grads=True)
+    with pytest.raises(NotImplementedError, match="is_grads_batched"):
+        de.autograd.grad(x * x, [x], is_grads_batched=True)

@@ -103,8 +103,8 @@ def test_pad_and_directions():
     assert F.pad(x, (1, 0), value=2.0).tolist() == np.pad(X, ((0, 0), (1, 0)), constant_values=2).tolist() and F.pad(x, (-1, 0)).equal(x[:, 1:])
     assert F.normalize(x).norm(dim=1).allclose(de.ones(6)) and F.normalize(de.zeros(2, 3)).equal(de.zeros(2, 3))
     assert F.cosine_similarity(x, 3 * x).allclose(de.ones(6))
-    with pytest.raises(NotImplementedError, match="there is 'constant'"):
-        F.pad(x, (1, 1), mode="reflect")
+    with pytest.raises(NotImplementedError, match="there are reflect"):
+        F.pad(x, (1, 1), mode="mirror")
     with pytest.raises(RuntimeError, match="Padding length"):
         F.pad(x, (1, 1, 1))
 
@@ -201,3 +201,35 @@ def test_losses_keep_float32_beside_integers():
 def test_softmax_asks_for_its_dim(name):
     with pytest.raises(TypeError, match=rf"{name} at test_nn_layers.py:\d+: the dim is missing"):
         getattr(F, name)(de.ones(2, 2))
+
+
+@needs_torch
+def test_distances_and_channels():
+    both(lambda m, F, x: (m.nn.CosineSimilarity(dim=0, eps=1e-6)(x, x * 2 + 1), m.nn.PairwiseDistance(p=1.0, keepdim=True)(x, x * 2 + 1)), X)
+    both(lambda m, F, x: m.nn.AdaptiveMaxPool1d(2, return_indices=True)(x), X[:, None])
+    both(lambda m, F, x: m.nn.PixelUnshuffle(downscale_factor=2)(x), np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
+    both(lambda m, F, x: (m.nn.Dropout2d(0.5).eval()(x[None]), F.dropout1d(x, 0.3, False), F.one_hot(input=m.tensor([0, 2]))), X[None])
+
+
+def test_channels_drop_out_as_a_whole():
+    x = de.ones(50, 4, 3, 2, requires_grad=True)
+    y = F.dropout2d(x, 0.5)
+    y.sum().backward()
+    whole = y.detach().numpy().reshape(200, 6)
+    assert set(whole.ravel().tolist()) == {0.0, 2.0} and (whole == whole[:, :1]).all() and 60 < (whole[:, 0] > 0).sum() < 140 and x.grad.equal(y.detach())
+    with pytest.raises(RuntimeError, match="dropout1d"):
+        F.dropout1d(x)
+
+
+@needs_torch
+def test_embedding_options():
+    at, table = np.array([[0, 2, 2], [1, 2, 0]]), np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32) * 2
+    both(lambda m, F, i, w: F.embedding(i, w, None, None, 2.0, True), at, table)
+    both(lambda m, F, i, w: F.embedding(i, w, padding_idx=2, scale_grad_by_freq=True), at, table)
+
+    def renormed(m, F, i, w):
+        layer = m.nn.Embedding.from_pretrained(w.detach(), freeze=False, max_norm=1.5, norm_type=1.0)
+        y = layer(i)
+        (y ** 2).sum().backward()
+        return y.detach(), layer.weight.detach(), layer.weight.grad
+    both(renormed, at, table)

@@ -173,8 +173,8 @@ def gumbel_softmax(logits, tau=1.0, hard=False, eps=1e-10, dim=-1):
 
 
 def _in_place(function):
-    def method(input, *args):
-        return function(input, *args, inplace=True)
+    def method(input, *args, **options):
+        return function(input, *args, inplace=True, **options)
     method.__name__, method.__doc__ = function.__name__ + "_", f"{function.__name__}, written into its input."
     return method
 

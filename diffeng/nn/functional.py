@@ -12,17 +12,20 @@ from ..errors import refuse
 from ..nodes import Tracer
 from ..numpy_api import astype
 from ..tensor_engine import making
-from ..tensor_engine.core import Operation, constant
+from ..tensor_engine.core import Operation, beside, constant
 from ..tensor_engine.functions import applied, broadcast_tensors, one_hot, operand          # noqa: F401
+from ..tensor_engine.grad_mode import no_grad
 from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
-from . import activations, pooling
-from ..tensor_engine.arithmetic import pairwise_distance          # noqa: F401
-from .convolution import conv1d, conv2d          # noqa: F401
+from . import activations, margins, pooling, resampling
+from ..tensor_engine.arithmetic import pairwise_distance, renorm          # noqa: F401
+from .convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d          # noqa: F401
+from .margins import checked as _checked, reduced as _reduced          # noqa: F401
+from .padding import pad          # noqa: F401
 
-globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS})
+globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS, **resampling.FUNCTIONS, **margins.FUNCTIONS})
 
 
 # ---- layers -----------------------------------------------------------------------------------------------------------------------------
@@ -79,6 +82,12 @@ def _towards(mean, var, x, momentum, *, axes, count):
     return mean + momentum * (np.reshape(m, mean.shape) - mean), var + momentum * (v - var)
 
 
+def _towards_each(mean, var, x, momentum, *, axes, count):
+    m = np.mean(x, axis=axes, keepdims=True)
+    v = np.sum(e.square(x - m), axis=axes) / (count - 1)
+    return mean + momentum * (np.mean(np.reshape(m, x.shape[:2]), axis=0) - mean), var + momentum * (np.mean(v, axis=0) - var)
+
+
 def _attention(q, k, mask=None, *, causal, scale):
     scores = matmul(q * scale, np.swapaxes(k, -1, -2))
     if causal:
@@ -89,12 +98,7 @@ def _attention(q, k, mask=None, *, causal, scale):
     return out if causal else e.where(mask, out, np.zeros((), out.dtype))                # 0 / 0 where nothing takes part
 
 
-def _pad(x, pairs, value):
-    x = x[tuple([slice(max(-a, 0), x.shape[k] - max(-b, 0)) for k, (a, b) in enumerate(pairs)])]
-    return np.pad(x, [(max(a, 0), max(b, 0)) for a, b in pairs], constant_values=value)
-
-
-_RMS_NORM, _BATCH_NORM, _PAD = Operation(_rms_norm, "rms_norm"), Operation(_batch_norm, "batch_norm"), Operation(_pad, "pad")
+_RMS_NORM, _BATCH_NORM = Operation(_rms_norm, "rms_norm"), Operation(_batch_norm, "batch_norm")
 _ATTENTION = Operation(_attention, "scaled_dot_product_attention")
 
 
@@ -103,12 +107,23 @@ def linear(input, weight, bias=None):
     return LINEAR(operand(input), weight) if bias is None else LINEAR(operand(input), weight, bias)
 
 
-def embedding(input, weight, padding_idx=None):
+def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
     """Rows of weight: input int64 of any shape, weight (n, d), result input.shape + (d,). The row padding_idx gets no gradient.
 
-    Raises IndexError for an index outside of 0..n-1.
+    max_norm: rows that are asked for and have a larger norm, of order norm_type, are scaled down to it in weight before. scale_grad_by_freq: the gradient of a row is divided by
+    how often it is asked for. sparse has no effect: gradients are dense. Raises IndexError for an index outside of 0..n-1.
     """
-    return _EMBEDDING(operand(input), weight) if padding_idx is None else _EMBEDDING(operand(input), weight, padding_idx=padding_idx % weight.shape[0])
+    input = operand(input)
+    if max_norm is not None:
+        with no_grad():
+            rows = input.unique()
+            weight[rows] = renorm(weight[rows], norm_type, 0, max_norm)
+    out = _EMBEDDING(input, weight) if padding_idx is None else _EMBEDDING(input, weight, padding_idx=padding_idx % weight.shape[0])
+    if scale_grad_by_freq:
+        at = input.value
+        share = (1 / np.bincount(at.reshape(-1))[at]).astype(weight.dtype)
+        out = out.detach() + (out - out.detach()) * beside(out, share[..., None])
+    return out
 
 
 def _last_axes(name, input, shape):
@@ -145,6 +160,25 @@ def dropout(input, p=0.5, training=True, inplace=False):
     return applied(_DROPOUT, (input, key, constant(np.array(source.draws), ())), {"p": float(p)}, inplace)
 
 
+def _whole_channels(input, ahead, p, training, inplace):
+    if not training or p == 0:
+        return dropout(input, p, False)
+    out = input * dropout(input.new_ones(*input.shape[:ahead], *(1,) * (input.ndim - ahead)), p)
+    return input._write("dropout_", out) if inplace else out
+
+
+def dropout1d(input, p=0.5, training=True, inplace=False):
+    """dropout of whole channels of (N, C, L) or (C, L) (Tompson et al., CVPR 2015). Raises RuntimeError for others."""
+    if input.ndim not in (2, 3):
+        raise refuse(RuntimeError, f"dropout1d{{here}}: Expected 2D or 3D input, but received a {input.ndim}D input")
+    return _whole_channels(input, input.ndim - 1, p, training, inplace)
+
+
+def dropout2d(input, p=0.5, training=True, inplace=False):
+    """dropout of whole channels of (N, C, H, W), or, as in PyTorch, (N, C, L)."""
+    return _whole_channels(input, 2, p, training, inplace)
+
+
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """x / sqrt(mean(x^2) + eps) over the last axes, times weight (Zhang & Sennrich, NeurIPS 2019). eps: by default that of the dtype."""
     _last_axes("rms_norm", input, tuple(normalized_shape))
@@ -172,6 +206,30 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     return out
 
 
+def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5):
+    """Mean 0 and variance 1 of each channel of each example, times weight plus bias (Ulyanov et al., arXiv:1607.08022). input: (N, C, ...).
+
+    use_input_stats: by the example's own places, towards whose mean over the batch the running mean and variance move, if there are any; else by the running ones.
+    Raises ValueError for channels of one entry there.
+    """
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    n, channels, *places = input.shape
+    count = math.prod(places)
+    if count < 2:
+        raise refuse(ValueError, f"instance_norm{{here}}: Expected more than 1 spatial element when training, got input size {list(input.shape)}")
+    if running_mean is not None:
+        update(_towards_each, (running_mean, running_var), (input.detach(), float(momentum)), axes=tuple(range(2, input.ndim)), count=count)
+    out = layer_norm(input, places, eps=eps)
+    return _by_channel(out, weight, bias)
+
+
+def _by_channel(x, weight, bias):
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    x = x if weight is None else x * weight.reshape(shape)
+    return x if bias is None else x + bias.reshape(shape)
+
+
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     """Mean 0 and variance 1 of each of num_groups groups of channels, times weight plus bias of each channel (Wu & He, ECCV 2018). input: (N, C, ...).
 
@@ -182,10 +240,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
         raise refuse(RuntimeError, f"group_norm{{here}}: Expected number of channels in input to be divisible by num_groups, but got input of shape {list(input.shape)} and "
                                    f"num_groups={num_groups}")
     groups = input.reshape(n, num_groups, -1)
-    out = layer_norm(groups, groups.shape[2:], eps=eps).reshape(input.shape)
-    shape = (1, channels) + (1,) * len(places)
-    out = out if weight is None else out * weight.reshape(shape)
-    return out if bias is None else out + bias.reshape(shape)
+    return _by_channel(layer_norm(groups, groups.shape[2:], eps=eps).reshape(input.shape), weight, bias)
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
@@ -220,21 +275,6 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     return ((x1 * x2).sum(dim)) / (x1.norm(2, dim).clamp(min=eps) * x2.norm(2, dim).clamp(min=eps))
 
 
-def pad(input, pad, mode="constant", value=None):
-    """Entries of one value (0) before and after: pad = (left, right, top, bottom, ...), the last axis first; a negative number cuts.
-
-    Raises NotImplementedError for other modes, RuntimeError for an odd count of numbers or more than there are axes.
-    """
-    if mode != "constant":
-        raise refuse(NotImplementedError, f"pad{{here}}: mode={mode!r}: there is 'constant'; for the others join parts of the tensor with cat")
-    widths = [int(n) for n in pad]
-    if len(widths) % 2 or len(widths) > 2 * input.ndim:
-        raise refuse(RuntimeError, f"pad{{here}}: Padding length must be divisible by 2 and at most twice the number of dimensions of the input: {len(widths)} numbers for "
-                                   f"{input.ndim} dimensions")
-    pairs = [(0, 0)] * (input.ndim - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
-    return _PAD(input, pairs=tuple(pairs), value=0 if value is None else value)
-
-
 # ---- losses -----------------------------------------------------------------------------------------------------------------------------------
 
 def _same_size(name, input, target):
@@ -248,11 +288,6 @@ def _classes(name, input, target):
             or target.dtype.kind != "f" and target.shape != (input.shape[:1] + input.shape[2:] if input.ndim > 1 else ()):
         raise torch_error(ValueError, f"{name}: the input has shape {list(input.shape)}, (classes,), (N, classes) or (N, classes, ...), and the target {list(target.shape)}: class "
                                  "numbers have the input's shape without the axis of classes, probabilities that shape itself")
-
-
-def _reduced(x, reduction):
-    _checked(reduction)                                   # here, where the operation is recorded, and not at every call
-    return np.mean(x) if reduction == "mean" else np.sum(x) if reduction == "sum" else x
 
 
 def _mse(x, y, reduction):
@@ -344,12 +379,6 @@ _LOGITS, _ENTROPY = Operation(_bce_with_logits, "binary_cross_entropy_with_logit
 _HUBER, _KL = Operation(_huber, "huber_loss"), Operation(_kl, "kl_div")
 _NLL = Operation(_nll_loss, "nll_loss")
 _LOGITS_POSITIVE = Operation(lambda x, y, p, weight=None, *, reduction: _bce_with_logits(x, y, weight, p, reduction=reduction), "binary_cross_entropy_with_logits")
-
-
-def _checked(reduction):
-    if reduction not in ("mean", "sum", "none"):
-        raise torch_error(ValueError, f"loss: {reduction} is not a valid value for reduction: choose 'mean', 'sum' or 'none'")
-    return reduction
 
 
 def _pointwise(op, input, target, reduction, **options):

@@ -45,22 +45,23 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """Rows of a table of num_embeddings vectors, standard normal at first; the row padding_idx is 0 and stays so."""
+    """Rows of a table of num_embeddings vectors, standard normal at first; the row padding_idx is 0 and stays so. The other options are functional.embedding's."""
 
-    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, device=None, dtype=None):
+    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False, device=None, dtype=None):
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(f"padding_idx={padding_idx} must be within num_embeddings={num_embeddings}")
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse = max_norm, norm_type, scale_grad_by_freq, sparse
         self.weight = _empty(num_embeddings, embedding_dim, dtype=dtype, device=device)
         self.reset_parameters()
 
     @classmethod
-    def from_pretrained(cls, embeddings, freeze=True, padding_idx=None):
+    def from_pretrained(cls, embeddings, freeze=True, padding_idx=None, **options):
         """The layer of a table that is there, (n, d), which is copied. freeze: it is not trained."""
         if embeddings.ndim != 2:
             raise refuse(ValueError, f"from_pretrained{{here}}: Embeddings parameter is expected to be 2-dimensional, and has shape {list(embeddings.shape)}")
-        layer = cls(*embeddings.shape, padding_idx=padding_idx)
+        layer = cls(*embeddings.shape, padding_idx=padding_idx, **options)
         layer.weight = Parameter(embeddings, requires_grad=not freeze)
         return layer
 
@@ -70,7 +71,7 @@ class Embedding(Module):
             init._set(self.weight, np.where(np.arange(self.num_embeddings)[:, None] == self.padding_idx, 0, self.weight.value), "zero_")
 
     def forward(self, x):
-        return F.embedding(x, self.weight, self.padding_idx)
+        return F.embedding(x, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq)
 
     def extra_repr(self):
         return f"{self.num_embeddings}, {self.embedding_dim}" + (f", padding_idx={self.padding_idx}" if self.padding_idx is not None else "")
@@ -163,6 +164,34 @@ class BatchNorm2d(BatchNorm1d):
     dims = (4,)
 
 
+class InstanceNorm1d(BatchNorm1d):
+    """Mean 0 and variance 1 of each channel of each example of (N, C, L), or (C, L): by its own places, in training and else, unless running averages are tracked.
+
+    affine: with weight (ones at first) and bias (zeros). See functional.instance_norm.
+    """
+
+    dims = (2, 3)
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None, dtype=None):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    def forward(self, x):
+        if x.ndim not in self.dims:
+            raise refuse(ValueError, f"{type(self).__name__}{{here}}: expected {self.dims[0]}D or {self.dims[1]}D input (got {x.ndim}D input of shape {list(x.shape)})")
+        single = x.ndim == self.dims[0]
+        x = x.unsqueeze(0) if single else x
+        if x.shape[1] != self.num_features and (self.affine or self.track_running_stats):
+            raise refuse(ValueError, f"{type(self).__name__}{{here}}: expected {self.num_features} channels, and got an input of shape {list(x.shape)}")
+        out = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training or not self.track_running_stats, self.momentum or 0.0, self.eps)
+        return out.squeeze(0) if single else out
+
+
+class InstanceNorm2d(InstanceNorm1d):
+    """Mean 0 and variance 1 of each channel of each example of (N, C, H, W), or (C, H, W), as InstanceNorm1d."""
+
+    dims = (3, 4)
+
+
 class GroupNorm(Module):
     """Mean 0 and variance 1 of each of num_groups groups of num_channels channels, then times weight (ones at first) plus bias (zeros)."""
 
@@ -199,6 +228,41 @@ class Dropout(Module):
 
     def extra_repr(self):
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout1d(Dropout):
+    """Dropout of whole channels of (N, C, L) or (C, L)."""
+
+    function = staticmethod(F.dropout1d)
+
+    def forward(self, x):
+        return self.function(x, self.p, self.training, self.inplace)
+
+
+class Dropout2d(Dropout1d):
+    """Dropout of whole channels of (N, C, H, W)."""
+
+    function = staticmethod(F.dropout2d)
+
+
+class CosineSimilarity(Module):
+    """functional.cosine_similarity by these arguments."""
+
+    def __init__(self, dim=1, eps=1e-8):
+        self.dim, self.eps = dim, eps
+
+    def forward(self, x1, x2):
+        return F.cosine_similarity(x1, x2, self.dim, self.eps)
+
+
+class PairwiseDistance(Module):
+    """functional.pairwise_distance by these arguments."""
+
+    def __init__(self, p=2.0, eps=1e-6, keepdim=False):
+        self.norm, self.eps, self.keepdim = p, eps, keepdim
+
+    def forward(self, x1, x2):
+        return F.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
 
 
 class Identity(Module):
@@ -238,4 +302,4 @@ class Unflatten(Module):
 
 
 ONE_OPERATION[Linear] = F.LINEAR, ("weight", "bias")
-FRESH |= {Linear, LayerNorm, RMSNorm, BatchNorm1d, BatchNorm2d, GroupNorm}
+FRESH |= {Linear, LayerNorm, RMSNorm, BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d, GroupNorm}

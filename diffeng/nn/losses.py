@@ -107,3 +107,34 @@ class NLLLoss(_Loss):
 
     def forward(self, input, target):
         return F.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
+
+
+def _class(name, function, doc, **usual):
+    """The module of a loss with these options, the positional arguments of PyTorch's in this order."""
+    class Loss(_Loss):
+        def __init__(self, *args, **given):
+            unknown = [k for k in given if k not in usual]
+            if unknown or len(args) > len(usual):
+                raise TypeError(f"{name}: got an unexpected argument {(unknown or args[-1:])[0]!r}; it takes {', '.join(usual)}")
+            options = {**usual, **dict(zip(usual, args)), **given}
+            super().__init__(options.pop("reduction"))
+            self.options = tuple(options)
+            for key, x in options.items():
+                self.register_buffer(key, x) if key == "weight" else setattr(self, key, x)
+
+        def forward(self, *tensors):
+            return function(*tensors, **{key: getattr(self, key) for key in self.options}, reduction=self.reduction)
+    Loss.__name__, Loss.__qualname__, Loss.__doc__ = name, name, doc
+    return Loss
+
+
+_DOCS = {name: f"{' '.join(f.__doc__.split())} See functional.{name}." for name, f in F.margins.FUNCTIONS.items()}
+MODULES = {name: _class(name, F.__dict__[function], _DOCS[function], **options) for name, function, options in (
+    ("TripletMarginLoss", "triplet_margin_loss", dict(margin=1.0, p=2.0, eps=1e-6, swap=False, reduction="mean")),
+    ("TripletMarginWithDistanceLoss", "triplet_margin_with_distance_loss", dict(distance_function=None, margin=1.0, swap=False, reduction="mean")),
+    ("MarginRankingLoss", "margin_ranking_loss", dict(margin=0.0, reduction="mean")), ("HingeEmbeddingLoss", "hinge_embedding_loss", dict(margin=1.0, reduction="mean")),
+    ("CosineEmbeddingLoss", "cosine_embedding_loss", dict(margin=0.0, reduction="mean")), ("MultiMarginLoss", "multi_margin_loss", dict(p=1, margin=1.0, weight=None, reduction="mean")),
+    ("SoftMarginLoss", "soft_margin_loss", dict(reduction="mean")), ("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss", dict(weight=None, reduction="mean")),
+    ("PoissonNLLLoss", "poisson_nll_loss", dict(log_input=True, full=False, eps=1e-8, reduction="mean")),
+    ("GaussianNLLLoss", "gaussian_nll_loss", dict(full=False, eps=1e-6, reduction="mean")))}
+globals().update(MODULES)

@@ -243,12 +243,19 @@ class AdaptiveAvgPool2d(AdaptiveAvgPool1d):
 
 
 class AdaptiveMaxPool1d(AdaptiveAvgPool1d):
-    """The largest entries of output_size windows that share out the input."""
+    """The largest entries of output_size windows that share out the input; return_indices: and their places."""
 
     function = staticmethod(adaptive_max_pool1d)
 
+    def __init__(self, output_size, return_indices=False):
+        super().__init__(output_size)
+        self.return_indices = return_indices
 
-class AdaptiveMaxPool2d(AdaptiveAvgPool1d):
+    def forward(self, x):
+        return self.function(x, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool2d(AdaptiveMaxPool1d):
     """The largest entries of output_size windows, a number or one an axis, that share out the input."""
 
     function = staticmethod(adaptive_max_pool2d)
@@ -270,3 +277,6 @@ class PixelUnshuffle(PixelShuffle):
     """The inverse of PixelShuffle."""
 
     function = staticmethod(pixel_unshuffle)
+
+    def __init__(self, downscale_factor):
+        super().__init__(downscale_factor)

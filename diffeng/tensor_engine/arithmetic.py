@@ -12,7 +12,7 @@ from ..traced import Traced
 from ..vocabulary import elementwise as e
 from . import operations as o, reductions as r
 from .core import Operation, Plain, beside
-from .functions import operand
+from .functions import cat, operand
 from .operations import OPS
 from .rules import axis, promoted, to_float
 
@@ -103,7 +103,7 @@ def logit(input, eps=None):
     return _LOGIT(input, eps=eps)
 
 
-def nansum(input, dim=None, keepdim=False, *, dtype=None):
+def nansum(input, dim=None, keepdim=False, dtype=None):
     """The sum of what is a number."""
     return _NANSUM(input, dim=tuple(dim) if isinstance(dim, list) else dim, keepdim=keepdim, dtype=dtype)
 
@@ -141,13 +141,32 @@ def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
 
 # ---- integrals and statistics ---------------------------------------------------------------------------------------------------------------------
 
+_DIFF = Operation(lambda x, n, dim: np.diff(x, n, axis=dim), "diff")
+
+
+def diff(input, n=1, dim=-1, prepend=None, append=None):
+    """The n-th differences of neighbours along an axis. prepend, append: what is joined to input there before, tensors of its shape apart from this axis.
+
+    >>> import diffeng as de
+    >>> diff(de.tensor([1.0, 4.0, 9.0]), prepend=de.zeros(1))
+    tensor([1., 3., 5.])
+    """
+    if not input.ndim:
+        raise refuse(RuntimeError, "diff{here} expects input to be at least one-dimensional")
+    dim = axis(dim, input.ndim)
+    given = [x for x in (prepend, input, append) if x is not None]
+    if any([x.ndim != input.ndim for x in given]):
+        raise refuse(RuntimeError, f"diff{{here}} expects prepend or append to be the same dimension as input, which has {input.ndim}")
+    return _DIFF(cat(given, dim) if len(given) > 1 else input, n=n, dim=dim)
+
+
 def _pieces(y, x, dx, dim):
     n = y.shape[dim]
     a, b = y.narrow(dim, 0, max(n - 1, 0)), y.narrow(dim, min(1, n), max(n - 1, 0))
     if x is None:
         return (a + b) * (dx / 2)
     x = x if x.ndim > 1 or y.ndim == 1 else x.reshape([-1 if k == dim else 1 for k in range(y.ndim)])
-    return (a + b) * OPS["diff"](x, dim=dim) / 2
+    return (a + b) * diff(x, dim=dim) / 2
 
 
 def trapezoid(y, x=None, *, dx=1.0, dim=-1):
@@ -167,7 +186,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
     rows = input.reshape(1, -1) if input.ndim < 2 else input
     d = rows - rows.mean(1, keepdim=True)
     out = d @ d.T / max(rows.shape[1] - correction, 0)
-    return out if input.ndim == 2 else out.reshape(())
+    return out if rows.shape[0] != 1 else out.reshape(())
 
 
 def corrcoef(input):
@@ -204,9 +223,14 @@ def lcm(input, other):
     return beside(input, np.lcm(input.value, other.value if isinstance(other, Plain) else other))
 
 
+def rsub(input, other, *, alpha=1):
+    """other - alpha input."""
+    return OPS["sub"](operand(other), input, alpha=alpha)
+
+
 def positive(input):
     return input
 
 
-FUNCTIONS.update({f.__name__: f for f in (signbit, copysign, logit, nansum, nanmean, dist, renorm, cov, corrcoef, addmv, addr, addbmm, gcd, lcm, positive)})
+FUNCTIONS.update({f.__name__: f for f in (signbit, copysign, logit, diff, nansum, nanmean, dist, renorm, cov, corrcoef, addmv, addr, addbmm, gcd, lcm, positive, rsub)})
 FUNCTIONS_ONLY = {f.__name__: f for f in (cdist, trapezoid, cumulative_trapezoid, pairwise_distance)} | {"trapz": trapezoid}

@@ -68,6 +68,7 @@ def fliplr(input):
 
 
 def flipud(input):
+    input._has_axes("flipud")
     return input.flip(0)
 
 
@@ -75,6 +76,7 @@ def flipud(input):
 
 def tensor_split(input, indices_or_sections, dim=0):
     """Views along an axis: so many parts, the first ones longer by one where that must be, or parts that end at these indices."""
+    input._has_axes("tensor_split")
     dim = axis(dim, input.ndim)
     n, given = input.shape[dim], indices_or_sections
     given = given.tolist() if isinstance(given, Plain) else given
@@ -174,13 +176,14 @@ def broadcast_shapes(*shapes):
 # ---- entries by their indices -------------------------------------------------------------------------------------------------------------------
 
 def take_along_dim(input, indices, dim=None):
-    """gather with axes that broadcast; without an axis, of all entries in order."""
+    """gather with axes that broadcast, and with indices that count from the end; without an axis, of all entries in order."""
     if dim is None:
         return input.reshape(-1).gather(0, indices.reshape(-1))
     dim = axis(dim, input.ndim)
     if indices.ndim != input.ndim:
         raise refuse(RuntimeError, f"torch.take_along_dim(){{here}}: input and indices should have the same number of dimensions, but got {input.ndim} dimensions for input, and "
                                    f"{indices.ndim} dimensions for indices")
+    indices = OPS["where"](indices < 0, indices + input.shape[dim], indices)
     shape = [*np.broadcast_shapes(*[x.shape[:dim] + (1,) + x.shape[dim + 1:] for x in (input, indices)])]
     input, indices = [x.expand(*shape[:dim], x.shape[dim], *shape[dim + 1:]) for x in (input, indices)]
     return input.gather(dim, indices)
@@ -215,14 +218,21 @@ def index_put(input, indices, values, accumulate=False):
     return _ADD(input, values, *arrays, index=template)
 
 
+def _at_places(input, dim, index, value):
+    dim = axis(dim, input.ndim)
+    if not input.ndim:
+        return _at_places(input.reshape(1), dim, index, value).reshape(())
+    return indexing.set(input, (slice(None),) * dim + (index,), value)
+
+
 def index_fill(input, dim, index, value):
     """A copy with one value at these places along an axis."""
-    return indexing.set(input, (slice(None),) * axis(dim, input.ndim) + (index,), value)
+    return _at_places(input, dim, index, value)
 
 
 def index_copy(input, dim, index, source):
     """A copy with the parts of source at these places along an axis."""
-    return indexing.set(input, (slice(None),) * axis(dim, input.ndim) + (index,), source)
+    return _at_places(input, dim, index, source)
 
 
 def masked_scatter(input, mask, source):
@@ -285,9 +295,15 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
     return _SCATTER_REDUCE(input, index, operand(src), dim=axis(dim, input.ndim), reduce=reduce, include_self=bool(include_self))
 
 
-def fill_diagonal_(self, fill_value):
-    """One value on the diagonal, in place."""
-    self.diagonal().fill_(fill_value) if self.ndim == 2 else self.__setitem__(tuple([np.arange(min(self.shape))] * self.ndim), fill_value)
+def fill_diagonal_(self, fill_value, wrap=False):
+    """One value on the diagonal, in place; wrap: of a matrix with more rows, it begins anew after each block of columns and one row."""
+    if self.ndim == 2 and wrap:
+        at = np.arange(0, self.numel(), self.shape[1] + 1)
+        self[at // self.shape[1], at % self.shape[1]] = fill_value
+    elif self.ndim == 2:
+        self.diagonal().fill_(fill_value)
+    else:
+        self[tuple([np.arange(min(self.shape))] * self.ndim)] = fill_value
     return self
 
 

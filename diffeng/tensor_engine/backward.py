@@ -145,11 +145,13 @@ def _retained(node):
     return found[1]() if found is not None else None
 
 
-def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, allow_unused=False):
+def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, only_inputs=True, allow_unused=None, is_grads_batched=False, materialize_grads=False):
     """The gradients of outputs with respect to inputs, as a tuple; nothing is accumulated in .grad.
 
     outputs, inputs: tensors, or sequences of them. grad_outputs: cotangents of outputs that are no scalars. create_graph: the gradients can be
-    differentiated again. allow_unused: None for inputs without influence, instead of RuntimeError.
+    differentiated again. allow_unused: None for inputs without influence, instead of RuntimeError; materialize_grads: zeros for them. only_inputs has no effect.
+
+    Raises NotImplementedError for is_grads_batched: write a loop over the cotangents, with retain_graph=True.
 
     >>> import diffeng as de
     >>> x = de.tensor(3.0, requires_grad=True)
@@ -157,6 +159,10 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     >>> de.autograd.grad(g, x)
     (tensor(18.),)
     """
+    if is_grads_batched:
+        raise refuse(NotImplementedError, "grad{here}: is_grads_batched=True is not there: loop over the cotangents, with retain_graph=True, or take jacobian of a function of arrays")
+    if materialize_grads and allow_unused is False:
+        raise refuse(ValueError, "grad{here}: Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False")
     outputs = [outputs] if isinstance(outputs, Plain) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Plain) else list(inputs)
     given = [grad_outputs] if grad_outputs is None or isinstance(grad_outputs, Plain) else list(grad_outputs)
@@ -170,8 +176,9 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     every = iter(gradients(outputs, seeds, [n for nodes in met for n in nodes], retain_graph, create_graph, order))
     parts = [[g for _ in nodes if (g := next(every)) is not None] for nodes in met]
     found = [sum(some[1:], some[0]) if some else None for some in parts]
-    if not allow_unused and any(g is None for g in found):
+    if not allow_unused and not materialize_grads and any(g is None for g in found):
         raise refuse(RuntimeError, "grad{here}: One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
                                    "is the "
                                    "desired behavior.")
-    return tuple([None if g is None else result(g if type(g) is Tracer else g.copy(), ()) for g in found])
+    unused = [core.beside(x, np.zeros(x.shape, x.dtype)) if materialize_grads and g is None else None for x, g in zip(inputs, found)]
+    return tuple([x if g is None else result(g if type(g) is Tracer else g.copy(), ()) for x, g in zip(unused, found)])

@@ -10,23 +10,24 @@ from ..errors import refuse
 from . import core
 from .core import Plain
 from .grad_mode import mode
+from .keywords import KEYWORDS, answering, with_input
 from .operations import OPS
+from .reductions import spread_over
 
 _SIGNATURES = {
     2: {"add sub": "alpha", "mul floor_divide remainder fmod pow atan2 hypot logaddexp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor "
-        "bitwise_and bitwise_or bitwise_xor matmul mm bmm mv dot outer kron": "", "div": "rounding_mode", "isclose": "rtol atol", "tensordot": "dims"},
+        "bitwise_and bitwise_or bitwise_xor matmul mm bmm mv dot outer kron": "", "div": "rounding_mode", "isclose": "rtol atol equal_nan", "tensordot": "dims"},
     1: {"neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid reciprocal lgamma digamma "
         "floor ceil trunc "
         "abs sign square isnan isinf isfinite logical_not bitwise_not logsigmoid": "", "relu silu": "inplace", "round": "decimals", "sum mean prod": "dim keepdim dtype",
         "amax amin any all argmax argmin logsumexp": "dim keepdim", "count_nonzero": "dim", "softmax log_softmax cumsum cumprod": "dim dtype",
-        "argsort": "dim descending stable", "diff": "n dim", "gelu": "approximate", "leaky_relu": "negative_slope inplace", "softplus": "beta threshold", "nan_to_num": "nan posinf neginf"},
+        "argsort": "dim descending stable", "gelu": "approximate", "leaky_relu": "negative_slope inplace", "softplus": "beta threshold", "nan_to_num": "nan posinf neginf"},
     3: {"where masked_fill lerp": "", "addcmul addcdiv": "value", "addmm": "beta alpha"},
 }
 _SYNONYMS = {"subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "absolute": "abs", "negative": "neg", "arcsin": "asin",
              "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "greater": "gt",
              "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "vdot": "dot", "ger": "outer", "fix": "trunc", "sgn": "sign", "expit": "sigmoid", "clip": "clamp"}
-_KEYWORDS = {"axis": "dim", "keepdims": "keepdim"}
-_OPERANDS = "other exponent mask value mat1 mat2 vec vec2 tensor tensor1 end weight tensor2 y".split()
+_OPERANDS = "other exponent mask value mat1 batch1 mat2 batch2 vec vec2 tensor tensor1 end weight tensor2 y b x2 divisor".split()
 _MISSING = object()
 
 
@@ -49,11 +50,6 @@ def _shared(array):
     return t
 
 
-def with_input(args, kwargs):
-    """The positional arguments of a function, the first of which may have come by the name that PyTorch gives it: softmax(input=x, dim=-1)."""
-    return (kwargs.pop("input"), *args) if "input" in kwargs else args
-
-
 def applied(op, operands, params, inplace=False):
     """op(*operands), or, inplace, the first operand, which takes the result's value and history. Raises RuntimeError for a leaf that requires a gradient."""
     x, *others = operands
@@ -73,10 +69,10 @@ def _method(name, count, names):
         given = dict(zip(names, args[count:]))
         for key, x in kwargs.items():
             if key != "out" or x is not None:              # np.sum(t) asks its methods so
-                given[_KEYWORDS.get(key, key)] = x
+                given[KEYWORDS.get(key, key)] = x
         operands = [operand(x) for x in args[:count]]
         while len(operands) < count:                    # an operand by its name
-            key = next((k for k in _OPERANDS if k in given), None)
+            key = next((k for k in _OPERANDS if k in given and k not in names), None)
             if key is None:
                 raise refuse(TypeError, f"{name}{{here}}: an operand is missing: it takes {count}")
             operands.append(operand(given.pop(key)))
@@ -134,9 +130,8 @@ def extreme(x, dim, keepdim, name, pairwise, whole):
     return named(name, OPS[name + "_along"](x, dim=dim, keepdim=keepdim))
 
 
-def cat(tensors, dim=0, *, axis=None):
+def cat(tensors, dim=0):
     """Tensors one after the other along an axis."""
-    dim = dim if axis is None else axis
     return OPS["cat"](*_several(tensors, "cat"), dim=dim)
 
 
@@ -155,6 +150,7 @@ concat = concatenate = cat
 
 
 def hstack(tensors):
+    tensors = [t if t.ndim else t.reshape(1) for t in tensors]
     return cat(tensors, 0 if tensors[0].ndim <= 1 else 1)
 
 
@@ -202,52 +198,53 @@ def meshgrid(*tensors, indexing="ij"):
     return tuple(t.transpose(0, 1) for t in out) if indexing == "xy" and n > 1 else out
 
 
-def var_mean(input, dim=None, **options):
+def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=1):
     """(the variance, the mean) along axes: as var and mean have them."""
-    return input.var(dim, **options), _mean_beside(input, dim, options)
+    return _with_mean("var", input, *spread_over(dim, unbiased, correction), keepdim)
 
 
-def std_mean(input, dim=None, **options):
+def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=1):
     """(the standard deviation, the mean) along axes."""
-    return input.std(dim, **options), _mean_beside(input, dim, options)
+    return _with_mean("std", input, *spread_over(dim, unbiased, correction), keepdim)
 
 
-def _mean_beside(input, dim, options):
-    return input.mean(None if isinstance(dim, bool) else dim, keepdim=options.get("keepdim", False))
+def _with_mean(name, input, dim, correction, keepdim):
+    return OPS[name](input, dim=dim, correction=correction, keepdim=keepdim), OPS["mean"](input, dim=dim, keepdim=keepdim)
 
 
-def isin(elements, test_elements):
-    """Which of the elements are among the others? Truth values in the shape of elements."""
-    return core.beside(elements, np.isin(elements.value, test_elements.value if isinstance(test_elements, Plain) else test_elements))
+def isin(elements, test_elements, *, assume_unique=False, invert=False):
+    """Which of the elements are among the others, or, with invert, are not? Truth values in the shape of elements. One of the two may be a number."""
+    given = [x for x in (elements, test_elements) if isinstance(x, Plain)]
+    return core.beside(given[0], np.isin(*[x.value if isinstance(x, Plain) else x for x in (elements, test_elements)], assume_unique, invert=invert))
 
 
 def numel(input):
     return input.numel()
 
 
-def is_tensor(x):
+def is_tensor(obj):
     """Is it a tensor?"""
-    return isinstance(x, Plain)
+    return isinstance(obj, Plain)
 
 
-def one_hot(x, num_classes=-1):
+def one_hot(input, num_classes=-1):
     """int64 rows with a one at each class. Raises RuntimeError for a class below 0, or not below num_classes."""
-    if x.dtype.kind not in "iu":
-        raise refuse(RuntimeError, f"one_hot{{here}}: one_hot is only applicable to index tensor, and this one is {x.dtype.name}: convert it with .long()")
-    if not x.numel() and num_classes == -1:
+    if input.dtype.kind not in "iu":
+        raise refuse(RuntimeError, f"one_hot{{here}}: one_hot is only applicable to index tensor, and this one is {input.dtype.name}: convert it with .long()")
+    if not input.numel() and num_classes == -1:
         raise refuse(RuntimeError, "one_hot{here}: Can not infer total number of classes from empty tensor: pass num_classes")
-    value = x.value
+    value = input.value
     n = int(value.max()) + 1 if num_classes == -1 else num_classes
     wrong = value[(value < 0) | (value >= n)]
     if wrong.size:
         raise refuse(RuntimeError, f"one_hot{{here}}: Class values must be non-negative and smaller than num_classes: {wrong[0]} is not among the classes 0 to {n - 1}")
-    return core.beside(x, np.eye(n, dtype=np.int64)[value])
+    return core.beside(input, np.eye(n, dtype=np.int64)[value])
 
 
-def result_type(x, y):
+def result_type(tensor1, tensor2):
     """The dtype in which two operands meet."""
     from .rules import result_type
-    return result_type(*[t.held() if isinstance(t, Plain) else t for t in (x, y)])
+    return result_type(*[t.held() if isinstance(t, Plain) else t for t in (tensor1, tensor2)])
 
 
 def _through(name):
@@ -264,8 +261,8 @@ _OF_METHODS = ("reshape flatten transpose permute squeeze unsqueeze chunk split 
                "allclose equal "
                "ravel is_floating_point unflatten multinomial").split()
 FUNCTIONS = {**METHODS, **{n: _through(n) for n in _OF_METHODS}}
-FUNCTIONS.update({f.__name__: f for f in (
+FUNCTIONS.update({f.__name__: answering(f) for f in (
     clamp, cat, stack, hstack, vstack, einsum, where, broadcast_to, broadcast_tensors, meshgrid, var_mean, std_mean, isin, numel, is_tensor, result_type)})
-FUNCTIONS.update(concat=cat, concatenate=cat)
+FUNCTIONS.update(concat=FUNCTIONS["cat"], concatenate=FUNCTIONS["cat"])
 globals().update({n: f for n, f in FUNCTIONS.items() if n not in globals()})
 __all__ = [*FUNCTIONS]

@@ -192,19 +192,19 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
 
 
 def _like(make):
-    def like(x, *, dtype=None, device=None, requires_grad=False):
-        return _with(make(x.shape, dtype_of(dtype) or x.dtype), requires_grad, x.device if device is None else device)
+    def like(input, *, dtype=None, device=None, requires_grad=False, **options):
+        return _with(make(input.shape, dtype_of(dtype) or input.dtype, **options), requires_grad, input.device if device is None else device)
     return like
 
 
 zeros_like, ones_like, empty_like = _like(np.zeros), _like(np.ones), _like(np.zeros)
-rand_like = _like(lambda shape, dtype: rand(*shape, dtype=dtype).held())
-randn_like = _like(lambda shape, dtype: randn(*shape, dtype=dtype).held())
+rand_like = _like(lambda shape, dtype, generator=None: rand(*shape, dtype=dtype, generator=generator).held())
+randn_like = _like(lambda shape, dtype, generator=None: randn(*shape, dtype=dtype, generator=generator).held())
 
 
-def full_like(x, fill_value, *, dtype=None, device=None, requires_grad=False):
+def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of one value in the shape and dtype of another."""
-    return full(x.shape, fill_value, dtype=dtype_of(dtype) or x.dtype, device=x.device if device is None else device, requires_grad=requires_grad)
+    return full(input.shape, fill_value, dtype=dtype_of(dtype) or input.dtype, device=input.device if device is None else device, requires_grad=requires_grad)
 
 
 def tril_indices(row, col, offset=0, *, dtype=None, device=None):
@@ -279,6 +279,16 @@ def _bernoulli_(self, p=0.5, *, generator=None):
     return self._write("bernoulli_", (rand(*self.shape, generator=generator, device=self.device) < p).to(self.dtype))
 
 
+def _uniform_(self, start=0.0, to=1.0, generator=None):
+    """Written over with uniform numbers in [start, to), which PyTorch calls from."""
+    return self._write("uniform_", rand(*self.shape, dtype=self.dtype, device=self.device, generator=generator) * (to - start) + start)
+
+
+def _normal_(self, mean=0.0, std=1.0, generator=None):
+    """Written over with normal numbers."""
+    return self._write("normal_", randn(*self.shape, dtype=self.dtype, device=self.device, generator=generator) * std + mean)
+
+
 def _random_(self, start=0, to=None, *, generator=None):
     """Written over with integers in [start, to), or random_(to): in [0, to); without bounds those that the dtype holds exactly."""
     most = 2 ** (np.finfo(self.dtype).nmant + 1) + 1 if self.dtype.kind == "f" else 2 if self.dtype.kind == "b" else np.iinfo(self.dtype).max
@@ -287,7 +297,7 @@ def _random_(self, start=0, to=None, *, generator=None):
 
 
 NEW = {f"new_{make.__name__}": _new(f"new_{make.__name__}", make) for make in (zeros, ones, empty, full, tensor)} | {"exponential_": _exponential_, "bernoulli_": _bernoulli_,         # methods of tensors
-    "random_": _random_, "bernoulli": lambda input, *, generator=None: bernoulli(input, generator=generator)}
+    "random_": _random_, "uniform_": _uniform_, "normal_": _normal_}
 
 
 # ---- random numbers -------------------------------------------------------------------------------------------------------------------------
@@ -328,16 +338,16 @@ rand = _random("rand", lambda g, shape, dtype: np.asarray(g.random(shape, dtype)
 randn = _random("randn", lambda g, shape, dtype: np.asarray(g.standard_normal(shape, dtype)), "Numbers of the standard normal distribution: randn(2, 3).")
 
 
-def randint(low, high=None, size=None, *, dtype=None, device=None, generator=None):
+def randint(low, high=None, size=None, *, dtype=None, device=None, requires_grad=False, generator=None):
     """Integers in [low, high): randint(10, (2, 3)) or randint(0, 10, (2, 3)); int64."""
-    if size is None:
-        low, high, size = 0, low, high
-    return _with((generator or globals()["generator"]).numpy.integers(low, high, _shape((size,))).astype(dtype_of(dtype) or INT64), False, device)
+    if size is None or high is None:
+        low, high, size = 0, low, high if size is None else size
+    return _with((generator or globals()["generator"]).numpy.integers(low, high, _shape((size,))).astype(dtype_of(dtype) or INT64), requires_grad, device)
 
 
-def randperm(n, *, dtype=None, device=None, generator=None):
+def randperm(n, *, dtype=None, device=None, requires_grad=False, generator=None):
     """The integers 0..n-1 in random order."""
-    return _with((generator or globals()["generator"]).numpy.permutation(n).astype(dtype_of(dtype) or INT64), False, device)
+    return _with((generator or globals()["generator"]).numpy.permutation(n).astype(dtype_of(dtype) or INT64), requires_grad, device)
 
 
 def normal(mean, std, size=None, *, generator=None):
@@ -378,7 +388,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
     return _with(found.astype(INT64), False, input.device)
 
 
-def bernoulli(p, *, generator=None):
-    """0 or 1, with probabilities p."""
-    u = rand(*p.shape, generator=generator, device=p.device)
-    return (u < p).to(p.dtype)
+def bernoulli(input, p=None, *, generator=None):
+    """0 or 1, with probabilities input, or, in the shape of input, with probability p."""
+    u = rand(*input.shape, generator=generator, device=input.device)
+    return (u < (input if p is None else p)).to(input.dtype)

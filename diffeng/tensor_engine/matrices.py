@@ -10,8 +10,9 @@ import numpy as np
 from .. import linalg as plain
 from ..errors import refuse
 from ..vocabulary.elementwise import stop_gradient
-from .core import Operation, constant
-from .functions import FUNCTIONS as OF_TENSORS, operand
+from .core import Operation, Plain, beside, constant
+from .functions import FUNCTIONS as OF_TENSORS, operand, stack
+from .keywords import answering
 from .operations import OPS
 from .rules import axis, name_of, torch_error
 
@@ -55,13 +56,24 @@ def _eigh(a, UPLO):
     return np.linalg.eigh(_symmetric(a, UPLO in "Ll"))
 
 
+def _pinv(a, rank):
+    """a is C B with C = a V and B = inv(U' a V) U' a, where U and V, which are held, span the spaces of its first singular vectors: both have full rank."""
+    if rank == 0:
+        return np.swapaxes(a * 0, -1, -2)
+    if rank == min(a.shape[-2:]):
+        return np.linalg.pinv(a)
+    u, _, v = np.linalg.svd(stop_gradient(a), full_matrices=False)
+    left, right = np.swapaxes(u[..., :rank], -1, -2) @ a, a @ np.swapaxes(v[..., :rank, :], -1, -2)
+    return np.linalg.pinv(left) @ (np.swapaxes(u[..., :rank], -1, -2) @ right) @ np.linalg.pinv(right)
+
+
 def _lstsq(a, b):
-    return np.linalg.lstsq(a, b, rcond=None)
+    return np.linalg.lstsq(a, b, rcond=None)[0]
 
 
 _OPS = {name: _operation(name, function) for name, function in {
     "solve": _solve, "solve_triangular": _solve_triangular, "inv": np.linalg.inv, "det": np.linalg.det, "slogdet": np.linalg.slogdet, "cholesky": _cholesky,
-    "eigh": _eigh, "qr": np.linalg.qr, "svd": np.linalg.svd, "svdvals": lambda a: np.linalg.svd(a, compute_uv=False), "pinv": np.linalg.pinv, "lstsq": _lstsq,
+    "eigh": _eigh, "qr": np.linalg.qr, "svd": np.linalg.svd, "svdvals": lambda a: np.linalg.svd(a, compute_uv=False), "pinv": _pinv, "symmetric": _symmetric, "lstsq": _lstsq,
     "matrix_power": np.linalg.matrix_power, "matrix_exp": plain.expm, "matrix_norm": np.linalg.norm, "cond": np.linalg.cond, "cross": np.cross,
     "tensorsolve": np.linalg.tensorsolve, "tensorinv": np.linalg.tensorinv}.items()}
 _RETURNS = {name: collections.namedtuple(name, fields) for name, fields in {
@@ -121,24 +133,46 @@ def qr(A, mode="reduced"):
     return _RETURNS["qr"](*_OPS["qr"](A, mode=mode))
 
 
-def svd(A, full_matrices=True):
-    """(U, S, Vh) with A = U @ diag(S) @ Vh. full_matrices=True has a gradient only for square ones: further vectors are any."""
+def svd(A, full_matrices=True, *, driver=None):
+    """(U, S, Vh) with A = U @ diag(S) @ Vh. driver has no effect. full_matrices=True has a gradient only for square ones: further vectors are any."""
     return _RETURNS["svd"](*_OPS["svd"](A, full_matrices=full_matrices))
 
 
-def svdvals(A):
-    """The singular values, the largest first."""
+def svdvals(A, *, driver=None):
+    """The singular values, the largest first. driver has no effect."""
     return _OPS["svdvals"](A)
 
 
-def pinv(A):
-    """The pseudo-inverse; a gradient is there for matrices of full rank."""
-    return _OPS["pinv"](A)
+def pinv(A, rcond=None, *, atol=None, rtol=None, hermitian=False):
+    """The pseudo-inverse of each matrix, in which singular values up to the tolerance of matrix_rank count as 0. rcond: another name of rtol.
+
+    The gradient is that among matrices of this rank. hermitian: A is symmetric, and its lower triangle is read.
+    """
+    A = _OPS["symmetric"](A, lower=True) if hermitian else A
+    ranks = np.unique(_ranks(A, atol, rcond if rtol is None else rtol, False))
+    if len(ranks) > 1:
+        return stack([pinv(a, atol=atol, rtol=rcond if rtol is None else rtol) for a in A])
+    return _OPS["pinv"](A, rank=int(ranks[0]) if len(ranks) else 0)
 
 
-def lstsq(A, B):
-    """(solution, residuals, rank, singular_values): the solution with the least |A @ X - B|. A: (m, n), of full rank. B: (m, k)."""
-    return _RETURNS["lstsq"](*_OPS["lstsq"](operand(A), operand(B)))
+def lstsq(A, B, rcond=None, *, driver=None):
+    """(solution, residuals, rank, singular_values): the shortest of the solutions with the least |A @ X - B|. A: (..., m, n). B: (..., m, k).
+
+    rcond: singular values up to this part of the largest one count as 0. driver: PyTorch's word for the routine, which decides what else there is: with "gelsy" (the usual
+    one) the rank, with "gels" residuals, with "gelsd" and "gelss" all. residuals: sums of squares, where m > n and the rank is full.
+    """
+    if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
+        raise refuse(RuntimeError, f"linalg.lstsq{{here}}: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), and is {driver!r}")
+    A, B = operand(A), operand(B)
+    if B.ndim == A.ndim - 1 and B.shape == A.shape[:-1]:          # a vector for each matrix
+        found = lstsq(A, B.unsqueeze(-1), rcond, driver=driver)
+        return found._replace(solution=found.solution.squeeze(-1))
+    (m, n), ranks = A.shape[-2:], _ranks(A, None, rcond, False)
+    full = bool(np.all(ranks == min(m, n)))
+    X = _OPS["lstsq"](A, B) if full and m >= n and A.ndim == 2 else OPS["matmul"](pinv(A, rcond), B)
+    none = A.new_zeros(0)
+    residuals = OPS["sum"](OPS["square"](OPS["sub"](OPS["matmul"](A, X), B)), dim=-2) if m > n and full and driver not in (None, "gelsy") else none
+    return _RETURNS["lstsq"](X, residuals, none.long() if driver == "gels" else beside(A, ranks), svdvals(A) if driver in ("gelsd", "gelss") else none)
 
 
 def matrix_power(A, n):
@@ -151,9 +185,32 @@ def matrix_exp(A):
     return _OPS["matrix_exp"](A)
 
 
-def matrix_rank(A, tol=None):
-    """How many singular values are larger than tol (by default the largest of them times eps times the larger side). int64."""
-    return constant(np.asarray(np.linalg.matrix_rank(A.value, tol)).astype(np.int64), ())
+def _ranks(A, atol, rtol, hermitian):
+    a, atol, rtol = A.value, *[x.value[..., None] if isinstance(x, Plain) else x for x in (atol, rtol)]
+    if a.ndim < 2:
+        raise refuse(RuntimeError, f"linalg{{here}}: The input tensor A must have at least 2 dimensions, and has shape {list(a.shape)}: x[:, None] makes a column of a vector")
+    if a.dtype.kind != "f":
+        raise refuse(RuntimeError, f"linalg{{here}}: Expected a floating point or complex tensor as input. Got {name_of(a.dtype)}: convert it with .float()")
+    if not a.size:
+        return np.zeros(a.shape[:-2], np.int64)
+    if rtol is None:
+        rtol = max(a.shape[-2:]) * np.finfo(a.dtype).eps if atol is None else 0.0
+    s = abs(np.linalg.eigvalsh(a)) if hermitian else np.linalg.svd(a, compute_uv=False)
+    return np.sum(s > np.maximum(0.0 if atol is None else atol, rtol * s.max(-1, keepdims=True)), -1, dtype=np.int64)
+
+
+def matrix_rank(A, tol=None, *, atol=None, rtol=None, hermitian=False):
+    """How many singular values are larger than both atol (tol) and rtol times the largest of them; without either, eps times the larger side is rtol. int64.
+
+    atol, rtol: numbers, or a tensor with one for each matrix. hermitian: A is symmetric; its eigenvalues are looked at.
+    """
+    return beside(A, _ranks(A, tol if atol is None else atol, rtol, hermitian))
+
+
+def vander(x, N=None):
+    """The powers 0, 1, ..., N - 1 of each entry, along a new last axis; N: by default the length of the last axis."""
+    n = x.shape[-1] if N is None else N
+    return stack([OPS["pow"](x, k) for k in range(n)], -1) if n else x.new_zeros(*x.shape, 0)
 
 
 def multi_dot(tensors):
@@ -174,23 +231,27 @@ def cond(A, p=None):
     return _OPS["cond"](A, p=p)
 
 
-def vector_norm(x, ord=2, dim=None, keepdim=False):
-    """(sum |x|^ord)^(1/ord) over axes, by default all of them."""
-    return OPS["norm"](x, p=ord, dim=tuple(dim) if isinstance(dim, list) else dim, keepdim=keepdim)
+def _as(x, dtype):
+    return x if dtype is None else x.to(dtype)
 
 
-def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False):
+def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
+    """(sum |x|^ord)^(1/ord) over axes, by default all of them; dtype: computed in this one."""
+    return OPS["norm"](_as(x, dtype), p=ord, dim=tuple(dim) if isinstance(dim, list) else dim, keepdim=keepdim)
+
+
+def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
     """The norm of each matrix: "fro", "nuc", inf, -inf, 1, -1, 2 or -2."""
-    return _OPS["matrix_norm"](A, ord=ord, axis=tuple([axis(d, A.ndim) for d in dim]), keepdims=keepdim)
+    return _OPS["matrix_norm"](_as(A, dtype), ord=ord, axis=tuple([axis(d, A.ndim) for d in dim]), keepdims=keepdim)
 
 
-def norm(A, ord=None, dim=None, keepdim=False):
+def norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
     """matrix_norm where ord is given, or a text, and there are two axes; else vector_norm."""
     if isinstance(dim, (tuple, list)) and len(dim) == 2 and ord is not None or dim is None and ord is not None and A.ndim == 2:
-        return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim)
+        return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     if isinstance(ord, str):
         raise refuse(RuntimeError, f"linalg.norm{{here}}: ord={ord!r} is a norm of matrices: give dim=(one axis, another), and a tensor that has both")
-    return vector_norm(A, 2 if ord is None else ord, dim, keepdim)
+    return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
 
 
 def tensorsolve(A, B, dims=None):
@@ -215,6 +276,7 @@ def diagonal(A, *, offset=0, dim1=-2, dim2=-1):
 
 matmul = OF_TENSORS["matmul"]
 FUNCTIONS = {"expm": matrix_exp, **{f.__name__: f for f in (solve, solve_triangular, inv, det, slogdet, cholesky, eigh, eigvalsh, qr, svd, svdvals, pinv, lstsq, matrix_power, matrix_exp, matrix_rank,
-                                     multi_dot, cross, cond, vector_norm, matrix_norm, norm, tensorsolve, tensorinv, vecdot, diagonal, matmul)}}
-IN_TORCH = {"inverse": inv, "det": det, "logdet": logdet, "slogdet": slogdet, "pinverse": pinv, "matrix_power": matrix_power, "matrix_exp": matrix_exp,          # PyTorch's
-            "cholesky": lambda input, upper=False: cholesky(input, upper=upper), "cross": lambda input, other, dim=-1: cross(input, other, dim=dim)}       # own namespace
+                                     multi_dot, cross, cond, vector_norm, matrix_norm, norm, tensorsolve, tensorinv, vander, vecdot, diagonal, matmul)}}
+IN_TORCH = {name: answering(f) for name, f in {
+    "inverse": inv, "det": det, "logdet": logdet, "slogdet": slogdet, "pinverse": pinv, "matrix_power": matrix_power, "matrix_exp": matrix_exp,          # PyTorch's
+            "cholesky": lambda input, upper=False: cholesky(input, upper=upper), "cross": lambda input, other, dim=-1: cross(input, other, dim=dim)}.items()}       # own namespace

@@ -13,7 +13,7 @@ from ..traced import Traced
 from ..vocabulary import elementwise as e, indexing
 from . import reductions as r
 from .core import Operation
-from .rules import BOOL, axis, cast, default, name_of, promote_types, promoted, result_type, to_float, torch_error
+from .rules import BOOL, along, axis, cast, default, name_of, promote_types, promoted, result_type, to_float, torch_error
 
 # ---- arithmetic --------------------------------------------------------------------------------------------------------------------
 
@@ -91,10 +91,6 @@ def addcdiv(x, y, z, value=1):
 def addmm(bias, x, y, beta=1, alpha=1):
     out = r.matmul(x, y)
     return add(mul(bias, beta) if beta != 1 else bias, mul(out, alpha) if alpha != 1 else out)
-
-
-def diff(x, n=1, dim=-1):
-    return np.diff(x, n, axis=axis(dim, x.ndim))
 
 
 def kron(x, y):
@@ -229,8 +225,9 @@ def bitwise_not(x):
     return e.logical_not(x) if x.dtype == BOOL else np.invert(*_integers(x))
 
 
-def isclose(x, y, rtol=1e-5, atol=1e-8):
-    return np.less_equal(np.abs(x - y), atol + rtol * np.abs(y)) | np.equal(x, y)
+def isclose(x, y, rtol=1e-5, atol=1e-8, equal_nan=False):
+    near = np.less_equal(np.abs(x - y), atol + rtol * np.abs(y)) | np.equal(x, y)
+    return near | (e.isnan(x) & e.isnan(y)) if equal_nan else near
 
 
 # ---- choices --------------------------------------------------------------------------------------------------------------------------------
@@ -268,7 +265,10 @@ def repeat(x, repeats, dim=None):
     return np.repeat(x, repeats, axis=None if dim is None else axis(dim, x.ndim))
 
 
+@along
 def flip(x, dims):
+    if len(set(dims)) < len(dims):
+        raise torch_error(RuntimeError, "flip: a dim appears multiple times in the list of dims")
     return np.flip(x, dims)
 
 
@@ -301,7 +301,7 @@ def _inside(at, n, dim, name):
 
 
 def _grid(x, at, dim, name):
-    """The index that reads, along dim, at `at`, and elsewhere entry by entry."""
+    """The index that reads, along dim, at `at`, and elsewhere entry by entry. Neither is without axes: one entry is a vector of one."""
     if at.ndim != x.ndim:
         raise torch_error(RuntimeError, f"{name}{{here}}: Index tensor must have the same number of dimensions as input tensor, and has shape {list(at.shape)}; "
                                         f"the input has {list(x.shape)}")
@@ -312,26 +312,36 @@ def _grid(x, at, dim, name):
     return [at if k == dim else np.arange(n).reshape([-1 if j == k else 1 for j in range(at.ndim)]) for k, n in enumerate(at.shape)]
 
 
+def _vector(x):
+    return x if x.ndim else np.reshape(x, (1,))
+
+
 def gather(x, at, dim):
-    grid = _grid(x, at, dim, "gather")
-    return indexing.getitem(x, *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))))
+    grid = _grid(_vector(x), _vector(at), dim, "gather")
+    found = indexing.getitem(_vector(x), *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))))
+    return found if at.ndim else np.reshape(found, ())
 
 
+@along
 def scatter(x, at, v, dim, add=False):
+    at = _vector(at)
     grid = _grid(x, at, dim, "scatter_add" if add else "scatter")
-    v = v[tuple(slice(0, n) for n in at.shape)] if hasattr(v, "shape") and v.shape != at.shape else v
     v = v if hasattr(v, "dtype") else x.dtype.type(v)
+    v = v[tuple(slice(0, n) for n in at.shape)] if v.ndim and v.shape != at.shape else v
     return (indexing.add_at if add else indexing.setitem)(x, v, *grid, index=tuple(indexing.Slot(k) for k in range(len(grid))))
 
 
-def index_add(x, v, at, dim):
-    at = _inside(at, x.shape[dim], dim, "index_add")
+@along
+def index_add(x, v, at, dim, alpha=1):
+    at, v = _vector(at), _vector(v)
+    at, v = _inside(at, x.shape[dim], dim, "index_add"), v if alpha == 1 else v * x.dtype.type(alpha)
     return indexing.add_at(x, v, at, index=(slice(None),) * dim + (indexing.Slot(0),))
 
 
 def index_select(x, at, dim):
-    if at.ndim > 1:
-        raise torch_error(IndexError, f"index_select{{here}}: Index is supposed to be a vector, and has shape {list(at.shape)}")
+    if at.ndim > 1 or not x.ndim and at.size != 1:
+        raise torch_error(IndexError if at.ndim > 1 else RuntimeError, f"index_select{{here}}: Index is supposed to be a vector, of one entry "
+                                                                               f"where the input has no axes, and has shape {list(at.shape)}")
     at = _inside(at.reshape(-1), x.shape[dim] if x.ndim else 1, dim, "index_select")
     return indexing.getitem(x, at, index=(slice(None),) * dim + (indexing.Slot(0),)) if x.ndim else x
 
@@ -347,7 +357,7 @@ def copy(x, v):
 # ---- the table ----------------------------------------------------------------------------------------------------------------------------------
 
 OPERATIONS = {f.__name__: f for f in (
-    add, sub, mul, div, floor_divide, remainder, fmod, pow, neg, addcmul, addcdiv, addmm, diff, kron, lerp, relu, softplus, gelu, leaky_relu, silu, sign, round, clamp,
+    add, sub, mul, div, floor_divide, remainder, fmod, pow, neg, addcmul, addcdiv, addmm, kron, lerp, relu, softplus, gelu, leaky_relu, silu, sign, round, clamp,
     nan_to_num, logical_not, bitwise_not, isclose, where, maximum, minimum, masked_fill, tile, repeat, flip, roll, diag, gather, scatter, index_add, index_select,
     copy,
     r.sum, r.mean, r.var, r.std, r.prod, r.amax, r.amin, r.any, r.all, r.count_nonzero, r.logsumexp, r.softmax, r.log_softmax, r.norm, r.cumsum, r.cumprod,
@@ -377,7 +387,10 @@ def _cat(parts, dim):
     kept = [p for p in parts if p.shape != (0,)] or parts[:1]
     if not kept[0].ndim:
         raise torch_error(RuntimeError, "zero-dimensional tensor (at position 0) cannot be concatenated")
-    return np.concatenate(_joined(kept), axis=axis(dim, kept[0].ndim))
+    dim = axis(dim, kept[0].ndim)
+    if len({p.ndim for p in kept}) > 1:
+        raise torch_error(RuntimeError, f"cat: Tensors must have same number of dimensions: got {' and '.join(map(str, sorted({p.ndim for p in kept})))}")
+    return np.concatenate(_joined(kept), axis=dim)
 
 
 def _stack(parts, dim):

@@ -13,7 +13,7 @@ from ..vocabulary import elementwise as e
 from .core import Operation, Plain, beside
 from .operations import OPS
 from .reductions import sort as _sorted
-from .rules import INT64, axis, name_of, to_float, torch_error
+from .rules import INT64, along, axis, name_of, to_float, torch_error
 
 _Pair = {n: collections.namedtuple(n, "values indices") for n in "cummax cummin kthvalue mode nanmedian".split()}
 _MinMax = collections.namedtuple("aminmax", "min max")
@@ -62,7 +62,7 @@ def logcumsumexp(input, dim):
 
 def _of(function):
     """NumPy's function as it is on traced values, which does not warn of rows without a number."""
-    return lambda x, *, q, dim, keepdim, interpolation: astype(IN_NUMPY[function](x, np.asarray(q, x.dtype), axis=dim, method=interpolation, keepdims=keepdim), x.dtype)
+    return along(lambda x, *, q, dim, keepdim, interpolation: astype(IN_NUMPY[function](x, np.asarray(q, x.dtype), axis=dim, method=interpolation, keepdims=keepdim), x.dtype))
 
 
 _QUANTILE, _NANQUANTILE = (Operation(_of(f), f.__name__) for f in (np.quantile, np.nanquantile))
@@ -94,9 +94,12 @@ def _quantiles(op):
 quantile, nanquantile = _quantiles(_QUANTILE), _quantiles(_NANQUANTILE)
 
 
+@along
 def _nanmedian(x, dim=None, keepdim=False):
     flat = dim is None
     x, dim = (np.ravel(x), 0) if flat else (x, axis(dim, x.ndim))
+    if flat and not x.size:
+        return np.full((), np.nan, x.dtype)
     values, at = _sorted(x, dim)
     there = np.sum(astype(e.logical_not(e.isnan(x)), INT64), axis=dim, keepdims=True) if x.dtype.kind == "f" else np.full((1,) * x.ndim, x.shape[dim])
     middle = np.broadcast_to(np.maximum(there - 1, 0) // 2, x.shape[:dim] + (1,) + x.shape[dim + 1:])
@@ -105,12 +108,13 @@ def _nanmedian(x, dim=None, keepdim=False):
     return found[0] if flat else tuple(found)
 
 
+@along
 def _kthvalue(x, k, dim, keepdim):
     dim = axis(dim, x.ndim)
-    if not 1 <= k <= (x.shape[dim] if x.ndim else 1):
-        raise torch_error(RuntimeError, f"kthvalue: selected number k out of range for dimension {dim}: k is {k}")
-    found = [y[(slice(None),) * dim + (slice(k - 1, k),)] if x.ndim else y for y in _sorted(x, dim)]
-    return tuple(found if keepdim or not x.ndim else [np.reshape(y, x.shape[:dim] + x.shape[dim + 1:]) for y in found])
+    if not 1 <= k <= x.shape[dim]:
+        raise torch_error(RuntimeError if x.shape[dim] else IndexError, f"kthvalue: selected number k out of range for dimension {dim}: k is {k}")
+    found = [y[(slice(None),) * dim + (slice(k - 1, k),)] for y in _sorted(x, dim)]
+    return tuple(found if keepdim else [np.reshape(y, x.shape[:dim] + x.shape[dim + 1:]) for y in found])
 
 
 _NANMEDIAN, _KTHVALUE = Operation(_nanmedian, "nanmedian"), Operation(_kthvalue, "kthvalue")

@@ -16,20 +16,20 @@ class Rearranged(Plain):
 
     # ---- shapes ---------------------------------------------------------------------------------------------------------------------------------
 
-    def view(self, *shape):
+    def view(self, *shape, size=()):
         """The same memory in another shape. Raises RuntimeError where the memory's order does not allow it."""
         if len(shape) == 1 and isinstance(shape[0], np.dtype):
             raise refuse(RuntimeError, "view{here}: the bytes of a tensor cannot be seen as another dtype; convert it with .to(dtype)")
-        shape = shapes.inferred(shapes.sizes(shape), self.numel(), self.shape)
+        shape = shapes.inferred(shapes.sizes(shape or size), self.numel(), self.shape)
         if not shapes.viewable(self, shape):
             raise refuse(RuntimeError, f"view{{here}}: view size is not compatible with input tensor's size and stride (at least one dimension spans across "
                                        f"two contiguous "
                                        f"subspaces): shape {list(self.shape)}, strides {list(self.stride())}. Use .reshape(...) instead.")
         return shapes.reshape(self, shape=shape)
 
-    def reshape(self, *shape):
+    def reshape(self, *sizes, shape=()):
         """Another shape: a view where the memory's order allows it, else a copy."""
-        shape = shapes.inferred(shapes.sizes(shape), self.numel(), self.shape)
+        shape = shapes.inferred(shapes.sizes(sizes or shape), self.numel(), self.shape)
         if shapes.viewable(self, shape):
             return shapes.reshape(self, shape=shape)
         return shapes._copy(self, shape=shape)
@@ -40,8 +40,8 @@ class Rearranged(Plain):
     def reshape_as(self, other):
         return self.reshape(other.shape)
 
-    def permute(self, *dims):
-        dims = tuple(axis(int(d), self.ndim) for d in shapes.sizes(dims))
+    def permute(self, *axes, dims=()):
+        dims = tuple(axis(int(d), self.ndim) for d in shapes.sizes(axes or dims))
         if sorted(dims) != [*range(self.ndim)]:
             raise refuse(RuntimeError, f"permute(sparse_coo){{here}}: number of dimensions in the tensor input does not match the length of the desired "
                                        f"ordering of dimensions "
@@ -64,7 +64,7 @@ class Rearranged(Plain):
         return self.transpose(0, 1) if self.ndim == 2 else self
 
     def movedim(self, source, destination):
-        return self.permute(*shapes.moved(self.ndim, source, destination))
+        return self if not self.ndim else self.permute(*shapes.moved(self.ndim, source, destination))
 
     moveaxis = movedim
 
@@ -88,26 +88,26 @@ class Rearranged(Plain):
     def _same_order(self, shape):
         return shapes.reshape(self, shape=shape)
 
-    def expand(self, *sizes):
-        return shapes.expand(self, shape=shapes.expanded(shapes.sizes(sizes), self.shape))
+    def expand(self, *sizes, size=()):
+        return shapes.expand(self, shape=shapes.expanded(shapes.sizes(sizes or size), self.shape))
 
     def expand_as(self, other):
         return self.expand(other.shape)
 
-    def repeat(self, *sizes):
+    def repeat(self, *sizes, repeats=()):
         """The tensor tiled: repeat(2, 3)."""
-        sizes = shapes.sizes(sizes)
+        sizes = shapes.sizes(sizes or repeats)
         if len(sizes) < self.ndim:
             raise refuse(RuntimeError, "repeat{here}: Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
         return OPS["tile"](self, reps=sizes)
 
-    def tile(self, *reps):
+    def tile(self, *reps, dims=()):
         """repeat, for fewer numbers than axes, too: the first axes are there once then."""
-        reps = shapes.sizes(reps)
+        reps = shapes.sizes(reps or dims)
         return self.repeat((1,) * (self.ndim - len(reps)) + reps)
 
-    def flip(self, *dims):
-        return OPS["flip"](self, dims=tuple(axis(d, self.ndim) for d in shapes.sizes(dims)))
+    def flip(self, *axes, dims=()):
+        return OPS["flip"](self, dims=tuple(axis(d, self.ndim) for d in shapes.sizes(axes or dims)))
 
     def roll(self, shifts, dims=None):
         return OPS["roll"](self, shifts=shifts, dims=dims)
@@ -130,6 +130,7 @@ class Rearranged(Plain):
 
     def split(self, split_size, dim=0):
         """Views of this many entries along an axis (an int, or a list of sizes)."""
+        self._has_axes("split")
         dim = axis(dim, self.ndim)
         n = self.shape[dim]
         sizes = list(split_size) if isinstance(split_size, (list, tuple)) else [min(split_size, n - k) for k in range(0, n, split_size)] or [0]
@@ -140,13 +141,19 @@ class Rearranged(Plain):
         return tuple(self.narrow(dim, s, m) for s, m in zip(starts, sizes))
 
     def chunk(self, chunks, dim=0):
+        self._has_axes("chunk")
         n = self.shape[axis(dim, self.ndim)]
-        return self.split(max(1, -(-n // chunks)), dim)
+        return self.split(-(-n // chunks) if n else [0] * chunks, dim)
 
     def unbind(self, dim=0):
         return tuple(self.select(dim, k) for k in range(self.shape[axis(dim, self.ndim)]))
 
+    def _has_axes(self, name):
+        if not self.ndim:
+            raise refuse(RuntimeError, f"{name}{{here}} expects at least a 1-dimensional tensor: reshape(1) makes one of a number")
+
     def narrow(self, dim, start, length):
+        self._has_axes("narrow")
         dim = axis(dim, self.ndim)
         if not 0 <= start <= start + length <= self.shape[dim]:
             raise refuse(RuntimeError, f"narrow{{here}}: start ({start}) + length ({length}) exceeds dimension size ({self.shape[dim]}).")
@@ -166,7 +173,7 @@ class Rearranged(Plain):
     def take(self, index):
         return self.reshape(-1)[index]
 
-    def gather(self, dim, index):
+    def gather(self, dim, index, *, sparse_grad=False):
         """The entries at these places along an axis, and elsewhere entry by entry. Raises IndexError for a place that is not there (none is counted from the
         end), RuntimeError for an index of another rank, or larger than the tensor along another axis."""
         return OPS["gather"](self, index, dim=axis(dim, self.ndim))
@@ -184,5 +191,6 @@ class Rearranged(Plain):
     def scatter_add(self, dim, index, src):
         return OPS["scatter"](self, index, src, dim=axis(dim, self.ndim), add=True)
 
-    def index_add(self, dim, index, source):
-        return OPS["index_add"](self, source, index, dim=axis(dim, self.ndim))
+    def index_add(self, dim, index, source, *, alpha=1):
+        """A copy with alpha times the parts of source added at these places along an axis, as often as a place comes."""
+        return OPS["index_add"](self, source, index, dim=axis(dim, self.ndim), alpha=alpha)

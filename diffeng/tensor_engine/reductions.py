@@ -9,7 +9,7 @@ import numpy as np
 from .. import special
 from ..numpy_api import astype
 from ..vocabulary import contraction, elementwise as e
-from .rules import BOOL, INT64, axes, axis, cast, name_of, promoted, to_float, torch_error
+from .rules import BOOL, INT64, along, axes, axis, cast, name_of, promoted, to_float, torch_error
 
 # ---- reductions ------------------------------------------------------------------------------------------------------------------------------
 
@@ -40,11 +40,11 @@ def mean(x, dim=None, keepdim=False, dtype=None):
     return np.mean(x, axis=_dims(dim, x), keepdims=keepdim)
 
 
-def spread_over(dim, correction, unbiased):
+def spread_over(dim, unbiased, correction):
     """(axes, correction) of a variance. PyTorch has two meanings of its first argument: axes, or a truth value, which is `unbiased`, of all entries."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    return dim, correction if unbiased is None else int(unbiased)
+    return dim, int(unbiased) if unbiased is not None else 1 if correction is None else correction
 
 
 def var(x, dim=None, correction=1, keepdim=False, function=np.var):
@@ -65,12 +65,20 @@ def prod(x, dim=None, keepdim=False, dtype=None):
     return np.prod(x, axis=_dims(dim, x), keepdims=keepdim)
 
 
+def _some(x, dims, name):
+    """The axes, along which there have to be entries."""
+    for d in range(x.ndim) if dims is None else dims if isinstance(dims, tuple) else (dims,):
+        if not x.shape[d]:
+            raise torch_error(IndexError, f"{name}{{here}}: Expected reduction dim {d} to have non-zero size: there is no largest or smallest entry of none")
+    return dims
+
+
 def amax(x, dim=None, keepdim=False):
-    return np.max(x, axis=_dims(dim, x), keepdims=keepdim)
+    return np.max(x, axis=_some(x, _dims(dim, x), "amax"), keepdims=keepdim)
 
 
 def amin(x, dim=None, keepdim=False):
-    return np.min(x, axis=_dims(dim, x), keepdims=keepdim)
+    return np.min(x, axis=_some(x, _dims(dim, x), "amin"), keepdims=keepdim)
 
 
 def picked(position):
@@ -78,7 +86,7 @@ def picked(position):
         """(values, indices) along one axis: the derivative goes to the one entry that was picked."""
         if not x.ndim:
             return np.reshape(x, ()), np.zeros((), INT64)
-        dim = axis(dim, x.ndim)
+        dim = _some(x, axis(dim, x.ndim), position.__name__[3:])
         at = position(x, axis=dim, keepdims=True)
         values = np.take_along_axis(x, at, dim)
         if not keepdim:
@@ -93,9 +101,10 @@ def position(function):
         if x.dtype == BOOL:
             raise torch_error(NotImplementedError, f"\"{function.__name__}_cpu\" not implemented for 'Bool'")
         if dim is None:
+            _some(x, None, function.__name__)
             out = function(np.ravel(x), axis=0)
             return np.reshape(out, (1,) * x.ndim) if keepdim else out
-        return function(x, axis=axis(dim, x.ndim), keepdims=keepdim) if x.ndim else np.zeros((), INT64)
+        return function(x, axis=_some(x, axis(dim, x.ndim), function.__name__), keepdims=keepdim) if x.ndim else np.zeros((), INT64)
     return find
 
 
@@ -112,7 +121,8 @@ def count_nonzero(x, dim=None):
 
 
 def logsumexp(x, dim, keepdim=False):
-    return special.logsumexp(to_float(x), _dims(dim, x), keepdim)
+    x, dims = to_float(x), _dims(dim, x)
+    return special.logsumexp(x, dims, keepdim) if x.size else e.log(np.sum(x, axis=dims, keepdims=keepdim))
 
 
 def _given(dim, x, name):
@@ -123,17 +133,24 @@ def _given(dim, x, name):
 
 def softmax(x, dim=None, dtype=None):
     x = to_float(x) if dtype is None else cast(x, dtype)
-    return special.softmax(x, _given(dim, x, "softmax")) if x.ndim else x * 0 + 1
+    dim = _given(dim, x, "softmax")
+    return (special.softmax(x, dim) if x.ndim else x * 0 + 1) if x.size else e.copy(x)
 
 
 def log_softmax(x, dim=None, dtype=None):
     x = to_float(x) if dtype is None else cast(x, dtype)
-    return special.log_softmax(x, _given(dim, x, "log_softmax")) if x.ndim else x * 0
+    dim = _given(dim, x, "log_softmax")
+    return (special.log_softmax(x, dim) if x.ndim else x * 0) if x.size else e.copy(x)
 
 
 def norm(x, p=2, dim=None, keepdim=False):
     _float_only(x, "norm")
     p = 2 if p is None or p == "fro" else p
+    if p == "nuc":
+        dims = tuple(range(x.ndim)) if dim is None else _dims(dim, x)
+        if not isinstance(dims, tuple) or len(dims) != 2:
+            raise torch_error(RuntimeError, f"norm: p='nuc' is a norm of matrices: give it two axes, dim=(-2, -1), of the {x.ndim} that there are")
+        return np.linalg.norm(x, p, axis=dims, keepdims=keepdim)
     if dim is None:
         out = np.linalg.norm(np.ravel(x), p)
         return np.reshape(out, (1,) * x.ndim) if keepdim else out
@@ -154,10 +171,9 @@ def argsort(x, dim=-1, descending=False, stable=True):
     return sort(x, dim, descending)[1]
 
 
+@along
 def sort(x, dim=-1, descending=False):
     """(values, indices); stable."""
-    if not x.ndim:
-        return x, np.zeros((), INT64)
     dim = axis(dim, x.ndim)
     if descending:                      # stable from the largest down: the reversed order of the reversed entries
         at = x.shape[dim] - 1 - np.flip(np.argsort(np.flip(x, dim), axis=dim, kind="stable"), dim)
@@ -166,6 +182,7 @@ def sort(x, dim=-1, descending=False):
     return np.take_along_axis(x, at, dim), at
 
 
+@along
 def topk(x, k, dim=-1, largest=True):
     """(values, indices) of the k largest or smallest entries, in order."""
     dim = axis(dim, x.ndim)
@@ -180,6 +197,8 @@ def median(x, dim=None, keepdim=False):
     """The lower one; NaN, which is sorted to the end, where there is one."""
     flat = dim is None
     x, dim = (np.ravel(x), 0) if flat else (x, axis(dim, x.ndim))
+    if flat and not x.size:
+        return np.full((), np.nan, x.dtype)
     found = sort(x, dim)
     if x.ndim:
         n, ahead = x.shape[dim], (slice(None),) * dim
@@ -254,4 +273,17 @@ def einsum(*operands, equation):
 
 
 def tensordot(x, y, dims=2):
-    return np.tensordot(x, y, axes=dims if isinstance(dims, int) else tuple(map(tuple, dims)))
+    """Of axes that are paired, one may have length 1: it broadcasts."""
+    _same_dtype(x, y)
+    if isinstance(dims, int):
+        if dims > min(x.ndim, y.ndim):
+            raise torch_error(RuntimeError, f"tensordot expects dims < ndim_a + 1, but got {dims} of {x.ndim} and {y.ndim} axes")
+        dims = range(x.ndim - dims, x.ndim), range(dims)
+    mine, others = [tuple([axis(d, v.ndim) for d in given]) for v, given in zip((x, y), dims)]
+    x, y = _summed(x, [a for a, b in zip(mine, others) if y.shape[b] == 1]), _summed(y, [b for a, b in zip(mine, others) if x.shape[a] == 1])
+    return np.tensordot(x, y, axes=(mine, others))
+
+
+def _summed(x, dims):
+    dims = tuple([d for d in dims if x.shape[d] != 1])
+    return np.sum(x, axis=dims, keepdims=True) if dims else x

@@ -26,11 +26,11 @@ def name_of(dtype):
 
 
 @functools.lru_cache(maxsize=None)
-def promote_types(a, b):
+def promote_types(type1, type2):
     """The dtype that two dtypes meet in."""
-    if (a.kind == "f") != (b.kind == "f"):
-        return a if a.kind == "f" else b
-    return np.promote_types(a, b)
+    if (type1.kind == "f") != (type2.kind == "f"):
+        return type1 if type1.kind == "f" else type2
+    return np.promote_types(type1, type2)
 
 
 def result_type(*operands):
@@ -91,6 +91,21 @@ def axes(dim, ndim):
             raise torch_error(RuntimeError, f"dim {dim[-1]} appears multiple times in the list of dims")
         return found
     return axis(dim, ndim)
+
+
+def along(function):
+    """A function along an axis of its first operand, which one without axes has, too: as a vector of one entry."""
+    @functools.wraps(function)
+    def lifted(x, *others, **params):
+        if x.ndim:
+            return function(x, *others, **params)
+        found = function(np.reshape(x, (1,)), *others, **params)
+        return tuple([_lowered(y) for y in found]) if isinstance(found, tuple) else _lowered(found)
+    return lifted
+
+
+def _lowered(x):
+    return np.reshape(x, ()) if x.shape == (1,) else x
 
 
 def torch_error(kind, text):

@@ -113,7 +113,9 @@ def flattened(shape, start, end):
 
 
 def sizes(args):
-    """Sizes given as view(2, 3), view((2, 3)) or view([2, 3])."""
+    """Sizes given as view(2, 3), view((2, 3)) or view([2, 3]); by its name, a number alone stands for one."""
+    if isinstance(args, int):
+        args = (args,)
     if len(args) == 1 and isinstance(args[0], (tuple, list)):
         args = args[0]
     return tuple([int(n) for n in args])
