@@ -149,16 +149,18 @@ def svdvals(a, overwrite_a=False, check_finite=True):
 
 
 def pinv(a, *, atol=None, rtol=None, return_rank=False, check_finite=True):
-    """The pseudo-inverse of a matrix of full rank. a: (..., m, n)."""
-    if atol is not None or rtol is not None or return_rank:
-        raise refuse(TypeError, "pinv{here}: matrices must have full rank, and atol, rtol and return_rank are not supported; leave them out")
-    return la.pinv(a)
+    """The pseudo-inverse of each matrix, in which singular values up to atol + rtol times the largest one count as 0; rtol: eps times the longer side by default.
+    With return_rank also how many are left. The derivative is that among matrices of this rank. a: (..., m, n)."""
+    a = arrayed(a)
+    rank = la.ranks(a, rtol, 0.0 if atol is None else atol)
+    found = la.pinv_of_ranks(a, rank)
+    return (found, rank) if return_rank else found
 
 
 def lstsq(a, b, cond=None, overwrite_a=False, overwrite_b=False, check_finite=True, lapack_driver=None):
-    """(x, residuals, rank, singular values): x with the least |a @ x - b|, of a matrix of full rank with at least as many rows as columns. a: (m, n). b: (m,) or
-    (m, k)."""
-    x, residuals, rank, s = la.lstsq(a, b)
+    """(x, residuals, rank, singular values): the shortest x with the least |a @ x - b|, where singular values up to cond (eps by default) times the largest one count as 0.
+    a: (m, n). b: (m,) or (m, k)."""
+    x, residuals, rank, s = la.lstsq(a, b, -1 if cond is None else cond)
     return x, residuals if np.ndim(b) > 1 or not residuals.shape[0] else residuals[0], rank, s
 
 

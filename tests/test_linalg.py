@@ -407,3 +407,41 @@ def test_vmap_factors_a_matrix_of_all_examples_once():
     graph = de.trace(lambda a, b: de.vmap(lambda b: np.linalg.solve(a, b))(b), a[0], b[:, 0, :, 0])
     assert [np.shape(n.operands[0]) for n in graph.order if n.primitive.name == "solve"] == [(3, 3)]
     np.testing.assert_allclose(graph(a[0], b[:, 0, :, 0]), np.linalg.solve(a[0], b[:, 0])[..., 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape, rank", [((4, 3), 2), ((3, 5), 2), ((4, 4), 3), ((2, 3), 0), ((4, 3), 3), ((2, 4, 3), 2), ((2, 4, 3), (2, 3))])
+def test_pseudo_inverses_of_any_rank(shape, rank):
+    """The differential is Golub & Pereyra's, along matrices that keep the rank or do not."""
+    factors = [np.where(np.arange(n)[:, None] < r, RNG.normal(size=(n, shape[-1])), 0) for n in shape[-2:-1] for r in np.atleast_1d(rank)]
+    a = np.reshape([RNG.normal(size=shape[-2:-1] * 2) @ f for f in factors] * (2 if len(shape) > 2 and len(factors) == 1 else 1), shape)
+    b, w, d = np.linalg.pinv(a), RNG.normal(size=shape[:-2] + shape[:-3:-1]), RNG.normal(size=shape)
+    turned = lambda x: np.swapaxes(x, -1, -2)          # noqa: E731
+    moved = -b @ d @ b + b @ turned(b) @ turned(d) @ (np.eye(shape[-2]) - a @ b) + (np.eye(shape[-1]) - b @ a) @ turned(d) @ turned(b) @ b
+    f = lambda a: np.sum(w * np.linalg.pinv(a))          # noqa: E731
+    for call in (de.value_and_grad(f), de.jit(de.value_and_grad(f)), de.value_and_grad(f, method="forward"), de.value_and_grad(f, method="symbolic")):
+        value, slope = call(a)
+        np.testing.assert_allclose(value, np.sum(w * b), rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(np.sum(slope * d), np.sum(w * moved), rtol=1e-9, atol=1e-11)
+    assert np.array_equal(de.jit(np.linalg.matrix_rank)(a), np.linalg.matrix_rank(a))
+
+
+def test_which_singular_values_count():
+    a, s = np.diag([1.0, 1e-3]), np.array([[2.0, 1.0, 3.0], [1.0, 1.0, 2.0], [3.0, 2.0, 5.0]])
+    for call in (lambda a: np.linalg.pinv(a, 1e-2), lambda a: np.linalg.pinv(a, rtol=1e-2), lambda a: de.linalg.pinv(a, atol=1e-2), lambda a: de.linalg.pinv(a, rtol=1e-2)):
+        np.testing.assert_allclose(de.jit(call)(a), np.diag([1.0, 0.0]), atol=1e-15)
+    np.testing.assert_allclose(de.jit(lambda s: np.linalg.pinv(np.triu(s) * 0 + np.tril(s), hermitian=True))(s), np.linalg.pinv((s + s.T) / 2, rcond=1e-12), rtol=1e-9, atol=1e-12)
+    assert de.linalg.pinv(s, return_rank=True)[1] == de.jit(lambda s: np.linalg.matrix_rank(s))(s) == 2
+    found = de.jit(de.value_and_grad(lambda s: np.sum(np.linalg.pinv(s)) * np.linalg.matrix_rank(s, 1e-8)))          # another matrix of this rank is not recorded anew
+    for k in range(1, 70):
+        assert np.isclose(found(k * s)[0], 2 * np.sum(np.linalg.pinv(s)) / k)
+
+
+@pytest.mark.parametrize("m, n, rank", [(5, 3, 2), (2, 4, 2), (5, 3, 3), (3, 4, 1)])
+def test_least_squares_of_any_rank(m, n, rank):
+    a, b, direction = RNG.normal(size=(m, rank)) @ RNG.normal(size=(rank, n)), RNG.normal(size=(m, 2)), RNG.normal(size=(m, 2))
+    for module in (np.linalg, de.linalg):
+        for got, want in zip(de.jit(lambda a, b: module.lstsq(a, b))(a, b), np.linalg.lstsq(a, b)):
+            np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+    slope = de.grad(lambda b: np.sum(np.linalg.lstsq(a, b)[0] ** 2))(b)
+    x, dx = np.linalg.pinv(a) @ b, np.linalg.pinv(a) @ direction
+    np.testing.assert_allclose(np.sum(slope * direction), 2 * np.sum(x * dx), rtol=1e-9)

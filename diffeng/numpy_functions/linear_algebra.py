@@ -152,9 +152,23 @@ def svdvals(x, /):
     return linalg.svd(x)[..., x.shape[-2] if x.ndim > 1 else 0, :]
 
 
+def ranks(a, rtol=None, atol=0.0, hermitian=False):
+    """How many singular values of each matrix are larger than atol + rtol times the largest of them (rtol: eps times the longer side): numbers, which Python sees."""
+    (a,) = _floating(a)
+    if not a.size:
+        return np.zeros(a.shape[:-2], int)
+    values = e.absolute(_eigen(a, "L")[..., 0, :]) if hermitian else svdvals(a)
+    rtol, atol = [np.asarray(plain(x))[..., None] for x in (max(a.shape[-2:]) * np.finfo(a.dtype).eps if rtol is None else rtol, atol)]
+    return np.asarray(plain(np.sum(e.greater(values, np.max(values, axis=-1, keepdims=True) * rtol + atol), axis=-1)))
+
+
 @implements(np.linalg.matrix_rank)
 def matrix_rank(A, tol=None, hermitian=False, *, rtol=None):
-    return np.linalg.matrix_rank(plain(A), *([] if tol is None else [plain(tol)]), hermitian=hermitian, **({} if rtol is None else {"rtol": plain(rtol)}))
+    A = arrayed(A)
+    if A.ndim < 2:
+        return int(plain(np.any(e.not_equal(A, 0))))
+    found = ranks(A, rtol if tol is None else 0.0, 0.0 if tol is None else tol, hermitian)
+    return found if found.ndim else found[()]
 
 
 @implements(np.linalg.cond)
@@ -167,14 +181,35 @@ def cond(x, p=None):
 
 
 @implements(np.linalg.pinv)
-def pinv(a, rcond=None, hermitian=False, *, rtol=None):
+def pinv(a, rcond=None, hermitian=False, *, rtol=np._NoValue):
+    """By what its rank is; the derivative is that among matrices of this rank (Golub & Pereyra 1973)."""
     (a,) = _floating(a)
-    if hermitian or rcond is not None or rtol is not None:
-        raise refuse(TypeError, "pinv{here}: on traced values matrices must have full rank, and rcond, rtol and hermitian are not supported; leave them out")
-    if a.shape[-2] < a.shape[-1]:
-        return np.swapaxes(pinv(np.swapaxes(a, -1, -2)), -1, -2)
-    q, r = qr(a)
-    return solved(r, np.swapaxes(q, -1, -2), triangle="upper")
+    if hermitian:
+        a = np.tril(a) + np.swapaxes(np.tril(a, -1), -1, -2)
+    if rcond is not None and rtol is not np._NoValue:
+        raise refuse(ValueError, "pinv{here}: rcond and rtol are two names of one number; give one of them")
+    return pinv_of_ranks(a, ranks(a, rcond if rcond is not None else 1e-15 if rtol is np._NoValue else rtol))
+
+
+def pinv_of_ranks(a, rank):
+    """Of matrices that have these ranks."""
+    if rank.size and (rank != rank.flat[0]).any():
+        return np.stack([pinv_of_ranks(a[k], rank[k]) for k in range(len(a))])
+    return pinv_of_rank(a, int(rank.flat[0]) if rank.size else min(a.shape[-2:]))
+
+
+def pinv_of_rank(a, rank):
+    """a = C inv(M) B with B = U' a, C = a V and M = U' a V, where the columns of U and V, which are held, are its first singular vectors: B and C have full rank."""
+    if rank == 0:
+        return np.swapaxes(a * 0, -1, -2)
+    if rank == min(a.shape[-2:]):
+        if a.shape[-2] < a.shape[-1]:
+            return np.swapaxes(pinv_of_rank(np.swapaxes(a, -1, -2), rank), -1, -2)
+        q, r = qr(a)
+        return solved(r, np.swapaxes(q, -1, -2), triangle="upper")
+    u, _, v = svd(e.stop_gradient(a), full_matrices=False)
+    u, v = np.swapaxes(u[..., :rank], -1, -2), np.swapaxes(v[..., :rank, :], -1, -2)
+    return pinv_of_rank(u @ a, rank) @ (u @ a @ v) @ pinv_of_rank(a @ v, rank)
 
 
 class LstsqResult(NamedTuple):
@@ -186,19 +221,20 @@ class LstsqResult(NamedTuple):
 
 @implements(np.linalg.lstsq)
 def lstsq(a, b, rcond=None):
-    """Of full rank, with at least as many rows as columns."""
+    """The shortest of the solutions, by what the rank is."""
     a, b = _floating(a, b)
     both = np.result_type(a.dtype, b.dtype)
     a, b = e.astype(a, dtype=both), e.astype(b, dtype=both)
     m, n = a.shape
-    if m < n:
-        raise refuse(TypeError, f"lstsq{{here}}: {m} equations for {n} unknowns have many solutions; on traced values there must be at least as many equations: "
-                                "np.linalg.pinv(a) @ b is the shortest solution")
-    q, r = qr(a)
-    x = solved(r, np.swapaxes(q, -1, -2) @ b, triangle="upper")
+    rank = int(ranks(a, np.finfo(both).eps if rcond == -1 else rcond))
+    if rank == n <= m:
+        q, r = qr(a)
+        x = solved(r, np.swapaxes(q, -1, -2) @ b, triangle="upper")
+    else:
+        x = pinv_of_rank(a, rank) @ b
     off = b - a @ x
-    residuals = np.sum(np.reshape(off * off, (m, -1)), axis=0) if m > n else np.zeros(0, a.dtype)
-    return LstsqResult(x, residuals, np.int32(n), svdvals(a))
+    residuals = np.sum(np.reshape(off * off, (m, -1)), axis=0) if m > n == rank else np.zeros(0, a.dtype)
+    return LstsqResult(x, residuals, np.int32(rank), svdvals(a))
 
 
 @implements(np.linalg.matrix_power)

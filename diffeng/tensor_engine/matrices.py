@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import linalg as plain
 from ..errors import refuse
+from ..numpy_functions.linear_algebra import pinv_of_rank
 from ..vocabulary.elementwise import stop_gradient
 from .core import Operation, Plain, beside, constant
 from .functions import FUNCTIONS as OF_TENSORS, operand, stack
@@ -56,24 +57,13 @@ def _eigh(a, UPLO):
     return np.linalg.eigh(_symmetric(a, UPLO in "Ll"))
 
 
-def _pinv(a, rank):
-    """a is C B with C = a V and B = inv(U' a V) U' a, where U and V, which are held, span the spaces of its first singular vectors: both have full rank."""
-    if rank == 0:
-        return np.swapaxes(a * 0, -1, -2)
-    if rank == min(a.shape[-2:]):
-        return np.linalg.pinv(a)
-    u, _, v = np.linalg.svd(stop_gradient(a), full_matrices=False)
-    left, right = np.swapaxes(u[..., :rank], -1, -2) @ a, a @ np.swapaxes(v[..., :rank, :], -1, -2)
-    return np.linalg.pinv(left) @ (np.swapaxes(u[..., :rank], -1, -2) @ right) @ np.linalg.pinv(right)
-
-
 def _lstsq(a, b):
     return np.linalg.lstsq(a, b, rcond=None)[0]
 
 
 _OPS = {name: _operation(name, function) for name, function in {
     "solve": _solve, "solve_triangular": _solve_triangular, "inv": np.linalg.inv, "det": np.linalg.det, "slogdet": np.linalg.slogdet, "cholesky": _cholesky,
-    "eigh": _eigh, "qr": np.linalg.qr, "svd": np.linalg.svd, "svdvals": lambda a: np.linalg.svd(a, compute_uv=False), "pinv": _pinv, "symmetric": _symmetric, "lstsq": _lstsq,
+    "eigh": _eigh, "qr": np.linalg.qr, "svd": np.linalg.svd, "svdvals": lambda a: np.linalg.svd(a, compute_uv=False), "pinv": pinv_of_rank, "symmetric": _symmetric, "lstsq": _lstsq,
     "matrix_power": np.linalg.matrix_power, "matrix_exp": plain.expm, "matrix_norm": np.linalg.norm, "cond": np.linalg.cond, "cross": np.cross,
     "tensorsolve": np.linalg.tensorsolve, "tensorinv": np.linalg.tensorinv}.items()}
 _RETURNS = {name: collections.namedtuple(name, fields) for name, fields in {
