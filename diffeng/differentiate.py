@@ -219,10 +219,10 @@ def vjp(fun, *primals, method="reverse"):
         given = _cotangents(cotangent, values, flat)
         if judge is not None:
             terms = [[np.tensordot(g, b, g.ndim) for b in row] for g, row, v in zip(given, blocks, values) if v.dtype.kind == "f"]
-            return flat.restore([sum(column[1:], column[0]) for column in zip(*terms)])
+            return flat.restore([sum(column[1:], column[0]) for column in zip(*terms)] or [*map(np.zeros_like, flat.leaves)])
         if method == "forward":
-            total = sum(np.sum(r * g, axis=tuple(range(1, r.ndim))) for r, g, v in zip(rows, given, values) if v.dtype.kind == "f")
-            return flat.restore(apart(split(total, flat.leaves)))
+            terms = [np.sum(r * g, axis=tuple(range(1, r.ndim))) for r, g, v in zip(rows, given, values) if v.dtype.kind == "f"]
+            return flat.restore(apart(split(sum(terms[1:], terms[0]), flat.leaves)) if terms else [*map(np.zeros_like, flat.leaves)])
         return flat.restore(recorded.pull(given, method))
 
     return rebuild(_kept(values)), pullback

@@ -86,24 +86,25 @@ def _applied(called, fun, rules, args):
     closed = _closed(fun, args, leaves) if _may_close(fun) else None
     if closed is not None:
         mine = Rules(closed.function, rules, args, leaves, function_name(fun), len(closed.outer))
-        return mine.unpacked(_located(mine.primitive(*given, *closed.outer), fun))
+        return mine.called([*given, *closed.outer])
     key = nesting, tuple([(is_float(x), np.shape(x), getattr(x, "dtype", None)) if enters(x) else (type(x), _key(x)) for x in leaves])
     known = _primitives.setdefault(called, {})
     if key not in known:
         known[key] = Rules(fun, rules, args, leaves, function_name(fun))
-    mine = known[key]
-    return mine.unpacked(_located(mine.primitive(*given), fun))
-
-
-def _located(out, fun):
-    """What no line of the user's calls, for the engine itself does (f.check), stands where the function begins."""
-    if type(out) is Tracer and not out.node.frames:
-        out.node.frames = _begins(fun)
-    return out
+    return known[key].called(given)
 
 
 def _begins(fun):
     return ((fun.__code__, 0),) if isinstance(fun, types.FunctionType) else ()
+
+
+def _number(x):
+    """What a traced value is for the arguments that a compiler records a function with; None where nobody knows."""
+    for layer in layers(x):
+        x = layer
+    if not isinstance(x, Traced):
+        return x
+    return x.interpreter.value(x.node) if type(x) is Tracer and isinstance(x.interpreter, Outline) else None
 
 
 def _may_close(fun):
@@ -143,7 +144,7 @@ def _closed(fun, args, leaves):
     inside = [tracing.input(None, "x", np.shape(x), getattr(x, "dtype", np.dtype(float))) if enters(x) else x for x in leaves]
     try:
         result = fun(*rebuild(inside))
-    except (TypeError, ValueError) as error:
+    except Exception as error:                       # whatever a library's function does with what is no number
         if not tracing.outer:
             return None                              # it looks at a value
         raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, looks at values, and reads an array from outside: pass the array as an "
@@ -186,10 +187,21 @@ class Rules:
         self._leaves = [None if enters(x) else x for x in leaves]
         self._at = [k for k, x in enumerate(leaves) if enters(x)]
         self.moves = [slot for slot, k in enumerate(self._at) if is_float(leaves[k])]
-        self._out = None                             # (rebuild, shapes) of the results, once there were some
+        self._out = self._given = None               # (rebuild, shapes) of the results, once there were some; the numbers of a call that is recorded
         self.begins = _begins(fun)                   # where its code stands
         shown = f"{name} (custom)" if name in Primitive.registry else name
         self.primitive = Primitive(shown, self.body, "opaque", tuple(self.moves), infer=self._inferred, own=self)
+
+    def called(self, numbers):
+        """The results for these."""
+        self._given = numbers
+        try:
+            out = self.primitive(*numbers)
+        finally:
+            self._given = None
+        if type(out) is Tracer and not out.node.frames:          # what no line of the user's calls, for the engine itself does (f.check), stands where the function begins
+            out.node.frames = self.begins
+        return self.unpacked(out)
 
     # ---- arguments and results as flat numbers ------------------------------------------------------------------------------------
 
@@ -212,12 +224,13 @@ class Rules:
         return self._packed(leaves)
 
     def _inferred(self, *numbers):
-        """(shape, dtype) of the packed result: recorded without values; a function that looks at some is run on these."""
+        """(shape, dtype) of the packed result: recorded without values; a function that looks at some is run on those of the call, or, where nobody knows them, on these."""
         tracing = Tracing(values=False)
         try:
             out = self.body(*[tracing.input(None, "x", x.shape, x.dtype) if isinstance(x, np.ndarray) else x for x in numbers])
-        except TypeError:
-            out = self.body(*numbers)
+        except Exception:                            # whatever a library's function does with what is no number
+            known = [_number(x) for x in self._given or [None]]
+            out = self.body(*(numbers if any([x is None for x in known]) else known))
         return np.shape(out), out.dtype
 
     def _packed(self, leaves):
@@ -348,7 +361,7 @@ def _recorded(own, operands):
     tracing = Tracing(values=False)
     try:
         found = own.body(*[Tracer(tracing, x) if type(x) is Node else x for x in operands])
-    except (TypeError, ValueError):
+    except Exception:
         return None
     return found.node if tracing.mine(found) else None
 

@@ -81,11 +81,16 @@ class Outline(Tracing):
         self._inputs[tracer.node] = value
         return tracer
 
-    def look(self, kind, tracer, convert):
-        if tracer.node.value is None:
-            for n in reachable([tracer.node]):                   # values stay: the next look goes on from there
+    def value(self, node):
+        """What it is for these arguments; for others the recording may hold as well."""
+        if node.value is None:
+            for n in reachable([node]):                          # values stay: the next look goes on from there
                 if n.value is None:
                     n.value = self._inputs[n] if n in self._inputs else n.primitive(*[x.value if type(x) is Node else x for x in n.operands], **n.params)
+        return node.value
+
+    def look(self, kind, tracer, convert):
+        self.value(tracer.node)
         return super().look(kind, tracer, convert)
 
 

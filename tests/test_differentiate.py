@@ -236,3 +236,9 @@ def test_names_and_functions_that_are_none_are_told_at_once():
         de.parse("sin(x)").picture(values=3)
     with pytest.raises(ValueError, match="give identifiers"):
         de.symbols(3)
+
+
+@pytest.mark.parametrize("method", ["symbolic", "forward", "reverse"])
+def test_a_result_without_a_derivative_has_cotangents_of_zero(method):
+    out, pull = de.vjp(lambda x, y: x == y, np.array([1.0, 2.0]), np.array([1.0, 3.0]), method=method)
+    assert out.tolist() == [True, False] and [g.tolist() for g in pull(np.ones(2))] == [[0.0, 0.0]] * 2

@@ -1,6 +1,7 @@
 """de.custom: functions with derivative rules of the user's own."""
 import numpy as np
 import pytest
+import scipy.linalg
 
 import diffeng as de
 from diffeng.nodes import Primitive
@@ -361,3 +362,28 @@ def test_what_nobody_uses_of_an_array_from_outside():
     assert de.jit(f)(x) == 3.0 and np.array_equal(de.jit(de.grad(f))(x), 3 * x)
     loop = de.jit(de.grad(lambda x: de.scan(lambda c, _: (c * 0.5 + f(x), None), x[0], None, length=4)[0]))
     assert loop(x).shape == (3,)
+
+
+def test_a_function_that_asks_for_certain_numbers_is_compiled_with_those_of_the_call():
+    """Ones, say, are no positive definite matrix; what a derivative, a vmap or a recording holds is asked for its numbers, too."""
+    @de.custom
+    def factor(m):
+        assert m[0, 0] > 1.5
+        return scipy.linalg.cholesky(m, lower=True)
+    factor.pull(lambda m, out, g: np.linalg.inv(out).T @ np.tril(out.T @ g) @ np.linalg.inv(out) / 2)
+    m = np.array([[2.0, 0.3], [0.3, 1.0]])
+    want = de.grad(lambda m: np.sum(factor(2 * m)[1]))(m)
+    np.testing.assert_allclose(de.jit(de.grad(lambda m: np.sum(factor(2 * m)[1])))(m), want, rtol=1e-14)
+    np.testing.assert_allclose(de.jit(lambda m: factor(m + m.T))(m), scipy.linalg.cholesky(2 * m, lower=True), rtol=1e-14)
+
+
+def test_a_closure_that_asks_for_the_memory_of_an_array():
+    def made(n):
+        @de.custom
+        def windows(x):
+            return np.sum(np.frombuffer(x.tobytes()).reshape(-1, n), axis=1)
+        windows.pull(lambda x, out, g: np.repeat(g, n))
+        return windows
+    x, w = np.arange(6.0), np.array([1.0, 2.0, 3.0])
+    for call in (de.grad(lambda x: w @ made(2)(x)), de.jit(de.grad(lambda x: w @ made(2)(x)))):
+        np.testing.assert_array_equal(call(x), [1, 1, 2, 2, 3, 3])
