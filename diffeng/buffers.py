@@ -17,7 +17,7 @@ from .interpreters import Interpreter, newest
 from .numpy_functions.making import full
 from .traced import REFUSED, TRACED, Traced, memory, unaliased
 from .ufunc_dtypes import cast, result_type
-from .lines import is_user_code, run, user_call
+from .lines import by_library, is_user_code, run, user_call
 
 class _Active(threading.local):
     depth = 0                                # of this thread: how many functions run whose constructors are replaced
@@ -28,13 +28,14 @@ _lock = threading.Lock()
 
 
 class _Unwrap(Interpreter):
-    """A buffer is what it holds: plain until something traced is written into it. What is computed from plain ones may be written into, too."""
+    """A buffer is what it holds: plain until something traced is written into it. What user code computes from plain ones may be written into, too."""
 
     def __init__(self):
         self.level = float("inf")
 
     def apply(self, primitive, operands, params):
-        return fillable(primitive(*[x.share() if type(x) is Buffer else x for x in operands], **params))
+        out = primitive(*[x.share() if type(x) is Buffer else x for x in operands], **params)
+        return out if type(out) is np.ndarray and by_library() else fillable(out)
 
 
 _UNWRAP = _Unwrap()
@@ -159,7 +160,9 @@ def _replacement(name, original):
         if not _active.depth:
             return original(*args, **kwargs)
         if converts and args and _holds_traced(args[:1]):
-            out = _convert(name, original, *args, **kwargs) if _asked(name) else original(*args, **kwargs)
+            if not _asked(name):
+                return original(*args, **kwargs)
+            out = _convert(name, original, *args, **kwargs)
             return fillable(out) if fills else out
         if known and (_in_lists(args) or kwargs and _in_lists(kwargs.values())):
             if not sequence:
@@ -169,7 +172,7 @@ def _replacement(name, original):
             return fillable(full(*args, **kwargs) if name == "full" else numpy_api.call_function(original, args, kwargs))
         out = original(*args, **kwargs)
         new = fills or converts and args and isinstance(args[0], (list, tuple))
-        if new and type(out) is np.ndarray and (out.dtype.kind == "f" or name not in INTEGERS_STAY) and _asked(name):
+        if new and type(out) is np.ndarray and (out.dtype.kind == "f" or out.dtype.kind in "iub" and name not in INTEGERS_STAY) and _asked(name):
             return Buffer(out)
         return fillable(out) if new and isinstance(out, Traced) else out
     return call

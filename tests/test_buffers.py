@@ -1,0 +1,37 @@
+"""Arrays made inside of a function that hold nothing traced, given to functions that are not NumPy's."""
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.linalg
+import scipy.signal
+import scipy.sparse
+import scipy.spatial
+
+import diffeng as de
+
+X = np.array([1.0, 2.0, 3.0])
+PYTHON = {
+    "toeplitz": lambda x: scipy.linalg.toeplitz(np.arange(1.0, 4)) @ x,
+    "circulant": lambda x: scipy.linalg.circulant(np.arange(1.0, 4)) @ x,
+    "csr_array": lambda x: scipy.sparse.csr_array((np.ones(3), (np.arange(3), np.arange(3)))) @ x,
+    "multivariate_normal": lambda x: np.random.default_rng(0).multivariate_normal(np.zeros(3), np.eye(3)) * x,
+    "KDTree": lambda x: scipy.spatial.cKDTree(np.eye(3)).query(np.zeros((3, 3)))[0] + x,
+    "savgol_filter": lambda x: scipy.signal.savgol_filter(np.arange(5.0), 3, 1)[:3] * x,
+    "cumulative_trapezoid": lambda x: scipy.integrate.cumulative_trapezoid(np.arange(3.0), initial=0) * x,
+    "masked_array": lambda x: np.ma.masked_array(np.arange(3.0), [0, 1, 0]).filled(0) * x,
+    "as_strided": lambda x: np.lib.stride_tricks.as_strided(np.arange(5.0), (3, 3), (8, 8)) @ x,
+    "structured": lambda x: np.zeros(3, dtype=[("a", float)])["a"] + x,
+}
+
+
+def agrees(f):
+    value, gradient = f(X), np.array([(np.sum(f(X + h)) - np.sum(f(X - h))) / 2e-6 for h in 1e-6 * np.eye(3)])
+    assert np.allclose(de.vjp(f, X)[0], value) and np.allclose(de.jvp(f, (X,), (X,))[0], value) and np.allclose(de.jit(f)(X), value)
+    total = lambda x: np.sum(f(x))                                                  # noqa: E731
+    for got in (de.grad(total)(X), de.grad(total, method="forward")(X), de.jit(de.grad(total))(X)):
+        assert np.allclose(got, gradient, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_functions_of_scipy_take_plain_arrays_made_inside(name):
+    agrees(PYTHON[name])
