@@ -12,8 +12,9 @@ import numpy as np
 
 from . import numpy_api
 from .errors import refuse
-from .named import swaps
+from .named import POLYNOMIAL, swaps
 from .interpreters import Interpreter, newest
+from .numpy_functions import entries, rearranging
 from .numpy_functions.making import full
 from .traced import REFUSED, TRACED, Traced, memory, unaliased
 from .ufunc_dtypes import cast, result_type
@@ -163,7 +164,7 @@ def _replacement(name, original):
             if not _asked(name):
                 return original(*args, **kwargs)
             out = _convert(name, original, *args, **kwargs)
-            return fillable(out) if fills else out
+            return _spread(sys._getframe(1), fillable(out)) if fills else out
         if known and (_in_lists(args) or kwargs and _in_lists(kwargs.values())):
             if not sequence:
                 args, kwargs = [_joined(a) for a in args], {k: _joined(a) for k, a in kwargs.items()}
@@ -171,6 +172,8 @@ def _replacement(name, original):
         if name in ("full", "full_like") and _holds_traced(args[1:2] or [kwargs.get("fill_value")]) and _asked(name):
             return fillable(full(*args, **kwargs) if name == "full" else numpy_api.call_function(original, args, kwargs))
         out = original(*args, **kwargs)
+        if name == "array" and _generic(sys._getframe(1)):
+            return _spread(sys._getframe(1), out)
         new = fills or converts and args and isinstance(args[0], (list, tuple))
         if new and type(out) is np.ndarray and (out.dtype.kind == "f" or out.dtype.kind in "iub" and name not in INTEGERS_STAY) and _asked(name):
             return Buffer(out)
@@ -197,6 +200,17 @@ def _convert(name, original, a, dtype=None, **kwargs):
         out = numpy_api.array(a, dtype)
     extra = kwargs.get("ndmin", int(name in _ORDERS)) - out.ndim                # ascontiguousarray makes one axis at least
     return np.reshape(out, (1,) * extra + out.shape) if extra > 0 else out
+
+
+def _generic(frame):
+    """Is it numpy.polynomial's code, which does with any array-likes what it does with arrays, once it has them?"""
+    return frame.f_globals.get("__name__", "").startswith(POLYNOMIAL)
+
+
+def _spread(frame, c):
+    """Coefficients as its functions want them that ask whether x is an ndarray: with an axis behind for each of x."""
+    x = frame.f_locals.get("x") if _generic(frame) and frame.f_locals.get("tensor") else None
+    return np.reshape(c, c.shape + (1,) * np.ndim(_joined(x))) if _holds_traced([x]) else c
 
 
 def _in_lists(items):
@@ -242,6 +256,27 @@ class _Rows:
         return 0
 
 
+def _while_traced(original, ours):
+    """A function of numpy that does not ask its arguments: ours where any is traced."""
+    @functools.wraps(original)
+    def call(*args, **kwargs):
+        return ours(*args, **kwargs) if _active.depth and (_holds_traced(args) or _holds_traced(kwargs.values())) else original(*args, **kwargs)
+    return call
+
+
+class _Vectorize(dict):
+    """np.vectorize as a namespace with one name, for whoever replaces names: what its objects do once their arguments are sorted out."""
+
+    def update(self, names):
+        super().update(names)
+        np.vectorize._vectorize_call = self["vectorize"]
+
+
+def _vectorize_call(original):
+    return functools.wraps(original)(lambda function, func, args: entries.vectorized(function, func, args) if _active.depth and _holds_traced(args)
+                                     else original(function, func, args))
+
+
 def _holds_traced(items):
     return any(isinstance(i, Traced) or isinstance(i, (list, tuple)) and _holds_traced(i) for i in items)
 
@@ -252,7 +287,7 @@ def _asked(name):
         return False
     frame = sys._getframe(2)
     if not is_user_code(frame.f_code):
-        return False
+        return _generic(frame)
     called = user_call(frame)
     return called == name if called is not None else name in frame.f_code.co_names
 
@@ -264,7 +299,9 @@ def _replaced():
         for name, f in vars(module).items():
             if isinstance(f, type(np.sum)) and f in numpy_api.FUNCTIONS or module is np and name in CONSTRUCTORS + CONVERTERS:
                 ours[name] = _replacement(name, f)
-    found[np] |= {"isscalar": _isscalar(np.isscalar), "fromiter": _fromiter(np.fromiter), "r_": _Rows("r_", np.r_), "c_": _Rows("c_", np.c_)}
+    found[np] |= {"isscalar": _isscalar(np.isscalar), "fromiter": _fromiter(np.fromiter), "r_": _Rows("r_", np.r_), "c_": _Rows("c_", np.c_),
+                  "ndenumerate": _while_traced(np.ndenumerate, entries.ndenumerate), "nditer": _while_traced(np.nditer, entries.nditer)}
+    found[np.lib.stride_tricks] = {"as_strided": _while_traced(np.lib.stride_tricks.as_strided, rearranging.as_strided)}
     return {module: ({name: getattr(module, name) for name in ours}, ours) for module, ours in found.items()}
 
 
@@ -312,7 +349,9 @@ class Constructors:
 _REPLACED = _replaced()
 _DISPATCHED = type(np.sum)
 _JOINING = {own[name]: ours[name] for own, ours in _REPLACED.values() for name in ours if type(own[name]) is _DISPATCHED}
-constructors = Constructors([(vars(module), own, ours) for module, (own, ours) in _REPLACED.items()])
+_vectorize = _Vectorize(vectorize=np.vectorize._vectorize_call)
+constructors = Constructors([(vars(module), own, ours) for module, (own, ours) in _REPLACED.items()]
+                            + [(_vectorize, {**_vectorize}, {"vectorize": _vectorize_call(np.vectorize._vectorize_call)})])
 
 
 def _joining(fun):

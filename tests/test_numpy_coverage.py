@@ -309,7 +309,7 @@ mean = np.mean                           # as it is imported by name: nobody rep
     (lambda x: scipy.integrate.quad(lambda s: s * x[0], 0, 1)[0], "function of numpy or scipy"),
     (lambda x: scipy.integrate.quad(lambda s: s, 0, x[0])[0], "function of numpy or scipy"),
     (lambda x: scipy.special.logsumexp(x), r"logsumexp.*diffeng\.special\.logsumexp"),
-    (lambda x: np.vectorize(lambda t: t * t)(x), r"^vectorize at"), (lambda x: np.poly(np.outer(x, x)), r"poly.*eigenvalues"),
+    (lambda x: np.nditer(x, op_flags=["readwrite"]), r"^nditer at.*np\.ndindex"), (lambda x: np.poly(np.outer(x, x)), r"poly.*eigenvalues"),
     (lambda x: mean([x[0], x[1]]), r"mean.*give it an array, not a list of traced values: np\.array"),
     (lambda x: np.exp([x[0], x[1]]), r"np\.array\(\[\.\.\.\]\) first|np\.array\(\[\.\.\.\]\)"),
     (lambda x: np.linalg.eigvals(np.outer(x, x)), r"numpy\.linalg\.eigvals.*no derivative.*inv, .*solve"), (lambda x: np.linalg.inv(np.outer(x, x)), r"^inv.*test_numpy.*Singular"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
