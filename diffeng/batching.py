@@ -14,7 +14,8 @@ import numpy as np
 from .buffers import call, unwrap
 from .errors import refuse
 from .interpreters import Interpreter, OneByOne
-from .traced import ASSIGN, Traced, apart
+from .refusals import ASSIGN, fixed
+from .traced import Traced, apart
 from .trees import LEAVES, argument_names, flatten, function_name, lend, returned, transformed
 from .vocabulary import contraction, shaping
 from .vocabulary.indexing import Slot, getitem
@@ -161,8 +162,8 @@ class Batched(Traced):
     def __init__(self, interpreter, data):
         self.interpreter, self.data = interpreter, data
 
-    shape = property(lambda self: self.data.shape[1:])
-    dtype = property(lambda self: self.data.dtype)
+    shape = fixed(lambda self: self.data.shape[1:], "shape")
+    dtype = fixed(lambda self: self.data.dtype, "dtype")
     below = property(lambda self: self.data)
 
     def _adopt(self, other):

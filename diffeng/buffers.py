@@ -16,7 +16,8 @@ from .named import POLYNOMIAL, swaps
 from .interpreters import Interpreter, newest
 from .numpy_functions import entries, rearranging
 from .numpy_functions.making import full
-from .traced import REFUSED, TRACED, Traced, memory, unaliased
+from .refusals import fixed, of_others
+from .traced import REFUSED, TRACED, Traced, memory, part_views, unaliased
 from .ufunc_dtypes import cast, result_type
 from .lines import by_library, is_user_code, run, user_call
 
@@ -50,8 +51,8 @@ class Buffer(Traced):
     def __init__(self, held):
         self.interpreter, self.held, self._shared = _UNWRAP, held, False
 
-    shape = property(lambda self: self.held.shape)
-    dtype = property(lambda self: self.held.dtype)
+    shape = fixed(lambda self: self.held.shape, "shape")
+    dtype = fixed(lambda self: self.held.dtype, "dtype")
 
     def share(self):
         """What is held, for use in a computation: from now on a write makes a copy first."""
@@ -70,6 +71,7 @@ class Buffer(Traced):
         return np.array(self.held, dtype, copy=copy) if copy is not None else np.asarray(self.held, dtype)
 
     def __setitem__(self, index, value):
+        part_views(self, value)
         value = value.held if type(value) is Buffer else value
         has_views = getattr(self, "_views", None) or getattr(self, "_base", None)
         traced = isinstance(self.held, Traced) or _holds_traced([index, value])
@@ -366,7 +368,9 @@ def call(fun, args):
     with swaps(fun, args, constructors):
         try:
             return run(_joining(fun), args)
-        except ValueError as error:
-            if getattr(error.__cause__, "explained", False):
+        except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+            if isinstance(error, ValueError) and getattr(error.__cause__, "explained", False):
                 raise error.__cause__ from None          # NumPy wraps what __float__ refuses into "setting an array element with a sequence"
+            if (explained := of_others(error)) is not None:
+                raise explained from error
             raise

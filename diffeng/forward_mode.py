@@ -36,7 +36,8 @@ from .forward_rules import (Variadic, behind, ground, larger, length, lifted, lo
                             push_scatter, push_setitem_array, push_setitem_value, push_slogdet, push_solve_matrix, push_svd, push_tanh, push_tensordot_left,
                             push_tensordot_right, push_var, solved, squared_exp)
 from .interpreters import Interpreter, exactly
-from .traced import ASSIGN, Traced
+from .refusals import ASSIGN, fixed
+from .traced import Traced
 from .vocabulary import contraction as c, elementwise as e, linalg, reductions as r, shaping as s
 from .vocabulary.shaping import aligned
 
@@ -190,8 +191,8 @@ class Dual(Traced):
     def __init__(self, interpreter, primal, tangent):
         self.interpreter, self.primal, self.tangent = interpreter, primal, tangent
 
-    shape = property(lambda self: self.primal.shape)
-    dtype = property(lambda self: self.primal.dtype)
+    shape = fixed(lambda self: self.primal.shape, "shape")
+    dtype = fixed(lambda self: self.primal.dtype, "dtype")
     below = property(lambda self: self.primal)
 
     def _adopt(self, other):

@@ -16,7 +16,8 @@ import numpy as np
 
 from .errors import explain, refuse
 from .interpreters import Interpreter, exactly
-from .traced import ASSIGN, TRACED, Traced, unaliased
+from .refusals import ASSIGN, fixed
+from .traced import TRACED, Traced, unaliased
 from .lines import DEPTH, user_frames
 
 _new = object.__new__
@@ -361,8 +362,8 @@ class Tracer(Traced):
     def __init__(self, interpreter, node):
         self.interpreter, self.node = interpreter, node
 
-    shape = property(attrgetter("node.shape"))
-    dtype = property(attrgetter("node.dtype"))
+    shape = fixed(attrgetter("node.shape"), "shape")
+    dtype = fixed(attrgetter("node.dtype"), "dtype")
     below = property(lambda self: restored(self.node))
 
     def _adopt(self, other):

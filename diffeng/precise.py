@@ -20,6 +20,7 @@ from .buffers import call as call_user, unwrap
 from .constants import Exact
 from .errors import explain, refuse
 from .interpreters import Interpreter
+from .refusals import fixed
 from .traced import Traced
 from .lines import same_place, user_frames
 from .wide_arrays import WIDE, Wide, held, spelled
@@ -68,7 +69,7 @@ class PreciseArray(Traced):
     def __init__(self, data, dtype, origin=None, doubt=None):
         self.data, self.dtype, self.origin, self.doubt = data if type(data) in _DATA else box(data), dtype, origin, doubt
 
-    shape = property(lambda self: self.data.shape)
+    shape = fixed(lambda self: self.data.shape, "shape")
 
     def _adopt(self, other):
         other = unwrap(other)

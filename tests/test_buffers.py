@@ -35,3 +35,27 @@ def agrees(f):
 @pytest.mark.parametrize("name", PYTHON)
 def test_functions_of_scipy_take_plain_arrays_made_inside(name):
     agrees(PYTHON[name])
+
+
+def shuffled(x, y):
+    row = y[1]                                                                      # a view, which sees what comes to lie there
+    np.random.default_rng(3).shuffle(y)
+    return (y @ x) * np.sum(row)
+
+
+@pytest.mark.filterwarnings("ignore:you are shuffling:UserWarning")
+@pytest.mark.parametrize("make", [lambda x: np.outer(np.arange(1.0, 5), x), lambda x: np.arange(12.0).reshape(4, 3), lambda x: np.eye(3),
+                                  lambda x: np.multiply.outer(np.arange(1.0, 4), np.outer(x, x))])
+def test_rows_are_shuffled_as_numpy_does(make):
+    agrees(lambda x: shuffled(x, make(x)))
+
+
+@pytest.mark.filterwarnings("ignore:you are shuffling:UserWarning")
+def test_entries_are_shuffled_and_the_real_part_is_written():
+    def f(x):
+        y = x * x
+        np.random.default_rng(3).shuffle(y)
+        z = x.copy()
+        z.real = x[::-1]
+        return y * z
+    agrees(f)
