@@ -15,7 +15,7 @@ from .buffers import call, unwrap
 from .errors import refuse
 from .interpreters import Interpreter, OneByOne
 from .refusals import ASSIGN, fixed
-from .traced import Traced, apart
+from .traced import ALIASES, Traced, apart
 from .trees import LEAVES, argument_names, flatten, function_name, lend, returned, transformed
 from .vocabulary import contraction, shaping
 from .vocabulary.indexing import Slot, getitem
@@ -157,7 +157,7 @@ def _whole(x, axis, level, name):
 class Batched(Traced):
     """What the function holds of all examples: data (examples, ...), any array or traced value of a lower level. Its shape is that of one example."""
 
-    __slots__ = ("interpreter", "data")
+    __slots__ = ("interpreter", "data", *ALIASES)
 
     def __init__(self, interpreter, data):
         self.interpreter, self.data = interpreter, data

@@ -16,8 +16,8 @@ from .named import POLYNOMIAL, swaps
 from .interpreters import Interpreter, newest
 from .numpy_functions import entries, rearranging
 from .numpy_functions.making import full
-from .refusals import fixed, of_others
-from .traced import REFUSED, TRACED, Traced, memory, part_views, unaliased
+from .refusals import NO_NUMBER, fixed, of_others
+from .traced import ALIASES, REFUSED, TRACED, Traced, memory, part_views, unaliased
 from .ufunc_dtypes import cast, result_type
 from .lines import by_library, is_user_code, run, user_call
 
@@ -36,7 +36,7 @@ class _Unwrap(Interpreter):
         self.level = float("inf")
 
     def apply(self, primitive, operands, params):
-        out = primitive(*[x.share() if type(x) is Buffer else x for x in operands], **params)
+        out = primitive(*[x.share() if isinstance(x, Buffer) else x for x in operands], **params)
         return out if type(out) is np.ndarray and by_library() else fillable(out)
 
 
@@ -46,10 +46,8 @@ _UNWRAP = _Unwrap()
 class Buffer(Traced):
     """A mutable array of known shape and dtype: a plain array at first, a traced value once one was assigned."""
 
-    __slots__ = ("interpreter", "held", "_shared")
-
-    def __init__(self, held):
-        self.interpreter, self.held, self._shared = _UNWRAP, held, False
+    __slots__ = ()
+    interpreter = _UNWRAP
 
     shape = fixed(lambda self: self.held.shape, "shape")
     dtype = fixed(lambda self: self.held.dtype, "dtype")
@@ -62,6 +60,9 @@ class Buffer(Traced):
     def _adopt(self, other):
         self.held, self._shared = other.held if isinstance(other, Buffer) else other, False
 
+    def _written(self, index):
+        pass
+
     def _look(self, kind, convert):
         return self.held._look(kind, convert) if isinstance(self.held, Traced) else convert(self.held)
 
@@ -72,11 +73,12 @@ class Buffer(Traced):
 
     def __setitem__(self, index, value):
         part_views(self, value)
-        value = value.held if type(value) is Buffer else value
+        value = value.held if isinstance(value, Buffer) else value
         has_views = getattr(self, "_views", None) or getattr(self, "_base", None)
         traced = isinstance(self.held, Traced) or _holds_traced([index, value])
         if not traced and not self._shared and not has_views:
             self.held[index] = value              # nobody has seen this array: fill it in place
+            self._written(index)
         else:
             super().__setitem__(index, value)
 
@@ -85,6 +87,52 @@ class Buffer(Traced):
 
     def __repr__(self):
         return f"Buffer({self.held!r})"
+
+
+class HeldBuffer(Buffer):
+    """One that is no ndarray: of integers, or traced from the beginning."""
+
+    __slots__ = ("held", "_shared", *ALIASES)
+
+    def __init__(self, held):
+        self.held, self._shared = held, False
+
+
+class ArrayBuffer(Buffer, np.ndarray):
+    """One that is an ndarray, too, for whoever reads its memory: compiled functions, which ask no protocol. That memory is the one of what is held, to be read only once
+    that was seen by an interpreter; a copy of what is held now, where a write has made another array; and once it is traced objects that refuse to be numbers."""
+
+    __slots__ = ("held", "_shared", "_copied", *ALIASES[:2])
+
+    def __array_finalize__(self, made_of):
+        self.held = made_of if type(made_of) is np.ndarray else np.ndarray.view(self, np.ndarray)
+        self._shared = self._copied = False
+
+    def share(self):
+        np.ndarray.setflags(self, write=False)
+        self._shared = True
+        return self.held
+
+    def _adopt(self, other):
+        was_traced = isinstance(self.held, Traced)
+        super()._adopt(other)
+        if not isinstance(self.held, Traced):
+            np.ndarray.__setstate__(self, (1, self.held.shape, self.held.dtype, False, self.held.tobytes()))
+            np.ndarray.setflags(self, write=False)
+            self._copied = True
+        elif not was_traced:
+            np.ndarray.__setstate__(self, (1, self.held.shape, np.dtype(object), False, [NO_NUMBER] * self.held.size))
+
+    def _written(self, index):
+        if self._copied:
+            np.ndarray.setflags(self, write=True)
+            np.ndarray.__setitem__(self, index, self.held[index])
+            np.ndarray.setflags(self, write=False)
+
+
+def buffer(held):
+    """A new Buffer of an array or a traced value that is nobody else's."""
+    return held.view(ArrayBuffer) if type(held) is np.ndarray and held.dtype.kind == "f" else HeldBuffer(held)
 
 
 def _of_memory(name):
@@ -107,28 +155,29 @@ for _name in (*REFUSED, "__array_interface__"):
 def fillable(x):
     """An array of floating-point numbers as a Buffer, if it is plain, or traced for an outer derivative or jit alone, which the running function cannot know;
     anything else as it is."""
-    outer = isinstance(x, Traced) and type(x) is not Buffer and 1 <= x.interpreter.level < newest[0]       # below 1: 100 digits and tensors, which nothing is inside of
+    outer = isinstance(x, Traced) and not isinstance(x, Buffer) and 1 <= x.interpreter.level < newest[0]       # below 1: 100 digits and tensors, which nothing is inside of
     if not outer and type(x) is not np.ndarray or not x.shape or x.dtype.kind != "f":
         return x
-    out = Buffer(x)
-    out._shared = not outer and x.base is not None         # somebody else's memory: a write makes a copy first
+    out = buffer(x)
+    if not outer and x.base is not None:                   # somebody else's memory: a write makes a copy first
+        out.share()
     return out
 
 
 def is_plain(x):
     """A buffer into which nothing traced was written."""
-    return type(x) is Buffer and not isinstance(x.held, Traced)
+    return isinstance(x, Buffer) and not isinstance(x.held, Traced)
 
 
 def unwrap(x):
-    return x.share() if type(x) is Buffer else x
+    return x.share() if isinstance(x, Buffer) else x
 
 
 def lent(x, lazily=False):
     """x for somebody who may write into it, and into nobody else's array then. lazily: while a function is traced a plain array is copied only if that happens."""
-    if type(x) is Buffer or lazily and _active.depth and type(x) is np.ndarray and x.shape and x.dtype.kind in "fiub":
-        out = Buffer(unwrap(x))
-        out._shared = True
+    if isinstance(x, Buffer) or lazily and _active.depth and type(x) is np.ndarray and x.shape and x.dtype.kind in "fiub":
+        out = buffer(unwrap(x))
+        out.share()
         return out
     return x.copy() if type(x) is np.ndarray else unaliased(x) if type(x) in TRACED else x
 
@@ -178,7 +227,7 @@ def _replacement(name, original):
             return _spread(sys._getframe(1), out)
         new = fills or converts and args and isinstance(args[0], (list, tuple))
         if new and type(out) is np.ndarray and (out.dtype.kind == "f" or out.dtype.kind in "iub" and name not in INTEGERS_STAY) and _asked(name):
-            return Buffer(out)
+            return buffer(out)
         return fillable(out) if new and isinstance(out, Traced) else out
     return call
 

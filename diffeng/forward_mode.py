@@ -37,7 +37,7 @@ from .forward_rules import (Variadic, behind, ground, larger, length, lifted, lo
                             push_tensordot_right, push_var, solved, squared_exp)
 from .interpreters import Interpreter, exactly
 from .refusals import ASSIGN, fixed
-from .traced import Traced
+from .traced import ALIASES, Traced
 from .vocabulary import contraction as c, elementwise as e, linalg, reductions as r, shaping as s
 from .vocabulary.shaping import aligned
 
@@ -186,7 +186,7 @@ class Dual(Traced):
     """A value and the tangent it moves along: primal (...), tangent (K, ...) or None when the value does not move. Generic in what it holds: arrays, or any
     traced values of lower levels. Of two Duals met at once the one of the higher level is the inner derivative; to it the other is a constant."""
 
-    __slots__ = ("interpreter", "primal", "tangent")
+    __slots__ = ("interpreter", "primal", "tangent", *ALIASES)
 
     def __init__(self, interpreter, primal, tangent):
         self.interpreter, self.primal, self.tangent = interpreter, primal, tangent

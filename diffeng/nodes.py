@@ -17,7 +17,7 @@ import numpy as np
 from .errors import explain, refuse
 from .interpreters import Interpreter, exactly
 from .refusals import ASSIGN, fixed
-from .traced import TRACED, Traced, unaliased
+from .traced import ALIASES, TRACED, Traced, unaliased
 from .lines import DEPTH, user_frames
 
 _new = object.__new__
@@ -357,7 +357,7 @@ CONSTANT = Primitive("constant", lambda x: x, kind="constant", slots=())
 class Tracer(Traced):
     """What user code holds while it is recorded: an array-like around a Node. Never a key of anything: == is elementwise."""
 
-    __slots__ = ("interpreter", "node")
+    __slots__ = ("interpreter", "node", *ALIASES)
 
     def __init__(self, interpreter, node):
         self.interpreter, self.node = interpreter, node

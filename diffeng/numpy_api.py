@@ -72,9 +72,9 @@ def _listed(part):
 
 def _released(tree):
     """Arguments with plain arrays in place of the buffers that hold them; None where anything is traced."""
-    from .buffers import Buffer, is_plain
+    from .buffers import is_plain
     if isinstance(tree, Traced):
-        return np.asarray(tree) if type(tree) is Buffer and is_plain(tree) else None
+        return tree.share() if is_plain(tree) else None
     if type(tree) not in (list, tuple, dict):
         return tree
     parts = [_released(x) for x in (tree.values() if type(tree) is dict else tree)]

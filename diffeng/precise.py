@@ -21,7 +21,7 @@ from .constants import Exact
 from .errors import explain, refuse
 from .interpreters import Interpreter
 from .refusals import fixed
-from .traced import Traced
+from .traced import ALIASES, Traced
 from .lines import same_place, user_frames
 from .wide_arrays import WIDE, Wide, held, spelled
 
@@ -64,7 +64,7 @@ class PreciseArray(Traced):
     comparison ran into; it is raised when the outcome is used, and never when the branch is replayed.
     """
 
-    __slots__ = ("data", "dtype", "origin", "doubt")
+    __slots__ = ("data", "dtype", "origin", "doubt", *ALIASES)
 
     def __init__(self, data, dtype, origin=None, doubt=None):
         self.data, self.dtype, self.origin, self.doubt = data if type(data) in _DATA else box(data), dtype, origin, doubt

@@ -115,9 +115,28 @@ def fixed(get, name):
     return property(get, refused)
 
 
+class _NoNumber:
+    """What stands in the memory of an array that holds traced values: whoever takes it for a number cuts a derivative."""
+
+    __slots__ = ()
+    __hash__ = None
+
+    def _refused(self, *_):
+        raise converted(sys._getframe(1))
+
+    def __repr__(self):
+        return "traced"
+
+
+for _name in ("float int index bool complex array eq ne lt le gt ge add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul neg pos "
+              "abs round").split():
+    setattr(_NoNumber, f"__{_name}__", _NoNumber._refused)
+NO_NUMBER = _NoNumber()
+
+
 # ---- errors of others, who met one of our values where they know arrays and numbers alone ------------------------------------------------
 
-_OURS = re.compile(r"\b(Tracer|Dual|Batched|PreciseArray|Buffer)\b")
+_OURS = re.compile(r"\b(Tracer|Dual|Batched|PreciseArray|HeldBuffer|ArrayBuffer)\b")
 _PYTHON = sysconfig.get_path("stdlib") + os.sep
 
 
@@ -130,7 +149,7 @@ def of_others(error):
     method = re.search(r"descriptor '(\w+)' for 'numpy.ndarray'", text)
     cure = ("of a traced value draw places, and take what is there: x[:, rng.permutation(x.shape[1])]" if axes
             else f"the value is a traced one; write x.{method[1]}(...), its own method" if method
-            else "a Buffer is an array that was made inside of the function; make it outside, where it is NumPy's own" if found[1] == "Buffer"
+            else f"a {found[1]} is an array that was made inside of the function; make it outside, where it is NumPy's own" if found[1].endswith("Buffer")
             else f"a {found[1]} is a traced value, whose derivative would be cut; write it with numpy functions and ufuncs")
     frames, walk = [], error.__traceback__
     while walk is not None:

@@ -22,16 +22,20 @@ NUMBERS = frozenset({float, int, bool, np.float64, np.float32})
 OPERANDS = set(NUMBERS)                                         # types that are operands without a look at the value; traced ones are, too
 
 
+ALIASES = ("_base", "_views", "__weakref__")                     # slots of every subclass, for what shares its memory (viewing)
+
+
 class Traced:
     """An array-like that NumPy hands every call to. Subclasses have interpreter, shape, dtype, _adopt(other) and _look(kind, convert).
 
     The operators and x[i] are put here by numpy_api.py, which has what stands behind them.
     """
 
-    __slots__ = ("_base", "_views", "__weakref__")
+    __slots__ = ()
     __array_priority__ = 1000.0
 
     def __init_subclass__(cls):
+        cls._state = tuple([name for name in cls.__dict__.get("__slots__", ()) if name not in ALIASES])
         TRACED.add(cls)
         OPERANDS.add(cls)
 
@@ -261,7 +265,7 @@ def _set(x, index, value):
 def unaliased(x):
     """What a traced value is now, apart from it: the user may write into x later."""
     out = object.__new__(type(x))
-    for name in x.__slots__:
+    for name in x._state:
         setattr(out, name, getattr(x, name))
     return out
 

@@ -2,10 +2,13 @@
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.interpolate
 import scipy.linalg
 import scipy.signal
 import scipy.sparse
+import scipy.sparse.linalg
 import scipy.spatial
+import scipy.special
 
 import diffeng as de
 
@@ -59,3 +62,68 @@ def test_entries_are_shuffled_and_the_real_part_is_written():
         z.real = x[::-1]
         return y * z
     agrees(f)
+
+
+COMPILED = {
+    "splu": lambda x: scipy.sparse.linalg.splu(scipy.sparse.csc_matrix(np.eye(3) * 2)).solve(np.ones(3)) * x,
+    "cg": lambda x: scipy.sparse.linalg.cg(np.eye(3) * 2, np.ones(3))[0] * x,
+    "eigsh": lambda x: scipy.sparse.linalg.eigsh(np.diag(np.arange(5.0)), 2, v0=np.ones(5))[0][1] * x,
+    "standard_normal": lambda x: np.random.default_rng(0).standard_normal(out=np.zeros(3)) * x,
+    "frombuffer": lambda x: np.frombuffer(np.ones(3)) * x, "memoryview": lambda x: memoryview(np.ones(3))[0] * x,
+    "isinstance": lambda x: x * 2 if isinstance(np.ones(3), np.ndarray) else x, "tobytes": lambda x: len(np.ones(3).tobytes()) * x,
+}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_functions_read_the_memory_of_arrays_made_inside(name):
+    agrees(COMPILED[name])
+
+
+def sums(f):
+    """What compiled code reads of an array after a function has done with it what it does."""
+    def g(x):
+        a = np.arange(1.0, 4)
+        return f(a, x) + np.sum(np.frombuffer(memoryview(a))) * x
+    return g
+
+
+def used_and_written(a, x):
+    y = a * x                                                                       # what the interpreter holds must stay what it was
+    a[0] = 7.0
+    a[1] = 8.0
+    return y
+
+
+def written_through_a_view(a, x):
+    row = a[1:]
+    row[0] = 5.0
+    return a * x + np.sum(np.frombuffer(memoryview(row)))
+
+
+def filled_by_another(a, x):
+    y = a * 2
+    np.random.default_rng(1).standard_normal(out=y)
+    return y * x
+
+
+@pytest.mark.parametrize("f", [used_and_written, written_through_a_view, filled_by_another])
+def test_the_memory_is_what_the_array_holds(f):
+    agrees(sums(f))
+
+
+@pytest.mark.parametrize("read,text", [
+    (lambda a: scipy.linalg.toeplitz(a) @ a, "would cut the derivative"), (lambda a: np.asarray(memoryview(a)).astype(float), "would cut the derivative"),
+    (lambda a: np.random.default_rng(0).random(3).__setitem__(slice(None), a), "assigned into a plain array"), (lambda a: scipy.special.logsumexp(a), "logsumexp at test_buffers.py:.*diffeng.special"),
+    (lambda a: scipy.interpolate.CubicSpline(np.arange(3.0), a), "would cut the derivative"),
+])
+def test_what_reads_the_memory_once_it_is_traced_is_refused(read, text):
+    def f(x):
+        a = np.zeros(3)
+        a[0] = x[0]
+        read(a)
+        return np.sum(a)
+    for method in ("reverse", "forward"):
+        with pytest.raises(TypeError, match=text):
+            de.grad(f, method=method)(X)
+    with pytest.raises(TypeError, match=text):
+        de.jit(f)(X)
