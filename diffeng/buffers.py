@@ -104,6 +104,13 @@ class ArrayBuffer(Buffer, np.ndarray):
 
     __slots__ = ("held", "_shared", "_copied", *ALIASES[:2])
 
+    ndim = property(lambda self: 0 if self._beside_sparse() else len(self.held.shape))
+    dtype = fixed(lambda self: np.dtype(object) if self._beside_sparse() else self.held.dtype, "dtype")
+
+    def _beside_sparse(self):
+        """Is it traced, and asked by a sparse array of SciPy's, whose product it is to answer itself? That does so for an object, which is no array."""
+        return isinstance(self.held, Traced) and sys._getframe(2).f_code.co_name == "_matmul_dispatch"
+
     def __array_finalize__(self, made_of):
         self.held = made_of if type(made_of) is np.ndarray else np.ndarray.view(self, np.ndarray)
         self._shared = self._copied = False
@@ -261,7 +268,7 @@ def _generic(frame):
 def _spread(frame, c):
     """Coefficients as its functions want them that ask whether x is an ndarray: with an axis behind for each of x."""
     x = frame.f_locals.get("x") if _generic(frame) and frame.f_locals.get("tensor") else None
-    return np.reshape(c, c.shape + (1,) * np.ndim(_joined(x))) if _holds_traced([x]) else c
+    return np.reshape(c, c.shape + (1,) * np.ndim(_joined(x))) if _holds_traced([x]) and not isinstance(x, np.ndarray) else c
 
 
 def _in_lists(items):

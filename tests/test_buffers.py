@@ -111,6 +111,21 @@ def test_the_memory_is_what_the_array_holds(f):
     agrees(sums(f))
 
 
+def squares(x, *shape):
+    a = np.zeros((3, *shape))
+    for k in range(3):
+        a[k] = x[k] ** 2
+    return a
+
+
+@pytest.mark.parametrize("product", [
+    lambda A, x: A @ squares(x), lambda A, x: squares(x) @ A, lambda A, x: A.dot(squares(x)), lambda A, x: A @ squares(x, 2), lambda A, x: squares(x, 2).T @ A,
+    lambda A, x: A @ np.ones(3) * x, lambda A, x: np.ones(3) @ A * x, lambda A, x: scipy.sparse.csr_matrix(A) * squares(x),
+])
+def test_sparse_arrays_times_what_was_filled(product):
+    agrees(lambda x: product(scipy.sparse.csr_array(np.arange(9.0).reshape(3, 3)), x))
+
+
 @pytest.mark.parametrize("read,text", [
     (lambda a: scipy.linalg.toeplitz(a) @ a, "would cut the derivative"), (lambda a: np.asarray(memoryview(a)).astype(float), "would cut the derivative"),
     (lambda a: np.random.default_rng(0).random(3).__setitem__(slice(None), a), "assigned into a plain array"), (lambda a: scipy.special.logsumexp(a), "logsumexp at test_buffers.py:.*diffeng.special"),

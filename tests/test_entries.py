@@ -52,6 +52,7 @@ CASES = {
     "Chebyshev": lambda x: Chebyshev(x)(x / 4), "chebval": lambda x: chebyshev.chebval(x, x), "legval": lambda x: legendre.legval(x, x), "hermval": lambda x: hermite.hermval(0.3, x),
     "polyval": lambda x: polynomial.polyval(2.0, x), "chebder": lambda x: chebyshev.chebder(x), "polyvander": lambda x: polynomial.polyvander(x, 3),
     "polyval of columns": lambda x: polynomial.polyval(x, np.arange(9.0).reshape(3, 3)), "of a list": lambda x: polynomial.polyval([x[0], x[1]], np.arange(9.0).reshape(3, 3)),
+    "at points made inside": lambda x: polynomial.polyval(np.linspace(0.0, 1.0, 3), np.arange(9.0).reshape(3, 3)) @ x,
     "of traced columns": lambda x: chebyshev.chebval(x, np.outer(x, x)), "tensor=False": lambda x: polynomial.polyval(x, np.outer(x, x), tensor=False),
     "polyval2d": lambda x: polynomial.polyval2d(x, x, np.outer(x, x)), "polyfit": lambda x: polynomial.polyfit(np.arange(3.0), x, 1),
     "as_strided": lambda x: np.lib.stride_tricks.as_strided(x, (2, 2), (8, 8)), "zero strides": lambda x: np.lib.stride_tricks.as_strided(x * 1, (2, 3), (0, 8)),
