@@ -1,8 +1,9 @@
 """Arrays that a function makes and then fills: np.zeros(n) with x[i] = traced value; and lists of traced values: np.array([x0, x1]), np.mean([x0, x1]).
 
 NumPy makes arrays, and looks into lists, without asking anybody. So while a function runs under an interpreter numpy's constructors are replaced by ones
-that return a `Buffer` to user code of that thread, and the functions that diffeng knows by ones that join lists; those that the function's code names, where
-that can be told (named.py). Outside they are NumPy's own.
+that return a `Buffer` (of floating-point numbers an ndarray, too, whose memory compiled functions read) to user code of that thread, and the functions that
+diffeng knows by ones that join lists; those that the function's code names, where that can be told (named.py). Outside they are NumPy's own. Libraries get
+plain arrays of what holds nothing traced; numpy.polynomial's code is generic, and is treated like the user's.
 """
 import functools
 import sys

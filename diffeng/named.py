@@ -114,6 +114,8 @@ class _Found:
         home = getattr(value, "__name__" if type(value) is types.ModuleType else "__module__", None)
         if type(home) is str and home.startswith(POLYNOMIAL):
             self.names.add("polynomial")
+        if value is np.vectorize:                             # imported by name: its objects are reached by its class
+            self.names.add("vectorize")
         if _inert(value):
             self._held.append((read, None))
         elif type(value) is types.FunctionType or type(value) is types.ModuleType and value.__name__.partition(".")[0] in _MODULES:

@@ -10,7 +10,7 @@ import sys
 import sysconfig
 
 from .errors import refuse
-from .lines import is_user_code, line_of
+from .lines import is_library, is_user_code, line_of, run, user_call
 
 ASSIGN = "the array was made outside of the function, or by a function imported by name (from numpy import zeros). "\
          "Make it inside with np.zeros(...), or a copy of it with np.array(x), or write x = diffeng.at(x, i).set(v)"
@@ -44,7 +44,6 @@ def _called(frame):
 
 def multiplied_by_sparse(frame):
     """Is it a sparse array of SciPy's that asks for an array, in its product (and not for what a multiple of it holds)?"""
-    from .lines import is_user_code
     while frame is not None and not is_user_code(frame.f_code) and frame.f_code.co_name != "_mul_scalar":
         if frame.f_code.co_name == "_matmul_dispatch":
             return True
@@ -55,7 +54,6 @@ def multiplied_by_sparse(frame):
 def converted(frame):
     """The error of a conversion to a plain array: by a library's function, by an assignment, or of a list in a ufunc."""
     from . import linalg, special
-    from .lines import is_library, is_user_code, run, user_call
     from .numpy_api import FUNCTIONS
     inside = []
     while frame is not None and not is_user_code(frame.f_code) and frame.f_code is not run.__code__:
@@ -88,7 +86,6 @@ def _plain_number(name):
 
 def no_cut(x):
     """NumPy, math and compiled libraries ask a traced scalar for its float when they store it or compute with it."""
-    from .lines import is_library, user_call
     frame = sys._getframe(2)
     if is_library(frame.f_code):
         raise refuse(TypeError, f"{frame.f_code.co_name}{{here}}, a function of numpy or scipy, takes a traced value for a plain number: this would "

@@ -14,6 +14,7 @@ import weakref
 import numpy as np
 
 from .errors import refuse
+from .lines import is_user_code, user_call
 from .refusals import converted, leaked, multiplied_by_sparse, no_cut
 
 _reshape, _swapaxes, _transpose = np.reshape, np.swapaxes, np.transpose          # NumPy's own: others may stand in their places while a function runs (buffers.py)
@@ -244,7 +245,6 @@ def part_views(x, value):
     """For a shuffle of NumPy's: it has x[i], x[j] = x[j], x[i], of rows copies, which here are views of x; and the second would be what the first assignment made it."""
     if getattr(value, "_base", None) is None or value._base[0] is not x:
         return
-    from .lines import is_user_code, user_call
     frame = sys._getframe(2)
     if is_user_code(frame.f_code) and user_call(frame, True) == "shuffle":
         for reference, _ in x._views[-2:]:                       # the two that it has just asked for

@@ -51,6 +51,8 @@ def text():
     lines += ["Ufunc methods: `reduce`, `accumulate`, `reduceat` and `outer` of those of two operands, `at` of all; the options `out`, `where` and `dtype`.\n"]
     lines += _listed("ndarray's attributes and methods", [n for n in dir(Traced) if not n.startswith("_") and hasattr(np.ndarray, n) and n not in REFUSED])
     lines += _listed("Constructors that may hold or be filled with traced values", [*buffers.CONSTRUCTORS, *buffers.CONVERTERS, "fromiter", "r_", "c_"])
+    lines += ["What these make of plain floating-point numbers is an ndarray, which compiled functions of any library can read; once a traced value was written into it, they "
+              "are refused.\n"]
     lines += ["## SciPy\n"]
     lines += _listed("`scipy.special`, ufuncs, used as they are", elementwise.SCIPY + list(special.UFUNC_NAMES))
     lines += _listed("`diffeng.special`, the same and what SciPy's own cannot do on traced values",

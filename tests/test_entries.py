@@ -1,6 +1,7 @@
 """What NumPy calls, reads or takes entry by entry: np.vectorize, np.frompyfunc, np.nditer, sets, histograms, polynomials. Against differences of the plain function."""
 import numpy as np
 import pytest
+from numpy import vectorize
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.polynomial import Chebyshev, Polynomial, chebyshev, hermite, legendre, polynomial
 
@@ -39,10 +40,11 @@ CASES = {
     "several results": lambda x: np.stack(several(x)), "broadcast": lambda x: np.vectorize(lambda a, b: a * b)(x[:, None], x), "decorator": lambda x: decorated(x),
     "signature": lambda x: np.vectorize(lambda a, b: a @ b, signature="(n),(n)->()")(np.outer(x, x), x), "keyword": lambda x: np.vectorize(lambda t, c: t * c)(x, c=3.0),
     "otypes": lambda x: np.vectorize(lambda t: np.sin(t), otypes=[float])(x), "excluded": lambda x: np.vectorize(lambda t, c: t * c[0], excluded=[1])(x, [2.0, 3.0]),
-    "frompyfunc": lambda x: product(x, x), "with a number": lambda x: product(x, 2.0), "reduce": lambda x: np.frompyfunc(lambda a, b: a * b, 2, 1).reduce(x),
+    "by name": lambda x: vectorize(lambda t: t * t)(x), "frompyfunc": lambda x: product(x, x), "with a number": lambda x: product(x, 2.0), "reduce": lambda x: np.frompyfunc(lambda a, b: a * b, 2, 1).reduce(x),
     "ndenumerate": enumerated, "nditer": lambda x: sum([v * v for v in np.nditer(x)]), "nditer of two": read_together, "nditer, places": places_read,
     "nditer, memory": lambda x: np.stack([v * k for k, v in enumerate(np.nditer(np.outer(x, x + 1).T))]),
-    "union1d": lambda x: np.union1d(x, OTHER), "union1d twice": lambda x: np.union1d(x, x[::-1]), "setdiff1d": lambda x: np.setdiff1d(x, OTHER), "of plain": lambda x: np.setdiff1d(OTHER, x) * x,
+    "union1d": lambda x: np.union1d(x, OTHER), "union1d twice": lambda x: np.union1d(x, x[::-1]), "setdiff1d": lambda x: np.setdiff1d(x, OTHER),
+    "of plain": lambda x: np.setdiff1d(OTHER, x) * x,
     "setxor1d": lambda x: np.setxor1d(x, OTHER), "setxor1d unique": lambda x: np.setxor1d(x, OTHER, assume_unique=True), "intersect1d": lambda x: np.intersect1d(x, x[1:]), "i0": np.i0,
     "histogram2d": lambda x: np.histogram2d([0.1, 0.5, 0.9], [0.2, 0.2, 0.7], bins=2, weights=x)[0], "edges": lambda x: np.histogram2d(x, x**2, bins=3)[1],
     "histogramdd": lambda x: np.histogramdd(np.array([[0.1, 0.2], [0.5, 0.2], [0.9, 0.7]]), bins=[2, 3], weights=x, density=True)[0],
