@@ -222,7 +222,7 @@ def _replacement(name, original):
         if converts and args and _holds_traced(args[:1]):
             if not _asked(name):
                 return original(*args, **kwargs)
-            out = _convert(name, original, *args, **kwargs)
+            out = _convert(name, *args, **kwargs)
             return _spread(sys._getframe(1), fillable(out)) if fills else out
         if known and (_in_lists(args) or kwargs and _in_lists(kwargs.values())):
             if not sequence:
@@ -244,12 +244,9 @@ _ORDERS = {"ascontiguousarray": "C", "asfortranarray": "F"}
 _FLAGS = {"C": "c_contiguous", "F": "f_contiguous"}              # of an array that asarray(a, order=...) returns as it is
 
 
-def _convert(name, original, a, dtype=None, **kwargs):
+def _convert(name, a, dtype=None, **kwargs):
     """np.array, np.asarray, ... of a traced value, or of lists of them."""
     if isinstance(a, Traced):
-        a = unwrap(a)
-        if not isinstance(a, Traced):
-            return fillable(original(a, dtype, **kwargs))
         order = _ORDERS.get(name) or kwargs.get("order") or "K"
         copied = kwargs.get("copy", name == "array") or not getattr(memory(a).flags, _FLAGS.get(order, "behaved"))
         out = numpy_api.copy(a, order) if copied else a

@@ -111,6 +111,19 @@ def test_the_memory_is_what_the_array_holds(f):
     agrees(sums(f))
 
 
+def test_asarray_of_what_was_made_inside_is_that_array():
+    def f(x, plain):
+        b = np.zeros(3)
+        v, w = np.asarray(b), np.ascontiguousarray(b)
+        v[0] = 3.0 if plain else x[0]
+        w[1] = 2 * v[0]
+        b[2] = 5.0
+        assert v is b
+        return b + v * w * x
+    for plain in (True, False):
+        agrees(lambda x, plain=plain: f(x, plain))
+
+
 def squares(x, *shape):
     a = np.zeros((3, *shape))
     for k in range(3):
