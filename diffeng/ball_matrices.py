@@ -105,16 +105,31 @@ def _floats(x):
     return floats if run is None else run.hold(floats, "a matrix is factored")
 
 
-def _eigh(x, *, lower):
-    """By flint's enclosures of a general matrix's; which way a vector points is NumPy's choice. Equal eigenvalues have no vectors of their own: no digits tell."""
-    n, low = len(x), np.tri(len(x), dtype=bool) if lower else np.tri(len(x), dtype=bool).T
-    whole = np.where(low, x, x.T)
+_ANY = arb(0, INF)                       # a vector that no digits tell: a ball without bounds
+
+
+def _values(matrix):
+    """Eigenvalues, of which some may be equal."""
     try:
-        values, vectors = acb_mat(n, n, whole.ravel().tolist()).eig(right=True)
+        return matrix.eig(multiple=True)
     except ValueError:
         raise Undecided("eigh: the digits do not tell eigenvalues apart") from None
-    order, v = sorted(range(n), key=lambda k: float(values[k].real.mid())), np.empty((n + 1, n), object)
-    chosen = np.linalg.eigh(_floats(whole), "L" if lower else "U")[1]
+
+
+def _eigh(x, *, lower):
+    """By flint's enclosures of a general matrix's; which way a vector points is NumPy's choice. Equal eigenvalues have no vectors of their own: no digits tell.
+    The values do without."""
+    n, low = len(x), np.tri(len(x), dtype=bool) if lower else np.tri(len(x), dtype=bool).T
+    whole = np.where(low, x, x.T)
+    matrix, chosen = acb_mat(n, n, whole.ravel().tolist()), np.linalg.eigh(_floats(whole), "L" if lower else "U")[1]
+    try:
+        values, vectors = matrix.eig(right=True)
+    except ValueError:
+        values, vectors = _values(matrix), None
+    order, v = sorted(range(n), key=lambda k: float(values[k].real.mid())), np.full((n + 1, n), _ANY, object)
+    if vectors is None:
+        v[0] = [values[k].real for k in order]
+        return v
     for to, k in enumerate(order):
         column = [vectors[i, k] for i in range(n)]
         top = int(np.argmax(np.abs(chosen[:, to])))
@@ -138,13 +153,19 @@ def _svd_tall(x, v):
     """v: NumPy's."""
     found = _eigh(_array(_flint(x.T) * _flint(x)), lower=True)[:, ::-1] if x.size else np.zeros((x.shape[1] + 1, x.shape[1]), object)
     for j in range(x.shape[1]):
-        if not found[0, j] > 0:
-            raise unsure("svd", found[0, j])
         top = int(np.argmax(np.abs(v[:, j])))
-        found[0, j] = found[0, j].sqrt()
+        found[0, j] = _root(found[0, j])
         if (v[top, j] > 0) != bool(found[1 + top, j] > 0):
             found[1:, j] = -found[1:, j]
-    return np.concatenate([_array(_flint(x) * _flint(found[1:])) / found[:1], found])
+    u = _array(_flint(x) * _flint(found[1:]))
+    for j in range(x.shape[1]):
+        u[:, j] = u[:, j] / found[0, j] if found[0, j] > 0 else _ANY
+    return np.concatenate([u, found])
+
+
+def _root(x):
+    """The square root of what is no less than 0, even where its digits do not tell."""
+    return x.sqrt() if x >= 0 else arb(0, x.abs_upper().sqrt().abs_upper()).abs_upper() * arb(0.5, 0.5)
 
 
 def _qr(x):

@@ -14,7 +14,8 @@ import numpy as np
 from .buffers import call, unwrap
 from .errors import refuse
 from .interpreters import Interpreter, OneByOne
-from .traced import ASSIGN, Traced, apart
+from .refusals import ASSIGN, fixed
+from .traced import ALIASES, Traced, apart
 from .trees import LEAVES, argument_names, flatten, function_name, lend, returned, transformed
 from .vocabulary import contraction, shaping
 from .vocabulary.indexing import Slot, getitem
@@ -156,13 +157,13 @@ def _whole(x, axis, level, name):
 class Batched(Traced):
     """What the function holds of all examples: data (examples, ...), any array or traced value of a lower level. Its shape is that of one example."""
 
-    __slots__ = ("interpreter", "data")
+    __slots__ = ("interpreter", "data", *ALIASES)
 
     def __init__(self, interpreter, data):
         self.interpreter, self.data = interpreter, data
 
-    shape = property(lambda self: self.data.shape[1:])
-    dtype = property(lambda self: self.data.dtype)
+    shape = fixed(lambda self: self.data.shape[1:], "shape")
+    dtype = fixed(lambda self: self.data.dtype, "dtype")
     below = property(lambda self: self.data)
 
     def _adopt(self, other):

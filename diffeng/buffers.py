@@ -1,8 +1,9 @@
 """Arrays that a function makes and then fills: np.zeros(n) with x[i] = traced value; and lists of traced values: np.array([x0, x1]), np.mean([x0, x1]).
 
 NumPy makes arrays, and looks into lists, without asking anybody. So while a function runs under an interpreter numpy's constructors are replaced by ones
-that return a `Buffer` to user code of that thread, and the functions that diffeng knows by ones that join lists; those that the function's code names, where
-that can be told (named.py). Outside they are NumPy's own.
+that return a `Buffer` (of floating-point numbers an ndarray, too, whose memory compiled functions read) to user code of that thread, and the functions that
+diffeng knows by ones that join lists; those that the function's code names, where that can be told (named.py). Outside they are NumPy's own. Libraries get
+plain arrays of what holds nothing traced; numpy.polynomial's code is generic, and is treated like the user's.
 """
 import functools
 import sys
@@ -12,12 +13,14 @@ import numpy as np
 
 from . import numpy_api
 from .errors import refuse
-from .named import swaps
+from .named import POLYNOMIAL, swaps
 from .interpreters import Interpreter, newest
+from .numpy_functions import entries, rearranging
 from .numpy_functions.making import full
-from .traced import REFUSED, TRACED, Traced, memory, unaliased
+from .refusals import NO_NUMBER, fixed, of_others
+from .traced import ALIASES, REFUSED, TRACED, Traced, memory, part_views, unaliased
 from .ufunc_dtypes import cast, result_type
-from .lines import is_user_code, run, user_call
+from .lines import by_library, is_user_code, run, user_call
 
 class _Active(threading.local):
     depth = 0                                # of this thread: how many functions run whose constructors are replaced
@@ -28,13 +31,14 @@ _lock = threading.Lock()
 
 
 class _Unwrap(Interpreter):
-    """A buffer is what it holds: plain until something traced is written into it. What is computed from plain ones may be written into, too."""
+    """A buffer is what it holds: plain until something traced is written into it. What user code computes from plain ones may be written into, too."""
 
     def __init__(self):
         self.level = float("inf")
 
     def apply(self, primitive, operands, params):
-        return fillable(primitive(*[x.share() if type(x) is Buffer else x for x in operands], **params))
+        out = primitive(*[x.share() if isinstance(x, Buffer) else x for x in operands], **params)
+        return out if type(out) is np.ndarray and by_library() else fillable(out)
 
 
 _UNWRAP = _Unwrap()
@@ -43,13 +47,11 @@ _UNWRAP = _Unwrap()
 class Buffer(Traced):
     """A mutable array of known shape and dtype: a plain array at first, a traced value once one was assigned."""
 
-    __slots__ = ("interpreter", "held", "_shared")
+    __slots__ = ()
+    interpreter = _UNWRAP
 
-    def __init__(self, held):
-        self.interpreter, self.held, self._shared = _UNWRAP, held, False
-
-    shape = property(lambda self: self.held.shape)
-    dtype = property(lambda self: self.held.dtype)
+    shape = fixed(lambda self: self.held.shape, "shape")
+    dtype = fixed(lambda self: self.held.dtype, "dtype")
 
     def share(self):
         """What is held, for use in a computation: from now on a write makes a copy first."""
@@ -58,6 +60,9 @@ class Buffer(Traced):
 
     def _adopt(self, other):
         self.held, self._shared = other.held if isinstance(other, Buffer) else other, False
+
+    def _written(self, index):
+        pass
 
     def _look(self, kind, convert):
         return self.held._look(kind, convert) if isinstance(self.held, Traced) else convert(self.held)
@@ -68,11 +73,13 @@ class Buffer(Traced):
         return np.array(self.held, dtype, copy=copy) if copy is not None else np.asarray(self.held, dtype)
 
     def __setitem__(self, index, value):
-        value = value.held if type(value) is Buffer else value
+        part_views(self, value)
+        value = value.held if isinstance(value, Buffer) else value
         has_views = getattr(self, "_views", None) or getattr(self, "_base", None)
         traced = isinstance(self.held, Traced) or _holds_traced([index, value])
         if not traced and not self._shared and not has_views:
             self.held[index] = value              # nobody has seen this array: fill it in place
+            self._written(index)
         else:
             super().__setitem__(index, value)
 
@@ -81,6 +88,59 @@ class Buffer(Traced):
 
     def __repr__(self):
         return f"Buffer({self.held!r})"
+
+
+class HeldBuffer(Buffer):
+    """One that is no ndarray: of integers, or traced from the beginning."""
+
+    __slots__ = ("held", "_shared", *ALIASES)
+
+    def __init__(self, held):
+        self.held, self._shared = held, False
+
+
+class ArrayBuffer(Buffer, np.ndarray):
+    """One that is an ndarray, too, for whoever reads its memory: compiled functions, which ask no protocol. That memory is the one of what is held, to be read only once
+    that was seen by an interpreter; a copy of what is held now, where a write has made another array; and once it is traced objects that refuse to be numbers."""
+
+    __slots__ = ("held", "_shared", "_copied", *ALIASES[:2])
+
+    ndim = property(lambda self: 0 if self._beside_sparse() else len(self.held.shape))
+    dtype = fixed(lambda self: np.dtype(object) if self._beside_sparse() else self.held.dtype, "dtype")
+
+    def _beside_sparse(self):
+        """Is it traced, and asked by a sparse array of SciPy's, whose product it is to answer itself? That does so for an object, which is no array."""
+        return isinstance(self.held, Traced) and sys._getframe(2).f_code.co_name == "_matmul_dispatch"
+
+    def __array_finalize__(self, made_of):
+        self.held = made_of if type(made_of) is np.ndarray else np.ndarray.view(self, np.ndarray)
+        self._shared = self._copied = False
+
+    def share(self):
+        np.ndarray.setflags(self, write=False)
+        self._shared = True
+        return self.held
+
+    def _adopt(self, other):
+        was_traced = isinstance(self.held, Traced)
+        super()._adopt(other)
+        if not isinstance(self.held, Traced):
+            np.ndarray.__setstate__(self, (1, self.held.shape, self.held.dtype, False, self.held.tobytes()))
+            np.ndarray.setflags(self, write=False)
+            self._copied = True
+        elif not was_traced:
+            np.ndarray.__setstate__(self, (1, self.held.shape, np.dtype(object), False, [NO_NUMBER] * self.held.size))
+
+    def _written(self, index):
+        if self._copied:
+            np.ndarray.setflags(self, write=True)
+            np.ndarray.__setitem__(self, index, self.held[index])
+            np.ndarray.setflags(self, write=False)
+
+
+def buffer(held):
+    """A new Buffer of an array or a traced value that is nobody else's."""
+    return held.view(ArrayBuffer) if type(held) is np.ndarray and held.dtype.kind == "f" else HeldBuffer(held)
 
 
 def _of_memory(name):
@@ -103,28 +163,29 @@ for _name in (*REFUSED, "__array_interface__"):
 def fillable(x):
     """An array of floating-point numbers as a Buffer, if it is plain, or traced for an outer derivative or jit alone, which the running function cannot know;
     anything else as it is."""
-    outer = isinstance(x, Traced) and type(x) is not Buffer and 1 <= x.interpreter.level < newest[0]       # below 1: 100 digits and tensors, which nothing is inside of
+    outer = isinstance(x, Traced) and not isinstance(x, Buffer) and 1 <= x.interpreter.level < newest[0]       # below 1: 100 digits and tensors, which nothing is inside of
     if not outer and type(x) is not np.ndarray or not x.shape or x.dtype.kind != "f":
         return x
-    out = Buffer(x)
-    out._shared = not outer and x.base is not None         # somebody else's memory: a write makes a copy first
+    out = buffer(x)
+    if not outer and x.base is not None:                   # somebody else's memory: a write makes a copy first
+        out.share()
     return out
 
 
 def is_plain(x):
     """A buffer into which nothing traced was written."""
-    return type(x) is Buffer and not isinstance(x.held, Traced)
+    return isinstance(x, Buffer) and not isinstance(x.held, Traced)
 
 
 def unwrap(x):
-    return x.share() if type(x) is Buffer else x
+    return x.share() if isinstance(x, Buffer) else x
 
 
 def lent(x, lazily=False):
     """x for somebody who may write into it, and into nobody else's array then. lazily: while a function is traced a plain array is copied only if that happens."""
-    if type(x) is Buffer or lazily and _active.depth and type(x) is np.ndarray and x.shape and x.dtype.kind in "fiub":
-        out = Buffer(unwrap(x))
-        out._shared = True
+    if isinstance(x, Buffer) or lazily and _active.depth and type(x) is np.ndarray and x.shape and x.dtype.kind in "fiub":
+        out = buffer(unwrap(x))
+        out.share()
         return out
     return x.copy() if type(x) is np.ndarray else unaliased(x) if type(x) in TRACED else x
 
@@ -159,8 +220,10 @@ def _replacement(name, original):
         if not _active.depth:
             return original(*args, **kwargs)
         if converts and args and _holds_traced(args[:1]):
-            out = _convert(name, original, *args, **kwargs) if _asked(name) else original(*args, **kwargs)
-            return fillable(out) if fills else out
+            if not _asked(name):
+                return original(*args, **kwargs)
+            out = _convert(name, *args, **kwargs)
+            return _spread(sys._getframe(1), fillable(out)) if fills else out
         if known and (_in_lists(args) or kwargs and _in_lists(kwargs.values())):
             if not sequence:
                 args, kwargs = [_joined(a) for a in args], {k: _joined(a) for k, a in kwargs.items()}
@@ -168,9 +231,11 @@ def _replacement(name, original):
         if name in ("full", "full_like") and _holds_traced(args[1:2] or [kwargs.get("fill_value")]) and _asked(name):
             return fillable(full(*args, **kwargs) if name == "full" else numpy_api.call_function(original, args, kwargs))
         out = original(*args, **kwargs)
+        if name == "array" and _generic(sys._getframe(1)):
+            return _spread(sys._getframe(1), out)
         new = fills or converts and args and isinstance(args[0], (list, tuple))
-        if new and type(out) is np.ndarray and (out.dtype.kind == "f" or name not in INTEGERS_STAY) and _asked(name):
-            return Buffer(out)
+        if new and type(out) is np.ndarray and (out.dtype.kind == "f" or out.dtype.kind in "iub" and name not in INTEGERS_STAY) and _asked(name):
+            return buffer(out)
         return fillable(out) if new and isinstance(out, Traced) else out
     return call
 
@@ -179,12 +244,9 @@ _ORDERS = {"ascontiguousarray": "C", "asfortranarray": "F"}
 _FLAGS = {"C": "c_contiguous", "F": "f_contiguous"}              # of an array that asarray(a, order=...) returns as it is
 
 
-def _convert(name, original, a, dtype=None, **kwargs):
+def _convert(name, a, dtype=None, **kwargs):
     """np.array, np.asarray, ... of a traced value, or of lists of them."""
     if isinstance(a, Traced):
-        a = unwrap(a)
-        if not isinstance(a, Traced):
-            return fillable(original(a, dtype, **kwargs))
         order = _ORDERS.get(name) or kwargs.get("order") or "K"
         copied = kwargs.get("copy", name == "array") or not getattr(memory(a).flags, _FLAGS.get(order, "behaved"))
         out = numpy_api.copy(a, order) if copied else a
@@ -194,6 +256,17 @@ def _convert(name, original, a, dtype=None, **kwargs):
         out = numpy_api.array(a, dtype)
     extra = kwargs.get("ndmin", int(name in _ORDERS)) - out.ndim                # ascontiguousarray makes one axis at least
     return np.reshape(out, (1,) * extra + out.shape) if extra > 0 else out
+
+
+def _generic(frame):
+    """Is it numpy.polynomial's code, which does with any array-likes what it does with arrays, once it has them?"""
+    return frame.f_globals.get("__name__", "").startswith(POLYNOMIAL)
+
+
+def _spread(frame, c):
+    """Coefficients as its functions want them that ask whether x is an ndarray: with an axis behind for each of x."""
+    x = frame.f_locals.get("x") if _generic(frame) and frame.f_locals.get("tensor") else None
+    return np.reshape(c, c.shape + (1,) * np.ndim(_joined(x))) if _holds_traced([x]) and not isinstance(x, np.ndarray) else c
 
 
 def _in_lists(items):
@@ -239,6 +312,27 @@ class _Rows:
         return 0
 
 
+def _while_traced(original, ours):
+    """A function of numpy that does not ask its arguments: ours where any is traced."""
+    @functools.wraps(original)
+    def call(*args, **kwargs):
+        return ours(*args, **kwargs) if _active.depth and (_holds_traced(args) or _holds_traced(kwargs.values())) else original(*args, **kwargs)
+    return call
+
+
+class _Vectorize(dict):
+    """np.vectorize as a namespace with one name, for whoever replaces names: what its objects do once their arguments are sorted out."""
+
+    def update(self, names):
+        super().update(names)
+        np.vectorize._vectorize_call = self["vectorize"]
+
+
+def _vectorize_call(original):
+    return functools.wraps(original)(lambda function, func, args: entries.vectorized(function, func, args) if _active.depth and _holds_traced(args)
+                                     else original(function, func, args))
+
+
 def _holds_traced(items):
     return any(isinstance(i, Traced) or isinstance(i, (list, tuple)) and _holds_traced(i) for i in items)
 
@@ -249,7 +343,7 @@ def _asked(name):
         return False
     frame = sys._getframe(2)
     if not is_user_code(frame.f_code):
-        return False
+        return _generic(frame)
     called = user_call(frame)
     return called == name if called is not None else name in frame.f_code.co_names
 
@@ -261,7 +355,9 @@ def _replaced():
         for name, f in vars(module).items():
             if isinstance(f, type(np.sum)) and f in numpy_api.FUNCTIONS or module is np and name in CONSTRUCTORS + CONVERTERS:
                 ours[name] = _replacement(name, f)
-    found[np] |= {"isscalar": _isscalar(np.isscalar), "fromiter": _fromiter(np.fromiter), "r_": _Rows("r_", np.r_), "c_": _Rows("c_", np.c_)}
+    found[np] |= {"isscalar": _isscalar(np.isscalar), "fromiter": _fromiter(np.fromiter), "r_": _Rows("r_", np.r_), "c_": _Rows("c_", np.c_),
+                  "ndenumerate": _while_traced(np.ndenumerate, entries.ndenumerate), "nditer": _while_traced(np.nditer, entries.nditer)}
+    found[np.lib.stride_tricks] = {"as_strided": _while_traced(np.lib.stride_tricks.as_strided, rearranging.as_strided)}
     return {module: ({name: getattr(module, name) for name in ours}, ours) for module, ours in found.items()}
 
 
@@ -309,7 +405,9 @@ class Constructors:
 _REPLACED = _replaced()
 _DISPATCHED = type(np.sum)
 _JOINING = {own[name]: ours[name] for own, ours in _REPLACED.values() for name in ours if type(own[name]) is _DISPATCHED}
-constructors = Constructors([(vars(module), own, ours) for module, (own, ours) in _REPLACED.items()])
+_vectorize = _Vectorize(vectorize=np.vectorize._vectorize_call)
+constructors = Constructors([(vars(module), own, ours) for module, (own, ours) in _REPLACED.items()]
+                            + [(_vectorize, {**_vectorize}, {"vectorize": _vectorize_call(np.vectorize._vectorize_call)})])
 
 
 def _joining(fun):
@@ -324,7 +422,9 @@ def call(fun, args):
     with swaps(fun, args, constructors):
         try:
             return run(_joining(fun), args)
-        except ValueError as error:
-            if getattr(error.__cause__, "explained", False):
+        except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+            if isinstance(error, ValueError) and getattr(error.__cause__, "explained", False):
                 raise error.__cause__ from None          # NumPy wraps what __float__ refuses into "setting an array element with a sequence"
+            if (explained := of_others(error)) is not None:
+                raise explained from error
             raise

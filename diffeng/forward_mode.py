@@ -36,7 +36,8 @@ from .forward_rules import (Variadic, behind, ground, larger, length, lifted, lo
                             push_scatter, push_setitem_array, push_setitem_value, push_slogdet, push_solve_matrix, push_svd, push_tanh, push_tensordot_left,
                             push_tensordot_right, push_var, solved, squared_exp)
 from .interpreters import Interpreter, exactly
-from .traced import ASSIGN, Traced
+from .refusals import ASSIGN, fixed
+from .traced import ALIASES, Traced
 from .vocabulary import contraction as c, elementwise as e, linalg, reductions as r, shaping as s
 from .vocabulary.shaping import aligned
 
@@ -185,13 +186,13 @@ class Dual(Traced):
     """A value and the tangent it moves along: primal (...), tangent (K, ...) or None when the value does not move. Generic in what it holds: arrays, or any
     traced values of lower levels. Of two Duals met at once the one of the higher level is the inner derivative; to it the other is a constant."""
 
-    __slots__ = ("interpreter", "primal", "tangent")
+    __slots__ = ("interpreter", "primal", "tangent", *ALIASES)
 
     def __init__(self, interpreter, primal, tangent):
         self.interpreter, self.primal, self.tangent = interpreter, primal, tangent
 
-    shape = property(lambda self: self.primal.shape)
-    dtype = property(lambda self: self.primal.dtype)
+    shape = fixed(lambda self: self.primal.shape, "shape")
+    dtype = fixed(lambda self: self.primal.dtype, "dtype")
     below = property(lambda self: self.primal)
 
     def _adopt(self, other):

@@ -229,7 +229,15 @@ def push_slogdet(dx, x):
 
 
 def push_cofactor(dx, x):
-    """C = det(x) inv(x)': a product. Of singular matrices it has no derivative here."""
+    """C = det(x) inv(x)': a product; of singular matrices it has no derivative here. Of few rows by Laplace's expansion of each minor, which has one."""
+    n = x.shape[-1]
+    if n == 1:
+        return dx * 0
+    if n <= linalg.FEW_MINORS:
+        rows, columns, sign = linalg.crossed(n)
+        index = (Ellipsis, ix.Slot(0), ix.Slot(1))
+        moving = ix.getitem(dx, rows, columns, index=index) * linalg.cofactor(ix.getitem(x, rows, columns, index=index))
+        return r.sum(moving, axis=(moving.ndim - 2, moving.ndim - 1), keepdims=False) * sign.astype(dx.dtype)
     z = linalg.cofactor(x)
     rate = np.trace(solved(x, dx), axis1=-2, axis2=-1)
     return rate[..., None, None] * z - c.matmul(solved(turned(x), turned(dx)), z)

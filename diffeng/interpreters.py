@@ -5,7 +5,8 @@ What it is not: none of them (nodes.py, forward_mode.py, batching.py, precise.py
 """
 import itertools
 
-from .traced import TRACED, Traced, leaked
+from .refusals import leaked
+from .traced import TRACED, Traced
 
 _level = itertools.count(1)
 newest = [0]                                 # the highest level there was (not a class attribute: setting one makes Python forget what it knows of the class)

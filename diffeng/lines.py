@@ -35,6 +35,16 @@ def is_library(code):
     return code.co_filename.startswith(_LIBRARIES)
 
 
+def by_library():
+    """Is it a function of NumPy's or SciPy's that asks the engine, and not user code?"""
+    frame = sys._getframe(2)
+    while frame is not None and not _user_files[(name := frame.f_code.co_filename)]:
+        if name.startswith(_LIBRARIES):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def user_call(frame, plain_names=False):
     """What an instruction of user code calls: the attribute in np.zeros(...), "[]" where an item is assigned; with plain_names also the name in zeros(...).
     None when it cannot be told."""

@@ -95,7 +95,7 @@ class Turn:
         if type(x) is Exact:                                     # whose bytes are its address
             return "Exact", x.name
         if isinstance(x, Traced):
-            return [self._plain(getattr(x, name), {}) for name in type(x).__slots__ if name != "interpreter"]
+            return [self._plain(getattr(x, name), {}) for name in x._state if name != "interpreter"]
         if type(x) is not Node:
             return str(getattr(x, "dtype", type(x))), np.shape(x), np.asarray(x).tobytes()
         if x in number:

@@ -15,6 +15,7 @@ from .traced import TRACED
 
 _INERT = {float, int, bool, complex, str, bytes, type(None), type(Ellipsis), slice, range, np.ufunc, types.BuiltinFunctionType, type(np.sum),
            np.dtype, *np.sctypeDict.values()}
+POLYNOMIAL = "numpy.polynomial"          # whose code is generic: it is traced like the user's
 _MODULES = ("numpy", "scipy", "math", "cmath", __package__)
 _REACHING = frozenset({"eval", "exec", "globals", "locals", "compile", "__import__"})              # beside what reach.loaded calls reflective
 _MOST, _LARGEST = 50, 200                # functions that are followed, items of a container that are looked at
@@ -94,6 +95,9 @@ class _Found:
                 except ValueError:                            # nothing is in it yet
                     self.names = None
 
+        if self.names is not None and "polynomial" in self.names:
+            self.names |= {"array", "asarray", "asanyarray", "empty", "zeros", "ones", "eye", "linspace", "arange"}           # it asks in the user's stead
+
     def _given(self, f, where, fun, seen, stack):
         """The defaults of f's parameters. Those of fun itself are read from the function that is asked about: it may be another one of this code."""
         def held(asked):
@@ -107,6 +111,11 @@ class _Found:
             self._followed(given[k], lambda asked, k=k: held(asked)[k], seen, stack)
 
     def _followed(self, value, read, seen, stack):
+        home = getattr(value, "__name__" if type(value) is types.ModuleType else "__module__", None)
+        if type(home) is str and home.startswith(POLYNOMIAL):
+            self.names.add("polynomial")
+        if value is np.vectorize:                             # imported by name: its objects are reached by its class
+            self.names.add("vectorize")
         if _inert(value):
             self._held.append((read, None))
         elif type(value) is types.FunctionType or type(value) is types.ModuleType and value.__name__.partition(".")[0] in _MODULES:

@@ -16,7 +16,8 @@ import numpy as np
 
 from .errors import explain, refuse
 from .interpreters import Interpreter, exactly
-from .traced import ASSIGN, TRACED, Traced, unaliased
+from .refusals import ASSIGN, fixed
+from .traced import ALIASES, TRACED, Traced, unaliased
 from .lines import DEPTH, user_frames
 
 _new = object.__new__
@@ -356,13 +357,13 @@ CONSTANT = Primitive("constant", lambda x: x, kind="constant", slots=())
 class Tracer(Traced):
     """What user code holds while it is recorded: an array-like around a Node. Never a key of anything: == is elementwise."""
 
-    __slots__ = ("interpreter", "node")
+    __slots__ = ("interpreter", "node", *ALIASES)
 
     def __init__(self, interpreter, node):
         self.interpreter, self.node = interpreter, node
 
-    shape = property(attrgetter("node.shape"))
-    dtype = property(attrgetter("node.dtype"))
+    shape = fixed(attrgetter("node.shape"), "shape")
+    dtype = fixed(attrgetter("node.dtype"), "dtype")
     below = property(lambda self: restored(self.node))
 
     def _adopt(self, other):

@@ -72,9 +72,9 @@ def _listed(part):
 
 def _released(tree):
     """Arguments with plain arrays in place of the buffers that hold them; None where anything is traced."""
-    from .buffers import Buffer, is_plain
+    from .buffers import is_plain
     if isinstance(tree, Traced):
-        return np.asarray(tree) if type(tree) is Buffer and is_plain(tree) else None
+        return tree.share() if is_plain(tree) else None
     if type(tree) not in (list, tuple, dict):
         return tree
     parts = [_released(x) for x in (tree.values() if type(tree) is dict else tree)]
@@ -187,8 +187,9 @@ def call_ufunc(ufunc, method, inputs, kwargs):
             released = _released((inputs, kwargs))
             if released is not None and not kwargs.get("out"):
                 return getattr(ufunc, method)(*released[0], **released[1])
-            raise refuse(TypeError, f"the ufunc {ufunc.__name__}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md "
-                                    "lists them)")
+            if {*"".join(ufunc.types)} == {*"O->"}:                      # np.frompyfunc has made it
+                return numpy_functions.entries.by_entries(ufunc, method, inputs, kwargs)
+            raise refuse(TypeError, f"the ufunc {ufunc.__name__}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them)")
         UFUNCS[ufunc] = primitive
     if method == "__call__":
         if not kwargs:
@@ -199,8 +200,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
             released = _released((inputs, kwargs))
             if released is not None and out is None and mask is True:
                 return ufunc(*released[0], dtype=dtype, **released[1])
-            raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; "
-                                    "move the axes with np.moveaxis, or leave it out")
+            raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; move the axes with np.moveaxis, or leave it out")
         operands, mask = [operand(x) for x in inputs], operand(mask)
         if mask is True:
             result = _computed(ufunc, primitive, operands, dtype)
@@ -353,8 +353,8 @@ def split_index(index, of=None):
     if is_basic(items):
         return arrays, items
     for i in items:
-        if isinstance(i, list):
-            i = array(i) if len(i) else np.zeros(0, int)
+        if isinstance(i, (list, range)):
+            i = array(list(i)) if len(i) else np.zeros(0, int)
         if isinstance(i, Traced) and i.dtype.kind == "b":
             i = np.asarray(i._look("mask", lambda x: plain(x)))       # a mask decides shapes: its value is looked at, like an `if`
         if isinstance(i, Traced) and i.shape == () and i.dtype.kind in "iu":

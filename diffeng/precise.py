@@ -20,7 +20,8 @@ from .buffers import call as call_user, unwrap
 from .constants import Exact
 from .errors import explain, refuse
 from .interpreters import Interpreter
-from .traced import Traced
+from .refusals import fixed
+from .traced import ALIASES, Traced
 from .lines import same_place, user_frames
 from .wide_arrays import WIDE, Wide, held, spelled
 
@@ -63,12 +64,12 @@ class PreciseArray(Traced):
     comparison ran into; it is raised when the outcome is used, and never when the branch is replayed.
     """
 
-    __slots__ = ("data", "dtype", "origin", "doubt")
+    __slots__ = ("data", "dtype", "origin", "doubt", *ALIASES)
 
     def __init__(self, data, dtype, origin=None, doubt=None):
         self.data, self.dtype, self.origin, self.doubt = data if type(data) in _DATA else box(data), dtype, origin, doubt
 
-    shape = property(lambda self: self.data.shape)
+    shape = fixed(lambda self: self.data.shape, "shape")
 
     def _adopt(self, other):
         other = unwrap(other)

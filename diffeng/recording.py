@@ -53,7 +53,7 @@ class Body(Tracing):
         x = unwrap(x)
         if not isinstance(x, Traced) or self.mine(x):
             return x
-        key = type(x), *[id(getattr(x, name, None)) for name in type(x).__slots__]
+        key = type(x), *[id(getattr(x, name, None)) for name in x._state]
         if key not in self.outer:
             self.outer[key] = unaliased(x), self.input(None, "outer", x.shape, x.dtype)
         return self.outer[key][1]

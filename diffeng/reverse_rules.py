@@ -305,6 +305,13 @@ def inv(g, z):
 
 
 def cofactor(g, z, x):
+    if x.shape[-1] == 1:                           # of one entry it is 1
+        return np.zeros(x.shape, g.dtype)
+    if x.shape[-1] <= linalg.FEW_MINORS:           # each is a determinant of what is left, whose gradient are cofactors: no inverse
+        rows, columns, sign = linalg.crossed(x.shape[-1])
+        index = (Ellipsis, indexing.Slot(0), indexing.Slot(1))
+        inner = linalg.cofactor(indexing.getitem(x, rows, columns, index=index))
+        return indexing.scatter(each(g * sign.astype(g.dtype)) * inner, rows, columns, index=index, shape=x.shape)
     t = flipped(linalg.inv(x))
     return each(np.sum(g * t, axis=(-2, -1))) * z - np.matmul(np.matmul(z, flipped(g)), t)
 

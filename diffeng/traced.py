@@ -6,7 +6,6 @@ user types on an array is here once, so that the interpreters cannot differ. The
 Assignment: traced values are functional inside, so `x[i] = v` and `x += v` make a new value and let x, everything x
 is a view of, and every living view of x adopt it: NumPy's aliasing, kept by weak references.
 """
-import contextvars
 import functools
 import math
 import sys
@@ -15,22 +14,16 @@ import weakref
 import numpy as np
 
 from .errors import refuse
-
-ASSIGN = "the array was made outside of the function, or by a function imported by name (from numpy import zeros). "\
-         "Make it inside with np.zeros(...), or a copy of it with np.array(x), or write x = diffeng.at(x, i).set(v)"
-
-
-def leaked(what):
-    """The error of a value that outlives what it was made for."""
-    return refuse(RuntimeError, f"{what}{{here}} meets a value of a derivative, a vmap or the body of a scan that has ended: it was kept outside of the function (in a "
-                                "list, an attribute, a variable), where nothing knows of what it depends on. Return it from the function: as a result, with "
-                                "has_aux=True, or as a y of the scan")
-
+from .lines import is_user_code, user_call
+from .refusals import converted, leaked, multiplied_by_sparse, no_cut
 
 _reshape, _swapaxes, _transpose = np.reshape, np.swapaxes, np.transpose          # NumPy's own: others may stand in their places while a function runs (buffers.py)
 TRACED = set()                                                  # the subclasses of Traced: `type(x) in TRACED` is cheaper than isinstance where x is an array
 NUMBERS = frozenset({float, int, bool, np.float64, np.float32})
 OPERANDS = set(NUMBERS)                                         # types that are operands without a look at the value; traced ones are, too
+
+
+ALIASES = ("_base", "_views", "__weakref__")                     # slots of every subclass, for what shares its memory (viewing)
 
 
 class Traced:
@@ -39,11 +32,11 @@ class Traced:
     The operators and x[i] are put here by numpy_api.py, which has what stands behind them.
     """
 
-    __slots__ = ("_base", "_views", "__weakref__")
-    __hash__ = None
+    __slots__ = ()
     __array_priority__ = 1000.0
 
     def __init_subclass__(cls):
+        cls._state = tuple([name for name in cls.__dict__.get("__slots__", ()) if name not in ALIASES])
         TRACED.add(cls)
         OPERANDS.add(cls)
 
@@ -61,10 +54,10 @@ class Traced:
         from .numpy_api import plain
         if self.interpreter.ended:
             raise leaked("the conversion to a plain array")
-        if "scipy.sparse" in sys.modules and _multiplied_by_sparse(sys._getframe(1)):
+        if "scipy.sparse" in sys.modules and multiplied_by_sparse(sys._getframe(1)):
             return np.array(None, object)                        # no array: the product is what this class says (numpy_functions/sparse_products.py)
         if self.dtype.kind not in "iub":
-            raise _converted(sys._getframe(1))
+            raise converted(sys._getframe(1))
         return np.array(plain(self), dtype)                      # a place, or a truth value: it carries no derivative, and is looked at like a mask
 
     # ---- what an array is ---------------------------------------------------------------------------------------------
@@ -74,7 +67,7 @@ class Traced:
     nbytes = property(lambda self: self.size * self.dtype.itemsize)
     T = property(lambda self: self._called(_transpose))
     mT = property(lambda self: self._called(_swapaxes, -1, -2))
-    real = property(lambda self: self)
+    real = property(lambda self: self, lambda self, value: self.__setitem__(..., value))
     imag = property(lambda self: np.zeros(self.shape, self.dtype))
     flat = property(lambda self: Entries(self), lambda self, value: Entries(self).__setitem__(slice(None), value))
 
@@ -92,6 +85,10 @@ class Traced:
             raise TypeError("iteration over a traced scalar")
         return (self[k] for k in range(self.shape[0]))
 
+    def __hash__(self):
+        raise refuse(TypeError, "hash{here}: a traced value is no key, of a dict, a set or a cache: what is found there would be that of another value, without a derivative. "
+                                "Use an index or a name, or float(x), which is a plain number")
+
     def __contains__(self, x):
         return bool(np.any(self == x))
 
@@ -103,11 +100,11 @@ class Traced:
         return self._look("bool", lambda v: bool(np.all(v)))
 
     def __float__(self):
-        _no_cut(self)
+        no_cut(self)
         return self._look("float", lambda v: float(np.reshape(v, ())))
 
     def __int__(self):
-        _no_cut(self)
+        no_cut(self)
         return self._look("int", lambda v: int(np.reshape(v, ())))
 
     def __index__(self):
@@ -133,6 +130,7 @@ class Traced:
     # ---- indexing and assignment ------------------------------------------------------------------------------------------
 
     def __setitem__(self, index, value):
+        part_views(self, value)
         write(self, _set(self, index, value))
 
     def fill(self, value):
@@ -243,89 +241,23 @@ class Entries:
         return self.base.flatten()
 
 
+def part_views(x, value):
+    """For a shuffle of NumPy's: it has x[i], x[j] = x[j], x[i], of rows copies, which here are views of x; and the second would be what the first assignment made it."""
+    if getattr(value, "_base", None) is None or value._base[0] is not x:
+        return
+    frame = sys._getframe(2)
+    if is_user_code(frame.f_code) and user_call(frame, True) == "shuffle":
+        for reference, _ in x._views[-2:]:                       # the two that it has just asked for
+            view = reference()
+            if view is not None:
+                view._base = None
+                view._adopt(view.copy())
+        del x._views[-2:]
+
+
 def _set(x, index, value):
     from .numpy_api import setitem
     return setitem(x, index, value)
-
-
-# ---- where a derivative would be lost without a word ----------------------------------------------------------------------------
-
-_STORES = ("[]", "fill", "setitem", "__setitem__", "itemset")
-_MATH = set("sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt pow hypot dist fsum fabs "
-            "erf erfc gamma lgamma degrees radians fmod remainder copysign modf ldexp".split())
-_TYPES = ("float64", "float32", "double", "single", "int64", "int32", "intp")
-judged = contextvars.ContextVar("judged", default=False)           # a judge watches: numbers taken out of their arrays are its business
-
-
-def _called(frame):
-    """(what a user knows a function as: one like __call__ by its class, vectorize, and a wrapper by what it wraps; its module)."""
-    code, wrapped = frame.f_code, frame.f_locals.get("f") if frame.f_code.co_name == "wrapper" else None
-    if callable(wrapped) and hasattr(wrapped, "__name__"):
-        return wrapped.__name__, wrapped.__module__
-    module = frame.f_globals.get("__name__", "")
-    return code.co_qualname.split(".")[-2] if code.co_name.startswith("__") and "." in code.co_qualname else code.co_name, module
-
-
-def _multiplied_by_sparse(frame):
-    """Is it a sparse array of SciPy's that asks for an array, in its product (and not for what a multiple of it holds)?"""
-    from .lines import is_user_code
-    while frame is not None and not is_user_code(frame.f_code) and frame.f_code.co_name != "_mul_scalar":
-        if frame.f_code.co_name == "_matmul_dispatch":
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _converted(frame):
-    """The error of a conversion to a plain array: by a library's function, by an assignment, or of a list in a ufunc."""
-    from . import linalg, special
-    from .lines import is_library, is_user_code, run, user_call
-    from .numpy_api import FUNCTIONS
-    inside = []
-    while frame is not None and not is_user_code(frame.f_code) and frame.f_code is not run.__code__:
-        inside += [_called(frame)] if is_library(frame.f_code) else []
-        frame = frame.f_back
-    if inside:
-        twins = [(n, room) for n, module in reversed(inside) for room in (special, linalg) if n in room.TWINS and (room is special or "linalg" in module)]
-        name = twins[0][0] if twins else inside[-1][0]
-        known = any([f.__name__ == name for f in FUNCTIONS])
-        sparse = any([module.startswith("scipy.sparse.") and "linalg" not in module for _, module in inside])
-        cure = (f"use {twins[0][1].__name__}.{name}, which takes traced and plain arrays alike" if twins else "of a sparse array there are A @ x and x @ A, and a * (A @ x) "
-                "for (a * A) @ x" if sparse else "give it an array, not a list of traced values: np.array([...])" if known else "write it with numpy functions and ufuncs")
-        return refuse(TypeError, f"{name}{{here}}, a function of numpy or scipy, converts a traced value to a plain array: "
-                                 f"this would cut the derivative; {cure}")
-    name = user_call(frame, True) if frame is not None else None
-    if name in _STORES:
-        return refuse(TypeError, "a traced value was assigned into a plain array{here}: " + ASSIGN)
-    if name in _TYPES:
-        return _plain_number(name)
-    return refuse(TypeError, "a traced value was converted to a plain array{here}: this would cut the derivative. A list of traced "
-                             "values that goes into a ufunc or an operator becomes an array with np.array([...]); otherwise " + ASSIGN)
-
-
-def _plain_number(name):
-    return refuse(TypeError, f"np.{name}(x){{here}} makes a plain number of a traced value: this would cut the derivative. "
-                             f"Write x.astype(np.{name}), or leave it out")
-
-
-def _no_cut(x):
-    """NumPy, math and compiled libraries ask a traced scalar for its float when they store it or compute with it."""
-    from .lines import is_library, user_call
-    frame = sys._getframe(2)
-    if is_library(frame.f_code):
-        raise refuse(TypeError, f"{frame.f_code.co_name}{{here}}, a function of numpy or scipy, takes a traced value for a plain number: this would "
-                                "cut the derivative. Compute it with numpy functions and ufuncs, or outside of the function that is derived")
-    name = user_call(frame, True)
-    if name in _STORES:
-        raise refuse(TypeError, "a traced value was assigned into a plain array{here}: " + ASSIGN)
-    x = getattr(x, "held", x)                                       # what a buffer holds
-    if judged.get() or not hasattr(x, "below"):                     # the judge says so itself, and compare reports it
-        return
-    if name in _TYPES:
-        raise _plain_number(name)
-    if name in _MATH:
-        raise refuse(TypeError, f"math.{name}{{here}} takes a traced value for a plain number: this would cut the derivative. "
-                                "Use the function of numpy or scipy.special (np.sin for math.sin)")
 
 
 # ---- aliases ----------------------------------------------------------------------------------------------------------------
@@ -333,7 +265,7 @@ def _no_cut(x):
 def unaliased(x):
     """What a traced value is now, apart from it: the user may write into x later."""
     out = object.__new__(type(x))
-    for name in x.__slots__:
+    for name in x._state:
         setattr(out, name, getattr(x, name))
     return out
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from .buffers import Buffer, call, lent, unwrap
 from .errors import refuse
-from .traced import TRACED, Traced, leaked
+from .refusals import leaked
+from .traced import TRACED, Traced
 from .lines import run
 
 

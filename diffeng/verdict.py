@@ -16,7 +16,7 @@ from .differentiate import Recorded, backward
 from .every_direction import contracted, forward_rows
 from .measure import apart
 from .report import Report
-from .traced import judged
+from .refusals import judged
 from .trees import Flat, flatten, function_name, is_float
 from .wide_arrays import large
 

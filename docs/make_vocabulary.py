@@ -43,11 +43,16 @@ def text():
     others = [f for f in numpy_api.FUNCTIONS if not isinstance(f, np.ufunc)]
     lines += ["## NumPy functions\n", "As NumPy has them; an option that is not supported on traced values says so when it is used.\n"]
     lines += _listed("`numpy`, ufuncs", [u.__name__ for u in numpy_api.UFUNCS if getattr(np, u.__name__, None) is u])
-    lines += _listed("`numpy`, functions", [f.__name__ for f in others if "linalg" not in f.__module__])
+    lines += _listed("`numpy`, functions", [f.__name__ for f in others if "linalg" not in f.__module__ and "polynomial" not in f.__module__])
     lines += _listed("`numpy.linalg`", [f.__name__ for f in others if "linalg" in f.__module__])
+    lines += ["Where NumPy does not ask its arguments, while a function is traced: `vectorize` and ufuncs of `frompyfunc`, which call their function entry by entry (a large "
+              "array is a large graph); `ndenumerate` and `nditer`, to read; `lib.stride_tricks.as_strided`, to read; `numpy.polynomial`, its functions and classes, of "
+              "traced coefficients and at traced points.\n"]
     lines += ["Ufunc methods: `reduce`, `accumulate`, `reduceat` and `outer` of those of two operands, `at` of all; the options `out`, `where` and `dtype`.\n"]
     lines += _listed("ndarray's attributes and methods", [n for n in dir(Traced) if not n.startswith("_") and hasattr(np.ndarray, n) and n not in REFUSED])
     lines += _listed("Constructors that may hold or be filled with traced values", [*buffers.CONSTRUCTORS, *buffers.CONVERTERS, "fromiter", "r_", "c_"])
+    lines += ["What these make of plain floating-point numbers is an ndarray, which compiled functions of any library can read; once a traced value was written into it, they "
+              "are refused.\n"]
     lines += ["## SciPy\n"]
     lines += _listed("`scipy.special`, ufuncs, used as they are", elementwise.SCIPY + list(special.UFUNC_NAMES))
     lines += _listed("`diffeng.special`, the same and what SciPy's own cannot do on traced values",

@@ -96,6 +96,12 @@ KINKS = {
     "abs(x)": [(np.abs, 0.0, 0.0), (np.fabs, 0.0, 0.0)],
     "sign": [(lambda x, f=f: f(x) + x, 0.0, 1.0) for f in (np.sign, np.floor, np.ceil, np.trunc, np.rint)],
     "linalg.norm(x)": [(_norm_at_zero, np.zeros(3), [0, 0, 0])],
+    "linalg.norm(x, ord)": [(lambda x, p=p: np.linalg.norm(x, p), np.array(x), want) for p, x, want in (
+        (0.5, [0.0, 0.0], [0, 0]), (0.5, [0.0, 1.0, -4.0], [0, 3, -1.5]), (-1, [0.0, 1.0], [0, 0]), (-2, [0.0, 0.0], [0, 0]), (-0.5, [0.0, 3.0, 0.0], [0, 0, 0]))],
+    "linalg.norm(a, ord)": [(lambda x, p=p: np.linalg.norm(x, p), np.array(x), want) for p, x, want in (
+        ("nuc", [[0.0, 0.0], [0.0, 0.0]], [[0, 0], [0, 0]]), ("nuc", [[0.0, 1.0], [0.0, 0.0]], [[0, 1], [0, 0]]), ("nuc", [[1.0, 0.0], [0.0, 1.0]], [[1, 0], [0, 1]]),
+        (2, [[0.0, 0.0], [0.0, 0.0]], [[0, 0], [0, 0]]), (2, [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0]], [[0.5, 0, 0], [0, 0.5, 0]]), (-2, [[0.0, 1.0], [0.0, 0.0]], [[0, 0], [0, 0]]),
+        (-2, [[2.0, 0.0], [0.0, -2.0]], [[0.5, 0], [0, -0.5]]))] + [(np.linalg.cond, np.eye(2), [[0, 0], [0, 0]])],
     "linalg.eigh(a)": [(_vector_of_equals, np.eye(2), [[0, 0], [0, 0]])],
     "std(x)": [(_std_of_equals, np.full(n, x), np.zeros(n)) for n, x in ((3, 1.0), (3, 0.1), (7, 1.7))]
               + [(lambda x: np.nanstd(np.where([True, True, True, False], x, np.nan)), 0.1, 0), (lambda x: np.std(x * np.ones(7), where=np.arange(7) > 3), 0.1, 0)],
@@ -121,6 +127,14 @@ def test_conventions_at_kinks(line, method):
     for fun, x, expected in KINKS[line]:
         got = de.grad(fun, method=method)(x)
         assert np.allclose(got, expected, rtol=1e-15, atol=0), (got, expected)
+
+
+@pytest.mark.parametrize("line", ["linalg.norm(x, ord)", "linalg.norm(a, ord)"])
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_the_judge_finds_the_kinks_of_norms_right(line):
+    for fun, x, _ in KINKS[line]:
+        report = de.compare(fun, x)
+        assert report.agree, str(report)
 
 
 MODULES = sorted("diffeng." + ".".join(p.relative_to(ROOT / "diffeng").with_suffix("").parts).removesuffix(".__init__")

@@ -210,7 +210,7 @@ def test_the_room_stays_small(plans, tmp_path, monkeypatch):
 
 
 def test_every_source_that_decides_a_plan_is_told():
-    package, no_part = pathlib.Path(de.__file__).parent, {"errors", "interpreters", "lines", "traced", "vocabulary"}
+    package, no_part = pathlib.Path(de.__file__).parent, {"errors", "interpreters", "lines", "refusals", "traced", "vocabulary"}
     outside = {name for file in (package / "kernels").glob("*.py") for name in re.findall(r"^\s*from \.\.(\w+)[ .]", file.read_text(), re.M)}
     outside |= {name for file in image.SOURCES for name in re.findall(r"^\s*from \.(\w+)[ .]", (package / f"{file}.py").read_text(), re.M)}
     assert outside - no_part == {*image.SOURCES}

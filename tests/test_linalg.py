@@ -127,6 +127,31 @@ def test_the_determinant_of_a_singular_matrix_has_a_derivative(method):
     assert report.agree, str(report)
 
 
+def _second_of_det(a):
+    """Determinants without two rows and two columns, (n, n, n, n)."""
+    n, out = len(a), np.zeros(a.shape * 2)
+    for i, j, k, m in np.ndindex(out.shape):
+        if i != k and j != m:
+            left = np.delete(np.delete(a, [i, k], 0), [j, m], 1)
+            out[i, j, k, m] = (-1.0) ** (i + j + k + m) * (1 if k < i else -1) * (1 if m < j else -1) * (np.linalg.det(left) if n > 2 else 1)
+    return out
+
+
+@pytest.mark.parametrize("method", ["symbolic", "forward", "reverse"])
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_second_and_third_derivatives_of_determinants_of_singular_matrices(n, method):
+    rng = np.random.default_rng(n)
+    a = rng.normal(size=(n, n))
+    for x in (a, np.outer(a[0], a[:, 0]), np.zeros((n, n)), np.vstack([a[:-1], a[:1]]), np.eye(n)):
+        want = _second_of_det(x)
+        for hessian in (de.hessian(np.linalg.det, method=method), de.jit(de.hessian(np.linalg.det, method=method))):
+            np.testing.assert_allclose(hessian(x), want, atol=1e-13)
+    if n == 3:                                           # of which the second derivative is linear
+        x, way = np.outer(a[0], a[1]), rng.normal(size=(n, n))
+        third = de.jvp(de.hessian(np.linalg.det, method=method), (x,), (way,))[1]
+        np.testing.assert_allclose(third, _second_of_det(way), atol=1e-13)
+
+
 def exact_cofactors(a):
     """By Gauss's elimination in fractions."""
     def det(rows):

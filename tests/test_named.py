@@ -94,7 +94,7 @@ def test_only_these_are_replaced_and_only_here():
         thread.join()
         return np.sum(x * x)
     np.testing.assert_array_equal(de.grad(f)(X), 2 * X)
-    assert seen["zeros"] == "Buffer" and seen["elsewhere"] == (np.ndarray, np.ndarray)
+    assert seen["zeros"] == "ArrayBuffer" and seen["elsewhere"] == (np.ndarray, np.ndarray)
 
     def failing(x):
         np.zeros(3)[0] = x[0]

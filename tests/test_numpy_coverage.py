@@ -2,8 +2,10 @@
 By all three methods."""
 import collections
 import functools
+import json
 import math
 import operator
+import statistics
 import threading
 
 import numpy as np
@@ -298,6 +300,7 @@ def test_arrays_that_are_more_or_less_than_arrays(x, text):
 # ---- nothing is cut without a word ------------------------------------------------------------------------------------------------
 
 OUTSIDE = np.zeros(3)
+cached = functools.lru_cache(lambda t: t * t)
 mean = np.mean                           # as it is imported by name: nobody replaces it while a function runs
 
 
@@ -309,7 +312,13 @@ mean = np.mean                           # as it is imported by name: nobody rep
     (lambda x: scipy.integrate.quad(lambda s: s * x[0], 0, 1)[0], "function of numpy or scipy"),
     (lambda x: scipy.integrate.quad(lambda s: s, 0, x[0])[0], "function of numpy or scipy"),
     (lambda x: scipy.special.logsumexp(x), r"logsumexp.*diffeng\.special\.logsumexp"),
-    (lambda x: np.vectorize(lambda t: t * t)(x), r"^vectorize at"), (lambda x: np.poly(np.outer(x, x)), r"poly.*eigenvalues"),
+    (lambda x: {x[0]: 1.0}[x[0]], r"^hash at.*index or a name"), (lambda x: len(set(x.tolist())), r"^hash at"), (lambda x: cached(x[0]), r"^hash at"),
+    (lambda x: setattr(x.copy(), "shape", (3, 1)), r"^y\.shape.*reshape"), (lambda x: setattr(x.copy(), "dtype", int), r"^y\.dtype.*astype"),
+    (lambda x: np.ndarray.mean(x), r"'mean'.*x\.mean\("), (lambda x: statistics.mean(x), "numerator.*traced value"), (lambda x: json.dumps(x.tolist()), "JSON.*traced value"),
+    (lambda x: memoryview(x), "bytes-like.*traced value"), (lambda x: np.broadcast(x, x), r"^broadcast at.*np\.broadcast_shapes"),
+    (lambda x: np.random.default_rng(0).permutation(x), r"^permutation at.*x\[rng\.permutation"), (lambda x: np.random.default_rng(0).choice(x, 2), r"^choice at.*x\[rng\.choice"),
+    (lambda x: np.random.default_rng(0).shuffle(np.outer(x, x), axis=1), r"^Axis argument.*rng\.permutation"),
+    (lambda x: np.nditer(x, op_flags=["readwrite"]), r"^nditer at.*np\.ndindex"), (lambda x: np.poly(np.outer(x, x)), r"poly.*eigenvalues"),
     (lambda x: mean([x[0], x[1]]), r"mean.*give it an array, not a list of traced values: np\.array"),
     (lambda x: np.exp([x[0], x[1]]), r"np\.array\(\[\.\.\.\]\) first|np\.array\(\[\.\.\.\]\)"),
     (lambda x: np.linalg.eigvals(np.outer(x, x)), r"numpy\.linalg\.eigvals.*no derivative.*inv, .*solve"), (lambda x: np.linalg.inv(np.outer(x, x)), r"^inv.*test_numpy.*Singular"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
@@ -318,6 +327,7 @@ mean = np.mean                           # as it is imported by name: nobody rep
     (lambda x: np.quantile(x, -0.2), "quantile.*between 0 and 1"), (lambda x: np.nanpercentile(x, [20, 120]), "quantile.*0 and 100"),
 ])
 @pytest.mark.parametrize("method", ["forward", "reverse"])
+@pytest.mark.filterwarnings("ignore:you are shuffling:UserWarning")
 def test_refused_with_the_line_and_the_cure(f, text, method):
     with pytest.raises((TypeError, ValueError, IndexError, AttributeError), match=text) as error:
         de.grad(f, method=method)(np.array([1.0, 2.0, 3.0]))

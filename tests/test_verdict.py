@@ -150,7 +150,7 @@ def test_an_inaccurate_rule_is_told_from_a_wrong_one(monkeypatch):
     (lambda: de.compare(lambda x: None, 1.0), "returned None"), (lambda: de.compare(lambda x: "no", 1.0), "type str"),
     (lambda: de.compare(lambda x: x, 1), "no floating-point argument"),
     (lambda: de.compare(lambda x: x > 0, 1.0), "no floating-point value"),
-    (lambda: de.compare(lambda x: np.sum(np.i0(x)), X), r"numpy\.i0 at test_verdict.py:\d+ is not known"),
+    (lambda: de.compare(lambda x: np.sum(np.roots(x)), X), r"numpy\.roots at test_verdict.py:\d+ is not known"),
     (lambda: de.compare(lambda x, n: x, 1.0, 2, argnums=(0, 1)), "integer"),
 ])
 def test_bad_input(call, text):

@@ -214,3 +214,8 @@ def vander(x, N=None, increasing=False):
     x = operand(x)
     n = x.shape[0] if N is None else N
     return e.power(x[:, None], np.arange(n) if increasing else np.arange(n)[::-1])
+
+
+for _f in vars(np.polynomial.polynomial).values():               # its code is generic (buffers.py); NumPy 2.4 has begun to ask the arguments of some of it
+    if type(_f) is type(np.sum):
+        implements(_f)(_f._implementation)

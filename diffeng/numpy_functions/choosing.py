@@ -13,7 +13,7 @@ from .table import along, counted, implements
 @implements(np.take)
 def take(a, indices, axis=None, mode="raise"):
     a, axis = along(a, axis)
-    indices = _places(indices if isinstance(indices, Traced) else np.asarray(indices))
+    indices = places_of(indices if isinstance(indices, Traced) else np.asarray(indices))
     if mode == "wrap":
         indices = indices % a.shape[axis]
     elif mode == "clip":
@@ -21,7 +21,7 @@ def take(a, indices, axis=None, mode="raise"):
     return getitem(a, (slice(None),) * axis + (indices,))
 
 
-def _places(indices):
+def places_of(indices):
     """Integers. To functions that take places, False and True are the places 0 and 1, and no mask."""
     return indices.astype(np.intp) if indices.dtype == bool else indices
 
@@ -130,6 +130,13 @@ def sinc(x):
     return e.where(near, series, e.sin(y) / y)
 
 
+@implements(np.i0)
+def i0(x):
+    from .. import special
+    x = arrayed(x)
+    return special.i0(x if x.dtype.kind == "f" else cast(x, np.float64))
+
+
 @implements(np.interp)
 def interp(x, xp, fp, left=None, right=None, period=None):
     x, xp, fp = (cast(operand(v), np.float64) for v in (x, xp, fp))                # NumPy's has no other dtype
@@ -215,46 +222,31 @@ def unique(ar, return_index=False, return_inverse=False, return_counts=False, ax
     return (values, *others) if others else values
 
 
-@implements(np.bincount)
-def bincount(x, weights=None, minlength=0):
-    x = _places(plain(x))
-    if weights is None:
-        return np.bincount(x, None, minlength)
-    if x.size:
-        counted(x.min(), "bincount the least entry")
-    out = np.zeros(max(int(x.max()) + 1 if x.size else 0, minlength))
-    return indexing.add_at(out, operand(weights), x, index=(indexing.Slot(0),))
+@implements(np.union1d)
+def union1d(ar1, ar2):
+    return unique(np.concatenate([np.ravel(cast(x, result_type(operand(ar1), operand(ar2)))) for x in (operand(ar1), operand(ar2))]))
 
 
-@implements(np.histogram)
-def histogram(a, bins=10, range=None, density=None, weights=None):
-    if weights is not None and np.shape(weights) != np.shape(a):
-        raise refuse(ValueError, f"histogram{{here}}: weights of shape {np.shape(weights)} for values of shape {np.shape(a)}: give one a value")
-    a, bins = np.ravel(arrayed(a)), bins if isinstance(bins, str) else arrayed(bins)
-    if isinstance(bins, str):
-        raise refuse(TypeError, f"histogram{{here}}: bins={bins!r} is not supported on traced values: give their number, or their edges")
-    if bins.ndim == 0:
-        lo, hi = (np.min(a), np.max(a)) if range is None and a.size else range or (0.0, 1.0)
-        same = e.equal(lo, hi)
-        bins = np.linspace(e.where(same, lo - 0.5, lo), e.where(same, hi + 0.5, hi), counted(plain(bins), "histogram bins", 1) + 1)
-    edges = known(bins)
-    if edges is not None and (np.diff(edges) < 0).any():
-        raise refuse(ValueError, "histogram{here}: the edges of the bins do not increase")
-    place = searchsorted(bins, a, "right")
-    place = e.where(e.equal(a, bins[-1]), bins.size - 1, place)                          # the last edge is of the last bin
-    counts = np.zeros(bins.size + 1, np.intp if weights is None else arrayed(weights).dtype)
-    counts = indexing.add_at(counts, np.ones(a.shape, np.intp) if weights is None else np.ravel(operand(weights)), place, index=(indexing.Slot(0),))[1:-1]
-    return (counts / np.diff(bins) / np.sum(counts) if density else counts), bins
+@implements(np.intersect1d)
+def intersect1d(ar1, ar2, assume_unique=False, return_indices=False):
+    """Of equal values that of the first array is taken."""
+    ar1, ar2 = arrayed(ar1), arrayed(ar2)
+    _, first, second = np.intersect1d(plain(ar1), plain(ar2), assume_unique, return_indices=True)
+    values = cast(np.take(ar1, first), result_type(ar1, ar2))
+    return (values, first, second) if return_indices else values
 
 
-@implements(np.digitize)
-def digitize(x, bins, right=False):
-    bins, side = arrayed(bins), "left" if right else "right"
-    ends = plain(bins)
-    np.digitize(np.zeros(0), ends)                                   # NumPy's error where they are not monotonic
-    if ends.size and ends[0] > ends[-1]:
-        return len(bins) - searchsorted(bins[::-1], x, side)
-    return searchsorted(bins, x, side)
+@implements(np.setdiff1d)
+def setdiff1d(ar1, ar2, assume_unique=False):
+    ar1 = np.ravel(arrayed(ar1)) if assume_unique else unique(arrayed(ar1))
+    return compress(isin(ar1, ar2, assume_unique=True, invert=True), ar1)
+
+
+@implements(np.setxor1d)
+def setxor1d(ar1, ar2, assume_unique=False):
+    both = np.sort(np.concatenate([np.ravel(arrayed(x)) if assume_unique else unique(arrayed(x)) for x in (ar1, ar2)]))
+    alone = np.concatenate([[True], np.asarray(plain(both[1:]) != plain(both[:-1])), [True]])          # unlike the one before it, and the one behind it
+    return compress(alone[1:] & alone[:-1], both) if both.size else both
 
 
 @implements(np.flatnonzero)
@@ -305,7 +297,7 @@ def choose(a, choices, mode="raise"):
     parts = [operand(x) for x in choices]
     dtype = result_type(*parts)
     parts = [cast(x, dtype) for x in parts]
-    a = _places(arrayed(a))
+    a = places_of(arrayed(a))
     places = known(a)
     if mode == "raise" and places is not None and places.size:
         counted(places.min(), "choose the least place")
@@ -354,7 +346,7 @@ def put_entries(x, index, value):
 @implements(np.put)
 def put(a, ind, v, mode="raise"):
     _own(a, "put")
-    ind, v = _places(np.ravel(ind)), operand(v)
+    ind, v = places_of(np.ravel(ind)), operand(v)
     at = ind if mode == "raise" else ind % a.size if mode == "wrap" else np.clip(ind, 0, a.size - 1)
     put_entries(a, at, np.resize(v, (ind.size,)) if np.ndim(v) else v)
 

@@ -176,7 +176,8 @@ def cond(x, p=None):
     x = arrayed(x)
     if p in (None, 2, -2):
         s = svdvals(x)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+        largest, smallest = np.max(s, axis=-1), np.min(s, axis=-1)              # equal ones share alike
+        return smallest / largest if p == -2 else largest / smallest
     return np.linalg.norm(x, p, axis=(-2, -1)) * np.linalg.norm(inv(x), p, axis=(-2, -1))
 
 

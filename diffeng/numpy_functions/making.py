@@ -30,8 +30,8 @@ def _full(x, value, dtype, order, shape):
 
 
 def _fillable(plain_array):
-    from ..buffers import Buffer
-    return Buffer(plain_array)
+    from ..buffers import buffer
+    return buffer(plain_array)
 
 
 @implements(np.zeros_like)

@@ -3,9 +3,10 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
-from ..traced import Traced, viewing
+from ..traced import Traced, memory, viewing
 from ..ufunc_dtypes import cast
 from ..vocabulary import shaping as s
+from ..vocabulary.indexing import places
 from .table import counted, implements
 
 
@@ -177,6 +178,20 @@ def sliding_window_view(x, window_shape, axis=None, subok=False, writeable=False
     for w, k in zip(window, axes, strict=True):
         out = np.moveaxis(np.take(out, np.arange(out.shape[k] - w + 1)[:, None] + np.arange(w), k), k + 1, -1)
     return viewing(out, x, lambda y: np.lib.stride_tricks.sliding_window_view(y, window, axes))
+
+
+def as_strided(x, shape=None, strides=None, subok=False, writeable=True, **others):
+    """np.lib.stride_tricks.as_strided of entries that lie one after the other. What it returns can be read only."""
+    x = arrayed(x)
+    shape, strides = tuple(x.shape if shape is None else shape), tuple(memory(x).strides if strides is None else strides)
+    if others or not memory(x).flags.c_contiguous or len(shape) != len(strides) or any(k % x.itemsize for k in strides):
+        raise refuse(ValueError, "as_strided{here}: of traced values it takes whole entries of an array that lies in C order, by shape and strides of one length. Give it "
+                                 "x.copy(), or use np.lib.stride_tricks.sliding_window_view")
+    at = sum([places(n).reshape([-1 if j == k else 1 for j in range(len(shape))]) * (stride // x.itemsize) for k, (n, stride) in enumerate(zip(shape, strides))],
+             np.zeros(shape, np.intp))
+    if at.size and not 0 <= at.min() <= at.max() < x.size:
+        raise refuse(ValueError, f"as_strided{{here}}: shape {shape} and strides {strides} reach beyond the {x.size} entries of the array")
+    return viewing(np.take(np.ravel(x), at), x, lambda y: np.lib.stride_tricks.as_strided(y, shape, strides))
 
 
 @implements(np.apply_along_axis)

@@ -224,8 +224,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
         return np.reshape(out, reduced_shape(x, axes, keepdims))
     if len(axes) == 2 and ord in (2, -2, "nuc"):
         row, column = [axis_of(k, x.ndim) for k in (axis if axis is not None else axes)]
-        s = np.linalg.svdvals(np.moveaxis(x, (row, column), (-2, -1)))
-        out = np.sum(s, axis=-1) if ord == "nuc" or ord == 2 and not x.size else s[..., 0 if ord == 2 else -1]
+        s = np.linalg.svdvals(np.moveaxis(x, (row, column), (-2, -1)))                  # whose norm it is: so are its kinks, at 0 and among equal ones
+        out = _vector_norm(s, (s.ndim - 1,), False, {"nuc": 1, 2: np.inf, -2: -np.inf}[ord])
         return np.reshape(out, reduced_shape(x, axes, keepdims))
     if len(axes) != 1 or isinstance(ord, str):
         raise refuse(TypeError, f"numpy.linalg.norm{{here}}: ord={ord!r} of {'a matrix' if len(axes) == 2 else f'{len(axes)} axes'} is not supported on traced "
@@ -248,7 +248,11 @@ def _vector_norm(x, axes, keepdims, ord):
         return np.sum(size, axis=axes, keepdims=asked(keepdims))
     if ord == 2:
         return norm_of(total(e.square(x), axes, keepdims=keepdims))
-    powers = np.sum(e.power(size, ord), axis=axes, keepdims=asked(keepdims))
+    powers = e.power(size, ord)
+    if ord < 1:                                              # infinitely steep at entries of 0, on both sides: the middle of all slopes there
+        zero = e.equal(x, 0)
+        powers = e.where(zero, e.stop_gradient(powers), e.power(e.where(zero, 1.0, size), ord))
+    powers = np.sum(powers, axis=axes, keepdims=asked(keepdims))
     zero = e.equal(powers, 0)
     return e.where(zero, powers, e.power(e.where(zero, 1.0, powers), 1 / ord))
 

@@ -128,6 +128,17 @@ class Composition(NamedTuple):
     formula: Callable
 
 
+def _cofactor(x):
+    """The determinants of what is left without a row and a column; of many rows det(x) inv(x)'."""
+    n = x.shape[-1]
+    if n == 1:
+        return x * 0 + 1
+    if n > linalg.FEW_MINORS:
+        return linalg.det(x)[..., None, None] * np.swapaxes(linalg.inv(x), -1, -2)
+    rows, columns, sign = linalg.crossed(n)
+    return linalg.det(x[..., rows, columns]) * sign.astype(x.dtype)
+
+
 def _letters(rank):
     return string.ascii_letters[:rank]
 
@@ -240,7 +251,7 @@ DEFINITION = {
                                                   sp.Sum(v[m, p] * v[m, q], (m, 1, n)) - sp.KroneckerDelta(p, q))),
     "det":           Expansion(lambda d: d),
     "slogdet":       Expansion(lambda d: sp.log(sp.Abs(d))),
-    "cofactor":      Composition(lambda x: linalg.det(x)[..., None, None] * np.swapaxes(linalg.inv(x), -1, -2)),
+    "cofactor":      Composition(_cofactor),
     # ---- index maps
     "reshape":       IndexMap({}),
     "concatenate":   IndexMap({}),

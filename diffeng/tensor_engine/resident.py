@@ -17,7 +17,7 @@ from ..errors import refuse
 from ..interpreters import Interpreter
 from ..nodes import Tracer, Tracing
 from ..numpy_api import is_basic
-from ..traced import Traced
+from ..traced import ALIASES, Traced
 
 PROGRAMS = 1000                              # of single primitives that are kept: those of steps are plans
 
@@ -26,7 +26,7 @@ class Resident(Traced):
     """An array on a device. data: its memory, an array of CuPy's or the simulator's. Nobody writes into it but a program to which an array is given away that
     nobody else holds (tape._given), so that copies share data."""
 
-    __slots__ = ("interpreter", "data")
+    __slots__ = ("interpreter", "data", *ALIASES)
 
     def __init__(self, interpreter, data):
         self.interpreter, self.data = interpreter, data

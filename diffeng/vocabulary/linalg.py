@@ -2,6 +2,7 @@
 
 Operands are floating-point; numpy_functions/linear_algebra.py casts and broadcasts. `work` counts operations, for whoever tells what a graph costs.
 """
+import functools
 import math
 
 import numpy as np
@@ -39,6 +40,16 @@ def _solved(a, b, *, triangle=None):
     if b.shape[:-1] != a.shape[:-1]:
         raise ValueError(f"matrices of shape {a.shape} and right-hand sides of shape {b.shape} do not fit: mismatch of rows")
     return b.shape, np.result_type(a, b)
+
+
+FEW_MINORS = 4                              # rows of matrices whose cofactors are differentiated as determinants of minors: of singular ones, too, and to any order
+
+
+@functools.cache
+def crossed(n):
+    """Of an (n, n) matrix without row i and column j: the index of what is left, (n, n, n - 1, n - 1) places; and (-1)^(i + j)."""
+    left = np.array([[k for k in range(n) if k != i] for i in range(n)], np.intp).reshape(n, n - 1)
+    return left[:, None, :, None], left[None, :, None, :], (-1.0) ** np.add.outer(np.arange(n), np.arange(n))
 
 
 def _exponents(x, axis):
