@@ -1,6 +1,6 @@
 """Where in the user's code an operation stands: code objects and instruction offsets, turned into text only when asked.
 
-Frames of the engine, NumPy and SciPy are skipped; diffeng/llm is user code like any other.
+Frames of the engine, NumPy, SciPy and pandas are skipped; diffeng/llm is user code like any other.
 """
 import dis
 import os
@@ -10,7 +10,8 @@ import numpy
 
 _ENGINE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LLM = os.path.join(_ENGINE, "llm") + os.sep
-_LIBRARIES = (os.path.dirname(numpy.__file__) + os.sep, os.path.join(os.path.dirname(os.path.dirname(numpy.__file__)), "scipy") + os.sep)
+_PACKAGES = os.path.dirname(os.path.dirname(numpy.__file__))
+_LIBRARIES = tuple([os.path.join(_PACKAGES, name) + os.sep for name in ("numpy", "scipy", "pandas")])
 DEPTH = 6                # innermost user frames kept: enough for the modules of a picture, bounded for deep recursion
 _calls = {}               # (id of a code object, offset in it) -> (what is called there, the code object)
 
@@ -36,7 +37,7 @@ def is_library(code):
 
 
 def by_library():
-    """Is it a function of NumPy's or SciPy's that asks the engine, and not user code?"""
+    """Is it a function of a library that asks the engine, and not user code?"""
     frame = sys._getframe(2)
     while frame is not None and not _user_files[(name := frame.f_code.co_filename)]:
         if name.startswith(_LIBRARIES):

@@ -11,12 +11,11 @@ import numpy as np
 from . import vocabulary as v
 from .errors import explain, refuse
 from .nodes import Primitive
-from .traced import NUMBERS, OPERANDS, TRACED, Traced, is_scalar, overwrite, viewing, write
+from .traced import OPERANDS, TRACED, Traced, is_scalar, overwrite, write
 from .ufunc_dtypes import cast, resolved, returned
 from .vocabulary import contraction, elementwise as e, indexing, reductions
 
 FUNCTIONS = {}
-_NONE = {}                               # the parameters of a primitive that has none
 OF_SEQUENCES = "concatenate stack hstack vstack dstack column_stack block select choose multi_dot broadcast_arrays".split()      # their lists are no arrays
 IN_PLACE = "copyto fill_diagonal put putmask place put_along_axis".split()
 
@@ -83,7 +82,7 @@ def _released(tree):
     return dict(zip(tree, parts)) if type(tree) is dict else type(tree)(parts)
 
 
-def _as_written(result, dtype, name):
+def as_written(result, dtype, name):
     """A result in the dtype of the array that takes it; TypeError where NumPy does not write it there."""
     if not np.can_cast(result.dtype, dtype, "same_kind"):
         raise refuse(TypeError, f"{name}{{here}}: a result of dtype {result.dtype} cannot be written into an array of dtype {dtype}; convert one with astype")
@@ -97,7 +96,7 @@ def _into(out, result, name):
     if not isinstance(out, Traced):
         raise refuse(TypeError, f"{name}{{here}}: a traced value cannot be written into a plain array (out= or an in-place operator): write x = x + y "
                                 "instead of x += y, or make the array inside the function with np.zeros(...)")
-    result = _as_written(result, out.dtype, name)
+    result = as_written(result, out.dtype, name)
     if result.shape == out.shape and isinstance(result, Traced):
         overwrite(out, result)
     else:
@@ -238,12 +237,12 @@ def call_ufunc(ufunc, method, inputs, kwargs):
     raise refuse(TypeError, f"{ufunc.__name__}.{method}{{here}} is not supported on traced values like this: write it with whole-array functions")
 
 
-_REAL = "fiub"                           # kinds of dtypes
+REAL = "fiub"                           # kinds of dtypes
 
 
 def operand(x):
     """Scalars, arrays and traced values pass; lists become arrays; what has no place in a derivative is refused."""
-    if type(x) in OPERANDS or type(x) is np.ndarray and x.dtype.kind in _REAL:
+    if type(x) in OPERANDS or type(x) is np.ndarray and x.dtype.kind in REAL:
         return x
     if isinstance(x, np.ndarray):
         if x.dtype == object:
@@ -258,7 +257,14 @@ def operand(x):
         return array(x)
     if isinstance(x, complex):
         _real(np.dtype(complex))
+    if _is_array_like(x):
+        return operand(x.__array__())
     return int(x) if isinstance(x, int) else float(x) if isinstance(x, float) else x             # of a class of its own: an IntEnum
+
+
+def _is_array_like(x):
+    """Has it numbers, and no functions of its own for them? So have pandas' series and frames."""
+    return hasattr(x, "__array__") and not isinstance(x, (Traced, np.ndarray, np.generic)) and not hasattr(x, "__array_function__")
 
 
 def arrayed(x):
@@ -353,8 +359,9 @@ def split_index(index, of=None):
     if is_basic(items):
         return arrays, items
     for i in items:
-        if isinstance(i, (list, range)):
+        if isinstance(i, (list, range, tuple)):
             i = array(list(i)) if len(i) else np.zeros(0, int)
+        i = i.__array__() if _is_array_like(i) else i
         if isinstance(i, Traced) and i.dtype.kind == "b":
             i = np.asarray(i._look("mask", lambda x: plain(x)))       # a mask decides shapes: its value is looked at, like an `if`
         if isinstance(i, Traced) and i.shape == () and i.dtype.kind in "iu":
@@ -407,94 +414,4 @@ def setitem(x, index, value):
     return indexing.setitem(x, value, *arrays, index=template)
 
 
-# ---- operators ----------------------------------------------------------------------------------------------------------------------
-
-def _in_place(compute, name):
-    def in_place(self, other):
-        out = compute(self, operand(other))
-        if out.shape != self.shape:
-            raise refuse(ValueError, f"{name}{{here}}: in place, shape {self.shape} cannot take a result of shape {out.shape}; write x = x + y")
-        if not self.shape and is_scalar(self):
-            return out                    # immutable in NumPy: the name is bound anew, aliases keep their value
-        overwrite(self, _as_written(out, self.dtype, name))
-        return self
-    return in_place
-
-
-def _by_ufunc(ufunc):
-    """Operators whose meaning hangs on dtypes: &, |, ^, << and >>."""
-    def forward(self, other):
-        return call_ufunc(ufunc, "__call__", (self, other), {}) if _known(other) else NotImplemented
-
-    def reflected(self, other):
-        return call_ufunc(ufunc, "__call__", (other, self), {}) if _known(other) else NotImplemented
-    return forward, reflected, _in_place(lambda x, y: call_ufunc(ufunc, "__call__", (x, y), {}), ufunc.__name__)
-
-
-def _joins(traced, other):
-    """Is it plain that the interpreter of the one decides about both? Then nobody need ask."""
-    kind = type(other)
-    return kind in NUMBERS or kind in TRACED and other.interpreter is traced.interpreter or kind is np.ndarray and other.dtype.kind in _REAL
-
-
-def _binary(primitive):
-    def forward(self, other):
-        if _joins(self, other):
-            return self.interpreter.apply(primitive, (self, other), _NONE)
-        return primitive(self, operand(other)) if _known(other) else NotImplemented
-
-    def reflected(self, other):
-        if type(other) in NUMBERS:
-            return self.interpreter.apply(primitive, (other, self), _NONE)
-        return primitive(operand(other), self) if _known(other) else NotImplemented
-    return forward, reflected, _in_place(primitive, primitive.name)
-
-
-def _known(x):
-    return isinstance(x, (Traced, np.ndarray, float, int, np.generic, list, tuple, complex)) or hasattr(x, "__array_ufunc__")
-
-
-def _ufunc_called(self, ufunc, method, *inputs, **kwargs):
-    if method == "__call__" and not kwargs and type(primitive := UFUNCS.get(ufunc)) is Primitive:          # most calls, in as few steps as there can be
-        if len(inputs) == 1 or len(inputs) == 2 and _joins(self, inputs[inputs[0] is self]):
-            return self.interpreter.apply(primitive, inputs, _NONE)
-        return primitive(*map(operand, inputs))
-    return call_ufunc(ufunc, method, inputs, kwargs)
-
-
-def _function_called(self, function, types, args, kwargs):
-    return call_function(function, args, kwargs)
-
-
-def _item(self, index):
-    items = index if type(index) is tuple else (index,)
-    if not is_basic(items):
-        arrays, items = split_index(index, self)
-        if arrays or not is_basic(items):
-            return indexing.getitem(self, *arrays, index=items)
-    out = self.interpreter.apply(indexing.getitem, (self,), {"index": items})
-    return viewing(out, self, lambda x: indexing.getitem(x, index=items), lambda x, v: setitem(x, items, v)) if out.shape or Ellipsis in items else out
-
-
-def _install():
-    Traced.__array_ufunc__, Traced.__array_function__, Traced.__getitem__ = _ufunc_called, _function_called, _item
-    three = {name: _binary(primitive) for name, primitive in dict(add=e.add, sub=e.subtract, mul=e.multiply, truediv=e.divide, pow=e.power, mod=e.remainder,
-                                                                  floordiv=e.floor_divide, matmul=contraction.matmul).items()}
-    three |= {name: _by_ufunc(ufunc) for name, ufunc in {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift,
-                                                         "rshift": np.right_shift}.items()}
-    for name, operators in three.items():
-        for prefix, operator in zip(("", "r", "i"), operators):
-            setattr(Traced, f"__{prefix}{name}__", operator)
-    for name, primitive in dict(lt=e.less, le=e.less_equal, gt=e.greater, ge=e.greater_equal, eq=e.equal, ne=e.not_equal).items():
-        setattr(Traced, f"__{name}__", _binary(primitive)[0])
-    Traced.__neg__ = lambda self: e.negative(self)
-    Traced.__pos__ = lambda self: e.copy(self)
-    Traced.__abs__ = lambda self: e.absolute(self)
-    Traced.__invert__ = lambda self: call_ufunc(np.invert, "__call__", (self,), {})
-    Traced.__divmod__ = lambda self, other: (self // other, self % other)
-    Traced.__rdivmod__ = lambda self, other: (other // self, other % self)
-
-
-_install()
-
-from . import numpy_functions          # noqa: E402,F401  fills FUNCTIONS
+from . import operators, numpy_functions          # noqa: E402,F401  the one gives Traced its operators, the other fills FUNCTIONS

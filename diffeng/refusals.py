@@ -62,11 +62,12 @@ def converted(frame):
     if inside:
         twins = [(n, room) for n, module in reversed(inside) for room in (special, linalg) if n in room.TWINS and (room is special or "linalg" in module)]
         name = twins[0][0] if twins else inside[-1][0]
-        known = any([f.__name__ == name for f in FUNCTIONS])
+        known, library = any([f.__name__ == name for f in FUNCTIONS]), inside[-1][1].partition(".")[0]
         sparse = any([module.startswith("scipy.sparse.") and "linalg" not in module for _, module in inside])
         cure = (f"use {twins[0][1].__name__}.{name}, which takes traced and plain arrays alike" if twins else "of a sparse array there are A @ x and x @ A, and a * (A @ x) "
-                "for (a * A) @ x" if sparse else "give it an array, not a list of traced values: np.array([...])" if known else "write it with numpy functions and ufuncs")
-        return refuse(TypeError, f"{name}{{here}}, a function of numpy or scipy, converts a traced value to a plain array: "
+                "for (a * A) @ x" if sparse else "take the array of a series or frame first: df.to_numpy() @ x" if library == "pandas" else f"use np.{name}" if known and library != "numpy"
+                else "give it an array, not a list of traced values: np.array([...])" if known else "write it with numpy functions and ufuncs")
+        return refuse(TypeError, f"{name}{{here}}, a function of {library}, converts a traced value to a plain array: "
                                  f"this would cut the derivative; {cure}")
     name = user_call(frame, True) if frame is not None else None
     if name in _STORES:
@@ -88,7 +89,7 @@ def no_cut(x):
     """NumPy, math and compiled libraries ask a traced scalar for its float when they store it or compute with it."""
     frame = sys._getframe(2)
     if is_library(frame.f_code):
-        raise refuse(TypeError, f"{frame.f_code.co_name}{{here}}, a function of numpy or scipy, takes a traced value for a plain number: this would "
+        raise refuse(TypeError, f"{frame.f_code.co_name}{{here}}, a function of {frame.f_globals.get('__name__', 'a library').partition('.')[0]}, takes a traced value for a plain number: this would "
                                 "cut the derivative. Compute it with numpy functions and ufuncs, or outside of the function that is derived")
     name = user_call(frame, True)
     if name in _STORES:

@@ -33,7 +33,7 @@ class Traced:
     """
 
     __slots__ = ()
-    __array_priority__ = 1000.0
+    __array_priority__, __pandas_priority__ = 1500.0, 5000          # of series and frames, whose arrays are operands here
 
     def __init_subclass__(cls):
         cls._state = tuple([name for name in cls.__dict__.get("__slots__", ()) if name not in ALIASES])

@@ -99,3 +99,43 @@ def test_numpys_own_are_back_in_their_places():
 def test_what_cannot_be_done_is_refused_with_the_line(f, text):
     with pytest.raises((TypeError, ValueError), match=text):
         de.vjp(f, X)
+
+
+def test_sequences_inside_an_index():
+    m = np.arange(12.0).reshape(3, 4)
+    for index in (slice(None), (0, 2)), ((0, 1), [1, 2]), (slice(None), range(1, 3)), ((True, False, True),):
+        w = np.cos(1.0 + np.arange(m[index].size)).reshape(m[index].shape)
+        want = np.zeros((3, 4))
+        want[index] = w
+        for call in (de.grad(lambda m: np.sum(w * m[index])), de.jit(de.grad(lambda m: np.sum(w * m[index]))), de.grad(lambda m: np.sum(w * m[index]), method="forward")):
+            np.testing.assert_array_equal(call(m), want)
+
+
+class Series:
+    """As pandas has them: numbers by __array__, and operators that leave it to whoever has a higher priority."""
+    __array_priority__, __pandas_priority__ = 1000, 3000
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        return NotImplemented
+
+    def __mul__(self, other):
+        return NotImplemented if getattr(other, "__pandas_priority__", 0) > 3000 else Series(self.values * np.asarray(other))
+
+    __rmul__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__
+
+
+def test_what_has_an_array_is_an_operand_and_an_index():
+    plain = np.array([1.0, 3.0, -2.0]), np.array([2, 0, 2]), np.array([True, False, True])
+    series = [*map(Series, plain)]
+    for f in (lambda x, s, i, m: np.sum(s * x * x), lambda x, s, i, m: np.sum(x * s), lambda x, s, i, m: np.sum((s - x) ** 2), lambda x, s, i, m: np.sum(np.multiply(s, x) ** 2),
+              lambda x, s, i, m: np.sum(np.exp(x[i] * s)), lambda x, s, i, m: np.sum(x[m] ** 3), lambda x, s, i, m: x @ s, lambda x, s, i, m: np.dot(s, x)):
+        x = np.array([0.3, 1.2, -0.7])
+        want = de.value_and_grad(lambda x: f(x, *plain))(x)
+        for call in (de.value_and_grad, lambda f: de.jit(de.value_and_grad(f)), lambda f: de.value_and_grad(f, method="forward")):
+            np.testing.assert_allclose(np.hstack(call(lambda x: f(x, *series))(x)), np.hstack(want), rtol=1e-14)
