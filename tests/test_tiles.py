@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import program, recompute, sizes, tiles
+from diffeng.kernels import machine, program, recompute, sizes, tiles
 
 RNG = np.random.default_rng(7)
 B, H, T, D = 2, 3, 70, 8
@@ -136,6 +136,20 @@ def test_memory_is_linear_in_the_number_of_positions():
         f(q, k, v)
         return program_of(f).peak_bytes
     assert peak(4096) < 1.5 * 2 * peak(2048) and peak(4096) < 4 * 4096 * 4096 * 4 / 8
+
+
+def test_no_plan_that_keeps_all_scores_is_taken_because_it_compiles_nothing(monkeypatch, tmp_path):
+    """As it is where a few positions were met by somebody who did not compile for many."""
+    monkeypatch.setenv("DIFFENG_CACHE", str(tmp_path))
+    monkeypatch.setattr(machine, "_kernels", {})
+    grad = de.grad(lambda q, k, v: np.sum(np.tanh(softmax(scores(q, k)) @ v)), argnums=(0, 1, 2))
+    with monkeypatch.context() as alone:
+        alone.setattr(sizes.Sizes, "others", lambda self, known=True: iter(()))
+        alone.setattr(program, "_as", lambda graph, family, there: iter(()))
+        de.jit(grad)(*RNG.normal(size=(3, 2, 60, 8)))
+    f = de.jit(grad)
+    f(*RNG.normal(size=(3, 2, 2000, 8)))
+    assert program_of(f).peak_bytes < 2 * 2000 * 2000 * 8 / 8
 
 
 def test_the_same_bits_every_time(small):

@@ -370,7 +370,7 @@ def _plans(graph, ahead=False):
         for plan in filter(None, itertools.starmap(_plan, itertools.chain(*others))):
             if not kept:
                 plans.append(plan)
-            if not written_out and not begun:
+            if not written_out and not begun and not ("large" in sizes.met and "large" not in plan.met):          # which would keep all scores
                 good.append((len(plan.missing()), ("large" in plan.met) is not ("large" in sizes.met), plan))
                 if good[-1][:2] == (0, False):
                     return [plan]
