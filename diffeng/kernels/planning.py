@@ -47,7 +47,7 @@ def steps_of(program, inputs, outputs, donated=(), as_recorded=False, codes=None
                         codes or (0, repeated.ROOM if program.in_order else 1))
     lowering.lower_all(nodes, places, factors if program.narrow else ())
     made = _finish(outputs, places, lowering)
-    steps = tiles.tiled(fuser.finish(), tiles.SEPARATE if program.separate is None else program.separate)
+    steps = tiles.tiled(fuser.finish())
     steps = joined(accumulated(steps) if program.accumulates else steps)
     candidates = donated if isinstance(donated, dict) else donation.pairs([tuple(spec) for _, *spec in program.inputs], program.outputs, donated)
     candidates = {k: (made[k], places[id(inputs[j])].buffer) for k, j in candidates.items() if k in made}

@@ -66,7 +66,6 @@ class Program:
     contiguous_constants = False               # must an array that the graph holds be C-contiguous?
     aligned_rows = 0                           # bytes at multiples of which rows of large factors and results of products begin
     narrow = False                             # do products of float32 take bfloat16?
-    separate = None                            # see tiles.tiled
     accumulates = True                         # do products add to what is there (accumulate.py)?
     scipys = True                              # may kernels call SciPy's functions (scipys.py)?
     in_order = True                            # may one thread go through a short vector entry by entry (donation.py)?

@@ -20,12 +20,13 @@ from .fuse import Call, Group, Indirect, Map, Product, Reduce, column_stride, is
 from .groups import Instruction
 from .layout import Buffer, View, transposed
 from .memory import LINE
+from .scalar import type_name
 from .sizes import is_large, is_square
-from .values import select
+from .values import select, smaller
 
 CACHED = 1 << 21                            # bytes of private buffers of one tile, and of the matrix that its rows meet
 FEWEST_ROWS = 16                            # of a tile
-SEPARATE = 4                                # batch entries that there must be if one thread has to take all tiles of each
+STRETCHES = 4                               # of tiles that there should be at least, where sums over rows go on from tile to tile: each has sums of its own
 SLOTS = 2                                   # tiles in work, for each thread
 _BYTE = np.dtype(np.uint8)
 
@@ -74,8 +75,8 @@ def written(step):
 
 # ---- finding them --------------------------------------------------------------------------------------------------------------------
 
-def tiled(steps, separate=SEPARATE):
-    """The same steps, with Tiles in the place of those that are chains. separate: batch entries that there must be for sums over rows to be part of one."""
+def tiled(steps):
+    """The same steps, with Tiles in the place of those that are chains."""
     if not any([_is_seed(s) for s in steps]):
         return steps
     readers, todo, out = {}, list(steps), []
@@ -84,7 +85,7 @@ def tiled(steps, separate=SEPARATE):
             readers.setdefault(b, []).append(s)
     while todo:
         step = todo.pop(0)
-        found = _grown(step, todo, readers, separate) if _is_seed(step) else None
+        found = _grown(step, todo, readers) if _is_seed(step) else None
         if found is None:
             out.append(step)
             continue
@@ -102,9 +103,9 @@ def _is_seed(step):
     return is_large(step.out.shape, step.out.size * size) and (k * 2 <= n or is_square(step.out.shape)) and m > 1 and k * n * size <= CACHED
 
 
-def _grown(seed, following, readers, separate):
+def _grown(seed, following, readers):
     """(tiles, steps before them, steps after them, the rest) from a product on, or None."""
-    chain = _Chain(seed, readers, separate)
+    chain = _Chain(seed, readers)
     if not chain.grow(following) or not chain.private or not chain.gathers():
         return None
     return Tiles(chain.steps, chain.private, seed.out.shape), chain.before, chain.after, following[chain.seen:]
@@ -113,8 +114,8 @@ def _grown(seed, following, readers, separate):
 class _Chain:
     """A chain as it grows. aligned: buffers whose rows are made, row by row, from rows of the first product's result."""
 
-    def __init__(self, seed, readers, separate):
-        self.readers, self.separate = readers, separate
+    def __init__(self, seed, readers):
+        self.readers = readers
         self.shape, self.m, self.n = seed.out.shape, *seed.out.shape[-2:]
         self.steps, self.before, self.after, self.seen = [(seed, "rows")], [], [], 0
         self.private, self.aligned, self._waiting, self._later = {}, set(), set(), set()          # _later: what is written when the chain is done
@@ -189,7 +190,7 @@ class _Chain:
             return None
         if mine == [True, False] and left.whole() and left.shape[-2] == self.m:
             return "rows"
-        if math.prod(self.shape[:-2]) < self.separate or left.shape[-1] != self.m:
+        if left.shape[-1] != self.m:
             return None
         upright = transposed(left, (*range(left.ndim - 2), left.ndim - 1, left.ndim - 2))
         if (not mine[0] or upright.whole()) and (not mine[1] or right.whole()):
@@ -245,21 +246,33 @@ class WordsOf(KernelOf):
 
 
 def instructions(tiles):
-    """The kernel of a chain. Its words: parts of an entry, rows of an entry, rows of a tile, tiles of a chunk, scratch, bytes of it for one chunk, columns that
-    each part needs; bytes of a row and place in scratch of each private buffer; kernel and words of each step."""
+    """The kernel of a chain, and what puts the sums of its stretches together. Its words: parts of an entry, rows of an entry, rows of a tile, tiles of a chunk, scratch,
+    bytes of it for one chunk, columns that each part needs, stretches of an entry, parts of each; bytes of a row and place in scratch of each private buffer; kernel and
+    words of each step, and bytes from its sums of one stretch to those of the next."""
     m, private = tiles.m, list(tiles.private.values())
     a_row = [b.size // (tiles.batch * m) * b.dtype.itemsize for b in private]
     width = max(FEWEST_ROWS, CACHED // sum(a_row) // 16 * 16)
     width = m if width >= m else width
     parts = -(-m // width)
-    reach = reach_of(tiles, width)
+    sums = [step for step, kind in tiles.steps if kind == "terms"]
+    stretch = -(-parts // (-(-STRETCHES // tiles.batch) if sums and all([_is_dense(step) for step in sums]) else 1))
+    stretches = -(-parts // stretch)
+    reach = reach_of(tiles, width, stretch)
     offsets, size = [], 0
     for r in a_row:
         offsets.append(size)
         size += -(-r * width // LINE) * LINE
-    number, summed = {id(b): k for k, b in enumerate(private)}, any([kind == "terms" for _, kind in tiles.steps])
-    subs, described = [], []
+    number, subs, described, apart, rest, ready = {id(b): k for k, b in enumerate(private)}, [], [], [], [], []
     for step, kind in tiles.steps:
+        apart.append(0)
+        if kind == "terms":
+            kept, out = type_name(step.out.dtype), step.out
+            ready.append(groups.to_be_there(*groups.combine_kernel("sum", kept, kept)))
+            if stretches > 1:
+                apart[-1] = -(-out.size * out.dtype.itemsize // groups.APART) * groups.APART
+                partial = Buffer("arena", _BYTE, apart[-1] * stretches)
+                rest.append(groups.combined("sum", kept, partial, stretches, apart[-1], out.size, out))
+                step = Product(step.left, step.right, View(partial, 0, out.shape, out.strides, out.dtype))
         sub, own = (contract.product(step, (kind, width))[0], None) if type(step) is Product else _rows_of(step)
         patches = []
         for k, w in enumerate(sub.words):
@@ -272,29 +285,35 @@ def instructions(tiles):
                 offsets.append(size)
                 size += -(-own.size // LINE) * LINE
         subs.append(sub)
-        described.append((type(step) is Group, len(sub.words), tuple(patches), () if reach is None else _sizes(step, tiles.private)))
-        if reach is not None and kind == "terms":
-            sub.words[contract.FIRST] = parts - 1
-    units = tiles.batch if summed else tiles.batch * parts
+        described.append((kind == "terms", type(step) is Group, len(sub.words), tuple(patches), () if reach is None else _sizes(step, tiles.private)))
+    summed = bool(sums)
+    units = tiles.batch * (stretches if summed else parts)
     chunk = -(-units // min(units, SLOTS * threads.count()))
-    cost = sum([s.cost * (m if by_row else parts) for s, (by_row, *_) in zip(subs, described)]) / (1 if summed else parts)
+    cost = sum([s.cost * (m if by_row else parts) for s, (_, by_row, *_) in zip(subs, described)]) / (stretches if summed else parts)
     scratch = Buffer("arena", _BYTE, size * -(-units // chunk))
-    words = [parts, m, width, chunk, (scratch, 0), size, 0 if reach is None else (Buffer("constant", reach.dtype, parts, array=reach), 0)]
+    words = [parts, m, width, chunk, (scratch, 0), size, 0 if reach is None else (Buffer("constant", reach.dtype, parts, array=reach), 0), stretches, stretch]
     for k, offset in enumerate(offsets):
         words += [a_row[k] if k < len(a_row) else 0, offset]
-    for s in subs:
-        words += [KernelOf(s), WordsOf(s)]
+    for s, bytes in zip(subs, apart):
+        words += [KernelOf(s), WordsOf(s), bytes]
     structure = summed, reach is not None, len(offsets), tuple(described)
-    return [Instruction(repr(("tiles", structure)), lambda: _write(*structure), words, units, chunk, cost, subs)]
+    return [Instruction(repr(("tiles", structure)), lambda: _write(*structure), words, units, chunk, cost, subs + ready), *rest]
 
 
-def reach_of(tiles, width):
-    """How many columns each tile needs, or None: all of them. The last tile is computed first, and all of its columns, as what sums over rows begins there."""
+def _is_dense(product):
+    """Could its result, but for where it begins, be a piece of memory without gaps, to which nothing is added?"""
+    out = product.out
+    return product.onto is None and sum([(n - 1) * s for n, s in zip(out.shape, out.strides)]) == (out.size - 1) * out.dtype.itemsize and min(out.strides) > 0
+
+
+def reach_of(tiles, width, stretch=None):
+    """How many columns each tile needs, or None: all of them. The last tile of a stretch is computed first, and all of its columns, as what sums over rows begins there."""
     if tiles.seen is None:
         return None
     last = np.where(tiles.seen.any(1), tiles.n - np.argmax(tiles.seen[:, ::-1], axis=1), tiles.n)
     reach = np.maximum.reduceat(last, np.arange(0, tiles.m, width)).astype(np.int64)
-    reach[-1] = tiles.n
+    stretch = stretch or len(reach)
+    reach[stretch - 1::stretch] = reach[-1] = tiles.n
     return reach
 
 
@@ -321,29 +340,35 @@ def _rows_of(group):
 def _write(summed, reaching, n_places, described):
     code = Code()
     word = code.word
-    first = 7 + 2 * n_places
+    first = 9 + 2 * n_places
     copies = []
-    for s, (_, n, _, _) in enumerate(described):
-        copy, source = code.stack(8 * n), word(first + 2 * s + 1)
+    for s, (_, _, n, _, _) in enumerate(described):
+        copy, source = code.stack(8 * n), word(first + 3 * s + 1)
         with code.loop(0, n) as k:
             code.store(copy, k, code.load(source, k, "i64"))
         copies.append(copy)
     with code.loop(code.lo, code.hi) as unit:
         scratch = word(4) + unit.over(word(3)) * word(5)
-        start = unit * word(0) if summed else unit
-        with code.loop(start, start + word(0) if summed else start + 1) as tile:
+        entry = unit.over(word(7) if summed else word(0))
+        begin = (unit - entry * word(7)) * word(8) if summed else unit - entry * word(0)
+        last = smaller(begin + word(8), word(0)) - 1 if summed else begin
+        for s, (sums, *_) in enumerate(described):
+            if sums:
+                code.store(copies[s], code.number(contract.FIRST), last if reaching else begin)
+                code.store(copies[s], code.number(contract.OUT), code.load(word(first + 3 * s + 1), code.number(contract.OUT), "i64") + (unit - entry * word(7)) * word(first + 3 * s + 2))
+        with code.loop(begin, last + 1) as part:
             if summed and reaching:                                   # backwards
-                tile = start + start + word(0) - 1 - tile
-            entry = tile.over(word(0))
+                part = begin + last - part
+            tile = entry * word(0) + part
             if reaching:
-                columns = code.load(word(6), tile - entry * word(0), "i64")
-            lo = entry * word(1) + (tile - entry * word(0)) * word(2)
+                columns = code.load(word(6), part, "i64")
+            lo = entry * word(1) + part * word(2)
             end = entry * word(1) + word(1)
             hi = select(lo + word(2) < end, lo + word(2), end)
-            for s, (by_row, _, patches, sizes) in enumerate(described):
+            for s, (_, by_row, _, patches, sizes) in enumerate(described):
                 for k, place in patches:
-                    code.store(copies[s], code.number(k), scratch + word(7 + 2 * place + 1) - lo * word(7 + 2 * place))
+                    code.store(copies[s], code.number(k), scratch + word(9 + 2 * place + 1) - lo * word(9 + 2 * place))
                 for k in sizes:
                     code.store(copies[s], code.number(k), columns)
-                code.call(word(first + 2 * s), copies[s], *((lo, hi) if by_row else (tile, tile + 1)))
+                code.call(word(first + 3 * s), copies[s], *((lo, hi) if by_row else (tile, tile + 1)))
     return code.finish()
