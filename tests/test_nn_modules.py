@@ -140,6 +140,56 @@ def test_containers():
         nn.ModuleList([nn.ReLU()])(de.zeros(1))
 
 
+def lists_of_modules(n):
+    """What their owners see of containers that grow and shrink."""
+    blocks = n.ModuleList([None, n.Linear(2, 2, bias=False), None])
+    seen = [len(blocks), [m is None for m in blocks], repr(blocks)]
+    blocks.append(None)
+    blocks += [n.ReLU(), n.Linear(2, 1)]
+    blocks.insert(1, n.Tanh())
+    blocks.extend(n.Sigmoid() for _ in range(2))
+    del blocks[0]
+    blocks[2] = n.GELU()
+    blocks[0] = None
+    seen += [repr(blocks), repr(blocks[1:4]), repr(blocks[::-2]), blocks.pop(4) is None, repr(n.ModuleList([n.ReLU()]) + [None])]
+    layers = n.Sequential(n.Linear(2, 3), n.ReLU())
+    twin = layers + n.Sequential(n.Linear(3, 1))
+    twin.insert(0, n.Identity()).extend([n.Tanh()])
+    layers.append(layers.pop(0))
+    return [*seen, repr(layers), repr(twin), layers[1] is twin[1], *([*x.state_dict()] for x in (blocks, layers, twin)), [k for k, _ in blocks.named_modules()]]
+
+
+@needs_torch
+def test_lists_of_modules_are_pytorchs():
+    ours, theirs = lists_of_modules(nn), lists_of_modules(torch.nn)
+    assert ours == theirs
+    x = de.ones(1, 2)
+    layers = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    hidden, _ = layers[0](x), layers(x)
+    layers.insert(1, nn.Tanh())                              # what was put together is put together anew
+    assert np.allclose(layers(x).detach().numpy(), hidden.tanh().relu().detach().numpy())
+    with pytest.raises(TypeError, match="int is not a Module subclass"):
+        nn.ModuleList([3])
+
+
+def test_a_subclass_asks_for_attributes_by_name():
+    class Wrapped(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def __getattr__(self, name):
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                return getattr(super().__getattr__("inner"), name)
+
+    wrapped = Wrapped(nn.Linear(2, 3))
+    assert wrapped.in_features == 2 and wrapped.weight is wrapped.inner.weight and wrapped.__getattr__("inner") is wrapped.inner
+    with pytest.raises(AttributeError, match="'Linear' object has no attribute 'depth'"):
+        wrapped.depth
+
+
 # ---- initial values ---------------------------------------------------------------------------------------------------------------------
 
 def distributed(x, low=None, high=None, std=None):

@@ -72,6 +72,13 @@ class Module:
                                     f"{name}.copy_(x)")
         object.__setattr__(self, name, value)
 
+    def __getattr__(self, name):
+        """The attribute of this name: for subclasses, whose own __getattr__ asks super().__getattr__(name) first. Raises AttributeError where there is none."""
+        try:
+            return vars(self)[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
+
     def forward(self, *args):
         raise NotImplementedError(f"Module [{type(self).__name__}] is missing the required \"forward\" function")
 
@@ -119,8 +126,12 @@ class Module:
             self._transient = (*self._transient, name)
 
     def add_module(self, name, module):
-        """Set an attribute to a module."""
+        """Set an attribute to a module, or to None. Raises TypeError for what is neither."""
+        if module is not None and not isinstance(module, Module):
+            raise refuse(TypeError, f"{type(self).__name__}{{here}}: {type(module).__name__} is not a Module subclass: the entry {name!r} is to be a module, or None")
         setattr(self, name, module)
+
+    register_module = add_module
 
     def _members(self):
         """[(name, module)]: every attribute that is a module, a shared one under each of its names."""
@@ -303,36 +314,69 @@ def _indented(text):
 
 
 class _Several(Module):
-    """Modules under the names "0", "1", ..."""
+    """Modules, or None, under the names "0", "1", ..."""
+
+    def _entries(self):
+        return [(name, x) for name, x in vars(self).items() if isinstance(x, Module) or x is None and name.isdigit()]
+
+    def _renumbered(self, modules):
+        for name, _ in self._entries():
+            delattr(self, name)
+        for k, m in enumerate(modules):
+            self.add_module(str(k), m)
 
     def append(self, module):
         """One more at the end. Returns the container."""
-        setattr(self, str(len(self)), module)
+        self.add_module(str(len(self)), module)
         return self
 
     def extend(self, modules):
-        for m in modules:
+        for m in [*modules]:
             self.append(m)
         return self
 
+    def insert(self, index, module):
+        """One more before the one of this number; those behind it have other numbers then. Returns the container."""
+        modules = [*self]
+        modules.insert(index, module)
+        self._renumbered(modules)
+        return self
+
+    def pop(self, k=-1):
+        """The module of this number, which is taken out; those behind it have other numbers then."""
+        module = self[k]
+        del self[k]
+        return module
+
+    def __add__(self, other):
+        return type(self)._made([(str(k), m) for k, m in enumerate([*self, *other])])
+
+    def __iadd__(self, other):
+        return self.extend(other)
+
     def __len__(self):
-        return len(self._members())
+        return len(self._entries())
 
     def __iter__(self):
-        return iter([m for _, m in self._members()])
+        return iter([m for _, m in self._entries()])
 
     def _name(self, k):
-        names = [n for n, _ in self._members()]
+        names = [n for n, _ in self._entries()]
         if not -len(names) <= k < len(names):
             raise IndexError(f"index {k} is out of range: there are {len(names)} modules")
         return names[k]
 
     def __setitem__(self, k, module):
-        setattr(self, self._name(k), module)
+        self.add_module(self._name(k), module)
+
+    def __delitem__(self, k):
+        modules = [*self]
+        del modules[k]
+        self._renumbered(modules)
 
     def __getitem__(self, k):
         if isinstance(k, slice):
-            return self._made(self._members()[k])
+            return type(self)._made(self._entries()[k])
         return getattr(self, self._name(k))
 
 
@@ -346,9 +390,9 @@ class Sequential(_Several):
         else:
             self.extend(modules)
 
-    @staticmethod
-    def _made(named):
-        return Sequential(dict(named))
+    @classmethod
+    def _made(cls, named):
+        return cls(dict(named))
 
     def __setattr__(self, name, value):
         vars(self).pop("_stretches", None)
@@ -416,19 +460,19 @@ def _chain(steps):
 
 
 class ModuleList(_Several):
-    """A list of modules whose parameters count as the module's own. It has no forward."""
+    """A list of modules whose parameters count as the module's own; entries may be None. It has no forward."""
 
     def __init__(self, modules=()):
         self.extend(modules)
 
-    @staticmethod
-    def _made(named):
-        return ModuleList([m for _, m in named])
+    @classmethod
+    def _made(cls, named):
+        return cls([m for _, m in named])
 
     def _lines(self):
         lines, run = [], []
-        for name, m in [*self._members(), (None, None)]:
-            text = repr(m) if m is not None else None
+        for name, m in [*self._entries(), (None, None)]:
+            text = repr(m) if name is not None else None
             if run and text != run[0][1]:
                 first, last, n = run[0][0], run[-1][0], len(run)
                 lines.append(f"({first}): {_indented(run[0][1])}" if n == 1 else f"({first}-{last}): {n} x {_indented(run[0][1])}")
