@@ -14,7 +14,7 @@ NOWHERE = set("Optional bool int float out layout pin_memory memory_format size_
 SLIPS = {"aminmax": {"max"}, "broadcast_to": {"shape"}, "narrow": {"dimension"}, "take": {"indices"}, "type_as": {"tensor"}, "copy_": {"src"}, "index_copy": {"tensor2"}, "masked_scatter": {"tensor"},
          "where": {"y"}, "searchsorted": {"values"}, "one_hot": {"tensor"}, "dropout": {"train"}, "from_numpy": {"ndarray"}, "huber_loss": {"weight"},
          **dict.fromkeys(("hsplit", "vsplit", "dsplit"), {"split_size_or_sections"}), "true_divide": {"divisor"}, "remainder": {"divisor"}, "fmod": {"divisor"},
-         "lstsq": {"b", "cond"}, "cond": {"ord"}, "tensorinv": {"a"}, "tensorsolve": {"a", "b"}, "matrix_rank": {"input"}, "pinv": {"input"}, "solve_triangular": {"input"}}
+         "lstsq": {"b", "cond"}, "asarray": {"Any"}, "cond": {"ord"}, "tensorinv": {"a"}, "tensorsolve": {"a", "b"}, "matrix_rank": {"input"}, "pinv": {"input"}, "solve_triangular": {"input"}}
 LATER = {"mse_loss": {"weight"}, "l1_loss": {"weight"}, "smooth_l1_loss": {"weight"}}          # not there yet
 
 

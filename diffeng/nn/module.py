@@ -261,7 +261,7 @@ class Module:
             fn(m)
         return self
 
-    def to(self, *args, dtype=None, device=None, non_blocking=False):
+    def to(self, *args, dtype=None, device=None, non_blocking=False, memory_format=None):
         """Parameters and buffers on another device, those of floating point in another dtype: to(de.float64), to("cuda"). They stay the same objects, and what
         an optimiser remembers of them follows at its next step. Returns the module."""
         dtype, device = wanted(args, dtype, device)
