@@ -21,7 +21,7 @@ from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
 from . import activations, margins, pooling, resampling
 from ..tensor_engine.arithmetic import pairwise_distance, renorm          # noqa: F401
-from .convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d          # noqa: F401
+from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d          # noqa: F401
 from .margins import checked as _checked, reduced as _reduced          # noqa: F401
 from .padding import pad          # noqa: F401
 
@@ -179,6 +179,11 @@ def dropout2d(input, p=0.5, training=True, inplace=False):
     return _whole_channels(input, 2, p, training, inplace)
 
 
+def dropout3d(input, p=0.5, training=True, inplace=False):
+    """dropout of whole channels of (N, C, D, H, W) or (C, D, H, W)."""
+    return _whole_channels(input, 1 if input.ndim == 4 else 2, p, training, inplace)
+
+
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """x / sqrt(mean(x^2) + eps) over the last axes, times weight (Zhang & Sennrich, NeurIPS 2019). eps: by default that of the dtype."""
     _last_axes("rms_norm", input, tuple(normalized_shape))
@@ -290,17 +295,25 @@ def _classes(name, input, target):
                                  "numbers have the input's shape without the axis of classes, probabilities that shape itself")
 
 
-def _mse(x, y, reduction):
-    return _reduced(e.square(e.subtract(*promoted(x, y))), reduction)
+def _by_weight(terms, weight, reduction):
+    """The mean of terms by weights, their weighted sum, or each times its weight."""
+    if weight is None:
+        return _reduced(terms, reduction)
+    return np.sum(terms * weight) / np.sum(weight) if reduction == "mean" else _reduced(terms * weight, reduction)
 
 
-def _l1(x, y, reduction):
-    return _reduced(e.absolute(e.subtract(*promoted(x, y))), reduction)
+def _mse(x, y, weight=None, *, reduction):
+    return _by_weight(e.square(e.subtract(*promoted(x, y))), weight, reduction)
 
 
-def _huber(x, y, reduction, delta, scale):
+def _l1(x, y, weight=None, *, reduction):
+    return _by_weight(e.absolute(e.subtract(*promoted(x, y))), weight, reduction)
+
+
+def _huber(x, y, weight=None, *, reduction, delta, scale):
     d = e.absolute(e.subtract(*promoted(x, y)))
-    return _reduced(e.where(e.less(d, delta), d * d * (0.5 * scale), (d - 0.5 * delta) * (delta * scale)), reduction)
+    terms = e.where(e.less(d, delta), d * d * (0.5 * scale), (d - 0.5 * delta) * (delta * scale))
+    return _reduced(terms if weight is None else terms * weight, reduction)
 
 
 def _kl(x, y, reduction, log_target):
@@ -381,21 +394,23 @@ _NLL = Operation(_nll_loss, "nll_loss")
 _LOGITS_POSITIVE = Operation(lambda x, y, p, weight=None, *, reduction: _bce_with_logits(x, y, weight, p, reduction=reduction), "binary_cross_entropy_with_logits")
 
 
-def _pointwise(op, input, target, reduction, **options):
+def _pointwise(op, input, target, reduction, weight=None, **options):
     if input.shape != target.shape:
         warnings.warn(f"Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}): they are broadcast, which is rarely "
                       "what is meant. Give them the same size", stacklevel=3)
-    return op(input, operand(target), reduction=reduction, **options)
+    if weight is not None and weight.shape != input.shape:
+        raise refuse(ValueError, f"{op.name}{{here}}: Weights and input must have the same size: they have {list(weight.shape)} and {list(input.shape)}; weight.expand(input.shape)")
+    return op(input, operand(target), *([] if weight is None else [operand(weight)]), reduction=reduction, **options)
 
 
-def mse_loss(input, target, reduction="mean"):
-    """(input - target)**2, its mean, its sum, or as it is ("none")."""
-    return _pointwise(_MSE, input, target, reduction)
+def mse_loss(input, target, reduction="mean", weight=None):
+    """(input - target)**2, its mean, its sum, or as it is ("none"). weight: a factor of each entry, by which the mean is a weighted one."""
+    return _pointwise(_MSE, input, target, reduction, weight)
 
 
-def l1_loss(input, target, reduction="mean"):
-    """|input - target|, its mean, its sum, or as it is."""
-    return _pointwise(_L1, input, target, reduction)
+def l1_loss(input, target, reduction="mean", weight=None):
+    """|input - target|, its mean, its sum, or as it is. weight: a factor of each entry, by which the mean is a weighted one."""
+    return _pointwise(_L1, input, target, reduction, weight)
 
 
 def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
@@ -405,11 +420,11 @@ def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
     return _pointwise(_HUBER, input, target, reduction, delta=float(beta), scale=1 / beta) if beta else l1_loss(input, target, reduction)
 
 
-def huber_loss(input, target, reduction="mean", delta=1.0):
-    """d^2 / 2 where |d| < delta, else delta (|d| - delta / 2), of the difference d (Huber, Ann. Math. Statist. 35, 1964)."""
+def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+    """d^2 / 2 where |d| < delta, else delta (|d| - delta / 2), of the difference d (Huber, Ann. Math. Statist. 35, 1964). weight: a factor of each entry."""
     if delta <= 0:
         raise refuse(RuntimeError, f"huber_loss{{here}} does not support non-positive values for delta: {delta}")
-    return _pointwise(_HUBER, input, target, reduction, delta=float(delta), scale=1.0)
+    return _pointwise(_HUBER, input, target, reduction, weight, delta=float(delta), scale=1.0)
 
 
 def kl_div(input, target, reduction="mean", log_target=False):

@@ -2,6 +2,7 @@
 
 What it is: the windows are strided parts of the input, one for each place in the kernel, as in convolution.py. What it is not: no kernel of its own.
 """
+import functools
 import math
 
 import numpy as np
@@ -55,7 +56,7 @@ def _avg_pool(x, *, kernel, stride, padding, places, count_include_pad, divisor)
             first = np.arange(m) * s - p
             last = np.minimum(first + k, n + p)
             counts.append(last - first if count_include_pad else np.minimum(last, n) - np.maximum(first, 0))
-        divisor = counts[0] if len(counts) == 1 else counts[0][:, None] * counts[1]
+        divisor = functools.reduce(np.multiply.outer, counts)
     return total / np.asarray(divisor, x.dtype)
 
 
@@ -71,13 +72,14 @@ def _adaptive(x, *, sizes, largest):
         shape[k], shape[size + k] = m, w
         at.append(np.reshape(np.minimum(where, n - 1), shape))
         inside.append(np.reshape(where < last[:, None], shape))
-    seen = np.reshape(np.broadcast_to(inside[0] if size == 1 else inside[0] & inside[1], (*sizes, *kernel)), (*sizes, -1))
+    seen = np.reshape(np.broadcast_to(functools.reduce(np.logical_and, inside), (*sizes, *kernel)), (*sizes, -1))
     read = indexing.getitem(x, *at, index=(slice(None), slice(None), *[indexing.Slot(k) for k in range(size)]))
     read = np.reshape(read, (*x.shape[:2], *sizes, -1))
     if not largest:
         return np.sum(e.where(seen, read, np.zeros((), x.dtype)), axis=-1) / seen.sum(-1).astype(x.dtype)
     found = np.argmax(e.where(seen, read, np.full((), _smallest(x.dtype), x.dtype)), axis=-1, keepdims=True)
-    flat = np.broadcast_to(at[0] if size == 1 else at[0] * x.shape[3] + at[1], (*sizes, *kernel)).reshape(*sizes, -1)
+    flat = functools.reduce(lambda place, k: place * x.shape[2 + k] + at[k], range(1, size), at[0])
+    flat = np.broadcast_to(flat, (*sizes, *kernel)).reshape(*sizes, -1)
     return np.take_along_axis(read, found, -1)[..., 0], np.sum(e.where(e.equal(np.arange(flat.shape[-1]), found), flat, 0), axis=-1)
 
 
@@ -144,6 +146,7 @@ def _pools(size):
 
 max_pool1d, avg_pool1d, adaptive_max_pool1d, adaptive_avg_pool1d = _pools(1)
 max_pool2d, avg_pool2d, adaptive_max_pool2d, adaptive_avg_pool2d = _pools(2)
+max_pool3d, avg_pool3d, adaptive_max_pool3d, adaptive_avg_pool3d = _pools(3)
 
 
 def pixel_shuffle(input, upscale_factor):
@@ -167,21 +170,12 @@ def pixel_unshuffle(input, downscale_factor):
 
 
 FUNCTIONS = {f.__name__: f for f in (max_pool1d, avg_pool1d, adaptive_max_pool1d, adaptive_avg_pool1d, max_pool2d, avg_pool2d, adaptive_max_pool2d, adaptive_avg_pool2d,
-                                     pixel_shuffle, pixel_unshuffle)}
+                                     max_pool3d, avg_pool3d, adaptive_max_pool3d, adaptive_avg_pool3d, pixel_shuffle, pixel_unshuffle)}
 
 
 # ---- modules --------------------------------------------------------------------------------------------------------------------------------
 
-class MaxPool1d(Module):
-    """The largest entry of each window: see functional.max_pool1d.
-
-    >>> import diffeng as de
-    >>> MaxPool1d(2)(de.tensor([[1.0, 3.0, 2.0, 0.0]])).tolist()
-    [[3.0, 2.0]]
-    """
-
-    function = staticmethod(max_pool1d)
-
+class _MaxPoolNd(Module):
     def __init__(self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False, ceil_mode=False):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.dilation, self.return_indices, self.ceil_mode = dilation, return_indices, ceil_mode
@@ -193,17 +187,30 @@ class MaxPool1d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, dilation={self.dilation}, ceil_mode={self.ceil_mode}"
 
 
-class MaxPool2d(MaxPool1d):
+class MaxPool1d(_MaxPoolNd):
+    """The largest entry of each window: see functional.max_pool1d.
+
+    >>> import diffeng as de
+    >>> MaxPool1d(2)(de.tensor([[1.0, 3.0, 2.0, 0.0]])).tolist()
+    [[3.0, 2.0]]
+    """
+
+    function = staticmethod(max_pool1d)
+
+
+class MaxPool2d(_MaxPoolNd):
     """The largest entry of each window: see functional.max_pool2d."""
 
     function = staticmethod(max_pool2d)
 
 
-class AvgPool1d(Module):
-    """The mean of each window: see functional.avg_pool1d."""
+class MaxPool3d(_MaxPoolNd):
+    """The largest entry of each window: see functional.max_pool3d."""
 
-    function = staticmethod(avg_pool1d)
+    function = staticmethod(max_pool3d)
 
+
+class _AvgPoolNd(Module):
     def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.ceil_mode, self.count_include_pad, self.divisor_override = ceil_mode, count_include_pad, divisor_override
@@ -215,17 +222,25 @@ class AvgPool1d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool2d(AvgPool1d):
+class AvgPool1d(_AvgPoolNd):
+    """The mean of each window: see functional.avg_pool1d."""
+
+    function = staticmethod(avg_pool1d)
+
+
+class AvgPool2d(_AvgPoolNd):
     """The mean of each window: see functional.avg_pool2d."""
 
     function = staticmethod(avg_pool2d)
 
 
-class AdaptiveAvgPool1d(Module):
-    """The means of output_size windows that share out the input; None: as many as there are entries."""
+class AvgPool3d(_AvgPoolNd):
+    """The mean of each window: see functional.avg_pool3d."""
 
-    function = staticmethod(adaptive_avg_pool1d)
+    function = staticmethod(avg_pool3d)
 
+
+class _AdaptiveAvgPoolNd(Module):
     def __init__(self, output_size):
         self.output_size = output_size
 
@@ -236,17 +251,25 @@ class AdaptiveAvgPool1d(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool2d(AdaptiveAvgPool1d):
-    """The means of output_size windows, a number or one an axis, that share out the input."""
+class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
+    """The means of output_size windows that share out the input; None: as many as there are entries."""
+
+    function = staticmethod(adaptive_avg_pool1d)
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
+    """The means of output_size windows that share out the input, a number or one an axis; None: as many as there are entries."""
 
     function = staticmethod(adaptive_avg_pool2d)
 
 
-class AdaptiveMaxPool1d(AdaptiveAvgPool1d):
-    """The largest entries of output_size windows that share out the input; return_indices: and their places."""
+class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
+    """The means of output_size windows that share out the input, a number or one an axis; None: as many as there are entries."""
 
-    function = staticmethod(adaptive_max_pool1d)
+    function = staticmethod(adaptive_avg_pool3d)
 
+
+class _AdaptiveMaxPoolNd(_AdaptiveAvgPoolNd):
     def __init__(self, output_size, return_indices=False):
         super().__init__(output_size)
         self.return_indices = return_indices
@@ -255,10 +278,22 @@ class AdaptiveMaxPool1d(AdaptiveAvgPool1d):
         return self.function(x, self.output_size, self.return_indices)
 
 
-class AdaptiveMaxPool2d(AdaptiveMaxPool1d):
-    """The largest entries of output_size windows, a number or one an axis, that share out the input."""
+class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
+    """The largest entries of output_size windows that share out the input; return_indices: and their places."""
+
+    function = staticmethod(adaptive_max_pool1d)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
+    """The largest entries of output_size windows, a number or one an axis, that share out the input; return_indices: and their places."""
 
     function = staticmethod(adaptive_max_pool2d)
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
+    """The largest entries of output_size windows, a number or one an axis, that share out the input; return_indices: and their places."""
+
+    function = staticmethod(adaptive_max_pool3d)
 
 
 class PixelShuffle(Module):
