@@ -8,7 +8,7 @@ What it is not: no meaning of an operation that tensor_engine/operations.py has 
 (3, 1)
 """
 from ..errors import absent
-from . import activations, functional, init, losses, padding, utils          # noqa: F401
+from . import activations, functional, init, losses, padding          # noqa: F401
 from .containers import ModuleDict, ParameterList          # noqa: F401
 from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d          # noqa: F401
 from .layers import (BatchNorm1d, BatchNorm2d, BatchNorm3d, CosineSimilarity, Dropout, Dropout1d, Dropout2d, Dropout3d, Embedding, Flatten, GroupNorm, Identity, InstanceNorm1d,          # noqa: F401
@@ -20,7 +20,9 @@ from .resampling import Fold, Unfold, Upsample, UpsamplingBilinear2d, Upsampling
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell          # noqa: F401
 from .transformer import (MultiheadAttention, Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,          # noqa: F401
                           TransformerEncoderLayer)
-from .module import Module, ModuleList, Parameter, Sequential          # noqa: F401
+from .module import Module, Parameter          # noqa: F401
+from .sequential import ModuleList, Sequential          # noqa: F401
+from . import utils          # noqa: F401, E402
 
 globals().update(activations.MODULES | losses.MODULES | padding.MODULES)
 

@@ -1,6 +1,6 @@
 """ModuleDict and ParameterList: modules by name, parameters by number, which count as the owner's own.
 
-What it is not: Sequential and ModuleList stand beside Module (module.py), whose calls they join.
+What it is not: Sequential and ModuleList are sequential.py's.
 """
 from ..errors import refuse
 from .module import Module, Parameter
