@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import absent, refuse
 from .lines import user_line
-from .tensor_engine import arithmetic, assembling, core, hooks, in_place, indexing, making, older, orders, printing, reductions, rules, shapes, special
+from .tensor_engine import ancestry, arithmetic, assembling, core, hooks, in_place, indexing, making, older, orders, printing, reductions, rules, shapes, special
 from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
@@ -66,7 +66,7 @@ class Tensor(Rearranged):
     is_leaf = property(lambda self: self.leaf or not self.requires)
     device = property(lambda self: making.device.of[self._array.device if self._array is not None else self._spec.device], doc="Where it lies: see device.")
     is_cuda = property(lambda self: self.device == "cuda")
-    grad_fn = property(lambda self: None if self.leaf or not self.requires else f"<{printing.grad_name(self)}>")
+    grad_fn = property(lambda self: None if self.leaf or not self.requires else ancestry.GradFn(printing.grad_name(self), self), doc="What made it: see ancestry.GradFn.")
     T = property(lambda self: self.permute(*range(self.ndim)[::-1]))
     mT = property(lambda self: self.transpose(-2, -1))
     data = property(lambda self: core.detached(self), lambda self, other: self._set_data(other))

@@ -3,6 +3,7 @@ stride, padding, dilation and groups.
 
 What it is: the windows are strided parts of the input, laid side by side for one product. What it is not: no transform, no kernel of its own.
 """
+import functools
 import itertools
 import math
 
@@ -78,6 +79,9 @@ _CONV = {size: Operation(_conv, f"conv{size}d") for size in (1, 2, 3)}
 def _each(x, size):
     """One an axis, of a number, of a sequence of one, or of one an axis."""
     return (*x,) * (size if len(x) == 1 else 1) if isinstance(x, (tuple, list)) else (x,) * size
+
+
+_single, _pair, _triple = [functools.partial(_each, size=n) for n in (1, 2, 3)]          # nn.modules.utils, in other people's layers
 
 
 _PADDING = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}

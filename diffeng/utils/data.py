@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from ..errors import refuse
+from ..import_paths import provide
 from ..tensors import FUNCTIONS, Tensor, as_tensor, multinomial, randint, randperm, tensor
 
 
@@ -274,3 +275,6 @@ class DataLoader:
         if type(rows) is TensorDataset:                       # all rows in one operation
             return [t[[*at]] for t in rows.tensors]
         return default_collate([self.dataset[k] for k in some])
+
+
+provide(__name__, "dataset dataloader sampler")

@@ -1,5 +1,6 @@
 """PyTorch's nn.utils: the clipping of gradients, parameters as one vector, sequences as one batch (rnn.py), weights that are computed from others (parametrize.py,
 parametrizations.py, before_forward.py)."""
+from ...import_paths import provide
 from ...optim.clipping import clip_grad_norm, clip_grad_norm_, clip_grad_value_          # noqa: F401
 from ...tensor_engine.functions import cat
 from ...tensor_engine.grad_mode import no_grad
@@ -19,3 +20,6 @@ def vector_to_parameters(vec, parameters):
         for p in parameters:
             p.copy_(vec[at:at + p.numel()].reshape(p.shape))
             at += p.numel()
+
+
+provide(__name__, "clip_grad convert_parameters weight_norm spectral_norm")
