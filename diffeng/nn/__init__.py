@@ -16,7 +16,7 @@ from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2
 from .layers import _BatchNorm, _InstanceNorm          # noqa: F401
 from .layers import (BatchNorm1d, BatchNorm2d, BatchNorm3d, CosineSimilarity, Dropout, Dropout1d, Dropout2d, Dropout3d, Embedding, Flatten, GroupNorm, Identity, InstanceNorm1d,          # noqa: F401
                      InstanceNorm2d, InstanceNorm3d, LayerNorm, Linear, PairwiseDistance, RMSNorm, Unflatten)
-from .losses import (_Loss, BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss)          # noqa: F401
+from .losses import (_Loss, BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, CTCLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss)          # noqa: F401
 from .pooling import (AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d, AvgPool1d, AvgPool2d,          # noqa: F401
                       AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d, PixelShuffle, PixelUnshuffle)
 from .resampling import Fold, Unfold, Upsample, UpsamplingBilinear2d, UpsamplingNearest2d          # noqa: F401

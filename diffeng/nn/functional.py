@@ -19,13 +19,13 @@ from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
-from . import activations, margins, pooling, resampling
+from . import activations, ctc, margins, pooling, resampling, sampling
 from ..tensor_engine.arithmetic import pairwise_distance, renorm          # noqa: F401
 from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d          # noqa: F401
 from .margins import checked as _checked, reduced as _reduced          # noqa: F401
 from .padding import pad          # noqa: F401
 
-globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS, **resampling.FUNCTIONS, **margins.FUNCTIONS})
+globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS, **resampling.FUNCTIONS, **sampling.FUNCTIONS, **margins.FUNCTIONS, **ctc.FUNCTIONS})
 
 
 # ---- layers -----------------------------------------------------------------------------------------------------------------------------
