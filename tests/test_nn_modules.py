@@ -311,3 +311,32 @@ def test_hooks_of_modules_equal_pytorchs():
         return a == b or np.isclose(a, b, 1e-4, 1e-6)
     found = run(de)
     assert len(found) == 61 and close(run(torch), found)
+
+
+@needs_torch
+def test_hooks_before_others_with_keywords_and_of_states():
+    def told(m):
+        class Scaled(m.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.weight = m.nn.Parameter(m.tensor([1.0, 2.0]))
+
+            def forward(self, x, *, by=1.0):
+                return self.weight * x * by
+        layer, seen = Scaled(), []
+        layer.register_forward_hook(lambda module, args, out: seen.append("last"))
+        layer.register_forward_hook(lambda module, args, kwargs, out: seen.append(("first", kwargs["by"])) or out + 1, prepend=True, with_kwargs=True)
+        layer.register_forward_pre_hook(lambda module, args, kwargs: (args, {"by": kwargs["by"] * 3}), with_kwargs=True)
+        layer.register_full_backward_pre_hook(lambda module, grads: (grads[0] * 10,))
+        layer.register_full_backward_hook(lambda module, given, out: seen.append((given[0].tolist(), out[0].tolist())))
+        x = m.tensor([1.0, -1.0], requires_grad=True)
+        out = layer(x, by=2.0)
+        out.sum().backward()
+        layer.register_state_dict_post_hook(lambda module, state, prefix, metadata: state.update(more=1))
+        layer.register_load_state_dict_post_hook(lambda module, keys: keys.missing_keys.clear())
+        net, paths = m.nn.Sequential(layer, m.nn.Tanh()), []
+        net.register_state_dict_post_hook(lambda module, state, prefix, metadata: paths.append((prefix, [*state])))
+        layer.register_state_dict_post_hook(lambda module, state, prefix, metadata: paths.append(prefix))
+        state = [*net.state_dict()]
+        return seen, out.tolist(), x.grad.tolist(), layer.weight.grad.tolist(), [*layer.state_dict()], layer.load_state_dict({}), net.load_state_dict({}), state, paths
+    assert told(de) == told(torch)

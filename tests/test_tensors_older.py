@@ -115,3 +115,11 @@ def test_random_numbers_go_on_from_a_state():
     assert de.rand(4, generator=other.set_state(one.get_state())).tolist() == de.rand(4, generator=one).tolist() and other.initial_seed() == 5
     with pytest.raises(RuntimeError, match="get_state"):
         de.set_rng_state(de.zeros(3))
+
+
+def test_scripts_are_what_they_were():
+    @de.jit.script
+    def gelu(x):
+        return x * 0.5 * (1.0 + (x / 1.41421).erf())
+    net = de.nn.Linear(2, 2)
+    assert de.jit.script(net) is net and gelu(de.zeros(2)).tolist() == [0.0, 0.0]

@@ -111,9 +111,9 @@ class Module:
     def __call__(self, *args, **kwargs):
         return self.forward(*args, **kwargs) if self._hooks is None else hooks.called(self, args, kwargs)
 
-    def register_forward_hook(self, hook):
+    def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False):
         """hook(module, args, output) is called after each forward; what it returns, unless None, takes the output's place. Returns a handle, whose remove() takes the
-        hook away.
+        hook away. prepend: before the hooks that there are. with_kwargs: hook(module, args, kwargs, output).
 
         >>> import diffeng as de
         >>> layer, seen = de.nn.Linear(2, 3), []
@@ -122,21 +122,44 @@ class Module:
         >>> seen, handle.remove()
         ([(5, 3)], None)
         """
-        return self._hooked("after", hook)
+        return self._hooked("after", hook, prepend, with_kwargs)
 
-    def register_forward_pre_hook(self, hook):
-        """hook(module, args) is called before each forward; what it returns, unless None, takes the arguments' place: a tuple, or the one argument."""
-        return self._hooked("before", hook)
+    def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
+        """hook(module, args) is called before each forward; what it returns, unless None, takes the arguments' place: a tuple, or the one argument. with_kwargs:
+        hook(module, args, kwargs), which returns both, or None."""
+        return self._hooked("before", hook, prepend, with_kwargs)
 
-    def register_full_backward_hook(self, hook):
+    def register_full_backward_hook(self, hook, prepend=False):
         """hook(module, grad_input, grad_output) is called when a backward pass has the gradients of the module's results and of its arguments: tuples of tensors, None
         where there is none. What it returns, unless None, takes the place of grad_input. Returns a handle."""
-        return self._hooked("backward", hook)
+        return self._hooked("backward", hook, prepend)
 
-    def _hooked(self, when, hook):
+    def register_full_backward_pre_hook(self, hook, prepend=False):
+        """hook(module, grad_output) is called when a backward pass has the gradients of the module's results; what it returns, unless None, takes their place."""
+        return self._hooked("backward_pre", hook, prepend)
+
+    register_backward_hook = register_full_backward_hook
+
+    def register_load_state_dict_post_hook(self, hook):
+        """hook(module, incompatible_keys) is called when this module has loaded a state dict; it may change the two lists of keys. Returns a handle."""
+        return self._hooked("loaded", hook)
+
+    def register_state_dict_post_hook(self, hook):
+        """hook(module, state_dict, prefix, local_metadata) is called on what state_dict() of this module is to return, which it may change. Returns a handle."""
+        return self._hooked("stated", hook)
+
+    _register_state_dict_hook = register_state_dict_post_hook
+
+    def _hooked(self, when, hook, prepend=False, with_kwargs=False):
         if self._hooks is None:
-            self._hooks = {"before": {}, "after": {}, "backward": {}}
-        return Handle(self._hooks[when], hook)
+            self._hooks = {name: {} for name in ("before", "after", "backward", "backward_pre", "loaded", "stated")}
+        kept = self._hooks[when]
+        handle = Handle(kept, hooks.WithKeywords(hook) if with_kwargs else hook)
+        if prepend:
+            order = [*kept.items()]
+            kept.clear()
+            kept.update(order[-1:] + order[:-1])
+        return handle
 
     # ---- what is in it -----------------------------------------------------------------------------------------------------------------
 
@@ -253,7 +276,14 @@ class Module:
 
     def state_dict(self):
         """{name: tensor} of parameters and buffers; the tensors share the module's memory."""
-        return collections.OrderedDict([(name, x.detach()) for name, x in self._state().items()])
+        found = collections.OrderedDict([(name, x.detach()) for name, x in self._state().items()])
+        for path, module, hook in self._hooks_of_all("stated"):
+            hook(module, found, f"{path}." if path else "", {})
+        return found
+
+    def _hooks_of_all(self, when):
+        """[(path, module, hook)], those inside first."""
+        return [(path, m, hook) for path, m in [*self.named_modules()][::-1] if m._hooks is not None for hook in m._hooks[when].values()]
 
     def load_state_dict(self, state_dict, strict=True):
         """Copy tensors (or arrays) into parameters and buffers of the same names. Returns (missing_keys, unexpected_keys).
@@ -263,19 +293,25 @@ class Module:
         own = self._state()
         missing, unexpected = [k for k in own if k not in state_dict], [k for k in state_dict if k not in own]
         given = {k: as_tensor(x if isinstance(x, Tensor) else np.asarray(x)) for k, x in state_dict.items() if k in own}
-        errors = []
-        if strict and unexpected:
-            errors.append("Unexpected key(s) in state_dict: " + ", ".join(f'"{k}"' for k in unexpected) + ". ")
-        if strict and missing:
-            errors.append("Missing key(s) in state_dict: " + ", ".join(f'"{k}"' for k in missing) + ". ")
-        errors += [f"size mismatch for {k}: copying a param with shape {list(x.shape)} from checkpoint, the shape in current model is {list(own[k].shape)}."
-                   for k, x in given.items() if x.shape != own[k].shape]
-        if errors:
-            raise refuse(RuntimeError, f"load_state_dict{{here}}: Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
+        found, hooked = Missing(missing, unexpected), self._hooks_of_all("loaded")
+
+        def keys():
+            named = [(words, ", ".join([f'"{k}"' for k in names])) for words, names in (("Unexpected", unexpected), ("Missing", missing)) if names and strict]
+            return [f"{words} key(s) in state_dict: {names}. " for words, names in named]
+        sizes = [f"size mismatch for {k}: copying a param with shape {list(x.shape)} from checkpoint, the shape in current model is {list(own[k].shape)}."
+                 for k, x in given.items() if x.shape != own[k].shape]
+        self._not(sizes if hooked else keys() + sizes)
         with no_grad():
             for k, x in given.items():
                 own[k].copy_(x)
-        return Missing(missing, unexpected)
+        for _, module, hook in hooked:
+            hook(module, found)
+        self._not(hooked and keys())                          # of what the hooks have left of them
+        return found
+
+    def _not(self, errors):
+        if errors:
+            raise refuse(RuntimeError, f"load_state_dict{{here}}: Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
 
     # ---- changes of all of it ---------------------------------------------------------------------------------------------------------------
 
