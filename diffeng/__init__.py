@@ -42,7 +42,7 @@ _HOME = {
     "autograd": "inference_mode",
     "random": "",
     "nn": "",
-    "nn.functional": "ctc_loss conv3d conv_transpose3d max_pool3d conv_transpose1d conv_transpose2d adaptive_max_pool1d instance_norm kl_div margin_ranking_loss triplet_margin_loss cosine_embedding_loss "
+    "nn.functional": "bilinear channel_shuffle ctc_loss conv3d conv_transpose3d max_pool3d conv_transpose1d conv_transpose2d adaptive_max_pool1d instance_norm kl_div margin_ranking_loss triplet_margin_loss cosine_embedding_loss "
                      "hinge_embedding_loss poisson_nll_loss pixel_unshuffle rms_norm dropout cosine_similarity conv1d conv2d celu selu prelu threshold hardshrink relu_ group_norm layer_norm batch_norm embedding pixel_shuffle "
                      "max_pool1d max_pool2d avg_pool1d adaptive_avg_pool1d binary_cross_entropy_with_logits",
     "optim": "",

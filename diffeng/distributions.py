@@ -1,5 +1,5 @@
-"""Distributions with PyTorch's names, as policy gradients and variational methods use them: Categorical, Normal, Bernoulli, MultivariateNormal,
-Independent, kl_divergence.
+"""Distributions with PyTorch's names, as policy gradients and variational methods use them: Categorical, Normal, Bernoulli, Uniform, Laplace,
+Exponential, MultivariateNormal, Independent, kl_divergence.
 
 What it is: tensors' own operations, so that log_prob, entropy and rsample have derivatives with respect to the parameters; samples are drawn by manual_seed.
 
@@ -33,6 +33,12 @@ def _positive(name, what, x):
     if not bool((x > 0).all()):
         raise refuse(ValueError, f"{name}{{here}}: Expected parameter {what} to satisfy the constraint GreaterThan(lower_bound=0.0), but found invalid values: "
                                  f"use {what}.exp(), or softplus")
+
+
+def _two(a, b):
+    """Two parameters as tensors of one shape; a number has the dtype of the other."""
+    dtype = next((x.dtype for x in (a, b) if isinstance(x, Tensor)), None)
+    return broadcast_tensors(*[as_tensor(x, dtype=None if isinstance(x, Tensor) else dtype) for x in (a, b)])
 
 
 class Distribution:
@@ -97,8 +103,7 @@ class Normal(Distribution):
     """The normal distribution of mean loc and standard deviation scale, numbers or tensors that broadcast."""
 
     def __init__(self, loc, scale, validate_args=None):
-        dtype = next((x.dtype for x in (loc, scale) if isinstance(x, Tensor)), None)
-        self.loc, self.scale = broadcast_tensors(as_tensor(loc, dtype=dtype if not isinstance(loc, Tensor) else None), as_tensor(scale, dtype=dtype if not isinstance(scale, Tensor) else None))
+        self.loc, self.scale = _two(loc, scale)
         _positive("Normal", "scale", self.scale)
         self.batch_shape = self.loc.shape
 
@@ -119,6 +124,81 @@ class Normal(Distribution):
 
     def cdf(self, value):
         return 0.5 * (1 + ((value - self.loc) / (self.scale * math.sqrt(2))).erf())
+
+
+class Uniform(Distribution):
+    """Any number from low to below high as likely as another: numbers or tensors that broadcast."""
+
+    has_rsample = True
+
+    def __init__(self, low, high, validate_args=None):
+        self.low, self.high = _two(low, high)
+        if not bool((self.low < self.high).all()):
+            raise refuse(ValueError, "Uniform{here}: Uniform is not defined when low >= high")
+        self.batch_shape = self.low.shape
+
+    mean = property(lambda self: (self.low + self.high) / 2)
+    variance = property(lambda self: (self.high - self.low) ** 2 / 12)
+
+    def rsample(self, sample_shape=()):
+        """low + (high - low) u, with u drawn."""
+        return self.low + (self.high - self.low) * rand(*self._shape(sample_shape), dtype=self.low.dtype, device=self.low.device)
+
+    def log_prob(self, value):
+        inside = (self.low <= value) & (self.high > value)
+        return inside.to(self.low.dtype).log() - (self.high - self.low).log()
+
+    def entropy(self):
+        return (self.high - self.low).log()
+
+
+class Laplace(Distribution):
+    """Of the density exp(-|x - loc| / scale) / (2 scale): numbers or tensors that broadcast."""
+
+    has_rsample = True
+
+    def __init__(self, loc, scale, validate_args=None):
+        self.loc, self.scale = _two(loc, scale)
+        _positive("Laplace", "scale", self.scale)
+        self.batch_shape = self.loc.shape
+
+    mean = property(lambda self: self.loc)
+    variance = property(lambda self: 2 * self.scale * self.scale)
+
+    def rsample(self, sample_shape=()):
+        """loc + scale e, with e drawn, a difference of two exponential numbers."""
+        drawn = [self.loc.new_zeros(*self._shape(sample_shape)).exponential_() for _ in range(2)]
+        return self.loc + self.scale * (drawn[0] - drawn[1])
+
+    def log_prob(self, value):
+        return -(2 * self.scale).log() - (value - self.loc).abs() / self.scale
+
+    def entropy(self):
+        return 1 + (2 * self.scale).log()
+
+
+class Exponential(Distribution):
+    """Of the density rate exp(-rate x) for x >= 0: the rate a number or a tensor."""
+
+    has_rsample = True
+
+    def __init__(self, rate, validate_args=None):
+        self.rate = as_tensor(rate)
+        _positive("Exponential", "rate", self.rate)
+        self.batch_shape = self.rate.shape
+
+    mean = property(lambda self: self.rate.reciprocal())
+    variance = property(lambda self: self.rate ** -2)
+
+    def rsample(self, sample_shape=()):
+        """e / rate, with e drawn."""
+        return self.rate.new_zeros(*self._shape(sample_shape)).exponential_() / self.rate
+
+    def log_prob(self, value):
+        return self.rate.log() - self.rate * value
+
+    def entropy(self):
+        return 1 - self.rate.log()
 
 
 class Bernoulli(Distribution):
@@ -238,10 +318,12 @@ def kl_divergence(p, q):
     if isinstance(p, MultivariateNormal):
         ratio = linalg.solve_triangular(*broadcast_tensors(q.scale_tril, p.scale_tril), upper=False)
         return q._half_log_det() - p._half_log_det() + 0.5 * ((ratio * ratio).sum((-2, -1)) + q._squared(q.loc - p.loc) - p.loc.shape[-1])
+    if isinstance(p, (Uniform, Laplace, Exponential)):
+        raise refuse(NotImplementedError, f"kl_divergence{{here}}: no rule for {type(p).__name__}: take the mean of p.log_prob(x) - q.log_prob(x) over samples x of p")
     if isinstance(p, Categorical):
         terms = p.probs * (p.logits - q.logits)
         return terms.masked_fill(p.probs == 0, 0.0).masked_fill((q.probs == 0) & (p.probs > 0), math.inf).sum(-1)
     return p.probs * (F.logsigmoid(p.logits) - F.logsigmoid(q.logits)) + (1 - p.probs) * (F.logsigmoid(-p.logits) - F.logsigmoid(-q.logits))
 
 
-provide(__name__, "distribution bernoulli categorical independent multivariate_normal normal kl")
+provide(__name__, "distribution bernoulli categorical exponential independent laplace multivariate_normal normal uniform kl")

@@ -10,15 +10,15 @@ What it is not: no meaning of an operation that tensor_engine/operations.py has 
 from ..errors import absent
 from ..import_paths import provide
 from . import activations, functional, init, losses, padding          # noqa: F401
-from .containers import ModuleDict, ParameterList          # noqa: F401
+from .containers import ModuleDict, ParameterDict, ParameterList          # noqa: F401
 from .convolution import _ConvNd, _ConvTransposeNd          # noqa: F401  what isinstance asks for
 from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d          # noqa: F401
 from .layers import _BatchNorm, _InstanceNorm          # noqa: F401
-from .layers import (BatchNorm1d, BatchNorm2d, BatchNorm3d, CosineSimilarity, Dropout, Dropout1d, Dropout2d, Dropout3d, Embedding, Flatten, GroupNorm, Identity, InstanceNorm1d,          # noqa: F401
+from .layers import (BatchNorm1d, BatchNorm2d, BatchNorm3d, Bilinear, CosineSimilarity, Dropout, Dropout1d, Dropout2d, Dropout3d, Embedding, Flatten, GroupNorm, Identity, InstanceNorm1d,          # noqa: F401
                      InstanceNorm2d, InstanceNorm3d, LayerNorm, Linear, PairwiseDistance, RMSNorm, Unflatten)
 from .losses import (_Loss, BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, CTCLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss)          # noqa: F401
 from .pooling import (AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d, AvgPool1d, AvgPool2d,          # noqa: F401
-                      AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d, PixelShuffle, PixelUnshuffle)
+                      AvgPool3d, ChannelShuffle, LocalResponseNorm, MaxPool1d, MaxPool2d, MaxPool3d, PixelShuffle, PixelUnshuffle)
 from .resampling import Fold, Unfold, Upsample, UpsamplingBilinear2d, UpsamplingNearest2d          # noqa: F401
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell          # noqa: F401
 from .transformer import (MultiheadAttention, Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,          # noqa: F401

@@ -13,7 +13,7 @@ from ..nodes import Tracer
 from ..numpy_api import astype
 from ..tensor_engine import making
 from ..tensor_engine.core import Operation, beside, constant
-from ..tensor_engine.functions import applied, broadcast_tensors, one_hot, operand          # noqa: F401
+from ..tensor_engine.functions import applied, broadcast_tensors, einsum, one_hot, operand          # noqa: F401
 from ..tensor_engine.grad_mode import no_grad
 from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
@@ -105,6 +105,12 @@ _ATTENTION = Operation(_attention, "scaled_dot_product_attention")
 def linear(input, weight, bias=None):
     """input @ weight.T + bias. input: (..., in); weight: (out, in); bias: (out,)."""
     return LINEAR(operand(input), weight) if bias is None else LINEAR(operand(input), weight, bias)
+
+
+def bilinear(input1, input2, weight, bias=None):
+    """x^T W y + bias for each W. input1: (..., a), input2: (..., b), weight: (out, a, b), bias: (out,) -> (..., out)."""
+    out = einsum("...i,oij,...j->...o", input1, weight, input2)
+    return out if bias is None else out + bias
 
 
 def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):

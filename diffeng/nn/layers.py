@@ -271,6 +271,27 @@ class Dropout3d(_Dropout):
     function = staticmethod(F.dropout3d)
 
 
+class Bilinear(Module):
+    """functional.bilinear with a weight (out_features, in1_features, in2_features) and a bias, both uniform in +-1 / sqrt(in1_features)."""
+
+    def __init__(self, in1_features, in2_features, out_features, bias=True, device=None, dtype=None):
+        self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
+        self.weight = _empty(out_features, in1_features, in2_features, dtype=dtype, device=device)
+        self.bias = _empty(out_features, dtype=dtype, device=device) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw new values."""
+        for x in self.parameters():
+            init.uniform_(x, -1 / math.sqrt(self.in1_features), 1 / math.sqrt(self.in1_features))
+
+    def forward(self, input1, input2):
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self):
+        return f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
 class CosineSimilarity(Module):
     """functional.cosine_similarity by these arguments."""
 

@@ -14,6 +14,7 @@ from ..tensor_engine.rules import torch_error
 from ..vocabulary import elementwise as e, indexing
 from .convolution import _each, windows
 from .module import Module
+from .padding import pad
 
 
 def _places(n, kernel, stride, padding, dilation, ceil):
@@ -169,7 +170,23 @@ def pixel_unshuffle(input, downscale_factor):
     return x.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3).reshape(*input.shape[:-3], c * r * r, h // r, w // r)
 
 
-FUNCTIONS = {f.__name__: f for f in (max_pool1d, avg_pool1d, adaptive_max_pool1d, adaptive_avg_pool1d, max_pool2d, avg_pool2d, adaptive_max_pool2d, adaptive_avg_pool2d,
+def channel_shuffle(input, groups):
+    """The channels of (N, C, ...), which come from groups one after the other, in turns (Zhang et al., CVPR 2018)."""
+    n, c, *places = input.shape
+    if c % groups:
+        raise refuse(RuntimeError, f"channel_shuffle{{here}}: Number of channels must be divisible by groups. Got {c} channels and {groups} groups.")
+    return input.reshape(n, groups, c // groups, *places).transpose(1, 2).reshape(input.shape)
+
+
+def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """x / (k + alpha times the mean of squares of the size channels around)^beta (Krizhevsky, Sutskever & Hinton, NeurIPS 2012). input: (N, C, ...)."""
+    if input.ndim < 3:
+        raise refuse(ValueError, f"local_response_norm{{here}}: Expected 3D or higher dimensionality input (got {input.ndim} dimensions)")
+    around, n = pad(input * input, [0, 0] * (input.ndim - 2) + [size // 2, (size - 1) // 2]), input.shape[1]
+    return input / (k + sum([around[:, j:j + n] for j in range(size)]) * (alpha / size)) ** beta
+
+
+FUNCTIONS = {f.__name__: f for f in (channel_shuffle, local_response_norm, max_pool1d, avg_pool1d, adaptive_max_pool1d, adaptive_avg_pool1d, max_pool2d, avg_pool2d, adaptive_max_pool2d, adaptive_avg_pool2d,
                                      max_pool3d, avg_pool3d, adaptive_max_pool3d, adaptive_avg_pool3d, pixel_shuffle, pixel_unshuffle)}
 
 
@@ -315,3 +332,29 @@ class PixelUnshuffle(PixelShuffle):
 
     def __init__(self, downscale_factor):
         super().__init__(downscale_factor)
+
+
+class ChannelShuffle(Module):
+    """functional.channel_shuffle by this number of groups."""
+
+    def __init__(self, groups):
+        self.groups = groups
+
+    def forward(self, x):
+        return channel_shuffle(x, self.groups)
+
+    def extra_repr(self):
+        return f"groups={self.groups}"
+
+
+class LocalResponseNorm(Module):
+    """functional.local_response_norm by these arguments."""
+
+    def __init__(self, size, alpha=1e-4, beta=0.75, k=1.0):
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x):
+        return local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self):
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
