@@ -66,3 +66,12 @@ def test_weights_of_losses(reduction):
     for name in ("mse_loss", "l1_loss", "huber_loss"):
         both(lambda m, F, x, y, w: getattr(F, name)(x, y, reduction=reduction, weight=w), x, y, w)
         both_refuse(lambda m, F, x, y, w: getattr(F, name)(x, y, weight=w[:1]), x, y, w)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("older", [dict(size_average=False), dict(size_average=True), dict(reduce=False), dict(size_average=False, reduce=True), dict(size_average=None, reduce=None)])
+def test_words_before_there_was_reduction(older):
+    x, y = drawn(3, 4), np.array([0, 3, 1])
+    both(lambda m, F, x, y: (F.cross_entropy(x, y, **older), m.nn.CrossEntropyLoss(**older)(x, y), m.nn.MSELoss(**older)(x, x.detach() + 1), F.soft_margin_loss(x, x.detach().sign(), **older),
+                             m.nn.BCEWithLogitsLoss(**older)(x, (x.detach() > 0).float()), m.nn.L1Loss(**older)(x, m.zeros_like(x)), m.nn.HingeEmbeddingLoss(margin=0.5, **older)(x, x.detach().sign()),
+                             m.nn.NLLLoss(ignore_index=3, **older)(x, y), F.kl_div(x, x.detach().softmax(1), **older)), x, y, tol=1e-4)

@@ -22,7 +22,7 @@ from ..vocabulary import elementwise as e, indexing
 from . import activations, ctc, margins, pooling, resampling, sampling
 from ..tensor_engine.arithmetic import pairwise_distance, renorm          # noqa: F401
 from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d          # noqa: F401
-from .margins import checked as _checked, reduced as _reduced          # noqa: F401
+from .margins import checked as _checked, of_older_words, reduced as _reduced          # noqa: F401
 from .padding import pad          # noqa: F401
 
 globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS, **resampling.FUNCTIONS, **sampling.FUNCTIONS, **margins.FUNCTIONS, **ctc.FUNCTIONS})
@@ -409,16 +409,19 @@ def _pointwise(op, input, target, reduction, weight=None, **options):
     return op(input, operand(target), *([] if weight is None else [operand(weight)]), reduction=reduction, **options)
 
 
+@of_older_words
 def mse_loss(input, target, reduction="mean", weight=None):
     """(input - target)**2, its mean, its sum, or as it is ("none"). weight: a factor of each entry, by which the mean is a weighted one."""
     return _pointwise(_MSE, input, target, reduction, weight)
 
 
+@of_older_words
 def l1_loss(input, target, reduction="mean", weight=None):
     """|input - target|, its mean, its sum, or as it is. weight: a factor of each entry, by which the mean is a weighted one."""
     return _pointwise(_L1, input, target, reduction, weight)
 
 
+@of_older_words
 def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
     """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2, of the difference d (Girshick, ICCV 2015)."""
     if beta < 0:
@@ -433,6 +436,7 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     return _pointwise(_HUBER, input, target, reduction, weight, delta=float(delta), scale=1.0)
 
 
+@of_older_words
 def kl_div(input, target, reduction="mean", log_target=False):
     """target (log(target) - input), input being logarithms: the divergence of Kullback & Leibler with reduction="batchmean", the sum divided by the batch's size.
 
@@ -442,6 +446,7 @@ def kl_div(input, target, reduction="mean", log_target=False):
     return out / input.shape[0] if reduction == "batchmean" else out
 
 
+@of_older_words
 def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     """-(y log(p) + (1 - y) log(1 - p)) of probabilities p; logarithms below -100 count as -100, as in PyTorch.
 
@@ -452,6 +457,7 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     return _BCE(operand(input), operand(target), operand(weight), reduction=reduction)
 
 
+@of_older_words
 def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
     """The same of p = sigmoid(input), for logits of any size: -(y log(sigmoid(x)) + (1 - y) log(sigmoid(-x))). pos_weight: a factor of the first term."""
     more = [] if weight is None else [operand(weight)]
@@ -460,6 +466,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     return _LOGITS(input, operand(target), *more, reduction=reduction)
 
 
+@of_older_words
 def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """-log(softmax(input)[target]): input logits (classes,), (N, classes) or (N, classes, ...), target class numbers without that axis, or probabilities.
 
@@ -470,6 +477,7 @@ def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean
                     label_smoothing=float(label_smoothing))
 
 
+@of_older_words
 def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
     """-input[target]: input logarithms of probabilities; the rest as in cross_entropy."""
     return _NLL(operand(input), operand(target), *([] if weight is None else [operand(weight)]), reduction=reduction, ignore_index=int(ignore_index))

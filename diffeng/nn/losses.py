@@ -7,6 +7,9 @@ class _Loss(Module):
     def __init__(self, reduction="mean"):
         self.reduction = F._checked(reduction)
 
+    def __init_subclass__(cls):
+        cls.__init__ = F.of_older_words(cls.__init__)
+
 
 class MSELoss(_Loss):
     """The mean of (input - target)**2; reduction "sum" or "none" likewise in all losses.
