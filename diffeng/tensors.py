@@ -139,6 +139,10 @@ class Tensor(Rearranged):
         """
         return hooks.register(self, hook)
 
+    def register_post_accumulate_grad_hook(self, hook):
+        """hook(x) is called with this leaf when a backward pass has added to its .grad: an optimiser's step, say. Returns a handle."""
+        return hooks.register_after(self, hook)
+
     def size(self, dim=None):
         return self.shape if dim is None else self.shape[axis(dim, self.ndim)]
 
