@@ -20,7 +20,7 @@ _HOME = {
     "testing": "",
     "distributed": "",
     "cuda": "",
-    "tensors": "tensor Tensor FloatTensor DoubleTensor LongTensor IntTensor BoolTensor Size device finfo iinfo set_printoptions from_numpy as_tensor no_grad "
+    "tensors": "tensor Tensor FloatTensor DoubleTensor HalfTensor LongTensor IntTensor ShortTensor CharTensor ByteTensor BoolTensor Size device finfo iinfo set_printoptions from_numpy as_tensor no_grad "
                "enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full "
                "arange linspace logspace eye tril_indices triu_indices rand randn randint randperm normal bernoulli multinomial zeros_like ones_like empty_like full_like "
                "rand_like randn_like add sub mul div multiply divide subtract true_divide neg pow fmod matmul mm bmm mv outer addmm cat concat concatenate "
@@ -36,11 +36,14 @@ _HOME = {
                "masked_scatter select_scatter slice_scatter scatter_reduce is_nonzero hsplit vsplit dsplit atleast_1d atleast_2d atleast_3d dstack "
                "column_stack block_diag cartesian_prod combinations vander broadcast_shapes unravel_index row_stack frac deg2rad rad2deg sinc isposinf "
                "isneginf fmax fmin heaviside logaddexp2 float_power inner ldexp signbit copysign nansum nanmean dist renorm cov corrcoef addmv addr "
-               "addbmm gcd lcm positive rsub erfinv i0 igamma igammac mvlgamma polygamma cdist trapezoid cumulative_trapezoid pairwise_distance trapz negative greater less",
+               "addbmm gcd lcm positive rsub erfinv i0 igamma igammac mvlgamma polygamma cdist trapezoid cumulative_trapezoid pairwise_distance trapz negative greater less "
+               "greater_equal less_equal not_equal is_complex is_signed is_same_size conj adjoint svd qr resolve_conj randint_like chain_matmul scalar_tensor asarray "
+               "get_default_dtype real spmm dsmm get_rng_state set_rng_state initial_seed memory_format layout",
     "autograd": "inference_mode",
     "random": "",
     "nn": "",
-    "nn.functional": "dropout cosine_similarity conv1d conv2d celu selu prelu threshold hardshrink relu_ group_norm layer_norm batch_norm embedding pixel_shuffle "
+    "nn.functional": "bilinear channel_shuffle ctc_loss conv3d conv_transpose3d max_pool3d conv_transpose1d conv_transpose2d adaptive_max_pool1d instance_norm kl_div margin_ranking_loss triplet_margin_loss cosine_embedding_loss "
+                     "hinge_embedding_loss poisson_nll_loss pixel_unshuffle rms_norm dropout cosine_similarity conv1d conv2d celu selu prelu threshold hardshrink relu_ group_norm layer_norm batch_norm embedding pixel_shuffle "
                      "max_pool1d max_pool2d avg_pool1d adaptive_avg_pool1d binary_cross_entropy_with_logits",
     "optim": "",
     "utils": "",
@@ -65,6 +68,10 @@ _INSTEAD = {
     "bfloat16": "NumPy has no such dtype: use de.float32 or de.float16", "complex64": "tensors are real: use two of them", "complex128": "tensors are real: use two of them",
     "autocast": "compute in one dtype, with model.to(de.float16) or in float32", "amp": "compute in one dtype, with model.to(de.float16) or in float32",
     "backends": "de.cuda.is_available() says whether there is a GPU; there are no other devices, and nothing to switch", "mps": "there are the devices 'cpu' and 'cuda'",
+    "set_default_dtype": "float32 is the default: give dtype= where a tensor is made, and model.double()", "set_default_tensor_type": "float32 is the default: give dtype= where a tensor is made",
+    "fft": "there are no complex tensors: np.fft of x.numpy() has no gradient; the products with cosines and sines have one", "complex": "tensors are real: use two of them",
+    "sparse_coo_tensor": "tensors are dense: use scipy.sparse in functions of arrays, or x.to_dense() before", "lu_unpack": "scipy.linalg.lu of x.numpy() has the three factors",
+    "lu": "scipy.linalg.lu of x.numpy() has the three factors; de.linalg.solve has gradients",
     "use_deterministic_algorithms": "what is computed is the same each time: leave it out", "set_float32_matmul_precision": "products are float32's own: leave it out",
     "set_num_threads": "set DIFFENG_THREADS before Python starts", "newaxis": "write None",
 }
@@ -89,6 +96,11 @@ def _found(name):
         return importlib.import_module(f"{__name__}.shared_names").function(name)
     if name in _WHERE:
         return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    if name in ("preserve_format", "contiguous_format", "channels_last", "channels_last_3d", "strided"):
+        keywords = importlib.import_module(f"{__name__}.tensor_engine.keywords")
+        return getattr(keywords.layout if name == "strided" else keywords.memory_format, name)
+    if name[-1] == "_" and name[0] != "_" and name in (functions := importlib.import_module(f"{__name__}.tensors").FUNCTIONS):
+        return functions[name]                                                 # sin_(x), which writes into x
     if name in _HOME:
         return importlib.import_module(f"{__name__}.{name}")
     raise importlib.import_module(f"{__name__}.errors").absent(f"module {__name__!r}", name, _INSTEAD, __all__)

@@ -410,6 +410,12 @@ class Jitted:
         return f"<jit of {function_name(self.__wrapped__)}, {self.traces} recording(s)>"
 
 
+def _as_it_is(fun):
+    """PyTorch's torch.jit.script, ignore, unused and export: the function, or module, itself. What is computed with tensors becomes programs without being told to."""
+    return fun
+
+
+jit.script = jit.ignore = jit.unused = jit.export = _as_it_is
 _all = weakref.WeakSet()
 
 

@@ -1,7 +1,7 @@
 """diffeng.cuda: is there a GPU for tensors? Under the names where PyTorch's users look for it; devices.py knows."""
 from .devices import present
 
-__all__ = ["is_available", "device_count", "synchronize", "manual_seed", "manual_seed_all"]
+__all__ = ["is_available", "device_count", "current_device", "empty_cache", "synchronize", "manual_seed", "manual_seed_all"]
 
 
 def is_available():
@@ -16,6 +16,16 @@ def is_available():
 def device_count():
     """How many devices "cuda" may mean: the one GPU that is current in this process, or none."""
     return int(is_available())
+
+
+def current_device():
+    """0: the number of the one GPU there is. Raises RuntimeError where there is none."""
+    synchronize()
+    return 0
+
+
+def empty_cache():
+    """Nothing: memory that is let go is given back where somebody needs it."""
 
 
 def manual_seed(seed):

@@ -11,16 +11,16 @@ import numpy as np
 
 from .errors import absent, refuse
 from .lines import user_line
-from .tensor_engine import arithmetic, assembling, core, hooks, indexing, making, orders, printing, reductions, rules, shapes, special
+from .tensor_engine import ancestry, arithmetic, assembling, core, hooks, in_place, indexing, making, older, orders, printing, reductions, rules, shapes, special
 from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
                                    Generator, iinfo, linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like,
-                                   multinomial, randperm, tensor, tril_indices, FloatTensor, DoubleTensor, LongTensor, IntTensor, BoolTensor,     # noqa: F401
-                                   triu_indices, zeros, zeros_like)
+                                   multinomial, randperm, tensor, tril_indices, FloatTensor, DoubleTensor, HalfTensor, LongTensor, IntTensor, ShortTensor,     # noqa: F401
+                                   CharTensor, ByteTensor, BoolTensor, get_rng_state, initial_seed, set_rng_state, triu_indices, zeros, zeros_like)
 from .tensor_engine.backward import retain
 from .tensor_engine.functions import FUNCTIONS, METHODS, extreme, named, operand
-from .tensor_engine.keywords import answering
+from .tensor_engine.keywords import answering, layout, memory_format     # noqa: F401
 from .tensor_engine.matrices import IN_TORCH
 from .tensor_engine.operations import OPS
 from .tensor_engine.printing import set_printoptions     # noqa: F401
@@ -52,7 +52,7 @@ class Tensor(Rearranged):
         if type(data) is int:                                     # sizes
             made = zeros(data, *args)
         else:
-            made = tensor(data, dtype=None if isinstance(data, (Plain, np.ndarray)) and data.dtype.kind == "f" else rules.default)
+            made = tensor(data, dtype=None if isinstance(data, Plain) else rules.default)
         t._array, t._where = made.held(), user_line()
         return t
 
@@ -66,7 +66,7 @@ class Tensor(Rearranged):
     is_leaf = property(lambda self: self.leaf or not self.requires)
     device = property(lambda self: making.device.of[self._array.device if self._array is not None else self._spec.device], doc="Where it lies: see device.")
     is_cuda = property(lambda self: self.device == "cuda")
-    grad_fn = property(lambda self: None if self.leaf or not self.requires else f"<{printing.grad_name(self)}>")
+    grad_fn = property(lambda self: None if self.leaf or not self.requires else ancestry.GradFn(printing.grad_name(self), self), doc="What made it: see ancestry.GradFn.")
     T = property(lambda self: self.permute(*range(self.ndim)[::-1]))
     mT = property(lambda self: self.transpose(-2, -1))
     data = property(lambda self: core.detached(self), lambda self, other: self._set_data(other))
@@ -139,6 +139,10 @@ class Tensor(Rearranged):
         """
         return hooks.register(self, hook)
 
+    def register_post_accumulate_grad_hook(self, hook):
+        """hook(x) is called with this leaf when a backward pass has added to its .grad: an optimiser's step, say. Returns a handle."""
+        return hooks.register_after(self, hook)
+
     def size(self, dim=None):
         return self.shape if dim is None else self.shape[axis(dim, self.ndim)]
 
@@ -157,11 +161,11 @@ class Tensor(Rearranged):
         strides = tuple(s // self.dtype.itemsize for s in self.strides())
         return strides if dim is None else strides[dim]
 
-    def is_contiguous(self):
+    def is_contiguous(self, memory_format=None):
         return shapes.contiguous(self)
 
-    def contiguous(self):
-        """The tensor itself, or a copy with its entries in order."""
+    def contiguous(self, memory_format=None):
+        """The tensor itself, or a copy with its entries in order; memory_format has no effect."""
         return self if self.is_contiguous() else self.clone()
 
     def is_floating_point(self):
@@ -294,16 +298,16 @@ class Tensor(Rearranged):
         self._apart(False)
         return self
 
-    def clone(self):
-        """A copy, through which gradients pass."""
+    def clone(self, *, memory_format=None):
+        """A copy, through which gradients pass; memory_format has no effect."""
         return OPS["clone"](self)
 
     # ---- dtypes and devices --------------------------------------------------------------------------------------------------------------------
 
-    def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False):
+    def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
         """This tensor in another dtype, on another device ("cpu" or "cuda"), or as another tensor is: to(de.float64), to("cuda"), to(other).
 
-        Between devices it is a copy, through which gradients pass; non_blocking has no effect. Raises RuntimeError, with the cure, where there is no such device.
+        Between devices it is a copy, through which gradients pass; non_blocking and memory_format have no effect. Raises RuntimeError, with the cure, where there is no such device.
         """
         dtype, device = making.wanted(args, dtype, device)
         device = self.device if device is None else making.on(device)
@@ -443,18 +447,10 @@ def _binary(op):
     return forward, reflected, in_place
 
 
-def _in_place(name):
-    def method(self, *args, **kwargs):
-        return self._write(name + "_", getattr(self, name)(*args, **kwargs))
-    method.__name__ = name + "_"
-    return method
-
-
 def _install():
     for dunder, name in dict(add="add", sub="sub", mul="mul", truediv="div", floordiv="floor_divide", mod="remainder", pow="pow", matmul="matmul",
                              **{"and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}).items():
-        forward, reflected, in_place = _binary(OPS[name])
-        for prefix, method in (("", forward), ("r", reflected), ("i", in_place)):
+        for prefix, method in zip(("", "r", "i"), _binary(OPS[name])):
             setattr(Tensor, f"__{prefix}{dunder}__", method)
     for name in "eq ne lt le gt ge".split():
         setattr(Tensor, f"__{name}__", _binary(OPS[name])[0])
@@ -462,8 +458,8 @@ def _install():
         setattr(Tensor, f"__{dunder}__", lambda self, op=OPS[name]: op(self))
     Tensor.__pos__ = lambda self: self
     FUNCTIONS.update(IN_TORCH)
-    methods = {**METHODS, **IN_TORCH, **making.NEW, **assembling.METHODS, **special.METHODS}
-    for room in (arithmetic, assembling, orders, special):
+    methods = {**METHODS, **IN_TORCH, **making.NEW, **assembling.METHODS, **special.METHODS, **older.METHODS}
+    for room in (arithmetic, assembling, older, orders, special):
         of_room = {name: answering(f) for name, f in room.FUNCTIONS.items()}
         FUNCTIONS.update(of_room | {name: answering(f) for name, f in room.FUNCTIONS_ONLY.items()})
         methods.update(of_room)
@@ -472,13 +468,8 @@ def _install():
             setattr(Tensor, name, method)
     for room in (Rearranged, Tensor):
         for name in [n for n, f in vars(room).items() if callable(f) and n[0] != "_"]:
-            setattr(room, name, answering(getattr(room, name)))
-    for name in ("add sub mul div pow neg abs exp log sqrt sin cos tanh sigmoid relu clamp floor ceil round reciprocal square remainder floor_divide "
-                 "masked_fill addcmul addcdiv clamp_min clamp_max "
-                 "lerp scatter scatter_add index_add subtract multiply divide erf rsqrt trunc logical_not exp2 expm1 log2 log10 log1p tan asin acos atan sinh cosh sign fmod "
-                 "nan_to_num tril triu cumsum cumprod addmm baddbmm clip absolute negative eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or "
-                 "bitwise_xor bitwise_not frac xlogy copysign renorm index_put index_fill index_copy masked_scatter scatter_reduce lgamma digamma logit erfinv polygamma").split():
-        setattr(Tensor, name + "_", _in_place(name))
+            setattr(room, name, answering(getattr(room, name), method=True))
+    FUNCTIONS.update(in_place.install(Tensor))
     for dtype, names in (("float32", "float"), ("float64", "double"), ("float16", "half"), ("int64", "long"), ("int32", "int"), ("int16", "short"),
                          ("int8", "char"), ("uint8", "byte"), ("bool", "bool")):
         setattr(Tensor, names, lambda self, dtype=np.dtype(dtype): self.to(dtype))

@@ -324,3 +324,26 @@ def test_arguments_of_grad_as_pytorch_has_them():
         de.autograd.grad(x * x, [x], allow_unused=False, materialize_grads=True)
     with pytest.raises(NotImplementedError, match="is_grads_batched"):
         de.autograd.grad(x * x, [x], is_grads_batched=True)
+
+
+@pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
+def test_hooks_after_gradients_were_added_up_take_steps():
+    def trained(m):
+        w, v = m.tensor([1.0, -2.0], requires_grad=True), m.tensor([0.5, 0.5], requires_grad=True)
+        optimizer, seen = m.optim.SGD([w], lr=0.1, momentum=0.9), []
+
+        def step(p):
+            seen.append(p.grad.tolist())
+            optimizer.step()
+            p.grad = None
+        handle = w.register_post_accumulate_grad_hook(step)
+        for k in range(5):
+            if k == 3:
+                handle.remove()
+            ((w * v) ** 2).sum().backward()
+        return seen, w.tolist(), w.grad.tolist(), v.grad.tolist()
+    for ours, theirs in zip(trained(de), trained(torch), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    for m in (de, torch):
+        with pytest.raises(RuntimeError):
+            (m.ones(2, requires_grad=True) * 2).register_post_accumulate_grad_hook(lambda p: None)

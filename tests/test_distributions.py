@@ -69,3 +69,29 @@ def test_a_policy_gradient_learns():
 def test_it_is_found_from_the_package():
     with pytest.raises(ValueError, match="not both"):
         de.distributions.Bernoulli(probs=0.5, logits=0.0)
+
+
+@needs_torch
+def test_events_of_several_entries_equal_pytorchs():
+    rng = np.random.default_rng(0)
+    loc, scale, other = (rng.normal(size=(2, 3)).astype(np.float32) for _ in range(3))
+    half = rng.normal(size=(3, 3)).astype(np.float32)
+    both(lambda m, F, a, b, x: (lambda d: (d.log_prob(x), d.entropy(), d.mean, d.variance, m.tensor([*d.batch_shape, *d.event_shape]), m.distributions.kl_divergence(
+        d, m.distributions.Independent(m.distributions.Normal(x, 1.0 + b.abs()), 1))))(m.distributions.Independent(m.distributions.Normal(a, b.exp()), 1)), loc, scale, other, tol=1e-4)
+    both(lambda m, F, p, x: m.distributions.Independent(m.distributions.Bernoulli(logits=p), 2).log_prob((x > 0).float()), loc, other)
+    for option in ("covariance_matrix", "precision_matrix", "scale_tril"):
+        def vectors(m, F, a, h, x, given=option):
+            matrix = h.tril(-1) + m.diag(h.diagonal().abs() + 0.5)
+            d = m.distributions.MultivariateNormal(a, **{given: matrix if given == "scale_tril" else matrix @ matrix.mT})
+            q = m.distributions.MultivariateNormal(x[0], scale_tril=m.eye(3) * 2)
+            return (d.log_prob(x), d.log_prob(m.stack([x, a])), d.entropy(), d.mean, d.variance, d.covariance_matrix, d.precision_matrix, m.distributions.kl_divergence(d, q),
+                    m.tensor([*d.batch_shape, *d.event_shape, d.has_rsample]))
+        both(vectors, loc, half, other, tol=5e-4)
+    d = de.distributions.MultivariateNormal(de.tensor([1.0, -2.0]), de.tensor([[2.0, 0.6], [0.6, 0.5]]))
+    drawn = d.sample((40000,)).numpy()
+    assert np.allclose(drawn.mean(0), [1, -2], atol=0.03) and np.allclose(np.cov(drawn.T), [[2.0, 0.6], [0.6, 0.5]], atol=0.05)
+    assert d.rsample((2, 5)).shape == (2, 5, 2) and de.distributions.Independent(de.distributions.Normal(de.zeros(4), de.ones(4)), 1).rsample((3,)).shape == (3, 4)
+    with pytest.raises(ValueError, match="exactly one of"):
+        de.distributions.MultivariateNormal(de.zeros(2))
+    with pytest.raises(ValueError, match="reinterpreted_batch_ndims"):
+        de.distributions.Independent(d, 1)

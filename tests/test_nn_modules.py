@@ -140,6 +140,56 @@ def test_containers():
         nn.ModuleList([nn.ReLU()])(de.zeros(1))
 
 
+def lists_of_modules(n):
+    """What their owners see of containers that grow and shrink."""
+    blocks = n.ModuleList([None, n.Linear(2, 2, bias=False), None])
+    seen = [len(blocks), [m is None for m in blocks], repr(blocks)]
+    blocks.append(None)
+    blocks += [n.ReLU(), n.Linear(2, 1)]
+    blocks.insert(1, n.Tanh())
+    blocks.extend(n.Sigmoid() for _ in range(2))
+    del blocks[0]
+    blocks[2] = n.GELU()
+    blocks[0] = None
+    seen += [repr(blocks), repr(blocks[1:4]), repr(blocks[::-2]), blocks.pop(4) is None, repr(n.ModuleList([n.ReLU()]) + [None])]
+    layers = n.Sequential(n.Linear(2, 3), n.ReLU())
+    twin = layers + n.Sequential(n.Linear(3, 1))
+    twin.insert(0, n.Identity()).extend([n.Tanh()])
+    layers.append(layers.pop(0))
+    return [*seen, repr(layers), repr(twin), layers[1] is twin[1], *([*x.state_dict()] for x in (blocks, layers, twin)), [k for k, _ in blocks.named_modules()]]
+
+
+@needs_torch
+def test_lists_of_modules_are_pytorchs():
+    ours, theirs = lists_of_modules(nn), lists_of_modules(torch.nn)
+    assert ours == theirs
+    x = de.ones(1, 2)
+    layers = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    hidden, _ = layers[0](x), layers(x)
+    layers.insert(1, nn.Tanh())                              # what was put together is put together anew
+    assert np.allclose(layers(x).detach().numpy(), hidden.tanh().relu().detach().numpy())
+    with pytest.raises(TypeError, match="int is not a Module subclass"):
+        nn.ModuleList([3])
+
+
+def test_a_subclass_asks_for_attributes_by_name():
+    class Wrapped(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def __getattr__(self, name):
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                return getattr(super().__getattr__("inner"), name)
+
+    wrapped = Wrapped(nn.Linear(2, 3))
+    assert wrapped.in_features == 2 and wrapped.weight is wrapped.inner.weight and wrapped.__getattr__("inner") is wrapped.inner
+    with pytest.raises(AttributeError, match="'Linear' object has no attribute 'depth'"):
+        wrapped.depth
+
+
 # ---- initial values ---------------------------------------------------------------------------------------------------------------------
 
 def distributed(x, low=None, high=None, std=None):
@@ -261,3 +311,32 @@ def test_hooks_of_modules_equal_pytorchs():
         return a == b or np.isclose(a, b, 1e-4, 1e-6)
     found = run(de)
     assert len(found) == 61 and close(run(torch), found)
+
+
+@needs_torch
+def test_hooks_before_others_with_keywords_and_of_states():
+    def told(m):
+        class Scaled(m.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.weight = m.nn.Parameter(m.tensor([1.0, 2.0]))
+
+            def forward(self, x, *, by=1.0):
+                return self.weight * x * by
+        layer, seen = Scaled(), []
+        layer.register_forward_hook(lambda module, args, out: seen.append("last"))
+        layer.register_forward_hook(lambda module, args, kwargs, out: seen.append(("first", kwargs["by"])) or out + 1, prepend=True, with_kwargs=True)
+        layer.register_forward_pre_hook(lambda module, args, kwargs: (args, {"by": kwargs["by"] * 3}), with_kwargs=True)
+        layer.register_full_backward_pre_hook(lambda module, grads: (grads[0] * 10,))
+        layer.register_full_backward_hook(lambda module, given, out: seen.append((given[0].tolist(), out[0].tolist())))
+        x = m.tensor([1.0, -1.0], requires_grad=True)
+        out = layer(x, by=2.0)
+        out.sum().backward()
+        layer.register_state_dict_post_hook(lambda module, state, prefix, metadata: state.update(more=1))
+        layer.register_load_state_dict_post_hook(lambda module, keys: keys.missing_keys.clear())
+        net, paths = m.nn.Sequential(layer, m.nn.Tanh()), []
+        net.register_state_dict_post_hook(lambda module, state, prefix, metadata: paths.append((prefix, [*state])))
+        layer.register_state_dict_post_hook(lambda module, state, prefix, metadata: paths.append(prefix))
+        state = [*net.state_dict()]
+        return seen, out.tolist(), x.grad.tolist(), layer.weight.grad.tolist(), [*layer.state_dict()], layer.load_state_dict({}), net.load_state_dict({}), state, paths
+    assert told(de) == told(torch)

@@ -449,7 +449,8 @@ def test_an_error_of_what_waits_is_raised_once():
 
 def test_tensor_of_sizes_and_of_integers():
     assert de.Tensor(2, 3).tolist() == [[0] * 3] * 2 and de.Tensor(3).shape == (3,) and de.Tensor([3]).tolist() == [3.0]
-    assert de.Tensor(np.arange(3)).dtype == de.Tensor(de.arange(3)).dtype == np.float32 and de.Tensor(np.ones(2)).dtype == np.float64
+    assert de.Tensor(np.arange(3)).dtype == de.Tensor(np.ones(2)).dtype == np.float32            # as PyTorch's FloatTensor
+    assert de.Tensor(de.arange(3)).dtype == np.int64 and de.Tensor(de.ones(2).double()).dtype == np.float64
 
 
 def test_numbers_with_alpha_keep_the_dtype_bytes_are_masks_and_tile_fills_up():

@@ -171,3 +171,25 @@ def test_streams_and_batches_of_ones_own():
     assert sorted(data.SubsetRandomSampler([3, 1, 4])) == [1, 3, 4]
     with pytest.raises(ValueError, match="mutually exclusive"):
         data.DataLoader([1], batch_sampler=batches, shuffle=True)
+
+
+def test_samplers_are_asked_batch_by_batch():
+    from diffeng.utils import data
+
+    class Forever(data.Sampler):
+        asked = 0
+
+        def __iter__(self):
+            while True:
+                self.asked += 1
+                yield self.asked % 10
+
+    rows, endless = data.TensorDataset(de.arange(10)), Forever()
+    batches = iter(data.DataLoader(rows, sampler=endless, batch_size=3))
+    assert [next(batches)[0].tolist() for _ in range(4)] == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 1, 2]] and endless.asked == 12
+    many = data.DataLoader(rows, batch_size=4, sampler=data.RandomSampler(rows, replacement=True, num_samples=10 ** 10))
+    drawn = [k for _, (batch,) in zip(range(600), many) for k in batch.tolist()]
+    assert len(many) == 25 * 10 ** 8 and len(drawn) == 2400 and {*drawn} == {*range(10)}
+    assert len([*data.RandomSampler(rows, replacement=True, num_samples=2345)]) == 2345
+    plain, mixed = data.DataLoader(rows, 4), data.DataLoader(rows, 4, shuffle=True)
+    assert isinstance(plain.sampler, data.SequentialSampler) and isinstance(mixed.sampler, data.RandomSampler) and [*plain.batch_sampler][-1] == [8, 9]

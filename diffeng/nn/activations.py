@@ -274,6 +274,13 @@ class Softmax(Module):
         return f"dim={self.dim}"
 
 
+class Softmax2d(Module):
+    """Softmax of the channels at each place of (N, C, H, W) or (C, H, W)."""
+
+    def forward(self, x):
+        return softmax(x, -3)
+
+
 class LogSoftmax(Softmax):
     """The logarithm of Softmax."""
 
@@ -289,4 +296,4 @@ class Softmin(Softmax):
 
 
 ONE_OPERATION |= {c: (c.op, ()) for c in (ReLU, SiLU, Sigmoid, Tanh)}
-MODULES = {c.__name__: c for c in (ReLU, SiLU, Sigmoid, Tanh, GELU, PReLU, Softmax, LogSoftmax, Softmin, *_CLASSES.values())}
+MODULES = {c.__name__: c for c in (ReLU, SiLU, Sigmoid, Tanh, GELU, PReLU, Softmax, Softmax2d, LogSoftmax, Softmin, *_CLASSES.values())}

@@ -1,12 +1,64 @@
-"""ModuleDict and ParameterList: modules by name, parameters by number, which count as the owner's own.
+"""ModuleDict, ParameterDict and ParameterList: modules and parameters by name, parameters by number, which count as the owner's own.
 
-What it is not: Sequential and ModuleList stand beside Module (module.py), whose calls they join.
+What it is not: Sequential and ModuleList are sequential.py's.
 """
 from ..errors import refuse
 from .module import Module, Parameter
 
 
-class ModuleDict(Module):
+class _Named(Module):
+    """What ModuleDict and ParameterDict share: entries under names of the user's. Subclasses say which attributes they are (held)."""
+
+    def __init__(self, entries=None):
+        self.update({} if entries is None else entries)
+
+    def update(self, entries):
+        """More of them: a dict, or pairs of a name and an entry."""
+        for name, x in entries.items() if hasattr(entries, "items") else entries:
+            self[name] = x
+
+    def __setitem__(self, name, x):
+        if name not in self and hasattr(self, name):
+            raise refuse(KeyError, f"{type(self).__name__}{{here}}: attribute {name!r} already exists: entries are attributes; choose another name")
+        self.held[name] = self._taken(name, x)
+
+    def __getitem__(self, name):
+        return self.held[name]
+
+    def __delitem__(self, name):
+        del self.held[name]
+
+    def get(self, name, default=None):
+        return self.held.get(name, default)
+
+    def pop(self, name):
+        """The entry of this name, which is taken out."""
+        return self.held.pop(name)
+
+    def clear(self):
+        for name in [*self]:
+            del self[name]
+
+    def __contains__(self, name):
+        return name in self.held
+
+    def __len__(self):
+        return len(self.held)
+
+    def __iter__(self):
+        return iter(self.held)
+
+    def keys(self):
+        return [*self.held]
+
+    def items(self):
+        return [*self.held.items()]
+
+    def values(self):
+        return [*self.held.values()]
+
+
+class ModuleDict(_Named):
     """Modules under names of the user's, in the order in which they were given. It has no forward.
 
     >>> import diffeng as de
@@ -14,55 +66,36 @@ class ModuleDict(Module):
     (1, 3)
     """
 
-    def __init__(self, modules=None):
-        self.update(modules or {})
+    held = property(lambda self: self._modules)
 
-    def update(self, modules):
-        """More of them: a dict, or pairs of a name and a module."""
-        for name, module in modules.items() if hasattr(modules, "items") else modules:
-            self[name] = module
+    def _taken(self, name, x):
+        if not isinstance(x, Module):
+            raise refuse(TypeError, f"ModuleDict{{here}}: {type(x).__name__} is not a Module subclass")
+        return x
 
-    def __setitem__(self, name, module):
-        if not isinstance(module, Module):
-            raise refuse(TypeError, f"ModuleDict{{here}}: {type(module).__name__} is not a Module subclass")
-        if name not in self and hasattr(self, name):
-            raise refuse(KeyError, f"ModuleDict{{here}}: attribute {name!r} already exists: modules are attributes; choose another name")
-        self.add_module(name, module)
 
-    def __getitem__(self, name):
-        return dict(self.items())[name]
+class ParameterDict(_Named):
+    """Parameters under names of the user's, in the order in which they were given, a plain dict's by name; tensors become Parameters. It has no forward.
 
-    def __delitem__(self, name):
-        self[name]
-        delattr(self, name)
+    >>> import diffeng as de
+    >>> [name for name, _ in ParameterDict({"scale": de.ones(2), "bias": de.zeros(2)}).named_parameters()]
+    ['bias', 'scale']
+    """
 
-    def pop(self, name):
-        """The module of this name, which is taken out."""
-        module = self[name]
-        del self[name]
-        return module
+    held = property(lambda self: self._parameters)
 
-    def clear(self):
-        for name in [*self]:
-            del self[name]
+    def update(self, entries):
+        super().update(dict(sorted(entries.items())) if type(entries) is dict else entries)          # as PyTorch has it
 
-    def __contains__(self, name):
-        return name in self.keys()
+    def _taken(self, name, x):
+        return x if isinstance(x, Parameter) else Parameter(x)
 
-    def __len__(self):
-        return len(self.keys())
+    def _lines(self):
+        return [_line(name, p) for name, p in self.items()]
 
-    def __iter__(self):
-        return iter(self.keys())
 
-    def keys(self):
-        return [name for name, _ in self.items()]
-
-    def items(self):
-        return [*self.named_children()]
-
-    def values(self):
-        return [module for _, module in self.items()]
+def _line(name, p):
+    return f"({name}): Parameter containing: [{p.dtype.name} of size {'x'.join(map(str, p.shape))}]"
 
 
 class ParameterList(Module):
@@ -108,4 +141,4 @@ class ParameterList(Module):
         return iter([self[k] for k in range(self._count)])
 
     def _lines(self):
-        return [f"({k}): Parameter containing: [{p.dtype.name} of size {'x'.join(map(str, p.shape))}]" for k, p in enumerate(self)]
+        return [_line(k, p) for k, p in enumerate(self)]

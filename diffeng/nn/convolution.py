@@ -1,8 +1,9 @@
-"""Conv1d and Conv2d, ConvTranspose1d and ConvTranspose2d, and their functions: sums of products with windows of the input, and their adjoints, with PyTorch's meaning of
+"""Conv1d, Conv2d and Conv3d, ConvTranspose1d to ConvTranspose3d, and their functions: sums of products with windows of the input, and their adjoints, with PyTorch's meaning of
 stride, padding, dilation and groups.
 
 What it is: the windows are strided parts of the input, laid side by side for one product. What it is not: no transform, no kernel of its own.
 """
+import functools
 import itertools
 import math
 
@@ -71,13 +72,16 @@ def _conv_transpose(x, weight, bias=None, *, stride, padding, output_padding, di
     return out if bias is None else out + np.reshape(bias, (-1,) + (1,) * size)
 
 
-_TRANSPOSED = {1: Operation(_conv_transpose, "conv_transpose1d"), 2: Operation(_conv_transpose, "conv_transpose2d")}
-_CONV = {1: Operation(_conv, "conv1d"), 2: Operation(_conv, "conv2d")}
+_TRANSPOSED = {size: Operation(_conv_transpose, f"conv_transpose{size}d") for size in (1, 2, 3)}
+_CONV = {size: Operation(_conv, f"conv{size}d") for size in (1, 2, 3)}
 
 
 def _each(x, size):
     """One an axis, of a number, of a sequence of one, or of one an axis."""
     return (*x,) * (size if len(x) == 1 else 1) if isinstance(x, (tuple, list)) else (x,) * size
+
+
+_single, _pair, _triple = [functools.partial(_each, size=n) for n in (1, 2, 3)]          # nn.modules.utils, in other people's layers
 
 
 _PADDING = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -129,21 +133,11 @@ def _transposed(size):
     return conv_transpose
 
 
-conv1d, conv2d = _function(1), _function(2)
-conv_transpose1d, conv_transpose2d = _transposed(1), _transposed(2)
+conv1d, conv2d, conv3d = map(_function, (1, 2, 3))
+conv_transpose1d, conv_transpose2d, conv_transpose3d = map(_transposed, (1, 2, 3))
 
 
-class Conv1d(Module):
-    """functional.conv1d with a weight (out_channels, in_channels / groups, kernel_size) and a bias, both uniform in +-1 / sqrt(fan in). padding_mode: "zeros", or one of
-    functional.pad's, "reflect", "replicate", "circular".
-
-    >>> import diffeng as de
-    >>> Conv1d(3, 8, kernel_size=5, padding=2)(de.zeros(2, 3, 10)).shape
-    (2, 8, 10)
-    """
-
-    size, function = 1, staticmethod(conv1d)
-
+class _ConvNd(Module):
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, padding_mode="zeros", device=None, dtype=None):
         if padding_mode not in _PADDING:
             raise refuse(ValueError, f"{type(self).__name__}{{here}}: padding_mode must be one of {', '.join(_PADDING)}, but got padding_mode={padding_mode!r}")
@@ -182,22 +176,31 @@ class Conv1d(Module):
                           *[f"padding_mode={self.padding_mode}"] * (self.padding_mode != "zeros")])
 
 
-class Conv2d(Conv1d):
+class Conv1d(_ConvNd):
+    """functional.conv1d with a weight (out_channels, in_channels / groups, kernel_size) and a bias, both uniform in +-1 / sqrt(fan in). padding_mode: "zeros", or one of
+    functional.pad's, "reflect", "replicate", "circular".
+
+    >>> import diffeng as de
+    >>> Conv1d(3, 8, kernel_size=5, padding=2)(de.zeros(2, 3, 10)).shape
+    (2, 8, 10)
+    """
+
+    size, function = 1, staticmethod(conv1d)
+
+
+class Conv2d(_ConvNd):
     """functional.conv2d with a weight (out_channels, in_channels / groups, *kernel_size), like Conv1d."""
 
     size, function = 2, staticmethod(conv2d)
 
 
-class ConvTranspose1d(Conv1d):
-    """functional.conv_transpose1d with a weight (in_channels, out_channels / groups, kernel_size) and a bias, both uniform in +-1 / sqrt(fan in).
+class Conv3d(_ConvNd):
+    """functional.conv3d with a weight (out_channels, in_channels / groups, *kernel_size), like Conv1d."""
 
-    >>> import diffeng as de
-    >>> ConvTranspose1d(3, 8, kernel_size=4, stride=2, padding=1)(de.zeros(2, 3, 10)).shape
-    (2, 8, 20)
-    """
+    size, function = 3, staticmethod(conv3d)
 
-    function = staticmethod(conv_transpose1d)
 
+class _ConvTransposeNd(_ConvNd):
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None):
         if padding_mode != "zeros":
             raise refuse(ValueError, f"{type(self).__name__}{{here}}: Only \"zeros\" padding mode is supported, and it is {padding_mode!r}")
@@ -222,10 +225,27 @@ class ConvTranspose1d(Conv1d):
         return more
 
 
-class ConvTranspose2d(ConvTranspose1d):
+class ConvTranspose1d(_ConvTransposeNd):
+    """functional.conv_transpose1d with a weight (in_channels, out_channels / groups, kernel_size) and a bias, both uniform in +-1 / sqrt(fan in).
+
+    >>> import diffeng as de
+    >>> ConvTranspose1d(3, 8, kernel_size=4, stride=2, padding=1)(de.zeros(2, 3, 10)).shape
+    (2, 8, 20)
+    """
+
+    size, function = 1, staticmethod(conv_transpose1d)
+
+
+class ConvTranspose2d(_ConvTransposeNd):
     """functional.conv_transpose2d with a weight (in_channels, out_channels / groups, *kernel_size), like ConvTranspose1d."""
 
     size, function = 2, staticmethod(conv_transpose2d)
 
 
-FRESH |= {Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d}
+class ConvTranspose3d(_ConvTransposeNd):
+    """functional.conv_transpose3d with a weight (in_channels, out_channels / groups, *kernel_size), like ConvTranspose1d."""
+
+    size, function = 3, staticmethod(conv_transpose3d)
+
+
+FRESH |= {Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d}

@@ -13,19 +13,19 @@ from ..nodes import Tracer
 from ..numpy_api import astype
 from ..tensor_engine import making
 from ..tensor_engine.core import Operation, beside, constant
-from ..tensor_engine.functions import applied, broadcast_tensors, one_hot, operand          # noqa: F401
+from ..tensor_engine.functions import applied, broadcast_tensors, einsum, one_hot, operand          # noqa: F401
 from ..tensor_engine.grad_mode import no_grad
 from ..tensor_engine.reductions import matmul
 from ..tensor_engine.rules import promoted, torch_error
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e, indexing
-from . import activations, margins, pooling, resampling
+from . import activations, ctc, margins, pooling, resampling, sampling
 from ..tensor_engine.arithmetic import pairwise_distance, renorm          # noqa: F401
-from .convolution import conv1d, conv2d, conv_transpose1d, conv_transpose2d          # noqa: F401
-from .margins import checked as _checked, reduced as _reduced          # noqa: F401
+from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d          # noqa: F401
+from .margins import checked as _checked, of_older_words, reduced as _reduced          # noqa: F401
 from .padding import pad          # noqa: F401
 
-globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS, **resampling.FUNCTIONS, **margins.FUNCTIONS})
+globals().update({**activations.FUNCTIONS, **pooling.FUNCTIONS, **resampling.FUNCTIONS, **sampling.FUNCTIONS, **margins.FUNCTIONS, **ctc.FUNCTIONS})
 
 
 # ---- layers -----------------------------------------------------------------------------------------------------------------------------
@@ -107,6 +107,12 @@ def linear(input, weight, bias=None):
     return LINEAR(operand(input), weight) if bias is None else LINEAR(operand(input), weight, bias)
 
 
+def bilinear(input1, input2, weight, bias=None):
+    """x^T W y + bias for each W. input1: (..., a), input2: (..., b), weight: (out, a, b), bias: (out,) -> (..., out)."""
+    out = einsum("...i,oij,...j->...o", input1, weight, input2)
+    return out if bias is None else out + bias
+
+
 def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
     """Rows of weight: input int64 of any shape, weight (n, d), result input.shape + (d,). The row padding_idx gets no gradient.
 
@@ -177,6 +183,11 @@ def dropout1d(input, p=0.5, training=True, inplace=False):
 def dropout2d(input, p=0.5, training=True, inplace=False):
     """dropout of whole channels of (N, C, H, W), or, as in PyTorch, (N, C, L)."""
     return _whole_channels(input, 2, p, training, inplace)
+
+
+def dropout3d(input, p=0.5, training=True, inplace=False):
+    """dropout of whole channels of (N, C, D, H, W) or (C, D, H, W)."""
+    return _whole_channels(input, 1 if input.ndim == 4 else 2, p, training, inplace)
 
 
 def rms_norm(input, normalized_shape, weight=None, eps=None):
@@ -290,17 +301,25 @@ def _classes(name, input, target):
                                  "numbers have the input's shape without the axis of classes, probabilities that shape itself")
 
 
-def _mse(x, y, reduction):
-    return _reduced(e.square(e.subtract(*promoted(x, y))), reduction)
+def _by_weight(terms, weight, reduction):
+    """The mean of terms by weights, their weighted sum, or each times its weight."""
+    if weight is None:
+        return _reduced(terms, reduction)
+    return np.sum(terms * weight) / np.sum(weight) if reduction == "mean" else _reduced(terms * weight, reduction)
 
 
-def _l1(x, y, reduction):
-    return _reduced(e.absolute(e.subtract(*promoted(x, y))), reduction)
+def _mse(x, y, weight=None, *, reduction):
+    return _by_weight(e.square(e.subtract(*promoted(x, y))), weight, reduction)
 
 
-def _huber(x, y, reduction, delta, scale):
+def _l1(x, y, weight=None, *, reduction):
+    return _by_weight(e.absolute(e.subtract(*promoted(x, y))), weight, reduction)
+
+
+def _huber(x, y, weight=None, *, reduction, delta, scale):
     d = e.absolute(e.subtract(*promoted(x, y)))
-    return _reduced(e.where(e.less(d, delta), d * d * (0.5 * scale), (d - 0.5 * delta) * (delta * scale)), reduction)
+    terms = e.where(e.less(d, delta), d * d * (0.5 * scale), (d - 0.5 * delta) * (delta * scale))
+    return _reduced(terms if weight is None else terms * weight, reduction)
 
 
 def _kl(x, y, reduction, log_target):
@@ -381,23 +400,28 @@ _NLL = Operation(_nll_loss, "nll_loss")
 _LOGITS_POSITIVE = Operation(lambda x, y, p, weight=None, *, reduction: _bce_with_logits(x, y, weight, p, reduction=reduction), "binary_cross_entropy_with_logits")
 
 
-def _pointwise(op, input, target, reduction, **options):
+def _pointwise(op, input, target, reduction, weight=None, **options):
     if input.shape != target.shape:
         warnings.warn(f"Using a target size ({list(target.shape)}) that is different to the input size ({list(input.shape)}): they are broadcast, which is rarely "
                       "what is meant. Give them the same size", stacklevel=3)
-    return op(input, operand(target), reduction=reduction, **options)
+    if weight is not None and weight.shape != input.shape:
+        raise refuse(ValueError, f"{op.name}{{here}}: Weights and input must have the same size: they have {list(weight.shape)} and {list(input.shape)}; weight.expand(input.shape)")
+    return op(input, operand(target), *([] if weight is None else [operand(weight)]), reduction=reduction, **options)
 
 
-def mse_loss(input, target, reduction="mean"):
-    """(input - target)**2, its mean, its sum, or as it is ("none")."""
-    return _pointwise(_MSE, input, target, reduction)
+@of_older_words
+def mse_loss(input, target, reduction="mean", weight=None):
+    """(input - target)**2, its mean, its sum, or as it is ("none"). weight: a factor of each entry, by which the mean is a weighted one."""
+    return _pointwise(_MSE, input, target, reduction, weight)
 
 
-def l1_loss(input, target, reduction="mean"):
-    """|input - target|, its mean, its sum, or as it is."""
-    return _pointwise(_L1, input, target, reduction)
+@of_older_words
+def l1_loss(input, target, reduction="mean", weight=None):
+    """|input - target|, its mean, its sum, or as it is. weight: a factor of each entry, by which the mean is a weighted one."""
+    return _pointwise(_L1, input, target, reduction, weight)
 
 
+@of_older_words
 def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
     """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2, of the difference d (Girshick, ICCV 2015)."""
     if beta < 0:
@@ -405,13 +429,14 @@ def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
     return _pointwise(_HUBER, input, target, reduction, delta=float(beta), scale=1 / beta) if beta else l1_loss(input, target, reduction)
 
 
-def huber_loss(input, target, reduction="mean", delta=1.0):
-    """d^2 / 2 where |d| < delta, else delta (|d| - delta / 2), of the difference d (Huber, Ann. Math. Statist. 35, 1964)."""
+def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+    """d^2 / 2 where |d| < delta, else delta (|d| - delta / 2), of the difference d (Huber, Ann. Math. Statist. 35, 1964). weight: a factor of each entry."""
     if delta <= 0:
         raise refuse(RuntimeError, f"huber_loss{{here}} does not support non-positive values for delta: {delta}")
-    return _pointwise(_HUBER, input, target, reduction, delta=float(delta), scale=1.0)
+    return _pointwise(_HUBER, input, target, reduction, weight, delta=float(delta), scale=1.0)
 
 
+@of_older_words
 def kl_div(input, target, reduction="mean", log_target=False):
     """target (log(target) - input), input being logarithms: the divergence of Kullback & Leibler with reduction="batchmean", the sum divided by the batch's size.
 
@@ -421,6 +446,7 @@ def kl_div(input, target, reduction="mean", log_target=False):
     return out / input.shape[0] if reduction == "batchmean" else out
 
 
+@of_older_words
 def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     """-(y log(p) + (1 - y) log(1 - p)) of probabilities p; logarithms below -100 count as -100, as in PyTorch.
 
@@ -431,6 +457,7 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     return _BCE(operand(input), operand(target), operand(weight), reduction=reduction)
 
 
+@of_older_words
 def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
     """The same of p = sigmoid(input), for logits of any size: -(y log(sigmoid(x)) + (1 - y) log(sigmoid(-x))). pos_weight: a factor of the first term."""
     more = [] if weight is None else [operand(weight)]
@@ -439,6 +466,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     return _LOGITS(input, operand(target), *more, reduction=reduction)
 
 
+@of_older_words
 def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """-log(softmax(input)[target]): input logits (classes,), (N, classes) or (N, classes, ...), target class numbers without that axis, or probabilities.
 
@@ -449,6 +477,7 @@ def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean
                     label_smoothing=float(label_smoothing))
 
 
+@of_older_words
 def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
     """-input[target]: input logarithms of probabilities; the rest as in cross_entropy."""
     return _NLL(operand(input), operand(target), *([] if weight is None else [operand(weight)]), reduction=reduction, ignore_index=int(ignore_index))

@@ -120,18 +120,11 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class BatchNorm1d(Module):
-    """Mean 0 and variance 1 of each of num_features channels of (N, C) or (N, C, L): of the batch in training, else of the running averages.
-
-    momentum: how far the running averages move at each step; None: they are means of all batches. See functional.batch_norm.
-    """
-
-    dims = (2, 3)
-
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None):
+class _NormOfChannels(Module):
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, *, bias=True):
         self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats = num_features, eps, momentum, affine, track_running_stats
         self.weight = _empty(num_features, dtype=dtype, device=device) if affine else None
-        self.bias = _empty(num_features, dtype=dtype, device=device) if affine else None
+        self.bias = _empty(num_features, dtype=dtype, device=device) if affine and bias else None
         self.register_buffer("running_mean", zeros(num_features, dtype=dtype, device=device) if track_running_stats else None)
         self.register_buffer("running_var", zeros(num_features, dtype=dtype, device=device) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", zeros((), dtype=np.int64, device=device) if track_running_stats else None)
@@ -143,6 +136,12 @@ class BatchNorm1d(Module):
             if x is not None:
                 init.constant_(x, first)
 
+    def extra_repr(self):
+        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, bias={self.bias is not None}, "
+                f"track_running_stats={self.track_running_stats}")
+
+
+class _BatchNorm(_NormOfChannels):
     def forward(self, x):
         if x.ndim not in self.dims:
             raise refuse(ValueError, f"{type(self).__name__}{{here}}: expected {' or '.join([f'{n}D' for n in self.dims])} input (got {x.ndim}D input of shape {list(x.shape)})")
@@ -154,26 +153,31 @@ class BatchNorm1d(Module):
             momentum = 1 / self.num_batches_tracked.item() if momentum is None else momentum
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training or not tracked, momentum or 0.0, self.eps)
 
-    def extra_repr(self):
-        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, track_running_stats={self.track_running_stats}")
+
+class BatchNorm1d(_BatchNorm):
+    """Mean 0 and variance 1 of each of num_features channels of (N, C) or (N, C, L): of the batch in training, else of the running averages.
+
+    momentum: how far the running averages move at each step; None: they are means of all batches. See functional.batch_norm.
+    """
+
+    dims = (2, 3)
 
 
-class BatchNorm2d(BatchNorm1d):
+class BatchNorm2d(_BatchNorm):
     """Mean 0 and variance 1 of each of num_features channels of (N, C, H, W), as BatchNorm1d."""
 
     dims = (4,)
 
 
-class InstanceNorm1d(BatchNorm1d):
-    """Mean 0 and variance 1 of each channel of each example of (N, C, L), or (C, L): by its own places, in training and else, unless running averages are tracked.
+class BatchNorm3d(_BatchNorm):
+    """Mean 0 and variance 1 of each of num_features channels of (N, C, D, H, W), as BatchNorm1d."""
 
-    affine: with weight (ones at first) and bias (zeros). See functional.instance_norm.
-    """
+    dims = (5,)
 
-    dims = (2, 3)
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None, dtype=None):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+class _InstanceNorm(_NormOfChannels):
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None, dtype=None, *, bias=True):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, x):
         if x.ndim not in self.dims:
@@ -186,10 +190,25 @@ class InstanceNorm1d(BatchNorm1d):
         return out.squeeze(0) if single else out
 
 
-class InstanceNorm2d(InstanceNorm1d):
+class InstanceNorm1d(_InstanceNorm):
+    """Mean 0 and variance 1 of each channel of each example of (N, C, L), or (C, L): by its own places, in training and else, unless running averages are tracked.
+
+    affine: with weight (ones at first) and bias (zeros). See functional.instance_norm.
+    """
+
+    dims = (2, 3)
+
+
+class InstanceNorm2d(_InstanceNorm):
     """Mean 0 and variance 1 of each channel of each example of (N, C, H, W), or (C, H, W), as InstanceNorm1d."""
 
     dims = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Mean 0 and variance 1 of each channel of each example of (N, C, D, H, W), or (C, D, H, W), as InstanceNorm1d."""
+
+    dims = (4, 5)
 
 
 class GroupNorm(Module):
@@ -215,8 +234,8 @@ class GroupNorm(Module):
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
 
 
-class Dropout(Module):
-    """In training, entries become 0 with probability p and the others are divided by 1 - p: another mask at each call, the same under the same manual_seed."""
+class _Dropout(Module):
+    function = staticmethod(F.dropout)
 
     def __init__(self, p=0.5, inplace=False):
         if not 0 <= p <= 1:
@@ -224,25 +243,53 @@ class Dropout(Module):
         self.p, self.inplace = p, inplace
 
     def forward(self, x):
-        return F.dropout(x, self.p, self.training, self.inplace)
+        return self.function(x, self.p, self.training, self.inplace)
 
     def extra_repr(self):
         return f"p={self.p}, inplace={self.inplace}"
 
 
-class Dropout1d(Dropout):
+class Dropout(_Dropout):
+    """In training, entries become 0 with probability p and the others are divided by 1 - p: another mask at each call, the same under the same manual_seed."""
+
+
+class Dropout1d(_Dropout):
     """Dropout of whole channels of (N, C, L) or (C, L)."""
 
     function = staticmethod(F.dropout1d)
 
-    def forward(self, x):
-        return self.function(x, self.p, self.training, self.inplace)
 
-
-class Dropout2d(Dropout1d):
+class Dropout2d(_Dropout):
     """Dropout of whole channels of (N, C, H, W)."""
 
     function = staticmethod(F.dropout2d)
+
+
+class Dropout3d(_Dropout):
+    """Dropout of whole channels of (N, C, D, H, W) or (C, D, H, W)."""
+
+    function = staticmethod(F.dropout3d)
+
+
+class Bilinear(Module):
+    """functional.bilinear with a weight (out_features, in1_features, in2_features) and a bias, both uniform in +-1 / sqrt(in1_features)."""
+
+    def __init__(self, in1_features, in2_features, out_features, bias=True, device=None, dtype=None):
+        self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
+        self.weight = _empty(out_features, in1_features, in2_features, dtype=dtype, device=device)
+        self.bias = _empty(out_features, dtype=dtype, device=device) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw new values."""
+        for x in self.parameters():
+            init.uniform_(x, -1 / math.sqrt(self.in1_features), 1 / math.sqrt(self.in1_features))
+
+    def forward(self, input1, input2):
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self):
+        return f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class CosineSimilarity(Module):
@@ -302,4 +349,4 @@ class Unflatten(Module):
 
 
 ONE_OPERATION[Linear] = F.LINEAR, ("weight", "bias")
-FRESH |= {Linear, LayerNorm, RMSNorm, BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d, GroupNorm}
+FRESH |= {Linear, LayerNorm, RMSNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, GroupNorm}

@@ -7,6 +7,9 @@ class _Loss(Module):
     def __init__(self, reduction="mean"):
         self.reduction = F._checked(reduction)
 
+    def __init_subclass__(cls):
+        cls.__init__ = F.of_older_words(cls.__init__)
+
 
 class MSELoss(_Loss):
     """The mean of (input - target)**2; reduction "sum" or "none" likewise in all losses.
@@ -95,6 +98,17 @@ class CrossEntropyLoss(_Loss):
 
     def forward(self, input, target):
         return F.cross_entropy(input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+
+
+class CTCLoss(_Loss):
+    """The mean of -log of the probabilities of sequences of labels: see functional.ctc_loss."""
+
+    def __init__(self, blank=0, reduction="mean", zero_infinity=False):
+        super().__init__(reduction)
+        self.blank, self.zero_infinity = blank, zero_infinity
+
+    def forward(self, log_probs, targets, input_lengths, target_lengths):
+        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity)
 
 
 class NLLLoss(_Loss):

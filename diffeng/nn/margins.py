@@ -2,6 +2,7 @@
 
 What it is not: the losses of regression and classification, which stand in functional.py; the modules of all of them (losses.py).
 """
+import functools
 import math
 
 import numpy as np
@@ -18,6 +19,18 @@ def checked(reduction):
     if reduction not in ("mean", "sum", "none"):
         raise torch_error(ValueError, f"loss: {reduction} is not a valid value for reduction: choose 'mean', 'sum' or 'none'")
     return reduction
+
+
+def of_older_words(function):
+    """The function, which also takes size_average and reduce, PyTorch's words before there was reduction: False and True, None for what is not said."""
+    @functools.wraps(function)
+    def told(*args, **kwargs):
+        if "size_average" in kwargs or "reduce" in kwargs:
+            average, reduce = kwargs.pop("size_average", None), kwargs.pop("reduce", None)
+            if (average, reduce) != (None, None):
+                kwargs["reduction"] = "none" if reduce is False else "sum" if average is False else "mean"
+        return function(*args, **kwargs)
+    return told
 
 
 def reduced(x, reduction):
@@ -194,5 +207,5 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
     return _applied("gaussian_nll_loss", input, target, var, full=bool(full), eps=float(eps), reduction=reduction)
 
 
-FUNCTIONS = {f.__name__: f for f in (triplet_margin_loss, triplet_margin_with_distance_loss, margin_ranking_loss, hinge_embedding_loss, cosine_embedding_loss, multi_margin_loss,
+FUNCTIONS = {f.__name__: of_older_words(f) for f in (triplet_margin_loss, triplet_margin_with_distance_loss, margin_ranking_loss, hinge_embedding_loss, cosine_embedding_loss, multi_margin_loss,
                                      soft_margin_loss, multilabel_soft_margin_loss, poisson_nll_loss, gaussian_nll_loss)}

@@ -1,18 +1,16 @@
-"""Module: a tree of layers with parameters, as PyTorch has it; Parameter; Sequential and ModuleList.
+"""Module: a tree of layers with parameters, as PyTorch has it; Parameter.
 
 What it is: names. A module's parameters, buffers and children are simply its attributes; whoever asks for them gets them in the order in which they were set.
 
-What it is not: no layer (layers.py), no operation.
+What it is not: no layer (layers.py), no list of modules (sequential.py), no operation.
 """
 import collections
-import functools
+import collections.abc
 
 import numpy as np
 
 from ..errors import refuse
-from ..traced import Traced
 from ..tensor_engine import core
-from ..tensor_engine.core import Operation
 from ..tensor_engine.grad_mode import no_grad
 from ..tensor_engine.hooks import Handle
 from ..tensor_engine.making import wanted
@@ -20,6 +18,34 @@ from ..tensors import Tensor, as_tensor
 from . import hooks
 
 Missing = collections.namedtuple("IncompatibleKeys", "missing_keys unexpected_keys")
+
+
+class _Entries(collections.abc.MutableMapping):
+    """Some of a module's attributes as a dict: what is set or deleted here is there."""
+
+    def __init__(self, module, wanted):
+        self.module, self.wanted = module, wanted
+
+    def __iter__(self):
+        return iter([name for name, x in vars(self.module).items() if self.wanted(name, x)])
+
+    def __getitem__(self, name):
+        if name not in [*self]:
+            raise KeyError(name)
+        return vars(self.module)[name]
+
+    def __setitem__(self, name, x):
+        setattr(self.module, name, x)
+
+    def __delitem__(self, name):
+        self[name]
+        delattr(self.module, name)
+
+    def __len__(self):
+        return sum([self.wanted(name, x) for name, x in vars(self.module).items()])
+
+    def __repr__(self):
+        return repr(dict(self))
 
 
 class Parameter(Tensor):
@@ -60,7 +86,7 @@ class Module:
     """
 
     training = True
-    _buffers = ()                           # names of attributes that are buffers; those of them that state_dict leaves out
+    _buffer_names = ()                           # names of attributes that are buffers; those of them that state_dict leaves out
     _transient = ()
     _hooks = None                           # {"before": {number: function}, "after": ..., "backward": ...}, once there was a hook
 
@@ -72,15 +98,22 @@ class Module:
                                     f"{name}.copy_(x)")
         object.__setattr__(self, name, value)
 
+    def __getattr__(self, name):
+        """The attribute of this name: for subclasses, whose own __getattr__ asks super().__getattr__(name) first. Raises AttributeError where there is none."""
+        try:
+            return vars(self)[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
+
     def forward(self, *args):
         raise NotImplementedError(f"Module [{type(self).__name__}] is missing the required \"forward\" function")
 
     def __call__(self, *args, **kwargs):
         return self.forward(*args, **kwargs) if self._hooks is None else hooks.called(self, args, kwargs)
 
-    def register_forward_hook(self, hook):
+    def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False):
         """hook(module, args, output) is called after each forward; what it returns, unless None, takes the output's place. Returns a handle, whose remove() takes the
-        hook away.
+        hook away. prepend: before the hooks that there are. with_kwargs: hook(module, args, kwargs, output).
 
         >>> import diffeng as de
         >>> layer, seen = de.nn.Linear(2, 3), []
@@ -89,21 +122,44 @@ class Module:
         >>> seen, handle.remove()
         ([(5, 3)], None)
         """
-        return self._hooked("after", hook)
+        return self._hooked("after", hook, prepend, with_kwargs)
 
-    def register_forward_pre_hook(self, hook):
-        """hook(module, args) is called before each forward; what it returns, unless None, takes the arguments' place: a tuple, or the one argument."""
-        return self._hooked("before", hook)
+    def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
+        """hook(module, args) is called before each forward; what it returns, unless None, takes the arguments' place: a tuple, or the one argument. with_kwargs:
+        hook(module, args, kwargs), which returns both, or None."""
+        return self._hooked("before", hook, prepend, with_kwargs)
 
-    def register_full_backward_hook(self, hook):
+    def register_full_backward_hook(self, hook, prepend=False):
         """hook(module, grad_input, grad_output) is called when a backward pass has the gradients of the module's results and of its arguments: tuples of tensors, None
         where there is none. What it returns, unless None, takes the place of grad_input. Returns a handle."""
-        return self._hooked("backward", hook)
+        return self._hooked("backward", hook, prepend)
 
-    def _hooked(self, when, hook):
+    def register_full_backward_pre_hook(self, hook, prepend=False):
+        """hook(module, grad_output) is called when a backward pass has the gradients of the module's results; what it returns, unless None, takes their place."""
+        return self._hooked("backward_pre", hook, prepend)
+
+    register_backward_hook = register_full_backward_hook
+
+    def register_load_state_dict_post_hook(self, hook):
+        """hook(module, incompatible_keys) is called when this module has loaded a state dict; it may change the two lists of keys. Returns a handle."""
+        return self._hooked("loaded", hook)
+
+    def register_state_dict_post_hook(self, hook):
+        """hook(module, state_dict, prefix, local_metadata) is called on what state_dict() of this module is to return, which it may change. Returns a handle."""
+        return self._hooked("stated", hook)
+
+    _register_state_dict_hook = register_state_dict_post_hook
+
+    def _hooked(self, when, hook, prepend=False, with_kwargs=False):
         if self._hooks is None:
-            self._hooks = {"before": {}, "after": {}, "backward": {}}
-        return Handle(self._hooks[when], hook)
+            self._hooks = {name: {} for name in ("before", "after", "backward", "backward_pre", "loaded", "stated")}
+        kept = self._hooks[when]
+        handle = Handle(kept, hooks.WithKeywords(hook) if with_kwargs else hook)
+        if prepend:
+            order = [*kept.items()]
+            kept.clear()
+            kept.update(order[-1:] + order[:-1])
+        return handle
 
     # ---- what is in it -----------------------------------------------------------------------------------------------------------------
 
@@ -114,13 +170,21 @@ class Module:
     def register_buffer(self, name, tensor, persistent=True):
         """Set an attribute to a tensor that is no parameter, but part of the state (persistent) and of what `to` converts."""
         setattr(self, name, tensor)
-        self._buffers = (*self._buffers, name)
+        self._buffer_names = (*self._buffer_names, name)
         if not persistent:
             self._transient = (*self._transient, name)
 
     def add_module(self, name, module):
-        """Set an attribute to a module."""
+        """Set an attribute to a module, or to None. Raises TypeError for what is neither."""
+        if module is not None and not isinstance(module, Module):
+            raise refuse(TypeError, f"{type(self).__name__}{{here}}: {type(module).__name__} is not a Module subclass: the entry {name!r} is to be a module, or None")
         setattr(self, name, module)
+
+    register_module = add_module
+
+    _modules = property(lambda self: _Entries(self, lambda name, x: isinstance(x, Module)), doc="{name: module}: the modules that are attributes.")
+    _parameters = property(lambda self: _Entries(self, lambda name, x: isinstance(x, Parameter)), doc="{name: Parameter}: the parameters that are attributes.")
+    _buffers = property(lambda self: _Entries(self, lambda name, x: name in self._buffer_names), doc="{name: tensor}: the buffers that are attributes.")
 
     def _members(self):
         """[(name, module)]: every attribute that is a module, a shared one under each of its names."""
@@ -157,6 +221,26 @@ class Module:
             raise AttributeError(f"{type(self).__name__} has no module {target!r}; it has {', '.join(n for n in found if n)}")
         return found[target]
 
+    def _found(self, target, kind, what):
+        path, _, name = target.rpartition(".")
+        x = getattr(self.get_submodule(path) if path else self, name, None)
+        if not isinstance(x, kind):
+            raise AttributeError(f"{type(self).__name__} has no {what} {target!r}")
+        return x
+
+    def get_parameter(self, target):
+        """The Parameter of a name such as "layers.0.weight"."""
+        return self._found(target, Parameter, "parameter")
+
+    def get_buffer(self, target):
+        """The buffer of a name such as "layers.1.running_mean"."""
+        return self._found(target, Tensor, "buffer")
+
+    def set_submodule(self, target, module):
+        """Another module in the place of the one of this name."""
+        path, _, name = target.rpartition(".")
+        setattr(self.get_submodule(path) if path else self, name, module)
+
     def _named(self, prefix, recurse, wanted):
         seen = set()
         for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
@@ -173,7 +257,7 @@ class Module:
         return (p for _, p in self.named_parameters("", recurse))
 
     def named_buffers(self, prefix="", recurse=True):
-        return self._named(prefix, recurse, lambda module, name, x: name in module._buffers and x is not None)
+        return self._named(prefix, recurse, lambda module, name, x: name in module._buffer_names and x is not None)
 
     def buffers(self, recurse=True):
         return (b for _, b in self.named_buffers("", recurse))
@@ -186,13 +270,20 @@ class Module:
         while stack:
             path, module = stack.pop()
             found.update({path + name: x for name, x in vars(module).items()
-                          if isinstance(x, Parameter) or name in module._buffers and name not in module._transient and x is not None})
+                          if isinstance(x, Parameter) or name in module._buffer_names and name not in module._transient and x is not None})
             stack += [(f"{path}{n}.", m) for n, m in module._members()[::-1]]
         return found
 
     def state_dict(self):
         """{name: tensor} of parameters and buffers; the tensors share the module's memory."""
-        return collections.OrderedDict([(name, x.detach()) for name, x in self._state().items()])
+        found = collections.OrderedDict([(name, x.detach()) for name, x in self._state().items()])
+        for path, module, hook in self._hooks_of_all("stated"):
+            hook(module, found, f"{path}." if path else "", {})
+        return found
+
+    def _hooks_of_all(self, when):
+        """[(path, module, hook)], those inside first."""
+        return [(path, m, hook) for path, m in [*self.named_modules()][::-1] if m._hooks is not None for hook in m._hooks[when].values()]
 
     def load_state_dict(self, state_dict, strict=True):
         """Copy tensors (or arrays) into parameters and buffers of the same names. Returns (missing_keys, unexpected_keys).
@@ -202,19 +293,25 @@ class Module:
         own = self._state()
         missing, unexpected = [k for k in own if k not in state_dict], [k for k in state_dict if k not in own]
         given = {k: as_tensor(x if isinstance(x, Tensor) else np.asarray(x)) for k, x in state_dict.items() if k in own}
-        errors = []
-        if strict and unexpected:
-            errors.append("Unexpected key(s) in state_dict: " + ", ".join(f'"{k}"' for k in unexpected) + ". ")
-        if strict and missing:
-            errors.append("Missing key(s) in state_dict: " + ", ".join(f'"{k}"' for k in missing) + ". ")
-        errors += [f"size mismatch for {k}: copying a param with shape {list(x.shape)} from checkpoint, the shape in current model is {list(own[k].shape)}."
-                   for k, x in given.items() if x.shape != own[k].shape]
-        if errors:
-            raise refuse(RuntimeError, f"load_state_dict{{here}}: Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
+        found, hooked = Missing(missing, unexpected), self._hooks_of_all("loaded")
+
+        def keys():
+            named = [(words, ", ".join([f'"{k}"' for k in names])) for words, names in (("Unexpected", unexpected), ("Missing", missing)) if names and strict]
+            return [f"{words} key(s) in state_dict: {names}. " for words, names in named]
+        sizes = [f"size mismatch for {k}: copying a param with shape {list(x.shape)} from checkpoint, the shape in current model is {list(own[k].shape)}."
+                 for k, x in given.items() if x.shape != own[k].shape]
+        self._not(sizes if hooked else keys() + sizes)
         with no_grad():
             for k, x in given.items():
                 own[k].copy_(x)
-        return Missing(missing, unexpected)
+        for _, module, hook in hooked:
+            hook(module, found)
+        self._not(hooked and keys())                          # of what the hooks have left of them
+        return found
+
+    def _not(self, errors):
+        if errors:
+            raise refuse(RuntimeError, f"load_state_dict{{here}}: Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
 
     # ---- changes of all of it ---------------------------------------------------------------------------------------------------------------
 
@@ -250,7 +347,7 @@ class Module:
             fn(m)
         return self
 
-    def to(self, *args, dtype=None, device=None, non_blocking=False):
+    def to(self, *args, dtype=None, device=None, non_blocking=False, memory_format=None):
         """Parameters and buffers on another device, those of floating point in another dtype: to(de.float64), to("cuda"). They stay the same objects, and what
         an optimiser remembers of them follows at its next step. Returns the module."""
         dtype, device = wanted(args, dtype, device)
@@ -270,6 +367,12 @@ class Module:
     def double(self):
         return self.to(np.dtype("float64"))
 
+    def half(self):
+        return self.to(np.dtype("float16"))
+
+    def type(self, dst_type):
+        return self.to(dst_type)
+
     def cpu(self):
         return self.to("cpu")
 
@@ -278,18 +381,21 @@ class Module:
 
     # ---- how it prints ------------------------------------------------------------------------------------------------------------------------
 
+    def _get_name(self):
+        return type(self).__name__
+
     def extra_repr(self):
         """What stands between the brackets."""
         return ""
 
     def _lines(self):
-        return [f"({name}): {_indented(repr(m))}" for name, m in self._members()]
+        return [f"({name}): {indented(repr(m))}" for name, m in self._members()]
 
     def __repr__(self):
         lines, extra = self._lines(), self.extra_repr()
         if not lines:
-            return f"{type(self).__name__}({extra})"
-        return f"{type(self).__name__}(\n  " + "\n  ".join(([extra] if extra else []) + lines) + "\n)"
+            return f"{self._get_name()}({extra})"
+        return f"{self._get_name()}(\n  " + "\n  ".join(([extra] if extra else []) + lines) + "\n)"
 
 
 def _become(t, new):
@@ -298,140 +404,9 @@ def _become(t, new):
     t._array, t._node, t._like, t._spec, t._key = core.own(new.held()), None, None, None, 0
 
 
-def _indented(text):
+def indented(text):
     return text.replace("\n", "\n  ")
-
-
-class _Several(Module):
-    """Modules under the names "0", "1", ..."""
-
-    def append(self, module):
-        """One more at the end. Returns the container."""
-        setattr(self, str(len(self)), module)
-        return self
-
-    def extend(self, modules):
-        for m in modules:
-            self.append(m)
-        return self
-
-    def __len__(self):
-        return len(self._members())
-
-    def __iter__(self):
-        return iter([m for _, m in self._members()])
-
-    def _name(self, k):
-        names = [n for n, _ in self._members()]
-        if not -len(names) <= k < len(names):
-            raise IndexError(f"index {k} is out of range: there are {len(names)} modules")
-        return names[k]
-
-    def __setitem__(self, k, module):
-        setattr(self, self._name(k), module)
-
-    def __getitem__(self, k):
-        if isinstance(k, slice):
-            return self._made(self._members()[k])
-        return getattr(self, self._name(k))
-
-
-class Sequential(_Several):
-    """Modules one after the other: Sequential(a, b)(x) is b(a(x)). Also of an OrderedDict of names and modules."""
-
-    def __init__(self, *modules):
-        if len(modules) == 1 and isinstance(modules[0], dict):
-            for name, m in modules[0].items():
-                self.add_module(name, m)
-        else:
-            self.extend(modules)
-
-    @staticmethod
-    def _made(named):
-        return Sequential(dict(named))
-
-    def __setattr__(self, name, value):
-        vars(self).pop("_stretches", None)
-        super().__setattr__(name, value)
-
-    def __delattr__(self, name):
-        vars(self).pop("_stretches", None)
-        object.__delattr__(self, name)
-
-    def forward(self, x):
-        stretches = vars(self).get("_stretches")
-        if stretches is None or not _as_they_were(stretches):
-            stretches = vars(self)["_stretches"] = _stretched(self)
-        for call, parts in stretches:
-            x = call(x, *[attributes[name] for attributes, names, _ in parts for name in names])
-        return x
 
 
 FRESH = set()                            # classes of modules whose result nobody else holds: who writes into it next need not, as nobody sees it
 ONE_OPERATION = {}                       # class of a module -> (Operation, the attributes that follow x): what its forward is, and nothing else
-
-
-def _stretched(modules):
-    """[(what to call, [(attributes of a module, names of operands, how many attributes there are)])]: neighbours that are one operation each are one."""
-    out, run, before, ahead = [], [], {}, []
-    for m in [*modules, None]:
-        attributes = vars(m) if m is not None else {}
-        plain = "forward" not in attributes and "_hooks" not in attributes
-        op, names = ONE_OPERATION.get(type(m), (None, ())) if plain else (None, ())
-        inplace = not run and attributes.get("inplace")
-        if op is not None and (not inplace or before) and all([attributes.get(name) is not None for name in names]):
-            ahead = [(before, (), len(before))] if inplace else ahead
-            run.append((op, (attributes, names, len(attributes))))
-            continue
-        if run:
-            out.append((_chain(tuple([(op, len(part[1])) for op, part in run])), ahead + [part for _, part in run]))
-            run, ahead = [], []
-        before = attributes if plain and type(m) in FRESH else {}
-        if m is not None:
-            out.append((m, ()))
-    return out
-
-
-def _as_they_were(stretches):
-    """Has no layer got an attribute, such as a forward of its own, or lost its bias?"""
-    for _, parts in stretches:
-        for attributes, names, count in parts:
-            if len(attributes) != count or names and attributes[names[-1]] is None:
-                return False
-    return True
-
-
-@functools.lru_cache(maxsize=1000)
-def _chain(steps):
-    """Operations one after the other, each with so many operands of its own, as one."""
-    if len(steps) == 1:
-        return steps[0][0]
-
-    def chain(x, *parameters):
-        for op, n in steps:
-            x = op.function(x, *parameters[:n])
-            x, parameters = x if isinstance(x, Traced) else np.asarray(x), parameters[n:]
-        return x
-    return Operation(chain, steps[-1][0].name)
-
-
-class ModuleList(_Several):
-    """A list of modules whose parameters count as the module's own. It has no forward."""
-
-    def __init__(self, modules=()):
-        self.extend(modules)
-
-    @staticmethod
-    def _made(named):
-        return ModuleList([m for _, m in named])
-
-    def _lines(self):
-        lines, run = [], []
-        for name, m in [*self._members(), (None, None)]:
-            text = repr(m) if m is not None else None
-            if run and text != run[0][1]:
-                first, last, n = run[0][0], run[-1][0], len(run)
-                lines.append(f"({first}): {_indented(run[0][1])}" if n == 1 else f"({first}-{last}): {n} x {_indented(run[0][1])}")
-                run = []
-            run.append((name, text))
-        return lines

@@ -2,6 +2,7 @@
 
 What it is: the windows are strided parts of the input, one for each place in the kernel, as in convolution.py. What it is not: no kernel of its own.
 """
+import functools
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..tensor_engine.rules import torch_error
 from ..vocabulary import elementwise as e, indexing
 from .convolution import _each, windows
 from .module import Module
+from .padding import pad
 
 
 def _places(n, kernel, stride, padding, dilation, ceil):
@@ -55,7 +57,7 @@ def _avg_pool(x, *, kernel, stride, padding, places, count_include_pad, divisor)
             first = np.arange(m) * s - p
             last = np.minimum(first + k, n + p)
             counts.append(last - first if count_include_pad else np.minimum(last, n) - np.maximum(first, 0))
-        divisor = counts[0] if len(counts) == 1 else counts[0][:, None] * counts[1]
+        divisor = functools.reduce(np.multiply.outer, counts)
     return total / np.asarray(divisor, x.dtype)
 
 
@@ -71,13 +73,14 @@ def _adaptive(x, *, sizes, largest):
         shape[k], shape[size + k] = m, w
         at.append(np.reshape(np.minimum(where, n - 1), shape))
         inside.append(np.reshape(where < last[:, None], shape))
-    seen = np.reshape(np.broadcast_to(inside[0] if size == 1 else inside[0] & inside[1], (*sizes, *kernel)), (*sizes, -1))
+    seen = np.reshape(np.broadcast_to(functools.reduce(np.logical_and, inside), (*sizes, *kernel)), (*sizes, -1))
     read = indexing.getitem(x, *at, index=(slice(None), slice(None), *[indexing.Slot(k) for k in range(size)]))
     read = np.reshape(read, (*x.shape[:2], *sizes, -1))
     if not largest:
         return np.sum(e.where(seen, read, np.zeros((), x.dtype)), axis=-1) / seen.sum(-1).astype(x.dtype)
     found = np.argmax(e.where(seen, read, np.full((), _smallest(x.dtype), x.dtype)), axis=-1, keepdims=True)
-    flat = np.broadcast_to(at[0] if size == 1 else at[0] * x.shape[3] + at[1], (*sizes, *kernel)).reshape(*sizes, -1)
+    flat = functools.reduce(lambda place, k: place * x.shape[2 + k] + at[k], range(1, size), at[0])
+    flat = np.broadcast_to(flat, (*sizes, *kernel)).reshape(*sizes, -1)
     return np.take_along_axis(read, found, -1)[..., 0], np.sum(e.where(e.equal(np.arange(flat.shape[-1]), found), flat, 0), axis=-1)
 
 
@@ -144,6 +147,7 @@ def _pools(size):
 
 max_pool1d, avg_pool1d, adaptive_max_pool1d, adaptive_avg_pool1d = _pools(1)
 max_pool2d, avg_pool2d, adaptive_max_pool2d, adaptive_avg_pool2d = _pools(2)
+max_pool3d, avg_pool3d, adaptive_max_pool3d, adaptive_avg_pool3d = _pools(3)
 
 
 def pixel_shuffle(input, upscale_factor):
@@ -166,22 +170,29 @@ def pixel_unshuffle(input, downscale_factor):
     return x.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3).reshape(*input.shape[:-3], c * r * r, h // r, w // r)
 
 
-FUNCTIONS = {f.__name__: f for f in (max_pool1d, avg_pool1d, adaptive_max_pool1d, adaptive_avg_pool1d, max_pool2d, avg_pool2d, adaptive_max_pool2d, adaptive_avg_pool2d,
-                                     pixel_shuffle, pixel_unshuffle)}
+def channel_shuffle(input, groups):
+    """The channels of (N, C, ...), which come from groups one after the other, in turns (Zhang et al., CVPR 2018)."""
+    n, c, *places = input.shape
+    if c % groups:
+        raise refuse(RuntimeError, f"channel_shuffle{{here}}: Number of channels must be divisible by groups. Got {c} channels and {groups} groups.")
+    return input.reshape(n, groups, c // groups, *places).transpose(1, 2).reshape(input.shape)
+
+
+def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """x / (k + alpha times the mean of squares of the size channels around)^beta (Krizhevsky, Sutskever & Hinton, NeurIPS 2012). input: (N, C, ...)."""
+    if input.ndim < 3:
+        raise refuse(ValueError, f"local_response_norm{{here}}: Expected 3D or higher dimensionality input (got {input.ndim} dimensions)")
+    around, n = pad(input * input, [0, 0] * (input.ndim - 2) + [size // 2, (size - 1) // 2]), input.shape[1]
+    return input / (k + sum([around[:, j:j + n] for j in range(size)]) * (alpha / size)) ** beta
+
+
+FUNCTIONS = {f.__name__: f for f in (channel_shuffle, local_response_norm, max_pool1d, avg_pool1d, adaptive_max_pool1d, adaptive_avg_pool1d, max_pool2d, avg_pool2d, adaptive_max_pool2d, adaptive_avg_pool2d,
+                                     max_pool3d, avg_pool3d, adaptive_max_pool3d, adaptive_avg_pool3d, pixel_shuffle, pixel_unshuffle)}
 
 
 # ---- modules --------------------------------------------------------------------------------------------------------------------------------
 
-class MaxPool1d(Module):
-    """The largest entry of each window: see functional.max_pool1d.
-
-    >>> import diffeng as de
-    >>> MaxPool1d(2)(de.tensor([[1.0, 3.0, 2.0, 0.0]])).tolist()
-    [[3.0, 2.0]]
-    """
-
-    function = staticmethod(max_pool1d)
-
+class _MaxPoolNd(Module):
     def __init__(self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False, ceil_mode=False):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.dilation, self.return_indices, self.ceil_mode = dilation, return_indices, ceil_mode
@@ -193,17 +204,30 @@ class MaxPool1d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, dilation={self.dilation}, ceil_mode={self.ceil_mode}"
 
 
-class MaxPool2d(MaxPool1d):
+class MaxPool1d(_MaxPoolNd):
+    """The largest entry of each window: see functional.max_pool1d.
+
+    >>> import diffeng as de
+    >>> MaxPool1d(2)(de.tensor([[1.0, 3.0, 2.0, 0.0]])).tolist()
+    [[3.0, 2.0]]
+    """
+
+    function = staticmethod(max_pool1d)
+
+
+class MaxPool2d(_MaxPoolNd):
     """The largest entry of each window: see functional.max_pool2d."""
 
     function = staticmethod(max_pool2d)
 
 
-class AvgPool1d(Module):
-    """The mean of each window: see functional.avg_pool1d."""
+class MaxPool3d(_MaxPoolNd):
+    """The largest entry of each window: see functional.max_pool3d."""
 
-    function = staticmethod(avg_pool1d)
+    function = staticmethod(max_pool3d)
 
+
+class _AvgPoolNd(Module):
     def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.ceil_mode, self.count_include_pad, self.divisor_override = ceil_mode, count_include_pad, divisor_override
@@ -215,17 +239,25 @@ class AvgPool1d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool2d(AvgPool1d):
+class AvgPool1d(_AvgPoolNd):
+    """The mean of each window: see functional.avg_pool1d."""
+
+    function = staticmethod(avg_pool1d)
+
+
+class AvgPool2d(_AvgPoolNd):
     """The mean of each window: see functional.avg_pool2d."""
 
     function = staticmethod(avg_pool2d)
 
 
-class AdaptiveAvgPool1d(Module):
-    """The means of output_size windows that share out the input; None: as many as there are entries."""
+class AvgPool3d(_AvgPoolNd):
+    """The mean of each window: see functional.avg_pool3d."""
 
-    function = staticmethod(adaptive_avg_pool1d)
+    function = staticmethod(avg_pool3d)
 
+
+class _AdaptiveAvgPoolNd(Module):
     def __init__(self, output_size):
         self.output_size = output_size
 
@@ -236,17 +268,25 @@ class AdaptiveAvgPool1d(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool2d(AdaptiveAvgPool1d):
-    """The means of output_size windows, a number or one an axis, that share out the input."""
+class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
+    """The means of output_size windows that share out the input; None: as many as there are entries."""
+
+    function = staticmethod(adaptive_avg_pool1d)
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
+    """The means of output_size windows that share out the input, a number or one an axis; None: as many as there are entries."""
 
     function = staticmethod(adaptive_avg_pool2d)
 
 
-class AdaptiveMaxPool1d(AdaptiveAvgPool1d):
-    """The largest entries of output_size windows that share out the input; return_indices: and their places."""
+class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
+    """The means of output_size windows that share out the input, a number or one an axis; None: as many as there are entries."""
 
-    function = staticmethod(adaptive_max_pool1d)
+    function = staticmethod(adaptive_avg_pool3d)
 
+
+class _AdaptiveMaxPoolNd(_AdaptiveAvgPoolNd):
     def __init__(self, output_size, return_indices=False):
         super().__init__(output_size)
         self.return_indices = return_indices
@@ -255,10 +295,22 @@ class AdaptiveMaxPool1d(AdaptiveAvgPool1d):
         return self.function(x, self.output_size, self.return_indices)
 
 
-class AdaptiveMaxPool2d(AdaptiveMaxPool1d):
-    """The largest entries of output_size windows, a number or one an axis, that share out the input."""
+class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
+    """The largest entries of output_size windows that share out the input; return_indices: and their places."""
+
+    function = staticmethod(adaptive_max_pool1d)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
+    """The largest entries of output_size windows, a number or one an axis, that share out the input; return_indices: and their places."""
 
     function = staticmethod(adaptive_max_pool2d)
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
+    """The largest entries of output_size windows, a number or one an axis, that share out the input; return_indices: and their places."""
+
+    function = staticmethod(adaptive_max_pool3d)
 
 
 class PixelShuffle(Module):
@@ -280,3 +332,29 @@ class PixelUnshuffle(PixelShuffle):
 
     def __init__(self, downscale_factor):
         super().__init__(downscale_factor)
+
+
+class ChannelShuffle(Module):
+    """functional.channel_shuffle by this number of groups."""
+
+    def __init__(self, groups):
+        self.groups = groups
+
+    def forward(self, x):
+        return channel_shuffle(x, self.groups)
+
+    def extra_repr(self):
+        return f"groups={self.groups}"
+
+
+class LocalResponseNorm(Module):
+    """functional.local_response_norm by these arguments."""
+
+    def __init__(self, size, alpha=1e-4, beta=0.75, k=1.0):
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x):
+        return local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self):
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

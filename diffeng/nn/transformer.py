@@ -10,7 +10,8 @@ from . import functional as F, init
 from ..errors import refuse
 from ..tensors import full, zeros
 from .layers import Dropout, LayerNorm, Linear
-from .module import Module, ModuleList, Parameter
+from .module import Module, Parameter
+from .sequential import ModuleList
 
 
 class MultiheadAttention(Module):

@@ -63,8 +63,8 @@ class LBFGS(Optimizer):
             return np.abs(g).max(initial=0) <= group["tolerance_grad"]
         first = evaluated()
         loss, g, evaluations = float(first), self._gathered(), 1
-        state = self.state.setdefault(group["params"][0], {"n_iter": 0, "func_evals": 0})
-        state["func_evals"] += 1
+        state = self.state[group["params"][0]]
+        state["n_iter"], state["func_evals"] = state.get("n_iter", 0), state.get("func_evals", 0) + 1
         if done(g):
             return first
         d, t, before = state.get("d"), state.get("t"), state.get("prev_flat_grad")

@@ -5,6 +5,7 @@ an operand there, a value, and no reason to compile again.
 
 What it is not: no derivative, no schedule (lr_scheduler.py).
 """
+import collections
 import math
 
 import numpy as np
@@ -13,15 +14,33 @@ from ..errors import refuse
 from ..tensor_engine import core
 from ..tensor_engine.core import Plain, beside
 from ..tensor_engine.grad_mode import enable_grad
+from ..tensor_engine.making import tensor
 from ..tensor_engine.writes import as_tensors, updated
 from ..vocabulary import elementwise as e
 
 
 class Optimizer:
-    """param_groups: a list of {"params": [...], "lr": ..., ...}; state: {parameter: {name: tensor or number}}.
+    """param_groups: a list of {"params": [...], "lr": ..., ...}; state: {parameter: {name: tensor or number}}, where a parameter that is asked for has at least {}.
 
     params: an iterable of tensors, of (name, tensor), or of groups, dicts with "params" and options of their own.
-    foreach, fused: accepted, and without effect: a step is one program here anyway.
+    foreach, fused: accepted, and without effect: a step is one program here anyway. A subclass of the user's own gives the defaults of the options, and defines step:
+
+    >>> import diffeng as de
+    >>> class Descent(Optimizer):
+    ...     def __init__(self, params, lr=0.5):
+    ...         super().__init__(params, dict(lr=lr))
+    ...     @de.no_grad()
+    ...     def step(self, closure=None):
+    ...         for group in self.param_groups:
+    ...             for p in group["params"]:
+    ...                 self.state[p]["count"] = self.state[p].get("count", 0) + 1
+    ...                 p.add_(p.grad, alpha=-group["lr"])
+    >>> x = de.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = Descent([x])
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> x, optimizer.state[x]
+    (tensor([0., 0.], requires_grad=True), {'count': 1})
     """
 
     numbers = ("lr",)                              # options that schedules change: operands of the step, not constants of it
@@ -29,7 +48,7 @@ class Optimizer:
     def __init__(self, params, defaults):
         if isinstance(params, Plain):
             raise refuse(TypeError, "optimizer{here}: params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor: write [w]")
-        self.defaults, self.state, self.param_groups, self._constants, self._moves = defaults, {}, [], {}, core.moves
+        self.defaults, self.state, self.param_groups, self._constants, self._moves = defaults, collections.defaultdict(dict), [], {}, core.moves
         groups = list(params)
         if not groups:
             raise refuse(ValueError, "optimizer{here}: optimizer got an empty parameter list: is the model made of Modules and Parameters, and was a generator used twice?")
@@ -91,7 +110,7 @@ class Optimizer:
 
     def _ages(self, params):
         """How many steps each parameter has been through, as far as that matters: those of one age go together."""
-        return [int(p in self.state) for p in params]
+        return [int(bool(self.state.get(p))) for p in params]
 
     def _step(self, group, params, gradients, age):
         raise NotImplementedError
@@ -112,7 +131,7 @@ class Optimizer:
             return states, [s[name] for name in names for s in states]
         except KeyError:
             for p in params:
-                state = self.state.setdefault(p, {})
+                state = self.state[p]
                 for name in names:
                     if name not in state:
                         state[name] = beside(p, np.zeros(p.shape, p.dtype))
@@ -121,7 +140,7 @@ class Optimizer:
     def state_dict(self):
         """{"state": {number of the parameter: {...}}, "param_groups": [...]}: copies, to be kept or written."""
         numbers = {p: k for k, p in enumerate(p for group in self.param_groups for p in group["params"])}
-        state = {numbers[p]: {k: x.clone() if isinstance(x, Plain) else x for k, x in s.items()} for p, s in self.state.items() if p in numbers}
+        state = {numbers[p]: _each(tensor, s) for p, s in self.state.items() if p in numbers}
         return {"state": state, "param_groups": [{**group, "params": [numbers[p] for p in group["params"]]} for group in self.param_groups]}
 
     def load_state_dict(self, state_dict):
@@ -134,8 +153,15 @@ class Optimizer:
         theirs = [k for group in groups for k in group["params"]]
         for group, other in zip(self.param_groups, groups):
             group.update({k: v for k, v in other.items() if k != "params"})
-        self.state = {p: {n: beside(p, np.array(np.asarray(x), p.dtype)) if np.ndim(x) else x for n, x in _plain(state_dict["state"].get(k, {})).items()}
-                      for k, p in zip(theirs, mine) if k in state_dict["state"]}
+        state = collections.defaultdict(dict)
+        for k, p in zip(theirs, mine):
+            if k in state_dict["state"]:
+                state[p] = _each(lambda x, p=p: tensor(x, dtype=p.dtype, device=p.device), state_dict["state"][k])
+        self.__setstate__({"state": state, "param_groups": self.param_groups})
+
+    def __setstate__(self, state):
+        """What load_state_dict and copies end with: subclasses give options there that older states have not."""
+        vars(self).update(state)
 
     def __repr__(self):
         lines = [f"{type(self).__name__} ("]
@@ -144,8 +170,13 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def _plain(state):
-    return {n: x.value if isinstance(x, Plain) else x for n, x in state.items()}
+def _each(copied, state):
+    """The state of a parameter with copied(x) in place of each tensor or array, in dicts and lists, too; and what else there is as it is."""
+    if isinstance(state, (Plain, np.ndarray)):
+        return copied(state)
+    if isinstance(state, dict):
+        return {k: _each(copied, x) for k, x in state.items()}
+    return type(state)([_each(copied, x) for x in state]) if type(state) in (list, tuple) else state
 
 
 def _not_below_0(**numbers):
@@ -238,7 +269,7 @@ class Adam(Optimizer):
 
     def _ages(self, params):
         state = self.state
-        return [state[p]["step"] if p in state else 0 for p in params]
+        return [int(state[p].get("step", 0)) if p in state else 0 for p in params]
 
     def _step(self, group, params, gradients, age):
         t, lr, (first, second) = age + 1, float(group["lr"]), group["betas"]

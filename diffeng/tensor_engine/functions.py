@@ -10,7 +10,7 @@ from ..errors import refuse
 from . import core
 from .core import Plain
 from .grad_mode import mode
-from .keywords import KEYWORDS, answering, with_input
+from .keywords import KEYWORDS, answering, into, with_input
 from .operations import OPS
 from .reductions import spread_over
 
@@ -27,6 +27,7 @@ _SIGNATURES = {
 _SYNONYMS = {"subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "absolute": "abs", "negative": "neg", "arcsin": "asin",
              "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "greater": "gt",
              "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "vdot": "dot", "ger": "outer", "fix": "trunc", "sgn": "sign", "expit": "sigmoid", "clip": "clamp"}
+_NUMBER_FIRST = {"add", "sub", "addcmul", "addcdiv"}          # where PyTorch's older code gives alpha or value before the tensors: m.add(0.1, g)
 _OPERANDS = "other exponent mask value mat1 batch1 mat2 batch2 vec vec2 tensor tensor1 end weight tensor2 y b x2 divisor".split()
 _MISSING = object()
 
@@ -65,11 +66,14 @@ def _method(name, count, names):
     def method(*args, **kwargs):
         if count == 1 and not kwargs and len(args) == 1 and isinstance(args[0], Plain):
             return op(args[0])
+        if "out" in kwargs:
+            return into(kwargs.pop("out"), method, args, kwargs)
         args = with_input(args, kwargs)
+        if len(args) == count + 1 and name in _NUMBER_FIRST and not isinstance(args[1], Plain):
+            args = (args[0], *args[2:], args[1])
         given = dict(zip(names, args[count:]))
         for key, x in kwargs.items():
-            if key != "out" or x is not None:              # np.sum(t) asks its methods so
-                given[KEYWORDS.get(key, key)] = x
+            given[KEYWORDS.get(key, key)] = x
         operands = [operand(x) for x in args[:count]]
         while len(operands) < count:                    # an operand by its name
             key = next((k for k in _OPERANDS if k in given and k not in names), None)
@@ -249,6 +253,8 @@ def result_type(tensor1, tensor2):
 
 def _through(name):
     def function(*args, **kwargs):
+        if "out" in kwargs:
+            return into(kwargs.pop("out"), function, args, kwargs)
         x, *args = with_input(args, kwargs)
         return getattr(x, name)(*args, **kwargs)
     function.__name__, function.__doc__ = name, f"x.{name}(...) as a function."

@@ -47,6 +47,15 @@ def register(t, hook):
     return Handle(node.hooks, hook)
 
 
+def register_after(t, hook):
+    """See Tensor.register_post_accumulate_grad_hook."""
+    if not t.leaf or not t.requires:
+        raise refuse(RuntimeError, "register_post_accumulate_grad_hook{here}: post accumulate grad hooks can only be registered on leaf tensors that require a gradient: register_hook is for "
+                                   "others")
+    t._after = {} if t._after is None else t._after
+    return Handle(t._after, hook, register(t, lambda g: None).remove)          # which keeps it off the tape
+
+
 def of(order, create_graph):
     """{Node: function(cotangent) -> cotangent} of those that are hooked."""
     return {n: _called(n, create_graph) for n in order if hasattr(n, "hooks") and n.hooks}

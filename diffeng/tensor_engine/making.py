@@ -7,6 +7,7 @@ from ..errors import refuse
 from ..recording import on_gpu
 from . import rules
 from .core import Plain, constant
+from .keywords import with_common
 from .resident import at, residence
 from .rules import INT64, torch_error
 
@@ -15,8 +16,9 @@ def dtype_of(dtype):
     """A NumPy dtype of what a user calls one."""
     if dtype is None or isinstance(dtype, np.dtype):
         return dtype
-    found = np.dtype({float: rules.default, int: INT64, bool: rules.BOOL}.get(dtype, dtype))
-    return found
+    if type(dtype) is _OfDtype:
+        return dtype.dtype
+    return np.dtype({float: rules.default, int: INT64, bool: rules.BOOL}.get(dtype, dtype))
 
 
 def on(device):
@@ -67,6 +69,7 @@ def _with(array, requires_grad, device=None):
     return t.requires_grad_() if requires_grad else t
 
 
+@with_common
 def tensor(data, *, dtype=None, device=None, requires_grad=False):
     """A tensor of a number, nested lists, an array (NumPy's, or one on a GPU) or a tensor: always a copy.
 
@@ -96,16 +99,25 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
     return _with(array, requires_grad, device)
 
 
-def _of_dtype(name, dtype):
-    def make(*data, device=None):
+class _OfDtype(type):
+    """The classes that PyTorch's older code names dtypes by: they make tensors, are what `isinstance` asks for, and stand for their dtype in x.type(FloatTensor)."""
+
+    def __call__(cls, *data, device=None):
         sized = bool(data) and all([type(n) is int for n in data])
-        return zeros(*data, dtype=dtype, device=device) if sized else tensor(data[0] if data else [], dtype=dtype, device=device)
-    make.__name__, make.__doc__ = name, f"A tensor of {dtype} values, or, of integers, of these sizes: {name}([1, 2]), {name}(2, 3). tensor(..., dtype=...) says the same."
-    return make
+        return zeros(*data, dtype=cls.dtype, device=device) if sized else tensor(data[0] if data else [], dtype=cls.dtype, device=device)
+
+    def __instancecheck__(cls, x):
+        return isinstance(x, Plain) and x.dtype == cls.dtype
 
 
-FloatTensor, DoubleTensor, LongTensor, IntTensor, BoolTensor = (_of_dtype(name + "Tensor", dtype) for name, dtype in (
-    ("Float", "float32"), ("Double", "float64"), ("Long", "int64"), ("Int", "int32"), ("Bool", "bool")))
+def _of_dtype(name, dtype):
+    text = f"A tensor of {dtype} values, or, of integers, of these sizes: {name}([1, 2]), {name}(2, 3). tensor(..., dtype=...) says the same."
+    return _OfDtype(name, (), {"dtype": np.dtype(dtype), "__doc__": text, "__module__": __name__})
+
+
+FloatTensor, DoubleTensor, HalfTensor, LongTensor, IntTensor, ShortTensor, CharTensor, ByteTensor, BoolTensor = (_of_dtype(name + "Tensor", dtype) for name, dtype in (
+    ("Float", "float32"), ("Double", "float64"), ("Half", "float16"), ("Long", "int64"), ("Int", "int32"), ("Short", "int16"), ("Char", "int8"), ("Byte", "uint8"),
+    ("Bool", "bool")))
 
 
 def _of_values(data, dtype):
@@ -178,12 +190,13 @@ def _filled(name, make):
         return _with(make(_shape(_sizes(name, size, named)), dtype_of(dtype) or rules.default), requires_grad, device)
     filled.__name__ = name
     filled.__doc__ = f"A tensor of this shape: {name}(2, 3) or {name}((2, 3)); float32 unless told."
-    return filled
+    return with_common(filled)
 
 
 zeros, ones, empty = _filled("zeros", np.zeros), _filled("ones", np.ones), _filled("empty", np.zeros)
 
 
+@with_common
 def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of one value; the dtype is that of the value."""
     value = fill_value.item() if isinstance(fill_value, Plain) else fill_value
@@ -194,7 +207,7 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
 def _like(make):
     def like(input, *, dtype=None, device=None, requires_grad=False, **options):
         return _with(make(input.shape, dtype_of(dtype) or input.dtype, **options), requires_grad, input.device if device is None else device)
-    return like
+    return with_common(like)
 
 
 zeros_like, ones_like, empty_like = _like(np.zeros), _like(np.ones), _like(np.zeros)
@@ -202,16 +215,19 @@ rand_like = _like(lambda shape, dtype, generator=None: rand(*shape, dtype=dtype,
 randn_like = _like(lambda shape, dtype, generator=None: randn(*shape, dtype=dtype, generator=generator).held())
 
 
+@with_common
 def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of one value in the shape and dtype of another."""
     return full(input.shape, fill_value, dtype=dtype_of(dtype) or input.dtype, device=input.device if device is None else device, requires_grad=requires_grad)
 
 
+@with_common
 def tril_indices(row, col, offset=0, *, dtype=None, device=None):
     """Rows and columns of the entries on and below a diagonal, (2, n) int64: mask[tuple(tril_indices(n, n))]."""
     return _with(np.stack(np.tril_indices(row, offset, col)).astype(dtype_of(dtype) or INT64), False, device)
 
 
+@with_common
 def triu_indices(row, col, offset=0, *, dtype=None, device=None):
     """Rows and columns of the entries on and above a diagonal, (2, n) int64."""
     return _with(np.stack(np.triu_indices(row, offset, col)).astype(dtype_of(dtype) or INT64), False, device)
@@ -233,6 +249,7 @@ def _number(x):
     return x.item() if isinstance(x, Plain) else x
 
 
+@with_common
 def arange(start=None, end=None, step=1, *, dtype=None, device=None, requires_grad=False):
     """Numbers from start, below end, in steps: integers stay integers, floats are float32."""
     start, end, step = map(_number, (0, start, step) if end is None else (start or 0, end, step))
@@ -246,16 +263,19 @@ def arange(start=None, end=None, step=1, *, dtype=None, device=None, requires_gr
     return _with((start + step * np.arange(count, dtype=np.float64 if floating or dtype.kind == "f" else INT64)).astype(dtype), requires_grad, device)
 
 
+@with_common
 def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
     """steps numbers from start to end, both included."""
     return _with(np.linspace(_number(start), _number(end), steps).astype(dtype_of(dtype) or rules.default), requires_grad, device)
 
 
+@with_common
 def logspace(start, end, steps, base=10.0, *, dtype=None, device=None, requires_grad=False):
     """steps numbers from base**start to base**end."""
     return _with(np.logspace(_number(start), _number(end), steps, base=base).astype(dtype_of(dtype) or rules.default), requires_grad, device)
 
 
+@with_common
 def eye(n, m=None, *, dtype=None, device=None, requires_grad=False):
     """The identity matrix."""
     return _with(np.eye(n, m, dtype=dtype_of(dtype) or rules.default), requires_grad, device)
@@ -314,6 +334,26 @@ class Generator:
         self.seed, self.draws, self.numpy = int(seed), 0, np.random.Generator(np.random.Philox(int(seed) % 2 ** 64))
         return self
 
+    def initial_seed(self):
+        return self.seed
+
+    def get_state(self):
+        """Where it stands, as bytes: a tensor for set_state."""
+        s = self.numpy.bit_generator.state
+        numbers = [self.seed % 2 ** 64, self.draws, *s["state"]["counter"], *s["state"]["key"], *s["buffer"], s["buffer_pos"], s["has_uint32"], s["uinteger"]]
+        return constant(np.array(numbers, np.uint64).view(np.uint8))
+
+    def set_state(self, new_state):
+        """Stand where get_state was asked. Raises RuntimeError for what it has not given. Returns the generator."""
+        numbers = new_state.value.view(np.uint64) if new_state.dtype == np.uint8 and new_state.numel() == 8 * 15 else None
+        if numbers is None:
+            raise refuse(RuntimeError, "set_state{here}: expected a state of a Generator of diffeng, 120 bytes of dtype uint8: give what get_state() returned")
+        self.manual_seed(numbers[0])
+        self.draws = int(numbers[1])
+        self.numpy.bit_generator.state = {"bit_generator": "Philox", "state": {"counter": numbers[2:6], "key": numbers[6:8]}, "buffer": numbers[8:12],
+                                          "buffer_pos": int(numbers[12]), "has_uint32": int(numbers[13]), "uinteger": int(numbers[14])}
+        return self
+
 
 generator = Generator()
 
@@ -321,6 +361,21 @@ generator = Generator()
 def manual_seed(seed):
     """Begin the random numbers of rand, randn, randint, randperm and of initialisers anew."""
     return generator.manual_seed(seed)
+
+
+def initial_seed():
+    """The number that manual_seed was given last; 0 without."""
+    return generator.seed
+
+
+def get_rng_state():
+    """Where the random numbers stand, as a tensor of bytes for set_rng_state."""
+    return generator.get_state()
+
+
+def set_rng_state(new_state):
+    """Go on with the random numbers from where get_rng_state was asked."""
+    generator.set_state(new_state)
 
 
 def _random(name, draw, doc):
@@ -331,13 +386,14 @@ def _random(name, draw, doc):
         drawn = draw((generator or globals()["generator"]).numpy, _shape(_sizes(name, size, named)), np.float64 if dtype == np.float64 else np.float32)
         return _with(drawn.astype(dtype, copy=False), requires_grad, device)
     random.__name__, random.__doc__ = name, doc
-    return random
+    return with_common(random)
 
 
 rand = _random("rand", lambda g, shape, dtype: np.asarray(g.random(shape, dtype)), "Uniform numbers in [0, 1): rand(2, 3).")
 randn = _random("randn", lambda g, shape, dtype: np.asarray(g.standard_normal(shape, dtype)), "Numbers of the standard normal distribution: randn(2, 3).")
 
 
+@with_common
 def randint(low, high=None, size=None, *, dtype=None, device=None, requires_grad=False, generator=None):
     """Integers in [low, high): randint(10, (2, 3)) or randint(0, 10, (2, 3)); int64."""
     if size is None or high is None:
@@ -345,11 +401,13 @@ def randint(low, high=None, size=None, *, dtype=None, device=None, requires_grad
     return _with((generator or globals()["generator"]).numpy.integers(low, high, _shape((size,))).astype(dtype_of(dtype) or INT64), requires_grad, device)
 
 
+@with_common
 def randperm(n, *, dtype=None, device=None, requires_grad=False, generator=None):
     """The integers 0..n-1 in random order."""
     return _with((generator or globals()["generator"]).numpy.permutation(n).astype(dtype_of(dtype) or INT64), requires_grad, device)
 
 
+@with_common
 def normal(mean, std, size=None, *, generator=None):
     """Normal numbers with this mean and standard deviation (numbers or tensors)."""
     given = [x for x in (mean, std) if isinstance(x, Plain)]
@@ -357,6 +415,7 @@ def normal(mean, std, size=None, *, generator=None):
     return randn(*shape, generator=generator, device=given[0].device if given else None) * std + mean
 
 
+@with_common
 def multinomial(input, num_samples, replacement=False, *, generator=None):
     """Indices drawn with these probabilities, int64: input (n,) or (rows, n), result (num_samples,) or (rows, num_samples).
 
@@ -388,6 +447,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
     return _with(found.astype(INT64), False, input.device)
 
 
+@with_common
 def bernoulli(input, p=None, *, generator=None):
     """0 or 1, with probabilities input, or, in the shape of input, with probability p."""
     u = rand(*input.shape, generator=generator, device=input.device)

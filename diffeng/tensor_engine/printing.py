@@ -3,6 +3,8 @@ import math
 
 import numpy as np
 
+from .ancestry import backward_name
+
 from .rules import BOOL, FLOAT32, INT64
 
 PRECISION, THRESHOLD, EDGE, WIDTH, SCIENTIFIC = 4, 1000, 3, 80, None
@@ -111,4 +113,4 @@ _NAMES = {"to": "ToCopy", "matmul": "Mm", "getitem": "Select", "setitem": "CopyS
 
 def grad_name(t):
     """What PyTorch calls the operation, as far as it has one word for it."""
-    return (_NAMES.get(t._by) or "".join(w.capitalize() for w in t._by.split("_"))) + "Backward0"
+    return _NAMES[t._by] + "Backward0" if t._by in _NAMES else backward_name(t._by)

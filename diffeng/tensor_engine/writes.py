@@ -237,6 +237,9 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
         with _without_grad():
             core.write_into(before, new, "backward")
         before._key = key
+    for x in leaves:
+        for hook in [*(x._after or {}).values()]:
+            hook(x)
 
 
 def _pulled(run, e, operands):

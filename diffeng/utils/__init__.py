@@ -1,2 +1,2 @@
-"""PyTorch's torch.utils, of which there is `data`: datasets and batches of them."""
-from . import data          # noqa: F401
+"""PyTorch's torch.utils, of which there are `data`, datasets and batches of them, and `checkpoint`."""
+from . import checkpoint, data          # noqa: F401

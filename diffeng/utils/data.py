@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from ..errors import refuse
+from ..import_paths import provide
 from ..tensors import FUNCTIONS, Tensor, as_tensor, multinomial, randint, randperm, tensor
 
 
@@ -105,7 +106,7 @@ class SequentialSampler(Sampler):
 
 
 class RandomSampler(Sampler):
-    """In random order; with replacement, or num_samples, so many draws."""
+    """In random order; with replacement, or num_samples, so many draws, made when they are asked for."""
 
     def __init__(self, data_source, replacement=False, num_samples=None, generator=None):
         super().__init__(data_source)
@@ -113,8 +114,9 @@ class RandomSampler(Sampler):
 
     def __iter__(self):
         n = len(self.data_source)
-        if self.replacement:
-            yield from randint(n, (self.num_samples,), generator=self.generator).tolist()
+        if self.replacement:                                      # as many at a time as are worth a call: num_samples may stand for no end
+            for begin in range(0, self.num_samples, 1000):
+                yield from randint(n, (min(1000, self.num_samples - begin),), generator=self.generator).tolist()
             return
         for begin in range(0, self.num_samples, n):
             yield from randperm(n, generator=self.generator).tolist()[:self.num_samples - begin]
@@ -143,14 +145,10 @@ class BatchSampler(Sampler):
         self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
 
     def __iter__(self):
-        batch = []
-        for k in self.sampler:
-            batch.append(k)
-            if len(batch) == self.batch_size:
+        numbers = iter(self.sampler)
+        while batch := [*itertools.islice(numbers, self.batch_size)]:
+            if len(batch) == self.batch_size or not self.drop_last:
                 yield batch
-                batch = []
-        if batch and not self.drop_last:
-            yield batch
 
     def __len__(self):
         n = len(self.sampler)
@@ -216,7 +214,7 @@ class DataLoader:
 
     dataset: what has __getitem__ and __len__, a list too, or an IterableDataset, in its own order. batch_sampler: lists of numbers, a batch each, instead of batch_size,
     shuffle, sampler and drop_last. shuffle: in another order each time, by manual_seed or the generator. sampler: the numbers of the
-    entries, in order, instead. drop_last: no batch that is smaller. collate_fn: a list of entries -> a batch (default_collate). batch_size None: entries one
+    entries, in order, instead, asked for batch by batch, so that it need not end. drop_last: no batch that is smaller. collate_fn: a list of entries -> a batch (default_collate). batch_size None: entries one
     by one, as they are. pin_memory, persistent_workers: accepted, and without effect.
     """
 
@@ -236,8 +234,12 @@ class DataLoader:
             raise refuse(ValueError, f"DataLoader{{here}}: batch_size should be a positive integer value, but got batch_size={batch_size}")
         if shuffle and (sampler is not None or not len(dataset)):
             raise refuse(ValueError, "DataLoader{here}: " + ("the dataset is empty" if sampler is None else "sampler option is mutually exclusive with shuffle"))
-        self.dataset, self.batch_size, self.shuffle, self.sampler = dataset, batch_size, shuffle, sampler
-        self.collate_fn, self.drop_last, self.generator, self.num_workers, self.batch_sampler = collate_fn, drop_last, generator, num_workers, batch_sampler
+        self.dataset, self.batch_size, self.shuffle, self.sampler, self.batch_sampler = dataset, batch_size, shuffle, sampler, batch_sampler
+        self.collate_fn, self.drop_last, self.generator, self.num_workers = collate_fn, drop_last, generator, num_workers
+        if not streamed and sampler is None:
+            self.sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+        if not streamed and batch_sampler is None and batch_size is not None:
+            self.batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
 
     def __len__(self):
         if self.batch_sampler is not None:
@@ -248,21 +250,12 @@ class DataLoader:
     def __iter__(self):
         if isinstance(self.dataset, IterableDataset):
             yield from self._streamed()
-            return
-        if self.batch_sampler is not None:
+        elif self.batch_sampler is not None:
             for some in self.batch_sampler:
                 yield self._batch(some)
-            return
-        n = len(self.dataset)
-        order = [*self.sampler] if self.sampler is not None else randperm(n, generator=self.generator).tolist() if self.shuffle else range(n)
-        if self.batch_size is None:
-            for k in order:
+        else:
+            for k in self.sampler:
                 yield self.dataset[k] if self.collate_fn is None else self.collate_fn(self.dataset[k])
-            return
-        for at in range(0, len(order), self.batch_size):
-            some = order[at:at + self.batch_size]
-            if len(some) == self.batch_size or not self.drop_last:
-                yield self._batch(some)
 
     def _streamed(self):
         entries = iter(self.dataset)
@@ -282,3 +275,6 @@ class DataLoader:
         if type(rows) is TensorDataset:                       # all rows in one operation
             return [t[[*at]] for t in rows.tensors]
         return default_collate([self.dataset[k] for k in some])
+
+
+provide(__name__, "dataset dataloader sampler")
