@@ -7,6 +7,7 @@ import pytest
 
 import diffeng as de
 from diffeng import kernels
+from diffeng.kernels import machine
 from diffeng.llm import GPT2Config, gpt2, init_parameters, loss
 from diffeng.llm.step import TrainingSettings, dropping, new_state, training_loss, training_step
 
@@ -92,14 +93,16 @@ def test_recomputing_changes_nothing_but_the_memory():
 
 
 def test_equal_layers_are_compiled_once(monkeypatch):
+    """What is new in six layers is what all of them go into: the clipping of gradients, say."""
     monkeypatch.setenv("DIFFENG_CACHE", "off")
+    monkeypatch.setattr(machine, "_kernels", {})
     made = []
     for n_layers in (3, 6):
         config = dataclasses.replace(CONFIG, n_layers=n_layers, emb_dim=24)
         before = kernels.compilations
         training_step(config, SETTINGS)(new_state(init_parameters(config, 0, np.float32)), passes(1), SETTINGS.numbers(1))
         made.append(kernels.compilations - before)
-    assert made[1] < 6, made
+    assert made[1] < made[0] / 4, made
 
 
 # ---- dropout ----------------------------------------------------------------------------------------------------------------------------------
