@@ -266,12 +266,12 @@ def instructions(tiles):
     for step, kind in tiles.steps:
         apart.append(0)
         if kind == "terms":
-            kept, out = type_name(step.out.dtype), step.out
-            ready.append(groups.to_be_there(*groups.combine_kernel("sum", kept, kept)))
+            name, out = type_name(step.out.dtype), step.out
+            ready.append(groups.to_be_there(*groups.combine_kernel("sum", name, name)))
             if stretches > 1:
                 apart[-1] = -(-out.size * out.dtype.itemsize // groups.APART) * groups.APART
                 partial = Buffer("arena", _BYTE, apart[-1] * stretches)
-                rest.append(groups.combined("sum", kept, partial, stretches, apart[-1], out.size, out))
+                rest.append(groups.combined("sum", name, partial, stretches, apart[-1], out.size, out))
                 step = Product(step.left, step.right, View(partial, 0, out.shape, out.strides, out.dtype))
         sub, own = (contract.product(step, (kind, width))[0], None) if type(step) is Product else _rows_of(step)
         patches = []
@@ -294,8 +294,8 @@ def instructions(tiles):
     words = [parts, m, width, chunk, (scratch, 0), size, 0 if reach is None else (Buffer("constant", reach.dtype, parts, array=reach), 0), stretches, stretch]
     for k, offset in enumerate(offsets):
         words += [a_row[k] if k < len(a_row) else 0, offset]
-    for s, bytes in zip(subs, apart):
-        words += [KernelOf(s), WordsOf(s), bytes]
+    for s, step in zip(subs, apart):
+        words += [KernelOf(s), WordsOf(s), step]
     structure = summed, reach is not None, len(offsets), tuple(described)
     return [Instruction(repr(("tiles", structure)), lambda: _write(*structure), words, units, chunk, cost, subs + ready), *rest]
 
