@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from .errors import refuse
-from .every_direction import forward_rows, scalar_of, split
+from .every_direction import contracted, forward_rows, scalar_of, split
 from .interpreters import OneByOne
 from .nodes import STORED, Tracer, Tracing, reachable, restored
 from .traced import TRACED, Traced, apart, unaliased
@@ -221,8 +221,7 @@ def vjp(fun, *primals, method="reverse"):
             terms = [[np.tensordot(g, b, g.ndim) for b in row] for g, row, v in zip(given, blocks, values) if v.dtype.kind == "f"]
             return flat.restore([sum(column[1:], column[0]) for column in zip(*terms)] or [*map(np.zeros_like, flat.leaves)])
         if method == "forward":
-            terms = [np.sum(r * g, axis=tuple(range(1, r.ndim))) for r, g, v in zip(rows, given, values) if v.dtype.kind == "f"]
-            return flat.restore(apart(split(sum(terms[1:], terms[0]), flat.leaves)) if terms else [*map(np.zeros_like, flat.leaves)])
+            return flat.restore(apart(contracted(values, rows, given, flat.leaves)))
         return flat.restore(recorded.pull(given, method))
 
     return rebuild(_kept(values)), pullback

@@ -71,4 +71,4 @@ def scalar_of(x):
 def contracted(values, rows, cotangents, leaves):
     """The cotangents of the leaves: forward_rows' outputs and rows against the outputs' cotangents."""
     terms = [np.sum(r * g, axis=tuple(range(1, r.ndim))) for v, r, g in zip(values, rows, cotangents) if v.dtype.kind == "f"]
-    return split(sum(terms[1:], terms[0]), leaves)
+    return split(sum(terms[1:], terms[0]), leaves) if terms else [*map(np.zeros_like, leaves)]

@@ -12,6 +12,7 @@ from .vocabulary import contraction, elementwise as e, indexing
 
 _NONE = {}                               # the parameters of a primitive that has none
 
+
 def _in_place(compute, name):
     def in_place(self, other):
         out = compute(self, operand(other))

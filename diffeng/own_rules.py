@@ -147,6 +147,8 @@ def _closed(fun, args, leaves):
     except Exception as error:                       # whatever a library's function does with what is no number
         if not tracing.outer:
             return None                              # it looks at a value
+        if not isinstance(error, (AttributeError, TypeError, ValueError)):
+            raise                                    # its own
         raise refuse(TypeError, f"{function_name(fun)}{{here}} has derivative rules, looks at values, and reads an array from outside: pass the array as an "
                                 "argument") from error
     parts, again, _ = flatten(result)
@@ -194,11 +196,11 @@ class Rules:
 
     def called(self, numbers):
         """The results for these."""
-        self._given = numbers
+        before, self._given = self._given, numbers          # (a function may call itself)
         try:
             out = self.primitive(*numbers)
         finally:
-            self._given = None
+            self._given = before
         if type(out) is Tracer and not out.node.frames:          # what no line of the user's calls, for the engine itself does (f.check), stands where the function begins
             out.node.frames = self.begins
         return self.unpacked(out)

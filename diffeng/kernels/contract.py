@@ -16,7 +16,7 @@ from . import blas, threads
 from .code import SIZES, Code
 from .cutting import is_laid, may_be_laid, parts_of, terms_of, whose
 from .fuse import Immediate, Map, Product
-from .groups import APART, Instruction, combine_kernel, combined, to_be_there
+from .groups import Instruction, combine_kernel, partial_sums, to_be_there
 from .layout import Buffer, View, broadcast, collapse, diagonal, new, pitched, reshaped, transposed, upright
 from .memory import LINE
 from .reduce import total
@@ -292,11 +292,10 @@ def product(step, cut=None):
     added, rest, ready = None, [], []
     if shared:
         chunk = -(-parts // min(threads.count(), parts)) if chunk < parts else parts
-        slots, stride = -(-parts // chunk), -(-m * n * size // APART) * APART
-        if slots > 1:
-            partial = Buffer("arena", np.dtype(np.uint8), stride * slots)
-            words[OUT], words[CUT + 1], words[CUT + 2] = (partial, 0), stride, chunk
-            rest.append(combined("sum", type, partial, slots, stride, m * n, c))
+        if chunk < parts:
+            partial, words[CUT + 1], added_up = partial_sums(type, -(-parts // chunk), c)
+            words[OUT], words[CUT + 2] = (partial, 0), chunk
+            rest.append(added_up)
     if other == "own_" or m != 1 and (blas.is_held_back() or lays and blas.is_wide()):
         ready.append(to_be_there(*blas.own(f"own_{blas.name_of('gemm', type)}")))
     if shares and not rest:

@@ -66,6 +66,13 @@ def combined(name, type, partial, slots, stride, count, out, onto=False):
     return Instruction(*combine_kernel(name, type, type_name(out.dtype), onto), words, count, min(count, chunk + -chunk % LINE), slots * 0.5)
 
 
+def partial_sums(type, slots, out):
+    """(a buffer of so many partial results of `out`, a view without gaps, bytes from one to the next, what adds them up into it)"""
+    stride = -(-out.size * SIZES[type] // APART) * APART
+    partial = Buffer("arena", _BYTE, stride * slots)
+    return partial, stride, combined("sum", type, partial, slots, stride, out.size, out)
+
+
 def combine_kernel(name, type, result, onto=False):
     return repr(("combine", name, type, result, onto)), lambda: loops.write_combine(name, type, result, onto)
 

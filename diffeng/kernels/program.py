@@ -360,7 +360,7 @@ def _plans(graph, ahead=False):
     missing = plans[0].missing()
     if not missing:
         return plans
-    known, written_out, good = met and (not first or len(missing) < len(plans[0].kernels())), "tiny" in sizes.met, []
+    known, written_out, wanted, good = met and (not first or len(missing) < len(plans[0].kernels())), "tiny" in sizes.met, "large" in sizes.met, []
     if known and there is None and any([1 in n.shape for n in reachable(outputs)]):
         there = family.in_general()
     more = [_as(graph, family, each) for each in family.kept()] if known and not written_out else []
@@ -369,8 +369,9 @@ def _plans(graph, ahead=False):
         for plan in filter(None, itertools.starmap(_plan, itertools.chain(*others))):
             if not kept:
                 plans.append(plan)
-            if not written_out and not begun and not ("large" in sizes.met and "large" not in plan.met):          # which would keep all scores
-                good.append((len(plan.missing()), ("large" in plan.met) is not ("large" in sizes.met), plan))
+            large = "large" in plan.met
+            if not written_out and not begun and (large or not wanted):          # (else it would keep all scores)
+                good.append((len(plan.missing()), large is not wanted, plan))
                 if good[-1][:2] == (0, False):
                     return [plan]
     fewest, _, plan = min(good, key=lambda found: found[:2], default=(math.inf, None, None))          # scores that are large had better be planned so

@@ -269,9 +269,8 @@ def instructions(tiles):
             name, out = type_name(step.out.dtype), step.out
             ready.append(groups.to_be_there(*groups.combine_kernel("sum", name, name)))
             if stretches > 1:
-                apart[-1] = -(-out.size * out.dtype.itemsize // groups.APART) * groups.APART
-                partial = Buffer("arena", _BYTE, apart[-1] * stretches)
-                rest.append(groups.combined("sum", name, partial, stretches, apart[-1], out.size, out))
+                partial, apart[-1], added_up = groups.partial_sums(name, stretches, out)
+                rest.append(added_up)
                 step = Product(step.left, step.right, View(partial, 0, out.shape, out.strides, out.dtype))
         sub, own = (contract.product(step, (kind, width))[0], None) if type(step) is Product else _rows_of(step)
         patches = []

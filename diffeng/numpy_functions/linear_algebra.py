@@ -157,8 +157,12 @@ def ranks(a, rtol=None, atol=0.0, hermitian=False):
     (a,) = _floating(a)
     if not a.size:
         return np.zeros(a.shape[:-2], int)
-    values = e.absolute(_eigen(a, "L")[..., 0, :]) if hermitian else svdvals(a)
-    rtol, atol = [np.asarray(plain(x))[..., None] for x in (max(a.shape[-2:]) * np.finfo(a.dtype).eps if rtol is None else rtol, atol)]
+    return _counted(e.absolute(_eigen(a, "L")[..., 0, :]) if hermitian else svdvals(a), a.shape, rtol, atol)
+
+
+def _counted(values, shape, rtol, atol=0.0):
+    """`ranks`, by the singular values of matrices of this shape."""
+    rtol, atol = [np.asarray(plain(x))[..., None] for x in (max(shape[-2:]) * np.finfo(values.dtype).eps if rtol is None else rtol, atol)]
     return np.asarray(plain(np.sum(e.greater(values, np.max(values, axis=-1, keepdims=True) * rtol + atol), axis=-1)))
 
 
@@ -226,16 +230,20 @@ def lstsq(a, b, rcond=None):
     a, b = _floating(a, b)
     both = np.result_type(a.dtype, b.dtype)
     a, b = e.astype(a, dtype=both), e.astype(b, dtype=both)
-    m, n = a.shape
-    rank = int(ranks(a, np.finfo(both).eps if rcond == -1 else rcond))
-    if rank == n <= m:
-        q, r = qr(a)
-        x = solved(r, np.swapaxes(q, -1, -2) @ b, triangle="upper")
-    else:
-        x = pinv_of_rank(a, rank) @ b
+    (m, n), values = a.shape, svdvals(a)
+    rank = int(_counted(values, a.shape, np.finfo(both).eps if rcond == -1 else rcond)) if a.size else 0
+    x = lstsq_of_rank(a, b, rank)
     off = b - a @ x
     residuals = np.sum(np.reshape(off * off, (m, -1)), axis=0) if m > n == rank else np.zeros(0, a.dtype)
-    return LstsqResult(x, residuals, np.int32(rank), svdvals(a))
+    return LstsqResult(x, residuals, np.int32(rank), values)
+
+
+def lstsq_of_rank(a, b, rank):
+    """The shortest x with the least |a @ x - b|, for a matrix of this rank."""
+    if rank < a.shape[1] or a.shape[0] < a.shape[1]:
+        return pinv_of_rank(a, rank) @ b
+    q, r = qr(a)
+    return solved(r, np.swapaxes(q, -1, -2) @ b, triangle="upper")
 
 
 @implements(np.linalg.matrix_power)

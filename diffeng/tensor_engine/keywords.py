@@ -52,8 +52,8 @@ def into(out, function, args, kwargs):
     if out is None:
         return function(*args, **kwargs)
     if mode.enabled and any([isinstance(x, Plain) and x.requires for x in (*args, *kwargs.values(), *written)]):
-        raise refuse(RuntimeError, f"{name}{{here}}: functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad: leave out "
-                                   "away, or call it inside `with no_grad():`")
+        raise refuse(RuntimeError, f"{name}{{here}}: functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad: call it "
+                                   "without out=, or inside `with no_grad():`")
     found = function(*args, **kwargs)
     for t, new in zip(written, [found] if isinstance(found, Plain) else found):
         if t.shape == new.shape:

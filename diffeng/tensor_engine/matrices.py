@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import linalg as plain
 from ..errors import refuse
-from ..numpy_functions.linear_algebra import pinv_of_rank
+from ..numpy_functions.linear_algebra import lstsq_of_rank, pinv_of_rank
 from ..vocabulary.elementwise import stop_gradient
 from .core import Operation, Plain, beside, constant
 from .functions import FUNCTIONS as OF_TENSORS, operand, stack
@@ -57,13 +57,9 @@ def _eigh(a, UPLO):
     return np.linalg.eigh(_symmetric(a, UPLO in "Ll"))
 
 
-def _lstsq(a, b):
-    return np.linalg.lstsq(a, b, rcond=None)[0]
-
-
 _OPS = {name: _operation(name, function) for name, function in {
     "solve": _solve, "solve_triangular": _solve_triangular, "inv": np.linalg.inv, "det": np.linalg.det, "slogdet": np.linalg.slogdet, "cholesky": _cholesky,
-    "eigh": _eigh, "qr": np.linalg.qr, "svd": np.linalg.svd, "svdvals": lambda a: np.linalg.svd(a, compute_uv=False), "pinv": pinv_of_rank, "symmetric": _symmetric, "lstsq": _lstsq,
+    "eigh": _eigh, "qr": np.linalg.qr, "svd": np.linalg.svd, "svdvals": lambda a: np.linalg.svd(a, compute_uv=False), "pinv": pinv_of_rank, "symmetric": _symmetric, "lstsq": lstsq_of_rank,
     "matrix_power": np.linalg.matrix_power, "matrix_exp": plain.expm, "matrix_norm": np.linalg.norm, "cond": np.linalg.cond, "cross": np.cross,
     "tensorsolve": np.linalg.tensorsolve, "tensorinv": np.linalg.tensorinv}.items()}
 _RETURNS = {name: collections.namedtuple(name, fields) for name, fields in {
@@ -159,7 +155,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
         return found._replace(solution=found.solution.squeeze(-1))
     (m, n), ranks = A.shape[-2:], _ranks(A, None, rcond, False)
     full = bool(np.all(ranks == min(m, n)))
-    X = _OPS["lstsq"](A, B) if full and m >= n and A.ndim == 2 else OPS["matmul"](pinv(A, rcond), B)
+    X = _OPS["lstsq"](A, B, rank=int(ranks)) if A.ndim == 2 else OPS["matmul"](pinv(A, rcond), B)
     none = A.new_zeros(0)
     residuals = OPS["sum"](OPS["square"](OPS["sub"](OPS["matmul"](A, X), B)), dim=-2) if m > n and full and driver not in (None, "gelsy") else none
     return _RETURNS["lstsq"](X, residuals, none.long() if driver == "gels" else beside(A, ranks), svdvals(A) if driver in ("gelsd", "gelss") else none)
