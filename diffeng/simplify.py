@@ -304,8 +304,19 @@ def _negated_view(walk, n, x, *arrays):
 
 def _whole(n, shape):
     """Is the index of n a run of plain slices that leave everything of this shape?"""
-    parts = spans(n.params["index"], shape) if n.shape == shape else None
+    return n.shape == shape and _is_all(n.params["index"], shape)
+
+
+def _is_all(index, shape):
+    parts = spans(index, shape)
     return parts is not None and all([s == part(slice(None), k) for s, k in zip(parts, shape)])
+
+
+def _everywhere(walk, n, x):
+    """x, or x without the axes of length 1 that the index of the scatter n takes for new ones, where the rest of the index leaves everything."""
+    if math.prod(_shape(x)) != math.prod(n.shape) or not _is_all(tuple([i for i in n.params["index"] if i is not None]), n.shape):
+        return None
+    return x if _shape(x) == n.shape else walk.make(n, "reshape", x, params={"shape": n.shape})
 
 
 def _is_column(n, x):
@@ -401,7 +412,7 @@ IDENTITIES = (
     ("getitem",      "x[a][b] = x[c]",                  part_of_part, "getitem"),
     ("getitem",      "what a scatter put there",        part_of_scatter, "scatter"),
     ("getitem",      "what was written, or written elsewhere", part_beside, "setitem"),
-    ("scatter",      "put everywhere",                  lambda w, n, x, *i: x if not i and _shape(x) == n.shape and _whole(n, n.shape) else None),
+    ("scatter",      "put everywhere",                  lambda w, n, x, *i: None if i else _everywhere(w, n, x)),
     ("scatter",      "of a scatter",                    put_twice, "scatter"),
     ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", neighbours, "scatter"),
     ("pad",          "put among zeros, where it is zeros that are added", lambda w, n, x: put(w, n, x) if _is(n.params["value"], 0) else None),

@@ -136,6 +136,17 @@ def test_columns_put_together():
             np.testing.assert_allclose(found, want, rtol=1e-12 if found.dtype == float else 2e-5, atol=1e-13 if found.dtype == float else 1e-5)
 
 
+def products_of_columns(x):
+    return np.sum(x[:, 0] * x[:, 1] + x[:, 2] ** 2 * x[:, 3] / (2.0 + x[:, 4] ** 2) * np.exp(x[:, 5]))
+
+
+def test_columns_are_added_from_where_they_were_computed():
+    """A gather, a loop that computes cotangents, the zeros that they are added to, and the loop that adds them, whose copies are put together: no copy of columns to
+    rows."""
+    table, index = np.random.default_rng(4).normal(size=(20, 7)), np.random.default_rng(5).integers(20, size=5000)
+    assert compiled(de.grad(lambda t: products_of_columns(t[index])), table).kernels == 5
+
+
 def layouts():
     """A value as its kernels may find it: an argument, what a loop made (columns one after the other where rows are short), and a view."""
     return [lambda a: a, np.cos, lambda a: (a * 2)[:, ::-1], lambda a: np.diagonal(np.stack([a, a * 3]), axis1=0, axis2=2) if a.shape[1] > 1 else a.T.T]

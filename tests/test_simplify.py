@@ -119,6 +119,7 @@ EXACT = [
     ("between",         lambda x, y: indexing.getitem(indexing.setitem(indexing.setitem(x, 1.0, index=(0,)), 2.0, index=(3,)), index=np.s_[1:3,]), "getitem"),
     ("a spread value",  lambda x, y: indexing.getitem(indexing.setitem(x, 2.0, index=np.s_[2:4,]), index=np.s_[2:4,]), "setitem getitem"),
     ("put everywhere",  lambda x, y: indexing.scatter(x, index=np.s_[:, :], shape=(4, 6)), ""),
+    ("new axes again",  lambda x, y: indexing.scatter(np.reshape(-x, (4, 1, 6)), index=np.s_[:, None], shape=(4, 6)) * y, "multiply negative"),
     ("joined",          lambda x, y: np.concatenate([np.concatenate([x, y]), x]), "concatenate"),
     ("joined otherwise", lambda x, y: np.concatenate([np.concatenate([x, x[:, :1]], axis=1), np.concatenate([y, y[:, :1]], axis=1)]),
      "getitem concatenate getitem concatenate concatenate"),

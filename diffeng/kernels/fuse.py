@@ -355,10 +355,13 @@ class Fuser:
             return n <= group.n or group.columns is not None
         columns = n // group.n
         mine = [v for v in operation.operands if not isinstance(v, (Immediate, Indirect, Window)) and group in v.buffer.writers]
-        if columns == 1 or group.n == 1 or len(group.operations) > MOST_OPERATIONS // 2 \
-                or any(group.levels[id(v.buffer)] != "full" or not is_row(v, columns) for v in mine) or any(isinstance(o, Reduce) for o in group.operations):
+        return len(group.operations) <= MOST_OPERATIONS // 2 and all([is_row(v, columns) for v in mine]) and self._to_rows(group, columns, mine)
+
+    def _to_rows(self, group, columns, views):
+        """Make a group of values that are read as these views part of a space with so many columns, one for each row. True if that can be."""
+        if columns == 1 or group.n == 1 or any([group.levels[id(v.buffer)] != "full" for v in views]) or any([isinstance(o, Reduce) for o in group.operations]):
             return False
-        group.n, group.columns = n, columns
+        group.n, group.columns = group.n * columns, columns
         group.cuts = frozenset([c * columns for c in group.cuts]) | {1}
         group.levels = dict.fromkeys(group.levels, "row")
         group.memory = []                                    # rows reach memory by any strides
@@ -369,6 +372,8 @@ class Fuser:
     def _merged(self, group, other):
         """Take in the operations of another open group, if both can share rows and columns."""
         columns = group.columns or other.columns
+        if other.columns is None and columns and other.n * columns == group.n and is_chain(group.cuts | {c * columns for c in other.cuts}):
+            self._to_rows(other, columns, ())
         if group.n != other.n or other.columns not in (None, columns) or not is_chain(group.cuts | other.cuts):
             return False
         for g in (group, other):

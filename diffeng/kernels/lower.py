@@ -23,7 +23,7 @@ from .scalar import type_name
 from .sizes import lengths_of, lies_close, many_short_rows, walks_across, with_reductions
 from .turns import in_turns
 
-VERY_FEW = 4                               # columns of a row that are scattered one by one
+VERY_FEW = 4                               # columns of a row in memory that are scattered one by one
 _UNWRITTEN = frozenset({Padded, Columns, Deferred})
 
 
@@ -347,10 +347,11 @@ def _getitem(lowering, node, x, *arrays, index):
     return out
 
 
-def _by_columns(over, arrays):
-    """Are there many very short rows, each of which is found as a whole? Then what is written to their columns are operations of their own: no loop over a few
-    entries, and a place is worked out once a row. (A gather is a copy of a row, and no faster so.)"""
-    return many_short_rows(over.shape) and over.shape[-1] <= VERY_FEW and len(arrays) > 0 and not any([a.strides[-1] for a in arrays])
+def _by_columns(v, over, arrays):
+    """Are there many short rows, each of which is found as a whole, and very short ones or of columns that were computed each for itself? Then what is written to
+    their columns are operations of their own: no loop over a few entries, no copy of columns to rows, and a place is worked out once a row. (A gather is a copy
+    of a row, and no faster so.)"""
+    return many_short_rows(over.shape) and (type(v) is not View or over.shape[-1] <= VERY_FEW) and len(arrays) > 0 and not any([a.strides[-1] for a in arrays])
 
 
 def _put(lowering, node, x, v, arrays, index, shape, accumulate):
@@ -369,7 +370,7 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     over, wide, places = (indirect(out, index, arrays) or (None, (), ())) if arrays else (lowering.cut(out, index), (), ())
     if over is None:
         return None
-    if type(v) in (Padded, Columns) and not (arrays and v.shape == over.shape and _by_columns(over, wide) and columns(v)):
+    if type(v) in (Padded, Columns) and not (arrays and v.shape == over.shape and _by_columns(v, over, wide) and columns(v)):
         v = lowering.filled(v)
     if type(v) is View and v.ndim > over.ndim:
         v = reshaped(v, v.shape[v.ndim - over.ndim:])             # NumPy lets a value have extra leading axes of length 1
@@ -384,7 +385,7 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
     if 0 not in over.shape:
         target = Indirect(over, wide, places, lowering.code(node)) if arrays else over
         out.buffer.stored = True
-        if arrays and type(v) in (View, Padded, Columns) and _by_columns(over, wide):
+        if arrays and type(v) in (View, Padded, Columns) and _by_columns(v, over, wide):
             want, wide = type_name(dtype), [column(a, 0) for a in wide]
             values = columns(broadcast(v, over.shape) if type(v) is View else v)
             lowering.fuser.together([Map(c.shape, scalar.CAST, want, (want,), (x,), Indirect(c, wide, places, target.origin), accumulate)

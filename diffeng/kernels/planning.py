@@ -14,7 +14,7 @@ from ..nodes import Node, Outputs, reachable
 from ..simplify import simplify
 from . import contract, donation, groups, image, matrices, repeated, scans, sizes, tiles
 from .accumulate import accumulated
-from .adding import added, in_place
+from .adding import WRITERS, added, in_place
 from .fuse import Call, Fuser, Group, Product, Sequential
 from .joining import joined
 from .layout import Columns, View, new
@@ -182,11 +182,12 @@ def _schedule(nodes, first):
 
 
 def _rank(n, over):
-    """0: may join a loop that is open. 1: reads a sum over rows, which is known when a loop has ended. 2: needs its operands in memory, as products do.
+    """0: may join a loop that is open. 1: reads a sum over rows, which is known when a loop has ended. 2: needs its operands in memory, as products do, or is a
+    loop of its own.
     over: the nodes that are reductions over rows."""
     kind = n.primitive.kind
     if kind == "contract":
         return 0 if any([len(x.shape) < 2 for x in n.operands]) else 2               # by a vector: lowered to terms and sums
-    if kind in ("opaque", "linalg"):
+    if kind in ("opaque", "linalg") or kind == "scatter" and len(n.operands) > 1 + (n.primitive.name in WRITERS):               # where integer arrays say
         return 2
     return int(bool(over) and (n in over and n.primitive.name in ("var", "logsumexp") or any([type(x) is Node and x in over for x in n.operands])))
