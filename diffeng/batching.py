@@ -31,7 +31,7 @@ def vmap(fun, in_axes=0, out_axes=0):
     argument, the caller's stays as it is, and no result is an argument.
 
     fun may be anything that diffeng differentiates, other transformations included (vmap(grad(f)), jacobian(vmap(f)), jit(vmap(f)), vmap of vmap), but Python
-    cannot branch on a value that differs between examples: np.where chooses. Where NumPy has to know values (what a mask finds, np.unique) and where there is a
+    cannot branch on a value that differs between examples: np.where chooses. Where NumPy has to know values (how many entries a mask chooses, np.unique) and where there is a
     while_loop, the function runs for each example by itself. Raises ValueError for arguments without that axis or of different lengths, TypeError where Python looks
     at such a value.
 

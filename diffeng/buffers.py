@@ -18,6 +18,7 @@ from .interpreters import Interpreter, newest
 from .numpy_functions import entries, rearranging
 from .numpy_functions.making import full
 from .refusals import NO_NUMBER, fixed, of_others
+from .selections import Chosen
 from .traced import ALIASES, REFUSED, TRACED, Traced, memory, part_views, unaliased
 from .ufunc_dtypes import cast, result_type
 from .lines import by_library, is_user_code, run, user_call
@@ -138,6 +139,9 @@ class ArrayBuffer(Buffer, np.ndarray):
             np.ndarray.setflags(self, write=False)
 
 
+_HOLDING = Buffer, Chosen                    # values that hold those of others
+
+
 def buffer(held):
     """A new Buffer of an array or a traced value that is nobody else's."""
     return held.view(ArrayBuffer) if type(held) is np.ndarray and held.dtype.kind == "f" else HeldBuffer(held)
@@ -178,7 +182,7 @@ def is_plain(x):
 
 
 def unwrap(x):
-    return x.share() if isinstance(x, Buffer) else x
+    return x.share() if isinstance(x, _HOLDING) else x
 
 
 def lent(x, lazily=False):

@@ -37,7 +37,8 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
 
     Also a decorator. Works on what other transformations return: jit(value_and_grad(f)). Arguments may be given by name. The function's arrays are its own: where it
     writes into an argument, the caller's stays as it is, and no result is an argument. Python branches on values are
-    remembered and guarded: a call that would branch differently is recorded anew, never answered wrongly. Arrays the function closes over are read at every
+    remembered and guarded: a call that would branch differently is recorded anew, never answered wrongly. What a mask chooses (y[x > 0] = np.log(x[x > 0]), the mean
+    of x[x > 0]) is computed of all entries, and one recording holds for every mask, unless the function asks how many there are. Arrays the function closes over are read at every
     call, also where they are attributes of its object or lie in lists and dicts; a change of other captured values is noticed. A function that changes what
     it captured, draws random numbers (or makes a generator without a seed), or takes values from an iterator, is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose
     last bits may differ).

@@ -23,6 +23,8 @@ class Interpreter:
     lasting = False                              # is what it computes to hold for other values, too?
     log = None                                   # a list of all that it applies, where somebody compares that with another run
     ended = False                                # has the function ended that it ran?
+    values = True                                # does it know the values of what it applies?
+    selections = ()                              # of masks among its values (selections.py)
 
     def __init__(self):
         self.level = newest[0] = next(_level)

@@ -364,7 +364,7 @@ def split_index(index, of=None):
         i = i.__array__() if _is_array_like(i) else i
         if isinstance(i, Traced) and i.dtype.kind == "b":
             i = np.asarray(i._look("mask", lambda x: plain(x)))       # a mask decides shapes: its value is looked at, like an `if`
-        if isinstance(i, Traced) and i.shape == () and i.dtype.kind in "iu":
+        if isinstance(i, Traced) and not i.ndim and i.dtype.kind in "iu":
             template.append(indexing.Slot(len(arrays)))
             arrays.append(i)
         elif isinstance(i, (Traced, np.ndarray)) and i.dtype.kind in "iu":
@@ -399,6 +399,9 @@ def plain(x):
 
 
 def getitem(x, index):
+    items = index if isinstance(index, tuple) else (index,)
+    if items and isinstance(items[0], Traced) and (found := selections.chosen(x, items)) is not None:
+        return found
     arrays, template = split_index(index, x)
     return indexing.getitem(x, *arrays, index=template)
 
@@ -408,10 +411,12 @@ def setitem(x, index, value):
     value = operand(value)
     if isinstance(value, Traced) and value.dtype != x.dtype:
         value = astype(value, x.dtype)
-    if isinstance(index, Traced) and index.dtype == bool and index.shape == x.shape[:index.ndim] and np.ndim(value) <= x.ndim - index.ndim:
-        return e.where(np.reshape(index, index.shape + (1,) * (x.ndim - index.ndim)), cast(value, x.dtype), x)          # a choice: how many need not be known
+    items = index if isinstance(index, tuple) else (index,)
+    if items and isinstance(items[0], Traced) and (found := selections.written(x, items, value)) is not None:
+        return found
     arrays, template = split_index(index, x)
     return indexing.setitem(x, value, *arrays, index=template)
 
 
+from . import selections          # noqa: E402  whose values have operators, too
 from . import operators, numpy_functions          # noqa: E402,F401  the one gives Traced its operators, the other fills FUNCTIONS

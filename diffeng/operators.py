@@ -7,7 +7,8 @@ import numpy as np
 from .errors import refuse
 from .nodes import Primitive
 from .numpy_api import REAL, UFUNCS, as_written, call_function, call_ufunc, is_basic, operand, setitem, split_index
-from .traced import NUMBERS, TRACED, Traced, is_scalar, overwrite, viewing
+from . import selections
+from .traced import NUMBERS, TRACED, Traced, is_scalar, overwrite, viewing, write
 from .vocabulary import contraction, elementwise as e, indexing
 
 _NONE = {}                               # the parameters of a primitive that has none
@@ -16,6 +17,9 @@ _NONE = {}                               # the parameters of a primitive that ha
 def _in_place(compute, name):
     def in_place(self, other):
         out = compute(self, operand(other))
+        if type(self) is selections.Chosen and self.takes(out):
+            write(self, as_written(out, self.dtype, name))
+            return self
         if out.shape != self.shape:
             raise refuse(ValueError, f"{name}{{here}}: in place, shape {self.shape} cannot take a result of shape {out.shape}; write x = x + y")
         if not self.shape and is_scalar(self):
@@ -73,11 +77,13 @@ def _function_called(self, function, types, args, kwargs):
 def _item(self, index):
     items = index if type(index) is tuple else (index,)
     if not is_basic(items):
+        if isinstance(items[0], Traced) and (found := selections.chosen(self, items)) is not None:
+            return found
         arrays, items = split_index(index, self)
         if arrays or not is_basic(items):
             return indexing.getitem(self, *arrays, index=items)
     out = self.interpreter.apply(indexing.getitem, (self,), {"index": items})
-    return viewing(out, self, lambda x: indexing.getitem(x, index=items), lambda x, v: setitem(x, items, v)) if out.shape or Ellipsis in items else out
+    return viewing(out, self, lambda x: indexing.getitem(x, index=items), lambda x, v: setitem(x, items, v)) if out.ndim or Ellipsis in items else out
 
 
 def _install():

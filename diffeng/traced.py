@@ -312,7 +312,7 @@ def viewing(out, of, again, put=None):
     """
     if not isinstance(out, Traced):
         return out
-    if out is of or not of.shape and is_scalar(of):
+    if out is of or not of.ndim and is_scalar(of):
         return out
     out._base = (of, put, again)
     views = getattr(of, "_views", None)

@@ -1,8 +1,11 @@
 """Indexing and choosing: np.take, np.where, np.clip, np.interp, ..."""
+import functools
+
 import numpy as np
 
+from .. import selections
 from ..errors import refuse
-from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
+from ..numpy_api import arrayed, astype, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, memory
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e, indexing
@@ -43,6 +46,9 @@ def _along_axis(arr, indices, axis):
 
 @implements(np.compress)
 def compress(condition, a, axis=None):
+    condition = operand(condition)
+    if selections.unknown(condition) and np.ndim(condition) == 1 and (axis is None or np.ndim(a) == 1) and condition.size == np.size(a):
+        return getitem(np.ravel(operand(a)), e.not_equal(condition, 0))
     return take(a, np.flatnonzero(plain(condition)), axis)
 
 
@@ -90,7 +96,8 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
 
 @implements(np.nonzero)
 def nonzero(a):
-    return np.nonzero(plain(e.not_equal(a, 0)))
+    mask = e.not_equal(a, 0)
+    return selections.places(mask) if np.ndim(mask) and selections.unknown(mask) else np.nonzero(plain(mask))
 
 
 @implements(np.isposinf)
@@ -251,7 +258,7 @@ def setxor1d(ar1, ar2, assume_unique=False):
 
 @implements(np.flatnonzero)
 def flatnonzero(a):
-    return np.flatnonzero(plain(e.not_equal(a, 0)))
+    return nonzero(np.ravel(operand(a)))[0]
 
 
 @implements(np.trim_zeros)
@@ -289,7 +296,10 @@ def partition(a, kth, axis=-1, kind="introselect", order=None):
 
 @implements(np.extract)
 def extract(condition, arr):
-    return take(np.ravel(operand(arr)), np.flatnonzero(plain(condition)))
+    arr, condition = operand(arr), operand(condition)
+    if selections.unknown(condition) and np.shape(condition) == np.shape(arr):
+        return getitem(arr, e.not_equal(condition, 0))
+    return take(np.ravel(arr), np.flatnonzero(plain(condition)))
 
 
 @implements(np.choose)
@@ -308,9 +318,9 @@ def choose(a, choices, mode="raise"):
 
 @implements(np.piecewise)
 def piecewise(x, condlist, funclist, *args, **kwargs):
-    conditions = [plain(c).astype(bool) for c in (condlist if isinstance(condlist, (list, tuple)) or np.ndim(condlist) > x.ndim else [condlist])]
+    conditions = [astype(c, bool) if selections.unknown(c) else plain(c).astype(bool) for c in (condlist if isinstance(condlist, (list, tuple)) or np.ndim(condlist) > x.ndim else [condlist])]
     if len(funclist) == len(conditions) + 1:
-        conditions.append(~np.any(conditions, axis=0))
+        conditions.append(np.logical_not(functools.reduce(np.logical_or, conditions)))
     out = np.zeros_like(x)
     for chosen, f in zip(conditions, funclist, strict=True):
         out[chosen] = f(x[chosen], *args, **kwargs) if callable(f) else f

@@ -16,7 +16,7 @@ from .table import counted, implements
 @implements(np.dot)
 def dot(a, b):
     a, b = operand(a), operand(b)
-    return c.dot(a, b) if getattr(a, "shape", ()) and getattr(b, "shape", ()) else e.multiply(arrayed(a), arrayed(b))         # (np.ndim would ask the traced one)
+    return c.dot(a, b) if getattr(a, "ndim", 0) and getattr(b, "ndim", 0) else e.multiply(arrayed(a), arrayed(b))         # (np.ndim would ask the traced one)
 
 
 @implements(np.vdot)

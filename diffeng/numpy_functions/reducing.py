@@ -1,6 +1,7 @@
 """Reductions, scans and orders: np.sum, np.mean, np.cumsum, np.sort, np.linalg.norm, ..."""
 import numpy as np
 
+from .. import selections
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, operand
 from ..traced import TRACED, Traced
@@ -45,7 +46,7 @@ def norm_of(squares):
 
 def deviation(squares, x, axis, keepdims, where=True):
     """The square root of the variance of x. Where all entries are equal it is a norm at 0, even if their mean was rounded to another number."""
-    value, axes = at_hand(x), axes_of(axis, len(x.shape))
+    value, axes = at_hand(x), axes_of(axis, x.ndim)
     if value is not None and (where is True or not given(where)) and value.size and not np.equal(np.maximum.reduce(value, axis=axes), np.minimum.reduce(value, axis=axes)).any():
         return norm_of(squares)
     x, options = e.stop_gradient(cast(x, squares.dtype)), {"axis": axis, "keepdims": asked(keepdims), "where": where}
@@ -71,8 +72,8 @@ def _reducer(primitive):
             x = e.where(operand(where), x, neutral)
         if dtype is not None:
             x = astype(x, dtype)
-        axes = axes_of(axis, len(x.shape)) if x.shape or axis not in (0, -1) else ()          # ufuncs reduce a number along its first axis, too
-        if primitive in (r.max, r.min) and given(initial) and 0 in [x.shape[k] for k in axes]:
+        axes = axes_of(axis, x.ndim) if x.ndim or axis not in (0, -1) else ()          # ufuncs reduce a number along its first axis, too
+        if primitive in (r.max, r.min) and given(initial) and selections.has_none(x, axes):
             return astype(np.broadcast_to(operand(initial), reduced_shape(x, axes, keepdims)), x.dtype)
         out = alone(primitive, x, {"axis": axes, "keepdims": keepdims is not False and asked(keepdims)})
         if given(initial):
@@ -101,7 +102,7 @@ def mean(a, axis=None, dtype=None, keepdims=False, *, where=None):
     x = operand(a) if dtype is None else astype(a, dtype)
     if where is not None and where is not True and given(where):
         return np.sum(x, axis=axis, keepdims=asked(keepdims), where=where) / _counted(where, x, axis, keepdims)
-    out = alone(r.mean, x, {"axis": axes_of(axis, len(x.shape)), "keepdims": keepdims is not False and asked(keepdims)})
+    out = alone(r.mean, x, {"axis": axes_of(axis, x.ndim), "keepdims": keepdims is not False and asked(keepdims)})
     return out if dtype is None or out.dtype == dtype else astype(out, dtype)
 
 
