@@ -31,7 +31,7 @@ def worst_entry(g, truth, scale, dtype, coarse, digits, bounds=None):
             size = np.array(np.absolute(exact))
             error = np.where(np.isfinite(exact), error, np.where(np.isfinite(g), np.inf, 0))
         if scale is not None:
-            np.maximum(size, scale() if callable(scale) else scale, out=size)
+            np.fmax(size, scale() if callable(scale) else scale, out=size)                  # NaN: of terms that a choice passes over, such as the root of -1
         if bounds is not None:
             error = np.where((bounds[0] <= g) & (g <= bounds[1]), 0.0, error)
     return _worst(error.reshape(-1), size.reshape(-1), np.finfo(dtype).tiny, coarse, g.shape)

@@ -19,6 +19,7 @@ from .errors import refuse
 from .influence import influences
 from .nodes import STORED, Node, Tracer
 from .reverse_rules import Every, Getitem, fit, summed
+from .traced import NUMBERS
 from .vocabulary import indexing, linalg
 from .vocabulary.elementwise import beta_density, expit, expn, gamma_density, gauss, hyp2f1, iv, ive, jv, kv, kve, psi, yv, zeta
 from .lines import line_of
@@ -183,6 +184,72 @@ def _whole(g, shape, z=None):
     return np.broadcast_to(g, shape)
 
 
+CHOICES = {                                        # (slot, z, *operands, **params) -> where this operand is what came out, so that a cotangent goes on to it
+    "where":   lambda slot, z, c, x, y: c if slot == 1 else np.logical_not(c),
+    "maximum": lambda slot, z, *operands: np.equal(operands[slot], z),
+    "minimum": lambda slot, z, *operands: np.equal(operands[slot], z),
+    "max":     lambda slot, z, x, *, axis, keepdims: np.equal(x, rule.spread(z, x, axis, keepdims)),
+    "min":     lambda slot, z, x, *, axis, keepdims: np.equal(x, rule.spread(z, x, axis, keepdims)),
+}
+_MOVED = {name: [*PULL[name]] for name in ("reshape", "transpose")} | {"getitem": [rule.Getitem()], "concatenate": rule.Concatenate()}
+_STEADY = frozenset("add subtract negative copy astype barrier sum mean".split()) | CHOICES.keys()          # whose slopes are finite, whatever the operands
+
+
+def _later(make):
+    """make(), computed when it is asked for, which mostly it is not, and once."""
+    made = []
+
+    def get():
+        if not made:
+            made.append(make())
+        return made[0]
+    return get
+
+
+def _cleared(g, taken):
+    """A cotangent with 0 where a choice took something else. taken: (where it may be other than 0, has it been through a slope that may be infinite?), or None."""
+    if taken is None or not taken[1] or type(g) is np.ndarray and np.isfinite(np.add.reduce(g, axis=None)):
+        return g
+    return np.where(taken[0](), g, np.zeros((), g.dtype)[()])
+
+
+def _taken(node, slot, new, taken, row, values):
+    """(a cotangent that goes on to an operand, the same as `_cleared` wants it): behind a choice, and behind what is so chosen from. 0 times an infinite slope, as that of
+    log at 0 where the other branch was taken, is NaN until elementwise operations end there. taken: the node's own; row: by which `new` was made of `values`."""
+    name, kind, params, x = node.primitive.name, node.primitive.kind, node.params, node.operands[slot]
+    before, steep = taken or (None, False)
+    mask = before if kind != "reduce" or before is None else _later(lambda: rule.spread(before(), x, params["axis"], params["keepdims"]))
+    if name in CHOICES:
+        behind, here = mask, lambda: CHOICES[name](slot, *values[1:], **params)
+        mask = _later(here if behind is None else lambda: np.logical_and(here(), behind()))
+    elif name in _MOVED and (len(values) == 3 or name == "concatenate"):
+        return new, (_later(lambda: _MOVED[name][slot](np.broadcast_to(before(), node.shape), *values[1:], **params)), False)
+    elif kind not in ("map", "reduce") or node.primitive.own is not None:
+        return new, None
+    elif name not in _STEADY and not (name == "multiply" and type(node.operands[1 - slot]) in NUMBERS and np.isfinite(node.operands[1 - slot])):
+        steep = True
+    if kind == "reduce" or x.shape == node.shape:
+        return new, (mask, steep)
+    if steep:                                          # entry by entry, and then summed
+        new = _cleared(row(*values[:slot + 2], np.broadcast_to(values[slot + 2], node.shape), *values[slot + 3:], **params), (mask, True))
+    return new, None
+
+
+def _met(taken, p, known, new, there):
+    """The cotangent of p as far as it is known, and a further term, as they can be added. there: of the term, as `taken` has it of what is known."""
+    before = taken.pop(p, None)
+    if known is None:
+        if there is not None:
+            taken[p] = there
+    elif before is not None and there is not None and before[0] is there[0]:
+        taken[p] = there[0], before[1] or there[1]
+    else:
+        known, new = _cleared(known, before), _cleared(new, there)
+        if before is not None and there is not None:
+            taken[p] = _later(lambda: np.logical_or(before[0](), there[0]())), False
+    return known, new
+
+
 @np.errstate(all="ignore")                        # (as a decorator half of what it takes around a block)
 def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), changed=None):
     """Cotangents of `inputs`, given those of `outputs`: a list, with None where an input has no influence.
@@ -194,13 +261,14 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
 
     A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
     it anyway, those of reductions take a number as it is, and only where the operation is no such row, or broadcast its operand, is it spread out.
+    Where a choice has made 0 of a cotangent, it stays 0 (`taken`).
     """
     wanted, stored = None, value_of is STORED      # (stored: read without a call, that often it is asked for)
     if not stored or Segment.made:                 # else no walk has to come before this one
         order, wanted = influences(outputs, inputs)
         value_of, at = recomputing(order, value_of, at)
         stored = value_of is STORED
-    cotangent, found, waiting = {}, dict.fromkeys(inputs), []
+    cotangent, found, waiting, taken = {}, dict.fromkeys(inputs), [], {}               # taken: {node: what _cleared wants of its cotangent}
     own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
     for node, g in zip(outputs, cotangents):
         if node in cotangent:
@@ -210,7 +278,9 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             heappush(waiting, (-node.serial, node))
     while waiting:
         node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
-        g = cotangent.pop(node)
+        g, primitive, here = cotangent.pop(node), node.primitive, None
+        if taken and (here := taken.pop(node, None)) is not None and (primitive.kind != "map" or primitive.own is not None or at is not None or changed or node in found):
+            g, here = _cleared(g, here), (here[0], False)
         if changed and node in changed:
             g = changed[node](_whole(g, node.shape))
         operands = node.operands
@@ -235,7 +305,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                 if type(q) is Node:
                     q = q.value if stored else value_of(q)
                 values.append(q)
-        primitive, params = node.primitive, node.params
+        params, chosen = node.params, here is not None or primitive.name in CHOICES
         if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
                                           or primitive.kind == "reduce" and not g.shape):
             values[0] = g = _whole(g, node.shape, values[1])
@@ -252,14 +322,21 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             if row is None:
                 raise _missing(primitive, k, node.frames)
             known = cotangent.get(p)
-            if known is not None and type(row) is Getitem and p in own and known.shape == p.shape and type(g) is np.ndarray:
+            if known is not None and type(row) is Getitem and p in own and known.shape == p.shape and type(g) is np.ndarray and p not in taken:
                 row.onto(known, g, *values[2:], **params)
                 continue
             new = pieces[k] if pieces is not None else row(*values, **params) if params else row(*values)
+            there = None
+            if chosen:
+                new, there = _taken(node, k, new, here, row, values)
             if new.dtype is not p.dtype or new.shape != p.shape:
                 new = fit(new, p.shape, p.dtype)
             if type(new) is Tracer and 1 in p.shape and len(p.shape) > 1:
-                new = summed(new, p.value if stored else value_of(p))
+                clear = _cleared(new, there)
+                new = summed(clear, p.value if stored else value_of(p))
+                there = (there[0], False) if there is not None and new is clear else None
+            if there is not None or taken:
+                known, new = _met(taken, p, known, new, there)
             if known is None:
                 cotangent[p] = new
                 heappush(waiting, (-p.serial, p))
@@ -267,6 +344,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                     own.add(p)
             elif p in own and known.shape == new.shape and type(new) is np.ndarray:
                 known += new
+                cotangent[p] = known
             else:
                 cotangent[p] = new = known + new
                 if type(new) is np.ndarray:

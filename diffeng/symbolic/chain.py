@@ -299,6 +299,28 @@ def _accumulated(row, operands, params):
 
 # ---- the chain rule ----------------------------------------------------------------------------------------------------------
 
+_CHOOSING = frozenset("where maximum minimum max min".split())                  # each entry that comes out is one of those that go in
+_LINEAR = frozenset("add subtract negative copy astype barrier reshape transpose broadcast_to concatenate sum mean getitem".split())          # with slopes that are not 0
+
+
+def _through(node, slot, cotangent, here, z, operands):
+    """(the contribution to an operand's cotangent, where it can be other than 0, or None: anywhere). here: the same of the node. Where no entry of the operand came out of
+    a choice nothing arrives, however steep the operand is there: 0 times an infinite slope is not asked."""
+    primitive, params, shape = node.primitive, node.params, np.shape(operands[slot])
+    if primitive.name in _CHOOSING or primitive.name in _LINEAR and here is not None:
+        reach = np.ones(node.shape, node.dtype) if here is None else e.astype(here, dtype=node.dtype)
+        return pull(primitive, slot, cotangent, z, operands, params), e.not_equal(pull(primitive, slot, reach, z, operands, params), 0)
+    if here is None or primitive.kind not in ("map", "reduce"):
+        return pull(primitive, slot, cotangent, z, operands, params), None
+    if primitive.kind == "reduce":
+        here, whole = shaping.reshape(here, shape=_reduced(operands[0], params)[2]), shape
+    else:                                                # entry by entry, and only then summed
+        whole, operands = node.shape, [shaping.broadcast_to(x, shape=node.shape) if k == slot else x for k, x in enumerate(operands)]
+    here = shaping.broadcast_to(here, shape=whole)
+    contribution = e.where(here, pull(primitive, slot, cotangent, z, operands, params), np.zeros((), cotangent.dtype)[()])
+    return contribution if whole == shape else _unbroadcast(contribution, shape), here if whole == shape else None
+
+
 def gradient(outputs, cotangents, inputs, value_of, at=None):
     """The cotangents of `inputs`, None where an input has no influence.
 
@@ -313,18 +335,20 @@ def gradient(outputs, cotangents, inputs, value_of, at=None):
     for node in order:
         if any(type(p) is Node and id(p) in leads and node.primitive.carries(q) for q, p in enumerate(node.operands)):
             leads.add(id(node))
-    arrived = {}
+    arrived, reached = {}, {}                            # reached: where a cotangent can be other than 0, behind choices
 
-    def arrive(node, contribution):
-        before = arrived.get(id(node))
+    def arrive(node, contribution, here=None):
+        before, others = arrived.get(id(node)), reached.pop(id(node), None)
         arrived[id(node)] = contribution if before is None else e.add(before, contribution)
+        if here is not None and (before is None or others is not None):
+            reached[id(node)] = here if before is None else e.logical_or(here, others)
 
     for node, cotangent in zip(outputs, cotangents):
         if cotangent is not None and id(node) in leads:
             arrive(node, cotangent)
     found = {}
     for node in reversed(order):
-        cotangent = arrived.pop(id(node), None)
+        cotangent, here = arrived.pop(id(node), None), reached.pop(id(node), None)
         if cotangent is None or node.dtype.kind != "f":
             continue
         if id(node) in wanted:
@@ -336,5 +360,5 @@ def gradient(outputs, cotangents, inputs, value_of, at=None):
             z, operands = value_of(node), tuple([value_of(p) if type(p) is Node else p for p in node.operands])
             every = node.primitive.own.through("symbolic", cotangent, operands) if node.primitive.own is not None else None
             for q in slots:
-                arrive(node.operands[q], pull(node.primitive, q, cotangent, z, operands, node.params) if every is None else every[q])
+                arrive(node.operands[q], *_through(node, q, cotangent, here, z, operands) if every is None else (every[q],))
     return [found.get(id(node)) for node in inputs]
