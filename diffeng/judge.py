@@ -411,11 +411,6 @@ def nested_blocks(fun, args):
     return outputs, blocks
 
 
-def nested_gradient(fun, x):
-    """The gradient of fun (PreciseArray -> scalar PreciseArray) at x, in the shape of x."""
-    return nested_value_and_gradient(fun, [x])[1][0]
-
-
 def nested_jvp(fun, primals, tangents):
     """(outputs, their derivatives along tangents), one difference for all; lists when fun returns one, single arrays when not."""
     def work(digits):

@@ -364,10 +364,7 @@ def split_index(index, of=None):
         i = i.__array__() if _is_array_like(i) else i
         if isinstance(i, Traced) and i.dtype.kind == "b":
             i = np.asarray(i._look("mask", lambda x: plain(x)))       # a mask decides shapes: its value is looked at, like an `if`
-        if isinstance(i, Traced) and i.shape == () and i.dtype.kind in "iu":
-            template.append(indexing.Slot(len(arrays)))
-            arrays.append(i)
-        elif isinstance(i, (Traced, np.ndarray)) and i.dtype.kind in "iu":
+        if isinstance(i, (Traced, np.ndarray)) and i.dtype.kind in "iu":
             template.append(indexing.Slot(len(arrays)))
             arrays.append(i)
         elif isinstance(i, slice):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .judge import Judge
-from .precise import numbers, precise, precision
+from .precise import precise, precision
 from .trees import function_name
 
 DIGITS = 40                    # of the truth

@@ -146,9 +146,9 @@ class _Trial:
 
     # ---- the witnesses ----------------------------------------------------------------------------------------------------------
 
-    def _ask(self, stage, derive, total=1):
+    def _ask(self, stage, derive):
         """Time a derivation; a method that fails is a finding, not a crash."""
-        self.progress(stage, 0, total)
+        self.progress(stage, 0, 1)
         answer = _Answer()
         began = time.perf_counter()
         try:
@@ -160,7 +160,7 @@ class _Trial:
             answer.seconds = time.perf_counter() - began
         if answer.bytes is None:
             answer.bytes = sum(np.asarray(g).nbytes for round_ in answer.gradients for g in round_)
-        self.progress(stage, total, total)
+        self.progress(stage, 1, 1)
         return answer
 
     def _ask_backward(self, method):

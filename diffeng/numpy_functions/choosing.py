@@ -5,7 +5,7 @@ from ..errors import refuse
 from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, memory
 from ..ufunc_dtypes import cast, result_type
-from ..vocabulary import elementwise as e, indexing
+from ..vocabulary import elementwise as e
 from ..vocabulary.indexing import places
 from .table import along, counted, implements
 
