@@ -56,6 +56,10 @@ class Local:
     sample: int = SAMPLE
     large: int = LARGE
 
+    def leave_open(self, node, reason):
+        self.open += 1
+        self.reasons.append(f"{node.primitive.name} at {line_of(node.frames)}: {reason}")
+
 
 def tolerance(dtype):
     """Half of the digits of the dtype: an error beyond it is no rounding."""
@@ -199,9 +203,7 @@ def _operand(node, values, slot, number, digits, found):
     z = np.asarray(node.value)
     values, z = _sampled(primitive, values, z, found) if np.shape(values[slot]) == z.shape else (values, z)
     if not _finite(z, *values):
-        found.open += 1
-        found.reasons.append(f"{primitive.name} at {line}: not finite here")
-        return
+        return found.leave_open(node, "not finite here")
     x = np.asarray(values[slot])
     size = _size(primitive, values, z, params)
     if size > found.large and primitive.kind in ("view", "gather", "scatter"):
@@ -213,9 +215,7 @@ def _operand(node, values, slot, number, digits, found):
         x, size = np.asarray(values[slot]), _size(primitive, values, z, params)
         found.parts += 1
     if size > LARGE:
-        found.open += 1
-        found.reasons.append(f"{primitive.name} at {line}: {size} entries are too many to check it on its own")
-        return
+        return found.leave_open(node, f"{size} entries are too many to check it on its own")
     if x.size == 0 or z.size == 0:
         found.checked += 1
         return
@@ -227,9 +227,7 @@ def _operand(node, values, slot, number, digits, found):
 
     truth = judge.directional(alone, [x], [w], digits=digits)
     if truth.sure is None:
-        found.open += 1
-        found.reasons.append(f"{primitive.name} at {line}: {truth.reason}")
-        return
+        return found.leave_open(node, truth.reason)
     kink = np.asarray(truth.kink[0])
     if kink.any():
         found.kinks.append(dict(node=number, primitive=primitive.name, line=line, entries=int(kink.sum())))
@@ -239,29 +237,31 @@ def _operand(node, values, slot, number, digits, found):
         try:
             out = primitive(*exact, **params)
         except Undecided as error:
-            found.open += 1
-            found.reasons.append(f"{primitive.name} at {line}: {error}")
-            return
+            return found.leave_open(node, error)
         v = precise(w) * precise(truth.scale[0])
         g = rng.uniform(0.5, 1.5, z.shape).astype(z.dtype) * rng.choice(np.array([-1, 1], z.dtype), z.shape)
         case = _Case(primitive, slot, values, exact, params, z, out, v, w, truth, kink, g, digits)
         for method, ask in (("symbolic", _backward("symbolic")), ("forward", _forward), ("reverse", _backward("reverse"))):
-            try:
-                verdict = ask(case)
-            except NotImplementedError as error:
-                verdict = (np.inf, "missing", str(error).split(":")[0])
-            except Undecided:
-                verdict = None
-            except np.linalg.LinAlgError as error:       # a derivative that needs an inverse, of a singular matrix
-                verdict = None
-                found.open += 1
-                found.reasons.append(f"{primitive.name} at {line}: {error}")
-            except Exception as error:                   # whatever a faulty rule raises
-                verdict = (np.inf, "wrong", f"{type(error).__name__}: {error}")
+            verdict = _heard(ask, case, node, found)
             if verdict is not None:
-                found.culprits.append(Culprit(primitive.name, method, slot, line, verdict[0], verdict[1], number, verdict[2]))
+                error, kind, text = verdict
+                found.culprits.append(Culprit(primitive.name, method, slot, line, error, kind, number, text))
         if kink.any():
             found.kinks[-1].update(operand=slot, **_slopes(case))
+
+
+def _heard(ask, case, node, found):
+    """(error, kind, text) of a method that is wrong about an operand; None of one that is right, or cannot be asked."""
+    try:
+        return ask(case)
+    except NotImplementedError as error:
+        return np.inf, "missing", str(error).split(":")[0]
+    except Undecided:
+        return None
+    except np.linalg.LinAlgError as error:       # a derivative that needs an inverse, of a singular matrix
+        return found.leave_open(node, error)
+    except Exception as error:                   # whatever a faulty rule raises
+        return np.inf, "wrong", f"{type(error).__name__}: {error}"
 
 
 def _size(primitive, values, z, params):
@@ -377,8 +377,8 @@ def _forward(case):
         _, (tangent,) = forward_mode.push(_alone(case, values), [values[case.slot]], [v[None]])
         return np.zeros(case.z.shape) if tangent is None else np.asarray(tangent[0], float)
     rounded = moved(case.values)
-    _, (exactly,) = forward_mode.push(_alone(case, case.exact), [case.exact[case.slot]], [precise(v[None])])
-    truth = np.zeros(case.z.shape) if exactly is None else numbers(exactly[0])
+    _, (tangent,) = forward_mode.push(_alone(case, case.exact), [case.exact[case.slot]], [precise(v[None])])
+    truth = np.zeros(case.z.shape) if tangent is None else numbers(tangent[0])
     return _inaccurate(case, moved, rounded, truth, np.maximum(np.absolute(truth), _pushed_scale(case, v)))
 
 
