@@ -41,8 +41,9 @@ _TOKEN = re.compile(r"""\s*(?:
 )""", re.VERBOSE | re.DOTALL)
 _SAME = {"^": "**", "·": "*", "×": "*", "−": "-"}
 
-_RANK = {"+": 1, "-": 1, "*": 2, "/": 2, "negative": 3, "**": 4}
 _BINARY = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
+_SUPERSCRIPTS = {"²": 2, "³": 3}
+_STRENGTH = {"add": 1, "subtract": 1, "multiply": 2, "divide": 2, "negative": 3, "power": 4}
 _OPERAND, _OPERATOR = "a number, a name, a function or '('", "an operator"
 
 
@@ -74,86 +75,106 @@ def read(text, name_of, apply):
 
     Numbers arrive as int and float, `pi` as an Exact. The formula printer reads the names of exact constants with it.
     """
-    values, operators, expected = [], [], _OPERAND
-
-    def fail(column, problem):
-        raise ValueError(_pointing(text, column, problem))
-
-    def reduce():
-        name, column, count = operators.pop()
-        operands = values[len(values) - count:]
-        del values[len(values) - count:]
-        try:
-            values.append(apply(name, *operands))
-        except (ArithmeticError, ValueError) as error:
-            fail(column, f"{name} cannot be computed here: {error}")
-
-    def close(rank):
-        """Finish what binds at least as strongly."""
-        while operators and operators[-1][0] not in ("(", "call") and _strength(operators[-1]) >= rank:
-            reduce()
-
+    reader = _Reader(text, name_of, apply)
+    step = reader.operand
     for kind, token, column in _tokens(text):
-        token = _SAME.get(token, token)
-        if expected is _OPERAND:
-            if kind == "number":
-                values.append(_number(token))
-                expected = _OPERATOR
-            elif kind == "name" and token in FUNCTIONS and _next_is_open(text, column + len(token)):
-                operators.append(("call", column, token, 1))
-                expected = "("
-            elif kind == "name":
-                if token in FUNCTIONS:
-                    fail(column + len(token), f"expected '(' after the function {token}")
-                if _next_is_open(text, column + len(token)):
-                    fail(column, f"expected {_OPERAND}, but {token!r} is no function diffeng.parse knows: {_near(token)}"
-                                 f" (for a product write {token}*(...))")
-                values.append(CONSTANTS[token] if token in CONSTANTS else name_of(token))
-                expected = _OPERATOR
-            elif token == "(":
-                operators.append(("(", column, 0))
-            elif token == "-":
-                operators.append(("negative", column, 1))
-            elif token != "+":                                       # a leading + changes nothing
-                fail(column, f"expected {_OPERAND}, found {_found(kind, token)}")
-        elif expected == "(":
-            expected = _OPERAND
-        elif kind == "end":
-            close(0)
-            if operators:
-                fail(operators[-1][1], "this parenthesis is never closed: expected ')' before the end")
-            return values.pop()
-        elif token in ("²", "³"):
-            operators.append(("power", column, 2))
-            values.append(2 if token == "²" else 3)
-            reduce()
-        elif token in _BINARY and kind == "operator":
-            close(_RANK[token] + (token == "**"))                      # ** goes from right to left
-            operators.append((_BINARY[token], column, 2))
-            expected = _OPERAND
-        elif token == ")" and kind == "operator":
-            close(0)
-            if not operators:
-                fail(column, "this parenthesis was never opened: expected an operator or the end")
-            opened = operators.pop()
-            if opened[0] == "call":
-                _, start, name, count = opened
-                primitive, wanted = FUNCTIONS[name]
-                if count != wanted:
-                    fail(column, f"{name} takes {wanted} operand{'s' * (wanted > 1)}, found {count}"
-                                 f": expected {'a comma and the other' if count < wanted else 'a parenthesis after the first' if wanted == 1 else 'no third'}")
-                operators.append((primitive, start, count))
-                reduce()
-        elif token == "," and kind == "operator":
-            close(0)
-            if not operators or operators[-1][0] != "call":
-                fail(column, "a comma stands between the operands of a function only: expected an operator or ')'")
-            _, start, name, count = operators.pop()
-            operators.append(("call", start, name, count + 1))
-            expected = _OPERAND
+        step = step(kind, _SAME.get(token, token), column)
+        if step is None:
+            return reader.values.pop()
+
+
+class _Reader:
+    """The two stacks. `operand`, `opening` and `operator` take the token of which that is expected, and return who takes the next one; None behind the last."""
+
+    def __init__(self, text, name_of, apply):
+        self.text, self.name_of, self.apply = text, name_of, apply
+        self.values, self.operators = [], []           # operators: (name, column, operands); of an open parenthesis "(", or "call", with the function's name behind it
+
+    def operand(self, kind, token, column):
+        if kind == "number":
+            self.values.append(_number(token))
+        elif kind == "name" and token in FUNCTIONS:
+            if not _next_is_open(self.text, column + len(token)):
+                self.fail(column + len(token), f"expected '(' after the function {token}")
+            self.operators.append(("call", column, 1, token))
+            return self.opening
+        elif kind == "name":
+            if _next_is_open(self.text, column + len(token)):
+                self.fail(column, f"expected {_OPERAND}, but {token!r} is no function diffeng.parse knows: {_near(token)} (for a product write {token}*(...))")
+            self.values.append(CONSTANTS[token] if token in CONSTANTS else self.name_of(token))
+        elif token == "(":
+            self.operators.append(("(", column, 0))
+            return self.operand
+        elif token == "-":
+            self.operators.append(("negative", column, 1))
+            return self.operand
+        elif token == "+":                                           # a leading + changes nothing
+            return self.operand
         else:
-            fail(column, f"expected {_OPERATOR}{' or a parenthesis' if operators else ' or the end'}, found {_found(kind, token)}"
-                         + (" (a product is written with *)" if kind in ("number", "name") or token == "(" else ""))
+            self.fail(column, f"expected {_OPERAND}, found {_found(kind, token)}")
+        return self.operator
+
+    def opening(self, kind, token, column):
+        """The parenthesis behind a function's name: it is there."""
+        return self.operand
+
+    def operator(self, kind, token, column):
+        if kind == "end":
+            self.close(0)
+            if self.operators:
+                self.fail(self.operators[-1][1], "this parenthesis is never closed: expected ')' before the end")
+            return None
+        if token in _SUPERSCRIPTS:
+            self.operators.append(("power", column, 2))
+            self.values.append(_SUPERSCRIPTS[token])
+            self.reduce()
+            return self.operator
+        if token in _BINARY:
+            self.close(_STRENGTH[_BINARY[token]] + (token == "**"))        # ** goes from right to left
+            self.operators.append((_BINARY[token], column, 2))
+            return self.operand
+        if token == ")":
+            self.close(0)
+            if not self.operators:
+                self.fail(column, "this parenthesis was never opened: expected an operator or the end")
+            opened = self.operators.pop()
+            if opened[0] == "call":
+                self.call(*opened[1:], column)
+            return self.operator
+        if token == ",":
+            self.close(0)
+            if not self.operators or self.operators[-1][0] != "call":
+                self.fail(column, "a comma stands between the operands of a function only: expected an operator or ')'")
+            _, start, count, name = self.operators.pop()
+            self.operators.append(("call", start, count + 1, name))
+            return self.operand
+        self.fail(column, f"expected {_OPERATOR}{' or a parenthesis' if self.operators else ' or the end'}, found {_found(kind, token)}"
+                          + (" (a product is written with *)" if kind in ("number", "name") or token == "(" else ""))
+
+    def close(self, strength):
+        """Finish what binds at least as strongly."""
+        while self.operators and _STRENGTH.get(self.operators[-1][0], -1) >= strength:
+            self.reduce()
+
+    def reduce(self):
+        name, column, count = self.operators.pop()
+        operands = self.values[len(self.values) - count:]
+        del self.values[len(self.values) - count:]
+        try:
+            self.values.append(self.apply(name, *operands))
+        except (ArithmeticError, ValueError) as error:
+            self.fail(column, f"{name} cannot be computed here: {error}")
+
+    def call(self, start, count, name, column):
+        primitive, wanted = FUNCTIONS[name]
+        if count != wanted:
+            self.fail(column, f"{name} takes {wanted} operand{'s' * (wanted > 1)}, found {count}"
+                              f": expected {'a comma and the other' if count < wanted else 'a parenthesis after the first' if wanted == 1 else 'no third'}")
+        self.operators.append((primitive, start, count))
+        self.reduce()
+
+    def fail(self, column, problem):
+        raise ValueError(_pointing(self.text, column, problem))
 
 
 def _tokens(text):
@@ -167,13 +188,6 @@ def _tokens(text):
 
 def _next_is_open(text, at):
     return text[at:].lstrip()[:1] == "(" if at < len(text) else False
-
-
-_STRENGTH = {"add": 1, "subtract": 1, "multiply": 2, "divide": 2, "negative": 3, "power": 4}
-
-
-def _strength(operator):
-    return _STRENGTH[operator[0]]
 
 
 def _number(token):
