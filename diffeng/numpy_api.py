@@ -191,26 +191,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
             raise refuse(TypeError, f"the ufunc {ufunc.__name__}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them)")
         UFUNCS[ufunc] = primitive
     if method == "__call__":
-        if not kwargs:
-            return _computed(ufunc, primitive, [x if type(x) in OPERANDS else operand(x) for x in inputs])
-        out, dtype, mask = kwargs.pop("out", None), kwargs.pop("dtype", None), kwargs.pop("where", True)
-        kwargs = {k: x for k, x in kwargs.items() if k not in ("casting", "order", "subok")}             # these say how, not what
-        if kwargs:
-            released = _released((inputs, kwargs))
-            if released is not None and out is None and mask is True:
-                return ufunc(*released[0], dtype=dtype, **released[1])
-            raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; move the axes with np.moveaxis, or leave it out")
-        operands, mask = [operand(x) for x in inputs], operand(mask)
-        if mask is True:
-            result = _computed(ufunc, primitive, operands, dtype)
-        elif out is None or ufunc.nout > 1:
-            raise refuse(TypeError, f"{ufunc.__name__}{{here}}: with where= it needs out=, an array with the values of the entries that are not chosen "
-                                    "(NumPy leaves them to chance); or use np.where")
-        else:
-            from .numpy_functions.ufunc_methods import where_chosen
-            kept = out[0] if isinstance(out, tuple) else out
-            result = e.where(mask, _computed(ufunc, primitive, where_chosen(primitive, operands, mask), dtype), kept)
-        return result if out is None else _into(out, result, ufunc.__name__)
+        return _called(ufunc, primitive, inputs, kwargs)
     out = kwargs.pop("out", None)
     out = out[0] if isinstance(out, tuple) else out
     if out is not None:
@@ -235,6 +216,30 @@ def call_ufunc(ufunc, method, inputs, kwargs):
             if "keyword" not in str(error):
                 raise
     raise refuse(TypeError, f"{ufunc.__name__}.{method}{{here}} is not supported on traced values like this: write it with whole-array functions")
+
+
+def _called(ufunc, primitive, inputs, kwargs):
+    """ufunc(*inputs, **kwargs)"""
+    if not kwargs:
+        return _computed(ufunc, primitive, [x if type(x) in OPERANDS else operand(x) for x in inputs])
+    out, dtype, mask = kwargs.pop("out", None), kwargs.pop("dtype", None), kwargs.pop("where", True)
+    kwargs = {k: x for k, x in kwargs.items() if k not in ("casting", "order", "subok")}             # these say how, not what
+    if kwargs:
+        released = _released((inputs, kwargs))
+        if released is not None and out is None and mask is True:
+            return ufunc(*released[0], dtype=dtype, **released[1])
+        raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; move the axes with np.moveaxis, or leave it out")
+    operands, mask = [operand(x) for x in inputs], operand(mask)
+    if mask is True:
+        result = _computed(ufunc, primitive, operands, dtype)
+    elif out is None or ufunc.nout > 1:
+        raise refuse(TypeError, f"{ufunc.__name__}{{here}}: with where= it needs out=, an array with the values of the entries that are not chosen "
+                                "(NumPy leaves them to chance); or use np.where")
+    else:
+        from .numpy_functions.ufunc_methods import where_chosen
+        kept = out[0] if isinstance(out, tuple) else out
+        result = e.where(mask, _computed(ufunc, primitive, where_chosen(primitive, operands, mask), dtype), kept)
+    return result if out is None else _into(out, result, ufunc.__name__)
 
 
 REAL = "fiub"                           # kinds of dtypes
