@@ -13,6 +13,7 @@ Why a file: it is the only way in for text, so it is the only place to check for
     power       atom ** factor         right to left, ^ means the same; -x**2 is -(x**2), 2**-1 is 0.5; x² and x³ too
     atom        number | name | function(expression, ...) | (expression)
 """
+import functools
 import math
 import re
 
@@ -334,30 +335,14 @@ def _convert(node, operands, sp):
             out = _apply("subtract" if minus else "add", (out, x))
         return out
     if node.is_Mul:
-        above, below, rest = [], [], iter(operands)
-        for f in node.args:
-            parts, under = _factor(f, sp)
-            for k, _ in enumerate(parts):
-                (below if under or under is None and k else above).append(next(rest))
-        negative = len(above) > 1 and isinstance(above[0], int) and above[0] == -1
-        above = [x for x in (above[1:] if negative else above) if not (isinstance(x, int) and x == 1)] or [1]
-        top, bottom = _product(above), _product(below)
-        out = top if bottom is None else _apply("divide", (top, bottom))
-        return _apply("negative", (out,)) if negative else out
+        return _multiplied(node, operands, sp)
     if node.is_Pow:
-        power = node.exp
-        if _is_root(power):
-            base = operands[0]
-            out = _apply("sqrt", (base,)) if power.q == 2 else base if abs(power) == 1 else _apply("square", (base,)) if abs(power) == 2 else \
-                _apply("power", (base, abs(int(power))))
-            return _apply("divide", (1, out)) if power.is_negative else out
-        return _apply("power", tuple(operands))
+        return _powered(node.exp, *operands)
     if isinstance(node, sp.Piecewise):
-        pairs = list(zip(operands[::2], operands[1::2]))
-        if pairs[-1][1] is not True:
+        *pairs, (out, otherwise) = zip(operands[::2], operands[1::2])
+        if otherwise is not True:
             raise ValueError("from_sympy: a Piecewise needs a last piece for all other cases: (..., True)")
-        out = pairs[-1][0]
-        for value, condition in reversed(pairs[:-1]):
+        for value, condition in reversed(pairs):
             out = P["where"](condition, value, out)
         return out
     name = type(node).__name__
@@ -371,18 +356,41 @@ def _convert(node, operands, sp):
         raise ValueError(f"from_sympy: {name} has no primitive (in {str(node)[:80]}): rewrite the expression with one of "
                          f"{', '.join(sorted([*_SYMPY, *_RECIPROCAL]))}, a power or a Piecewise (sympy's .rewrite() and .doit() help)")
     if len(operands) > 2 or len(operands) == 2 and name in ("Max", "Min", "And", "Or", "Xor"):
-        out = operands[0]
-        for x in operands[1:]:
-            out = _apply(primitive, (out, x))
-        return out
+        return _joined(primitive, operands)
     return _apply(primitive, tuple(operands))
 
 
-def _product(factors):
-    out = None
-    for f in factors:
-        out = f if out is None else _apply("multiply", (out, f))
-    return out
+def _multiplied(node, operands, sp):
+    above, below, rest = [], [], iter(operands)
+    for f in node.args:
+        parts, under = _factor(f, sp)
+        for k, _ in enumerate(parts):
+            (below if under or under is None and k else above).append(next(rest))
+    negative = len(above) > 1 and isinstance(above[0], int) and above[0] == -1
+    above = [x for x in (above[1:] if negative else above) if not (isinstance(x, int) and x == 1)] or [1]
+    out = _joined("multiply", above)
+    if below:
+        out = _apply("divide", (out, _joined("multiply", below)))
+    return _apply("negative", (out,)) if negative else out
+
+
+def _powered(power, base, exponent=None):
+    """power: the exponent as sympy has it; where that is a root or an integer, there is no operand for it."""
+    if exponent is not None:
+        return _apply("power", (base, exponent))
+    if power.q == 2:
+        out = _apply("sqrt", (base,))
+    elif abs(power) == 1:
+        out = base
+    elif abs(power) == 2:
+        out = _apply("square", (base,))
+    else:
+        out = _apply("power", (base, abs(int(power))))
+    return _apply("divide", (1, out)) if power.is_negative else out
+
+
+def _joined(primitive, operands):
+    return functools.reduce(lambda x, y: _apply(primitive, (x, y)), operands)
 
 
 def _sympy_constant(node, sp):
