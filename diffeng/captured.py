@@ -199,9 +199,6 @@ class Captured:
             thing.around.append(around)
         return thing
 
-    def _in_array(self, thing):
-        pass
-
     def _in_function(self, thing):
         f, free = thing.value, thing.free
         ours = is_user_function(f)
