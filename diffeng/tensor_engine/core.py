@@ -16,7 +16,7 @@ from ..errors import refuse
 from ..nodes import INPUT, Node, Tracer, Tracing
 from ..lines import line_of, user_line
 from ..vocabulary import elementwise
-from .grad_mode import mode
+from .grad_mode import mode, no_grad
 from .resident import Resident, at
 
 ARRAYS = frozenset({np.ndarray, Resident})          # the types of what a tensor holds
@@ -357,11 +357,8 @@ def detached(t):
         of = _without_history(of)
     elif history:
         of = next(_detached_of(t), t)
-    enabled, mode.enabled = mode.enabled, False
-    try:
+    with no_grad():
         out = link(again(of), of, again, put)
-    finally:
-        mode.enabled = enabled
     out._detached = True
     if history and of is t:
         out._base, out._of = None, weakref.ref(t)
@@ -392,8 +389,7 @@ def writable(t, name):
     if mode.enabled:
         if t.leaf and t.requires:
             raise refuse(RuntimeError, f"{name}{{here}}: a leaf Variable that requires grad is being used in an in-place operation: its gradient would be "
-                                       f"lost. "
-                                       "Update it inside `with no_grad():`, or write x = x + y")
+                                       "lost. Update it inside `with no_grad():`, or write x = x + y")
         base = _attached(t)
         if base is not t and base.leaf and base.requires:
             raise refuse(RuntimeError, f"{name}{{here}}: a view of a leaf Variable that requires grad is being used in an in-place operation: its gradient "
@@ -467,9 +463,9 @@ def held_outside(x):
     return sys.getrefcount(array) > 3 + (owner is array) + (x._node is not None and x._node.value is array) or owner is not array and sys.getrefcount(owner) > 3
 
 
+@no_grad()
 def _share(top):
     """All views of an exposed tensor as NumPy's own views of its memory."""
-    enabled, mode.enabled = mode.enabled, False
     stale = [top]
     while stale:
         parent = stale.pop()
@@ -480,4 +476,3 @@ def _share(top):
                 if view._of is not None:                  # as long as it is there, it is known that the memory is exposed
                     view._base, view._of = (parent, as_it_is, again), None
                 stale.append(view)
-    mode.enabled = enabled

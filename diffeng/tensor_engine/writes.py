@@ -2,13 +2,13 @@
 
 What it is not: how memory is shared is core.py's business, what a backward pass computes backward.py's.
 """
-import contextlib
 import sys
 
 import numpy as np
 
 from . import backward as backward_pass, core
 from .core import Operation, Plain, constant, mode, own
+from .grad_mode import no_grad
 from .resident import at
 from .entries import BACKWARD, OUTSIDE, SPAN, WRITE, local, matches, shared
 from .rules import torch_error
@@ -89,7 +89,7 @@ def updated(function, targets, together, params):
         return _write(run, op, targets, together, params, op.name)
     stop_waiting(run)
     stop_noting(run)
-    with _without_grad():
+    with no_grad():
         found = core.compute(op, together, params)
         for t, new in zip(targets, found if type(found) is tuple else (found,)):
             core.write_into(t, _kept(new, t, together), op.name)
@@ -170,15 +170,6 @@ def _operation_of(function):
     return op
 
 
-@contextlib.contextmanager
-def _without_grad():
-    enabled, mode.enabled = mode.enabled, False
-    try:
-        yield
-    finally:
-        mode.enabled = enabled
-
-
 def _stepped(run, targets):
     for t in targets:
         if t.requires:
@@ -228,13 +219,13 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
     else:
         results = [x._grad for x in leaves]
         stand = [next((n for b, n in sums if b is x._grad), x._grad) for x in leaves]
-        with _without_grad():
+        with no_grad():
             note(run, BACKWARD, BACKWARD_PASS, (t, *given, *[g for g in old if g is not None]), params, stand, tuple(zip(keys, [g is not None for g in old])))
         for g, n in zip(results, stand):
             g._key = n._key
     for before, new in sums:
         key = before._key
-        with _without_grad():
+        with no_grad():
             core.write_into(before, new, "backward")
         before._key = key
     for x in leaves:
