@@ -162,7 +162,7 @@ def _off(x, truth, bound, dtype):
     limit = np.finfo(dtype)
     with np.errstate(all="ignore"):
         swallowed = np.absolute(np.asarray(x, float) - truth) < float(limit.tiny)
-    return _relative(np.where(swallowed, truth, x), truth, bound)
+    return relative_error(np.where(swallowed, truth, x), truth, bound)
 
 
 def coarsest(*arrays):
@@ -170,7 +170,7 @@ def coarsest(*arrays):
     return max([x.dtype for x in arrays if getattr(x, "dtype", np.dtype(int)).kind == "f"], key=lambda d: np.finfo(d).eps)
 
 
-def _relative(x, truth, bound):
+def relative_error(x, truth, bound):
     """The worst error relative to its bound; NaN where the truth is finite counts as infinite."""
     with np.errstate(all="ignore"):
         finite = np.isfinite(truth)
@@ -344,7 +344,7 @@ class _Case:
         """Do two 100-digit numbers agree to the digits asked for, less a margin of ten? Returns the relative error, or None."""
         error = certainly(got - want)
         bound = numbers(np.absolute(want) + size)
-        worst = _relative(error, np.zeros_like(error), bound)
+        worst = relative_error(error, np.zeros_like(error), bound)
         return None if worst <= 10.0 ** (10 - self.digits) else worst
 
 
@@ -368,7 +368,7 @@ def _forward(case):
     if worst is not None:
         return worst, "wrong", ""
     if case.kink.any():
-        outside = _outside(got, case.truth.left[0], case.truth.right[0], case.kink)
+        outside = beyond_slopes(got, case.truth.left[0], case.truth.right[0], case.kink)
         if outside:
             return outside, "wrong", "outside of the one-sided derivatives"
     v = case.w.astype(case.values[case.slot].dtype)
@@ -415,7 +415,7 @@ def _backward(method):
             rough = np.where(case.kink, case.g, 0).astype(case.z.dtype)
             slope = np.sum(cotangent(precise(rough), case.exact, case.out) * case.v)
             left, right = case.truth.left[0] * precise(rough), case.truth.right[0] * precise(rough)
-            outside = _outside(slope, np.sum(np.minimum(left, right)), np.sum(np.maximum(left, right)), np.array(True))
+            outside = beyond_slopes(slope, np.sum(np.minimum(left, right)), np.sum(np.maximum(left, right)), np.array(True))
             if outside:
                 return outside, "wrong", "outside of the one-sided derivatives"
 
@@ -429,7 +429,7 @@ def _backward(method):
     return ask
 
 
-def _outside(got, left, right, where):
+def beyond_slopes(got, left, right, where):
     """How far beyond both one-sided derivatives, relative to them; 0 inside. One-sided quotients are good to some 25 digits."""
     got, left, right = (numbers(x) if isinstance(x, PreciseArray) else np.asarray(x, float) for x in (got, left, right))
     low, high = np.minimum(left, right), np.maximum(left, right)
@@ -446,5 +446,5 @@ def _inaccurate(case, compute, rounded, truth, bound):
     if case.primitive.own is not None:
         bound = np.maximum(bound, shaken(compute, case.values, rounded) / tolerance(dtype))
     fits = (np.absolute(truth) < float(limit.max)) & (np.absolute(truth) > float(limit.tiny) / limit.eps)       # no verdict on under- and overflow
-    error = _relative(np.where(fits, rounded, 0), np.where(fits, truth, 0), bound)
+    error = relative_error(np.where(fits, rounded, 0), np.where(fits, truth, 0), bound)
     return (error, "inaccurate", "") if error > tolerance(dtype) else None

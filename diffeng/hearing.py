@@ -80,7 +80,8 @@ class Hearing:
         self.digits = trial.digits
         self.reason = ""                     # why there is no verdict
         self.coverage = {"entries": int(sum(np.size(x) for x in self.flat.leaves)), "differenced": 0, "directions": 0, "digits": None, "precision": None}
-        self.certificates, self.excess = {}, {}
+        self.certificates, self.excess, self.adjoints = {}, {}, {}
+        self.value = trial.plain             # in 100 digits, once the judge's own run has ended
         self.refusal = ""                    # what the judge could not spell out
         self.truths, self.scales, self.intervals, self.differences, self.inners = [], [], [], [], []
         self.local = None
@@ -104,14 +105,13 @@ class Hearing:
         say("judge: certifying the truth", 0, 1)
         if not self.reason:
             self._truths()
-        if self.local.sampled and not culprits and any(c == "wrong" for answers in self.certificates.values() for c in answers):
+        if self.local.sampled and self._unexplained(culprits):
             say("judge: every entry of every operation", 0, max(1, len(nodes)))
             self.local = blame.check(nodes, keys, self.digits, lambda k, n: say("judge: every entry of every operation", k, n), sample=blame.EVERY)
             culprits += self.local.culprits
         self.edges = blame.edges(self.recorded.tracing.log)
         # of three that tie at a median, each slope is 0 along its own axis, and no line through the point is bent: there it shows as a gradient that misses them
-        missed = not culprits and any(c == "wrong" for answers in self.certificates.values() for c in answers)
-        bent = missed or any(bool(kink) for _, d in self.differences for kink, decided in zip(*d.kink, *d.decided) if decided)
+        bent = self._unexplained(culprits) or any(bool(kink) for _, d in self.differences for kink, decided in zip(*d.kink, *d.decided) if decided)
         self.kinks = self.local.kinks + [dict(e, node=keys.get(id(self.recorded.tracing.log[e["node"]]), -1)) for e in self.edges
                                          if bent and not self.local.kinks]
         culprits.sort(key=lambda c: (c.node, c.method != "graph"))
@@ -127,7 +127,11 @@ class Hearing:
         return dict(methods=methods, culprits=culprits, kinks=self.kinks,
                     nonfinite=self.nonfinite, coverage=self.coverage, reason=self.reason, names=self.flat.names, rows=self._rows(),
                     function=getattr(self.flat.fun, "__name__", "function"), truth=self._truth_tree(), recorded=self.recorded, digits=self.digits,
-                    adjoints=getattr(self, "adjoints", {}))
+                    adjoints=self.adjoints)
+
+    def _unexplained(self, culprits):
+        """Is a method's gradient wrong, and no operation found that is?"""
+        return not culprits and any("wrong" in answers for answers in self.certificates.values())
 
     def _repeats(self):
         """Does the plain function return the same twice? Without that there is nothing to judge."""
@@ -272,7 +276,7 @@ class Hearing:
         """size: of the terms got was summed from, in 100 digits;
         summed: the same, further back in the function, in float64: what rounding can be measured by."""
         if d.kink[0][k]:
-            return "wrong" if blame._outside(got, d.left[0][k], d.right[0][k], np.array(True)) else "certified"
+            return "wrong" if blame.beyond_slopes(got, d.left[0][k], d.right[0][k], np.array(True)) else "certified"
         off, slack = got - d.value[0][k], precise(10.0 ** (MARGIN - self.digits))
         size = np.absolute(size) + np.absolute(d.value[0][k])
         if not np.isfinite(radius(off)):
@@ -446,7 +450,7 @@ class Hearing:
 
     def _value_off(self, value):
         """Does a method's value differ from the plain one by more than the function's own rounding?"""
-        for k, (mine, plain, exact) in enumerate(zip(value, self.trial.plain, getattr(self, "value", self.trial.plain))):
+        for k, (mine, plain, exact) in enumerate(zip(value, self.trial.plain, self.value)):
             if plain.dtype.kind != "f":
                 continue
             with np.errstate(all="ignore"):
@@ -468,9 +472,8 @@ class Hearing:
         for n in nodes:
             if n.dtype.kind == "f" and not np.all(np.isfinite(n.value)):
                 return dict(node=keys[id(n)], primitive=n.primitive.name, line=line_of(n.frames), what="value", name=n.params.get("name", ""))
-        adjoints = getattr(self, "adjoints", {})
         for n in reversed(nodes):
-            g = adjoints.get(id(n))
+            g = self.adjoints.get(id(n))
             if g is not None and not np.all(np.isfinite(g)):
                 return dict(node=keys[id(n)], primitive=n.primitive.name, line=line_of(n.frames), what="adjoint", name=n.params.get("name", ""))
         return None

@@ -1,6 +1,6 @@
 """Which NumPy function means which primitives.
 
-UFUNCS and FUNCTIONS are the tables the protocols of `Traced` look into; numpy_functions.py fills the second.
+UFUNCS and FUNCTIONS are the tables the protocols of `Traced` look into; numpy_functions/ fills the second.
 No interpreter is named here: every composition runs on nodes, dual numbers and 100-digit arrays alike.
 """
 import builtins

@@ -370,7 +370,7 @@ class Tensor(Rearranged):
                                        f"a tensor keeps its "
                                        "shape; write x = x + y")
         if new.dtype != self.dtype:
-            if rules._KINDS[new.dtype.kind] > rules._KINDS[self.dtype.kind]:
+            if rules.KINDS[new.dtype.kind] > rules.KINDS[self.dtype.kind]:
                 raise refuse(RuntimeError, f"{name}{{here}}: result type {name_of(new.dtype)} can't be cast to the desired output type "
                                            f"{name_of(self.dtype)}: in place, a "
                                            "tensor keeps its dtype; write x = x + y")

@@ -5,7 +5,7 @@ computes the same bits; an expression used once stands inside the next one while
 
 What it is not: a compiler. kernels/ makes fast programs; this makes text that people read, keep and take elsewhere. Nothing here runs it.
 
-Why a file: formulas.py shows what is meant, this shows what is done.
+Why a file: terms.py shows what is meant, this shows what is done.
 """
 import keyword
 import math
@@ -171,7 +171,7 @@ class NumPy:
     def __init__(self, graph, name):
         self.graph = graph
         self.names = Names({"np", "special", "numba", "math", *_HELPERS, *self.reserved})
-        self.function = self.names.new(name or _wish(graph))
+        self.function = self.names.new(name or name_of_function(graph))
         self.single = all(np.dtype(graph.nodes[k]["dtype"]) != np.float32 and np.dtype(graph.nodes[k]["dtype"]) != np.float16 for k in graph.nodes)
         self.order = needed(graph)
         self.uses = {}
@@ -416,6 +416,6 @@ class NumPy:
         return f"{self.helper('scatter')}({self.plain(operands[0])}, {self._tuple_text(params, operands[1:])}, {params['shape']})"
 
 
-def _wish(graph):
+def name_of_function(graph):
     title = getattr(graph, "title", "") or "f"
     return title if title.isidentifier() else "f"

@@ -63,7 +63,7 @@ class Plain:
             node = _renewed(self._node, array)
         elif requires and not leaf:
             past = _as_it_was(self) if self._run is not None else self._past
-        _mark(self)
+        note_replaced(self)
         self._where, self._name = other._frames, other._by
         self._array, self._node, self.requires, self.leaf, self._spec, self._like = array, node, requires, leaf, None, None
         self._past = past
@@ -296,13 +296,13 @@ def explained(error, op, operands):
 
 # ---- writing in place -------------------------------------------------------------------------------------------------------------------
 
-_nodes, _arrays = weakref.WeakKeyDictionary(), {}            # values a backward pass may need as they were: Node, id of an array -> _writing
-_writing = ["", (), None]                                     # the write that is being carried out: operation, frames, serial of the value's Node
+_nodes, _arrays = weakref.WeakKeyDictionary(), {}            # values a backward pass may need as they were: Node, id of an array -> write_under_way
+write_under_way = ["", (), None]                                     # the write that is being carried out: operation, frames, serial of the value's Node
 
 
-def _mark(t):
+def note_replaced(t):
     """What t holds is about to be replaced."""
-    hit = tuple(_writing)
+    hit = tuple(write_under_way)
     if t._node is not None:
         _nodes[t._node] = hit
     array, key = t._array, id(t._array)
@@ -411,7 +411,7 @@ def write_into(t, new, name):
     its views, have the history of the new value; what is detached of them, and what they were detached from, keep their own."""
     owner, enabled = root(t), mode.enabled
     held = owner.held()
-    _writing[:] = name, user_line(), new._node and new._node.serial
+    write_under_way[:] = name, user_line(), new._node and new._node.serial
     top = _attached(t)
     while t is not top:
         t, put, _ = t._base

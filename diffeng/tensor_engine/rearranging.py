@@ -32,7 +32,7 @@ class Rearranged(Plain):
         shape = shapes.inferred(shapes.sizes(sizes or shape), self.numel(), self.shape)
         if shapes.viewable(self, shape):
             return shapes.reshape(self, shape=shape)
-        return shapes._copy(self, shape=shape)
+        return shapes.reshaped_copy(self, shape=shape)
 
     def view_as(self, other):
         return self.view(other.shape)

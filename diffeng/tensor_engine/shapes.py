@@ -50,7 +50,7 @@ def _with_diagonal(x, v, offset, dim1, dim2):
 
 
 diagonal = _view("diagonal", _diagonal, _with_diagonal)
-_copy = Operation(lambda x, shape: shaping.reshape(x, shape=shape), "reshape")
+reshaped_copy = Operation(lambda x, shape: shaping.reshape(x, shape=shape), "reshape")
 
 
 def inferred(shape, size, old):

@@ -136,8 +136,8 @@ def _written(run, e, targets):
     key = run.base + e.first
     for t, spec in zip(targets, e.specs):
         if t._node is not None or not t.requires and t._array is not None and _refs(t._array) > 3:          # a graph may hold the old value
-            core._writing[:] = e.op.name, e.frames, None
-            core._mark(t)
+            core.write_under_way[:] = e.op.name, e.frames, None
+            core.note_replaced(t)
         t._key, t._array, t._node, t._spec = key, None, None, spec
         t._version += 1
         key += 1
