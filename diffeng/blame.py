@@ -4,7 +4,7 @@ The judge differences the primitive (in 100 digits) along a direction. Each meth
 half a hundred digits and a wrong one does not, and in float64, entry by entry, where a rule may still be inaccurate. So an accusation never rests on a
 tolerance near rounding.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,33 +72,38 @@ def check(nodes, keys, digits=50, progress=None, misrecorded=(), sample=SAMPLE):
     The rules of a misrecorded node are not asked: its operands and its value do not belong together.
     """
     each = BUDGET * sample // SAMPLE // max(1, len(nodes))
-    found = Local([], [], reasons=[], sample=min(sample, max(64, each)), large=LARGE if each >= SAMPLE else min(LARGE, 4 * each))
-    seen = {}                                     # an integer beyond 64 bits meets floating-point numbers as one, in NumPy, too
+    found, seen = Local([], [], reasons=[], sample=min(sample, max(64, each)), large=LARGE if each >= SAMPLE else min(LARGE, 4 * each)), {}
     for count, node in enumerate(nodes):
         if progress is not None and (count % 20 == 0 or count + 1 == len(nodes)):
             progress(count + 1, len(nodes))
         if node.primitive.name in ("input", "constant"):
             continue
+        # an integer beyond 64 bits meets floating-point numbers as one, in NumPy, too
         values = [p.value if type(p) is Node else float(p) if type(p) is int and node.dtype.kind == "f" and abs(p) >> 63 else p for p in node.operands]
         number = keys.get(id(node), -1)
         if number in misrecorded or not _value(node, values, number, found) or node.dtype.kind != "f":
             continue
         for slot, p in enumerate(node.operands):
             if type(p) is Node and p.dtype.kind == "f" and node.primitive.differentiable(slot):
-                mark = _mark(node, values, slot)
-                if mark is not None and mark in seen:                 # the same operation at the same values: the same verdict
-                    for c in seen[mark]:
-                        found.culprits.append(Culprit(c.primitive, c.method, c.slot, line_of(node.frames), c.error, c.kind, number, c.text))
-                    found.checked += 1
-                    continue
-                before = len(found.culprits)
-                _operand(node, values, slot, number, digits, found)
-                if mark is not None:
-                    seen[mark] = found.culprits[before:]
+                _once(node, values, slot, number, digits, found, seen)
     return found
 
 
+def _once(node, values, slot, number, digits, found, seen):
+    """Check an operand. seen: {what was checked: its culprits}; the same operation at the same values has the same verdict."""
+    mark = _mark(node, values, slot)
+    if mark in seen:
+        found.culprits += [replace(c, line=line_of(node.frames), node=number) for c in seen[mark]]
+        found.checked += 1
+        return
+    before = len(found.culprits)
+    _operand(node, values, slot, number, digits, found)
+    if mark is not None:
+        seen[mark] = found.culprits[before:]
+
+
 def _mark(node, values, slot):
+    """What is the same where a verdict is; None for operands with axes, which are not compared."""
     if not all(np.ndim(v) == 0 for v in values):
         return None
     return (node.primitive, slot, repr(sorted(node.params.items())),
