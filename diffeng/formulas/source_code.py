@@ -183,6 +183,7 @@ class NumPy:
         self.expression = {}                      # node -> (text, strength)
         self.lines, self.constants, self.parameters, self.notes = [], [], [], []
         self.helpers, self.extra = {}, set()
+        self.count, self.written = 0, []          # temporaries that have names; (name, array) of constants
 
     def text(self):
         graph = self.graph
@@ -204,20 +205,22 @@ class NumPy:
             if self.uses[k] == 1 and len(text) <= _LONG and self.may_stand_inside(k):
                 self.expression[k] = text, strength
             else:
-                name = self.names.new("t1") if "t1" not in self.names.taken else self._next()
+                name = self._next()
                 self.lines.append(f"{name} = {text}")
                 self.expression[k] = name, ATOM
         results = [self.expression[k][0] for k in graph.outputs]
         self.lines.append("return " + (results[0] if len(results) == 1 else "(" + ", ".join(results) + ")"))
         imports = [*self.imports, *sorted(self.extra)]
         head = "\n".join(imports) + "\n"
-        blocks = [head, *([f"{note}" for note in self.notes]), *([("\n".join(self.constants) + "\n")] if self.constants else [])]
+        blocks = [head, *self.notes, *([("\n".join(self.constants) + "\n")] if self.constants else [])]
         body = "".join(f"    {line}\n" for line in self.lines)
         functions = [*self.helpers.values(), f"{self.decorator()}def {self.function}({', '.join(self.parameters)}):\n{body}"]
         return "\n".join(blocks) + "\n\n" + "\n\n".join(functions)
 
     def _next(self):
-        self.count = getattr(self, "count", 1) + 1
+        self.count += 1
+        while f"t{self.count}" in self.names.taken:
+            self.count += 1
         return self.names.new(f"t{self.count}")
 
     # ---- pieces a language may say otherwise
@@ -247,7 +250,7 @@ class NumPy:
         return self.literal(value)                        # NEP 50: a Python number takes the precision of what it meets
 
     def array(self, value):
-        for name, known in self.__dict__.setdefault("written", []):
+        for name, known in self.written:
             if known.shape == value.shape and known.dtype == value.dtype and np.array_equal(known, value):
                 return name
         if value.size > _WRITTEN:
