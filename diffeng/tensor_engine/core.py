@@ -31,8 +31,8 @@ class Plain:
     _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
     leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of
     a result of the tape. _like: see entries.likeness. _run: the run that made it, where its history has to be recorded again; _past: what it was then, where it
-    was written into since. _base, _views: see `link`; _of, _detached: see `detached`. _exposed: NumPy code outside holds this memory. _odd: there is a base, a view, or somebody outside. _version: how often it was written
-    into. _hooks, _after: of a leaf, see hooks.py. _where, _name: where it was made, by which operation.
+    was written into since. _base, _views: see `link`; _of, _detached: see `detached`. _exposed: NumPy code outside holds this memory.
+    _odd: there is a base, a view, or somebody outside. _version: how often it was written into. _hooks, _after: of a leaf, see hooks.py. _where, _name: where it was made, by which operation.
     """
 
     _array = _node = _base = _of = _past = _spec = _like = _run = _grad = _hooks = _after = None
