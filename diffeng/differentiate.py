@@ -14,9 +14,11 @@ from .errors import refuse
 from .every_direction import contracted, forward_rows, scalar_of, split
 from .interpreters import OneByOne
 from .nodes import STORED, Tracer, Tracing, reachable, restored
+from .numpy_api import operand
 from .traced import TRACED, Traced, apart, unaliased
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
+from .vocabulary import elementwise
 
 KEPT = 1 << 15            # bytes of an array that a derivative keeps a copy of, lest the function writes into it afterwards
 METHODS = ("symbolic", "forward", "reverse")
@@ -452,7 +454,5 @@ def stop_gradient(x):
     >>> float(de.grad(lambda x: x * de.stop_gradient(x))(3.0))
     3.0
     """
-    from .numpy_api import operand
-    from .vocabulary.elementwise import stop_gradient as hold
     leaves, rebuild, _ = flatten(x)
-    return rebuild([hold(operand(leaf)) for leaf in leaves])
+    return rebuild([elementwise.stop_gradient(operand(leaf)) for leaf in leaves])

@@ -21,6 +21,7 @@ import numpy as np
 
 from .constants import PI
 from .nodes import Tracing
+from .traced import Traced
 from .vocabulary import PRIMITIVES as P
 
 _ONE = ("sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt "
@@ -217,7 +218,6 @@ def _pointing(text, column, problem):
 # ---- constants are computed while reading -------------------------------------------------------------------------------------
 
 def _apply(name, operands):
-    from .traced import Traced
     if any(isinstance(x, Traced) for x in operands):
         return P[name](*operands)
     if name in ("add", "subtract", "multiply", "divide") and not all(isinstance(x, float) for x in operands):
@@ -235,7 +235,6 @@ def _apply(name, operands):
 
 def _graph(inputs, out):
     from .graph import Graph
-    from .traced import Traced
     out = out.node if isinstance(out, Traced) else np.asarray(out if isinstance(out, bool) else float(out))[()]
     return Graph([x.node for x in inputs], [out])
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .buffers import unwrap
 from .errors import refuse
-from .nodes import Node, Tracer, Tracing, reachable
+from .nodes import CONSTANT, Node, Tracer, Tracing, reachable
 from .recording import record
 from .traced import Traced
 from .trees import function_name
@@ -202,7 +202,6 @@ class Graph(networkx.MultiDiGraph):
 
 
 def _constant(value):
-    from .nodes import CONSTANT
     value = np.asarray(value)[()]
     return Node(CONSTANT, (value,), {}, value, np.shape(value), value.dtype, ())
 

@@ -9,6 +9,7 @@ import functools
 import numpy as np
 
 from . import vocabulary as v
+from .constants import LOG2, PI
 from .errors import explain, refuse
 from .nodes import Primitive
 from .traced import OPERANDS, TRACED, Traced, is_scalar, overwrite, write
@@ -114,8 +115,8 @@ _ACCUMULATE = {np.add: np.cumsum, np.multiply: np.cumprod}
 def _compositions():
     one = {
         np.positive: lambda x: e.copy(x), np.fabs: lambda x: e.absolute(x), np.float_power: lambda x, y: e.power(x, y),
-        np.deg2rad: lambda x: x * (_pi() / 180), np.radians: lambda x: x * (_pi() / 180),
-        np.rad2deg: lambda x: x * (180 / _pi()), np.degrees: lambda x: x * (180 / _pi()),
+        np.deg2rad: lambda x: x * (PI / 180), np.radians: lambda x: x * (PI / 180),
+        np.rad2deg: lambda x: x * (180 / PI), np.degrees: lambda x: x * (180 / PI),
         np.fmax: lambda x, y: e.where(e.isnan(x), y, e.where(e.isnan(y), x, e.maximum(x, y))),
         np.fmin: lambda x, y: e.where(e.isnan(x), y, e.where(e.isnan(y), x, e.minimum(x, y))),
         np.logaddexp2: lambda x, y: _logaddexp2(x, y),
@@ -144,14 +145,8 @@ def _by_kind(of_truth, of_integers):
     return lambda *operands: (of_truth if operands[0].dtype == bool else of_integers)(*operands)
 
 
-def _pi():
-    from .constants import PI
-    return PI
-
-
 def _logaddexp2(x, y):
     """log2(2^x + 2^y) from powers of two, whose digits x log(2) would not have. The larger power is 1; what it lacks to that is 0, with a slope."""
-    from .constants import LOG2
     top = e.stop_gradient(e.maximum(x, y))
     top = e.where(e.isfinite(top), top, 0.0)
     a, b, first = e.exp2(x - top), e.exp2(y - top), e.greater_equal(x, y)

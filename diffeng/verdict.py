@@ -15,6 +15,7 @@ from .devices import WITNESSES, present, program_maker
 from .differentiate import Recorded, backward
 from .every_direction import contracted, forward_rows
 from .measure import apart
+from .nodes import reachable
 from .report import Report
 from .refusals import judged
 from .trees import Flat, flatten, function_name, is_float
@@ -272,7 +273,6 @@ def _copied(tree):
 
 
 def _all_nodes(recorded):
-    from .nodes import reachable
     return [n for n in reachable([o for o in recorded.outputs if o is not None]) if isinstance(n.value, (np.ndarray, np.generic))]
 
 

@@ -1,6 +1,7 @@
 """Indexing and choosing: np.take, np.where, np.clip, np.interp, ..."""
 import numpy as np
 
+from ..constants import PI
 from ..errors import refuse
 from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, memory
@@ -121,7 +122,6 @@ def round_(a, decimals=0):
 
 @implements(np.sinc)
 def sinc(x):
-    from ..constants import PI
     near = e.less(e.square(x), 0.2)                      # where terms of the derivatives of sin(y) / y would cancel
     y = e.where(near, 1.0, x) * PI
     z, series = e.square(e.where(near, x, 0.0) * PI), 1.0

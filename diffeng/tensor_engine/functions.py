@@ -7,7 +7,7 @@ import collections
 import numpy as np
 
 from ..errors import refuse
-from . import core
+from . import core, rules
 from .core import Plain
 from .grad_mode import mode
 from .keywords import KEYWORDS, answering, into, with_input
@@ -246,8 +246,7 @@ def one_hot(input, num_classes=-1):
 
 def result_type(tensor1, tensor2):
     """The dtype in which two operands meet."""
-    from .rules import result_type
-    return result_type(*[t.held() if isinstance(t, Plain) else t for t in (tensor1, tensor2)])
+    return rules.result_type(*[t.held() if isinstance(t, Plain) else t for t in (tensor1, tensor2)])
 
 
 def _through(name):

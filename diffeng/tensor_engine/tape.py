@@ -10,8 +10,7 @@ A call that was not expected ends the waiting: what was noted is carried out one
 computed result is recorded again if a gradient is asked of it later. So the tape changes when things are computed, and never what.
 
 A run of the tape ends, and the next begins at the root of the tree, with the first operation after a look, or after a parameter was updated, that does not go
-on
-with what this run has recorded for a gradient.
+on with what this run has recorded for a gradient.
 
 What it is not: no meaning of any operation, no compiling. State is kept per thread.
 """
