@@ -15,6 +15,7 @@ Why a file: it is the only way in for text, so it is the only place to check for
 """
 import functools
 import math
+import operator
 import re
 
 import numpy as np
@@ -217,14 +218,17 @@ def _pointing(text, column, problem):
 
 # ---- constants are computed while reading -------------------------------------------------------------------------------------
 
+_OF_PYTHON = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv}          # integers and exact constants stay so
+
+
 def _apply(name, operands):
     if any(isinstance(x, Traced) for x in operands):
         return P[name](*operands)
-    if name in ("add", "subtract", "multiply", "divide") and not all(isinstance(x, float) for x in operands):
+    if name in _OF_PYTHON and not all(isinstance(x, float) for x in operands):
         a, b = operands
         if name == "divide" and isinstance(b, (int, float)) and b == 0:
             raise ZeroDivisionError("division by zero")
-        out = a + b if name == "add" else a - b if name == "subtract" else a * b if name == "multiply" else a / b
+        out = _OF_PYTHON[name](a, b)
         return float(out) if isinstance(out, (np.generic, np.ndarray)) or isinstance(out, int) and abs(out) >= 2 ** 53 else out
     if name == "negative":
         return -operands[0]

@@ -204,25 +204,11 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
     old = [x._grad for x in leaves]
     foreign = not simple or not all([current for _, _, current in found]) or any([not x.leaf or not run.base <= x._key < run.base + SPAN for x in leaves]) \
         or not run.base <= t._key < run.base + OUTSIDE or any([g is not None and not _plain(run, g) for g in old])
-    keys = [x._key - run.base for x in leaves]
-    sums = []
-    for (x, g, _), before in zip(found, old):
-        new = core.result(g, x._frames or (), "backward")
-        if create_graph:
-            x._grad = new if before is None else before + new
-        elif before is None:
-            x._grad = new
-        else:
-            sums.append((before, constant(before.held() + new._array, ())))
+    sums = _put_in_place(found, create_graph)
     if foreign:
         stop_noting(run)
     else:
-        results = [x._grad for x in leaves]
-        stand = [next((n for b, n in sums if b is x._grad), x._grad) for x in leaves]
-        with no_grad():
-            note(run, BACKWARD, BACKWARD_PASS, (t, *given, *[g for g in old if g is not None]), params, stand, tuple(zip(keys, [g is not None for g in old])))
-        for g, n in zip(results, stand):
-            g._key = n._key
+        _noted(run, (t, *given, *[g for g in old if g is not None]), params, leaves, old, sums)
     for before, new in sums:
         key = before._key
         with no_grad():
@@ -231,6 +217,31 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
     for x in leaves:
         for hook in [*(x._after or {}).values()]:
             hook(x)
+
+
+def _put_in_place(found, create_graph):
+    """Give the leaves their gradients. [(one that is there, its sum with the new one)]: what is still to be written into those that are there."""
+    sums = []
+    for x, g, _ in found:
+        before, new = x._grad, core.result(g, x._frames or (), "backward")
+        if before is None:
+            x._grad = new
+        elif create_graph:
+            x._grad = before + new
+        else:
+            sums.append((before, constant(before.held() + new._array, ())))
+    return sums
+
+
+def _noted(run, operands, params, leaves, old, sums):
+    """The entry of a backward pass that was carried out. old: the gradients that were there; in the place of one that is added to, its sum is noted."""
+    results = [x._grad for x in leaves]
+    stand = [next((new for before, new in sums if before is g), g) for g in results]
+    targets = tuple([(x._key - run.base, g is not None) for x, g in zip(leaves, old)])
+    with no_grad():
+        note(run, BACKWARD, BACKWARD_PASS, operands, params, stand, targets)
+    for g, n in zip(results, stand):
+        g._key = n._key
 
 
 def _pulled(run, e, operands):
