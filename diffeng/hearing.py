@@ -89,7 +89,7 @@ class Hearing:
     def verdicts(self):
         began = time.perf_counter()
         say = self.trial.progress
-        nodes = [n for n in reachable([o for o in self.recorded.outputs if o is not None])]
+        nodes = reachable([o for o in self.recorded.outputs if o is not None])
         keys = {id(n): k for k, n in enumerate(nodes)}
         self.dtypes = _dtypes(nodes, self.flat.leaves)
         self.tolerance = max(map(tolerance, self.dtypes))

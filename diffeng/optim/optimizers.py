@@ -68,7 +68,7 @@ class Optimizer:
             if id(p) in known:
                 raise refuse(ValueError, "optimizer{here}: some parameters appear in more than one parameter group")
             known.add(id(p))
-        self.param_groups.append({"params": params, **{k: v for k, v in self.defaults.items()}, **{k: v for k, v in param_group.items() if k != "params"}})
+        self.param_groups.append({"params": params, **self.defaults, **{k: v for k, v in param_group.items() if k != "params"}})
 
     def zero_grad(self, set_to_none=True):
         """Forget the gradients (or set them to 0)."""

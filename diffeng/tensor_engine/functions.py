@@ -149,9 +149,6 @@ def _several(tensors, name):
     return [operand(t) for t in tensors]
 
 
-concat = concatenate = cat
-
-
 def hstack(tensors):
     tensors = [t if t.ndim else t.reshape(1) for t in tensors]
     return cat(tensors, 0 if tensors[0].ndim <= 1 else 1)
