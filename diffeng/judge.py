@@ -408,7 +408,7 @@ def nested_jvp(fun, primals, tangents):
         points, rads = zip(*[_midpoint(x) for x in primals])
         reaches = [_reach(x) for x in points]
         ways = [arbs(unwrap(t)) for t in tangents]
-        shares = [abs(t) / s for way, reach in zip(ways, reaches) for t, s in zip(way.reshape(-1), reach.reshape(-1)) if not t.is_zero()]
+        shares = [abs(t) / s for tangent, reach in zip(ways, reaches) for t, s in zip(tangent.reshape(-1), reach.reshape(-1)) if not t.is_zero()]
         inner = _Inner(fun)
         f = inner.at(list(points))
         if not shares:
