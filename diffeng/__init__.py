@@ -17,9 +17,6 @@ _HOME = {
     "control": "cond while_loop scan",
     "taylor": "jet",
     "batching": "vmap",
-    "testing": "",
-    "distributed": "",
-    "cuda": "",
     "tensors": "tensor Tensor FloatTensor DoubleTensor HalfTensor LongTensor IntTensor ShortTensor CharTensor ByteTensor BoolTensor Size device finfo iinfo set_printoptions from_numpy as_tensor no_grad "
                "enable_grad set_grad_enabled is_grad_enabled manual_seed Generator zeros ones empty full "
                "arange linspace logspace eye tril_indices triu_indices rand randn randint randperm normal bernoulli multinomial zeros_like ones_like empty_like full_like "
@@ -40,20 +37,13 @@ _HOME = {
                "greater_equal less_equal not_equal is_complex is_signed is_same_size conj adjoint svd qr resolve_conj randint_like chain_matmul scalar_tensor asarray "
                "get_default_dtype real spmm dsmm get_rng_state set_rng_state initial_seed memory_format layout",
     "autograd": "inference_mode",
-    "random": "",
-    "nn": "",
     "nn.functional": "bilinear channel_shuffle ctc_loss conv3d conv_transpose3d max_pool3d conv_transpose1d conv_transpose2d adaptive_max_pool1d instance_norm kl_div margin_ranking_loss triplet_margin_loss cosine_embedding_loss "
                      "hinge_embedding_loss poisson_nll_loss pixel_unshuffle rms_norm dropout cosine_similarity conv1d conv2d celu selu prelu threshold hardshrink relu_ group_norm layer_norm batch_norm embedding pixel_shuffle "
                      "max_pool1d max_pool2d avg_pool1d adaptive_avg_pool1d binary_cross_entropy_with_logits",
-    "optim": "",
-    "utils": "",
-    "distributions": "",
     "saving": "save load",
-    "linalg": "",
     "special": "erf erfc expit log_expit logit xlogy logsumexp softmax log_softmax",
-    "kernels": "",
-    "llm": "",
 }
+_ROOMS = "special linalg testing kernels llm autograd random nn optim utils distributions distributed cuda".split()          # modules whose names are public: de.nn.Linear
 _WHERE = {name: module for module, names in _HOME.items() for name in names.split()}
 # NumPy's own functions under diffeng's name too, for expressions of symbols: de.sin(x) * y; of tensors they are PyTorch's
 _NUMPY = set("exp exp2 expm1 log log2 log10 log1p sqrt cbrt square absolute abs sign sin cos tan arcsin arccos arctan arctan2 hypot sinh cosh tanh "
@@ -75,7 +65,7 @@ _INSTEAD = {
     "use_deterministic_algorithms": "what is computed is the same each time: leave it out", "set_float32_matmul_precision": "products are float32's own: leave it out",
     "set_num_threads": "set DIFFENG_THREADS before Python starts", "newaxis": "write None",
 }
-__all__ = sorted(_WHERE) + ["special", "linalg", "testing", "kernels", "llm", "autograd", "random", "nn", "optim", "utils", "distributions", "distributed", "cuda"]
+__all__ = sorted(_WHERE) + _ROOMS
 
 
 def __getattr__(name):
@@ -101,7 +91,7 @@ def _found(name):
         return getattr(keywords.layout if name == "strided" else keywords.memory_format, name)
     if name[-1] == "_" and name[0] != "_" and name in (functions := importlib.import_module(f"{__name__}.tensors").FUNCTIONS):
         return functions[name]                                                 # sin_(x), which writes into x
-    if name in _HOME:
+    if name in _ROOMS or name in _HOME:
         return importlib.import_module(f"{__name__}.{name}")
     raise importlib.import_module(f"{__name__}.errors").absent(f"module {__name__!r}", name, _INSTEAD, __all__)
 

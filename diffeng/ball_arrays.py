@@ -15,7 +15,7 @@ from flint import arb, arb_mat
 
 from .ball_matrices import MATRICES
 from .ball_functions import FUNCTIONS
-from .balls import ELEMENTWISE, INF, NAN, ONE, ZERO, box, enclose, equal_balls, nonzero, unsure, _maximum, _minimum, whole
+from .balls import ELEMENTWISE, INF, NAN, ONE, ZERO, box, enclose, equal_balls, nonzero, unsure, larger_ball, smaller_ball, whole
 from .vocabulary.contraction import subscripts as subscripts_of
 from .vocabulary.indexing import join
 from .vocabulary.random import random_bits
@@ -258,7 +258,7 @@ BALLS = {
     # reductions: axis is a sorted tuple
     "sum": _sum, "mean": _mean, "var": _var, "logsumexp": _logsumexp,
     "prod": lambda x, *, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims, initial=ONE),
-    "max": _fold("max", _maximum), "min": _fold("min", _minimum),
+    "max": _fold("max", larger_ball), "min": _fold("min", smaller_ball),
     "any": lambda x, *, axis, keepdims: np.any(nonzero(x), axis=axis, keepdims=keepdims),
     "all": lambda x, *, axis, keepdims: np.all(nonzero(x), axis=axis, keepdims=keepdims),
     # scans and positions

@@ -7,7 +7,7 @@ What it is not: no derivative, as in balls.py. Why a file: balls.py would be too
 import numpy as np
 from flint import acb, arb, ctx
 
-from .balls import HALF, INF, NAN, ONE, ZERO, _unary, infinite, unsure
+from .balls import HALF, INF, NAN, ONE, ZERO, unary, infinite, unsure
 
 
 def _erfcx(x):
@@ -136,10 +136,10 @@ def _ends_hyp2f1(a, b, c, x):
 
 
 FUNCTIONS = {
-    "erfinv":        _unary("erfinv", arb.erfinv, NAN, NAN, -1, -INF, 1, INF),
-    "erfcinv":       _unary("erfcinv", arb.erfcinv, NAN, NAN, 0, INF, 2, -INF),
-    "erfcx":         _unary("erfcx", _erfcx, INF, ZERO),
-    "dawsn":         _unary("dawsn", _dawsn, ZERO, ZERO),
+    "erfinv":        unary("erfinv", arb.erfinv, NAN, NAN, -1, -INF, 1, INF),
+    "erfcinv":       unary("erfcinv", arb.erfcinv, NAN, NAN, 0, INF, 2, -INF),
+    "erfcx":         unary("erfcx", _erfcx, INF, ZERO),
+    "dawsn":         unary("dawsn", _dawsn, ZERO, ZERO),
     "expi":          np.frompyfunc(_expi, 1, 1),
     "expn":          _of("expn", lambda n, x: x.expint(_whole_part(n)), _ends_expn),
     "gammainc":      _of("gammainc", lambda a, x: x.gamma_lower(a, 1), _ends_gammainc),
@@ -148,8 +148,8 @@ FUNCTIONS = {
     "betainc":       _of("betainc", lambda a, b, x: x.beta_lower(a, b, 1), _ends_betainc, 3),
     "beta_density":  _of("beta_density", _beta_density, _ends_beta_density, 3),
     "hyp2f1":        _of("hyp2f1", lambda a, b, c, x: x.hypgeom_2f1(a, b, c), _ends_hyp2f1, 4),
-    "ellipk":        _unary("ellipk", _ellipk, ZERO, NAN, None, None, 1, INF),
-    "ellipe":        _unary("ellipe", lambda x: acb(x).elliptic_e().real if x < 1 else NAN, INF, NAN, None, None, 1, ONE),
+    "ellipk":        unary("ellipk", _ellipk, ZERO, NAN, None, None, 1, INF),
+    "ellipe":        unary("ellipe", lambda x: acb(x).elliptic_e().real if x < 1 else NAN, INF, NAN, None, None, 1, ONE),
     "jv":            _of("jv", lambda v, x: x.bessel_j(v), _ends_regular),
     "yv":            _of("yv", lambda v, x: x.bessel_y(v), _ends_yv),
     "iv":            _of("iv", lambda v, x: x.bessel_i(v), _ends_regular),

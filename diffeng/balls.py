@@ -69,7 +69,7 @@ def unsure(what, *balls):
 
 # ---- one operand --------------------------------------------------------------------------------------------------------------
 
-def _unary(name, fast, at_minus_infinity, at_infinity, low=None, at_low=None, high=None, at_high=None):
+def unary(name, fast, at_minus_infinity, at_infinity, low=None, at_low=None, high=None, at_high=None):
     """fast everywhere; where that gives no finite ball, NumPy's value at infinities, at the ends of [low, high] and outside."""
     def careful(x):
         y = fast(x)
@@ -325,12 +325,12 @@ def _hypot(x, y):
     return INF if infinite(x) or infinite(y) else _sqrt(x * x + y * y)
 
 
-def _maximum(x, y):
+def larger_ball(x, y):
     """The larger ball itself where that is certain, else the ball that holds both possibilities: an enclosure either way."""
     return x if x >= y else y if x < y else x if equal_balls(x, y) else x.max(y)
 
 
-def _minimum(x, y):
+def smaller_ball(x, y):
     return x if x <= y else y if x > y else x if equal_balls(x, y) else x.min(y)
 
 
@@ -398,7 +398,7 @@ _SMOOTH = {
 }
 
 ELEMENTWISE = {
-    **{name: _unary(name, *row) for name, row in _SMOOTH.items()},
+    **{name: unary(name, *row) for name, row in _SMOOTH.items()},
     # arithmetic: NumPy's own loops call the balls' operators
     "add": np.add, "subtract": np.frompyfunc(_subtract, 2, 1), "multiply": np.multiply, "negative": np.negative, "absolute": np.absolute,
     "square":       lambda x: x * x,
@@ -416,8 +416,8 @@ ELEMENTWISE = {
     "psi":          _with_poles("psi", arb.digamma, lambda x: -INF if x.is_zero() else NAN, NAN),
     "zeta":         np.frompyfunc(_zeta, 2, 1),
     # choices and jumps
-    "maximum": np.frompyfunc(_maximum, 2, 1),
-    "minimum": np.frompyfunc(_minimum, 2, 1),
+    "maximum": np.frompyfunc(larger_ball, 2, 1),
+    "minimum": np.frompyfunc(smaller_ball, 2, 1),
     "where":   np.where,                                  # the condition is boolean by now
     "sign": _jump("sign", _sign), "floor": _jump("floor", _floor), "ceil": _jump("ceil", _ceil),
     "trunc": _jump("trunc", _trunc), "rint": _jump("rint", _rint),

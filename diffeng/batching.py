@@ -14,6 +14,7 @@ import numpy as np
 from .buffers import call, unwrap
 from .errors import refuse
 from .interpreters import Interpreter, OneByOne
+from .numpy_functions.linear_algebra import solved
 from .refusals import ASSIGN, fixed
 from .traced import ALIASES, Traced, apart
 from .trees import LEAVES, argument_names, flatten, function_name, lend, returned, transformed
@@ -256,7 +257,6 @@ def _stacked(primitive, data, mine, size, params):
 
 def _solved(primitive, data, mine, size, params):
     """A matrix that all examples have in common is factored once."""
-    from .numpy_functions.linear_algebra import solved
     return _stacked(primitive, data, mine, size, params) if mine[0] else solved(*data, **params)
 
 

@@ -4,7 +4,7 @@ The judge differences the primitive (in 100 digits) along a direction. Each meth
 half a hundred digits and a wrong one does not, and in float64, entry by entry, where a rule may still be inaccurate. So an accusation never rests on a
 tolerance near rounding.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +56,10 @@ class Local:
     sample: int = SAMPLE
     large: int = LARGE
 
+    def leave_open(self, node, reason):
+        self.open += 1
+        self.reasons.append(f"{node.primitive.name} at {line_of(node.frames)}: {reason}")
+
 
 def tolerance(dtype):
     """Half of the digits of the dtype: an error beyond it is no rounding."""
@@ -68,33 +72,38 @@ def check(nodes, keys, digits=50, progress=None, misrecorded=(), sample=SAMPLE):
     The rules of a misrecorded node are not asked: its operands and its value do not belong together.
     """
     each = BUDGET * sample // SAMPLE // max(1, len(nodes))
-    found = Local([], [], reasons=[], sample=min(sample, max(64, each)), large=LARGE if each >= SAMPLE else min(LARGE, 4 * each))
-    seen = {}                                     # an integer beyond 64 bits meets floating-point numbers as one, in NumPy, too
+    found, seen = Local([], [], reasons=[], sample=min(sample, max(64, each)), large=LARGE if each >= SAMPLE else min(LARGE, 4 * each)), {}
     for count, node in enumerate(nodes):
         if progress is not None and (count % 20 == 0 or count + 1 == len(nodes)):
             progress(count + 1, len(nodes))
         if node.primitive.name in ("input", "constant"):
             continue
+        # an integer beyond 64 bits meets floating-point numbers as one, in NumPy, too
         values = [p.value if type(p) is Node else float(p) if type(p) is int and node.dtype.kind == "f" and abs(p) >> 63 else p for p in node.operands]
         number = keys.get(id(node), -1)
         if number in misrecorded or not _value(node, values, number, found) or node.dtype.kind != "f":
             continue
         for slot, p in enumerate(node.operands):
             if type(p) is Node and p.dtype.kind == "f" and node.primitive.differentiable(slot):
-                mark = _mark(node, values, slot)
-                if mark is not None and mark in seen:                 # the same operation at the same values: the same verdict
-                    for c in seen[mark]:
-                        found.culprits.append(Culprit(c.primitive, c.method, c.slot, line_of(node.frames), c.error, c.kind, number, c.text))
-                    found.checked += 1
-                    continue
-                before = len(found.culprits)
-                _operand(node, values, slot, number, digits, found)
-                if mark is not None:
-                    seen[mark] = found.culprits[before:]
+                _once(node, values, slot, number, digits, found, seen)
     return found
 
 
+def _once(node, values, slot, number, digits, found, seen):
+    """Check an operand. seen: {what was checked: its culprits}; the same operation at the same values has the same verdict."""
+    mark = _mark(node, values, slot)
+    if mark in seen:
+        found.culprits += [replace(c, line=line_of(node.frames), node=number) for c in seen[mark]]
+        found.checked += 1
+        return
+    before = len(found.culprits)
+    _operand(node, values, slot, number, digits, found)
+    if mark is not None:
+        seen[mark] = found.culprits[before:]
+
+
 def _mark(node, values, slot):
+    """What is the same where a verdict is; None for operands with axes, which are not compared."""
     if not all(np.ndim(v) == 0 for v in values):
         return None
     return (node.primitive, slot, repr(sorted(node.params.items())),
@@ -158,7 +167,7 @@ def _off(x, truth, bound, dtype):
     limit = np.finfo(dtype)
     with np.errstate(all="ignore"):
         swallowed = np.absolute(np.asarray(x, float) - truth) < float(limit.tiny)
-    return _relative(np.where(swallowed, truth, x), truth, bound)
+    return relative_error(np.where(swallowed, truth, x), truth, bound)
 
 
 def coarsest(*arrays):
@@ -166,7 +175,7 @@ def coarsest(*arrays):
     return max([x.dtype for x in arrays if getattr(x, "dtype", np.dtype(int)).kind == "f"], key=lambda d: np.finfo(d).eps)
 
 
-def _relative(x, truth, bound):
+def relative_error(x, truth, bound):
     """The worst error relative to its bound; NaN where the truth is finite counts as infinite."""
     with np.errstate(all="ignore"):
         finite = np.isfinite(truth)
@@ -199,9 +208,7 @@ def _operand(node, values, slot, number, digits, found):
     z = np.asarray(node.value)
     values, z = _sampled(primitive, values, z, found) if np.shape(values[slot]) == z.shape else (values, z)
     if not _finite(z, *values):
-        found.open += 1
-        found.reasons.append(f"{primitive.name} at {line}: not finite here")
-        return
+        return found.leave_open(node, "not finite here")
     x = np.asarray(values[slot])
     size = _size(primitive, values, z, params)
     if size > found.large and primitive.kind in ("view", "gather", "scatter"):
@@ -213,9 +220,7 @@ def _operand(node, values, slot, number, digits, found):
         x, size = np.asarray(values[slot]), _size(primitive, values, z, params)
         found.parts += 1
     if size > LARGE:
-        found.open += 1
-        found.reasons.append(f"{primitive.name} at {line}: {size} entries are too many to check it on its own")
-        return
+        return found.leave_open(node, f"{size} entries are too many to check it on its own")
     if x.size == 0 or z.size == 0:
         found.checked += 1
         return
@@ -227,9 +232,7 @@ def _operand(node, values, slot, number, digits, found):
 
     truth = judge.directional(alone, [x], [w], digits=digits)
     if truth.sure is None:
-        found.open += 1
-        found.reasons.append(f"{primitive.name} at {line}: {truth.reason}")
-        return
+        return found.leave_open(node, truth.reason)
     kink = np.asarray(truth.kink[0])
     if kink.any():
         found.kinks.append(dict(node=number, primitive=primitive.name, line=line, entries=int(kink.sum())))
@@ -239,29 +242,31 @@ def _operand(node, values, slot, number, digits, found):
         try:
             out = primitive(*exact, **params)
         except Undecided as error:
-            found.open += 1
-            found.reasons.append(f"{primitive.name} at {line}: {error}")
-            return
+            return found.leave_open(node, error)
         v = precise(w) * precise(truth.scale[0])
         g = rng.uniform(0.5, 1.5, z.shape).astype(z.dtype) * rng.choice(np.array([-1, 1], z.dtype), z.shape)
         case = _Case(primitive, slot, values, exact, params, z, out, v, w, truth, kink, g, digits)
         for method, ask in (("symbolic", _backward("symbolic")), ("forward", _forward), ("reverse", _backward("reverse"))):
-            try:
-                verdict = ask(case)
-            except NotImplementedError as error:
-                verdict = (np.inf, "missing", str(error).split(":")[0])
-            except Undecided:
-                verdict = None
-            except np.linalg.LinAlgError as error:       # a derivative that needs an inverse, of a singular matrix
-                verdict = None
-                found.open += 1
-                found.reasons.append(f"{primitive.name} at {line}: {error}")
-            except Exception as error:                   # whatever a faulty rule raises
-                verdict = (np.inf, "wrong", f"{type(error).__name__}: {error}")
+            verdict = _heard(ask, case, node, found)
             if verdict is not None:
-                found.culprits.append(Culprit(primitive.name, method, slot, line, verdict[0], verdict[1], number, verdict[2]))
+                error, kind, text = verdict
+                found.culprits.append(Culprit(primitive.name, method, slot, line, error, kind, number, text))
         if kink.any():
             found.kinks[-1].update(operand=slot, **_slopes(case))
+
+
+def _heard(ask, case, node, found):
+    """(error, kind, text) of a method that is wrong about an operand; None of one that is right, or cannot be asked."""
+    try:
+        return ask(case)
+    except NotImplementedError as error:
+        return np.inf, "missing", str(error).split(":")[0]
+    except Undecided:
+        return None
+    except np.linalg.LinAlgError as error:       # a derivative that needs an inverse, of a singular matrix
+        return found.leave_open(node, error)
+    except Exception as error:                   # whatever a faulty rule raises
+        return np.inf, "wrong", f"{type(error).__name__}: {error}"
 
 
 def _size(primitive, values, z, params):
@@ -344,7 +349,7 @@ class _Case:
         """Do two 100-digit numbers agree to the digits asked for, less a margin of ten? Returns the relative error, or None."""
         error = certainly(got - want)
         bound = numbers(np.absolute(want) + size)
-        worst = _relative(error, np.zeros_like(error), bound)
+        worst = relative_error(error, np.zeros_like(error), bound)
         return None if worst <= 10.0 ** (10 - self.digits) else worst
 
 
@@ -368,7 +373,7 @@ def _forward(case):
     if worst is not None:
         return worst, "wrong", ""
     if case.kink.any():
-        outside = _outside(got, case.truth.left[0], case.truth.right[0], case.kink)
+        outside = beyond_slopes(got, case.truth.left[0], case.truth.right[0], case.kink)
         if outside:
             return outside, "wrong", "outside of the one-sided derivatives"
     v = case.w.astype(case.values[case.slot].dtype)
@@ -377,8 +382,8 @@ def _forward(case):
         _, (tangent,) = forward_mode.push(_alone(case, values), [values[case.slot]], [v[None]])
         return np.zeros(case.z.shape) if tangent is None else np.asarray(tangent[0], float)
     rounded = moved(case.values)
-    _, (exactly,) = forward_mode.push(_alone(case, case.exact), [case.exact[case.slot]], [precise(v[None])])
-    truth = np.zeros(case.z.shape) if exactly is None else numbers(exactly[0])
+    _, (tangent,) = forward_mode.push(_alone(case, case.exact), [case.exact[case.slot]], [precise(v[None])])
+    truth = np.zeros(case.z.shape) if tangent is None else numbers(tangent[0])
     return _inaccurate(case, moved, rounded, truth, np.maximum(np.absolute(truth), _pushed_scale(case, v)))
 
 
@@ -415,7 +420,7 @@ def _backward(method):
             rough = np.where(case.kink, case.g, 0).astype(case.z.dtype)
             slope = np.sum(cotangent(precise(rough), case.exact, case.out) * case.v)
             left, right = case.truth.left[0] * precise(rough), case.truth.right[0] * precise(rough)
-            outside = _outside(slope, np.sum(np.minimum(left, right)), np.sum(np.maximum(left, right)), np.array(True))
+            outside = beyond_slopes(slope, np.sum(np.minimum(left, right)), np.sum(np.maximum(left, right)), np.array(True))
             if outside:
                 return outside, "wrong", "outside of the one-sided derivatives"
 
@@ -429,7 +434,7 @@ def _backward(method):
     return ask
 
 
-def _outside(got, left, right, where):
+def beyond_slopes(got, left, right, where):
     """How far beyond both one-sided derivatives, relative to them; 0 inside. One-sided quotients are good to some 25 digits."""
     got, left, right = (numbers(x) if isinstance(x, PreciseArray) else np.asarray(x, float) for x in (got, left, right))
     low, high = np.minimum(left, right), np.maximum(left, right)
@@ -446,5 +451,5 @@ def _inaccurate(case, compute, rounded, truth, bound):
     if case.primitive.own is not None:
         bound = np.maximum(bound, shaken(compute, case.values, rounded) / tolerance(dtype))
     fits = (np.absolute(truth) < float(limit.max)) & (np.absolute(truth) > float(limit.tiny) / limit.eps)       # no verdict on under- and overflow
-    error = _relative(np.where(fits, rounded, 0), np.where(fits, truth, 0), bound)
+    error = relative_error(np.where(fits, rounded, 0), np.where(fits, truth, 0), bound)
     return (error, "inaccurate", "") if error > tolerance(dtype) else None

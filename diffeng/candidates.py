@@ -52,10 +52,11 @@ def _where(hearing, k, at):
 
 
 def missed(g, exact, scale, others, dtype, bounds=None):
-    """Two indices, or None: of an entry that g misses where others hit it and that no rounding explains, and of one that rounding might explain. An entry is
-    missed by half of its digits and BY_FAR times as much as by the best of the others, and by more than the worst of them does. Rounding explains what is less than RULED_OUT of its units in the size
-    of the terms behind the entry; these are overestimated where a function is ill-conditioned, so that what the others do in all of the array counts, too: where
-    one of them has half of the digits of every entry, nothing is left to explain.
+    """Two indices, or None: of an entry that g misses where others hit it and that no rounding explains, and of one that rounding might explain.
+
+    An entry is missed by half of its digits and BY_FAR times as much as by the best of the others, and by more than the worst of them does. Rounding explains what
+    is less than RULED_OUT of its units in the size of the terms behind the entry; these are overestimated where a function is ill-conditioned, so that what the
+    others do in all of the array counts, too: where one of them has half of the digits of every entry, nothing is left to explain.
 
     exact: the truth in float64; scale, bounds: as for measure.worst_entry; others: arrays like g.
     """

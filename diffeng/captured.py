@@ -4,8 +4,7 @@ What it is: `Captured(fun, objects)` follows closures, globals, defaults, and th
 them (reach.py). `read` says what the arrays are now, or that something else has changed. rebinding.py makes the function with other arrays in their places.
 
 What it does not see: what stands in C, in installed packages' modules, or in files (NumPy's and SciPy's objects are compared by their attributes, buffers by
-their bytes). Where no copy can stand for an object (a finalizer, a class, a method's own
-globals) its arrays are constants that are compared.
+their bytes). Where no copy can stand for an object (a finalizer, a class, a method's own globals) its arrays are constants that are compared.
 """
 import array
 import enum
@@ -40,9 +39,8 @@ class Captured:
     """fun: the function; objects: what entered as arguments and is neither array nor constant.
 
     watches: is there anything to read? generators: of random numbers, and iterators, as far as they were met. varies: does the code name what makes new ones,
-    or a clock? traced: does it hold values of a recording that is under
-    way? things: what was reached, root: the function among them;
-    around_arrays: those that hold an array.
+    or a clock? traced: does it hold values of a recording that is under way? things: what was reached, root: the function among them; around_arrays: those that
+    hold an array.
     """
 
     def __init__(self, fun, objects=()):
@@ -198,9 +196,6 @@ class Captured:
             around.inside.append((where, thing))
             thing.around.append(around)
         return thing
-
-    def _in_array(self, thing):
-        pass
 
     def _in_function(self, thing):
         f, free = thing.value, thing.free

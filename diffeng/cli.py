@@ -13,6 +13,7 @@ import click
 from . import __version__
 from .bench.command import bench
 from .llm.commands import generate, train
+from .writing import FULL, refused, replacing
 
 BLOCK, MODEL = "gpt2-block", "gpt2"
 _EXISTING = "FILE.py:FUNCTION"
@@ -82,7 +83,6 @@ def compare(what, at, directory, text, tokens, dtype, context, width, heads, lay
     with _Progress() as progress:
         progress("drawing the picture", 0, 1)
         from .picture import render
-        from .writing import replacing
         with replacing(told) as file:
             file.write(report.to_json().encode())
         try:
@@ -268,7 +268,6 @@ def _text(error):
     if isinstance(error, OSError) and getattr(error, "explained", False):
         return error.strerror
     if isinstance(error, OSError) and error.filename is None:
-        from .writing import FULL, refused
         if error.errno in FULL:
             return refused("to the standard output", error).strerror
     return str(error) or type(error).__name__

@@ -40,8 +40,9 @@ def jit(fun=None, *, device="cpu", wait=True, donate_argnums=(), precision="floa
     remembered and guarded: a call that would branch differently is recorded anew, never answered wrongly. What a mask chooses (y[x > 0] = np.log(x[x > 0]), the mean
     of x[x > 0]) is computed of all entries, and one recording holds for every mask, unless the function asks how many there are. Arrays the function closes over are read at every
     call, also where they are attributes of its object or lie in lists and dicts; a change of other captured values is noticed. A function that changes what
-    it captured, draws random numbers (or makes a generator without a seed), or takes values from an iterator, is refused. wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose
-    last bits may differ).
+    it captured, draws random numbers (or makes a generator without a seed), or takes values from an iterator, is refused.
+
+    wait=False: while kernels are compiled in a thread, calls are answered by the uncompiled function (whose last bits may differ).
 
     donate_argnums: a number, or several, of arguments whose arrays the caller does not need any more: results of the same shape and dtype may be written over
     them (and be the same arrays), where the program reads them entry by entry for the last time. A step of training then needs memory for one set of
@@ -169,8 +170,7 @@ class _Trace:
         given = () if holder.tracing.looks else _given(args, donated, len(holder.inputs) - len(entered))          # what may run again keeps its arguments
         self.program = make(holder.inputs, holder.outputs + holder.tracing.looked, given)
         self.captured = captured
-        looks = holder.tracing.looks
-        self.looks = [(kind, seen, frames) for kind, seen, frames in looks]
+        self.looks = holder.tracing.looks
         self.count = len(holder.outputs)
         self._arguments = [None if type(a) in _PLAIN else _Nested(a) for a in args]
         numbers = [k for k, x in enumerate(entered) if not np.shape(x)]

@@ -32,9 +32,9 @@ def shape_of(x):
 def _sum_of_sum(walk, n, x):
     if not walk.once(x, "sum") or not floats(n) or x.dtype != n.dtype:
         return None
-    y, inner = x.operands[0], x.params["axis"]
-    kept = [k for k in range(len(shape_of(y))) if x.params["keepdims"] or k not in inner]
-    axis = tuple(sorted({*inner, *[kept[k] for k in n.params["axis"]]}))
+    y, first = x.operands[0], x.params["axis"]
+    kept = [k for k in range(len(shape_of(y))) if x.params["keepdims"] or k not in first]
+    axis = tuple(sorted({*first, *[kept[k] for k in n.params["axis"]]}))
     shape = [m for k, m in enumerate(shape_of(y)) if k not in axis]
     return walk.make(n, "reshape", walk.make(n, "sum", y, params={"axis": axis, "keepdims": False}, shape=shape), params={"shape": n.shape})
 
@@ -174,10 +174,10 @@ def _product_with_units(walk, n, *operands):
         if type(other) is not Node or other.dtype != n.dtype or not units(one) or len({*its}) < len(its):
             continue
         place = {c for c, m in zip(mine, one.shape) if m > 1}
-        inner, free = place & {*its} - {*out}, place & {*out} - {*its}
-        if len(inner) != 1 or len(free) != 1 or {*its} - inner - {*out}:
+        summed, free = place & {*its} - {*out}, place & {*out} - {*its}
+        if len(summed) != 1 or len(free) != 1 or {*its} - summed - {*out}:
             continue
-        letters = its.replace(*inner, *free)
+        letters = its.replace(*summed, *free)
         if any([c not in letters and m > 1 for c, m in zip(out, n.shape)]) or {*out} - {*letters} - {*mine}:
             continue
         order = tuple([letters.index(c) for c in out if c in letters])

@@ -14,9 +14,11 @@ from .errors import refuse
 from .every_direction import contracted, forward_rows, scalar_of, split
 from .interpreters import OneByOne
 from .nodes import STORED, Tracer, Tracing, reachable, restored
+from .numpy_api import operand
 from .traced import TRACED, Traced, apart, unaliased
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
+from .vocabulary import elementwise
 
 KEPT = 1 << 15            # bytes of an array that a derivative keeps a copy of, lest the function writes into it afterwards
 METHODS = ("symbolic", "forward", "reverse")
@@ -98,21 +100,20 @@ def _with_zeros(found, nodes):
     return [np.zeros(n.shape, n.dtype) if g is None else g for g, n in zip(found, nodes)]
 
 
-def _scalar(recorded_or_values, flat, what="grad"):
-    """The one scalar output, or the error that says what to do instead."""
-    values = recorded_or_values.values if isinstance(recorded_or_values, Recorded) else recorded_or_values
+def _scalar(values, flat, recorded=None):
+    """The one scalar output, or the error that says what to do instead. recorded: the Recorded that has the values, where there is one."""
     if len(values) == 1 and (value := values[0]).shape == () and value.dtype.kind == "f":
         return value
     if len(values) != 1 or values[0].shape != ():
         made = ""
-        if isinstance(recorded_or_values, Recorded) and len(values) == 1 and recorded_or_values.outputs[0] is not None:
-            node = (recorded_or_values.with_lines() or recorded_or_values).outputs[0]
+        if recorded is not None and len(values) == 1 and recorded.outputs[0] is not None:
+            node = (recorded.with_lines() or recorded).outputs[0]
             line = line_of(node.frames)
             made = f", made by {node.primitive.name}{' at ' if line else ''}{line}" if node.operands else ", an argument as it came"
         shape = f"{len(values)} values" if len(values) != 1 else f"shape {np.shape(values[0])}"
-        raise refuse(TypeError, f"{what} needs a function with one scalar output, and {function_name(flat.fun)} returned {shape}{made}. "
+        raise refuse(TypeError, f"grad needs a function with one scalar output, and {function_name(flat.fun)} returned {shape}{made}. "
                                 "Take np.sum of it, use diffeng.jacobian, or diffeng.vjp with a cotangent")
-    raise refuse(TypeError, f"{what}: {function_name(flat.fun)} returned a value of dtype {value.dtype}, which has no derivative: "
+    raise refuse(TypeError, f"grad: {function_name(flat.fun)} returned a value of dtype {value.dtype}, which has no derivative: "
                             "compute it in floating point (a comparison, floor or integer conversion stands last)")
 
 
@@ -143,6 +144,9 @@ def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
     The gradient has the structure, shapes and dtypes of the argument(s) argnums. method: "reverse", "forward" or "symbolic".
     With has_aux, fun returns (value, aux) and the result is ((value, aux), gradient). Arguments may be given by name; argnums counts fun's parameters.
 
+    Raises ValueError for another method, and, when it is called, TypeError where the output is no floating-point scalar, an argument of argnums is no floating-point
+    number or array, or there is no such argument.
+
     >>> import numpy as np, diffeng as de
     >>> value, gradient = de.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
     >>> print(value, gradient)
@@ -156,11 +160,10 @@ def value_and_grad(fun, argnums=0, has_aux=False, *, method="reverse"):
         if judge is not None:
             value, leaves = judge.nested_value_and_gradient(flat, flat.leaves)
         elif method == "forward":
-            values, leaves = _forward_gradient(flat)
-            value = values
+            value, leaves = _forward_gradient(flat)
         else:
             recorded = Recorded(flat, lines=False)
-            value = _scalar(recorded, flat)
+            value = _scalar(recorded.values, flat, recorded)
             leaves = recorded.pull([value.dtype.type(1)], method)
         gradient = flat.restore(leaves)
         return ((value, flat.aux), gradient) if has_aux else (value, gradient)
@@ -177,7 +180,7 @@ def _forward_gradient(flat):
 def grad(fun, argnums=0, has_aux=False, *, method="reverse"):
     """The function returning the gradient of a scalar function, in the structure, shapes and dtypes of the argument(s) argnums.
 
-    Raises TypeError when the output is no floating-point scalar or an argument is an integer.
+    has_aux: fun returns (value, aux), and the result is (gradient, aux). The rest, and what is raised: as value_and_grad.
 
     >>> import numpy as np, diffeng as de
     >>> float(de.grad(lambda x: x**3)(2.0))
@@ -195,6 +198,9 @@ def grad(fun, argnums=0, has_aux=False, *, method="reverse"):
 def vjp(fun, *primals, method="reverse"):
     """(out, pullback): pullback(cotangent) -> a tuple with one cotangent a primal, None for integers. The cotangent has the structure of out. fun may write into what
     it is given: the primals stay as they are.
+
+    Raises TypeError where no primal is a floating-point number or array, and ValueError for another method; pullback raises ValueError for a cotangent that does not fit
+    out.
 
     >>> import numpy as np, diffeng as de
     >>> out, pullback = de.vjp(lambda x: x * x, np.array([1.0, 2.0]))
@@ -256,6 +262,8 @@ def jvp(fun, primals, tangents, *, method="forward"):
 
     A tangent None holds its primal constant; so are integers.
 
+    Raises TypeError where primals or tangents are no tuples, or nothing moves; ValueError where they differ in number, structure or shapes.
+
     >>> import numpy as np, diffeng as de
     >>> print(*de.jvp(np.sin, (0.0,), (2.0,)))
     0.0 2.0
@@ -266,7 +274,7 @@ def jvp(fun, primals, tangents, *, method="forward"):
         raise ValueError(f"jvp: {len(primals)} primals and {len(tangents)} tangents: give one a primal")
     moving = tuple(k for k, t in enumerate(tangents) if t is not None)
     flat = Flat(fun, primals, moving, every_float=True)
-    given = _tangents(flat, primals, tangents, moving)
+    given = _tangents("jvp", flat, primals, tangents, moving)
     judge = _judged(flat)
     if judge is not None:
         values, out = judge.nested_jvp(flat, flat.leaves, given)
@@ -284,6 +292,8 @@ def jvp(fun, primals, tangents, *, method="forward"):
 def linearize(fun, *primals):
     """(out, linear): linear(*tangents) is the directional derivative at primals, as jvp gives it, without running fun again.
 
+    linear takes one tangent a primal, and raises ValueError where they differ in number, structure or shapes.
+
     >>> import numpy as np, diffeng as de
     >>> out, linear = de.linearize(lambda x: x * x, np.array([1.0, 2.0]))
     >>> print(out, linear(np.ones(2)))
@@ -298,26 +308,26 @@ def linearize(fun, *primals):
     def linear(*tangents):
         if len(tangents) != len(primals):
             raise ValueError(f"linearize: {len(primals)} primals and {len(tangents)} tangents: give one a primal")
-        return flat.out(_transposed_pull(recorded, _tangents(flat, primals, tangents, moving), "reverse"))
+        return flat.out(_transposed_pull(recorded, _tangents("linearize", flat, primals, tangents, moving), "reverse"))
 
     return flat.out(_kept(recorded.values)), linear
 
 
-def _tangents(flat, primals, tangents, moving):
-    """The tangents of the floating-point leaves, in their order, in the leaves' shapes and dtypes."""
+def _tangents(what, flat, primals, tangents, moving):
+    """The tangents of the floating-point leaves, in their order, in the leaves' shapes and dtypes. what: who asks, for errors."""
     out = []
     for k in moving:
         parts, _, paths = flatten(primals[k])
         given, _, given_paths = flatten(tangents[k])
         if paths != given_paths:
-            raise ValueError(f"jvp: tangent {k} has another structure than primal {k}: give one number or array for each of the primal's; None for a primal "
+            raise ValueError(f"{what}: tangent {k} has another structure than primal {k}: give one number or array for each of the primal's; None for a primal "
                              "that is held constant")
         out += [t for x, t in zip(parts, given) if is_float(x)]
     if not flat.leaves:
-        raise TypeError(f"jvp: nothing moves: no primal of {function_name(flat.fun)} with a tangent is a floating-point number or array")
+        raise TypeError(f"{what}: nothing moves: no primal of {function_name(flat.fun)} with a tangent is a floating-point number or array")
     for t, x, name in zip(out, flat.leaves, flat.names):
         if np.shape(t) != np.shape(x):
-            raise ValueError(f"jvp: the tangent of {name} has shape {np.shape(t)}, the primal {np.shape(x)}: they must be equal")
+            raise ValueError(f"{what}: the tangent of {name} has shape {np.shape(t)}, the primal {np.shape(x)}: they must be equal")
     return [_along(t, x, f"the tangent of {name}") for t, x, name in zip(out, flat.leaves, flat.names)]
 
 
@@ -340,7 +350,15 @@ def _transposed_pull(recorded, tangents, method):
 
 
 def hvp(fun, primals, tangents, *, method="auto"):
-    """(gradient, hessian @ tangents) of a scalar function, without the Hessian. Gradient and product have the structure of primals."""
+    """(gradient, hessian @ tangents) of a scalar function, without the Hessian. Gradient and product have the structure of primals.
+
+    primals, tangents: tuples with one entry an argument, as jvp's, and what is raised is the same. method "auto": forward over reverse; any other is used twice.
+
+    >>> import numpy as np, diffeng as de
+    >>> (gradient,), (product,) = de.hvp(lambda x: np.sum(x**3), (np.array([1.0, 2.0]),), (np.array([1.0, 0.0]),))
+    >>> print(gradient, product)
+    [ 3. 12.] [6. 0.]
+    """
     outer, inner = ("forward", "reverse") if method == "auto" else (_check(method, None),) * 2
     primals, tangents = _tuples("hvp", primals, tangents)
     return jvp(grad(fun, tuple(range(len(primals))), method=inner), primals, tangents, method=outer)
@@ -418,7 +436,7 @@ def _rows_backward(recorded, method):
 def hessian(fun, argnums=0, *, method="auto", sparse=False):
     """The function returning the Hessian of a scalar function, of shape in.shape + in.shape.
 
-    method "auto": forward over reverse; any other is used twice. sparse: as jacobian's.
+    method "auto": forward over reverse; any other is used twice. sparse: as jacobian's. Raises what grad and jacobian raise.
 
     >>> import numpy as np, diffeng as de
     >>> print(de.hessian(lambda x: x[0] * x[1]**2)(np.array([1.0, 2.0])))
@@ -430,8 +448,11 @@ def hessian(fun, argnums=0, *, method="auto", sparse=False):
 
 
 def stop_gradient(x):
-    """x itself, held constant by every method (and by the judge). x: a number, an array, or a nesting of them."""
-    from .numpy_api import operand
-    from .vocabulary.elementwise import stop_gradient as hold
+    """x itself, held constant by every method (and by the judge). x: a number, an array, or a nesting of them.
+
+    >>> import numpy as np, diffeng as de
+    >>> float(de.grad(lambda x: x * de.stop_gradient(x))(3.0))
+    3.0
+    """
     leaves, rebuild, _ = flatten(x)
-    return rebuild([hold(operand(leaf)) for leaf in leaves])
+    return rebuild([elementwise.stop_gradient(operand(leaf)) for leaf in leaves])

@@ -13,13 +13,16 @@ Why a file: it is the only way in for text, so it is the only place to check for
     power       atom ** factor         right to left, ^ means the same; -x**2 is -(x**2), 2**-1 is 0.5; x² and x³ too
     atom        number | name | function(expression, ...) | (expression)
 """
+import functools
 import math
+import operator
 import re
 
 import numpy as np
 
 from .constants import PI
 from .nodes import Tracing
+from .traced import Traced
 from .vocabulary import PRIMITIVES as P
 
 _ONE = ("sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt "
@@ -41,8 +44,9 @@ _TOKEN = re.compile(r"""\s*(?:
 )""", re.VERBOSE | re.DOTALL)
 _SAME = {"^": "**", "·": "*", "×": "*", "−": "-"}
 
-_RANK = {"+": 1, "-": 1, "*": 2, "/": 2, "negative": 3, "**": 4}
 _BINARY = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
+_SUPERSCRIPTS = {"²": 2, "³": 3}
+_STRENGTH = {"add": 1, "subtract": 1, "multiply": 2, "divide": 2, "negative": 3, "power": 4}
 _OPERAND, _OPERATOR = "a number, a name, a function or '('", "an operator"
 
 
@@ -74,86 +78,106 @@ def read(text, name_of, apply):
 
     Numbers arrive as int and float, `pi` as an Exact. The formula printer reads the names of exact constants with it.
     """
-    values, operators, expected = [], [], _OPERAND
-
-    def fail(column, problem):
-        raise ValueError(_pointing(text, column, problem))
-
-    def reduce():
-        name, column, count = operators.pop()
-        operands = values[len(values) - count:]
-        del values[len(values) - count:]
-        try:
-            values.append(apply(name, *operands))
-        except (ArithmeticError, ValueError) as error:
-            fail(column, f"{name} cannot be computed here: {error}")
-
-    def close(rank):
-        """Finish what binds at least as strongly."""
-        while operators and operators[-1][0] not in ("(", "call") and _strength(operators[-1]) >= rank:
-            reduce()
-
+    reader = _Reader(text, name_of, apply)
+    step = reader.operand
     for kind, token, column in _tokens(text):
-        token = _SAME.get(token, token)
-        if expected is _OPERAND:
-            if kind == "number":
-                values.append(_number(token))
-                expected = _OPERATOR
-            elif kind == "name" and token in FUNCTIONS and _next_is_open(text, column + len(token)):
-                operators.append(("call", column, token, 1))
-                expected = "("
-            elif kind == "name":
-                if token in FUNCTIONS:
-                    fail(column + len(token), f"expected '(' after the function {token}")
-                if _next_is_open(text, column + len(token)):
-                    fail(column, f"expected {_OPERAND}, but {token!r} is no function diffeng.parse knows: {_near(token)}"
-                                 f" (for a product write {token}*(...))")
-                values.append(CONSTANTS[token] if token in CONSTANTS else name_of(token))
-                expected = _OPERATOR
-            elif token == "(":
-                operators.append(("(", column, 0))
-            elif token == "-":
-                operators.append(("negative", column, 1))
-            elif token != "+":                                       # a leading + changes nothing
-                fail(column, f"expected {_OPERAND}, found {_found(kind, token)}")
-        elif expected == "(":
-            expected = _OPERAND
-        elif kind == "end":
-            close(0)
-            if operators:
-                fail(operators[-1][1], "this parenthesis is never closed: expected ')' before the end")
-            return values.pop()
-        elif token in ("²", "³"):
-            operators.append(("power", column, 2))
-            values.append(2 if token == "²" else 3)
-            reduce()
-        elif token in _BINARY and kind == "operator":
-            close(_RANK[token] + (token == "**"))                      # ** goes from right to left
-            operators.append((_BINARY[token], column, 2))
-            expected = _OPERAND
-        elif token == ")" and kind == "operator":
-            close(0)
-            if not operators:
-                fail(column, "this parenthesis was never opened: expected an operator or the end")
-            opened = operators.pop()
-            if opened[0] == "call":
-                _, start, name, count = opened
-                primitive, wanted = FUNCTIONS[name]
-                if count != wanted:
-                    fail(column, f"{name} takes {wanted} operand{'s' * (wanted > 1)}, found {count}"
-                                 f": expected {'a comma and the other' if count < wanted else 'a parenthesis after the first' if wanted == 1 else 'no third'}")
-                operators.append((primitive, start, count))
-                reduce()
-        elif token == "," and kind == "operator":
-            close(0)
-            if not operators or operators[-1][0] != "call":
-                fail(column, "a comma stands between the operands of a function only: expected an operator or ')'")
-            _, start, name, count = operators.pop()
-            operators.append(("call", start, name, count + 1))
-            expected = _OPERAND
+        step = step(kind, _SAME.get(token, token), column)
+        if step is None:
+            return reader.values.pop()
+
+
+class _Reader:
+    """The two stacks. `operand`, `opening` and `operator` take the token of which that is expected, and return who takes the next one; None behind the last."""
+
+    def __init__(self, text, name_of, apply):
+        self.text, self.name_of, self.apply = text, name_of, apply
+        self.values, self.operators = [], []           # operators: (name, column, operands); of an open parenthesis "(", or "call", with the function's name behind it
+
+    def operand(self, kind, token, column):
+        if kind == "number":
+            self.values.append(_number(token))
+        elif kind == "name" and token in FUNCTIONS:
+            if not _next_is_open(self.text, column + len(token)):
+                self.fail(column + len(token), f"expected '(' after the function {token}")
+            self.operators.append(("call", column, 1, token))
+            return self.opening
+        elif kind == "name":
+            if _next_is_open(self.text, column + len(token)):
+                self.fail(column, f"expected {_OPERAND}, but {token!r} is no function diffeng.parse knows: {_near(token)} (for a product write {token}*(...))")
+            self.values.append(CONSTANTS[token] if token in CONSTANTS else self.name_of(token))
+        elif token == "(":
+            self.operators.append(("(", column, 0))
+            return self.operand
+        elif token == "-":
+            self.operators.append(("negative", column, 1))
+            return self.operand
+        elif token == "+":                                           # a leading + changes nothing
+            return self.operand
         else:
-            fail(column, f"expected {_OPERATOR}{' or a parenthesis' if operators else ' or the end'}, found {_found(kind, token)}"
-                         + (" (a product is written with *)" if kind in ("number", "name") or token == "(" else ""))
+            self.fail(column, f"expected {_OPERAND}, found {_found(kind, token)}")
+        return self.operator
+
+    def opening(self, kind, token, column):
+        """The parenthesis behind a function's name: it is there."""
+        return self.operand
+
+    def operator(self, kind, token, column):
+        if kind == "end":
+            self.close(0)
+            if self.operators:
+                self.fail(self.operators[-1][1], "this parenthesis is never closed: expected ')' before the end")
+            return None
+        if token in _SUPERSCRIPTS:
+            self.operators.append(("power", column, 2))
+            self.values.append(_SUPERSCRIPTS[token])
+            self.reduce()
+            return self.operator
+        if token in _BINARY:
+            self.close(_STRENGTH[_BINARY[token]] + (token == "**"))        # ** goes from right to left
+            self.operators.append((_BINARY[token], column, 2))
+            return self.operand
+        if token == ")":
+            self.close(0)
+            if not self.operators:
+                self.fail(column, "this parenthesis was never opened: expected an operator or the end")
+            opened = self.operators.pop()
+            if opened[0] == "call":
+                self.call(*opened[1:], column)
+            return self.operator
+        if token == ",":
+            self.close(0)
+            if not self.operators or self.operators[-1][0] != "call":
+                self.fail(column, "a comma stands between the operands of a function only: expected an operator or ')'")
+            _, start, count, name = self.operators.pop()
+            self.operators.append(("call", start, count + 1, name))
+            return self.operand
+        self.fail(column, f"expected {_OPERATOR}{' or a parenthesis' if self.operators else ' or the end'}, found {_found(kind, token)}"
+                          + (" (a product is written with *)" if kind in ("number", "name") or token == "(" else ""))
+
+    def close(self, strength):
+        """Finish what binds at least as strongly."""
+        while self.operators and _STRENGTH.get(self.operators[-1][0], -1) >= strength:
+            self.reduce()
+
+    def reduce(self):
+        name, column, count = self.operators.pop()
+        operands = self.values[len(self.values) - count:]
+        del self.values[len(self.values) - count:]
+        try:
+            self.values.append(self.apply(name, *operands))
+        except (ArithmeticError, ValueError) as error:
+            self.fail(column, f"{name} cannot be computed here: {error}")
+
+    def call(self, start, count, name, column):
+        primitive, wanted = FUNCTIONS[name]
+        if count != wanted:
+            self.fail(column, f"{name} takes {wanted} operand{'s' * (wanted > 1)}, found {count}"
+                              f": expected {'a comma and the other' if count < wanted else 'a parenthesis after the first' if wanted == 1 else 'no third'}")
+        self.operators.append((primitive, start, count))
+        self.reduce()
+
+    def fail(self, column, problem):
+        raise ValueError(_pointing(self.text, column, problem))
 
 
 def _tokens(text):
@@ -167,13 +191,6 @@ def _tokens(text):
 
 def _next_is_open(text, at):
     return text[at:].lstrip()[:1] == "(" if at < len(text) else False
-
-
-_STRENGTH = {"add": 1, "subtract": 1, "multiply": 2, "divide": 2, "negative": 3, "power": 4}
-
-
-def _strength(operator):
-    return _STRENGTH[operator[0]]
 
 
 def _number(token):
@@ -201,15 +218,17 @@ def _pointing(text, column, problem):
 
 # ---- constants are computed while reading -------------------------------------------------------------------------------------
 
+_OF_PYTHON = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv}          # integers and exact constants stay so
+
+
 def _apply(name, operands):
-    from .traced import Traced
     if any(isinstance(x, Traced) for x in operands):
         return P[name](*operands)
-    if name in ("add", "subtract", "multiply", "divide") and not all(isinstance(x, float) for x in operands):
+    if name in _OF_PYTHON and not all(isinstance(x, float) for x in operands):
         a, b = operands
         if name == "divide" and isinstance(b, (int, float)) and b == 0:
             raise ZeroDivisionError("division by zero")
-        out = a + b if name == "add" else a - b if name == "subtract" else a * b if name == "multiply" else a / b
+        out = _OF_PYTHON[name](a, b)
         return float(out) if isinstance(out, (np.generic, np.ndarray)) or isinstance(out, int) and abs(out) >= 2 ** 53 else out
     if name == "negative":
         return -operands[0]
@@ -220,7 +239,6 @@ def _apply(name, operands):
 
 def _graph(inputs, out):
     from .graph import Graph
-    from .traced import Traced
     out = out.node if isinstance(out, Traced) else np.asarray(out if isinstance(out, bool) else float(out))[()]
     return Graph([x.node for x in inputs], [out])
 
@@ -320,30 +338,14 @@ def _convert(node, operands, sp):
             out = _apply("subtract" if minus else "add", (out, x))
         return out
     if node.is_Mul:
-        above, below, rest = [], [], iter(operands)
-        for f in node.args:
-            parts, under = _factor(f, sp)
-            for k, _ in enumerate(parts):
-                (below if under or under is None and k else above).append(next(rest))
-        negative = len(above) > 1 and isinstance(above[0], int) and above[0] == -1
-        above = [x for x in (above[1:] if negative else above) if not (isinstance(x, int) and x == 1)] or [1]
-        top, bottom = _product(above), _product(below)
-        out = top if bottom is None else _apply("divide", (top, bottom))
-        return _apply("negative", (out,)) if negative else out
+        return _multiplied(node, operands, sp)
     if node.is_Pow:
-        power = node.exp
-        if _is_root(power):
-            base = operands[0]
-            out = _apply("sqrt", (base,)) if power.q == 2 else base if abs(power) == 1 else _apply("square", (base,)) if abs(power) == 2 else \
-                _apply("power", (base, abs(int(power))))
-            return _apply("divide", (1, out)) if power.is_negative else out
-        return _apply("power", tuple(operands))
+        return _powered(node.exp, *operands)
     if isinstance(node, sp.Piecewise):
-        pairs = list(zip(operands[::2], operands[1::2]))
-        if pairs[-1][1] is not True:
+        *pairs, (out, otherwise) = zip(operands[::2], operands[1::2])
+        if otherwise is not True:
             raise ValueError("from_sympy: a Piecewise needs a last piece for all other cases: (..., True)")
-        out = pairs[-1][0]
-        for value, condition in reversed(pairs[:-1]):
+        for value, condition in reversed(pairs):
             out = P["where"](condition, value, out)
         return out
     name = type(node).__name__
@@ -357,18 +359,41 @@ def _convert(node, operands, sp):
         raise ValueError(f"from_sympy: {name} has no primitive (in {str(node)[:80]}): rewrite the expression with one of "
                          f"{', '.join(sorted([*_SYMPY, *_RECIPROCAL]))}, a power or a Piecewise (sympy's .rewrite() and .doit() help)")
     if len(operands) > 2 or len(operands) == 2 and name in ("Max", "Min", "And", "Or", "Xor"):
-        out = operands[0]
-        for x in operands[1:]:
-            out = _apply(primitive, (out, x))
-        return out
+        return _joined(primitive, operands)
     return _apply(primitive, tuple(operands))
 
 
-def _product(factors):
-    out = None
-    for f in factors:
-        out = f if out is None else _apply("multiply", (out, f))
-    return out
+def _multiplied(node, operands, sp):
+    above, below, rest = [], [], iter(operands)
+    for f in node.args:
+        parts, under = _factor(f, sp)
+        for k, _ in enumerate(parts):
+            (below if under or under is None and k else above).append(next(rest))
+    negative = len(above) > 1 and isinstance(above[0], int) and above[0] == -1
+    above = [x for x in (above[1:] if negative else above) if not (isinstance(x, int) and x == 1)] or [1]
+    out = _joined("multiply", above)
+    if below:
+        out = _apply("divide", (out, _joined("multiply", below)))
+    return _apply("negative", (out,)) if negative else out
+
+
+def _powered(power, base, exponent=None):
+    """power: the exponent as sympy has it; where that is a root or an integer, there is no operand for it."""
+    if exponent is not None:
+        return _apply("power", (base, exponent))
+    if power.q == 2:
+        out = _apply("sqrt", (base,))
+    elif abs(power) == 1:
+        out = base
+    elif abs(power) == 2:
+        out = _apply("square", (base,))
+    else:
+        out = _apply("power", (base, abs(int(power))))
+    return _apply("divide", (1, out)) if power.is_negative else out
+
+
+def _joined(primitive, operands):
+    return functools.reduce(lambda x, y: _apply(primitive, (x, y)), operands)
 
 
 def _sympy_constant(node, sp):

@@ -223,8 +223,8 @@ class Pushing(Interpreter):
         value = primitive(*primals, **params)                        # one level down
         primals, tangent = exactly(primitive, primals, params), None
         if value.dtype.kind == "f" and primitive.own is not None:
-            moving = {slot: x.tangent for slot, x in enumerate(operands) if self.mine(x) and x.tangent is not None and primitive.carries(slot)}
-            tangent = primitive.own.push(primals, moving, value) if moving else None
+            tangents = {slot: x.tangent for slot, x in enumerate(operands) if self.mine(x) and x.tangent is not None and primitive.carries(slot)}
+            tangent = primitive.own.push(primals, tangents, value) if tangents else None
         elif value.dtype.kind == "f":
             for slot, x in enumerate(operands):
                 if isinstance(x, Traced) and x.interpreter is self and x.tangent is not None and primitive.carries(slot):

@@ -8,7 +8,7 @@ import numpy as np
 
 from .buffers import unwrap
 from .errors import refuse
-from .nodes import Node, Tracer, Tracing, reachable
+from .nodes import CONSTANT, Node, Tracer, Tracing, reachable
 from .recording import record
 from .traced import Traced
 from .trees import function_name
@@ -86,10 +86,7 @@ class Graph(networkx.MultiDiGraph):
         return self._rebuild(out) if self._rebuild is not None else out[0] if len(out) == 1 else tuple(out)
 
     def _leaves(self, args):
-        if self._structure is not None:
-            leaves = self._structure(args)
-        else:
-            leaves = list(args)
+        leaves = list(args) if self._structure is None else self._structure(args)
         if len(leaves) != len(self.input_nodes):
             raise TypeError(f"{self.title or 'the graph'} takes {len(self.input_nodes)} input(s) ({', '.join(n.params['name'] for n in self.input_nodes)}), "
                             f"got {len(leaves)}")
@@ -109,7 +106,11 @@ class Graph(networkx.MultiDiGraph):
         """The gradient as another graph of the same inputs: differentiate it again, print it, draw it, compile it.
 
         wrt: the number or name of an input, or a tuple of them (then the result is a tuple). method: "symbolic", "reverse" or "forward".
-        The graph must have one scalar output.
+        The graph must have one scalar output (else TypeError). Raises ValueError for another method, and for an input that there is not.
+
+        >>> import diffeng as de
+        >>> print(de.parse("x**3*y").derivative("x").formula())
+        3·y·x²
         """
         from .differentiate import METHODS
         if method not in METHODS:
@@ -119,10 +120,7 @@ class Graph(networkx.MultiDiGraph):
             raise TypeError(f"derivative needs one scalar floating-point output, the graph has {len(self.output_nodes)} of shape {shapes}: "
                             "sum it, or use diffeng.jacobian(graph)")
         chosen = [self._input(w) for w in (wrt if isinstance(wrt, (tuple, list)) else (wrt,))]
-        if method == "forward":
-            found = _forward_derivative(self, chosen)
-        else:
-            found = adjoint(self.output_nodes, chosen, method)
+        found = _forward_derivative(self, chosen) if method == "forward" else adjoint(self.output_nodes, chosen, method)
         return Graph(self.input_nodes, found, name=f"derivative of {self.title or 'the graph'}", structure=self._structure)
 
     def _input(self, w):
@@ -138,11 +136,17 @@ class Graph(networkx.MultiDiGraph):
     # ---- other faces: each lives in its own room ---------------------------------------------------------------------------------
 
     def formula(self):
-        """Readable mathematics, as text."""
+        """Readable mathematics, as text.
+
+        >>> import diffeng as de
+        >>> print(de.parse("sin(x)^2/y").formula())
+        sin(x)²/y
+        """
         from . import formulas
         return formulas.formula(self)
 
     def latex(self):
+        """The formula in LaTeX, without dollar signs."""
         from . import formulas
         return formulas.latex(self)
 
@@ -198,7 +202,6 @@ class Graph(networkx.MultiDiGraph):
 
 
 def _constant(value):
-    from .nodes import CONSTANT
     value = np.asarray(value)[()]
     return Node(CONSTANT, (value,), {}, value, np.shape(value), value.dtype, ())
 
@@ -258,7 +261,7 @@ def _forward_derivative(graph, chosen):
 # ---- making graphs --------------------------------------------------------------------------------------------------------------------
 
 def trace(fun, *args):
-    """Record fun at args: a Graph. Every array or float among the arguments becomes an input that carries its name.
+    """Record fun at args: a Graph. Every array or float among the arguments becomes an input that carries its name. Raises TypeError where fun is no function.
 
     >>> import numpy as np, diffeng as de
     >>> print(de.trace(lambda x, y: np.sum(x * y), np.ones(3), np.ones(3)).formula())
@@ -276,7 +279,8 @@ _symbols = Tracing()
 
 
 def symbols(names, shape=(), dtype=float):
-    """Named inputs without values, for expressions: x, y = symbols("x y"). A single name gives a single symbol.
+    """Named inputs without values, for expressions: x, y = symbols("x y"). A single name gives a single symbol. All have the shape and dtype that are given.
+    Raises ValueError for names that are no identifiers.
 
     >>> import diffeng as de
     >>> x, y = de.symbols("x y")
@@ -291,7 +295,14 @@ def symbols(names, shape=(), dtype=float):
 
 
 def to_graph(expression, inputs=None):
-    """The Graph of an expression of symbols (or a tuple of expressions). inputs: symbols in the order of the arguments; by default as they were made."""
+    """The Graph of an expression of symbols (or a tuple of expressions). inputs: symbols in the order of the arguments; by default as they were made.
+    Raises TypeError where there is no symbol in the expression, or inputs are none.
+
+    >>> import diffeng as de
+    >>> x, y = de.symbols("x y")
+    >>> float(de.to_graph(x / y, inputs=(y, x))(2.0, 3.0))
+    1.5
+    """
     outputs = expression if isinstance(expression, (tuple, list)) else (expression,)
     if not any(isinstance(x, Tracer) for x in outputs):
         raise TypeError("to_graph needs an expression of symbols: x, y = diffeng.symbols('x y'); diffeng.to_graph(diffeng.sin(x) * y)")

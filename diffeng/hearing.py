@@ -80,7 +80,8 @@ class Hearing:
         self.digits = trial.digits
         self.reason = ""                     # why there is no verdict
         self.coverage = {"entries": int(sum(np.size(x) for x in self.flat.leaves)), "differenced": 0, "directions": 0, "digits": None, "precision": None}
-        self.certificates, self.excess = {}, {}
+        self.certificates, self.excess, self.adjoints = {}, {}, {}
+        self.value = trial.plain             # in 100 digits, once the judge's own run has ended
         self.refusal = ""                    # what the judge could not spell out
         self.truths, self.scales, self.intervals, self.differences, self.inners = [], [], [], [], []
         self.local = None
@@ -88,7 +89,7 @@ class Hearing:
     def verdicts(self):
         began = time.perf_counter()
         say = self.trial.progress
-        nodes = [n for n in reachable([o for o in self.recorded.outputs if o is not None])]
+        nodes = reachable([o for o in self.recorded.outputs if o is not None])
         keys = {id(n): k for k, n in enumerate(nodes)}
         self.dtypes = _dtypes(nodes, self.flat.leaves)
         self.tolerance = max(map(tolerance, self.dtypes))
@@ -104,14 +105,13 @@ class Hearing:
         say("judge: certifying the truth", 0, 1)
         if not self.reason:
             self._truths()
-        if self.local.sampled and not culprits and any(c == "wrong" for answers in self.certificates.values() for c in answers):
+        if self.local.sampled and self._unexplained(culprits):
             say("judge: every entry of every operation", 0, max(1, len(nodes)))
             self.local = blame.check(nodes, keys, self.digits, lambda k, n: say("judge: every entry of every operation", k, n), sample=blame.EVERY)
             culprits += self.local.culprits
         self.edges = blame.edges(self.recorded.tracing.log)
         # of three that tie at a median, each slope is 0 along its own axis, and no line through the point is bent: there it shows as a gradient that misses them
-        missed = not culprits and any(c == "wrong" for answers in self.certificates.values() for c in answers)
-        bent = missed or any(bool(kink) for _, d in self.differences for kink, decided in zip(*d.kink, *d.decided) if decided)
+        bent = self._unexplained(culprits) or any(bool(kink) for _, d in self.differences for kink, decided in zip(*d.kink, *d.decided) if decided)
         self.kinks = self.local.kinks + [dict(e, node=keys.get(id(self.recorded.tracing.log[e["node"]]), -1)) for e in self.edges
                                          if bent and not self.local.kinks]
         culprits.sort(key=lambda c: (c.node, c.method != "graph"))
@@ -127,7 +127,11 @@ class Hearing:
         return dict(methods=methods, culprits=culprits, kinks=self.kinks,
                     nonfinite=self.nonfinite, coverage=self.coverage, reason=self.reason, names=self.flat.names, rows=self._rows(),
                     function=getattr(self.flat.fun, "__name__", "function"), truth=self._truth_tree(), recorded=self.recorded, digits=self.digits,
-                    adjoints=getattr(self, "adjoints", {}))
+                    adjoints=self.adjoints)
+
+    def _unexplained(self, culprits):
+        """Is a method's gradient wrong, and no operation found that is?"""
+        return not culprits and any("wrong" in answers for answers in self.certificates.values())
 
     def _repeats(self):
         """Does the plain function return the same twice? Without that there is nothing to judge."""
@@ -272,7 +276,7 @@ class Hearing:
         """size: of the terms got was summed from, in 100 digits;
         summed: the same, further back in the function, in float64: what rounding can be measured by."""
         if d.kink[0][k]:
-            return "wrong" if blame._outside(got, d.left[0][k], d.right[0][k], np.array(True)) else "certified"
+            return "wrong" if blame.beyond_slopes(got, d.left[0][k], d.right[0][k], np.array(True)) else "certified"
         off, slack = got - d.value[0][k], precise(10.0 ** (MARGIN - self.digits))
         size = np.absolute(size) + np.absolute(d.value[0][k])
         if not np.isfinite(radius(off)):
@@ -359,6 +363,7 @@ class Hearing:
         return [self._errors(g, k) for k, g in enumerate(answer.gradients)] if answer.along is None else self._along(answer)
 
     def _verdict(self, name, answer, culprits):
+        """A MethodResult."""
         result = MethodResult(value=answer.value, derivative=None, error=None, ulp=None, seconds=answer.seconds, bytes=answer.bytes,
                               preparation=answer.preparation, verdict="no verdict", device=answer.device, apart=answer.apart)
         if answer.gradients:
@@ -368,60 +373,59 @@ class Hearing:
         if answer.failure:
             result.verdict, result.note = "no verdict" if answer.refused else "wrong", answer.failure
             return result
-        compiled = name in WITNESSES.values()
-        base = "reverse" if compiled else name
+        worst = self._measured(name, answer, result) if self.truths and all(t is not None for t in self.truths) else None
+        base = "reverse" if name in WITNESSES.values() else name
         mine = [c for c in culprits if c.method == base or c.method == "graph" and base != "forward" and name not in self.trial.candidates]
-        worst = None
-        if all(t is not None for t in self.truths) and self.truths:
-            self.trial.progress(f"judge: the numbers of {name}", 0, 1)
-            rows = self._rows_of(answer)
-            result.error = max((r for round_ in rows for r, _, _ in round_), default=0.0)
-            result.ulp = max((u for round_ in rows for _, u, _ in round_), default=0.0)
-            result.per_leaf = rows[0][:len(self.flat.leaves)]
-            if answer.along is not None:
-                result.per_leaf = [row if k in answer.own else None for k, row in enumerate(result.per_leaf)]
-            worst = self.excess[name] = self._excess(rows)
         certificate = self.certificates.get(base, [])
-        uncertified = [c for c in certificate if c not in ("certified", "open")]
-        if uncertified and not mine and (self.local.kinks or self.edges) and set(uncertified) == {"wrong"}:
-            result.note = candidates.AT_A_KINK
-            return result
-        if any(c.kind in ("wrong", "missing") for c in mine) or uncertified:
-            result.verdict = "wrong"
-            result.note = "" if mine else next((c for c in uncertified if c != "wrong"), "its 100-digit gradient fails the judge's differences")
-            return result
-        if answer.value is not None and not self.reason and self._value_off(answer.value):
-            result.verdict, result.note = "wrong", VALUES_OFF
-            return result
-        if worst is None:
-            if self.differences and any(c == "certified" for c in certificate):
-                self._along_directions(result, answer)
-            else:
-                result.note = self.reason
-            return result
-        if name in self.trial.candidates and (found := candidates.verdict(self, answer, result, worst)):
-            result.verdict, result.note = found
-        elif worst <= 1:
-            result.verdict = "right"
-            if answer.along is not None:
-                result.note = f"asked along {len(answer.along)} directions" + (f" and {len(answer.own)} of single arrays" if answer.own else "")
-        elif any(c.kind == "inaccurate" for c in mine):
-            result.verdict, result.note = "inaccurate", "a rule loses digits"
-        elif compiled and (self.worst("reverse") or 0.0) <= 1:
-            result.verdict, result.note = "wrong", "the kernels compute something else than NumPy"
-        elif self.kinks:
-            result.verdict, result.note = "right", "at a kink: rounding decides the side"
-        elif self.nonfinite:
-            result.verdict, result.note = "no verdict", f"the {self.nonfinite['what']} of {self.nonfinite['primitive']} is not finite in floating point"
-        else:
-            result.verdict, result.note = ("no verdict", "ill-conditioned: every operation is right, but rounding or underflow is amplified "
-                                                         "beyond half of the digits")
-        if result.verdict == "right" and any(c.kind == "inaccurate" for c in mine):
-            result.verdict, result.note = "inaccurate", "a rule loses digits"
+        found = self._accused(answer, mine, certificate)
+        if found is None and worst is None:
+            found = self._along_directions(result, answer) if self.differences and "certified" in certificate else ("no verdict", self.reason)
+        result.verdict, result.note = found or self._judged(name, answer, result, worst, any(c.kind == "inaccurate" for c in mine))
         return result
 
+    def _measured(self, name, answer, result):
+        """The worst error against the truth, in tolerances; the result learns of all of them."""
+        self.trial.progress(f"judge: the numbers of {name}", 0, 1)
+        rows = self._rows_of(answer)
+        result.error = max((r for round_ in rows for r, _, _ in round_), default=0.0)
+        result.ulp = max((u for round_ in rows for _, u, _ in round_), default=0.0)
+        result.per_leaf = rows[0][:len(self.flat.leaves)]
+        if answer.along is not None:
+            result.per_leaf = [row if k in answer.own else None for k, row in enumerate(result.per_leaf)]
+        self.excess[name] = self._excess(rows)
+        return self.excess[name]
+
+    def _accused(self, answer, mine, certificate):
+        """(verdict, note) of a method that is wrong whatever its numbers are: by its culprits, its certificate, or its value; None of another."""
+        uncertified = [c for c in certificate if c not in ("certified", "open")]
+        if set(uncertified) == {"wrong"} and not mine and (self.local.kinks or self.edges):
+            return "no verdict", candidates.AT_A_KINK
+        if any(c.kind in ("wrong", "missing") for c in mine) or uncertified:
+            return "wrong", "" if mine else next((c for c in uncertified if c != "wrong"), "its 100-digit gradient fails the judge's differences")
+        if answer.value is not None and not self.reason and self._value_off(answer.value):
+            return "wrong", VALUES_OFF
+        return None
+
+    def _judged(self, name, answer, result, worst, lossy):
+        """(verdict, note) by the numbers. lossy: does one of the rules lose digits?"""
+        if name in self.trial.candidates and (found := candidates.verdict(self, answer, result, worst)):
+            return found
+        if lossy:
+            return "inaccurate", "a rule loses digits"
+        if worst <= 1:
+            if answer.along is None:
+                return "right", ""
+            return "right", f"asked along {len(answer.along)} directions" + (f" and {len(answer.own)} of single arrays" if answer.own else "")
+        if name in WITNESSES.values() and (self.worst("reverse") or 0.0) <= 1:
+            return "wrong", "the kernels compute something else than NumPy"
+        if self.kinks:
+            return "right", "at a kink: rounding decides the side"
+        if self.nonfinite:
+            return "no verdict", f"the {self.nonfinite['what']} of {self.nonfinite['primitive']} is not finite in floating point"
+        return "no verdict", "ill-conditioned: every operation is right, but rounding or underflow is amplified beyond half of the digits"
+
     def _along_directions(self, result, answer):
-        """Without a truth for every entry (the graph itself is wrong): the float64 gradient along the judge's directions."""
+        """(verdict, note) without a truth for every entry (the graph itself is wrong): the float64 gradient along the judge's directions."""
         result.error = 0.0
         for round_ in range(len(self.trial.cotangents)):
             for k, (w, d) in enumerate(self.differences):
@@ -434,7 +438,7 @@ class Hearing:
                     else:
                         parts = [inner(np.asarray(g), x, s) for g, x, s in zip(answer.gradients[round_], w, d.scale)]
                     result.error = max(result.error, along(numbers(d.value[0][round_]), parts))
-        result.verdict, result.note = ("right" if result.error <= self.tolerance else "no verdict"), "judged along random directions only"
+        return "right" if result.error <= self.tolerance else "no verdict", "judged along random directions only"
 
     def worst(self, name):
         answer = self.trial.answers[name]
@@ -446,7 +450,7 @@ class Hearing:
 
     def _value_off(self, value):
         """Does a method's value differ from the plain one by more than the function's own rounding?"""
-        for k, (mine, plain, exact) in enumerate(zip(value, self.trial.plain, getattr(self, "value", self.trial.plain))):
+        for k, (mine, plain, exact) in enumerate(zip(value, self.trial.plain, self.value)):
             if plain.dtype.kind != "f":
                 continue
             with np.errstate(all="ignore"):
@@ -468,9 +472,8 @@ class Hearing:
         for n in nodes:
             if n.dtype.kind == "f" and not np.all(np.isfinite(n.value)):
                 return dict(node=keys[id(n)], primitive=n.primitive.name, line=line_of(n.frames), what="value", name=n.params.get("name", ""))
-        adjoints = getattr(self, "adjoints", {})
         for n in reversed(nodes):
-            g = adjoints.get(id(n))
+            g = self.adjoints.get(id(n))
             if g is not None and not np.all(np.isfinite(g)):
                 return dict(node=keys[id(n)], primitive=n.primitive.name, line=line_of(n.frames), what="adjoint", name=n.params.get("name", ""))
         return None

@@ -67,17 +67,17 @@ def part_beside(walk, n, x, *arrays):
     if mine is None:
         return None
     for _ in range(LOOKS):
-        part = _written(y)
-        if part is None:
+        over = _written(y)
+        if over is None:
             break
         base, around = _since(walk, y)
         if _apart(mine, around):
             y = base
-        elif _apart(mine, _reach(part)):
+        elif _apart(mine, _reach(over)):
             y = y.operands[0]
         else:
             v = y.operands[1]
-            return v if part == mine and shape_of(v) == n.shape and type(v) is type(n) and v.dtype == n.dtype else None
+            return v if over == mine and shape_of(v) == n.shape and type(v) is type(n) and v.dtype == n.dtype else None
     else:
         return None
     return None if y is x or type(y) is not type(n) else walk.make(n, "getitem", y, params=n.params)
@@ -91,12 +91,12 @@ def _written(x):
 def _since(walk, x):
     """(the array that x was before parts were written over, one after the other; (first, end) on each axis of all of these parts together)."""
     chain, y = [], x
-    while not (type(y) is type(x) and y in walk.written) and (part := _written(y)) is not None:
-        chain.append((y, part))
+    while not (type(y) is type(x) and y in walk.written) and (over := _written(y)) is not None:
+        chain.append((y, over))
         y = y.operands[0]
     base, around = walk.written[y] if type(y) is type(x) and y in walk.written else (y, None)
-    for y, part in reversed(chain):
-        around = [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(around or _reach(part), _reach(part))]
+    for y, over in reversed(chain):
+        around = [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(around or _reach(over), _reach(over))]
         walk.written[y] = base, around
     return base, around
 

@@ -53,7 +53,7 @@ class Judge:
         self.limit, self.vanishing, self.least = limit, vanishing, 1.0
         self.scale = [scale_of(x) for x in self.args]
         self.largest = max([1.0] + [float(np.max(np.abs(x), initial=0, where=np.isfinite(x))) for x in self.args])
-        self.base = {}
+        self.base, self.outputs = {}, []                # {digits: (values at the point, what stop_gradient held)}; what the last run returned
         self.evaluations = 0
 
     # ---- evaluating -----------------------------------------------------------------------------------------------------------------
@@ -205,10 +205,7 @@ class Judge:
         out.scale, out.reason, out.evaluations = self.scale, reason, self.evaluations - before
         out.precision = steps[-1].digits if steps else max(self.base, default=0)
         if verdicts is None:
-            n = sum([x.data.size for x in self.outputs]) if hasattr(self, "outputs") else 0
-            verdicts = [_Verdict(NAN, None, False, NAN, NAN, reason)] * n
-        if not hasattr(self, "outputs"):
-            self.outputs = []
+            verdicts = [_Verdict(NAN, None, False, NAN, NAN, reason)] * sum([x.data.size for x in self.outputs])
         fill = np.frompyfunc(getattr, 2, 1)
         flat = np.empty(len(verdicts), object)
         flat[:] = verdicts
@@ -383,17 +380,11 @@ def _quotient(above, below, at, h, relative):
 
 def nested_value_and_gradient(fun, args):
     """(value, one gradient an argument) of a function of PreciseArrays with one scalar output, entry by entry."""
-    outputs, columns = nested_jacobian(fun, args)
+    outputs, blocks = nested_blocks(fun, args)
     if len(outputs) != 1 or outputs[0].shape != ():
         shapes = ", ".join(str(x.shape) for x in outputs)
         raise refuse(TypeError, f"a gradient inside of the function{{here}} needs one scalar output, and this one has {shapes}: take np.sum of it")
-    gradients = []
-    for x, column in zip(args, columns):
-        data = np.empty(column.shape, object)
-        for entry in np.ndindex(*column.shape):
-            data[entry] = column[entry][0][()]
-        gradients.append(PreciseArray(data, precise(x).dtype))
-    return outputs[0], gradients
+    return outputs[0], [PreciseArray(block.data, precise(x).dtype) for x, block in zip(args, blocks[0])]
 
 
 def nested_blocks(fun, args):
@@ -411,18 +402,13 @@ def nested_blocks(fun, args):
     return outputs, blocks
 
 
-def nested_gradient(fun, x):
-    """The gradient of fun (PreciseArray -> scalar PreciseArray) at x, in the shape of x."""
-    return nested_value_and_gradient(fun, [x])[1][0]
-
-
 def nested_jvp(fun, primals, tangents):
     """(outputs, their derivatives along tangents), one difference for all; lists when fun returns one, single arrays when not."""
     def work(digits):
         points, rads = zip(*[_midpoint(x) for x in primals])
         reaches = [_reach(x) for x in points]
         ways = [arbs(unwrap(t)) for t in tangents]
-        shares = [abs(t) / s for way, reach in zip(ways, reaches) for t, s in zip(way.reshape(-1), reach.reshape(-1)) if not t.is_zero()]
+        shares = [abs(t) / s for tangent, reach in zip(ways, reaches) for t, s in zip(tangent.reshape(-1), reach.reshape(-1)) if not t.is_zero()]
         inner = _Inner(fun)
         f = inner.at(list(points))
         if not shares:

@@ -125,15 +125,6 @@ def same_place(a, b):
     return a == b or a[0] is b[0] and _position(*a) == _position(*b)
 
 
-def source_of(frames):
-    """(absolute file, line, column, end column) of the sub-expression, or None."""
-    if not frames:
-        return None
-    code, offset = frames[0]
-    line, _, column, end = _position(code, offset)
-    return code.co_filename, line, column, end
-
-
 def modules_of(frames):
     """Names of the user's functions around an operation, outermost first."""
     return tuple(code.co_name for code, _ in reversed(frames))

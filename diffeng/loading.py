@@ -126,8 +126,8 @@ def check(fun, args):
     if not floats:
         raise BadInput(f"{name} got no floating-point argument, so there is nothing to take a derivative with respect to: give one with --at \"x=1.0\" "
                        "(3i is an integer, 3 is not)")
-    names = list(_names(fun, len(args)))
-    for word, x in zip(names, args):
+    from .trees import argument_names
+    for word, x in zip(argument_names(fun, len(args)), args):
         if isinstance(x, (np.ndarray, np.floating)) and x.dtype.kind == "f" and np.isnan(x).any():
             raise BadInput(f"--at: {word} holds NaN, and {name} has no derivative there: give numbers")
     try:
@@ -140,11 +140,6 @@ def check(fun, args):
     if isinstance(value, (str, bytes)):
         raise BadInput(f"{name} returned a {type(value).__name__} ({_defined(fun)}): return the number or array to differentiate")
     return value
-
-
-def _names(fun, n):
-    from .trees import argument_names
-    return argument_names(fun, n)
 
 
 def _defined(fun):

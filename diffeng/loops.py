@@ -317,25 +317,30 @@ class Loop:
     def push(self, primals, tangents, value):
         """The tangent of all results, (K, size): a loop over numbers and their tangents."""
         from .control import scan
-        from .forward_mode import push
-        count = next(iter(tangents.values())).shape[0]
         carry, xs, outer = self.split(primals)
-        moving = [s for s in self.moves if s < self.carried or s in tangents]           # a carry may begin to move
-        start = [tangents[s] if s in tangents else np.zeros((count, *np.shape(primals[s])), primals[s].dtype) for s in moving if s < self.carried]
+        count, moving, start, fixed = self._moving(primals, tangents)
         read = [np.swapaxes(tangents[s], 0, 1) for s in moving if self.carried <= s < self.carried + self.read]          # (n, K, ...)
-        fixed = [tangents[s] for s in moving if s >= self.carried + self.read]
 
         def turn(state, item):
-            (c, dc), (x, dx), d = state, item, [None] * len(self.inputs)
-            for s, t in zip(moving, (*dc, *dx, *fixed)):
-                d[s] = t
-            values, moved = push(self.step, [*c, *x, *outer], d)
-            moved = [np.zeros((count, *np.shape(v)), v.dtype) if t is None else t for v, t in zip(values, moved)]
-            after = [moved[s] for s in moving if s < self.carried]
-            return ([*values[:self.carried]], after), moved[self.carried:]
+            (c, dc), (x, dx) = state, item
+            values, moved = self._step_pushed([*c, *x, *outer], dict(zip(moving, (*dc, *dx, *fixed))), count)
+            return ([*values[:self.carried]], [moved[s] for s in moving if s < self.carried]), moved[self.carried:]
         (_, last), rows = scan(turn, ([*carry], start), ([*xs], read), self.length, self.reverse)
         held = dict(zip([s for s in moving if s < self.carried], last)) | {self.carried + k: np.swapaxes(t, 0, 1) for k, t in enumerate(rows)}
         return self._in_rows([held[k] for k in self.packing], count)
+
+    def _moving(self, primals, tangents):
+        """(how many directions, which numbers move, the tangents that the carry begins with, those of what is outside). A carry may begin to move in any turn."""
+        count = next(iter(tangents.values())).shape[0]
+        moving = [s for s in self.moves if s < self.carried or s in tangents]
+        start = [tangents[s] if s in tangents else np.zeros((count, *np.shape(primals[s])), primals[s].dtype) for s in moving if s < self.carried]
+        return count, moving, start, [tangents[s] for s in moving if s >= self.carried + self.read]
+
+    def _step_pushed(self, numbers, tangents, count):
+        """One turn: the results, and the tangents (K, ...) of all of them."""
+        from .forward_mode import push
+        values, moved = push(self.step, numbers, [tangents.get(s) for s in range(len(self.inputs))])
+        return values, [np.zeros((count, *np.shape(v)), v.dtype) if t is None else t for v, t in zip(values, moved)]
 
     def _in_rows(self, results, count):
         """Those of `packing`, each with an axis of so many in front, packed one beside the other."""

@@ -56,57 +56,76 @@ def gradient_scale(module, outputs, cotangents, inputs, large=lambda shape: Fals
 
     Of an input that is large(its shape): a function that computes its scale, so that one at a time need be there, or None where it is not known; no adjoint.
     """
-    order = reachable(outputs)
-    wanted, leaves = influenced(order, inputs), set(inputs)
-    for n in order:
-        if n.primitive.kind == "view" and n.operands[0] in leaves:
-            leaves.add(n)
-    g, s, summed = {}, {}, {}                  # cotangent; scale; does the scale come from a sum inside of an operation?
-    meeting = {}                                # contributions so far: (cotangent, scale, summed)
+    scales = _Scales(module, reachable(outputs), inputs, large)
+    with np.errstate(all="ignore"):
+        scales.backwards(outputs, cotangents)
+    return [scales.of(n) for n in inputs], {key: c for key, c in scales.cotangent.items() if c is not None}
 
-    def settle(n):
+
+class _Scales:
+    """A walk backwards. By the id of a node: its cotangent (None: not computed, as what it leads to is large); scale, an array, a function that computes it, or None;
+    summed: does the scale come from a sum inside of an operation? meeting: contributions so far, (cotangent, scale, summed) each."""
+
+    def __init__(self, module, order, inputs, large):
+        self.module, self.order, self.large = module, order, large
+        self.wanted, self.leaves = influenced(order, inputs), set(inputs)
+        for n in order:
+            if n.primitive.kind == "view" and n.operands[0] in self.leaves:
+                self.leaves.add(n)
+        self.cotangent, self.scale, self.summed, self.meeting = {}, {}, {}, {}
+
+    def backwards(self, outputs, cotangents):
+        for n, c in zip(outputs, cotangents):
+            if n in self.wanted:
+                self._meet(n, c, np.absolute(c), False)
+        for n in reversed(self.order):
+            if id(n) in self.meeting:
+                self._settle(n)
+                for k in self.wanted[n]:
+                    self._hand_on(n, k)
+
+    def of(self, n):
+        """The scale of an input."""
+        size = self.scale.get(id(n), np.zeros(n.shape, n.dtype))
+        return size if size is None or callable(size) else np.absolute(size)
+
+    def _meet(self, n, cotangent, scale, summed):
+        self.meeting.setdefault(id(n), []).append((cotangent, scale, summed))
+
+    def _settle(self, n):
         """All contributions to a node are there: add them up."""
-        parts = meeting.pop(id(n))
+        parts = self.meeting.pop(id(n))
         if parts[0][0] is None:
             sizes = [size for _, size, _ in parts]
-            g[id(n)], s[id(n)] = None, None if None in sizes else lambda: sum([size() for size in sizes[1:]], sizes[0]())
+            self.cotangent[id(n)] = None
+            self.scale[id(n)] = None if None in sizes else lambda: sum([size() for size in sizes[1:]], sizes[0]())
             return
-        g[id(n)] = sum((c for c, _, _ in parts[1:]), parts[0][0])
+        self.cotangent[id(n)] = sum((c for c, _, _ in parts[1:]), parts[0][0])
         sizes = [size if inside or len(parts) == 1 else np.absolute(c) for c, size, inside in parts]
-        s[id(n)], summed[id(n)] = sum(sizes[1:], sizes[0]), any(inside for _, _, inside in parts)
+        self.scale[id(n)], self.summed[id(n)] = sum(sizes[1:], sizes[0]), any(inside for _, _, inside in parts)
 
-    def size_of(n, k, last):
-        """What n hands to operand k."""
-        values = [p.value if type(p) is Node else p for p in n.operands]
+    def _hand_on(self, n, k):
+        """What a node whose contributions are all there gives to operand k."""
+        p, g = n.operands[k], self.cotangent[id(n)]
+        if g is None or p in self.leaves and self.large(p.shape):
+            known = g is not None or self.scale[id(n)] is not None and n.primitive.kind in _HAND_ON
+            self._meet(p, None, partial(self._size, n, k, True) if known else None, True)
+            return
+        c = self.module.pull(n.primitive, k, g, n.value, _values(n), n.params)
+        inside = self.summed[id(n)] or n.primitive.kind in ("contract", "scatter", "reduce", "linalg", "opaque") or np.shape(p.value) != np.shape(n.value)
+        self._meet(p, c, self._size(n, k, p in self.leaves), inside)
+
+    def _size(self, n, k, last):
+        """The scale of that. last: is the operand an input, or a view of one?"""
+        size = self.scale[id(n)]
         if last and n.primitive.kind == "contract":
             sizes = [_operand_scale(p) if type(p) is Node else np.absolute(p) for p in n.operands]
-            return np.absolute(module.pull(n.primitive, k, s[id(n)], np.absolute(n.value), sizes, n.params))
-        incoming = s[id(n)]() if callable(s[id(n)]) else s[id(n)]
-        return pulled(module.pull, n.primitive, k, g[id(n)], incoming, n.value, values, n.params)
+            return np.absolute(self.module.pull(n.primitive, k, size, np.absolute(n.value), sizes, n.params))
+        return pulled(self.module.pull, n.primitive, k, self.cotangent[id(n)], size() if callable(size) else size, n.value, _values(n), n.params)
 
-    with np.errstate(all="ignore"):
-        for n, c in zip(outputs, cotangents):
-            if n in wanted:
-                meeting.setdefault(id(n), []).append((c, np.absolute(c), False))
-        for n in reversed(order):
-            if id(n) not in meeting:
-                continue
-            settle(n)
-            values = [p.value if type(p) is Node else p for p in n.operands]
-            for k in wanted[n]:
-                p = n.operands[k]
-                if g[id(n)] is None or p in leaves and large(p.shape):
-                    known = g[id(n)] is not None or s[id(n)] is not None and n.primitive.kind in _HAND_ON
-                    meeting.setdefault(id(p), []).append((None, partial(size_of, n, k, True) if known else None, True))
-                    continue
-                c = module.pull(n.primitive, k, g[id(n)], n.value, values, n.params)
-                inside = summed[id(n)] or n.primitive.kind in ("contract", "scatter", "reduce", "linalg", "opaque") or np.shape(p.value) != np.shape(n.value)
-                meeting.setdefault(id(p), []).append((c, size_of(n, k, p in leaves), inside))
 
-    def found(n):
-        size = s.get(id(n), np.zeros(n.shape, n.dtype))
-        return size if size is None or callable(size) else np.absolute(size)
-    return [found(n) for n in inputs], {key: c for key, c in g.items() if c is not None}
+def _values(n):
+    return [p.value if type(p) is Node else p for p in n.operands]
 
 
 def _operand_scale(n):
@@ -114,7 +133,7 @@ def _operand_scale(n):
     neighbours is so by cancellation, further back than one operation perhaps, and has their rounding. Through views."""
     if n.primitive.kind == "view":
         return n.primitive(_operand_scale(n.operands[0]) if type(n.operands[0]) is Node else np.absolute(n.operands[0]), **n.params)
-    size = value_scale(n.primitive, [p.value if type(p) is Node else p for p in n.operands], n.value, n.params) if n.operands else np.absolute(n.value)
+    size = value_scale(n.primitive, _values(n), n.value, n.params) if n.operands else np.absolute(n.value)
     return np.maximum(size, np.sqrt(np.mean(np.square(n.value), axis=-1, keepdims=True))) if n.shape else size
 
 

@@ -171,9 +171,10 @@ def _spec(primitive, operands, params):
 
 
 class Node:
-    """One recorded operation: lean, immutable, hashable by identity, made in topological order (`serial` grows).
+    """One recorded operation: lean, hashable by identity, made in topological order (`serial` grows). What it says stays; its value may be found out later.
 
-    live: the numbers of the operands through which a derivative by the recording's inputs may go; True for an input. segment: of a checkpoint. hooks: of a user's, where a tensor has some (tensor_engine/hooks.py).
+    live: the numbers of the operands through which a derivative by the recording's inputs may go; True for an input. segment: of a checkpoint.
+    hooks: of a user's, where a tensor has some (tensor_engine/hooks.py).
     """
 
     __slots__ = ("primitive", "operands", "params", "value", "shape", "dtype", "frames", "serial", "live", "segment", "hooks", "__weakref__")

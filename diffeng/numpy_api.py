@@ -1,6 +1,6 @@
 """Which NumPy function means which primitives.
 
-UFUNCS and FUNCTIONS are the tables the protocols of `Traced` look into; numpy_functions.py fills the second.
+UFUNCS and FUNCTIONS are the tables the protocols of `Traced` look into; numpy_functions/ fills the second.
 No interpreter is named here: every composition runs on nodes, dual numbers and 100-digit arrays alike.
 """
 import builtins
@@ -9,6 +9,7 @@ import functools
 import numpy as np
 
 from . import vocabulary as v
+from .constants import LOG2, PI
 from .errors import explain, refuse
 from .nodes import Primitive
 from .traced import OPERANDS, TRACED, Traced, is_scalar, overwrite, write
@@ -114,8 +115,8 @@ _ACCUMULATE = {np.add: np.cumsum, np.multiply: np.cumprod}
 def _compositions():
     one = {
         np.positive: lambda x: e.copy(x), np.fabs: lambda x: e.absolute(x), np.float_power: lambda x, y: e.power(x, y),
-        np.deg2rad: lambda x: x * (_pi() / 180), np.radians: lambda x: x * (_pi() / 180),
-        np.rad2deg: lambda x: x * (180 / _pi()), np.degrees: lambda x: x * (180 / _pi()),
+        np.deg2rad: lambda x: x * (PI / 180), np.radians: lambda x: x * (PI / 180),
+        np.rad2deg: lambda x: x * (180 / PI), np.degrees: lambda x: x * (180 / PI),
         np.fmax: lambda x, y: e.where(e.isnan(x), y, e.where(e.isnan(y), x, e.maximum(x, y))),
         np.fmin: lambda x, y: e.where(e.isnan(x), y, e.where(e.isnan(y), x, e.minimum(x, y))),
         np.logaddexp2: lambda x, y: _logaddexp2(x, y),
@@ -144,14 +145,8 @@ def _by_kind(of_truth, of_integers):
     return lambda *operands: (of_truth if operands[0].dtype == bool else of_integers)(*operands)
 
 
-def _pi():
-    from .constants import PI
-    return PI
-
-
 def _logaddexp2(x, y):
     """log2(2^x + 2^y) from powers of two, whose digits x log(2) would not have. The larger power is 1; what it lacks to that is 0, with a slope."""
-    from .constants import LOG2
     top = e.stop_gradient(e.maximum(x, y))
     top = e.where(e.isfinite(top), top, 0.0)
     a, b, first = e.exp2(x - top), e.exp2(y - top), e.greater_equal(x, y)
@@ -191,26 +186,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
             raise refuse(TypeError, f"the ufunc {ufunc.__name__}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them)")
         UFUNCS[ufunc] = primitive
     if method == "__call__":
-        if not kwargs:
-            return _computed(ufunc, primitive, [x if type(x) in OPERANDS else operand(x) for x in inputs])
-        out, dtype, mask = kwargs.pop("out", None), kwargs.pop("dtype", None), kwargs.pop("where", True)
-        kwargs = {k: x for k, x in kwargs.items() if k not in ("casting", "order", "subok")}             # these say how, not what
-        if kwargs:
-            released = _released((inputs, kwargs))
-            if released is not None and out is None and mask is True:
-                return ufunc(*released[0], dtype=dtype, **released[1])
-            raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; move the axes with np.moveaxis, or leave it out")
-        operands, mask = [operand(x) for x in inputs], operand(mask)
-        if mask is True:
-            result = _computed(ufunc, primitive, operands, dtype)
-        elif out is None or ufunc.nout > 1:
-            raise refuse(TypeError, f"{ufunc.__name__}{{here}}: with where= it needs out=, an array with the values of the entries that are not chosen "
-                                    "(NumPy leaves them to chance); or use np.where")
-        else:
-            from .numpy_functions.ufunc_methods import where_chosen
-            kept = out[0] if isinstance(out, tuple) else out
-            result = e.where(mask, _computed(ufunc, primitive, where_chosen(primitive, operands, mask), dtype), kept)
-        return result if out is None else _into(out, result, ufunc.__name__)
+        return _called(ufunc, primitive, inputs, kwargs)
     out = kwargs.pop("out", None)
     out = out[0] if isinstance(out, tuple) else out
     if out is not None:
@@ -235,6 +211,30 @@ def call_ufunc(ufunc, method, inputs, kwargs):
             if "keyword" not in str(error):
                 raise
     raise refuse(TypeError, f"{ufunc.__name__}.{method}{{here}} is not supported on traced values like this: write it with whole-array functions")
+
+
+def _called(ufunc, primitive, inputs, kwargs):
+    """ufunc(*inputs, **kwargs)"""
+    if not kwargs:
+        return _computed(ufunc, primitive, [x if type(x) in OPERANDS else operand(x) for x in inputs])
+    out, dtype, mask = kwargs.pop("out", None), kwargs.pop("dtype", None), kwargs.pop("where", True)
+    kwargs = {k: x for k, x in kwargs.items() if k not in ("casting", "order", "subok")}             # these say how, not what
+    if kwargs:
+        released = _released((inputs, kwargs))
+        if released is not None and out is None and mask is True:
+            return ufunc(*released[0], dtype=dtype, **released[1])
+        raise refuse(TypeError, f"{ufunc.__name__}{{here}}: the option {sorted(kwargs)[0]!r} is not supported on traced values; move the axes with np.moveaxis, or leave it out")
+    operands, mask = [operand(x) for x in inputs], operand(mask)
+    if mask is True:
+        result = _computed(ufunc, primitive, operands, dtype)
+    elif out is None or ufunc.nout > 1:
+        raise refuse(TypeError, f"{ufunc.__name__}{{here}}: with where= it needs out=, an array with the values of the entries that are not chosen "
+                                "(NumPy leaves them to chance); or use np.where")
+    else:
+        from .numpy_functions.ufunc_methods import where_chosen
+        kept = out[0] if isinstance(out, tuple) else out
+        result = e.where(mask, _computed(ufunc, primitive, where_chosen(primitive, operands, mask), dtype), kept)
+    return result if out is None else _into(out, result, ufunc.__name__)
 
 
 REAL = "fiub"                           # kinds of dtypes
@@ -364,10 +364,7 @@ def split_index(index, of=None):
         i = i.__array__() if _is_array_like(i) else i
         if isinstance(i, Traced) and i.dtype.kind == "b":
             i = np.asarray(i._look("mask", lambda x: plain(x)))       # a mask decides shapes: its value is looked at, like an `if`
-        if isinstance(i, Traced) and not i.ndim and i.dtype.kind in "iu":
-            template.append(indexing.Slot(len(arrays)))
-            arrays.append(i)
-        elif isinstance(i, (Traced, np.ndarray)) and i.dtype.kind in "iu":
+        if isinstance(i, (Traced, np.ndarray)) and i.dtype.kind in "iu":
             template.append(indexing.Slot(len(arrays)))
             arrays.append(i)
         elif isinstance(i, slice):

@@ -36,8 +36,11 @@ def custom(fun):
     f.check(*args): a Report that says whether each rule is right at these arguments (as compare does), and how far they are from being adjoint to each other.
 
     Rules are plain NumPy code and may be differentiated again. Arguments may be nested, and then tangents and cotangents are nested like them; results may be
-    tuples, lists and dicts of floating-point arrays of one dtype. What function and rules are given is their own: writing into it changes no array outside. What has no rule is differentiated like any other function. The symbolic method and the judge
-    never meet a rule: they see the function.
+    tuples, lists and dicts of floating-point arrays of one dtype. What function and rules are given is their own: writing into it changes no array outside.
+    What has no rule is differentiated like any other function. The symbolic method and the judge never meet a rule: they see the function.
+
+    Raises TypeError for what is no function. A derivative raises ValueError where a rule returns what does not fit the arguments or the result, and TypeError where
+    results have several dtypes, an argument can only be given by name, or the function reads a value from outside that is differentiated.
 
     >>> import numpy as np, diffeng as de
     >>> @de.custom

@@ -1,6 +1,6 @@
 """The Report of compare: a table for people, JSON for machines, a picture, and an exception for tests. It only says what the hearing found."""
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -157,8 +157,7 @@ class Report:
             if derivatives:
                 from .trees import flatten
                 methods[name]["derivative"] = [np.asarray(g).tolist() for g in flatten(m.derivative)[0]]
-        culprits = [dict(primitive=c.primitive, method=c.method, slot=c.slot, line=c.line, error=c.error, kind=c.kind, node=c.node, text=c.text)
-                    for c in self.culprits]
+        culprits = [asdict(c) for c in self.culprits]
         return json.dumps(_plain(dict(function=self.function, agree=self.agree, methods=methods, culprit=culprits[0] if culprits else None,
                                       culprits=culprits, kinks=self.kinks, nonfinite=self.nonfinite, coverage=self.coverage,
                                       reason=self.reason, digits=self.digits)), indent=1, allow_nan=False)

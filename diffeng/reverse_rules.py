@@ -170,12 +170,12 @@ def matmul(g, x, y, slot):
 
 def tensordot(g, x, y, axes, slot):
     mine, other = (x, y) if slot == 0 else (y, x)
-    summed, theirs = (axes[0], axes[1]) if slot == 0 else (axes[1], axes[0])
-    free = [k for k in range(mine.ndim) if k not in summed]
+    own, theirs = (axes[0], axes[1]) if slot == 0 else (axes[1], axes[0])
+    free = [k for k in range(mine.ndim) if k not in own]
     other_free = [k for k in range(other.ndim) if k not in theirs]
     at = range(len(free), g.ndim) if slot == 0 else range(g.ndim - len(free))       # the other operand's free axes in g
     out = np.tensordot(g, other, axes=(tuple(at), tuple(other_free)))                  # axes: free ones of mine, then theirs in order
-    came = free + [summed[theirs.index(k)] for k in sorted(theirs)]
+    came = free + [own[theirs.index(k)] for k in sorted(theirs)]
     return np.transpose(out, [came.index(k) for k in range(mine.ndim)])
 
 
@@ -191,11 +191,11 @@ class Einsum:
     def __getitem__(self, slot):
         def rule(g, z, *operands, subscripts):
             x, others = operands[slot], operands[:slot] + operands[slot + 1:]
-            product, spread, full, own, grid = _adjoint(subscripts, slot, tuple([np.shape(o) for o in operands]))
+            product, kept, full, own, grid = _adjoint(subscripts, slot, tuple([np.shape(o) for o in operands]))
             c = contraction.einsum(g, *others, subscripts=product)
-            if c.shape != spread:
-                c = c.reshape(spread)
-            if full != spread:
+            if c.shape != kept:
+                c = c.reshape(kept)
+            if full != kept:
                 c = np.broadcast_to(c, full)
             if grid is None:
                 return c
@@ -217,10 +217,10 @@ def _adjoint(subscripts, slot, shapes):
         have.update({c: n for c, n in zip(letters, lengths) if (c in out or k != slot) and have.get(c, 1) == 1})
     distinct = [*dict.fromkeys(mine)]
     letters = [c for c in distinct if c in elsewhere]
-    spread = tuple([have[c] if c in letters else 1 for c in distinct])
-    full = tuple([max(sizes[c], n) if sizes[c] and n else 0 for c, n in zip(distinct, spread)])
+    kept = tuple([have[c] if c in letters else 1 for c in distinct])
+    full = tuple([max(sizes[c], n) if sizes[c] and n else 0 for c, n in zip(distinct, kept)])
     grid = None if len(distinct) == len(mine) else [np.arange(sizes[c]).reshape([-1 if c == d else 1 for d in distinct]) for c in mine]
-    return ",".join([out, *others]) + "->" + "".join(letters), spread, full, tuple([sizes[c] for c in distinct]), grid
+    return ",".join([out, *others]) + "->" + "".join(letters), kept, full, tuple([sizes[c] for c in distinct]), grid
 
 
 class Getitem:

@@ -319,6 +319,6 @@ for _name, _function in [*globals().items()]:
 def __getattr__(name):
     if name[:1] != "_":
         from .tensor_engine import special
-        if name in special.ALIASES or name in special._OWN or name == "sinc":
+        if name in special.ALIASES or name in special.OWN or name == "sinc":
             return special.named(name)
     raise absent(f"module {__name__!r}", name, {}, [n for n, f in globals().items() if f in _shared.values()])

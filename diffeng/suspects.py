@@ -84,7 +84,7 @@ def misread(flat, tolerance):
         for a, b in zip(mine, map(np.asarray, want if isinstance(want, (list, tuple)) else [want])):
             if a.dtype.kind != "f" or b.dtype.kind != "f":
                 continue
-            error = (blame._relative(a, b.astype(float), np.maximum(np.absolute(b), np.max(np.absolute(b), initial=0, where=np.isfinite(b))))
+            error = (blame.relative_error(a, b.astype(float), np.maximum(np.absolute(b), np.max(np.absolute(b), initial=0, where=np.isfinite(b))))
                      if a.shape == b.shape else np.inf)
             if error > tolerance and not found:
                 found.append(Culprit(function.__name__, "graph", None, line_of(user_frames()), error, "wrong", -1,
@@ -159,7 +159,7 @@ def _own_rule(own, name, values, frames, digits):
         got = forward_mode.push(derivative, [precise(x) for x in xs], [np.reshape(w, (1, *w.shape)) for w in way])
         wants = court.value(2 * digits + 20), found.value
         for mine, want, what in zip((got[0], [0 if t is None else t[0] for t in got[1]]), wants, ("is wrong", "is right, but differentiated again it is wrong")):
-            error = max(blame._relative(np.where(known & ~kink, certainly(precise(m) - w), 0), 0, np.maximum(np.absolute(numbers(w)), 1e-60))
+            error = max(blame.relative_error(np.where(known & ~kink, certainly(precise(m) - w), 0), 0, np.maximum(np.absolute(numbers(w)), 1e-60))
                         for m, w, known, kink in zip(mine, want, found.decided, found.kink))
             if error > 10.0 ** (10 - digits):
                 return [Culprit(own.primitive.name, "reverse" if name == "pull" else "forward", None, line_of(frames), error, "wrong", -1,
@@ -181,7 +181,7 @@ def kernel(trial, device):
         with np.errstate(all="ignore"):
             want = np.asarray(n.primitive(*operands, **n.params))
             scale = magnitude.value_scale(n.primitive, operands, want, n.params) if want.dtype.kind == "f" else np.ones(want.shape)
-            error = blame._relative(v, want.astype(float), np.maximum(np.absolute(want), scale))
+            error = blame.relative_error(v, want.astype(float), np.maximum(np.absolute(want), scale))
         if error > tolerance_of(want.dtype if want.dtype.kind == "f" else float):
             return Culprit(n.primitive.name, WITNESSES[device], None, line_of(n.frames), error, "wrong", k, "its kernel computes something else than NumPy")
         known[id(n)] = v

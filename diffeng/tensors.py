@@ -87,12 +87,10 @@ class Tensor(Rearranged):
         """Ask for the gradient of this tensor (or not), in place. Only floating-point leaves can."""
         if not requires_grad and not self.leaf:
             raise refuse(RuntimeError, "requires_grad{here}: you can only change requires_grad flags of leaf variables. If you want to use a computed "
-                                       "variable in a "
-                                       "subgraph that doesn't require differentiation use var_no_grad = var.detach().")
+                                       "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach().")
         if requires_grad and self.dtype.kind != "f":
             raise refuse(RuntimeError, f"requires_grad{{here}}: only Tensors of floating point dtype can require gradients, and this one is "
-                                       f"{self.dtype.name}: make it with "
-                                       "dtype=de.float32, or convert it with .float()")
+                                       f"{self.dtype.name}: make it with dtype=de.float32, or convert it with .float()")
         if self.leaf and self.requires is not bool(requires_grad):
             self._apart(bool(requires_grad))
         return self
@@ -229,9 +227,8 @@ class Tensor(Rearranged):
 
     def __bool__(self):
         if self.numel() != 1:
-            raise refuse(RuntimeError, "Boolean value of Tensor with " + ("no values" if not self.numel() else "more than one value") + " is "
-                                                                                                                                        "ambiguous{here}: use "
-                                       ".any() or .all()")
+            raise refuse(RuntimeError, "Boolean value of Tensor with " + ("no values" if not self.numel() else "more than one value")
+                         + " is ambiguous{here}: use .any() or .all()")
         return bool(self.item())
 
     def __float__(self):
@@ -307,7 +304,8 @@ class Tensor(Rearranged):
     def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
         """This tensor in another dtype, on another device ("cpu" or "cuda"), or as another tensor is: to(de.float64), to("cuda"), to(other).
 
-        Between devices it is a copy, through which gradients pass; non_blocking and memory_format have no effect. Raises RuntimeError, with the cure, where there is no such device.
+        Between devices it is a copy, through which gradients pass; non_blocking and memory_format have no effect. Raises RuntimeError, with the cure, where there is
+        no such device.
         """
         dtype, device = making.wanted(args, dtype, device)
         device = self.device if device is None else making.on(device)
@@ -367,13 +365,11 @@ class Tensor(Rearranged):
         core.writable(self, name)
         if new.shape != self.shape:
             raise refuse(RuntimeError, f"{name}{{here}}: output with shape {list(self.shape)} doesn't match the broadcast shape {list(new.shape)}: in place, "
-                                       f"a tensor keeps its "
-                                       "shape; write x = x + y")
+                                       "a tensor keeps its shape; write x = x + y")
         if new.dtype != self.dtype:
-            if rules._KINDS[new.dtype.kind] > rules._KINDS[self.dtype.kind]:
+            if rules.KINDS[new.dtype.kind] > rules.KINDS[self.dtype.kind]:
                 raise refuse(RuntimeError, f"{name}{{here}}: result type {name_of(new.dtype)} can't be cast to the desired output type "
-                                           f"{name_of(self.dtype)}: in place, a "
-                                           "tensor keeps its dtype; write x = x + y")
+                                           f"{name_of(self.dtype)}: in place, a tensor keeps its dtype; write x = x + y")
             new = OPS["to"](new, dtype=self.dtype)
         assign(self, new, name)
         return self

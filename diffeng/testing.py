@@ -9,7 +9,6 @@
 """
 import contextlib
 
-
 from . import numpy_api          # noqa: F401  the vocabulary must be there
 from .nodes import Node, Primitive, Tracing
 
@@ -52,60 +51,63 @@ def plant(method, primitive, kind="factor", slot=0):
         import difflib
         near = difflib.get_close_matches(primitive, Primitive.registry, 3)
         raise ValueError(f"no primitive {primitive!r}" + (f"; did you mean {', '.join(near)}?" if near else "; docs/vocabulary.md lists them"))
-    if method == "graph":
-        if kind == "factor":
-            kind = "swap"
-        if kind not in GRAPH_KINDS:
-            raise ValueError(f"kind={kind!r}: a graph fault is one of {', '.join(GRAPH_KINDS)}")
-        from .specimens import names, specimen
-        if kind == "lose" and known.kind == "map" and primitive in names() and slot >= len(specimen(primitive)[0]):
-            raise ValueError(f"{primitive!r} has no operand {slot}, and no edge to lose there")
-        if kind == "swap" and primitive in names() and len(specimen(primitive)[0]) < 2:
-            raise ValueError(f"{primitive!r} has one operand, and none to swap it with: its edge can be lost (kind=\"lose\")")
-        with _graph_fault(primitive, kind, slot):
-            yield
-        return
+    with _graph_fault(known, kind, slot) if method == "graph" else _rule_fault(method, known, kind, slot):
+        yield
+
+
+@contextlib.contextmanager
+def _rule_fault(method, known, kind, slot):
+    """A book whose rule for one operand is at fault."""
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r}: choose one of {', '.join(KINDS)}")
     if not known.differentiable(slot):
-        raise ValueError(f"{primitive!r} has no derivative with respect to operand {slot}"
+        raise ValueError(f"{known.name!r} has no derivative with respect to operand {slot}"
                          + (f"; it has for {', '.join(map(str, known.slots))}" if known.slots else ""))
     if method == "symbolic":
-        from . import symbolic
-        book, key, value = symbolic.FAULTS, primitive, lambda s, c: _faulty(c, kind) if s == slot else c
-    elif method in ("forward", "reverse"):
-        if method == "forward":
-            from .forward_mode import PUSH as book
-        else:
-            from .reverse_mode import PULL as book
-        try:
-            missing = book[primitive][slot] is None
-        except (IndexError, KeyError):
-            missing = True
-        if missing:
-            raise ValueError(f"{primitive!r} has no operand {slot} in the {method} book")
-        key, value = primitive, _Row(book[primitive], kind, slot)
+        from .symbolic import FAULTS as book
+    elif method == "forward":
+        from .forward_mode import PUSH as book
+    elif method == "reverse":
+        from .reverse_mode import PULL as book
     else:
         raise ValueError(f"method={method!r}: choose symbolic, forward, reverse or graph")
-    before = book.get(key)
-    book[key] = value
+    before = book.get(known.name)
+    if method != "symbolic" and not _has_rule(before, slot):
+        raise ValueError(f"{known.name!r} has no operand {slot} in the {method} book")
+    book[known.name] = _Row(before, kind, slot) if method != "symbolic" else lambda s, c: _faulty(c, kind) if s == slot else c
     try:
         yield
     finally:
         if before is None:
-            del book[key]
+            del book[known.name]
         else:
-            book[key] = before
+            book[known.name] = before
+
+
+def _has_rule(row, slot):
+    try:
+        return row is not None and row[slot] is not None
+    except IndexError:
+        return False
 
 
 @contextlib.contextmanager
-def _graph_fault(primitive, kind, slot):
+def _graph_fault(known, kind, slot):
     """Every recording of the primitive gets wrong edges; the value is the right one, as with a fault in graph construction."""
+    kind = "swap" if kind == "factor" else kind                  # plant's default
+    if kind not in GRAPH_KINDS:
+        raise ValueError(f"kind={kind!r}: a graph fault is one of {', '.join(GRAPH_KINDS)}")
+    from .specimens import names, specimen
+    operands = len(specimen(known.name)[0]) if known.name in names() else None
+    if kind == "lose" and known.kind == "map" and operands is not None and slot >= operands:
+        raise ValueError(f"{known.name!r} has no operand {slot}, and no edge to lose there")
+    if kind == "swap" and operands is not None and operands < 2:
+        raise ValueError(f"{known.name!r} has one operand, and none to swap it with: its edge can be lost (kind=\"lose\")")
     original = Tracing.apply
 
     def apply(self, p, operands, params):
         tracer = original(self, p, operands, params)
-        if p.name == primitive:
+        if p.name == known.name:
             edges = list(tracer.node.operands)
             if kind == "swap":
                 edges[:2] = edges[1::-1]

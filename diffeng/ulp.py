@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .judge import Judge
-from .precise import numbers, precise, precision
+from .precise import precise, precision
 from .trees import function_name
 
 DIGITS = 40                    # of the truth
@@ -60,7 +60,7 @@ def accuracy(fun, domain, *, points=500, seed=0, dtype=float, methods=(*METHODS,
     that small ones are met, and both ends are among them. dtype: float64 or float32, of the arguments. methods: which are asked. Truths have 40 digits, by the
     judge's differences.
 
-    Raises ValueError for a domain that is no interval, and where fun is not elementwise.
+    Raises TypeError where fun is no function, ValueError for a domain that is no interval, and where fun is not elementwise.
 
     >>> import numpy as np, diffeng as de
     >>> found = de.accuracy(np.tanh, (-30, 30), points=50)
@@ -95,10 +95,10 @@ def accuracy(fun, domain, *, points=500, seed=0, dtype=float, methods=(*METHODS,
 
 def _derivative(de, fun, xs, k, method):
     """d fun / d x_k at every point: fun is elementwise, so the gradient of its sum is that."""
-    kernels = method == "reverse (kernels)"
-    gradient = de.grad(lambda *x: np.sum(fun(*x)), argnums=k, method="reverse" if kernels else method)
     if method == "forward":
         return de.jvp(lambda x: fun(*xs[:k], x, *xs[k + 1:]), (xs[k],), (np.ones_like(xs[k]),))[1]
+    kernels = method == "reverse (kernels)"
+    gradient = de.grad(lambda *x: np.sum(fun(*x)), argnums=k, method="reverse" if kernels else method)
     return (de.jit(gradient) if kernels else gradient)(*xs)
 
 

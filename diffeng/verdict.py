@@ -15,6 +15,7 @@ from .devices import WITNESSES, present, program_maker
 from .differentiate import Recorded, backward
 from .every_direction import contracted, forward_rows
 from .measure import apart
+from .nodes import reachable
 from .report import Report
 from .refusals import judged
 from .trees import Flat, flatten, function_name, is_float
@@ -146,9 +147,9 @@ class _Trial:
 
     # ---- the witnesses ----------------------------------------------------------------------------------------------------------
 
-    def _ask(self, stage, derive, total=1):
+    def _ask(self, stage, derive):
         """Time a derivation; a method that fails is a finding, not a crash."""
-        self.progress(stage, 0, total)
+        self.progress(stage, 0, 1)
         answer = _Answer()
         began = time.perf_counter()
         try:
@@ -160,7 +161,7 @@ class _Trial:
             answer.seconds = time.perf_counter() - began
         if answer.bytes is None:
             answer.bytes = sum(np.asarray(g).nbytes for round_ in answer.gradients for g in round_)
-        self.progress(stage, total, total)
+        self.progress(stage, 1, 1)
         return answer
 
     def _ask_backward(self, method):
@@ -272,7 +273,6 @@ def _copied(tree):
 
 
 def _all_nodes(recorded):
-    from .nodes import reachable
     return [n for n in reachable([o for o in recorded.outputs if o is not None]) if isinstance(n.value, (np.ndarray, np.generic))]
 
 

@@ -99,18 +99,13 @@ class While(Loop):
     def push(self, primals, tangents, value):
         """The tangent of all results, (K, size): a while_loop over numbers and their tangents."""
         from .control import while_loop
-        from .forward_mode import push
-        count, outer = next(iter(tangents.values())).shape[0], primals[self.carried:]
-        moving = [s for s in self.moves if s < self.carried or s in tangents]           # a carry may begin to move
-        start = [tangents[s] if s in tangents else np.zeros((count, *np.shape(primals[s])), primals[s].dtype) for s in moving if s < self.carried]
-        fixed = [tangents[s] for s in moving if s >= self.carried]
+        count, moving, start, fixed = self._moving(primals, tangents)
+        outer = primals[self.carried:]
 
         def turn(state):
-            (c, dc), d = state, [None] * len(self.inputs)
-            for s, t in zip(moving, (*dc, *fixed)):
-                d[s] = t
-            values, moved = push(self.step, [*c, *outer], d)
-            return values, [np.zeros((count, *np.shape(values[s])), values[s].dtype) if moved[s] is None else moved[s] for s in moving if s < self.carried]
+            c, dc = state
+            values, moved = self._step_pushed([*c, *outer], dict(zip(moving, (*dc, *fixed))), count)
+            return values, [moved[s] for s in moving if s < self.carried]
         last = while_loop(lambda state: self.holds(*state[0], *outer), turn, ([*primals[:self.carried]], start))[1]
         return self._in_rows(last, count)
 

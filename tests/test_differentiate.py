@@ -48,7 +48,7 @@ def test_linearize_is_jvp_without_running_again():
     assert len(runs) == 4                      # one for linearize, one for each jvp
     with pytest.raises(ValueError, match="one a primal"):
         linear(x0)
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(ValueError, match="linearize: the tangent of x has shape"):
         linear(np.ones(2), 1.0)
 
 

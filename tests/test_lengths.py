@@ -62,10 +62,6 @@ def mixture(log_weights, means, log_scales, x):
     return np.sum(np.log(np.sum(np.exp(q), axis=1)))
 
 
-def stencil(x):
-    return np.sum(np.diff(np.sin(x), axis=0) ** 2)
-
-
 # function, the shapes of its arguments by letters (of labels: and below which length they are), and the letters that become 1, with what they are else
 FUNCTIONS = {
     "chain": (lambda x: np.sum(np.exp(np.sin(x)) * np.tanh(x)), ["n"], dict(n=100)),

@@ -13,7 +13,6 @@ from diffeng.llm.step import TrainingSettings, dropping, new_state, training_los
 
 CONFIG = GPT2Config(vocab_size=13, context_length=8, emb_dim=16, n_heads=4, n_layers=2, drop_rate=0.0)
 SETTINGS = TrainingSettings(batch=3, steps=20, warmup=3, learning_rate=1e-2)
-rng = np.random.default_rng(5)
 
 
 def passes(count, batch=3, first=0):

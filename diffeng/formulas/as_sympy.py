@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from ..constants import Exact
+from ..vocabulary import PRIMITIVES
 from .terms import operands_of
 
 _MOST = 2000                     # entries of one array that are worth a symbol each
@@ -132,7 +133,6 @@ def _table(sp):
 
 def _symbolic(node, operands, sp):
     """One operation on arrays of sympy expressions."""
-    from ..vocabulary import PRIMITIVES
     name, params = node["primitive"], node["params"]
     lifted = [x if x.dtype == object else np.vectorize(lambda v: sp.Integer(int(v)), otypes=[object])(x) if x.size else x.astype(object) for x in operands]
     rule = _table(sp).get(name)

@@ -13,7 +13,7 @@ import re
 import numpy as np
 
 from ..constants import Exact
-from .source_code import Names, _wish, inner_positions, needed, positions, refuse, targets
+from .source_code import Names, name_of_function, inner_positions, needed, positions, refuse, targets
 from .source_matrices import IN_C, in_c
 from .terms import operands_of
 from ..vocabulary import contraction
@@ -71,7 +71,7 @@ class C:
     def __init__(self, graph, name):
         self.graph, self.order = graph, needed(graph)
         self.names = Names(_KEYWORDS | set(_CALLS) | set(_CALLS.values()) | set(_HELPERS) | {"i", "n", "m", "remainder_", "eliminate", "cofactors", "cholesky"} | {f"i{k}" for k in range(32)})
-        self.function = self.names.new(name or _wish(graph))
+        self.function = self.names.new(name or name_of_function(graph))
         self.where, self.tables, self.body, self.helpers, self.bytes, self.numbers, self.count = {}, [], [], {}, 0, 0, 0
 
     def text(self):

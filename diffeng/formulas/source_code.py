@@ -5,7 +5,7 @@ computes the same bits; an expression used once stands inside the next one while
 
 What it is not: a compiler. kernels/ makes fast programs; this makes text that people read, keep and take elsewhere. Nothing here runs it.
 
-Why a file: formulas.py shows what is meant, this shows what is done.
+Why a file: terms.py shows what is meant, this shows what is done.
 """
 import keyword
 import math
@@ -171,7 +171,7 @@ class NumPy:
     def __init__(self, graph, name):
         self.graph = graph
         self.names = Names({"np", "special", "numba", "math", *_HELPERS, *self.reserved})
-        self.function = self.names.new(name or _wish(graph))
+        self.function = self.names.new(name or name_of_function(graph))
         self.single = all(np.dtype(graph.nodes[k]["dtype"]) != np.float32 and np.dtype(graph.nodes[k]["dtype"]) != np.float16 for k in graph.nodes)
         self.order = needed(graph)
         self.uses = {}
@@ -183,6 +183,7 @@ class NumPy:
         self.expression = {}                      # node -> (text, strength)
         self.lines, self.constants, self.parameters, self.notes = [], [], [], []
         self.helpers, self.extra = {}, set()
+        self.count, self.written = 0, []          # temporaries that have names; (name, array) of constants
 
     def text(self):
         graph = self.graph
@@ -204,20 +205,22 @@ class NumPy:
             if self.uses[k] == 1 and len(text) <= _LONG and self.may_stand_inside(k):
                 self.expression[k] = text, strength
             else:
-                name = self.names.new("t1") if "t1" not in self.names.taken else self._next()
+                name = self._next()
                 self.lines.append(f"{name} = {text}")
                 self.expression[k] = name, ATOM
         results = [self.expression[k][0] for k in graph.outputs]
         self.lines.append("return " + (results[0] if len(results) == 1 else "(" + ", ".join(results) + ")"))
         imports = [*self.imports, *sorted(self.extra)]
         head = "\n".join(imports) + "\n"
-        blocks = [head, *([f"{note}" for note in self.notes]), *([("\n".join(self.constants) + "\n")] if self.constants else [])]
+        blocks = [head, *self.notes, *([("\n".join(self.constants) + "\n")] if self.constants else [])]
         body = "".join(f"    {line}\n" for line in self.lines)
         functions = [*self.helpers.values(), f"{self.decorator()}def {self.function}({', '.join(self.parameters)}):\n{body}"]
         return "\n".join(blocks) + "\n\n" + "\n\n".join(functions)
 
     def _next(self):
-        self.count = getattr(self, "count", 1) + 1
+        self.count += 1
+        while f"t{self.count}" in self.names.taken:
+            self.count += 1
         return self.names.new(f"t{self.count}")
 
     # ---- pieces a language may say otherwise
@@ -247,7 +250,7 @@ class NumPy:
         return self.literal(value)                        # NEP 50: a Python number takes the precision of what it meets
 
     def array(self, value):
-        for name, known in self.__dict__.setdefault("written", []):
+        for name, known in self.written:
             if known.shape == value.shape and known.dtype == value.dtype and np.array_equal(known, value):
                 return name
         if value.size > _WRITTEN:
@@ -416,6 +419,6 @@ class NumPy:
         return f"{self.helper('scatter')}({self.plain(operands[0])}, {self._tuple_text(params, operands[1:])}, {params['shape']})"
 
 
-def _wish(graph):
+def name_of_function(graph):
     title = getattr(graph, "title", "") or "f"
     return title if title.isidentifier() else "f"

@@ -6,7 +6,7 @@ without thinking: 1*x is x, a + (-b) is a - b, `ij,ik->jk` is A' B, a scatter of
 What it is not: the arithmetic. A term equals its node as mathematics, not bit by bit (a*(b/c) is shown as a*b/c), so nothing is ever
 computed from terms; source_code.py starts from the graph instead. No derivative is known here.
 
-Why a file: formulas.py prints terms in two alphabets, and must not mix what is meant with how it is written.
+Why a file: __init__.py prints terms in two alphabets, and must not mix what is meant with how it is written.
 """
 import math
 

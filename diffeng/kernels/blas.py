@@ -1,6 +1,6 @@
 """BLAS by address, without importing scipy.
 
-What it is: `routine(name)` (`gemm(type)`, `gemv(type)`) and `threads()`. NumPy computes its products with an OpenBLAS that lies in the process already, so it is
+What it is: `routine(name)` (`gemm(type)`) and `threads()`. NumPy computes its products with an OpenBLAS that lies in the process already, so it is
 the one kernels call: importing scipy.linalg (0.1 s and more) would bring a second OpenBLAS with a second pool of threads. NumPy offers no way to it, but a
 shared library that is loaded can be opened by its path, and its symbols are public; how they are called depends on who built it:
 scipy_dgemm_64_ in NumPy's wheels, dgemm_64_, dgemm_64 or dgemm_ elsewhere. A suffix with 64 tells the width of the integers.
@@ -81,11 +81,6 @@ def gemm(type):
     True
     """
     return routine(name_of("gemm", type))
-
-
-def gemv(type):
-    """(address, bits of its integers) of dgemv for "f64", sgemv for "f32"."""
-    return routine(name_of("gemv", type))
 
 
 class Routine:

@@ -102,8 +102,8 @@ def build():
     and rest (for ctypes), region (for a loop's kernel)."""
     module = ir.Module("runtime")
     outside(module)
-    _pool(module)
-    _calls(module)
+    for write in (_rest, _chunks, _region, _worker, _halt, _walk, _take, _run, _results, _parts, _first_or_second):
+        write(module)
     return module
 
 
@@ -145,14 +145,16 @@ def odd(b, value):
     return b.trunc(value, ir.IntType(1))
 
 
-def _pool(module):
-    # rest(n): n pauses; ctypes times it once, so that a worker can spin for so many microseconds without asking a clock
+def _rest(module):
+    """rest(n): n pauses; ctypes times it once, so that a worker can spin for so many microseconds without asking a clock."""
     b = Writer(module, "rest", 1, _VOID, internal=False)
     with b.count(_I64(0), b.args[0]):
         _pause(b)
     b.ret_void()
 
-    # chunks(pool, thread, kernel, words, rows, chunk, threads): those of this thread's share, then what the others have left
+
+def _chunks(module):
+    """chunks(pool, thread, kernel, words, rows, chunk, threads): those of this thread's share, then what the others have left."""
     b = Writer(module, "chunks", 7, _VOID)
     pool, thread, kernel, words, rows, chunk, threads = b.args
     total = b.sdiv(b.add(rows, b.sub(chunk, _I64(1))), chunk)
@@ -167,7 +169,9 @@ def _pool(module):
             b.store(b.add(first, b.change(taken, NEXT, 1)), at)
     b.ret_void()
 
-    # region(pool, kernel, words, rows, chunk): all rows, by whoever has time
+
+def _region(module):
+    """region(pool, kernel, words, rows, chunk): all rows, by whoever has time."""
     b = Writer(module, "region", 5, _VOID, internal=False)
     pool, kernel, words, rows, chunk = b.args
     alone = b.append_basic_block("alone")
@@ -204,7 +208,9 @@ def _pool(module):
         b.store(following, lo)
     b.ret_void()
 
-    # worker(pool + number of the thread): until STOP
+
+def _worker(module):
+    """worker(pool + number of the thread): until STOP."""
     b = Writer(module, "worker", 1, _VOID, internal=False)
     thread = b.and_(b.args[0], _I64(MOST - 1))
     pool = b.sub(b.args[0], thread)
@@ -233,7 +239,9 @@ def _pool(module):
                         b.store(_I64(0), spins)
     b.ret_void()
 
-    # halt(pool): workers leave; later regions run alone
+
+def _halt(module):
+    """halt(pool): workers leave; later regions run alone."""
     b = Writer(module, "halt", 1, _VOID, internal=False)
     pool, = b.args
     b.store_atomic(_I64(0), b.at(pool, WORKERS), "seq_cst", 8)
@@ -276,8 +284,8 @@ def rows_of(b, table, first, last, share):
                 share(kernel, words, rows, chunk)
 
 
-def _calls(module):
-    # walk(context, first, last): rows of the table. Called with the interpreter lock, which guards the counts of BLAS's users.
+def _walk(module):
+    """walk(context, first, last): rows of the table. Called with the interpreter lock, which guards the counts of BLAS's users."""
     b = Writer(module, "walk", 3, _VOID, internal=False)
     context, first, last = b.args
     pool, release, products = b.word(context, POOL), b.word(context, RELEASE), b.word(context, PRODUCTS)
@@ -303,16 +311,20 @@ def _calls(module):
         with b.if_then(b.and_(b.icmp_signed("==", left, _I64(0)), b.icmp_signed("!=", before, _I64(1)))):
             b.apply(b.word(pool, SET), b.trunc(before, _I32), kind=_I32)
     b.ret_void()
-    _take(module)
 
+
+def _run(module):
+    """run(*arguments): 0, and the whole program has run; or a status."""
     b, context = entry(module, "run")
     refused = b.call(module.get_global("take"), [context, *b.args[1:]])
     with b.if_then(b.icmp_signed("!=", refused, _I64(0))):
         answer(b, refused)
     b.call(module.get_global("walk"), [context, _I64(0), b.word(context, ROWS)])
     answer(b, finish(b, context))
-    _results(module, *entry(module, "results"))
 
+
+def _parts(module):
+    """begin(*arguments), stretch(first, last), ..., end(): a program in parts."""
     b, context = entry(module, "begin")
     answer(b, b.call(module.get_global("take"), [context, *b.args[1:]]))
 
@@ -322,7 +334,6 @@ def _calls(module):
 
     b, context = entry(module, "end")
     answer(b, finish(b, context))
-    _first_or_second(module)
 
 
 def _take(module):
@@ -397,9 +408,10 @@ def _first_or_second(module):
     b.ret(call("PyObject_Vectorcall", b.word(b.add(given, _I64(SECOND))), whole, b.add(count, _I64(1)), names))
 
 
-def _results(module, b, context):
+def _results(module):
     """results(*inputs): as run, into fresh arrays, which it returns with the scalars among the results: a tuple, or the one that there is. None where run would
     return another status than 0. An array is made before it is known whether it is needed: making one may run others' code, which may call this program."""
+    b, context = entry(module, "results")
     call = lambda name, *arguments: b.call(module.get_global(name), arguments)
     inputs, outputs, none = b.word(context, INPUTS), b.word(context, OUTPUTS), b.word(context, NONE)
 

@@ -76,12 +76,12 @@ _TRANSPOSED = {size: Operation(_conv_transpose, f"conv_transpose{size}d") for si
 _CONV = {size: Operation(_conv, f"conv{size}d") for size in (1, 2, 3)}
 
 
-def _each(x, size):
+def each_axis(x, size):
     """One an axis, of a number, of a sequence of one, or of one an axis."""
     return (*x,) * (size if len(x) == 1 else 1) if isinstance(x, (tuple, list)) else (x,) * size
 
 
-_single, _pair, _triple = [functools.partial(_each, size=n) for n in (1, 2, 3)]          # nn.modules.utils, in other people's layers
+_single, _pair, _triple = [functools.partial(each_axis, size=n) for n in (1, 2, 3)]          # nn.modules.utils, in other people's layers
 
 
 _PADDING = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -91,7 +91,7 @@ def _ends(padding, kernel, dilation):
     """How much is padded before and after each axis."""
     if padding == "same":
         return tuple([(d * (k - 1) // 2, d * (k - 1) - d * (k - 1) // 2) for k, d in zip(kernel, dilation)])
-    return tuple([(p, p) for p in _each(0 if padding == "valid" else padding, len(kernel))])
+    return tuple([(p, p) for p in each_axis(0 if padding == "valid" else padding, len(kernel))])
 
 
 def _function(size):
@@ -99,7 +99,7 @@ def _function(size):
         x, single = operand(input), input.ndim == size + 1
         if x.ndim not in (size + 1, size + 2):
             raise refuse(RuntimeError, f"conv{size}d{{here}}: Expected {size + 1}D (unbatched) or {size + 2}D (batched) input to conv{size}d, but got input of size: {list(x.shape)}")
-        stride, dilation, kernel = _each(stride, size), _each(dilation, size), weight.shape[2:]
+        stride, dilation, kernel = each_axis(stride, size), each_axis(dilation, size), weight.shape[2:]
         if padding == "same" and any([s != 1 for s in stride]):
             raise refuse(RuntimeError, f"conv{size}d{{here}}: padding='same' is not supported for strided convolutions")
         padding = _ends(padding, kernel, dilation)
@@ -120,7 +120,7 @@ def _transposed(size):
         x, single = operand(input), input.ndim == size + 1
         if x.ndim not in (size + 1, size + 2):
             raise refuse(RuntimeError, f"conv_transpose{size}d{{here}}: Expected {size + 1}D (unbatched) or {size + 2}D (batched) input, but got input of size: {list(x.shape)}")
-        stride, padding, output_padding, dilation = (_each(n, size) for n in (stride, padding, output_padding, dilation))
+        stride, padding, output_padding, dilation = (each_axis(n, size) for n in (stride, padding, output_padding, dilation))
         given = [x.unsqueeze(0) if single else x, weight] + ([] if bias is None else [bias])
         out = _TRANSPOSED[size](*given, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups)
         return out.squeeze(0) if single else out
@@ -143,11 +143,11 @@ class _ConvNd(Module):
             raise refuse(ValueError, f"{type(self).__name__}{{here}}: padding_mode must be one of {', '.join(_PADDING)}, but got padding_mode={padding_mode!r}")
         if in_channels % groups or out_channels % groups:
             raise refuse(ValueError, f"{type(self).__name__}{{here}}: {'in' if in_channels % groups else 'out'}_channels must be divisible by groups")
-        if padding == "same" and any([s != 1 for s in _each(stride, self.size)]):
+        if padding == "same" and any([s != 1 for s in each_axis(stride, self.size)]):
             raise refuse(ValueError, f"{type(self).__name__}{{here}}: padding='same' is not supported for strided convolutions")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size, self.stride, self.dilation = (_each(x, self.size) for x in (kernel_size, stride, dilation))
-        self.padding, self.padding_mode = padding if isinstance(padding, str) else _each(padding, self.size), padding_mode
+        self.kernel_size, self.stride, self.dilation = (each_axis(x, self.size) for x in (kernel_size, stride, dilation))
+        self.padding, self.padding_mode = padding if isinstance(padding, str) else each_axis(padding, self.size), padding_mode
         self.weight = Parameter(zeros(*self._channels(), *self.kernel_size, dtype=dtype, device=device))
         self.bias = Parameter(zeros(out_channels, dtype=dtype, device=device)) if bias else None
         self.reset_parameters()
@@ -204,7 +204,7 @@ class _ConvTransposeNd(_ConvNd):
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None):
         if padding_mode != "zeros":
             raise refuse(ValueError, f"{type(self).__name__}{{here}}: Only \"zeros\" padding mode is supported, and it is {padding_mode!r}")
-        self.output_padding = _each(output_padding, self.size)
+        self.output_padding = each_axis(output_padding, self.size)
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, device=device, dtype=dtype)
 
     def _channels(self):

@@ -12,7 +12,7 @@ from ..tensor_engine.core import Operation
 from ..tensor_engine.functions import operand
 from ..tensor_engine.rules import torch_error
 from ..vocabulary import elementwise as e, indexing
-from .convolution import _each, windows
+from .convolution import each_axis, windows
 from .module import Module
 from .padding import pad
 
@@ -99,8 +99,8 @@ def _batched(name, size, x, pooled):
 
 
 def _geometry(name, size, x, kernel, stride, padding, dilation, ceil):
-    kernel, padding, dilation = (tuple([int(n) for n in _each(v, size)]) for v in (kernel, padding, dilation))
-    stride = kernel if stride is None or stride == [] else tuple([int(n) for n in _each(stride, size)])
+    kernel, padding, dilation = (tuple([int(n) for n in each_axis(v, size)]) for v in (kernel, padding, dilation))
+    stride = kernel if stride is None or stride == [] else tuple([int(n) for n in each_axis(stride, size)])
     if any([2 * p > k for p, k in zip(padding, kernel)]):
         raise refuse(RuntimeError, f"{name}{{here}}: pad should be at most half of effective kernel size, but got pad={padding} and kernel_size={kernel}")
     places = tuple([_places(*each, ceil) for each in zip(x.shape[2:], kernel, stride, padding, dilation)])
@@ -125,7 +125,7 @@ def _pools(size):
         return _batched(f"avg_pool{size}d", size, input, pooled)
 
     def sizes(output_size, x):
-        return tuple([n if m is None else int(m) for n, m in zip(x.shape[2:], _each(output_size, size))])
+        return tuple([n if m is None else int(m) for n, m in zip(x.shape[2:], each_axis(output_size, size))])
 
     def adaptive_max_pool(input, output_size, return_indices=False):
         def pooled(x):

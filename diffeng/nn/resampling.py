@@ -12,7 +12,7 @@ from ..tensor_engine.functions import operand
 from ..tensor_engine.rules import torch_error
 from ..vocabulary import indexing
 from . import pooling
-from .convolution import _each, folded, windows
+from .convolution import each_axis, folded, windows
 from .module import FRESH, Module
 
 _LINEAR = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}          # how many axes each is for
@@ -84,7 +84,7 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
     if isinstance(given, (tuple, list)) and len(given) != axes:
         raise refuse(ValueError, f"interpolate{{here}}: Input and size or scale_factor must have the same number of spatial dimensions: {len(given)} "
                                  f"numbers for {list(input.shape[2:])}")
-    given = _each(given, axes)
+    given = each_axis(given, axes)
     places = input.shape[2:]
     sizes = tuple([int(m) for m in given] if scale_factor is None else [math.floor(n * f) for n, f in zip(places, given)])
     if min((*sizes, *places)) < 1:
@@ -140,7 +140,7 @@ def _batched(name, x, ndim, applied):
 
 
 def _pairs(**options):
-    return {name: tuple([int(n) for n in _each(x, 2)]) for name, x in options.items()}
+    return {name: tuple([int(n) for n in each_axis(x, 2)]) for name, x in options.items()}
 
 
 def unfold(input, kernel_size, dilation=1, padding=0, stride=1):

@@ -4,11 +4,12 @@ import functools
 import numpy as np
 
 from .. import selections
+from ..constants import PI
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, memory
 from ..ufunc_dtypes import cast, result_type
-from ..vocabulary import elementwise as e, indexing
+from ..vocabulary import elementwise as e
 from ..vocabulary.indexing import places
 from .table import along, counted, implements
 
@@ -128,7 +129,6 @@ def round_(a, decimals=0):
 
 @implements(np.sinc)
 def sinc(x):
-    from ..constants import PI
     near = e.less(e.square(x), 0.2)                      # where terms of the derivatives of sin(y) / y would cancel
     y = e.where(near, 1.0, x) * PI
     z, series = e.square(e.where(near, x, 0.0) * PI), 1.0

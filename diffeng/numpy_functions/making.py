@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..constants import PI
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, copy, operand, setitem, without_axes
 from ..traced import Traced, memory, write
@@ -185,7 +186,6 @@ def imag(val):
 @implements(np.angle)
 def angle(z, deg=False):
     """Of real numbers: pi where the sign is negative, and constant between."""
-    from ..constants import PI
     z = arrayed(z)
     turned = e.where(e.isnan(z), z, e.where(e.signbit(z), 1.0, 0.0) * (180.0 if deg else PI))
     return cast(turned, np.arctan2.resolve_dtypes((int, z.dtype, None))[-1])

@@ -157,8 +157,8 @@ def _ended(a, widths, mode, stat_length, end_values):
         for side, width in enumerate(map(int, widths[k])):
             if not width:
                 continue
-            counted = a.shape[k] if mode != "linear_ramp" and lengths is None else 1 if mode == "linear_ramp" else min(int(lengths[k, side]), a.shape[k])
-            near = a[(slice(None),) * k + (slice(a.shape[k] - counted, None) if side else slice(counted),)]
+            count = 1 if mode == "linear_ramp" else a.shape[k] if lengths is None else min(int(lengths[k, side]), a.shape[k])
+            near = a[(slice(None),) * k + (slice(a.shape[k] - count, None) if side else slice(count),)]
             if mode == "linear_ramp":
                 ramp = np.linspace(values[k, side], np.squeeze(near, k), width, endpoint=False, dtype=a.dtype, axis=k)
                 parts.insert(2 * side, np.flip(ramp, k) if side else ramp)

@@ -216,15 +216,16 @@ def count_nonzero(a, axis=None, *, keepdims=False):
 def norm(x, ord=None, axis=None, keepdims=False):
     x = operand(x)
     axes = axes_of(axis, x.ndim)
+    pair = axes if axis is None else axis                # in the order that is asked for: rows, columns
     if ord is None or ord == "fro" and len(axes) == 2 or ord == 2 and len(axes) == 1:
         return norm_of(total(e.square(x), axes, keepdims=keepdims))
     if len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
-        row, column = (axis if axis is not None else axes) if abs(ord) == 1 else (axis if axis is not None else axes)[::-1]
+        row, column = pair if abs(ord) == 1 else pair[::-1]
         sums = np.sum(e.absolute(x), axis=row, keepdims=True)
         out = _outermost(sums, ord, axis=column, keepdims=True)
         return np.reshape(out, reduced_shape(x, axes, keepdims))
     if len(axes) == 2 and ord in (2, -2, "nuc"):
-        row, column = [axis_of(k, x.ndim) for k in (axis if axis is not None else axes)]
+        row, column = [axis_of(k, x.ndim) for k in pair]
         s = np.linalg.svdvals(np.moveaxis(x, (row, column), (-2, -1)))                  # whose norm it is: so are its kinks, at 0 and among equal ones
         out = _vector_norm(s, (s.ndim - 1,), False, {"nuc": 1, 2: np.inf, -2: -np.inf}[ord])
         return np.reshape(out, reduced_shape(x, axes, keepdims))

@@ -7,7 +7,7 @@ from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, memory, reshapes, viewing
 from ..vocabulary import elementwise as e, shaping as s
-from ..vocabulary.indexing import lower, places
+from ..vocabulary.indexing import Slot, lower, places, scatter
 from .choosing import take
 from .reducing import total
 from .table import along, counted, implements
@@ -296,7 +296,6 @@ def diag(v, k=0):
         return diagonal(v, k)
     k = int(k)
     n = v.shape[0] + abs(k)
-    from ..vocabulary.indexing import Slot, scatter
     rows = np.arange(v.shape[0]) + max(-k, 0)
     return scatter(v, rows, rows + k, index=(Slot(0), Slot(1)), shape=(n, n))
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import refuse
 from ..tensor_engine.core import beside
 from ..vocabulary import elementwise as e
-from .optimizers import Adam, Optimizer, _below_1, _not_below_0
+from .optimizers import Adam, Optimizer, below_1, not_below_0
 
 
 def together(one, arrays, count, numbers, weight_decay, maximize, decoupled=False):
@@ -57,7 +57,7 @@ class Adagrad(_Adaptive):
     names, function, numbers = ("sum",), adagrad, ("lr",)
 
     def __init__(self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0, eps=1e-10, foreach=None, *, maximize=False, fused=None):
-        _not_below_0(learning_rate=lr, lr_decay_value=lr_decay, weight_decay_value=weight_decay, initial_accumulator_value=initial_accumulator_value, epsilon_value=eps)
+        not_below_0(learning_rate=lr, lr_decay_value=lr_decay, weight_decay_value=weight_decay, initial_accumulator_value=initial_accumulator_value, epsilon_value=eps)
         super().__init__(params, dict(lr=lr, lr_decay=lr_decay, eps=eps, weight_decay=weight_decay, initial_accumulator_value=initial_accumulator_value, maximize=maximize))
 
     def add_param_group(self, param_group):
@@ -86,7 +86,7 @@ class Adadelta(_Adaptive):
     names, function = ("square_avg", "acc_delta"), adadelta
 
     def __init__(self, params, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0, foreach=None, *, maximize=False):
-        _not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay)
+        not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay)
         if not 0 <= rho <= 1:
             raise refuse(ValueError, f"optimizer{{here}}: Invalid rho value: {rho}")
         super().__init__(params, dict(lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, maximize=maximize))
@@ -99,8 +99,8 @@ class _WithMoments(_Adaptive):
     numbers = "lr", "betas"
 
     def __init__(self, params, lr, betas, eps, weight_decay, maximize, **more):
-        _not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay, **{k: x for k, x in more.items() if type(x) is not bool})
-        _below_1(betas)
+        not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay, **{k: x for k, x in more.items() if type(x) is not bool})
+        below_1(betas)
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, maximize=maximize, **more))
 
 

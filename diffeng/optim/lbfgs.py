@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import refuse
 from ..tensor_engine.core import beside
 from ..tensor_engine.grad_mode import enable_grad, no_grad
-from .optimizers import Optimizer, _not_below_0
+from .optimizers import Optimizer, not_below_0
 
 
 class LBFGS(Optimizer):
@@ -30,7 +30,7 @@ class LBFGS(Optimizer):
     """
 
     def __init__(self, params, lr=1, max_iter=20, max_eval=None, tolerance_grad=1e-7, tolerance_change=1e-9, history_size=100, line_search_fn=None):
-        _not_below_0(learning_rate=lr)
+        not_below_0(learning_rate=lr)
         if line_search_fn not in (None, "strong_wolfe"):
             raise refuse(RuntimeError, f"optimizer{{here}}: only 'strong_wolfe' is supported as line_search_fn, not {line_search_fn!r}")
         super().__init__(params, dict(lr=lr, max_iter=max_iter, max_eval=max_iter * 5 // 4 if max_eval is None else max_eval, tolerance_grad=tolerance_grad,

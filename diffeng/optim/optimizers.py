@@ -68,7 +68,7 @@ class Optimizer:
             if id(p) in known:
                 raise refuse(ValueError, "optimizer{here}: some parameters appear in more than one parameter group")
             known.add(id(p))
-        self.param_groups.append({"params": params, **{k: v for k, v in self.defaults.items()}, **{k: v for k, v in param_group.items() if k != "params"}})
+        self.param_groups.append({"params": params, **self.defaults, **{k: v for k, v in param_group.items() if k != "params"}})
 
     def zero_grad(self, set_to_none=True):
         """Forget the gradients (or set them to 0)."""
@@ -179,13 +179,13 @@ def _each(copied, state):
     return type(state)([_each(copied, x) for x in state]) if type(state) in (list, tuple) else state
 
 
-def _not_below_0(**numbers):
+def not_below_0(**numbers):
     for name, x in numbers.items():
         if not x >= 0:
             raise refuse(ValueError, f"optimizer{{here}}: Invalid {name.replace('_', ' ')}: {x}")
 
 
-def _below_1(betas):
+def below_1(betas):
     for k, b in enumerate(betas):
         if not 0 <= b < 1:
             raise refuse(ValueError, f"optimizer{{here}}: Invalid beta parameter at index {k}: {b}")
@@ -219,7 +219,7 @@ class SGD(Optimizer):
     numbers = "lr", "momentum"
 
     def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, *, maximize=False, foreach=None, fused=None):
-        _not_below_0(learning_rate=lr, momentum_value=momentum, weight_decay_value=weight_decay)
+        not_below_0(learning_rate=lr, momentum_value=momentum, weight_decay_value=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise refuse(ValueError, "optimizer{here}: Nesterov momentum requires a momentum and zero dampening")
         super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize))
@@ -263,8 +263,8 @@ class Adam(Optimizer):
     numbers = "lr", "betas"
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, *, maximize=False, foreach=None, fused=None):
-        _not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay)
-        _below_1(betas)
+        not_below_0(learning_rate=lr, epsilon_value=eps, weight_decay_value=weight_decay)
+        below_1(betas)
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize))
 
     def _ages(self, params):
@@ -322,7 +322,7 @@ class RMSprop(Optimizer):
     """
 
     def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False, *, maximize=False, foreach=None):
-        _not_below_0(learning_rate=lr, alpha_value=alpha, epsilon_value=eps, weight_decay_value=weight_decay, momentum_value=momentum)
+        not_below_0(learning_rate=lr, alpha_value=alpha, epsilon_value=eps, weight_decay_value=weight_decay, momentum_value=momentum)
         super().__init__(params, dict(lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered, maximize=maximize))
 
     def _step(self, group, params, gradients, age):

@@ -3,7 +3,7 @@
 What it is: a `View`, the list of boxes, edges and nested frames of a picture, worked out from the graph alone: repetitions (repeats.py) are folded
 first, then, where more than LIMIT boxes would be left, the user's functions, the deepest first.
 
-What it is not: it knows no colour, no label and no Graphviz (picture.py).
+What it is not: it knows no colour, no label and no Graphviz (__init__.py).
 
 Why a file: it decides what a reader does not see, which deserves tests of its own.
 """

@@ -101,18 +101,12 @@ def pull(primitive, slot, g, z, operands, params):
         out = np.zeros(shape, dtype)
     else:
         with np.errstate(all="ignore"):
-            out = _kind(row)(row, primitive, slot, g, z, operands, params)
+            out = _PULLED.get(type(row), _pull_elementwise)(row, primitive, slot, g, z, operands, params)
         out = out if isinstance(out, (np.ndarray, np.generic, Traced)) else np.full(np.shape(z), float(out), dtype)
         out = out if np.shape(out) == shape else _unbroadcast(out, shape)
         out = out if out.dtype == dtype else e.astype(out, dtype=dtype)
     fault = FAULTS.get(primitive.name)
     return out if fault is None else fault(slot, out)
-
-
-def _kind(row):
-    return {Reduction: _pull_reduction, Running: _pull_running, Contraction: _pull_contraction, IndexMap: _pull_map,
-            Accumulation: _pull_accumulation, Equation: _pull_equation, Factors: _pull_factors, Singular: _pull_singular, Expansion: _pull_expansion,
-            Composition: _pull_composition}.get(type(row), _pull_elementwise)
 
 
 def _unbroadcast(a, shape):
@@ -225,6 +219,10 @@ def _pull_expansion(row, primitive, slot, g, z, operands, params):
 def _pull_composition(row, primitive, slot, g, z, operands, params):
     output, inputs, values = recorded(row, operands)
     return gradient([output], [g], [inputs[slot]], values.get)[0]
+
+
+_PULLED = {Reduction: _pull_reduction, Running: _pull_running, Contraction: _pull_contraction, IndexMap: _pull_map, Accumulation: _pull_accumulation,
+           Equation: _pull_equation, Factors: _pull_factors, Singular: _pull_singular, Expansion: _pull_expansion, Composition: _pull_composition}
 
 
 # ---- the local value ---------------------------------------------------------------------------------------------------------

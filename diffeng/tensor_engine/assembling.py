@@ -12,7 +12,7 @@ from ..vocabulary import elementwise as e, indexing as places
 from . import indexing
 from .core import Operation, Plain, beside
 from .functions import cat, meshgrid, operand, stack
-from .operations import OPS, _inside
+from .operations import OPS, in_range
 from .rules import INT64, axis, cast, torch_error
 
 
@@ -271,7 +271,7 @@ def _scatter_reduce(x, at, src, *, dim, reduce, include_self):
         fill = fill * np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min if fill < 0 else np.iinfo(x.dtype).max
     part = tuple([slice(None) if k == dim else slice(0, n) for k, n in enumerate(at.shape)])
     mine, given = np.moveaxis(x[part], dim, -1), np.moveaxis(src[tuple([slice(0, n) for n in at.shape])], dim, -1)
-    goes = e.equal(np.moveaxis(_inside(at, x.shape[dim], dim, "scatter_reduce"), dim, -1)[..., None, :], np.arange(x.shape[dim])[:, None])
+    goes = e.equal(np.moveaxis(in_range(at, x.shape[dim], dim, "scatter_reduce"), dim, -1)[..., None, :], np.arange(x.shape[dim])[:, None])
     goes = np.concatenate([np.full((*mine.shape, 1), bool(include_self)), goes], axis=-1)
     seen = np.concatenate([mine[..., None], np.broadcast_to(given[..., None, :], goes.shape[:-1] + given.shape[-1:])], axis=-1)
     found = function(e.where(goes, seen, np.full((), fill, x.dtype)), axis=-1)

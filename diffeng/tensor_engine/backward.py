@@ -27,8 +27,7 @@ def cotangents(t, gradient=None, retain_graph=None, create_graph=False, inputs=N
     """[(tensor, array or Tracer, is it of the value that the tensor holds now?)]: what a backward pass adds to the gradients."""
     if not t.requires:
         raise refuse(RuntimeError, "backward{here}: element 0 of tensors does not require grad and does not have a grad_fn: it was computed from tensors "
-                                   "without "
-                                   "requires_grad=True, or inside no_grad()")
+                                   "without requires_grad=True, or inside no_grad()")
     seed = _seed(t, gradient, "backward")
     order = reachable([t.variable()])
     if inputs is None:
@@ -104,10 +103,8 @@ def _usable(order):
         if n.params is FREED:
             line = line_of(n.frames)
             raise refuse(RuntimeError, "backward{here}: Trying to backward through the graph a second time (or directly access saved tensors after they have "
-                                       "already "
-                                       f"been freed){': the operation at ' + line if line else ''} was freed by the first pass. Specify retain_graph=True in "
-                                       f"the first: "
-                                       + _RETAIN)
+                                       f"already been freed){': the operation at ' + line if line else ''} was freed by the first pass. Specify retain_graph=True in "
+                                       "the first: " + _RETAIN)
         if name in KEEPS_NOTHING or n.dtype.kind != "f" or n.primitive.own is not None:          # (these look themselves)
             continue
         if name in FROM_RESULT and type(p := n.operands[0]) is Node and overwritten(p) is not None:
@@ -178,7 +175,6 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     found = [sum(some[1:], some[0]) if some else None for some in parts]
     if not allow_unused and not materialize_grads and any(g is None for g in found):
         raise refuse(RuntimeError, "grad{here}: One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
-                                   "is the "
-                                   "desired behavior.")
+                                   "is the desired behavior.")
     unused = [core.beside(x, np.zeros(x.shape, x.dtype)) if materialize_grads and g is None else None for x, g in zip(inputs, found)]
     return tuple([x if g is None else result(g if type(g) is Tracer else g.copy(), ()) for x, g in zip(unused, found)])

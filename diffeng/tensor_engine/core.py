@@ -16,7 +16,7 @@ from ..errors import refuse
 from ..nodes import INPUT, Node, Tracer, Tracing
 from ..lines import line_of, user_line
 from ..vocabulary import elementwise
-from .grad_mode import mode
+from .grad_mode import mode, no_grad
 from .resident import Resident, at
 
 ARRAYS = frozenset({np.ndarray, Resident})          # the types of what a tensor holds
@@ -31,8 +31,8 @@ class Plain:
     _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
     leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of
     a result of the tape. _like: see entries.likeness. _run: the run that made it, where its history has to be recorded again; _past: what it was then, where it
-    was written into since. _base, _views: see `link`; _of, _detached: see `detached`. _exposed: NumPy code outside holds this memory. _odd: there is a base, a view, or somebody outside. _version: how often it was written
-    into. _hooks, _after: of a leaf, see hooks.py. _where, _name: where it was made, by which operation.
+    was written into since. _base, _views: see `link`; _of, _detached: see `detached`. _exposed: NumPy code outside holds this memory.
+    _odd: there is a base, a view, or somebody outside. _version: how often it was written into. _hooks, _after: of a leaf, see hooks.py. _where, _name: where it was made, by which operation.
     """
 
     _array = _node = _base = _of = _past = _spec = _like = _run = _grad = _hooks = _after = None
@@ -63,7 +63,7 @@ class Plain:
             node = _renewed(self._node, array)
         elif requires and not leaf:
             past = _as_it_was(self) if self._run is not None else self._past
-        _mark(self)
+        note_replaced(self)
         self._where, self._name = other._frames, other._by
         self._array, self._node, self.requires, self.leaf, self._spec, self._like = array, node, requires, leaf, None, None
         self._past = past
@@ -296,13 +296,13 @@ def explained(error, op, operands):
 
 # ---- writing in place -------------------------------------------------------------------------------------------------------------------
 
-_nodes, _arrays = weakref.WeakKeyDictionary(), {}            # values a backward pass may need as they were: Node, id of an array -> _writing
-_writing = ["", (), None]                                     # the write that is being carried out: operation, frames, serial of the value's Node
+_nodes, _arrays = weakref.WeakKeyDictionary(), {}            # values a backward pass may need as they were: Node, id of an array -> write_under_way
+write_under_way = ["", (), None]                                     # the write that is being carried out: operation, frames, serial of the value's Node
 
 
-def _mark(t):
+def note_replaced(t):
     """What t holds is about to be replaced."""
-    hit = tuple(_writing)
+    hit = tuple(write_under_way)
     if t._node is not None:
         _nodes[t._node] = hit
     array, key = t._array, id(t._array)
@@ -357,11 +357,8 @@ def detached(t):
         of = _without_history(of)
     elif history:
         of = next(_detached_of(t), t)
-    enabled, mode.enabled = mode.enabled, False
-    try:
+    with no_grad():
         out = link(again(of), of, again, put)
-    finally:
-        mode.enabled = enabled
     out._detached = True
     if history and of is t:
         out._base, out._of = None, weakref.ref(t)
@@ -392,8 +389,7 @@ def writable(t, name):
     if mode.enabled:
         if t.leaf and t.requires:
             raise refuse(RuntimeError, f"{name}{{here}}: a leaf Variable that requires grad is being used in an in-place operation: its gradient would be "
-                                       f"lost. "
-                                       "Update it inside `with no_grad():`, or write x = x + y")
+                                       "lost. Update it inside `with no_grad():`, or write x = x + y")
         base = _attached(t)
         if base is not t and base.leaf and base.requires:
             raise refuse(RuntimeError, f"{name}{{here}}: a view of a leaf Variable that requires grad is being used in an in-place operation: its gradient "
@@ -415,7 +411,7 @@ def write_into(t, new, name):
     its views, have the history of the new value; what is detached of them, and what they were detached from, keep their own."""
     owner, enabled = root(t), mode.enabled
     held = owner.held()
-    _writing[:] = name, user_line(), new._node and new._node.serial
+    write_under_way[:] = name, user_line(), new._node and new._node.serial
     top = _attached(t)
     while t is not top:
         t, put, _ = t._base
@@ -467,9 +463,9 @@ def held_outside(x):
     return sys.getrefcount(array) > 3 + (owner is array) + (x._node is not None and x._node.value is array) or owner is not array and sys.getrefcount(owner) > 3
 
 
+@no_grad()
 def _share(top):
     """All views of an exposed tensor as NumPy's own views of its memory."""
-    enabled, mode.enabled = mode.enabled, False
     stale = [top]
     while stale:
         parent = stale.pop()
@@ -480,4 +476,3 @@ def _share(top):
                 if view._of is not None:                  # as long as it is there, it is known that the memory is exposed
                     view._base, view._of = (parent, as_it_is, again), None
                 stale.append(view)
-    mode.enabled = enabled

@@ -7,7 +7,7 @@ import collections
 import numpy as np
 
 from ..errors import refuse
-from . import core
+from . import core, rules
 from .core import Plain
 from .grad_mode import mode
 from .keywords import KEYWORDS, answering, into, with_input
@@ -18,8 +18,7 @@ _SIGNATURES = {
     2: {"add sub": "alpha", "mul floor_divide remainder fmod pow atan2 hypot logaddexp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor "
         "bitwise_and bitwise_or bitwise_xor matmul mm bmm mv dot outer kron": "", "div": "rounding_mode", "isclose": "rtol atol equal_nan", "tensordot": "dims"},
     1: {"neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc sigmoid reciprocal lgamma digamma "
-        "floor ceil trunc "
-        "abs sign square isnan isinf isfinite logical_not bitwise_not logsigmoid": "", "relu silu": "inplace", "round": "decimals", "sum mean prod": "dim keepdim dtype",
+        "floor ceil trunc abs sign square isnan isinf isfinite logical_not bitwise_not logsigmoid": "", "relu silu": "inplace", "round": "decimals", "sum mean prod": "dim keepdim dtype",
         "amax amin any all argmax argmin logsumexp": "dim keepdim", "count_nonzero": "dim", "softmax log_softmax cumsum cumprod": "dim dtype",
         "argsort": "dim descending stable", "gelu": "approximate", "leaky_relu": "negative_slope inplace", "softplus": "beta threshold", "nan_to_num": "nan posinf neginf"},
     3: {"where masked_fill lerp": "", "addcmul addcdiv": "value", "addmm": "beta alpha"},
@@ -150,9 +149,6 @@ def _several(tensors, name):
     return [operand(t) for t in tensors]
 
 
-concat = concatenate = cat
-
-
 def hstack(tensors):
     tensors = [t if t.ndim else t.reshape(1) for t in tensors]
     return cat(tensors, 0 if tensors[0].ndim <= 1 else 1)
@@ -247,8 +243,7 @@ def one_hot(input, num_classes=-1):
 
 def result_type(tensor1, tensor2):
     """The dtype in which two operands meet."""
-    from .rules import result_type
-    return result_type(*[t.held() if isinstance(t, Plain) else t for t in (tensor1, tensor2)])
+    return rules.result_type(*[t.held() if isinstance(t, Plain) else t for t in (tensor1, tensor2)])
 
 
 def _through(name):
@@ -262,9 +257,7 @@ def _through(name):
 
 
 _OF_METHODS = ("reshape flatten transpose permute squeeze unsqueeze chunk split unbind narrow select swapaxes swapdims movedim moveaxis t tile flip roll tril triu diagonal "
-               "diag trace gather "
-               "scatter scatter_add index_select index_add masked_select take nonzero max min sort topk median norm var std clone detach "
-               "allclose equal "
+               "diag trace gather scatter scatter_add index_select index_add masked_select take nonzero max min sort topk median norm var std clone detach allclose equal "
                "ravel is_floating_point unflatten multinomial").split()
 FUNCTIONS = {**METHODS, **{n: _through(n) for n in _OF_METHODS}}
 FUNCTIONS.update({f.__name__: answering(f) for f in (

@@ -10,6 +10,7 @@ from ..errors import refuse
 from ..nodes import Tracer
 from . import core
 from .core import Plain, constant, mode, result
+from .grad_mode import set_grad_enabled
 from .resident import Resident
 
 _numbers = itertools.count()
@@ -64,14 +65,11 @@ def of(order, create_graph):
 def _called(node, create_graph):
     def changed(g):
         for hook in [*node.hooks.values()]:
-            enabled, mode.enabled = mode.enabled, create_graph
-            try:
+            with set_grad_enabled(create_graph):
                 with core.aside():
                     new = hook(as_gradient(g))
                 if new is not None:
                     g = taken(new, node.dtype, g.device if type(g) is Resident else "cpu", "register_hook")
-            finally:
-                mode.enabled = enabled
             if g.shape != node.shape:
                 raise refuse(RuntimeError, f"register_hook{{here}}: the hook has changed the size of the gradient: from {list(node.shape)} to {list(g.shape)}")
         return g

@@ -77,8 +77,7 @@ def _mask_fits(mask, template, shape):
         k = next(k for k in range(mask.ndim) if at + k >= len(shape) or mask.shape[k] != shape[at + k])
         have = shape[at + k] if at + k < len(shape) else "none"
         raise torch_error(IndexError, f"The shape of the mask {list(mask.shape)} at index {k} does not match the shape of the indexed tensor {list(shape)} "
-                                      f"at index "
-                                      f"{at + k} ({have})")
+                                      f"at index {at + k} ({have})")
 
 
 def _in_bounds(template, shape):

@@ -289,7 +289,7 @@ def diag(x, diagonal=0):
     return np.diag(x, diagonal)
 
 
-def _inside(at, n, dim, name):
+def in_range(at, n, dim, name):
     """Indices into n places. NumPy counts those below 0 from the end, PyTorch has none: where they are recorded, they become too large."""
     if type(at) is not np.ndarray:
         return e.where(e.less(at, 0), np.asarray(n, at.dtype), at)
@@ -308,7 +308,7 @@ def _grid(x, at, dim, name):
     if any(k != dim and n > m for k, (n, m) in enumerate(zip(at.shape, x.shape))):
         raise torch_error(RuntimeError, f"{name}{{here}}: Size does not match: index {list(at.shape)} must not be larger than input {list(x.shape)} apart from "
                                         f"dimension {dim}")
-    at = _inside(at, x.shape[dim] if x.ndim else 1, dim, name)
+    at = in_range(at, x.shape[dim] if x.ndim else 1, dim, name)
     return [at if k == dim else np.arange(n).reshape([-1 if j == k else 1 for j in range(at.ndim)]) for k, n in enumerate(at.shape)]
 
 
@@ -334,7 +334,7 @@ def scatter(x, at, v, dim, add=False):
 @along
 def index_add(x, v, at, dim, alpha=1):
     at, v = _vector(at), _vector(v)
-    at, v = _inside(at, x.shape[dim], dim, "index_add"), v if alpha == 1 else v * x.dtype.type(alpha)
+    at, v = in_range(at, x.shape[dim], dim, "index_add"), v if alpha == 1 else v * x.dtype.type(alpha)
     return indexing.add_at(x, v, at, index=(slice(None),) * dim + (indexing.Slot(0),))
 
 
@@ -342,7 +342,7 @@ def index_select(x, at, dim):
     if at.ndim > 1 or not x.ndim and at.size != 1:
         raise torch_error(IndexError if at.ndim > 1 else RuntimeError, f"index_select{{here}}: Index is supposed to be a vector, of one entry "
                                                                                f"where the input has no axes, and has shape {list(at.shape)}")
-    at = _inside(at.reshape(-1), x.shape[dim] if x.ndim else 1, dim, "index_select")
+    at = in_range(at.reshape(-1), x.shape[dim] if x.ndim else 1, dim, "index_select")
     return indexing.getitem(x, at, index=(slice(None),) * dim + (indexing.Slot(0),)) if x.ndim else x
 
 

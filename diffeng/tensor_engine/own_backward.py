@@ -11,7 +11,7 @@ from ..lines import user_line
 from ..vocabulary import shaping
 from . import core
 from .core import TRACING, Plain, constant, mode, result
-from .grad_mode import no_grad
+from .grad_mode import no_grad, set_grad_enabled
 from .backward import grad
 from .hooks import as_gradient, taken
 from .operations import OPS
@@ -139,17 +139,13 @@ class _Rule:
         given = [constant(at(np.zeros(like[0], like[1]), like[2]), ()) if like else None for like in self._results]
         for k, part in zip(self._derived, parts):
             given[k] = as_gradient(part)
-        enabled, mode.enabled = mode.enabled, type(z) is Tracer                # create_graph
-        try:
-            with core.aside():
-                found = self._cls.backward(self._ctx, *given)
-                found = list(found) if isinstance(found, (tuple, list)) else [found]
-                if len(found) < self._count or any([x is not None for x in found[self._count:]]):
-                    raise refuse(RuntimeError, f"{self._cls.__name__}{{here}}: backward returned an incorrect number of gradients (expected {self._count}, got {len(found)}): "
-                                               "one for each argument of forward, None for what has none")
-                return {slot: self._checked(found[k], k, *like) for slot, (k, *like) in enumerate(self._like)}
-        finally:
-            mode.enabled = enabled
+        with set_grad_enabled(type(z) is Tracer), core.aside():                # create_graph
+            found = self._cls.backward(self._ctx, *given)
+            found = list(found) if isinstance(found, (tuple, list)) else [found]
+            if len(found) < self._count or any([x is not None for x in found[self._count:]]):
+                raise refuse(RuntimeError, f"{self._cls.__name__}{{here}}: backward returned an incorrect number of gradients (expected {self._count}, got {len(found)}): "
+                                           "one for each argument of forward, None for what has none")
+            return {slot: self._checked(found[k], k, *like) for slot, (k, *like) in enumerate(self._like)}
 
     def _checked(self, x, k, shape, dtype, device):
         if x is None:

@@ -15,8 +15,8 @@ from ..nodes import CONSTANT, INPUT, Node, Tracer, Tracing, reachable
 from ..reverse_mode import gradient
 from ..shifts import without_shifts
 from ..vocabulary import elementwise
-from .core import mode
 from .entries import BACKWARD, OUTSIDE, path
+from .grad_mode import set_grad_enabled
 from .resident import compiled
 from .tape import MOST
 
@@ -115,9 +115,7 @@ def _needed(e, later):
         if id(n) in seen or n.primitive is INPUT:
             continue
         seen.add(id(n))
-        if n.serial > e.serial:
-            stack.extend([p for p in n.operands if type(p) is Node])
-        elif n.primitive.kind == "view" or n.primitive is elementwise.stop_gradient or n.primitive.kind == "constant":
+        if n.serial > e.serial or n.primitive.kind in ("view", "constant") or n.primitive is elementwise.stop_gradient:
             stack.extend([p for p in n.operands if type(p) is Node])
         else:
             found[id(n)] = n
@@ -166,11 +164,8 @@ def _to_nodes(entries):
 
 
 def _results(e, known):
-    enabled, mode.enabled = mode.enabled, e.enabled
-    try:
+    with set_grad_enabled(e.enabled):
         found = e.op.function(*[Tracer(_TRACING, known[r]) if r >= 0 else e.consts[r] for r in e.refs], **e.params)
-    finally:
-        mode.enabled = enabled
     return {e.first + k: _node(x, s) for k, (x, s) in enumerate(zip(found if type(found) is tuple else (found,), e.specs))}
 
 

@@ -23,8 +23,7 @@ class Rearranged(Plain):
         shape = shapes.inferred(shapes.sizes(shape or size), self.numel(), self.shape)
         if not shapes.viewable(self, shape):
             raise refuse(RuntimeError, f"view{{here}}: view size is not compatible with input tensor's size and stride (at least one dimension spans across "
-                                       f"two contiguous "
-                                       f"subspaces): shape {list(self.shape)}, strides {list(self.stride())}. Use .reshape(...) instead.")
+                                       f"two contiguous subspaces): shape {list(self.shape)}, strides {list(self.stride())}. Use .reshape(...) instead.")
         return shapes.reshape(self, shape=shape)
 
     def reshape(self, *sizes, shape=()):
@@ -32,7 +31,7 @@ class Rearranged(Plain):
         shape = shapes.inferred(shapes.sizes(sizes or shape), self.numel(), self.shape)
         if shapes.viewable(self, shape):
             return shapes.reshape(self, shape=shape)
-        return shapes._copy(self, shape=shape)
+        return shapes.reshaped_copy(self, shape=shape)
 
     def view_as(self, other):
         return self.view(other.shape)
@@ -44,8 +43,7 @@ class Rearranged(Plain):
         dims = tuple(axis(int(d), self.ndim) for d in shapes.sizes(axes or dims))
         if sorted(dims) != [*range(self.ndim)]:
             raise refuse(RuntimeError, f"permute(sparse_coo){{here}}: number of dimensions in the tensor input does not match the length of the desired "
-                                       f"ordering of dimensions "
-                                       f"i.e. input.dim() = {self.ndim} is not equal to len(dims) = {len(dims)}, or a dim is repeated")
+                                       f"ordering of dimensions i.e. input.dim() = {self.ndim} is not equal to len(dims) = {len(dims)}, or a dim is repeated")
         return shapes.permute(self, dims=dims)
 
     def transpose(self, dim0, dim1):

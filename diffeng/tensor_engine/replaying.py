@@ -36,8 +36,8 @@ def replay(run):
                 x._where = e.frames
                 if e.kind == WRITE:
                     old = operands[k]
-                    core._writing[:] = e.op.name, e.frames, None
-                    core._mark(old)
+                    core.write_under_way[:] = e.op.name, e.frames, None
+                    core.note_replaced(old)
                     x = constant(x._array.astype(e.specs[k].dtype, copy=False), e.frames)
                     x.requires = old.requires
                     if x.requires:
@@ -81,6 +81,6 @@ def _stand_in(run, n):
     if t.requires:
         out._node = leaf_node(t, out._array)
     if run.versions and run.versions[n] != t._version:
-        core._writing[:] = "an update that followed", t._frames, None
-        core._mark(out)
+        core.write_under_way[:] = "an update that followed", t._frames, None
+        core.note_replaced(out)
     return out

@@ -14,7 +14,7 @@ from ..traced import Traced
 DTYPES = {n: np.dtype(n) for n in "float16 float32 float64 int8 int16 int32 int64 uint8 bool".split()}
 NAMES = {np.dtype("float64"): "Double", np.dtype("float32"): "Float", np.dtype("float16"): "Half", np.dtype("int64"): "Long", np.dtype("int32"): "Int",
          np.dtype("int16"): "Short", np.dtype("int8"): "Char", np.dtype("uint8"): "Byte", np.dtype("bool"): "Bool"}
-_KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
+KINDS = {"b": 0, "i": 1, "u": 1, "f": 2}
 BOOL, INT64, FLOAT32 = np.dtype(bool), np.dtype(np.int64), np.dtype(np.float32)
 _OF_NUMBERS = {bool: BOOL, int: INT64, float: FLOAT32}
 default = FLOAT32
@@ -48,7 +48,7 @@ def result_type(*operands):
     out = None
     for dtype in found:
         if dtype is not None:
-            out = dtype if out is None else out if _KINDS[out.kind] >= _KINDS[dtype.kind] else promote_types(out, dtype) if _KINDS[out.kind] == 0 else dtype
+            out = dtype if out is None else out if KINDS[out.kind] >= KINDS[dtype.kind] else promote_types(out, dtype) if KINDS[out.kind] == 0 else dtype
     return out
 
 

@@ -50,7 +50,7 @@ def _with_diagonal(x, v, offset, dim1, dim2):
 
 
 diagonal = _view("diagonal", _diagonal, _with_diagonal)
-_copy = Operation(lambda x, shape: shaping.reshape(x, shape=shape), "reshape")
+reshaped_copy = Operation(lambda x, shape: shaping.reshape(x, shape=shape), "reshape")
 
 
 def inferred(shape, size, old):
@@ -62,8 +62,7 @@ def inferred(shape, size, old):
     if -1 in shape:
         if known == 0:
             raise torch_error(RuntimeError, f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can be "
-                                            f"any value "
-                                            "and is ambiguous")
+                                            "any value and is ambiguous")
         if size % known:
             raise _invalid(shape, size, old)
         shape = tuple(size // known if n == -1 else n for n in shape)
@@ -80,8 +79,7 @@ def expanded(shape, old):
     """The sizes of expand: -1 keeps, 1 stretches."""
     if len(shape) < len(old):
         raise torch_error(RuntimeError, f"expand: the number of sizes provided ({len(shape)}) must be greater or equal to the number of dimensions in the "
-                                        f"tensor "
-                                        f"({len(old)})")
+                                        f"tensor ({len(old)})")
     lead, out = len(shape) - len(old), []
     for k, n in enumerate(shape):
         have = old[k - lead] if k >= lead else 1

@@ -66,13 +66,13 @@ def _floating(function):
 
 _POLYGAMMA = Operation(_floating(lambda x, n: special.polygamma(n, x)), "polygamma")
 _MULTIGAMMALN = Operation(_floating(special.multigammaln), "multigammaln")
-_OWN = {"polygamma": polygamma, "multigammaln": multigammaln, "mvlgamma": multigammaln, "spherical_bessel_j0": of_tensors(lambda x: np.sinc(x / np.pi), "spherical_bessel_j0")}
+OWN = {"polygamma": polygamma, "multigammaln": multigammaln, "mvlgamma": multigammaln, "spherical_bessel_j0": of_tensors(lambda x: np.sinc(x / np.pi), "spherical_bessel_j0")}
 
 
 def named(name):
     """The function of tensors that PyTorch, or diffeng.special, has by this name; None where there is none."""
     from ..tensors import FUNCTIONS as of_pytorch
-    own = _OWN.get(name) or of_pytorch.get(name)
+    own = OWN.get(name) or of_pytorch.get(name)
     if own is not None:
         return own
     name = ALIASES.get(name, name)

@@ -10,8 +10,7 @@ A call that was not expected ends the waiting: what was noted is carried out one
 computed result is recorded again if a gradient is asked of it later. So the tape changes when things are computed, and never what.
 
 A run of the tape ends, and the next begins at the root of the tree, with the first operation after a look, or after a parameter was updated, that does not go
-on
-with what this run has recorded for a gradient.
+on with what this run has recorded for a gradient.
 
 What it is not: no meaning of any operation, no compiling. State is kept per thread.
 """
@@ -156,26 +155,10 @@ def note(run, kind, op, operands, params, results, targets=(), varying=()):
             if known.varying and known.op is op and (found := with_tensors(known.varying, operands)) is not None:
                 operands, varying = found, known.varying
                 break
-    refs, consts, news, met = [], [], [], []
-    for x in operands:
-        ref = None
-        if isinstance(x, Plain):
-            if not base <= x._key < base + SPAN:
-                if x.requires and not x.leaf or x._hooks or shared(x) and x._array.nbytes > SNAPSHOT:
-                    return stop_noting(run)
-                news.append(likeness(x))
-                ref = OUTSIDE + run.outside + len(met)
-                met.append(x)
-                if not shared(x):
-                    x._key = base + ref
-            else:
-                ref = x._key - base
-        elif isinstance(x, (bool, int, float)):
-            consts.insert(0, x)
-            ref = -len(consts)
-        else:
-            return stop_noting(run)
-        refs.append(ref)
+    read = _references(run, operands)
+    if read is None:
+        return stop_noting(run)
+    refs, consts, news, met = read
     e = Entry(kind, op, tuple(refs), tuple(consts), params, here, here.first + len(here.specs), results, news, targets)
     e.varying = varying
     first = run.first if here.steps else e
@@ -203,6 +186,29 @@ def note(run, kind, op, operands, params, results, targets=(), varying=()):
     here.expected = run.here = e
     if not here.steps:
         run.first = e
+
+
+def _references(run, operands):
+    """(what an entry calls its operands, its numbers, the likenesses of tensors that the run has not met, these tensors); None where an operand cannot be on the
+    tape."""
+    refs, consts, news, met, base = [], [], [], [], run.base
+    for x in operands:
+        if isinstance(x, (bool, int, float)):
+            consts.insert(0, x)
+            refs.append(-len(consts))
+        elif not isinstance(x, Plain):
+            return None
+        elif base <= x._key < base + SPAN:
+            refs.append(x._key - base)
+        elif x.requires and not x.leaf or x._hooks or shared(x) and x._array.nbytes > SNAPSHOT:
+            return None
+        else:
+            news.append(likeness(x))
+            refs.append(OUTSIDE + run.outside + len(met))
+            met.append(x)
+            if not shared(x):
+                x._key = base + refs[-1]
+    return refs, consts, news, met
 
 
 def _differing(known, e, operands):

@@ -2,13 +2,13 @@
 
 What it is not: how memory is shared is core.py's business, what a backward pass computes backward.py's.
 """
-import contextlib
 import sys
 
 import numpy as np
 
 from . import backward as backward_pass, core
 from .core import Operation, Plain, constant, mode, own
+from .grad_mode import no_grad
 from .resident import at
 from .entries import BACKWARD, OUTSIDE, SPAN, WRITE, local, matches, shared
 from .rules import torch_error
@@ -89,7 +89,7 @@ def updated(function, targets, together, params):
         return _write(run, op, targets, together, params, op.name)
     stop_waiting(run)
     stop_noting(run)
-    with _without_grad():
+    with no_grad():
         found = core.compute(op, together, params)
         for t, new in zip(targets, found if type(found) is tuple else (found,)):
             core.write_into(t, _kept(new, t, together), op.name)
@@ -136,8 +136,8 @@ def _written(run, e, targets):
     key = run.base + e.first
     for t, spec in zip(targets, e.specs):
         if t._node is not None or not t.requires and t._array is not None and _refs(t._array) > 3:          # a graph may hold the old value
-            core._writing[:] = e.op.name, e.frames, None
-            core._mark(t)
+            core.write_under_way[:] = e.op.name, e.frames, None
+            core.note_replaced(t)
         t._key, t._array, t._node, t._spec = key, None, None, spec
         t._version += 1
         key += 1
@@ -168,15 +168,6 @@ def _operation_of(function):
         _operations.clear()
     op = _operations[function] = function if isinstance(function, Operation) else Operation(function)
     return op
-
-
-@contextlib.contextmanager
-def _without_grad():
-    enabled, mode.enabled = mode.enabled, False
-    try:
-        yield
-    finally:
-        mode.enabled = enabled
 
 
 def _stepped(run, targets):
@@ -213,33 +204,44 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
     old = [x._grad for x in leaves]
     foreign = not simple or not all([current for _, _, current in found]) or any([not x.leaf or not run.base <= x._key < run.base + SPAN for x in leaves]) \
         or not run.base <= t._key < run.base + OUTSIDE or any([g is not None and not _plain(run, g) for g in old])
-    keys = [x._key - run.base for x in leaves]
-    sums = []
-    for (x, g, _), before in zip(found, old):
-        new = core.result(g, x._frames or (), "backward")
-        if create_graph:
-            x._grad = new if before is None else before + new
-        elif before is None:
-            x._grad = new
-        else:
-            sums.append((before, constant(before.held() + new._array, ())))
+    sums = _put_in_place(found, create_graph)
     if foreign:
         stop_noting(run)
     else:
-        results = [x._grad for x in leaves]
-        stand = [next((n for b, n in sums if b is x._grad), x._grad) for x in leaves]
-        with _without_grad():
-            note(run, BACKWARD, BACKWARD_PASS, (t, *given, *[g for g in old if g is not None]), params, stand, tuple(zip(keys, [g is not None for g in old])))
-        for g, n in zip(results, stand):
-            g._key = n._key
+        _noted(run, (t, *given, *[g for g in old if g is not None]), params, leaves, old, sums)
     for before, new in sums:
         key = before._key
-        with _without_grad():
+        with no_grad():
             core.write_into(before, new, "backward")
         before._key = key
     for x in leaves:
         for hook in [*(x._after or {}).values()]:
             hook(x)
+
+
+def _put_in_place(found, create_graph):
+    """Give the leaves their gradients. [(one that is there, its sum with the new one)]: what is still to be written into those that are there."""
+    sums = []
+    for x, g, _ in found:
+        before, new = x._grad, core.result(g, x._frames or (), "backward")
+        if before is None:
+            x._grad = new
+        elif create_graph:
+            x._grad = before + new
+        else:
+            sums.append((before, constant(before.held() + new._array, ())))
+    return sums
+
+
+def _noted(run, operands, params, leaves, old, sums):
+    """The entry of a backward pass that was carried out. old: the gradients that were there; in the place of one that is added to, its sum is noted."""
+    results = [x._grad for x in leaves]
+    stand = [next((new for before, new in sums if before is g), g) for g in results]
+    targets = tuple([(x._key - run.base, g is not None) for x, g in zip(leaves, old)])
+    with no_grad():
+        note(run, BACKWARD, BACKWARD_PASS, operands, params, stand, targets)
+    for g, n in zip(results, stand):
+        g._key = n._key
 
 
 def _pulled(run, e, operands):

@@ -212,10 +212,10 @@ def default_collate(batch):
 class DataLoader:
     """Batches of a dataset: an iterable, begun anew by each `for`.
 
-    dataset: what has __getitem__ and __len__, a list too, or an IterableDataset, in its own order. batch_sampler: lists of numbers, a batch each, instead of batch_size,
-    shuffle, sampler and drop_last. shuffle: in another order each time, by manual_seed or the generator. sampler: the numbers of the
-    entries, in order, instead, asked for batch by batch, so that it need not end. drop_last: no batch that is smaller. collate_fn: a list of entries -> a batch (default_collate). batch_size None: entries one
-    by one, as they are. pin_memory, persistent_workers: accepted, and without effect.
+    dataset: what has __getitem__ and __len__, a list too, or an IterableDataset, in its own order. batch_size None: entries one by one, as they are.
+    shuffle: in another order each time, by manual_seed or the generator. sampler: the numbers of the entries, in order, instead, asked for batch by batch, so that
+    it need not end. batch_sampler: lists of numbers, a batch each, instead of batch_size, shuffle, sampler and drop_last. drop_last: no batch that is smaller.
+    collate_fn: a list of entries -> a batch (default_collate). pin_memory, persistent_workers: accepted, and without effect.
     """
 
     def __init__(self, dataset, batch_size=1, shuffle=False, sampler=None, *, num_workers=0, collate_fn=None, pin_memory=False, drop_last=False, generator=None,

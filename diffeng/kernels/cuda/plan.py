@@ -280,9 +280,8 @@ class _Plan(groups.Plan):
             return ()
         found = []
         for k, ((v, *_), outer, (type, kind, *_, rows, _)) in enumerate(zip(self._views, self.outer_strides, views)):
-            if kind == "u" and type != "pos" and rows != "unit":
-                if _aligned(v, outer):
-                    found.append(k)
+            if kind == "u" and type != "pos" and rows != "unit" and _aligned(v, outer):
+                found.append(k)
         return tuple(found)
 
     def _turned(self):
