@@ -130,6 +130,7 @@ NEW = {
     "r_ and c_": lambda x: (np.r_[x[0], 1.0, x[1, 1], 0:3] ** 2, np.c_[x, x[:, 0], np.ones(3)] ** 2),
     "where in reductions": lambda x: np.mean(x, where=X > 0.8) + np.var(x, where=X > 0.4) + np.max(x, axis=0, where=X > 0.8, initial=0.1),
     "average": lambda x: np.average(x, axis=0, weights=[1.0, 2.0, 3.0], returned=True),
+    "average axes": lambda x: np.average(x.reshape(3, 2, 2), axis=(-1, 0), weights=x[0, 0] * np.arange(1.0, 7).reshape(2, 3)),
     "argmax keepdims": lambda x: np.take_along_axis(x, np.argmax(x, axis=1, keepdims=True), axis=1) ** 2,
     "accumulate axis": lambda x: np.multiply.accumulate(x, 1), "reduce keepdims": lambda x: np.add.reduce(x, axis=1, keepdims=True) ** 2,
     "trim_zeros": lambda x: np.trim_zeros(np.pad(x, 2), "b", axis=1) ** 2 * np.trim_zeros(np.zeros(3)).size + np.trim_zeros(np.r_[0, x[0], 0, 0]).sum() * x[0, 0],
@@ -338,12 +339,15 @@ def test_refused_with_the_line_and_the_cure(f, text, method):
 REFUSED = {
     "diff": lambda x: np.diff(x, n=-1), "bincount": lambda x: np.bincount([-1, 2], weights=x[0, :2]), "linspace": lambda x: np.linspace(x[0, 0], 1, -2),
     "rot90": lambda x: np.rot90(x, axes=(0, -2)), "cov ddof": lambda x: np.cov(x, ddof=0.5), "cov": lambda x: np.cov(x, fweights=[-1, 2, 3, 4]),
+    "average": lambda x: np.average(x.reshape(3, 2, 2), axis=(1, 0), weights=np.ones((3, 2))), "average axis": lambda x: np.average(x, weights=[1.0, 2.0, 3.0]),
     "take_along_axis": lambda x: np.take_along_axis(x, np.array([0]), 0), "select": lambda x: np.select([x > 0], [x, x]), "select numbers": lambda x: np.select([x], [x]),
     "histogram": lambda x: np.histogram(x, 0), "histogram edges": lambda x: np.histogram(x, [2, 1]), "histogram range": lambda x: np.histogram(x, 2, range=(2, 1)),
     "histogram weights": lambda x: np.histogram(x, weights=[1, 2]), "block": lambda x: np.block([x, [x]]), "array_split": lambda x: np.array_split(x, 0),
     "resize": lambda x: np.resize(x, (-1, 2)), "meshgrid": lambda x: np.meshgrid(x, indexing="yx"), "multi_dot": lambda x: np.linalg.multi_dot([x]),
     "polyder": lambda x: np.polyder(x[0], -1), "polyint": lambda x: np.polyint(x[0], 3, [1, 2]), "geomspace": lambda x: np.geomspace(0.0, x[0, 0], 3),
     "choose": lambda x: np.choose([0, -1], [x[0, :2], x[1, :2]]), "axis": lambda x: np.sum(x, axis=0.5), "quantile": lambda x: np.quantile(x, [0.5, -0.1]), "searchsorted": lambda x: np.searchsorted(x[0], x, "middle"),
+    "convolve": lambda x: np.convolve(x, x[0]), "correlate": lambda x: np.correlate(x[0, :0], x[0]), "vsplit": lambda x: np.vsplit(x[0], 2), "partition": lambda x: np.partition(x, 4),
+    "argpartition": lambda x: np.argpartition(x, [0, -5]), "matvec": lambda x: np.linalg.vecdot(x, x[0, :1]), "ediff1d": lambda x: x[0] * np.ediff1d(x > 0)[:4],
     "trim_zeros": lambda x: np.trim_zeros(x, "fbf"), "polyfit": lambda x: np.polyfit(x[0], x[1], -1)}
 
 

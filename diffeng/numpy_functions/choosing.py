@@ -274,6 +274,8 @@ def argwhere(a):
 def argpartition(a, kth, axis=-1, kind="introselect", order=None):
     a = arrayed(a)
     value = known(a)
+    if value is None:
+        np.argpartition(np.empty(a.shape, bool), plain(kth), axis)   # NumPy's own error
     return np.argpartition(value, plain(kth), axis, kind) if value is not None else np.argsort(a, axis)          # (any order will do that has these in their places)
 
 
@@ -282,6 +284,7 @@ def partition(a, kth, axis=-1, kind="introselect", order=None):
     a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
     value = known(a)
     if value is None:
+        np.partition(np.empty(a.shape[axis]), plain(kth))            # NumPy's own error
         return np.sort(a, axis)                                      # (any order will do that has these in their places)
     ranks = np.argsort(np.argsort(np.partition(value, plain(kth), axis, kind), axis, stable=True), axis)      # NumPy's own order, as places in the sorted one
     return np.take_along_axis(np.sort(a, axis), ranks, axis)

@@ -126,19 +126,19 @@ def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=N
     x = x if rowvar or np.ndim(m) < 2 else x.T
     if y is not None:
         other = cast(np.atleast_2d(operand(y)), dtype)
-        x = np.concatenate([x, other if rowvar or np.ndim(y) < 2 else other.T], axis=0)
+        x = np.concatenate([x, other if rowvar or other.shape[0] == 1 else other.T], axis=0)
     ddof = operator.index(ddof) if ddof is not None else int(not bias)
     if any(w is not None and (known(w) is not None and (known(w) < 0).any()) for w in (fweights, aweights)):
         raise refuse(ValueError, "cov{here}: a weight is negative")
     if fweights is None and aweights is None:
         x = x - np.mean(x, axis=1, keepdims=True)
-        return np.squeeze(x @ x.T / (x.shape[1] - ddof))
+        return np.squeeze(x @ x.T / max(x.shape[1] - ddof, 0))
     counts, importance = (1.0 if w is None else operand(w) for w in (fweights, aweights))
     weights = counts * importance
     total = np.sum(weights)
     free = total - (ddof if aweights is None else ddof * np.sum(weights * importance) / total)
     x = x - np.sum(x * weights, axis=1, keepdims=True) / total
-    return np.squeeze(x @ (x * weights).T / free)
+    return np.squeeze(x @ (x * weights).T / np.maximum(free, 0))
 
 
 @implements(np.corrcoef)
