@@ -273,6 +273,8 @@ def test_missing_values_in_whole_columns():
         warnings.simplefilter("ignore")
         for f in (np.nanmax, np.nanmin):
             np.testing.assert_array_equal(de.vjp(lambda x: f(x, axis=0), x)[0], f(x, axis=0))
+        for f in (lambda x: np.nanmedian(x[:0], axis=0), lambda x: np.nanquantile(x[:, :0], 0.2, axis=1), lambda x: np.round(x[1], 400)):
+            np.testing.assert_array_equal(de.vjp(f, x)[0], f(x))
 
 
 def test_covariance_with_weights():

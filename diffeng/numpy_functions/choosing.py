@@ -1,4 +1,6 @@
 """Indexing and choosing: np.take, np.where, np.clip, np.interp, ..."""
+import math
+
 import numpy as np
 
 from ..errors import refuse
@@ -115,7 +117,7 @@ def round_(a, decimals=0):
         return e.copy(a)
     if decimals == 0:
         return e.rint(a)
-    power = 10.0 ** abs(decimals)                     # exact, where 0.1 and 0.01 are not
+    power = float(f"1e{abs(decimals)}")               # exact, where 0.1 and 0.01 are not
     return e.rint(a * power) / power if decimals > 0 else (e.rint(a / power) * power).astype(a.dtype)
 
 
@@ -332,8 +334,10 @@ def _own(a, name):
 @implements(np.fill_diagonal)
 def fill_diagonal(a, val, wrap=False):
     _own(a, "fill_diagonal")
-    n = np.arange(min(a.shape))
-    a[(n,) * a.ndim] = val if np.ndim(val) == 0 else np.resize(operand(val), (len(n),))
+    if a.ndim < 2 or a.ndim > 2 and len(set(a.shape)) > 1:
+        raise refuse(ValueError, f"fill_diagonal{{here}}: a matrix is needed, or an array of equally long axes, and its shape is {a.shape}")
+    step = sum([math.prod(a.shape[k + 1:]) for k in range(a.ndim)])
+    put(a, np.arange(a.size)[:None if wrap or a.ndim > 2 else a.shape[1] ** 2:step], val)
 
 
 def put_entries(x, index, value):

@@ -109,8 +109,9 @@ def delete(arr, obj, axis=None):
 @implements(np.resize)
 def resize(a, new_shape):
     a, new_shape = np.ravel(operand(a)), [counted(n, "resize length") for n in np.ravel(plain(operand(new_shape)))]
-    n = int(np.prod(new_shape))
-    return np.reshape(np.take(a, np.arange(n) % max(a.size, 1)), new_shape)
+    if not a.size:
+        return np.zeros(new_shape, a.dtype)
+    return np.reshape(np.take(a, np.arange(int(np.prod(new_shape))) % a.size), new_shape)
 
 
 @implements(np.pad)

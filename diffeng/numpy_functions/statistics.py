@@ -12,11 +12,13 @@ from .reducing import asked, deviation, given, norm_of, reduced_shape
 from .table import implements
 
 
-def _columns(x, axis):
-    """The reduced axes as one in front, sorted along it: (n, kept...)."""
+def _columns(x, axis, missing=False):
+    """The reduced axes as one in front, sorted along it: (n, kept...). missing: of no entry at all one is missing."""
     axes = axes_of(axis, x.ndim)
     kept = tuple(k for k in range(x.ndim) if k not in axes)
     n = int(np.prod([x.shape[k] for k in axes], dtype=int))
+    if not n and missing:
+        return np.full((1, *[x.shape[k] for k in kept]), np.nan, x.dtype)
     return np.sort(np.reshape(np.transpose(x, axes + kept), (n,) + tuple(x.shape[k] for k in kept)), axis=0)
 
 
@@ -87,7 +89,7 @@ def _quantile(x, q, axis, method, keepdims, missing=False):
     asked_for = known(q)
     if asked_for is not None and not ((asked_for >= 0) & (asked_for <= 1) | np.isnan(asked_for)).all():
         raise refuse(ValueError, "quantile{here}: quantiles lie between 0 and 1, percentiles between 0 and 100")
-    rows = _columns(x, axis)
+    rows = _columns(x, axis, missing)
     n = rows.shape[0]
     if missing:
         n, q_shape, q = _counted(e.isnan(rows), rows, 0, True), q.shape, np.reshape(q, (-1,) + (1,) * (rows.ndim - 1))
@@ -223,7 +225,7 @@ implements(np.nanargmin)(_nan_position(np.argmin, np.inf))
 @implements(np.nanmedian)
 def nanmedian(a, axis=None, overwrite_input=False, keepdims=False):
     x = arrayed(a)
-    rows = _columns(x, axis)                                                 # what is missing is sorted last
+    rows = _columns(x, axis, missing=x.dtype.kind == "f")                    # what is missing is sorted last
     n = np.sum(astype(e.logical_not(e.isnan(rows)), np.intp), axis=0, keepdims=True)
     middle = np.take_along_axis(rows, np.concatenate([(n - 1) // 2, n // 2]), 0)          # of none at all: two that are missing
     return np.reshape(np.mean(middle, axis=0), reduced_shape(x, axis, keepdims))
