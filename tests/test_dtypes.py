@@ -49,7 +49,7 @@ MORE = {
 }
 MORE |= {name: lambda f, x, y: f(regular(x)) for name in "inv det slogdet cholesky eigh eigvalsh svd cond qr pinv tensorinv".split()}
 MORE |= {f"polynomial.polynomial.{name}": lambda f, x, y: f(x[0], y[0], y) for name in ("polyval2d", "polygrid2d")}
-MORE |= {"betainc": lambda f, x, y: f(2, 3.5, x), "hyp2f1": lambda f, x, y: f(0.5, 1.5, 2.5, x)}
+MORE |= {"betainc": lambda f, x, y: f(2, 3.5, x), "betaincc": lambda f, x, y: f(2, 3.5, x), "hyp2f1": lambda f, x, y: f(0.5, 1.5, 2.5, x)}
 MORE |= {"tensorinv": lambda f, x, y: f(regular(x), ind=1), "solve": lambda f, x, y: f(regular(x), y), "lstsq": lambda f, x, y: f(regular(x), y[:, 0]),
          "tensorsolve": lambda f, x, y: f(regular(x), y[:, 0])}
 MORE |= {name: MORE["stack"] for name in "concatenate hstack vstack dstack column_stack".split()}

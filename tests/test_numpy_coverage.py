@@ -131,6 +131,7 @@ NEW = {
     "where in reductions": lambda x: np.mean(x, where=X > 0.8) + np.var(x, where=X > 0.4) + np.max(x, axis=0, where=X > 0.8, initial=0.1),
     "average": lambda x: np.average(x, axis=0, weights=[1.0, 2.0, 3.0], returned=True),
     "average axes": lambda x: np.average(x.reshape(3, 2, 2), axis=(-1, 0), weights=x[0, 0] * np.arange(1.0, 7).reshape(2, 3)),
+    "histogram_bin_edges": lambda x: np.histogram_bin_edges(x, 3) + np.histogram_bin_edges(x, 3, range=(0, 1)) + np.histogram_bin_edges(x, np.cumsum(x[0])),
     "argmax keepdims": lambda x: np.take_along_axis(x, np.argmax(x, axis=1, keepdims=True), axis=1) ** 2,
     "accumulate axis": lambda x: np.multiply.accumulate(x, 1), "reduce keepdims": lambda x: np.add.reduce(x, axis=1, keepdims=True) ** 2,
     "trim_zeros": lambda x: np.trim_zeros(np.pad(x, 2), "b", axis=1) ** 2 * np.trim_zeros(np.zeros(3)).size + np.trim_zeros(np.r_[0, x[0], 0, 0]).sum() * x[0, 0],
