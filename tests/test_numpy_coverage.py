@@ -132,6 +132,7 @@ NEW = {
     "average": lambda x: np.average(x, axis=0, weights=[1.0, 2.0, 3.0], returned=True),
     "average axes": lambda x: np.average(x.reshape(3, 2, 2), axis=(-1, 0), weights=x[0, 0] * np.arange(1.0, 7).reshape(2, 3)),
     "histogram_bin_edges": lambda x: np.histogram_bin_edges(x, 3) + np.histogram_bin_edges(x, 3, range=(0, 1)) + np.histogram_bin_edges(x, np.cumsum(x[0])),
+    "pad reflect odd": lambda x: np.pad(x, ((1, 5), (0, 11)), "reflect", reflect_type="odd"), "pad symmetric odd": lambda x: np.pad(x[:, :2], ((7, 2), (3, 0)), "symmetric", reflect_type="odd"),
     "argmax keepdims": lambda x: np.take_along_axis(x, np.argmax(x, axis=1, keepdims=True), axis=1) ** 2,
     "accumulate axis": lambda x: np.multiply.accumulate(x, 1), "reduce keepdims": lambda x: np.add.reduce(x, axis=1, keepdims=True) ** 2,
     "trim_zeros": lambda x: np.trim_zeros(np.pad(x, 2), "b", axis=1) ** 2 * np.trim_zeros(np.zeros(3)).size + np.trim_zeros(np.r_[0, x[0], 0, 0]).sum() * x[0, 0],
@@ -327,7 +328,7 @@ mean = np.mean                           # as it is imported by name: nobody rep
     (lambda x: np.exp([x[0], x[1]]), r"np\.array\(\[\.\.\.\]\) first|np\.array\(\[\.\.\.\]\)"),
     (lambda x: np.linalg.eigvals(np.outer(x, x)), r"numpy\.linalg\.eigvals.*no derivative.*inv, .*solve"), (lambda x: np.linalg.inv(np.outer(x, x)), r"^inv.*test_numpy.*Singular"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
     (lambda x: x[x[0]], "dtype float64 is no index"), (lambda x: x.tobytes(), r"ndarray\.tobytes"),
-    (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, "reflect", reflect_type="odd"), "pad.*mode='reflect'"),
+    (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, "empty"), "pad.*mode='empty'"),
     (lambda x: np.quantile(x, -0.2), "quantile.*between 0 and 1"), (lambda x: np.nanpercentile(x, [20, 120]), "quantile.*0 and 100"),
 ])
 @pytest.mark.parametrize("method", ["forward", "reverse"])
