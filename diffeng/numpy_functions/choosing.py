@@ -277,7 +277,8 @@ def argpartition(a, kth, axis=-1, kind="introselect", order=None):
     a = arrayed(a)
     value = known(a)
     if value is None:
-        np.argpartition(np.empty(a.shape, bool), plain(kth), axis)   # NumPy's own error
+        row, k = along(a, axis)
+        np.argpartition(np.empty(row.shape[k]), plain(kth))          # NumPy's own error
     return np.argpartition(value, plain(kth), axis, kind) if value is not None else np.argsort(a, axis)          # (any order will do that has these in their places)
 
 
