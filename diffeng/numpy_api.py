@@ -30,6 +30,9 @@ def call_function(function, args, kwargs):
         if "linalg" in name:
             raise refuse(TypeError, f"{name}{{here}} has no derivative in diffeng yet: of numpy.linalg there are {_listed('linalg')}. Write it out with these, "
                                     "or give it only plain arrays, which do not depend on the inputs")
+        if ".fft." in name:
+            raise refuse(TypeError, f"{name}{{here}} is of complex numbers, and diffeng differentiates real functions: multiply by the matrices np.cos and np.sin of "
+                                    "2 pi j k / n, which are the real and the imaginary part, or write a filter with np.convolve")
         raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or give it only "
                                 "plain arrays, which do not depend on the inputs")
     out = kwargs.pop("out", None) if kwargs else None

@@ -329,6 +329,7 @@ mean = np.mean                           # as it is imported by name: nobody rep
     (lambda x: np.linalg.eigvals(np.outer(x, x)), r"numpy\.linalg\.eigvals.*no derivative.*inv, .*solve"), (lambda x: np.linalg.inv(np.outer(x, x)), r"^inv.*test_numpy.*Singular"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
     (lambda x: x[x[0]], "dtype float64 is no index"), (lambda x: x.tobytes(), r"ndarray\.tobytes"),
     (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, "empty"), "pad.*mode='empty'"),
+    (lambda x: np.fft.rfft(x), "numpy.fft.rfft.*complex.*np.cos and np.sin"),
     (lambda x: np.quantile(x, -0.2), "quantile.*between 0 and 1"), (lambda x: np.nanpercentile(x, [20, 120]), "quantile.*0 and 100"),
 ])
 @pytest.mark.parametrize("method", ["forward", "reverse"])
