@@ -31,6 +31,9 @@ def call_function(function, args, kwargs):
         if "linalg" in name:
             raise refuse(TypeError, f"{name}{{here}} has no derivative in diffeng yet: of numpy.linalg there are {_listed('linalg')}. Write it out with these, "
                                     "or give it only plain arrays, which do not depend on the inputs")
+        if ".fft." in name:
+            raise refuse(TypeError, f"{name}{{here}} is of complex numbers, and diffeng differentiates real functions: multiply by the matrices np.cos and np.sin of "
+                                    "2 pi j k / n, which are the real and the imaginary part, or write a filter with np.convolve")
         raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or give it only "
                                 "plain arrays, which do not depend on the inputs")
     out = kwargs.pop("out", None) if kwargs else None
@@ -124,20 +127,41 @@ def _compositions():
         np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, (e.sign(x) + 1) / 2),
         np.fmod: lambda x, y: _fmod(x, e.absolute(y)), np.conjugate: lambda x: e.copy(x),
         np.divmod: lambda x, y: (e.floor_divide(x, y), e.remainder(x, y)), np.modf: lambda x: (e.where(e.isinf(x), 0.0, x - e.trunc(x)), e.trunc(x)),
-        np.ldexp: lambda x, n: x * 2.0 ** n, np.vecdot: lambda x, y: np.sum(x * y, axis=-1),
+        np.ldexp: lambda x, n: _ldexp(x, n), np.vecdot: _core(np.vecdot, lambda x, y: np.sum(x * y, axis=-1)),
     }
     for name, of_truth, of_integers in (("and", e.logical_and, e.bitwise_and), ("or", e.logical_or, e.bitwise_or), ("xor", e.logical_xor, e.bitwise_xor)):
         one[getattr(np, f"bitwise_{name}")] = _by_kind(of_truth, of_integers)
     one[np.invert] = _by_kind(e.logical_not, e.invert)
     if hasattr(np, "matvec"):                                # NumPy 2.2
-        one[np.matvec] = lambda a, x: contraction.matmul(a, np.expand_dims(x, -1))[..., 0]
-        one[np.vecmat] = lambda x, a: contraction.matmul(np.expand_dims(x, -2), a)[..., 0, :]
+        one[np.matvec] = _core(np.matvec, lambda a, x: contraction.matmul(a, np.expand_dims(x, -1))[..., 0])
+        one[np.vecmat] = _core(np.vecmat, lambda x, a: contraction.matmul(np.expand_dims(x, -2), a)[..., 0, :])
     return one
+
+
+def _core(ufunc, composed):
+    """Of operands whose last axes are those of the ufunc's signature: (m,n),(n)->(m)."""
+    names = [c.strip("()").split(",") for c in ufunc.signature.partition("->")[0].split("),(")]
+
+    def checked(*operands):
+        sizes = {}
+        for x, axes in zip(operands, names):
+            if x.ndim < len(axes) or any([sizes.setdefault(a, n) != n for a, n in zip(axes, x.shape[x.ndim - len(axes):])]):
+                raise refuse(ValueError, f"{ufunc.__name__}{{here}}: operands of shapes {', '.join(str(x.shape) for x in operands)} do not fit {ufunc.signature}")
+        return composed(*operands)
+    return checked
 
 
 def _fmod(x, y):
     """The remainder with x's sign, for y > 0. Not by abs(x), whose slope at 0 is 0: this one's is 1."""
     return e.where(e.signbit(x), -e.remainder(-x, y), e.remainder(x, y))
+
+
+def _ldexp(x, n):
+    """x 2^n in three steps: 2^n alone may be too large, or too small, where the product is not. Any x is 0 or infinite where it went by 2^2200."""
+    n = e.maximum(e.minimum(n, 2200), -2200)
+    third = n // 3
+    step = 2.0 ** third
+    return x * step * step * 2.0 ** (n - 2 * third)
 
 
 def _by_kind(of_truth, of_integers):
@@ -194,10 +218,8 @@ def call_ufunc(ufunc, method, inputs, kwargs):
     if method == "reduce" and ufunc in _REDUCE:
         axis = kwargs.pop("axis", inputs[1] if len(inputs) > 1 else 0)
         return call_function(_REDUCE[ufunc], (inputs[0],), {"axis": axis, **kwargs})
-    if method == "reduce" and ufunc is np.logaddexp:
-        return logsumexp(inputs[0], kwargs.get("axis", 0), kwargs.get("keepdims", False))
     if method == "accumulate" and ufunc in _ACCUMULATE:
-        return call_function(_ACCUMULATE[ufunc], (inputs[0], kwargs.get("axis", inputs[1] if len(inputs) > 1 else 0)), {})
+        return call_function(_ACCUMULATE[ufunc], (inputs[0],), {"axis": inputs[1] if len(inputs) > 1 else 0, **kwargs})
     if method == "at" and ufunc in (np.add, np.subtract) and isinstance(inputs[0], Traced):
         target, index, value = inputs
         arrays, template = split_index(index, target)
@@ -206,7 +228,7 @@ def call_ufunc(ufunc, method, inputs, kwargs):
     from .numpy_functions import ufunc_methods
     if method == "at" and isinstance(inputs[0], Traced) or method in ("reduce", "accumulate", "reduceat", "outer") and ufunc.nin == 2 and ufunc.nout == 1:
         try:
-            return getattr(ufunc_methods, method)(ufunc, *inputs, **kwargs)
+            return (ufunc_methods.logaddexp_reduce if method == "reduce" and ufunc is np.logaddexp else getattr(ufunc_methods, method))(ufunc, *inputs, **kwargs)
         except TypeError as error:
             if "keyword" not in str(error):
                 raise

@@ -21,7 +21,7 @@ import numpy as np
 
 from .nodes import Node
 from .vocabulary.contraction import subscripts
-from .vocabulary.indexing import Slot
+from .vocabulary.indexing import Slot, expand
 
 LARGEST = 200              # nodes that one maximum may reach before the proof is given up: the search stays linear
 
@@ -215,9 +215,7 @@ def _getitem(n, s, *_):
     x, index = n.operands[0], n.params["index"]
     if not all([type(i) in (slice, int, type(None), type(Ellipsis), Slot) for i in index]):
         raise _Unknown
-    rest = [slice(None)] * (len(x.shape) - len([i for i in index if i is not None and i is not Ellipsis]))
-    at = index.index(Ellipsis) if Ellipsis in index else len(index)
-    index = [*index[:at], *rest, *index[at + 1:]]
+    index = expand(index, len(x.shape))
     arrays = any([type(i) is Slot for i in index])
     block = [k for k, i in enumerate(index) if type(i) is Slot or arrays and type(i) is int]
     if block and block[-1] - block[0] >= len(block):                # NumPy puts the axes of arrays that stand apart first
@@ -225,6 +223,8 @@ def _getitem(n, s, *_):
     ranks = [len(a.shape) for a in n.operands[1:]]
     along, axis, drawn = [], 0, [None] * max(ranks, default=0)
     for k, i in enumerate(index):
+        if i is Ellipsis:
+            continue
         name = None if i is None else s.along[axis]
         if i is None:
             along.append(None)

@@ -13,7 +13,7 @@ from .shared_names import either
 from .vocabulary import elementwise as e
 
 UFUNC_NAMES = ("xlog1py", "entr", "rel_entr", "kl_div", "exp10", "ndtr", "log_ndtr", "softplus", "cosm1", "huber", "pseudo_huber", "digamma", "loggamma", "gammasgn",
-               "betaln", "beta", "exprel", "boxcox", "inv_boxcox",
+               "betaln", "beta", "betaincc", "exprel", "boxcox", "inv_boxcox",
                "cbrt", "exp2", "expm1", "log1p", "round",
                "ndtri", "exp1", "rgamma", "j0", "j1", "y0", "y1", "yn", "i0", "i1", "i0e", "i1e", "k0", "k1", "kn", "k0e", "k1e")          # scipy ufuncs that are compositions, or NumPy's functions, below
 TWINS = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")          # scipy functions that convert their arguments, and so cannot see a traced one
@@ -38,19 +38,22 @@ cbrt, exp2, log1p = _elementwise(e.cbrt, "The cube root."), _elementwise(e.exp2,
 expm1, round = _elementwise(e.expm1, "exp(x) - 1, without cancellation near 0."), _elementwise(e.rint, "The nearest integer; of two, the even one.")
 
 
-def logsumexp(a, axis=None, keepdims=False, *, b=None):
+def logsumexp(a, axis=None, keepdims=False, *, b=None, return_sign=False):
     """log(sum(exp(a))) along axes, without overflow. a: array, any shape; the result loses the axes unless keepdims.
 
     b: weights that broadcast against a: log(sum(b exp(a))), NaN where the sum is negative.
+    return_sign: (log|sum|, the sum's sign) instead.
     """
     a = api.operand(a)
-    if b is None:
+    if b is None and not return_sign:
         return api.logsumexp(a, axis, keepdims)
     top = np.max(a, axis=axis, keepdims=True)
     top = e.stop_gradient(e.where(e.isfinite(top), top, 0.0))
+    total = np.sum((1.0 if b is None else api.operand(b)) * e.exp(a - top), axis=axis, keepdims=True)
     with np.errstate(divide="ignore"):
-        out = e.log(np.sum(api.operand(b) * e.exp(a - top), axis=axis, keepdims=True)) + top
-    return out if keepdims else np.squeeze(out, api.axes_of(axis, np.ndim(a)))
+        out = e.log(e.absolute(total) if return_sign else total) + top
+    out, sign = [x if keepdims else np.squeeze(x, api.axes_of(axis, np.ndim(a))) for x in (out, e.sign(total))]
+    return (out, sign) if return_sign else out
 
 
 def softmax(x, axis=None):
@@ -149,6 +152,11 @@ def exprel(x):
     for k in range(24, 1, -1):                               # 1 + x/2! + x^2/3! + ..., to all digits of the fourth derivative, too
         series = 1.0 + z * series / k
     return e.where(last, np.inf, e.where(near, series, e.expm1(y) / y))
+
+
+def betaincc(a, b, x):
+    """1 - betainc(a, b, x), without cancellation."""
+    return e.betainc(b, a, 1 - x)
 
 
 def boxcox(x, lmbda):

@@ -58,6 +58,24 @@ def test_cond_takes_one_branch():
     assert de.cond(np.array(0), lambda: 1, lambda: 2) == 2
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_slopes_of_the_branch_not_taken_stay_out(method):
+    """The slope of sqrt is infinite at 0, and NaN below."""
+    def f(x):
+        return de.cond(x > 0, lambda a: np.sqrt(a["x"]) * a["k"], lambda a: -a["x"] ** 2, {"x": x, "k": 3})
+
+    x = np.array([-2.0, 0.0, 4.0])
+    with np.errstate(all="ignore"):
+        slope = de.vmap(de.grad(f, method=method))
+        total = de.grad(lambda x: np.sum(de.vmap(f)(x)), method=method)
+        curve = de.vmap(de.grad(de.grad(f, method=method), method=method))
+        for g in (slope, total):
+            np.testing.assert_array_equal(g(x), [4, 0, 0.75])
+            np.testing.assert_array_equal(de.jit(g)(x), [4, 0, 0.75])
+        for g in (curve, de.jit(curve)):
+            np.testing.assert_array_equal(g(x), [-2, -2, -3 / 32])
+
+
 def test_cond_errors():
     with pytest.raises(TypeError, match=r"cond at test_control\.py:\d+: the condition has shape \(2,\).*np\.where"):
         de.grad(lambda x: np.sum(de.cond(x > 0, lambda x: x, lambda x: -x, x)))(np.ones(2))

@@ -4,6 +4,7 @@ CALLS are tried on every function that diffeng knows, so that a new one is cover
 it has a line in MORE.
 """
 import inspect
+import operator
 import warnings
 
 import numpy as np
@@ -48,7 +49,7 @@ MORE = {
 }
 MORE |= {name: lambda f, x, y: f(regular(x)) for name in "inv det slogdet cholesky eigh eigvalsh svd cond qr pinv tensorinv".split()}
 MORE |= {f"polynomial.polynomial.{name}": lambda f, x, y: f(x[0], y[0], y) for name in ("polyval2d", "polygrid2d")}
-MORE |= {"betainc": lambda f, x, y: f(2, 3.5, x), "hyp2f1": lambda f, x, y: f(0.5, 1.5, 2.5, x)}
+MORE |= {"betainc": lambda f, x, y: f(2, 3.5, x), "betaincc": lambda f, x, y: f(2, 3.5, x), "hyp2f1": lambda f, x, y: f(0.5, 1.5, 2.5, x)}
 MORE |= {"tensorinv": lambda f, x, y: f(regular(x), ind=1), "solve": lambda f, x, y: f(regular(x), y), "lstsq": lambda f, x, y: f(regular(x), y[:, 0]),
          "tensorsolve": lambda f, x, y: f(regular(x), y[:, 0])}
 MORE |= {name: MORE["stack"] for name in "concatenate hstack vstack dstack column_stack".split()}
@@ -272,12 +273,33 @@ def test_missing_values_in_whole_columns():
         warnings.simplefilter("ignore")
         for f in (np.nanmax, np.nanmin):
             np.testing.assert_array_equal(de.vjp(lambda x: f(x, axis=0), x)[0], f(x, axis=0))
+        for f in (lambda x: np.nanmedian(x[:0], axis=0), lambda x: np.nanquantile(x[:, :0], 0.2, axis=1), lambda x: np.round(x[1], 400)):
+            np.testing.assert_array_equal(de.vjp(f, x)[0], f(x))
 
 
 def test_covariance_with_weights():
     x, counts, importance = data("f8", 3), np.array([1, 2, 1, 3]), np.array([0.5, 1.0, 2.0, 0.3])
     for options in ({"fweights": counts}, {"aweights": importance}, {"fweights": counts, "aweights": importance}, {"aweights": importance, "ddof": 0}):
         np.testing.assert_allclose(de.vjp(lambda x: np.cov(x, **options), x)[0], np.cov(x, **options), rtol=1e-13)
+
+
+def test_covariance_without_a_degree_of_freedom_and_of_one_row_more():
+    x, row = data("f8", 3), np.array([[0.5, 2.0, -1.0]])
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for f, a in ((lambda x: np.cov(x[:, :1], ddof=2), x), (lambda x: np.cov(x[:, :1], ddof=2, aweights=[0.7]), x), (lambda x: np.cov(x.T[:3], row, rowvar=False), x[:, :3])):
+            want = f(a)
+            np.testing.assert_allclose(de.vjp(f, a)[0], want, rtol=1e-13)
+            np.testing.assert_allclose(de.jit(f)(a), want, rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "cumsum", "cumprod", "nansum", "nanprod", "nancumsum", "cumulative_sum", "add.reduce", "add.accumulate"])
+def test_a_sum_has_the_dtype_that_was_asked_for(name):
+    f = operator.attrgetter(name)(np)
+    for dtype in (np.int16, np.int32, np.float32, np.float64):
+        for x in (np.array([100, 27, 3], np.int8), np.array([True, False]), np.array([1.5, 2.5], np.float32), np.array([70000, 70000], np.int32)):
+            for got in (de.vjp(lambda x, y: f(x, axis=0, dtype=dtype), x, 1.0)[0], de.jit(lambda x: f(x, axis=0, dtype=dtype))(x)):
+                agrees(got, arrays(f(x, axis=0, dtype=dtype)), f"{name} of {x.dtype} as {dtype.__name__}")
 
 
 def test_unique_with_its_options():

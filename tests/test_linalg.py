@@ -470,3 +470,10 @@ def test_least_squares_of_any_rank(m, n, rank):
     slope = de.grad(lambda b: np.sum(np.linalg.lstsq(a, b)[0] ** 2))(b)
     x, dx = np.linalg.pinv(a) @ b, np.linalg.pinv(a) @ direction
     np.testing.assert_allclose(np.sum(slope * direction), 2 * np.sum(x * dx), rtol=1e-9)
+
+
+def test_the_norm_of_negative_order_of_what_is_infinite_or_empty():
+    for x in (np.full(2, np.inf), np.zeros(0), np.array([0.0, 2.0])):
+        with np.errstate(all="ignore"):
+            want = np.linalg.vector_norm(x, ord=-1)
+            assert de.vjp(lambda x: np.linalg.vector_norm(x, ord=-1), x)[0] == de.jit(lambda x: np.linalg.vector_norm(x, ord=-1))(x) == want

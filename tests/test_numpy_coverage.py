@@ -130,6 +130,9 @@ NEW = {
     "r_ and c_": lambda x: (np.r_[x[0], 1.0, x[1, 1], 0:3] ** 2, np.c_[x, x[:, 0], np.ones(3)] ** 2),
     "where in reductions": lambda x: np.mean(x, where=X > 0.8) + np.var(x, where=X > 0.4) + np.max(x, axis=0, where=X > 0.8, initial=0.1),
     "average": lambda x: np.average(x, axis=0, weights=[1.0, 2.0, 3.0], returned=True),
+    "average axes": lambda x: np.average(x.reshape(3, 2, 2), axis=(-1, 0), weights=x[0, 0] * np.arange(1.0, 7).reshape(2, 3)),
+    "histogram_bin_edges": lambda x: np.histogram_bin_edges(x, 3) + np.histogram_bin_edges(x, 3, range=(0, 1)) + np.histogram_bin_edges(x, np.cumsum(x[0])),
+    "pad reflect odd": lambda x: np.pad(x, ((1, 5), (0, 11)), "reflect", reflect_type="odd"), "pad symmetric odd": lambda x: np.pad(x[:, :2], ((7, 2), (3, 0)), "symmetric", reflect_type="odd"),
     "argmax keepdims": lambda x: np.take_along_axis(x, np.argmax(x, axis=1, keepdims=True), axis=1) ** 2,
     "accumulate axis": lambda x: np.multiply.accumulate(x, 1), "reduce keepdims": lambda x: np.add.reduce(x, axis=1, keepdims=True) ** 2,
     "trim_zeros": lambda x: np.trim_zeros(np.pad(x, 2), "b", axis=1) ** 2 * np.trim_zeros(np.zeros(3)).size + np.trim_zeros(np.r_[0, x[0], 0, 0]).sum() * x[0, 0],
@@ -175,7 +178,9 @@ HELD = {
     "array of another": lambda x: filled(lambda: np.array(X), x), "rotation": rotation, "computed and filled": scaled_ones,
     "flat": lambda x: sum(x.flat) * x.flat[3] + x.flat[2:7].sum(), "flat assignment": flat_assignment,
     "item": lambda x: x.item(3) * x.item((1, 2)) * x[0, 0].item(), "plain inside": plain_inside, "isscalar": lambda x: x * np.isscalar(x[0, 0]),
-    "fill_diagonal": lambda x: changed(x, lambda y: np.fill_diagonal(y, y[0, 1])), "put": lambda x: changed(x, lambda y: np.put(y, [0, 2], y[0, 1])),
+    "fill_diagonal": lambda x: changed(x, lambda y: np.fill_diagonal(y, y[0, 1])), "fill_diagonal wrap": lambda x: changed(x.reshape(6, 2), lambda y: np.fill_diagonal(y, y[0] * 2, wrap=True)),
+    "fill_diagonal cube": lambda x: changed(x.ravel()[:8].reshape(2, 2, 2), lambda y: np.fill_diagonal(y, [3.0, 4.0, 5.0])),
+    "resize nothing": lambda x: np.resize(x[:0], (3, 4)) + x, "put": lambda x: changed(x, lambda y: np.put(y, [0, 2], y[0, 1])),
     "put_along_axis": lambda x: changed(x, lambda y: np.put_along_axis(y, np.array([[0], [1], [2]]), 9.0, 1)),
     "putmask": lambda x: changed(x, lambda y: np.putmask(y, y > 0.8, y * 2)), "place": lambda x: changed(x, lambda y: np.place(y, y > 0.8, [0.5, 1.5])),
     "partition in place": lambda x: changed(x, lambda y: y.partition(1)),
@@ -323,7 +328,8 @@ mean = np.mean                           # as it is imported by name: nobody rep
     (lambda x: np.exp([x[0], x[1]]), r"np\.array\(\[\.\.\.\]\) first|np\.array\(\[\.\.\.\]\)"),
     (lambda x: np.linalg.eigvals(np.outer(x, x)), r"numpy\.linalg\.eigvals.*no derivative.*inv, .*solve"), (lambda x: np.linalg.inv(np.outer(x, x)), r"^inv.*test_numpy.*Singular"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
     (lambda x: x[x[0]], "dtype float64 is no index"), (lambda x: x.tobytes(), r"ndarray\.tobytes"),
-    (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, "reflect", reflect_type="odd"), "pad.*mode='reflect'"),
+    (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, "empty"), "pad.*mode='empty'"),
+    (lambda x: np.fft.rfft(x), "numpy.fft.rfft.*complex.*np.cos and np.sin"),
     (lambda x: np.quantile(x, -0.2), "quantile.*between 0 and 1"), (lambda x: np.nanpercentile(x, [20, 120]), "quantile.*0 and 100"),
 ])
 @pytest.mark.parametrize("method", ["forward", "reverse"])
@@ -338,12 +344,15 @@ def test_refused_with_the_line_and_the_cure(f, text, method):
 REFUSED = {
     "diff": lambda x: np.diff(x, n=-1), "bincount": lambda x: np.bincount([-1, 2], weights=x[0, :2]), "linspace": lambda x: np.linspace(x[0, 0], 1, -2),
     "rot90": lambda x: np.rot90(x, axes=(0, -2)), "cov ddof": lambda x: np.cov(x, ddof=0.5), "cov": lambda x: np.cov(x, fweights=[-1, 2, 3, 4]),
+    "average": lambda x: np.average(x.reshape(3, 2, 2), axis=(1, 0), weights=np.ones((3, 2))), "average axis": lambda x: np.average(x, weights=[1.0, 2.0, 3.0]),
     "take_along_axis": lambda x: np.take_along_axis(x, np.array([0]), 0), "select": lambda x: np.select([x > 0], [x, x]), "select numbers": lambda x: np.select([x], [x]),
     "histogram": lambda x: np.histogram(x, 0), "histogram edges": lambda x: np.histogram(x, [2, 1]), "histogram range": lambda x: np.histogram(x, 2, range=(2, 1)),
     "histogram weights": lambda x: np.histogram(x, weights=[1, 2]), "block": lambda x: np.block([x, [x]]), "array_split": lambda x: np.array_split(x, 0),
     "resize": lambda x: np.resize(x, (-1, 2)), "meshgrid": lambda x: np.meshgrid(x, indexing="yx"), "multi_dot": lambda x: np.linalg.multi_dot([x]),
     "polyder": lambda x: np.polyder(x[0], -1), "polyint": lambda x: np.polyint(x[0], 3, [1, 2]), "geomspace": lambda x: np.geomspace(0.0, x[0, 0], 3),
     "choose": lambda x: np.choose([0, -1], [x[0, :2], x[1, :2]]), "axis": lambda x: np.sum(x, axis=0.5), "quantile": lambda x: np.quantile(x, [0.5, -0.1]), "searchsorted": lambda x: np.searchsorted(x[0], x, "middle"),
+    "convolve": lambda x: np.convolve(x, x[0]), "correlate": lambda x: np.correlate(x[0, :0], x[0]), "vsplit": lambda x: np.vsplit(x[0], 2), "partition": lambda x: np.partition(x, 4),
+    "argpartition": lambda x: np.argpartition(x, [0, -5]), "matvec": lambda x: np.linalg.vecdot(x, x[0, :1]), "ediff1d": lambda x: x[0] * np.ediff1d(x > 0)[:4],
     "trim_zeros": lambda x: np.trim_zeros(x, "fbf"), "polyfit": lambda x: np.polyfit(x[0], x[1], -1)}
 
 

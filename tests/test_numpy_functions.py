@@ -216,3 +216,9 @@ def test_a_number_is_one_entry_along_its_only_axis(f):
     for g in (lambda x: de.vjp(lambda x: f(x[0] * 1), x)[0], de.jit(lambda x: f(x[0] * 1))):
         np.testing.assert_array_equal(g(x), expected)
         assert np.shape(g(x)) == np.shape(expected)
+
+
+def test_ldexp_where_the_power_alone_is_too_large_or_too_small():
+    x, n = np.array([1e-300, 1e300, 0.0, 1.5, 5e-324, -1.0]), np.array([1100, -1100, 5000, -1074, 2097, 0])
+    for got in (de.vjp(lambda x: np.ldexp(x, n), x)[0], de.jit(np.ldexp)(x, n)):
+        np.testing.assert_array_equal(got, np.ldexp(x, n))

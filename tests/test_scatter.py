@@ -238,3 +238,30 @@ def test_copies_for_chunks_of_rows_are_small_beside_the_work():
     def memory(rows, places):
         return compiled(lambda v, i: de.at(np.zeros((places, 8)), i).add(v), np.ones((rows, 8)), np.zeros(rows, int)).peak_bytes
     assert memory(30_000, 5000) < 2 * 5000 * 64 and memory(300_000, 20) > 2 * 20 * 64
+
+
+I, J = np.array([0, 1, 0]), np.array([2, 0, 1])
+
+
+@pytest.mark.parametrize("index", [(slice(None), I, ..., J), (slice(None), I, J, ...), (I, ..., J, 1), (slice(None), I, ..., 2), (..., I, None, J), (slice(None), 1, ..., J)], ids=str)
+def test_an_ellipsis_of_no_axis_stands_between_arrays(index):
+    """NumPy puts the axes of integer arrays first where anything stands between them, be it nothing."""
+    x = np.arange(60.0).reshape(3, 4, 5)
+    v = 1.0 + np.arange(x[index].size).reshape(x[index].shape)
+
+    def put(x, v):
+        y = x * 1
+        y[index] = v
+        return y
+
+    def pile(x, v):
+        y = x * 1
+        np.add.at(y, index, v)
+        return y
+
+    np.testing.assert_array_equal(de.jit(lambda x: x[index] * 2)(x), x[index] * 2)
+    for f in (put, pile):
+        np.testing.assert_array_equal(de.jit(f)(x, v), f(x, v))
+        for got, want in zip(de.jit(de.grad(lambda x, v: np.sum(f(x, v) ** 2), argnums=(0, 1)))(x, v), de.grad(lambda x, v: np.sum(f(x, v) ** 2), argnums=(0, 1))(x, v)):
+            np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(de.jit(de.grad(lambda x: np.sum(x[index] * v)))(x), de.grad(lambda x: np.sum(x[index] * v))(x))

@@ -28,7 +28,7 @@ HELD = {
     "gammainc": (lambda x: sc.gammainc(2.5, x), np.array([0.1, 2.0, 9.0])), "gammaincc": (lambda x: sc.gammaincc(30.0, x), np.array([20.0, 28.0, 50.0])),
     "gammainc of 500": (lambda x: sc.gammainc(500.0, x), np.array([440.0, 501.0, 540.0])),
     "gammainc of many": (lambda x: sc.gammainc(np.array([0.5, 1, 20]), x), np.array([0.3, 1.0, 25.0])),
-    "betainc": (lambda x: sc.betainc(0.5, 2.5, x), UNIT), "betainc of 400": (lambda x: sc.betainc(400, 300.5, x), np.array([0.5, 0.55, 0.6])),
+    "betaincc": (lambda x: sc.betaincc(0.5, 2.5, x), UNIT), "betainc": (lambda x: sc.betainc(0.5, 2.5, x), UNIT), "betainc of 400": (lambda x: sc.betainc(400, 300.5, x), np.array([0.5, 0.55, 0.6])),
     "hyp2f1": (lambda x: sc.hyp2f1(0.5, 1.25, 2.5, x), np.array([-3.0, 0.0, 0.5, 0.95])), "expn": (lambda x: sc.expn(3, x), np.array([0.1, 2.0, 9.0])), "yn": (lambda x: sc.yn(3, x), BESSEL), "jn": (lambda x: sc.jn(2, x), np.array([-1.0, 0.0, 3.0])),
     **{name: (lambda x, f=getattr(sc, name): f(1.75, x), BESSEL) for name in "jv yv iv ive kv kve".split()},
 }
@@ -187,3 +187,15 @@ def test_beside_autograd(name, orders):
     else:
         mine, theirs = lambda x: np.sum(getattr(sc, name)(*orders, x)), lambda x: autograd.numpy.sum(getattr(other, name)(*orders, x))
     np.testing.assert_allclose(de.grad(mine)(x), autograd.grad(theirs)(x), rtol=1e-11)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_logsumexp_with_a_sign(method):
+    a, b = np.array([[0.5, -1.0, 700.0], [2.0, 0.3, 710.0]]), np.array([[1.0, -2.0, 1.0], [-3.0, 0.5, 0.0]])
+    for options in ({"axis": 0, "b": b}, {"axis": 1, "b": b, "keepdims": True}, {"b": -b}, {"axis": 1}):
+        for got in (de.vjp(lambda a: de.special.logsumexp(a, return_sign=True, **options), a)[0], de.jit(lambda a: de.special.logsumexp(a, return_sign=True, **options))(a)):
+            for g, w in zip(got, sc.logsumexp(a, return_sign=True, **options), strict=True):
+                np.testing.assert_allclose(g, w, rtol=1e-13)
+    slope = de.grad(lambda a: np.sum(de.special.logsumexp(a, 0, b=b, return_sign=True)[0]), method=method)(a)
+    weighted = b * np.exp(a - a.max(axis=0))
+    np.testing.assert_allclose(slope, weighted / weighted.sum(axis=0), rtol=1e-12)

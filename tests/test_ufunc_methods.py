@@ -32,6 +32,7 @@ FUNCTIONS = {
     "nanvar where": lambda x: np.nanvar(x, where=M),
     "cumulative_sum": lambda x: np.cumulative_sum(x, axis=1, include_initial=True),
     "cumulative_prod": lambda x: np.cumulative_prod(x, axis=0, include_initial=True),
+    "logaddexp.reduce": lambda x: np.logaddexp.reduce(x, axis=1, where=M, initial=0.5) + np.logaddexp.reduce(x, 1, initial=x[0, 0], keepdims=True)[:, 0],
     "hypot.accumulate": lambda x: np.hypot.accumulate(x, axis=1),
     "fftshift": lambda x: np.fft.fftshift(x) * 2, "fftshift along an axis": lambda x: np.fft.fftshift(x, axes=0) + np.fft.ifftshift(x, axes=(0,)),
     "ifftshift": lambda x: np.fft.ifftshift(x[:, :3]) * 2,

@@ -14,10 +14,10 @@ import numpy as np
 
 from ..nodes import Node
 from ..vocabulary.contraction import subscripts
-from ..vocabulary.indexing import Slot
+from ..vocabulary.indexing import Slot, expand
 from .extents import Extent, Unknowns, entries, extent, product
 from .families import AsTheyAre
-from .layout import expand, of_arrays
+from .layout import of_arrays
 
 
 class Extents(Unknowns):
@@ -65,6 +65,8 @@ class Extents(Unknowns):
         out, rest, advanced, bounds = [], iter(shape), [], []
         indirect = any([type(i) is Slot for i in index])
         for k, i in enumerate(expand(index, len(shape))):
+            if i is Ellipsis:
+                continue
             m = 1 if i is None else next(rest)
             if i is None:
                 out.append(m)

@@ -12,7 +12,7 @@ import itertools
 import math
 
 from ..lengths import by_chance, extent, part, rank
-from ..vocabulary.indexing import Slot
+from ..vocabulary.indexing import Slot, expand
 from ..vocabulary.shaping import broadcast_shapes, is_repeated
 
 
@@ -285,14 +285,6 @@ def _in_shape(old, strides, shape):
     return [0 if n == 1 else next(rest) for n in shape] if k == len(want) else None
 
 
-def expand(index, ndim):
-    """The items of an index, with the Ellipsis and missing trailing axes written out as slices."""
-    items = list(index)
-    used = sum(i is not None and i is not Ellipsis for i in items)
-    at = next((k for k, i in enumerate(items) if i is Ellipsis), len(items))
-    return items[:at] + [slice(None)] * (ndim - used) + items[at + 1:]
-
-
 def sliced(v, index):
     """(view, places): the slices, integers and None of an index applied; places: (output axis, axis length, stride) of each Slot, in order.
 
@@ -303,6 +295,8 @@ def sliced(v, index):
         return None
     offset, shape, strides, places, advanced, axis = v.offset, [], [], {}, [], 0
     for k, i in enumerate(expand(index, v.ndim)):
+        if i is Ellipsis:
+            continue
         if i is None:
             shape.append(1)
             strides.append(0)

@@ -31,8 +31,8 @@ def diff(a, n=1, axis=-1, prepend=None, append=None):
 
 @implements(np.ediff1d)
 def ediff1d(ary, to_end=None, to_begin=None):
-    ary = arrayed(ary)
-    parts = [to_begin, diff(np.ravel(ary)), to_end]
+    ary = np.ravel(arrayed(ary))
+    parts = [to_begin, ary[1:] - ary[:-1], to_end]
     return np.concatenate([cast(np.ravel(arrayed(p)), ary.dtype) for p in parts if p is not None])
 
 
@@ -94,16 +94,23 @@ def unwrap(p, discont=None, axis=-1, period=None):
 
 @implements(np.convolve)
 def convolve(a, v, mode="full"):
-    a, v = np.atleast_1d(operand(a)), np.atleast_1d(operand(v))
+    a, v = _sequences("convolve", a, v)
     a, v = (v, a) if v.size > a.size else (a, v)
     return _part(_full(a, v), a.size, v.size, mode, (v.size - 1) // 2)
 
 
 @implements(np.correlate)
 def correlate(a, v, mode="valid"):
-    a, v = np.atleast_1d(operand(a)), np.atleast_1d(operand(v))
+    a, v = _sequences("correlate", a, v)
     m, n = sorted((a.size, v.size))
     return _part(_full(a, v[::-1]), n, m, mode, m // 2 if v.size > a.size else (m - 1) // 2)
+
+
+def _sequences(name, a, v):
+    a, v = np.atleast_1d(operand(a)), np.atleast_1d(operand(v))
+    if a.ndim > 1 or v.ndim > 1 or not a.size or not v.size:
+        raise refuse(ValueError, f"{name}{{here}}: sequences of one axis and at least one entry are needed, there are {a.shape} and {v.shape}; for several rows see diffeng.vmap")
+    return a, v
 
 
 def _full(a, v):

@@ -1,5 +1,6 @@
 """Indexing and choosing: np.take, np.where, np.clip, np.interp, ..."""
 import functools
+import math
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def round_(a, decimals=0):
         return e.copy(a)
     if decimals == 0:
         return e.rint(a)
-    power = 10.0 ** abs(decimals)                     # exact, where 0.1 and 0.01 are not
+    power = float(f"1e{abs(decimals)}")               # exact, where 0.1 and 0.01 are not
     return e.rint(a * power) / power if decimals > 0 else (e.rint(a / power) * power).astype(a.dtype)
 
 
@@ -281,6 +282,9 @@ def argwhere(a):
 def argpartition(a, kth, axis=-1, kind="introselect", order=None):
     a = arrayed(a)
     value = known(a)
+    if value is None:
+        row, k = along(a, axis)
+        np.argpartition(np.empty(row.shape[k]), plain(kth))          # NumPy's own error
     return np.argpartition(value, plain(kth), axis, kind) if value is not None else np.argsort(a, axis)          # (any order will do that has these in their places)
 
 
@@ -289,6 +293,7 @@ def partition(a, kth, axis=-1, kind="introselect", order=None):
     a, axis = (np.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
     value = known(a)
     if value is None:
+        np.partition(np.empty(a.shape[axis]), plain(kth))            # NumPy's own error
         return np.sort(a, axis)                                      # (any order will do that has these in their places)
     ranks = np.argsort(np.argsort(np.partition(value, plain(kth), axis, kind), axis, stable=True), axis)      # NumPy's own order, as places in the sorted one
     return np.take_along_axis(np.sort(a, axis), ranks, axis)
@@ -339,8 +344,10 @@ def _own(a, name):
 @implements(np.fill_diagonal)
 def fill_diagonal(a, val, wrap=False):
     _own(a, "fill_diagonal")
-    n = np.arange(min(a.shape))
-    a[(n,) * a.ndim] = val if np.ndim(val) == 0 else np.resize(operand(val), (len(n),))
+    if a.ndim < 2 or a.ndim > 2 and len(set(a.shape)) > 1:
+        raise refuse(ValueError, f"fill_diagonal{{here}}: a matrix is needed, or an array of equally long axes, and its shape is {a.shape}")
+    step = sum([math.prod(a.shape[k + 1:]) for k in range(a.ndim)])
+    put(a, np.arange(a.size)[:None if wrap or a.ndim > 2 else a.shape[1] ** 2:step], val)
 
 
 def put_entries(x, index, value):

@@ -50,6 +50,11 @@ def _filled(shape, places, weights, dtype):
     return counts[(slice(1, -1),) * len(shape)]
 
 
+@implements(np.histogram_bin_edges)
+def histogram_bin_edges(a, bins=10, range=None, weights=None):
+    return _edges(np.ravel(arrayed(a)), bins, range, "histogram_bin_edges")
+
+
 @implements(np.histogram)
 def histogram(a, bins=10, range=None, density=None, weights=None):
     if weights is not None and np.shape(weights) != np.shape(a):

@@ -109,8 +109,9 @@ def delete(arr, obj, axis=None):
 @implements(np.resize)
 def resize(a, new_shape):
     a, new_shape = np.ravel(operand(a)), [counted(n, "resize length") for n in np.ravel(plain(operand(new_shape)))]
-    n = int(np.prod(new_shape))
-    return np.reshape(np.take(a, np.arange(n) % max(a.size, 1)), new_shape)
+    if not a.size:
+        return np.zeros(new_shape, a.dtype)
+    return np.reshape(np.take(a, np.arange(int(np.prod(new_shape))) % a.size), new_shape)
 
 
 @implements(np.pad)
@@ -136,13 +137,28 @@ def pad(array, pad_width, mode="constant", constant_values=0, reflect_type="even
         return a
     if mode in _STATISTICS or mode == "linear_ramp":
         return _ended(a, widths, mode, stat_length, end_values)
-    if mode not in ("edge", "reflect", "symmetric", "wrap") or reflect_type != "even":
+    odd = mode in ("reflect", "symmetric") and reflect_type == "odd"
+    if mode not in ("edge", "reflect", "symmetric", "wrap") or not odd and reflect_type != "even":
         raise refuse(TypeError, f"pad{{here}}: mode={mode!r} is not supported on traced values like this: there are 'constant', 'edge', 'linear_ramp', 'maximum', "
                                 "'mean', 'median', 'minimum', 'reflect', 'symmetric' and 'wrap'; concatenate the parts of other modes")
     for k, width in enumerate(widths):
-        if width.any():
+        if width.any() and odd and a.shape[k] > 1:
+            before, after = [_mirrored(x, k, int(n), mode) for x, n in zip((np.flip(a, k), a), width)]
+            a = np.concatenate([np.flip(before, k), a, after], axis=k)
+        elif width.any():
             a = np.take(a, np.pad(np.arange(a.shape[k]), width, mode), k)
     return a
+
+
+def _mirrored(a, axis, width, mode):
+    """What follows a at its end: turn after turn a goes on as it came, turned about its last entry ("reflect"), or about the place behind it."""
+    n, edge, parts = a.shape[axis], int(mode == "reflect"), []
+    part = lambda x, start, stop: x[(slice(None),) * axis + (slice(start, stop),)]
+    while width > 0:
+        last, m = part(a, n - 1, n), min(width, n - edge)
+        parts.append(2 * last - np.flip(part(a, n - edge - m, n - edge), axis))
+        a, width = np.concatenate([last, parts[-1]], axis=axis) if edge else parts[-1], width - m
+    return np.concatenate([part(a, 0, 0), *parts], axis=axis)
 
 
 _STATISTICS = {"maximum": np.max, "mean": np.mean, "median": np.median, "minimum": np.min}

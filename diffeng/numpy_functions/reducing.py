@@ -78,8 +78,13 @@ def _reducer(primitive):
         out = alone(primitive, x, {"axis": axes, "keepdims": keepdims is not False and asked(keepdims)})
         if given(initial):
             out = _JOINED[primitive.name](out, cast(operand(initial), out.dtype))
-        return out
+        return _as_asked(out, dtype)
     return reduce
+
+
+def _as_asked(out, dtype):
+    """What was computed in the dtype that was asked for, in that dtype: the primitives sum and multiply narrow integers in wide ones."""
+    return out if dtype is None or out.dtype == dtype else astype(out, dtype)
 
 
 def _without_dtype(reduce):
@@ -103,7 +108,7 @@ def mean(a, axis=None, dtype=None, keepdims=False, *, where=None):
     if where is not None and where is not True and given(where):
         return np.sum(x, axis=axis, keepdims=asked(keepdims), where=where) / _counted(where, x, axis, keepdims)
     out = alone(r.mean, x, {"axis": axes_of(axis, x.ndim), "keepdims": keepdims is not False and asked(keepdims)})
-    return out if dtype is None or out.dtype == dtype else astype(out, dtype)
+    return _as_asked(out, dtype)
 
 
 @implements(np.var)
@@ -130,8 +135,11 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
         out = mean(a, axis, keepdims=keepdims)
         return (out, a.size / np.size(out) + 0 * out) if returned else out
     w = arrayed(weights)
-    if np.shape(w) != np.shape(a):                    # one weight a position along the axis
-        w = np.reshape(w, [n if k in axes_of(axis, a.ndim) else 1 for k, n in enumerate(a.shape)])
+    if np.shape(w) != np.shape(a):                    # one weight a position along these axes, in their order
+        axes = [axis_of(k, a.ndim) for k in (axis if isinstance(axis, (tuple, list)) else (axis,))] if axis is not None else []
+        if not axes or np.shape(w) != tuple([a.shape[k] for k in axes]):
+            raise refuse(ValueError if axes else TypeError, f"average{{here}}: weights {np.shape(w)} are neither one for each entry of {a.shape}, nor for each position along axis={axis}")
+        w = np.reshape(np.transpose(w, np.argsort(axes)), [n if k in axes else 1 for k, n in enumerate(a.shape)])
     dtype = np.result_type(a.dtype, w.dtype, *([np.float64] if a.dtype.kind in "iub" else []))
     total = np.sum(np.broadcast_to(w, np.shape(a)), axis=axis, dtype=dtype, keepdims=asked(keepdims))
     out = np.sum(cast(a, dtype) * w, axis=axis, keepdims=asked(keepdims)) / total
@@ -146,13 +154,13 @@ def ptp(a, axis=None, keepdims=False):
 @implements(np.cumsum)
 def cumsum(a, axis=None, dtype=None):
     x, axis = along(a, axis)
-    return r.cumsum(x if dtype is None else astype(x, dtype), axis=axis)
+    return _as_asked(r.cumsum(x if dtype is None else astype(x, dtype), axis=axis), dtype)
 
 
 @implements(np.cumprod)
 def cumprod(a, axis=None, dtype=None):
     x, axis = along(a, axis)
-    return r.cumprod(x if dtype is None else astype(x, dtype), axis=axis)
+    return _as_asked(r.cumprod(x if dtype is None else astype(x, dtype), axis=axis), dtype)
 
 
 def _cumulative(scan, start):
@@ -256,7 +264,7 @@ def _vector_norm(x, axes, keepdims, ord):
         powers = e.where(zero, e.stop_gradient(powers), e.power(e.where(zero, 1.0, size), ord))
     powers = np.sum(powers, axis=axes, keepdims=asked(keepdims))
     zero = e.equal(powers, 0)
-    return e.where(zero, powers, e.power(e.where(zero, 1.0, powers), 1 / ord))
+    return e.where(zero, np.inf if ord < 0 else powers, e.power(e.where(zero, 1.0, powers), 1 / ord))
 
 
 @implements(np.linalg.vector_norm)

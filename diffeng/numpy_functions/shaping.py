@@ -214,6 +214,8 @@ def split(ary, indices_or_sections, axis=0):
 
 @implements(np.vsplit)
 def vsplit(ary, indices_or_sections):
+    if ary.ndim < 2:
+        raise refuse(ValueError, f"vsplit{{here}}: it divides rows, and there is an array of {ary.ndim} axes; use np.split")
     return split(ary, indices_or_sections, 0)
 
 

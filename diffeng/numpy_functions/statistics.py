@@ -12,11 +12,13 @@ from .reducing import asked, deviation, given, norm_of, reduced_shape
 from .table import implements
 
 
-def _columns(x, axis):
-    """The reduced axes as one in front, sorted along it: (n, kept...)."""
+def _columns(x, axis, missing=False):
+    """The reduced axes as one in front, sorted along it: (n, kept...). missing: of no entry at all one is missing."""
     axes = axes_of(axis, x.ndim)
     kept = tuple(k for k in range(x.ndim) if k not in axes)
     n = int(np.prod([x.shape[k] for k in axes], dtype=int))
+    if not n and missing:
+        return np.full((1, *[x.shape[k] for k in kept]), np.nan, x.dtype)
     return np.sort(np.reshape(np.transpose(x, axes + kept), (n,) + tuple(x.shape[k] for k in kept)), axis=0)
 
 
@@ -87,7 +89,7 @@ def _quantile(x, q, axis, method, keepdims, missing=False):
     asked_for = known(q)
     if asked_for is not None and not ((asked_for >= 0) & (asked_for <= 1) | np.isnan(asked_for)).all():
         raise refuse(ValueError, "quantile{here}: quantiles lie between 0 and 1, percentiles between 0 and 100")
-    rows = _columns(x, axis)
+    rows = _columns(x, axis, missing)
     n = rows.shape[0]
     if missing:
         n, q_shape, q = _counted(e.isnan(rows), rows, 0, True), q.shape, np.reshape(q, (-1,) + (1,) * (rows.ndim - 1))
@@ -126,19 +128,19 @@ def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=N
     x = x if rowvar or np.ndim(m) < 2 else x.T
     if y is not None:
         other = cast(np.atleast_2d(operand(y)), dtype)
-        x = np.concatenate([x, other if rowvar or np.ndim(y) < 2 else other.T], axis=0)
+        x = np.concatenate([x, other if rowvar or other.shape[0] == 1 else other.T], axis=0)
     ddof = operator.index(ddof) if ddof is not None else int(not bias)
     if any(w is not None and (known(w) is not None and (known(w) < 0).any()) for w in (fweights, aweights)):
         raise refuse(ValueError, "cov{here}: a weight is negative")
     if fweights is None and aweights is None:
         x = x - np.mean(x, axis=1, keepdims=True)
-        return np.squeeze(x @ x.T / (x.shape[1] - ddof))
+        return np.squeeze(x @ x.T / max(x.shape[1] - ddof, 0))
     counts, importance = (1.0 if w is None else operand(w) for w in (fweights, aweights))
     weights = counts * importance
     total = np.sum(weights)
     free = total - (ddof if aweights is None else ddof * np.sum(weights * importance) / total)
     x = x - np.sum(x * weights, axis=1, keepdims=True) / total
-    return np.squeeze(x @ (x * weights).T / free)
+    return np.squeeze(x @ (x * weights).T / np.maximum(free, 0))
 
 
 @implements(np.corrcoef)
@@ -223,7 +225,7 @@ implements(np.nanargmin)(_nan_position(np.argmin, np.inf))
 @implements(np.nanmedian)
 def nanmedian(a, axis=None, overwrite_input=False, keepdims=False):
     x = arrayed(a)
-    rows = _columns(x, axis)                                                 # what is missing is sorted last
+    rows = _columns(x, axis, missing=x.dtype.kind == "f")                    # what is missing is sorted last
     n = np.sum(astype(e.logical_not(e.isnan(rows)), np.intp), axis=0, keepdims=True)
     middle = np.take_along_axis(rows, np.concatenate([(n - 1) // 2, n // 2]), 0)          # of none at all: two that are missing
     return np.reshape(np.mean(middle, axis=0), reduced_shape(x, axis, keepdims))

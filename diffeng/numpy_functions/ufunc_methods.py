@@ -6,7 +6,7 @@ them: for running maxima, products by index and the like, not for long axes in i
 import numpy as np
 
 from ..errors import refuse
-from ..numpy_api import axes_of, axis_of, operand, plain, split_index
+from ..numpy_api import astype, axes_of, axis_of, logsumexp, operand, plain, split_index
 from ..ufunc_dtypes import cast, resolved
 from ..vocabulary import elementwise as e
 from ..vocabulary.indexing import join
@@ -42,6 +42,13 @@ def reduce(f, x, axis=0, keepdims=False):
     for k in range(1, len(rows)):
         out = f(out, rows[k])
     return np.expand_dims(out, axis) if keepdims else out
+
+
+def logaddexp_reduce(f, x, axis=0, dtype=None, keepdims=False, initial=-np.inf, where=True):
+    """By logsumexp, whose largest term is found once."""
+    x = operand(x) if dtype is None else astype(operand(x), dtype)
+    out = logsumexp(cast(x, resolved(f, [x, x])[1][0]) if where is True else e.where(operand(where), x, -np.inf), axis, keepdims)
+    return out if initial is None or type(initial) is float and initial == -np.inf else f(out, initial)
 
 
 def accumulate(f, x, axis=0):

@@ -33,6 +33,16 @@ def join(index, arrays):
     return tuple([arrays[i.k] if type(i) is Slot else i for i in index])
 
 
+def expand(index, ndim):
+    """The items of an index, with the Ellipsis and missing trailing axes written out as slices. An Ellipsis that stands for no axis stays: integer arrays on both
+    sides of it do not stand side by side."""
+    rest = [slice(None)] * (ndim - len([i for i in index if i is not None and i is not Ellipsis]))
+    if Ellipsis not in index:
+        return [*index, *rest]
+    at = index.index(Ellipsis)
+    return [*index[:at], *(rest or [Ellipsis]), *index[at + 1:]]
+
+
 def _getitem(x, *arrays, index):
     return x[join(index, arrays) if arrays else index]
 
