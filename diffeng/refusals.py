@@ -10,9 +10,9 @@ import sys
 import sysconfig
 
 from .errors import refuse
-from .lines import is_library, is_user_code, line_of, run, user_call
+from .lines import callee, is_library, is_user_code, line_of, run, user_call
 
-ASSIGN = "the array was made outside of the function, or by a function imported by name (from numpy import zeros). "\
+ASSIGN = "the array was made outside of the function, or by none of NumPy's constructors (by a random generator, by SciPy). "\
          "Make it inside with np.zeros(...), or a copy of it with np.array(x), or write x = diffeng.at(x, i).set(v)"
 
 
@@ -24,10 +24,10 @@ def leaked(what):
 
 
 _STORES = ("[]", "fill", "setitem", "__setitem__", "itemset")
-_MATH = set("sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt pow hypot dist fsum fabs "
-            "erf erfc gamma lgamma degrees radians fmod remainder copysign modf ldexp".split())
+_LOOKS = ("isnan", "isinf", "isfinite", "isclose")                  # of math: what they tell is no number
 _INSTEAD = {"permutation": "draw places, and take what is there: x[rng.permutation(len(x))]", "choice": "draw places, and take what is there: x[rng.choice(len(x), size)]",
             "permuted": "draw places, and take what is there: np.take_along_axis(x, rng.permuted(places, axis=1), 1)",
+            "dot": "write X @ x or np.dot(X, x): the method X.dot of a plain array knows plain ones alone", "searchsorted": "write np.searchsorted(a, x)",
             "broadcast": "np.broadcast_shapes(x.shape, y.shape) has the shape, np.broadcast_arrays(x, y) has the arrays"}
 _TYPES = ("float64", "float32", "double", "single", "int64", "int32", "intp")
 judged = contextvars.ContextVar("judged", default=False)           # a judge watches: numbers taken out of their arrays are its business
@@ -99,9 +99,11 @@ def no_cut(x):
         return
     if name in _TYPES:
         raise _plain_number(name)
-    if name in _MATH:
-        raise refuse(TypeError, f"math.{name}{{here}} takes a traced value for a plain number: this would cut the derivative. "
-                                "Use the function of numpy or scipy.special (np.sin for math.sin)")
+    told, function = (False, None) if name == "float" else callee(frame)
+    if told and name not in _LOOKS and getattr(function, "__module__", None) != "builtins":
+        what = f"math.{function.__name__}" if getattr(function, "__module__", None) == "math" else name or "what is called"
+        raise refuse(TypeError, f"{what}{{here}} takes a traced value for a plain number: this would cut the derivative. Compute it with functions of numpy and scipy.special, "
+                                "or, called by their names, of math (np.sin(x), math.sin(x)); or write float(x), where a plain number is meant")
 
 
 def fixed(get, name):
