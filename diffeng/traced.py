@@ -115,6 +115,15 @@ class Traced:
     def __round__(self, digits=0):
         return np.round(self, digits or 0)
 
+    def __floor__(self):
+        return int(np.floor(self))
+
+    def __ceil__(self):
+        return int(np.ceil(self))
+
+    def __trunc__(self):
+        return int(np.trunc(self))
+
     def __format__(self, how):
         return format(self._look("format", lambda v: np.reshape(v, ()).item()), how) if how else repr(self)
 
