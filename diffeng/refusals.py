@@ -3,11 +3,14 @@
 What it is: the errors, with the user's line and the cure, and how the cure is found: by what the user's code calls, and what of NumPy's or SciPy's asks.
 What it is not: who raises them (traced.py, buffers.py).
 """
+import contextlib
 import contextvars
 import os
 import re
 import sys
 import sysconfig
+import threading
+import warnings
 
 from .errors import refuse
 from .lines import callee, is_library, is_user_code, line_of, run, user_call
@@ -104,6 +107,33 @@ def no_cut(x):
         what = f"math.{function.__name__}" if getattr(function, "__module__", None) == "math" else name or "what is called"
         raise refuse(TypeError, f"{what}{{here}} takes a traced value for a plain number: this would cut the derivative. Compute it with functions of numpy and scipy.special, "
                                 "or, called by their names, of math (np.sin(x), math.sin(x)); or write float(x), where a plain number is meant")
+
+
+class _Taken(threading.local):
+    at = None                                # where float(x) last took a number out of a traced value, in this thread: (code, offset)
+
+
+_taken = _Taken()
+
+
+def number_taken():
+    """float(x) was asked for, and may be: remember where."""
+    frame = sys._getframe(2)
+    _taken.at = frame.f_code, frame.f_lasti
+
+
+@contextlib.contextmanager
+def nothing_left(fun, outputs):
+    """Around a run of fun: warns if its outputs depend on nothing, and float(x) is why. outputs: what is None of them afterwards depends on nothing."""
+    from .trees import function_name
+    before, _taken.at = _taken.at, None
+    try:
+        yield
+        if _taken.at is not None and all([o is None for o in outputs]):
+            warnings.warn(f"{function_name(fun)} returned plain numbers, whose derivative is 0: float() at {line_of([_taken.at])} took one out of a traced value. "
+                          "Leave float() out where the derivative is meant", UserWarning, stacklevel=5)
+    finally:
+        _taken.at = before
 
 
 def fixed(get, name):

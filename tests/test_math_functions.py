@@ -82,3 +82,15 @@ def test_a_whole_number_below_is_guarded_by_what_it_is():
         x = 2.1 + k / 100
         assert compiled(x) == (pytest.approx(2 * x + 3 - 2), 2.0)
     assert compiled(5.5) == (pytest.approx(5 * 5.5 + 6 - 5), 5.0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_result_that_float_has_taken_out_of_the_traced_values_is_told(method):
+    def distance(x):
+        return math.sqrt(float(np.dot(x, x)))
+    with pytest.warns(UserWarning, match=r"distance returned plain numbers.*float\(\) at test_math_functions.py:\d+"):
+        assert de.grad(distance, method=method)(np.ones(4)).tolist() == [0, 0, 0, 0]
+    with pytest.warns(UserWarning, match="distance returned"):
+        assert de.jvp(distance, (np.ones(4),), (np.ones(4),)) == (2.0, 0.0)
+    assert de.grad(lambda x: float(x[0]) * x[1], method=method)(np.ones(2)).tolist() == [0, 1]           # part of it is meant
+    assert de.grad(lambda x: np.float64(3.0), method=method)(np.ones(2)).tolist() == [0, 0]
