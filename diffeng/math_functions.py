@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from .errors import refuse
 from .traced import Traced
 
 
@@ -34,9 +35,14 @@ _OF_SEQUENCES = {"fsum": lambda numbers: sum(numbers, 0.0), "prod": lambda numbe
                  "dist": lambda p, q: _hypot(*[a - b for a, b in zip(p, q, strict=True)])}
 
 
-def _of_numbers(original, ours):
-    """ours, of numbers; an array is none for math, whose own error it gets."""
-    return lambda *args: original(*args) if any([isinstance(x, Traced) and x.shape for x in args]) else ours(*args)
+def _of_numbers(name, ours):
+    """ours, of numbers; an array is none for math."""
+    def call(*args):
+        for x in args:
+            if isinstance(x, Traced) and x.shape:
+                raise refuse(TypeError, f"math.{name}{{here}} takes numbers, and this is an array of shape {x.shape}: take its entry, or use NumPy's function")
+        return ours(*args)
+    return call
 
 
-FUNCTIONS = {name: _of_numbers(getattr(math, name), ours) for name, ours in _OF_NUMBERS.items()} | _OF_SEQUENCES          # name in math -> what it is of traced numbers
+FUNCTIONS = {name: _of_numbers(name, ours) for name, ours in _OF_NUMBERS.items()} | _OF_SEQUENCES          # name in math -> what it is of traced numbers

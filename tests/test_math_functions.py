@@ -68,7 +68,7 @@ def test_numbers_that_are_meant_as_such():
 
 
 def test_an_array_is_no_number_and_what_has_no_derivative_is_refused():
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises(TypeError, match=r"^math\.sin at test_math_functions.*an array of shape \(3,\)"):
         de.grad(lambda x: math.sin(x))(np.ones(3))
     with pytest.raises(TypeError, match=r"math\.ldexp at test_math_functions.*cut the derivative"):
         de.grad(lambda x: math.ldexp(x, 2))(1.5)
