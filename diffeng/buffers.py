@@ -263,6 +263,15 @@ def _convert(name, a, dtype=None, **kwargs):
     return np.reshape(out, (1,) * extra + out.shape) if extra > 0 else out
 
 
+_ORDERED = {"C": "C", "C_CONTIGUOUS": "C", "CONTIGUOUS": "C", "F": "F", "F_CONTIGUOUS": "F", "FORTRAN": "F"}
+
+
+def _require(a, dtype=None, requirements=None):
+    """np.require of what is traced: aligned, and there to be written into."""
+    asked = [_ORDERED[r.upper()] for r in requirements or () if r.upper() in _ORDERED]
+    return _convert("asarray", a, dtype, order=asked[0] if asked else "K")
+
+
 def _generic(frame):
     """Is it numpy.polynomial's code, which does with any array-likes what it does with arrays, once it has them?"""
     return frame.f_globals.get("__name__", "").startswith(POLYNOMIAL)
@@ -363,7 +372,7 @@ def _replaced():
         for name, f in vars(module).items():
             if isinstance(f, type(np.sum)) and f in numpy_api.FUNCTIONS or module is np and name in CONSTRUCTORS + CONVERTERS:
                 ours[name] = _replacement(name, f)
-    found[np] |= {"isscalar": _isscalar(np.isscalar), "fromiter": _fromiter(np.fromiter), "r_": _Rows("r_", np.r_), "c_": _Rows("c_", np.c_),
+    found[np] |= {"isscalar": _isscalar(np.isscalar), "fromiter": _fromiter(np.fromiter), "require": _while_traced(np.require, _require), "r_": _Rows("r_", np.r_), "c_": _Rows("c_", np.c_),
                   "ndenumerate": _while_traced(np.ndenumerate, entries.ndenumerate), "nditer": _while_traced(np.nditer, entries.nditer)}
     found[np.lib.stride_tricks] = {"as_strided": _while_traced(np.lib.stride_tricks.as_strided, rearranging.as_strided)}
     found[math] = {name: _while_traced(getattr(math, name), ours) for name, ours in math_functions.FUNCTIONS.items()}

@@ -12,6 +12,8 @@ import sysconfig
 import threading
 import warnings
 
+import numpy as np
+
 from .errors import refuse
 from .lines import callee, is_library, is_user_code, line_of, run, user_call
 
@@ -32,7 +34,6 @@ _INSTEAD = {"permutation": "draw places, and take what is there: x[rng.permutati
             "permuted": "draw places, and take what is there: np.take_along_axis(x, rng.permuted(places, axis=1), 1)",
             "dot": "write X @ x or np.dot(X, x): the method X.dot of a plain array knows plain ones alone", "searchsorted": "write np.searchsorted(a, x)",
             "broadcast": "np.broadcast_shapes(x.shape, y.shape) has the shape, np.broadcast_arrays(x, y) has the arrays"}
-_TYPES = ("float64", "float32", "double", "single", "int64", "int32", "intp")
 judged = contextvars.ContextVar("judged", default=False)           # a judge watches: numbers taken out of their arrays are its business
 
 
@@ -75,12 +76,16 @@ def converted(frame):
     name = user_call(frame, True) if frame is not None else None
     if name in _STORES:
         return refuse(TypeError, "a traced value was assigned into a plain array{here}: " + ASSIGN)
-    if name in _TYPES:
-        return _plain_number(name)
+    if frame is not None and _is_type(function := callee(frame)[1]):
+        return _plain_number(function.__name__)
     if name in _INSTEAD:
         return refuse(TypeError, f"{name}{{here}} converts a traced value to a plain array: this would cut the derivative; {_INSTEAD[name]}")
     return refuse(TypeError, "a traced value was converted to a plain array{here}: this would cut the derivative. A list of traced "
                              "values that goes into a ufunc or an operator becomes an array with np.array([...]); otherwise " + ASSIGN)
+
+
+def _is_type(function):
+    return isinstance(function, type) and issubclass(function, np.generic)
 
 
 def _plain_number(name):
@@ -100,9 +105,9 @@ def no_cut(x):
     x = getattr(x, "held", x)                                       # what a buffer holds
     if judged.get() or not hasattr(x, "below"):                     # the judge says so itself, and compare reports it
         return
-    if name in _TYPES:
-        raise _plain_number(name)
     told, function = (False, None) if name == "float" else callee(frame)
+    if _is_type(function):
+        raise _plain_number(function.__name__)
     if told and name not in _LOOKS and getattr(function, "__module__", None) != "builtins":
         what = f"math.{function.__name__}" if getattr(function, "__module__", None) == "math" else name or "what is called"
         raise refuse(TypeError, f"{what}{{here}} takes a traced value for a plain number: this would cut the derivative. Compute it with functions of numpy and scipy.special, "
