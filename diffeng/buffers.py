@@ -1,17 +1,19 @@
 """Arrays that a function makes and then fills: np.zeros(n) with x[i] = traced value; and lists of traced values: np.array([x0, x1]), np.mean([x0, x1]).
 
-NumPy makes arrays, and looks into lists, without asking anybody. So while a function runs under an interpreter numpy's constructors are replaced by ones
+NumPy makes arrays, and looks into lists, without asking anybody. So while a function runs under an interpreter numpy's constructors are replaced (in the user's
+modules, too, that have imported them by name: by_name.py) by ones
 that return a `Buffer` (of floating-point numbers an ndarray, too, whose memory compiled functions read) to user code of that thread, and the functions that
 diffeng knows by ones that join lists; those that the function's code names, where that can be told (named.py). Outside they are NumPy's own. Libraries get
 plain arrays of what holds nothing traced; numpy.polynomial's code is generic, and is treated like the user's.
 """
 import functools
+import math
 import sys
 import threading
 
 import numpy as np
 
-from . import numpy_api
+from . import by_name, math_functions, numpy_api
 from .errors import refuse
 from .named import POLYNOMIAL, swaps
 from .interpreters import Interpreter, newest
@@ -25,6 +27,9 @@ from .lines import by_library, is_user_code, run, user_call
 
 class _Active(threading.local):
     depth = 0                                # of this thread: how many functions run whose constructors are replaced
+
+    def __init__(self):
+        self.places = []                     # of each of them: where it has put its constructors, beside NumPy's modules
 
 
 _active = _Active()
@@ -262,6 +267,15 @@ def _convert(name, a, dtype=None, **kwargs):
     return np.reshape(out, (1,) * extra + out.shape) if extra > 0 else out
 
 
+_ORDERED = {"C": "C", "C_CONTIGUOUS": "C", "CONTIGUOUS": "C", "F": "F", "F_CONTIGUOUS": "F", "FORTRAN": "F"}
+
+
+def _require(a, dtype=None, requirements=None):
+    """np.require of what is traced: aligned, and there to be written into."""
+    asked = [_ORDERED[r.upper()] for r in requirements or () if r.upper() in _ORDERED]
+    return _convert("asarray", a, dtype, order=asked[0] if asked else "K")
+
+
 def _generic(frame):
     """Is it numpy.polynomial's code, which does with any array-likes what it does with arrays, once it has them?"""
     return frame.f_globals.get("__name__", "").startswith(POLYNOMIAL)
@@ -349,7 +363,10 @@ def _asked(name):
     if not is_user_code(frame.f_code):
         return _generic(frame)
     called = user_call(frame)
-    return called == name if called is not None else name in frame.f_code.co_names
+    if called is not None:
+        return called == name
+    names, space = frame.f_code.co_names, frame.f_globals
+    return name in names or any([by_name.is_replaced(space.get(n)) and space[n].__name__ == name for n in names])         # from numpy import zeros as z
 
 
 def _replaced():
@@ -359,35 +376,40 @@ def _replaced():
         for name, f in vars(module).items():
             if isinstance(f, type(np.sum)) and f in numpy_api.FUNCTIONS or module is np and name in CONSTRUCTORS + CONVERTERS:
                 ours[name] = _replacement(name, f)
-    found[np] |= {"isscalar": _isscalar(np.isscalar), "fromiter": _fromiter(np.fromiter), "r_": _Rows("r_", np.r_), "c_": _Rows("c_", np.c_),
+    found[np] |= {"isscalar": _isscalar(np.isscalar), "fromiter": _fromiter(np.fromiter), "require": _while_traced(np.require, _require), "r_": _Rows("r_", np.r_), "c_": _Rows("c_", np.c_),
                   "ndenumerate": _while_traced(np.ndenumerate, entries.ndenumerate), "nditer": _while_traced(np.nditer, entries.nditer)}
     found[np.lib.stride_tricks] = {"as_strided": _while_traced(np.lib.stride_tricks.as_strided, rearranging.as_strided)}
+    found[math] = {name: _while_traced(getattr(math, name), ours) for name, ours in math_functions.FUNCTIONS.items()}
     return {module: ({name: getattr(module, name) for name in ours}, ours) for module, ours in found.items()}
 
 
 class Constructors:
     """Context manager, to be entered any number of times, in any threads: NumPy's constructors know traced values inside it, in this thread.
 
-    parts: (a module's dict, {name: NumPy's own}, {name: ours}), ...
+    parts: (a module's dict, {name: NumPy's own}, {name: ours}), ...; places: (a dict of a user's module, a name there), ..., of all of them where it is None
     """
 
     running = []                             # those that are entered, as often as they are, in all threads
 
-    def __init__(self, parts):
-        self.parts = tuple([part for part in parts if part[1]])
+    def __init__(self, parts, places=None):
+        self.parts, self.places = tuple([part for part in parts if part[1]]), places
 
-    def named(self, names):
-        """The part of it that has one of these names."""
+    def named(self, names, places=()):
+        """The part of it that has one of these names (math's, if math is among them), and what stands in these places."""
         return Constructors([(space, {n: f for n, f in own.items() if n in names}, {n: f for n, f in ours.items() if n in names})
-                             for space, own, ours in self.parts])
+                             for space, own, ours in self.parts if space is not vars(math) or "math" in names], places)
 
     def __enter__(self):
-        if self.parts:
+        places = self.places
+        if self.parts or places:
             with _lock:
+                places = by_name.places() if places is None else places
                 there = self._there()
                 self.running.append(self)
                 for space, _, ours in () if there else self.parts:
                     space.update(ours)
+                by_name.put(places)
+        _active.places.append(places)
         _active.depth += 1
 
     def _there(self):
@@ -396,8 +418,10 @@ class Constructors:
 
     def __exit__(self, *_):
         _active.depth -= 1
-        if self.parts:
+        places = _active.places.pop()
+        if self.parts or places:
             with _lock:
+                by_name.put_back(places)
                 self.running.remove(self)
                 for space, own, _ in () if self._there() else self.parts:
                     if self.running:
@@ -409,6 +433,8 @@ class Constructors:
 _REPLACED = _replaced()
 _DISPATCHED = type(np.sum)
 _JOINING = {own[name]: ours[name] for own, ours in _REPLACED.values() for name in ours if type(own[name]) is _DISPATCHED}
+for _module, _functions in _REPLACED.items():
+    by_name.register(vars(_module), *_functions)
 _vectorize = _Vectorize(vectorize=np.vectorize._vectorize_call)
 constructors = Constructors([(vars(module), own, ours) for module, (own, ours) in _REPLACED.items()]
                             + [(_vectorize, {**_vectorize}, {"vectorize": _vectorize_call(np.vectorize._vectorize_call)})])

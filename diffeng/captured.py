@@ -106,6 +106,8 @@ class Captured:
         if type(value) in _SIMPLE or isinstance(value, np.generic):
             return self._step(get, value, _same_as(value)) if watched else None
         if isinstance(value, np.ndarray):
+            if isinstance(value, Traced):                                # left over from a derivative that has ended: nobody reads it, or that is said there
+                return self._step(get, value, _never) if watched else None
             if value.dtype.kind not in "fiub" or not free or type(value) not in (np.ndarray, np.memmap):
                 return self._constant(value, self._step(get, _ALWAYS, _holding(value)))
             return self._thing(around, where, value, "array", get, True, _ALWAYS, _is_array)

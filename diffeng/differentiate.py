@@ -15,6 +15,7 @@ from .every_direction import contracted, forward_rows, scalar_of, split
 from .interpreters import OneByOne
 from .nodes import STORED, Tracer, Tracing, reachable, restored
 from .numpy_api import operand
+from .refusals import nothing_left
 from .traced import TRACED, Traced, apart, unaliased
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
@@ -59,10 +60,11 @@ class Recorded:
         self.inputs = [tracing.input(x, name) for x, name in zip(flat.leaves if leaves is None else leaves, names)]
         self.nodes = [x.node for x in self.inputs]           # kept apart, the function may assign to its arguments
         self.outputs, self.values = [], []
-        for x in flat(*self.inputs):
-            node = x.node if type(x) is Tracer and x.interpreter is tracing else None
-            self.outputs.append(node)
-            self.values.append(x if node is None else node.value if node.value is not None else restored(node))
+        with nothing_left(flat.fun, self.outputs):
+            for x in flat(*self.inputs):
+                node = x.node if type(x) is Tracer and x.interpreter is tracing else None
+                self.outputs.append(node)
+                self.values.append(x if node is None else node.value if node.value is not None else restored(node))
         tracing.end()
 
     def pull(self, cotangents, method="reverse", value_of=None):

@@ -2,7 +2,9 @@
 
 Frames of the engine, NumPy, SciPy and pandas are skipped; diffeng/llm is user code like any other.
 """
+import builtins
 import dis
+import inspect
 import os
 import sys
 
@@ -13,7 +15,8 @@ _LLM = os.path.join(_ENGINE, "llm") + os.sep
 _PACKAGES = os.path.dirname(os.path.dirname(numpy.__file__))
 _LIBRARIES = tuple([os.path.join(_PACKAGES, name) + os.sep for name in ("numpy", "scipy", "pandas")])
 DEPTH = 6                # innermost user frames kept: enough for the modules of a picture, bounded for deep recursion
-_calls = {}               # (id of a code object, offset in it) -> (what is called there, the code object)
+_calls = {}               # (id of a code object, offset in it) -> (the path to what is called there, the code object)
+_JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})
 
 
 class _Files(dict):
@@ -30,6 +33,10 @@ _user_files = _Files()
 
 def is_user_code(code):
     return _user_files[code.co_filename]
+
+
+def is_user_file(name):
+    return _user_files[name]
 
 
 def is_library(code):
@@ -49,30 +56,58 @@ def by_library():
 def user_call(frame, plain_names=False):
     """What an instruction of user code calls: the attribute in np.zeros(...), "[]" where an item is assigned; with plain_names also the name in zeros(...).
     None when it cannot be told."""
+    path = _path(frame)
+    return path[-1] if path and (len(path) > 1 or plain_names or path[0] == "[]") else None
+
+
+def callee(frame):
+    """(can it be told what an instruction calls?, the function, if that is a name or an attribute of what has one)."""
+    path = _path(frame)
+    if not path or path[0] is None:
+        return path is not None, None
+    spaces = frame.f_locals, frame.f_globals, vars(builtins)
+    value = next((space[path[0]] for space in spaces if path[0] in space), None)
+    for name in path[1:]:
+        value = inspect.getattr_static(value, name, None)                # runs no code of the user's
+    return True, value
+
+
+def _path(frame):
+    """The names that lead to what is called: ("np", "zeros"), ("float",); (None, "append") of a value that has no name, () where it has none itself; None when it cannot be told."""
     code, offset = frame.f_code, frame.f_lasti
     known = _calls.get((id(code), offset))
     if known is None:
         stores = dis.opname[code.co_code[offset]] == "STORE_SUBSCR"
-        known = _calls[id(code), offset] = (*((True, "[]") if stores else _called(code, offset)), code)
-    attribute, name, _ = known
-    return name if attribute or plain_names else None
+        known = _calls[id(code), offset] = ("[]",) if stores else _called(code, offset), code
+    return known[0]
+
+
+_NAMES = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST")
+_ATTRIBUTES = ("LOAD_METHOD", "LOAD_ATTR")
 
 
 def _called(code, offset):
-    """(is it an attribute?, its name or None): walks back from a call until its arguments are accounted for on the stack."""
+    """The path of a call: walks back from it until its arguments are accounted for on the stack."""
     before = [i for i in dis.get_instructions(code) if i.offset <= offset and i.opname not in ("CACHE", "RESUME")]
-    if not before or before[-1].opname not in ("CALL", "PRECALL", "CALL_KW"):
-        return False, None
-    pushed, wanted = 0, before[-1].arg + (before[-1].opname == "CALL_KW")
-    if before[-2].opname == "PRECALL":                       # Python 3.11: the call's own; its arguments are what is wanted
-        del before[-2]
-    for i in reversed(before[:-1]):
-        if i.opname in ("LOAD_METHOD", "LOAD_ATTR", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST") and pushed >= wanted:
-            return i.opname in ("LOAD_METHOD", "LOAD_ATTR"), i.argval
+    last = before.pop() if before else None
+    if last is None or last.opname not in ("CALL", "PRECALL", "CALL_KW", "CALL_FUNCTION_EX"):
+        return None
+    pushed, wanted = 0, 1 + (last.arg & 1) if last.opname == "CALL_FUNCTION_EX" else last.arg + (last.opname == "CALL_KW")
+    if before[-1].opname == "PRECALL":                       # Python 3.11: the call's own; its arguments are what is wanted
+        before.pop()
+    while before:
+        i = before.pop()
+        if i.opcode in _JUMPS:                               # its arguments depend on what is true
+            return None
+        if pushed >= wanted:
+            path = ()
+            while i.opname in _ATTRIBUTES:
+                path, i = (i.argval, *path), before.pop()
+            return (i.argval, *path) if i.opname in _NAMES else (None, *path) if path else ()
         pushed += dis.stack_effect(i.opcode, i.arg if i.opcode >= dis.HAVE_ARGUMENT else None, jump=False)
         if pushed > wanted + 1:
-            return False, None
-    return False, None
+            return None
+    return None
 
 
 def user_frames(above=1, most=DEPTH):

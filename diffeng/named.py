@@ -6,10 +6,12 @@ What it is not: a proof. Where the code may reach other code (objects, modules o
 """
 import builtins
 import functools
+import math
 import types
 
 import numpy as np
 
+from .by_name import is_replaced
 from .reach import is_user_function, loaded
 from .traced import TRACED
 
@@ -23,7 +25,7 @@ _known = {}                              # id of a code object -> what was found
 
 
 def swaps(fun, args, everything):
-    """everything.named(names) for the names that fun may ask for; everything when that cannot be told."""
+    """everything.named(names, places) for the names that fun may ask for, and where it has imported them to; everything when that cannot be told."""
     for a in args:
         if type(a) not in TRACED and not _inert(a):
             return everything
@@ -39,7 +41,7 @@ def swaps(fun, args, everything):
         if len(_known) > 10_000:
             _known.clear()
         found = _known[id(code)] = _Found(fun)
-        found.swaps = everything if found.names is None else everything.named(found.names)
+        found.swaps = everything if found.names is None else everything.named(found.names, tuple(found.places))
     return found.swaps
 
 
@@ -57,14 +59,14 @@ def _inert(x):
             if not _inert(i):
                 return False
         return True
-    return kind is types.BuiltinMethodType or kind is type and x.__module__ in ("numpy", "builtins")
+    return kind is types.BuiltinMethodType or kind is type and x.__module__ in ("numpy", "builtins") or kind is types.FunctionType and is_replaced(x)
 
 
 class _Found:
-    """What the code of a function names. names: None if it may reach more. The rest says when that holds."""
+    """What the code of a function names. names: None if it may reach more; places: globals that are functions of NumPy's. The rest says when that holds."""
 
     def __init__(self, fun):
-        self.swaps, self.names, self.code = None, set(), fun.__code__
+        self.swaps, self.names, self.places, self.code = None, set(), [], fun.__code__
         self._space, self._held = fun.__globals__, []               # (how to read it, what stood there; None: something inert)
         self._bare = fun.__defaults__ is fun.__kwdefaults__ is None
         seen, stack = {id(fun)}, [fun]
@@ -79,6 +81,8 @@ class _Found:
                 space = f.__globals__
                 for name in names:
                     if name in space:
+                        if is_replaced(space[name]):
+                            self.places.append((space, name))
                         self._followed(space[name], lambda fun, name=name, space=space: space[name], seen, stack)
                     elif not hasattr(builtins, name):
                         self.names = None                     # not there yet
@@ -114,6 +118,8 @@ class _Found:
         home = getattr(value, "__name__" if type(value) is types.ModuleType else "__module__", None)
         if type(home) is str and home.startswith(POLYNOMIAL):
             self.names.add("polynomial")
+        if value is math:
+            self.names.add("math")
         if value is np.vectorize:                             # imported by name: its objects are reached by its class
             self.names.add("vectorize")
         if _inert(value):

@@ -123,6 +123,7 @@ def _compositions():
         np.fmax: lambda x, y: e.where(e.isnan(x), y, e.where(e.isnan(y), x, e.maximum(x, y))),
         np.fmin: lambda x, y: e.where(e.isnan(x), y, e.where(e.isnan(y), x, e.minimum(x, y))),
         np.logaddexp2: lambda x, y: _logaddexp2(x, y),
+        np._core.umath.clip: lambda x, low, high: e.minimum(e.maximum(x, low), high),               # which ndarray.clip calls
         np.copysign: lambda x, y: e.where(e.signbit(y), -e.absolute(x), e.absolute(x)),
         np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, (e.sign(x) + 1) / 2),
         np.fmod: lambda x, y: _fmod(x, e.absolute(y)), np.conjugate: lambda x: e.copy(x),
@@ -276,7 +277,9 @@ def operand(x):
         _real(x.dtype)
         return x
     if isinstance(x, (list, tuple)):
-        return array(x)
+        out = array(x)
+        _real(out.dtype)
+        return out
     if isinstance(x, complex):
         _real(np.dtype(complex))
     if _is_array_like(x):

@@ -3,16 +3,21 @@
 What it is: the errors, with the user's line and the cure, and how the cure is found: by what the user's code calls, and what of NumPy's or SciPy's asks.
 What it is not: who raises them (traced.py, buffers.py).
 """
+import contextlib
 import contextvars
 import os
 import re
 import sys
 import sysconfig
+import threading
+import warnings
+
+import numpy as np
 
 from .errors import refuse
-from .lines import is_library, is_user_code, line_of, run, user_call
+from .lines import callee, is_library, is_user_code, line_of, run, user_call
 
-ASSIGN = "the array was made outside of the function, or by a function imported by name (from numpy import zeros). "\
+ASSIGN = "the array was made outside of the function, or by none of NumPy's constructors (by a random generator, by SciPy). "\
          "Make it inside with np.zeros(...), or a copy of it with np.array(x), or write x = diffeng.at(x, i).set(v)"
 
 
@@ -24,12 +29,11 @@ def leaked(what):
 
 
 _STORES = ("[]", "fill", "setitem", "__setitem__", "itemset")
-_MATH = set("sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt pow hypot dist fsum fabs "
-            "erf erfc gamma lgamma degrees radians fmod remainder copysign modf ldexp".split())
+_LOOKS = ("isnan", "isinf", "isfinite", "isclose")                  # of math: what they tell is no number
 _INSTEAD = {"permutation": "draw places, and take what is there: x[rng.permutation(len(x))]", "choice": "draw places, and take what is there: x[rng.choice(len(x), size)]",
             "permuted": "draw places, and take what is there: np.take_along_axis(x, rng.permuted(places, axis=1), 1)",
+            "dot": "write X @ x or np.dot(X, x): the method X.dot of a plain array knows plain ones alone", "searchsorted": "write np.searchsorted(a, x)",
             "broadcast": "np.broadcast_shapes(x.shape, y.shape) has the shape, np.broadcast_arrays(x, y) has the arrays"}
-_TYPES = ("float64", "float32", "double", "single", "int64", "int32", "intp")
 judged = contextvars.ContextVar("judged", default=False)           # a judge watches: numbers taken out of their arrays are its business
 
 
@@ -72,12 +76,16 @@ def converted(frame):
     name = user_call(frame, True) if frame is not None else None
     if name in _STORES:
         return refuse(TypeError, "a traced value was assigned into a plain array{here}: " + ASSIGN)
-    if name in _TYPES:
-        return _plain_number(name)
+    if frame is not None and _is_type(function := callee(frame)[1]):
+        return _plain_number(function.__name__)
     if name in _INSTEAD:
         return refuse(TypeError, f"{name}{{here}} converts a traced value to a plain array: this would cut the derivative; {_INSTEAD[name]}")
     return refuse(TypeError, "a traced value was converted to a plain array{here}: this would cut the derivative. A list of traced "
                              "values that goes into a ufunc or an operator becomes an array with np.array([...]); otherwise " + ASSIGN)
+
+
+def _is_type(function):
+    return isinstance(function, type) and issubclass(function, np.generic)
 
 
 def _plain_number(name):
@@ -97,11 +105,40 @@ def no_cut(x):
     x = getattr(x, "held", x)                                       # what a buffer holds
     if judged.get() or not hasattr(x, "below"):                     # the judge says so itself, and compare reports it
         return
-    if name in _TYPES:
-        raise _plain_number(name)
-    if name in _MATH:
-        raise refuse(TypeError, f"math.{name}{{here}} takes a traced value for a plain number: this would cut the derivative. "
-                                "Use the function of numpy or scipy.special (np.sin for math.sin)")
+    told, function = (False, None) if name == "float" else callee(frame)
+    if _is_type(function):
+        raise _plain_number(function.__name__)
+    if told and name not in _LOOKS and getattr(function, "__module__", None) != "builtins":
+        what = f"math.{function.__name__}" if getattr(function, "__module__", None) == "math" else name or "what is called"
+        raise refuse(TypeError, f"{what}{{here}} takes a traced value for a plain number: this would cut the derivative. Compute it with functions of numpy and scipy.special, "
+                                "or, called by their names, of math (np.sin(x), math.sin(x)); or write float(x), where a plain number is meant")
+
+
+class _Taken(threading.local):
+    at = None                                # where float(x) last took a number out of a traced value, in this thread: (code, offset)
+
+
+_taken = _Taken()
+
+
+def number_taken():
+    """float(x) was asked for, and may be: remember where."""
+    frame = sys._getframe(2)
+    _taken.at = frame.f_code, frame.f_lasti
+
+
+@contextlib.contextmanager
+def nothing_left(fun, outputs):
+    """Around a run of fun: warns if its outputs depend on nothing, and float(x) is why. outputs: what is None of them afterwards depends on nothing."""
+    from .trees import function_name
+    before, _taken.at = _taken.at, None
+    try:
+        yield
+        if _taken.at is not None and all([o is None for o in outputs]):
+            warnings.warn(f"{function_name(fun)} returned plain numbers, whose derivative is 0: float() at {line_of([_taken.at])} took one out of a traced value. "
+                          "Leave float() out where the derivative is meant", UserWarning, stacklevel=5)
+    finally:
+        _taken.at = before
 
 
 def fixed(get, name):

@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import refuse
 from .lines import is_user_code, user_call
-from .refusals import converted, leaked, multiplied_by_sparse, no_cut
+from .refusals import converted, leaked, multiplied_by_sparse, no_cut, number_taken
 
 _reshape, _swapaxes, _transpose = np.reshape, np.swapaxes, np.transpose          # NumPy's own: others may stand in their places while a function runs (buffers.py)
 TRACED = set()                                                  # the subclasses of Traced: `type(x) in TRACED` is cheaper than isinstance where x is an array
@@ -101,6 +101,7 @@ class Traced:
 
     def __float__(self):
         no_cut(self)
+        number_taken()
         return self._look("float", lambda v: float(np.reshape(v, ())))
 
     def __int__(self):
@@ -114,6 +115,15 @@ class Traced:
 
     def __round__(self, digits=0):
         return np.round(self, digits or 0)
+
+    def __floor__(self):
+        return int(np.floor(self))
+
+    def __ceil__(self):
+        return int(np.ceil(self))
+
+    def __trunc__(self):
+        return int(np.trunc(self))
 
     def __format__(self, how):
         return format(self._look("format", lambda v: np.reshape(v, ()).item()), how) if how else repr(self)

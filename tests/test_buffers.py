@@ -156,3 +156,16 @@ def test_what_reads_the_memory_once_it_is_traced_is_refused(read, text):
             de.grad(f, method=method)(X)
     with pytest.raises(TypeError, match=text):
         de.jit(f)(X)
+
+
+@pytest.mark.parametrize("requirements", [None, [], "C", ["F", "A"], ["C_CONTIGUOUS", "W", "O"], "A"])
+def test_require(requirements):
+    def f(x):
+        y = np.require(x.T, np.float64, requirements)
+        z = np.require([x[0, 0], x[1, 1]], requirements=requirements)
+        return np.sum(np.ravel(y, "K") * np.arange(6.0)) * z[1] + np.sum(np.require(np.ones(3), np.float32, "W"))         # "K": as it lies in memory
+    x = np.arange(1.0, 7).reshape(2, 3)
+    value, gradient = de.value_and_grad(f)(x)
+    assert value == f(x) and value == de.jit(f)(x)
+    order = np.arange(6.0).reshape(2, 3) if requirements is None or "C" not in requirements and "C_CONTIGUOUS" not in requirements else np.arange(6.0).reshape(3, 2).T
+    np.testing.assert_allclose(gradient, order * 5 + np.sum(order * x) * np.array([[0, 0, 0], [0, 1, 0]]))

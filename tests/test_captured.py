@@ -475,3 +475,18 @@ def test_what_another_thread_changes_before_the_recording_begins_is_named():
     finally:
         Captured.read = was
     np.testing.assert_array_equal(recorded(np.ones(2)), np.ones(2))
+
+
+def test_an_array_that_a_derivative_has_left_in_an_attribute():
+    """Somebody's layer keeps what it computed last: values of a derivative that has ended, which the next call writes anew."""
+    class Layer:
+        def loss(self, x):
+            self.states = np.zeros((3, 2))
+            for t in range(3):
+                self.states[t] = x * t + self.states[t - 1]
+            return np.sum(self.states ** 2)
+    layer, x = Layer(), np.array([1.0, 2.0])
+    wanted = de.value_and_grad(layer.loss)(x)
+    for _ in range(2):
+        value, gradient = de.jit(de.value_and_grad(layer.loss))(x)
+        assert value == wanted[0] and gradient.tolist() == wanted[1].tolist()

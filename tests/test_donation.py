@@ -187,6 +187,18 @@ def test_several_results_of_one_step_are_made_over_their_neighbours(n):
         np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("n", [3, 4, 9, 40])
+def test_what_is_read_among_zeros_and_later_as_it_is_is_not_written_over(n):
+    """The adjoint of v = q[1:] reads q among zeros; another operation of that loop reads q itself, after the result is written."""
+    def f(x):
+        q = x / np.sqrt(np.sum(x * x))
+        v = q[1:]
+        return np.sum(v / np.sum(v * v)) + q[0]
+    x = np.random.default_rng(n).standard_normal(n)
+    for derivative in (de.grad(f), de.hessian(f)):
+        np.testing.assert_allclose(de.jit(derivative)(x), derivative(x), rtol=1e-12, atol=1e-12)
+
+
 def test_what_must_not_be_written_over_is_copied():
     compiled = de.jit(adam_like, donate_argnums=(0, 1))
     p, m, g = rng.standard_normal((3, 5, 7))

@@ -105,8 +105,8 @@ class _Met:
 
     buffers: {id of one between steps: the buffer; None where that is not all of it, entry by entry, or where it is a part of another one (joining.py)}.
     results: {id of an output: the buffer}. parted: ids of those that others are parts of. Of a loop over entries, by id of a buffer, the number of an
-    operation: read: the first that reads it, None where one does otherwise; beside: the last that reads neighbours; made: the one that writes it, None where
-    that is not all of it.
+    operation: read: the first that reads it as it is, None where one reads a part; beside: the last that reads neighbours, or 0 at the ends; made: the one that
+    writes it, None where that is not all of it.
     """
 
     def __init__(self, step):
@@ -140,10 +140,10 @@ class _Met:
             key = id(v.buffer)
             if not whole:
                 self.read[key] = None
-            elif key not in self.read:
-                self.read[key] = k
-            if kind is Window:
+            elif kind is Window:
                 self.beside[key] = k
+            else:
+                self.read.setdefault(key, k)
 
     def _look(self, v, whole):
         b = v.buffer
@@ -160,17 +160,17 @@ class _Met:
                 self.buffers[id(b)] = b
 
     def together(self, out, source, in_order):
-        """Does one loop over entries read each of `source` before it writes the same of `out`? A second operation there gets what the first one read. So a
-        product reads what it is added to. 2: it does. 1: entries beside are read, too, and in_order says that one thread goes through a short vector entry by
+        """Does one loop over entries read each of `source` before it writes the same of `out`? A second operation there gets what the first one read, if both read
+        it as it is. So a product reads what it is added to. 2: it does. 1: entries beside are read, too, and in_order says that one thread goes through a short vector entry by
         entry, and keeps the one before (loops.py). 0: it does not."""
         step = self.step
         if type(step) is Product:
             times = type(step.scale) is View and step.scale.buffer is source                  # BLAS reads that number as it goes
             return 2 if step.onto is not None and step.onto.buffer is source and not times else 0          # and no factor (accumulate.py)
-        made, read = self.made.get(id(out)), self.read.get(id(source))
+        beside = self.beside.get(id(source))
+        made, read = self.made.get(id(out)), self.read.get(id(source), beside)
         if type(step) is not Group or made is None or read is None or read > made or any([type(o) is Reduce and o.kind == "row" for o in step.operations]):
             return 0
-        beside = self.beside.get(id(source))
         if beside is None:
             return 2
         return int(in_order and beside <= made and all([len(o.shape) == 1 for o in step.operations]) and is_made_in_place(out.bytes()))

@@ -21,7 +21,7 @@ def dot(a, b):
 
 @implements(np.vdot)
 def vdot(a, b):
-    return c.dot(np.ravel(a), np.ravel(b))
+    return c.dot(np.ravel(operand(a)), np.ravel(operand(b)))
 
 
 @implements(np.inner)
