@@ -63,7 +63,8 @@ def vmap(fun, in_axes=0, out_axes=0):
             def one(*values):
                 values = [lend(x, True) for x in values]
                 return fun(*values[:len(args)], **dict(zip(options, values[len(args):])))
-            return call(one, given)
+            leaves, rebuild, _ = flatten(call(one, given))
+            return rebuild([unwrap(x) for x in leaves])
         try:
             result = run(lambda x: Batched(level, x))
         except OneByOne:
@@ -71,7 +72,7 @@ def vmap(fun, in_axes=0, out_axes=0):
         leaves, rebuild, _ = flatten(result)
         inputs = [x for t in trees for x, _ in t.leaves]
         axes = _spread(out_axes, result, f"the result of {name}", "out_axes")
-        whole = rebuild(apart([_whole(returned(unwrap(x), fun), axis, level, name) for x, axis in zip(leaves, axes)], inputs))
+        whole = rebuild(apart([_whole(returned(x, fun), axis, level, name) for x, axis in zip(leaves, axes)], inputs))
         level.end()
         return whole
 
@@ -124,7 +125,7 @@ def _together(results, level, name):
     if not results:
         raise refuse(ValueError, f"vmap{{here}}: {name} looks at values, and there are no examples: its results have no shape")
     flat = [flatten(r) for r in results]
-    return flat[0][1]([_stack([unwrap(x) for x in same], level, name) for same in zip(*[leaves for leaves, *_ in flat])])
+    return flat[0][1]([_stack(same, level, name) for same in zip(*[leaves for leaves, *_ in flat])])
 
 
 def _stack(same, level, name):

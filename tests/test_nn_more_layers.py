@@ -62,7 +62,7 @@ def test_distributions():
     for make in makers:
         def f(m, F, x, y, make=make):
             d = make(m.distributions, x, y)
-            at = d.mean.detach() + 0.1
+            at = (d.mean + 0.1 * d.stddev).detach()
             return d.log_prob(at), d.entropy(), d.mean, d.variance, d.stddev
         both(f, x, y, tol=1e-4)
         d = make(de.distributions, de.tensor(x[0]), de.tensor(y[0]).requires_grad_())

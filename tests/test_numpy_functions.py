@@ -43,8 +43,8 @@ def test_trace_replays_to_the_same_value():
 
 
 def test_unknown_function_names_itself_and_the_line():
-    with pytest.raises(TypeError, match=r"numpy\.fft\.fft at test_numpy_functions.py:\d+ is not known"):
-        de.grad(lambda x: np.sum(np.fft.fft(x)))(X)
+    with pytest.raises(TypeError, match=r"numpy\.roots at test_numpy_functions.py:\d+ is not known"):
+        de.grad(lambda x: np.sum(np.roots(x)))(X)
 
 
 def test_unsupported_option_is_named():
