@@ -218,7 +218,7 @@ def _taken(node, slot, new, taken, row, values):
     log at 0 where the other branch was taken, is NaN until elementwise operations end there. taken: the node's own; row: by which `new` was made of `values`."""
     name, kind, params, x = node.primitive.name, node.primitive.kind, node.params, node.operands[slot]
     before, steep = taken or (None, False)
-    mask = before if kind != "reduce" or before is None else _later(lambda: rule.spread(before(), x, params["axis"], params["keepdims"]))
+    mask = before if kind != "reduce" or before is None else _later(lambda: rule.spread(np.broadcast_to(before(), node.shape), x, params["axis"], params["keepdims"]))
     if name in CHOICES:
         behind, here = mask, lambda: CHOICES[name](slot, *values[1:], **params)
         mask = _later(here if behind is None else lambda: np.logical_and(here(), behind()))

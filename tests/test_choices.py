@@ -20,6 +20,7 @@ CASES = {
     "shared":         (lambda x: np.where(x > 0, (r := np.sqrt(x)), 0.0) + np.where(x > 1, r * r, 0.0), [0, 0, 0.5 / np.sqrt(2) + 1, np.sqrt(0.5)]),
     "shifted":        (lambda x: np.where(x > 0, 2 * np.log(x) - np.reshape(np.stack([np.sqrt(x), x], 1)[:, 0], 4) / 4, 0.0), [0, 0] + [2 / v - 0.125 / np.sqrt(v) for v in X[2:]]),
     "of rows":        (lambda x: np.where(np.abs(x) > 0, np.sqrt(np.sum(np.stack([x, 2 * x]) ** 2, axis=0)), 0.0), [-np.sqrt(5), 0, np.sqrt(5), np.sqrt(5)]),
+    "by one of rows": (lambda x: np.where((x > 0)[:, None], np.sum(np.sqrt(np.stack([np.stack([x, x], 1)] * 2)), axis=0), 0.0), [0, 0, 2 / np.sqrt(2), 2 / np.sqrt(0.5)]),
     "turned":         (lambda x: np.where(x > 0, np.log(x), 0.0).reshape(2, 2).T.ravel()[::-1], [0, 0, 0.5, 2]),
     "behind a turn":  (lambda x: np.where(np.arange(2) > 0, np.sqrt(x * [0, 0, 1, 1]).reshape(2, 2).T, 0.0), [0, 0, 0.5 / np.sqrt(2), np.sqrt(0.5)]),
     "behind a sum":   (lambda x: np.where(np.arange(2) > 0, np.sum(np.sqrt(np.outer(x - [9, 9, 0, 0], [1, 4])).reshape(2, 2, 2), axis=(1, 2)), 0.0),
