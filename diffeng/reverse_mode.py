@@ -190,9 +190,19 @@ CHOICES = {                                        # (slot, z, *operands, **para
     "minimum": lambda slot, z, *operands: np.equal(operands[slot], z),
     "max":     lambda slot, z, x, *, axis, keepdims: np.equal(x, rule.spread(z, x, axis, keepdims)),
     "min":     lambda slot, z, x, *, axis, keepdims: np.equal(x, rule.spread(z, x, axis, keepdims)),
+    "setitem": lambda slot, z, x, v, *i, index: indexing.setitem(np.ones(x.shape, bool), False, *i, index=index),
 }
 _MOVED = {name: [*PULL[name]] for name in ("reshape", "transpose")} | {"getitem": [rule.Getitem()], "concatenate": rule.Concatenate()}
 _STEADY = frozenset("add subtract negative copy astype barrier sum mean".split()) | CHOICES.keys()          # whose slopes are finite, whatever the operands
+
+
+def _chooses(node, slot=0):
+    """Is it a choice? Of the indices, masks and integer arrays are that are known; slices are asked too often, and meet what is steep too seldom."""
+    name = node.primitive.name
+    if name not in ("getitem", "setitem"):
+        return name in CHOICES
+    index, places = node.params["index"], node.operands[1 + (name == "setitem"):]
+    return slot == 0 and all([type(i) is np.ndarray for i in places]) and (len(places) > 0 or any([type(i) is np.ndarray for i in index]))
 
 
 def _later(make):
@@ -219,7 +229,10 @@ def _taken(node, slot, new, taken, row, values):
     name, kind, params, x = node.primitive.name, node.primitive.kind, node.params, node.operands[slot]
     before, steep = taken or (None, False)
     mask = before if kind != "reduce" or before is None else _later(lambda: rule.spread(np.broadcast_to(before(), node.shape), x, params["axis"], params["keepdims"]))
-    if name in CHOICES:
+    if name == "getitem" and _chooses(node):
+        return new, (_later(lambda: indexing.scatter(np.ones(node.shape, bool) if before is None else np.broadcast_to(before(), node.shape), *values[3:],
+                                                     index=params["index"], shape=x.shape)), False)
+    if _chooses(node, slot):
         behind, here = mask, lambda: CHOICES[name](slot, *values[1:], **params)
         mask = _later(here if behind is None else lambda: np.logical_and(here(), behind()))
     elif name in _MOVED and (len(values) == 3 or name == "concatenate"):
@@ -228,7 +241,7 @@ def _taken(node, slot, new, taken, row, values):
         return new, None
     elif name not in _STEADY and not (name == "multiply" and type(node.operands[1 - slot]) in NUMBERS and np.isfinite(node.operands[1 - slot])):
         steep = True
-    if kind == "reduce" or x.shape == node.shape:
+    if kind != "map" or x.shape == node.shape:
         return new, (mask, steep)
     if steep:                                          # entry by entry, and then summed
         new = _cleared(row(*values[:slot + 2], np.broadcast_to(values[slot + 2], node.shape), *values[slot + 3:], **params), (mask, True))
@@ -305,7 +318,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                 if type(q) is Node:
                     q = q.value if stored else value_of(q)
                 values.append(q)
-        params, chosen = node.params, here is not None or primitive.name in CHOICES
+        params, chosen = node.params, here is not None or _chooses(node)
         if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
                                           or primitive.kind == "reduce" and not g.shape):
             values[0] = g = _whole(g, node.shape, values[1])

@@ -301,11 +301,19 @@ _CHOOSING = frozenset("where maximum minimum max min".split())                  
 _LINEAR = frozenset("add subtract negative copy astype barrier reshape transpose broadcast_to concatenate sum mean getitem".split())          # with slopes that are not 0
 
 
+def _found(node, slot):
+    """Is it read, or written over, where a mask or integer arrays say that are plain numbers?"""
+    if slot or node.primitive.name not in ("getitem", "setitem"):
+        return False
+    at = node.operands[1:] if node.primitive.name == "getitem" else node.operands[2:]
+    return not any([isinstance(a, (Node, Traced)) for a in at]) and any([isinstance(a, np.ndarray) for a in (*at, *node.params["index"])])
+
+
 def _through(node, slot, cotangent, here, z, operands):
     """(the contribution to an operand's cotangent, where it can be other than 0, or None: anywhere). here: the same of the node. Where no entry of the operand came out of
     a choice nothing arrives, however steep the operand is there: 0 times an infinite slope is not asked."""
     primitive, params, shape = node.primitive, node.params, np.shape(operands[slot])
-    if primitive.name in _CHOOSING or primitive.name in _LINEAR and here is not None:
+    if primitive.name in _CHOOSING or _found(node, slot) or primitive.name in _LINEAR and here is not None:
         reach = np.ones(node.shape, node.dtype) if here is None else e.astype(here, dtype=node.dtype)
         return pull(primitive, slot, cotangent, z, operands, params), e.not_equal(pull(primitive, slot, reach, z, operands, params), 0)
     if here is None or primitive.kind not in ("map", "reduce"):
