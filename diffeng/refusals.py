@@ -3,7 +3,6 @@
 What it is: the errors, with the user's line and the cure, and how the cure is found: by what the user's code calls, and what of NumPy's or SciPy's asks.
 What it is not: who raises them (traced.py, buffers.py).
 """
-import contextlib
 import contextvars
 import os
 import re
@@ -127,18 +126,23 @@ def number_taken():
     _taken.at = frame.f_code, frame.f_lasti
 
 
-@contextlib.contextmanager
-def nothing_left(fun, outputs):
+class nothing_left:
     """Around a run of fun: warns if its outputs depend on nothing, and float(x) is why. outputs: what is None of them afterwards depends on nothing."""
-    from .trees import function_name
-    before, _taken.at = _taken.at, None
-    try:
-        yield
-        if _taken.at is not None and all([o is None for o in outputs]):
-            warnings.warn(f"{function_name(fun)} returned plain numbers, whose derivative is 0: float() at {line_of([_taken.at])} took one out of a traced value. "
-                          "Leave float() out where the derivative is meant", UserWarning, stacklevel=5)
-    finally:
-        _taken.at = before
+
+    __slots__ = ("fun", "outputs", "before")          # (a generator, as contextlib has them, takes as long as an operation)
+
+    def __init__(self, fun, outputs):
+        self.fun, self.outputs = fun, outputs
+
+    def __enter__(self):
+        self.before, _taken.at = _taken.at, None
+
+    def __exit__(self, failed, *_):
+        at, _taken.at = _taken.at, self.before
+        if at is not None and failed is None and all([o is None for o in self.outputs]):
+            from .trees import function_name
+            warnings.warn(f"{function_name(self.fun)} returned plain numbers, whose derivative is 0: float() at {line_of([at])} took one out of a traced value. "
+                          "Leave float() out where the derivative is meant", UserWarning, stacklevel=4)
 
 
 def fixed(get, name):
