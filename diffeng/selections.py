@@ -48,16 +48,17 @@ def written(x, items, value):
     """x with x[items] = value, where these are as `chosen` has them, and value is one for all, or what the same mask chose: a choice, for which nobody need know the
     mask. None for what is no such thing. value: of x's dtype, or without one."""
     mask, rest = _parsed(items)
-    if mask is None:
+    if mask is None or not (type(x) is Chosen and x.takes(mask) if type(mask) is Chosen else mask.shape == x.shape[:mask.ndim]):
         return None
     part = (*[slice(None)] * mask.ndim, *rest)
     old = indexing.getitem(x, index=part) if rest else x
+    most = old.ndim - mask.ndim
     if type(value) is Chosen and value.is_open():
-        if not _is_same(mask, value.interpreter.mask) or value.full.ndim != old.ndim:
+        if not _is_same(mask, value.interpreter.mask):
             return None
-        value = value.full
-    elif np.ndim(value) > old.ndim - mask.ndim or not (type(x) is Chosen and x.takes(mask) if type(mask) is Chosen else mask.shape == x.shape[:mask.ndim]):
-        return None
+        value, most = value.full, old.ndim
+    if np.ndim(value) > most or not all([m in (1, n) for m, n in zip(np.shape(value)[::-1], _whole(old)[::-1])]):
+        return None                                          # NumPy's error
     new = e.where(_beside(mask, old), cast(value, x.dtype), old)
     return indexing.setitem(x, new, index=part) if rest else new
 
@@ -66,6 +67,11 @@ def places(mask):
     """Where a mask that is not known is true, as np.nonzero says it: an array of places along each axis."""
     selection = _selection(mask, mask)
     return tuple([Chosen(selection, np.broadcast_to(at, mask.shape), axis) for axis, at in enumerate(np.indices(mask.shape, sparse=True))])
+
+
+def _whole(x):
+    """The shape of all entries."""
+    return x.full.shape if type(x) is Chosen and x.is_open() else x.shape
 
 
 def _parsed(items):
@@ -120,7 +126,7 @@ class Chosen(Traced):
 
     def takes(self, other):
         """Are these as many entries, chosen by the same mask?"""
-        return self.is_open() and self.interpreter.mine(other) and other.full.ndim == self.full.ndim
+        return self.is_open() and self.interpreter.mine(other) and other.full.shape == self.full.shape
 
     def _adopt(self, other):
         other = getattr(other, "held", other)
@@ -131,7 +137,8 @@ class Chosen(Traced):
             self.settled = other.share() if type(other) is Chosen else other
 
     def _look(self, kind, convert):
-        return self.share()._look(kind, convert)
+        found = self.share()
+        return found._look(kind, convert) if isinstance(found, Traced) else convert(found)
 
     def __repr__(self):
         return f"<what a mask chose of {self.full!r}>"
@@ -222,7 +229,7 @@ def _are_alike(x, y):
         if k > MOST or type(x) is not type(y):
             return False
         if type(x) is not Node:
-            if isinstance(x, (np.ndarray, Traced)) or x != y:
+            if isinstance(x, (np.ndarray, Traced)) or x != y or repr(x) != repr(y):          # 0.0 is no -0.0
                 return False
         elif x.primitive is not y.primitive or x.primitive.kind != "map" or x.primitive.own is not None or x.params != y.params:
             return False
@@ -244,7 +251,8 @@ def _elementwise(selection, primitive, operands, params):
     if len(ranks) != 1 or any([np.ndim(x) >= min(ranks) for x, m in zip(operands, mine) if not m]):
         return None
     whole = next(x.full for x, m in zip(operands, mine) if m)
-    return Chosen(selection, primitive(*[x.full if m else _shown(selection, x, whole) for x, m in zip(operands, mine)], **params))
+    clear = selection.cleared if primitive.name == "power" else lambda full: full          # a negative power of an integer is NumPy's error
+    return Chosen(selection, primitive(*[clear(x.full) if m else _shown(selection, x, whole) for x, m in zip(operands, mine)], **params))
 
 
 def _shown(selection, x, whole):
@@ -272,7 +280,7 @@ def _reduced(selection, primitive, operands, params):
         return None                                          # NumPy knows no largest of none
     else:
         out = primitive(selection.cleared(x.full, _LEAST[name](x.dtype)), axis=axis, keepdims=keepdims, **params)
-    return shaping.reshape(out, shape=out.shape[selection.mask.ndim - 1:]) if keepdims and selection.mask.ndim > 1 else out
+    return shaping.reshape(out, shape=(1, *out.shape[selection.mask.ndim:])) if keepdims and selection.mask.ndim != 1 else out
 
 
 def _lowest(dtype):

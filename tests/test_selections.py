@@ -246,3 +246,69 @@ def test_what_asks_for_those_that_are_chosen_now(name):
         np.testing.assert_allclose(compiled(x), f(x), rtol=1e-14)
         g = de.grad(lambda x: np.sum(np.sin(f(x))))
         np.testing.assert_allclose(de.jit(g)(x), g(x), rtol=1e-12, atol=1e-14)
+
+
+def placed(x):
+    """Into an array that is longer than the mask, at places that the mask says."""
+    y, at = np.zeros((8, 2)) * x[0], np.nonzero(x > 0)[0]
+    y[at, 1] = x[at]
+    y[at] += y[at] ** 2
+    return y
+
+
+def of_integers(x):
+    k = np.floor(x).astype(int)
+    return x * (np.sum(2 ** (k[k > 0] - 1)) + np.sum(k[k > 0] ** (k[k > 0] - 1)))
+
+
+def zeros_apart(x):
+    """Two masks that differ by the sign of a 0 alone."""
+    nothing = np.abs(x) * 0
+    return np.sum(x[np.arctan2(nothing, 0.0) > 1]) + 2 * np.sum(x[np.arctan2(nothing, -0.0) > 1]) + x
+
+
+@pytest.mark.parametrize("f", [
+    placed, of_integers, zeros_apart,
+    lambda x: np.sum(x[x[0] > 0], axis=0, keepdims=True) + np.sum(np.stack([x, x])[x[0] > 0], axis=(0, 1), keepdims=True),
+    lambda x: x * np.sum(np.arange(6)[np.nonzero(x > 0)[0]]),
+    lambda x: x * 2 if (at := np.nonzero(x == x[0])[0]).size == 1 and not bool(at) else x * 3,
+], ids=["placed", "integers", "zeros", "without axes", "places", "a place's truth"])
+def test_as_numpy_has_it(f):
+    compiled, slope = de.jit(f), de.jit(de.grad(lambda x: np.sum(np.sin(f(x)))))
+    for x in (np.array([3.0, -1.0, 0.5, -2.0, 1.5, 0.2]), np.array([-3.0, 1.0, 2.5, -2.0, -1.5, 0.2]), -np.ones(6)):
+        want = f(x)
+        np.testing.assert_allclose(compiled(x), want, rtol=1e-14)
+        assert compiled(x).shape == want.shape
+        np.testing.assert_allclose(slope(x), de.grad(lambda x: np.sum(np.sin(f(x))), method="forward")(x), rtol=1e-12, atol=1e-14)
+
+
+def _spread_rows(x):
+    y = np.zeros((6, 1))
+    y[x > 0] = np.stack([x, x], axis=1)[x > 0]
+    return y
+
+
+def _spread_one(x):
+    y = np.outer(x, [1.0])
+    y[x > 0] = np.array([1.0, 2.0])
+    return y
+
+
+def _in_place(x):
+    part = np.outer(x, [1.0])[x > 0]
+    part += np.stack([x, x], axis=1)[x > 0]
+    return part
+
+
+def _another_length(x):
+    y = np.zeros(1) * x[0]
+    y[x > 0] = x[x > 0]
+    return y
+
+
+@pytest.mark.parametrize("f", [_spread_rows, _spread_one, _in_place, _another_length], ids=lambda f: f.__name__)
+def test_what_numpy_refuses(f):
+    x = np.array([3.0, -1.0, 0.5, -2.0, 1.5, 0.2])
+    for g in (f, de.jit(f)):
+        with pytest.raises((ValueError, IndexError)):
+            g(x)
