@@ -250,16 +250,18 @@ def _elementwise(selection, primitive, operands, params):
     ranks = {x.ndim for x, m in zip(operands, mine) if m}
     if len(ranks) != 1 or any([np.ndim(x) >= min(ranks) for x, m in zip(operands, mine) if not m]):
         return None
-    whole = next(x.full for x, m in zip(operands, mine) if m)
+    full = [x.full for x, m in zip(operands, mine) if m]
     clear = selection.cleared if primitive.name == "power" else lambda full: full          # a negative power of an integer is NumPy's error
-    return Chosen(selection, primitive(*[clear(x.full) if m else _shown(selection, x, whole) for x, m in zip(operands, mine)], **params))
+    return Chosen(selection, primitive(*[clear(x.full) if m else _shown(selection, x, full) for x, m in zip(operands, mine)], **params))
 
 
-def _shown(selection, x, whole):
-    """What stands beside all entries of `whole`, whose derivative is to come from those alone that are chosen: 0 times what becomes of the others may be NaN."""
+def _shown(selection, x, full):
+    """What stands beside all entries of `full`, whose derivative is to come from those alone that are chosen: 0 times what becomes of the others may be NaN."""
     if not isinstance(x, Traced) or x.dtype.kind != "f":
         return x
-    return e.where(_beside(selection.mask, whole), x, np.ones((), x.dtype)[()])
+    if x.interpreter.is_number(x):                           # which takes the dtype of what it meets, and that is not the mask
+        x = e.astype(x, dtype=np.result_type(*[v.dtype for v in full], 1.0))
+    return e.where(_beside(selection.mask, full[0]), x, np.ones((), x.dtype)[()])
 
 
 _REDUCTIONS = {"sum": np.sum, "prod": np.prod, "mean": np.mean, "var": np.var, "any": np.any, "all": np.all}

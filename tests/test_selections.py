@@ -258,7 +258,7 @@ def placed(x):
 
 def of_integers(x):
     k = np.floor(x).astype(int)
-    return x * (np.sum(2 ** (k[k > 0] - 1)) + np.sum(k[k > 0] ** (k[k > 0] - 1)))
+    return x * (np.sum(2 ** (k[k > 1] - 2)) + np.sum(k[k > 1] ** (k[k > 1] - 2)))
 
 
 def zeros_apart(x):
@@ -312,3 +312,12 @@ def test_what_numpy_refuses(f):
     for g in (f, de.jit(f)):
         with pytest.raises((ValueError, IndexError)):
             g(x)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_a_python_number_takes_the_dtype_of_what_is_chosen(dtype):
+    x = np.array([3.0, -1.0, 0.5, -2.0], dtype)
+    for f in (lambda x, a: np.sum(x[x > 0] * a), lambda x, a: x[x > 0] + a, lambda x, a: np.mean(np.where(x[x > 0] > 1, x[x > 0], a)), lambda x, a: (x > 0)[x > 0] * a):
+        for got, want in ((de.jit(f)(x, 1.25), f(x, 1.25)), (de.jit(f)(x, np.float64(1.25)), f(x, np.float64(1.25)))):
+            assert got.dtype == want.dtype
+            np.testing.assert_allclose(got, want, rtol=1e-2 if dtype == "f2" else 1e-6)
