@@ -17,6 +17,7 @@ from .traced import ALIASES, Traced, unaliased
 from .vocabulary import contraction, elementwise as e, indexing, shaping
 
 MOST = 100                                   # nodes that are compared at most to find two masks equal
+RECENT = 16                                  # masks that a new one is compared with: a loop that makes a thousand of them stays linear
 
 
 def unknown(x):
@@ -201,23 +202,28 @@ def unknown_for_all(mask):
 def _selection(mask, x):
     """The one of this mask, or of one that is computed in the same way: y[x > 0] = f(x[x > 0])."""
     known, level = mask.interpreter.selections, max([v.interpreter.level for v in (mask, x) if isinstance(v, Traced)]) + 0.5
-    for other in known:
+    for other in reversed(known):
         if other.level == level and _is_same(mask, other.mask):
             return other
     found = Selection(mask, level)
-    mask.interpreter.selections = (*known, found)
+    mask.interpreter.selections = (*known[1 - RECENT:], found)
     return found
 
 
+_APART = frozenset({"interpreter", "origin"})          # what of a traced value says nothing of the numbers (the latter: of the judge's, where they come from)
+
+
 def _is_same(x, y):
-    """Are these two masks equal for all values that they stand for?"""
-    if type(x) is not type(y):
-        return False
+    """Are these two masks, or parts of them, equal for all values that they stand for?"""
+    if x is y or type(x) is not type(y):
+        return x is y
     if type(x) is np.ndarray:
         return np.array_equal(x, y)
-    if not isinstance(x, Traced) or x.interpreter is not y.interpreter:
+    if not isinstance(x, Traced):
+        return isinstance(x, np.dtype) and x == y
+    if x.interpreter is not y.interpreter:
         return False
-    return _are_alike(x.node, y.node) if type(x) is Tracer else all([_is_same(getattr(x, name), getattr(y, name)) for name in x._state if name != "interpreter"])
+    return _are_alike(x.node, y.node) if type(x) is Tracer else all([_is_same(getattr(x, name), getattr(y, name)) for name in x._state if name not in _APART])
 
 
 def _are_alike(x, y):

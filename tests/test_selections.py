@@ -321,3 +321,31 @@ def test_a_python_number_takes_the_dtype_of_what_is_chosen(dtype):
         for got, want in ((de.jit(f)(x, 1.25), f(x, 1.25)), (de.jit(f)(x, np.float64(1.25)), f(x, np.float64(1.25)))):
             assert got.dtype == want.dtype
             np.testing.assert_allclose(got, want, rtol=1e-2 if dtype == "f2" else 1e-6)
+
+
+def test_the_judge_of_many_examples():
+    """Who runs them all in 100 digits, with masks that are the same where they are computed anew."""
+    def f(x, a):
+        y, m = x.copy(), x < 1
+        y[x > a] = np.log(x[x > a] - a) * np.sum(x[x > a])
+        y[m] *= np.mean(y[m])
+        return y
+    x = np.array([0.5, -0.5, 1.5, -1.2, 0.1])
+    report = de.compare(lambda x: np.sum(np.sin(de.vmap(f, in_axes=(0, None))(np.stack([x, 2 * x + 0.01]), 0.05))), x)
+    assert report.agree, str(report)
+
+
+def test_a_loop_of_many_masks(monkeypatch):
+    """Each is compared with a few others."""
+    from diffeng import selections
+    compared, original = [], selections._are_alike
+    monkeypatch.setattr(selections, "_are_alike", lambda x, y: compared.append(1) or original(x, y))
+
+    def f(x):
+        y = x.copy()
+        for _ in range(100):
+            y[y > 1] *= 0.99
+        return y
+    x = np.array([3.0, -1.0, 0.5, 2.0])
+    np.testing.assert_allclose(de.jit(f)(x), f(x), rtol=1e-12)
+    assert len(compared) < 2500
