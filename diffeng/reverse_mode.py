@@ -221,7 +221,7 @@ def _taken(node, slot, new, taken, row, values):
         return new, (mask, steep)
     if steep:                                          # entry by entry, and then summed
         new = _cleared(row(*values[:slot + 2], np.broadcast_to(values[slot + 2], node.shape), *values[slot + 3:], **params), (mask, True))
-    return new, None
+    return new, (np.not_equal(fit(_whole(mask, node.shape), x.shape, np.dtype(int)), 0), False)
 
 
 def _met(taken, p, known, new, there):

@@ -90,10 +90,17 @@ def _parsed(items):
 
 
 def has_none(x, axes):
-    """Has x no entry along one of these axes?"""
+    """Has x no entry along one of these axes, whatever a mask may choose?"""
     if type(x) is not Chosen or not x.is_open():
         return 0 in [x.shape[k] for k in axes]
-    return 0 in axes and x.interpreter.is_empty() or 0 in [x.full.shape[k] for k in x.interpreter.across([k for k in axes if k])]
+    return 0 in [x.full.shape[k] for k in x.interpreter.across(axes)]
+
+
+def extreme(primitive, x, params):
+    """The largest or smallest of x; of none that a mask chose the number that is below or above all others."""
+    if type(x) is Chosen and x.is_open():
+        return _reduced(x.interpreter, primitive, (x,), params, none=True)
+    return primitive(x, **params)
 
 
 def _beside(mask, x):
@@ -274,7 +281,7 @@ _REDUCTIONS = {"sum": np.sum, "prod": np.prod, "mean": np.mean, "var": np.var, "
 
 
 @_quietly
-def _reduced(selection, primitive, operands, params):
+def _reduced(selection, primitive, operands, params, none=False):
     (x,), params = operands, dict(params)
     axes, keepdims, name = params.pop("axis"), params.pop("keepdims"), primitive.name
     if not selection.mine(x):
@@ -284,7 +291,7 @@ def _reduced(selection, primitive, operands, params):
         return Chosen(selection, primitive(x.full, axis=axis, keepdims=keepdims, **params))
     if name in _REDUCTIONS:
         out = _REDUCTIONS[name](x.full, axis=axis, keepdims=keepdims, where=mask, **params)
-    elif selection.is_empty():
+    elif not none and selection.is_empty():
         return None                                          # NumPy knows no largest of none
     else:
         out = primitive(selection.cleared(x.full, _LEAST[name](x.dtype)), axis=axis, keepdims=keepdims, **params)

@@ -96,10 +96,12 @@ FEWER = {                                                       # the condition 
     "of all":    lambda s: np.sum(np.where(np.sum(s) > 1e9, np.max(np.sqrt(s), axis=2), s[:, :, 0])),
     "lengths":   lambda s: np.sum(np.where(ROWS[:, None], np.sum(np.sqrt(s), axis=2, keepdims=True), 0.0)),
     "parts":     lambda s: np.sum(np.where(ROWS, np.sum(np.sqrt(s), axis=2, keepdims=True)[..., 0], 0.0)),
+    "units":     lambda s: np.sum(np.where(np.sum(s, axis=2)[..., None] > 0, s ** 2 / np.sqrt(np.sum(s * s, axis=2))[..., None], 0.0)),
     "computed":  lambda s: np.sum(np.where(np.sum(s, axis=(0, 2)) > 0, np.sum(np.sqrt(s), axis=2, keepdims=True)[..., 0], 0.0)),
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered")
 @pytest.mark.parametrize("name", FEWER)
 def test_a_condition_of_fewer_axes(name):
     want = de.grad(FEWER[name], method="forward")(SCORES)

@@ -349,3 +349,31 @@ def test_a_loop_of_many_masks(monkeypatch):
     x = np.array([3.0, -1.0, 0.5, 2.0])
     np.testing.assert_allclose(de.jit(f)(x), f(x), rtol=1e-12)
     assert len(compared) < 2500
+
+
+def test_the_largest_and_an_initial_value():
+    """Which is there where nobody can know whether a mask chooses anything."""
+    def turn(x, a):
+        y = x * a
+        return y, np.max(y[y > 0.5], initial=0.2) + np.min(np.stack([x, y], 1)[y > 0.5], axis=0, initial=2.0)[1] + np.max(y[y > 0.5], initial=-9.0, keepdims=True)[0]
+    looped = lambda x: (lambda last, sums: np.sum(last) + np.sum(np.sin(sums)))(*de.scan(turn, x, np.array([0.9, 0.7, 0.3])))
+
+    def plain(x):
+        total = 0.0
+        for a in (0.9, 0.7, 0.3):
+            x, one = turn(x, a)
+            total = total + np.sin(one)
+        return np.sum(x) + total
+    for x in (np.array([3.0, -1.0, 0.75]), np.array([-1.0, 0.625, -2.0])):
+        for g in (looped, de.jit(looped)):
+            np.testing.assert_allclose(g(x), plain(x), rtol=1e-14)
+        for g in (de.grad(looped), de.jit(de.grad(looped)), de.jit(de.grad(looped, method="forward"))):
+            np.testing.assert_allclose(g(x), de.grad(plain)(x), rtol=1e-13)
+
+
+def test_what_a_loop_cannot_hold():
+    """A turn that asks what is chosen now is run by Python."""
+    f = lambda x: de.scan(lambda c, a: (c * a, np.sum(np.sort(c[c > 0])[:1])), x, np.array([1.0, -2.0, 3.0]))[1]
+    for x in (np.array([1.0, -1.0, 0.5]), np.array([-1.0, -1.5, 0.5])):
+        np.testing.assert_allclose(f(x), np.array([np.sum(np.sort(c[c > 0])[:1]) for c in (x, x, -2 * x)]), rtol=1e-14)
+        np.testing.assert_allclose(de.jit(f)(x), f(x), rtol=1e-14)
