@@ -37,7 +37,7 @@ def chosen(x, items):
         return None
     x = getattr(x, "held", x)
     if type(x) is Chosen and x.is_open():                    # a choice among what was chosen
-        return chosen(x.full, (e.logical_and(x.interpreter.mask, mask.full), *rest)) if type(mask) is Chosen and x.takes(mask) else None
+        return chosen(x.full, (x.both(mask), *rest)) if x.takes(mask) else None
     if type(mask) is Chosen or mask.shape != x.shape[:mask.ndim]:
         return None
     selection = _selection(mask, x)
@@ -49,7 +49,12 @@ def written(x, items, value):
     """x with x[items] = value, where these are as `chosen` has them, and value is one for all, or what the same mask chose: a choice, for which nobody need know the
     mask. None for what is no such thing. value: of x's dtype, or without one."""
     mask, rest = _parsed(items)
-    if mask is None or not (type(x) is Chosen and x.takes(mask) if type(mask) is Chosen else mask.shape == x.shape[:mask.ndim]):
+    if mask is None:
+        return None
+    if type(x) is Chosen and x.is_open():
+        full = written(x.full, (x.both(mask), *rest), value) if x.takes(mask) else None
+        return None if full is None else Chosen(x.interpreter, full)
+    if type(mask) is Chosen or mask.shape != x.shape[:mask.ndim]:
         return None
     part = (*[slice(None)] * mask.ndim, *rest)
     old = indexing.getitem(x, index=part) if rest else x
@@ -58,7 +63,7 @@ def written(x, items, value):
         if not _is_same(mask, value.interpreter.mask):
             return None
         value, most = value.full, old.ndim
-    if np.ndim(value) > most or not all([m in (1, n) for m, n in zip(np.shape(value)[::-1], _whole(old)[::-1])]):
+    if np.ndim(value) > most or not all([m in (1, n) for m, n in zip(np.shape(value)[::-1], old.shape[::-1])]):
         return None                                          # NumPy's error
     new = e.where(_beside(mask, old), cast(value, x.dtype), old)
     return indexing.setitem(x, new, index=part) if rest else new
@@ -68,11 +73,6 @@ def places(mask):
     """Where a mask that is not known is true, as np.nonzero says it: an array of places along each axis."""
     selection = _selection(mask, mask)
     return tuple([Chosen(selection, np.broadcast_to(at, mask.shape), axis) for axis, at in enumerate(np.indices(mask.shape, sparse=True))])
-
-
-def _whole(x):
-    """The shape of all entries."""
-    return x.full.shape if type(x) is Chosen and x.is_open() else x.shape
 
 
 def _parsed(items):
@@ -133,8 +133,12 @@ class Chosen(Traced):
         return self.settled
 
     def takes(self, other):
-        """Are these as many entries, chosen by the same mask?"""
-        return self.is_open() and self.interpreter.mine(other) and other.full.shape == self.full.shape
+        """Is the other one, of the same first axes, chosen by the same mask?"""
+        return self.is_open() and self.interpreter.mine(other) and other.full.shape == self.full.shape[:other.full.ndim]
+
+    def both(self, mask):
+        """What the mask has chosen and then this one of that, as a mask of all entries."""
+        return e.logical_and(_beside(self.interpreter.mask, mask.full), mask.full)
 
     def _adopt(self, other):
         other = getattr(other, "held", other)
