@@ -237,8 +237,13 @@ def _is_same(x, y):
     return _are_alike(x.node, y.node) if type(x) is Tracer else all([_is_same(getattr(x, name), getattr(y, name)) for name in x._state if name not in _APART])
 
 
+def _is_plain(primitive, params):
+    """Elementwise, or a part by slices?"""
+    return primitive.own is None and (primitive.kind == "map" or primitive.name == "getitem" and is_basic(params["index"]))
+
+
 def _are_alike(x, y):
-    """Do two nodes have one value? Where they are the same elementwise operations on the same ones."""
+    """Do two nodes have one value? Where they are the same elementwise operations, or parts, of the same ones."""
     pairs = [(x, y)]
     for k, (x, y) in enumerate(pairs):
         if x is y:
@@ -246,9 +251,9 @@ def _are_alike(x, y):
         if k > MOST or type(x) is not type(y):
             return False
         if type(x) is not Node:
-            if isinstance(x, (np.ndarray, Traced)) or x != y or repr(x) != repr(y):          # 0.0 is no -0.0
+            if not (_is_same(x, y) if isinstance(x, Traced) else type(x) is not np.ndarray and x == y and repr(x) == repr(y)):          # (0.0 is no -0.0)
                 return False
-        elif x.primitive is not y.primitive or x.primitive.kind != "map" or x.primitive.own is not None or x.params != y.params:
+        elif x.primitive is not y.primitive or not _is_plain(x.primitive, x.params) or x.params != y.params:
             return False
         else:
             pairs += zip(x.operands, y.operands)

@@ -375,8 +375,8 @@ def again(x):
     """Of what was chosen a part, by masks of as many axes or fewer; and written into it."""
     X = np.stack([x, x ** 2 - 1, np.sin(x)], axis=1)
     part = X[x > -1]
-    part[part[:, 1] > 0] *= [1.0, 2.0, 3.0]
     part[part > 0.5] = np.sqrt(part[part > 0.5]) * 1.5
+    part[part[:, 1] > 0] *= [1.0, 2.0, 3.0]
     part[part[:, 0] < 0.3, 1] = 0.7
     X[x > -1] = part
     return X.sum(axis=1) + np.sum(np.exp(part[part < 0.4])) + np.sum(part[part[:, 2] > 0.1], axis=0)[1] * np.sum(part[part[:, 0] > 0, 2])
@@ -387,6 +387,7 @@ def test_chosen_of_what_was_chosen():
     for x in (np.array([3.0, -0.9, 0.5, -2.0, 1.5, 0.2]), np.array([-3.0, 1.1, 2.5, -2.0, -0.5, 0.25]), -1.5 * np.ones(6)):
         np.testing.assert_allclose(compiled(x), again(x), rtol=1e-13)
         np.testing.assert_allclose(slope(x), de.grad(lambda x: np.sum(np.sin(again(x))), method="forward")(x), rtol=1e-11, atol=1e-13)
+    assert compiled.traces == slope.traces == 1
     examples = np.random.default_rng(0).normal(size=(4, 6))
     np.testing.assert_allclose(de.vmap(again)(examples), [again(x) for x in examples], rtol=1e-12)
 
