@@ -10,11 +10,18 @@ def here():
     return f" at {line}" if line else ""
 
 
+def _described(x):
+    try:
+        return f"{x.shape if hasattr(x, 'shape') else np.shape(x)} {getattr(x, 'dtype', type(x).__name__)}"
+    except TypeError:                                # what a mask chose, where nobody can know how many that is
+        return repr(x)
+
+
 def explain(error, name, operands):
     """The same type of error, saying which primitive met which operands where. Explained once."""
     if getattr(error, "explained", False):
         return error
-    shapes = ", ".join(f"{np.shape(x)} {getattr(x, 'dtype', type(x).__name__)}" for x in operands)
+    shapes = ", ".join(map(_described, operands))
     text = f"{name}{here()}: {str(error).rstrip('. ')}. Operands: {shapes}"
     if "broadcast" in str(error) or "mismatch" in str(error):
         text += ". Reshape one of them, or insert axes of length 1 (x[:, None]), so that the shapes fit"

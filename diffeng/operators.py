@@ -17,7 +17,7 @@ _NONE = {}                               # the parameters of a primitive that ha
 def _in_place(compute, name):
     def in_place(self, other):
         out = compute(self, operand(other))
-        if type(self) is selections.Chosen and self.takes(out):
+        if type(self) is selections.Chosen and self.takes(out) and out.ndim == self.ndim:
             write(self, as_written(out, self.dtype, name))
             return self
         if out.shape != self.shape:

@@ -8,6 +8,7 @@ Rules of more than a line are in reverse_rules.py.
 
 What it is not: no forward rule, no definition; it shares no expression with the other two witnesses.
 """
+import math
 from heapq import heappop, heappush
 
 import numpy as np
@@ -190,62 +191,53 @@ CHOICES = {                                        # (slot, z, *operands, **para
     "minimum": lambda slot, z, *operands: np.equal(operands[slot], z),
     "max":     lambda slot, z, x, *, axis, keepdims: np.equal(x, rule.spread(z, x, axis, keepdims)),
     "min":     lambda slot, z, x, *, axis, keepdims: np.equal(x, rule.spread(z, x, axis, keepdims)),
-    "setitem": lambda slot, z, x, v, *i, index: indexing.setitem(np.ones(x.shape, bool), False, *i, index=index),
 }
-_MOVED = {name: [*PULL[name]] for name in ("reshape", "transpose")} | {"getitem": [rule.Getitem()], "concatenate": rule.Concatenate()}
+PLACES = {                                         # the same of indices, (mask of the result or True, operands) -> where their operand is read, or left as it was
+    "getitem": lambda mask, x, *i, index: indexing.scatter(mask, *i, index=index, shape=x.shape),
+    "setitem": lambda mask, x, v, *i, index: indexing.setitem(mask, False, *i, index=index),
+}
+_MOVED = {name: [*PULL[name]] for name in ("reshape", "transpose")} | {"concatenate": rule.Concatenate()}
 _STEADY = frozenset("add subtract negative copy astype barrier sum mean".split()) | CHOICES.keys()          # whose slopes are finite, whatever the operands
 
 
-def _chooses(node, slot=0):
+def _chooses(node):
     """Is it a choice? Of the indices, masks and integer arrays are that are known; slices are asked too often, and meet what is steep too seldom."""
     name = node.primitive.name
-    if name not in ("getitem", "setitem"):
-        return name in CHOICES
-    index, places = node.params["index"], node.operands[1 + (name == "setitem"):]
-    return slot == 0 and all([type(i) is np.ndarray for i in places]) and (len(places) > 0 or any([type(i) is np.ndarray for i in index]))
+    return name in CHOICES or name in PLACES and _is_known(node) and (len(node.operands) > 1 + (name == "setitem") or any([type(i) is np.ndarray for i in node.params["index"]]))
 
 
-def _later(make):
-    """make(), computed when it is asked for, which mostly it is not, and once."""
-    made = []
-
-    def get():
-        if not made:
-            made.append(make())
-        return made[0]
-    return get
+def _is_known(node):
+    return all([type(i) is np.ndarray for i in node.operands[1 + (node.primitive.name == "setitem"):]])
 
 
 def _cleared(g, taken):
     """A cotangent with 0 where a choice took something else. taken: (where it may be other than 0, has it been through a slope that may be infinite?), or None."""
-    if taken is None or not taken[1] or type(g) is np.ndarray and np.isfinite(np.add.reduce(g, axis=None)):
-        return g
-    return np.where(taken[0](), g, np.zeros((), g.dtype)[()])
+    return g if taken is None or not taken[1] else np.where(taken[0], g, np.zeros((), g.dtype)[()])
 
 
 def _taken(node, slot, new, taken, row, values):
     """(a cotangent that goes on to an operand, the same as `_cleared` wants it): behind a choice, and behind what is so chosen from. 0 times an infinite slope, as that of
     log at 0 where the other branch was taken, is NaN until elementwise operations end there. taken: the node's own; row: by which `new` was made of `values`."""
     name, kind, params, x = node.primitive.name, node.primitive.kind, node.params, node.operands[slot]
-    before, steep = taken or (None, False)
-    mask = before if kind != "reduce" or before is None else _later(lambda: rule.spread(np.broadcast_to(before(), node.shape), x, params["axis"], params["keepdims"]))
-    if name == "getitem" and _chooses(node):
-        return new, (_later(lambda: indexing.scatter(np.ones(node.shape, bool) if before is None else np.broadcast_to(before(), node.shape), *values[3:],
-                                                     index=params["index"], shape=x.shape)), False)
-    if _chooses(node, slot):
-        behind, here = mask, lambda: CHOICES[name](slot, *values[1:], **params)
-        mask = _later(here if behind is None else lambda: np.logical_and(here(), behind()))
-    elif name in _MOVED and (len(values) == 3 or name == "concatenate"):
-        return new, (_later(lambda: _MOVED[name][slot](np.broadcast_to(before(), node.shape), *values[1:], **params)), False)
-    elif kind not in ("map", "reduce") or node.primitive.own is not None:
+    mask, steep = taken or (None, False)
+    if name in _MOVED:
+        return new, (_MOVED[name][slot](_whole(mask, node.shape), *values[1:], **params), False)
+    if name in PLACES and slot == 0 and _is_known(node):
+        return new, (PLACES[name](_whole(np.array(True) if mask is None else mask, node.shape), *values[2:], **params), False)
+    if kind not in ("map", "reduce") or node.primitive.own is not None:
         return new, None
+    if kind == "reduce" and mask is not None:
+        mask = rule.spread(_whole(mask, node.shape), x, params["axis"], params["keepdims"])
+    if name in CHOICES:
+        here = CHOICES[name](slot, *values[1:], **params)
+        mask = here if mask is None else np.logical_and(here, mask)
     elif name not in _STEADY and not (name == "multiply" and type(node.operands[1 - slot]) in NUMBERS and np.isfinite(node.operands[1 - slot])):
         steep = True
-    if kind != "map" or x.shape == node.shape:
+    if kind == "reduce" or x.shape == node.shape:
         return new, (mask, steep)
     if steep:                                          # entry by entry, and then summed
         new = _cleared(row(*values[:slot + 2], np.broadcast_to(values[slot + 2], node.shape), *values[slot + 3:], **params), (mask, True))
-    return new, None
+    return new, (np.not_equal(fit(_whole(mask, node.shape), x.shape, np.dtype(int)), 0), False)
 
 
 def _met(taken, p, known, new, there):
@@ -259,12 +251,25 @@ def _met(taken, p, known, new, there):
     else:
         known, new = _cleared(known, before), _cleared(new, there)
         if before is not None and there is not None:
-            taken[p] = _later(lambda: np.logical_or(before[0](), there[0]())), False
+            taken[p] = np.logical_or(before[0], there[0]), False
     return known, new
 
 
+def _summed(g, taken, x):
+    """A cotangent as `summed` has it of its operand, and where it may be other than 0 then: where one of those may that were summed."""
+    g = _cleared(g, taken)
+    out = summed(g, x)
+    if taken is None or out is g or type(taken[0]) is not Tracer:          # (a plain mask is constant along such an axis)
+        return out, taken and (taken[0], False)
+    return out, (np.not_equal(summed(taken[0], x), 0), False) if taken[0].shape == out.shape else None
+
+
+def _finite(g):
+    return math.isfinite(np.add.reduce(g, axis=None))
+
+
 @np.errstate(all="ignore")                        # (as a decorator half of what it takes around a block)
-def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), changed=None):
+def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), changed=None, careful=None):
     """Cotangents of `inputs`, given those of `outputs`: a list, with None where an input has no influence.
 
     outputs, inputs: Nodes. value_of(node): the array (or tracer, or 100-digit array) to use for a node; with STORED, what was computed as it was recorded, the
@@ -274,13 +279,17 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
 
     A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
     it anyway, those of reductions take a number as it is, and only where the operation is no such row, or broadcast its operand, is it spread out.
-    Where a choice has made 0 of a cotangent, it stays 0 (`taken`).
+    Where a choice has made 0 of a cotangent, it stays 0 (`taken`). careful: is that seen to from the beginning? If not, a result of arrays that is not finite is computed
+    again with care (None: what is fit).
     """
     wanted, stored = None, value_of is STORED      # (stored: read without a call, that often it is asked for)
     if not stored or Segment.made:                 # else no walk has to come before this one
         order, wanted = influences(outputs, inputs)
         value_of, at = recomputing(order, value_of, at)
         stored = value_of is STORED
+    if careful is None:
+        careful = wanted is not None or at is not None or bool(changed) or not all([isinstance(g, _ARRAYS) and isinstance(n.value, _ARRAYS) for n, g in zip(outputs, cotangents)])
+    choices = False                                # were there any?
     cotangent, found, waiting, taken = {}, dict.fromkeys(inputs), [], {}               # taken: {node: what _cleared wants of its cotangent}
     own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
     for node, g in zip(outputs, cotangents):
@@ -292,6 +301,10 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
     while waiting:
         node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
         g, primitive, here = cotangent.pop(node), node.primitive, None
+        if primitive.name in CHOICES or primitive.name in PLACES:
+            choices = True
+        elif choices and not careful and (primitive.own is not None or primitive.kind == "linalg") and not _finite(g):          # who may refuse such numbers
+            return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
         if taken and (here := taken.pop(node, None)) is not None and (primitive.kind != "map" or primitive.own is not None or at is not None or changed or node in found):
             g, here = _cleared(g, here), (here[0], False)
         if changed and node in changed:
@@ -318,7 +331,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                 if type(q) is Node:
                     q = q.value if stored else value_of(q)
                 values.append(q)
-        params, chosen = node.params, here is not None or _chooses(node)
+        params, chosen = node.params, careful and (here is not None or _chooses(node))
         if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
                                           or primitive.kind == "reduce" and not g.shape):
             values[0] = g = _whole(g, node.shape, values[1])
@@ -345,9 +358,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             if new.dtype is not p.dtype or new.shape != p.shape:
                 new = fit(new, p.shape, p.dtype)
             if type(new) is Tracer and 1 in p.shape and len(p.shape) > 1:
-                clear = _cleared(new, there)
-                new = summed(clear, p.value if stored else value_of(p))
-                there = (there[0], False) if there is not None and new is clear else None
+                new, there = _summed(new, there, p.value if stored else value_of(p))
             if there is not None or taken:
                 known, new = _met(taken, p, known, new, there)
             if known is None:
@@ -364,4 +375,6 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                     own.add(p)
                 else:                              # NumPy's scalar: nothing can be added to it in place
                     own.discard(p)
+    if choices and not careful and not all([g is None or _finite(g) for g in found.values()]):
+        return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
     return [None if found[n] is None else _whole(found[n], n.shape, n.value) for n in inputs]

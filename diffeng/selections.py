@@ -17,6 +17,7 @@ from .traced import ALIASES, Traced, unaliased
 from .vocabulary import contraction, elementwise as e, indexing, shaping
 
 MOST = 100                                   # nodes that are compared at most to find two masks equal
+RECENT = 16                                  # masks that a new one is compared with: a loop that makes a thousand of them stays linear
 
 
 def unknown(x):
@@ -36,7 +37,7 @@ def chosen(x, items):
         return None
     x = getattr(x, "held", x)
     if type(x) is Chosen and x.is_open():                    # a choice among what was chosen
-        return chosen(x.full, (e.logical_and(x.interpreter.mask, mask.full), *rest)) if type(mask) is Chosen and x.takes(mask) else None
+        return chosen(x.full, (x.both(mask), *rest)) if x.takes(mask) else None
     if type(mask) is Chosen or mask.shape != x.shape[:mask.ndim]:
         return None
     selection = _selection(mask, x)
@@ -50,14 +51,20 @@ def written(x, items, value):
     mask, rest = _parsed(items)
     if mask is None:
         return None
+    if type(x) is Chosen and x.is_open():
+        full = written(x.full, (x.both(mask), *rest), value) if x.takes(mask) else None
+        return None if full is None else Chosen(x.interpreter, full)
+    if type(mask) is Chosen or mask.shape != x.shape[:mask.ndim]:
+        return None
     part = (*[slice(None)] * mask.ndim, *rest)
     old = indexing.getitem(x, index=part) if rest else x
+    most = old.ndim - mask.ndim
     if type(value) is Chosen and value.is_open():
-        if not _is_same(mask, value.interpreter.mask) or value.full.ndim != old.ndim:
+        if not _is_same(mask, value.interpreter.mask):
             return None
-        value = value.full
-    elif np.ndim(value) > old.ndim - mask.ndim or not (type(x) is Chosen and x.takes(mask) if type(mask) is Chosen else mask.shape == x.shape[:mask.ndim]):
-        return None
+        value, most = value.full, old.ndim
+    if np.ndim(value) > most or not all([m in (1, n) for m, n in zip(np.shape(value)[::-1], old.shape[::-1])]):
+        return None                                          # NumPy's error
     new = e.where(_beside(mask, old), cast(value, x.dtype), old)
     return indexing.setitem(x, new, index=part) if rest else new
 
@@ -83,10 +90,17 @@ def _parsed(items):
 
 
 def has_none(x, axes):
-    """Has x no entry along one of these axes?"""
+    """Has x no entry along one of these axes, whatever a mask may choose?"""
     if type(x) is not Chosen or not x.is_open():
         return 0 in [x.shape[k] for k in axes]
-    return 0 in axes and x.interpreter.is_empty() or 0 in [x.full.shape[k] for k in x.interpreter.across([k for k in axes if k])]
+    return 0 in [x.full.shape[k] for k in x.interpreter.across(axes)]
+
+
+def extreme(primitive, x, params):
+    """The largest or smallest of x; of none that a mask chose the number that is below or above all others."""
+    if type(x) is Chosen and x.is_open():
+        return _reduced(x.interpreter, primitive, (x,), params, none=True)
+    return primitive(x, **params)
 
 
 def _beside(mask, x):
@@ -119,8 +133,12 @@ class Chosen(Traced):
         return self.settled
 
     def takes(self, other):
-        """Are these as many entries, chosen by the same mask?"""
-        return self.is_open() and self.interpreter.mine(other) and other.full.ndim == self.full.ndim
+        """Is the other one, of the same first axes, chosen by the same mask?"""
+        return self.is_open() and self.interpreter.mine(other) and other.full.shape == self.full.shape[:other.full.ndim]
+
+    def both(self, mask):
+        """What the mask has chosen and then this one of that, as a mask of all entries."""
+        return e.logical_and(_beside(self.interpreter.mask, mask.full), mask.full)
 
     def _adopt(self, other):
         other = getattr(other, "held", other)
@@ -131,7 +149,8 @@ class Chosen(Traced):
             self.settled = other.share() if type(other) is Chosen else other
 
     def _look(self, kind, convert):
-        return self.share()._look(kind, convert)
+        found = self.share()
+        return found._look(kind, convert) if isinstance(found, Traced) else convert(found)
 
     def __repr__(self):
         return f"<what a mask chose of {self.full!r}>"
@@ -194,27 +213,37 @@ def unknown_for_all(mask):
 def _selection(mask, x):
     """The one of this mask, or of one that is computed in the same way: y[x > 0] = f(x[x > 0])."""
     known, level = mask.interpreter.selections, max([v.interpreter.level for v in (mask, x) if isinstance(v, Traced)]) + 0.5
-    for other in known:
+    for other in reversed(known):
         if other.level == level and _is_same(mask, other.mask):
             return other
     found = Selection(mask, level)
-    mask.interpreter.selections = (*known, found)
+    mask.interpreter.selections = (*known[1 - RECENT:], found)
     return found
 
 
+_APART = frozenset({"interpreter", "origin"})          # what of a traced value says nothing of the numbers (the latter: of the judge's, where they come from)
+
+
 def _is_same(x, y):
-    """Are these two masks equal for all values that they stand for?"""
-    if type(x) is not type(y):
-        return False
+    """Are these two masks, or parts of them, equal for all values that they stand for?"""
+    if x is y or type(x) is not type(y):
+        return x is y
     if type(x) is np.ndarray:
         return np.array_equal(x, y)
-    if not isinstance(x, Traced) or x.interpreter is not y.interpreter:
+    if not isinstance(x, Traced):
+        return isinstance(x, np.dtype) and x == y
+    if x.interpreter is not y.interpreter:
         return False
-    return _are_alike(x.node, y.node) if type(x) is Tracer else all([_is_same(getattr(x, name), getattr(y, name)) for name in x._state if name != "interpreter"])
+    return _are_alike(x.node, y.node) if type(x) is Tracer else all([_is_same(getattr(x, name), getattr(y, name)) for name in x._state if name not in _APART])
+
+
+def _is_plain(primitive, params):
+    """Elementwise, or a part by slices?"""
+    return primitive.own is None and (primitive.kind == "map" or primitive.name == "getitem" and is_basic(params["index"]))
 
 
 def _are_alike(x, y):
-    """Do two nodes have one value? Where they are the same elementwise operations on the same ones."""
+    """Do two nodes have one value? Where they are the same elementwise operations, or parts, of the same ones."""
     pairs = [(x, y)]
     for k, (x, y) in enumerate(pairs):
         if x is y:
@@ -222,9 +251,9 @@ def _are_alike(x, y):
         if k > MOST or type(x) is not type(y):
             return False
         if type(x) is not Node:
-            if isinstance(x, (np.ndarray, Traced)) or x != y:
+            if not (_is_same(x, y) if isinstance(x, Traced) else type(x) is not np.ndarray and x == y and repr(x) == repr(y)):          # (0.0 is no -0.0)
                 return False
-        elif x.primitive is not y.primitive or x.primitive.kind != "map" or x.primitive.own is not None or x.params != y.params:
+        elif x.primitive is not y.primitive or not _is_plain(x.primitive, x.params) or x.params != y.params:
             return False
         else:
             pairs += zip(x.operands, y.operands)
@@ -243,22 +272,25 @@ def _elementwise(selection, primitive, operands, params):
     ranks = {x.ndim for x, m in zip(operands, mine) if m}
     if len(ranks) != 1 or any([np.ndim(x) >= min(ranks) for x, m in zip(operands, mine) if not m]):
         return None
-    whole = next(x.full for x, m in zip(operands, mine) if m)
-    return Chosen(selection, primitive(*[x.full if m else _shown(selection, x, whole) for x, m in zip(operands, mine)], **params))
+    full = [x.full for x, m in zip(operands, mine) if m]
+    clear = selection.cleared if primitive.name == "power" else lambda full: full          # a negative power of an integer is NumPy's error
+    return Chosen(selection, primitive(*[clear(x.full) if m else _shown(selection, x, full) for x, m in zip(operands, mine)], **params))
 
 
-def _shown(selection, x, whole):
-    """What stands beside all entries of `whole`, whose derivative is to come from those alone that are chosen: 0 times what becomes of the others may be NaN."""
+def _shown(selection, x, full):
+    """What stands beside all entries of `full`, whose derivative is to come from those alone that are chosen: 0 times what becomes of the others may be NaN."""
     if not isinstance(x, Traced) or x.dtype.kind != "f":
         return x
-    return e.where(_beside(selection.mask, whole), x, np.ones((), x.dtype)[()])
+    if x.interpreter.is_number(x):                           # which takes the dtype of what it meets, and that is not the mask
+        x = e.astype(x, dtype=np.result_type(*[v.dtype for v in full], 1.0))
+    return e.where(_beside(selection.mask, full[0]), x, np.ones((), x.dtype)[()])
 
 
 _REDUCTIONS = {"sum": np.sum, "prod": np.prod, "mean": np.mean, "var": np.var, "any": np.any, "all": np.all}
 
 
 @_quietly
-def _reduced(selection, primitive, operands, params):
+def _reduced(selection, primitive, operands, params, none=False):
     (x,), params = operands, dict(params)
     axes, keepdims, name = params.pop("axis"), params.pop("keepdims"), primitive.name
     if not selection.mine(x):
@@ -268,11 +300,11 @@ def _reduced(selection, primitive, operands, params):
         return Chosen(selection, primitive(x.full, axis=axis, keepdims=keepdims, **params))
     if name in _REDUCTIONS:
         out = _REDUCTIONS[name](x.full, axis=axis, keepdims=keepdims, where=mask, **params)
-    elif selection.is_empty():
+    elif not none and selection.is_empty():
         return None                                          # NumPy knows no largest of none
     else:
         out = primitive(selection.cleared(x.full, _LEAST[name](x.dtype)), axis=axis, keepdims=keepdims, **params)
-    return shaping.reshape(out, shape=out.shape[selection.mask.ndim - 1:]) if keepdims and selection.mask.ndim > 1 else out
+    return shaping.reshape(out, shape=(1, *out.shape[selection.mask.ndim:])) if keepdims and selection.mask.ndim != 1 else out
 
 
 def _lowest(dtype):

@@ -103,3 +103,58 @@ def test_operands_that_are_broadcast_behind_choices(name):
         for g in (de.grad(total, argnums=(0, 1), method=method), de.jit(de.grad(total, argnums=(0, 1), method=method))):
             for got, right in zip(g(x, w), want):
                 np.testing.assert_allclose(got, right, rtol=1e-10, atol=1e-12, err_msg=method)
+
+
+ROWS = np.array([True, False, True])
+SCORES = np.array([[[1.0, 4.0, 0.25], [0.0, 0.0, 0.0], [2.0, 1.0, 9.0]]] * 2) * [[[1.0]], [[2.0]]]           # (2, 3, 3), whose middle rows are 0
+FEWER = {                                                       # the condition has fewer axes than what it chooses of
+    "rows":      lambda s: np.sum(np.where(ROWS, np.sum(np.sqrt(s), axis=2), 0.0)),
+    "columns":   lambda s: np.sum(np.where(ROWS[:, None], np.sum(np.sqrt(s).transpose(1, 0, 2), axis=1), 0.0)),
+    "products":  lambda s: np.sum(np.where(ROWS, np.prod(np.sqrt(s), axis=2), 0.0)),
+    "of all":    lambda s: np.sum(np.where(np.sum(s) > 1e9, np.max(np.sqrt(s), axis=2), s[:, :, 0])),
+    "lengths":   lambda s: np.sum(np.where(ROWS[:, None], np.sum(np.sqrt(s), axis=2, keepdims=True), 0.0)),
+    "parts":     lambda s: np.sum(np.where(ROWS, np.sum(np.sqrt(s), axis=2, keepdims=True)[..., 0], 0.0)),
+    "units":     lambda s: np.sum(np.where(np.sum(s, axis=2)[..., None] > 0, s ** 2 / np.sqrt(np.sum(s * s, axis=2))[..., None], 0.0)),
+    "computed":  lambda s: np.sum(np.where(np.sum(s, axis=(0, 2)) > 0, np.sum(np.sqrt(s), axis=2, keepdims=True)[..., 0], 0.0)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered")
+@pytest.mark.parametrize("name", FEWER)
+def test_a_condition_of_fewer_axes(name):
+    want = de.grad(FEWER[name], method="forward")(SCORES)
+    assert np.isfinite(want).all()
+    for method in ("reverse", "symbolic"):
+        np.testing.assert_allclose(de.grad(FEWER[name], method=method)(SCORES), want, rtol=1e-14)
+        compiled = de.jit(de.grad(FEWER[name], method=method))
+        np.testing.assert_allclose(compiled(SCORES), want, rtol=1e-14)
+        np.testing.assert_allclose(compiled(SCORES[:1]), want[:1], rtol=1e-14)
+        np.testing.assert_allclose(de.jit(de.grad(FEWER[name], method=method))(SCORES[:1]), want[:1], rtol=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered")
+def test_as_many_choices_as_there_are():
+    def f(x):
+        y = np.log(x)
+        for _ in range(3000):
+            y = np.where(x > -1, y, 0.0) + np.maximum(y, x) * 1e-9
+        return np.sum(np.where(x > 0, y, 0.0))
+    for method in ("reverse", "symbolic"):
+        np.testing.assert_allclose(de.grad(f, method=method)(np.array([0.0, 1.0, 2.0])), de.grad(f, method="forward")(np.array([0.0, 1.0, 2.0])), rtol=1e-10)
+
+
+def test_a_rule_of_ones_own_meets_no_nan():
+    """A result that is not finite is computed again; what somebody else has written is asked with the numbers that count."""
+    met = []
+
+    @de.custom
+    def same(x):
+        return x * 1.0
+
+    @same.pull
+    def pulled(x, out, g):
+        met.append(g)
+        return g
+    found = de.grad(lambda x: np.sum(np.where(x > 0, np.sqrt(same(x)), 0.0)))(np.array([0.0, 1.0, 4.0]))
+    np.testing.assert_allclose(found, [0.0, 0.5, 0.25], rtol=1e-14)
+    assert len(met) == 1 and np.isfinite(met[0]).all()

@@ -246,3 +246,155 @@ def test_what_asks_for_those_that_are_chosen_now(name):
         np.testing.assert_allclose(compiled(x), f(x), rtol=1e-14)
         g = de.grad(lambda x: np.sum(np.sin(f(x))))
         np.testing.assert_allclose(de.jit(g)(x), g(x), rtol=1e-12, atol=1e-14)
+
+
+def placed(x):
+    """Into an array that is longer than the mask, at places that the mask says."""
+    y, at = np.zeros((8, 2)) * x[0], np.nonzero(x > 0)[0]
+    y[at, 1] = x[at]
+    y[at] += y[at] ** 2
+    return y
+
+
+def of_integers(x):
+    k = np.floor(x).astype(int)
+    return x * (np.sum(2 ** (k[k > 1] - 2)) + np.sum(k[k > 1] ** (k[k > 1] - 2)))
+
+
+def zeros_apart(x):
+    """Two masks that differ by the sign of a 0 alone."""
+    nothing = np.abs(x) * 0
+    return np.sum(x[np.arctan2(nothing, 0.0) > 1]) + 2 * np.sum(x[np.arctan2(nothing, -0.0) > 1]) + x
+
+
+@pytest.mark.parametrize("f", [
+    placed, of_integers, zeros_apart,
+    lambda x: np.sum(x[x[0] > 0], axis=0, keepdims=True) + np.sum(np.stack([x, x])[x[0] > 0], axis=(0, 1), keepdims=True),
+    lambda x: x * np.sum(np.arange(6)[np.nonzero(x > 0)[0]]),
+    lambda x: x * 2 if (at := np.nonzero(x == x[0])[0]).size == 1 and not bool(at) else x * 3,
+], ids=["placed", "integers", "zeros", "without axes", "places", "a place's truth"])
+def test_as_numpy_has_it(f):
+    compiled, slope = de.jit(f), de.jit(de.grad(lambda x: np.sum(np.sin(f(x)))))
+    for x in (np.array([3.0, -1.0, 0.5, -2.0, 1.5, 0.2]), np.array([-3.0, 1.0, 2.5, -2.0, -1.5, 0.2]), -np.ones(6)):
+        want = f(x)
+        np.testing.assert_allclose(compiled(x), want, rtol=1e-14)
+        assert compiled(x).shape == want.shape
+        np.testing.assert_allclose(slope(x), de.grad(lambda x: np.sum(np.sin(f(x))), method="forward")(x), rtol=1e-12, atol=1e-14)
+
+
+def _spread_rows(x):
+    y = np.zeros((6, 1))
+    y[x > 0] = np.stack([x, x], axis=1)[x > 0]
+    return y
+
+
+def _spread_one(x):
+    y = np.outer(x, [1.0])
+    y[x > 0] = np.array([1.0, 2.0])
+    return y
+
+
+def _in_place(x):
+    part = np.outer(x, [1.0])[x > 0]
+    part += np.stack([x, x], axis=1)[x > 0]
+    return part
+
+
+def _another_length(x):
+    y = np.zeros(1) * x[0]
+    y[x > 0] = x[x > 0]
+    return y
+
+
+@pytest.mark.parametrize("f", [_spread_rows, _spread_one, _in_place, _another_length], ids=lambda f: f.__name__)
+def test_what_numpy_refuses(f):
+    x = np.array([3.0, -1.0, 0.5, -2.0, 1.5, 0.2])
+    for g in (f, de.jit(f)):
+        with pytest.raises((ValueError, IndexError)):
+            g(x)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_a_python_number_takes_the_dtype_of_what_is_chosen(dtype):
+    x = np.array([3.0, -1.0, 0.5, -2.0], dtype)
+    for f in (lambda x, a: np.sum(x[x > 0] * a), lambda x, a: x[x > 0] + a, lambda x, a: np.mean(np.where(x[x > 0] > 1, x[x > 0], a)), lambda x, a: (x > 0)[x > 0] * a):
+        for got, want in ((de.jit(f)(x, 1.25), f(x, 1.25)), (de.jit(f)(x, np.float64(1.25)), f(x, np.float64(1.25)))):
+            assert got.dtype == want.dtype
+            np.testing.assert_allclose(got, want, rtol=1e-2 if dtype == "f2" else 1e-6)
+
+
+def test_the_judge_of_many_examples():
+    """Who runs them all in 100 digits, with masks that are the same where they are computed anew."""
+    def f(x, a):
+        y, m = x.copy(), x < 1
+        y[x > a] = np.log(x[x > a] - a) * np.sum(x[x > a])
+        y[m] *= np.mean(y[m])
+        return y
+    x = np.array([0.5, -0.5, 1.5, -1.2, 0.1])
+    report = de.compare(lambda x: np.sum(np.sin(de.vmap(f, in_axes=(0, None))(np.stack([x, 2 * x + 0.01]), 0.05))), x)
+    assert report.agree, str(report)
+
+
+def test_a_loop_of_many_masks(monkeypatch):
+    """Each is compared with a few others."""
+    from diffeng import selections
+    compared, original = [], selections._are_alike
+    monkeypatch.setattr(selections, "_are_alike", lambda x, y: compared.append(1) or original(x, y))
+
+    def f(x):
+        y = x.copy()
+        for _ in range(100):
+            y[y > 1] *= 0.99
+        return y
+    x = np.array([3.0, -1.0, 0.5, 2.0])
+    np.testing.assert_allclose(de.jit(f)(x), f(x), rtol=1e-12)
+    assert len(compared) < 2500
+
+
+def test_the_largest_and_an_initial_value():
+    """Which is there where nobody can know whether a mask chooses anything."""
+    def turn(x, a):
+        y = x * a
+        return y, np.max(y[y > 0.5], initial=0.2) + np.min(np.stack([x, y], 1)[y > 0.5], axis=0, initial=2.0)[1] + np.max(y[y > 0.5], initial=-9.0, keepdims=True)[0]
+    looped = lambda x: (lambda last, sums: np.sum(last) + np.sum(np.sin(sums)))(*de.scan(turn, x, np.array([0.9, 0.7, 0.3])))
+
+    def plain(x):
+        total = 0.0
+        for a in (0.9, 0.7, 0.3):
+            x, one = turn(x, a)
+            total = total + np.sin(one)
+        return np.sum(x) + total
+    for x in (np.array([3.0, -1.0, 0.75]), np.array([-1.0, 0.625, -2.0])):
+        for g in (looped, de.jit(looped)):
+            np.testing.assert_allclose(g(x), plain(x), rtol=1e-14)
+        for g in (de.grad(looped), de.jit(de.grad(looped)), de.jit(de.grad(looped, method="forward"))):
+            np.testing.assert_allclose(g(x), de.grad(plain)(x), rtol=1e-13)
+
+
+def again(x):
+    """Of what was chosen a part, by masks of as many axes or fewer; and written into it."""
+    X = np.stack([x, x ** 2 - 1, np.sin(x)], axis=1)
+    part = X[x > -1]
+    part[part > 0.5] = np.sqrt(part[part > 0.5]) * 1.5
+    part[part[:, 1] > 0] *= [1.0, 2.0, 3.0]
+    part[part[:, 0] < 0.3, 1] = 0.7
+    X[x > -1] = part
+    return X.sum(axis=1) + np.sum(np.exp(part[part < 0.4])) + np.sum(part[part[:, 2] > 0.1], axis=0)[1] * np.sum(part[part[:, 0] > 0, 2])
+
+
+def test_chosen_of_what_was_chosen():
+    compiled, slope = de.jit(again), de.jit(de.grad(lambda x: np.sum(np.sin(again(x)))))
+    for x in (np.array([3.0, -0.9, 0.5, -2.0, 1.5, 0.2]), np.array([-3.0, 1.1, 2.5, -2.0, -0.5, 0.25]), -1.5 * np.ones(6)):
+        np.testing.assert_allclose(compiled(x), again(x), rtol=1e-13)
+        np.testing.assert_allclose(slope(x), de.grad(lambda x: np.sum(np.sin(again(x))), method="forward")(x), rtol=1e-11, atol=1e-13)
+    assert compiled.traces == slope.traces == 1
+    examples = np.random.default_rng(0).normal(size=(4, 6))
+    np.testing.assert_allclose(de.vmap(again)(examples), [again(x) for x in examples], rtol=1e-12)
+
+
+def test_what_a_loop_cannot_hold():
+    """A turn that asks what is chosen now is run by Python."""
+    f = lambda x: de.scan(lambda c, a: (c * a, np.sum(np.sort(c[c > 0])[:1])), x, np.array([1.0, -2.0, 3.0]))[1]
+    for x in (np.array([1.0, -1.0, 0.5]), np.array([-1.0, -1.5, 0.5])):
+        np.testing.assert_allclose(f(x), np.array([np.sum(np.sort(c[c > 0])[:1]) for c in (x, x, -2 * x)]), rtol=1e-14)
+        np.testing.assert_allclose(de.jit(f)(x), f(x), rtol=1e-14)

@@ -73,9 +73,13 @@ def _reducer(primitive):
         if dtype is not None:
             x = astype(x, dtype)
         axes = axes_of(axis, x.ndim) if x.ndim or axis not in (0, -1) else ()          # ufuncs reduce a number along its first axis, too
-        if primitive in (r.max, r.min) and given(initial) and selections.has_none(x, axes):
-            return astype(np.broadcast_to(operand(initial), reduced_shape(x, axes, keepdims)), x.dtype)
-        out = alone(primitive, x, {"axis": axes, "keepdims": keepdims is not False and asked(keepdims)})
+        params = {"axis": axes, "keepdims": keepdims is not False and asked(keepdims)}
+        if primitive in (r.max, r.min) and given(initial):
+            if selections.has_none(x, axes):
+                return astype(np.broadcast_to(operand(initial), reduced_shape(x, axes, keepdims)), x.dtype)
+            out = selections.extreme(primitive, x, params)
+        else:
+            out = alone(primitive, x, params)
         if given(initial):
             out = _JOINED[primitive.name](out, cast(operand(initial), out.dtype))
         return _as_asked(out, dtype)

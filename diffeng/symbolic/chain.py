@@ -324,7 +324,9 @@ def _through(node, slot, cotangent, here, z, operands):
         whole, operands = node.shape, [shaping.broadcast_to(x, shape=node.shape) if k == slot else x for k, x in enumerate(operands)]
     here = shaping.broadcast_to(here, shape=whole)
     contribution = e.where(here, pull(primitive, slot, cotangent, z, operands, params), np.zeros((), cotangent.dtype)[()])
-    return contribution if whole == shape else _unbroadcast(contribution, shape), here if whole == shape else None
+    if whole == shape:
+        return contribution, here
+    return _unbroadcast(contribution, shape), e.not_equal(_unbroadcast(e.astype(here, dtype=cotangent.dtype), shape), 0)
 
 
 def gradient(outputs, cotangents, inputs, value_of, at=None):
