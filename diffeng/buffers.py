@@ -400,17 +400,19 @@ class Constructors:
                              for space, own, ours in self.parts if space is not vars(math) or "math" in names], places)
 
     def __enter__(self):
-        places = self.places
-        if self.parts or places:
-            with _lock:
-                places = by_name.places() if places is None else places
-                there = self._there()
-                self.running.append(self)
-                for space, _, ours in () if there else self.parts:
-                    space.update(ours)
-                by_name.put(places)
-        _active.places.append(places)
+        if self.parts or self.places:
+            self._put()
         _active.depth += 1
+
+    def _put(self):
+        with _lock:
+            places = by_name.places() if self.places is None else self.places
+            there = self._there()
+            self.running.append(self)
+            for space, _, ours in () if there else self.parts:
+                space.update(ours)
+            by_name.put(places)
+        _active.places.append(places)
 
     def _there(self):
         """Are its constructors in place for somebody else?"""
@@ -418,16 +420,18 @@ class Constructors:
 
     def __exit__(self, *_):
         _active.depth -= 1
-        places = _active.places.pop()
-        if self.parts or places:
-            with _lock:
-                by_name.put_back(places)
-                self.running.remove(self)
-                for space, own, _ in () if self._there() else self.parts:
-                    if self.running:
-                        needed = {n for other in self.running for place, _, ours in other.parts if place is space for n in ours}
-                        own = {n: f for n, f in own.items() if n not in needed}
-                    space.update(own)
+        if self.parts or self.places:
+            self._put_back(_active.places.pop())
+
+    def _put_back(self, places):
+        with _lock:
+            by_name.put_back(places)
+            self.running.remove(self)
+            for space, own, _ in () if self._there() else self.parts:
+                if self.running:
+                    needed = {n for other in self.running for place, _, ours in other.parts if place is space for n in ours}
+                    own = {n: f for n, f in own.items() if n not in needed}
+                space.update(own)
 
 
 _REPLACED = _replaced()

@@ -365,6 +365,7 @@ class Tracer(Traced):
 
     shape = fixed(attrgetter("node.shape"), "shape")
     dtype = fixed(attrgetter("node.dtype"), "dtype")
+    ndim = property(lambda self: len(self.node.shape))          # (as Traced has it, but it is asked often)
     below = property(lambda self: restored(self.node))
 
     def _adopt(self, other):

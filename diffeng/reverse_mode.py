@@ -20,7 +20,7 @@ from .errors import refuse
 from .influence import influences
 from .nodes import STORED, Node, Tracer
 from .reverse_rules import Every, Getitem, fit, summed
-from .traced import NUMBERS
+from .traced import NUMBERS, TRACED
 from .vocabulary import indexing, linalg
 from .vocabulary.elementwise import beta_density, expit, expn, gamma_density, gauss, hyp2f1, iv, ive, jv, kv, kve, psi, yv, zeta
 from .lines import line_of
@@ -264,8 +264,11 @@ def _summed(g, taken, x):
     return out, (np.not_equal(summed(taken[0], x), 0), False) if taken[0].shape == out.shape else None
 
 
+_MAY_REFUSE = ("linalg", "opaque")                 # kinds of primitives that may not take what is not finite: LAPACK's, and rules of a user's own
+
+
 def _finite(g):
-    return math.isfinite(np.add.reduce(g, axis=None))
+    return math.isfinite(np.vdot(g, g))            # (in half the time that a sum takes; a square may overflow, and is asked in vain)
 
 
 @np.errstate(all="ignore")                        # (as a decorator half of what it takes around a block)
@@ -288,8 +291,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
         value_of, at = recomputing(order, value_of, at)
         stored = value_of is STORED
     if careful is None:
-        careful = wanted is not None or at is not None or bool(changed) or not all([isinstance(g, _ARRAYS) and isinstance(n.value, _ARRAYS) for n, g in zip(outputs, cotangents)])
-    choices = False                                # were there any?
+        careful = wanted is not None or at is not None or bool(changed) or any([type(g) in TRACED or type(n.value) in TRACED for n, g in zip(outputs, cotangents)])
     cotangent, found, waiting, taken = {}, dict.fromkeys(inputs), [], {}               # taken: {node: what _cleared wants of its cotangent}
     own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
     for node, g in zip(outputs, cotangents):
@@ -300,13 +302,14 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             heappush(waiting, (-node.serial, node))
     while waiting:
         node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
-        g, primitive, here = cotangent.pop(node), node.primitive, None
-        if primitive.name in CHOICES or primitive.name in PLACES:
-            choices = True
-        elif choices and not careful and (primitive.own is not None or primitive.kind == "linalg") and not _finite(g):          # who may refuse such numbers
+        g, primitive = cotangent.pop(node), node.primitive
+        if careful:
+            here = taken.pop(node, None)
+            chosen = here is not None or _chooses(node)
+            if here is not None and (primitive.kind != "map" or primitive.own is not None or at is not None or changed or node in found):
+                g, here = _cleared(g, here), (here[0], False)
+        elif primitive.kind in _MAY_REFUSE and not _finite(g):
             return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
-        if taken and (here := taken.pop(node, None)) is not None and (primitive.kind != "map" or primitive.own is not None or at is not None or changed or node in found):
-            g, here = _cleared(g, here), (here[0], False)
         if changed and node in changed:
             g = changed[node](_whole(g, node.shape))
         operands = node.operands
@@ -331,7 +334,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                 if type(q) is Node:
                     q = q.value if stored else value_of(q)
                 values.append(q)
-        params, chosen = node.params, careful and (here is not None or _chooses(node))
+        params = node.params
         if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
                                           or primitive.kind == "reduce" and not g.shape):
             values[0] = g = _whole(g, node.shape, values[1])
@@ -352,15 +355,17 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                 row.onto(known, g, *values[2:], **params)
                 continue
             new = pieces[k] if pieces is not None else row(*values, **params) if params else row(*values)
-            there = None
-            if chosen:
-                new, there = _taken(node, k, new, here, row, values)
+            if careful:
+                there = None
+                if chosen:
+                    new, there = _taken(node, k, new, here, row, values)
             if new.dtype is not p.dtype or new.shape != p.shape:
                 new = fit(new, p.shape, p.dtype)
-            if type(new) is Tracer and 1 in p.shape and len(p.shape) > 1:
-                new, there = _summed(new, there, p.value if stored else value_of(p))
-            if there is not None or taken:
-                known, new = _met(taken, p, known, new, there)
+            if careful:
+                if type(new) is Tracer and 1 in p.shape and len(p.shape) > 1:
+                    new, there = _summed(new, there, p.value if stored else value_of(p))
+                if there is not None or taken:
+                    known, new = _met(taken, p, known, new, there)
             if known is None:
                 cotangent[p] = new
                 heappush(waiting, (-p.serial, p))
@@ -375,6 +380,6 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                     own.add(p)
                 else:                              # NumPy's scalar: nothing can be added to it in place
                     own.discard(p)
-    if choices and not careful and not all([g is None or _finite(g) for g in found.values()]):
+    if not careful and not all([g is None or _finite(g) for g in found.values()]):
         return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
     return [None if found[n] is None else _whole(found[n], n.shape, n.value) for n in inputs]
