@@ -203,7 +203,9 @@ _STEADY = frozenset("add subtract negative copy astype barrier sum mean".split()
 def _chooses(node):
     """Is it a choice? Of the indices, masks and integer arrays are that are known; slices are asked too often, and meet what is steep too seldom."""
     name = node.primitive.name
-    return name in CHOICES or name in PLACES and _is_known(node) and (len(node.operands) > 1 + (name == "setitem") or any([type(i) is np.ndarray for i in node.params["index"]]))
+    if name not in PLACES:
+        return name in CHOICES
+    return np.ndarray in map(type, node.params["index"]) if len(node.operands) == 1 + (name == "setitem") else _is_known(node)
 
 
 def _is_known(node):
