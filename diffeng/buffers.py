@@ -199,13 +199,6 @@ def lent(x, lazily=False):
     return x.copy() if type(x) is np.ndarray else unaliased(x) if type(x) in TRACED else x
 
 
-def layers(x):
-    """x and the traced values below it: one for each derivative, recording or vmap that it stands in, the innermost first."""
-    while isinstance(x := unwrap(x), Traced):
-        yield x
-        x = getattr(x, "below", None)
-
-
 # ---- the replacements -------------------------------------------------------------------------------------------------------------
 
 CONSTRUCTORS = tuple("zeros ones empty full zeros_like ones_like empty_like full_like eye identity tri diag arange linspace "

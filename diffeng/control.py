@@ -9,9 +9,9 @@ every look at a value.
 """
 import numpy as np
 
-from .buffers import layers, unwrap
+from .buffers import unwrap
 from .errors import refuse
-from .interpreters import OneByOne
+from .interpreters import OneByOne, differs, layers
 from .recording import outlining
 from .traced import TRACED, Traced, unaliased
 from .trees import flatten, function_name, lend
@@ -21,8 +21,7 @@ from .vocabulary import elementwise as e
 def cond(pred, true_fun, false_fun, *operands):
     """true_fun(*operands) where pred, else false_fun(*operands). pred: a truth value or number without axes.
 
-    Inside vmap, where pred differs between examples, both are computed and np.where chooses; their results must then be nested alike. A slope that is NaN where it was
-    not chosen then stays out of the derivative by operands; what the functions read otherwise has no such guard.
+    Inside vmap, where pred differs between examples, both are computed and np.where chooses; their results must then be nested alike.
     Raises TypeError for a pred with axes.
 
     >>> import diffeng as de
@@ -34,24 +33,13 @@ def cond(pred, true_fun, false_fun, *operands):
     if np.ndim(pred):
         raise refuse(TypeError, f"cond{{here}}: the condition has shape {np.shape(pred)}, and must be one truth value: np.where chooses entry by entry")
     if differs(pred):
-        return _chosen(pred, true_fun(*_of_some(pred, operands)), false_fun(*_of_some(e.logical_not(pred), operands)))
+        return _chosen(pred, true_fun(*operands), false_fun(*operands))
     return true_fun(*operands) if pred else false_fun(*operands)
-
-
-def differs(pred):
-    """Does it differ between examples of a vmap, here or below the derivatives that are taken inside of it?"""
-    return bool(_examples(pred))
 
 
 def _examples(pred):
     """How many there are, of each vmap."""
     return [value.interpreter.size for value in layers(pred) if value.interpreter.examples]
-
-
-def _of_some(pred, operands):
-    """The operands, to whom a cotangent goes back of those examples alone that chose this function: of the others it may be NaN."""
-    leaves, rebuild, _ = flatten(operands)
-    return rebuild([e.where(pred, x, e.stop_gradient(x)) if isinstance(x := unwrap(leaf), Traced) and x.dtype.kind == "f" else leaf for leaf in leaves])
 
 
 def _chosen(pred, yes, no):

@@ -53,6 +53,18 @@ class Interpreter:
         return False
 
 
+def layers(x):
+    """x and the traced values below it: one for each derivative, recording or vmap that it stands in, the innermost first."""
+    while isinstance(x := getattr(x, "held", x), Traced):                # what a buffer holds
+        yield x
+        x = getattr(x, "below", None)
+
+
+def differs(x):
+    """Does it differ between examples of a vmap, here or below the derivatives that are taken inside of it?"""
+    return any([value.interpreter.examples for value in layers(x)])
+
+
 def _ended(primitive, operands, params):
     raise leaked(primitive.name)
 

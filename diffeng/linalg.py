@@ -13,7 +13,7 @@ Where an argument is a tensor they are torch.linalg's, in its signatures (tensor
 """
 import numpy as np
 
-from .control import differs
+from .interpreters import differs
 from .errors import absent, refuse
 from .interpreters import OneByOne
 from .numpy_api import arrayed

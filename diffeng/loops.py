@@ -12,9 +12,10 @@ import math
 
 import numpy as np
 
-from .buffers import layers, unwrap
+from .buffers import unwrap
 from .constants import Exact
 from .errors import refuse
+from .interpreters import layers
 from .nodes import Node, Primitive, by_serial, reachable, upcoming
 from .precise import PreciseArray
 from .recording import Body, computed, of_some, outlining

@@ -14,8 +14,9 @@ import weakref
 
 import numpy as np
 
-from .buffers import layers, lent, unwrap
+from .buffers import lent, unwrap
 from .errors import refuse
+from .interpreters import layers
 from .nodes import Node, Outputs, Primitive, Tracer, Tracing, reachable
 from .reach import loaded
 from .recording import Body, Outline, computed, enters, of_some

@@ -9,7 +9,7 @@ What it is not: no np.ma.
 """
 import numpy as np
 
-from .interpreters import Interpreter
+from .interpreters import Interpreter, differs, layers
 from .nodes import Node, Tracer
 from .numpy_api import cast, is_basic, plain
 from .refusals import fixed
@@ -22,11 +22,7 @@ RECENT = 16                                  # masks that a new one is compared 
 
 def unknown(x):
     """Is this a traced value that differs between the calls, turns or examples that what is computed here is for?"""
-    while isinstance(x, Traced):
-        if x.interpreter.examples or not x.interpreter.values:
-            return True
-        x = x.held if hasattr(x, "held") else getattr(x, "below", None)
-    return False
+    return any([value.interpreter.examples or not value.interpreter.values for value in layers(x)])
 
 
 def chosen(x, items):
@@ -184,12 +180,12 @@ class Selection(Interpreter):
     def count(self):
         """How many are chosen now."""
         if self._count is None:
-            look = self._seen is not None or unknown_for_all(self.mask)
+            look = self._seen is not None or differs(self.mask)
             self._count = int(np.count_nonzero(self.seen() if look else self.mask))
         return self._count
 
     def is_empty(self):
-        return not (self.count() if unknown_for_all(self.mask) else np.any(self.mask))
+        return not (self.count() if differs(self.mask) else np.any(self.mask))
 
     def cleared(self, x, by=1):
         """x with a number in place of what is not chosen."""
@@ -199,15 +195,6 @@ class Selection(Interpreter):
         """Axes of all entries, by those of what is chosen."""
         k = self.mask.ndim
         return tuple([j for a in axes for j in (range(k) if a == 0 else (a + k - 1,))])
-
-
-def unknown_for_all(mask):
-    """Does the mask differ between examples, so that nobody can look at it for them all?"""
-    while isinstance(mask, Traced):
-        if mask.interpreter.examples:
-            return True
-        mask = getattr(mask, "below", None)
-    return False
 
 
 def _selection(mask, x):
