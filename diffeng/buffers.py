@@ -400,16 +400,14 @@ class Constructors:
     def _put(self):
         with _lock:
             places = by_name.places() if self.places is None else self.places
-            there = self._there()
-            self.running.append(self)
-            for space, _, ours in () if there else self.parts:
-                space.update(ours)
-            by_name.put(places)
+            running = self.running
+            if not running or self not in running and constructors not in running:          # else they are in place for somebody else
+                for space, _, ours in self.parts:
+                    space.update(ours)
+            running.append(self)
+            if places:
+                by_name.put(places)
         _active.places.append(places)
-
-    def _there(self):
-        """Are its constructors in place for somebody else?"""
-        return self in self.running or constructors in self.running
 
     def __exit__(self, *_):
         _active.depth -= 1
@@ -418,11 +416,15 @@ class Constructors:
 
     def _put_back(self, places):
         with _lock:
-            by_name.put_back(places)
-            self.running.remove(self)
-            for space, own, _ in () if self._there() else self.parts:
-                if self.running:
-                    needed = {n for other in self.running for place, _, ours in other.parts if place is space for n in ours}
+            if places:
+                by_name.put_back(places)
+            running = self.running
+            running.remove(self)
+            if running and (self in running or constructors in running):
+                return
+            for space, own, _ in self.parts:
+                if running:
+                    needed = {n for other in running for place, _, ours in other.parts if place is space for n in ours}
                     own = {n: f for n, f in own.items() if n not in needed}
                 space.update(own)
 

@@ -15,7 +15,7 @@ from .every_direction import contracted, forward_rows, scalar_of, split
 from .interpreters import OneByOne
 from .nodes import STORED, Tracer, Tracing, reachable, restored
 from .numpy_api import operand
-from .refusals import nothing_left
+from .refusals import warn_if_cut
 from .traced import TRACED, Traced, apart, unaliased
 from .trees import Flat, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
@@ -60,12 +60,12 @@ class Recorded:
         self.inputs = [tracing.input(x, name) for x, name in zip(flat.leaves if leaves is None else leaves, names)]
         self.nodes = [x.node for x in self.inputs]           # kept apart, the function may assign to its arguments
         self.outputs, self.values = [], []
-        with nothing_left(flat.fun, self.outputs):
-            for x in flat(*self.inputs):
-                node = x.node if type(x) is Tracer and x.interpreter is tracing else None
-                self.outputs.append(node)
-                self.values.append(x if node is None else node.value if node.value is not None else restored(node))
+        for x in flat(*self.inputs):
+            node = x.node if type(x) is Tracer and x.interpreter is tracing else None
+            self.outputs.append(node)
+            self.values.append(x if node is None else node.value if node.value is not None else restored(node))
         tracing.end()
+        warn_if_cut(flat.fun, tracing, self.outputs)
 
     def pull(self, cotangents, method="reverse", value_of=None):
         """One cotangent a leaf; zeros where there is no influence."""

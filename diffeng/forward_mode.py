@@ -36,7 +36,7 @@ from .forward_rules import (Variadic, behind, ground, larger, length, lifted, lo
                             push_scatter, push_setitem_array, push_setitem_value, push_slogdet, push_solve_matrix, push_svd, push_tanh, push_tensordot_left,
                             push_tensordot_right, push_var, solved, squared_exp)
 from .interpreters import Interpreter, exactly
-from .refusals import ASSIGN, fixed, nothing_left
+from .refusals import ASSIGN, fixed, warn_if_cut
 from .traced import ALIASES, Traced
 from .vocabulary import contraction as c, elementwise as e, linalg, reductions as r, shaping as s
 from .vocabulary.shaping import aligned
@@ -285,12 +285,12 @@ def push(fun, primals, tangents):
     level = Pushing()
     duals = [Dual(level, *moving(x, dx)) for x, dx in zip(primals, tangents, strict=True)]
     values, pushed = [], []
-    with nothing_left(getattr(fun, "fun", fun), pushed):
-        for out in [unwrap(out) for out in call(fun, duals)]:
-            value, tangent = (out.primal, out.tangent) if level.mine(out) else (out, None)
-            values.append(value)
-            pushed.append(tangent)
+    for out in [unwrap(out) for out in call(fun, duals)]:
+        value, tangent = (out.primal, out.tangent) if level.mine(out) else (out, None)
+        values.append(value)
+        pushed.append(tangent)
     level.end()
+    warn_if_cut(getattr(fun, "fun", fun), level, pushed)
     return values, pushed
 
 

@@ -23,6 +23,7 @@ class Interpreter:
     lasting = False                              # is what it computes to hold for other values, too?
     log = None                                   # a list of all that it applies, where somebody compares that with another run
     ended = False                                # has the function ended that it ran?
+    number_taken = None                          # where float(x) last took a number out of one of its values: (code, offset)
     values = True                                # does it know the values of what it applies?
     selections = ()                              # of masks among its values (selections.py)
 

@@ -12,6 +12,7 @@ from .traced import NUMBERS, TRACED, Traced, is_scalar, overwrite, viewing, writ
 from .vocabulary import contraction, elementwise as e, indexing
 
 _NONE = {}                               # the parameters of a primitive that has none
+OTHERWISE = {}                           # primitive's name -> (x op other, other op x) for an `other` that is no array; or NotImplemented
 
 
 def _in_place(compute, name):
@@ -49,13 +50,17 @@ def _binary(primitive):
     def forward(self, other):
         if _joins(self, other):
             return self.interpreter.apply(primitive, (self, other), _NONE)
-        return primitive(self, operand(other)) if _known(other) else NotImplemented
+        return primitive(self, operand(other)) if _known(other) else _otherwise(primitive, 0, self, other)
 
     def reflected(self, other):
         if type(other) in NUMBERS:
             return self.interpreter.apply(primitive, (other, self), _NONE)
-        return primitive(operand(other), self) if _known(other) else NotImplemented
+        return primitive(operand(other), self) if _known(other) else _otherwise(primitive, 1, self, other)
     return forward, reflected, _in_place(primitive, primitive.name)
+
+
+def _otherwise(primitive, side, x, other):
+    return OTHERWISE[primitive.name][side](x, other) if primitive.name in OTHERWISE else NotImplemented
 
 
 def _known(x):

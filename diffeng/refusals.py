@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import sysconfig
-import threading
 import warnings
 
 import numpy as np
@@ -113,36 +112,18 @@ def no_cut(x):
                                 "or, called by their names, of math (np.sin(x), math.sin(x)); or write float(x), where a plain number is meant")
 
 
-class _Taken(threading.local):
-    at = None                                # where float(x) last took a number out of a traced value, in this thread: (code, offset)
-
-
-_taken = _Taken()
-
-
-def number_taken():
-    """float(x) was asked for, and may be: remember where."""
+def asked_at():
+    """Where one of Python's conversions is asked for, from inside of its method: (code, offset)."""
     frame = sys._getframe(2)
-    _taken.at = frame.f_code, frame.f_lasti
+    return frame.f_code, frame.f_lasti
 
 
-class nothing_left:
-    """Around a run of fun: warns if its outputs depend on nothing, and float(x) is why. outputs: what is None of them afterwards depends on nothing."""
-
-    __slots__ = ("fun", "outputs", "before")          # (a generator, as contextlib has them, takes as long as an operation)
-
-    def __init__(self, fun, outputs):
-        self.fun, self.outputs = fun, outputs
-
-    def __enter__(self):
-        self.before, _taken.at = _taken.at, None
-
-    def __exit__(self, failed, *_):
-        at, _taken.at = _taken.at, self.before
-        if at is not None and failed is None and all([o is None for o in self.outputs]):
-            from .trees import function_name
-            warnings.warn(f"{function_name(self.fun)} returned plain numbers, whose derivative is 0: float() at {line_of([at])} took one out of a traced value. "
-                          "Leave float() out where the derivative is meant", UserWarning, stacklevel=4)
+def warn_if_cut(fun, interpreter, outputs):
+    """Warns if the outputs of fun depend on nothing, and float(x) is why. outputs: None for what depends on nothing."""
+    if interpreter.number_taken is not None and all([o is None for o in outputs]):
+        from .trees import function_name
+        warnings.warn(f"{function_name(fun)} returned plain numbers, whose derivative is 0: float() at {line_of([interpreter.number_taken])} took one out of a traced value. "
+                      "Leave float() out where the derivative is meant", UserWarning, stacklevel=4)
 
 
 def fixed(get, name):

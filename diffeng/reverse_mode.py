@@ -270,7 +270,7 @@ _MAY_REFUSE = ("linalg", "opaque")                 # kinds of primitives that ma
 
 
 def _finite(g):
-    return math.isfinite(np.vdot(g, g))            # (in half the time that a sum takes; a square may overflow, and is asked in vain)
+    return math.isfinite(np.vdot(g, g) if g.shape else g)            # (in half the time that a sum takes; a square may overflow, and is asked in vain)
 
 
 @np.errstate(all="ignore")                        # (as a decorator half of what it takes around a block)
@@ -293,7 +293,9 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
         value_of, at = recomputing(order, value_of, at)
         stored = value_of is STORED
     if careful is None:
-        careful = wanted is not None or at is not None or bool(changed) or any([type(g) in TRACED or type(n.value) in TRACED for n, g in zip(outputs, cotangents)])
+        careful = wanted is not None or at is not None or bool(changed)
+        for node, g in zip(outputs, cotangents):
+            careful = careful or type(g) in TRACED or type(node.value) in TRACED
     cotangent, found, waiting, taken = {}, dict.fromkeys(inputs), [], {}               # taken: {node: what _cleared wants of its cotangent}
     own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
     for node, g in zip(outputs, cotangents):
@@ -382,6 +384,10 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                     own.add(p)
                 else:                              # NumPy's scalar: nothing can be added to it in place
                     own.discard(p)
-    if not careful and not all([g is None or _finite(g) for g in found.values()]):
-        return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
-    return [None if found[n] is None else _whole(found[n], n.shape, n.value) for n in inputs]
+    whole = []
+    for n in inputs:
+        g = found[n]
+        if not careful and g is not None and not _finite(g):
+            return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
+        whole.append(g if g is None or g.shape == n.shape else _whole(g, n.shape, n.value))
+    return whole

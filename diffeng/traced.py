@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import refuse
 from .lines import is_user_code, user_call
-from .refusals import converted, leaked, multiplied_by_sparse, no_cut, number_taken
+from .refusals import asked_at, converted, leaked, multiplied_by_sparse, no_cut
 
 _reshape, _swapaxes, _transpose = np.reshape, np.swapaxes, np.transpose          # NumPy's own: others may stand in their places while a function runs (buffers.py)
 TRACED = set()                                                  # the subclasses of Traced: `type(x) in TRACED` is cheaper than isinstance where x is an array
@@ -101,7 +101,7 @@ class Traced:
 
     def __float__(self):
         no_cut(self)
-        number_taken()
+        self.interpreter.number_taken = asked_at()
         return self._look("float", lambda v: float(np.reshape(v, ())))
 
     def __int__(self):

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from ..errors import refuse
-from ..traced import Traced
+from ..operators import OTHERWISE
 from ..vocabulary import indexing
 
 
@@ -27,17 +27,11 @@ def _product(a, x):
     return indexing.scatter(terms, rows, index=(indexing.Slot(0),), shape=(a.shape[0], *x.shape[1:]))
 
 
-def _install():
-    """Operators that ask here where numpy_api's know no answer."""
-    def after(operator, is_one, product):
-        def combined(self, other):
-            out = operator(self, other)
-            return product(self, other) if out is NotImplemented and is_one(other) else out
-        return combined
-    left, right = lambda x, a: np.transpose(_product(a.T, np.transpose(x))), lambda x, a: _product(a, x)
-    for name, is_one in (("matmul", _is_sparse), ("mul", lambda x: _is_sparse(x, "isspmatrix"))):
-        setattr(Traced, f"__{name}__", after(getattr(Traced, f"__{name}__"), is_one, left))
-        setattr(Traced, f"__r{name}__", after(getattr(Traced, f"__r{name}__"), is_one, right))
+def _products(is_one):
+    """(x @ a, a @ x), or NotImplemented where a is no such matrix."""
+    return (lambda x, a: np.transpose(_product(a.T, np.transpose(x))) if is_one(a) else NotImplemented,
+            lambda x, a: _product(a, x) if is_one(a) else NotImplemented)
 
 
-_install()
+OTHERWISE["matmul"] = _products(_is_sparse)
+OTHERWISE["multiply"] = _products(lambda a: _is_sparse(a, "isspmatrix"))
