@@ -339,9 +339,14 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                     q = q.value if stored else value_of(q)
                 values.append(q)
         params = node.params
-        if g.shape != node.shape and not (primitive.kind == "map" and all([operands[k].shape == node.shape for k in slots])
-                                          or primitive.kind == "reduce" and not g.shape):
-            values[0] = g = _whole(g, node.shape, values[1])
+        if g.shape != node.shape:
+            kind = primitive.kind
+            waits = kind == "map" or kind == "reduce" and not g.shape
+            if kind == "map":
+                for k in slots:                    # (all([...]) would be two more calls)
+                    waits = waits and operands[k].shape == node.shape
+            if not waits:
+                values[0] = g = _whole(g, node.shape, values[1])
         rows = PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)          # looked up at every use: rows may be replaced
         pieces = rows.every(*values[:2], slots, *values[2:], **params) if len(slots) > 1 and isinstance(rows, Every) else None
         for k in slots:
@@ -363,7 +368,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                 there = None
                 if chosen:
                     new, there = _taken(node, k, new, here, row, values)
-            if new.dtype is not p.dtype or new.shape != p.shape:
+            if new.dtype is not p.dtype or new.shape and new.shape != p.shape:
                 new = fit(new, p.shape, p.dtype)
             if careful:
                 if type(new) is Tracer and 1 in p.shape and len(p.shape) > 1:

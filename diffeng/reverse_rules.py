@@ -78,7 +78,7 @@ def lifted(x, dtype):
 
 def power_base(g, x, y):
     if type(y) in _WRITTEN:                      # the exponent that is written as a number: float32 stays float32
-        return g * 0 if y == 0 else g if y == 1 else g * (2 * x) if y == 2 else g * (y * x ** (y - 1))
+        return g * 0 if y == 0 else g if y == 1 else (g * (2 * x) if g.shape else 2 * g * x) if y == 2 else g * (y * x ** (y - 1))
     y = lifted(y, g.dtype)
     flat = np.equal(y, 0)                          # x**0 is 1 everywhere, 0**0 included
     if isinstance(y, Traced):
@@ -233,7 +233,11 @@ class Getitem:
         if arrays:
             np.add.at(known, indexing.join(index, arrays), g)
         else:
-            known[index] += g
+            part = known[index]
+            if type(part) is np.ndarray and part.base is known:          # a view of it: not written back
+                part += g
+            else:
+                known[index] = part + g
 
 
 class Every:
