@@ -64,14 +64,18 @@ def gradient(f, *varargs, axis=None, edge_order=1):
 
 
 def _slope(f, h, axis, edge_order):
-    """Differences of second order at points whose distances h may differ (Fornberg, Math. Comp. 51, 1988)."""
+    """Differences of second order at points of one distance h, or of others (Fornberg, Math. Comp. 51, 1988)."""
     n = f.shape[axis]
-    h = np.broadcast_to(h, (n - 1,)) if np.ndim(h) == 0 else diff(cast(h, np.float64) if h.dtype.kind in "iu" else h)
-    h = np.reshape(h, [-1 if k == axis else 1 for k in range(f.ndim)])
-    slope = diff(f, axis=axis) / h                                       # (..., n - 1, ...): of each interval
-    left, right = _along(h, axis, slice(None, -1)), _along(h, axis, slice(1, None))
-    inner = (right * _along(slope, axis, slice(None, -1)) + left * _along(slope, axis, slice(1, None))) / (left + right)
-    first, last = _along(slope, axis, slice(0, 1)), _along(slope, axis, slice(n - 2, n - 1))
+    if np.ndim(h) == 0:
+        inner = (_along(f, axis, slice(2, None)) - _along(f, axis, slice(None, -2))) / (2 * h)
+        first, last = [(_along(f, axis, slice(k + 1, k + 2)) - _along(f, axis, slice(k, k + 1))) / h for k in (0, n - 2)]
+    else:
+        h = diff(cast(h, np.float64) if h.dtype.kind in "iu" else h)
+        h = np.reshape(h, [-1 if k == axis else 1 for k in range(f.ndim)])
+        slope = diff(f, axis=axis) / h                                   # (..., n - 1, ...): of each interval
+        left, right = _along(h, axis, slice(None, -1)), _along(h, axis, slice(1, None))
+        inner = (right * _along(slope, axis, slice(None, -1)) + left * _along(slope, axis, slice(1, None))) / (left + right)
+        first, last = _along(slope, axis, slice(0, 1)), _along(slope, axis, slice(n - 2, n - 1))
     if edge_order == 2:                                                  # the parabola through the three points at the edge
         first = 2 * first - _along(inner, axis, slice(0, 1)) if n == 3 else first - (_along(inner, axis, slice(0, 1)) - first)
         last = last - (_along(inner, axis, slice(n - 3, n - 2)) - last)
