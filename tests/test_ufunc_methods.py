@@ -113,3 +113,27 @@ def test_nothing_to_reduce():
         de.grad(lambda x: np.sum(np.subtract.reduce(x, axis=None)))(X)
     with pytest.raises(ValueError, match=r"hypot.reduce at .*nothing along axis 0"):
         de.grad(lambda x: np.sum(np.subtract.reduce(np.hypot.reduce(x[:0]))))(X)
+
+
+LONG = {
+    "maximum.accumulate": lambda x: np.maximum.accumulate(x, axis=1) * np.arange(40),
+    "minimum.accumulate": lambda x: np.minimum.accumulate(np.cumsum(x, axis=1), axis=1) - x,
+    "logaddexp.accumulate": lambda x: np.logaddexp.accumulate(x.T) ** 2,
+    "subtract.accumulate": lambda x: np.subtract.accumulate(x, axis=1) ** 2,
+    "hypot.reduce": lambda x: np.hypot.reduce(x, axis=1, keepdims=True) * x[:, :3],
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_axis_is_a_loop(name):
+    """One operation of what is recorded, however long: of each entry one would take a millisecond to compile."""
+    f = lambda x: np.sum(LONG[name](x))
+    x = np.random.default_rng(3).normal(size=(3, 40))
+    x[:, 7] = x[:, 3]
+    assert len(de.trace(f, x).nodes) < 20
+    value, slope = de.value_and_grad(f)(x)
+    compiled, there = de.jit(de.value_and_grad(f))(x)
+    np.testing.assert_allclose([compiled, value], f(x), rtol=1e-13)
+    np.testing.assert_allclose(there, slope, rtol=1e-12, atol=1e-13)
+    for method in ("forward", "symbolic"):
+        np.testing.assert_allclose(de.grad(f, method=method)(x), slope, rtol=1e-12, atol=1e-13)

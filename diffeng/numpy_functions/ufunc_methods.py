@@ -1,15 +1,20 @@
 """What every ufunc can besides a call: f(x, where=mask, out=y), f.reduce, f.accumulate, f.reduceat, f.at, f.outer.
 
 Methods with a primitive of their own (np.add.reduce is np.sum) are in numpy_api.py; here stand the rest, entry by entry along the axis, as NumPy defines
-them: for running maxima, products by index and the like, not for long axes in inner loops.
+them: for running maxima, products by index and the like. Along a long axis that is a loop (control.scan).
 """
 import numpy as np
 
+from ..control import scan
 from ..errors import refuse
 from ..numpy_api import astype, axes_of, axis_of, logsumexp, operand, plain, split_index
+from ..recording import outlining
 from ..ufunc_dtypes import cast, resolved
 from ..vocabulary import elementwise as e
 from ..vocabulary.indexing import join
+
+
+WRITTEN_OUT = 16            # rows, up to which what is recorded has an operation for each
 
 
 def where_chosen(primitive, operands, mask):
@@ -26,6 +31,11 @@ def _along(f, x, axis):
     return np.moveaxis(cast(x, resolved(f, [x, x])[1][0]), axis_of(axis, x.ndim), 0)
 
 
+def _is_loop(rows):
+    """Is what goes along so many rows one operation of what is recorded?"""
+    return outlining.get() is not None and len(rows) > WRITTEN_OUT
+
+
 def reduce(f, x, axis=0, keepdims=False):
     x = operand(x)
     if axis is None or isinstance(axis, tuple):
@@ -39,8 +49,11 @@ def reduce(f, x, axis=0, keepdims=False):
     if not len(rows):
         raise refuse(ValueError, f"{f.__name__}.reduce{{here}}: there is nothing along axis {axis}, and no value stands for nothing")
     out = rows[0]
-    for k in range(1, len(rows)):
-        out = f(out, rows[k])
+    if _is_loop(rows):
+        out, _ = scan(lambda out, row: (f(out, row), None), out, rows[1:])
+    else:
+        for k in range(1, len(rows)):
+            out = f(out, rows[k])
     return np.expand_dims(out, axis) if keepdims else out
 
 
@@ -53,6 +66,11 @@ def logaddexp_reduce(f, x, axis=0, dtype=None, keepdims=False, initial=-np.inf, 
 
 def accumulate(f, x, axis=0):
     rows = _along(f, x, axis)
+    if _is_loop(rows):
+        def turn(out, row):
+            out = f(out, row)
+            return out, out
+        return np.moveaxis(np.concatenate([rows[:1], scan(turn, rows[0], rows[1:])[1]]), 0, axis)
     out = [rows[k] for k in range(min(len(rows), 1))]
     for k in range(1, len(rows)):
         out.append(f(out[-1], rows[k]))
