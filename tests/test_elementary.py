@@ -271,6 +271,26 @@ def test_every_length_gives_the_same_bits():
                 assert np.array_equal(function(x[:n].astype(TYPES[T])), whole[:n]), (name, T, n)
 
 
+@pytest.mark.parametrize("T", TYPES)
+def test_remainders_are_numpys(T):
+    """Whatever the quotient: next to an integer, of 2^52 and more, infinite; and at every pair of special values."""
+    T, rng = TYPES[T], np.random.default_rng(5)
+    compiled = de.jit(lambda x, y: (np.remainder(x, y), np.floor_divide(x, y), np.fmod(x, y)))
+    special = np.array([0.0, 1.0, 3.0, 0.1, np.inf, np.nan, np.finfo(T).tiny / 4, np.finfo(T).max, 2.0 ** 52, 2.0 ** 53 + 2, 2 * np.pi], T)
+    special = np.concatenate([special, -special])
+    x, y = (a.ravel() for a in np.meshgrid(special, special))
+    spread = (rng.normal(size=4001) * 10.0 ** rng.uniform(-18, 18, 4001)).astype(T)
+    steps = rng.permutation(spread)
+    whole = (rng.integers(-10 ** 6, 10 ** 6, 4001) * steps).astype(T)
+    pairs = [(x, y), (spread, steps), (whole, steps), (np.nextafter(whole, T(np.inf)), steps), (np.nextafter(whole, T(-np.inf)), steps), (spread, np.full(4001, 0.1, T))]
+    for x, y in pairs:
+        with np.errstate(all="ignore"):
+            want = np.remainder(x, y), np.floor_divide(x, y), np.fmod(x, y)
+        for got, right in zip(compiled(x, y), want):
+            np.testing.assert_array_equal(got, right)
+            np.testing.assert_array_equal(np.signbit(got)[~np.isnan(right)], np.signbit(right)[~np.isnan(right)])
+
+
 @pytest.mark.parametrize("off", [-2, -1, 0, 1, 2])
 @pytest.mark.parametrize("T", TYPES)
 def test_quotient_is_division(T, off):

@@ -299,12 +299,12 @@ def _turned(value, q):
 def sin(x):
     q, s, c, _, _ = _sine_and_cosine(x)
     y = _turned(select((q & 1).equals(1), c, s), q).rounded(x.type)
-    return rescue("sin", x, select(absolute(x) < _TINY[x.type], x, y))
+    return rescue("sin", x, select(absolute(x) < _TINY[x.type], x, y), x)
 
 
 def cos(x):
     q, s, c, _, _ = _sine_and_cosine(x)
-    return rescue("cos", x, _turned(select((q & 1).equals(1), s, c), q + 1).rounded(x.type))
+    return rescue("cos", x, _turned(select((q & 1).equals(1), s, c), q + 1).rounded(x.type), x)
 
 
 def tan(x):
@@ -315,7 +315,7 @@ def tan(x):
     if s_lost is not None:                                                 # a correction: few digits of 1 / below do
         y = y + (select(odd, c_lost, s_lost) - y * select(odd, s_lost, c_lost)) * (1.0 / below.rounded("f32")).double()
     y = _turned(y, q << 1).rounded(x.type)
-    return rescue("tan", x, select(absolute(x) < _TINY[x.type], x, y))
+    return rescue("tan", x, select(absolute(x) < _TINY[x.type], x, y), x)
 
 
 # ---- the error function --------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What each elementwise primitive computes on one entry: a function of Values (values.py), for every compiled device.
 
 Python's operators append instructions; numbers beside a Value take its type, so that float32 stays float32. Functions are those of elementary.py (exp,
-log1p, expit, ...), inverse.py (arctan, cbrt, ...) and gamma.py, and fmod of C's mathematics library. Infinities, NaN and zeros follow NumPy; where a rule is longer than
+log1p, expit, ...), inverse.py (arctan, cbrt, ...) and gamma.py. Infinities, NaN and zeros follow NumPy; where a rule is longer than
 the mathematics, that is why.
 
 What it is not: no derivative, no loop, no type rules (lower.py decides what is computed in which type).
@@ -14,7 +14,7 @@ import numpy as np
 
 from . import densities, elementary as m, gamma, inverse
 from ..vocabulary.random import MULTIPLIERS, ROUNDS, WEYL
-from .values import absolute, cast, ceil, constant, copysign, divided, floor, fused, library, nearest, select, sqrt, trunc
+from .values import GPU, absolute, cast, ceil, constant, copysign, divided, floor, fused, library, nearest, rescue, select, sqrt, trunc
 
 _TYPES = {np.dtype(bool): "b1", np.dtype(np.float64): "f64", np.dtype(np.float32): "f32",
           **{np.dtype(f"{u}int{n}"): f"{u or 'i'}{n}" for u in ("", "u") for n in (8, 16, 32, 64)}}
@@ -46,14 +46,28 @@ LOG2 = 0.6931471805599453                # log(2), in float64; a float32 beside 
 
 # ---- rules that need more than a line -----------------------------------------------------------------------------------------
 
+def _fmod(x, y):
+    """What is left of x by the quotient rounded towards 0, as C has it but for the sign of a zero: exact. A quotient of less than 2^52 is at most one too large once it
+    is rounded, and what it leaves a product rounded once tells; a larger one is the C library's work, as is all of it on a GPU, whose float64 is slow."""
+    if x.builder.module.triple == GPU:
+        return library("fmod", x, y)
+    if x.type == "f32":
+        return cast(_fmod(cast(x, "f64"), cast(y, "f64")), "f32")
+    q = x / y
+    whole = trunc(q)
+    r = fused(-whole, y, x)
+    r = select(((r < 0.0) ^ (x < 0.0)) & r.differs(0.0), r + copysign(y, x), r)
+    return rescue("fmod", q, select(whole.equals(0.0), x, r), x, y, limit=2.0 ** 52)          # (infinity times 0 is none of it)
+
+
 def _remainder(x, y):
-    r = library("fmod", x, y)
+    r = _fmod(x, y)
     return select(r.equals(0.0), copysign(constant(0.0, x), y), select((y < 0.0) ^ (r < 0.0), r + y, r))
 
 
 def _floor_divide(x, y):
     """Exact where (x - r) / y is, else rounded to the nearest integer as Python's float // does."""
-    r = library("fmod", x, y)
+    r = _fmod(x, y)
     d = (x - r) / y
     s = select(r.differs(0.0) & ((y < 0.0) ^ (r < 0.0)), d - 1.0, d)
     f = floor(s)
@@ -275,11 +289,10 @@ SAME = ("astype", "copy", "stop_gradient", "fill")                # the value it
 CAST = _same
 
 # Nanoseconds an entry, roughly, for the choice between one thread and several. What is not named costs 0.5.
-COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh gauss expit xlogy".split(), 1.5),
+COST = {**dict.fromkeys("exp exp2 expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh gauss expit xlogy remainder floor_divide".split(), 1.5),
         **dict.fromkeys("erf erfc erfc_of_quotient erfc_of_product log_expit logit logaddexp power cbrt arcsin arccos arctan arctan2 hypot arcsinh arccosh "
                         "arctanh".split(), 4.0),
-        "gammaln": 30.0, "gamma": 40.0, "psi": 30.0, "zeta": 200.0, "gamma_density": 80.0, "beta_density": 200.0,
-        **dict.fromkeys("remainder floor_divide".split(), 12.0)}
+        "gammaln": 30.0, "gamma": 40.0, "psi": 30.0, "zeta": 200.0, "gamma_density": 80.0, "beta_density": 200.0}
 
 TABLES = FLOAT, INTEGER, UNSIGNED, POWERS, ZETAS, INTEGER_POWERS, COMPARE, CLASSIFY, LOGICAL
 _WRITTEN = [dict(table) for table in TABLES]

@@ -311,17 +311,18 @@ def nearest(x):
     return _intrinsic("rint", x)
 
 
-def rescue(name, x, y):
-    """y, and where |x| > HUGE what the C library says: a call that the vectoriser keeps, to a function that looks at all lanes and mostly returns."""
-    builder, module = x.builder, x.builder.module
-    own, kind = f"diffeng_{name}_{x.type}", _TYPES[x.type]
+def rescue(name, test, out, *operands, limit=HUGE):
+    """out, and where |test| > limit what the C library says of the operands: a call that the vectoriser keeps, to a function that looks at all lanes and mostly
+    returns."""
+    builder, module = out.builder, out.builder.module
+    own, kind, given = f"diffeng_{name}_{out.type}", _TYPES[out.type], [x.ir for x in (test, out, *operands)]
     function = module.globals.get(own)
     if function is None:
-        function = _function(module, own, kind, [kind, kind], "readnone", *(() if module.triple == GPU else ("noinline",)))
-        _rescue_one(ir.IRBuilder(function.append_basic_block("entry")), name, x.type, *function.args)
+        function = _function(module, own, kind, [kind] * len(given), "readnone", *(() if module.triple == GPU else ("noinline",)))
+        _rescue_one(ir.IRBuilder(function.append_basic_block("entry")), name, out.type, limit, *function.args)
         if module.triple != GPU:
-            _add_vector_variants(module, function, kind)
-    return x._make(builder.call(function, [x.ir, y.ir]))
+            _add_vector_variants(module, function, kind, limit)
+    return out._make(builder.call(function, given))
 
 
 def _function(module, name, result, arguments, *attributes):
@@ -333,38 +334,42 @@ def _function(module, name, result, arguments, *attributes):
     return function
 
 
-def _rescue_one(b, name, type, x, y):
+def _rescue_one(b, name, type, limit, test, out, *operands):
     kind, module = _TYPES[type], b.module
-    huge = (absolute(Value(b, x, type)) > HUGE).ir
+    huge = (absolute(Value(b, test, type)) > limit).ir
     with b.if_then(huge, likely=False):
-        b.ret(b.call(_declared(module, library_name(module, name, type) if module.triple == GPU else f"llvm.{name}.{type}", kind), [x]))
-    b.ret(y)
+        full = f"llvm.{name}.{type}" if name in _LLVMS and module.triple != GPU else library_name(module, name, type)
+        b.ret(b.call(_declared(module, full, kind, len(operands)), operands))
+    b.ret(out)
 
 
-def _declared(module, name, kind):
-    return module.globals.get(name) or ir.Function(module, ir.FunctionType(kind, [kind]), name)
+_LLVMS = ("sin", "cos", "tan")                            # functions of the C library that LLVM has a name for
 
 
-def _add_vector_variants(module, function, kind):
+def _declared(module, name, kind, count=1):
+    return module.globals.get(name) or ir.Function(module, ir.FunctionType(kind, [kind] * count), name)
+
+
+def _add_vector_variants(module, function, kind, limit):
     """What the vectoriser may call in the place of the function. They are put where they are called once it is done (compile.py): a call
     that no register survives would cost more than the sine."""
-    widths, own = (2, 4, 8), function.name                                 # lanes of the float64s that either type computes in
-    set.add(function.attributes, '"vector-function-abi-variant"="' + ",".join(f"_ZGV_LLVM_N{w}vv_{own}({own}_{w})" for w in widths) + '"')
+    widths, own, count = (2, 4, 8), function.name, len(function.args)      # lanes of the float64s that either type computes in
+    set.add(function.attributes, '"vector-function-abi-variant"="' + ",".join(f"_ZGV_LLVM_N{w}{'v' * count}_{own}({own}_{w})" for w in widths) + '"')
     lane = _lane_by_lane(module, function, kind)
-    kept = [_rescue_many(module, own, lane, ir.VectorType(kind, w)) for w in widths]
+    kept = [_rescue_many(module, own, lane, ir.VectorType(kind, w), count, limit) for w in widths]
     byte = ir.IntType(8).as_pointer()                                      # an array that is never written out, but keeps them until the vectoriser has run
     used = ir.GlobalVariable(module, ir.ArrayType(byte, len(kept)), f"{own}_kept")
     used.linkage, used.section = "appending", "llvm.metadata"
     used.initializer = ir.Constant(used.value_type, [f.bitcast(byte) for f in kept])
 
 
-def _rescue_many(module, own, lane_by_lane, kind):
+def _rescue_many(module, own, lane_by_lane, kind, count, limit):
     lanes = kind.count
-    function = _function(module, f"{own}_{lanes}", kind, [kind, kind], "readnone", "alwaysinline")
+    function = _function(module, f"{own}_{lanes}", kind, [kind] * count, "readnone", "alwaysinline")
     b = ir.IRBuilder(function.append_basic_block("entry"))
     fabs = f"llvm.fabs.v{lanes}{'f64' if kind.element == _DOUBLE else 'f32'}"
-    huge = b.fcmp_ordered(">", b.call(_declared(module, fabs, kind), [function.args[0]]), ir.Constant(kind, [HUGE] * lanes))
-    places = [b.alloca(kind) for _ in range(2)]
+    huge = b.fcmp_ordered(">", b.call(_declared(module, fabs, kind), [function.args[0]]), ir.Constant(kind, [limit] * lanes))
+    places = [b.alloca(kind) for _ in range(count)]
     with b.if_then(b.icmp_unsigned("!=", b.bitcast(huge, ir.IntType(lanes)), ir.IntType(lanes)(0)), likely=False):
         for place, x in zip(places, function.args):
             b.store(x, place)
@@ -375,16 +380,16 @@ def _rescue_many(module, own, lane_by_lane, kind):
 
 
 def _lane_by_lane(module, one, kind):
-    """(x, y, lanes): y[k] = one(x[k], y[k])."""
+    """(test, out, operands, lanes): out[k] = one(test[k], out[k], those of the operands)."""
     index = ir.IntType(64)
-    function = _function(module, f"{one.name}_lanes", ir.VoidType(), [kind.as_pointer(), kind.as_pointer(), index], "noinline", "cold")
-    x, y, lanes = function.args
+    function = _function(module, f"{one.name}_lanes", ir.VoidType(), [kind.as_pointer()] * len(one.args) + [index], "noinline", "cold")
+    *arrays, lanes = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
     first, body, done = b.block, function.append_basic_block("body"), function.append_basic_block("done")
     b.branch(body)
     b.position_at_end(body)
     k = b.phi(index)
-    b.store(b.call(one, [b.load(b.gep(x, [k])), b.load(b.gep(y, [k]))]), b.gep(y, [k]))
+    b.store(b.call(one, [b.load(b.gep(x, [k])) for x in arrays]), b.gep(arrays[1], [k]))
     following = b.add(k, index(1))
     k.add_incoming(index(0), first)
     k.add_incoming(following, body)
