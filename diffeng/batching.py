@@ -47,7 +47,11 @@ def vmap(fun, in_axes=0, out_axes=0):
     """
     if not callable(fun):
         raise TypeError(f"vmap needs a function, not {type(fun).__name__}: write de.vmap(f)(x) for f of every example in x")
+    return mapping(fun, in_axes, out_axes)
 
+
+def mapping(fun, in_axes=0, out_axes=0, branches=False):
+    """vmap; branches: may Python look at what differs between examples? Then the function runs for each by itself."""
     def mapped(*args, **options):
         name = function_name(fun)
         if isinstance(in_axes, (tuple, list)) and len(in_axes) != len(args):
@@ -55,7 +59,7 @@ def vmap(fun, in_axes=0, out_axes=0):
         wanted = in_axes if isinstance(in_axes, (tuple, list)) else [in_axes] * len(args)
         names = [f"argument {n!r} of {name}" for n in (*argument_names(fun, len(args)), *options)]
         trees = [_Argument(tree, axes, what) for tree, axes, what in zip((*args, *options.values()), (*wanted, *[0] * len(options)), names)]
-        level = Batching(_count([x for t in trees for x in t.lengths()], name))
+        level = Batching(_count([x for t in trees for x in t.lengths()], name), branches)
 
         def run(seen):
             given = [t.rebuild([x if axis is None else seen(x) for x, axis in t.leaves]) for t in trees]
@@ -178,7 +182,7 @@ class Batched(Traced):
             self.data = _repeated(other, self.interpreter.size)
 
     def _look(self, kind, convert):
-        if kind == "mask":                                   # NumPy's functions look, or an index does: not Python
+        if kind == "mask" or self.interpreter.branches:      # NumPy's functions look, or an index does: not Python
             raise OneByOne
         raise refuse(TypeError, "vmap{here}: Python looks at a value that differs between examples, and can go one way only: write the choice as "
                                 "np.where(condition, a, b)")
@@ -188,13 +192,13 @@ class Batched(Traced):
 
 
 class Batching(Interpreter):
-    """Applies a primitive to all examples at once. size: how many there are."""
+    """Applies a primitive to all examples at once. size: how many there are; branches: see mapping."""
 
     examples = True
 
-    def __init__(self, size):
+    def __init__(self, size, branches=False):
         super().__init__()
-        self.size = size
+        self.size, self.branches = size, branches
 
     def apply(self, primitive, operands, params):
         mine = [self.mine(x) for x in operands]

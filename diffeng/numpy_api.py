@@ -26,7 +26,7 @@ def call_function(function, args, kwargs):
     if handler is None:
         name = _full_name(function)
         released = _released((args, kwargs))
-        if released is not None:                 # arrays made inside the function that hold nothing traced: NumPy's own affair
+        if released is not None:                 # arrays made inside the function that hold nothing traced, and integers: NumPy's own affair
             return function(*released[0], **released[1])
         if "linalg" in name:
             raise refuse(TypeError, f"{name}{{here}} has no derivative in diffeng yet: of numpy.linalg there are {_listed('linalg')}. Write it out with these, "
@@ -74,10 +74,11 @@ def _listed(part):
 
 
 def _released(tree):
-    """Arguments with plain arrays in place of the buffers that hold them; None where anything is traced."""
+    """Arguments with plain arrays in the place of buffers that hold them, and of integers, which are looked at: no derivative goes through them. None where anything
+    else is traced."""
     from .buffers import is_plain
     if isinstance(tree, Traced):
-        return tree.share() if is_plain(tree) else None
+        return tree.share() if is_plain(tree) else plain(tree) if tree.dtype.kind in "iub" else None
     if type(tree) not in (list, tuple, dict):
         return tree
     parts = [_released(x) for x in (tree.values() if type(tree) is dict else tree)]

@@ -210,12 +210,24 @@ def as_strided(x, shape=None, strides=None, subok=False, writeable=True, **other
     return viewing(np.take(np.ravel(x), at), x, lambda y: np.lib.stride_tricks.as_strided(y, shape, strides))
 
 
+@implements(np.ix_)
+def ix_(*args):
+    if not all(np.ndim(a) == 1 for a in args):
+        raise refuse(ValueError, f"ix_{{here}}: it takes arrays of one axis, and was given {', '.join(str(np.shape(a)) for a in args)}")
+    at = [np.nonzero(a)[0] if a.dtype.kind == "b" else a if a.size else cast(a, np.dtype(np.intp)) for a in map(operand, args)]
+    return tuple([np.reshape(a, [-1 if j == k else 1 for j in range(len(at))]) for k, a in enumerate(at)])
+
+
 @implements(np.apply_along_axis)
 def apply_along_axis(func1d, axis, arr, *args, **kwargs):
+    """All at once, unless func1d looks at values."""
+    from ..batching import mapping
     x = np.moveaxis(arr, axis_of(axis, arr.ndim), -1)
-    made = [func1d(x[k], *args, **kwargs) for k in np.ndindex(x.shape[:-1])]
-    out = np.reshape(np.stack([operand(y) for y in made]), x.shape[:-1] + np.shape(made[0]))
-    rank = np.ndim(made[0])
+    if not x.size:
+        raise refuse(ValueError, f"apply_along_axis{{here}}: there is nothing along an axis of shape {arr.shape}")
+    made = mapping(lambda row: operand(func1d(row, *args, **kwargs)), branches=True)(np.reshape(x, (-1, x.shape[-1])))
+    out = np.reshape(made, x.shape[:-1] + made.shape[1:])
+    rank = made.ndim - 1
     return np.moveaxis(out, list(range(out.ndim - rank, out.ndim)), [axis_of(axis, arr.ndim) + k for k in range(rank)]) if rank else out
 
 

@@ -10,7 +10,7 @@ from ..errors import refuse
 from ..numpy_api import astype, axes_of, axis_of, logsumexp, operand, plain, split_index
 from ..recording import outlining
 from ..ufunc_dtypes import cast, resolved
-from ..vocabulary import elementwise as e
+from ..vocabulary import elementwise as e, indexing
 from ..vocabulary.indexing import join
 
 
@@ -79,6 +79,9 @@ def accumulate(f, x, axis=0):
 
 def reduceat(f, x, indices, axis=0):
     rows, at = _along(f, x, axis), [int(k) for k in indices]
+    if f is np.add and at and 0 <= at[0] and at[-1] < len(rows) and all(map(int.__lt__, at, at[1:])):          # sums of pieces: each row is added to its own
+        piece = np.repeat(np.arange(len(at)), np.diff([*at, len(rows)]))
+        return np.moveaxis(indexing.scatter(rows[at[0]:], piece, index=(indexing.Slot(0),), shape=(len(at), *rows.shape[1:])), 0, axis)
     ends = [*at[1:], len(rows)]
     return np.stack([f.reduce(rows[lo:hi], axis=0) if hi > lo else rows[lo] for lo, hi in zip(at, ends)], axis)
 
