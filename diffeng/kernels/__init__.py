@@ -3,7 +3,7 @@
     program = Program(inputs, outputs)         nodes in, a callable out
     compilations                               kernels compiled in this process so far
 
-Rooms: planning.py (the way from nodes to instructions), image.py (its outcome as data, kept on disk), program.py (linked and called); stacking.py,
+Rooms: planning.py (the way from nodes to instructions), choice.py (which plan is taken), image.py (its outcome as data, kept on disk), program.py (linked and called); stacking.py,
 shifted.py, slopes.py with ranges.py, and recompute.py (the graph before it is lowered), lower.py (what each primitive asks for), reduce.py (reductions),
 contract.py and cutting.py (products, and their parts), fuse.py (which operations share a loop), tiles.py and zeros.py (chains taken through the cache),
 accumulate.py (products that BLAS adds), joining.py (parts computed where they will lie), layout.py (views and strides), groups.py, plans.py and loops.py (the
