@@ -5,7 +5,7 @@ import numpy as np
 from ..constants import PI
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, copy, operand, setitem, without_axes
-from ..traced import Traced, memory, write
+from ..traced import Traced, layout_of, write
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
 from .choosing import known
@@ -23,7 +23,7 @@ def astype_(x, dtype, copy=True, device=None):
 
 
 def _full(x, value, dtype, order, shape):
-    out = np.empty_like(memory(x), x.dtype if dtype is None else dtype, order, shape=shape)
+    out = np.empty_like(layout_of(x), x.dtype if dtype is None else dtype, order, shape=shape)
     if not isinstance(value, Traced):
         out[...] = value
         return _fillable(out)
