@@ -35,7 +35,7 @@ def _fillable(plain_array):
     return buffer(plain_array)
 
 
-@implements(np.zeros_like)
+@implements(np.zeros_like, np.empty_like)
 def zeros_like(a, dtype=None, order="K", subok=True, shape=None):
     return _full(a, 0, dtype, order, shape)
 
@@ -43,11 +43,6 @@ def zeros_like(a, dtype=None, order="K", subok=True, shape=None):
 @implements(np.ones_like)
 def ones_like(a, dtype=None, order="K", subok=True, shape=None):
     return _full(a, 1, dtype, order, shape)
-
-
-@implements(np.empty_like)
-def empty_like(a, dtype=None, order="K", subok=True, shape=None):
-    return _full(a, 0, dtype, order, shape)
 
 
 @implements(np.full_like)
