@@ -21,7 +21,7 @@ from .numpy_functions import entries, rearranging
 from .numpy_functions.making import full
 from .refusals import NO_NUMBER, fixed, of_others
 from .selections import Chosen
-from .traced import ALIASES, REFUSED, TRACED, Traced, memory, part_views, unaliased
+from .traced import ALIASES, REFUSED, TRACED, Traced, layout_of, part_views, unaliased
 from .ufunc_dtypes import cast, result_type
 from .lines import by_library, is_user_code, run, user_call
 
@@ -250,7 +250,7 @@ def _convert(name, a, dtype=None, **kwargs):
     """np.array, np.asarray, ... of a traced value, or of lists of them."""
     if isinstance(a, Traced):
         order = _ORDERS.get(name) or kwargs.get("order") or "K"
-        copied = kwargs.get("copy", name == "array") or not getattr(memory(a).flags, _FLAGS.get(order, "behaved"))
+        copied = kwargs.get("copy", name == "array") or not getattr(layout_of(a).flags, _FLAGS.get(order, "behaved"))
         out = numpy_api.copy(a, order) if copied else a
         out = out if dtype is None or out.dtype == dtype else numpy_api.astype(out, dtype)
         out = numpy_api.without_axes(out)

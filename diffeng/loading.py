@@ -36,7 +36,7 @@ def load(spec):
     if fun is None:
         functions = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_") and getattr(v, "__module__", "") == module.__name__]
         near = difflib.get_close_matches(name, functions, 1)
-        raise BadInput(f"{path} has no function {name!r}; " + (f"did you mean {near[0]}? " if near else "")
+        raise BadInput(f"{path} has no function {name!r}" + (f"; did you mean {near[0]}? " if near else ". ")
                        + (f"It defines {', '.join(functions[:12])}." if functions else "It defines none."))
     if not callable(fun):
         raise BadInput(f"{name} in {path} is of type {type(fun).__name__}, not a function: name a function, or wrap it in one")

@@ -119,7 +119,8 @@ class Report:
                 else f"certified the truth of all {c['entries']} entries along {c['directions']} random directions" if c["directions"] and not self.reason
                 else "could not difference the whole function")
         sure = f", sure of {c['digits']} digits at precision {c['precision']}" if c["digits"] else ""
-        parts = [f"The judge {seen}{sure}, and checked {c['operations']} operands of operations on their own"]
+        alone = "one operand of an operation on its own" if c["operations"] == 1 else f"{c['operations']} operands of operations on their own"
+        parts = [f"The judge {seen}{sure}, and checked {alone}"]
         if c["undecided"]:
             parts.append(f"{c['undecided']} could not be decided ({c['reasons'][0]})")
         if c.get("unstructured"):

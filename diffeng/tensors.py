@@ -1,7 +1,7 @@
 """Tensor: PyTorch's tensor over diffeng's graph.
 
 What it is: the methods and operators that a user types, each a line that names an operation; the rules behind them stand in tensor_engine/: core.py (state,
-recording, writing in place), operations.py (meanings and dtypes), shapes.py and indexing.py (views), backward.py, making.py, printing.py.
+recording), aliases.py (shared memory, writing in place), operations.py (meanings and dtypes), shapes.py and indexing.py (views), backward.py, making.py, printing.py.
 
 What it is not: a second engine. Operations are NumPy code recorded as Nodes, derivatives are reverse_mode's.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import absent, refuse
 from .lines import user_line
-from .tensor_engine import ancestry, arithmetic, assembling, core, hooks, in_place, indexing, making, older, orders, printing, reductions, rules, shapes, special
+from .tensor_engine import aliases, ancestry, arithmetic, assembling, core, hooks, in_place, indexing, making, older, orders, printing, reductions, rules, shapes, special
 from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
@@ -25,7 +25,7 @@ from .tensor_engine.matrices import IN_TORCH
 from .tensor_engine.operations import OPS
 from .tensor_engine.printing import set_printoptions     # noqa: F401
 from .tensor_engine.rearranging import Rearranged
-from .tensor_engine.writes import assign, backward, moved, update     # noqa: F401
+from .tensor_engine.writes import assign, backward, rebind, update     # noqa: F401
 from .tensor_engine.rules import axis, name_of, promote_types     # noqa: F401
 from .tensor_engine.shapes import Size
 
@@ -69,11 +69,11 @@ class Tensor(Rearranged):
     grad_fn = property(lambda self: None if self.leaf or not self.requires else ancestry.GradFn(printing.grad_name(self), self), doc="What made it: see ancestry.GradFn.")
     T = property(lambda self: self.permute(*range(self.ndim)[::-1]))
     mT = property(lambda self: self.transpose(-2, -1))
-    data = property(lambda self: core.detached(self), lambda self, other: self._set_data(other))
+    data = property(lambda self: aliases.detached(self), lambda self, other: self._set_data(other))
 
     def _set_data(self, other):
         with no_grad():
-            moved(self, core.constant(as_tensor(other).held().astype(self.dtype)))
+            rebind(self, core.constant(as_tensor(other).held().astype(self.dtype)))
 
     @property
     def requires_grad(self):
@@ -98,7 +98,7 @@ class Tensor(Rearranged):
     def _apart(self, requires):
         """From now on a leaf that requires a gradient, or not: for the tape it is a tensor from outside, as calls with what it was are no calls with what it is."""
         self.held()
-        self.requires, self.leaf, self._node, self._like, self._past, self._run, self._key, self._was = requires, True, None, None, None, None, 0, 0
+        self.requires, self.leaf, self._node, self._like, self._past, self._run, self._key, self._last_key = requires, True, None, None, None, None, 0, 0
 
     @property
     def grad(self):
@@ -193,7 +193,7 @@ class Tensor(Rearranged):
         if self.device != "cpu":
             raise refuse(TypeError, f"numpy{{here}}: can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
                                     "memory first.")
-        return core.expose(self)
+        return aliases.expose(self)
 
     def __dlpack__(self, **options):
         return self._for_others().__dlpack__(**options)
@@ -289,7 +289,7 @@ class Tensor(Rearranged):
 
     def detach(self):
         """The same memory, without the graph."""
-        return core.detached(self)
+        return aliases.detached(self)
 
     def detach_(self):
         self._apart(False)
@@ -337,7 +337,7 @@ class Tensor(Rearranged):
         return indexing.get(self, index)
 
     def __setitem__(self, index, value):
-        core.writable(self, "setitem")
+        aliases.writable(self, "setitem")
         assign(self, indexing.set(self, index, value), "setitem")
 
     def nonzero(self, as_tuple=False):
@@ -362,7 +362,7 @@ class Tensor(Rearranged):
     multinomial = multinomial
 
     def _write(self, name, new):
-        core.writable(self, name)
+        aliases.writable(self, name)
         if new.shape != self.shape:
             raise refuse(RuntimeError, f"{name}{{here}}: output with shape {list(self.shape)} doesn't match the broadcast shape {list(new.shape)}: in place, "
                                        "a tensor keeps its shape; write x = x + y")

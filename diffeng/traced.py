@@ -318,7 +318,7 @@ def is_scalar(x):
 def viewing(out, of, again, put=None):
     """Remember that `out` is a view: again(parent) makes it anew, put(parent, value) writes through it (None: it is read-only). Returns out.
 
-    again is also asked for the view of an ndarray nobody may read (memory): it must not copy one.
+    again is also asked for the view of an ndarray nobody may read (layout_of): it must not copy one.
     """
     if not isinstance(out, Traced):
         return out
@@ -342,9 +342,12 @@ def _shell(shape, strides):
     return np.lib.stride_tricks.as_strided(_NOTHING, shape, strides)
 
 
-def memory(x):
-    """An array with x's shape whose strides are those, up to a factor, of the ndarray that NumPy would hold in its place: whether a reshape of it is a view depends
-    on them. It must not be read."""
+def layout_of(x):
+    """An array of x's shape with the strides, up to a factor, of the ndarray that NumPy would hold in its place: whether a reshape of it is a view depends on them. Its
+    entries mean nothing.
+
+    What x is a view of in the end lies as the array below does; the views are then taken again, of an array that lies so.
+    """
     whole, views = x, []
     while getattr(whole, "_base", None) is not None:
         whole, _, again = whole._base
@@ -354,18 +357,35 @@ def memory(x):
         own = held if whole is x else _array_below(x)
         if own is not None and own.shape == x.shape:
             return own
-    strides = [math.prod(whole.shape[k + 1:]) for k in range(len(whole.shape))]              # as NumPy makes new arrays
-    if held is not None:
-        shown = slice(held.ndim - len(whole.shape), None)            # not the axes of examples, which vmap keeps in front
-        own, dense = [k // held.itemsize for k in held.strides[shown]], 1
-        for stride, n in sorted(zip(own, held.shape[shown])):
-            dense = dense * n if n == 1 or stride == dense else 0
-        if dense:                                                    # else it is a view that the engine made where NumPy makes a copy
-            strides = own
-    out = _shell(whole.shape, tuple(strides))
+    out = _shell(whole.shape, _strides(whole.shape, held))
     for again in reversed(views):
         out = again(out)
     return out
+
+
+def _strides(shape, held):
+    """How many entries lie between neighbours along each axis of what NumPy would hold in the place of an array below (None: nothing is known of that)."""
+    if held is not None:
+        first = held.ndim - len(shape)                               # behind the axes of examples, which vmap keeps in front
+        strides = tuple([k // held.itemsize for k in held.strides[first:]])
+        if _is_dense(held.shape[first:], strides):                   # else it is a view that the engine made where NumPy makes a copy
+            return strides
+    return _c_strides(shape)
+
+
+def _is_dense(shape, strides):
+    """Do entries lie beside each other without gaps, whatever the order of their axes?"""
+    expected = 1
+    for stride, n in sorted(zip(strides, shape)):
+        if n != 1 and stride != expected:
+            return False
+        expected *= n
+    return True
+
+
+def _c_strides(shape):
+    """As NumPy makes new arrays."""
+    return tuple([math.prod(shape[k + 1:]) for k in range(len(shape))])
 
 
 def _array_below(x, otherwise=lambda tracing, node: None):
@@ -380,27 +400,31 @@ _WRITTEN = ("setitem", "add_at")                                     # who was w
 
 
 def _unevaluated(tracing, node):
-    """For a node without a value: an array of its strides, where it follows others elementwise and these are all transposed alike; else None."""
+    """For a node without a value: an array of its strides; None where its operands may lie in different orders. What an elementwise operation makes lies as its
+    operands do, what was written into lies where it lay, and everything else, transpositions apart, is new and in C order."""
     axes = list(range(len(node.shape)))
     for _ in range(64):                                              # further back nobody looks
         value = node.value if node.value is not None else getattr(tracing, "_inputs", {}).get(node)
         if type(value) is np.ndarray:
             return value.transpose(axes)
-        if node.primitive.name == "transpose":
-            axes = [node.params["axes"][k] for k in axes]
-        elif node.primitive.kind != "map" and node.primitive.name not in _WRITTEN or node.primitive.name == "copy":
-            return _shell(node.shape, tuple([math.prod(node.shape[k + 1:]) for k in range(len(axes))])).transpose(axes)
-        full = node.operands[:1] if node.primitive.name in _WRITTEN else \
-            [p for p in node.operands if getattr(p, "shape", None) == node.shape] if node.primitive.kind == "map" else node.operands
-        if len({id(p) for p in full}) != 1 or not hasattr(full[0], "primitive"):
+        name = node.primitive.name
+        if name == "transpose":
+            axes, followed = [node.params["axes"][k] for k in axes], node.operands
+        elif name in _WRITTEN:
+            followed = node.operands[:1]
+        elif node.primitive.kind == "map" and name != "copy":
+            followed = [p for p in node.operands if getattr(p, "shape", None) == node.shape]
+        else:
+            return _shell(node.shape, _c_strides(node.shape)).transpose(axes)
+        if len({*map(id, followed)}) != 1 or not hasattr(followed[0], "primitive"):
             return None
-        node = full[0]
+        node = followed[0]
     return None
 
 
 def reshapes(x, shape):
     """Is x.reshape(shape) a view? Else NumPy copies, and what is written into it is not written into x."""
-    if len(x.shape) < 2 or (layout := memory(x)).flags.c_contiguous:
+    if len(x.shape) < 2 or (layout := layout_of(x)).flags.c_contiguous:
         return True
     try:
         np.reshape(layout, shape, copy=False)
@@ -413,7 +437,7 @@ def write(target, value):
     """target takes a new value of its own shape and dtype, and so does all that shares its memory."""
     base = getattr(target, "_base", None)
     if base is not None:
-        parent, put = base[:2]                                       # a tensor keeps no more
+        parent, put, _ = base
         if put is None:
             raise refuse(ValueError, "assignment destination is read-only{here}, as NumPy has it: several entries may be the same one in memory. "
                                      "Write into a copy: x = x.copy()")
@@ -433,6 +457,6 @@ def overwrite(target, value):
     """As write, of a value that was computed elsewhere, and may be laid out as others are: target lies where it lay."""
     if len(target.shape) > 1:
         old, new = _array_below(target), _array_below(value)             # mostly: NumPy has made both
-        if (old is None or new is None or old.strides != new.strides) and memory(value).strides != memory(target).strides:
+        if (old is None or new is None or old.strides != new.strides) and layout_of(value).strides != layout_of(target).strides:
             value = _set(target, ..., value)
     write(target, value)

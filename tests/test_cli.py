@@ -73,7 +73,7 @@ def run(capsys, *arguments):
     (["compare", "nothing"], "nothing gpt2-block FILE.py:FUNCTION"),
     (["compare", "usr.py:f"], "usr.py did mean user.py?"),
     (["compare", "elsewhere/deep.py:f"], "deep.py path"),
-    (["compare", "user.py:g"], "'g' defines f, product"),
+    (["compare", "user.py:g"], "'g'. It defines f, product"),
     (["compare", "user.py:prodct"], "did mean product?"),
     (["compare", "user.py:number"], "number int function"),
     (["compare", "user.py:f", "--at", "x=abc"], "--at column 3 number"),

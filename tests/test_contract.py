@@ -6,7 +6,7 @@ import pytest
 
 import diffeng as de
 from diffeng import numpy_api  # noqa: F401  what @ and NumPy mean of recorded values, whichever test comes first
-from diffeng.kernels import blas, contract, cutting, machine, program, sizes, threads
+from diffeng.kernels import blas, choice, contract, cutting, machine, sizes, threads
 from diffeng.kernels.code import Code
 from diffeng.kernels.program import Program
 from diffeng.nodes import Tracing
@@ -247,7 +247,7 @@ def test_a_factor_of_zero_leaves_what_is_finite_and_no_more(turned):
 def test_many_tiny_products_are_no_blas_calls(monkeypatch, dtype):
     """From 128 matrices of up to four rows, columns and terms on, in any layout."""
     calls = []
-    monkeypatch.setattr(program, "_as", lambda *graph: ())          # one plan of each
+    monkeypatch.setattr(choice, "_alike", lambda *graph: ())          # one plan of each
     monkeypatch.setattr(sizes.Sizes, "others", lambda *known: ())
     product = contract.Product
     monkeypatch.setattr(contract, "Product", lambda *args: calls.append(args) or product(*args))

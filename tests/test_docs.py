@@ -20,6 +20,11 @@ def test_the_readme_prints_what_it_says():
     assert result.attempted >= 5 and result.failed == 0
 
 
+def test_the_page_about_shapes_prints_what_it_says():
+    result = doctest.testfile(str(ROOT / "docs" / "shapes.md"), module_relative=False)
+    assert result.attempted >= 5 and result.failed == 0
+
+
 TUTORIAL = sorted((ROOT / "docs" / "tutorial").glob("[0-9]*.md"))
 
 
@@ -52,6 +57,9 @@ def test_architecture_names_files_that_exist():
     assert [n for n in sorted(named) if not (ROOT / n).exists()] == []
     modules = {str(f.relative_to(ROOT)) for f in (ROOT / "diffeng").glob("*.py")} - {"diffeng/__init__.py"}
     assert sorted(modules - named) == []
+    rows = set(re.findall(r"`(\w+\.py)`", text))
+    files = {f for room in ("kernels", "kernels/cuda", "tensor_engine") for f in (ROOT / "diffeng" / room).glob("*.py")}
+    assert sorted(str(f.relative_to(ROOT)) for f in files if f.name not in rows | {"__init__.py"}) == []
 
 
 def _make_vocabulary():

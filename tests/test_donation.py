@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import program, sizes
+from diffeng.kernels import choice, sizes
 
 rng = np.random.default_rng(8)
 
@@ -134,7 +134,7 @@ def moved(u, k, steps=1):
 @pytest.mark.parametrize("n", [3, 4, 13, 70, 1000, 2049])
 def test_short_vectors_are_written_over_where_their_neighbours_are_read(n, dtype, monkeypatch):
     """The adjoint of a step reads a cotangent at three places; of a short one there is one array, of a long one there are two, and a thread more."""
-    monkeypatch.setattr(program, "_as", lambda *graph: ())          # whatever else is compiled
+    monkeypatch.setattr(choice, "_alike", lambda *graph: ())          # whatever else is compiled
     monkeypatch.setattr(sizes.Sizes, "others", lambda *known: ())
     monkeypatch.setenv("DIFFENG_CACHE", "off")
 

@@ -8,7 +8,7 @@ import pytest
 
 import diffeng as de
 from diffeng import kernels
-from diffeng.kernels import families, machine, program
+from diffeng.kernels import choice, families, machine
 from diffeng.kernels.sizes import Sizes
 from diffeng.lengths import Length, length, rank
 from diffeng.nodes import Tracing, reachable
@@ -138,7 +138,7 @@ def alone(monkeypatch, tmp_path):
     monkeypatch.setenv("DIFFENG_CACHE", str(tmp_path))
     monkeypatch.setattr(machine, "_kernels", {})
     families.known.cache_clear()
-    monkeypatch.setattr(program, "_families", set())
+    monkeypatch.setattr(choice, "_families", set())
 
 
 @pytest.mark.parametrize("f", SHAPES, ids=lambda f: f.__name__)
@@ -161,11 +161,11 @@ def test_no_sizes_of_others_change_a_result(f, alone, monkeypatch):
     def plans(graph, ahead=False):
         made, inputs, outputs, *how = graph
         family = families.Family(inputs, outputs, type(made).__name__, *how)
-        others = [other for there in family.kept() for other in program._as(graph, family, there)]
+        others = [other for there in family.kept() for other in choice._alike(graph, family, there)]
         family.keep()
         forced.append(bool(others))
-        return [program._Plan(*(others[0] if others else (graph, Sizes())))]
-    monkeypatch.setattr(program, "_plans", plans)
+        return [choice.Plan(*(others[0] if others else (graph, Sizes())))]
+    monkeypatch.setattr(choice, "plans", plans)
     shapes, *sizes = SHAPES[f]
     sizes += SPECIAL.get(f, [])
     for turn in range(4):

@@ -197,6 +197,15 @@ def test_logistic_regression_prints_the_textbook_gradient():
     assert formula(de.trace(lambda x: x ** 3 * np.exp(-x), 0.5).derivative().derivative()) == "exp(−x)·(x³ + 6·x − 6·x²)"
 
 
+@pytest.mark.parametrize("fun, gradient", [
+    (lambda X, w, y: np.mean(np.logaddexp(0, X @ w) - y * (X @ w)), "Xᵀ (σ(X w) − y)/5"),
+    (lambda X, w, y: np.sum((X @ w - y) ** 2), "2·Xᵀ (X w − y)"),
+    (lambda X, w, y: np.mean((X @ w - y) ** 2), "2·Xᵀ (X w − y)/5")])
+def test_numbers_that_are_repeated_are_numbers(fun, gradient):
+    """The cotangent of a sum or a mean is the same number everywhere."""
+    assert formula(de.trace(fun, X, w, labels).derivative("w")) == gradient
+
+
 def test_shared_parts_get_names_where_the_formula_would_swell():
     def chain(x):
         for _ in range(40):

@@ -12,7 +12,7 @@ import scipy.special
 import diffeng as de
 from diffeng import kernels
 from diffeng.bench.workloads import WORKLOADS
-from diffeng.kernels import families, machine, program, threads
+from diffeng.kernels import choice, families, machine, threads
 from diffeng.nodes import Tracing
 from test_kernels import agree, close, compiled, random          # noqa: F401
 
@@ -197,7 +197,7 @@ def test_llvm_begins_with_a_long_kernel_while_the_rest_is_planned(random, monkey
     def f(x):
         u = np.cumsum(np.exp(np.sin(x)) * np.tanh(x) + np.cosh(x) * np.arctan(x) - np.expm1(x) / np.log1p(x * x), axis=0)
         return np.sum(np.sinh(u) * np.tanh(u) / (1.0 + np.exp(np.cos(u) * u) * np.sqrt(1.0 + u * u)), axis=1)
-    monkeypatch.setattr(program, "LONG", 300)
+    monkeypatch.setattr(choice, "LONG", 300)
     for count, expected in (1, 0), (2, 1):
         monkeypatch.setattr(threads, "count", lambda: count)
         machine._kernels.clear()
@@ -479,9 +479,9 @@ def test_a_large_graph_of_a_new_kind_is_planned_once(random, monkeypatch, tmp_pa
     """Though some of its kernels are there; another shape, whose own plan needs a new one, takes a plan that needs none."""
     monkeypatch.setenv("DIFFENG_CACHE", str(tmp_path))
     monkeypatch.setattr(machine, "_kernels", {})
-    monkeypatch.setattr(program, "_families", set())
-    made, plan = [], program._Plan
-    monkeypatch.setattr(program, "_Plan", lambda *graph: made.append(graph) or plan(*graph))
+    monkeypatch.setattr(choice, "_families", set())
+    made, plan = [], choice.Plan
+    monkeypatch.setattr(choice, "Plan", lambda *graph: made.append(graph) or plan(*graph))
 
     def steps(count):
         def f(u, k):

@@ -5,7 +5,7 @@ import pytest
 import diffeng as de
 import test_random_programs as random_functions
 from diffeng import kernels
-from diffeng.kernels import machine, program
+from diffeng.kernels import choice, machine
 from diffeng.kernels.families import Family
 from diffeng.kernels.sizes import Sizes
 from diffeng.lengths import Count, length, weight
@@ -163,11 +163,11 @@ def guessed(request, monkeypatch, fresh):
         given, inputs, outputs, *more = graph
         family = Family(inputs, outputs, *more)
         there = family.in_general()
-        found = None if there is None else next(program._as(graph, family, there), None)
+        found = None if there is None else next(choice._alike(graph, family, there), None)
         made.append(found is not None)
         graph, sizes = found or (graph, Sizes())
-        return [program._Plan(graph, Sizes(request.param, lengths=sizes.lengths, turns=sizes.turns))]
-    monkeypatch.setattr(program, "_plans", plans)
+        return [choice.Plan(graph, Sizes(request.param, lengths=sizes.lengths, turns=sizes.turns))]
+    monkeypatch.setattr(choice, "plans", plans)
     return made
 
 
@@ -215,14 +215,14 @@ def test_a_wrong_guess_changes_no_result(name, guessed):
 def test_what_is_repeated_is_no_guess(name, fresh, monkeypatch):
     """An argument of which an axis is 1 long because it is repeated: it is 1 long in a general shape, too."""
     f, *shapes = REPEATED[name]
-    given, found, plans = [np.random.default_rng(9).normal(size=s) for s in shapes], [], program._plans
+    given, found, plans = [np.random.default_rng(9).normal(size=s) for s in shapes], [], choice.plans
 
     def looked(graph, ahead=False):
         family = Family(graph[1], graph[2])
         there = family.in_general()
         found.append(graph[1][0].shape if there is None else family.alike(there)[0][0].shape)
         return plans(graph, ahead)
-    monkeypatch.setattr(program, "_plans", looked)
+    monkeypatch.setattr(choice, "plans", looked)
     agree(derivative(f, given), de.jit(derivative(f, given)), given)
     assert [weight(n) for n, m in zip(found[-1], shapes[0]) if m == 1] == [1] * shapes[0].count(1)
 

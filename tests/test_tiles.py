@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import machine, program, recompute, sizes, tiles
+from diffeng.kernels import choice, machine, recompute, sizes, tiles
 
 RNG = np.random.default_rng(7)
 B, H, T, D = 2, 3, 70, 8
@@ -62,7 +62,7 @@ def small(monkeypatch):
     monkeypatch.setattr(recompute, "RATIO", 1)
     monkeypatch.setattr(tiles, "CACHED", 1 << 14)
     made = []
-    monkeypatch.setattr(program, "_as", lambda *graph: ())          # one plan of each
+    monkeypatch.setattr(choice, "_alike", lambda *graph: ())          # one plan of each
     monkeypatch.setattr(sizes.Sizes, "others", lambda *known: ())
     monkeypatch.setenv("DIFFENG_CACHE", "off")                   # no plan that was made for other limits
     monkeypatch.setattr(tiles, "instructions", lambda t, original=tiles.instructions: made.append(t) or original(t))
@@ -168,7 +168,7 @@ def test_no_plan_that_keeps_all_scores_is_taken_because_it_compiles_nothing(monk
     grad = de.grad(lambda q, k, v: np.sum(np.tanh(softmax(scores(q, k)) @ v)), argnums=(0, 1, 2))
     with monkeypatch.context() as alone:
         alone.setattr(sizes.Sizes, "others", lambda self, known=True: iter(()))
-        alone.setattr(program, "_as", lambda graph, family, there: iter(()))
+        alone.setattr(choice, "_alike", lambda graph, family, there: iter(()))
         de.jit(grad)(*RNG.normal(size=(3, 2, 60, 8)))
     f = de.jit(grad)
     f(*RNG.normal(size=(3, 2, 2000, 8)))

@@ -109,6 +109,9 @@ class Terms(Products):
     def map(self, name, args):
         """An elementwise primitive of terms; broadcasts that the other operands make anyway are left away."""
         shape = np.broadcast_shapes(*[a.shape for a in args])
+        numbers = [a.args[0] if a.op == "broadcast" else a for a in args]
+        if numbers != args and all([a.scalar for a in numbers]):
+            return self.make("broadcast", (self.map(name, numbers),), shape, shape)
         for k, a in enumerate(args):
             if a.op == "broadcast":
                 others = [b.shape for j, b in enumerate(args) if j != k]
@@ -165,7 +168,9 @@ class Terms(Products):
         return self._gathered(a, b, self._subtract) or self._fold(a, b, lambda p, q: p - q) or self.make("sub", (a, b))
 
     def _gathered(self, a, b, combine):
-        """A B + A C is A (B + C), and so from the other side."""
+        """A B + A C is A (B + C), and so from the other side; a/n + b/n is (a + b)/n."""
+        if a.op == b.op == "div" and a.args[1] is b.args[1] and a.args[0].shape == b.args[0].shape:
+            return self._divide(combine(a.args[0], b.args[0]), a.args[1])
         if a.op == b.op == "matmul":
             if a.args[0] is b.args[0] and a.args[1].shape == b.args[1].shape:
                 return self.product(a.args[0], combine(a.args[1], b.args[1]), a.shape)

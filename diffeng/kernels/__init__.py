@@ -3,16 +3,12 @@
     program = Program(inputs, outputs)         nodes in, a callable out
     compilations                               kernels compiled in this process so far
 
-Rooms: planning.py (the way from nodes to instructions), image.py (its outcome as data, kept on disk), program.py (linked and called); stacking.py,
-shifted.py, slopes.py with ranges.py, and recompute.py (the graph before it is lowered), lower.py (what each primitive asks for), reduce.py (reductions),
-contract.py and cutting.py (products, and their parts), fuse.py (which operations share a loop), tiles.py and zeros.py (chains taken through the cache),
-accumulate.py (products that BLAS adds), joining.py (parts computed where they will lie), layout.py (views and strides), groups.py, plans.py and loops.py (the
-loop nest of a group, and its code; across.py where rows are short; sizes.py what is short or large, families.py
-which shapes of a graph have kernels, general.py with extents.py what it would be in a shape where nothing is equal by chance), scans.py (running sums), turns.py with entries.py, and
-repeated.py (loops), matrices.py, minors.py and cofactors.py (whole matrices),
-code.py and values.py (LLVM's instructions as Python's operators), scalar.py (one rule a primitive), elementary.py and inverse.py with coefficients.py (exp,
-sin, arctan, ...: what vectorises), compile.py, machine.py, objects.py, cache.py (kernels compiled, in this process, put into memory, on disk), memory.py,
-donation.py, blas.py, gemm.py, runtime.py, native.py, native_turns.py, blocks.py and threads.py (calls). Nothing else in the package imports llvmlite, and it is imported when the first
+The way: a graph is rewritten (simplify.py, stacking.py ... recompute.py), its nodes become operations on views (lower.py, layout.py), operations share loops (fuse.py),
+loops and products become chains (tiles.py), loop nests are planned (groups.py) and written (loops.py, code.py, values.py), kernels found or compiled (machine.py, cache.py,
+compile.py), and everything is placed, linked and called (memory.py, program.py, runtime.py). planning.py goes it, choice.py chooses among plans, image.py keeps the outcome.
+docs/architecture.md has a row for every file, and says why.
+
+Nothing else in the package imports llvmlite, and it is imported when the first
 program is built.
 """
 import sys

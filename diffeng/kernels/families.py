@@ -4,7 +4,7 @@ What it is: `Family`, of a graph: `key` says what its plans depend on, sizes lef
 are among them from now on; `alike`, the same graph with its lengths planned as those of another one (lengths.Length): what was one array in the other is one here, and
 what was the longer one is taken for the longer one, so that the plan asks for the kernels that are there.
 
-What it is not: no plan (program.py chooses among them), and nothing that a result depends on. Graphs with rules of a user's have no family.
+What it is not: no plan (choice.py chooses among them), and nothing that a result depends on. Graphs with rules of a user's have no family.
 """
 import functools
 import hashlib

@@ -265,8 +265,6 @@ class Plan:
             if self.across:
                 outer, s = [*outer[:-1], s], outer[-1]
             kind = "z" if s == 0 else "u" if s == unit else "s"
-            if self.columns == 1 and not self.flat:
-                kind = "z"
             base = self.word(0 if v.buffer.kind == "none" else (v.buffer, v.offset))
             rows = () if not any(outer) else "unit" if outer == [unit] and kind == "z" and not self.across else tuple([self.word(t) for t in outer])
             views.append(("pos" if v.buffer.kind == "none" else type_name(v.dtype), kind, base, self.word(s) if kind == "s" else None, rows, scope))

@@ -1,14 +1,13 @@
 """Program: a graph as a table of kernel calls over planned memory.
 
-What it is: a graph is planned (planning.py), or its plan is found on disk (image.py); kernels are compiled or found in the process's store (machine.py), and
+What it is: a graph is planned (planning.py, choice.py), or its plan is found on disk (image.py); kernels are compiled or found in the process's store (machine.py), and
 everything gets its address. A call hands the addresses of inputs and outputs to machine code that walks the table (runtime.py); a primitive without a kernel
 is a NumPy call between two stretches of it.
 
 What it is not: no derivative, no tracing, no guards: the caller knows what the graph stands for.
 
-Why apart from planning.py: a process that finds its programs on disk imports nothing that plans.
+Why apart from those two: a process that finds its programs on disk imports nothing that plans.
 """
-import itertools
 import math
 import sys
 
@@ -17,15 +16,12 @@ import numpy as np
 from ..constants import Exact
 from ..errors import explain
 from ..lines import line_of
-from ..nodes import Node, Outputs, reachable
-from . import cache
+from ..nodes import Node, Outputs
 from .blocks import CONVERT
 from .layout import View
 from .memory import address, aligned, array_at, native
 
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
-LONG = 1100                                 # letters of a kernel's structure from which on LLVM has work for some 20 ms
-PREPARED = 1000                             # nodes of a graph that is planned, at its first shape, for axes that are longer than 1, too
 TOGETHER = 256                              # turns of a loop that take less each: others may wait for so many
 REUSE_ABOVE = 1 << 16                       # bytes of an output from which on its memory is used again once nobody holds it: fresh pages cost 0.25 us each
 _SINGULAR = np.linalg.LinAlgError, "Singular matrix"                                                   # as NumPy says it
@@ -81,7 +77,8 @@ class Program:
         """peak_bytes of a program of these, as planned: nothing is compiled, no memory taken."""
         program, outputs = cls.__new__(cls), list(outputs)
         program._specify(inputs, outputs)
-        return _plans((program, inputs, outputs))[0].peak
+        from .choice import plans
+        return plans((program, inputs, outputs))[0].peak
 
     # ---- building -------------------------------------------------------------------------------------------------------------
 
@@ -104,10 +101,10 @@ class Program:
 
     @staticmethod
     def _planned(graph):
-        """A _Plan, its kernels compiled; with them what other shapes need, which are to compile nothing."""
-        from . import machine, runtime
+        """A graph's plan, its kernels compiled; with them what other shapes need, which are to compile nothing."""
+        from . import choice, machine, runtime
         runtime.begin()
-        chosen, *others = _plans(graph, ahead=True)
+        chosen, *others = choice.plans(graph, ahead=True)
         if others:
             machine.kernels([pair for p in (chosen, *others) for pair in p.kernels().items()])
         return chosen
@@ -321,123 +318,6 @@ class Program:
     def host(self, x):
         """An output as NumPy's array."""
         return x
-
-
-class _Plan:
-    """A graph's plan for these Sizes. met: what these were asked; graph: steps_of's arguments. steps, origins, taken: what that returns; work: instructions and calls in order, of which `rows`
-    are instructions; peak: bytes of the arena. meanwhile: see planning.placed."""
-
-    def __init__(self, graph, sizes, meanwhile=None):
-        from .planning import Call, placed, reported, steps_of
-        from .sizes import planned_for
-        with planned_for(sizes):
-            self.steps, self.origins, self.taken = steps_of(*graph)
-            self.work, self.peak = placed(self.steps, meanwhile)
-            self.origins |= reported(self.steps)
-        self.rows, self.met = [w for w in self.work if type(w) is not Call], sizes.met
-
-    def kernels(self):
-        """{key: build}."""
-        from . import image
-        return {w.key: w.build for w in image.with_parts(self.rows)}
-
-    def missing(self):
-        """The keys of those that are neither in the process nor on disk."""
-        from . import machine
-        return [key for key in self.kernels() if machine.known(key) is None]
-
-
-def _plans(graph, ahead=False):
-    """[a graph's own plan] if all of its kernels are there; or one for other sizes that is as good as that and needs no new ones, or at most half as many; or its
-    own, and those for all other sizes: for what it met, and as in a general shape. ahead: are they about to be compiled, so that LLVM may begin meanwhile?"""
-    from .families import Family
-    from .sizes import Sizes
-    program, inputs, outputs, *how = graph
-    family, met = Family(inputs, outputs, type(program).__name__, *how), _was_met(outputs)
-    first, sizes, begun = met and not family.kept(), Sizes(), []
-    there = family.in_general() if first and len(reachable(outputs)) <= PREPARED else None
-    plans = [_Plan(graph, sizes, _ahead(graph, sizes, begun) if ahead and first and there is None else None)]
-    missing = plans[0].missing()
-    if not missing:
-        return plans
-    known, written_out, wanted, good = met and (not first or len(missing) < len(plans[0].kernels())), "tiny" in sizes.met, "large" in sizes.met, []
-    if known and there is None and any([1 in n.shape for n in reachable(outputs)]):
-        there = family.in_general()
-    more = [_as(graph, family, each) for each in family.kept()] if known and not written_out else []
-    own = [((graph, other) for other in sizes.others(known)), _as(graph, family, there) if there is not None else ()]
-    for kept, others in ((True, more), (False, own)):
-        for plan in filter(None, itertools.starmap(_plan, itertools.chain(*others))):
-            if not kept:
-                plans.append(plan)
-            large = "large" in plan.met
-            if not written_out and not begun and (large or not wanted):          # (else it would keep all scores)
-                good.append((len(plan.missing()), large is not wanted, plan))
-                if good[-1][:2] == (0, False):
-                    return [plan]
-    fewest, _, plan = min(good, key=lambda found: found[:2], default=(math.inf, None, None))          # scores that are large had better be planned so
-    if not fewest or known and 2 * fewest <= len(missing):
-        return [plan]
-    if met and ahead:
-        family.keep(there)
-    return plans
-
-
-def _plan(graph, sizes):
-    """A plan for other sizes than a graph's own, or None: what is possible there may not be here."""
-    try:
-        return _Plan(graph, sizes)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-        return None
-
-
-def _as(graph, family, there):
-    """A graph, to be planned as one of its family with other sizes, as arguments of _Plan, one after the other."""
-    from .sizes import Sizes
-    program, _, _, *how = graph
-    found = family.alike(there)
-    if found is not None:
-        *again, lengths, turns = found
-        sizes = Sizes(lengths=lengths, turns=turns)
-        yield (program, *again, *how), sizes
-        yield from [((program, *again, *how), other) for other in sizes.others()]
-
-
-_families = set()                          # of large graphs that this process has planned
-
-
-def _was_met(outputs):
-    """Has a graph like this one been planned on this machine, in some shape? All kernels of another plan can be there only then. Whoever asks is about to plan it. A
-    small graph may have been: it is planned once more in no time."""
-    nodes = reachable(outputs)
-    if len(nodes) <= PREPARED:
-        return True
-    family = repr(sorted({(n.primitive.name, len(n.shape), n.dtype.str) for n in nodes}))
-    met = family in _families or cache.find(family, "families") is not None
-    if not met:
-        _families.add(family)
-        cache.keep(family, {"code": b"", "symbols": {}, "needs": []}, "families")
-    return met
-
-
-def _ahead(graph, sizes, begun):
-    """What LLVM begins with while the rest is planned: a long kernel for each other thread. begun: their keys; the plan is taken then, so that what was made is counted.
-    Not where another plan is likely to be: where these Sizes were asked, or an axis is 1 long; where a vector lies matters only if something of the plan is known."""
-    from . import image, machine, threads
-    idle, known, seen, order = threads.count() - 1, [], set(), reachable(graph[2])
-    if any([1 in n.shape and (len(order) <= PREPARED or len(n.shape) > 1 or not n.operands) for n in order]):          # (not the ends of a long loop's vectors)
-        idle = 0
-
-    def begin(work):
-        for w in image.with_parts([w for w in work if hasattr(w, "key")]) if len(begun) < idle and sizes.met.keys() <= {"in place"} else ():
-            if w.key in seen:
-                continue
-            seen.add(w.key)
-            if machine.known(w.key) is not None:
-                known.append(w.key)
-            elif len(w.key) > LONG and len(begun) < idle and not (known and sizes.met):
-                machine.begin(w.key, w.build)
-                begun.append(w.key)
-    return begin
 
 
 def _places(carry, rows, outer, pair, more):

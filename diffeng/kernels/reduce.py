@@ -105,11 +105,9 @@ def _elementwise(fuser, rule, operands, dtype, within, cost=0.5):
 
 def _spread(v, shape, axes):
     """A reduction's result along the axes it reduced."""
-    kept = View(v.buffer, v.offset, [1 if k in axes else n for k, n in enumerate(shape)], [0] * len(shape), v.dtype)
-    strides, rest = [], list(v.strides)
-    for k in range(len(shape)):
-        strides.append(0 if k in axes else rest.pop(0))
-    return broadcast(View(v.buffer, v.offset, kept.shape, strides, v.dtype), shape)
+    rest = iter(v.strides)
+    strides = [0 if k in axes else next(rest) for k in range(len(shape))]
+    return broadcast(View(v.buffer, v.offset, [1 if k in axes else n for k, n in enumerate(shape)], strides, v.dtype), shape)
 
 
 def mean(fuser, sums, count, dtype):

@@ -3,9 +3,10 @@
 What it is: `is_short` of a length, for which there are kernels of their own; the others do for any length, though they take longer. `many_short_rows` of a shape
 (vectors run across such rows, see across.py; no count of rows is asked for), and what a view of them is like: `walks_across`, `lies_close`. `is_large` of a
 product's result (tiles.py, recompute.py). `with_reductions`, the nodes of a graph that belong to reductions along rows. `others`, under which a graph is planned
-once more where it met such a question, so that what another shape needs is there, and compiles nothing (program.py).
+once more where it met such a question, so that what another shape needs is there, and compiles nothing (choice.py).
 
-What it is not: no loop nest (groups.py), no buffer (lower.py), and no rule that a count of entries decides without asking here.
+What it is not: no loop nest (groups.py), no buffer (lower.py), and no rule that a count of entries decides without asking here. Nobody asks whether a size is a power of
+two, or how many rows there are: how rows are shared among threads is said by words.
 """
 import contextlib
 import contextvars

@@ -5,7 +5,7 @@ What it is: `in_turns(lowering, node, operands)`, the row of lower.py for loops.
 n - 1 of an array, and what it becomes is written into rows 1 to n of the same. That is right where the loop nest that writes them goes through its rows in order
 (fuse.Sequential), and whoever else reads them comes after it. What does not depend on a carry may be computed for all turns before.
 
-What it is not: loops with larger products, calls of NumPy or long rows. Those are run turn by turn (program.py), which is as fast there.
+What it is not: loops with larger products, calls of NumPy or long rows. Those are gone through turn by turn (repeated.py), which is as fast there.
 """
 import math
 

@@ -364,13 +364,12 @@ def _nll(logs, target, weight=None, *, reduction, ignore_index, label_smoothing=
     n = logs.shape[-1]
     counts = e.not_equal(target, ignore_index)
     target = e.where(counts, target, 0)
-    picked, spread = -_picked(logs, target, n), None
+    picked = -_picked(logs, target, n)
     factor = astype(counts, logs.dtype)
     if weight is not None:
         picked, factor = picked * weight[target], factor * weight[target]
     if label_smoothing:
-        spread = -np.mean(logs if weight is None else logs * weight, axis=-1)
-        picked = (1 - label_smoothing) * picked + label_smoothing * spread
+        picked = (1 - label_smoothing) * picked - label_smoothing * np.mean(logs if weight is None else logs * weight, axis=-1)
     out = e.where(counts, picked, np.zeros((), logs.dtype))
     return np.sum(out) / np.sum(factor) if reduction == "mean" else _reduced(out, reduction)
 

@@ -12,7 +12,8 @@ from ..tensors import zeros
 from .module import FRESH, ONE_OPERATION, Module, Parameter
 
 
-def _empty(*shape, dtype=None, device=None):
+def unfilled(*shape, dtype=None, device=None):
+    """A parameter that is still to be initialised."""
     return Parameter(zeros(*shape, dtype=dtype, device=device))
 
 
@@ -26,8 +27,8 @@ class Linear(Module):
 
     def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
         self.in_features, self.out_features = in_features, out_features
-        self.weight = _empty(out_features, in_features, dtype=dtype, device=device)
-        self.bias = _empty(out_features, dtype=dtype, device=device) if bias else None
+        self.weight = unfilled(out_features, in_features, dtype=dtype, device=device)
+        self.bias = unfilled(out_features, dtype=dtype, device=device) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self):
@@ -53,7 +54,7 @@ class Embedding(Module):
             raise ValueError(f"padding_idx={padding_idx} must be within num_embeddings={num_embeddings}")
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse = max_norm, norm_type, scale_grad_by_freq, sparse
-        self.weight = _empty(num_embeddings, embedding_dim, dtype=dtype, device=device)
+        self.weight = unfilled(num_embeddings, embedding_dim, dtype=dtype, device=device)
         self.reset_parameters()
 
     @classmethod
@@ -83,8 +84,8 @@ class LayerNorm(Module):
     def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, device=None, dtype=None):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        self.weight = _empty(*self.normalized_shape, dtype=dtype, device=device) if elementwise_affine else None
-        self.bias = _empty(*self.normalized_shape, dtype=dtype, device=device) if elementwise_affine and bias else None
+        self.weight = unfilled(*self.normalized_shape, dtype=dtype, device=device) if elementwise_affine else None
+        self.bias = unfilled(*self.normalized_shape, dtype=dtype, device=device) if elementwise_affine and bias else None
         self.reset_parameters()
 
     def reset_parameters(self):
@@ -106,7 +107,7 @@ class RMSNorm(Module):
     def __init__(self, normalized_shape, eps=None, elementwise_affine=True, device=None, dtype=None):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        self.weight = _empty(*self.normalized_shape, dtype=dtype, device=device) if elementwise_affine else None
+        self.weight = unfilled(*self.normalized_shape, dtype=dtype, device=device) if elementwise_affine else None
         self.reset_parameters()
 
     def reset_parameters(self):
@@ -116,15 +117,14 @@ class RMSNorm(Module):
     def forward(self, x):
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
-    def extra_repr(self):
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+    extra_repr = LayerNorm.extra_repr
 
 
 class _NormOfChannels(Module):
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, *, bias=True):
         self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats = num_features, eps, momentum, affine, track_running_stats
-        self.weight = _empty(num_features, dtype=dtype, device=device) if affine else None
-        self.bias = _empty(num_features, dtype=dtype, device=device) if affine and bias else None
+        self.weight = unfilled(num_features, dtype=dtype, device=device) if affine else None
+        self.bias = unfilled(num_features, dtype=dtype, device=device) if affine and bias else None
         self.register_buffer("running_mean", zeros(num_features, dtype=dtype, device=device) if track_running_stats else None)
         self.register_buffer("running_var", zeros(num_features, dtype=dtype, device=device) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", zeros((), dtype=np.int64, device=device) if track_running_stats else None)
@@ -218,8 +218,8 @@ class GroupNorm(Module):
         if num_channels % num_groups:
             raise refuse(ValueError, f"GroupNorm{{here}}: num_channels must be divisible by num_groups: {num_channels} and {num_groups}")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        self.weight = _empty(num_channels, dtype=dtype, device=device) if affine else None
-        self.bias = _empty(num_channels, dtype=dtype, device=device) if affine else None
+        self.weight = unfilled(num_channels, dtype=dtype, device=device) if affine else None
+        self.bias = unfilled(num_channels, dtype=dtype, device=device) if affine else None
         self.reset_parameters()
 
     def reset_parameters(self):
@@ -276,8 +276,8 @@ class Bilinear(Module):
 
     def __init__(self, in1_features, in2_features, out_features, bias=True, device=None, dtype=None):
         self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
-        self.weight = _empty(out_features, in1_features, in2_features, dtype=dtype, device=device)
-        self.bias = _empty(out_features, dtype=dtype, device=device) if bias else None
+        self.weight = unfilled(out_features, in1_features, in2_features, dtype=dtype, device=device)
+        self.bias = unfilled(out_features, dtype=dtype, device=device) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self):

@@ -3,14 +3,15 @@
 What it is not: no operation of its own (functional.py). The hints is_causal are accepted and change nothing: the mask says what is seen.
 """
 import copy
+import functools
 
 import numpy as np
 
 from . import functional as F, init
 from ..errors import refuse
 from ..tensors import full, zeros
-from .layers import Dropout, LayerNorm, Linear
-from .module import Module, Parameter
+from .layers import Dropout, LayerNorm, Linear, unfilled
+from .module import Module
 from .sequential import ModuleList
 
 
@@ -37,8 +38,7 @@ class MultiheadAttention(Module):
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self.head_dim, self.kdim, self.vdim = embed_dim // num_heads, embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
 
-        def made(*shape):
-            return Parameter(zeros(*shape, dtype=dtype, device=device))
+        made = functools.partial(unfilled, dtype=dtype, device=device)
         same = self.kdim == self.vdim == embed_dim
         self.in_proj_weight = made(3 * embed_dim, embed_dim) if same else None
         self.q_proj_weight, self.k_proj_weight, self.v_proj_weight = [None] * 3 if same else [made(embed_dim, n) for n in (embed_dim, self.kdim, self.vdim)]

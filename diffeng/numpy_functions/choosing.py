@@ -8,7 +8,7 @@ from .. import selections
 from ..constants import PI
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, getitem, operand, plain
-from ..traced import Traced, memory
+from ..traced import Traced, layout_of
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
 from ..vocabulary.indexing import places
@@ -354,7 +354,7 @@ def put_entries(x, index, value):
     """Write into entries of x that are named by one index, wherever they lie."""
     if len(x.shape) < 2:
         x[index if x.shape else ...] = value
-    elif memory(x).flags.c_contiguous:
+    elif layout_of(x).flags.c_contiguous:
         np.ravel(x)[index] = value
     else:
         x[np.unravel_index(np.arange(x.size)[index], x.shape)] = value

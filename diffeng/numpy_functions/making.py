@@ -5,7 +5,7 @@ import numpy as np
 from ..constants import PI
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, copy, operand, setitem, without_axes
-from ..traced import Traced, memory, write
+from ..traced import Traced, layout_of, write
 from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
 from .choosing import known
@@ -23,7 +23,7 @@ def astype_(x, dtype, copy=True, device=None):
 
 
 def _full(x, value, dtype, order, shape):
-    out = np.empty_like(memory(x), x.dtype if dtype is None else dtype, order, shape=shape)
+    out = np.empty_like(layout_of(x), x.dtype if dtype is None else dtype, order, shape=shape)
     if not isinstance(value, Traced):
         out[...] = value
         return _fillable(out)
@@ -35,7 +35,7 @@ def _fillable(plain_array):
     return buffer(plain_array)
 
 
-@implements(np.zeros_like)
+@implements(np.zeros_like, np.empty_like)
 def zeros_like(a, dtype=None, order="K", subok=True, shape=None):
     return _full(a, 0, dtype, order, shape)
 
@@ -43,11 +43,6 @@ def zeros_like(a, dtype=None, order="K", subok=True, shape=None):
 @implements(np.ones_like)
 def ones_like(a, dtype=None, order="K", subok=True, shape=None):
     return _full(a, 1, dtype, order, shape)
-
-
-@implements(np.empty_like)
-def empty_like(a, dtype=None, order="K", subok=True, shape=None):
-    return _full(a, 0, dtype, order, shape)
 
 
 @implements(np.full_like)

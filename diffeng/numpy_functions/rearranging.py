@@ -3,7 +3,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
-from ..traced import Traced, memory, viewing
+from ..traced import Traced, layout_of, viewing
 from ..ufunc_dtypes import cast
 from ..vocabulary import shaping as s
 from ..vocabulary.indexing import places
@@ -199,8 +199,8 @@ def sliding_window_view(x, window_shape, axis=None, subok=False, writeable=False
 def as_strided(x, shape=None, strides=None, subok=False, writeable=True, **others):
     """np.lib.stride_tricks.as_strided of entries that lie one after the other. What it returns can be read only."""
     x = arrayed(x)
-    shape, strides = tuple(x.shape if shape is None else shape), tuple(memory(x).strides if strides is None else strides)
-    if others or not memory(x).flags.c_contiguous or len(shape) != len(strides) or any(k % x.itemsize for k in strides):
+    shape, strides = tuple(x.shape if shape is None else shape), tuple(layout_of(x).strides if strides is None else strides)
+    if others or not layout_of(x).flags.c_contiguous or len(shape) != len(strides) or any(k % x.itemsize for k in strides):
         raise refuse(ValueError, "as_strided{here}: of traced values it takes whole entries of an array that lies in C order, by shape and strides of one length. Give it "
                                  "x.copy(), or use np.lib.stride_tricks.sliding_window_view")
     at = sum([places(n).reshape([-1 if j == k else 1 for j in range(len(shape))]) * (stride // x.itemsize) for k, (n, stride) in enumerate(zip(shape, strides))],

@@ -5,7 +5,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, getitem, operand, plain
-from ..traced import Traced, memory, reshapes, viewing
+from ..traced import Traced, layout_of, reshapes, viewing
 from ..vocabulary import elementwise as e, shaping as s
 from ..vocabulary.indexing import Slot, lower, places, scatter
 from .choosing import take
@@ -33,7 +33,7 @@ def in_memory(x, order):
     back = list(range(x.ndim))[::-1]
     if order == "F":
         return back
-    layout = memory(x)
+    layout = layout_of(x)
     if layout.flags.c_contiguous:
         return None
     if order == "A" or layout.flags.f_contiguous:
@@ -63,7 +63,7 @@ def reshape(a, /, shape=None, order="C", newshape=None, copy=None):
 def ravel(a, order="C"):
     axes = in_memory(a, order) if order != "C" else None
     a = a if axes is None else transposed(a, axes)
-    return reshaped(a, (a.size,)) if memory(a).flags.c_contiguous else s.reshape(a, shape=(a.size,))
+    return reshaped(a, (a.size,)) if layout_of(a).flags.c_contiguous else s.reshape(a, shape=(a.size,))
 
 
 @implements(np.squeeze)

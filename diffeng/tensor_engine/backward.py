@@ -10,7 +10,8 @@ from ..errors import refuse
 from ..nodes import INPUT, Node, Tracer, reachable
 from ..lines import line_of
 from . import core, hooks
-from .core import ARRAYS, TRACING, Plain, constant, overwritten, result
+from .aliases import array_overwritten, overwritten
+from .core import ARRAYS, TRACING, Plain, constant, result
 from .resident import at
 
 FREED = {"name": "freed", "tensor": lambda: None}             # params of what an operation becomes once a pass has let its operands go
@@ -114,15 +115,14 @@ def _usable(order):
         for k, p in enumerate(saved):
             if name in BILINEAR and type(n.operands[1 - k]) is not Node:
                 continue
-            hit = overwritten(p) if type(p) is Node else core.array_overwritten(p) if type(p) in ARRAYS else None
-            if hit is not None and (k or hit[2] != n.serial):            # y.mul_(x) may need y as it was: it wrote over it itself
+            hit = overwritten(p) if type(p) is Node else array_overwritten(p) if type(p) in ARRAYS else None
+            if hit is not None and (k or hit.serial != n.serial):            # y.mul_(x) may need y as it was: it wrote over it itself
                 _changed(n, p, hit)
 
 
-def _changed(n, p, hit):
-    name, frames, _ = hit
+def _changed(n, p, write):
     raise refuse(RuntimeError, "backward{here}: one of the variables needed for gradient computation has been modified by an inplace operation: "
-                               f"{name} at {line_of(frames)} wrote into the tensor of shape {list(p.shape)} and dtype {p.dtype} that {n.primitive.name} at "
+                               f"{write.operation} at {line_of(write.frames)} wrote into the tensor of shape {list(p.shape)} and dtype {p.dtype} that {n.primitive.name} at "
                                f"{line_of(n.frames)} needs as it was. Write into a clone() of it, or make a new tensor instead (x = x + y)")
 
 

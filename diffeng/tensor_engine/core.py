@@ -1,13 +1,13 @@
 """The state of a tensor, and how an operation on tensors is carried out.
 
-What it is: `Plain`, the fields of a tensor; `Operation`, NumPy code applied to tensors; how a tensor is written into, with all that shares its memory.
+What it is: `Plain`, the fields of a tensor; `Operation`, NumPy code applied to tensors.
 A tensor holds an array, and a Node of the one graph (nodes.py) where a gradient is asked of it; operands without a gradient enter
 the graph as constants, so that nothing is kept which no derivative needs.
 
-What it is not: no derivative (backward.py asks reverse_mode), no meaning of any operation (operations.py), no compiling (tape.py).
+What it is not: no derivative (backward.py asks reverse_mode), no meaning of any operation (operations.py), no compiling (tape.py);
+who shares memory with whom, and what a write does, is in aliases.py.
 """
 import contextlib
-import sys
 import weakref
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..errors import refuse
 from ..nodes import INPUT, Node, Tracer, Tracing
 from ..lines import line_of, user_line
 from ..vocabulary import elementwise
-from .grad_mode import mode, no_grad
+from .grad_mode import mode
 from .resident import Resident, at
 
 ARRAYS = frozenset({np.ndarray, Resident})          # the types of what a tensor holds
@@ -28,18 +28,20 @@ _new = object.__new__
 class Plain:
     """The fields of a tensor, most of them with defaults on the class: a tensor is made in a fifth of a microsecond.
 
-    _array: what it holds, or None while that is still to be computed (tape.py). _node: the Node of its value where a gradient is asked of it. requires: is it?
-    leaf: made by the user, not by an operation. _key: which value of which run of the tape it is; _was: before it was given to NumPy. _spec: what is known of
-    a result of the tape. _like: see entries.likeness. _run: the run that made it, where its history has to be recorded again; _past: what it was then, where it
-    was written into since. _base, _views: see `link`; _of, _detached: see `detached`. _exposed: NumPy code outside holds this memory.
-    _odd: there is a base, a view, or somebody outside. _version: how often it was written into. _hooks, _after: of a leaf, see hooks.py. _where, _name: where it was made, by which operation.
+    What it holds   _array: None while it is still to be computed, and then _spec says what is known of it (entries.Spec). _node: the Node of its value, where a
+                    gradient is asked of it. _version: how often it was written into. _where, _name: where it was made, by which operation.
+    Gradients       requires: is one asked of it? leaf: made by the user, not by an operation. _grad. _hooks, _after: of a leaf, see hooks.py.
+    Shared memory   _base, _views: see aliases.link. _detached, _detached_from: see aliases.detached. _exposed: NumPy code outside holds it. _linked: any of these; where it
+                    is False, nobody need be asked.
+    On the tape     _key: which value of which run it is, 0: of none; _last_key: what that was before it was given to NumPy. _like: see entries.likeness. _run: the run
+                    that made it, where its history has to be recorded again; _past: a tensor that has this history, where it was written into since.
     """
 
-    _array = _node = _base = _of = _past = _spec = _like = _run = _grad = _hooks = _after = None
+    _array = _node = _base = _detached_from = _past = _spec = _like = _run = _grad = _hooks = _after = None
     _where, _name = (), ""
     _views = ()
-    requires = _exposed = _detached = _odd = False
-    _key = _was = _version = 0
+    requires = _exposed = _detached = _linked = False
+    _key = _last_key = _version = 0
     leaf = True
 
     @property
@@ -54,28 +56,13 @@ class Plain:
             look(self)
         return self._array
 
-    def _adopt(self, other, history):
-        """Hold what the other holds, and have its history; or, without it, one's own: a parameter stays one, and what has a history keeps it."""
-        array, node, past, leaf, requires = other.held(), None, None, self.leaf, self.requires
-        if history:
-            node, leaf, requires = other._node, other.leaf, other.requires
-        elif requires and not leaf and self._node is not None:
-            node = _renewed(self._node, array)
-        elif requires and not leaf:
-            past = _as_it_was(self) if self._run is not None else self._past
-        note_replaced(self)
-        self._where, self._name = other._frames, other._by
-        self._array, self._node, self.requires, self.leaf, self._spec, self._like = array, node, requires, leaf, None, None
-        self._past = past
-        self._version += 1
-
     def variable(self):
         """The Node in the graph of a tensor that requires a gradient."""
         node = self._node
         if node is None:
             if not self.leaf and self._past is None:
                 return history(self)
-            node = self._node = leaf_node(self, self.held()) if self.leaf else _renewed(self._past.variable(), self.held())
+            node = self._node = leaf_node(self, self.held()) if self.leaf else renewed(self._past.variable(), self.held())
         return node
 
     @property
@@ -104,17 +91,9 @@ def leaf_node(t, array):
     return node
 
 
-def _renewed(node, array):
+def renewed(node, array):
     """The Node of a value that was written beside its history, which goes on."""
     return Node(elementwise.copy, (node,), {}, array, node.shape, node.dtype, node.frames)
-
-
-def _as_it_was(t):
-    """A tensor in place of t, which is about to be written into, for the run that has its history: to be recorded again only if somebody asks."""
-    old, run = constant(t.held(), t._frames), t._run
-    old.requires, old.leaf, old._key, old._run, t._run, t._key, t._was = True, False, t._key or t._was, run, None, 0, 0
-    run.alive = [(k, weakref.ref(old) if r() is t else r) for k, r in run.alive]
-    return old
 
 
 made = None                                # the class of results: Tensor, once tensors.py has set it
@@ -234,10 +213,6 @@ def _common(op, operands):
     return next(iter(met))
 
 
-def _same(x):
-    return x
-
-
 def result(x, frames, by="", device="cpu"):
     """A tensor of what an operation returned. device: where it belongs, if not on the CPU."""
     t = _new(made)
@@ -292,187 +267,3 @@ def explained(error, op, operands):
     hint = ". Reshape one of them, or insert axes of length 1 (x[:, None]), so that the shapes fit" if "broadcast" in text or "mismatch" in text else ""
     kind = {ValueError: RuntimeError, np.linalg.LinAlgError: LinAlgError}.get(type(error), type(error))           # as PyTorch has it
     return refuse(kind, f"{op.name}{{here}}: {text}. Operands: {'; '.join(parts)}{hint}")
-
-
-# ---- writing in place -------------------------------------------------------------------------------------------------------------------
-
-_nodes, _arrays = weakref.WeakKeyDictionary(), {}            # values a backward pass may need as they were: Node, id of an array -> write_under_way
-write_under_way = ["", (), None]                                     # the write that is being carried out: operation, frames, serial of the value's Node
-
-
-def note_replaced(t):
-    """What t holds is about to be replaced."""
-    hit = tuple(write_under_way)
-    if t._node is not None:
-        _nodes[t._node] = hit
-    array, key = t._array, id(t._array)
-    _arrays[key] = (weakref.ref(array, lambda _: _arrays.pop(key, None)), hit)
-
-
-def array_overwritten(array):
-    """As `overwritten`, for a constant of the graph."""
-    found = _arrays.get(id(array))
-    return found[1] if found is not None and found[0]() is array else None
-
-
-def overwritten(node):
-    """(operation, frames, serial) of the write that followed, if the value of this node was one of a tensor written into since; else None."""
-    while True:
-        found = _nodes.get(node)
-        shares = node.primitive.kind == "view" or node.primitive.name == "getitem" and len(node.operands) == 1          # by integers, entries are copied
-        if found is not None or not shares or not node.operands or type(node.operands[0]) is not Node:
-            return found
-        node = node.operands[0]
-
-
-def above(t):
-    """The tensor whose memory t shares, if there is one (of what was detached, it may be gone)."""
-    return t._base[0] if t._base is not None else t._of and t._of()
-
-
-def root(t):
-    """The tensor whose memory t shares in the end."""
-    while (up := above(t)) is not None:
-        t = up
-    return t
-
-
-def link(out, of, again, put):
-    """Remember that `out` shares the memory of `of`: again(parent) makes it anew, put(parent, value) is the parent's new value. Returns out."""
-    out._base, out._odd, of._odd = (of, put, again), True, True
-    views = of._views
-    if not views:
-        views = of._views = []
-    if not len(views) & (len(views) - 1):                           # at 1, 2, 4, ... of them: a loop over rows stays linear
-        views[:] = [(r, f) for r, f in views if r() is not None]
-    views.append((weakref.ref(out), again))
-    return out
-
-
-def detached(t):
-    """The same memory without history: a view of a tensor that has none, as it must not keep one alive; of a result that has, in _of, not in _base."""
-    of, put, again, history = t, as_it_is, DETACH, t.requires and not t.leaf
-    if history and t._base is not None:
-        of, put, again = t._base
-        of = _without_history(of)
-    elif history:
-        of = next(_detached_of(t), t)
-    with no_grad():
-        out = link(again(of), of, again, put)
-    out._detached = True
-    if history and of is t:
-        out._base, out._of = None, weakref.ref(t)
-    return out
-
-
-def _without_history(t):
-    if t.leaf or not t.requires:
-        return t
-    found = next(_detached_of(t), None)
-    return detached(t) if found is None else found
-
-
-def _detached_of(t):
-    """What was detached of a result and is still there: who is detached of it later shares its memory with that one, when the result is gone, too."""
-    return (view for r, _ in t._views if (view := r()) is not None and view._of is not None)
-
-
-def as_it_is(parent, value):
-    return value
-
-
-DETACH = Operation(_same, "detach", views=True)
-
-
-def writable(t, name):
-    """PyTorch's rules: is it allowed to write into this tensor now?"""
-    if mode.enabled:
-        if t.leaf and t.requires:
-            raise refuse(RuntimeError, f"{name}{{here}}: a leaf Variable that requires grad is being used in an in-place operation: its gradient would be "
-                                       "lost. Update it inside `with no_grad():`, or write x = x + y")
-        base = _attached(t)
-        if base is not t and base.leaf and base.requires:
-            raise refuse(RuntimeError, f"{name}{{here}}: a view of a leaf Variable that requires grad is being used in an in-place operation: its gradient "
-                                       "would be lost. Update it inside `with no_grad():`, or work on a clone()")
-    if any([s == 0 and n > 1 for s, n in zip(t.strides(), t.shape)]):
-        raise refuse(RuntimeError, f"{name}{{here}}: unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-                                   "It was made by expand: clone() it before the operation")
-
-
-def _attached(t):
-    """The tensor at the end of the views, without passing detach()."""
-    while t._base is not None and not t._detached:
-        t = t._base[0]
-    return t
-
-
-def write_into(t, new, name):
-    """t takes the value of another tensor of its shape and dtype, and so does all that shares its memory. While a graph is recorded, what t is a view of, and
-    its views, have the history of the new value; what is detached of them, and what they were detached from, keep their own."""
-    owner, enabled = root(t), mode.enabled
-    held = owner.held()
-    write_under_way[:] = name, user_line(), new._node and new._node.serial
-    top = _attached(t)
-    while t is not top:
-        t, put, _ = t._base
-        new = put(t, new)
-    value, mode.enabled = new, False
-    try:
-        while t is not owner:
-            put = t._base[1] if t._base is not None else as_it_is
-            t = above(t)
-            value = put(t, value)
-        if owner._exposed:
-            np.copyto(held, value.held())                 # NumPy code outside sees it
-        stale = [(owner, value, False)]
-        while stale:
-            x, value, recorded = stale.pop()
-            if x is top:
-                value, recorded = new, enabled
-            x._adopt(value, recorded)
-            for reference, again in x._views:
-                view = reference()
-                if view is not None:
-                    mode.enabled = recorded and not view._detached
-                    stale.append((view, again(x), mode.enabled))
-        if owner._exposed:
-            owner._array = held.view()                    # the same memory, but no longer the value that a graph may have saved
-            _share(owner)
-    finally:
-        mode.enabled = enabled
-
-
-def expose(t):
-    """The array of a tensor for NumPy code outside: from now on tensor and array are one memory, and operations on it run at once."""
-    top = root(t)
-    if not top._exposed:
-        if settled(top) or not top.held().flags.writeable or held_outside(top):            # another tensor's too, perhaps
-            top._array = np.array(top.value)
-        top._exposed, top._odd, top._like, top._key, top._was = True, True, None, 0, top._key
-    elif t is top or np.may_share_memory(t.value, top._array):
-        return t.value
-    with aside():                                # a view that a program made since is a copy
-        _share(top)
-    return t.value
-
-
-def held_outside(x):
-    """Does somebody else hold its array, or the one that this is a view of? (Not counted: the tensor and its Node, the names here, the question.)"""
-    array = x._array
-    owner = array if array.base is None else array.base
-    return sys.getrefcount(array) > 3 + (owner is array) + (x._node is not None and x._node.value is array) or owner is not array and sys.getrefcount(owner) > 3
-
-
-@no_grad()
-def _share(top):
-    """All views of an exposed tensor as NumPy's own views of its memory."""
-    stale = [top]
-    while stale:
-        parent = stale.pop()
-        for reference, again in parent._views:
-            view = reference()
-            if view is not None:
-                view._array, view._key, view._was, view._like = again(parent).held(), 0, view._key, None
-                if view._of is not None:                  # as long as it is there, it is known that the memory is exposed
-                    view._base, view._of = (parent, as_it_is, again), None
-                stale.append(view)

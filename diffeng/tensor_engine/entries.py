@@ -8,7 +8,8 @@ import threading
 import numpy as np
 
 from ..lines import user_line
-from .core import above, constant, held_outside, mode, root
+from .aliases import above, held_outside, root
+from .core import constant, mode
 
 SPAN, OUTSIDE = 1 << 20, 1 << 19               # keys of one run; from where on they are outside tensors
 LARGE = 1 << 16                                # bytes from which on memory is worth writing over
@@ -162,9 +163,9 @@ def _enters(run, x, like):
     """Is this outside tensor like the one that stood here? Then it becomes an input."""
     if x._array is None or likeness(x) is not like or x.requires and not x.leaf or x._hooks:
         return False
-    is_shared = shared(x)
+    exposed = is_exposed(x)                        # asked before its array has a name here, for references are counted
     array = x._array
-    if not is_shared:
+    if not exposed:
         x._key = run.base + OUTSIDE + len(run.arrays)
     elif array.nbytes <= SNAPSHOT:
         array = array.copy()                       # as it is now: NumPy code may write into it before it is read, and between two reads
@@ -175,13 +176,13 @@ def _enters(run, x, like):
     return True
 
 
-def shared(x):
+def is_exposed(x):
     """Does NumPy code outside hold its memory?"""
     if above(x) is not None:
         return root(x)._exposed
     if x._exposed and not any([r() is not None for r, _ in x._views]) and not held_outside(x):
         x._exposed, x._views = False, ()            # the array that numpy() gave away is gone
-        x._odd = False
+        x._linked = False
     return x._exposed
 
 

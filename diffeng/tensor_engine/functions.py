@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import refuse
 from . import core, rules
+from .aliases import sharing
 from .core import Plain
 from .grad_mode import mode
 from .keywords import KEYWORDS, answering, into, with_input
@@ -38,16 +39,10 @@ def operand(x, otherwise=_MISSING):
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
-        return _shared(x)
+        return sharing(x, ())
     if otherwise is not _MISSING:
         return otherwise
     raise refuse(TypeError, f"{{here}}: an operation on tensors met an object of type {type(x).__name__}: use tensors, arrays or numbers".lstrip(" :"))
-
-
-def _shared(array):
-    t = core.constant(array, ())
-    t._exposed = t._odd = True
-    return t
 
 
 def applied(op, operands, params, inplace=False):

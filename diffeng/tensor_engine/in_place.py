@@ -1,12 +1,13 @@
 """Methods that write into their tensor: add_, sin_, ..., each the operation without the underscore, and then a write; unsqueeze_, squeeze_, t_, transpose_, which give
 the tensor another shape.
 
-What it is not: how a write reaches what shares the memory (core.py, writes.py).
+What it is not: how a write reaches what shares the memory (aliases.py, writes.py).
 """
 import weakref
 
 from ..errors import refuse
 from . import core
+from .aliases import above, hand_over
 
 # the names that PyTorch has as methods; those of ALONE are functions of its namespace, too: de.sin_(x)
 ALONE = ("abs acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil clamp clamp_max clamp_min clip cos cosh deg2rad erf erfc exp exp2 expm1 fix floor frac "
@@ -35,13 +36,10 @@ def shaped(name):
             raise refuse(RuntimeError, f"{name}_{{here}}: the shape of a tensor that has a history, or requires a gradient, does not change in place: write x = x.{name}(...)")
         old = core.constant(self._array, self._frames)                     # holds the memory from now on; who shared it with x shares it with this one
         old.__dict__.update(self.__dict__)
-        up = core.above(self)
+        up = above(self)
         if up is not None:
             up._views = [(weakref.ref(old) if r() is self else r, again) for r, again in up._views]
-        for reference, _ in old._views:
-            view = reference()
-            if view is not None:
-                view._base, view._of = view._base and (old, *view._base[1:]), view._of and weakref.ref(old)
+        hand_over(self, old)
         new = getattr(old, name)(*args, **kwargs)
         new.held()
         old._views = [(weakref.ref(self) if r() is new else r, again) for r, again in old._views]

@@ -2,7 +2,8 @@
 import numpy as np
 
 from ..vocabulary import indexing
-from .core import Operation, Plain, link
+from .aliases import link
+from .core import Operation, Plain
 from .rules import cast, torch_error
 
 _get = Operation(lambda x, *arrays, index: indexing.getitem(x, *arrays, index=index), "getitem", views=True)

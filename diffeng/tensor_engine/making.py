@@ -6,6 +6,7 @@ import numpy as np
 from ..errors import refuse
 from ..recording import on_gpu
 from . import rules
+from .aliases import sharing
 from .core import Plain, constant
 from .keywords import with_common
 from .resident import at, residence
@@ -163,9 +164,7 @@ def from_numpy(array):
         raise refuse(TypeError, f"from_numpy{{here}}: expected np.ndarray (got {type(array).__name__}); use tensor(), which copies")
     if array.dtype.kind not in "fiub":
         raise refuse(TypeError, f"from_numpy{{here}}: can't convert np.ndarray of type {array.dtype}: the supported types are {', '.join(rules.DTYPES)}")
-    t = constant(array)
-    t._exposed = t._odd = True
-    return t
+    return sharing(array)
 
 
 def _shape(size):

@@ -116,7 +116,7 @@ def _recorded(cls, ctx, args, results, derived):
     parts = [Tracer(TRACING, node)] if len(own) == 1 else shaping.pieces(Tracer(TRACING, node), rule.shapes)
     for k, part in zip(derived, parts):
         t, new = results[k], result(part, node.frames, cls.__name__)
-        if t._odd or t.requires or any([t is x for x in args]):
+        if t._linked or t.requires or any([t is x for x in args]):
             results[k] = new
         else:
             t._array, t._node, t.requires, t.leaf, t._key, t._spec, t._like, t._name = t.held(), new._node, True, False, 0, None, None, new._name

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..nodes import INPUT, Node
 from . import backward as backward_pass, core
+from .aliases import Write, note_replaced
 from .core import constant, leaf_node, mode
 from .resident import at
 from .entries import BACKWARD, OUTSIDE, WRITE, path
@@ -36,8 +37,7 @@ def replay(run):
                 x._where = e.frames
                 if e.kind == WRITE:
                     old = operands[k]
-                    core.write_under_way[:] = e.op.name, e.frames, None
-                    core.note_replaced(old)
+                    note_replaced(old, Write(e.op.name, e.frames))
                     x = constant(x._array.astype(e.specs[k].dtype, copy=False), e.frames)
                     x.requires = old.requires
                     if x.requires:
@@ -46,7 +46,7 @@ def replay(run):
     finally:
         mode.enabled = enabled
     for k, t in enumerate(run.results) if not run.alive else [(k, r()) for k, r in run.alive]:
-        if t is not None and (t._key or t._was) == run.base + k:
+        if t is not None and (t._key or t._last_key) == run.base + k:
             x = tensors[k]
             if t._array is None:
                 t._array = x._array
@@ -57,7 +57,7 @@ def replay(run):
 def let_go(run):
     """What a run began with is written over: its results are there, and their history is what a backward pass has freed (else nothing was written over)."""
     for k, t in enumerate(run.results):
-        if t.requires and not t.leaf and (t._key or t._was) == run.base + k and t._array is not None:
+        if t.requires and not t.leaf and (t._key or t._last_key) == run.base + k and t._array is not None:
             t._node = freed(t)
 
 
@@ -81,6 +81,5 @@ def _stand_in(run, n):
     if t.requires:
         out._node = leaf_node(t, out._array)
     if run.versions and run.versions[n] != t._version:
-        core.write_under_way[:] = "an update that followed", t._frames, None
-        core.note_replaced(out)
+        note_replaced(out, Write("an update that followed", t._frames))
     return out

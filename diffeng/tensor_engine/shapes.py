@@ -1,13 +1,14 @@
 """Operations that give another shape to the same memory: views, and how to write through them.
 
-Every view is a pair: again(parent) makes it anew, put(parent, value) is the parent with `value` where the view was (core.link keeps both).
+Every view is a pair: again(parent) makes it anew, put(parent, value) is the parent with `value` where the view was (aliases.link keeps both).
 """
 import math
 
 import numpy as np
 
 from ..vocabulary import indexing, shaping
-from .core import Operation, link
+from .aliases import link
+from .core import Operation
 from .rules import axis, torch_error
 
 

@@ -21,8 +21,9 @@ import weakref
 import numpy as np
 
 from . import core, rules
+from .aliases import DETACH
 from .core import Plain, mode
-from .entries import OP, OUTSIDE, SNAPSHOT, SPAN, Entry, Run, likeness, local, matches, same_number, shared, with_tensors
+from .entries import OP, OUTSIDE, SNAPSHOT, SPAN, Entry, Run, is_exposed, likeness, local, matches, same_number, with_tensors
 from .replaying import freed, let_go, replay
 
 MOST, FEW, BRANCHES, ALL = 1000, 250, 32, 50_000          # entries of a run, of one without a graph, alternatives at one place, entries in the tree
@@ -68,7 +69,7 @@ def placed(run, spec, key):
 
 def _unexpected(run, op, operands, params):
     if run.looked or run.stepped:
-        run = continue_or_end(run, operands, mode.enabled, op is not core.DETACH)
+        run = continue_or_end(run, operands, mode.enabled, op is not DETACH)
         if not run.here.steps and not run.looked and not run.stepped and run.expected is not None and run.expected.called is op:
             return call(op, *operands, **params)
     elif _begins_again(run, op, operands, params) or run.here.steps >= FEW and not run.here.history and not run.off:
@@ -100,7 +101,7 @@ def _begins_again(run, op, operands, params):
 
 def _prepares(run, op, operands):
     """Is it a view or a part of data that are there? That is taken at once and outside of the tape: minibatches at changing places are the same step."""
-    if not op.views or op is core.DETACH:
+    if not op.views or op is DETACH:
         return False
     x, base = operands[0], run.base
     return x._array is not None and not (x.requires and mode.enabled) and (x._key < base or x._key >= base + OUTSIDE) \
@@ -111,7 +112,7 @@ def continue_or_end(run, operands, enabled, records=True):
     """After a look or an update of parameters: does this call go on with what the run recorded, or does a new run begin? Returns the run. records: is there
     more for a gradient now? A loss that is detached to be looked at later is part of its run, and the next call may be the first of another."""
     for x in operands:
-        if isinstance(x, Plain) and x.requires and not x.leaf and (run.base <= (x._key or x._was) < run.base + SPAN or run.off):
+        if isinstance(x, Plain) and x.requires and not x.leaf and (run.base <= (x._key or x._last_key) < run.base + SPAN or run.off):
             if records:
                 run.looked = run.stepped = False
             return run
@@ -200,13 +201,13 @@ def _references(run, operands):
             return None
         elif base <= x._key < base + SPAN:
             refs.append(x._key - base)
-        elif x.requires and not x.leaf or x._hooks or shared(x) and x._array.nbytes > SNAPSHOT:
+        elif x.requires and not x.leaf or x._hooks or is_exposed(x) and x._array.nbytes > SNAPSHOT:
             return None
         else:
             news.append(likeness(x))
             refs.append(OUTSIDE + run.outside + len(met))
             met.append(x)
-            if not shared(x):
+            if not is_exposed(x):
                 x._key = base + refs[-1]
     return refs, consts, news, met
 
@@ -312,7 +313,7 @@ def end(run):
     kept = run.plan.kept if run.plan is not None else None
     if kept:
         alive = [(k, run.results[k]) for k in kept]
-        alive = [(k, t) for k, t in alive if _refs(t) > 4 and (t._key or t._was) == run.base + k]
+        alive = [(k, t) for k, t in alive if _refs(t) > 4 and (t._key or t._last_key) == run.base + k]
         if alive:
             _remember(run, alive)
             run = local.run = Run(run.tree)
@@ -337,7 +338,7 @@ def _remember(run, alive):
 def history(t):
     """The Node of a result that a program computed: its history is recorded again."""
     run = local.run
-    if run.base <= (t._key or t._was) < run.base + SPAN:
+    if run.base <= (t._key or t._last_key) < run.base + SPAN:
         off_the_tape()
     elif t._run is not None:
         replay(t._run)

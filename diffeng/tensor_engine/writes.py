@@ -1,16 +1,17 @@
 """Calls that change tensors: writing in place, steps of optimisers, backward passes; each is one entry of the tape.
 
-What it is not: how memory is shared is core.py's business, what a backward pass computes backward.py's.
+What it is not: how memory is shared is aliases.py's business, what a backward pass computes backward.py's.
 """
 import sys
 
 import numpy as np
 
 from . import backward as backward_pass, core
+from .aliases import Write, above, hand_over, note_replaced, write_into
 from .core import Operation, Plain, constant, mode, own
 from .grad_mode import no_grad
 from .resident import at
-from .entries import BACKWARD, OUTSIDE, SPAN, WRITE, local, matches, shared
+from .entries import BACKWARD, OUTSIDE, SPAN, WRITE, is_exposed, local, matches
 from .rules import torch_error
 from .tape import continue_or_end, find, note, of_device, placed, stop_noting, stop_waiting
 
@@ -19,17 +20,17 @@ BACKWARD_PASS = Operation(lambda *_: None, "backward")
 _KEEP = Operation(lambda t, new: new, "assign")
 
 
-def _plain(run, t):
-    """May it be written into later? Not if its memory is shared, or if it has a history that goes on."""
-    up = core.above(t)
+def _may_wait(run, t):
+    """May a write into it wait? Not if its memory is shared, or if it has a history that goes on."""
+    up = above(t)
     if t._views:
         for reference, _ in t._views:
             view = reference()
             if view is not None and not (run.waiting and view._key >= run.base and _refs(view) <= 3):
                 return False
         t._views = ()
-        t._odd = t._exposed or up is not None
-    return up is None and not shared(t) and (t.leaf or not t.requires)
+        t._linked = t._exposed or up is not None
+    return up is None and not is_exposed(t) and (t.leaf or not t.requires)
 
 
 def assign(t, new, name):
@@ -37,30 +38,26 @@ def assign(t, new, name):
     run = local.run
     if new.device != t.device:
         new = constant(at(new.held(), t.device), ())
-    if (t._odd or not t.leaf) and not _plain(run, t) or new.requires and mode.enabled:
+    if (t._linked or not t.leaf) and not _may_wait(run, t) or new.requires and mode.enabled:
         if run.waiting or not run.off:
             stop_waiting(run)
             stop_noting(run)
-        core.write_into(t, new, name)
+        write_into(t, new, name)
         _stepped(run, (t,))
     else:
         _write(run, _KEEP, (t,), (t, new), {}, name)
 
 
-def moved(t, new):
+def rebind(t, new):
     """t takes other memory with the value of a tensor that is nobody else's. Who shared the old memory goes on to share it, NumPy code outside too."""
-    if t._odd:
+    if t._linked:
         old = constant(t.held(), t._frames)
-        old._views = [(r, again) for r, again in t._views if r() is not None]
-        for reference, again in old._views:
-            view = reference()
-            if view is not None:
-                view._base, view._of = (old, view._base[1] if view._base else core.as_it_is, again), None
-        old._exposed, old._odd = t._exposed, True
-        up = core.above(t)
+        hand_over(t, old)
+        old._exposed, old._linked = t._exposed, True
+        up = above(t)
         if up is not None:
             up._views = [(r, again) for r, again in up._views if r() is not t]
-        t._base, t._of, t._views, t._exposed, t._odd = None, None, (), False, False
+        t._base, t._detached_from, t._views, t._exposed, t._linked = None, None, (), False, False
     assign(t, new, "data")
 
 
@@ -79,7 +76,7 @@ def updated(function, targets, together, params):
     run = local.run
     op = _operations.get(function) or _operation_of(function)
     for t in targets:
-        if (t._odd or not t.leaf) and not _plain(run, t):
+        if (t._linked or not t.leaf) and not _may_wait(run, t):
             break
     else:
         e = run.expected
@@ -92,7 +89,7 @@ def updated(function, targets, together, params):
     with no_grad():
         found = core.compute(op, together, params)
         for t, new in zip(targets, found if type(found) is tuple else (found,)):
-            core.write_into(t, _kept(new, t, together), op.name)
+            write_into(t, _kept(new, t, together), op.name)
     _stepped(run, targets)
 
 
@@ -116,7 +113,7 @@ def _write(run, op, targets, operands, params, name):
         new = [_kept(x, t, operands) for x, t in zip(found, targets)]
         note(run, WRITE, op, operands, params, new)
         for t, x in zip(targets, new):
-            core.write_into(t, x, name)
+            write_into(t, x, name)
             t._key = x._key
     finally:
         mode.enabled = enabled
@@ -126,7 +123,7 @@ def _write(run, op, targets, operands, params, name):
 def _kept(x, t, operands):
     """What t is to hold from now on. An operand that is the result (the first momentum is the gradient) may lie in memory that NumPy code outside has, too."""
     array = x._array.astype(t.dtype, copy=False)
-    outside = [o._array for o in operands if isinstance(o, Plain) and o is not t and shared(o)]
+    outside = [o._array for o in operands if isinstance(o, Plain) and o is not t and is_exposed(o)]
     return constant(own(array) if any([np.may_share_memory(array, a) for a in outside]) else array, ())
 
 
@@ -136,8 +133,7 @@ def _written(run, e, targets):
     key = run.base + e.first
     for t, spec in zip(targets, e.specs):
         if t._node is not None or not t.requires and t._array is not None and _refs(t._array) > 3:          # a graph may hold the old value
-            core.write_under_way[:] = e.op.name, e.frames, None
-            core.note_replaced(t)
+            note_replaced(t, Write(e.op.name, e.frames))
         t._key, t._array, t._node, t._spec = key, None, None, spec
         t._version += 1
         key += 1
@@ -182,8 +178,8 @@ def _stepped(run, targets):
 def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=None):
     """See Tensor.backward."""
     run = local.run
-    if t._was:                                     # what NumPy code may do to its value is no matter for a backward pass
-        t._key, t._was = t._was, 0
+    if t._last_key:                                     # what NumPy code may do to its value is no matter for a backward pass
+        t._key, t._last_key = t._last_key, 0
     e = run.expected
     if e is not None and e.kind == BACKWARD and gradient is None and not create_graph and inputs is None and e.params["retain_graph"] is bool(retain_graph) \
             and t._key == run.base + e.refs[0] and _pulled(run, e, (t,)):
@@ -203,7 +199,7 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
     leaves = [x for x, _, _ in found]
     old = [x._grad for x in leaves]
     foreign = not simple or not all([current for _, _, current in found]) or any([not x.leaf or not run.base <= x._key < run.base + SPAN for x in leaves]) \
-        or not run.base <= t._key < run.base + OUTSIDE or any([g is not None and not _plain(run, g) for g in old])
+        or not run.base <= t._key < run.base + OUTSIDE or any([g is not None and not _may_wait(run, g) for g in old])
     sums = _put_in_place(found, create_graph)
     if foreign:
         stop_noting(run)
@@ -212,7 +208,7 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
     for before, new in sums:
         key = before._key
         with no_grad():
-            core.write_into(before, new, "backward")
+            write_into(before, new, "backward")
         before._key = key
     for x in leaves:
         for hook in [*(x._after or {}).values()]:
@@ -255,7 +251,7 @@ def _pulled(run, e, operands):
             return False
         if had:
             had_any = True
-            if (g._odd or not g.leaf) and not _plain(run, g):
+            if (g._linked or not g.leaf) and not _may_wait(run, g):
                 return False
             operands = (*operands, g)
         leaves.append(x)
