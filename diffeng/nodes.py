@@ -15,7 +15,7 @@ from operator import attrgetter
 import numpy as np
 
 from .errors import explain, refuse
-from .interpreters import Interpreter, exactly
+from .interpreters import Interpreter, complex_result, exactly
 from .refusals import ASSIGN, fixed
 from .traced import ALIASES, TRACED, Traced, unaliased
 from .lines import DEPTH, user_frames
@@ -295,6 +295,8 @@ class Tracing(Interpreter):
             if frames is None and type(value) is Tracer:
                 frames = value.node.frames                   # the level below has looked
             shape, dtype = value.shape, value.dtype
+        if dtype is not _FLOAT64 and dtype.kind == "c":
+            return complex_result(primitive, operands, params)
         node = _new(Node)                                    # (Node(...) would have Python call __init__, which takes as long as adding two small arrays)
         node.primitive = primitive
         node.operands = tuple(inputs)

@@ -103,7 +103,7 @@ def convolve(a, v, mode="full"):
 def correlate(a, v, mode="valid"):
     a, v = _sequences("correlate", a, v)
     m, n = sorted((a.size, v.size))
-    return _part(_full(a, v[::-1]), n, m, mode, m // 2 if v.size > a.size else (m - 1) // 2)
+    return _part(_full(a, v[::-1].conj()), n, m, mode, m // 2 if v.size > a.size else (m - 1) // 2)
 
 
 def _sequences(name, a, v):

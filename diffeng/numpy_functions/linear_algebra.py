@@ -29,7 +29,7 @@ class SlogdetResult(NamedTuple):
 def _floating(*operands):
     """Operands as NumPy casts them for LAPACK: integers become float64."""
     operands = [arrayed(x) for x in operands]
-    return [x if x.dtype.kind == "f" else e.astype(x, dtype=np.dtype(float)) for x in operands]
+    return [x if x.dtype.kind in "fc" else e.astype(x, dtype=np.dtype(float)) for x in operands]
 
 
 def _together(a, b):
