@@ -64,13 +64,13 @@ def _exp(a, b):
 
 
 def _expm1(a, b):
-    half = e.sin(b / 2)
-    return e.expm1(a) * e.cos(b) - 2 * half * half, e.exp(a) * e.sin(b)
+    half, size, left = e.sin(b / 2), e.exp(a), e.less(a, -1)
+    return e.where(left, size * e.cos(b) - 1, e.expm1(a) * e.cos(b) - 2 * half * half), size * e.sin(b)
 
 
 def _sqrt(a, b):
     """The larger part first, in which nothing cancels; the other one by the product of both, which is b/2."""
-    large = e.sqrt(e.absolute(a) / 2 + e.hypot(a / 2, b / 2))
+    large = e.sqrt(_like_sign(a, a) / 2 + e.hypot(a / 2, b / 2))                  # (|a| with a slope at 0, that of the side)
     small = _like_sign(b, b) / (2 * _or_one(large))
     right = e.logical_not(e.signbit(a))
     return e.where(right, large, small), _like_sign(e.where(right, small, large), b)
@@ -79,13 +79,47 @@ def _sqrt(a, b):
 def _tanh(a, b):
     """(t + iu)/(1 + itu) with the tangents of both parts; 1 - t^2 by logistic functions, which have its digits where t is 1."""
     t, u = e.tanh(a), e.tan(b)
-    slope, length = 4 * e.expit(2 * a) * e.expit(-2 * a), 1 + (t * u) * (t * u)
-    return t * (1 + u * u) / length, u * slope / length
+    rest = 4 * e.expit(2 * a) * e.expit(-2 * a) / (1 + (t * u) * (t * u))
+    return t + t * u * u * rest, u * rest
 
 
-def _turned(function, *turns):
-    """A function by way of the imaginary axis: turns[0] of what goes in, turns[1] of what comes out."""
-    return lambda a, b: turns[1](*function(*turns[0](a, b)))
+def _roots(a, b):
+    """The square roots of 1 - z and 1 + z."""
+    return *_sqrt(1 - a, -b), *_sqrt(1 + a, b)
+
+
+def _arcsin(a, b):
+    """By these roots, whose product has no digits where z is near 1, and whose parts have (Kahan)."""
+    p, q, r, s = _roots(a, b)
+    return e.arctan2(a, p * r - q * s), e.arcsinh(p * s - q * r)
+
+
+def _arccos(a, b):
+    p, q, r, s = _roots(a, b)
+    return 2 * e.arctan2(p, r), e.arcsinh(r * q - s * p)
+
+
+def _arccosh(a, b):
+    (p, q), (r, s) = _sqrt(a - 1, b), _sqrt(a + 1, b)
+    return e.arcsinh(p * r + q * s), 2 * e.arctan2(q, r)
+
+
+def _arctanh(a, b):
+    """Odd in both parts. The angle does not see a scale, without which squares overflow; next to 1 the logarithm is that of a distance."""
+    size = _like_sign(a, a)
+    far, scale = e.hypot(1 - size, b), _held(e.maximum(e.maximum(e.absolute(a), e.absolute(b)), 1.0))
+    near = e.less(far, 0.5)
+    other, y = e.where(near, 1.0, far), b / scale
+    length = e.where(near, (e.log(e.hypot(1 + size, b)) - e.log(e.where(near, far, 1.0))) / 2, e.log1p(4 * e.where(near, 0.0, size) / other / other) / 4)
+    return _like_sign(length, a), e.arctan2(2 * y / scale, (1 - a) / scale * ((1 + a) / scale) - y * y) / 2
+
+
+def _turned(function):
+    """f(iz)/i of a function f: of tanh it is tan."""
+    def of(a, b):
+        x, y = function(-b, a)
+        return y, -x
+    return of
 
 
 def _sign(a, b):
@@ -101,7 +135,7 @@ def _scaled(function, factor):
 
 
 def _square(a, b):
-    return (a - b) * (a + b), a * b + b * a
+    return a * a - b * b, a * b + b * a
 
 
 FUNCTIONS = {
@@ -110,7 +144,8 @@ FUNCTIONS = {
     "log": _log, "log2": _scaled(_log, LOG2), "log10": _scaled(_log, LOG10), "log1p": _log1p,
     "sin": lambda a, b: (e.sin(a) * e.cosh(b), e.cos(a) * e.sinh(b)), "cos": lambda a, b: (e.cos(a) * e.cosh(b), -(e.sin(a) * e.sinh(b))),
     "sinh": lambda a, b: (e.sinh(a) * e.cos(b), e.cosh(a) * e.sin(b)), "cosh": lambda a, b: (e.cosh(a) * e.cos(b), e.sinh(a) * e.sin(b)),
-    "tanh": _tanh, "tan": _turned(_tanh, lambda a, b: (-b, a), lambda a, b: (b, -a)),
+    "tanh": _tanh, "tan": _turned(_tanh),
+    "arcsin": _arcsin, "arccos": _arccos, "arctan": _turned(_arctanh), "arcsinh": _turned(_arcsin), "arccosh": _arccosh, "arctanh": _arctanh,
     "sign": _sign,
 }
 angle = _angle

@@ -20,7 +20,7 @@ from .refusals import fixed
 from .traced import ALIASES, Traced, unaliased, viewing
 from .vocabulary import elementwise as e, linalg, reductions, shaping
 
-CURE = "there are arithmetic, exp, log, sqrt, powers, sin, cos, tan, sinh, cosh, tanh, sums, products, solve and inv; of others write the real and the imaginary part (z.real, z.imag)"
+CURE = "there are arithmetic, powers, exponentials and logarithms, trigonometric and hyperbolic functions, sums, products, np.linalg.solve, inv and eigvalsh; of others write the real and the imaginary part (z.real, z.imag)"
 
 
 class Complex(Traced):
@@ -264,7 +264,8 @@ def _running_product(primitive, operands, params):
 
 # ---- matrices: of order 2 n, whose columns are [re, im] -----------------------------------------------------------------------------------
 
-def _block(a, b):
+def block(a, b):
+    """The real matrix that a + ib is for vectors of [re, im]."""
     rows = [shaping.concatenate(x, y, axis=a.ndim - 1) for x, y in ((a, -b), (b, a))]
     return shaping.concatenate(*rows, axis=a.ndim - 2)
 
@@ -279,16 +280,16 @@ def _solve(primitive, operands, params):
     (a, b), (c, d) = map(parts, operands)
     if b is None:                                            # the parts are further right-hand sides
         return _halves(primitive(a, shaping.concatenate(c, d, axis=c.ndim - 1), **params), -1)
-    return _halves(linalg.solve(_block(a, b), shaping.concatenate(c, _zero(c) if d is None else d, axis=c.ndim - 2)), -2)
+    return _halves(linalg.solve(block(a, b), shaping.concatenate(c, _zero(c) if d is None else d, axis=c.ndim - 2)), -2)
 
 
 def _inverse(primitive, operands, params):
     a, b = parts(operands[0])
-    return _halves(primitive(_block(a, b))[..., :a.shape[-1]], -2)
+    return _halves(primitive(block(a, b))[..., :a.shape[-1]], -2)
 
 
 _RULES = {
-    **dict.fromkeys("add subtract negative copy stop_gradient barrier sum mean cumsum reshape transpose broadcast_to concatenate".split(), _linear()),
+    **dict.fromkeys("add subtract negative rint copy stop_gradient barrier sum mean cumsum reshape transpose broadcast_to concatenate".split(), _linear()),
     **dict.fromkeys(("getitem", "scatter"), _linear(1)), **dict.fromkeys(("setitem", "add_at"), _linear(2)), "pad": _pad, "where": _choice,
     **dict.fromkeys("matmul dot tensordot einsum".split(), _products), "multiply": _multiply, "divide": _divide, "power": _power,
     **{name: _of_function(f) for name, f in FUNCTIONS.items()}, "astype": _astype,
@@ -341,4 +342,4 @@ def squares(x):
     return e.square(a) + e.square(b)
 
 
-__all__ = ["PAIRS", "Complex", "combined", "conjugate", "entries", "is_complex", "joined", "paired", "part", "parts", "squares", "written"]
+__all__ = ["PAIRS", "Complex", "block", "combined", "conjugate", "entries", "is_complex", "joined", "paired", "part", "parts", "squares", "written"]

