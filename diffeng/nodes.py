@@ -295,8 +295,6 @@ class Tracing(Interpreter):
             if frames is None and type(value) is Tracer:
                 frames = value.node.frames                   # the level below has looked
             shape, dtype = value.shape, value.dtype
-        if dtype is not _FLOAT64 and dtype.kind == "c":
-            return complex_result(primitive, operands, params)
         node = _new(Node)                                    # (Node(...) would have Python call __init__, which takes as long as adding two small arrays)
         node.primitive = primitive
         node.operands = tuple(inputs)
@@ -306,7 +304,12 @@ class Tracing(Interpreter):
         node.dtype = dtype
         node.frames = user_frames(3, self.depth) if frames is None else frames
         node.serial = next(_serial)
-        node.live = live if dtype is _FLOAT64 or dtype.kind == "f" else ()
+        if dtype is _FLOAT64 or dtype.kind == "f":
+            node.live = live
+        elif dtype.kind == "c":
+            return complex_result(primitive, operands, params)
+        else:
+            node.live = ()
         if self.log is not None:
             self.log.append(node)
         if number:

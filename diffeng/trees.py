@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .buffers import Buffer, call, lent, unwrap
-from .complex_values import is_complex, joined, parts as parts_of
+from .complex_values import Complex, is_complex, joined, parts as parts_of
 from .errors import refuse
 from .refusals import leaked
 from .traced import TRACED, Traced
@@ -28,7 +28,8 @@ def flatten(tree):
     ([2.0, 3.0, 1.0], {'b': 6.0, 'a': [4.0, 5.0]}, [('a', 0), ('a', 1), ('b',)])
     """
     if type(tree) in TRACED or isinstance(tree, LEAVES):
-        return ([tree], _only, [()]) if not _is_complex(tree) else _in_parts([tree], _only, [()])
+        real = type(tree) in _REAL or not _is_complex(tree)
+        return ([tree], _only, [()]) if real else _in_parts([tree], _only, [()])
     leaves, paths = [], []
     nesting = _nesting(tree, leaves, paths)
     if nesting is not None:
@@ -45,12 +46,16 @@ class Part(str):
 
 
 _PARTS = Part("real"), Part("imag")
-_REAL = {float, int, np.float64, np.float32}
+_REAL = {float, int, np.float64, np.float32}          # types that are: those of traced values, which hold no pairs, come to be known
 
 
 def _is_complex(x):
     kind = type(x)
-    return x.dtype.kind == "c" if kind is np.ndarray else kind not in _REAL and is_complex(x)
+    if kind is np.ndarray:
+        return x.dtype.kind == "c"
+    if kind in TRACED and kind is not Complex and not issubclass(kind, Buffer):
+        _REAL.add(kind)
+    return kind not in _REAL and is_complex(x)
 
 
 def _in_parts(leaves, rebuild, paths):
@@ -345,7 +350,7 @@ class Flat:
             if k in self._trees:
                 continue
             parts, rebuild, paths = flatten(args[k])
-            if paths != [()] and not every_float and (at := next((path[:-1] for path in paths if path and type(path[-1]) is Part), None)) is not None:
+            if len(paths) > 1 and not every_float and (at := next((path[:-1] for path in paths if path and type(path[-1]) is Part), None)) is not None:
                 raise _complex(self._argument(k, at))
             start, where = len(self.leaves), None if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf) and not (paths[j] and type(paths[j][-1]) is Part)]            # None: all of them
             for j in range(len(parts)) if where is None else where:
@@ -397,7 +402,7 @@ class Flat:
             parts, rebuild, _ = flatten(aux)
             self.aux = rebuild([_below(x, leaves) for x in parts])
         outputs, self.out, self._out_paths = flatten(result)
-        if self._out_paths != [()] and any([path and type(path[-1]) is Part for path in self._out_paths]):
+        if len(outputs) > 1 and any([path and type(path[-1]) is Part for path in self._out_paths]):
             raise refuse(TypeError, f"{function_name(self.fun)} returned a complex value: derivatives are of real results; return real ones, such as z.real, "
                                     "np.abs(z)**2 or a tuple (z.real, z.imag)")
         if not outputs:
