@@ -23,16 +23,24 @@ def _pairs(numbers):
     return np.ascontiguousarray(numbers)[..., None].view(numbers.real.dtype)
 
 
+def _along(transform, z, axes, norm, out=None):
+    """One axis after the other, the second in the memory of the first: fftn has new memory for each, which takes longer than the transform of a megabyte."""
+    for k in axes:
+        z = out = transform(z, axis=k, norm=norm, out=out)
+    return z
+
+
 def _fft(x, *, axes, inverse, norm):
-    return _pairs((np.fft.ifftn if inverse else np.fft.fftn)(_numbers(x), axes=axes, norm=norm))
+    return _pairs(_along(np.fft.ifft if inverse else np.fft.fft, _numbers(x), axes[::-1], norm))
 
 
 def _rfft(x, *, axes, norm):
-    return _pairs(np.fft.rfftn(x, axes=axes, norm=norm))
+    first = np.fft.rfft(x, axis=axes[-1], norm=norm)
+    return _pairs(_along(np.fft.fft, first, axes[-2::-1], norm, first))
 
 
 def _irfft(x, *, axes, n, norm):
-    return np.fft.irfftn(_numbers(x), [n if k == axes[-1] else x.shape[k] for k in axes], axes, norm)
+    return np.fft.irfft(_along(np.fft.ifft, _numbers(x), axes[:-1], norm), n, axes[-1], norm)
 
 
 def _halved(x, *, axes, norm):
