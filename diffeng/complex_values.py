@@ -16,6 +16,7 @@ import numpy as np
 from .complex_functions import FUNCTIONS, divided, power
 from .errors import refuse
 from .interpreters import Interpreter
+from .lines import by_library
 from .refusals import fixed
 from .traced import ALIASES, Traced, unaliased, viewing
 from .vocabulary import elementwise as e, linalg, reductions, shaping
@@ -73,6 +74,8 @@ class _Pairs(Interpreter):
         rule = _RULES.get(primitive.name)
         if rule is None:
             raise refuse(TypeError, f"{primitive.name}{{here}} of complex numbers is not known to diffeng: {CURE}")
+        if any([type(x) is Complex and type(x.re) is float for x in operands]):
+            operands = _met(operands)
         out = rule(primitive, operands, params)
         return joined(*out) if type(out) is tuple else out
 
@@ -104,7 +107,9 @@ def paired(x):
 
 
 def combined(re, im):
-    """A complex array, or number, of plain parts."""
+    """A complex array, or number, of plain parts; else the value that they have."""
+    if isinstance(re, Traced) or isinstance(im, Traced):
+        return joined(re, im)
     if isinstance(re, float) and isinstance(im, float) and not hasattr(re, "dtype"):
         return complex(re, im)
     if isinstance(re, (np.ndarray, np.generic, float, int)):
@@ -115,14 +120,25 @@ def combined(re, im):
 
 
 def joined(re, im):
-    """The complex value of two parts: plain, where both are."""
+    """The complex value of two parts. Of plain ones, which are those of arrays made inside of the function, a plain array that may be written into, too."""
+    re, im = [x.share() if hasattr(x, "held") else x for x in (re, im)]
     if not isinstance(re, Traced) and not isinstance(im, Traced):
-        return combined(re, im)
+        from .buffers import fillable
+        out = combined(re, im)
+        return out if by_library() else fillable(out)
     if getattr(re, "shape", None) != getattr(im, "shape", None) or getattr(re, "dtype", None) != getattr(im, "dtype", None) or re.dtype.kind != "f":
         shape = np.broadcast_shapes(getattr(re, "shape", ()), getattr(im, "shape", ()))
         dtype = np.result_type(*[x.dtype if hasattr(x, "dtype") else x for x in (re, im)], np.float16)
         re, im = [_filled(x, shape, np.dtype(float) if dtype == np.float16 else dtype) for x in (re, im)]
     return Complex(re, im)
+
+
+def _met(operands):
+    """Operands, of which Python's complex numbers are in the dtype of what they meet: what is computed of their parts alone would be float64."""
+    dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and not (isinstance(x, Traced) and x.interpreter.is_number(x))]
+    dtype = np.result_type(*[d for d in dtypes if d.kind in "fc"] or [float])
+    number = dtype.type if dtype.kind == "f" else np.empty(0, dtype).real.dtype.type
+    return [Complex(number(x.re), number(x.im)) if type(x) is Complex and type(x.re) is float else x for x in operands]
 
 
 def _filled(x, shape, dtype):

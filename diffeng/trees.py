@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .buffers import Buffer, call, lent, unwrap
-from .complex_values import Complex, is_complex, joined, parts as parts_of
+from .complex_values import Complex, combined, is_complex, parts as parts_of
 from .errors import refuse
 from .refusals import leaked
 from .traced import TRACED, Traced
@@ -65,7 +65,7 @@ def _in_parts(leaves, rebuild, paths):
         places.append(len(new) if not _is_complex(x) else slice(len(new), len(new) + 2))
         new += parts_of(unwrap(x)) if _is_complex(x) else [x]
         names += [(*path, k) for k in _PARTS] if _is_complex(x) else [path]
-    return new, lambda values: rebuild([values[k] if type(k) is int else joined(*values[k]) for k in places]), names
+    return new, lambda values: rebuild([values[k] if type(k) is int else combined(*values[k]) for k in places]), names
 
 
 def lend(tree, lazily=False):
