@@ -22,19 +22,20 @@ def _unpaired(pairs):
 
 
 def _axes(name, x, lengths, axes):
-    """(axes, {axis: its length before it is transformed, where it is another})."""
+    """(axes, the lengths that are asked for along these, None where none is)."""
     if axes is None:
         axes = range(x.ndim) if lengths is None else range(-len(lengths), 0)
     axes = [np.lib.array_utils.normalize_axis_index(k, x.ndim) for k in axes]
-    lengths = [-1] * len(axes) if lengths is None else [*lengths]
-    if len(lengths) != len(axes):
+    if lengths is not None and len(lengths) != len(axes):
         raise refuse(ValueError, f"{name}{{here}}: {len(lengths)} lengths for {len(axes)} axes: s= and axes= must be as many")
-    return axes, {k: n for k, n in zip(axes, lengths) if n is not None and n != -1}
+    return axes, [None] * len(axes) if lengths is None else [x.shape[k] if n == -1 else n for n, k in zip(lengths, axes)]
 
 
-def _resized(name, x, lengths):
-    """x cut off, or with zeros behind, along some axes."""
-    for axis, n in lengths.items():
+def _resized(name, x, axes, lengths):
+    """x cut off, or with zeros behind."""
+    for axis, n in zip(axes, lengths):
+        if n is None:
+            continue
         if n < 1:
             raise refuse(ValueError, f"{name}{{here}}: invalid number of data points ({n}) along axis {axis}: give 1 or more")
         if n < x.shape[axis]:
@@ -58,10 +59,12 @@ def _value(name, a, norm):
 def _transformed(name, a, lengths, axes, norm, inverse):
     a, norm = _value(name, a, norm)
     axes, lengths = _axes(name, a, lengths, axes)
-    pairs = _paired(_resized(name, a, lengths))
-    for group in [axes] if len({*axes}) == len(axes) else [[k] for k in axes[::-1]]:          # (an axis may be transformed twice)
-        pairs = fourier.fft(pairs, axes=tuple(group), inverse=inverse, norm=norm) if group else pairs
-    return _unpaired(pairs)
+    if len({*axes}) < len(axes):                             # one is transformed twice
+        for k, n in [*zip(axes, lengths)][::-1]:
+            a = _transformed(name, a, (n,), (k,), norm, inverse)
+        return a
+    pairs = _paired(_resized(name, a, axes, lengths))
+    return _unpaired(fourier.fft(pairs, axes=tuple(axes), inverse=inverse, norm=norm) if axes else pairs)
 
 
 def _from_real(name, a, lengths, axes, norm):
@@ -70,17 +73,17 @@ def _from_real(name, a, lengths, axes, norm):
         raise refuse(TypeError, f"{name}{{here}} takes real values, and these are complex: use np.fft.{name[1:]}, or z.real")
     axes, lengths = _axes(name, a, lengths, axes)
     _once(name, axes)
-    return _unpaired(fourier.rfft(_resized(name, a, lengths), axes=tuple(axes), norm=norm))
+    return _unpaired(fourier.rfft(_resized(name, a, axes, lengths), axes=tuple(axes), norm=norm))
 
 
 def _to_real(name, a, lengths, axes, norm):
     a, norm = _value(name, a, norm)
     axes, lengths = _axes(name, a, lengths, axes)
     _once(name, axes)
-    n = lengths.get(axes[-1], 2 * (a.shape[axes[-1]] - 1))
+    n = 2 * (a.shape[axes[-1]] - 1) if lengths[-1] is None else lengths[-1]
     if n < 1:
         raise refuse(ValueError, f"{name}{{here}}: invalid number of data points ({n}): give the length of the result")
-    pairs = _paired(_resized(name, a, {**lengths, axes[-1]: n // 2 + 1}))
+    pairs = _paired(_resized(name, a, axes, [*lengths[:-1], n // 2 + 1]))
     return fourier.irfft(pairs, axes=tuple(axes), n=int(n), norm=norm)
 
 
