@@ -21,7 +21,10 @@ from .refusals import fixed
 from .traced import ALIASES, Traced, unaliased, viewing
 from .vocabulary import elementwise as e, linalg, reductions, shaping
 
-CURE = "there are arithmetic, powers, exponentials and logarithms, trigonometric and hyperbolic functions, sums, products, np.linalg.solve, inv and eigvalsh; of others write the real and the imaginary part (z.real, z.imag)"
+CURE = "there are arithmetic, powers, exponentials and logarithms, trigonometric and hyperbolic functions, sums, products, np.linalg.solve, inv and eigvalsh; "\
+       "of others write the real and the imaginary part (z.real, z.imag)"
+_FLOAT64 = np.dtype(float)
+_DTYPES = {_FLOAT64: np.dtype(np.complex128), np.dtype(np.float32): np.dtype(np.complex64)}
 
 
 class Complex(Traced):
@@ -33,7 +36,7 @@ class Complex(Traced):
         self.re, self.im = re, im
 
     shape = fixed(lambda self: getattr(self.re, "shape", ()), "shape")
-    dtype = fixed(lambda self: np.result_type(getattr(self.re, "dtype", float), np.complex64), "dtype")
+    dtype = fixed(lambda self: _DTYPES[self.re.dtype if hasattr(self.re, "dtype") else _FLOAT64], "dtype")
 
     @property
     def below(self):
@@ -223,7 +226,7 @@ def _of_function(function):
 
 
 def _astype(primitive, operands, params):
-    (x,), dtype = operands, params["dtype"]
+    (x,), dtype = operands, np.dtype(params["dtype"])
     if dtype.kind == "c":
         if dtype.itemsize > 16:
             raise refuse(TypeError, f"astype{{here}}: diffeng computes in complex128 and complex64, not in {dtype}")
@@ -356,6 +359,3 @@ def squares(x):
         return e.square(x)
     a, b = parts(x)
     return e.square(a) + e.square(b)
-
-
-__all__ = ["PAIRS", "Complex", "block", "combined", "conjugate", "entries", "is_complex", "joined", "paired", "part", "parts", "squares", "written"]

@@ -45,6 +45,18 @@ class Part(str):
     """The key of a complex number's part."""
 
 
+def is_part(path):
+    """Is a leaf of this path a part of a complex one?"""
+    return bool(path) and type(path[-1]) is Part
+
+
+def are_real(paths, what):
+    """TypeError for leaves of which some are parts of complex ones. what(path): what is there."""
+    for path in paths:
+        if is_part(path):
+            raise _complex(what(path[:-1]))
+
+
 _PARTS = Part("real"), Part("imag")
 _REAL = {float, int, np.float64, np.float32}          # types that are: those of traced values, which hold no pairs, come to be known
 
@@ -350,9 +362,10 @@ class Flat:
             if k in self._trees:
                 continue
             parts, rebuild, paths = flatten(args[k])
-            if len(paths) > 1 and not every_float and (at := next((path[:-1] for path in paths if path and type(path[-1]) is Part), None)) is not None:
-                raise _complex(self._argument(k, at))
-            start, where = len(self.leaves), None if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf) and not (paths[j] and type(paths[j][-1]) is Part)]            # None: all of them
+            if len(paths) > 1 and not every_float:
+                are_real(paths, lambda path: self._argument(k, path))
+            start = len(self.leaves)
+            where = None if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf) and not is_part(paths[j])]            # None: all of them
             for j in range(len(parts)) if where is None else where:
                 leaf = parts[j]
                 kind = type(leaf)
@@ -402,8 +415,8 @@ class Flat:
             parts, rebuild, _ = flatten(aux)
             self.aux = rebuild([_below(x, leaves) for x in parts])
         outputs, self.out, self._out_paths = flatten(result)
-        if len(outputs) > 1 and any([path and type(path[-1]) is Part for path in self._out_paths]):
-            raise refuse(TypeError, f"{function_name(self.fun)} returned a complex value: derivatives are of real results; return real ones, such as z.real, "
+        if len(outputs) > 1 and any(map(is_part, self._out_paths)):
+            raise refuse(TypeError, f"{function_name(self.fun)} returned a complex value{{here}}: derivatives are of real results; return real ones, such as z.real, "
                                     "np.abs(z)**2 or a tuple (z.real, z.imag)")
         if not outputs:
             raise refuse(TypeError, f"{function_name(self.fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them "

@@ -45,12 +45,17 @@ np.linalg.norm(z); np.linalg.norm(z, axis=1); np.linalg.norm(z[0], 3); np.linalg
 z @ M; M @ z.T; x @ M; M @ x.T; z @ z.conj().T; np.dot(z, M); np.vdot(z, C); np.vdot(C, x); np.inner(z, C); np.outer(z[0], C[1]); np.tensordot(z, C, 2); np.kron(z, C)
 np.einsum('ij,kj->ik', z, C); np.einsum('ij,jk,lk->il', z, M, C); np.einsum('ij,jk,lk->il', z, M, x); np.vecdot(z, C); np.trace(z[:, :3]); np.linalg.matrix_power(z[:, :3], 3)
 np.convolve(z[0], C[1]); np.correlate(z[0], C[1], 'full'); np.correlate(C[0], x[1], 'same'); np.polyval(z[0], C[1]); np.diff(z, axis=1); np.gradient(z, axis=1); np.trapezoid(z, axis=1)
-np.linalg.solve(M, z.T); np.linalg.solve(z[:, :3], x[:, 0]); np.linalg.solve(x[:, :3], z[:, 0]); np.linalg.inv(z[:, :3]); np.linalg.eigvalsh(z @ z.conj().T); np.linalg.eigvalsh(z[:, :3], 'U')
-z.T; z.reshape(4, 3); z[1]; z[..., None]; z[[0, 2], [1, 3]]; z[x > 0]; z[:, ::-1]; np.concatenate([x, z], axis=1); np.stack([z, C]); np.array([z[0], x[1]]); np.array([[1j*x[0, 0], 2], [x[1, 1], 3j]])
-np.pad(z, ((1, 0), (0, 2)), constant_values=1j); np.roll(z, 1, axis=1); np.flip(z); np.where(x > 0, z, C); np.where(x > 0, C, 0); np.where(C.real > 0, C, x); np.tril(z); np.diag(z[0]); np.repeat(z, 2, axis=0)
+np.linalg.solve(M, z.T); np.linalg.solve(z[:, :3], x[:, 0]); np.linalg.solve(x[:, :3], z[:, 0]); np.linalg.inv(z[:, :3])
+np.linalg.eigvalsh(z @ z.conj().T); np.linalg.eigvalsh(z[:, :3], 'U')
+z.T; z.reshape(4, 3); z[1]; z[..., None]; z[[0, 2], [1, 3]]; z[x > 0]; z[:, ::-1]; np.concatenate([x, z], axis=1); np.stack([z, C])
+np.array([z[0], x[1]]); np.array([[1j*x[0, 0], 2], [x[1, 1], 3j]])
+np.pad(z, ((1, 0), (0, 2)), constant_values=1j); np.roll(z, 1, axis=1); np.flip(z); np.where(x > 0, z, C); np.where(x > 0, C, 0)
+np.where(C.real > 0, C, x); np.tril(z); np.diag(z[0]); np.repeat(z, 2, axis=0)
 np.select([x > 0, x < -1], [z, C], 0); np.take_along_axis(z, np.argsort(x, axis=1), axis=1); np.insert(z, 1, C[:, 0], axis=1); np.block([[z, C], [x, z]]); np.broadcast_to(z[0], (3, 4))
-(z == z)*x; (z != C)*x; np.isfinite(z)*x; np.iscomplexobj(z)*x; np.isreal(x + 0j)*x; np.allclose(z, z + 1e-20)*x; np.any(z)*x; np.nan_to_num(z); np.zeros_like(z) + x; np.divide(z, C, where=C.real > 0, out=np.zeros((3, 4), complex))
-x.astype(complex)*1j; np.sqrt(x*(1+0j)); np.log(x + 0j); (x + 0j)**0.3; np.exp(1j*np.pi*x); sum(z); abs(z); np.add.reduce(z, axis=0); np.multiply.outer(z[0], x[0])""".replace("\n", "; ").split("; ")
+(z == z)*x; (z != C)*x; np.isfinite(z)*x; np.iscomplexobj(z)*x; np.isreal(x + 0j)*x; np.allclose(z, z + 1e-20)*x; np.any(z)*x; np.nan_to_num(z)
+np.zeros_like(z) + x; np.divide(z, C, where=C.real > 0, out=np.zeros((3, 4), complex))
+x.astype(complex)*1j; np.sqrt(x*(1+0j)); np.log(x + 0j); (x + 0j)**0.3; np.exp(1j*np.pi*x); sum(z); abs(z); np.add.reduce(z, axis=0)
+np.multiply.outer(z[0], x[0])""".replace("\n", "; ").split("; ")
 
 
 def named(text):
@@ -163,8 +168,9 @@ def test_division_and_length_do_not_overflow():
 @pytest.mark.parametrize("dtype, narrow", [(np.float64, np.complex128), (np.float32, np.complex64)])
 def test_dtypes_are_numpys(dtype, narrow):
     x = X.astype(dtype)
-    for f in (lambda x: 1j * x, lambda x: np.exp(1j * x), lambda x: x * np.complex64(1j), lambda x: x + np.ones(4, np.complex64), lambda x: x.astype(complex), lambda x: (2 + 1j) ** x,
-              lambda x: np.sum(x * 1j), lambda x: x * np.complex128(1), lambda x: np.stack([x, 1j * x]), lambda x: np.where(x > 0, 1j, x), lambda x: np.fft.fft(x), lambda x: np.arange(4) * 1j + x, lambda x: x + 1j, lambda x: x - np.array(1j), lambda x: x / (3 + 4j), lambda x: (3 + 4j) / (x + 1j)):
+    for f in (lambda x: 1j * x, lambda x: np.exp(1j * x), lambda x: x * np.complex64(1j), lambda x: x + np.ones(4, np.complex64), lambda x: x.astype(complex),
+              lambda x: (2 + 1j) ** x, lambda x: np.sum(x * 1j), lambda x: x * np.complex128(1), lambda x: np.stack([x, 1j * x]), lambda x: np.where(x > 0, 1j, x),
+              lambda x: np.fft.fft(x), lambda x: np.arange(4) * 1j + x, lambda x: x + 1j, lambda x: x - np.array(1j), lambda x: x / (3 + 4j), lambda x: (3 + 4j) / (x + 1j)):
         assert de.jit(f)(x).dtype == f(x).dtype
     assert (1j * x).dtype == narrow and de.grad(lambda x: np.sum(np.abs(1j * x + 2)))(x).dtype == dtype
 

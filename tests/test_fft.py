@@ -17,7 +17,8 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 5))
 Z = RNG.normal(size=(4, 5)) + 1j * RNG.normal(size=(4, 5))
 ONE = [dict(n=n, axis=axis, norm=norm) for n, axis, norm in ((None, -1, None), (None, 0, "ortho"), (3, 1, "forward"), (7, 0, "backward"), (1, -1, "ortho"))]
-SEVERAL = [dict(s=s, axes=axes, norm=norm) for s, axes, norm in ((None, None, None), (None, (1, 0), "ortho"), ((3, 6), (0, 1), "forward"), ((6, -1), (0, 1), None), ((7,), (0,), "ortho"))]
+SEVERAL = [dict(s=s, axes=axes, norm=norm)
+           for s, axes, norm in ((None, None, None), (None, (1, 0), "ortho"), ((3, 6), (0, 1), "forward"), ((6, -1), (0, 1), None), ((7,), (0,), "ortho"))]
 CASES = [(name, how) for name in ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft") for how in ONE] + \
         [(name, how) for name in ("fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn") for how in SEVERAL if how["axes"] is not None or not name.endswith("2")]
 OF_REAL = ("rfft", "rfft2", "rfftn", "ihfft")

@@ -159,7 +159,7 @@ def polyint(p, m=1, k=None):
 @implements(np.poly)
 def poly(seq_of_zeros):
     z = operand(seq_of_zeros)
-    z = z if z.dtype.kind == "f" else cast(z, np.float64)
+    z = z if z.dtype.kind in "fc" else cast(z, np.float64)
     if z.ndim != 1:
         raise refuse(TypeError, "poly{here}: of traced values only the roots make a polynomial; a matrix would need its eigenvalues")
     out = np.ones(1, z.dtype)
