@@ -129,10 +129,12 @@ def joined(re, im):
         from .buffers import fillable
         out = combined(re, im)
         return out if by_library() else fillable(out)
-    if getattr(re, "shape", None) != getattr(im, "shape", None) or getattr(re, "dtype", None) != getattr(im, "dtype", None) or re.dtype.kind != "f":
+    kinds = [getattr(x, "dtype", None) for x in (re, im)]
+    if kinds[0] is not kinds[1] or kinds[0] not in _DTYPES or re.shape != im.shape:
         shape = np.broadcast_shapes(getattr(re, "shape", ()), getattr(im, "shape", ()))
-        dtype = np.result_type(*[x.dtype if hasattr(x, "dtype") else x for x in (re, im)], np.float16)
-        re, im = [_filled(x, shape, np.dtype(float) if dtype == np.float16 else dtype) for x in (re, im)]
+        floats = [d for d in kinds if d is not None and d.kind == "f"]
+        dtype = np.result_type(*floats, np.float32) if floats else _FLOAT64
+        re, im = [_filled(x, shape, dtype) for x in (re, im)]
     return Complex(re, im)
 
 
@@ -158,7 +160,7 @@ def _zero(x):
 def _both(x, dtype):
     """The parts of a value as an array of this complex dtype holds them."""
     x = x if hasattr(x, "dtype") else np.asarray(x)
-    a, b = parts(x)
+    a, b = parts(unaliased(x) if type(x) is not Complex and isinstance(x, Traced) else x)          # (a real one may be written into later)
     real = np.empty(0, dtype).real.dtype
     return [_filled(part, x.shape, real) for part in (a, _zero(a) if b is None else b)]
 

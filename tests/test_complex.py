@@ -204,6 +204,27 @@ def test_assignment_in_place():
     np.testing.assert_allclose(de.jit(de.grad(written))(x), de.grad(written)(x), rtol=1e-13)
 
 
+def test_a_real_array_that_becomes_complex_is_no_view():
+    def f(x):
+        y = x * 2
+        z = y.astype(complex)
+        y[0] = 5
+        w = np.zeros(4, complex)
+        w[:] = y
+        y *= 3
+        return np.sum(np.abs(z) ** 2) + np.sum((w * w).real)
+    x = X[0]
+    for method in METHODS:
+        np.testing.assert_allclose(de.grad(f, method=method)(x), differences(f, x), rtol=1e-7)
+    with pytest.raises(TypeError, match=r"imag at test_complex\.py:\d+: a real array has no imaginary part"):
+        de.grad(lambda x: np.sum(setattr(x * 1, "imag", 1.0) or x))(x)
+
+
+def test_half_precision_becomes_complex64():
+    f = lambda x: (x.astype(np.float16) * 1j).dtype == np.complex64          # noqa: E731
+    assert f(X) and de.jit(lambda x: x * f(x))(X).any()
+
+
 # ---- ways in and out -----------------------------------------------------------------------------------------------------------------------
 
 def test_complex_data_is_an_argument_and_a_result():

@@ -314,7 +314,7 @@ KEPT = [np.mean]                         # not by name: nobody replaces it while
     (lambda x: OUTSIDE.__setitem__(0, x[0]), "assigned into a plain array"),
     (lambda x: np.put(OUTSIDE, 0, x[0]), "plain array"), (lambda x: np.float64(x[0]), r"np\.float64.*astype"), (lambda x, dtype=np.float32: dtype(x), r"np\.float32.*astype"),
     (lambda x: math.remainder(x[0], 2), r"math\.remainder.*cut"), (lambda x: np.eye(3)[1:].copy().dot(x) @ OUTSIDE.dot(x), r"^dot at.*X @ x"),
-    (lambda x: OUTSIDE.searchsorted(x), r"^searchsorted at.*np\.searchsorted"), (lambda x: np.vdot([1, 1j, 0], x), "complex"),
+    (lambda x: OUTSIDE.searchsorted(x), r"^searchsorted at.*np\.searchsorted"),
     (lambda x: scipy.integrate.quad(lambda s: s * x[0], 0, 1)[0], "function of (numpy|scipy)"),
     (lambda x: scipy.integrate.quad(lambda s: s, 0, x[0])[0], "function of (numpy|scipy)"),
     (lambda x: scipy.special.logsumexp(x), r"logsumexp.*diffeng\.special\.logsumexp"),

@@ -25,6 +25,8 @@ def _axes(name, x, lengths, axes):
     """(axes, the lengths that are asked for along these, None where none is)."""
     if axes is None:
         axes = range(x.ndim) if lengths is None else range(-len(lengths), 0)
+    if not x.ndim and [*axes]:
+        raise refuse(ValueError, f"{name}{{here}}: an array with an axis is needed, and this is one number")
     axes = [np.lib.array_utils.normalize_axis_index(k, x.ndim) for k in axes]
     if lengths is not None and len(lengths) != len(axes):
         raise refuse(ValueError, f"{name}{{here}}: {len(lengths)} lengths for {len(axes)} axes: s= and axes= must be as many")
@@ -51,20 +53,19 @@ def _value(name, a, norm):
     if norm not in _NORMS:
         raise refuse(ValueError, f"{name}{{here}}: norm is {norm!r}; choose 'backward', 'ortho' or 'forward'")
     a = arrayed(a)
-    if not a.ndim:
-        raise refuse(ValueError, f"{name}{{here}}: an array with an axis is needed, and this is one number")
     return a if a.dtype.kind in "fc" and a.dtype.itemsize > 2 else e.astype(a, dtype=np.dtype(np.float32 if a.dtype.kind == "f" else float)), norm
 
 
 def _transformed(name, a, lengths, axes, norm, inverse):
-    a, norm = _value(name, a, norm)
+    given, (a, norm) = a, _value(name, a, norm)
     axes, lengths = _axes(name, a, lengths, axes)
+    if not axes:
+        return e.copy(given)
     if len({*axes}) < len(axes):                             # one is transformed twice
         for k, n in [*zip(axes, lengths)][::-1]:
             a = _transformed(name, a, (n,), (k,), norm, inverse)
         return a
-    pairs = _paired(_resized(name, a, axes, lengths))
-    return _unpaired(fourier.fft(pairs, axes=tuple(axes), inverse=inverse, norm=norm) if axes else pairs)
+    return _unpaired(fourier.fft(_paired(_resized(name, a, axes, lengths)), axes=tuple(axes), inverse=inverse, norm=norm))
 
 
 def _from_real(name, a, lengths, axes, norm):
