@@ -28,8 +28,10 @@ def flatten(tree):
     ([2.0, 3.0, 1.0], {'b': 6.0, 'a': [4.0, 5.0]}, [('a', 0), ('a', 1), ('b',)])
     """
     if type(tree) in TRACED or isinstance(tree, LEAVES):
-        real = type(tree) in _REAL or not _is_complex(tree)
-        return ([tree], _only, [()]) if real else _in_parts([tree], _only, [()])
+        kind = type(tree)
+        if kind in _REAL or kind is np.ndarray and tree.dtype.kind != "c" or not _is_complex(tree):
+            return [tree], _only, [()]
+        return _in_parts([tree], _only, [()])
     leaves, paths = [], []
     nesting = _nesting(tree, leaves, paths)
     if nesting is not None:

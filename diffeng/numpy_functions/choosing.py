@@ -206,9 +206,12 @@ def _places_among(a, v, before):
     return place
 
 
+_unravel_index = np.unravel_index                                       # NumPy's own: this one stands in its place while a function runs
+
+
 @implements(np.unravel_index)
 def unravel_index(indices, shape, order="C"):
-    return np.unravel_index(plain(indices), shape, order)
+    return _unravel_index(plain(indices), shape, order)
 
 
 @implements(np.isin)
