@@ -15,6 +15,7 @@ from flint import arb, arb_mat
 
 from .ball_matrices import MATRICES
 from .ball_functions import FUNCTIONS
+from .ball_transforms import TRANSFORMS
 from .balls import ELEMENTWISE, INF, NAN, ONE, ZERO, box, enclose, equal_balls, nonzero, unsure, larger_ball, smaller_ball, whole
 from .vocabulary.contraction import subscripts as subscripts_of
 from .vocabulary.indexing import join
@@ -254,7 +255,7 @@ def _pad(x, *, widths, value):
 
 BALLS = {
     **ELEMENTWISE, **FUNCTIONS,
-    **MATRICES,
+    **MATRICES, **TRANSFORMS,
     # reductions: axis is a sorted tuple
     "sum": _sum, "mean": _mean, "var": _var, "logsumexp": _logsumexp,
     "prod": lambda x, *, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims, initial=ONE),

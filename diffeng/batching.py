@@ -13,12 +13,12 @@ import numpy as np
 
 from .buffers import call, unwrap
 from .errors import refuse
-from .interpreters import Interpreter, OneByOne
+from .interpreters import Interpreter, OneByOne, complex_result
 from .numpy_functions.linear_algebra import solved
 from .refusals import ASSIGN, fixed
 from .traced import ALIASES, Traced, apart
 from .trees import LEAVES, argument_names, flatten, function_name, lend, returned, transformed
-from .vocabulary import contraction, shaping
+from .vocabulary import contraction, fourier, shaping
 from .vocabulary.indexing import Slot, getitem
 from .vocabulary.shaping import aligned
 
@@ -207,7 +207,8 @@ class Batching(Interpreter):
         data = [x.data if m else x for x, m in zip(operands, mine)]
         rule = _RULES.get(primitive.name) or _KINDS.get(primitive.kind, _one_by_one)
         try:
-            return Batched(self, rule(primitive, data, mine, self.size, params))
+            out = rule(primitive, data, mine, self.size, params)
+            return Batched(self, out) if out.dtype.kind != "c" else complex_result(primitive, operands, params)
         except (ValueError, TypeError, IndexError):
             primitive.compute([_like(x) for x in operands], params)          # says it of one example, where shapes are to blame
             raise
@@ -263,6 +264,10 @@ def _stacked(primitive, data, mine, size, params):
 def _solved(primitive, data, mine, size, params):
     """A matrix that all examples have in common is factored once."""
     return _stacked(primitive, data, mine, size, params) if mine[0] else solved(*data, **params)
+
+
+def _transform(primitive, data, mine, size, params):
+    return primitive(*data, **{**params, "axes": tuple([k + 1 for k in params["axes"]])})
 
 
 def _reshaped(primitive, data, mine, size, params):
@@ -379,6 +384,6 @@ def _by_index(rule):
 _KINDS = {"map": _elementwise, "reduce": _along, "contract": _contracted, "linalg": _stacked}
 _RULES = {
     **dict.fromkeys(("cumsum", "cumprod", "argmax", "argmin", "argsort"), _along),
-    "solve": _solved, "reshape": _reshaped, "transpose": _transposed, "broadcast_to": _broadcast, "concatenate": _joined, "pad": _padded,
+    **dict.fromkeys(fourier.NAMES, _transform), "solve": _solved, "reshape": _reshaped, "transpose": _transposed, "broadcast_to": _broadcast, "concatenate": _joined, "pad": _padded,
     "getitem": _by_index(_read), "setitem": _by_index(_written), "add_at": _by_index(_written), "scatter": _by_index(_scattered),
 }

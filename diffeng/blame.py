@@ -14,6 +14,7 @@ from .nodes import Node
 from .precise import PreciseArray, Undecided, certainly, numbers, precise, precision
 from .lines import line_of
 from .measure import shaken
+from .vocabulary import fourier
 
 SAMPLE = 4096            # entries of an elementwise operation that are looked at; larger ones are sampled (and the coverage says so)
 LARGE = 1 << 18          # entries of any other operation that is checked whole; a running product counts squared
@@ -394,6 +395,8 @@ def _pushed_scale(case, v):
     sizes[case.slot] = np.absolute(v)
     if kind == "contract" or name in ("sum", "mean", "cumsum", "add_at", "scatter"):
         return np.absolute(case.primitive(*sizes, **case.params))
+    if name in fourier.NAMES:
+        return fourier.largest(case.primitive(*sizes, **case.params), case.params["axes"], name != "irfft")
     if kind == "linalg":
         return conditioning.pushed(name, case.slot, np.absolute(v), case.values, case.z)
     if kind == "reduce" or name == "cumprod":                    # many terms of both signs: their number times the largest

@@ -149,7 +149,7 @@ _HOLDING = Buffer, Chosen                    # values that hold those of others
 
 def buffer(held):
     """A new Buffer of an array or a traced value that is nobody else's."""
-    return held.view(ArrayBuffer) if type(held) is np.ndarray and held.dtype.kind == "f" else HeldBuffer(held)
+    return held.view(ArrayBuffer) if type(held) is np.ndarray and held.dtype.kind in "fc" else HeldBuffer(held)
 
 
 def _of_memory(name):
@@ -170,10 +170,10 @@ for _name in (*REFUSED, "__array_interface__"):
 
 
 def fillable(x):
-    """An array of floating-point numbers as a Buffer, if it is plain, or traced for an outer derivative or jit alone, which the running function cannot know;
+    """An array of floating-point or complex numbers as a Buffer, if it is plain, or traced for an outer derivative or jit alone, which the running function cannot know;
     anything else as it is."""
     outer = isinstance(x, Traced) and not isinstance(x, Buffer) and 1 <= x.interpreter.level < newest[0]       # below 1: 100 digits and tensors, which nothing is inside of
-    if not outer and type(x) is not np.ndarray or not x.shape or x.dtype.kind != "f":
+    if not outer and type(x) is not np.ndarray or not x.shape or x.dtype.kind not in "fc":
         return x
     out = buffer(x)
     if not outer and x.base is not None:                   # somebody else's memory: a write makes a copy first
@@ -192,7 +192,7 @@ def unwrap(x):
 
 def lent(x, lazily=False):
     """x for somebody who may write into it, and into nobody else's array then. lazily: while a function is traced a plain array is copied only if that happens."""
-    if isinstance(x, Buffer) or lazily and _active.depth and type(x) is np.ndarray and x.shape and x.dtype.kind in "fiub":
+    if isinstance(x, Buffer) or lazily and _active.depth and type(x) is np.ndarray and x.shape and x.dtype.kind in "fciub":
         out = buffer(unwrap(x))
         out.share()
         return out
@@ -236,7 +236,7 @@ def _replacement(name, original):
         if name == "array" and _generic(sys._getframe(1)):
             return _spread(sys._getframe(1), out)
         new = fills or converts and args and isinstance(args[0], (list, tuple))
-        if new and type(out) is np.ndarray and (out.dtype.kind == "f" or out.dtype.kind in "iub" and name not in INTEGERS_STAY) and _asked(name):
+        if new and type(out) is np.ndarray and (out.dtype.kind in "fc" or out.dtype.kind in "iub" and name not in INTEGERS_STAY) and _asked(name):
             return buffer(out)
         return fillable(out) if new and isinstance(out, Traced) else out
     return call

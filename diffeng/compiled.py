@@ -15,6 +15,7 @@ import weakref
 import numpy as np
 
 from .captured import Captured
+from .complex_values import is_complex
 from .devices import program_maker
 from .drawn import Watch, same
 from .errors import refuse
@@ -172,7 +173,7 @@ class _Trace:
         self.captured = captured
         self.looks = holder.tracing.looks
         self.count = len(holder.outputs)
-        self._arguments = [None if type(a) in _PLAIN else _Nested(a) for a in args]
+        self._arguments = [None if type(a) in _PLAIN and not is_complex(a) else _Nested(a) for a in args]
         numbers = [k for k, x in enumerate(entered) if not np.shape(x)]
         self._weak = [(k, type(entered[k]) is float) for k in numbers] if numbers and _meets_narrow(holder.outputs + holder.tracing.looked) else []
         self._numbers = [k for k, (shape, _) in enumerate(self.program.outputs[:self.count]) if shape == ()]

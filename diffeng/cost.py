@@ -11,7 +11,7 @@ import numpy as np
 
 from .graph import Adjoint, adjoint
 from .nodes import Node, reachable
-from .vocabulary import linalg
+from .vocabulary import fourier, linalg
 from .vocabulary.contraction import subscripts
 
 _FREE = ("view", "input", "constant")
@@ -30,6 +30,8 @@ def operations(node):
                 size[c] = max(n, size.get(c, 0))
         total = math.prod(size.values())
         return total * max(2, len(shapes)) if len(set(inputs) - set(out)) or len(shapes) > 1 else total
+    if node.primitive.name in fourier.NAMES:
+        return fourier.work(max([node.shape, *shapes], key=math.prod), node.params["axes"])
     if node.primitive.kind == "linalg":
         return linalg.work(node.primitive.name, shapes)
     if node.primitive.own is not None and node.primitive.own.whole:

@@ -17,7 +17,7 @@ from .nodes import STORED, Tracer, Tracing, reachable, restored
 from .numpy_api import operand
 from .refusals import warn_if_cut
 from .traced import TRACED, Traced, apart, unaliased
-from .trees import Flat, as_array, flatten, function_name, is_float, transformed
+from .trees import Flat, are_real, as_array, flatten, function_name, is_float, transformed
 from .lines import line_of
 from .vocabulary import elementwise
 
@@ -241,7 +241,8 @@ def _kept(arrays):
 
 
 def _cotangents(cotangent, values, flat):
-    given, _, _ = flatten(cotangent)
+    given, _, paths = flatten(cotangent)
+    are_real(paths, lambda path: f"the cotangent of {'.'.join(['output', *map(str, path)])}")
     if len(given) != len(values):
         raise ValueError(f"the cotangent has {len(given)} arrays, the output of {function_name(flat.fun)} {len(values)}: give one an output")
     out = []
@@ -321,6 +322,7 @@ def _tangents(what, flat, primals, tangents, moving):
     for k in moving:
         parts, _, paths = flatten(primals[k])
         given, _, given_paths = flatten(tangents[k])
+        are_real(given_paths, lambda path: f"{what}: the tangent of primal {k}")
         if paths != given_paths:
             raise ValueError(f"{what}: tangent {k} has another structure than primal {k}: give one number or array for each of the primal's; None for a primal "
                              "that is held constant")

@@ -35,10 +35,10 @@ from .forward_rules import (Variadic, behind, ground, larger, length, lifted, lo
                             push_cumprod, push_eigh, push_einsum, push_extreme, push_getitem, push_inv, push_logsumexp, push_matmul_left, push_matmul_right, push_prod, push_qr,
                             push_scatter, push_setitem_array, push_setitem_value, push_slogdet, push_solve_matrix, push_svd, push_tanh, push_tensordot_left,
                             push_tensordot_right, push_var, solved, squared_exp)
-from .interpreters import Interpreter, exactly
+from .interpreters import Interpreter, complex_result, exactly
 from .refusals import ASSIGN, fixed, warn_if_cut
 from .traced import ALIASES, Traced
-from .vocabulary import contraction as c, elementwise as e, linalg, reductions as r, shaping as s
+from .vocabulary import contraction as c, elementwise as e, fourier, linalg, reductions as r, shaping as s
 from .vocabulary.shaping import aligned
 
 # ---- the book ---------------------------------------------------------------------------------------------------------------------------
@@ -170,6 +170,11 @@ PUSH = {
     "qr":           (push_qr,),
     "svd":          (push_svd,),
 
+    # ---- Fourier transforms: linear
+    "fft":          (lambda dx, x, axes, **how: fourier.fft(dx, axes=behind(axes), **how),),
+    "rfft":         (lambda dx, x, axes, **how: fourier.rfft(dx, axes=behind(axes), **how),),
+    "irfft":        (lambda dx, x, axes, **how: fourier.irfft(dx, axes=behind(axes), **how),),
+
     # ---- parts of arrays
     "getitem":      (push_getitem,),
     "setitem":      (push_setitem_array,                                    push_setitem_value),
@@ -230,6 +235,8 @@ class Pushing(Interpreter):
                 if isinstance(x, Traced) and x.interpreter is self and x.tangent is not None and primitive.carries(slot):
                     part = self.row(primitive, slot, x.tangent, primals, params, value.ndim)
                     tangent = part if tangent is None else tangent + part
+        elif value.dtype.kind == "c":
+            return complex_result(primitive, operands, params)
         if tangent is None:
             return Dual(self, value, None) if value.shape else value
         if tangent.shape[1:] != value.shape:

@@ -66,6 +66,12 @@ def differs(x):
     return any([value.interpreter.examples for value in layers(x)])
 
 
+def complex_result(primitive, operands, params):
+    """The result of a primitive of which an interpreter of real numbers has found out that it is complex: by what makes pairs of real ones of it."""
+    from .complex_values import PAIRS
+    return PAIRS.apply(primitive, operands, params)
+
+
 def _ended(primitive, operands, params):
     raise leaked(primitive.name)
 

@@ -14,6 +14,7 @@ import numpy as np
 from . import conditioning
 from .influence import influenced
 from .nodes import Node, reachable
+from .vocabulary import fourier
 
 _HAND_ON = ("view", "gather", "scatter")
 
@@ -33,6 +34,8 @@ def pulled(pull, primitive, slot, g, s, z, operands, params):
         return _summed(each, shape)
     if kind == "linalg":
         return conditioning.pulled(name, slot, s, operands, z)
+    if name in fourier.NAMES:
+        return fourier.largest(pull(primitive, slot, np.absolute(g), z, operands, params), params["axes"], name != "rfft")
     if name == "broadcast_to":
         return _summed(np.absolute(g), shape)
     if name == "var":
@@ -143,6 +146,8 @@ def value_scale(primitive, operands, z, params):
     sizes = [np.absolute(x) if not isinstance(x, (bool, np.bool_)) and getattr(x, "dtype", np.dtype(float)).kind == "f" else x for x in operands]
     if primitive.kind == "contract" or name in ("sum", "mean", "cumsum", "prod", "cumprod", "add_at", "scatter"):
         return np.absolute(primitive(*sizes, **params))
+    if name in fourier.NAMES:
+        return fourier.largest(primitive(*sizes, **params), params["axes"], name != "irfft")
     if primitive.kind == "linalg":
         return conditioning.of_value(name, operands, z)
     if name in ("add", "subtract"):

@@ -15,7 +15,7 @@ from operator import attrgetter
 import numpy as np
 
 from .errors import explain, refuse
-from .interpreters import Interpreter, exactly
+from .interpreters import Interpreter, complex_result, exactly
 from .refusals import ASSIGN, fixed
 from .traced import ALIASES, TRACED, Traced, unaliased
 from .lines import DEPTH, user_frames
@@ -304,7 +304,12 @@ class Tracing(Interpreter):
         node.dtype = dtype
         node.frames = user_frames(3, self.depth) if frames is None else frames
         node.serial = next(_serial)
-        node.live = live if dtype is _FLOAT64 or dtype.kind == "f" else ()
+        if dtype is _FLOAT64 or dtype.kind == "f":
+            node.live = live
+        elif dtype.kind == "c":
+            return complex_result(primitive, operands, params)
+        else:
+            node.live = ()
         if self.log is not None:
             self.log.append(node)
         if number:

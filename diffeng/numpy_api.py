@@ -31,9 +31,6 @@ def call_function(function, args, kwargs):
         if "linalg" in name:
             raise refuse(TypeError, f"{name}{{here}} has no derivative in diffeng yet: of numpy.linalg there are {_listed('linalg')}. Write it out with these, "
                                     "or give it only plain arrays, which do not depend on the inputs")
-        if ".fft." in name:
-            raise refuse(TypeError, f"{name}{{here}} is of complex numbers, and diffeng differentiates real functions: multiply by the matrices np.cos and np.sin of "
-                                    "2 pi j k / n, which are the real and the imaginary part, or write a filter with np.convolve")
         raise refuse(TypeError, f"{name}{{here}} is not known to diffeng: write it with functions that are (docs/vocabulary.md lists them), or give it only "
                                 "plain arrays, which do not depend on the inputs")
     out = kwargs.pop("out", None) if kwargs else None
@@ -127,16 +124,16 @@ def _compositions():
         np._core.umath.clip: lambda x, low, high: e.minimum(e.maximum(x, low), high),               # which ndarray.clip calls
         np.copysign: lambda x, y: e.where(e.signbit(y), -e.absolute(x), e.absolute(x)),
         np.heaviside: lambda x, y: e.where(e.equal(x, 0), y, (e.sign(x) + 1) / 2),
-        np.fmod: lambda x, y: _fmod(x, e.absolute(y)), np.conjugate: lambda x: e.copy(x),
+        np.fmod: lambda x, y: _fmod(x, e.absolute(y)), np.conjugate: lambda x: e.copy(x.conj()),
         np.divmod: lambda x, y: (e.floor_divide(x, y), e.remainder(x, y)), np.modf: lambda x: (e.where(e.isinf(x), 0.0, x - e.trunc(x)), e.trunc(x)),
-        np.ldexp: lambda x, n: _ldexp(x, n), np.vecdot: _core(np.vecdot, lambda x, y: np.sum(x * y, axis=-1)),
+        np.ldexp: lambda x, n: _ldexp(x, n), np.vecdot: _core(np.vecdot, lambda x, y: np.sum(np.conj(x) * y, axis=-1)),
     }
     for name, of_truth, of_integers in (("and", e.logical_and, e.bitwise_and), ("or", e.logical_or, e.bitwise_or), ("xor", e.logical_xor, e.bitwise_xor)):
         one[getattr(np, f"bitwise_{name}")] = _by_kind(of_truth, of_integers)
     one[np.invert] = _by_kind(e.logical_not, e.invert)
     if hasattr(np, "matvec"):                                # NumPy 2.2
         one[np.matvec] = _core(np.matvec, lambda a, x: contraction.matmul(a, np.expand_dims(x, -1))[..., 0])
-        one[np.vecmat] = _core(np.vecmat, lambda x, a: contraction.matmul(np.expand_dims(x, -2), a)[..., 0, :])
+        one[np.vecmat] = _core(np.vecmat, lambda x, a: contraction.matmul(np.expand_dims(np.conj(x), -2), a)[..., 0, :])
     return one
 
 
@@ -274,15 +271,12 @@ def operand(x):
         if type(x) is not np.ndarray:
             from .trees import no_subclass
             no_subclass(x, lambda: "an operand")
+    if complex_values.is_complex(x):
+        return x if isinstance(x, Traced) else complex_values.paired(x)
     if isinstance(x, (np.ndarray, np.generic)):
-        _real(x.dtype)
         return x
     if isinstance(x, (list, tuple)):
-        out = array(x)
-        _real(out.dtype)
-        return out
-    if isinstance(x, complex):
-        _real(np.dtype(complex))
+        return operand(array(x))
     if _is_array_like(x):
         return operand(x.__array__())
     return int(x) if isinstance(x, int) else float(x) if isinstance(x, float) else x             # of a class of its own: an IntEnum
@@ -297,13 +291,8 @@ def arrayed(x):
     """An operand as np.asarray makes it: a Python number is an array like any other, with a dtype of its own."""
     x = operand(x)
     if isinstance(x, Traced):
-        return astype(x, x.dtype) if x.interpreter.is_number(x) else x
+        return e.astype(x, dtype=x.dtype) if x.interpreter.is_number(x) else x
     return np.asarray(x)
-
-
-def _real(dtype):
-    if dtype.kind == "c":
-        raise refuse(TypeError, "complex numbers{here}: diffeng differentiates real functions; keep real and imaginary parts in arrays of their own")
 
 
 # ---- what the methods and other modules call directly -----------------------------------------------------------------------------
@@ -325,9 +314,7 @@ def axis_of(axis, ndim):
 
 
 def astype(x, dtype):
-    dtype = np.dtype(dtype)
-    _real(dtype)
-    return e.astype(x, dtype=dtype)
+    return e.astype(x, dtype=np.dtype(dtype))
 
 
 def copy(x, order="C"):
@@ -423,6 +410,8 @@ def plain(x):
 
 def getitem(x, index):
     items = index if isinstance(index, tuple) else (index,)
+    if items and isinstance(items[0], Traced) and complex_values.is_complex(x):
+        return complex_values.entries(x, index)
     if items and isinstance(items[0], Traced) and (found := selections.chosen(x, items)) is not None:
         return found
     arrays, template = split_index(index, x)
@@ -432,6 +421,8 @@ def getitem(x, index):
 def setitem(x, index, value):
     """x with x[index] = value, in x's own dtype, as NumPy does it."""
     value = operand(value)
+    if x.dtype.kind == "c":
+        return complex_values.written(x, index, value)
     if isinstance(value, Traced) and value.dtype != x.dtype:
         value = astype(value, x.dtype)
     items = index if isinstance(index, tuple) else (index,)
@@ -441,5 +432,5 @@ def setitem(x, index, value):
     return indexing.setitem(x, value, *arrays, index=template)
 
 
-from . import selections          # noqa: E402  whose values have operators, too
+from . import complex_values, selections          # noqa: E402  whose values have operators, too
 from . import operators, numpy_functions          # noqa: E402,F401  the one gives Traced its operators, the other fills FUNCTIONS

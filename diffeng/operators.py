@@ -7,7 +7,7 @@ import numpy as np
 from .errors import refuse
 from .nodes import Primitive
 from .numpy_api import REAL, UFUNCS, as_written, call_function, call_ufunc, is_basic, operand, setitem, split_index
-from . import selections
+from . import complex_values, selections
 from .traced import NUMBERS, TRACED, Traced, is_scalar, overwrite, viewing, write
 from .vocabulary import contraction, elementwise as e, indexing
 
@@ -82,6 +82,8 @@ def _function_called(self, function, types, args, kwargs):
 def _item(self, index):
     items = index if type(index) is tuple else (index,)
     if not is_basic(items):
+        if isinstance(items[0], Traced) and self.dtype.kind == "c":
+            return complex_values.entries(self, index)
         if isinstance(items[0], Traced) and (found := selections.chosen(self, items)) is not None:
             return found
         arrays, items = split_index(index, self)

@@ -21,7 +21,7 @@ from .nodes import Node, Outputs, Primitive, Tracer, Tracing, reachable
 from .reach import loaded
 from .recording import Body, Outline, computed, enters, of_some
 from .traced import Traced
-from .trees import flatten, function_name, is_float, lend, returned, structure
+from .trees import flatten, function_name, is_float, is_part, lend, returned, structure
 from .unread import without_unread
 from .vocabulary import shaping
 
@@ -305,7 +305,10 @@ class Rules:
         paths = flatten(self._nest([*range(len(self._leaves))])[k])[0]
         if cotangent is None:
             return [None] * len(paths)
-        leaves = [unwrap(x) for x in flatten(cotangent)[0]]
+        found, _, places = flatten(cotangent)
+        leaves = [unwrap(x) for x in found]
+        if len(leaves) != len(paths) and any(map(is_part, places)):
+            raise self._refused("pull", f"a complex cotangent for argument {k}, which is real")
         if len(leaves) != len(paths):
             raise self._refused("pull", f"{len(leaves)} arrays for argument {k}, which has {len(paths)}")
         return leaves

@@ -8,6 +8,7 @@ import string
 
 import numpy as np
 
+from .vocabulary import fourier
 from .vocabulary.contraction import subscripts
 
 INTEGER = 1 << 10          # the numbers in index_map lie below: float32 adds two of them, and float64 all their products, without rounding
@@ -30,7 +31,7 @@ def part(primitive, values, z, params, limit, sums=False):
 
     What is summed is summed whole, so the value is part of the value that was recorded; with sums=True only some of it is, and the value is computed.
     """
-    letters = string.ascii_letters
+    letters, kept = string.ascii_letters, set()                        # kept: what stays whole also where sums are cut
     if primitive.kind == "contract":
         inputs, out = subscripts(primitive.name, [x.ndim for x in values], params).split("->")
         terms, thinned = inputs.split(","), set(out)
@@ -42,6 +43,10 @@ def part(primitive, values, z, params, limit, sums=False):
         axes = params["axis"] if isinstance(params["axis"], tuple) else (params["axis"],)
         thinned = {c for k, c in enumerate(terms[0]) if k not in axes}
         out = terms[0] if z.ndim == values[0].ndim else "".join(c for c in terms[0] if c in thinned)
+    elif primitive.name in fourier.NAMES:
+        terms, out, pairs = [letters[:values[0].ndim]], letters[:z.ndim], max(values[0].ndim, z.ndim) - 1
+        thinned = {c for k, c in enumerate(letters[:pairs]) if k not in params["axes"]}
+        kept = {letters[pairs], *[letters[params["axes"][-1]]] * (primitive.name == "irfft")}                   # (whose length the parameters say)
     elif primitive.kind == "linalg":                                  # some matrices of a stack; with sums=True some rows and columns of them
         batch = letters[:values[0].ndim - 2]
         terms = [batch + t for t in ("RS" if primitive.name in ("qr", "svd") else "RR", "RK")[:len(values)]]
@@ -65,9 +70,8 @@ def part(primitive, values, z, params, limit, sums=False):
             break
         count[c] = -(-count[c] // 2)
     if sums:
-        thinned = set("".join(terms))
-        while largest() > limit:
-            c = max(thinned, key=lambda c: (count[c], c))
+        thinned = set("".join(terms)) - kept
+        while largest() > limit and (c := max(thinned, key=lambda c: (count[c], c), default=None)) is not None and count[c] > 1:
             count[c] = -(-count[c] // 2)
         if "S" in count and primitive.name == "qr":                                   # no more columns than rows
             count["S"] = min(count["R"], count["S"])

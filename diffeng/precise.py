@@ -19,7 +19,7 @@ from .balls import Refused, Undecided, all_finite, box, enclose, infinite, nonze
 from .buffers import call as call_user, unwrap
 from .constants import Exact
 from .errors import explain, refuse
-from .interpreters import Interpreter
+from .interpreters import Interpreter, complex_result
 from .refusals import fixed
 from .traced import ALIASES, Traced
 from .lines import same_place, user_frames
@@ -263,6 +263,8 @@ class _Precise(Interpreter):
             return _inside(primitive, operands)
         name, run = primitive.name, current_run()
         dtype, meet = _promote(primitive, tuple([_kind(x) for x in operands]), params)
+        if "c" in (dtype.kind, meet.kind):
+            return complex_result(primitive, operands, params)
         doubt, balls = None, dtype.kind == "f"
         for x in operands:
             if type(x) is PreciseArray:

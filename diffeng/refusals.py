@@ -63,11 +63,11 @@ def converted(frame):
         frame = frame.f_back
     if inside:
         twins = [(n, room) for n, module in reversed(inside) for room in (special, linalg) if n in room.TWINS and (room is special or "linalg" in module)]
-        name = twins[0][0] if twins else inside[-1][0]
-        known, library = any([f.__name__ == name for f in FUNCTIONS]), inside[-1][1].partition(".")[0]
+        name = twins[0][0] if twins else next((n for n, _ in reversed(inside) if not n.startswith("_")), inside[-1][0])
+        known, library = next((f for f in FUNCTIONS if f.__name__ == name), None), inside[-1][1].partition(".")[0]
         sparse = any([module.startswith("scipy.sparse.") and "linalg" not in module for _, module in inside])
         cure = (f"use {twins[0][1].__name__}.{name}, which takes traced and plain arrays alike" if twins else "of a sparse array there are A @ x and x @ A, and a * (A @ x) "
-                "for (a * A) @ x" if sparse else "take the array of a series or frame first: df.to_numpy() @ x" if library == "pandas" else f"use np.{name}" if known and library != "numpy"
+                "for (a * A) @ x" if sparse else "take the array of a series or frame first: df.to_numpy() @ x" if library == "pandas" else f"use {known.__module__.replace('numpy', 'np', 1)}.{name}" if known and library != "numpy"
                 else "give it an array, not a list of traced values: np.array([...])" if known else "write it with numpy functions and ufuncs")
         return refuse(TypeError, f"{name}{{here}}, a function of {library}, converts a traced value to a plain array: "
                                  f"this would cut the derivative; {cure}")

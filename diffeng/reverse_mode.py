@@ -21,7 +21,7 @@ from .influence import influences
 from .nodes import STORED, Node, Tracer
 from .reverse_rules import Every, Getitem, fit, summed
 from .traced import NUMBERS, TRACED
-from .vocabulary import indexing, linalg
+from .vocabulary import fourier, indexing, linalg
 from .vocabulary.elementwise import beta_density, expit, expn, gamma_density, gauss, hyp2f1, iv, ive, jv, kv, kve, psi, yv, zeta
 from .lines import line_of
 
@@ -146,6 +146,10 @@ PULL = {
     "eigh":        [lambda g, z, x, *, lower: rule.eigh(g, z, lower)],
     "qr":          [lambda g, z, x: rule.qr(g, z, x)],
     "svd":         [lambda g, z, x: rule.svd(g, z, x)],
+    # ---- Fourier transforms: what is transposed goes the other way
+    "fft":         [lambda g, z, x, *, axes, inverse, norm: fourier.fft(g, axes=axes, inverse=not inverse, norm=fourier.TURNED[norm])],
+    "rfft":        [lambda g, z, x, *, axes, norm: rule.rfft(g, x, axes, norm)],
+    "irfft":       [lambda g, z, x, *, axes, n, norm: rule.irfft(g, x, axes, n, norm)],
 }
 
 
@@ -312,7 +316,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             chosen = here is not None or _chooses(node)
             if here is not None and (primitive.kind != "map" or primitive.own is not None or at is not None or changed or node in found):
                 g, here = _cleared(g, here), (here[0], False)
-        elif primitive.kind in _MAY_REFUSE and not _finite(g):
+        elif primitive.kind in _MAY_REFUSE and (primitive.own is not None or primitive.kind == "linalg") and not _finite(g):
             return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
         if changed and node in changed:
             g = changed[node](_whole(g, node.shape))

@@ -11,7 +11,7 @@ import numpy as np
 from .constants import Exact
 from .nodes import Tracer
 from .traced import Traced
-from .vocabulary import contraction, indexing, linalg
+from .vocabulary import contraction, fourier, indexing, linalg
 from .vocabulary.elementwise import erfcx, hyp2f1, zeta
 
 # ---- shapes --------------------------------------------------------------------------------------------------------------
@@ -368,3 +368,20 @@ def cholesky(g, z):
     inner = tril(np.matmul(up, tril(g))) * halved
     s = linalg.solve(up, flipped(linalg.solve(up, flipped(inner), triangle="upper")), triangle="upper")                # inv(z)' inner inv(z), in two solutions
     return tril(s + flipped(s)) * halved
+
+
+def _numbers(m, n, axes, g):
+    """How many entries of the whole spectrum each of the first m stands for, along the axis where that is."""
+    k = np.arange(m)
+    return np.where((k == 0) | (2 * k == n), 1, 2).astype(g.dtype).reshape([m if k == axes[-1] else 1 for k in range(g.ndim)])
+
+
+def rfft(g, x, axes, norm):
+    """irfft counts an entry twice that stands for two."""
+    n = x.shape[axes[-1]]
+    return fourier.irfft(g / _numbers(n // 2 + 1, n, axes, g), axes=axes, n=n, norm=fourier.TURNED[norm])
+
+
+def irfft(g, x, axes, n, norm):
+    out = fourier.rfft(g, axes=axes, norm=fourier.TURNED[norm])
+    return out * _numbers(n // 2 + 1, n, axes, out)

@@ -9,7 +9,7 @@ What it is not: no np.ma.
 """
 import numpy as np
 
-from .interpreters import Interpreter, differs, layers
+from .interpreters import Interpreter, complex_result, differs, layers
 from .nodes import Node, Tracer
 from .numpy_api import cast, is_basic, plain
 from .refusals import fixed
@@ -169,6 +169,8 @@ class Selection(Interpreter):
     def apply(self, primitive, operands, params):
         rule = _RULES.get(primitive.name) or (_elementwise if primitive.kind == "map" and primitive.own is None else None)
         out = rule and rule(self, primitive, operands, params)
+        if out is not None and out.dtype.kind == "c":
+            return complex_result(primitive, operands, params)
         return primitive(*[x.share() if type(x) is Chosen else x for x in operands], **params) if out is None else out
 
     def seen(self):

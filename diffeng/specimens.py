@@ -35,6 +35,9 @@ _ROWS = {
     "solve":        ([(2, 3, 3), (2, 3, 2)], {}, []),
     **dict.fromkeys(("inv", "det", "slogdet", "cofactor", "cholesky"), ([(2, 3, 3)], {}, [])), "eigh": ([(2, 3, 3)], dict(lower=True), []),
     **dict.fromkeys(("qr", "svd"), ([(2, 4, 3)], {}, [])),
+    "fft":          ([(2, 5, 2)], dict(axes=(1,), inverse=False, norm="ortho"), []),
+    "rfft":         ([(2, 3, 4)], dict(axes=(1, 2), norm="backward"), []),
+    "irfft":        ([(2, 2, 3, 2)], dict(axes=(1, 2), n=5, norm="backward"), []),
     "astype":       ([(3,)], dict(dtype=np.dtype(float)), []),
 }
 

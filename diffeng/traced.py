@@ -67,8 +67,8 @@ class Traced:
     nbytes = property(lambda self: self.size * self.dtype.itemsize)
     T = property(lambda self: self._called(_transpose))
     mT = property(lambda self: self._called(_swapaxes, -1, -2))
-    real = property(lambda self: self, lambda self, value: self.__setitem__(..., value))
-    imag = property(lambda self: np.zeros(self.shape, self.dtype))
+    real = property(lambda self: self if self.dtype.kind != "c" else _part(self, 0), lambda self, value: self.real.__setitem__(..., value))
+    imag = property(lambda self: np.zeros(self.shape, self.dtype) if self.dtype.kind != "c" else _part(self, 1), lambda self, value: _imaginary(self).__setitem__(..., value))
     flat = property(lambda self: Entries(self), lambda self, value: Entries(self).__setitem__(slice(None), value))
 
     @property
@@ -193,9 +193,23 @@ class Traced:
         return np.reshape(self, self.shape)
 
     def conj(self):
-        return self
+        if self.dtype.kind != "c":
+            return self
+        from .complex_values import conjugate
+        return conjugate(self)
 
     conjugate = conj
+
+
+def _part(z, k):
+    from .complex_values import part
+    return part(z, k)
+
+
+def _imaginary(z):
+    if z.dtype.kind != "c":
+        raise refuse(TypeError, "imag{here}: a real array has no imaginary part to set; make a complex one with astype(complex)")
+    return _part(z, 1)
 
 
 def _method(function, name):

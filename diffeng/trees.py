@@ -4,10 +4,12 @@ import inspect
 from functools import cache, lru_cache, partial
 from itertools import accumulate
 from types import FunctionType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .buffers import Buffer, call, lent, unwrap
+from .complex_values import Complex, combined, is_complex, parts as parts_of
 from .errors import refuse
 from .refusals import leaked
 from .traced import TRACED, Traced
@@ -26,14 +28,58 @@ def flatten(tree):
     ([2.0, 3.0, 1.0], {'b': 6.0, 'a': [4.0, 5.0]}, [('a', 0), ('a', 1), ('b',)])
     """
     if type(tree) in TRACED or isinstance(tree, LEAVES):
-        return [tree], _only, [()]
+        kind = type(tree)
+        if kind in _REAL or kind is np.ndarray and tree.dtype.kind != "c" or not _is_complex(tree):
+            return [tree], _only, [()]
+        return _in_parts([tree], _only, [()])
     leaves, paths = [], []
     nesting = _nesting(tree, leaves, paths)
     if nesting is not None:
-        return leaves, _nested(nesting), paths
-    import optree
-    paths, leaves, spec = optree.tree_flatten_with_path(tree)
-    return list(leaves), spec.unflatten, list(paths)
+        rebuild = _nested(nesting)
+    else:
+        import optree
+        paths, leaves, spec = optree.tree_flatten_with_path(tree)
+        leaves, rebuild, paths = list(leaves), spec.unflatten, list(paths)
+    return (leaves, rebuild, paths) if not any([_is_complex(x) for x in leaves]) else _in_parts(leaves, rebuild, paths)
+
+
+class Part(str):
+    """The key of a complex number's part."""
+
+
+def is_part(path):
+    """Is a leaf of this path a part of a complex one?"""
+    return bool(path) and type(path[-1]) is Part
+
+
+def are_real(paths, what):
+    """TypeError for leaves of which some are parts of complex ones. what(path): what is there."""
+    for path in paths:
+        if is_part(path):
+            raise _complex(what(path[:-1]))
+
+
+_PARTS = Part("real"), Part("imag")
+_REAL = {float, int, np.float64, np.float32}          # types that are: those of traced values, which hold no pairs, come to be known
+
+
+def _is_complex(x):
+    kind = type(x)
+    if kind is np.ndarray:
+        return x.dtype.kind == "c"
+    if kind in TRACED and kind is not Complex and not issubclass(kind, Buffer):
+        _REAL.add(kind)
+    return kind not in _REAL and is_complex(x)
+
+
+def _in_parts(leaves, rebuild, paths):
+    """Leaves of which a complex one is two: its real and its imaginary part."""
+    new, names, places = [], [], []
+    for x, path in zip(leaves, paths):
+        places.append(len(new) if not _is_complex(x) else slice(len(new), len(new) + 2))
+        new += parts_of(unwrap(x)) if _is_complex(x) else [x]
+        names += [(*path, k) for k in _PARTS] if _is_complex(x) else [path]
+    return new, lambda values: rebuild([values[k] if type(k) is int else combined(*values[k]) for k in places]), names
 
 
 def lend(tree, lazily=False):
@@ -48,17 +94,27 @@ def structure(tree):
     """(leaves, structure): how they are nested, to be compared with ==, or used as a key. The order of a dict's keys is part of it: Python may loop over
     them."""
     if isinstance(tree, LEAVES):
-        return [tree], None
+        return ([tree], None) if not _is_complex(tree) else _split([tree], None)
     leaves = []
     nesting = _nesting(tree, leaves, [])
-    if nesting is not None:
-        return leaves, nesting
-    import optree
-    _keep_order()
-    leaves = optree.tree_leaves(tree)
-    if len(leaves) == 1 and leaves[0] is tree:            # an array of another library
-        return leaves, None
-    return leaves, optree.tree_structure(tree, namespace=_ORDERED)
+    if nesting is None:
+        import optree
+        _keep_order()
+        leaves = optree.tree_leaves(tree)
+        if not (len(leaves) == 1 and leaves[0] is tree):       # no array of another library
+            nesting = optree.tree_structure(tree, namespace=_ORDERED)
+    return (leaves, nesting) if not any([_is_complex(x) for x in leaves]) else _split(leaves, nesting)
+
+
+class _Split(NamedTuple):
+    """How leaves are nested of which some are complex."""
+    nesting: Any
+    complex: tuple
+
+
+def _split(leaves, nesting):
+    flags = tuple([_is_complex(x) for x in leaves])
+    return [part for x, pair in zip(leaves, flags) for part in (parts_of(unwrap(x)) if pair else [x])], _Split(nesting, flags)
 
 
 def _nesting(tree, leaves, paths, path=()):
@@ -183,14 +239,19 @@ def as_array(x, what):
     if isinstance(x, (bool, int, np.bool_, np.integer)) or isinstance(x, np.ndarray) and x.dtype.kind in "iub":
         raise refuse(TypeError, f"{what} is an integer{{here}} ({np.asarray(x).dtype}): derivatives need floating-point numbers. "
                                 "Pass 3.0 instead of 3, convert with x.astype(float), or leave it out of argnums")
-    if isinstance(x, (complex, np.complexfloating)) or isinstance(x, np.ndarray) and x.dtype.kind == "c":
-        raise refuse(TypeError, f"{what} is complex{{here}}: diffeng differentiates real functions; pass real and imaginary parts as arrays of their own")
+    if is_complex(x):
+        raise _complex(what)
     if isinstance(x, float) or isinstance(x, np.floating) and x.dtype.itemsize in (4, 8):
         return np.asarray(x)[()]
     no_subclass(x, lambda: what)
     if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype.itemsize in (4, 8):
         return x
     raise refuse(TypeError, f"{what} is {_describe(x)}{{here}}: pass a float, or an array of dtype float64 or float32")
+
+
+def _complex(what):
+    return refuse(TypeError, f"{what} is complex{{here}}: derivatives are taken by real numbers; pass its real and its imaginary part as arrays of their own, and write "
+                             "re + 1j * im inside of the function")
 
 
 def _describe(x):
@@ -303,7 +364,10 @@ class Flat:
             if k in self._trees:
                 continue
             parts, rebuild, paths = flatten(args[k])
-            start, where = len(self.leaves), None if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf)]            # None: all of them
+            if len(paths) > 1 and not every_float:
+                are_real(paths, lambda path: self._argument(k, path))
+            start = len(self.leaves)
+            where = None if not every_float else [j for j, leaf in enumerate(parts) if is_float(leaf) and not is_part(paths[j])]            # None: all of them
             for j in range(len(parts)) if where is None else where:
                 leaf = parts[j]
                 kind = type(leaf)
@@ -353,6 +417,9 @@ class Flat:
             parts, rebuild, _ = flatten(aux)
             self.aux = rebuild([_below(x, leaves) for x in parts])
         outputs, self.out, self._out_paths = flatten(result)
+        if len(outputs) > 1 and any(map(is_part, self._out_paths)):
+            raise refuse(TypeError, f"{function_name(self.fun)} returned a complex value{{here}}: derivatives are of real results; return real ones, such as z.real, "
+                                    "np.abs(z)**2 or a tuple (z.real, z.imag)")
         if not outputs:
             raise refuse(TypeError, f"{function_name(self.fun)} returned {result!r}: return a number, an array, or a tuple, list or dict of them "
                                     "(is a return missing?)")

@@ -23,7 +23,9 @@ def promoting(x):
     if kind is bool:
         return np.dtype(bool)
     interpreter = getattr(x, "interpreter", None)
-    return float if interpreter is not None and interpreter.is_number(x) else x.dtype
+    if interpreter is not None and interpreter.is_number(x):
+        return float if x.dtype.kind == "f" else complex
+    return x.dtype
 
 
 def resolved(ufunc, operands, dtype=None):

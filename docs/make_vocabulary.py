@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))          # the tables besi
 from diffeng import buffers, linalg as matrices, numpy_api, special          # noqa: E402
 from diffeng.nodes import Primitive          # noqa: E402
 from diffeng.traced import REFUSED, Traced          # noqa: E402
-from diffeng.vocabulary import contraction, elementwise, indexing, linalg, random, reductions, shaping          # noqa: E402
+from diffeng.vocabulary import contraction, elementwise, fourier, indexing, linalg, random, reductions, shaping          # noqa: E402
 
 HEAD = """# The vocabulary
 
@@ -29,6 +29,8 @@ ROOMS = [(elementwise, "Elementwise", "One value out for each value in, after br
          (linalg, "Matrices", "Of the matrices on the last two axes. `slogdet` is log|det|; `cofactor` is det(x) inv(x).T, of singular matrices too. "
           "`cholesky` reads the lower triangle, as NumPy's does, so that the derivative by an entry above the diagonal is 0; so does `eigh`, "
           "where it is told to. `eigh` has the eigenvalues in a row and the vectors below it, `qr` has q and r below it."),
+         (fourier, "Fourier transforms", "Of arrays whose last axis, of length 2, has real and imaginary parts (`rfft` of real ones to these, `irfft` back): what "
+          "[complex values](complex.md) are transformed by."),
          (indexing, "Parts of arrays", "Reading and writing by index."),
          (random, "Random bits", "Of a key, a counter and a place: no state.")]
 
@@ -43,8 +45,9 @@ def text():
     others = [f for f in numpy_api.FUNCTIONS if not isinstance(f, np.ufunc)]
     lines += ["## NumPy functions\n", "As NumPy has them; an option that is not supported on traced values says so when it is used.\n"]
     lines += _listed("`numpy`, ufuncs", [u.__name__ for u in numpy_api.UFUNCS if getattr(np, u.__name__, None) is u])
-    lines += _listed("`numpy`, functions", [f.__name__ for f in others if "linalg" not in f.__module__ and "polynomial" not in f.__module__])
+    lines += _listed("`numpy`, functions", [f.__name__ for f in others if not {"linalg", "fft", "polynomial"} & {*f.__module__.split(".")}])
     lines += _listed("`numpy.linalg`", [f.__name__ for f in others if "linalg" in f.__module__])
+    lines += _listed("`numpy.fft`, and of complex values [what else there is](complex.md)", [f.__name__ for f in others if f.__module__ == "numpy.fft"])
     lines += ["Where NumPy does not ask its arguments, while a function is traced: `vectorize` and ufuncs of `frompyfunc`, which call their function entry by entry (a large "
               "array is a large graph); `ndenumerate` and `nditer`, to read; `lib.stride_tricks.as_strided`, to read; `numpy.polynomial`, its functions and classes, of "
               "traced coefficients and at traced points.\n"]

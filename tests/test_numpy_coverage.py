@@ -319,7 +319,7 @@ KEPT = [np.mean]                         # not by name: nobody replaces it while
     (lambda x: OUTSIDE.__setitem__(0, x[0]), "assigned into a plain array"),
     (lambda x: np.put(OUTSIDE, 0, x[0]), "plain array"), (lambda x: np.float64(x[0]), r"np\.float64.*astype"), (lambda x, dtype=np.float32: dtype(x), r"np\.float32.*astype"),
     (lambda x: math.remainder(x[0], 2), r"math\.remainder.*cut"), (lambda x: np.eye(3)[1:].copy().dot(x) @ OUTSIDE.dot(x), r"^dot at.*X @ x"),
-    (lambda x: OUTSIDE.searchsorted(x), r"^searchsorted at.*np\.searchsorted"), (lambda x: np.abs(np.vdot(x, 1j * OUTSIDE)), "complex"), (lambda x: np.vdot([1, 1j, 0], x), "complex"),
+    (lambda x: OUTSIDE.searchsorted(x), r"^searchsorted at.*np\.searchsorted"),
     (lambda x: scipy.integrate.quad(lambda s: s * x[0], 0, 1)[0], "function of (numpy|scipy)"),
     (lambda x: scipy.integrate.quad(lambda s: s, 0, x[0])[0], "function of (numpy|scipy)"),
     (lambda x: scipy.special.logsumexp(x), r"logsumexp.*diffeng\.special\.logsumexp"),
@@ -335,7 +335,7 @@ KEPT = [np.mean]                         # not by name: nobody replaces it while
     (lambda x: np.linalg.eigvals(np.outer(x, x)), r"numpy\.linalg\.eigvals.*no derivative.*inv, .*solve"), (lambda x: np.linalg.inv(np.outer(x, x)), r"^inv.*test_numpy.*Singular"), (lambda x: np.sum(x, axis=3), "sum.*axis 3"),
     (lambda x: x[x[0]], "dtype float64 is no index"), (lambda x: x.tobytes(), r"ndarray\.tobytes"),
     (lambda x: np.array([x, x[:2]]), r"array.*shapes \(2,\), \(3,\)"), (lambda x: np.pad(x, 1, "empty"), "pad.*mode='empty'"),
-    (lambda x: np.fft.rfft(x), "numpy.fft.rfft.*complex.*np.cos and np.sin"),
+    (lambda x: np.fft.rfft(x * 1j), r"^rfft at.*complex.*np\.fft\.fft"),
     (lambda x: np.quantile(x, -0.2), "quantile.*between 0 and 1"), (lambda x: np.nanpercentile(x, [20, 120]), "quantile.*0 and 100"),
 ])
 @pytest.mark.parametrize("method", ["forward", "reverse"])

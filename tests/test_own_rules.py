@@ -270,7 +270,7 @@ def test_rounding_inside_of_a_function_is_not_a_rules_fault(n, off):
 
 
 @pytest.mark.parametrize("rule, result, text", [
-    ("pull", lambda x, out, g: 1j * x, r"lse\.pull returned a cotangent of dtype complex128 at test_own_rules"),
+    ("pull", lambda x, out, g: 1j * x, r"lse\.pull returned a complex cotangent for argument 0, which is real at test_own_rules"),
     ("pull", lambda x, out, g: np.ones(2), r"lse\.pull returned one of shape \(2,\) for a number of shape \(3,\) at test_own_rules"),
     ("pull", lambda x, out, g: None, r"lse\.pull returned none"), ("pull", lambda x, out, g: {"a": x, "b": x}, r"lse\.pull returned 2 arrays for argument 0, which has 1"),
     ("push", lambda x, out, dx: dx, r"lse\.push returned a tangent of shape \(3,\) for a result of shape \(\) at test_own_rules")])

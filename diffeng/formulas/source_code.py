@@ -138,6 +138,12 @@ def inner_positions(node):
 
 _HELPERS = {
     "solve_lower": SOLVE_LOWER, "cofactor": COFACTOR, "eigh": EIGH, "qr": QR, "svd": SVD,
+    "numbers": '''def numbers(pairs):
+    return np.ascontiguousarray(pairs).view(pairs.dtype.char.upper())[..., 0]
+''',
+    "pairs": '''def pairs(numbers):
+    return np.stack([numbers.real, numbers.imag], axis=-1)
+''',
     "logsumexp": '''def logsumexp(x, axis, keepdims):
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, np.zeros((), top.dtype))
@@ -331,6 +337,17 @@ class NumPy:
     def helper(self, name):
         self.helpers.setdefault(name, _HELPERS[name])
         return name
+
+    def _fft(self, k, operands, params):
+        transform = "np.fft.ifftn" if params["inverse"] else "np.fft.fftn"
+        return f"{self.helper('pairs')}({transform}({self.helper('numbers')}({self.plain(operands[0])}), axes={params['axes']}, norm={params['norm']!r}))"
+
+    def _rfft(self, k, operands, params):
+        return f"{self.helper('pairs')}(np.fft.rfftn({self.plain(operands[0])}, axes={params['axes']}, norm={params['norm']!r}))"
+
+    def _irfft(self, k, operands, params):
+        lengths, axes = [self.graph.nodes[k]["shape"][a] for a in params["axes"]], params["axes"]
+        return f"np.fft.irfftn({self.helper('numbers')}({self.plain(operands[0])}), {lengths}, {axes}, {params['norm']!r})"
 
     def _logsumexp(self, k, operands, params):
         return f"{self.helper('logsumexp')}({self.plain(operands[0])}, {params['axis']}, {params['keepdims']})"

@@ -127,10 +127,10 @@ class Numba(NumPy):
         stacks = [f"np.ascontiguousarray({x}).reshape({(math.prod(s[:-2]), *s[-2:])})" for x, s in zip(arguments, shapes)]
         return f"{helper}({', '.join(stacks)})" + (f".reshape({self.shape(k)})" if self.shape(k) else "[0]")
 
-    def _density(self, k, operands, params):
+    def _absent(self, k, operands, params):
         raise refuse(self.graph, k, "numba")
 
-    _gamma_density = _beta_density = _density
+    _gamma_density = _beta_density = _fft = _rfft = _irfft = _absent
 
     def weak(self, k, value):
         """numba would widen float32 by a float64 literal."""

@@ -2,4 +2,4 @@
 
 The right-hand sides run in every interpreter. Importing the rooms fills numpy_api.FUNCTIONS; call_function there names an option that is not supported.
 """
-from . import calculus, choosing, entries, histograms, linear_algebra, making, products, rearranging, reducing, shaping, sparse_products, statistics          # noqa: F401
+from . import calculus, choosing, entries, fourier, histograms, linear_algebra, making, products, rearranging, reducing, shaping, sparse_products, statistics          # noqa: F401

@@ -107,7 +107,7 @@ def convolve(a, v, mode="full"):
 def correlate(a, v, mode="valid"):
     a, v = _sequences("correlate", a, v)
     m, n = sorted((a.size, v.size))
-    return _part(_full(a, v[::-1]), n, m, mode, m // 2 if v.size > a.size else (m - 1) // 2)
+    return _part(_full(a, v[::-1].conj()), n, m, mode, m // 2 if v.size > a.size else (m - 1) // 2)
 
 
 def _sequences(name, a, v):
@@ -163,7 +163,7 @@ def polyint(p, m=1, k=None):
 @implements(np.poly)
 def poly(seq_of_zeros):
     z = operand(seq_of_zeros)
-    z = z if z.dtype.kind == "f" else cast(z, np.float64)
+    z = z if z.dtype.kind in "fc" else cast(z, np.float64)
     if z.ndim != 1:
         raise refuse(TypeError, "poly{here}: of traced values only the roots make a polynomial; a matrix would need its eigenvalues")
     out = np.ones(1, z.dtype)

@@ -147,7 +147,7 @@ def i0(x):
 
 @implements(np.interp)
 def interp(x, xp, fp, left=None, right=None, period=None):
-    x, xp, fp = (cast(operand(v), np.float64) for v in (x, xp, fp))                # NumPy's has no other dtype
+    x, xp, fp = (v if v.dtype == complex else cast(v, np.float64) for v in map(arrayed, (x, xp, fp)))                # NumPy's has no other dtypes
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
         raise refuse(ValueError, f"interp{{here}}: points of shape {xp.shape} with values of shape {fp.shape}: give two rows of one length, 1 at least")
     if period is not None:
@@ -206,9 +206,12 @@ def _places_among(a, v, before):
     return place
 
 
+_unravel_index = np.unravel_index                                       # NumPy's own: this one stands in its place while a function runs
+
+
 @implements(np.unravel_index)
 def unravel_index(indices, shape, order="C"):
-    return np.unravel_index(plain(indices), shape, order)
+    return _unravel_index(plain(indices), shape, order)
 
 
 @implements(np.isin)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..complex_values import block, is_complex, parts as complex_parts
 from ..errors import refuse
 from ..numpy_api import arrayed, axis_of, plain
 from ..vocabulary import elementwise as e, linalg, shaping as s
@@ -29,7 +30,7 @@ class SlogdetResult(NamedTuple):
 def _floating(*operands):
     """Operands as NumPy casts them for LAPACK: integers become float64."""
     operands = [arrayed(x) for x in operands]
-    return [x if x.dtype.kind == "f" else e.astype(x, dtype=np.dtype(float)) for x in operands]
+    return [x if x.dtype.kind in "fc" else e.astype(x, dtype=np.dtype(float)) for x in operands]
 
 
 def _together(a, b):
@@ -111,6 +112,12 @@ def eigh(a, UPLO="L"):
 
 @implements(np.linalg.eigvalsh)
 def eigvalsh(a, UPLO="L"):
+    """Of complex matrices those of the real ones of twice as many rows, where each is twice."""
+    a = arrayed(a)
+    if is_complex(a):
+        a, b = complex_parts(np.swapaxes(a, -1, -2) if UPLO in "Uu" else a)                # (conjugate, with the same eigenvalues)
+        b = np.tril(b, -1)
+        return eigvalsh(block(a, b - np.swapaxes(b, -1, -2)))[..., ::2]
     return _eigen(a, UPLO)[..., 0, :]
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .. import complex_functions
+from ..complex_values import is_complex, parts as complex_parts
 from ..constants import PI
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, copy, operand, setitem, without_axes
@@ -145,43 +147,49 @@ def can_cast(from_, to, casting="safe"):
 
 @implements(np.iscomplexobj)
 def iscomplexobj(x):
-    return False
+    return is_complex(x)
 
 
 @implements(np.isrealobj)
 def isrealobj(x):
-    return True
+    return not is_complex(x)
 
 
 @implements(np.iscomplex)
 def iscomplex(x):
-    return np.zeros(x.shape, bool)[()]
+    return e.not_equal(x.imag, 0) if is_complex(x) else np.zeros(x.shape, bool)[()]
 
 
 @implements(np.isreal)
 def isreal(x):
-    return np.ones(x.shape, bool)[()]
+    return e.equal(x.imag, 0) if is_complex(x) else np.ones(x.shape, bool)[()]
 
 
 @implements(np.real)
 def real(val):
-    return val
-
-
-@implements(np.real_if_close)
-def real_if_close(a, tol=100):
-    return a
+    return operand(val).real
 
 
 @implements(np.imag)
 def imag(val):
-    return np.zeros(val.shape, val.dtype)[()]
+    return operand(val).imag if is_complex(operand(val)) else np.zeros(val.shape, val.dtype)[()]
+
+
+@implements(np.real_if_close)
+def real_if_close(a, tol=100):
+    a = operand(a)
+    if not is_complex(a) or not np.all(np.abs(a.imag) < (tol * np.finfo(a.dtype).eps if tol > 1 else tol)):
+        return a
+    return a.real
 
 
 @implements(np.angle)
 def angle(z, deg=False):
     """Of real numbers: pi where the sign is negative, and constant between."""
     z = arrayed(z)
+    if is_complex(z):
+        turned = complex_functions.angle(*complex_parts(z))
+        return turned * (180 / PI) if deg else turned
     turned = e.where(e.isnan(z), z, e.where(e.signbit(z), 1.0, 0.0) * (180.0 if deg else PI))
     return cast(turned, np.arctan2.resolve_dtypes((int, z.dtype, None))[-1])
 

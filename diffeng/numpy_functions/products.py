@@ -21,7 +21,7 @@ def dot(a, b):
 
 @implements(np.vdot)
 def vdot(a, b):
-    return c.dot(np.ravel(operand(a)), np.ravel(operand(b)))
+    return c.dot(np.ravel(operand(a)).conj(), np.ravel(operand(b)))
 
 
 @implements(np.inner)

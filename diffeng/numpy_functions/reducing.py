@@ -2,6 +2,7 @@
 import numpy as np
 
 from .. import selections
+from ..complex_values import is_complex, squares
 from ..errors import refuse
 from ..numpy_api import arrayed, astype, axes_of, axis_of, operand
 from ..traced import TRACED, Traced
@@ -46,6 +47,8 @@ def norm_of(squares):
 
 def deviation(squares, x, axis, keepdims, where=True):
     """The square root of the variance of x. Where all entries are equal it is a norm at 0, even if their mean was rounded to another number."""
+    if is_complex(x):
+        return norm_of(squares)
     value, axes = at_hand(x), axes_of(axis, x.ndim)
     if value is not None and (where is True or not given(where)) and value.size and not np.equal(np.maximum.reduce(value, axis=axes), np.minimum.reduce(value, axis=axes)).any():
         return norm_of(squares)
@@ -122,7 +125,7 @@ def var(a, axis=None, dtype=None, ddof=0, keepdims=False, *, where=None, mean=No
     if given(where) and where is not True or given(mean):
         where = where if given(where) else True
         centre = mean if given(mean) else np.mean(x, axis=axis, keepdims=True, where=where)
-        return np.sum(e.square(x - centre), axis=axis, keepdims=asked(keepdims), where=where) / (_counted(where, x, axis, keepdims) - ddof)
+        return np.sum(squares(x - centre), axis=axis, keepdims=asked(keepdims), where=where) / (_counted(where, x, axis, keepdims) - ddof)
     return r.var(x, axis=axes_of(axis, x.ndim), keepdims=asked(keepdims), ddof=ddof)
 
 
@@ -230,7 +233,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
     axes = axes_of(axis, x.ndim)
     pair = axes if axis is None else axis                # in the order that is asked for: rows, columns
     if ord is None or ord == "fro" and len(axes) == 2 or ord == 2 and len(axes) == 1:
-        return norm_of(total(e.square(x), axes, keepdims=keepdims))
+        return norm_of(total(squares(x), axes, keepdims=keepdims))
     if len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
         row, column = pair if abs(ord) == 1 else pair[::-1]
         sums = np.sum(e.absolute(x), axis=row, keepdims=True)
@@ -257,11 +260,11 @@ def _vector_norm(x, axes, keepdims, ord):
     if ord in (np.inf, -np.inf):
         return _outermost(size, ord, axis=axes, keepdims=asked(keepdims))
     if ord == 0:
-        return np.sum(astype(e.not_equal(x, 0), x.dtype), axis=axes, keepdims=asked(keepdims))
+        return np.sum(astype(e.not_equal(x, 0), size.dtype), axis=axes, keepdims=asked(keepdims))
     if ord == 1:
         return np.sum(size, axis=axes, keepdims=asked(keepdims))
     if ord == 2:
-        return norm_of(total(e.square(x), axes, keepdims=keepdims))
+        return norm_of(total(squares(x), axes, keepdims=keepdims))
     powers = e.power(size, ord)
     if ord < 1:                                              # infinitely steep at entries of 0, on both sides: the middle of all slopes there
         zero = e.equal(x, 0)

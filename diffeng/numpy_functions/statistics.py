@@ -134,13 +134,13 @@ def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=N
         raise refuse(ValueError, "cov{here}: a weight is negative")
     if fweights is None and aweights is None:
         x = x - np.mean(x, axis=1, keepdims=True)
-        return np.squeeze(x @ x.T / max(x.shape[1] - ddof, 0))
+        return np.squeeze(x @ x.T.conj() / max(x.shape[1] - ddof, 0))
     counts, importance = (1.0 if w is None else operand(w) for w in (fweights, aweights))
     weights = counts * importance
     total = np.sum(weights)
     free = total - (ddof if aweights is None else ddof * np.sum(weights * importance) / total)
     x = x - np.sum(x * weights, axis=1, keepdims=True) / total
-    return np.squeeze(x @ (x * weights).T / np.maximum(free, 0))
+    return np.squeeze(x @ (x * weights).T.conj() / np.maximum(free, 0))
 
 
 @implements(np.corrcoef)

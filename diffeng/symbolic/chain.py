@@ -16,10 +16,11 @@ from ..vocabulary import elementwise as e, reductions, shaping
 from ..vocabulary.indexing import Slot, getitem, scatter
 from . import index_maps
 from .contract import adjoint_plan, sizes_of, value_plan
-from .definitions import (DEFINITION, FIRST, REWRITES, Accumulation, Composition, Contraction, Equation, Expansion, Factors, IndexMap, Reduction, Running, Singular,
+from .definitions import (DEFINITION, FIRST, REWRITES, Accumulation, Composition, Contraction, Equation, Expansion, Factors, IndexMap, Reduction, Running, Singular, Transform,
                           g as G, k, l, x as X, y as Y)
 from .emit import Context, Formula
 from .equations import Decomposition, Determinant, Implicit, Orthonormal, recorded
+from .fourier import Fourier
 from .index_notation import EACH, UNTIL, array_formula, reduction_slope, running_adjoint
 
 FAULTS = {}           # primitive name -> f(slot, contribution) -> contribution: how a test plants a fault
@@ -216,13 +217,18 @@ def _pull_expansion(row, primitive, slot, g, z, operands, params):
     return _remember(row, (primitive.name, None), lambda: Determinant(row)).pull(g, *operands)
 
 
+def _pull_transform(row, primitive, slot, g, z, operands, params):
+    return _remember(row, (primitive.name, None), lambda: Fourier(row)).pull(g, *operands, params)
+
+
 def _pull_composition(row, primitive, slot, g, z, operands, params):
     output, inputs, values = recorded(row, operands)
     return gradient([output], [g], [inputs[slot]], values.get)[0]
 
 
 _PULLED = {Reduction: _pull_reduction, Running: _pull_running, Contraction: _pull_contraction, IndexMap: _pull_map, Accumulation: _pull_accumulation,
-           Equation: _pull_equation, Factors: _pull_factors, Singular: _pull_singular, Expansion: _pull_expansion, Composition: _pull_composition}
+           Equation: _pull_equation, Factors: _pull_factors, Singular: _pull_singular, Expansion: _pull_expansion, Transform: _pull_transform,
+           Composition: _pull_composition}
 
 
 # ---- the local value ---------------------------------------------------------------------------------------------------------
@@ -273,6 +279,8 @@ def _value(row, primitive, operands, params):
         return _remember(row, (name, None), lambda: Decomposition(row)).value(primitive(*operands), *operands)
     if isinstance(row, Expansion):
         return _remember(row, (name, None), lambda: Determinant(row)).value(primitive(*operands), *operands)
+    if isinstance(row, Transform):
+        return _remember(row, (name, None), lambda: Fourier(row)).value(*operands, params)
     if isinstance(row, Composition):
         return row.formula(*operands)
     formula = _remember(row, (name, None), lambda: Formula(_rewritten(row(*_arguments(row)), name, None)))

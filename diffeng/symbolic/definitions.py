@@ -123,6 +123,15 @@ class Expansion(NamedTuple):
     formula: Callable
 
 
+class Transform(NamedTuple):
+    """formula(x, y, t, w) -> what is summed over all entries of the operand, for the real and the imaginary part of each of the result (or for what is real): x, y are
+    the parts of an entry (y is 0 where it is real), t = 2 pi (j k / n + ...) of where both stand, and w the number of entries of the whole spectrum that it is:
+    1, or 2 where a conjugate is left out. of, to: what operand and result are, "pairs", "half" of them along the last axis, or "real" numbers."""
+    formula: Callable
+    of: str
+    to: str
+
+
 class Composition(NamedTuple):
     """formula(x, ...), written with other primitives."""
     formula: Callable
@@ -252,6 +261,10 @@ DEFINITION = {
     "det":           Expansion(lambda d: d),
     "slogdet":       Expansion(lambda d: sp.log(sp.Abs(d))),
     "cofactor":      Composition(_cofactor),
+    # ---- Fourier transforms
+    "fft":           Transform(lambda x, y, t, w: (x * sp.cos(t) + y * sp.sin(t), y * sp.cos(t) - x * sp.sin(t)), "pairs", "pairs"),
+    "rfft":          Transform(lambda x, y, t, w: (x * sp.cos(t), -x * sp.sin(t)), "real", "half"),
+    "irfft":         Transform(lambda x, y, t, w: (w * (x * sp.cos(t) - y * sp.sin(t)),), "half", "real"),
     # ---- index maps
     "reshape":       IndexMap({}),
     "concatenate":   IndexMap({}),
