@@ -2,9 +2,10 @@
 
 What it is: each workload is written once, takes the numpy it runs on, and is checked (values and gradients of the two engines agree) before it is timed.
 Rounds are interleaved, so that both meet the same machine; the best call counts: on a shared machine an average says more about the others. `compare` and `operations` are used nowhere else.
-Expected: at least twice autograd's speed where many operations on small arrays are recorded. Seen (Python 3.11, two cores of a shared machine): 5.7 times in
-the loop, 3.7 with n=2, 3.1 in the MLP, 2.7 in the LSTM and with n=100. Not quite there: logistic regression, 1.9 times, where a call's own cost counts (of 41
-microseconds 13 are the call: the function's code is looked over, its arguments taken apart, the result put together; 10 are NumPy's arithmetic). And the
+Expected: at least twice autograd's speed where many operations on small arrays are recorded. Seen (Python 3.11, two cores of a shared Zen 5): 5.4 times in
+the loop, 2.7 with n=2, 2.6 in the MLP, 2.5 in the LSTM, 2.0 with n=100. Not quite there: logistic regression, 1.3 times, where a call's own cost counts (of 46
+microseconds some 13 are the call: the function's code is looked over, its arguments taken apart, the result put together; 6 are NumPy's arithmetic forward, as many backward; and 4 keep
+the 16 KB of X as they are now, lest the function writes into them afterwards). And the
 chain, 1.1 times: where NumPy's own arithmetic dominates no recorder can be twice as fast as another, and the column `plain` says so: it is the function alone,
 on plain arrays, without a derivative. Its arrays have 80 kB, 29 of them (2.3 MB) are kept for the way back. NumPy's calls alone, each timed on its own, take
 1160 of the 1400 microseconds, so that a recorder that costs nothing would be 1.3 times as fast as autograd; 850 are ten sines and cosines, five forward and
