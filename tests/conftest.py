@@ -18,6 +18,8 @@ def tally(request):
 @pytest.fixture(autouse=True)
 def no_shapes_of_other_tests():
     """Which kernels a plan asks for hangs on the shapes that were compiled before (kernels/families.py): a test knows its own alone."""
+    if "diffeng.kernels.machine" in sys.modules:
+        sys.modules["diffeng.kernels.machine"].settle()
     shutil.rmtree(os.path.join(os.environ["DIFFENG_CACHE"], "families"), ignore_errors=True)
     if "diffeng.kernels.families" in sys.modules:
         sys.modules["diffeng.kernels.families"].known.cache_clear()

@@ -265,6 +265,42 @@ def test_a_kernel_that_is_begun_ahead(then):
     """Let go as the process ends, asked for, asked for by a child, begun again, and asked for until a signal comes."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", BEGUN, then], env=environment("off"), check=True, timeout=60)
 
+LATER = """
+import os, time
+from diffeng.kernels import compile, machine
+from test_kernel_cache import one
+run = compile.Compilation.run
+compile.Compilation.run = lambda self: (time.sleep(0.1), run(self))[1]          # long enough to be met
+before = machine.compilations
+machine.later([("first", one), ("second", one), ("first", one)])
+assert machine.compilations == before + 2 and machine.has("first") and machine.has("second")          # counted, and promised
+if THEN == "asked":                                       # by who cannot wait for its turn
+    assert machine.kernel("second", None).address
+elif THEN == "forked":
+    pid = os.fork()
+    if not pid:
+        os._exit(not (machine.kernel("second", one) and machine.kernel("first", one)))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+elif THEN == "unfinished":                                # a signal came before its thread was there
+    machine._prepared("third", one)
+    assert machine.kernel("third", None).address and machine.compilations == before + 3
+    before += 1
+    machine._prepared("fourth", one)
+if THEN != "ended":
+    machine.settle()
+    assert machine.kernel("first", None) and machine.kernel("second", None) and machine.compilations == before + 2 and not machine._counted
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("then", ["", "asked", "forked", "unfinished", "ended"])
+def test_a_kernel_that_nobody_waits_for(then, tmp_path):
+    folder = str(tmp_path / "cache")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", f"THEN = {then!r}" + LATER], env=environment(folder), timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    asked = "from diffeng.kernels import machine; raise SystemExit(not (machine.known('first') and machine.known('second')))"
+    assert subprocess.run([sys.executable, "-c", asked], env=environment(folder), timeout=60).returncode == 0          # kept, also where the process has ended
+
 
 def test_a_signal_as_kernels_are_claimed_keeps_nobody_waiting(fresh):
     fresh.setenv("DIFFENG_CACHE", "off")

@@ -2,7 +2,7 @@
 
 What it is: `plans(graph)`. Kernels do for any size, but a plan asks a few questions of sizes (sizes.py: is a row short? are two axes the same one?), and another answer
 asks for other kernels. So before anything is compiled the graph is planned for other answers, too: if a plan is as right here and its kernels are there, it is
-taken, though another one might be faster; if not, what the other answers need is compiled with the rest, and the next shape compiles nothing.
+taken, though another one might be faster; if not, what the other answers need is compiled after the rest, when nobody waits for it any more (machine.later), and the next shape compiles nothing.
 
 What it is not: no planning (planning.py), and no rule about sizes (sizes.py, general.py, families.py). Values depend on the choice in the order of their sums alone.
 """
@@ -35,8 +35,8 @@ class Plan:
         return {w.key: w.build for w in image.with_parts(self.rows)}
 
     def missing(self):
-        """The keys of those that are neither in the process nor on disk."""
-        return [key for key in self.kernels() if machine.known(key) is None]
+        """The keys of those that are neither there nor coming."""
+        return [key for key in self.kernels() if not machine.has(key)]
 
 
 def plans(graph, ahead=False):

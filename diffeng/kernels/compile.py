@@ -145,7 +145,7 @@ class Compilation:
         llvm = binding()
         self._open.add(self)
         self._context, self._parsed, self._held, self._memory, self._failed = llvm.create_context(), None, contextlib.ExitStack(), None, None
-        self._over = threading.Event()
+        self._runs, self._over = [], threading.Event()          # threads that came to run it: the first one does
         try:
             quick_passes = quick or getattr(module, "vectors", False)
             self._parsed = parsed = llvm.parse_assembly(_told(module), self._context)
@@ -187,29 +187,32 @@ class Compilation:
         return [(builder.getModulePassManager(), builder), (inlining, builder)]
 
     def run(self):
-        """LLVM's part: nearly all of the time."""
+        """LLVM's part: nearly all of the time. Who comes second waits."""
         from llvmlite.binding import ffi
+        me = threading.get_ident()
         try:
-            for passes, builder in self._passes:
-                _apart("LLVMPY_RunNewModulePassManager", passes, self._parsed, builder)
-            with ffi.OutputString() as error:
-                self._memory = _apart("LLVMPY_TargetMachineEmitToMemory", self._machine, self._parsed, 1, error)          # as machine.emit_object
-                if not self._memory:
-                    raise RuntimeError(str(error))
-        except BaseException as error:                # the caller's who asks for the result
+            self._runs.append(me)                     # (in here: wherever a signal comes, whoever is the first says when it is over)
+            if self._runs[0] == me and not self._over.is_set():
+                for passes, builder in self._passes:
+                    _apart("LLVMPY_RunNewModulePassManager", passes, self._parsed, builder)
+                with ffi.OutputString() as error:
+                    self._memory = _apart("LLVMPY_TargetMachineEmitToMemory", self._machine, self._parsed, 1, error)          # as machine.emit_object
+                    if not self._memory:
+                        raise RuntimeError(str(error))
+        except Exception as error:                    # the caller's who asks for the result
             self._failed = error
         finally:
-            self._over.set()
-
-    def wait(self):
-        """Until `run` is over. Not by its thread's join: where a signal ends that, Python 3.11 takes the thread for one that has ended."""
-        self._over.wait()
+            if self._runs[:1] == [me]:
+                self._over.set()
+        self._over.wait()                             # not by its thread's join: where a signal ends that, Python 3.11 takes the thread for one that has ended
 
     def result(self):
-        """What compile_module returns, of what has run."""
+        """What compile_module returns, of what has run; None where a signal came in between."""
         from llvmlite.binding import ffi
         if self._failed is not None:
             raise self._failed
+        if not self._memory:
+            return None
         code = ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(self._memory), ffi.lib.LLVMPY_GetBufferSize(self._memory))
         needs = sorted({_linked(f.name) for f in self._parsed.functions if f.is_declaration} - {None})
         return {"code": code, "symbols": self._symbols, "needs": needs}
@@ -217,6 +220,8 @@ class Compilation:
     def close(self):
         """Not while it runs."""
         from llvmlite.binding import ffi
+        if self._runs:
+            self._over.wait()
         if self._memory:
             ffi.lib.LLVMPY_DisposeMemoryBuffer(self._memory)
         self._memory = self._passes = None

@@ -23,6 +23,8 @@ _state = threading.RLock()                 # whoever looks at these, or changes 
 _changed = threading.Condition(_state)     # never held itself: its way in and out is Python's code, and a signal there would leave it locked for ever
 _making = {}                              # key -> the thread that compiles it, or waits for those that do
 _begun = {}                               # key -> a Compilation that a thread of its own runs: see begin
+_threads = []                             # those of `later`
+_counted = set()                          # keys of those that are counted in `compilations`, and not yet made: see later
 
 
 class Kernel:
@@ -136,6 +138,11 @@ def known(key):
     return found
 
 
+def has(key):
+    """Is a kernel in the process or on disk, or is it coming?"""
+    return key in _counted or known(key) is not None
+
+
 def _from_disk(key):
     kept = cache.find(key)
     return kept if kept is not None and not _missing(kept) else None      # a symbol may be gone where the C library changed
@@ -143,16 +150,54 @@ def _from_disk(key):
 
 def begin(key, build, quick=False):
     """LLVM begins with a kernel that will be asked for, in a thread of its own; the interpreter waits for that before it ends. Is there anything to begin with?"""
+    made = _prepared(key, build, quick)
+    if made is not None:
+        threading.Thread(target=made.run).start()
+    return made is not None
+
+
+def _prepared(key, build, quick=False):
+    """A Compilation that is to be run, and is found in _begun; None where the kernel is there, or somebody makes it."""
     if key in _begun or key in _making or known(key) is not None:
-        return False
+        return None
     made = compile.Compilation(build(), _unique(key), quick)
     with _state:
         if key not in _begun:
-            threading.Thread(target=made.run).start()
             _begun[key] = made
-            return True
+            return made
     made.close()                               # another thread was faster
-    return False
+    return None
+
+
+def later(wanted):
+    """Kernels that nobody waits for now, but who may do later: a thread of their own compiles (key, build) after (key, build), and the interpreter waits for it before
+    it ends. They are counted as compiled from here on."""
+    global compilations
+    mine = {key: (build, made) for key, build in dict(wanted).items() if (made := _prepared(key, build)) is not None}
+    with _state:
+        _counted.update(mine)
+        compilations += len(mine)
+
+    def work():
+        try:
+            for _, made in mine.values():      # all of them before anything is asked of _state: whoever forks has it, and waits
+                made.run()
+            for key, (build, _) in mine.items():
+                with contextlib.suppress(Exception):         # whoever asks for it is told
+                    kernel(key, build)
+        finally:
+            with _state:                       # (another process may have been faster)
+                _counted.difference_update(mine)
+            _threads.remove(threading.current_thread())
+    if mine:
+        _threads.append(threading.Thread(target=work))
+        _threads[-1].start()
+
+
+def settle():
+    """Until nothing is compiled any more that nobody waits for."""
+    for thread in [*_threads]:
+        thread.join()
 
 
 def _unique(key):
@@ -161,12 +206,12 @@ def _unique(key):
 
 def _code(key, build, quick=False):
     """Object code. It may be made by several threads at once: nothing that they share is changed here."""
-    made = _begun.get(key)
-    if made is None:
-        return compile.compile_module(build(), _unique(key), quick)
-    made.wait()                                # a signal here leaves it to who asks next
-    with contextlib.closing(_begun.pop(key)):
-        return made.result()
+    made, code = _begun.get(key), None
+    if made is not None:
+        made.run()                             # a signal here leaves it to who asks next
+        with contextlib.closing(_begun.pop(key)):
+            code = made.result()
+    return code or compile.compile_module(build(), _unique(key), quick)
 
 
 def _compiled(wanted):
@@ -199,17 +244,19 @@ def _new(key, made):
     if missing:                            # LLVM would end the process
         raise RuntimeError(f"a kernel calls {', '.join(missing)}, which no library of this process has: "
                            "load the library first (ctypes.CDLL(its name, ctypes.RTLD_GLOBAL))")
+    counted = key in _counted              # (once it is on disk, `later` may find it there, and be done)
     cache.keep(key, made)
     with _state:
-        compilations += 1
         _kernels[key] = Kernel(made)
+        compilations += not counted
+        _counted.discard(key)
 
 
 def _before_fork():
     """A child of a process that is compiling would wait for ever for a thread it does not have."""
     _state.acquire()
     for made in [*_begun.values()]:
-        made.wait()
+        made.run()
     while any([thread != threading.get_ident() for thread in _making.values()]):
         _changed.wait()
 
@@ -218,7 +265,6 @@ def _before_fork():
 def _close():
     """What was begun and is not needed."""
     for made in _begun.values():
-        made.wait()
         made.close()
 
 

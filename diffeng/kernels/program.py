@@ -101,12 +101,13 @@ class Program:
 
     @staticmethod
     def _planned(graph):
-        """A graph's plan, its kernels compiled; with them what other shapes need, which are to compile nothing."""
+        """A graph's plan, its kernels compiled; after them, while the caller goes on, what other shapes need, which are to compile nothing."""
         from . import choice, machine, runtime
         runtime.begin()
         chosen, *others = choice.plans(graph, ahead=True)
         if others:
-            machine.kernels([pair for p in (chosen, *others) for pair in p.kernels().items()])
+            machine.kernels([*chosen.kernels().items()])
+            machine.later([pair for p in others for pair in p.kernels().items()])
         return chosen
 
     def _build(self, plan, described=None):
