@@ -191,7 +191,10 @@ def later(wanted):
             _threads.remove(threading.current_thread())
     if mine:
         _threads.append(threading.Thread(target=work))
-        _threads[-1].start()
+        try:
+            _threads[-1].start()
+        except RuntimeError:                   # there is none to be had, as when the interpreter ends: whoever asks for a kernel runs it
+            _threads.pop()
 
 
 def settle():
