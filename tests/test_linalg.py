@@ -428,10 +428,10 @@ def test_a_matrix_that_many_right_sides_share_is_factored_once(a, b, factored):
 
 def test_vmap_factors_a_matrix_of_all_examples_once():
     a, b = RNG.normal(size=(2, 3, 3)) + 3 * np.eye(3), RNG.normal(size=(5, 2, 3, 1))
-    np.testing.assert_allclose(de.vmap(lambda b: np.linalg.solve(a, b))(b), np.linalg.solve(a, b), rtol=1e-12)
+    np.testing.assert_allclose(de.vmap(lambda b: np.linalg.solve(a, b))(b), np.linalg.solve(a, b), rtol=1e-12, atol=1e-15)
     graph = de.trace(lambda a, b: de.vmap(lambda b: np.linalg.solve(a, b))(b), a[0], b[:, 0, :, 0])
     assert [np.shape(n.operands[0]) for n in graph.order if n.primitive.name == "solve"] == [(3, 3)]
-    np.testing.assert_allclose(graph(a[0], b[:, 0, :, 0]), np.linalg.solve(a[0], b[:, 0])[..., 0], rtol=1e-12)
+    np.testing.assert_allclose(graph(a[0], b[:, 0, :, 0]), np.linalg.solve(a[0], b[:, 0])[..., 0], rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("shape, rank", [((4, 3), 2), ((3, 5), 2), ((4, 4), 3), ((2, 3), 0), ((4, 3), 3), ((2, 4, 3), 2), ((2, 4, 3), (2, 3))])

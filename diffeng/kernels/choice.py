@@ -146,7 +146,7 @@ def _ahead(nodes, sizes, begun):
             if w.key in seen:
                 continue
             seen.add(w.key)
-            if machine.known(w.key) is not None:
+            if machine.has(w.key):
                 known.append(w.key)
             elif len(w.key) > LONG and len(begun) < idle and not (known and sizes.met):
                 machine.begin(w.key, w.build)
