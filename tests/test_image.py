@@ -191,6 +191,7 @@ def test_a_damaged_plan_is_made_anew(damage, plans, tmp_path):
 def test_a_plan_whose_kernels_are_gone_is_made_anew(plans, tmp_path, monkeypatch):
     f, args = FUNCTIONS["products"]
     want = de.jit(f)(*args)
+    machine.settle()
     monkeypatch.setattr(machine, "_kernels", {})
     for file in tmp_path.iterdir():
         if file.is_file():

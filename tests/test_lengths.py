@@ -103,6 +103,7 @@ def agree(f, compiled, given):
 def fresh(monkeypatch):
     """Nothing is compiled."""
     def clear():
+        machine.settle()
         monkeypatch.setattr(machine, "_kernels", {})
     monkeypatch.setenv("DIFFENG_CACHE", "off")
     clear()
