@@ -27,6 +27,11 @@ def _or_one(x):
     return e.where(e.equal(x, 0), np.ones((), x.dtype)[()] if hasattr(x, "dtype") else 1.0, x)
 
 
+def times(a, b, c, d):
+    """(a + bi) (c + di)."""
+    return a * c - b * d, a * d + b * c
+
+
 def divided(a, b, c, d):
     """(a + bi) / (c + di), b may be None. Scaled, so that no square overflows."""
     size = _held(e.maximum(e.absolute(c), e.absolute(d)))
@@ -35,7 +40,7 @@ def divided(a, b, c, d):
     return (a * x / length, -(a * y) / length) if b is None else ((a * x + b * y) / length, (b * x - a * y) / length)
 
 
-def _angle(a, b):
+def angle(a, b):
     """The principal value; at 0 as NumPy has it, with slope 0."""
     origin = e.logical_and(e.equal(a, 0), e.equal(b, 0))
     return e.arctan2(e.where(origin, _held(b), b), e.where(origin, _held(_like_sign(np.ones((), a.dtype)[()] if hasattr(a, "dtype") else 1.0, a)), a))
@@ -49,13 +54,13 @@ def _log_length(a, b, length):
 
 
 def _log(a, b):
-    return _log_length(a, b, e.hypot(a, b)), _angle(a, b)
+    return _log_length(a, b, e.hypot(a, b)), angle(a, b)
 
 
 def _log1p(a, b):
     near = e.less(e.hypot(a, b), 0.5)
     x, y = e.where(near, a, 0.0), e.where(near, b, 0.0)
-    return e.where(near, e.log1p(x * (2 + x) + y * y) / 2, _log_length(1 + a, b, e.hypot(1 + a, b))), _angle(1 + a, b)
+    return e.where(near, e.log1p(x * (2 + x) + y * y) / 2, _log_length(1 + a, b, e.hypot(1 + a, b))), angle(1 + a, b)
 
 
 def _exp(a, b):
@@ -134,12 +139,8 @@ def _scaled(function, factor):
     return of
 
 
-def _square(a, b):
-    return a * a - b * b, a * b + b * a
-
-
 FUNCTIONS = {
-    "absolute": lambda a, b: e.hypot(a, b), "square": _square, "reciprocal": lambda a, b: divided(1.0, None, a, b),
+    "absolute": lambda a, b: e.hypot(a, b), "square": lambda a, b: times(a, b, a, b), "reciprocal": lambda a, b: divided(1.0, None, a, b),
     "exp": _exp, "exp2": lambda a, b: _exp(a * LOG2, b * LOG2), "expm1": _expm1, "sqrt": _sqrt,
     "log": _log, "log2": _scaled(_log, LOG2), "log10": _scaled(_log, LOG10), "log1p": _log1p,
     "sin": lambda a, b: (e.sin(a) * e.cosh(b), e.cos(a) * e.sinh(b)), "cos": lambda a, b: (e.cos(a) * e.cosh(b), -(e.sin(a) * e.sinh(b))),
@@ -148,7 +149,6 @@ FUNCTIONS = {
     "arcsin": _arcsin, "arccos": _arccos, "arctan": _turned(_arctanh), "arcsinh": _turned(_arcsin), "arccosh": _arccosh, "arctanh": _arctanh,
     "sign": _sign,
 }
-angle = _angle
 
 
 def power(base, exponent):
@@ -162,7 +162,7 @@ def power(base, exponent):
     if b is None:
         a = a if hasattr(a, "dtype") else float(a)
         b = 0.0
-    length, turn = e.hypot(a, b), _angle(a, b)
+    length, turn = e.hypot(a, b), angle(a, b)
     if q is None:
         size, turn = length ** p, turn * p
     else:
@@ -177,7 +177,7 @@ def _whole_power(a, b, n):
     out, factor = None, (a, b)
     while n:
         if n % 2:
-            out = factor if out is None else (out[0] * factor[0] - out[1] * factor[1], out[0] * factor[1] + out[1] * factor[0])
+            out = factor if out is None else times(*out, *factor)
         n //= 2
-        factor = _square(*factor) if n else None
+        factor = times(*factor, *factor) if n else None
     return out if out is not None else (np.ones(np.shape(a), a.dtype), np.zeros(np.shape(a), a.dtype))

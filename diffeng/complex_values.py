@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 
-from .complex_functions import FUNCTIONS, divided, power
+from .complex_functions import FUNCTIONS, divided, power, times
 from .errors import refuse
 from .interpreters import Interpreter
 from .lines import by_library
@@ -207,7 +207,7 @@ def _multiply(primitive, operands, params):
     """By a real factor: NumPy's product with a number whose imaginary part is 0, which tells on which side of a cut x * (1 + 0j) is."""
     (a, b), (c, d) = map(parts, operands)
     if b is not None and d is not None:
-        return a * c - b * d, a * d + b * c
+        return times(a, b, c, d)
     x, c, d = (a, c, d) if b is None else (c, a, b)
     if not hasattr(x, "shape") and x > 0:
         return x * c, x * d

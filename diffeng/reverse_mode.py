@@ -270,9 +270,6 @@ def _summed(g, taken, x):
     return out, (np.not_equal(summed(taken[0], x), 0), False) if taken[0].shape == out.shape else None
 
 
-_MAY_REFUSE = ("linalg", "opaque")                 # kinds of primitives that may not take what is not finite: LAPACK's, and rules of a user's own
-
-
 def _finite(g):
     return math.isfinite(np.vdot(g, g) if g.shape else g)            # (in half the time that a sum takes; a square may overflow, and is asked in vain)
 
@@ -316,7 +313,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             chosen = here is not None or _chooses(node)
             if here is not None and (primitive.kind != "map" or primitive.own is not None or at is not None or changed or node in found):
                 g, here = _cleared(g, here), (here[0], False)
-        elif primitive.kind in _MAY_REFUSE and (primitive.own is not None or primitive.kind == "linalg") and not _finite(g):
+        elif (primitive.kind == "linalg" or primitive.own is not None) and not _finite(g):          # LAPACK may refuse it, and so may rules of a user's own
             return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
         if changed and node in changed:
             g = changed[node](_whole(g, node.shape))

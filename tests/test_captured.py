@@ -490,17 +490,3 @@ def test_an_array_that_a_derivative_has_left_in_an_attribute():
     for _ in range(2):
         value, gradient = de.jit(de.value_and_grad(layer.loss))(x)
         assert value == wanted[0] and gradient.tolist() == wanted[1].tolist()
-
-
-def test_captured_integers_go_where_only_numpy_goes():
-    """What diffeng does not know is NumPy's, of integers: their values are looked at, and guarded."""
-    rows, columns = np.array([0, 2]), np.array([1, 1, 3])
-
-    def f(x):
-        return np.sum(x[np.ix_(rows, columns)] ** 2) + np.sum(x.ravel()[np.lcm(rows, 3)] ** 3) + x.ravel()[np.ravel_multi_index((rows, columns[:2]), x.shape)].sum()
-    x, compiled = np.random.default_rng(0).normal(size=(4, 5)), de.jit(de.value_and_grad(f))
-    for _ in range(2):
-        value, slope = compiled(x)
-        np.testing.assert_allclose(value, f(x), rtol=1e-14)
-        np.testing.assert_allclose(slope, de.grad(f)(x), rtol=1e-14)
-        columns = columns[::-1] + 1

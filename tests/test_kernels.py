@@ -11,7 +11,6 @@ from diffeng.nodes import Tracing
 from diffeng.numpy_api import astype
 from diffeng.vocabulary import contraction, elementwise as e, fourier, indexing, linalg, reductions, shaping
 from diffeng.vocabulary.indexing import Slot
-from diffeng.kernels.scipys import OPERANDS
 from test_gamma import truth as gamma_truth
 
 

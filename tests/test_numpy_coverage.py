@@ -426,3 +426,17 @@ def test_a_power_of_0_is_differentiated_by_its_exponent_too(method):
     assert slope(0.0) == de.jit(slope)(0.0) == 0.5
     np.testing.assert_array_equal(de.grad(lambda x: np.sum(x ** np.array([0.0, 0.0, 2.0])), method=method)(np.array([0.0, np.inf, 3.0])), [0, 0, 6])
     assert de.grad(lambda x: x ** 0, method=method)(np.inf) == 0
+
+
+def test_captured_integers_go_where_only_numpy_goes():
+    """What diffeng does not know is NumPy's, of integers: their values are looked at, and guarded."""
+    rows, columns = np.array([0, 2]), np.array([1, 1, 3])
+
+    def f(x):
+        return np.sum(x[np.ix_(rows, columns)] ** 2) + np.sum(x.ravel()[np.lcm(rows, 3)] ** 3) + x.ravel()[np.ravel_multi_index((rows, columns[:2]), x.shape)].sum()
+    x, compiled = np.random.default_rng(0).normal(size=(4, 5)), de.jit(de.value_and_grad(f))
+    for _ in range(2):
+        value, slope = compiled(x)
+        np.testing.assert_allclose(value, f(x), rtol=1e-14)
+        np.testing.assert_allclose(slope, de.grad(f)(x), rtol=1e-14)
+        columns = columns[::-1] + 1
