@@ -3,7 +3,7 @@ import numpy as np
 
 from ..complex_values import is_complex, joined, parts
 from ..errors import refuse
-from ..numpy_api import arrayed
+from ..numpy_api import arrayed, axis_of
 from ..vocabulary import elementwise as e, fourier, indexing, shaping as s
 from .table import implements
 
@@ -27,7 +27,7 @@ def _axes(name, x, lengths, axes):
         axes = range(x.ndim) if lengths is None else range(-len(lengths), 0)
     if not x.ndim and [*axes]:
         raise refuse(ValueError, f"{name}{{here}}: an array with an axis is needed, and this is one number")
-    axes = [np.lib.array_utils.normalize_axis_index(k, x.ndim) for k in axes]
+    axes = [axis_of(k, x.ndim) for k in axes]
     if lengths is not None and len(lengths) != len(axes):
         raise refuse(ValueError, f"{name}{{here}}: {len(lengths)} lengths for {len(axes)} axes: s= and axes= must be as many")
     return axes, [None] * len(axes) if lengths is None else [x.shape[k] if n == -1 else n for n, k in zip(lengths, axes)]
