@@ -173,7 +173,8 @@ def later(wanted):
     """Kernels that nobody waits for now, but who may do later: a thread of their own compiles (key, build) after (key, build), and the interpreter waits for it before
     it ends. They are counted as compiled from here on."""
     global compilations
-    mine = {key: (build, made) for key, build in dict(wanted).items() if (made := _prepared(key, build)) is not None}
+    mine = {key: (build, made) for key, build in dict(wanted).items()            # (what was begun ahead for nobody, too)
+            if key not in _counted and (made := _begun.get(key) or _prepared(key, build)) is not None}
     with _state:
         _counted.update(mine)
         compilations += len(mine)
