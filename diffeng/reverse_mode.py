@@ -263,11 +263,14 @@ def _met(taken, p, known, new, there):
 
 def _summed(g, taken, x):
     """A cotangent as `summed` has it of its operand, and where it may be other than 0 then: where one of those may that were summed."""
-    g = _cleared(g, taken)
     out = summed(g, x)
-    if taken is None or out is g or type(taken[0]) is not Tracer:          # (a plain mask is constant along such an axis)
-        return out, taken and (taken[0], False)
-    return out, (np.not_equal(summed(taken[0], x), 0), False) if taken[0].shape == out.shape else None
+    if taken is None or out is g:
+        return out, taken
+    mask, steep = taken
+    out = summed(_cleared(g, taken), x) if steep else out
+    if type(mask) is not Tracer:                       # (a plain mask is constant along such an axis)
+        return out, (mask, False)
+    return out, (np.not_equal(summed(mask, x), 0), False) if mask.shape == out.shape else None
 
 
 def _finite(g):
