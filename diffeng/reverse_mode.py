@@ -152,6 +152,8 @@ PULL = {
     "irfft":       [lambda g, z, x, *, axes, n, norm: rule.irfft(g, x, axes, n, norm)],
 }
 
+SUMMED = {("divide", 1)}                            # rows that sum themselves what was stretched
+
 
 # ---- the walk --------------------------------------------------------------------------------------------------------------------------
 
@@ -287,7 +289,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
     once it is complete, is replaced by what the function makes of it.
 
     A cotangent waits with fewer axes, or axes of length 1, while it is constant along them (behind a sum, say): elementwise rows broadcast
-    it anyway, those of reductions take a number as it is, and only where the operation is no such row, or broadcast its operand, is it spread out.
+    it anyway, those of reductions take a number as it is, and only where the operation is no such row is it spread out; where it broadcast its operand, what a row returned.
     Where a choice has made 0 of a cotangent, it stays 0 (`taken`). careful: is that seen to from the beginning? If not, a result of arrays that is not finite is computed
     again with care (None: what is fit).
     """
@@ -343,14 +345,10 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                     q = q.value if stored else value_of(q)
                 values.append(q)
         params = node.params
-        if g.shape != node.shape:
-            kind = primitive.kind
-            waits = kind == "map" or kind == "reduce" and not g.shape
-            if kind == "map":
-                for k in slots:                    # (all([...]) would be two more calls)
-                    waits = waits and operands[k].shape == node.shape
-            if not waits:
-                values[0] = g = _whole(g, node.shape, values[1])
+        full = g.shape == node.shape
+        if not full and primitive.kind != "map" and (primitive.kind != "reduce" or g.shape):
+            values[0] = g = _whole(g, node.shape, values[1])
+            full = True
         rows = PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)          # looked up at every use: rows may be replaced
         pieces = rows.every(*values[:2], slots, *values[2:], **params) if len(slots) > 1 and isinstance(rows, Every) else None
         for k in slots:
@@ -372,6 +370,8 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
                 there = None
                 if chosen:
                     new, there = _taken(node, k, new, here, row, values)
+            if not full and p.shape != node.shape and primitive.kind == "map" and (primitive.name, k) not in SUMMED:          # for `fit`, which sums what was stretched
+                new = _whole(new, node.shape, values[1])
             if new.dtype is not p.dtype or new.shape and new.shape != p.shape:
                 new = fit(new, p.shape, p.dtype)
             if careful:
