@@ -3,12 +3,13 @@
 Seeds: default_rng(0) to (3).
 """
 import itertools
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import Program
+from diffeng.kernels import Program, transforms
 from diffeng.precise import numbers, precise, precision
 from diffeng.vocabulary import PRIMITIVES, fourier
 
@@ -91,6 +92,37 @@ def test_a_gradient_is_one_transform():
 def test_programs_call_numpy():
     program = Program(*[(g.input_nodes, g.output_nodes) for g in [de.trace(lambda x: np.fft.irfft(np.fft.rfft(x) ** 2), X)]][0])
     assert {*program.calls} == {"rfft", "irfft"}
+
+
+@pytest.mark.parametrize("shape, axes", [((64, 48), (0, 1)), ((128, 136), (0, 1)), ((128, 136), (0,)), ((3, 300, 200), (2, 1)), ((1 << 17,), (0,))])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_long_transforms_of_programs(shape, axes, dtype):
+    """By SciPy, in the memory of the result; of real values alone where the imaginary ones are 0, forward and backward."""
+    x, w = np.random.default_rng(3).normal(size=(2, *shape)).astype(dtype)
+
+    def f(x):
+        z = np.fft.ifftn(np.fft.fftn(x, axes=axes, norm="ortho") * (1 + w * 1j), axes=axes, norm="forward")
+        half = np.fft.irfftn(np.fft.rfftn(x * w, axes=axes) * 2j, s=[shape[k] for k in axes], axes=axes)
+        return z.real, z.imag, half
+    rtol = 1e-4 if dtype == np.float32 else 1e-11
+    found, want = de.jit(f)(x), f(x)
+    total = lambda x: np.sum([np.vdot(a, a) / np.vdot(b, b) for a, b in zip(f(x), want)])          # noqa: E731
+    for a, b in zip([*found, de.jit(de.grad(total))(x)], [*want, de.grad(total)(x)]):
+        assert a.dtype == dtype
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * np.max(np.abs(b)))
+
+
+def test_half_the_work_where_imaginary_parts_are_zeros():
+    shapes, real = [], transforms.COMPUTED["fft"]
+    x = RNG.normal(size=(6, 8))
+    gradient = de.grad(lambda x: np.sum(np.fft.ifft2(np.fft.fft2(x) * (2 + 1j)).real ** 3))
+
+    def seen(out, x, **params):
+        shapes.append(x.shape)
+        real(out, x, **params)
+    with mock.patch.dict(transforms.COMPUTED, fft=seen):
+        np.testing.assert_allclose(de.jit(gradient)(x), gradient(x), rtol=1e-10, atol=1e-10)
+    assert sorted(shapes) == [(6, 8), (6, 8), (6, 8, 2), (6, 8, 2)]          # the function's own, and that of its real part's cotangent
 
 
 def test_transforms_of_what_is_not_finite():

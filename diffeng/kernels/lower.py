@@ -21,10 +21,12 @@ from .minors import cofactor, det
 from .reduce import positions, reduced
 from .scalar import type_name
 from .sizes import lengths_of, lies_close, many_short_rows, walks_across, with_reductions
+from .transforms import real_numbers
 from .turns import in_turns
 
 VERY_FEW = 4                               # columns of a row in memory that are scattered one by one
 _UNWRITTEN = frozenset({Padded, Columns, Deferred})
+_PARTS = frozenset({"scatter", "fft"})     # rows that see to it that these are written
 
 
 class Lowering:
@@ -55,7 +57,7 @@ class Lowering:
         joined = _joined(self, node, *operands) if node.primitive.name in ("add", "subtract") else None
         if joined is not None:
             return joined
-        if node.primitive.name != "scatter" and not _UNWRITTEN.isdisjoint(map(type, operands)):
+        if node.primitive.name not in _PARTS and not _UNWRITTEN.isdisjoint(map(type, operands)):
             windows = node.primitive.kind == "map" and not any([type(x) is Padded and x.shape != node.shape for x in operands])
             operands = [x if windows and type(x) is Padded else self.filled(x) for x in operands]
         row = ROWS.get(node.primitive.name, _map if node.primitive.kind == "map" else None)
@@ -482,6 +484,7 @@ def _rows():
         "add_at":       plain(_add_at),
         "scatter":      plain(_scatter),
         "concatenate":  plain(_concatenate),
+        "fft":          lambda lowering, node, x: lowering.call(node, [real_numbers(x) or lowering.filled(x)]),
         "cofactor":     viewed(cofactor),
         "det":          viewed(det),
         "pad":          viewed(_pad),

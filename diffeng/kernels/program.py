@@ -17,6 +17,7 @@ from ..constants import Exact
 from ..errors import explain
 from ..lines import line_of
 from ..nodes import Node, Outputs
+from ..vocabulary.fourier import NAMES as TRANSFORMS
 from .blocks import CONVERT
 from .layout import View
 from .memory import address, aligned, array_at, native
@@ -188,7 +189,7 @@ class Program:
         operands, out = [reader(x) for x in call.operands], reader(call.out)
 
         def run(arrays):
-            out(arrays)[...] = evaluated(node, [x(arrays) for x in operands])
+            evaluate(node, out(arrays), [x(arrays) for x in operands])
         return run
 
     # ---- calling ----------------------------------------------------------------------------------------------------------------
@@ -335,12 +336,18 @@ def _places(carry, rows, outer, pair, more):
     return np.array(slots + [word for row in more for word in row], np.int64)
 
 
-def evaluated(node, values):
-    """A Call's value, by NumPy: its node's primitive, or what it copies."""
+def evaluate(node, out, values):
+    """A Call, by NumPy or SciPy: its node's primitive, or what it copies."""
     if node is None:
-        return values[0]
+        out[...] = values[0]
+        return
+    primitive = node.primitive
     try:
         with np.errstate(all="ignore"):
-            return getattr(node.primitive.own, "compiled", node.primitive.evaluate)(*values, **node.params)
+            if primitive.name in TRANSFORMS:
+                from . import transforms
+                transforms.COMPUTED[primitive.name](out, *values, **node.params)
+            else:
+                out[...] = getattr(primitive.own, "compiled", primitive.evaluate)(*values, **node.params)
     except (ValueError, TypeError, IndexError) as error:
-        raise explain(error, node.primitive.name, values) from error
+        raise explain(error, primitive.name, values) from error

@@ -13,7 +13,8 @@ _NORMS = ("backward", "ortho", "forward")
 def _paired(z):
     """(..., 2) of a complex or real value."""
     a, b = parts(z)
-    b = np.zeros(a.shape, a.dtype) if b is None else b
+    if b is None:
+        return indexing.scatter(a, index=(Ellipsis, 0), shape=(*a.shape, 2))
     return s.concatenate(*[s.reshape(x, shape=(*x.shape, 1)) for x in (a, b)], axis=a.ndim)
 
 

@@ -17,7 +17,7 @@ from ..layout import View
 from ..memory import plan
 from ..planning import buffers, called, steps_of
 from ..plans import Plans
-from ..program import Program, evaluated
+from ..program import Program, evaluate
 from ..tiles import Tiles
 from . import attention, tiling
 from . import plan as grid_plan
@@ -120,8 +120,9 @@ class CudaProgram(Program):
 
         def array(v):
             return device.view(self._place(v.buffer, places), v)
-        result = evaluated(call.node, [device.host(array(x)) if type(x) is View else x for x in call.operands])
-        array(call.out)[...] = device.array(np.asarray(result, call.out.dtype))
+        result = np.empty(call.out.shape, call.out.dtype)
+        evaluate(call.node, result, [device.host(array(x)) if type(x) is View else x for x in call.operands])
+        array(call.out)[...] = device.array(result)
 
     # ---- calling ------------------------------------------------------------------------------------------------------------------------------
 
