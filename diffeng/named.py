@@ -22,6 +22,8 @@ _MODULES = ("numpy", "scipy", "math", "cmath", __package__)
 _REACHING = frozenset({"eval", "exec", "globals", "locals", "compile", "__import__"})              # beside what reach.loaded calls reflective
 _MOST, _LARGEST = 50, 200                # functions that are followed, items of a container that are looked at
 _known = {}                              # id of a code object -> what was found, which keeps it alive
+runners = set()                          # code objects of the engine's that name nothing themselves, and run a user's function for which swaps are asked in turn
+runners = set()                          # code objects of the engine's that run a user's function as they would if they were called outside: it is asked for itself then
 
 
 def swaps(fun, args, everything):
@@ -69,7 +71,7 @@ class _Found:
         self.swaps, self.names, self.places, self.code = None, set(), [], fun.__code__
         self._space, self._held = fun.__globals__, []               # (how to read it, what stood there; None: something inert)
         self._bare = fun.__defaults__ is fun.__kwdefaults__ is None
-        seen, stack = {id(fun)}, [fun]
+        seen, stack = {id(fun)}, [] if self.code in runners else [fun]
         while stack and self.names is not None:
             f = stack.pop()
             if is_user_function(f):
