@@ -33,7 +33,7 @@ import numpy as np
 from .buffers import call, unwrap
 from .constants import LOG2, LOG10, PI, SQRT_PI
 from .errors import here, refuse
-from .forward_rules import (Variadic, behind, ground, larger, length, lifted, log_base, moved, one_less, push_cholesky, push_cofactor, push_concatenate,
+from .forward_rules import (Variadic, behind, ground, larger, length, lifted, log_base, moved, one_less, push_cholesky, push_cofactor, push_concatenate, push_stack,
                             push_cumprod, push_eigh, push_einsum, push_extreme, push_getitem, push_inv, push_logsumexp, push_matmul_left, push_matmul_right, push_prod, push_qr,
                             push_scatter, push_setitem_array, push_setitem_value, push_slogdet, push_solve_matrix, push_svd, push_tanh, push_tensordot_left,
                             push_tensordot_right, push_var, solved, squared_exp)
@@ -151,6 +151,7 @@ PUSH = {
     "transpose":    (lambda dx, x, axes: s.transpose(dx, axes=(0,) + behind(axes)),),
     "broadcast_to": (lambda dx, x, shape: s.broadcast_to(aligned(dx, len(shape)), shape=dx.shape[:1] + shape),),
     "concatenate":  Variadic(push_concatenate),
+    "stack":        Variadic(push_stack),
     "pad":          (lambda dx, x, widths, value: s.pad(dx, widths=((0, 0), *widths), value=0),),
 
     # ---- contractions

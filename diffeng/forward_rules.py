@@ -366,6 +366,12 @@ def push_concatenate(k, dx, *parts, axis):
     return ix.scatter(dx, index=place, shape=tuple(whole))
 
 
+def push_stack(k, dx, *parts, axis):
+    """Likewise."""
+    index = (slice(None),) * (axis + 1) + (k,)
+    return ix.scatter(dx, index=index, shape=(*dx.shape[:axis + 1], len(parts), *dx.shape[axis + 1:]))
+
+
 class Variadic:
     """Rows of a primitive with any number of operands: row k is the rule with k as its first argument."""
 

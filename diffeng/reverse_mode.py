@@ -124,6 +124,7 @@ PULL = {
     "transpose":   [lambda g, z, x, *, axes: g.transpose([axes.index(k) for k in range(len(axes))])],
     "broadcast_to": [lambda g, z, x, *, shape: g],
     "concatenate": rule.Concatenate(),
+    "stack":       rule.Stack(),
     "pad":         [lambda g, z, x, *, widths, value: rule.pad(g, widths)],
     "getitem":     [rule.Getitem()],
     "scatter":     [lambda g, z, v, *i, index, shape: indexing.getitem(g, *i, index=index)],
@@ -200,7 +201,7 @@ PLACES = {                                         # the same of indices, (mask 
     "getitem": lambda mask, x, *i, index: indexing.scatter(mask, *i, index=index, shape=x.shape),
     "setitem": lambda mask, x, v, *i, index: indexing.setitem(mask, False, *i, index=index),
 }
-_MOVED = {name: [*PULL[name]] for name in ("reshape", "transpose")} | {"concatenate": rule.Concatenate()}
+_MOVED = {name: [*PULL[name]] for name in ("reshape", "transpose")} | {"concatenate": rule.Concatenate(), "stack": rule.Stack()}
 _STEADY = frozenset("add subtract negative copy astype barrier sum mean".split()) | CHOICES.keys()          # whose slopes are finite, whatever the operands
 
 

@@ -255,6 +255,14 @@ class Concatenate(Every):
         return {k: g[(*before, slice(ends[k], ends[k + 1]))] for k in slots}
 
 
+class Stack(Every):
+    """Each part is a piece of length 1."""
+
+    def every(self, g, z, slots, *parts, axis):
+        before = (slice(None),) * axis
+        return {k: g[(*before, k)] for k in slots}
+
+
 class Own(Every):
     """What a primitive with rules of its own says."""
 
