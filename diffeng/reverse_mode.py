@@ -117,7 +117,7 @@ PULL = {
     "max":         [lambda g, z, x, *, axis, keepdims: rule.extreme(g, z, x, axis, keepdims)],
     "min":         [lambda g, z, x, *, axis, keepdims: rule.extreme(g, z, x, axis, keepdims)],
     "logsumexp":   [lambda g, z, x, *, axis, keepdims: rule.spread(g, x, axis, keepdims) * rule.softmax(z, x, axis, keepdims)],
-    "cumsum":      [lambda g, z, x, *, axis: rule.backwards(np.cumsum(rule.backwards(g, axis), axis=axis), axis)],
+    "cumsum":      [lambda g, z, x, *, axis: rule.backwards(np.add.accumulate(rule.backwards(g, axis), axis=axis), axis)],
     "cumprod":     [lambda g, z, x, *, axis: rule.cumprod(g, x, axis)],
     # ---- index maps
     "reshape":     [lambda g, z, x, *, shape: g.reshape(x.shape)],
