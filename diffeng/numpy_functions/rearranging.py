@@ -39,9 +39,8 @@ def rot90(m, k=1, axes=(0, 1)):
 
 @implements(np.roll)
 def roll(a, shift, axis=None):
-    if axis is None and a.ndim != 1:
+    if axis is None:
         return np.reshape(roll(np.ravel(a), shift, 0), a.shape)
-    axis = 0 if axis is None else axis
     for n, k in ((shift, axis),) if type(shift) is type(axis) is int else np.broadcast(plain(operand(shift)), axis):
         k = axis_of(k, a.ndim)
         before, cut = (slice(None),) * k, -int(n) % max(a.shape[k], 1)
