@@ -274,6 +274,7 @@ BALLS = {
     "transpose":    lambda x, *, axes: x.transpose(axes),
     "broadcast_to": lambda x, *, shape: np.broadcast_to(x, shape),
     "concatenate":  lambda *parts, axis: np.concatenate(parts, axis=axis),
+    "stack":        lambda *parts, axis: np.stack(parts, axis=axis),
     "pad":          _pad,
     "getitem":      lambda x, *arrays, index: x[join(index, arrays)],
     "setitem":      _setitem,

@@ -310,7 +310,7 @@ def _inverse(primitive, operands, params):
 
 
 _RULES = {
-    **dict.fromkeys("add subtract negative rint copy stop_gradient barrier sum mean cumsum reshape transpose broadcast_to concatenate".split(), _linear()),
+    **dict.fromkeys("add subtract negative rint copy stop_gradient barrier sum mean cumsum reshape transpose broadcast_to concatenate stack".split(), _linear()),
     **dict.fromkeys(("getitem", "scatter"), _linear(1)), **dict.fromkeys(("setitem", "add_at"), _linear(2)), "pad": _pad, "where": _choice,
     **dict.fromkeys("matmul dot tensordot einsum".split(), _products), "multiply": _multiply, "divide": _divide, "power": _power,
     **{name: _of_function(f) for name, f in FUNCTIONS.items()}, "astype": _astype,

@@ -26,12 +26,14 @@ array([[0.      , 0.      ],
 References: A. Griewank, A. Walther, Evaluating Derivatives, SIAM 2008, chapter 3; J. Siskind, B. Pearlmutter, Perturbation Confusion and
 Referential Transparency, IFL 2005.
 """
+import math
+
 import numpy as np
 
 from .buffers import call, unwrap
 from .constants import LOG2, LOG10, PI, SQRT_PI
 from .errors import here, refuse
-from .forward_rules import (Variadic, behind, ground, larger, length, lifted, log_base, moved, one_less, push_cholesky, push_cofactor, push_concatenate,
+from .forward_rules import (Variadic, behind, ground, larger, length, lifted, log_base, moved, one_less, push_cholesky, push_cofactor, push_concatenate, push_stack,
                             push_cumprod, push_eigh, push_einsum, push_extreme, push_getitem, push_inv, push_logsumexp, push_matmul_left, push_matmul_right, push_prod, push_qr,
                             push_scatter, push_setitem_array, push_setitem_value, push_slogdet, push_solve_matrix, push_svd, push_tanh, push_tensordot_left,
                             push_tensordot_right, push_var, solved, squared_exp)
@@ -149,6 +151,7 @@ PUSH = {
     "transpose":    (lambda dx, x, axes: s.transpose(dx, axes=(0,) + behind(axes)),),
     "broadcast_to": (lambda dx, x, shape: s.broadcast_to(aligned(dx, len(shape)), shape=dx.shape[:1] + shape),),
     "concatenate":  Variadic(push_concatenate),
+    "stack":        Variadic(push_stack),
     "pad":          (lambda dx, x, widths, value: s.pad(dx, widths=((0, 0), *widths), value=0),),
 
     # ---- contractions
@@ -227,14 +230,10 @@ class Pushing(Interpreter):
         primals = [x.primal if isinstance(x, Traced) and x.interpreter is self else x for x in operands]
         value = primitive(*primals, **params)                        # one level down
         primals, tangent = exactly(primitive, primals, params), None
-        if value.dtype.kind == "f" and primitive.own is not None:
-            tangents = {slot: x.tangent for slot, x in enumerate(operands) if self.mine(x) and x.tangent is not None and primitive.carries(slot)}
-            tangent = primitive.own.push(primals, tangents, value) if tangents else None
-        elif value.dtype.kind == "f":
-            for slot, x in enumerate(operands):
-                if isinstance(x, Traced) and x.interpreter is self and x.tangent is not None and primitive.carries(slot):
-                    part = self.row(primitive, slot, x.tangent, primals, params, value.ndim)
-                    tangent = part if tangent is None else tangent + part
+        if value.dtype.kind == "f":
+            moving = [(slot, x.tangent) for slot, x in enumerate(operands) if isinstance(x, Traced) and x.interpreter is self and x.tangent is not None and primitive.carries(slot)]
+            if moving:
+                tangent = primitive.own.push(primals, dict(moving), value) if primitive.own is not None else self.pushed(primitive, moving, primals, params, value.ndim)
         elif value.dtype.kind == "c":
             return complex_result(primitive, operands, params)
         if tangent is None:
@@ -248,7 +247,24 @@ class Pushing(Interpreter):
     def is_number(self, x):
         return isinstance(x.primal, Traced) and x.primal.interpreter.is_number(x.primal)
 
-    def row(self, primitive, slot, dx, primals, params, rank):
+    @np.errstate(all="ignore")                                       # an infinite derivative is an answer; of the value NumPy has warned already
+    def pushed(self, primitive, moving, primals, params, rank, careful=False):
+        """The tangent of a value of this rank. moving: (slot, tangent) of the operands that move. careful: is a look taken at each term for entries that do not move?
+        Only where a NaN arose; and only where values can be looked at: what is recorded for a compiler must hold for other values."""
+        tangent, elementwise = None, primitive.kind == "map"
+        for slot, dx in moving:
+            if elementwise:
+                dx = aligned(dx, rank)
+            part = self.row(primitive, slot)(dx, *primals, **params)
+            part = still(part, dx) if careful else part
+            tangent = part if tangent is None else tangent + part
+        if elementwise and not careful:
+            plain = ground(tangent)
+            if not isinstance(plain, Traced) and not math.isfinite(np.vdot(plain, plain)):          # (one look, of one call, at all terms)
+                return self.pushed(primitive, moving, primals, params, rank, careful=True)
+        return tangent
+
+    def row(self, primitive, slot):
         rows = PUSH.get(primitive.name)                              # at every application: rows may be replaced
         try:
             rule = rows[slot]
@@ -259,20 +275,12 @@ class Pushing(Interpreter):
                 raise primitive.not_held(slot, "{here}")
             raise refuse(NotImplementedError, f"no tangent rule for {primitive.name!r} (operand {slot}): add a row to PUSH in diffeng/forward_mode.py"
                                               + (f" (needed{here()})" if here() else ""))
-        with np.errstate(all="ignore"):                              # an infinite derivative is an answer; of the value NumPy has warned already
-            if primitive.kind != "map":
-                return rule(dx, *primals, **params)
-            dx = aligned(dx, rank)
-            return still(rule(dx, *primals, **params), dx)
+        return rule
 
 
 def still(tangent, dx):
     """An entry that does not move leaves the result alone, whatever the slope: 0 * inf is 0 here (the gradient of sum(sqrt(x)) at (0, 4) is
-    (inf, 1/4)). Only where a NaN arose, so that tangents which happen to be 0 can be differentiated again; and only where values can be
-    looked at: what is recorded for a compiler must hold for other values."""
-    plain = ground(tangent)
-    if isinstance(plain, Traced) or not plain.size or not np.isnan(plain.min()):
-        return tangent
+    (inf, 1/4)). A NaN is 0 then, and nothing else, so that tangents which happen to be 0 can be differentiated again."""
     return np.where(np.logical_and(np.isnan(tangent), np.equal(dx, 0)), 0, tangent)
 
 

@@ -58,6 +58,8 @@ def lifted(constant, x):
 
 def one_less(y, x):
     """The exponent y - 1, as x**(y - 1) needs it: 0 instead of -1 where the factor y is 0, and never rounded against 100-digit bases."""
+    if type(y) is int:
+        return y - 1 if y else 0
     y = widened(y, x)
     if isinstance(y, Traced):
         return np.where(np.logical_and(np.equal(x, 0), np.equal(y, 0)), 0, y - 1)       # at x != 0 this may be differentiated by y again
@@ -362,6 +364,12 @@ def push_concatenate(k, dx, *parts, axis):
     whole[axis + 1] = sum([np.shape(p)[axis] for p in parts])
     place = (slice(None),) * (axis + 1) + (slice(start, start + dx.shape[axis + 1]),)
     return ix.scatter(dx, index=place, shape=tuple(whole))
+
+
+def push_stack(k, dx, *parts, axis):
+    """Likewise."""
+    index = (slice(None),) * (axis + 1) + (k,)
+    return ix.scatter(dx, index=index, shape=(*dx.shape[:axis + 1], len(parts), *dx.shape[axis + 1:]))
 
 
 class Variadic:

@@ -21,7 +21,10 @@ POLYNOMIAL = "numpy.polynomial"          # whose code is generic: it is traced l
 _MODULES = ("numpy", "scipy", "math", "cmath", __package__)
 _REACHING = frozenset({"eval", "exec", "globals", "locals", "compile", "__import__"})              # beside what reach.loaded calls reflective
 _MOST, _LARGEST = 50, 200                # functions that are followed, items of a container that are looked at
+_RETRIES = 20                            # how often a code object is followed anew whose functions may reach more: the next one, with other values in its closure, may not
 _known = {}                              # id of a code object -> what was found, which keeps it alive
+runners = set()                          # code objects of the engine's that name nothing themselves, and run a user's function for which swaps are asked in turn
+runners = set()                          # code objects of the engine's that run a user's function as they would if they were called outside: it is asked for itself then
 
 
 def swaps(fun, args, everything):
@@ -40,7 +43,7 @@ def swaps(fun, args, everything):
     if found is None or not found.holds_for(fun):
         if len(_known) > 10_000:
             _known.clear()
-        found = _known[id(code)] = _Found(fun)
+        found = _known[id(code)] = _Found(fun, 0 if found is None else found.retries + (found.names is None))
         found.swaps = everything if found.names is None else everything.named(found.names, tuple(found.places))
     return found.swaps
 
@@ -59,17 +62,19 @@ def _inert(x):
             if not _inert(i):
                 return False
         return True
+    if kind is types.ModuleType:                              # given, and not named: whose functions are NumPy's, under the names of attributes
+        return x is not math and x.__name__.partition(".")[0] in _MODULES and not x.__name__.startswith(POLYNOMIAL)
     return kind is types.BuiltinMethodType or kind is type and x.__module__ in ("numpy", "builtins") or kind is types.FunctionType and is_replaced(x)
 
 
 class _Found:
     """What the code of a function names. names: None if it may reach more; places: globals that are functions of NumPy's. The rest says when that holds."""
 
-    def __init__(self, fun):
-        self.swaps, self.names, self.places, self.code = None, set(), [], fun.__code__
+    def __init__(self, fun, retries=0):
+        self.swaps, self.names, self.places, self.code, self.retries = None, set(), [], fun.__code__, retries
         self._space, self._held = fun.__globals__, []               # (how to read it, what stood there; None: something inert)
         self._bare = fun.__defaults__ is fun.__kwdefaults__ is None
-        seen, stack = {id(fun)}, [fun]
+        seen, stack = {id(fun)}, [] if self.code in runners else [fun]
         while stack and self.names is not None:
             f = stack.pop()
             if is_user_function(f):
@@ -115,6 +120,8 @@ class _Found:
             self._followed(given[k], lambda asked, k=k: held(asked)[k], seen, stack)
 
     def _followed(self, value, read, seen, stack):
+        if self.names is None:
+            return
         home = getattr(value, "__name__" if type(value) is types.ModuleType else "__module__", None)
         if type(home) is str and home.startswith(POLYNOMIAL):
             self.names.add("polynomial")
@@ -130,10 +137,11 @@ class _Found:
                 seen.add(id(value))
                 stack.append(value)
         else:
+            self._held.append((lambda fun, known=id(value): id(read(fun)) == known, True))          # (by its number: nothing of the user's is kept alive)
             self.names = None
 
     def holds_for(self, fun):
-        if self.names is None:                                # everything is replaced: that is never wrong
+        if self.names is None and (not self._held or self.retries >= _RETRIES):                # everything is replaced: that is never wrong
             return True
         if fun.__globals__ is not self._space or self._bare and not fun.__defaults__ is fun.__kwdefaults__ is None:
             return False

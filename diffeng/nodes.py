@@ -352,7 +352,7 @@ class Tracing(Interpreter):
             raise TypeError(f"{kind}() of {tracer.node!r}: a symbol has no value. Trace the function at numbers (diffeng.trace(fun, *args)), "
                             "or write the choice as np.where")
         seen = np.array(convert(value)) if kind == "mask" else convert(value)          # a copy: the caller may write into the array, and what was seen stays
-        self.looks.append((kind, seen, user_frames()))
+        self.looks.append((kind, seen, user_frames(most=self.depth)))
         self.looked.append(tracer.node)
         return seen
 

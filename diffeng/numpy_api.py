@@ -12,9 +12,9 @@ from . import vocabulary as v
 from .constants import LOG2, PI
 from .errors import explain, refuse
 from .nodes import Primitive
-from .traced import OPERANDS, TRACED, Traced, is_scalar, overwrite, write
+from .traced import NUMBERS, OPERANDS, TRACED, Traced, is_scalar, overwrite, write
 from .ufunc_dtypes import cast, resolved, returned
-from .vocabulary import contraction, elementwise as e, indexing, reductions
+from .vocabulary import contraction, elementwise as e, indexing, reductions, shaping
 
 FUNCTIONS = {}
 OF_SEQUENCES = "concatenate stack hstack vstack dstack column_stack block select choose multi_dot broadcast_arrays".split()      # their lists are no arrays
@@ -336,9 +336,23 @@ def logsumexp(x, axis=None, keepdims=False):
     return reductions.logsumexp(x, axis=axes_of(axis, np.ndim(x)), keepdims=builtins.bool(keepdims))
 
 
+def _numbers(items):
+    """(shape, numbers) of nested lists of traced numbers and others; None where arrays are among them, or lists of other lengths."""
+    if type(items[0]) in (list, tuple):
+        rows = [_numbers(i) if type(i) in (list, tuple) and i else None for i in items]
+        if None in rows or builtins.any([r[0] != rows[0][0] for r in rows]):
+            return None
+        return (len(rows), *rows[0][0]), [x for r in rows for x in r[1]]
+    return ((len(items),), items) if builtins.all([type(i) in NUMBERS or type(i) in TRACED and not i.shape for i in items]) else None
+
+
 def array(items, dtype=None):
-    """np.array of nested lists in which traced scalars or arrays occur: stacked level by level."""
-    if isinstance(items, (list, tuple)):
+    """np.array of nested lists in which traced scalars or arrays occur: stacked level by level, or in one go."""
+    found = _numbers(items) if isinstance(items, (list, tuple)) and items else None
+    if found is not None and builtins.any([type(i) in TRACED for i in found[1]]) and numpy_functions.shaping.stacks(found[1]):
+        out = shaping.stack(*found[1], axis=0)
+        out = out if len(found[0]) == 1 else shaping.reshape(out, shape=found[0])
+    elif isinstance(items, (list, tuple)):
         parts = [i if type(i) in TRACED else array(i) for i in items]
         if not parts or not builtins.any([type(p) in TRACED for p in parts]):
             out = np.array([np.asarray(p) for p in parts])

@@ -30,9 +30,11 @@ def _in_place(compute, name):
     return in_place
 
 
-def _by_ufunc(ufunc):
-    """Operators whose meaning hangs on dtypes: &, |, ^, << and >>."""
+def _by_ufunc(ufunc, of_truth=None):
+    """Operators whose meaning hangs on dtypes: &, |, ^, << and >>. of_truth: what it is of two masks, for which no dtypes are to be found out."""
     def forward(self, other):
+        if of_truth is not None and type(other) in TRACED and self.dtype.kind == other.dtype.kind == "b":
+            return of_truth(self, other)
         return call_ufunc(ufunc, "__call__", (self, other), {}) if _known(other) else NotImplemented
 
     def reflected(self, other):
@@ -97,8 +99,8 @@ def _install():
     Traced.__array_ufunc__, Traced.__array_function__, Traced.__getitem__ = _ufunc_called, _function_called, _item
     three = {name: _binary(primitive) for name, primitive in dict(add=e.add, sub=e.subtract, mul=e.multiply, truediv=e.divide, pow=e.power, mod=e.remainder,
                                                                   floordiv=e.floor_divide, matmul=contraction.matmul).items()}
-    three |= {name: _by_ufunc(ufunc) for name, ufunc in {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift,
-                                                         "rshift": np.right_shift}.items()}
+    three |= {name: _by_ufunc(*ufunc) for name, ufunc in {"and": (np.bitwise_and, e.logical_and), "or": (np.bitwise_or, e.logical_or), "xor": (np.bitwise_xor, e.logical_xor),
+                                                          "lshift": (np.left_shift,), "rshift": (np.right_shift,)}.items()}
     for name, operators in three.items():
         for prefix, operator in zip(("", "r", "i"), operators):
             setattr(Traced, f"__{prefix}{name}__", operator)
@@ -107,7 +109,7 @@ def _install():
     Traced.__neg__ = lambda self: e.negative(self)
     Traced.__pos__ = lambda self: e.copy(self)
     Traced.__abs__ = lambda self: e.absolute(self)
-    Traced.__invert__ = lambda self: call_ufunc(np.invert, "__call__", (self,), {})
+    Traced.__invert__ = lambda self: e.logical_not(self) if self.dtype.kind == "b" else call_ufunc(np.invert, "__call__", (self,), {})
     Traced.__divmod__ = lambda self, other: (self // other, self % other)
     Traced.__rdivmod__ = lambda self, other: (other // self, other % self)
 

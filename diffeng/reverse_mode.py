@@ -117,13 +117,14 @@ PULL = {
     "max":         [lambda g, z, x, *, axis, keepdims: rule.extreme(g, z, x, axis, keepdims)],
     "min":         [lambda g, z, x, *, axis, keepdims: rule.extreme(g, z, x, axis, keepdims)],
     "logsumexp":   [lambda g, z, x, *, axis, keepdims: rule.spread(g, x, axis, keepdims) * rule.softmax(z, x, axis, keepdims)],
-    "cumsum":      [lambda g, z, x, *, axis: rule.backwards(np.cumsum(rule.backwards(g, axis), axis=axis), axis)],
+    "cumsum":      [lambda g, z, x, *, axis: rule.backwards(np.add.accumulate(rule.backwards(g, axis), axis=axis), axis)],
     "cumprod":     [lambda g, z, x, *, axis: rule.cumprod(g, x, axis)],
     # ---- index maps
     "reshape":     [lambda g, z, x, *, shape: g.reshape(x.shape)],
     "transpose":   [lambda g, z, x, *, axes: g.transpose([axes.index(k) for k in range(len(axes))])],
     "broadcast_to": [lambda g, z, x, *, shape: g],
     "concatenate": rule.Concatenate(),
+    "stack":       rule.Stack(),
     "pad":         [lambda g, z, x, *, widths, value: rule.pad(g, widths)],
     "getitem":     [rule.Getitem()],
     "scatter":     [lambda g, z, v, *i, index, shape: indexing.getitem(g, *i, index=index)],
@@ -202,7 +203,7 @@ PLACES = {                                         # the same of indices, (mask 
     "getitem": lambda mask, x, *i, index: indexing.scatter(mask, *i, index=index, shape=x.shape),
     "setitem": lambda mask, x, v, *i, index: indexing.setitem(mask, False, *i, index=index),
 }
-_MOVED = {name: [*PULL[name]] for name in ("reshape", "transpose")} | {"concatenate": rule.Concatenate()}
+_MOVED = {name: [*PULL[name]] for name in ("reshape", "transpose")} | {"concatenate": rule.Concatenate(), "stack": rule.Stack()}
 _STEADY = frozenset("add subtract negative copy astype barrier sum mean".split()) | CHOICES.keys()          # whose slopes are finite, whatever the operands
 
 

@@ -174,7 +174,7 @@ def tensordot(g, x, y, axes, slot):
     free = [k for k in range(mine.ndim) if k not in own]
     other_free = [k for k in range(other.ndim) if k not in theirs]
     at = range(len(free), g.ndim) if slot == 0 else range(g.ndim - len(free))       # the other operand's free axes in g
-    out = np.tensordot(g, other, axes=(tuple(at), tuple(other_free)))                  # axes: free ones of mine, then theirs in order
+    out = contraction.tensordot(g, other, axes=(tuple(at), tuple(other_free)))                  # axes: free ones of mine, then theirs in order
     came = free + [own[theirs.index(k)] for k in sorted(theirs)]
     return np.transpose(out, [came.index(k) for k in range(mine.ndim)])
 
@@ -253,6 +253,14 @@ class Concatenate(Every):
     def every(self, g, z, slots, *parts, axis):
         before, ends = (slice(None),) * axis, [0, *itertools.accumulate([np.shape(p)[axis] for p in parts])]
         return {k: g[(*before, slice(ends[k], ends[k + 1]))] for k in slots}
+
+
+class Stack(Every):
+    """Each part is a piece of length 1."""
+
+    def every(self, g, z, slots, *parts, axis):
+        before = (slice(None),) * axis
+        return {k: g[(*before, k)] for k in slots}
 
 
 class Own(Every):

@@ -29,7 +29,7 @@ def chosen(x, items):
     """x[items] where the first of these is a mask that is not known, or they begin with the places where one is true, and the others are slices, integers and the like;
     None for another index."""
     mask, rest = _parsed(items)
-    if mask is None or mask.ndim > np.ndim(x) or not unknown(mask):
+    if mask is None or mask.ndim > x.ndim or not unknown(mask):
         return None
     x = getattr(x, "held", x)
     if type(x) is Chosen and x.is_open():                    # a choice among what was chosen

@@ -336,6 +336,13 @@ def _joined(walk, n, *parts):
     return walk.make(n, "concatenate", *flat, params=n.params) if len(parts) < len(flat) <= PARTS else None
 
 
+def _stacked(walk, n, *parts):
+    axis, shape = n.params["axis"], _shape(parts[0])
+    longer = (*shape[:axis], 1, *shape[axis:])
+    pieces = [walk.make(n, "reshape", p, params={"shape": longer}, shape=longer, dtype=p.dtype) if type(p) is Node else np.reshape(p, longer) for p in parts]
+    return walk.make(n, "concatenate", *pieces, params={"axis": axis})
+
+
 def _sum_of_spread(walk, n, x):
     """A sum along axes that were stretched is a multiple: one rounding in place of many."""
     y, axis = _inner(x, "broadcast_to"), n.params["axis"]
@@ -417,6 +424,7 @@ IDENTITIES = (
     ("add",          "neighbours put into zeros, ~ 0 + -0 was 0", neighbours, "scatter"),
     ("pad",          "put among zeros, where it is zeros that are added", lambda w, n, x: put(w, n, x) if _is(n.params["value"], 0) else None),
     ("concatenate",  "of concatenations; of one",       _joined),
+    ("stack",        "a concatenation of parts with one more axis", _stacked),
     ("reshape",      "view of -x = -(view of x): the sign may meet a sum", _negated_view, "negative"),
     ("transpose",    "likewise",                        _negated_view, "negative"),
     ("getitem",      "likewise",                        _negated_view, "negative"),

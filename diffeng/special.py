@@ -9,6 +9,7 @@ import numpy as np
 from . import numpy_api as api
 from .errors import absent, refuse
 from .nodes import Primitive
+from .numpy_functions.reducing import at_hand
 from .shared_names import either
 from .vocabulary import elementwise as e
 
@@ -36,6 +37,12 @@ def _elementwise(primitive, meaning):
 
 cbrt, exp2, log1p = _elementwise(e.cbrt, "The cube root."), _elementwise(e.exp2, "2**x."), _elementwise(e.log1p, "log(1 + x), without cancellation near 0.")
 expm1, round = _elementwise(e.expm1, "exp(x) - 1, without cancellation near 0."), _elementwise(e.rint, "The nearest integer; of two, the even one.")
+
+
+def _everywhere(condition):
+    """Is it known of the numbers at hand that it holds for all of them? Then nothing is computed for others."""
+    known = at_hand(condition)
+    return known is not None and np.all(known)
 
 
 def logsumexp(a, axis=None, keepdims=False, *, b=None, return_sign=False):
@@ -132,12 +139,16 @@ def ndtri(p):
 def log_ndtr(x):
     """log(ndtr(x)), also where ndtr is 0: far below by the asymptotic series of the error function (DLMF 7.12.1), whose first omitted term is 5e-18 of the whole."""
     far, above = e.less(x, -10.3 if x.dtype == np.float32 else -20.3), e.greater(x, 0)
-    low, high, between = e.where(far, x, -21.0), e.where(above, x, 1.0), e.where(e.logical_or(far, above), -1.0, x)
+    high, between = e.where(above, x, 1.0), e.where(e.logical_or(far, above), -1.0, x)
+    near = e.where(above, e.log1p(-ndtr(-high)), e.log(ndtr(between)))
+    if _everywhere(e.logical_not(far)):
+        return near
+    low = e.where(far, x, -21.0)
     w, rest = 1 / low / low, 1.0
     for k in (17, 15, 13, 11, 9, 7, 5, 3):
         rest = 1 - k * w * rest
     tail = e.log1p(-w * rest) - e.log(-low) - 0.5 * np.log(2 * np.pi) - low * low / 2
-    return e.where(far, tail, e.where(above, e.log1p(-ndtr(-high)), e.log(ndtr(between))))
+    return e.where(far, tail, near)
 
 
 def cosm1(x):
@@ -257,6 +268,8 @@ def loggamma(x):
 
 def rgamma(x):
     """1 / gamma(x), and 0 at 0, -1, -2, ... and at infinity: below -1/2 by reflection (DLMF 5.5.3), which has the slopes at the zeros, too."""
+    if _everywhere(e.logical_and(e.greater_equal(x, 0.5625), e.less(x, 30))):
+        return 1 / e.gamma(x)
     end = e.isinf(x)
     x = e.where(end, 1.0, x)
     below, near = e.less(x, -0.4375), e.logical_and(e.greater_equal(x, -0.4375), e.less(x, 0.5625))
@@ -279,6 +292,8 @@ def gammasgn(x):
 def betaln(x, y):
     """log|beta(x, y)|. Where the larger operand is 16 or more, log(gamma) of it and of the sum are large and nearly the same: by the difference of their series
     (A. Didonato, A. Morris, ACM Trans. Math. Softw. 18, 1992), which has the digits that subtracting them would lose."""
+    if _everywhere(e.logical_and(e.less(x, 16), e.less(y, 16))):
+        return e.gammaln(x) + e.gammaln(y) - e.gammaln(x + y)
     first = e.less_equal(x, y)                               # (maximum would share the slope where they are equal, and have no second one)
     small, large = e.where(first, x, y), e.where(first, y, x)
     series = e.logical_and(e.greater_equal(large, 16), e.logical_and(e.greater(small, 0), e.less(large, np.inf)))
@@ -292,6 +307,8 @@ def betaln(x, y):
 def beta(x, y):
     """gamma(x) gamma(y) / gamma(x + y), by logarithms where one of them is large or overflows."""
     direct = e.logical_and(e.logical_and(e.less(x, 16), e.less(y, 16)), e.logical_and(e.greater(x, -150), e.greater(y, -150)))
+    if _everywhere(direct):
+        return e.gamma(x) / e.gamma(x + y) * e.gamma(y)
     p, q = e.where(direct, x, 1.0), e.where(direct, y, 1.0)
     a, b = e.where(direct, 1.0, x), e.where(direct, 1.0, y)
     sign = gammasgn(a) * gammasgn(b) * gammasgn(a + b)

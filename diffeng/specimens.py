@@ -23,6 +23,7 @@ _ROWS = {
     "transpose":    ([(2, 3, 4)], dict(axes=(2, 0, 1)), []),
     "broadcast_to": ([(3, 1)], dict(shape=(2, 3, 4)), []),
     "concatenate":  ([(2, 3), (2, 2)], dict(axis=1), []),
+    "stack":        ([(2, 3), (2, 3)], dict(axis=1), []),
     "pad":          ([(2, 3)], dict(widths=((1, 0), (0, 2)), value=0), []),
     "getitem":      ([(4, 3)], dict(index=(Slot(0), slice(1, None))), [np.array([0, 2, 2])]),
     "setitem":      ([(4, 3), (2, 3)], dict(index=(Slot(0),)), [np.array([3, 1])]),

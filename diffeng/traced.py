@@ -97,7 +97,7 @@ class Traced:
     def __bool__(self):
         if self.size != 1:
             raise refuse(ValueError, "the truth value of an array with more than one element is ambiguous{here}: use np.any, np.all or np.where")
-        return self._look("bool", lambda v: bool(np.all(v)))
+        return self._look("bool", bool)
 
     def __float__(self):
         no_cut(self)

@@ -14,6 +14,7 @@ from .errors import refuse
 from .refusals import leaked
 from .traced import TRACED, Traced
 from .lines import run
+from .named import runners
 
 
 LEAVES = (np.ndarray, Traced, float, int, np.generic)
@@ -264,6 +265,7 @@ def transformed(new, what, fun):
     if not callable(fun):
         raise TypeError(f"{what} needs a function, not {type(fun).__name__}")
     new.__name__, new.__wrapped__ = f"{what}_{function_name(fun)}", fun
+    runners.add(new.__code__)
     return new
 
 

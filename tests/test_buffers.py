@@ -11,6 +11,7 @@ import scipy.spatial
 import scipy.special
 
 import diffeng as de
+from diffeng.nodes import reachable
 
 X = np.array([1.0, 2.0, 3.0])
 PYTHON = {
@@ -169,3 +170,35 @@ def test_require(requirements):
     assert value == f(x) and value == de.jit(f)(x)
     order = np.arange(6.0).reshape(2, 3) if requirements is None or "C" not in requirements and "C_CONTIGUOUS" not in requirements else np.arange(6.0).reshape(3, 2).T
     np.testing.assert_allclose(gradient, order * 5 + np.sum(order * x) * np.array([[0, 0, 0], [0, 1, 0]]))
+
+
+@pytest.mark.parametrize("items", [
+    lambda a, b: [a, b, a * b], lambda a, b: (a, 2, True, b), lambda a, b: [[a, 1.0, b], [0, b, a], (a, a, 3.5)], lambda a, b: [[[a], [b]], [[1.0], [a]]], lambda a, b: [a],
+    lambda a, b: [[a * np.ones(2), np.zeros(2)], [np.ones(2), b * np.ones(2)]], lambda a, b: [[a, b], np.array([1.0, 2.0])]])
+def test_an_array_of_traced_numbers_is_one_operation_where_nothing_is_compiled(items):
+    """Of arrays one for each level. Whoever compiles gets what compilers know: parts that are concatenated."""
+    def f(v):
+        m = np.array(items(v[0], v[1]))
+        return np.sum(np.sin(m) * np.reshape(np.arange(1.0, m.size + 1), m.shape))
+    v = np.array([0.4, -1.2])
+    for method in ("reverse", "forward", "symbolic"):
+        found = de.grad(f, method=method)(v)
+        np.testing.assert_allclose(found, [(f(v + h) - f(v - h)) / 2e-6 for h in 1e-6 * np.eye(2)], rtol=1e-8)
+    used = []
+    de.grad(lambda v: used.extend(n.primitive.name for n in reachable([np.array(items(v[0], v[1])).node])) or v[0])(v)
+    assert "stack" in used and "concatenate" not in used
+    np.testing.assert_allclose(de.jit(de.grad(f))(v), found, rtol=1e-14)
+    assert "stack" not in {node["primitive"] for _, node in de.trace(f, v).nodes.items()}
+    hessian = de.hessian(f)(v)
+    np.testing.assert_allclose(hessian, [(de.grad(f)(v + h) - de.grad(f)(v - h)) / 2e-6 for h in 1e-6 * np.eye(2)], rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(de.jit(de.hessian(f))(v), hessian, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(de.vmap(f)(np.stack([v, 2 * v])), [f(v), f(2 * v)], rtol=1e-14)
+    assert "disagree" not in str(de.compare(f, v)).lower()
+
+
+def test_parts_that_fit_no_array_are_refused():
+    for items in (lambda x: [x[0], x], lambda x: [[x[0]], [x[0], x[1]]], lambda x: [x, x[:1]]):
+        with pytest.raises(ValueError, match=r"test_buffers.py:\d+"):
+            de.grad(lambda x: np.sum(np.array(items(x))))(np.ones(2))
+    with pytest.raises(ValueError, match="stack|shape"):
+        de.grad(lambda x: np.sum(np.stack([x, x[:1]])))(np.ones(2))

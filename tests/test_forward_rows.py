@@ -296,6 +296,7 @@ CASES = [
     ("transpose", [A(2, 3, 4)], dict(axes=(2, 0, 1))), ("transpose", [A()], dict(axes=())),
     ("broadcast_to", [A(3, 1)], dict(shape=(2, 3, 4))), ("broadcast_to", [A()], dict(shape=(2, 2))), ("broadcast_to", [A(1)], dict(shape=(0,))),
     ("concatenate", [A(2, 3), A(2, 1), A(2, 2)], dict(axis=1)), ("concatenate", [A(2), A(0)], dict(axis=0)), ("concatenate", [A(4)], dict(axis=0)),
+    ("stack", [A(2, 3), A(2, 3)], dict(axis=1)), ("stack", [A(), A(), A()], dict(axis=0)), ("stack", [A(4), A(4)], dict(axis=1)), ("stack", [A(0)], dict(axis=0)),
     ("pad", [A(2, 3)], dict(widths=((1, 0), (2, 1)), value=3.0)), ("pad", [A(0)], dict(widths=((1, 2),), value=0)),
     *[(n, [A(*x), A(*y)], {}) for n in ("matmul", "dot") for x, y in PRODUCTS],
     *[("matmul", [A(*x), A(*y)], {}) for x, y in (((5, 1, 2, 3), (4, 3, 2)), ((5, 2, 3), (3, 4)), ((1, 2, 3), (5, 3, 1)), ((0, 3), (3, 2)), ((2, 0), (0, 2)))],

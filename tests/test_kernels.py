@@ -91,7 +91,7 @@ CASES = {          # primitive -> functions of x (3, 4) and y (3, 4), positive f
     "transpose":    [lambda x, y: shaping.transpose(x, axes=(1, 0))],
     "broadcast_to": [lambda x, y: shaping.broadcast_to(x, shape=(2, 3, 4))],
     "concatenate":  [lambda x, y: shaping.concatenate(x, y, axis=0), lambda x, y: shaping.concatenate(x.T, y.T, x.T, axis=1)],
-    "pad":          [lambda x, y: shaping.pad(x, widths=((1, 0), (2, 3)), value=7)],
+    "pad":          [lambda x, y: shaping.pad(x, widths=((1, 0), (2, 3)), value=7)], "stack": [lambda x, y, k=k: shaping.stack(x, y, 2 * x, axis=k) for k in (0, 1, 2)],
     "getitem":      [lambda x, y, i=i: x[i] for i in (1, (slice(None), -1), (slice(2, 0, -1), None, slice(None, None, 2)), (..., 2), I, (slice(None), I),
                                                       (I, I), (I, slice(1, 3)), (I, None, 2), (1, slice(None), None), np.array([True, False, True]))]
                     + [lambda x, y: x[1, :, None][[0, 3]]],

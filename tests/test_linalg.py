@@ -197,6 +197,26 @@ def test_cofactors_of_regular_and_singular_matrices(n):
         np.testing.assert_array_equal(f(extreme), [exact_cofactors(x) for x in extreme])
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [4, 7])
+def test_cofactors_of_one_matrix_are_those_of_its_inverse_where_that_loses_nothing(n, dtype):
+    random = np.random.default_rng(n)
+    well = np.eye(n) + random.normal(size=(n, n)) / n
+    near = well.copy()
+    near[0] = near[1] + 0.001 * near[0]
+    singular = well.copy()
+    singular[0] = singular[1]
+    tiny = np.diag([2.0 ** -1060 if dtype == np.float64 else 2.0 ** -140] + [2.0 ** 150 if dtype == np.float64 else 2.0 ** 20] * (n - 1))
+    for x, quick in (well, True), (2.0 ** 30 * well if n == 4 else well.T, True), (near, False), (singular, False), (tiny, False), (np.full((n, n), np.nan), False):
+        x = x.astype(dtype)
+        assert (linalg._of_one(x) is not None) == quick
+        got = linalg.cofactor(x)
+        assert got.dtype == dtype
+        if np.isfinite(x).all():
+            want = exact_cofactors(x)
+            np.testing.assert_allclose(got, want, rtol=0, atol=12 * np.finfo(dtype).eps * np.max(np.abs(want)))
+
+
 @pytest.mark.parametrize("dtype, digits", [(np.float64, 12), (np.float32, 5)])
 def test_cofactors_of_many_rows(dtype, digits):
     """By the inverse, but for those that are singular, or nearly so: by what a row more or less would lose."""

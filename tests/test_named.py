@@ -1,10 +1,12 @@
 """Which of NumPy's functions are replaced while a function runs: those its code may ask for, in its thread alone, and for no longer."""
 import functools
+import math
 import threading
 import types
 
 import numpy as np
 import pytest
+import scipy.special
 
 import diffeng as de
 from diffeng import named
@@ -44,8 +46,7 @@ def recursive(x, n=3):
     return np.prod(x) if n == 0 else recursive(x, n - 1)
 
 
-def test_what_code_names(monkeypatch):
-    monkeypatch.setattr(named, "_known", {})             # one code object, such as that of every grad, has one answer: the first function's
+def test_what_code_names():
     held = [squares]
 
     def inner(x):
@@ -53,7 +54,7 @@ def test_what_code_names(monkeypatch):
     assert names(lambda x: x * x, X) == set() and names(squares, X) == {"zeros", "sum"} and names(calls, X) == {"zeros", "sum", "mean"}
     assert names(recursive, X) == {"prod"} and names(lambda x: (lambda y: np.ones(3) * y)(x), X) == {"ones"}
     assert names(inner, X) == {"max", "zeros", "sum"} and names(functools.partial(recursive, n=2), X) == {"prod"}
-    assert names(de.grad(squares), X) == {"zeros", "sum"} and names(lambda x: np.linalg.norm(x), X) == {"norm"}
+    assert names(lambda x: np.linalg.norm(x), X) == {"norm"}
     for f in (lambda x: held[0](x), lambda x: getattr(np, "zeros")(3) * x, functools.partial(lambda g, x: g(x), squares), types.MethodType(squares, X),
               np.sin, lambda x: not_there(x), de.jit(squares), lambda x: types.FunctionType(squares.__code__, {"np": np})(x)):      # noqa: F821
         assert names(f, X) is None
@@ -63,6 +64,53 @@ def test_what_code_names(monkeypatch):
         import numpy
         return numpy.ones(3) * x
     assert names(importing, X) is None
+
+
+class Settings:
+    scale = 2.0
+
+
+AN_OBJECT = Settings()                                       # (its name stands before math's)
+
+
+def test_an_object_beside_math():
+    def f(x):
+        return math.exp(x) * AN_OBJECT.scale
+    assert names(f, X) is None
+    assert de.grad(f)(1.0) == pytest.approx(2 * np.e)
+
+
+def test_modules_that_are_given_are_those_that_are_named():
+    """By an argument, a closure or a list: a function is then asked for by its attribute's name, as in np.sum."""
+    def of(np, x):
+        return np.sum(np.array([x[0], x[1]])) + np.mean(x)
+    used = [np, scipy.special]
+    for f, args in ((of, (np, X)), (functools.partial(of, np), (X,)), (lambda x: of(np, x), (X,)), (lambda x: of(used[0], x), (X,))):
+        assert names(f, *args) == {"sum", "array", "mean"}
+    np.testing.assert_allclose(de.grad(of, 1)(np, X), de.grad(functools.partial(of, np))(X))
+    assert names(lambda m, x: m.exp(x), math, X) is None              # which is replaced in place of math's functions: by no attribute's name
+
+
+def test_one_function_that_may_reach_more_leaves_the_next_of_its_code_alone():
+    def maker(g):
+        return lambda x: g(x)
+    assert names(maker(AN_OBJECT), X) is None and names(maker(squares), X) == {"zeros", "sum"} and names(maker(AN_OBJECT), X) is None
+    first = maker(AN_OBJECT)
+    assert names(first, X) is None
+    found = named._known[id(first.__code__)]
+    assert names(first, X) is None and named._known[id(first.__code__)] is found
+    for settings in [Settings() for _ in range(named._RETRIES + 2)]:          # ... unless that comes too often
+        assert names(maker(settings), X) is None
+    assert names(maker(squares), X) is None
+
+
+def test_a_derivative_names_nothing_itself():
+    """Whatever it is of: the user's function is asked about when it is called in turn. So one answer holds for all of them, which share their code."""
+    assert names(de.grad(squares), X) == names(de.grad(calls), X) == names(de.grad(de.jit(calls)), X) == set()
+    found = named._known[id(de.grad(calls).__code__)]
+    assert found.holds_for(de.grad(squares)) and named._known[id(de.grad(squares).__code__)] is found
+    assert names(lambda x, g=de.grad(squares): g(x), X) == {"zeros", "sum"}
+    np.testing.assert_array_equal(de.hvp(calls, (X,), (X,))[1][0], 2 * X)
 
 
 def test_functions_in_defaults_are_followed():

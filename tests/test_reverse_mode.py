@@ -180,8 +180,9 @@ def test_the_gradient_of_a_masked_part_has_zeros_elsewhere():
 
 def test_the_parts_of_one_array_are_cut_from_its_cotangent_at_once(monkeypatch):
     """One call for all of them, and one by one for who asks so; a part that is no number's has none."""
-    calls, every = [], reverse_rules.Concatenate.every
-    monkeypatch.setattr(reverse_rules.Concatenate, "every", lambda self, *args, axis: calls.append(axis) or every(self, *args, axis=axis))
+    calls = []
+    for rows in reverse_rules.Concatenate, reverse_rules.Stack:
+        monkeypatch.setattr(rows, "every", lambda self, *args, axis, every=rows.every: calls.append(axis) or every(self, *args, axis=axis))
     x, w = np.linspace(-1, 1, 12).reshape(3, 4), np.arange(28.0).reshape(4, 7)
     found = de.grad(lambda x: np.sum(np.concatenate([x[:, 1:].T, np.ones((3, 1)), x.T[:3]], axis=1) * w[:3]))(x)
     want = np.zeros((3, 4))

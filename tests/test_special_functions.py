@@ -189,6 +189,28 @@ def test_beside_autograd(name, orders):
     np.testing.assert_allclose(de.grad(mine)(x), autograd.grad(theirs)(x), rtol=1e-11)
 
 
+@pytest.mark.parametrize("name, fixed", [("betaln", (2.5,)), ("beta", (2.5,)), ("rgamma", ()), ("log_ndtr", ())])
+def test_what_holds_for_all_numbers_at_hand_is_computed_alone(name, fixed):
+    """Not under jit, where the recording is for others, too. The same numbers to some bits as among those for which something else is computed."""
+    f = getattr(de.special, name)
+    near, far = np.array([0.7, 1.5, 3.0]), np.array([0.7, 1.5, 3.0, -40.0 if name == "log_ndtr" else 40.0])
+
+    def total(x):
+        return np.sum(f(*fixed, x))
+    assert len(de.trace(total, near).nodes) == len(de.trace(total, far).nodes)                   # a graph holds for other numbers, too
+    calls, original = [], de.nodes.Tracing.apply
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(de.nodes.Tracing, "apply", lambda self, *call: calls.append(call[0]) or original(self, *call))
+        slopes = de.grad(total)(near)
+        few = len(calls)
+        among = de.grad(total)(far)
+    assert few < (len(calls) - few) / 2
+    np.testing.assert_allclose(slopes, among[:3], rtol=1e-13)
+    np.testing.assert_allclose(de.jit(de.grad(total))(near), slopes, rtol=1e-13)
+    np.testing.assert_allclose(f(*fixed, near), getattr(sc, name)(*fixed, near), rtol=1e-14)
+    np.testing.assert_allclose(de.hessian(total)(near), de.hessian(total)(far)[:3, :3], rtol=1e-11)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_logsumexp_with_a_sign(method):
     a, b = np.array([[0.5, -1.0, 700.0], [2.0, 0.3, 710.0]]), np.array([[1.0, -2.0, 1.0], [-3.0, 0.5, 0.0]])

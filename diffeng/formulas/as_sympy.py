@@ -146,7 +146,7 @@ def _symbolic(node, operands, sp):
     if name in ("getitem", "setitem", "add_at", "scatter"):
         many = 2 if name in ("setitem", "add_at") else 1
         return PRIMITIVES[name].evaluate(*lifted[:many], *[np.asarray(x, int) for x in operands[many:]], **params)
-    if name in ("sum", "prod", "mean", "matmul", "dot", "tensordot", "reshape", "transpose", "broadcast_to", "concatenate", "cumsum", "cumprod", "pad"):
+    if name in ("sum", "prod", "mean", "matmul", "dot", "tensordot", "reshape", "transpose", "broadcast_to", "concatenate", "stack", "cumsum", "cumprod", "pad"):
         return PRIMITIVES[name].evaluate(*lifted, **params)
     if name in ("solve", "inv", "det", "slogdet", "cofactor", "cholesky"):
         return _of_matrices(name, lifted, tuple(node["shape"]), sp)

@@ -315,6 +315,11 @@ def _joined(extents, n, *shapes):
     return [*others[:axis], sum([s[axis] for s in shapes]), *others[axis:]]
 
 
+def _stacked(extents, n, *shapes):
+    axis, shape = n.params["axis"], extents.together(shapes)
+    return [*shape[:axis], len(shapes), *shape[axis:]]
+
+
 def _padded(extents, n, x):
     return [lo + m + hi for m, (lo, hi) in zip(x, n.params["widths"])]
 
@@ -351,6 +356,6 @@ def _turned(extents, n, *shapes):
 _RULES = {
     "input": _new, "random_bits": _new, "broadcast_to": _broadcast_to, "scatter": _scattered, "setitem": _written, "add_at": _written, "scan": _turned,
     "map": lambda extents, n, *shapes: extents.together(shapes), "reduce": _reduced, "argmax": _reduced, "argmin": _reduced, "contract": _contracted,
-    "reshape": _reshaped, "getitem": _part, "concatenate": _joined, "pad": _padded, "linalg": _matrix,
+    "reshape": _reshaped, "getitem": _part, "concatenate": _joined, "stack": _stacked, "pad": _padded, "linalg": _matrix,
     "transpose": lambda extents, n, x: [x[k] for k in n.params["axes"]],
 }

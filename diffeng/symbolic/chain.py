@@ -306,7 +306,7 @@ def _accumulated(row, operands, params):
 # ---- the chain rule ----------------------------------------------------------------------------------------------------------
 
 _CHOOSING = frozenset("where maximum minimum max min".split())                  # each entry that comes out is one of those that go in
-_LINEAR = frozenset("add subtract negative copy astype barrier reshape transpose broadcast_to concatenate sum mean getitem".split())          # with slopes that are not 0
+_LINEAR = frozenset("add subtract negative copy astype barrier reshape transpose broadcast_to concatenate stack sum mean getitem".split())          # with slopes that are not 0
 
 
 def _found(node, slot):

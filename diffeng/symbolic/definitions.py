@@ -268,6 +268,7 @@ DEFINITION = {
     # ---- index maps
     "reshape":       IndexMap({}),
     "concatenate":   IndexMap({}),
+    "stack":         IndexMap({}),
     "pad":           IndexMap({"value": -1}),
     "getitem":       IndexMap({}),
     "setitem":       IndexMap({}),

@@ -16,7 +16,7 @@ from .resident import at
 
 FREED = {"name": "freed", "tensor": lambda: None}             # params of what an operation becomes once a pass has let its operands go
 # What a backward pass keeps of an operation, in PyTorch's words "saved tensors": nothing, the result, the first operand of a choice; else its operands.
-KEEPS_NOTHING = frozenset("add subtract negative sum mean reshape transpose broadcast_to astype copy concatenate pad getitem scatter setitem add_at cumsum "
+KEEPS_NOTHING = frozenset("add subtract negative sum mean reshape transpose broadcast_to astype copy concatenate stack pad getitem scatter setitem add_at cumsum "
                           "barrier stop_gradient input constant sign floor ceil trunc rint".split())
 KEEPS_RESULT = frozenset("exp exp2 expm1 sqrt cbrt tanh tan expit reciprocal".split())
 FROM_RESULT = {"tanh": np.arctanh, "expm1": np.log1p, "expit": lambda z: np.log(z) - np.log1p(-z)}          # whose derivatives are computed of the operand: that has more digits

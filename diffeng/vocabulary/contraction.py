@@ -55,6 +55,14 @@ def _infer(name):
     return infer
 
 
+def _tensordot(x, y, *, axes):
+    """np.tensordot, which moves and reshapes in Python: along one axis of vectors and matrices it is a product as it is."""
+    if len(axes[0]) != 1 or x.ndim > 2 or y.ndim > 2:
+        return np.tensordot(x, y, axes)
+    (i,), (j,) = axes
+    return np.dot(x if i == x.ndim - 1 else x.T, y if j == 0 else y.T)
+
+
 SMALL = 1 << 12                             # terms of a sum that are added in one loop sooner than an order is chosen
 
 
@@ -91,5 +99,5 @@ def ordered(subscripts, shapes):
 
 matmul    = Primitive("matmul", np.matmul, "contract", None, _A, _infer("matmul"))
 dot       = Primitive("dot", np.dot, "contract", None, _A, _infer("dot"))                                        # ranks >= 1
-tensordot = Primitive("tensordot", lambda x, y, *, axes: np.tensordot(x, y, axes), "contract", None, _A, _infer("tensordot"))   # axes: two tuples >= 0
+tensordot = Primitive("tensordot", _tensordot, "contract", None, _A, _infer("tensordot"))   # axes: two tuples >= 0
 einsum    = Primitive("einsum", _einsum, "contract", None, _A, _infer("einsum"))                                   # subscripts: explicit, no ellipsis

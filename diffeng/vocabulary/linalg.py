@@ -11,6 +11,7 @@ from ..nodes import Primitive
 
 _ANY = ((0.3, 1.5),)
 _ROUND = np.array([1, 2, 0]), np.array([2, 0, 1])
+WELL_CONDITIONED = 100                      # |x| |inv(x)|, by Frobenius' norms, up to which the inverse loses next to nothing
 FEW_ROWS = 16                               # of matrices whose cofactors are eliminated here, many at a time; of larger ones LAPACK takes less
 
 
@@ -60,7 +61,7 @@ def _exponents(x, axis):
 def _cofactor(x):
     """det(x) inv(x).T, of singular matrices too: up to three rows as products of entries, larger ones from factors of x, of which one is diagonal: the
     determinant without one of its entries takes no division. Rows and columns are brought to one size before, by powers of two, of which the result has all but
-    its own. Of many rows it is what that formula says, unless it would lose more than a third of the digits."""
+    its own. Of many rows it is what that formula says, unless it would lose more than a third of the digits; and of a single matrix that is well-conditioned."""
     if x.shape[-1] == 3:
         after, last = _ROUND                                   # rows and columns go round: so the signs are right
         return x[..., after[:, None], after] * x[..., last[:, None], last] - x[..., after[:, None], last] * x[..., last[:, None], after]
@@ -68,6 +69,8 @@ def _cofactor(x):
         return x[..., ::-1, ::-1] * np.array([[1, -1], [-1, 1]], x.dtype)
     if x.shape[-1] == 1:
         return np.ones_like(x)
+    if x.ndim == 2 and (out := _of_one(x)) is not None:
+        return out
     bad = ~np.isfinite(x).all(axis=(-2, -1), keepdims=True)
     x = np.where(bad, np.eye(x.shape[-1], dtype=x.dtype), x)
     rows = _exponents(x, -1)
@@ -75,6 +78,16 @@ def _cofactor(x):
     out = (_by_elimination if x.shape[-1] <= FEW_ROWS else _by_inverse)(np.ldexp(x, -rows - columns))
     out = np.ldexp(out, np.sum(rows, axis=-2, keepdims=True) - rows + np.sum(columns, axis=-1, keepdims=True) - columns)
     return np.where(bad, np.array(np.nan, x.dtype), out)
+
+
+@np.errstate(all="ignore")
+def _of_one(x):
+    """Cofactors of a matrix that is well-conditioned, in five calls of NumPy's where an elimination takes a hundred and more; else None."""
+    det = np.linalg.det(x)
+    if abs(det) >= np.finfo(x.dtype).tiny and np.isfinite(det):
+        inverse = np.linalg.inv(x)
+        if np.vdot(x, x) * np.vdot(inverse, inverse) <= WELL_CONDITIONED ** 2:
+            return det * inverse.T
 
 
 def _without_one(d):

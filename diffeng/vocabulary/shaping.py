@@ -12,6 +12,8 @@ reshape      = Primitive("reshape", lambda x, *, shape: np.reshape(x, shape), "v
 transpose    = Primitive("transpose", lambda x, *, axes: np.transpose(x, axes), "view", None, _ANY, quick=lambda x, *, axes: x.transpose(axes))   # a permutation
 broadcast_to = Primitive("broadcast_to", lambda x, *, shape: np.broadcast_to(x, shape), "view", None, _ANY)
 concatenate  = Primitive("concatenate", lambda *parts, axis: np.concatenate(parts, axis=axis), "gather", None, _ANY * 2)
+stack        = Primitive("stack", lambda *parts, axis: np.stack(parts, axis=axis), "gather", None, _ANY * 2,          # (numpy_functions/shaping.py says when)
+                         quick=lambda *parts, axis: np.stack(parts, axis=axis) if axis else np.array(parts))
 pad          = Primitive("pad", lambda x, *, widths, value: np.pad(x, widths, constant_values=value), "gather", None,
                          _ANY, quick=lambda x, *, widths, value: _padded(x, widths, value))   # widths: ((before, after), ...) per axis
 
