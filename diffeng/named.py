@@ -24,7 +24,6 @@ _MOST, _LARGEST = 50, 200                # functions that are followed, items of
 _RETRIES = 20                            # how often a code object is followed anew whose functions may reach more: the next one, with other values in its closure, may not
 _known = {}                              # id of a code object -> what was found, which keeps it alive
 runners = set()                          # code objects of the engine's that name nothing themselves, and run a user's function for which swaps are asked in turn
-runners = set()                          # code objects of the engine's that run a user's function as they would if they were called outside: it is asked for itself then
 
 
 def swaps(fun, args, everything):

@@ -25,6 +25,17 @@ def no_shapes_of_other_tests():
         sys.modules["diffeng.kernels.families"].known.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def numbers_of_its_own(request):
+    """A test draws the same numbers whichever ran before it, in this process or in the other one: the module's generators begin again."""
+    for x in vars(request.module).values():
+        if type(x).__name__ == "Generator":
+            x.bit_generator.state = _generators.setdefault(id(x), x.bit_generator.state)
+
+
+_generators = {}                       # id -> the state in which a module left it
+
+
 @pytest.fixture
 def simulated(monkeypatch):
     """device="cuda" means the simulator (diffeng/devices.py)."""
