@@ -3,11 +3,12 @@
 What it is: `spans`, an index of slices and integers as ranges, and what follows from it: a part of a part, what was put among zeros and is read or put again,
 neighbours that are put among zeros one by one, as the adjoint of a split does.
 
-What it is not: no index with arrays (contractions.py has those that are added), and no values: indices are known when a graph is recorded.
+What it is not: no values: indices are known when a graph is recorded. Of indices with arrays it has parts alone (contractions.py has those that are added).
 Why a file: these rules are about ranges, those of simplify.py about operations.
 """
 from .contractions import inner, shape_of
 from .lengths import extent, part, weight
+from .vocabulary.indexing import Slot, expand
 
 EDGE, UNEQUAL = 2, 16     # so few entries (a stencil's edge) are added beside others as cheaply as they are put there, unless the others are at most so many times as
                           # many, and no vector
@@ -126,6 +127,40 @@ def put_twice(walk, n, x, *arrays):
         return None
     index = tuple([slice(s.start + r.start, s.start + r.stop) for r, s in zip(first, second)])
     return walk.make(n, "scatter", x.operands[0], params={"index": index, "shape": n.shape})
+
+
+def part_of_gather(walk, n, x, *arrays):
+    """x[i][part] = x[i[part]]: every hop-th window of a signal, say, without the windows in between. What others read too stays one gather."""
+    found = None if arrays or not walk.once(x, "getitem") or len(x.operands) < 2 else _places(walk, n, shape_of(x.operands[0]), x.params["index"], x.operands[1:], x.shape)
+    return found and walk.make(n, "getitem", x.operands[0], *found[1], params={"index": found[0]})
+
+
+def put_at_part(walk, n, x, *arrays):
+    """The adjoint of such a part: zeros with v among them, added at i, are v added at i[part]."""
+    if not arrays or not walk.once(x, "scatter") or len(x.operands) > 1:
+        return None
+    found = _places(walk, x, n.shape, n.params["index"], arrays, x.shape)
+    return found and walk.make(n, "scatter", x.operands[0], *found[1], params={"index": found[0], "shape": n.shape})
+
+
+def _places(walk, n, shape, index, arrays, full):
+    """(index, arrays) of the part that n's index, of slices, takes of an array of shape `full`, which is of an array of this shape what an index with arrays side
+    by side takes; None for other indices."""
+    parts, items = spans(n.params["index"], full), expand(index, len(shape))
+    at = [k for k, i in enumerate(items) if type(i) is Slot]
+    if parts is None or not {*map(type, items)} <= {slice, Slot} or at[-1] - at[0] >= len(at) or int in {*map(type, parts)}:
+        return None
+    end = at[0] + len(full) - len(items) + len(at)                  # behind the last axis of the result that is the arrays'
+    rest = iter([*parts[:at[0]], *parts[end:]])
+    index = tuple([i if type(i) is Slot else _slice(part(i, k)[_slice(next(rest))]) for i, k in zip(items, shape)])
+    return index, [_part_of_places(walk, n, a, parts[at[0]:end]) for a in arrays]
+
+
+def _part_of_places(walk, n, a, parts):
+    """That part of one array of places, which is spread to the shape that they have together."""
+    shape = shape_of(a)
+    index = tuple([_slice(p) if m != 1 else slice(None) for p, m in zip(parts[len(parts) - len(shape):], shape)])
+    return walk.make(n, "getitem", a, params={"index": index}, shape=[extent(part(i, k)) for i, k in zip(index, shape)], dtype=a.dtype)
 
 
 def neighbours(walk, n, x, y):

@@ -20,7 +20,7 @@ import numpy as np
 from . import contractions
 from .constants import Exact
 from .contractions import floats as _floats, inner as _inner, shape_of as _shape
-from .index_maps import added_neighbours, neighbours, part_beside, part_of_part, part_of_scatter, put, put_twice, spans
+from .index_maps import added_neighbours, neighbours, part_beside, part_of_gather, part_of_part, part_of_scatter, put, put_at_part, put_twice, spans
 from .lengths import part
 from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable
 from .vocabulary.indexing import Slot
@@ -436,5 +436,7 @@ IDENTITIES = (
     ("mean",         "likewise",                        _sum_of_spread, "broadcast_to"),
 )
 
-CONTRACTIONS = (*contractions.CONTRACTIONS, *[(name, "neighbours put into zeros, one after the other", added_neighbours, "scatter") for name in ("add", "subtract")])
+CONTRACTIONS = (
+    *contractions.CONTRACTIONS, *[(name, "neighbours put into zeros, one after the other", added_neighbours, "scatter") for name in ("add", "subtract")],
+    ("getitem", "part of what arrays name = what their parts name", part_of_gather, "getitem"), ("scatter", "likewise, of what is added there", put_at_part, "scatter"))
 _CONTRACTED = {name for name, *_ in CONTRACTIONS}

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import scipy.special
+from numpy.lib.stride_tricks import sliding_window_view
 
 import diffeng as de
 from diffeng.kernels import Program
@@ -389,3 +390,27 @@ def test_the_order_of_nodes_is_handed_on():
     x = Tracing().input(None, "x", (6,), np.float64)
     outputs = simplify([(np.sin(x) * 1.0 + x).node, 2.0])
     assert reachable(outputs) is reachable(outputs) and reachable(outputs) == reachable([*outputs])
+
+
+PLACES = np.array([[0, 3, 2], [1, 0, 3], [3, 3, 1]])
+
+
+@pytest.mark.parametrize("fun, whole", [
+    (lambda x, y: sliding_window_view(x, 3, axis=1)[::2, 1:], (4, 4, 3)),
+    (lambda x, y: x[1:, PLACES][::-2, 1:, ::2], (3, 3, 3)),
+    (lambda x, y: np.expand_dims(x, 0)[:, PLACES, PLACES[:1]][:, 1:, ::2], (1, 3, 3)),
+    (lambda x, y: indexing.scatter(indexing.scatter(y[:, 1:3], index=np.s_[:, ::2], shape=(4, 3)), PLACES[:, 0], index=(full, indexing.Slot(0)), shape=(4, 9)), (4, 3)),
+])
+def test_a_part_of_what_arrays_name_is_read_alone(fun, whole):
+    for leaves in (numbers((4, 6)), numbers((4, 6), seed=10)), (numbers((4, 6), np.float32), numbers((4, 6), np.float32, 10)):
+        tracing = Tracing()
+        inputs = [tracing.input(None, name, x.shape, x.dtype) for name, x in zip("xy", leaves)]
+        nodes, before = [x.node for x in inputs], [fun(*inputs).node]
+        after = simplify(before)
+        assert whole in [n.shape for n in reachable(before)] and whole not in [n.shape for n in reachable(after)]
+        assert all(map(identical, evaluate(nodes, before, leaves), evaluate(nodes, after, leaves)))
+
+
+def test_what_others_read_too_stays_one_gather():
+    names, before, after = both(lambda x: np.sum((w := x[:, PLACES])[::2], axis=0) + np.sum(w, axis=0), numbers((4, 6)))
+    assert names == ["getitem", "getitem", "sum", "sum", "add"] and all(map(identical, before, after))

@@ -83,12 +83,11 @@ class Extents(Unknowns):
 
     def reads(self, n, shape):
         """A node reads an array of this shape, by its index."""
-        self._read[id(n.params["index"])] = shape
+        self._read[_by(n, shape)] = shape
 
     def read(self, n):
         """The shape of what somebody else read by a node's index; None where nobody did."""
-        found = self._read.get(id(n.params["index"]))
-        return found if found is not None and [*map(int, found)] == [*n.shape] else None
+        return self._read.get(_by(n, n.shape))
 
     def _end(self, n, b):
         """Where a slice of an axis of length n begins or ends: there is where others do that say the same number."""
@@ -145,6 +144,12 @@ class Extents(Unknowns):
     def results(self, x):
         """The shape of a loop's result, of which x are the entries; None for other nodes."""
         return self._stretches.get(id(x))
+
+
+def _by(n, shape):
+    """A node's index into an array of this shape: who reads and who puts back have equal ones, which are one object only for as long as nodes.spec remembers them."""
+    return repr(n.params["index"]), tuple(map(int, shape))
+
 
 def _is_length(array, k):
     """Is an axis of length 1 of an array like any other? Not if it stands still along it, nor in one column of several numbers, which is mostly meant."""

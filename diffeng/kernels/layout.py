@@ -11,9 +11,13 @@ import functools
 import itertools
 import math
 
+import numpy as np
+
+from ..constants import unchanging
 from ..lengths import by_chance, extent, part, rank
 from ..vocabulary.indexing import Slot, expand
 from ..vocabulary.shaping import broadcast_shapes, is_repeated
+from .memory import address, array_at
 
 
 PITCHED = 1 << 20                            # bytes of an array from which on room between its rows may pay,
@@ -339,6 +343,30 @@ def indirect(v, index, arrays):
     wide = [broadcast(a, shape) for a in arrays]
     wide = [View(a.buffer, a.offset, full, (0,) * at + a.strides + (0,) * rest, a.dtype) for a in wide]
     return over, wide, places
+
+
+def strided(over, wide, places):
+    """What arrays of places that walk evenly, and that nobody can change, name of a view, as a view: windows are read where they lie. None for other arrays."""
+    offset, strides = over.offset, over.strides
+    for v, (n, s) in zip(wide, places):
+        walk = _even(v, n)
+        if walk is None:
+            return None
+        offset, strides = offset + walk[0] * s, [t + k * s for t, k in zip(strides, walk[1])]
+    return View(over.buffer, offset, over.shape, strides, over.dtype)
+
+
+def _even(v, n):
+    """(first, step along each axis) of places on an axis of length n, where each is the same step from the one before it."""
+    held = v.buffer.array if v.buffer.kind == "constant" else None
+    if held is None or not unchanging(held) or v.dtype.kind != "i":
+        return None
+    own = [m if s else 1 for m, s in zip(v.shape, v.strides)]
+    array = array_at(address(held), View(v.buffer, v.offset, own, v.strides, v.dtype), held)
+    first = array[(0,) * array.ndim]
+    steps = [int(array[tuple([int(j == k) for j in range(array.ndim)])] - first) if m > 1 else 0 for k, m in enumerate(own)]
+    want = first + sum([np.arange(m).reshape([-1 if j == k else 1 for j in range(array.ndim)]) * step for k, (m, step) in enumerate(zip(own, steps))])
+    return (int(first), steps) if np.array_equal(array, np.broadcast_to(want, array.shape)) and 0 <= array.min() and array.max() < int(n) else None
 
 
 def diagonal(v, letters):

@@ -16,7 +16,7 @@ from ..vocabulary.contraction import subscripts
 from . import scalar, scipys
 from .contract import copy, einsum, narrowed
 from .fuse import Call, Immediate, Indirect, Map, Window
-from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, c_strides, column, columns, gone_round, indirect, new, pitched, reshaped, sliced, transposed, upright
+from .layout import Buffer, Columns, Deferred, Padded, View, broadcast, c_strides, column, columns, gone_round, indirect, new, pitched, reshaped, sliced, strided, transposed, upright
 from .minors import cofactor, det
 from .reduce import positions, reduced
 from .scalar import type_name
@@ -344,6 +344,9 @@ def _getitem(lowering, node, x, *arrays, index):
     type = type_name(x.dtype)
     if found is None or type is None or 0 in x.shape or any(type_name(a.dtype) is None for a in arrays):
         return None
+    part = strided(*found) if 0 not in node.shape else None
+    if part is not None:
+        return part
     out, _ = lowering.fresh(node, node.dtype)
     lowering.fuser.operate(Map(node.shape, scalar.CAST, type, (type,), (Indirect(*found, lowering.code(node)),), out, cost=2.0))
     return out

@@ -6,7 +6,7 @@ from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, layout_of, viewing
 from ..ufunc_dtypes import cast
 from ..vocabulary import shaping as s
-from ..vocabulary.indexing import places
+from ..vocabulary.indexing import places, unchanged
 from .table import counted, implements
 
 
@@ -192,7 +192,7 @@ def sliding_window_view(x, window_shape, axis=None, subok=False, writeable=False
     axes = tuple(range(x.ndim)) if axis is None else tuple(axis_of(k, x.ndim) for k in (axis if np.ndim(axis) else (axis,)))
     out = x
     for w, k in zip(window, axes, strict=True):
-        out = np.moveaxis(np.take(out, np.arange(out.shape[k] - w + 1)[:, None] + np.arange(w), k), k + 1, -1)
+        out = np.moveaxis(np.take(out, unchanged(np.arange(out.shape[k] - w + 1)[:, None] + np.arange(w)), k), k + 1, -1)
     return viewing(out, x, lambda y: np.lib.stride_tricks.sliding_window_view(y, window, axes))
 
 
@@ -207,7 +207,7 @@ def as_strided(x, shape=None, strides=None, subok=False, writeable=True, **other
              np.zeros(shape, np.intp))
     if at.size and not 0 <= at.min() <= at.max() < x.size:
         raise refuse(ValueError, f"as_strided{{here}}: shape {shape} and strides {strides} reach beyond the {x.size} entries of the array")
-    return viewing(np.take(np.ravel(x), at), x, lambda y: np.lib.stride_tricks.as_strided(y, shape, strides))
+    return viewing(np.take(np.ravel(x), unchanged(at)), x, lambda y: np.lib.stride_tricks.as_strided(y, shape, strides))
 
 
 @implements(np.ix_)
