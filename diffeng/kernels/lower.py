@@ -344,8 +344,7 @@ def _getitem(lowering, node, x, *arrays, index):
     type = type_name(x.dtype)
     if found is None or type is None or 0 in x.shape or any(type_name(a.dtype) is None for a in arrays):
         return None
-    part = strided(*found) if 0 not in node.shape else None
-    if part is not None:
+    if 0 not in node.shape and (part := strided(*found)) is not None:
         return part
     out, _ = lowering.fresh(node, node.dtype)
     lowering.fuser.operate(Map(node.shape, scalar.CAST, type, (type,), (Indirect(*found, lowering.code(node)),), out, cost=2.0))
