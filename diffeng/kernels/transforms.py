@@ -21,36 +21,37 @@ def real_numbers(x):
 
 
 def _fft(out, x, *, axes, inverse, norm):
-    given = x if x.ndim < out.ndim else _numbers(x, out)
-    _store(out, _several("ifft" if inverse else "fft", given, out.size // 2, axes, norm, overwrite_x=True))
+    z = _numbers(out)
+    if x.ndim == out.ndim:
+        z.real, z.imag = x[..., 0], x[..., 1]        # (as pairs they would take four times as long where real parts lie apart from the others)
+        x = z
+    _transformed(z, "ifft" if inverse else "fft", x, axes, norm)
 
 
 def _rfft(out, x, *, axes, norm):
-    _store(out, _several("rfft", x, out.size // 2, axes, norm))
+    _transformed(_numbers(out), "rfft", x, axes, norm)
 
 
 def _irfft(out, x, *, axes, n, norm):
-    out[...] = _several("irfft", _numbers(x, np.empty(x.shape, x.dtype)), x.size // 2, axes, norm, s=[out.shape[k] for k in axes])
+    z = np.empty(x.shape[:-1], x.dtype.char.upper())
+    z.real, z.imag = x[..., 0], x[..., 1]
+    _transformed(out, "irfft", z, axes, norm, s=[out.shape[k] for k in axes])
 
 
 COMPUTED = {"fft": _fft, "rfft": _rfft, "irfft": _irfft}
 
 
-def _several(name, x, size, axes, norm, overwrite_x=False, **how):
-    """NumPy's function, or SciPy's, along several axes."""
+def _numbers(pairs):
+    return pairs.view(pairs.dtype.char.upper())[..., 0]
+
+
+def _transformed(out, name, x, axes, norm, **how):
+    """NumPy's function, or SciPy's, along several axes. x may be `out`."""
+    size = max(x.size, out.size)
     if size < LARGE:
-        return getattr(np.fft, name + "n")(x, axes=axes, norm=norm, **how)
+        getattr(np.fft, name + "n")(x, axes=axes, norm=norm, out=out, **how)
+        return
     import scipy.fft                                # 0.1 s
-    return getattr(scipy.fft, name + "n")(x, axes=axes, norm=norm, overwrite_x=overwrite_x, workers=threads.count() if size >= SHARED else 1, **how)
-
-
-def _numbers(pairs, memory):
-    """Complex numbers in this memory. (Copied as pairs, they would take four times as long where real parts lie apart from the others.)"""
-    z = memory.view(memory.dtype.char.upper())[..., 0]
-    z.real, z.imag = pairs[..., 0], pairs[..., 1]
-    return z
-
-
-def _store(out, z):
-    if not np.may_share_memory(out, z):
-        out[..., 0], out[..., 1] = z.real, z.imag
+    made = getattr(scipy.fft, name + "n")(x, axes=axes, norm=norm, overwrite_x=x is out, workers=threads.count() if size >= SHARED else 1, **how)
+    if not np.may_share_memory(made, out):
+        out[...] = made
