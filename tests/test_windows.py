@@ -4,7 +4,8 @@ import pytest
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 import diffeng as de
-from diffeng.kernels import Program
+from diffeng import kernels
+from diffeng.kernels import Program, machine
 from diffeng.kernels.choice import plans
 from diffeng.nodes import Tracing
 from diffeng.recording import record
@@ -74,3 +75,18 @@ def test_places_that_can_be_changed_are_read_each_time(random):
     np.testing.assert_array_equal(program(x)[0], x[places])
     places[:] = places[::-1].copy()
     np.testing.assert_array_equal(program(x)[0], x[places])
+
+
+def test_one_window_asks_for_no_other_kernels(random, monkeypatch):
+    monkeypatch.setenv("DIFFENG_CACHE", "off")                      # what another process compiled would not count here
+    monkeypatch.setattr(machine, "_kernels", {})
+    made = []
+    for n, width in ((11, 4), (40, 9), (5, 5)):
+        x, w = random.normal(size=(3, n)), random.normal(size=width)
+        f = de.value_and_grad(lambda x, w: np.sum(np.tanh(sliding_window_view(x, w.size, 1) @ w) ** 2), argnums=(0, 1))
+        before = kernels.compilations
+        found = de.jit(f)(x, w)
+        made.append(kernels.compilations - before)
+        for a, b in zip(found[1], f(x, w)[1]):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+    assert made[0] > 0 and not any(made[1:]), made

@@ -361,10 +361,11 @@ def _even(v, n):
     held = v.buffer.array if v.buffer.kind == "constant" else None
     if held is None or not unchanging(held) or v.dtype.kind != "i":
         return None
-    own = [m if s else 1 for m, s in zip(v.shape, v.strides)]
+    own = [int(m) if s else 1 for m, s in zip(v.shape, v.strides)]
     array = array_at(address(held), View(v.buffer, v.offset, own, v.strides, v.dtype), held)
-    first = array[(0,) * array.ndim]
-    steps = [int(array[tuple([int(j == k) for j in range(array.ndim)])] - first) if m > 1 else 0 for k, m in enumerate(own)]
+    first, steps = array[(0,) * array.ndim], []
+    for k, (m, s) in enumerate(zip(own, v.strides)):         # (one place says no step: as if the next one followed)
+        steps.append(int(array[tuple([int(j == k) for j in range(array.ndim)])] - first) if m > 1 else int(s != 0))
     want = first + sum([np.arange(m).reshape([-1 if j == k else 1 for j in range(array.ndim)]) * step for k, (m, step) in enumerate(zip(own, steps))])
     return (int(first), steps) if np.array_equal(array, np.broadcast_to(want, array.shape)) and 0 <= array.min() and array.max() < int(n) else None
 
