@@ -58,6 +58,7 @@ def test_values_and_derivatives(fun, random):
     lambda x: np.sum(np.max(sliding_window_view(x, 50), axis=1)),
     lambda x: np.sum(np.max(as_strided(x.copy(), (1900, 50), (8, 8)), axis=1)),
     lambda x: np.sum(np.mean(sliding_window_view(np.reshape(x, (50, 40)), (7, 5)), axis=(2, 3)) ** 2),
+    lambda x: np.sum(np.max(x[np.arange(60)[:, None] * 32 + np.arange(64)], axis=1)),
 ])
 def test_windows_are_read_where_they_lie(fun, random):
     x = random.normal(size=2000)
