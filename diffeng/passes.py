@@ -15,7 +15,7 @@ from .influence import influenced
 from .nodes import INPUT, Node, reachable
 from .picture import FILL, LINE, SYMBOLS, number as number_of, render
 from .tensor_engine.backward import FREED
-from .tensor_engine.core import Plain
+from .tensor_engine.core import TensorBase
 from .tensor_engine.resident import Resident, at
 from .lines import is_user_code, line_of
 
@@ -75,8 +75,8 @@ def _names(given, frame):
         if hasattr(x, "named_parameters") and not isinstance(x, type):
             for inner, p in x.named_parameters():
                 out.setdefault(id(p), f"{name}.{inner}")
-    out.update({id(x): name for name, x in given.items() if isinstance(x, Plain)})
-    out.update({id(x._array): name for name, x in given.items() if isinstance(x, Plain) and x._array is not None})
+    out.update({id(x): name for name, x in given.items() if isinstance(x, TensorBase)})
+    out.update({id(x._array): name for name, x in given.items() if isinstance(x, TensorBase) and x._array is not None})
     return out
 
 

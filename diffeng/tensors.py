@@ -12,7 +12,7 @@ import numpy as np
 from .errors import absent, refuse
 from .lines import user_line
 from .tensor_engine import aliases, ancestry, arithmetic, assembling, core, hooks, in_place, indexing, making, older, orders, printing, reductions, rules, shapes, special
-from .tensor_engine.core import Operation, Plain, operation     # noqa: F401
+from .tensor_engine.core import Operation, TensorBase, operation     # noqa: F401
 from .tensor_engine.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled     # noqa: F401
 from .tensor_engine.making import (arange, as_tensor, bernoulli, device, dtype_of, empty, empty_like, eye, finfo, from_numpy, full, full_like,     # noqa: F401
                                    Generator, iinfo, linspace, logspace, manual_seed, normal, ones, ones_like, rand, rand_like, randint, randn, randn_like,
@@ -52,7 +52,7 @@ class Tensor(Rearranged):
         if type(data) is int:                                     # sizes
             made = zeros(data, *args)
         else:
-            made = tensor(data, dtype=None if isinstance(data, Plain) else rules.default)
+            made = tensor(data, dtype=None if isinstance(data, TensorBase) else rules.default)
         t._array, t._where = made.held(), user_line()
         return t
 
@@ -108,7 +108,7 @@ class Tensor(Rearranged):
     @grad.setter
     def grad(self, g):
         if g is not None:
-            if not isinstance(g, Plain):
+            if not isinstance(g, TensorBase):
                 raise refuse(TypeError, f"grad{{here}}: assigned grad expected to be a Tensor or None but got grad of type {type(g).__name__}: use tensor(g)")
             for name, mine, other, cure in (("of a different size", list(self.shape), list(g.shape), "reshape it, or sum over the axes that are too many"),
                                             ("of a different type", self.dtype.name, g.dtype.name, "g.to(w.dtype)"),
@@ -351,7 +351,7 @@ class Tensor(Rearranged):
 
     def copy_(self, other, non_blocking=False):
         other = operand(other)
-        return self._write("copy_", OPS["copy"](self, other.to(self.device) if isinstance(other, Plain) else other))
+        return self._write("copy_", OPS["copy"](self, other.to(self.device) if isinstance(other, TensorBase) else other))
 
     def fill_(self, value):
         return self._write("fill_", OPS["copy"](self, operand(value)))

@@ -97,7 +97,7 @@ def train(device, make, steps=5, moved=None, look=True):
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item() if look else loss.detach())
-    assert {p.device for p in model.parameters()} == {device} == {t.device for s in optimizer.state.values() for t in s.values() if isinstance(t, core.Plain)}
+    assert {p.device for p in model.parameters()} == {device} == {t.device for s in optimizer.state.values() for t in s.values() if isinstance(t, core.TensorBase)}
     return [float(x) for x in losses], [np.array(p.tolist()) for p in model.parameters()], optimizer
 
 
@@ -128,7 +128,7 @@ def test_an_optimiser_follows_its_model(device):
         close(a, b)
     other = adamw([*optimizer.state])
     other.load_state_dict(optimizer.state_dict())
-    assert {t.device for s in other.state.values() for t in s.values() if isinstance(t, core.Plain)} == {"cuda" if device == "cpu" else "cpu"}
+    assert {t.device for s in other.state.values() for t in s.values() if isinstance(t, core.TensorBase)} == {"cuda" if device == "cpu" else "cpu"}
 
 
 def test_parameters_stay_where_they_are(transfers, monkeypatch):

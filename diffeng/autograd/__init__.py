@@ -2,7 +2,7 @@
 from ..errors import absent
 from ..import_paths import provide
 from ..tensor_engine.backward import grad
-from ..tensor_engine.core import Plain
+from ..tensor_engine.core import TensorBase
 from ..tensor_engine.grad_mode import enable_grad, no_grad, set_grad_enabled
 from ..tensor_engine.own_backward import Function, gradcheck          # noqa: F401
 from ..tensor_engine.writes import backward as _backward
@@ -23,8 +23,8 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     >>> x.grad
     tensor(18.)
     """
-    tensors = [tensors] if isinstance(tensors, Plain) else [*tensors]
-    seeds = [grad_tensors] if grad_tensors is None or isinstance(grad_tensors, Plain) else [*grad_tensors]
+    tensors = [tensors] if isinstance(tensors, TensorBase) else [*tensors]
+    seeds = [grad_tensors] if grad_tensors is None or isinstance(grad_tensors, TensorBase) else [*grad_tensors]
     seeds += [None] * (len(tensors) - len(seeds))
     for k, (t, g) in enumerate(zip(tensors, seeds)):
         _backward(t, g, retain_graph if k == len(tensors) - 1 else True, create_graph, inputs)             # the others may need the same graph
@@ -49,7 +49,7 @@ class inference_mode(no_grad):
 
 class _Variables(type):
     def __instancecheck__(cls, x):
-        return isinstance(x, Plain)
+        return isinstance(x, TensorBase)
 
     def __call__(cls, data, requires_grad=False, volatile=False):
         return data.detach().requires_grad_() if requires_grad else data

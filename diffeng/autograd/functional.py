@@ -4,7 +4,7 @@ What it is not: the derivatives of functions of arrays are de.jacobian, de.hessi
 """
 from ..errors import refuse
 from ..tensor_engine.backward import grad
-from ..tensor_engine.core import Plain
+from ..tensor_engine.core import TensorBase
 from ..tensor_engine.functions import stack
 from ..tensor_engine.grad_mode import enable_grad
 from ..tensors import ones_like, zeros_like
@@ -12,7 +12,7 @@ from ..tensors import ones_like, zeros_like
 
 def _several(x, what, name):
     found = x if isinstance(x, tuple) else (x,)
-    if not all([isinstance(t, Plain) for t in found]):
+    if not all([isinstance(t, TensorBase) for t in found]):
         raise refuse(TypeError, f"{name}{{here}}: the {what} must be either a Tensor or a tuple of Tensors, but got {type(x).__name__}")
     return found
 

@@ -2,7 +2,7 @@
 
 What it is: the call of a module that has some. What it is not: nothing is registered here (module.py).
 """
-from ..tensor_engine.core import Plain, mode
+from ..tensor_engine.core import TensorBase, mode
 from ..tensor_engine.own_backward import Function
 
 
@@ -51,10 +51,10 @@ class _Told(Function):
 def _told_of_arguments(module, args):
     """The arguments, whose gradients are told to the hooks, and the function that is to be told of those of the results: where no argument has a gradient, it calls
     the hooks itself."""
-    of_results, asked = [], any([isinstance(x, Plain) and x.requires for x in args])
+    of_results, asked = [], any([isinstance(x, TensorBase) and x.requires for x in args])
 
     def at_arguments(gradients):
-        gradients = tuple([g if isinstance(x, Plain) and x.requires else None for g, x in zip(gradients, args)])
+        gradients = tuple([g if isinstance(x, TensorBase) and x.requires else None for g, x in zip(gradients, args)])
         for hook in [*module._hooks["backward"].values()]:
             new = hook(module, gradients, of_results[-1])
             gradients = gradients if new is None else new if isinstance(new, (tuple, list)) else (new,)

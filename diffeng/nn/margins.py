@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from ..errors import refuse
-from ..tensor_engine.core import Operation, Plain
+from ..tensor_engine.core import Operation, TensorBase
 from ..tensor_engine.functions import operand
 from ..tensor_engine.rules import promoted, torch_error
 from ..vocabulary import elementwise as e, indexing
@@ -193,7 +193,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
 
     var: a number, or a tensor of the input's shape, or of that with a last axis of length 1 or without it. Raises ValueError for others, and for a negative number.
     """
-    if not isinstance(var, Plain):
+    if not isinstance(var, TensorBase):
         if var < 0:
             raise refuse(ValueError, "gaussian_nll_loss{here}: var has negative entry/entries")
         var = input.new_full(input.shape, float(var))

@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..numpy_api import astype
-from ..tensor_engine.core import Operation, Plain
+from ..tensor_engine.core import Operation, TensorBase
 from ..tensor_engine.grad_mode import no_grad
 from ..tensor_engine.writes import update
 from ..vocabulary import elementwise as e
@@ -36,7 +36,7 @@ def _cut(*operands):
 
 
 def _gradients(parameters):
-    parameters = [parameters] if isinstance(parameters, Plain) else parameters
+    parameters = [parameters] if isinstance(parameters, TensorBase) else parameters
     return [p._grad for p in parameters if p._grad is not None]
 
 

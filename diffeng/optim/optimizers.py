@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import refuse
 from ..tensor_engine import core
-from ..tensor_engine.core import Plain, beside
+from ..tensor_engine.core import TensorBase, beside
 from ..tensor_engine.grad_mode import enable_grad
 from ..tensor_engine.making import tensor
 from ..tensor_engine.writes import as_tensors, updated
@@ -46,7 +46,7 @@ class Optimizer:
     numbers = ("lr",)                              # options that schedules change: operands of the step, not constants of it
 
     def __init__(self, params, defaults):
-        if isinstance(params, Plain):
+        if isinstance(params, TensorBase):
             raise refuse(TypeError, "optimizer{here}: params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor: write [w]")
         self.defaults, self.state, self.param_groups, self._constants, self._moves = defaults, collections.defaultdict(dict), [], {}, core.moves
         groups = list(params)
@@ -58,10 +58,10 @@ class Optimizer:
     def add_param_group(self, param_group):
         """One more group, whose options are the defaults where it does not give them."""
         given = param_group["params"]
-        params = [p[1] if isinstance(p, tuple) else p for p in ([given] if isinstance(given, Plain) else given)]
+        params = [p[1] if isinstance(p, tuple) else p for p in ([given] if isinstance(given, TensorBase) else given)]
         known = {id(p) for group in self.param_groups for p in group["params"]}
         for p in params:
-            if not isinstance(p, Plain):
+            if not isinstance(p, TensorBase):
                 raise refuse(TypeError, f"optimizer{{here}}: optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
             if not p.is_leaf:
                 raise refuse(ValueError, "optimizer{here}: can't optimize a non-leaf Tensor: it is the result of an operation; give the tensors it was computed from")
@@ -106,7 +106,7 @@ class Optimizer:
         """What is remembered of a parameter goes where the parameter has gone."""
         self._moves = core.moves
         for p, state in self.state.items():
-            state.update({k: x.to(p.device) for k, x in state.items() if isinstance(x, Plain)})
+            state.update({k: x.to(p.device) for k, x in state.items() if isinstance(x, TensorBase)})
 
     def _ages(self, params):
         """How many steps each parameter has been through, as far as that matters: those of one age go together."""
@@ -172,7 +172,7 @@ class Optimizer:
 
 def _each(copied, state):
     """The state of a parameter with copied(x) in place of each tensor or array, in dicts and lists, too; and what else there is as it is."""
-    if isinstance(state, (Plain, np.ndarray)):
+    if isinstance(state, (TensorBase, np.ndarray)):
         return copied(state)
     if isinstance(state, dict):
         return {k: _each(copied, x) for k, x in state.items()}

@@ -11,7 +11,7 @@ from ..numpy_api import astype
 from ..traced import Traced
 from ..vocabulary import elementwise as e
 from . import operations as o, reductions as r
-from .core import Operation, Plain, beside
+from .core import Operation, TensorBase, beside
 from .functions import cat, operand
 from .operations import OPS
 from .rules import axis, promoted, to_float
@@ -93,7 +93,7 @@ def signbit(input):
 def copysign(input, other):
     """|x| with the sign of the other."""
     size = abs(input if input.dtype.kind == "f" else input.float())
-    if not isinstance(other, Plain):
+    if not isinstance(other, TensorBase):
         return -size if math.copysign(1.0, other) < 0 else size
     return OPS["where"](signbit(other), -size, size)
 
@@ -215,12 +215,12 @@ def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
 
 def gcd(input, other):
     """The greatest common divisors."""
-    return beside(input, np.gcd(input.value, other.value if isinstance(other, Plain) else other))
+    return beside(input, np.gcd(input.value, other.value if isinstance(other, TensorBase) else other))
 
 
 def lcm(input, other):
     """The least common multiples."""
-    return beside(input, np.lcm(input.value, other.value if isinstance(other, Plain) else other))
+    return beside(input, np.lcm(input.value, other.value if isinstance(other, TensorBase) else other))
 
 
 def rsub(input, other, *, alpha=1):

@@ -10,7 +10,7 @@ from ..errors import refuse
 from ..numpy_api import astype
 from ..vocabulary import elementwise as e, indexing as places
 from . import indexing
-from .core import Operation, Plain, beside
+from .core import Operation, TensorBase, beside
 from .functions import cat, meshgrid, operand, stack
 from .operations import OPS, in_range
 from .rules import INT64, axis, cast, torch_error
@@ -79,7 +79,7 @@ def tensor_split(input, indices_or_sections, dim=0):
     input._has_axes("tensor_split")
     dim = axis(dim, input.ndim)
     n, given = input.shape[dim], indices_or_sections
-    given = given.tolist() if isinstance(given, Plain) else given
+    given = given.tolist() if isinstance(given, TensorBase) else given
     if isinstance(given, int):
         if given <= 0:
             raise refuse(RuntimeError, f"tensor_split{{here}}: number of sections must be larger than 0, got {given}")
@@ -198,7 +198,7 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     """Each entry, or part along an axis, so many times: a number, or a tensor (n,) with one for each. Of repeats alone: 0, 1, ... so many times."""
     if repeats is None:
         return beside(input, np.repeat(np.arange(input.shape[0]), input.value))
-    if not isinstance(repeats, Plain) or repeats.numel() == 1:
+    if not isinstance(repeats, TensorBase) or repeats.numel() == 1:
         return OPS["repeat"](input, repeats=int(repeats), dim=dim)
     input, dim = (input.reshape(-1), 0) if dim is None else (input, axis(dim, input.ndim))
     if repeats.ndim != 1 or repeats.shape[0] != input.shape[dim]:

@@ -11,7 +11,7 @@ from ..nodes import INPUT, Node, Tracer, reachable
 from ..lines import line_of
 from . import core, hooks
 from .aliases import array_overwritten, overwritten
-from .core import ARRAYS, TRACING, Plain, constant, result
+from .core import ARRAYS, TRACING, TensorBase, constant, result
 from .resident import at
 
 FREED = {"name": "freed", "tensor": lambda: None}             # params of what an operation becomes once a pass has let its operands go
@@ -36,7 +36,7 @@ def cotangents(t, gradient=None, retain_graph=None, create_graph=False, inputs=N
         targets = [(n, x) for n, x in targets if x is not None and x.requires]
         targets += [(n, x) for n, x in ((n, _retained(n)) for n in order) if x is not None]
     else:
-        targets = [(n, x) for x in ([inputs] if isinstance(inputs, Plain) else inputs) for n in _versions(x, order)]
+        targets = [(n, x) for x in ([inputs] if isinstance(inputs, TensorBase) else inputs) for n in _versions(x, order)]
     found = gradients([t], [seed], [n for n, _ in targets], retain_graph, create_graph, order)
     out, used = {}, set()
     for (n, x), g in zip(targets, found):
@@ -66,7 +66,7 @@ def _seed(t, gradient, name):
             raise refuse(RuntimeError, f"{name}{{here}}: grad can be implicitly created only for scalar outputs, and this tensor has shape {list(t.shape)}"
                                        f"{', made at ' + line if line else ''}. Take .sum() or .mean() of it, or pass a cotangent: backward(gradient)")
         return np.ones(t.shape, t.dtype)
-    g = gradient if isinstance(gradient, Plain) else constant(at(np.asarray(gradient, t.dtype), t.device))
+    g = gradient if isinstance(gradient, TensorBase) else constant(at(np.asarray(gradient, t.dtype), t.device))
     if g.device != t.device:
         raise refuse(RuntimeError, f"{name}{{here}}: Expected all tensors to be on the same device, and the cotangent is on {g.device}, the tensor on "
                                    f"{t.device}: pass gradient.to({t.device!r})")
@@ -160,9 +160,9 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
         raise refuse(NotImplementedError, "grad{here}: is_grads_batched=True is not there: loop over the cotangents, with retain_graph=True, or take jacobian of a function of arrays")
     if materialize_grads and allow_unused is False:
         raise refuse(ValueError, "grad{here}: Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False")
-    outputs = [outputs] if isinstance(outputs, Plain) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Plain) else list(inputs)
-    given = [grad_outputs] if grad_outputs is None or isinstance(grad_outputs, Plain) else list(grad_outputs)
+    outputs = [outputs] if isinstance(outputs, TensorBase) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
+    given = [grad_outputs] if grad_outputs is None or isinstance(grad_outputs, TensorBase) else list(grad_outputs)
     given += [None] * (len(outputs) - len(given))
     for t in (*outputs, *inputs):
         if not t.requires:

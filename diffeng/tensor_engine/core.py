@@ -1,6 +1,6 @@
 """The state of a tensor, and how an operation on tensors is carried out.
 
-What it is: `Plain`, the fields of a tensor; `Operation`, NumPy code applied to tensors.
+What it is: `TensorBase`, the fields of a tensor; `Operation`, NumPy code applied to tensors.
 A tensor holds an array, and a Node of the one graph (nodes.py) where a gradient is asked of it; operands without a gradient enter
 the graph as constants, so that nothing is kept which no derivative needs.
 
@@ -25,7 +25,7 @@ TRACING.level = 0.5                        # no function runs in it, so no inter
 _new = object.__new__
 
 
-class Plain:
+class TensorBase:
     """The fields of a tensor, most of them with defaults on the class: a tensor is made in a fifth of a microsecond.
 
     What it holds   _array: None while it is still to be computed, and then _spec says what is known of it (entries.Spec). _node: the Node of its value, where a
@@ -175,7 +175,7 @@ def compute(op, operands, params):
     """Carry out an operation: values at once, and the graph where a gradient is asked for."""
     args, enabled, device = [], mode.enabled, "cpu"
     for x in operands:
-        if isinstance(x, Plain):
+        if isinstance(x, TensorBase):
             args.append(Tracer(TRACING, x.variable()) if enabled and x.requires else x.held())
             if type(x._array) is Resident and device == "cpu":
                 device = _common(op, operands)
@@ -205,7 +205,7 @@ def _in_order(array):
 
 def _common(op, operands):
     """The one device that an operation's tensors are on; a tensor without axes on the CPU may meet others. Raises RuntimeError for two."""
-    met = {x.device: x for x in operands[::-1] if isinstance(x, Plain) and (x.ndim or x.device != "cpu")}
+    met = {x.device: x for x in operands[::-1] if isinstance(x, TensorBase) and (x.ndim or x.device != "cpu")}
     if len(met) > 1:
         where = [f"the one of shape {list(x.shape)}{', made at ' + line_of(x._frames) if x._frames else ''}, is on {k}" for k, x in sorted(met.items())[::-1]]
         raise refuse(RuntimeError, f"{op.name}{{here}}: Expected all tensors to be on the same device, but found at least two devices, cuda and cpu: "
@@ -257,7 +257,7 @@ def explained(error, op, operands):
         return error
     parts = []
     for x in operands:
-        if isinstance(x, Plain):
+        if isinstance(x, TensorBase):
             line = line_of(x._frames) if x._frames else ""
             parts.append(f"{x.shape} {x.dtype}" + (f", made at {line}" if line else ""))
         else:

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import refuse
 from . import core, rules
 from .aliases import sharing
-from .core import Plain
+from .core import TensorBase
 from .grad_mode import mode
 from .keywords import KEYWORDS, answering, into, with_input
 from .operations import OPS
@@ -34,7 +34,7 @@ _MISSING = object()
 
 def operand(x, otherwise=_MISSING):
     """A tensor, a Python number, or an array as a tensor."""
-    if isinstance(x, (Plain, bool, int, float)):
+    if isinstance(x, (TensorBase, bool, int, float)):
         return x
     if isinstance(x, np.generic):
         return x.item()
@@ -58,12 +58,12 @@ def _method(name, count, names):
     op = OPS[name]
 
     def method(*args, **kwargs):
-        if count == 1 and not kwargs and len(args) == 1 and isinstance(args[0], Plain):
+        if count == 1 and not kwargs and len(args) == 1 and isinstance(args[0], TensorBase):
             return op(args[0])
         if "out" in kwargs:
             return into(kwargs.pop("out"), method, args, kwargs)
         args = with_input(args, kwargs)
-        if len(args) == count + 1 and name in _NUMBER_FIRST and not isinstance(args[1], Plain):
+        if len(args) == count + 1 and name in _NUMBER_FIRST and not isinstance(args[1], TensorBase):
             args = (args[0], *args[2:], args[1])
         given = dict(zip(names, args[count:]))
         for key, x in kwargs.items():
@@ -95,7 +95,7 @@ METHODS = {n: _method(n, count, params.split()) for count, lines in _SIGNATURES.
 
 def clamp(input, min=None, max=None):
     """Between the bounds, numbers or tensors."""
-    if isinstance(min, Plain) or isinstance(max, Plain):
+    if isinstance(min, TensorBase) or isinstance(max, TensorBase):
         return _CLAMP(input, -np.inf if min is None else min, np.inf if max is None else max)
     return OPS["clamp"](input, low=min, high=max)
 
@@ -118,7 +118,7 @@ _RETURNS = {n: collections.namedtuple(n, "values indices") for n in "max min sor
 
 def extreme(x, dim, keepdim, name, pairwise, whole):
     """max and min: of all entries, along an axis, or of two tensors."""
-    if isinstance(dim, Plain):
+    if isinstance(dim, TensorBase):
         return OPS[pairwise](x, dim)
     if dim is None:
         if not x.numel():
@@ -139,8 +139,8 @@ def stack(tensors, dim=0):
 
 
 def _several(tensors, name):
-    if isinstance(tensors, Plain) or not len(tensors):
-        raise refuse(TypeError if isinstance(tensors, Plain) else RuntimeError, f"{name}(){{here}}: expected a non-empty list of Tensors")
+    if isinstance(tensors, TensorBase) or not len(tensors):
+        raise refuse(TypeError if isinstance(tensors, TensorBase) else RuntimeError, f"{name}(){{here}}: expected a non-empty list of Tensors")
     return [operand(t) for t in tensors]
 
 
@@ -155,7 +155,7 @@ def vstack(tensors):
 
 def einsum(equation, *operands):
     """Sums of products in index notation: einsum("ij,jk->ik", a, b), or einsum(a, [0, 1], b, [1, 2], [0, 2])."""
-    if isinstance(equation, Plain):
+    if isinstance(equation, TensorBase):
         given = (equation, *operands)
         operands, axes = given[:len(given) // 2 * 2:2], given[1::2]
         words = ["".join(["..." if k is Ellipsis else chr(97 + k) if k < 26 else chr(39 + k) for k in letters]) for letters in (*axes, *given[len(given) // 2 * 2:])]
@@ -209,8 +209,8 @@ def _with_mean(name, input, dim, correction, keepdim):
 
 def isin(elements, test_elements, *, assume_unique=False, invert=False):
     """Which of the elements are among the others, or, with invert, are not? Truth values in the shape of elements. One of the two may be a number."""
-    given = [x for x in (elements, test_elements) if isinstance(x, Plain)]
-    return core.beside(given[0], np.isin(*[x.value if isinstance(x, Plain) else x for x in (elements, test_elements)], assume_unique, invert=invert))
+    given = [x for x in (elements, test_elements) if isinstance(x, TensorBase)]
+    return core.beside(given[0], np.isin(*[x.value if isinstance(x, TensorBase) else x for x in (elements, test_elements)], assume_unique, invert=invert))
 
 
 def numel(input):
@@ -219,7 +219,7 @@ def numel(input):
 
 def is_tensor(obj):
     """Is it a tensor?"""
-    return isinstance(obj, Plain)
+    return isinstance(obj, TensorBase)
 
 
 def one_hot(input, num_classes=-1):
@@ -238,7 +238,7 @@ def one_hot(input, num_classes=-1):
 
 def result_type(tensor1, tensor2):
     """The dtype in which two operands meet."""
-    return rules.result_type(*[t.held() if isinstance(t, Plain) else t for t in (tensor1, tensor2)])
+    return rules.result_type(*[t.held() if isinstance(t, TensorBase) else t for t in (tensor1, tensor2)])
 
 
 def _through(name):

@@ -9,7 +9,7 @@ import itertools
 from ..errors import refuse
 from ..nodes import Tracer
 from . import core
-from .core import Plain, constant, mode, result
+from .core import TensorBase, constant, mode, result
 from .grad_mode import set_grad_enabled
 from .resident import Resident
 
@@ -83,7 +83,7 @@ def as_gradient(g):
 
 def taken(new, dtype, device, name):
     """The array or Tracer of a tensor that a user's function returned as a gradient. Raises TypeError where it is none."""
-    if not isinstance(new, Plain):
+    if not isinstance(new, TensorBase):
         raise refuse(TypeError, f"{name}{{here}}: expected a Tensor or None as a gradient, but got {type(new).__name__}")
     new = new.to(device=device, dtype=dtype)
     return Tracer(core.TRACING, new.variable()) if mode.enabled and new.requires else new.held()

@@ -3,7 +3,7 @@ import numpy as np
 
 from ..vocabulary import indexing
 from .aliases import link
-from .core import Operation, Plain
+from .core import Operation, TensorBase
 from .rules import cast, torch_error
 
 _get = Operation(lambda x, *arrays, index: indexing.getitem(x, *arrays, index=index), "getitem", views=True)
@@ -31,13 +31,13 @@ def split(index, t):
         if i is None or i is Ellipsis:
             template.append(i)
             continue
-        if isinstance(i, (list, tuple, range, np.ndarray)) and not isinstance(i, Plain):
-            i = np.asarray([k.value if isinstance(k, Plain) else k for k in i] if not isinstance(i, np.ndarray) else i)
+        if isinstance(i, (list, tuple, range, np.ndarray)) and not isinstance(i, TensorBase):
+            i = np.asarray([k.value if isinstance(k, TensorBase) else k for k in i] if not isinstance(i, np.ndarray) else i)
             if i.size == 0:
                 i = i.astype(np.int64)
         if isinstance(i, bool):
             i = np.asarray(i)
-        dtype = i.dtype if isinstance(i, (Plain, np.ndarray, np.generic)) else None
+        dtype = i.dtype if isinstance(i, (TensorBase, np.ndarray, np.generic)) else None
         if dtype is None:
             if not hasattr(i, "__index__"):
                 raise torch_error(IndexError, "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
@@ -47,7 +47,7 @@ def split(index, t):
         if dtype.kind == "f":
             raise torch_error(IndexError, "tensors used as indices must be long, int, byte or bool tensors")
         if dtype.kind == "b" or dtype == np.uint8:                 # of bytes, a mask too
-            value = (i.value if isinstance(i, Plain) else np.asarray(i)).astype(bool)
+            value = (i.value if isinstance(i, TensorBase) else np.asarray(i)).astype(bool)
             if not value.ndim:
                 template.append(bool(value))
                 basic = False
@@ -61,7 +61,7 @@ def split(index, t):
             template.append(int(i))
         else:
             template.append(indexing.Slot(len(arrays)))
-            arrays.append(i.to(t.device) if isinstance(i, Plain) else i)
+            arrays.append(i.to(t.device) if isinstance(i, TensorBase) else i)
             basic = False
     taken = sum(i is not None and i is not Ellipsis and not isinstance(i, bool) for i in template)
     if taken > len(shape):

@@ -7,7 +7,7 @@ import functools
 import inspect
 
 from ..errors import refuse
-from .core import Plain, constant
+from .core import TensorBase, constant
 from .grad_mode import mode
 from .rules import name_of
 
@@ -48,21 +48,21 @@ def into(out, function, args, kwargs):
 
     Raises RuntimeError where a gradient is asked for, which has no way through `out`, and where the result's dtype cannot become that of `out`.
     """
-    name, written = function.__name__, [out] if isinstance(out, Plain) else out
+    name, written = function.__name__, [out] if isinstance(out, TensorBase) else out
     if out is None:
         return function(*args, **kwargs)
-    if mode.enabled and any([isinstance(x, Plain) and x.requires for x in (*args, *kwargs.values(), *written)]):
+    if mode.enabled and any([isinstance(x, TensorBase) and x.requires for x in (*args, *kwargs.values(), *written)]):
         raise refuse(RuntimeError, f"{name}{{here}}: functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad: call it "
                                    "without out=, or inside `with no_grad():`")
     found = function(*args, **kwargs)
-    for t, new in zip(written, [found] if isinstance(found, Plain) else found):
+    for t, new in zip(written, [found] if isinstance(found, TensorBase) else found):
         if t.shape == new.shape:
             t._write(name, new)
         elif new.dtype.kind == "f" and t.dtype.kind != "f":
             raise refuse(RuntimeError, f"{name}{{here}}: result type {name_of(new.dtype)} can't be cast to the desired output type {name_of(t.dtype)}: give out a float dtype")
         else:
             t.data = constant(new.held())
-    return out if isinstance(found, Plain) else type(found)(*out) if hasattr(found, "_fields") else tuple(out)
+    return out if isinstance(found, TensorBase) else type(found)(*out) if hasattr(found, "_fields") else tuple(out)
 
 
 def with_common(make):

@@ -7,7 +7,7 @@ from ..errors import refuse
 from ..recording import on_gpu
 from . import rules
 from .aliases import sharing
-from .core import Plain, constant
+from .core import TensorBase, constant
 from .keywords import with_common
 from .resident import at, residence
 from .rules import INT64, torch_error
@@ -56,7 +56,7 @@ device.of = {name: str.__new__(device, name) for name in ("cpu", "cuda")}
 def wanted(args, dtype, device):
     """(dtype, device) of what `to` is given: a dtype, the name of a device, a tensor that has both; None for what is not said."""
     for a in args:
-        if isinstance(a, Plain):
+        if isinstance(a, TensorBase):
             dtype, device = a.dtype, a.device
         elif isinstance(a, str) and a.split(":")[0] in ("cpu", "cuda", "mps", "meta"):
             device = a
@@ -85,7 +85,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
     dtype('float32')
     """
     dtype = dtype_of(dtype)
-    if isinstance(data, Plain):
+    if isinstance(data, TensorBase):
         array, device = np.array(data.value, dtype), data.device if device is None else device
     elif isinstance(data, (np.ndarray, np.generic)):
         array = np.array(data, dtype, order="C")
@@ -108,7 +108,7 @@ class _OfDtype(type):
         return zeros(*data, dtype=cls.dtype, device=device) if sized else tensor(data[0] if data else [], dtype=cls.dtype, device=device)
 
     def __instancecheck__(cls, x):
-        return isinstance(x, Plain) and x.dtype == cls.dtype
+        return isinstance(x, TensorBase) and x.dtype == cls.dtype
 
 
 def _of_dtype(name, dtype):
@@ -127,7 +127,7 @@ def _of_values(data, dtype):
         x = stack.pop()
         if isinstance(x, (list, tuple)):
             stack.extend(x)
-        elif isinstance(x, Plain):
+        elif isinstance(x, TensorBase):
             tensors.append(x)
         elif isinstance(x, (np.ndarray, np.generic)):
             numpy_inside = True
@@ -146,12 +146,12 @@ def _of_values(data, dtype):
 
 
 def _numbers(data):
-    return [_numbers(x) for x in data] if isinstance(data, (list, tuple)) else data.tolist() if isinstance(data, Plain) else data
+    return [_numbers(x) for x in data] if isinstance(data, (list, tuple)) else data.tolist() if isinstance(data, TensorBase) else data
 
 
 def as_tensor(data, dtype=None, device=None):
     """The tensor itself, an array shared, or values copied."""
-    if isinstance(data, Plain):
+    if isinstance(data, TensorBase):
         return data.to(dtype=dtype, device=device)
     if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype_of(dtype)) and on(device) == "cpu":
         return from_numpy(data)
@@ -198,7 +198,7 @@ zeros, ones, empty = _filled("zeros", np.zeros), _filled("ones", np.ones), _fill
 @with_common
 def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
     """A tensor of one value; the dtype is that of the value."""
-    value = fill_value.item() if isinstance(fill_value, Plain) else fill_value
+    value = fill_value.item() if isinstance(fill_value, TensorBase) else fill_value
     shape = _shape(size) if isinstance(size, (tuple, list)) else (int(size),)
     return _with(np.full(shape, value, dtype_of(dtype) or _of_values(value, None).dtype), requires_grad, device)
 
@@ -245,7 +245,7 @@ def iinfo(dtype):
 
 
 def _number(x):
-    return x.item() if isinstance(x, Plain) else x
+    return x.item() if isinstance(x, TensorBase) else x
 
 
 @with_common
@@ -409,8 +409,8 @@ def randperm(n, *, dtype=None, device=None, requires_grad=False, generator=None)
 @with_common
 def normal(mean, std, size=None, *, generator=None):
     """Normal numbers with this mean and standard deviation (numbers or tensors)."""
-    given = [x for x in (mean, std) if isinstance(x, Plain)]
-    shape = size if size is not None else np.broadcast_shapes(*[x.shape if isinstance(x, Plain) else np.shape(x) for x in (mean, std)])
+    given = [x for x in (mean, std) if isinstance(x, TensorBase)]
+    shape = size if size is not None else np.broadcast_shapes(*[x.shape if isinstance(x, TensorBase) else np.shape(x) for x in (mean, std)])
     return randn(*shape, generator=generator, device=given[0].device if given else None) * std + mean
 
 

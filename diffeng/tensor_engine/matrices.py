@@ -11,7 +11,7 @@ from .. import linalg as plain
 from ..errors import refuse
 from ..numpy_functions.linear_algebra import lstsq_of_rank, pinv_of_rank
 from ..vocabulary.elementwise import stop_gradient
-from .core import Operation, Plain, beside, constant
+from .core import Operation, TensorBase, beside, constant
 from .functions import FUNCTIONS as OF_TENSORS, operand, stack
 from .keywords import answering
 from .operations import OPS
@@ -172,7 +172,7 @@ def matrix_exp(A):
 
 
 def _ranks(A, atol, rtol, hermitian):
-    a, atol, rtol = A.value, *[x.value[..., None] if isinstance(x, Plain) else x for x in (atol, rtol)]
+    a, atol, rtol = A.value, *[x.value[..., None] if isinstance(x, TensorBase) else x for x in (atol, rtol)]
     if a.ndim < 2:
         raise refuse(RuntimeError, f"linalg{{here}}: The input tensor A must have at least 2 dimensions, and has shape {list(a.shape)}: x[:, None] makes a column of a vector")
     if a.dtype.kind != "f":

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import refuse
 from ..numpy_api import FUNCTIONS as IN_NUMPY, astype
 from ..vocabulary import elementwise as e
-from .core import Operation, Plain, beside
+from .core import Operation, TensorBase, beside
 from .operations import OPS
 from .reductions import sort as _sorted
 from .rules import INT64, along, axis, name_of, to_float, torch_error
@@ -73,15 +73,15 @@ def _quantiles(op):
     def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
         if input.dtype.name not in ("float32", "float64"):
             raise refuse(RuntimeError, f"{op.name}(){{here}} input tensor must be either float or double dtype, and it is {name_of(input.dtype)}: convert it with .float()")
-        if isinstance(q, Plain) and q.dtype != input.dtype:
+        if isinstance(q, TensorBase) and q.dtype != input.dtype:
             raise refuse(RuntimeError, f"{op.name}(){{here}} q tensor must be same dtype as the input tensor: {name_of(q.dtype)} and {name_of(input.dtype)}")
         if interpolation not in _WAYS:
             raise refuse(RuntimeError, f"{op.name}(){{here}} interpolation must be one of {', '.join(_WAYS)}, but got {interpolation}")
         if not input.numel():
             raise refuse(RuntimeError, f"{op.name}(){{here}} input tensor must be non-empty")
-        if isinstance(q, Plain) and q.requires:
+        if isinstance(q, TensorBase) and q.requires:
             raise refuse(RuntimeError, f"{op.name}(){{here}} has no derivative by q: pass q.detach(), or place it between sorted entries by hand")
-        q = q.tolist() if isinstance(q, Plain) else float(q)
+        q = q.tolist() if isinstance(q, TensorBase) else float(q)
         if not all([0 <= p <= 1 for p in np.ravel(q)]):
             raise refuse(RuntimeError, f"{op.name}(){{here}} q values must be in the range [0, 1], and are {q}")
         return op(input, q=tuple(q) if isinstance(q, list) else q, dim=dim, keepdim=bool(keepdim), interpolation=interpolation)
@@ -162,7 +162,7 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
     """
     side = side or ("right" if right else "left")
     rows = sorted_sequence.value if sorter is None else np.take_along_axis(sorted_sequence.value, sorter.value, -1)
-    values = input.value if isinstance(input, Plain) else np.asarray(input)
+    values = input.value if isinstance(input, TensorBase) else np.asarray(input)
     if rows.ndim > 1 and rows.shape[:-1] != values.shape[:-1]:
         raise refuse(RuntimeError, f"searchsorted{{here}}: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input value tensor must "
                                    f"match, but we got boundaries tensor {list(rows.shape)} and input value tensor {list(values.shape)}")

@@ -10,7 +10,7 @@ from ..nodes import Node, Primitive, Tracer
 from ..lines import user_line
 from ..vocabulary import shaping
 from . import core
-from .core import TRACING, Plain, constant, mode, result
+from .core import TRACING, TensorBase, constant, mode, result
 from .grad_mode import no_grad, set_grad_enabled
 from .backward import grad
 from .hooks import as_gradient, taken
@@ -84,7 +84,7 @@ class Function:
     def apply(cls, *args):
         """Call the operation. Returns what forward returned."""
         ctx = Context()
-        ctx.needs_input_grad = tuple([isinstance(x, Plain) and x.requires for x in args])
+        ctx.needs_input_grad = tuple([isinstance(x, TensorBase) and x.requires for x in args])
         with no_grad():
             if cls.setup_context is None:
                 out = cls.forward(ctx, *args)
@@ -95,7 +95,7 @@ class Function:
             return out
         several = isinstance(out, (tuple, list))
         results = [*out] if several else [out]
-        derived = [k for k, t in enumerate(results) if isinstance(t, Plain) and t.dtype.kind == "f" and id(t) not in ctx._constant]
+        derived = [k for k, t in enumerate(results) if isinstance(t, TensorBase) and t.dtype.kind == "f" and id(t) not in ctx._constant]
         if derived:
             _recorded(cls, ctx, args, results, derived)
         return tuple(results) if several else results[0]
@@ -109,7 +109,7 @@ def _recorded(cls, ctx, args, results, derived):
                                 "without a gradient as ctx.mark_non_differentiable(t)")
     with no_grad():
         packed = (own[0] if len(own) == 1 else OPS["cat"](*[t.reshape(-1) for t in own])).held()
-    operands = tuple([x.variable() for x in args if isinstance(x, Plain) and x.requires])
+    operands = tuple([x.variable() for x in args if isinstance(x, TensorBase) and x.requires])
     rule = _Rule(cls, ctx, args, results, derived)
     primitive = Primitive(f"{cls.__name__}.apply", None, "opaque", tuple(range(len(operands))), own=rule)
     node = Node(primitive, operands, {}, packed, packed.shape, packed.dtype, user_line())
@@ -129,8 +129,8 @@ class _Rule:
 
     def __init__(self, cls, ctx, args, results, derived):
         self._cls, self._ctx, self._count = cls, ctx, len(args)
-        self._like = [(k, x.shape, x.dtype, x.device) for k, x in enumerate(args) if isinstance(x, Plain) and x.requires]
-        self._results = [(t.shape, t.dtype, t.device) if isinstance(t, Plain) else None for t in results]
+        self._like = [(k, x.shape, x.dtype, x.device) for k, x in enumerate(args) if isinstance(x, TensorBase) and x.requires]
+        self._results = [(t.shape, t.dtype, t.device) if isinstance(t, TensorBase) else None for t in results]
         self._derived, self.shapes = derived, [results[k].shape for k in derived]
 
     def pulled(self, g, z, numbers):
@@ -170,8 +170,8 @@ def gradcheck(func, inputs, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True
     >>> gradcheck(lambda x: x.sin() * x, de.linspace(-1, 1, 3, dtype=de.float64, requires_grad=True))
     True
     """
-    inputs = (inputs,) if isinstance(inputs, Plain) else tuple(inputs)
-    moved = [k for k, x in enumerate(inputs) if isinstance(x, Plain) and x.requires]
+    inputs = (inputs,) if isinstance(inputs, TensorBase) else tuple(inputs)
+    moved = [k for k, x in enumerate(inputs) if isinstance(x, TensorBase) and x.requires]
     if not moved:
         raise refuse(ValueError, "gradcheck{here} expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
     if any([inputs[k].dtype != np.float64 for k in moved]):

@@ -6,12 +6,12 @@ import numpy as np
 
 from ..errors import refuse
 from . import shapes
-from .core import Plain
+from .core import TensorBase
 from .operations import OPS
 from .rules import axis
 
 
-class Rearranged(Plain):
+class Rearranged(TensorBase):
     """The part of Tensor that gives entries another place."""
 
     # ---- shapes ---------------------------------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class Rearranged(Plain):
         """A copy with src, or one value, at these places along an axis. reduce: "add" or "multiply" with what is there."""
         src = value if src is None else src
         if reduce == "multiply":
-            src = src if isinstance(src, Plain) else self.new_full(index.shape, src)
+            src = src if isinstance(src, TensorBase) else self.new_full(index.shape, src)
             return self.scatter_reduce(dim, index, src, "prod")
         if reduce not in (None, "add"):
             raise refuse(RuntimeError, f"scatter{{here}}: reduce argument must be either add or multiply, and is {reduce!r}; see scatter_reduce")

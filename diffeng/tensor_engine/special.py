@@ -11,7 +11,7 @@ from .. import special
 from ..errors import refuse
 from ..numpy_api import UFUNCS, scipy_ufunc
 from ..vocabulary import elementwise as e
-from .core import Operation, Plain, constant
+from .core import Operation, TensorBase, constant
 from .functions import operand
 from .keywords import with_input
 from .rules import cast, promoted, result_type
@@ -52,7 +52,7 @@ def multigammaln(a, p):
 
 
 def _whole(name, n, least):
-    if isinstance(n, Plain) or n != int(n) or n < least:
+    if isinstance(n, TensorBase) or n != int(n) or n < least:
         raise refuse(RuntimeError, f"{name}{{here}}: {n!r} is no whole number >= {least}")
     return int(n)
 
@@ -82,14 +82,14 @@ def named(name):
 
 def call_ufunc(ufunc, method, inputs, kwargs):
     """A ufunc of NumPy's or SciPy's that has no name in PyTorch: an operation where it is known and there are floats to differentiate by, else of the tensors' arrays."""
-    floats = any([isinstance(x, Plain) and x.dtype.kind == "f" for x in inputs])
+    floats = any([isinstance(x, TensorBase) and x.dtype.kind == "f" for x in inputs])
     function = (UFUNCS.get(ufunc) or scipy_ufunc(ufunc)) if floats and method == "__call__" and not kwargs else None
     if function is not None:
         return of_tensors(function, ufunc.__name__)(*inputs)
-    if any([isinstance(x, Plain) and x.requires for x in inputs]):
+    if any([isinstance(x, TensorBase) and x.requires for x in inputs]):
         raise refuse(RuntimeError, f"np.{ufunc.__name__}{{here}}: there is no derivative of this call for a Tensor that requires grad: use the functions of diffeng, or "
                                    "x.detach(), where none is asked for")
-    out = getattr(ufunc, method)(*[x.numpy() if isinstance(x, Plain) else x for x in inputs], **kwargs)
+    out = getattr(ufunc, method)(*[x.numpy() if isinstance(x, TensorBase) else x for x in inputs], **kwargs)
     return constant(out) if type(out) is np.ndarray else out
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from . import core, rules
 from .aliases import DETACH
-from .core import Plain, mode
+from .core import TensorBase, mode
 from .entries import OP, OUTSIDE, SNAPSHOT, SPAN, Entry, Run, is_exposed, likeness, local, matches, same_number, with_tensors
 from .replaying import freed, let_go, replay
 
@@ -74,7 +74,7 @@ def _unexpected(run, op, operands, params):
             return call(op, *operands, **params)
     elif _begins_again(run, op, operands, params) or run.here.steps >= FEW and not run.here.history and not run.off:
         run = end(run)
-    run = of_device(run, next((x.device for x in operands if isinstance(x, Plain) and x.device != "cpu"), "cpu"))
+    run = of_device(run, next((x.device for x in operands if isinstance(x, TensorBase) and x.device != "cpu"), "cpu"))
     if _prepares(run, op, operands):
         return core.compute(op, operands, params)
     e = find(run, OP, op, operands, params)
@@ -92,9 +92,9 @@ def _begins_again(run, op, operands, params):
     first = run.first
     if run.off:
         run.turns += 1
-        return run.turns > PATIENCE and all([not isinstance(x, Plain) or x.leaf for x in operands])
+        return run.turns > PATIENCE and all([not isinstance(x, TensorBase) or x.leaf for x in operands])
     if first is None or first.op is not op or run.here.steps < 2 or first.params != params or len(first.refs) != len(operands) \
-            or not all([not isinstance(x, Plain) or not run.base <= x._key < run.base + OUTSIDE for x in operands]):
+            or not all([not isinstance(x, TensorBase) or not run.base <= x._key < run.base + OUTSIDE for x in operands]):
         return False
     return run.here.turns >= (TURNS if mode.enabled else 1)
 
@@ -105,14 +105,14 @@ def _prepares(run, op, operands):
         return False
     x, base = operands[0], run.base
     return x._array is not None and not (x.requires and mode.enabled) and (x._key < base or x._key >= base + OUTSIDE) \
-        and all([type(y) is np.ndarray or isinstance(y, Plain) and y._array is not None for y in operands[1:]])
+        and all([type(y) is np.ndarray or isinstance(y, TensorBase) and y._array is not None for y in operands[1:]])
 
 
 def continue_or_end(run, operands, enabled, records=True):
     """After a look or an update of parameters: does this call go on with what the run recorded, or does a new run begin? Returns the run. records: is there
     more for a gradient now? A loss that is detached to be looked at later is part of its run, and the next call may be the first of another."""
     for x in operands:
-        if isinstance(x, Plain) and x.requires and not x.leaf and (run.base <= (x._key or x._last_key) < run.base + SPAN or run.off):
+        if isinstance(x, TensorBase) and x.requires and not x.leaf and (run.base <= (x._key or x._last_key) < run.base + SPAN or run.off):
             if records:
                 run.looked = run.stepped = False
             return run
@@ -197,7 +197,7 @@ def _references(run, operands):
         if isinstance(x, (bool, int, float)):
             consts.insert(0, x)
             refs.append(-len(consts))
-        elif not isinstance(x, Plain):
+        elif not isinstance(x, TensorBase):
             return None
         elif base <= x._key < base + SPAN:
             refs.append(x._key - base)
@@ -214,7 +214,7 @@ def _references(run, operands):
 
 def _differing(known, e, operands):
     """Where the numbers of two calls differ, and the dtype they are to have as values: that of the tensors they meet."""
-    floats = [x.dtype for x in operands if isinstance(x, Plain) and x.dtype.kind == "f"]
+    floats = [x.dtype for x in operands if isinstance(x, TensorBase) and x.dtype.kind == "f"]
     dtype = max(floats, key=lambda d: d.itemsize, default=rules.default)
     return [(k, type(x), dtype if type(x) is float else rules.INT64) for k, (x, ref) in enumerate(zip(operands, e.refs))
             if ref < 0 and not same_number(x, known.consts[ref])]

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import backward as backward_pass, core
 from .aliases import Write, above, hand_over, note_replaced, write_into
-from .core import Operation, Plain, constant, mode, own
+from .core import Operation, TensorBase, constant, mode, own
 from .grad_mode import no_grad
 from .resident import at
 from .entries import BACKWARD, OUTSIDE, SPAN, WRITE, is_exposed, local, matches
@@ -123,7 +123,7 @@ def _write(run, op, targets, operands, params, name):
 def _kept(x, t, operands):
     """What t is to hold from now on. An operand that is the result (the first momentum is the gradient) may lie in memory that NumPy code outside has, too."""
     array = x._array.astype(t.dtype, copy=False)
-    outside = [o._array for o in operands if isinstance(o, Plain) and o is not t and is_exposed(o)]
+    outside = [o._array for o in operands if isinstance(o, TensorBase) and o is not t and is_exposed(o)]
     return constant(own(array) if any([np.may_share_memory(array, a) for a in outside]) else array, ())
 
 
@@ -186,7 +186,7 @@ def backward(t, gradient=None, retain_graph=None, create_graph=False, inputs=Non
         return
     params = {"retain_graph": bool(retain_graph)}
     given = () if gradient is None else (gradient,)
-    simple = not create_graph and inputs is None and not run.off and t.requires and not t.leaf and all([isinstance(g, Plain) and not g.requires for g in given])
+    simple = not create_graph and inputs is None and not run.off and t.requires and not t.leaf and all([isinstance(g, TensorBase) and not g.requires for g in given])
     if simple:
         if run.expected is None and (run.looked or run.stepped):
             run = continue_or_end(run, (t,), mode.enabled)
