@@ -335,7 +335,7 @@ class Tracing(Interpreter):
             return x
         kept = x.copy(order="K")
         kept.flags.writeable = False
-        kept = kept[:] if x.dtype.kind == "i" else kept              # places, whose values may decide what is computed: see constants.unchanging
+        kept = kept[...] if x.dtype.kind == "i" else kept              # places, whose values may decide what is computed: see constants.unchanging
         self._held[id(x)] = x, kept, None
         return kept
 

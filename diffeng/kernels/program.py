@@ -336,6 +336,7 @@ def _places(carry, rows, outer, pair, more):
     return np.array(slots + [word for row in more for word in row], np.int64)
 
 
+@np.errstate(all="ignore")
 def evaluate(node, out, values):
     """A Call, by NumPy or SciPy: its node's primitive, or what it copies."""
     if node is None:
@@ -343,11 +344,10 @@ def evaluate(node, out, values):
         return
     primitive = node.primitive
     try:
-        with np.errstate(all="ignore"):
-            if primitive.name in TRANSFORMS:
-                from . import transforms
-                transforms.COMPUTED[primitive.name](out, *values, **node.params)
-            else:
-                out[...] = getattr(primitive.own, "compiled", primitive.evaluate)(*values, **node.params)
+        if primitive.name in TRANSFORMS:
+            from . import transforms
+            transforms.COMPUTED[primitive.name](out, *values, **node.params)
+        else:
+            out[...] = getattr(primitive.own, "compiled", primitive.evaluate)(*values, **node.params)
     except (ValueError, TypeError, IndexError) as error:
         raise explain(error, primitive.name, values) from error
