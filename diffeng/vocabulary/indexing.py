@@ -89,7 +89,7 @@ scatter = Primitive("scatter", _zeros_add_at, "scatter", (0,), (_A,))          #
 
 # ---- index arrays that are asked for again and again ----------------------------------------------------------------------------------------
 
-FEW = 64                                    # of an axis: so short ones' places are made once
+FEW = 64                                    # of an axis: so short ones' triangles are made once
 
 
 @functools.lru_cache(maxsize=256)
@@ -100,12 +100,12 @@ def _frozen(make, *sizes, **options):
 
 
 def places(n):
-    """np.arange(n), nobody's to change where it is short. (Each time another array: a program reads two in two places, whatever their length.)"""
-    return _frozen(np.arange, n)[:] if n <= FEW else np.arange(n)
+    """np.arange(n), for nobody to change. (Each time another array: a program reads two in two places, whatever their length.)"""
+    return unchanged(np.arange(n))
 
 
 def lower(*shape, k=0):
-    """np.tri(*shape, k) as truth values, likewise: which entries of a matrix lie on its k-th diagonal, or below it."""
+    """np.tri(*shape, k) as truth values, nobody's to change where it is short: which entries of a matrix lie on its k-th diagonal, or below it."""
     return _frozen(np.tri, *shape, k=k, dtype=bool)[:] if max(shape) <= FEW else np.tri(*shape, k=k, dtype=bool)
 
 
