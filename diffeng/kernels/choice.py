@@ -53,7 +53,7 @@ def plans(graph, ahead=False):
     first = met and not kept
     general = family.in_general() if first and len(nodes) <= PREPARED else None
     sizes, begun = Sizes(), []
-    own = Plan(graph, sizes, _ahead(nodes, sizes, begun) if ahead and first and general is None else None)
+    own = Plan(graph, sizes, _ahead(nodes, sizes, begun) if ahead and not kept and general is None else None)
     missing = len(own.missing())
     if not missing:
         return [own]
