@@ -14,6 +14,7 @@ from operator import attrgetter
 
 import numpy as np
 
+from .constants import unchanged
 from .errors import explain, refuse
 from .interpreters import Interpreter, complex_result, exactly
 from .refusals import ASSIGN, fixed
@@ -335,7 +336,7 @@ class Tracing(Interpreter):
             return x
         kept = x.copy(order="K")
         kept.flags.writeable = False
-        kept = kept[...] if x.dtype.kind == "i" else kept              # places, whose values may decide what is computed: see constants.unchanging
+        kept = unchanged(kept) if x.dtype.kind == "i" else kept          # places, whose values may decide what is computed
         self._held[id(x)] = x, kept, None
         return kept
 

@@ -349,7 +349,6 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
         full = g.shape == node.shape
         if not full and primitive.kind != "map" and (primitive.kind != "reduce" or g.shape):
             values[0] = g = _whole(g, node.shape, values[1])
-            full = True
         rows = PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)          # looked up at every use: rows may be replaced
         pieces = rows.every(*values[:2], slots, *values[2:], **params) if len(slots) > 1 and isinstance(rows, Every) else None
         for k in slots:

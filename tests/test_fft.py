@@ -113,14 +113,14 @@ def test_long_transforms_of_programs(shape, axes, dtype):
 
 
 def test_half_the_work_where_imaginary_parts_are_zeros():
-    shapes, real = [], transforms.COMPUTED["fft"]
+    shapes, real = [], transforms.TRANSFORMS["fft"]
     x = RNG.normal(size=(6, 8))
     gradient = de.grad(lambda x: np.sum(np.fft.ifft2(np.fft.fft2(x) * (2 + 1j)).real ** 3))
 
     def seen(out, x, **params):
         shapes.append(x.shape)
         real(out, x, **params)
-    with mock.patch.dict(transforms.COMPUTED, fft=seen):
+    with mock.patch.dict(transforms.TRANSFORMS, fft=seen):
         np.testing.assert_allclose(de.jit(gradient)(x), gradient(x), rtol=1e-10, atol=1e-10)
     assert sorted(shapes) == [(6, 8), (6, 8), (6, 8, 2), (6, 8, 2)]          # the function's own, and that of its real part's cotangent
 

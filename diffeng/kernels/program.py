@@ -17,10 +17,10 @@ from ..constants import Exact
 from ..errors import explain
 from ..lines import line_of
 from ..nodes import Node, Outputs
-from ..vocabulary.fourier import NAMES as TRANSFORMS
 from .blocks import CONVERT
 from .layout import View
 from .memory import address, aligned, array_at, native
+from .transforms import TRANSFORMS
 
 RELEASE_ABOVE = 20_000                      # nanoseconds of work beyond which a call gives up the interpreter lock
 TOGETHER = 256                              # turns of a loop that take less each: others may wait for so many
@@ -345,8 +345,7 @@ def evaluate(node, out, values):
     primitive = node.primitive
     try:
         if primitive.name in TRANSFORMS:
-            from . import transforms
-            transforms.COMPUTED[primitive.name](out, *values, **node.params)
+            TRANSFORMS[primitive.name](out, *values, **node.params)
         else:
             out[...] = getattr(primitive.own, "compiled", primitive.evaluate)(*values, **node.params)
     except (ValueError, TypeError, IndexError) as error:

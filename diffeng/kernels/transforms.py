@@ -1,6 +1,6 @@
 """Fourier transforms in programs: in the memory where their result is to lie, and long ones by SciPy, in as many threads as kernels have.
 
-What it is: COMPUTED[name](out, x, **params), which writes to `out`; otherwise as in vocabulary/fourier.py. What `fft` takes may be real numbers in place of pairs whose
+What it is: TRANSFORMS[name](out, x, **params), which writes to `out`; otherwise as in vocabulary/fourier.py. What `fft` takes may be real numbers in place of pairs whose
 second one is 0 (`real_numbers`): that is half the work.
 
 What it is not: no kernel. Why a file: NumPy's transforms make new memory, and along other axes than the last one they take columns one by one: two to three times as long
@@ -22,10 +22,7 @@ def real_numbers(x):
 
 def _fft(out, x, *, axes, inverse, norm):
     z = _numbers(out)
-    if x.ndim == out.ndim:
-        z.real, z.imag = x[..., 0], x[..., 1]        # (as pairs they would take four times as long where real parts lie apart from the others)
-        x = z
-    _transformed(z, "ifft" if inverse else "fft", x, axes, norm)
+    _transformed(z, "ifft" if inverse else "fft", _filled(z, x) if x.ndim == out.ndim else x, axes, norm)
 
 
 def _rfft(out, x, *, axes, norm):
@@ -33,16 +30,19 @@ def _rfft(out, x, *, axes, norm):
 
 
 def _irfft(out, x, *, axes, n, norm):
-    z = np.empty(x.shape[:-1], x.dtype.char.upper())
-    z.real, z.imag = x[..., 0], x[..., 1]
-    _transformed(out, "irfft", z, axes, norm, [out.shape[k] for k in axes])
+    _transformed(out, "irfft", _filled(np.empty(x.shape[:-1], x.dtype.char.upper()), x), axes, norm, [out.shape[k] for k in axes])
 
 
-COMPUTED = {"fft": _fft, "rfft": _rfft, "irfft": _irfft}
+TRANSFORMS = {"fft": _fft, "rfft": _rfft, "irfft": _irfft}
 
 
 def _numbers(pairs):
     return pairs.view(pairs.dtype.char.upper())[..., 0]
+
+
+def _filled(z, pairs):
+    z.real, z.imag = pairs[..., 0], pairs[..., 1]        # (as pairs they would take four times as long where real parts lie apart from the others)
+    return z
 
 
 def _transformed(out, name, x, axes, norm, lengths=None):

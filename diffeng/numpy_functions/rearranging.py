@@ -1,12 +1,13 @@
 """Entries in other places: np.flipud, np.rot90, np.block, np.insert, np.delete, np.pad, sliding windows, ... Gathers and concatenations."""
 import numpy as np
 
+from ..constants import unchanged
 from ..errors import refuse
 from ..numpy_api import arrayed, axes_of, axis_of, getitem, operand, plain
 from ..traced import Traced, layout_of, viewing
 from ..ufunc_dtypes import cast
 from ..vocabulary import shaping as s
-from ..vocabulary.indexing import places, unchanged
+from ..vocabulary.indexing import places
 from .table import counted, implements
 
 

@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 
+from ..constants import unchanged
 from ..nodes import Primitive
 
 
@@ -92,24 +93,17 @@ scatter = Primitive("scatter", _zeros_add_at, "scatter", (0,), (_A,))          #
 FEW = 64                                    # of an axis: so short ones' triangles are made once
 
 
-@functools.lru_cache(maxsize=256)
-def _frozen(make, *sizes, **options):
-    made = make(*sizes, **options)
-    made.flags.writeable = False
-    return made
-
-
 def places(n):
-    """np.arange(n), for nobody to change. (Each time another array: a program reads two in two places, whatever their length.)"""
+    """np.arange(n), for nobody to change: what walks evenly a compiled program reads where it lies (kernels.layout.strided). (Each time another array: a program
+    reads two in two places, whatever their length.)"""
     return unchanged(np.arange(n))
 
 
 def lower(*shape, k=0):
     """np.tri(*shape, k) as truth values, nobody's to change where it is short: which entries of a matrix lie on its k-th diagonal, or below it."""
-    return _frozen(np.tri, *shape, k=k, dtype=bool)[:] if max(shape) <= FEW else np.tri(*shape, k=k, dtype=bool)
+    return _kept(*shape, k=k)[:] if max(shape) <= FEW else np.tri(*shape, k=k, dtype=bool)
 
 
-def unchanged(places):
-    """Places that were just made, for nobody to change: where they walk evenly, a compiled program reads what they name as it lies (kernels.layout.strided)."""
-    places.flags.writeable = False
-    return places[:]
+@functools.lru_cache(maxsize=256)
+def _kept(*shape, k):
+    return unchanged(np.tri(*shape, k=k, dtype=bool))
