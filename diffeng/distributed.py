@@ -9,6 +9,7 @@ cluster may run code there. Why a file: it is the one place that knows Dask, whi
 What dies with a worker: nothing that is needed. Pieces, parameters and compiled functions are results of tasks whose arguments the scheduler keeps (data that
 is merely scattered is lost with the worker that has it), so Dask runs these tasks again elsewhere.
 """
+import asyncio
 import atexit
 import os
 import uuid
@@ -149,23 +150,32 @@ def _evaluate(client, function, pieces, parameters, mean):
 
 def _awaited(client, future):
     """A future's result. Dask waits for workers for as long as it takes; the user should know that."""
-    while True:
-        _manned(client.cluster)
-        try:
-            return future.result(timeout=PATIENCE)
-        except TimeoutError:
-            if future.done():                      # the task's own error, or a result that has just come
-                return future.result()
-            if not client.nthreads():
-                warnings.warn(f"the Dask cluster at {client.scheduler.address} has no workers: waiting for one", RuntimeWarning, stacklevel=4)
+    result = asyncio.run_coroutine_threadsafe(client.gather(future, asynchronous=True), client.loop.asyncio_loop)
+    try:
+        while True:
+            _manned(client.cluster)
+            try:
+                return result.result(PATIENCE)
+            except TimeoutError:
+                if result.done():                  # the task's own error, or a result that has just come
+                    return result.result()
+                if not client.nthreads():
+                    warnings.warn(f"the Dask cluster at {client.scheduler.address} has no workers: waiting for one", RuntimeWarning, stacklevel=4)
+    finally:
+        result.cancel()
 
 
 def _manned(cluster):
     """A LocalCluster looks 15 seconds after a death whether the worker is there again. One that has died a second time just then it gives up, though it still
-    counts it among those it should have: it is asked for them."""
-    wanted = len(getattr(cluster, "worker_spec", ()))
-    if len(getattr(cluster, "workers", ())) < wanted:
-        cluster.scale(wanted)
+    counts it among those it should have; and one that it could not start it keeps for one that runs. It is asked for all that are missing."""
+    distributed = _dask()
+    if not isinstance(cluster, distributed.SpecCluster):
+        return
+    for name, worker in list(cluster.workers.items()):
+        if worker.status in (distributed.Status.failed, distributed.Status.closed):
+            cluster.workers.pop(name, None)
+    if len(cluster.workers) < len(cluster.worker_spec):
+        cluster.scale(len(cluster.worker_spec))
 
 
 class _Parameters:

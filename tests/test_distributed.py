@@ -400,28 +400,17 @@ def test_arrays_that_came_in_a_message_are_settled():
 
 # ---- clusters of their own, after the one above has seen its last death -----------------------------------------------------------------
 
-def test_a_cluster_that_gave_its_workers_up_is_asked_for_them_again(tmp_path, monkeypatch):
-    """As after a second death at the wrong moment: the look comes while the worker is being started again, and nobody else starts one."""
-    import dask
-    warned = []
-
-    def warn(text, *_, **__):
-        warned.append(text)
-        assert len(warned) < 100, text
-    monkeypatch.setattr(de.distributed, "PATIENCE", 0.3)
-    monkeypatch.setattr(de.distributed.warnings, "warn", warn)
-    with (dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}),
-          dask_distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as weak,
+@pytest.mark.parametrize("kept", [False, True], ids=["forgotten", "kept though it has failed"])
+def test_a_cluster_that_gave_its_worker_up_is_asked_for_it_again(kept):
+    """As after a second death at the wrong moment: nobody else starts another one."""
+    with (dask_distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as weak,
           dask_distributed.Client(weak, set_as_default=False) as client):
-        f = de.distributed.value_and_grad(marking(str(tmp_path), 0.1), PIECES, jit=False, client=client)
-
-        def kill():
-            kill_marked(tmp_path, 1)
-            deadline = time.monotonic() + 30
-            while weak.workers:                                                    # it has given it up
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-        value, _ = evaluated_while(f, W, kill)
+        f = de.distributed.value_and_grad(logistic, PIECES, jit=False, client=client)
+        given_up = weak.workers.pop(0)
+        weak.sync(given_up.close)
+        if kept:
+            weak.workers[0] = given_up
+        value, _ = f(W)
     np.testing.assert_allclose(value, logistic(W, (X, Y)))
 
 
