@@ -24,12 +24,15 @@ W = rng.normal(size=4)
 
 @pytest.fixture(scope="module")
 def cluster():
-    cluster = dask_distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
-    yield cluster
-    try:
-        cluster.close()
-    except KeyError:                         # Dask looks up a worker that was killed, which it has forgotten: by then all is closed but its word for it
-        cluster.status = dask_distributed.Status.closed
+    """Its workers are killed more often than Dask bears: it would give up one that dies while it is being started again, and no test could wait for it."""
+    import dask
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}):
+        cluster = dask_distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
+        yield cluster
+        try:
+            cluster.close()
+        except KeyError:                     # Dask looks up a worker that was killed, which it has forgotten: by then all is closed but its word for it
+            cluster.status = dask_distributed.Status.closed
 
 
 @pytest.fixture(scope="module")
@@ -261,12 +264,12 @@ def kill_marked(folder, how_many):
 @pytest.mark.parametrize("victims", [1, 2], ids=["one of two workers", "every worker"])
 def test_a_killed_worker_costs_its_work_and_nothing_else(client, tmp_path, victims):
     expected = de.distributed.value_and_grad(logistic, PIECES, jit=False, client=client)(W)
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=60)
     f = de.distributed.value_and_grad(marking(str(tmp_path), 0.1), PIECES, jit=False, client=client)
     before = set(client.run(os.getpid).values())
     same(evaluated_while(f, W, lambda: kill_marked(tmp_path, victims)), expected)
     same(f(W), expected)
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=60)
     assert len(before - set(client.run(os.getpid).values())) == victims
 
 
@@ -275,7 +278,7 @@ def test_a_worker_without_a_nanny_that_dies(client, cluster, tmp_path):
     command = [sys.executable, "-m", "dask", "worker", cluster.scheduler_address, "--no-nanny", "--nthreads", "1", "--no-dashboard"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:
-        client.wait_for_workers(3)
+        client.wait_for_workers(3, timeout=60)
         f = de.distributed.value_and_grad(marking(str(tmp_path), 0.1), PIECES, jit=False, client=client)
 
         def kill():
