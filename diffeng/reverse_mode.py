@@ -207,6 +207,18 @@ _MOVED = {name: [*PULL[name]] for name in ("reshape", "transpose")} | {"concaten
 _STEADY = frozenset("add subtract negative copy astype barrier sum mean".split()) | CHOICES.keys()          # whose slopes are finite, whatever the operands
 
 
+def _increment(node):
+    """(operands, rows) of x[i] += v or x[i] -= v, which is recorded as a setitem of x[i] + v, as those of a sum: the array's cotangent goes on as it is, where otherwise it
+    would be cleared at i for the setitem, and added to for the getitem. None for any other setitem."""
+    slot, total = rule.increment(node)
+    if total is None:
+        return None
+    of_array, of_value = PULL["add_at"][0], PULL["setitem"][1]
+    if total.primitive.name == "subtract":
+        return (node.operands[0], total.operands[slot], *node.operands[2:]), (of_array, lambda *values, **index: -of_value(*values, **index))
+    return (node.operands[0], total.operands[slot], *node.operands[2:]), (of_array, of_value)
+
+
 def _chooses(node):
     """Is it a choice? Of the indices, masks and integer arrays are that are known; slices are asked too often, and meet what is steep too seldom."""
     name = node.primitive.name
@@ -314,16 +326,17 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
     while waiting:
         node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
         g, primitive = cotangent.pop(node), node.primitive
+        increment = _increment(node) if primitive is indexing.setitem else None
         if careful:
             here = taken.pop(node, None)
-            chosen = here is not None or _chooses(node)
+            chosen = here is not None or increment is None and _chooses(node)
             if here is not None and (primitive.kind != "map" or primitive.own is not None or at is not None or changed or node in found):
                 g, here = _cleared(g, here), (here[0], False)
         elif (primitive.kind == "linalg" or primitive.own is not None) and not _finite(g):          # LAPACK may refuse it, and so may rules of a user's own
             return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
         if changed and node in changed:
             g = changed[node](_whole(g, node.shape))
-        operands = node.operands
+        operands, rows = increment or (node.operands, None)
         if wanted is None:
             if not operands:
                 if node in found:
@@ -349,7 +362,10 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
         full = g.shape == node.shape
         if not full and primitive.kind != "map" and (primitive.kind != "reduce" or g.shape):
             values[0] = g = _whole(g, node.shape, values[1])
-        rows = PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)          # looked up at every use: rows may be replaced
+        if rows is None:
+            rows = PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)          # looked up at every use: rows may be replaced
+        else:
+            slots = [k for k in slots if type(operands[k]) is Node and (wanted is None or operands[k] in wanted)]
         pieces = rows.every(*values[:2], slots, *values[2:], **params) if len(slots) > 1 and isinstance(rows, Every) else None
         for k in slots:
             if skip and (id(node), k) in skip:
@@ -369,7 +385,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             if careful:
                 there = None
                 if chosen:
-                    new, there = _taken(node, k, new, here, row, values)
+                    new, there = _taken(node, k, new, here, row, values) if increment is None else (new, None if k else here)
             if not full and p.shape != node.shape and primitive.kind == "map" and (primitive.name, k) not in SUMMED:          # for `fit`, which sums what was stretched
                 new = _whole(new, node.shape, values[1])
             if new.dtype is not p.dtype or new.shape and new.shape != p.shape:

@@ -9,8 +9,8 @@ import itertools
 import numpy as np
 
 from .constants import Exact
-from .nodes import Tracer
-from .traced import Traced
+from .nodes import Node, Tracer
+from .traced import TRACED, Traced
 from .vocabulary import contraction, fourier, indexing, linalg
 from .vocabulary.elementwise import erfcx, hyp2f1, zeta
 
@@ -279,8 +279,36 @@ def setitem_value(g, x, arrays, index):
     if max([np.size(i) for i in arrays], default=1) == 1:
         return g
     number = np.arange(g.size).reshape(g.shape)
-    last = indexing.getitem(indexing.setitem(np.zeros(np.shape(x), int), number, *arrays, index=index), *arrays, index=index) == number
-    return g if type(last) is np.ndarray and last.all() else np.where(last, g, 0)
+    if any([type(i) in TRACED for i in arrays]):
+        last = indexing.getitem(indexing.setitem(np.zeros(np.shape(x), int), number, *arrays, index=index), *arrays, index=index) == number
+        return np.where(last, g, 0)
+    place, numbers = indexing.join(index, arrays), np.empty(np.shape(x), int)          # (empty: only what is written is read)
+    numbers[place] = number
+    last = numbers[place] == number
+    return g if last.all() else np.where(last, g, 0)
+
+
+def increment(node):
+    """(number of an operand, sum) of a setitem that adds this operand: it writes the sum x[i] + v, v + x[i] or x[i] - v where it has read x[i]. (None, None) for any other."""
+    x, total, *arrays = node.operands
+    if type(total) is Node and total.primitive.name in ("add", "subtract") and total.dtype is x.dtype:
+        for slot, part in enumerate(total.operands[:1 + (total.primitive.name == "add")]):
+            if type(part) is Node and part.primitive.name == "getitem" and part.operands[0] is x and part.shape == total.shape \
+                    and _same(part.operands[1:], arrays) and _same(part.params["index"], node.params["index"]):
+                return 1 - slot, total
+    return None, None
+
+
+def _same(index, other):
+    return len(index) == len(other) and all(map(_is, index, other))
+
+
+def _is(item, other):
+    if item is other or type(item) is not type(other):
+        return item is other
+    if type(item) is Tracer:                           # of an outer recording
+        return item.node is other.node
+    return np.array_equal(item, other) if type(item) is np.ndarray else type(item) not in (Node, *TRACED) and item == other
 
 
 def pad(g, widths):

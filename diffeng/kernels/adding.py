@@ -8,6 +8,9 @@ What it is not: no arithmetic but the order of a sum. A few parts, or large ones
 """
 import collections
 import math
+import operator
+
+import numpy as np
 
 from ..nodes import Node, Outputs, Primitive, reachable
 
@@ -55,6 +58,7 @@ def _is_written(x):
 
 def in_place(nodes, outputs):
     """{a node that writes a part of an array: parts of it that are read}, where nobody else reads that array as it was before; these come first, and are copied.
+    One that writes into a constant array, of which then nobody reads anything else, is there, too: the rest of it can be anything.
     nodes: all of a program, in topological order."""
     readers, kept, found = {}, {x for x in outputs if isinstance(x, Node)}, {}
     for n in nodes if any(map(_is_written, nodes)) else ():
@@ -63,10 +67,19 @@ def in_place(nodes, outputs):
                 readers.setdefault(x, []).append(n)
     for x, those in readers.items():
         writers = [n for n in those if _is_written(n) and n.operands[0] is x]
-        parts = [n for n in those if n.primitive.name == "getitem" and len(n.operands) == 1 and _is_small(n, n.operands[0])]
+        parts = [n for n in those if n.primitive.name == "getitem" and _is_small(n, n.operands[0])]
         if len(writers) == 1 and len(parts) == len(those) - 1 and x not in kept and writers[0].dtype == x.dtype:
             found[writers[0]] = parts
+        if x.primitive.name == "setitem" and type(x.operands[0]) is not Node and x not in kept and all([_reads_it(n, x) for n in those]):
+            found[x] = []
     return found
+
+
+def _reads_it(n, x):
+    """Does n read what x has written, and nothing else?"""
+    (array, *places), index, written = n.operands, n.params.get("index"), x.params["index"]
+    return n.primitive.name == "getitem" and array is x and len(places) == len(x.operands) - 2 and all(map(operator.is_, places, x.operands[2:])) \
+        and np.ndarray not in map(type, (*index, *written)) and index == written
 
 
 def _is_part(n):

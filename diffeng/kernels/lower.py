@@ -336,19 +336,18 @@ def _contract(lowering, node, *operands, **params):
 # ---- reading and writing parts --------------------------------------------------------------------------------------------------------
 
 def _getitem(lowering, node, x, *arrays, index):
-    if not arrays:
-        part = lowering.cut(x, index)
-        return copy(lowering.fuser, part, part.dtype) if part is not None and node in lowering.copied and type_name(part.dtype) else part
-    arrays = [lowering.view(a) for a in arrays]
-    found = indirect(x, index, arrays)
-    type = type_name(x.dtype)
-    if found is None or type is None or 0 in x.shape or any(type_name(a.dtype) is None for a in arrays):
-        return None
-    if 0 not in node.shape and (part := strided(*found)) is not None:
-        return part
-    out, _ = lowering.fresh(node, node.dtype)
-    lowering.fuser.operate(Map(node.shape, scalar.CAST, type, (type,), (Indirect(*found, lowering.code(node)),), out, cost=2.0))
-    return out
+    part = None if arrays else lowering.cut(x, index)
+    if arrays:
+        arrays = [lowering.view(a) for a in arrays]
+        found, type = indirect(x, index, arrays), type_name(x.dtype)
+        if found is None or type is None or 0 in x.shape or any(type_name(a.dtype) is None for a in arrays):
+            return None
+        part = strided(*found) if 0 not in node.shape else None
+        if part is None:
+            out, _ = lowering.fresh(node, node.dtype)
+            lowering.fuser.operate(Map(node.shape, scalar.CAST, type, (type,), (Indirect(*found, lowering.code(node)),), out, cost=2.0))
+            return out
+    return copy(lowering.fuser, part, part.dtype) if part is not None and node in lowering.copied and type_name(part.dtype) else part
 
 
 def _by_columns(v, over, arrays):
@@ -384,7 +383,7 @@ def _put(lowering, node, x, v, arrays, index, shape, accumulate):
         over = lowering.cut(out, index)
     elif again:
         lowering.fuser.written(out.buffer)
-    else:
+    elif node not in lowering.writing or type(node.operands[0]) is Node:
         lowering.cast(0 if x is None else x, out, out.shape)
     if 0 not in over.shape:
         target = Indirect(over, wide, places, lowering.code(node)) if arrays else over
