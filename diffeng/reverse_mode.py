@@ -207,11 +207,11 @@ _MOVED = {name: [*PULL[name]] for name in ("reshape", "transpose")} | {"concaten
 _STEADY = frozenset("add subtract negative copy astype barrier sum mean".split()) | CHOICES.keys()          # whose slopes are finite, whatever the operands
 
 
-def _increment(node):
+def _increment(node, found):
     """(operands, rows) of x[i] += v or x[i] -= v, which is recorded as a setitem of x[i] + v, as those of a sum: the array's cotangent goes on as it is, where otherwise it
-    would be cleared at i for the setitem, and added to for the getitem. None for any other setitem."""
+    would be cleared at i for the setitem, and added to for the getitem. None for any other setitem, and where somebody wants a cotangent (found) from in between."""
     slot, total = rule.increment(node)
-    if total is None:
+    if total is None or total in found or total.operands[1 - slot] in found:
         return None
     of_array, of_value = PULL["add_at"][0], PULL["setitem"][1]
     if total.primitive.name == "subtract":
@@ -326,7 +326,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
     while waiting:
         node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
         g, primitive = cotangent.pop(node), node.primitive
-        increment = _increment(node) if primitive is indexing.setitem else None
+        increment = None if primitive is not indexing.setitem or changed else _increment(node, found)
         if careful:
             here = taken.pop(node, None)
             chosen = here is not None or increment is None and _chooses(node)
@@ -336,7 +336,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
         if changed and node in changed:
             g = changed[node](_whole(g, node.shape))
-        operands, rows = increment or (node.operands, None)
+        operands = node.operands if increment is None else increment[0]
         if wanted is None:
             if not operands:
                 if node in found:
@@ -362,10 +362,9 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
         full = g.shape == node.shape
         if not full and primitive.kind != "map" and (primitive.kind != "reduce" or g.shape):
             values[0] = g = _whole(g, node.shape, values[1])
-        if rows is None:
-            rows = PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)          # looked up at every use: rows may be replaced
-        else:
-            slots = [k for k in slots if type(operands[k]) is Node and (wanted is None or operands[k] in wanted)]
+        rows = PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)          # looked up at every use: rows may be replaced
+        if increment is not None:
+            rows, slots = increment[1], [k for k in slots if type(operands[k]) is Node and (wanted is None or operands[k] in wanted)]
         pieces = rows.every(*values[:2], slots, *values[2:], **params) if len(slots) > 1 and isinstance(rows, Every) else None
         for k in slots:
             if skip and (id(node), k) in skip:

@@ -104,6 +104,24 @@ def test_second_derivatives():
         np.testing.assert_allclose(mine, (a - b) / (2 * step), rtol=1e-7, atol=1e-7)
 
 
+def test_cotangents_from_in_between():
+    """Of the sum, and of what it is a sum of, where somebody asks."""
+    for change, at_sum in (lambda g: None, 1.0), (lambda g: 3.0 * g, 3.0):
+        x, v = de.tensor(X, requires_grad=True), de.tensor(V[:2], requires_grad=True)
+        k = x * 1.0
+        part = k[1, :2]
+        total = part + v
+        for t in (part, total):
+            t.retain_grad()
+        total.register_hook(change)
+        k[1, :2] = total
+        (k ** 2).sum().backward()
+        want = 2.0 * at_sum * (X[1, :2] + V[:2])
+        for t in (part, total, v):
+            np.testing.assert_allclose(t.grad.numpy(), want, rtol=1e-13)
+        np.testing.assert_allclose(x.grad.numpy(), np.vstack([2 * X[:1], np.hstack([want, 2 * X[1, 2:]]), 2 * X[2:]]), rtol=1e-13)
+
+
 def assembled(n, elements):
     """A stiffness matrix, filled element by element."""
     places = [np.array([e, (7 * e + 3) % n]) for e in range(elements)]
