@@ -6,6 +6,7 @@ that return a `Buffer` (of floating-point numbers an ndarray, too, whose memory 
 diffeng knows by ones that join lists; those that the function's code names, where that can be told (named.py). Outside they are NumPy's own. Libraries get
 plain arrays of what holds nothing traced; numpy.polynomial's code is generic, and is treated like the user's.
 """
+import builtins
 import functools
 import math
 import sys
@@ -20,9 +21,10 @@ from .interpreters import Interpreter, newest
 from .numpy_functions import entries, rearranging
 from .numpy_functions.making import full
 from .refusals import NO_NUMBER, fixed, of_others
-from .selections import Chosen
+from .selections import Chosen, unknown
 from .traced import ALIASES, REFUSED, TRACED, Traced, layout_of, part_views, unaliased
 from .ufunc_dtypes import cast, result_type
+from .vocabulary import elementwise
 from .lines import by_library, is_user_code, run, user_call
 
 class _Active(threading.local):
@@ -331,6 +333,24 @@ def _while_traced(original, ours):
     return call
 
 
+def _picking(original, before):
+    """Python's min and max. Of traced numbers that differ between calls or examples the choice that it would make, whatever they are: it goes to the first of equal ones.
+
+    before(x, y): is x to be chosen though y came first?"""
+    @functools.wraps(original)
+    def call(*args, **options):
+        if not _active.depth or options or not args:
+            return original(*args, **options)
+        items = list(args if len(args) > 1 else args[0])
+        if not any([isinstance(x, Traced) and unknown(x) for x in items]) or not all([np.shape(x) == () for x in items]):
+            return original(*(args if len(args) > 1 else (items,)))
+        out = items[0]
+        for x in items[1:]:
+            out = elementwise.where(before(x, out), x, out)
+        return out
+    return call
+
+
 class _Vectorize(dict):
     """np.vectorize as a namespace with one name, for whoever replaces names: what its objects do once their arguments are sorted out."""
 
@@ -372,6 +392,7 @@ def _replaced():
     found[np] |= {"isscalar": _isscalar(np.isscalar), "fromiter": _fromiter(np.fromiter), "require": _while_traced(np.require, _require), "r_": _Rows("r_", np.r_), "c_": _Rows("c_", np.c_),
                   "ndenumerate": _while_traced(np.ndenumerate, entries.ndenumerate), "nditer": _while_traced(np.nditer, entries.nditer)}
     found[np.lib.stride_tricks] = {"as_strided": _while_traced(np.lib.stride_tricks.as_strided, rearranging.as_strided)}
+    found[builtins] = {"min": _picking(min, elementwise.less), "max": _picking(max, elementwise.greater)}
     found[math] = {name: _while_traced(getattr(math, name), ours) for name, ours in math_functions.FUNCTIONS.items()}
     return {module: ({name: getattr(module, name) for name in ours}, ours) for module, ours in found.items()}
 
@@ -388,9 +409,9 @@ class Constructors:
         self.parts, self.places = tuple([part for part in parts if part[1]]), places
 
     def named(self, names, places=()):
-        """The part of it that has one of these names (math's, if math is among them), and what stands in these places."""
+        """The part of it that has one of these names (math's and Python's own, if "math" and "builtins" are among them), and what stands in these places."""
         return Constructors([(space, {n: f for n, f in own.items() if n in names}, {n: f for n, f in ours.items() if n in names})
-                             for space, own, ours in self.parts if space is not vars(math) or "math" in names], places)
+                             for space, own, ours in self.parts if _APART.get(id(space)) in (None, *names)], places)
 
     def __enter__(self):
         if self.parts or self.places:
@@ -430,6 +451,7 @@ class Constructors:
 
 
 _REPLACED = _replaced()
+_APART = {id(vars(math)): "math", id(vars(builtins)): "builtins"}          # dicts of modules that are no part of NumPy
 _DISPATCHED = type(np.sum)
 _JOINING = {own[name]: ours[name] for own, ours in _REPLACED.values() for name in ours if type(own[name]) is _DISPATCHED}
 for _module, _functions in _REPLACED.items():
