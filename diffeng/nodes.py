@@ -328,16 +328,22 @@ class Tracing(Interpreter):
         """A plain array as it is now: the function may write over its own later, and what was computed was computed from this."""
         if not self.whole or not x.flags.writeable:
             return x
-        known = self._held.get(id(x))
-        if known is not None and known[0] is x and (known[2] == _sample(x) if known[1] is None else known[1].tobytes() == x.tobytes()):
+        place = x.__array_interface__["data"][0], x.shape, x.strides, x.dtype
+        known = self._held.get(place)
+        if known is not None and (known[2] == _sample(x) if known[1] is None else known[1].tobytes() == x.tobytes()):
             return x if known[1] is None else known[1]
         if x.nbytes > self.whole:
-            self._held[id(x)] = x, None, _sample(x)
+            self._held[place] = x, None, _sample(x)
             return x
-        kept = x.copy(order="K")
-        kept.flags.writeable = False
-        kept = unchanged(kept) if x.dtype.kind == "i" else kept          # places, whose values may decide what is computed
-        self._held[id(x)] = x, kept, None
+        order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
+        if x.dtype.kind == "i":                                # places, whose values may decide what is computed
+            kept = unchanged(x.copy(order="K"))
+        elif not x.flags.c_contiguous and x.transpose(order).flags.c_contiguous:          # transposed: so is what is kept
+            kept = self.held(x.transpose(order)).transpose([order.index(axis) for axis in range(x.ndim)])
+        else:
+            kept = x.copy(order="K")
+            kept.flags.writeable = False
+        self._held[place] = x, kept, None
         return kept
 
     def check_held(self):

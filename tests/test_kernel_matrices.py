@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import machine
+from diffeng.kernels import choice, machine
 from diffeng.vocabulary import linalg
 from test_kernels import compiled
 
@@ -54,6 +54,27 @@ def test_a_matrix_is_factored_once():
     for got, want in zip(program(a, s), several(a, a), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
     assert program.kernels == compiled(several, a, s).kernels - 1
+
+
+def test_a_matrix_that_the_function_makes_is_factored_once(monkeypatch):
+    """However often a system has it, and whoever asks for its transpose; unless it was written into."""
+    def f(u, written):
+        a = np.eye(9) + np.diag(0.1 * np.arange(1.0, 9.0), 1)
+        for k in range(4):
+            u = np.linalg.solve(a, np.sin(u)) + np.linalg.solve(np.stack([a, a.T]), np.stack([u, u])[..., None])[1, :, 0]
+            if written:
+                a[0, 3] += 0.5
+        return np.sum(u * u)
+    found, made = [], choice.Plan.__init__
+    monkeypatch.setenv("DIFFENG_CACHE", "off")
+    monkeypatch.setattr(choice.Plan, "__init__", lambda self, *args, **options: (made(self, *args, **options), found.append(self))[0])
+    u = np.linspace(0.0, 1.0, 9)
+    for written, factored in ((False, 5), (True, 8)):          # (what is stacked is another array each time)
+        value, gradient = de.jit(de.value_and_grad(lambda u: f(u, written)))(u)
+        assert sum(["'lu'" in w.key for w in found[-1].rows]) == factored
+        want, slope = de.value_and_grad(lambda u: f(u, written), method="forward")(u)
+        assert value == pytest.approx(want, rel=1e-13)
+        np.testing.assert_allclose(gradient, slope, rtol=1e-12)
 
 
 def test_a_matrix_that_is_written_over_is_another():
