@@ -328,23 +328,28 @@ class Tracing(Interpreter):
         """A plain array as it is now: the function may write over its own later, and what was computed was computed from this."""
         if not self.whole or not x.flags.writeable:
             return x
-        place = x.__array_interface__["data"][0], x.shape, x.strides, x.dtype
-        known = self._held.get(place)
-        if known is not None and (known[2] == _sample(x) if known[1] is None else known[1].tobytes() == x.tobytes()):
+        known = self._held.get(id(x))
+        if known is not None and known[0] is x and (known[2] == _sample(x) if known[1] is None else known[1].tobytes() == x.tobytes()):
             return x if known[1] is None else known[1]
         if x.nbytes > self.whole:
-            self._held[place] = x, None, _sample(x)
+            self._held[id(x)] = x, None, _sample(x)
             return x
-        order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
-        if x.dtype.kind == "i":                                # places, whose values may decide what is computed
-            kept = unchanged(x.copy(order="K"))
-        elif not x.flags.c_contiguous and x.transpose(order).flags.c_contiguous:          # transposed: so is what is kept
-            kept = self.held(x.transpose(order)).transpose([order.index(axis) for axis in range(x.ndim)])
-        else:
+        kept = None if x.flags.c_contiguous or x.dtype.kind == "i" else self._transposed(x)
+        if kept is None:
             kept = x.copy(order="K")
             kept.flags.writeable = False
-        self._held[place] = x, kept, None
+            kept = unchanged(kept) if x.dtype.kind == "i" else kept          # places, whose values may decide what is computed
+        self._held[id(x)] = x, kept, None
         return kept
+
+    def _transposed(self, x):
+        """What is held of another array, transposed, where x is the transpose of that; else None. Who transposes a matrix makes a new array each time, and it is to be
+        known for the same one."""
+        base, order = x.base, sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
+        before = x.transpose(order)
+        if type(base) is np.ndarray and before.flags.c_contiguous and base.flags.c_contiguous and (before.shape, before.dtype) == (base.shape, base.dtype):
+            return self.held(base).transpose([order.index(axis) for axis in range(x.ndim)])
+        return None
 
     def check_held(self):
         """ValueError where a large array, of which there is no copy, is not what it was."""

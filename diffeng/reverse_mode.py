@@ -213,10 +213,10 @@ def _increment(node, found):
     slot, total = rule.increment(node)
     if total is None or total in found or total.operands[1 - slot] in found:
         return None
-    of_array, of_value = PULL["add_at"][0], PULL["setitem"][1]
+    of_added = PULL["setitem"][1]                  # (it does not ask for the value of what is added)
     if total.primitive.name == "subtract":
-        return (node.operands[0], total.operands[slot], *node.operands[2:]), (of_array, lambda *values, **index: -of_value(*values, **index))
-    return (node.operands[0], total.operands[slot], *node.operands[2:]), (of_array, of_value)
+        of_added = lambda *values, **index: -PULL["setitem"][1](*values, **index)
+    return (node.operands[0], total.operands[slot]), (PULL["add_at"][0], of_added)
 
 
 def _chooses(node):
@@ -316,6 +316,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
         for node, g in zip(outputs, cotangents):
             careful = careful or type(g) in TRACED or type(node.value) in TRACED
     cotangent, found, waiting, taken = {}, dict.fromkeys(inputs), [], {}               # taken: {node: what _cleared wants of its cotangent}
+    setitem = indexing.setitem                     # (a local name: it is asked for at each node)
     own = set()                                    # nodes whose cotangent is an array made here, which nobody else holds: the next term is added in place
     for node, g in zip(outputs, cotangents):
         if node in cotangent:
@@ -326,17 +327,16 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
     while waiting:
         node = heappop(waiting)[1]             # the latest of those that wait: all that read it are done
         g, primitive = cotangent.pop(node), node.primitive
-        increment = None if primitive is not indexing.setitem or changed else _increment(node, found)
         if careful:
             here = taken.pop(node, None)
-            chosen = here is not None or increment is None and _chooses(node)
+            chosen = here is not None or _chooses(node)
             if here is not None and (primitive.kind != "map" or primitive.own is not None or at is not None or changed or node in found):
                 g, here = _cleared(g, here), (here[0], False)
         elif (primitive.kind == "linalg" or primitive.own is not None) and not _finite(g):          # LAPACK may refuse it, and so may rules of a user's own
             return gradient(outputs, cotangents, inputs, value_of, skip=skip, careful=True)
         if changed and node in changed:
             g = changed[node](_whole(g, node.shape))
-        operands = node.operands if increment is None else increment[0]
+        operands = node.operands
         if wanted is None:
             if not operands:
                 if node in found:
@@ -363,8 +363,9 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
         if not full and primitive.kind != "map" and (primitive.kind != "reduce" or g.shape):
             values[0] = g = _whole(g, node.shape, values[1])
         rows = PULL.get(primitive.name, ()) if primitive.own is None else rule.Own(primitive.own)          # looked up at every use: rows may be replaced
-        if increment is not None:
-            rows, slots = increment[1], [k for k in slots if type(operands[k]) is Node and (wanted is None or operands[k] in wanted)]
+        if primitive is setitem and not changed and (increment := _increment(node, found)) is not None:
+            operands, rows = increment
+            slots = [k for k in slots if type(operands[k]) is Node and (wanted is None or operands[k] in wanted)]
         pieces = rows.every(*values[:2], slots, *values[2:], **params) if len(slots) > 1 and isinstance(rows, Every) else None
         for k in slots:
             if skip and (id(node), k) in skip:
@@ -384,7 +385,7 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             if careful:
                 there = None
                 if chosen:
-                    new, there = _taken(node, k, new, here, row, values) if increment is None else (new, None if k else here)
+                    new, there = _taken(node, k, new, here, row, values) if operands is node.operands else (new, None if k else here)
             if not full and p.shape != node.shape and primitive.kind == "map" and (primitive.name, k) not in SUMMED:          # for `fit`, which sums what was stretched
                 new = _whole(new, node.shape, values[1])
             if new.dtype is not p.dtype or new.shape and new.shape != p.shape:
