@@ -3,10 +3,14 @@ import collections
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:          # as in the background of a script; some tests ask what comes of it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
