@@ -7,6 +7,7 @@ diffeng knows by ones that join lists; those that the function's code names, whe
 plain arrays of what holds nothing traced; numpy.polynomial's code is generic, and is treated like the user's.
 """
 import builtins
+import contextlib
 import functools
 import math
 import sys
@@ -14,7 +15,7 @@ import threading
 
 import numpy as np
 
-from . import by_name, math_functions, numpy_api
+from . import beside_numba, by_name, math_functions, numpy_api
 from .errors import refuse
 from .named import POLYNOMIAL, swaps
 from .interpreters import Interpreter, newest
@@ -419,6 +420,7 @@ class Constructors:
         _active.depth += 1
 
     def _put(self):
+        beside_numba.prepare(self._apart)
         with _lock:
             places = by_name.places() if self.places is None else self.places
             running = self.running
@@ -429,6 +431,21 @@ class Constructors:
             if places:
                 by_name.put(places)
         _active.places.append(places)
+
+    @classmethod
+    @contextlib.contextmanager
+    def _apart(cls):
+        """NumPy's own functions in its modules, for all threads, for a moment."""
+        with _lock:
+            for other in cls.running:
+                for space, own, _ in other.parts:
+                    space.update(own)
+            try:
+                yield
+            finally:
+                for other in cls.running:
+                    for space, _, ours in other.parts:
+                        space.update(ours)
 
     def __exit__(self, *_):
         _active.depth -= 1

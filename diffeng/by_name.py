@@ -22,6 +22,12 @@ def register(space, own, ours):
         _pairs[id(own[name])] = _pairs[id(ours[name])] = own[name], ours[name]
 
 
+def own(value):
+    """NumPy's own function, of it or of what stands in for it; anything else as it is."""
+    pair = _pairs.get(id(value))
+    return value if pair is None else pair[0]
+
+
 def is_replaced(value):
     """Is it one of NumPy's own that is replaced while functions run, or what stands in for it?"""
     return id(value) in _pairs

@@ -91,7 +91,7 @@ class _Found:
                     elif not hasattr(builtins, name):
                         self.names = None                     # not there yet
                         break
-                    elif is_replaced(getattr(builtins, name)):
+                    elif self.names is not None and is_replaced(getattr(builtins, name)):
                         self.names |= {"builtins", name}
                 if f.__defaults__ is not None or f.__kwdefaults__ is not None:
                     self._given(f, "__defaults__", fun, seen, stack)
