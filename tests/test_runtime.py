@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import tracemalloc
 import weakref
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from kernels_by_hand import add, ask, bounds, entry, store
 
-from diffeng.kernels import blas, runtime, threads
+from diffeng.kernels import blas, blocks, runtime, threads
 from diffeng.kernels.runtime import CONVERT, Entry
 
 HERE = str(pathlib.Path(__file__).parent)
@@ -328,6 +329,26 @@ print("well")""") == "well"
 
 
 # ---- BLAS ------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.skipif(blocks.FUTEX is None, reason="no threads of our own")
+def test_how_long_a_worker_spins_is_measured_beside_threads_of_python():
+    """Which hold the interpreter lock for 5 ms at a time, as one that compiles does: workers would sleep between any two calls from then on, and wake in 50 us."""
+    over = threading.Event()
+
+    def compute():
+        while not over.is_set():
+            sum(range(1000))
+    others = [threading.Thread(target=compute) for _ in range(2)]
+    for other in others:
+        other.start()
+    try:
+        took = [threads._timed(runtime.function("rest"), 200) for _ in range(20)]
+    finally:
+        over.set()
+        for other in others:
+            other.join()
+    assert sum([t > 0.004 for t in took]) <= 5
+
 
 def test_blas_is_serial_inside_a_program_with_products():
     if not blas.threads()[0]:

@@ -80,8 +80,9 @@ def begin():
 
 @functools.lru_cache(maxsize=None)
 def function(name):
-    """native.py's rest, worker or halt: a ctypes function of one 64-bit integer that releases the interpreter lock."""
-    return ctypes.CFUNCTYPE(None, ctypes.c_int64)(_addresses()[name])
+    """native.py's rest, worker or halt: a ctypes function of one 64-bit integer that releases the interpreter lock; but for `rest`, which is timed, and would wait for
+    that lock for 5 ms behind a thread that compiles."""
+    return (ctypes.PYFUNCTYPE if name == "rest" else ctypes.CFUNCTYPE)(None, ctypes.c_int64)(_addresses()[name])
 
 
 def region():
