@@ -24,9 +24,9 @@ def prepare(apart):
         if not _learned:
             _learned.append(True)
             with apart():
-                from numba.core.registry import cpu_target
-                cpu_target.typing_context.refresh()
-                cpu_target.target_context.refresh()
+                target = sys.modules["numba.core.registry"].cpu_target          # (loaded by whoever has something to compile)
+                target.typing_context.refresh()
+                target.target_context.refresh()
         return whole(*args, **options)
     _around(dispatchers._DispatcherBase, "_compile_for_args", compiled)
 
