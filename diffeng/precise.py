@@ -70,6 +70,7 @@ class PreciseArray(Traced):
         self.data, self.dtype, self.origin, self.doubt = data if type(data) in _DATA else box(data), dtype, origin, doubt
 
     shape = fixed(lambda self: self.data.shape, "shape")
+    lies = property(lambda self: self.data if type(self.data) is np.ndarray else None)          # as NumPy's array would, but for the size of an entry
 
     def _adopt(self, other):
         other = unwrap(other)

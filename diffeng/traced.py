@@ -467,10 +467,15 @@ def write(target, value):
                 stale.append(view)
 
 
+def _in_entries(x):
+    return [k // x.itemsize for k in x.strides]
+
+
 def overwrite(target, value):
     """As write, of a value that was computed elsewhere, and may be laid out as others are: target lies where it lay."""
     if len(target.shape) > 1:
         old, new = _array_below(target), _array_below(value)             # mostly: NumPy has made both
-        if (old is None or new is None or old.strides != new.strides) and layout_of(value).strides != layout_of(target).strides:
+        new = getattr(value, "lies", None) if new is None else new       # the judge's
+        if (old is None or new is None or old.strides != new.strides and _in_entries(old) != _in_entries(new)) and layout_of(value).strides != layout_of(target).strides:
             value = _set(target, ..., value)
     write(target, value)
