@@ -13,8 +13,8 @@ from . import by_name
 _learned = []
 
 
-def prepare(apart):
-    """apart(): a context in which NumPy's modules hold their own functions."""
+def prepare(put_aside):
+    """put_aside(): a context in which NumPy's modules hold their own functions."""
     contexts, dispatchers = sys.modules.get("numba.core.typing.context"), sys.modules.get("numba.core.dispatcher")
     if contexts is None or dispatchers is None or hasattr(contexts.BaseContext.resolve_value_type, "__wrapped__"):
         return
@@ -23,7 +23,7 @@ def prepare(apart):
     def compiled(whole, *args, **options):
         if not _learned:
             _learned.append(True)
-            with apart():
+            with put_aside():
                 target = sys.modules["numba.core.registry"].cpu_target          # (loaded by whoever has something to compile)
                 target.typing_context.refresh()
                 target.target_context.refresh()

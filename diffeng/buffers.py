@@ -412,7 +412,7 @@ class Constructors:
     def named(self, names, places=()):
         """The part of it that has one of these names (math's and Python's own, if "math" and "builtins" are among them), and what stands in these places."""
         return Constructors([(space, {n: f for n, f in own.items() if n in names}, {n: f for n, f in ours.items() if n in names})
-                             for space, own, ours in self.parts if _APART.get(id(space)) in (None, *names)], places)
+                             for space, own, ours in self.parts if _NOT_NUMPYS.get(id(space)) in (None, *names)], places)
 
     def __enter__(self):
         if self.parts or self.places:
@@ -420,7 +420,7 @@ class Constructors:
         _active.depth += 1
 
     def _put(self):
-        beside_numba.prepare(self._apart)
+        beside_numba.prepare(self._put_aside)
         with _lock:
             places = by_name.places() if self.places is None else self.places
             running = self.running
@@ -434,7 +434,7 @@ class Constructors:
 
     @classmethod
     @contextlib.contextmanager
-    def _apart(cls):
+    def _put_aside(cls):
         """NumPy's own functions in its modules, for all threads, for a moment."""
         with _lock:
             for other in cls.running:
@@ -468,7 +468,7 @@ class Constructors:
 
 
 _REPLACED = _replaced()
-_APART = {id(vars(math)): "math", id(vars(builtins)): "builtins"}          # dicts of modules that are no part of NumPy
+_NOT_NUMPYS = {id(vars(math)): "math", id(vars(builtins)): "builtins"}          # dicts of modules that are no part of NumPy
 _DISPATCHED = type(np.sum)
 _JOINING = {own[name]: ours[name] for own, ours in _REPLACED.values() for name in ours if type(own[name]) is _DISPATCHED}
 for _module, _functions in _REPLACED.items():

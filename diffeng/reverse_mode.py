@@ -384,8 +384,10 @@ def gradient(outputs, cotangents, inputs, value_of, at=None, skip=frozenset(), c
             new = pieces[k] if pieces is not None else row(*values, **params) if params else row(*values)
             if careful:
                 there = None
-                if chosen:
-                    new, there = _taken(node, k, new, here, row, values) if operands is node.operands else (new, None if k else here)
+                if chosen and operands is node.operands:
+                    new, there = _taken(node, k, new, here, row, values)
+                elif chosen and k == 0:            # x[i] += v: where x was to stay 0, it is
+                    there = here
             if not full and p.shape != node.shape and primitive.kind == "map" and (primitive.name, k) not in SUMMED:          # for `fit`, which sums what was stretched
                 new = _whole(new, node.shape, values[1])
             if new.dtype is not p.dtype or new.shape and new.shape != p.shape:
