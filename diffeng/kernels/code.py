@@ -133,6 +133,10 @@ class Code:
         function = self.module.globals.get(name) or ir.Function(self.module, ir.FunctionType(result, [x.type for x in given]), name)
         return self.builder.call(function, given)
 
+    def put_lanes(self, base, value):
+        """All of a vector, to any address."""
+        self.builder.store(value.ir, self.builder.inttoptr(base.ir, value.ir.type.as_pointer()), align=SIZES[value.type])
+
     def store_vector(self, base, value):
         """All of a vector, to an address that is a multiple of its size."""
         self.builder.store(value.ir, self.builder.inttoptr(base.ir, value.ir.type.as_pointer()))
@@ -175,15 +179,19 @@ class Code:
 
         def row(base, step, k):
             return b.inttoptr((base + step * k).ir, vector.as_pointer())
-        rows, lanes = [b.load(row(source, down, k), align=SIZES[type]) for k in range(SQUARE)], range(SQUARE)
+        for k, x in enumerate(self.exchanged([b.load(row(source, down, k), align=SIZES[type]) for k in range(SQUARE)])):
+            b.store(x, row(target, along, k), align=SIZES[type])
+
+    def exchanged(self, rows):
+        """SQUARE vectors of as many entries, transposed: LLVM's values."""
+        b, lanes = self.builder, range(SQUARE)
         for bit in (1, 2, 4):
             masks = [SQUARE + (k ^ bit) if k & bit else k for k in lanes], [SQUARE + k if k & bit else k | bit for k in lanes]
             masks = [ir.Constant(ir.VectorType(ir.IntType(32), SQUARE), m) for m in masks]
             for k in lanes:
                 if not k & bit:
                     rows[k], rows[k | bit] = (b.shuffle_vector(rows[k], rows[k | bit], m) for m in masks)
-        for k, x in enumerate(rows):
-            b.store(x, row(target, along, k), align=SIZES[type])
+        return rows
 
     def cell(self, type, value, lanes=0):
         """A variable, which LLVM keeps in a register; so many of them, as one vector."""
@@ -266,9 +274,9 @@ class Code:
         return Value(b, out, value.type)
 
     def call(self, address, *arguments):
-        """A kernel at an address."""
+        """A kernel, or another function of addresses and 64-bit integers, at an address."""
         b = self.builder
-        b.call(b.inttoptr(address.ir, self._function.ftype.as_pointer()), [x.ir for x in arguments])
+        b.call(b.inttoptr(address.ir, ir.FunctionType(ir.VoidType(), [_I64] * len(arguments)).as_pointer()), [x.ir for x in arguments])
 
     @contextmanager
     def set_meanwhile(self, setter, value):

@@ -21,23 +21,23 @@ from .minors import cofactor, det
 from .reduce import positions, reduced
 from .scalar import type_name
 from .sizes import lengths_of, lies_close, many_short_rows, walks_across, with_reductions
-from .transforms import real_numbers
+from .transforms import TRANSFORMS, transformed
 from .turns import in_turns
 
 VERY_FEW = 4                               # columns of a row in memory that are scattered one by one
 _UNWRITTEN = frozenset({Padded, Columns, Deferred})
-_PARTS = frozenset({"scatter", "fft"})     # rows that see to it that these are written
+_PARTS = frozenset({"scatter", *TRANSFORMS})          # rows that see to it that these are written
 
 
 class Lowering:
     """Lowers nodes one by one. recorded: all of them, in the order in which they were made. origins: {code: node} of those whose indices, or matrices, are checked at
     run time; codes: the one before all of them, and from each to the next. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as
-    adding.in_place says. scipys: may SciPy's functions be called? in_order: may a loop's rows wait for each other (turns.py)?"""
+    adding.in_place says. on_host: is the program one for the processor, where SciPy's functions can be called and transforms have kernels? in_order: may a loop's rows wait for each other (turns.py)?"""
 
-    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), scipys=False, in_order=False, codes=(0, 1)):
+    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), on_host=False, in_order=False, codes=(0, 1)):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, {}, {}, {}, contiguous_constants, {}
         self._recorded, self._codes, self._spaced, self._reduced = recorded, {}, codes, with_reductions(recorded, many_short_rows)
-        self.factors, self.writing, self._cuts, self._scipys, self.in_order = factors, writing, {}, scipys, in_order
+        self.factors, self.writing, self._cuts, self.on_host, self.in_order = factors, writing, {}, on_host, in_order
         self.copied = {n for parts in writing.values() for n in parts} if writing else ()
 
     def lower_all(self, nodes, places, factors=()):
@@ -89,10 +89,10 @@ class Lowering:
         self.fuser.together([Map(to.shape, scalar.CAST, want, (want,), (immediate(0, x.dtype) if c is None else c,), to)
                              for c, to in zip(x.columns, columns(out))])
 
-    def call(self, node, operands):
+    def call(self, node, operands, out=None):
         if node.dtype.hasobject:             # pointers do not live in the memory of a program
             raise TypeError(f"{node.primitive.name} returns an array of Python objects, which no program can hold: compute with numbers")
-        out = new("arena", node.shape, node.dtype)
+        out = new("arena", node.shape, node.dtype) if out is None else out
         origin = self.code(node) if node.primitive.kind == "linalg" else self._number(node) if node.primitive.name == "scan" else 0
         self.fuser.step(Call(node, operands, out, origin), [x for x in operands if type(x) is View], out)
         return out
@@ -160,7 +160,7 @@ class Lowering:
         operands. dtypes: those of arrays, values of scalars."""
         key = (name, dtype, *dtypes) if all([isinstance(d, np.dtype) for d in dtypes]) else None
         if key is None or key not in self._rules:
-            found = _rule(name, dtypes, dtype) or (self._scipys and dtype.kind == "f" and scipys.found(name, dtypes, dtype) or None)
+            found = _rule(name, dtypes, dtype) or (self.on_host and dtype.kind == "f" and scipys.found(name, dtypes, dtype) or None)
             if found is not None:
                 rule, casts, used = found
                 found = (rule, casts, tuple(map(type_name, casts)), used) if all([castable(dtypes[k], c) for k, c in zip(used, casts)]) else None
@@ -485,7 +485,7 @@ def _rows():
         "add_at":       plain(_add_at),
         "scatter":      plain(_scatter),
         "concatenate":  plain(_concatenate),
-        "fft":          lambda lowering, node, x: lowering.call(node, [real_numbers(x) or lowering.filled(x)]),
+        **dict.fromkeys(TRANSFORMS, transformed),
         "cofactor":     viewed(cofactor),
         "det":          viewed(det),
         "pad":          viewed(_pad),
