@@ -69,7 +69,7 @@ def has_libdevice():
         return False
 
 
-ON_HOST = test_kernels.NUMPY | {"cumsum", "cumprod", "solve", "inv", "slogdet", "slogdet_sign", "cholesky", *OPERANDS}          # what has no kernel for a GPU
+ON_HOST = test_kernels.NUMPY | {"cumsum", "cumprod", "solve", "inv", "slogdet", "slogdet_sign", "cholesky", "fft", "rfft", "irfft", *OPERANDS}          # what has no kernel for a GPU
 
 
 def assemblers():

@@ -1,7 +1,6 @@
 """Fourier transforms in kernels: columns side by side, rows turned into columns, and long rows alone.
 
-What it is: `suits(node)`, whether kernels do what a node asks for, and `instructions(call)`: one for each axis. The operands of such a call are the real and the
-imaginary parts (0: there are none). What is transformed are LANES columns at once, by butterflies.py. Those of an array whose entries lie side by side are read and
+What it is: `instructions(call)`, one for each axis. The operands of such a call are the real and the imaginary parts (0: there are none). What is transformed are LANES columns at once, by butterflies.py. Those of an array whose entries lie side by side are read and
 written where they are; rows are turned into columns and back, in a stretch of memory that stays in the cache; others, and what is left of a batch, are copied entry
 by entry. Too few rows for that, and too long ones, are some columns each, which are transformed, multiplied by roots, and transformed across.
 
@@ -32,23 +31,6 @@ AXES = 3                                    # of a batch, at least: who has less
 _POWER = {"backward": (0.0, -1.0), "ortho": (-0.5, -0.5), "forward": (-1.0, 0.0)}          # of the number of entries, for a scale: there, and back
 
 
-def suits(node):
-    """Is this a transform that kernels do?"""
-    x, name = node.operands[0], node.primitive.name
-    if type_name(node.dtype) not in ("f64", "f32") or x.dtype != node.dtype or 0 in x.shape or 0 in node.shape:
-        return False
-    shape, last = node.shape if name == "irfft" else x.shape, len(x.shape) - (1 if name == "rfft" else 2)
-    axes = _axes(node, shape)
-    return len(axes) > 0 and all([_fits(int(shape[k]), name != "fft" and k == node.params["axes"][-1], k == last) for k in axes])
-
-
-def _axes(node, shape):
-    """Those that are transformed, in order: along one that is 1 long nothing is."""
-    name, axes = node.primitive.name, node.params["axes"]
-    axes = [k for k in axes if shape[k] != 1 or name != "fft" and k == axes[-1]]
-    return axes if name == "irfft" else axes[::-1]
-
-
 def _fits(n, real, last):
     """Is there a way to transform n numbers, or n real ones, along an axis that is, or is not, the last one?"""
     if real and n % 2:
@@ -63,17 +45,23 @@ def _columns(n):
 
 
 def instructions(call):
-    """The instructions that do what a Call of both parts does."""
+    """The instructions that do what a Call of a transform does; None where kernels do not."""
     name, params, out, source = call.node.primitive.name, call.node.params, call.out, call.operands
-    like = out if name == "irfft" else next(v for v in source if type(v) is View)
-    axes, inverse = _axes(call.node, like.shape), params.get("inverse", name == "irfft")
+    views = [v for v in source if type(v) is View]
+    if not views or type_name(out.dtype) not in ("f64", "f32") or any([v.dtype != out.dtype for v in views]):
+        return None
+    like, last, inverse = out if name == "irfft" else views[0], params["axes"][-1], params.get("inverse", name == "irfft")
+    axes = [k for k in params["axes"] if like.shape[k] != 1 or name != "fft" and k == last]          # along one that is 1 long nothing is
+    axes = axes if name == "irfft" else axes[::-1]
+    if not axes or not all([_fits(int(like.shape[k]), name != "fft" and k == last, k == like.ndim - 1) for k in axes]):
+        return None
     scale = math.prod([int(like.shape[k]) for k in axes]) ** _POWER[params["norm"]][inverse]
     target, made = [out] if name == "irfft" else [column(out, k) for k in (0, 1)], []
     for k, axis in enumerate(axes):
-        kind = name if axis == params["axes"][-1] else "fft"
+        kind = name if axis == last else "fft"
         to = target
         if name == "irfft" and kind == "fft":                    # in memory of their own
-            to = source if k else [new("arena", next(v for v in source if type(v) is View).shape, out.dtype) for _ in "ri"]
+            to = source if k else [new("arena", views[0].shape, out.dtype) for _ in "ri"]
         made.append(_instruction(kind, _halves(source, axis) if kind == "rfft" else source, _halves(to, axis) if kind == "irfft" else to, axis, inverse, 1.0 if k else scale))
         source = to
     return made

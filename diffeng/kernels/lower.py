@@ -32,12 +32,12 @@ _PARTS = frozenset({"scatter", *TRANSFORMS})          # rows that see to it that
 class Lowering:
     """Lowers nodes one by one. recorded: all of them, in the order in which they were made. origins: {code: node} of those whose indices, or matrices, are checked at
     run time; codes: the one before all of them, and from each to the next. factors: elementwise nodes whose rows are to be aligned as products like them. writing: as
-    adding.in_place says. on_host: is the program one for the processor, where SciPy's functions can be called and transforms have kernels? in_order: may a loop's rows wait for each other (turns.py)?"""
+    adding.in_place says. scipys: may SciPy's functions be called? in_order: may a loop's rows wait for each other (turns.py)?"""
 
-    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), on_host=False, in_order=False, codes=(0, 1)):
+    def __init__(self, fuser, recorded, contiguous_constants=False, factors=(), writing=(), scipys=False, in_order=False, codes=(0, 1)):
         self.fuser, self.origins, self._constants, self._copies, self.contiguous, self._rules = fuser, {}, {}, {}, contiguous_constants, {}
         self._recorded, self._codes, self._spaced, self._reduced = recorded, {}, codes, with_reductions(recorded, many_short_rows)
-        self.factors, self.writing, self._cuts, self.on_host, self.in_order = factors, writing, {}, on_host, in_order
+        self.factors, self.writing, self._cuts, self._scipys, self.in_order = factors, writing, {}, scipys, in_order
         self.copied = {n for parts in writing.values() for n in parts} if writing else ()
 
     def lower_all(self, nodes, places, factors=()):
@@ -160,7 +160,7 @@ class Lowering:
         operands. dtypes: those of arrays, values of scalars."""
         key = (name, dtype, *dtypes) if all([isinstance(d, np.dtype) for d in dtypes]) else None
         if key is None or key not in self._rules:
-            found = _rule(name, dtypes, dtype) or (self.on_host and dtype.kind == "f" and scipys.found(name, dtypes, dtype) or None)
+            found = _rule(name, dtypes, dtype) or (self._scipys and dtype.kind == "f" and scipys.found(name, dtypes, dtype) or None)
             if found is not None:
                 rule, casts, used = found
                 found = (rule, casts, tuple(map(type_name, casts)), used) if all([castable(dtypes[k], c) for k, c in zip(used, casts)]) else None

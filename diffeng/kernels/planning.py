@@ -28,7 +28,7 @@ from .shifted import shifted
 from .slopes import by_slopes
 from .stacking import stacked
 from .tiles import Tiles
-from .transforms import is_split
+from .transforms import TRANSFORMS
 
 STEPS = {Group: lambda step, plans: plans.instructions(step), Sequential: lambda step, plans: groups.Rows(step).instructions(),
          Product: lambda step, plans: contract.product(step), Tiles: lambda step, plans: tiles.instructions(step), Call: lambda step, plans: _call(step, plans)}
@@ -44,7 +44,7 @@ def steps_of(program, inputs, outputs, donated=(), as_recorded=False, codes=None
     writing = in_place(recorded, outputs)
     nodes = _schedule(recorded, writing)
     factors = _factors(nodes) if program.narrow or program.aligned_rows else ()
-    lowering = Lowering(fuser, recorded, program.contiguous_constants, () if program.narrow else factors, writing, program.on_host, program.in_order,
+    lowering = Lowering(fuser, recorded, program.contiguous_constants, () if program.narrow else factors, writing, program.scipys, program.in_order,
                         codes or (0, repeated.ROOM if program.in_order else 1))
     lowering.lower_all(nodes, places, factors if program.narrow else ())
     made = _finish(outputs, places, lowering)
@@ -105,9 +105,9 @@ def _call(step, plans):
         before, work, after = loop
         before, after = ([i for s in steps for i in STEPS[type(s)](s, plans)] for steps in (before, after))
         return [*before, *work, *after]
-    if is_split(step):
-        from . import fourier
-        return fourier.instructions(step)
+    if step.node is not None and step.node.primitive.name in TRANSFORMS:
+        from . import fourier                               # for who needs it
+        return fourier.instructions(step) or [step]
     return matrices.instructions(step, plans.factors) or [step]
 
 

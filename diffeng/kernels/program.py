@@ -64,7 +64,7 @@ class Program:
     aligned_rows = 0                           # bytes at multiples of which rows of large factors and results of products begin
     narrow = False                             # do products of float32 take bfloat16?
     accumulates = True                         # do products add to what is there (accumulate.py)?
-    on_host = True                             # do kernels run where SciPy's functions (scipys.py) and transforms (fourier.py) are?
+    scipys = True                              # may kernels call SciPy's functions (scipys.py)?
     in_order = True                            # may one thread go through a short vector entry by entry (donation.py)?
 
     def _specify(self, inputs, outputs):

@@ -42,7 +42,7 @@ def in_turns(lowering, node, *operands):
 
     carried, length = loop.carried, loop.length
     nodes = reachable([x for cells in outputs for _, x in cells if type(x) is Node])
-    body = type(lowering)(Fuser(), nodes, on_host=True)
+    body = type(lowering)(Fuser(), nodes, scipys=True)
     places, held = {}, []
     for k, (cells, v) in enumerate(zip(inputs, given)):
         for at, n in np.ndenumerate(cells):

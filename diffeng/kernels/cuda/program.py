@@ -44,7 +44,7 @@ class CudaProgram(Program):
         super().__init__(inputs, outputs, as_recorded, donated)
 
     asks = True                              # first about the last call's indices, and so waits for the GPU; whoever calls `check` himself says no
-    contiguous_constants, accumulates, in_order, on_host, aligned_rows = True, False, False, False, ALIGNED
+    contiguous_constants, accumulates, in_order, scipys, aligned_rows = True, False, False, False, ALIGNED
     indexed = property(lambda self: bool(self._origins), doc="Does it read at places that may be out of bounds? Then `check` says whether they were.")
 
     # ---- building ---------------------------------------------------------------------------------------------------------------------------
