@@ -96,6 +96,7 @@ def workloads():
     k2 = waves(64)[:, None, None] ** 2 + waves(64)[:, None] ** 2 + waves(64, True) ** 2
     yield "Poisson, 64 x 64 x 64", lambda np, f: poisson(np, f, k2 + (k2 == 0)), (random.standard_normal((64, 64, 64)),)
     yield "filter, 16 signals of 4096", filtered, (random.standard_normal((16, 4096)), random.standard_normal((16, 512)))
+    yield "filter, a signal of a million", filtered, (random.standard_normal(1 << 20), random.standard_normal(512))
     yield "blur, 256 x 256", blurred, (random.standard_normal((256, 256)), random.standard_normal((9, 9)))
     frames = numpy.arange(0, 16000 - 512, 128)[:, None] + numpy.arange(512)
     yield "spectrogram, 16000 samples", spectrogram, (random.standard_normal(16000), numpy.hanning(512), frames)

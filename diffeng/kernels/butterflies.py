@@ -57,11 +57,13 @@ def parts(z, type):
 
 
 def roots(k, n):
-    """exp(-2 pi i k / n), by angles up to an eighth of a turn."""
+    """exp(-2 pi i k / n), by angles up to an eighth of a turn, to more digits than float64 has (its functions are ten times as fast)."""
     quarter, rest = np.divmod(8 * (k % n) + n, 2 * n)
-    angle = (rest - n).astype(np.longdouble) * (np.arctan(np.longdouble(1)) / n)
-    cos, sin = np.cos(angle).astype(float), np.sin(angle).astype(float)
-    return np.choose(quarter % 4, [cos, -sin, -cos, sin]) + 1j * np.choose(quarter % 4, [-sin, -cos, sin, cos])
+    exact = (rest - n) * (np.arctan(np.longdouble(1)) / n)
+    angle = exact.astype(float)
+    cos, sin, more = np.cos(angle), np.sin(angle), (exact - angle).astype(float)
+    cos, sin, odd = cos - more * sin, sin + more * cos, quarter & 1
+    return np.where(odd, sin, cos) * (1 - (quarter + 1 & 2)) + 1j * (np.where(odd, cos, sin) * ((quarter & 2) - 1))
 
 
 class Numbers:

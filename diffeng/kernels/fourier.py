@@ -23,8 +23,8 @@ from .layout import Buffer, View, collapse, column, new
 from .scalar import type_name
 from .tiles import KernelOf
 
-LONGEST, LONGEST_ROW = 1 << 12, 1 << 16     # what is transformed at once, as columns and alone: it is to fit into the second cache
-FEW = 4                                     # rows, which are transformed one by one
+LONGEST, LONGEST_ROW = 1 << 17, 1 << 20     # what is transformed at once, as columns and alone
+FEW, LONG = 4, 1 << 12                      # rows that are transformed one by one; numbers of a row that is: LANES of them would not fit into the second cache
 APART = 2112                                # bytes between parts of scratch memory: those a power of two from each other would share a few lines of the cache
 SPEED = 30.0                                # operations a nanosecond
 AXES = 3                                    # of a batch, at least: who has less needs no other kernel
@@ -84,7 +84,7 @@ def _instruction(kind, source, target, axis, inverse, scale):
     size, steps = dtype.itemsize, [v.strides[axis] if v else 0 for v in parts]
     dims, strides = collapse(_without(like.shape, axis), [_without(v.strides, axis) if v else (0,) * (like.ndim - 1) for v in parts])
     lane, width, batch = _lanes(dims, strides)
-    alone = _columns(n) if n > LONGEST or width < FEW else 0
+    alone = _columns(n) if width < FEW or n > LONG and (width < LANES or {*steps} <= {0, size, 2 * size}) or n > LONGEST else 0
     m = n // alone if alone else n
     ways = _ways(parts[:2], steps[:2], lane[:2], size, alone), _ways(parts[2:], steps[2:], lane[2:], size, alone)
     if alone % LANES:                                            # vectors would reach beyond the end
