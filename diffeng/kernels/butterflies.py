@@ -28,7 +28,7 @@ def factors(n):
     """The radices of a length, in the order of their passes; None where a prime is too large."""
     found = []
     for r in FACTORS + tuple(p for p in range(7, LARGEST + 1, 2) if all(p % q for q in range(3, p, 2))):
-        while n % r == 0 and not (r == 8 and n in (16, 32)):
+        while n % r == 0 and not (r == 8 and n % 32 == 16):          # (two passes of 4 for one of 8 and one of 2: of 256 numbers 0.17 us for 0.19)
             found.append(r)
             n //= r
     return found if n == 1 else None
