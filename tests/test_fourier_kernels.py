@@ -80,6 +80,19 @@ def test_several_axes(shape, axes, norm):
         agree(lambda x, y: [*both(np.fft.rfftn(x, axes=axes, norm=norm)), np.fft.irfftn(np.fft.rfftn(x, axes=axes) * (1j + y.sum()), lengths, axes, norm)], (x, y), RTOL[np.float64])
 
 
+@pytest.mark.parametrize("shape", [(3, 3, 9, 6), (5, 5, 16, 8), (2, 2, 3, 24)])
+def test_parts_of_one_array_that_walk_differently(shape):
+    """Real and imaginary parts alternate along the axis, but what is beside one row is not beside the other: cotangents are read where they lie."""
+    x, w = np.random.default_rng(0).normal(size=(2, *shape)), np.random.default_rng(1).normal(size=(*shape, 2))
+
+    def gradient(x, w):
+        def f(x):
+            z = np.fft.fft(x)
+            return np.sum(z.real * w[..., 0] + z.imag * np.swapaxes(w[..., 1], 0, 1))
+        return [de.grad(f)(x)]
+    agree(gradient, (x[0], w), RTOL[np.float64])
+
+
 def test_what_is_imaginary_at_the_ends_counts_for_nothing():
     """The first and the last number of a real transform are real, as NumPy has it."""
     z = np.random.default_rng(0).normal(size=(2, 65)) + 5j

@@ -19,7 +19,7 @@ from .code import LANES
 from .fourier_loops import AS_IT_IS, COLUMNS_OF_ONE, ENTRIES, FOLLOWS, NOTHING, PAIRED, STAGES, TURNED
 from .fuse import Immediate
 from .groups import Instruction, to_be_there
-from .layout import Buffer, View, collapse, column, new
+from .layout import Buffer, View, collapse, column, new, same_walk
 from .scalar import type_name
 from .tiles import KernelOf
 
@@ -124,7 +124,7 @@ def _constant(array):
 
 def _ways(parts, steps, lanes, size, alone):
     """How both parts are read, or written."""
-    if parts[0] and parts[1] and steps[0] == steps[1] == 2 * size and lanes[0] == lanes[1] and parts[0].buffer is parts[1].buffer:
+    if parts[0] and parts[1] and steps[0] == 2 * size and parts[0].buffer is parts[1].buffer and same_walk(parts[0].shape, parts[0].strides, parts[1].strides):
         between = parts[1].offset - parts[0].offset
         if abs(between) == size:
             return [PAIRED, FOLLOWS] if between > 0 else [FOLLOWS, PAIRED]
