@@ -2,12 +2,14 @@
 
 Seed: default_rng(0).
 """
+from unittest import mock
+
 import flint
 import numpy as np
 import pytest
 
 import diffeng as de
-from diffeng.kernels import Program, butterflies, machine
+from diffeng.kernels import Program, machine, roots
 
 RTOL = {np.float64: 4e-15, np.float32: 2e-6}
 # Each radix alone, twice and beside others; primes without code of their own, also twice; rows that are 3, 4, 5, 7 and 8 columns; the longest.
@@ -69,7 +71,8 @@ def test_long_rows(n):
             agree(lambda x, y: [*transforms(x, y, 0, None), *of_real(x, y, 0, None)], (x, y), 1e-14)
 
 
-@pytest.mark.parametrize("shape, axes", [((12, 20), (0, 1)), ((9, 4, 6), (2, 0)), ((5, 7, 8), (1, 2)), ((3, 11, 10), (0, 1, 2)), ((1, 16), (0, 1)), ((6, 1), (1, 0)), ((2, 130, 6), (1, 0, 2))])
+@pytest.mark.parametrize("shape, axes", [((12, 20), (0, 1)), ((9, 4, 6), (2, 0)), ((5, 7, 8), (1, 2)), ((3, 11, 10), (0, 1, 2)), ((1, 16), (0, 1)), ((6, 1), (1, 0)),
+                                         ((2, 130, 6), (1, 0, 2))])
 @pytest.mark.parametrize("norm", ["backward", "ortho", "forward"])
 def test_several_axes(shape, axes, norm):
     """The first one from an array to another, the others in place: a prime, too, whose pass reads what it has written."""
@@ -77,7 +80,8 @@ def test_several_axes(shape, axes, norm):
     agree(lambda x, y: [*both(np.fft.fftn(x + 1j * y, axes=axes, norm=norm)), *both(np.fft.ifftn(y, axes=axes, norm=norm))], (x, y), RTOL[np.float64])
     if shape[axes[-1]] % 2 == 0:
         lengths = [shape[k] for k in axes]
-        agree(lambda x, y: [*both(np.fft.rfftn(x, axes=axes, norm=norm)), np.fft.irfftn(np.fft.rfftn(x, axes=axes) * (1j + y.max()), lengths, axes, norm)], (x, y), RTOL[np.float64])
+        agree(lambda x, y: [*both(np.fft.rfftn(x, axes=axes, norm=norm)), np.fft.irfftn(np.fft.rfftn(x, axes=axes) * (1j + y.max()), lengths, axes, norm)], (x, y),
+              RTOL[np.float64])
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 9, 6), (5, 5, 16, 8), (2, 2, 3, 24)])
@@ -102,7 +106,7 @@ def test_what_is_imaginary_at_the_ends_counts_for_nothing():
 
 @pytest.mark.parametrize("n", [12, 97, 360, 1000, 4096])
 def test_roots_are_right_to_half_a_unit(n):
-    found = butterflies.roots(np.arange(n), n)
+    found = roots.roots(np.arange(n), n)
     with flint.ctx.workprec(100):
         for part, exact in ((found.real, flint.arb.cos_pi), (found.imag, flint.arb.sin_pi)):
             assert max(abs(float(float(p) - exact(flint.arb(-2 * k) / n))) for k, p in enumerate(part)) <= 2.0 ** -53
@@ -117,6 +121,16 @@ def test_another_length_compiles_nothing():
     for shape in ((5, 48), (20, 100), (9, 1000), (2, 256), (5, 14), (3, 65 * 2), (5, 2 * 131), (4, 33)):          # the last ones are NumPy's
         f(random.normal(size=shape))
     assert machine.compilations == before
+
+
+def test_plans_of_long_transforms_are_kept():
+    """Without their tables, which are longer than all that a plan may keep."""
+    x = np.random.default_rng(0).normal(size=1 << 17)
+    graph = de.trace(lambda x: np.fft.irfft(np.fft.rfft(x) ** 2), x)
+    [made] = Program(graph.input_nodes, graph.output_nodes, remembered=True)(x)
+    with mock.patch.object(Program, "_planned", side_effect=AssertionError):
+        [found] = Program(graph.input_nodes, graph.output_nodes, remembered=True)(x)
+    np.testing.assert_array_equal(found, made)
 
 
 def test_loops_of_transforms_are_kernels():
@@ -147,7 +161,7 @@ def test_what_is_not_finite_stays_in_its_row():
 
 
 def test_lengths():
-    assert butterflies.factors(131) is None and butterflies.factors(2 * 127) == [2, 127]
+    assert roots.factors(131) is None and roots.factors(2 * 127) == [2, 127]
     for n in range(2, 2000):
-        found = butterflies.factors(n)
+        found = roots.factors(n)
         assert found is None or np.prod(found) == n

@@ -1,7 +1,7 @@
 """Discrete Fourier transforms of complex numbers in a kernel of our own: passes of small transforms that leave everything in order.
 
-What it is: `write(type)`, the module of a function that transforms LANES columns at once, and what it reads: `factors` of a length, its FACTORS and other primes up to
-LARGEST, and its `table`. Lengths, like strides, are among the function's arguments.
+What it is: `write(type)`, the module of a function that transforms LANES columns at once. Lengths, like strides, are among its arguments; what it knows of a length is a
+table of roots.py.
 
 How (Stockham's passes; Van Loan, Computational Frameworks for the Fast Fourier Transform, 1.7): a pass of radix r reads r numbers that lie m apart, and writes their
 transform, times roots of unity, side by side. So it reads one array and writes another, and nothing is to be put in order in the end. What lies side by side is a
@@ -13,57 +13,13 @@ What it is not: rows, the other direction, scales, real numbers, several axes: f
 import functools
 import math
 
-import numpy as np
 from llvmlite import ir
 
 from .code import LANES, SIZES, Code
+from .roots import FACTORS
 from .values import Value, select
 
-FACTORS = 8, 4, 2, 3, 5                    # each with code of its own
-LARGEST = 127                              # of other primes, which take as many operations as they are long
 PARTS = 4                                  # of scratch memory: what one pass writes, and the next one
-
-
-def factors(n):
-    """The radices of a length, in the order of their passes; None where a prime is too large."""
-    found = []
-    for r in FACTORS + tuple(p for p in range(7, LARGEST + 1, 2) if all(p % q for q in range(3, p, 2))):
-        while n % r == 0 and not (r == 8 and n % 32 == 16):          # (two passes of 4 for one of 8 and one of 2: of 256 numbers 0.17 us for 0.19)
-            found.append(r)
-            n //= r
-    return found if n == 1 else None
-
-
-@functools.lru_cache(maxsize=64)
-def table(n, type):
-    """Bytes: how many passes there are, then of each its radix and where its roots begin: exp(-2 pi i p k / (r m)) by k, then by p < m, first their real parts, then
-    the imaginary ones; of a radix without code of its own those of 1 behind them."""
-    radices, head, rows, left = factors(n), [], [], n
-    at = 8 * (1 + 2 * len(radices))
-    for r in radices:
-        m = left // r
-        row = parts(roots(np.outer(range(1, r), range(m)), left), type)
-        if r not in FACTORS:
-            row = np.concatenate([row, parts(roots(np.arange(r), r), type)])
-        head += r, at
-        rows.append(row)
-        at, left = at + row.nbytes, m
-    return np.frombuffer(b"".join([np.array([len(radices), *head], np.int64).tobytes(), *[row.tobytes() for row in rows]]), np.uint8)
-
-
-def parts(z, type):
-    """Real parts, then imaginary ones."""
-    return np.concatenate([z.real.ravel(), z.imag.ravel()]).astype(np.dtype(f"f{SIZES[type]}"))
-
-
-def roots(k, n):
-    """exp(-2 pi i k / n), by angles up to an eighth of a turn, to more digits than float64 has (its functions are ten times as fast)."""
-    quarter, rest = np.divmod(8 * (k % n) + n, 2 * n)
-    exact = (rest - n) * (np.arctan(np.longdouble(1)) / n)
-    angle = exact.astype(float)
-    cos, sin, more = np.cos(angle), np.sin(angle), (exact - angle).astype(float)
-    cos, sin, odd = cos - more * sin, sin + more * cos, quarter & 1
-    return np.where(odd, sin, cos) * (1 - (quarter + 1 & 2)) + 1j * (np.where(odd, cos, sin) * ((quarter & 2) - 1))
 
 
 class Numbers:

@@ -1,20 +1,20 @@
 """Fourier transforms in kernels: columns side by side, rows turned into columns, and long rows alone.
 
-What it is: `instructions(call)`, one for each axis. The operands of such a call are the real and the imaginary parts (0: there are none). What is transformed are LANES columns at once, by butterflies.py. Those of an array whose entries lie side by side are read and
-written where they are; rows are turned into columns and back, in a stretch of memory that stays in the cache; others, and what is left of a batch, are copied entry
-by entry. Too few rows for that, and too long ones, are some columns each, which are transformed, multiplied by roots, and transformed across.
+What it is: `instructions(call)`, one for each axis. The operands of such a call are the real and the imaginary parts (0: there are none). What is transformed are LANES
+columns at once, by butterflies.py. Those of an array whose entries lie side by side are read and written where they are; rows are turned into columns and back, in a
+stretch of memory that stays in the cache; others, and what is left of a batch, are copied entry by entry. Too few rows for that, and too long ones, are some columns
+each, which are transformed, multiplied by roots, and transformed across.
 
 Real numbers: n of them are taken for n / 2 complex ones, whose transform is then taken apart, or made so that it comes out (Cooley, Lewis, Welch 1970).
 
-What it is not: lengths with large primes, odd lengths of real numbers, and what does not fit into the cache are the work of transforms.py.
+What it is not: lengths with large primes, odd lengths of real numbers, and millions of numbers are the work of transforms.py.
 """
 import functools
 import math
 
 import numpy as np
 
-from . import butterflies, fourier_loops, threads
-from .butterflies import FACTORS, factors, table
+from . import butterflies, fourier_loops, roots, threads
 from .code import LANES
 from .fourier_loops import AS_IT_IS, COLUMNS_OF_ONE, ENTRIES, FOLLOWS, NOTHING, PAIRED, STAGES, TURNED
 from .fuse import Immediate
@@ -26,6 +26,7 @@ from .tiles import KernelOf
 LONGEST, LONGEST_ROW = 1 << 17, 1 << 20     # what is transformed at once, as columns and alone
 FEW, LONG = 4, 1 << 12                      # rows that are transformed one by one; numbers of a row that is: LANES of them would not fit into the second cache
 APART = 2112                                # bytes between parts of scratch memory: those a power of two from each other would share a few lines of the cache
+LARGE = 1 << 22                             # bytes of scratch memory
 SPEED = 30.0                                # operations a nanosecond
 AXES = 3                                    # of a batch, at least: who has less needs no other kernel
 _POWER = {"backward": (0.0, -1.0), "ortho": (-0.5, -0.5), "forward": (-1.0, 0.0)}          # of the number of entries, for a scale: there, and back
@@ -36,7 +37,7 @@ def _fits(n, real, last):
     if real and n % 2:
         return False
     n = n // 2 if real else n
-    return n > 1 and factors(n) is not None and (n <= LONGEST or last and n <= LONGEST_ROW and _columns(n) > 0)
+    return n > 1 and roots.factors(n) is not None and (n <= LONGEST or last and n <= LONGEST_ROW and _columns(n) > 0)
 
 
 def _columns(n):
@@ -89,18 +90,19 @@ def _instruction(kind, source, target, axis, inverse, scale):
     ways = _ways(parts[:2], steps[:2], lane[:2], size, alone), _ways(parts[2:], steps[2:], lane[2:], size, alone)
     if alone % LANES:                                            # vectors would reach beyond the end
         ways = _copied(ways[0]), ways[1]
-    elif not alone and len(factors(n)) == 1 and n not in FACTORS:          # it reads again what it would have written over
+    elif not alone and len(roots.factors(n)) == 1 and n not in roots.FACTORS:          # it reads again what it would have written over
         ways = ways[0], _copied(ways[1])
     blocks, lanes = (width, 1) if alone else (-(-width // LANES), LANES)
     batch.append([blocks, *[s * lanes for s in lane]])
     rows, cost = math.prod([d for d, *_ in batch]), 5 * n * math.log2(n) / SPEED * lanes + 20
-    chunk = rows if threads.split(rows, cost) == rows else -(-rows // (2 * threads.count()))
     part = (m + 2) * LANES * size + APART
+    shares = threads.count() * (2 if STAGES * part < LARGE else 1)           # each has scratch memory
+    chunk = rows if threads.split(rows, cost) == rows else -(-rows // shares)
     scratch = Buffer("arena", np.dtype(np.uint8), STAGES * part * -(-rows // chunk))
     called = _called(type_)
-    words = [*map(KernelOf, called), _constant(table(m, type_)), m, n, alone, *steps, *ways[0], *ways[1], *lane, width, blocks, Immediate(dtype.type(scale), type_),
-             _constant(_across(n, m, type_)) if alone else 0, _constant(_halfway(n, type_)) if kind != "fft" else 0, (scratch, 0), part, chunk,
-             *[(v.buffer, v.offset) if v else _constant(np.zeros(LANES, dtype)) for v in parts]]
+    words = [*map(KernelOf, called), _table("passes", m, type_), m, n, alone, *steps, *ways[0], *ways[1], *lane, width, blocks, Immediate(dtype.type(scale), type_),
+             _table("across", n, m, LANES, type_) if alone else 0, _table("halfway", n, type_) if kind != "fft" else 0, (scratch, 0), part, chunk,
+             *[(v.buffer, v.offset) if v else (Buffer("constant", dtype, LANES, array=np.zeros(LANES, dtype)), 0) for v in parts]]
     batch = [[1] * 5] * (AXES - len(batch)) + batch
     words += [word for axis in batch for word in axis]
     this, other = (_kernel(kind, type_, len(batch), which) for which in (alone > 0, alone == 0))
@@ -118,8 +120,10 @@ def _lanes(dims, strides):
     return lane, width, axes
 
 
-def _constant(array):
-    return Buffer("constant", array.dtype, array.size, array=array), 0
+def _table(*how):
+    """A word: where a table of roots.py lies."""
+    array = roots.made(*how)
+    return Buffer("constant", array.dtype, array.size, slot=how, array=array), 0
 
 
 def _ways(parts, steps, lanes, size, alone):
@@ -137,20 +141,9 @@ def _copied(ways):
 
 def _called(type):
     """butterflies.py's function, and those that copy what is not to be read, or written, where it lies."""
-    return [to_be_there(*butterflies.kernel(type)), *[to_be_there(repr(("fourier", what, type)), functools.partial(fourier_loops.write_copier, what, type)) for what in ("read", "write")]]
+    copiers = [(repr(("fourier", what, type)), functools.partial(fourier_loops.write_copier, what, type)) for what in ("read", "write")]
+    return [to_be_there(*kernel) for kernel in (butterflies.kernel(type), *copiers)]
 
 
 def _kernel(*structure):
     return repr(("transform", *structure)), functools.partial(fourier_loops.write, *structure)
-
-
-@functools.lru_cache(maxsize=64)
-def _across(n, m, type):
-    """exp(-2 pi i j k / n) by k < m, then by j < LANES: real parts, then imaginary ones."""
-    return butterflies.parts(butterflies.roots(np.outer(range(m), range(LANES)), n), type)
-
-
-@functools.lru_cache(maxsize=64)
-def _halfway(n, type):
-    """-i exp(-pi i k / n) for k <= n, likewise."""
-    return butterflies.parts(-1j * butterflies.roots(np.arange(n + 1), 2 * n), type)

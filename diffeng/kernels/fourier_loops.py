@@ -18,9 +18,9 @@ COLUMNS_OF_ONE = 8, 7, 5, 4, 3             # how many a row that is alone may be
 AS_IT_IS, TURNED, ENTRIES, PAIRED, FOLLOWS, NOTHING = range(6)          # ways to read or write a part. PAIRED: its entries and those of the part that FOLLOWS
                                             # alternate. NOTHING: all rows are zeros
 STAGES = PARTS + 4                          # parts of scratch memory: butterflies.py's, those of what is read, and others
-# words: three functions (butterflies.py's, and both copiers); butterflies.py's table, and how many rows that is of; of a row that is alone how long it is, and how many columns; of what is
-# read and written, both parts: the bytes from row to row, the ways, the bytes from lane to lane; lanes in all, and blocks of them; a scale; roots, and those of twice
-# the length; scratch memory: where, bytes of a part, rows that share it; the parts' places, and batch axes
+# words: three functions (butterflies.py's, and both copiers); the table of passes, and how many rows that is of; of a row that is alone how long it is, and how many columns;
+# of what is read and written, both parts: the bytes from row to row, the ways, the bytes from lane to lane; lanes in all, and blocks of them; a scale; roots, and those
+# of twice the length; scratch memory: where, bytes of a part, rows that share it; the parts' places, and batch axes
 COLUMNS, READ, WRITE, TABLE, N, COUNT, OF_ONE, STEPS, WAYS, LANE, WIDTH, BLOCKS, SCALE, ROOTS, HALVES, SCRATCH, PART, CHUNK, PLACES, BATCH = \
     0, 1, 2, 3, 4, 5, 6, 7, 11, 15, 19, 20, 21, 22, 23, 24, 25, 26, 27, 31
 
@@ -152,7 +152,7 @@ class _Together:
         return cells[0].get(), cells[1].get(), [s.get() for s in steps]
 
     def writing(self, places, held):
-        """(place of the real part, of the imaginary part, bytes from row to row, `held`): there, or where it is copied from (`deliver`)."""
+        """(place of the real part, of the imaginary part, bytes from row to row, `held`): there, or where it is copied from (`deliver`). Both parts of a result walk alike."""
         code, way, row = self.code, self.way(2), self.code.number(self.row)
         direct, paired = way.equals(AS_IT_IS), way.equals(PAIRED) | way.equals(FOLLOWS)
         apart = select(paired, row, self.part)

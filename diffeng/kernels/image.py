@@ -244,12 +244,15 @@ _TABLES = (("words", 1), ("moves", 3), ("patches", 3), ("table", 4))
 
 
 def keep(described, image, sources):
-    """Write an image, if all of it has words. sources: the array that each constant is of."""
+    """Write an image, if all of it has words. sources: the array that each constant is of, or how roots.py makes it."""
     numbers = {id(x): k for k, x in enumerate(described.arrays)}
     constants, made = [], []
     for held, source in zip(image.constants, sources):
         if id(source) in numbers:
             constants.append(numbers[id(source)])
+            continue
+        if type(source) is tuple:                                # a table, which is as long as what is transformed
+            constants.append({"roots": source})
             continue
         if not held.flags.c_contiguous or any([np.may_share_memory(held, x) for x in described.arrays]):
             return
@@ -283,6 +286,9 @@ def find(described):
     for told in head["constants"]:
         if type(told) is int:
             constants.append(np.require(described.arrays[told], requirements="A"))
+        elif type(told) is dict:
+            from . import roots
+            constants.append(roots.made(*told["roots"]))
         else:
             dtype, shape = np.dtype(told[0]), tuple(told[1])
             made = np.frombuffer(body, dtype, int(np.prod(shape, dtype=int)), at).reshape(shape).copy()

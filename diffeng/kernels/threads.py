@@ -2,8 +2,8 @@
 
 What it is: `count` and `split` say into how many rows a chunk goes; `pool` gives the address of the block of words over which native.py shares
 chunks, `start` and `stop` the workers. Workers are Python's threads inside one ctypes call without the interpreter lock, for they
-survive what OpenMP and numba's layers do not (a fork, two Python threads at once). Chunks do not depend on the number of threads, and every chunk is
-computed by one thread: neither do the bits, but for products, which contract.py cuts into as many parts as there are threads.
+survive what OpenMP and numba's layers do not (a fork, two Python threads at once). Chunks do not depend on the number of threads (but those of transforms, whose bits do
+not depend on chunks), and every chunk is computed by one thread: neither do the bits, but for products, which contract.py cuts into as many parts as there are threads.
 
 What it is not: no protocol (native.py says it), no table.
 
