@@ -8,7 +8,8 @@ from ..ufunc_dtypes import cast, result_type
 from ..vocabulary import elementwise as e
 from .table import counted, implements
 
-FEW = 64                                   # entries of a kernel up to which a convolution is a sum of slices, which are not copied
+FEW = 16                                   # entries of a kernel up to which a convolution is a sum of slices, which are not copied
+BEFORE = (2, 66), (4, 200), (8, 1500), (16, 6000), (64, float("inf"))          # how many products, and one more, longer ones are, up to so many entries
 
 
 def _along(x, axis, index):
@@ -118,12 +119,29 @@ def _sequences(name, a, v):
 
 
 def _full(a, v):
-    """sum_j a[i - j] v[j]: every window of a, padded, against v turned round."""
+    """sum_j a[i - j] v[j]: a few shifted copies of a; or products with matrices whose diagonals are entries of v (Toeplitz's), which are 0 elsewhere; or, where that
+    would not be 0 times a number, every window of a, padded, against v turned round."""
     m, n = v.shape[0], a.shape[0]
-    padded = np.pad(a, m - 1)
+    padded = np.pad(a, m - 1) if m <= FEW or not (_finite(a) and _finite(v)) else None
     if m <= FEW:
         return sum([padded[j:j + n + m - 1] * v[m - 1 - j] for j in range(1, m)], padded[:n + m - 1] * v[m - 1])
-    return np.take(padded, np.arange(n + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
+    if padded is not None:
+        return np.take(padded, np.arange(n + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
+    before = next(k for k, most in BEFORE if m <= most)                                            # rows of a that reach one of the result, which is as long as they are
+    side = -(-(m - 1) // (8 * before)) * 8                                                         # whole vectors
+    rows = -(-(n + m - 1) // side)
+    index = np.arange(side) + before * side - np.arange((before + 1) * side)[:, None]
+    matrices = np.pad(v, (0, 1))[np.where((index < 0) | (index > m), m, index).reshape(before + 1, side, side)]
+    a = np.pad(a, (before * side, rows * side - n)).reshape(rows + before, side)
+    return sum([a[k:k + rows] @ matrices[k] for k in range(1, before + 1)], a[:rows] @ matrices[0]).reshape(-1)[:n + m - 1]
+
+
+def _finite(x):
+    """Is every entry of it? No, where nobody can look: for several examples at once, and in a loop's body."""
+    try:
+        return bool(np.all(np.isfinite(x)))
+    except TypeError:
+        return False
 
 
 def _part(full, n, m, mode, start):
