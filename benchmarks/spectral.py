@@ -1,9 +1,9 @@
-"""Fourier transforms: spectral methods and filters, value and gradient under jit, beside JAX.
+"""Fourier transforms and convolutions: spectral methods and filters, value and gradient under jit, beside JAX.
 
 What it is: each workload is written once, takes the numpy it runs on, and is checked and timed as in matrices.py.
 Expected: what bounds these is the transform itself. Of 256 complex numbers it is 10,240 operations, and columns side by side should run at 40 of them a nanosecond (two
 vectors of 8 an instant, loads and stores beside them), so that a function of hundreds of transforms takes some 0.3 us for each; around them loops over real and imaginary
-parts, which lie apart.
+parts, which lie apart. Convolutions are a few matrix products, of twice the operations that are asked for at most, at half of a product's speed.
 Seen: docs/performance.md. 40 to 60 a nanosecond for columns of 64 to 2048 numbers that lie close; where they lie a power of two apart, as in 64 x 64 and 256 x 256, their
 lines share sets of the cache, and they take twice as long. Copying them first, row by row, gained 8 % of 64 x 64 and nothing of 256 x 256: reading is what takes the time.
 
@@ -74,6 +74,10 @@ def filtered(np, x, pattern):
     return np.sum(np.fft.irfft(np.fft.rfft(x) * np.conj(np.fft.rfft(pattern, n)), n) ** 2)
 
 
+def convolved(np, x, taps):
+    return np.sum(np.convolve(x, taps, mode="same") ** 2)
+
+
 def blurred(np, image, kernel):
     return np.sum((np.fft.irfft2(np.fft.rfft2(image) * np.fft.rfft2(kernel, image.shape), image.shape) - image) ** 2)
 
@@ -99,6 +103,8 @@ def workloads():
     yield "Poisson, 64 x 64 x 64", lambda np, f: poisson(np, f, k2 + (k2 == 0)), (random.standard_normal((64, 64, 64)),)
     yield "filter, 16 signals of 4096", filtered, (random.standard_normal((16, 4096)), random.standard_normal((16, 512)))
     yield "filter, a signal of a million", filtered, (random.standard_normal(1 << 20), random.standard_normal(512))
+    for n, taps in ((10_000, 100), (100_000, 1000)):
+        yield f"convolve, {n} by {taps}", convolved, (random.standard_normal(n), random.standard_normal(taps))
     yield "blur, 256 x 256", blurred, (random.standard_normal((256, 256)), random.standard_normal((9, 9)))
     frames = numpy.arange(0, 16000 - 512, 128)[:, None] + numpy.arange(512)
     yield "spectrogram, 16000 samples", spectrogram, (random.standard_normal(16000), numpy.hanning(512), frames)

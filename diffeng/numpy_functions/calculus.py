@@ -9,7 +9,7 @@ from ..vocabulary import elementwise as e
 from .table import counted, implements
 
 FEW = 16                                   # entries of a kernel up to which a convolution is a sum of slices, which are not copied
-BEFORE = (2, 66), (4, 200), (8, 1500), (16, 6000), (64, float("inf"))          # how many products, and one more, longer ones are, up to so many entries
+BEFORE = (2, 66), (4, 200), (8, 1500), (16, 6000), (64, float("inf"))          # how many products beside one longer ones are, up to so many entries
 
 
 def _along(x, axis, index):
@@ -119,29 +119,33 @@ def _sequences(name, a, v):
 
 
 def _full(a, v):
-    """sum_j a[i - j] v[j]: a few shifted copies of a; or products with matrices whose diagonals are entries of v (Toeplitz's), which are 0 elsewhere; or, where that
-    would not be 0 times a number, every window of a, padded, against v turned round."""
+    """sum_j a[i - j] v[j]: a few shifted copies of a, or products of matrices. What is not finite would be multiplied by their zeros: it is every window of a, padded,
+    against v turned round then; and where nobody can look (many examples, a loop's body) results that it reaches are NaN."""
     m, n = v.shape[0], a.shape[0]
-    padded = np.pad(a, m - 1) if m <= FEW or not (_finite(a) and _finite(v)) else None
     if m <= FEW:
+        padded = np.pad(a, m - 1)
         return sum([padded[j:j + n + m - 1] * v[m - 1 - j] for j in range(1, m)], padded[:n + m - 1] * v[m - 1])
-    if padded is not None:
-        return np.take(padded, np.arange(n + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
-    before = next(k for k, most in BEFORE if m <= most)                                            # rows of a that reach one of the result, which is as long as they are
-    side = -(-(m - 1) // (8 * before)) * 8                                                         # whole vectors
+    fine = [np.isfinite(x) for x in (a, v)]
+    try:
+        if all([bool(np.all(x)) for x in fine]):
+            return _by_products(a, v)
+    except TypeError:
+        bad = [np.cumsum(np.pad(~x, (k, k - 1))) for x, k in zip(fine, (m, n))]
+        bad = (bad[0][m:] != bad[0][:-m]) | (bad[1][n:] != bad[1][:-n])
+        return np.where(bad, np.nan, _by_products(*[np.where(x, y, 0.0) for x, y in zip(fine, (a, v))]))
+    return np.take(np.pad(a, m - 1), np.arange(n + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
+
+
+def _by_products(a, v):
+    """Rows of a, those that reach a row of the result and itself, by matrices whose diagonals are entries of v (Toeplitz's)."""
+    m, n = v.shape[0], a.shape[0]
+    before = next(k for k, most in BEFORE if m <= most)
+    side = -(-(m - 1) // (8 * before)) * 8                                   # whole vectors
     rows = -(-(n + m - 1) // side)
     index = np.arange(side) + before * side - np.arange((before + 1) * side)[:, None]
     matrices = np.pad(v, (0, 1))[np.where((index < 0) | (index > m), m, index).reshape(before + 1, side, side)]
     a = np.pad(a, (before * side, rows * side - n)).reshape(rows + before, side)
     return sum([a[k:k + rows] @ matrices[k] for k in range(1, before + 1)], a[:rows] @ matrices[0]).reshape(-1)[:n + m - 1]
-
-
-def _finite(x):
-    """Is every entry of it? No, where nobody can look: for several examples at once, and in a loop's body."""
-    try:
-        return bool(np.all(np.isfinite(x)))
-    except TypeError:
-        return False
 
 
 def _part(full, n, m, mode, start):
