@@ -174,7 +174,7 @@ class Code:
             self.store(target + c * along + r * size, None, self.load(source + r * down + c * size, None, type))
 
     def _turned(self, type, source, down, target, along):
-        """One square. Blocks off the diagonal change places: of one entry, then of two by two, then of four by four."""
+        """One square."""
         b, vector = self.builder, ir.VectorType(_TYPES[type], SQUARE)
 
         def row(base, step, k):
@@ -183,7 +183,7 @@ class Code:
             b.store(x, row(target, along, k), align=SIZES[type])
 
     def exchanged(self, rows):
-        """SQUARE vectors of as many entries, transposed: LLVM's values."""
+        """SQUARE vectors of as many entries, LLVM's values, transposed. Blocks off the diagonal change places: of one entry, then of two by two, then of four by four."""
         b, lanes = self.builder, range(SQUARE)
         for bit in (1, 2, 4):
             masks = [SQUARE + (k ^ bit) if k & bit else k for k in lanes], [SQUARE + k if k & bit else k | bit for k in lanes]

@@ -127,12 +127,12 @@ def _full(a, v):
         return sum([padded[j:j + n + m - 1] * v[m - 1 - j] for j in range(1, m)], padded[:n + m - 1] * v[m - 1])
     fine = [np.isfinite(x) for x in (a, v)]
     try:
-        if all([bool(np.all(x)) for x in fine]):
+        if all([x.dtype.kind in "iub" or bool(np.all(f)) for x, f in zip((a, v), fine)]):
             return _by_products(a, v)
     except TypeError:
-        bad = [np.cumsum(np.pad(~x, (k, k - 1))) for x, k in zip(fine, (m, n))]
+        bad = [np.cumsum(np.pad(~f, (k, k - 1))) for f, k in zip(fine, (m, n))]
         bad = (bad[0][m:] != bad[0][:-m]) | (bad[1][n:] != bad[1][:-n])
-        return np.where(bad, np.nan, _by_products(*[np.where(x, y, 0.0) for x, y in zip(fine, (a, v))]))
+        return np.where(bad, np.nan, _by_products(*[np.where(f, x, x.dtype.type(0)) for f, x in zip(fine, (a, v))]))
     return np.take(np.pad(a, m - 1), np.arange(n + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
 
 
