@@ -5,6 +5,8 @@ import numpy as np
 
 from ..nodes import Primitive
 
+MANY, MOST_EQUAL = 1 << 12, 16             # numbers whose order is worth two looks, one in so many of them equal to another
+
 
 def _shape(x, axis, keepdims):
     return tuple(1 if k in axis else n for k, n in enumerate(x.shape) if keepdims or k not in axis)
@@ -43,6 +45,25 @@ def _var(x, *, axis, keepdims, ddof):
     return np.add.reduce(off * off, axis=axis, keepdims=keepdims) / (n - ddof)
 
 
+def _argsort(x, *, axis):
+    """NumPy's stable order. Its other one takes a fifth of the time or less where there are vectors for it, and what is equal is put in order afterwards, where little is."""
+    if x.size < MANY or x.dtype.char not in "fd":
+        return np.argsort(x, axis=axis, kind="stable")
+    rows = np.moveaxis(x, axis, -1)
+    order = np.argsort(rows, axis=-1)
+    found = np.take_along_axis(rows, order, -1)
+    same = (found[..., 1:] == found[..., :-1]) | np.isnan(found[..., :-1])              # NaN comes last
+    if np.count_nonzero(same) > x.size // MOST_EQUAL:
+        return np.argsort(x, axis=axis, kind="stable")
+    begins = np.ones(found.shape, bool)                                                 # a stretch of equal numbers
+    begins[..., 1:] = ~same
+    tied = ~begins
+    tied[..., :-1] |= same
+    places = order[tied]
+    order[tied] = places[np.lexsort((places, np.cumsum(begins[tied])))]
+    return np.ascontiguousarray(np.moveaxis(order, -1, axis))
+
+
 # (what np.sum, np.max, np.cumsum, ... call in the end: a third of the time on small arrays)
 sum       = _reduce("sum", lambda x, *, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims))
 mean      = _reduce("mean", lambda x, *, axis, keepdims: np.mean(x, axis=axis, keepdims=keepdims), None, _mean)
@@ -61,4 +82,4 @@ cumprod   = Primitive("cumprod", lambda x, *, axis: np.multiply.accumulate(x, ax
 # Positions: integers, constant between jumps.
 argmax    = Primitive("argmax", lambda x, *, axis: np.argmax(x, axis=axis), "opaque", ())
 argmin    = Primitive("argmin", lambda x, *, axis: np.argmin(x, axis=axis), "opaque", ())
-argsort   = Primitive("argsort", lambda x, *, axis: np.argsort(x, axis=axis, kind="stable"), "opaque", ())
+argsort   = Primitive("argsort", _argsort, "opaque", ())
