@@ -30,6 +30,20 @@ class Numbers:
     def __init__(self, builder, re, im):
         self.b, self.re, self.im = builder, re, im
 
+    @classmethod
+    def lanes(cls, code, type, re, im):
+        """LANES of them, whose parts begin at these addresses."""
+        return cls(code.builder, *[code.lanes(x, None, type).ir for x in (re, im)])
+
+    @classmethod
+    def splat(cls, code, type, re, im):
+        """The same one in all lanes."""
+        return cls(code.builder, *[code.splat(code.load(x, None, type), LANES).ir for x in (re, im)])
+
+    def put(self, code, type, re, im):
+        for place, x in (re, self.re), (im, self.im):
+            code.put_lanes(place, Value(self.b, x, type))
+
     def _of(self, name, x, y):
         return getattr(self.b, name)(x, y, flags=("contract",))
 
@@ -133,7 +147,7 @@ class _Passes:
             for r in FACTORS:
                 with code.when(self.radix.equals(r)):
                     self._pass(functools.partial(self._small, r))
-            with code.when((self.radix > max(set(FACTORS) - {8})) & self.radix.differs(8)):
+            with code.when(functools.reduce(Value.__and__, [self.radix.differs(r) for r in FACTORS])):
                 self._pass(self._sums)
             for cell, x in zip((left, s, which, *source), (self.m, self.s * self.radix, 1 - which.get(), own, own + code.part, number(self.row), number(self.row))):
                 cell.set(x)
@@ -142,9 +156,9 @@ class _Passes:
         code, s, m = self.code, self.s, self.m
         with code.loop(0, m) as p, code.loop(0, s) as q:
             at, out = s * p + q, s * p * self.radix + q
-            transform(lambda k: self._vectors(self.re + (at + s * m * k) * self.re_step, self.im + (at + s * m * k) * self.im_step),
+            transform(lambda k: Numbers.lanes(code, self.type, self.re + (at + s * m * k) * self.re_step, self.im + (at + s * m * k) * self.im_step),
                       lambda k: self._root(p, k),
-                      lambda k, z: self._put((out + s * k) * self.out_step, z))
+                      lambda k, z: z.put(code, self.type, *[x + (out + s * k) * self.out_step for x in (self.out_re, self.out_im)]))
 
     def _small(self, r, read, root, put):
         ks = [self.code.number(k) for k in range(r)]
@@ -168,7 +182,7 @@ class _Passes:
             with code.loop(1, half) as j:
                 at = turns.get() + k
                 turns.set(select(at < r, at, at - r))
-                w, x, y = self._splat(roots + turns.get() * self.size, roots + (turns.get() + r) * self.size), read(j), read(r - j)
+                w, x, y = Numbers.splat(code, self.type, *[roots + at * self.size for at in (turns.get(), turns.get() + r)]), read(j), read(r - j)
                 sums.set(sums.get() + (x + y).scaled(w.re))
                 differences.set(differences.get() - (x - y).turned().scaled(w.im))
             put(k, (sums.get() + differences.get()) * root(k))
@@ -176,17 +190,7 @@ class _Passes:
 
     def _root(self, p, k):
         at = self.roots + ((k - 1) * self.m + p) * self.size
-        return self._splat(at, at + (self.radix - 1) * self.m * self.size)
-
-    def _splat(self, re, im):
-        return Numbers(self.code.builder, *[self.code.splat(self.code.load(x, None, self.type), LANES).ir for x in (re, im)])
-
-    def _vectors(self, re, im):
-        return Numbers(self.code.builder, *[self.code.lanes(x, None, self.type).ir for x in (re, im)])
-
-    def _put(self, at, z):
-        for base, x in (self.out_re, z.re), (self.out_im, z.im):
-            self.code.put_lanes(base + at, Value(self.code.builder, x, self.type))
+        return Numbers.splat(self.code, self.type, at, at + (self.radix - 1) * self.m * self.size)
 
 
 class _Held:

@@ -175,12 +175,8 @@ class Code:
 
     def _turned(self, type, source, down, target, along):
         """One square."""
-        b, vector = self.builder, ir.VectorType(_TYPES[type], SQUARE)
-
-        def row(base, step, k):
-            return b.inttoptr((base + step * k).ir, vector.as_pointer())
-        for k, x in enumerate(self.exchanged([b.load(row(source, down, k), align=SIZES[type]) for k in range(SQUARE)])):
-            b.store(x, row(target, along, k), align=SIZES[type])
+        for k, x in enumerate(self.exchanged([self.lanes(source + down * k, None, type, count=SQUARE).ir for k in range(SQUARE)])):
+            self.put_lanes(target + along * k, Value(self.builder, x, type))
 
     def exchanged(self, rows):
         """SQUARE vectors of as many entries, LLVM's values, transposed. Blocks off the diagonal change places: of one entry, then of two by two, then of four by four."""

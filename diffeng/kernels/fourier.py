@@ -102,7 +102,7 @@ def _instruction(kind, source, target, axis, inverse, scale):
     called = _called(type_)
     words = [*map(KernelOf, called), _table("passes", m, type_), m, n, alone, *steps, *ways[0], *ways[1], *lane, width, blocks, Immediate(dtype.type(scale), type_),
              _table("across", n, m, LANES, type_) if alone else 0, _table("halfway", n, type_) if kind != "fft" else 0, (scratch, 0), part, chunk,
-             *[(v.buffer, v.offset) if v else (Buffer("constant", dtype, LANES, array=np.zeros(LANES, dtype)), 0) for v in parts]]
+             *[(v.buffer, v.offset) if v else _table("zeros", LANES, type_) for v in parts]]
     batch = [[1] * 5] * (AXES - len(batch)) + batch
     words += [word for axis in batch for word in axis]
     this, other = (_kernel(kind, type_, len(batch), which) for which in (alone > 0, alone == 0))

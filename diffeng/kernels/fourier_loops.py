@@ -179,18 +179,17 @@ class _Together:
         return re + k * step, im + k * step
 
     def vectors(self, re, im):
-        return Numbers(self.code.builder, *[self.code.lanes(x, None, self.type).ir for x in (re, im)])
+        return Numbers.lanes(self.code, self.type, re, im)
 
     def put(self, re, im, z):
-        for place, x in (re, z.re), (im, z.im):
-            self.code.put_lanes(place, Value(self.code.builder, x, self.type))
+        z.put(self.code, self.type, re, im)
 
     def all_of(self, x):
         return self.code.splat(x, LANES).ir
 
     def root(self, k):
-        code, halves = self.code, self.code.word(HALVES)
-        return Numbers(code.builder, *[code.splat(code.load(halves, at, self.type), LANES).ir for at in (k, k + self.n + 1)])
+        halves = self.code.word(HALVES)
+        return Numbers.splat(self.code, self.type, *[halves + at * self.size for at in (k, k + self.n + 1)])
 
 
 class _Alone(_Together):
@@ -304,11 +303,12 @@ class _Alone(_Together):
         return self.code.builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [*lanes]))
 
     def numbers(self, k, places):
-        return Numbers(self.code.builder, *[self.lanes(x + k * self.size) for x in places])
+        return self.vectors(*[x + k * self.size for x in places])
 
     def mirrored(self, k, places):
         """Those from k on backwards."""
-        return Numbers(self.code.builder, *[self.chosen(x, x, range(LANES)[::-1]) for x in [self.lanes(x + (k - (LANES - 1)) * self.size) for x in places]])
+        z = self.numbers(k - (LANES - 1), places)
+        return Numbers(z.b, *[self.chosen(x, x, range(LANES)[::-1]) for x in (z.re, z.im)])
 
     def put_at(self, k, places, z):
         self.put(*[place + k * self.size for place in places], z)

@@ -26,7 +26,8 @@ FEW_ROUND = 8                                # entries that go round: each is as
 
 
 class Buffer:
-    """A stretch of memory with one dtype. kind: "arena" (between steps), "input", "output" (the user's, at number `slot`) or "constant" (`array`)."""
+    """A stretch of memory with one dtype. kind: "arena" (between steps), "input", "output" (the user's, at number `slot`) or "constant" (`array`;
+    slot: the array of the graph that it is, or roots.py's words for it)."""
 
     __slots__ = ("kind", "slot", "array", "dtype", "size", "place", "stored", "writers", "home", "short", "within", "pitch")
 

@@ -1,7 +1,6 @@
 """Roots of unity: what Fourier transforms in kernels read of a length.
 
-What it is: `factors`, the radices of its passes, and `made(name, *how)`, a table for its kernels. A table is kept with a plan
-on disk by its name, and is made anew.
+What it is: `factors`, the radices of its passes, and `made(name, *how)`, a table for its kernels. A table is kept with a plan on disk by its name, and is made anew.
 
 Why a file: a process that finds its plan on disk needs these, and nothing else of transforms.
 """
@@ -11,12 +10,14 @@ import numpy as np
 
 FACTORS = 8, 4, 2, 3, 5                    # each with code of its own
 LARGEST = 127                              # of other primes, which take as many operations as they are long
+_DTYPES = {"f64": np.float64, "f32": np.float32}
+_RADICES = FACTORS + tuple(p for p in range(7, LARGEST + 1, 2) if all(p % q for q in range(3, p, 2)))
 
 
 def factors(n):
     """The radices of a length, in the order of their passes; None where a prime is too large."""
     found = []
-    for r in FACTORS + tuple(p for p in range(7, LARGEST + 1, 2) if all(p % q for q in range(3, p, 2))):
+    for r in _RADICES:
         while n % r == 0 and not (r == 8 and n % 32 == 16):          # (two passes of 4 for one of 8 and one of 2: of 256 numbers 0.17 us for 0.19)
             found.append(r)
             n //= r
@@ -49,14 +50,17 @@ def _halfway(n, type):
     return _parts(-1j * roots(np.arange(n + 1), 2 * n), type)
 
 
-_TABLES = {"passes": _passes, "across": _across, "halfway": _halfway}
+def _zeros(lanes, type):
+    """A part that there is not."""
+    return np.zeros(lanes, _DTYPES[type])
 
 
+_TABLES = {"passes": _passes, "across": _across, "halfway": _halfway, "zeros": _zeros}
 _held = weakref.WeakValueDictionary()
 
 
 def made(name, *how):
-    """A table, which is one for all that hold it. how: the arguments of its function."""
+    """A table, one for all that hold it. how: the arguments of its function."""
     table = _held.get((name, *how))
     if table is None:
         table = _held[name, *how] = _TABLES[name](*how)
@@ -65,7 +69,7 @@ def made(name, *how):
 
 def _parts(z, type):
     """Real parts, then imaginary ones."""
-    return np.concatenate([z.real.ravel(), z.imag.ravel()]).astype({"f64": np.float64, "f32": np.float32}[type])
+    return np.concatenate([z.real.ravel(), z.imag.ravel()]).astype(_DTYPES[type])
 
 
 def roots(k, n):
