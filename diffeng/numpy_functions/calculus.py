@@ -127,12 +127,13 @@ def _full(a, v):
         return sum([padded[j:j + n + m - 1] * v[m - 1 - j] for j in range(1, m)], padded[:n + m - 1] * v[m - 1])
     fine = [np.isfinite(x) for x in (a, v)]
     try:
-        if all([x.dtype.kind in "iub" or bool(np.all(f)) for x, f in zip((a, v), fine)]):
-            return _by_products(a, v)
-    except TypeError:
+        finite = all([x.dtype.kind in "iub" or bool(np.all(f)) for x, f in zip((a, v), fine)])
+    except TypeError:                                                       # of who cannot look
         bad = [np.cumsum(np.pad(~f, (k, k - 1))) for f, k in zip(fine, (m, n))]
         bad = (bad[0][m:] != bad[0][:-m]) | (bad[1][n:] != bad[1][:-n])
         return np.where(bad, np.nan, _by_products(*[np.where(f, x, x.dtype.type(0)) for f, x in zip(fine, (a, v))]))
+    if finite:
+        return _by_products(a, v)
     return np.take(np.pad(a, m - 1), np.arange(n + m - 1)[:, None] + np.arange(m)) @ v[::-1]                # (n + m - 1, m) @ (m,)
 
 

@@ -53,14 +53,16 @@ def _argsort(x, *, axis):
     order = np.argsort(rows, axis=-1)
     found = np.take_along_axis(rows, order, -1)
     same = (found[..., 1:] == found[..., :-1]) | np.isnan(found[..., :-1])              # NaN comes last
-    if np.count_nonzero(same) > x.size // MOST_EQUAL:
+    equal = np.count_nonzero(same)
+    if equal > x.size // MOST_EQUAL:
         return np.argsort(x, axis=axis, kind="stable")
-    begins = np.ones(found.shape, bool)                                                 # a stretch of equal numbers
-    begins[..., 1:] = ~same
-    tied = ~begins
-    tied[..., :-1] |= same
-    places = order[tied]
-    order[tied] = places[np.lexsort((places, np.cumsum(begins[tied])))]
+    if equal:
+        begins = np.ones(found.shape, bool)                                             # a stretch of equal numbers
+        begins[..., 1:] = ~same
+        tied = ~begins
+        tied[..., :-1] |= same
+        places = order[tied]
+        order[tied] = places[np.lexsort((places, np.cumsum(begins[tied])))]
     return np.ascontiguousarray(np.moveaxis(order, -1, axis))
 
 
