@@ -79,7 +79,12 @@ def written_out(outputs, as_recorded=False, split=False):
     """A graph's outputs as programs compute them: functions with rules of their own (de.custom) by what they compute, for programs have no rules, and loops without
     results that nobody reads. split: loops are split, too (fission.py)."""
     from .nodes import Primitive
-    if as_recorded or not Primitive.some_own:
+    if as_recorded:
+        return outputs
+    if split:
+        from .rerolling import rerolled
+        outputs = rerolled(outputs)
+    if not Primitive.some_own:
         return outputs
     from .own_rules import inlined
     outputs = inlined(outputs)

@@ -12,11 +12,15 @@ from .native import Writer, answer, entry, finish, odd, outside, patches, rows_o
 _I64, _VOID = ir.IntType(64), ir.VoidType()
 
 
-def _now(b, turn):
+def _now(b, turn, last=None):
     """A function of the address of four words: what they say of a turn. They say what something is in the first turn, in odd ones, in even ones after it, and what is
-    added with each."""
+    added with each. last: the number of the last turn, of which a fifth word says what it is then."""
     which = b.select(b.icmp_signed("==", turn, _I64(0)), _I64(0), b.select(odd(b, turn), _I64(8), _I64(16)))
-    return lambda words: b.add(b.word(b.add(words, which)), b.mul(turn, b.word(words, 3)))
+    if last is None:
+        return lambda words: b.add(b.word(b.add(words, which)), b.mul(turn, b.word(words, 3)))
+    is_last = b.icmp_signed("==", turn, last)
+    which = b.select(is_last, _I64(32), which)
+    return lambda words: b.add(b.word(b.add(words, which)), b.select(is_last, _I64(0), b.mul(turn, b.word(words, 3))))
 
 
 def build_turns():
@@ -51,7 +55,7 @@ def build_turns():
 
 def build_loop():
     """The module of a loop's kernel (repeated.py). Words: region and pool, turns, rows of the table of a turn, words that change; the table, as of a program; of each
-    word that changes: its place, what it is in the first turn, in odd ones, in even ones after it, and what is added with each turn."""
+    word that changes: its place, what it is in the first turn, in odd ones, in even ones after it, what is added with each turn, and what it is in the last one."""
     module = ir.Module("loop")
     module.vectors = True                                              # quick passes do
     b = Writer(module, "kernel", 3, _VOID, internal=False)
@@ -59,9 +63,9 @@ def build_loop():
     table = b.add(b.args[0], _I64(40))
     changes = b.add(table, b.mul(rows, _I64(32)))
     with b.count(_I64(0), turns) as turn:
-        now = _now(b, turn)
+        now = _now(b, turn, b.sub(turns, _I64(1)))
         with b.count(_I64(0), changing) as k:
-            change = b.add(changes, b.mul(k, _I64(40)))
+            change = b.add(changes, b.mul(k, _I64(48)))
             b.store(now(b.add(change, _I64(8))), b.at(b.word(change)))
         rows_of(b, table, _I64(0), rows, lambda *row: b.apply(region, pool, *row))
     b.ret_void()

@@ -24,10 +24,10 @@ from .plans import Plans
 from .recompute import recomputed
 from .reduce import over_rows
 from .scalar import type_name
-from .shifted import shifted
+from .shifted import among_zeros, shifted
 from .slopes import by_slopes
 from .stacking import stacked
-from .tiles import Tiles
+from .tiles import Tiles, written
 from .transforms import TRANSFORMS
 
 STEPS = {Group: lambda step, plans: plans.instructions(step), Sequential: lambda step, plans: groups.Rows(step).instructions(),
@@ -111,14 +111,22 @@ def _call(step, plans):
     return matrices.instructions(step, plans.factors) or [step]
 
 
-def _turn(inputs, outputs, codes):
+def _turn(loop, kept, codes):
     """See repeated.instructions."""
     from .program import Program
-    inputs, outputs = sizes.turn_of(inputs, outputs)
-    steps, reports, _ = steps_of(Program, inputs, Outputs(outputs), {}, codes=codes)
+    inputs, outputs = sizes.turn_of(loop.inputs, loop.outputs)
+    inputs, outputs, wider = among_zeros(inputs, simplify(Outputs([0.0 if k in kept else x for k, x in enumerate(outputs)])), loop.carried)
+    steps, reports, _ = steps_of(Program, inputs, outputs, {}, codes=codes)
     plans = Plans()
-    made = [(step, STEPS[type(step)](step, plans)) for step in steps]
-    return made, reports | reported(steps), has_products(steps)
+    made, factors = [], set()
+    for step in steps:
+        work = STEPS[type(step)](step, plans)
+        new = {held.view.buffer for _, held in plans.factors.values()} - factors
+        if new:                                              # a factorisation, which may be the same in every turn, though what is solved with it is not
+            made.append((new, work[:-1]))
+            work, factors = work[-1:], factors | new
+        made.append((written(step), work))
+    return made, reports | reported(steps), has_products(steps), {k: (inputs[k].shape, block) for k, block in wider.items()}
 
 
 def reported(steps):

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from ..nodes import Node
 from .contract import copy
 from .fuse import Call, Fuser
 from .groups import REGION, THREADS, Instruction
@@ -17,7 +18,7 @@ from .image import buffers, with_parts
 from .layout import Buffer, View, backwards, c_strides, new
 from .lower import Lowering
 from .memory import plan
-from .tiles import KernelOf, WordsOf, written
+from .tiles import KernelOf, WordsOf
 
 KEY = repr(("loop",))
 ROOM, DEEPER = 1 << 40, 20                 # from one code to the next, where there may be a loop between; powers of 2 less in a turn
@@ -26,13 +27,14 @@ LONGEST = 1e8                              # nanoseconds, roughly, that Python i
 
 def instructions(call, planned):
     """(steps that come before, the instructions that do what a Call of a loop does, steps that come after them); None where Python does it. The call says then what
-    the kernels report, and whether there are products. planned(inputs, outputs, codes): of a graph ((step, its instructions and calls) in order, reports, has it
-    products?)."""
+    the kernels report, and whether there are products. planned(loop, kept, codes): of its turn ((the buffers that a step writes, its instructions and calls) in order, reports, has it products?,
+    {number of a carry that lies among zeros there: (shape, where it lies)}). kept: results that it does not make."""
     loop = call.node.primitive.own if call.node is not None and call.node.primitive.name == "scan" else None
     between = next((step for step in (ROOM, ROOM >> DEEPER) if call.origin % step == 0), 0) >> DEEPER          # 0: of a loop in a loop in a loop
     if loop is None or not between:
         return None
-    made, reports, products = planned(loop.inputs, loop.outputs, (call.origin, between))
+    kept = _kept(loop)
+    made, reports, products, wider = planned(loop, kept, (call.origin, between))
     if any([type(w) is Call for _, work in made for w in work]):
         return None
     moving = loop.carried + loop.read
@@ -43,12 +45,13 @@ def instructions(call, planned):
     before, after = (Lowering(Fuser(), []) for _ in range(2))
     held, patches = Buffer("arena", np.dtype(np.uint8), peak), []
     given = [_given(before, x, n, loop.carried <= k < moving, loop.reverse) for k, (x, n) in enumerate(zip(call.operands, loop.inputs))]
-    results = _results(loop, call.out, before, after)
-    read = [(v, *results[k][1::-1], 0) if k < loop.carried else (v, v, v, v.strides[0] if k < moving else 0) for k, v in enumerate(given)]
-    places = {"input": read, "output": [(even, odd, even, step) for odd, even, step in results]}
+    pieces = _pieces(loop, call.out, before, after)
+    carries = [_carry(loop, k, pieces, kept, given[k], before) if k not in wider else _wide(loop, pieces[k], *wider[k], given[k], before, after) for k in range(loop.carried)]
+    places = {"input": [read for read, _ in carries] + [_rows(v, loop.length) if k < moving else _same(v) for k, v in enumerate(given) if k >= loop.carried],
+              "output": [made for _, made in carries] + [_rows(backwards(v) if loop.reverse else v, loop.length) for v in pieces[loop.carried:]]}
     for w in with_parts(once + turn):
         w.words = [_word(x, held, places, WordsOf(w, k), patches) for k, x in enumerate(w.words)]
-    words = [REGION, THREADS, loop.length, len(turn), len(patches) // 5]
+    words = [REGION, THREADS, loop.length, len(turn), len(patches) // 6]
     for w in turn:
         words += [KernelOf(w), WordsOf(w), w.rows, w.chunk]
     call.products, call.reports = products, reports
@@ -56,9 +59,9 @@ def instructions(call, planned):
 
 
 def _apart(made, moving):
-    """(the instructions of steps that compute the same in every turn, those of the others, bytes of an arena for both). made: (step, its instructions) in order.
-    moving: how many of the turn's inputs are others in each turn."""
-    results = [{id(b): b for b in map(_whole, written(step))} for step, _ in made]
+    """(the instructions of steps that compute the same in every turn, those of the others, bytes of an arena for both). made: (the buffers that a step writes, its
+    instructions) in order. moving: how many of the turn's inputs are others in each turn."""
+    results = [{id(b): b for b in map(_whole, written)} for written, _ in made]
     touched = [{id(b): b for w in work for b in map(_whole, buffers(w))} | out for (_, work), out in zip(made, results)]
     changing = {key for found in touched for key, b in found.items() if b.kind == "output" or b.kind == "input" and b.slot < moving}
     before = None
@@ -91,18 +94,18 @@ def _build():
 
 
 def _word(x, held, places, here, patches):
-    """A word of a turn's kernel. What is another one in each turn is `patches`': its place, what it is in the first turn, in odd ones and in even ones after that, and
-    what is added with every turn."""
+    """A word of a turn's kernel. What is another one in each turn is `patches`': its place, what it is in the first turn, in odd ones and in even ones after that, what
+    is added with every turn, and what it is in the last one. Turns are counted from 0."""
     if type(x) is not tuple or x[0].kind == "constant":
         return x
     buffer, offset = x
     if buffer.kind == "arena":
         return held, buffer.place + offset
-    *views, step = places[buffer.kind][buffer.slot]
-    words = [(v.buffer, v.offset + offset) for v in views]
-    if not step and words[0] == words[1] == words[2]:
-        return words[0]
-    patches += [here, *words, step]
+    first, odd, even, step, last = places[buffer.kind][buffer.slot]
+    first, odd, even, last = ((b, at + offset) for b, at in (first, odd, even, last))
+    if not step and first == odd == even == last:
+        return first
+    patches += [here, first, odd, even, step, last]
     return 0
 
 
@@ -118,9 +121,18 @@ def _given(before, x, n, moves, reverse):
     return backwards(v) if moves and reverse else v
 
 
-def _results(loop, out, before, after):
-    """[(view in odd turns, in even ones, bytes from turn to turn)] of each result: a carry is written into one of two places, in the last turn into that where it is to
-    lie. Turns are counted from 0."""
+def _kept(loop):
+    """{the number of a result: the number of the carry}: results that are a carry as every turn began with it. It lies in those rows then, and nobody copies it."""
+    kept = {}
+    for k, x in enumerate(loop.outputs[loop.carried:], loop.carried):
+        c = next((c for c, n in enumerate(loop.inputs[:loop.carried]) if n is x), None)
+        if c is not None and c not in kept.values() and type(loop.outputs[c]) is Node and 0 not in x.shape:
+            kept[k] = c
+    return kept
+
+
+def _pieces(loop, out, before, after):
+    """A view of each result."""
     pieces, at = {}, 0
     for k in loop.packing:
         shape, _ = loop.results[k]
@@ -128,16 +140,55 @@ def _results(loop, out, before, after):
         at += math.prod(shape)
     made = []
     for k, ((shape, dtype), x) in enumerate(zip(loop.results, loop.outputs)):
-        there = pieces[k] if k in pieces and dtype == out.dtype else _stored(shape, dtype)
-        if k in pieces and there is not pieces[k] and 0 not in shape:
-            after.cast(there, pieces[k], shape)
-        other = _stored(shape, dtype) if k < loop.carried else None
-        rows = backwards(there) if loop.reverse and other is None else there
-        made.append((rows, rows, rows.strides[0]) if other is None else (other, there, 0) if loop.length % 2 else (there, other, 0))
-        if not hasattr(x, "primitive") and 0 not in shape:       # it is the same in every turn
-            for v in filter(None, (there, other)):
-                before.cast(before.view(x), v, v.shape)
+        made.append(pieces[k] if k in pieces and dtype == out.dtype else _stored(shape, dtype))
+        if k in pieces and made[k] is not pieces[k] and 0 not in shape:
+            after.cast(made[k], pieces[k], shape)
+        if type(x) is not Node and 0 not in shape:       # it is the same in every turn
+            before.cast(before.view(x), made[k], shape)
     return made
+
+
+def _carry(loop, c, pieces, kept, begin, before):
+    """(where turns read a carry, where they write it): what a turn has written the next one reads, and the last one writes it where it is to lie."""
+    there, x, (shape, dtype) = pieces[c], loop.outputs[c], loop.results[c]
+    k = next((k for k, number in kept.items() if number == c), None)
+    if k is not None:
+        rows = backwards(pieces[k]) if loop.reverse else pieces[k]
+        (buffer, at), *_, step, last = read = _rows(rows, loop.length)
+        before.cast(begin, View(buffer, at, shape, c_strides(shape, dtype.itemsize), dtype), shape)
+        return read, ((buffer, at + step),) * 3 + (step, _at(there))
+    other = _stored(shape, dtype)
+    if type(x) is not Node and 0 not in shape:
+        before.cast(before.view(x), other, shape)
+    odd, even = (other, there) if loop.length % 2 else (there, other)
+    return (_at(begin), _at(even), _at(odd), 0, _at(other if loop.length > 1 else begin)), (_at(even), _at(odd), _at(even), 0, _at(there))
+
+
+def _wide(loop, there, shape, block, begin, before, after):
+    """As _carry, of one that lies among zeros as long as it turns."""
+    dtype = there.dtype
+    one, other = _stored(shape, dtype), _stored(shape, dtype)
+    before.cast(before.view(np.zeros((), dtype)), one, shape)
+
+    def inside(v):
+        return View(v.buffer, v.offset + sum([lo * s for (lo, _), s in zip(block, v.strides)]), there.shape, v.strides, dtype)
+    before.cast(begin, inside(one), there.shape)
+    after.cast(inside(one if loop.length % 2 == 0 else other), there, there.shape)
+    return (_at(one), _at(other), _at(one), 0, _at(one if loop.length % 2 else other)), (_at(other), _at(one), _at(other), 0, _at(other if loop.length % 2 else one))
+
+
+def _at(view):
+    return view.buffer, view.offset
+
+
+def _same(view):
+    """The same place in every turn."""
+    return (_at(view),) * 3 + (0, _at(view))
+
+
+def _rows(view, length):
+    """A row each turn."""
+    return (_at(view),) * 3 + (view.strides[0], (view.buffer, view.offset + (length - 1) * view.strides[0]))
 
 
 def _stored(shape, dtype):

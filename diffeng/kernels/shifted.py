@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from ..contractions import shape_of
-from ..nodes import Node, Outputs, Primitive, reachable, readers_of
+from ..nodes import INPUT, Node, Outputs, Primitive, reachable, readers_of
 from ..index_maps import spans, steps
 from .sizes import is_short
 
@@ -38,6 +38,20 @@ def shifted(outputs):
     return _Rewriting(outputs, reachable(outputs)).outputs
 
 
+def among_zeros(inputs, outputs, carried):
+    """(inputs, outputs, {number of a carry: (lo, hi) of each axis}) of a loop's turn, of whose carries some lie among zeros: those that only add up what is computed
+    among zeros anyway. inputs, outputs: the carries' come first."""
+    rewriting = _Rewriting(outputs, reachable(outputs))
+    found = rewriting.widened(inputs[:carried])
+    if not found:
+        return inputs, outputs, {}
+    inputs, outputs = [*inputs], Outputs(rewriting.outputs)
+    for k, (part, term) in found.items():
+        inputs[k] = Node(INPUT, (), inputs[k].params, None, part.shape, term.dtype, ())
+        outputs[k] = Node(Primitive.registry["add"], (inputs[k], term), {}, None, part.shape, term.dtype, term.frames)
+    return inputs, outputs, {k: rewriting.block(part) for k, (part, _) in found.items()}
+
+
 def _block(index, whole):
     """(lo, hi) of each axis where an index reads a block of an array; None for another."""
     parts = spans(index, whole)
@@ -48,7 +62,7 @@ class _Rewriting:
     """outputs: the new ones."""
 
     def __init__(self, outputs, order):
-        self.outputs, self._blocks, self._params = outputs, {}, {}
+        self.outputs, self._before, self._among, self._blocks, self._params = outputs, outputs, {}, {}, {}
         self._parts = {n: p for n in order if (p := self._part(n)) is not None}
         for x in {x for n in order if self._parts and n.primitive.name == "concatenate" and self._goes_round(n) for x in n.operands}:
             del self._parts[x]
@@ -156,28 +170,41 @@ class _Rewriting:
 
     def _sums(self, order, chosen):
         """{a sum that is only added to: a part, among whose zeros its terms are computed anyway}."""
-        among, found, seen = {}, {}, set()
+        self._among, found, seen = {}, {}, set()
         for r in order:
             if r in chosen and r.primitive.name == "scatter" and r.operands[0] not in seen:
                 seen.add(r.operands[0])
                 for x, _ in self._below(r.operands[0], ())[1]:
-                    among.setdefault(x, r)
-
-        def like(x, n):
-            """Such a part for an operand of a sum: the one of the sum before, or of what a term is made of."""
-            if x in found or not self._again(x, n.shape):
-                return found.get(x)
-            again = self._below(x, chosen)[1]
-            parts = [among[y] for y, _ in again if y in among and y.shape == n.shape] if self._few(again, "scatter", chosen) else ()
-            return min(parts, key=lambda r: r.serial, default=None)
-
-        for n in order if among else ():
+                    self._among.setdefault(x, r)
+        for n in order if self._among else ():
             if _is_sum(n) and all([_is_sum(r) and r.shape == n.shape for r in self._readers.get(n, ())]) \
                     and (n not in self._kept or not found.keys().isdisjoint(n.operands)):
-                left, right = (like(x, n) for x in n.operands)
+                left, right = (found[x] if x in found else self._like(x, n) for x in n.operands)
                 if left is not None and right is not None and (self._parts[left], left.shape) == (self._parts[right], right.shape):
                     found[n] = left
         return found
+
+    def _like(self, x, n):
+        """Such a part for a term of a sum, of what that is made of."""
+        again = self._below(x, self._chosen)[1] if self._again(x, n.shape) else ()
+        parts = [self._among[y] for y, _ in again if y in self._among and y.shape == n.shape] if self._few(again, "scatter", self._chosen) else ()
+        return min(parts, key=lambda r: r.serial, default=None)
+
+    def widened(self, carry):
+        """{number of a carry that only adds up: (a part, among whose zeros what it adds is computed anyway; that, among zeros)}. carry: its nodes; the first outputs
+        are what they become."""
+        found = {}
+        for k, (x, out) in enumerate(zip(carry, self._before)) if self._among else ():
+            if type(out) is Node and out.primitive.name == "add" and x in out.operands and out.shape == x.shape and self._readers.get(x) == [out] and out not in self._readers \
+                    and sum([y is out for y in self._before]) == 1:
+                term = out.operands[out.operands[0] is x]
+                part = self._like(term, out)
+                if part is not None:
+                    found[k] = part, self._taken(part, term)
+        return found
+
+    def block(self, part):
+        return self._parts[part]
 
     # ---- making it --------------------------------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def in_turns(lowering, node, *operands):
     if not lowering.in_order or not hasattr(loop, "mapped") or (loop.length + 1) * sum([math.prod(n.shape) * n.dtype.itemsize for n in loop.inputs[:loop.carried]]) > MOST_BYTES \
             or 0 in [math.prod(shape) for shape, _ in loop.results]:
         return None
-    every, part = by_entries(loop), _entry                              # part: a view of what a node stands for
+    every, part = None if _is_vector(loop) else by_entries(loop), _entry                             # part: a view of what a node stands for
     if every is None:
         every, part = _rows(loop), lambda v, at, turns: v
     given = [lowering.view(lowering.filled(x), n.dtype) for x, n in zip(operands, loop.inputs)]
@@ -86,6 +86,11 @@ def in_turns(lowering, node, *operands):
                 to = part(pieces[k], at, False)
                 lowering.cast(_turn(v, length), to, to.shape)
     return packed
+
+
+def _is_vector(loop):
+    """Are all arrays of a turn one vector's, whose entries do not meet? One instruction computes them all."""
+    return len({n.shape for n in loop.order}) == 1 and all([n.primitive.kind == "map" and math.prod(n.shape) > 1 for n in loop.order])
 
 
 def _entry(v, at, turns):

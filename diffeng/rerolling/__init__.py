@@ -1,0 +1,54 @@
+"""Loop rerolling: what a Python loop has recorded turn by turn becomes a loop again, whose turn is planned and compiled once.
+
+What it is: `rerolled(outputs)`. Where a graph's operations, in the order in which they were recorded, repeat themselves (periods.py), a turn's operands are, in all turns
+alike, made in the same turn, or in one before (a carry), or the same, or rows of something that is known before the loop; then the turns are one loops.Loop
+(turns.py). A gradient has two, of which the second reads the rows that the first one keeps. So a compiler sees a tenth, or a hundredth, of the operations, and
+the same ones for any number of turns.
+
+What it is not: no search for equal subgraphs: what a loop has made stands in the order of its turns. It is for evaluation only: no method of differentiation sees it.
+"""
+import numpy as np
+
+from ..nodes import reachable
+from .rewriting import Rewriting
+from .written_rows import by_rows
+
+FEWEST = 16                              # turns of a loop
+LEAST = 200                              # operations that it saves
+
+
+def rerolled(outputs):
+    """The nodes of a graph with its repeated operations as loops; the outputs themselves where there are none.
+
+    >>> import numpy as np
+    >>> from diffeng import numpy_api                # what is recorded can be computed with
+    >>> from diffeng.nodes import Tracing
+    >>> x = y = Tracing().input(None, "x", (3,), np.float64)
+    >>> for k in range(100):
+    ...     y = y + 0.1 * np.sin(y * k)
+    >>> len(reachable([y.node])), [n.primitive.name for n in reachable(rerolled([y.node]))]
+    (401, ['input', 'scan', 'getitem', 'reshape'])
+    """
+    if len(reachable(outputs)) < LEAST:
+        return outputs
+    rows = by_rows(outputs, FEWEST)
+    order = reachable(rows)
+    again = Rewriting(order, rows, FEWEST).outputs(_codes(order), LEAST)
+    return outputs if again is rows else again
+
+
+def _codes(order):
+    """Numbers that are equal where operations are, but for their operands, and for the number of a row that they read."""
+    codes, kinds = {}, {}
+    return [codes.setdefault(n if not n.operands else (n.primitive, n.shape, n.dtype, len(n.operands), () if not n.params else kinds.get(id(n.params)) or _kind(n, kinds)), len(codes)) for n in order]
+
+
+def _kind(n, kinds):
+    """What the parameters of an operation are, as a key. kinds: those that are known, by identity."""
+    kinds[id(n.params)] = found = tuple([(name, tuple(["row" if type(i) is int else _told(i) for i in value]) if name == "index" and type(value) is tuple else _told(value))
+                                         for name, value in n.params.items()])
+    return found
+
+
+def _told(value):
+    return repr(value) if isinstance(value, (int, float, str, tuple, slice, type(None), np.dtype)) else id(value)

@@ -1,0 +1,274 @@
+"""The turns of a loop that was recorded turn by turn: `Turns`, which find out what a turn reads, make a loops.Loop of it, and say what it has made.
+
+What a turn reads, of operations that are the same in all turns:
+
+    made in the same turn                                                       a `Made`
+    made in the turn before, or some turns before                               a carry, or several that are handed on
+    the same in all turns                                                       read from outside; constants stay constants
+    of each turn another, all known before the loop                             a row of x
+
+What is read elsewhere of all turns, the loop returns as rows. Of a function's values a gradient reads many, most of them in the turns of another loop: those that are a few
+additions and products of others are made again there, and not kept.
+"""
+import collections
+import math
+
+import numpy as np
+
+from ..batching import vmap
+from ..constants import Exact
+from ..loops import Loop
+from ..nodes import INPUT, Node, Outputs, Tracer
+from ..vocabulary import elementwise as e
+
+CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())
+AGAIN, WIDER = 4, 1.25                   # of these, so many make a value again where it is read; how much more of other values may be kept for it
+FEW = 4                                  # turns of which a value may be read outside of loops, and be made again there
+LONGEST = 8                              # turns that a value may be handed on
+SHORT = 64                               # entries of arrays that one kernel takes through all turns (kernels/turns.py)
+_VIEWS = frozenset(("reshape", "broadcast_to", "transpose"))         # of which elementwise functions are fused
+
+Made = collections.namedtuple("Made", "place")
+
+
+class Refused(Exception):
+    """These operations are no loop."""
+
+
+class Turns:
+    """`count` turns of `period` operations each, from number `first` of a Rewriting's order on; a place is the number of an operation in its turn.
+
+    sources: [of each place its operands: Made, nodes that stand for what a turn reads, or made again in it, constants; or such a node, where it is no operation of the turn].
+    kept: {Made, or such a node: its rows}, of what is known of all turns after the loop. given: {node that stands for what is the same in all turns: that}.
+    """
+
+    def __init__(self, graph, first, period, count):
+        self.graph, self.first, self.period, self.count, self.end = graph, first, period, count, first + period * count
+    def parts(self):
+        """These turns, and without the first or the last, which may be others: they begin with a constant, say. None where they are not worth a loop."""
+        turn = self.graph.order[self.first:self.first + self.period]
+        if all([n.primitive.kind == "map" or n.primitive.name in _VIEWS for n in turn]) and max([math.prod(n.shape) for n in turn]) > SHORT:
+            return                                               # fused, they are one loop over the entries of arrays
+        for skipped, left in (0, 0), (0, 1), (1, 1), (1, 2):
+            if self.count - left >= self.graph.fewest:
+                yield Turns(self.graph, self.first + skipped * self.period, self.period, self.count - left)
+
+    def halves(self):
+        """The turns before the first one that reads what was made long before it, and the others: a loop goes on where an equal one has ended, and reads its rows."""
+        for turn in range(1, self.count):
+            begin = self.first + turn * self.period
+            if any([self.first <= w < begin - LONGEST * self.period for wires in self.graph.wires[begin:begin + self.period] for w in wires]):
+                return [Turns(self.graph, self.first, self.period, turn), Turns(self.graph, begin, self.period, self.count - turn)]
+        return []
+
+    def become_a_loop(self):
+        """Can they?"""
+        self.graph.copied = 0
+        self._carries, self._rows, self._outer, self._again = {}, {}, {}, {}          # each: {a key: (what is read, the node that stands for it in the turn, ...)}
+        try:
+            self.sources = [self._sources(place) for place in range(self.period)]
+            self._make()
+        except Refused:
+            return False
+        for k, n in enumerate(self.graph.order[self.first:self.end]):
+            self.graph.made[n] = self, *divmod(k, self.period)
+        return True
+
+    def _column(self, place):
+        """The same operation of all turns."""
+        return self.graph.order[self.first + place:self.end:self.period]
+
+    # ---- what a turn reads --------------------------------------------------------------------------------------------------------------
+
+    def _sources(self, place):
+        column = self._column(place)
+        n, index = column[0], column[0].params.get("index")
+        if index is None or all([x.params["index"] == index for x in column]):
+            return [self._source(n, slot, [x.operands[slot] for x in column]) for slot in range(len(n.operands))]
+        if n.primitive.name != "getitem" or len(n.operands) > 1 or any([x.operands[0] is not n.operands[0] for x in column]) or not self._is_before(n.operands[0]):
+            raise Refused
+        for x in column:
+            self.graph.copy(x)                                   # it waits for no turn
+        return self._row_of(column)
+
+    def _is_before(self, x):
+        return type(x) is not Node or self.graph.place[x] < self.first
+
+    def _source(self, n, slot, values):
+        """An operand of an operation n. values: what it is in each turn."""
+        first, last = values[0], values[-1]
+        if all([x is first for x in values]) or _are_equal(values):
+            if type(first) is Node and not self._is_before(first):
+                raise Refused
+            return self._same(first) if type(first) is Node else first
+        if not self._is_before(last):
+            places = [self.graph.place[x] - self.first - k * self.period if type(x) is Node else None for k, x in enumerate(values)]
+            turns, place = divmod(places[-1], self.period)       # (turns: none, or -1 for the one before)
+            if -turns > LONGEST or any([p != places[-1] for p in places[-turns:]]) or not all(map(self._is_before, values[:-turns])):
+                raise Refused
+            return Made(place) if not turns else self._carry_of(place, values[:-turns], n.primitive.kind == "map")
+        if not all(map(self._is_before, values)):
+            raise Refused
+        return self._row_of(values if any([type(x) is Node for x in values]) else _numbers(n, slot, values))
+
+    def _same(self, x):
+        return self._outer.setdefault(id(x), (x, _input("outer", x)))[1]
+
+    def _carry_of(self, place, begin, spread):
+        """What an operation made so many turns ago. begin: what the first turns read in place of that; may it be spread out?"""
+        like = self._column(place)[0]
+        if like.dtype.kind != "f" or not all([_may_begin(x, like, spread) for x in begin]):
+            raise Refused
+        for k in range(len(begin) - 1, -1, -1):                  # a turn hands on what it was handed, the last one what it has made
+            self._carries.setdefault((place, *map(id, begin[k:])), (begin[k], _input("carry", like), Made(place) if k == len(begin) - 1 else (place, *map(id, begin[k + 1:]))))
+        return self._carries[place, *map(id, begin)][1]
+
+    def _row_of(self, values):
+        found = self.graph.series(values)
+        if found is None:
+            return self._row(tuple(map(id, values)), values[0], lambda: self.graph.as_rows(values), values)
+        turns, place, first, step = found
+        return self._made_again(turns, Made(place), first, step)
+
+    def _row(self, key, like, rows, *held):
+        """held: that whose identity is the key."""
+        if key not in self._rows:
+            self._rows[key] = rows(), _input("x", like), *held
+        return self._rows[key][1]
+
+    def _made_again(self, turns, x, first, step):
+        """What stands in this turn for x of another loop's turns, the first of which is `first`, and the next `step` further."""
+        def leaf(x):
+            return self._same(turns.given[x]) if x in turns.given else self._row((x, turns, first, step), turns.like(x), lambda: turns.rows(x, first, step, self.count))
+
+        def apply(x, n, operands):
+            return self._again.setdefault((x, turns, first, step), (None, n.on(operands)))[1]
+        return turns.made_of_what_is_kept(x, leaf, apply)
+
+    # ---- the loop ---------------------------------------------------------------------------------------------------------------------------
+
+    def _make(self):
+        """The Loop, in the graph."""
+        graph, turn = self.graph, []
+        for place, sources in enumerate(self.sources):
+            turn.append(sources if type(sources) is Node else self._column(place)[0].on([turn[x.place] if type(x) is Made else x for x in sources]))
+        read = [np.flatnonzero(graph.last_read[self.first + place:self.end:self.period] >= self.end) for place in range(self.period)]
+        last = [place for place, turns in enumerate(read) if self._carries and turns.tolist() == [self.count - 1]]
+        for place in last:                                       # of which no row is wanted: a carry that nobody reads in the turns
+            if not any([x == Made(place) for _, _, x in self._carries.values()]):
+                self._carries[place, "last"] = np.zeros((), turn[place].dtype), _input("carry", turn[place]), Made(place)
+        carried, again = [*self._carries.values()], self._chosen([place for place, turns in enumerate(read) if len(turns) and place not in last])
+        kept = [x for x in again if type(x) is not Made or not again[x]]
+        after = [turn[x.place] if type(x) is Made else self._carries[x][1] for _, _, x in carried]
+        if any([turn[x.place].dtype.kind != "f" for _, _, x in carried if type(x) is Made]) or any([self.like(x).dtype.kind not in "fb" for x in kept]):
+            raise Refused
+        if not carried and not (kept and self._rows):
+            raise Refused
+        ends = [turn[x.place] if type(x) is Made else x for x in kept]
+        ends = [x if x.dtype.kind == "f" else e.astype(Tracer(graph.tracing, x), dtype=np.dtype(np.float32)).node for x in ends]          # (integers would be another loop's)
+        from . import rerolled
+        inputs = [[x for _, x, *_ in some.values()] for some in (self._carries, self._rows, self._outer)]
+        loop = Loop(sum(inputs, []), rerolled(Outputs([*after, *ends])), len(inputs[0]), len(inputs[1]), self.count)
+        numbers = [*[self._begun(x, n) for x, n, _ in carried], *[rows for rows, *_ in self._rows.values()], *[graph.traced(x) for x, _ in self._outer.values()]]
+        results = loop.every(numbers) if carried else vmap(loop.step, tuple([0 if k < loop.read else None for k in range(len(numbers))]))(*numbers)
+        self._last = {x: value for (_, _, x), value in zip(carried, results) if type(x) is Made}
+        self.kept = {x: rows if self.like(x).dtype.kind == "f" else rows != 0 for x, rows in zip(kept, results[len(carried):])} | {n: rows for rows, n, *_ in self._rows.values()}
+        self.given = {n: x for x, n in self._outer.values()}
+
+    def _begun(self, x, like):
+        x = self.graph.traced(x) if hasattr(x, "dtype") else np.asarray(x, like.dtype)
+        return x if x.shape == like.shape else np.broadcast_to(x, like.shape)
+
+    def like(self, x):
+        return self._column(x.place)[0] if type(x) is Made else x
+
+    # ---- what it has made ---------------------------------------------------------------------------------------------------------------
+
+    def _chosen(self, places):
+        """{Made, or a carry: is it made again where it is read?}, of what is read of all turns, and of what is kept for it."""
+        found, states = {Made(place): False for place in places}, {n for _, n, _ in self._carries.values()}
+        for x in [*found]:
+            leaves, left, like = {}, AGAIN, self.like(x)
+            singly = self.graph.singly[self.first + x.place:self.end:self.period].sum()
+            stack = [x] if singly <= FEW else []
+            while stack and left >= 0:
+                y = stack.pop()
+                if type(y) is Made and (y == x or found.get(y, True)):
+                    sources, n = self.sources[y.place], self.like(y)
+                    stack += [sources] if type(sources) is Node else sources
+                    left = left - (n.primitive.kind == "map") if type(sources) is Node or _is_cheap(n) else -1
+                elif type(y) is Node and y.primitive is not INPUT:           # made again in this turn itself
+                    left = -1
+                elif type(y) is Node and y in states and y not in found:
+                    leaves[y] = False
+            if singly <= FEW and left >= 0 and sum(map(_bytes, leaves)) <= WIDER * _bytes(like):
+                found[x] = True
+                found |= leaves
+        return found
+
+    def made_of_what_is_kept(self, x, leaf, apply):
+        """x, Made or a node, of one turn or of several. leaf(x): of what is kept, or given; apply(x, n, operands): of an operation on such."""
+        if type(x) is not Made or x in self.kept:
+            return leaf(x) if type(x) in (Made, Node) else x
+        sources = self.sources[x.place]
+        if type(sources) is Node:
+            return leaf(sources)
+        return apply(x, self.like(x), [self.made_of_what_is_kept(y, leaf, apply) for y in sources])
+
+    def value(self, turn, place):
+        """What the turn with this number has made there."""
+        if turn == self.count - 1 and Made(place) in self._last:
+            return self._last[Made(place)]
+        return self.made_of_what_is_kept(Made(place), lambda x: self.graph.traced(self.given[x]) if x in self.given else self.kept[x][turn],
+                                         lambda x, n, operands: n.primitive(*operands, **n.params))
+
+    def rows(self, x, first, step, count):
+        """What stands for x in so many turns, as rows: of the turn `first`, the one that is `step` further, ..."""
+        def leaf(x):
+            if x in self.given:
+                return self.graph.traced(self.given[x]), None
+            end = first + count * step
+            return self.kept[x][first:None if end < 0 else end:step], 0
+
+        def apply(x, n, operands):
+            values, axes = zip(*[y if type(y) is tuple else (y, None) for y in operands])
+            return vmap(lambda *values: n.primitive(*values, **n.params), axes)(*values), 0
+        return self.made_of_what_is_kept(x, leaf, apply)[0]
+
+
+def _numbers(n, slot, values):
+    """Constants that n computes with, as arrays of one dtype."""
+    if n.primitive.kind != "map" or len({(type(x), np.shape(x), getattr(x, "dtype", None)) for x in values}) > 1 or type(values[0]) is Exact:
+        raise Refused
+    if hasattr(values[0], "dtype"):
+        return values
+    dtype = np.result_type(*[x.dtype if hasattr(x, "dtype") else x for k, x in enumerate(n.operands) if k != slot], values[0])
+    return [np.asarray(x, dtype) for x in values]
+
+
+def _may_begin(x, like, spread):
+    if not hasattr(x, "dtype"):
+        return type(x) in (int, float)
+    return x.dtype == like.dtype and (x.shape == like.shape or spread and np.broadcast_shapes(x.shape, like.shape) == like.shape)
+
+
+def _are_equal(values):
+    """Are these the same constant?"""
+    x, kind = values[0], type(values[0])
+    if kind is Node or kind is Exact or any([type(y) is not kind for y in values]):
+        return False
+    if kind is np.ndarray:
+        return all([(y.shape, y.dtype) == (x.shape, x.dtype) and y.tobytes() == x.tobytes() for y in values])
+    return all([repr(y) == repr(x) for y in values])
+
+
+def _is_cheap(n):
+    return n.primitive.kind == "view" or n.primitive.name in CHEAP or n.primitive.name == "getitem" and len(n.operands) == 1
+
+
+def _bytes(x):
+    return math.prod(x.shape) * x.dtype.itemsize
+
+
+def _input(name, like):
+    return Node(INPUT, (), {"name": name}, None, np.shape(like), like.dtype, ())

@@ -1,0 +1,391 @@
+"""Python loops as loops: the same values and derivatives, of a graph that does not grow with the number of turns."""
+import itertools
+
+import numpy as np
+import pytest
+
+import diffeng as de
+from diffeng import kernels, rerolling
+from diffeng.nodes import reachable
+from diffeng.rerolling import written_rows
+from diffeng.trees import flatten
+
+RNG = np.random.default_rng(6)
+TURNS = 120
+
+
+def network(h, W, b, xs):
+    kept = []
+    for x in xs:
+        h = np.tanh(W @ h + b + x)
+        kept.append(h)
+    return np.sum(np.stack(kept) ** 2)
+
+
+def controlled(x, u):
+    cost = 0.0
+    for t in range(len(u)):
+        x = x + 0.1 * np.array([x[1], np.sin(x[0]) + u[t]])
+        cost = cost + 0.1 * u[t] ** 2 + np.sum(x ** 2)
+    return cost
+
+
+def leapfrog(before, now, c, steps):
+    for _ in range(len(steps)):
+        before, now = now, 2 * now - before + c * (np.roll(now, 1) - 2 * now + np.roll(now, -1))
+    return np.sum(now ** 2) + np.sum(before)
+
+
+def of_time(x, steps):
+    for t in range(len(steps)):
+        x = x + 0.1 * np.sin(x * (0.1 * t)) * np.cos(0.3 * t)
+    return np.sum(x ** 2)
+
+
+def rows_written(y0, a, steps):
+    y = np.zeros((len(steps) + 1, 3))
+    y[0] = y0
+    for t in range(len(steps)):
+        y[t + 1] = y[t] + 0.1 * np.sin(a * y[t])
+    return np.sum(y ** 2)
+
+
+def columns_written(y0, a, steps):
+    y = np.full((3, len(steps) + 1), 2.0)
+    y[:, 0] = y0
+    for t in range(len(steps) - 1):
+        y[:, t + 1] = y[:, t] + 0.1 * np.sin(a * y[:, t])
+    return np.sum(y ** 2)
+
+
+def entries_written(a, steps):
+    y = np.zeros((len(steps) + 1, 2))
+    y[0, 0] = 1.0
+    for t in range(len(steps)):
+        y[t + 1, 0] = y[t, 0] + 0.1 * y[t, 1]
+        y[t + 1, 1] = y[t, 1] - 0.1 * a * np.sin(y[t, 0])
+    return np.sum(y ** 2)
+
+
+def chosen(x, W, steps):
+    for _ in range(len(steps)):
+        z = W @ x
+        x = np.where(z > 0, z, 0.1 * z)
+    return np.sum(x ** 2)
+
+
+def clipped(x, u):
+    cost = 0.0
+    for t in range(len(u)):
+        x = np.clip(x + u[t], -1, 1)
+        cost = cost + x ** 2
+    return cost
+
+
+def three_ago(x, y, z, steps):
+    for _ in range(len(steps)):
+        x, y, z = y, z, np.sin(x + z) * 0.5 + y * 0.1
+    return x + 2 * y + 3 * z
+
+
+def appended(x, steps):
+    out = [x]
+    for t in range(len(steps)):
+        out.append(np.sin(out[-1]) + out[t - 1] * 0.1)
+    return sum(np.sum(o) for o in out)
+
+
+def multistep(y, k, steps):
+    before = None
+    for t in range(len(steps)):
+        now = -k * y + np.sin(0.1 * t)
+        y = y + 0.1 * (now if before is None else 1.5 * now - 0.5 * before)
+        before = now
+    return np.sum(y ** 2)
+
+
+def filtered(m, A, ys):
+    P, total = np.eye(2), 0.0
+    for t in range(len(ys)):
+        m, P = A @ m, A @ P @ A.T + 0.1 * np.eye(2)
+        S = P[0, 0] + 0.5
+        K, error = P[:, 0] / S, ys[t] - m[0]
+        m, P = m + K * error, P - np.outer(K, P[0])
+        total = total - 0.5 * (error * error / S + np.log(S))
+    return total
+
+
+def every_second(x):
+    s = 0.0
+    for t in range(len(x) // 2):
+        s = np.tanh(s * 0.5 + x[2 * t] * x[2 * t + 1])
+    return s
+
+
+def backwards(x):
+    s = 0.0
+    for t in reversed(range(len(x))):
+        s = np.tanh(s * 0.5 + np.sin(x[t]) * x[t])
+    return s
+
+
+def tridiagonal(a, b, d):
+    n = len(a)
+    c, e, x = np.zeros(n), np.zeros(n), np.zeros(n)
+    c[0], e[0] = a[0] / b[0], d[0] / b[0]
+    for i in range(1, n):
+        m = b[i] - a[i] * c[i - 1]
+        c[i], e[i] = a[i] / m, (d[i] - a[i] * e[i - 1]) / m
+    x[-1] = e[-1]
+    for i in range(n - 2, -1, -1):
+        x[i] = e[i] - c[i] * x[i + 1]
+    return np.sum(x ** 2)
+
+
+def relaxed(u, b):
+    u = u.copy()
+    for _ in range(2):
+        for i in range(1, len(u) - 1):
+            u[i] = 0.5 * (u[i - 1] + u[i + 1] + b[i])
+    return np.sum(u ** 2)
+
+
+def heated(u, k, steps):
+    for _ in range(len(steps)):
+        flux = k * (u[1:] - u[:-1])
+        u = np.concatenate([u[:1], u[1:-1] + (flux[1:] - flux[:-1]), u[-1:]])
+    return np.mean(u ** 2)
+
+
+def heated_in_place(u, k, steps):
+    for _ in range(len(steps)):
+        added = np.zeros_like(u)
+        added[1:-1, 1:-1] = u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2] - 4 * u[1:-1, 1:-1]
+        u = u + k * added
+    return np.sum(u ** 2)
+
+
+def solved(u, k, steps):
+    A = np.eye(9) * (1 + k) - k / 2 * (np.eye(9, k=1) + np.eye(9, k=-1))
+    for _ in range(len(steps)):
+        u = np.linalg.solve(A, u + 0.1)
+    return np.sum(u ** 2)
+
+
+def trained(W, V, X, steps):
+    def loss(W, V):
+        return np.mean((np.tanh(X @ W) @ V - X[:, :1]) ** 2)
+    for _ in range(len(steps)):
+        g, h = de.grad(loss, argnums=(0, 1))(W, V)
+        W, V = W - 0.1 * g, V - 0.1 * h
+    return loss(W, V)
+
+
+def nested(x, steps):
+    for _ in range(len(steps) // 2):
+        for k in range(20):
+            x = x + 0.01 * np.sin(x * k)
+        x = x / np.sum(x ** 2)
+    return np.sum(x ** 3)
+
+
+def normal(*shape):
+    return 0.5 * RNG.standard_normal(shape)
+
+
+def arguments(turns):
+    """{function: (arguments, how many of them there are derivatives by)}"""
+    steps = np.zeros(turns)
+    return {network: ((normal(3), normal(3, 3), normal(3), normal(turns, 3)), 4), controlled: ((normal(2), normal(turns)), 2),
+            leapfrog: ((normal(9), normal(9), 0.1, steps), 3), of_time: ((normal(3), steps), 1), rows_written: ((normal(3), normal(3), steps), 2),
+            columns_written: ((normal(3), normal(3), steps), 2), entries_written: ((0.7, steps), 1), chosen: ((normal(4), normal(4, 4), steps), 2),
+            clipped: ((0.1, normal(turns)), 2), three_ago: ((0.1, 0.2, 0.3, steps), 3), appended: ((normal(3), steps), 1), multistep: ((normal(2), 0.3, steps), 2),
+            filtered: ((normal(2), normal(2, 2), normal(turns)), 3), every_second: ((normal(2 * turns),), 1), backwards: ((normal(turns),), 1),
+            tridiagonal: ((normal(turns), normal(turns) + 3, normal(turns)), 3), relaxed: ((normal(turns), normal(turns)), 2), heated: ((normal(40), 0.2 + 0.1 * normal(39), steps), 2),
+            heated_in_place: ((normal(8, 9), 0.1, steps), 2), solved: ((normal(9), 0.4, steps), 2), trained: ((normal(3, 4), normal(4, 1), normal(6, 3), steps), 2),
+            nested: ((normal(3), steps), 1)}
+
+
+ARGUMENTS = arguments(TURNS)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """[(operations of a graph that is compiled, of what rerolling makes of it)]"""
+    counts, own, depth = [], rerolling.rerolled, []
+
+    def rerolled(outputs):
+        depth.append(0)
+        found = own(outputs)
+        depth.pop()
+        if not depth:                                            # not the turn of a loop that was found
+            counts.append((len(reachable(outputs)), len(reachable(found))))
+        return found
+    monkeypatch.setattr(rerolling, "rerolled", rerolled)
+    return counts
+
+
+def alike(got, want, rounding=1e-9):
+    for x, y in zip(flatten(got)[0], flatten(want)[0], strict=True):
+        assert np.asarray(x).dtype == np.asarray(y).dtype
+        np.testing.assert_allclose(x, y, rtol=rounding, atol=rounding * np.max(np.abs(y)))
+
+
+@pytest.mark.parametrize("f", ARGUMENTS, ids=lambda f: f.__name__)
+def test_the_same_value_and_gradient_of_few_operations(f, counted):
+    args, count = ARGUMENTS[f]
+    both = de.value_and_grad(f, argnums=tuple(range(count)))
+    alike(de.jit(both)(*args), both(*args))
+    (before, after), = counted
+    assert before > 250 and after < 150
+
+
+@pytest.mark.parametrize("f", [network, entries_written, three_ago, heated, nested], ids=lambda f: f.__name__)
+def test_other_methods_and_higher_derivatives(f):
+    args, count = ARGUMENTS[f]
+    for derivative in (de.grad(f, method="forward"), de.hessian(f)):
+        alike(de.jit(derivative)(*args), derivative(*args))
+
+
+def test_float32(counted):
+    args, _ = ARGUMENTS[network]
+    args = [x.astype(np.float32) for x in args]
+    both = de.value_and_grad(network, argnums=(0, 1, 2, 3))
+    alike(de.jit(both)(*args), both(*args), 1e-4)
+    assert counted[0][1] < 130
+
+
+@pytest.mark.parametrize("f", ARGUMENTS, ids=lambda f: f.__name__)
+def test_another_number_of_turns_compiles_nothing(f):
+    def run(turns):
+        args, count = arguments(turns)[f]
+        de.jit(de.value_and_grad(f, argnums=tuple(range(count))))(*args)
+    run(130)
+    before = kernels.compilations
+    for turns in (200, 201):
+        run(turns)
+    assert kernels.compilations == before
+
+
+def test_what_is_no_loop_stays(counted):
+    """Entries of large arrays by themselves, which are fused; a few turns of many operations."""
+    def pointwise(x):
+        for k in range(100):
+            x = np.sin(x) * 1.1 + k
+        return x
+
+    def few(x):
+        for _ in range(12):
+            for k in range(30):
+                x = np.dot(np.sin(x * k), x) * x
+            x = np.cumsum(x)
+        return x
+    for f, x in (pointwise, np.ones(500)), (few, np.full(3, 0.1)):
+        alike(de.jit(f)(x), f(x))
+        before, after = counted[-1]
+        assert before > 250 and after > before // 4
+
+
+def test_turns_that_wait_for_none_are_computed_at_once(counted):
+    def f(x, A):
+        return np.sum(np.array([np.sum(np.tanh(A @ x[k]) * k) ** 2 for k in range(len(x))]))
+    args = normal(150, 3), normal(3, 3)
+    alike(de.jit(de.value_and_grad(f, argnums=(0, 1)))(*args), de.value_and_grad(f, argnums=(0, 1))(*args))
+    assert counted[0][1] < 60
+
+
+def test_a_failure_in_a_turn_names_the_line():
+    def f(A, b):
+        for _ in range(100):
+            b = np.linalg.solve(A, np.tanh(b))
+        return b
+    line = f.__code__.co_firstlineno + 2
+    with pytest.raises(np.linalg.LinAlgError, match=f"test_rerolling.py:{line}"):
+        de.jit(f)(np.zeros((3, 3)), np.ones(3))
+
+
+def test_a_loop_keeps_what_is_cheaply_made_of_it(counted):
+    """Of a flux k (u[1:] - u[:-1]) the gradient reads the differences, which are made of the rows of u."""
+    found = []
+
+    class Loop(rerolling.turns.Loop):
+        def __init__(self, *args, **more):
+            super().__init__(*args, **more)
+            found.append(self)
+    own, rerolling.turns.Loop = rerolling.turns.Loop, Loop
+    try:
+        args, _ = ARGUMENTS[heated]
+        de.jit(de.value_and_grad(heated, argnums=(0, 1)))(*args)
+    finally:
+        rerolling.turns.Loop = own
+    forward, backward = [loop for loop in found if loop.packing and not loop.integers]
+    assert forward.outputs[1:] == forward.inputs[:1] and [n.shape for n in backward.inputs[backward.carried:backward.carried + backward.read]] == [(40,)]
+
+
+# ---- arrays that are written row by row ---------------------------------------------------------------------------------------------------------
+
+def added_to(x):
+    y = np.zeros((20, 3)) + x[0]
+    for t in range(20):
+        y[t] += x * t
+        y[-1 - t, :] += 2.0
+    return y
+
+
+def written_twice(x):
+    y = np.ones((21, 3))
+    for t in range(20):
+        y[t] = x[0]
+        y[t] = y[t - 1] * x + y[t + 1]
+    return y[3:9], y
+
+
+def read_in_between(x):
+    y, total = np.zeros((20, 3)), 0.0
+    for t in range(20):
+        y[t] = x * t
+        if t in (7, 11):
+            total = total + np.sum(y ** 2)
+    return total, y[::2], y[4, 1]
+
+
+def red_and_black(x):
+    y = np.zeros(41) + x[0]
+    for color in (0, 1):
+        for t in range(1 + color, 40, 2):
+            y[t] = np.sin(y[t - 1] + y[t + 1]) + x[t % 3]
+    return y
+
+
+def of_integers(x):
+    y = np.zeros((20, 2), int)
+    for t in range(20):
+        y[t, 1] = t + (x[0] > 0)
+    return np.sum(y), x * y[3, 1]
+
+
+def branched(x):
+    y = np.zeros((20, 3))
+    for t in range(20):
+        y[t] = x * t
+    z = y.copy()
+    for t in range(20):
+        z[t] = y[t] + z[t - 1]
+        y[t] = z[t] * 2
+    return y, z
+
+
+@pytest.mark.parametrize("f", [added_to, written_twice, read_in_between, red_and_black, of_integers, branched], ids=lambda f: f.__name__)
+def test_rows_say_what_the_array_says(f, monkeypatch):
+    """Of values and of gradients, whether loops are found in it or not."""
+    made = []
+    own = written_rows.by_rows
+    monkeypatch.setattr(rerolling, "by_rows", lambda outputs, fewest: made.append((outputs, own(outputs, fewest))) or made[-1][1])
+    monkeypatch.setattr(rerolling, "LEAST", 20)
+    monkeypatch.setattr(rerolling, "FEWEST", 5)
+    monkeypatch.setattr(rerolling.Rewriting, "outputs", lambda self, *_: self._outputs + [])          # as if there had been a loop
+    x = np.array([0.3, -0.2, 0.5])
+    alike(de.jit(f)(x), f(x))
+    slope = de.grad(lambda x: sum([np.sum(np.sin(y)) for y in flatten(f(x))[0]]))
+    alike(de.jit(slope)(x), slope(x))
+    assert any([rows is not outputs for outputs, rows in made])
