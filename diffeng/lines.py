@@ -11,6 +11,7 @@ import sys
 import numpy
 
 _ENGINE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_COMMANDS = os.path.join(_ENGINE, "cli.py")
 _LLM = os.path.join(_ENGINE, "llm") + os.sep
 _PACKAGES = os.path.dirname(os.path.dirname(numpy.__file__))
 _LIBRARIES = tuple([os.path.join(_PACKAGES, name) + os.sep for name in ("numpy", "scipy", "pandas")])
@@ -118,7 +119,7 @@ def user_frames(above=1, most=DEPTH):
     found = ()
     while frame is not None:
         code = frame.f_code
-        if code is _RUN:           # the function being derived begins here: what is outside is its caller's business
+        if code is _RUN or code.co_filename == _COMMANDS:            # the function being derived begins here: what is outside is its caller's business, or the command line's
             break
         if _user_files[code.co_filename]:
             found += ((code, frame.f_lasti),)

@@ -47,6 +47,9 @@ def assigned(x):
 def shapes(x, y):
     return np.sum(x + y)
 
+def complex_result(x):
+    return np.fft.fft(x)
+
 GLOBAL = np.zeros(2)
 number = 3
 '''
@@ -126,6 +129,11 @@ def test_wrong_input(user, capsys, arguments, words):
     assert "\n\n" not in message.strip()
     assert [w for w in words.split() if w not in message] == [], message
     assert not (user / "diffeng-report" / "report.json").exists()
+
+
+def test_no_line_where_none_is_the_users(user, capsys):
+    _, _, err = run(capsys, "compare", "user.py:complex_result", "--at", "x=[1.0, 2.0]")
+    assert "returned a complex value: derivatives" in err
 
 
 @pytest.mark.parametrize("source, words", [

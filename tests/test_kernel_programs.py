@@ -1,5 +1,6 @@
 """Whole programs of kernels: what fuses and is shared, random ones, threads and processes, vectors across short rows."""
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import scipy.special
 
 import diffeng as de
-from diffeng import kernels
+from diffeng import kernels, rerolling
 from diffeng.bench.workloads import WORKLOADS
 from diffeng.kernels import choice, families, machine, threads
 from diffeng.nodes import Tracing
@@ -368,7 +369,7 @@ def test_threads(random):
 def test_fork():
     code = """
 import os, numpy as np
-from diffeng import kernels
+from diffeng import kernels, rerolling
 from diffeng.nodes import Tracing
 x = np.linspace(0, 1, 600_000)
 t = Tracing().input(x, "x")
@@ -480,6 +481,7 @@ def test_a_large_graph_of_a_new_kind_is_planned_once(random, monkeypatch, tmp_pa
     monkeypatch.setenv("DIFFENG_CACHE", str(tmp_path))
     monkeypatch.setattr(machine, "_kernels", {})
     monkeypatch.setattr(choice, "_families", set())
+    monkeypatch.setattr(rerolling, "LEAST", math.inf)            # which would make a small one of it
     made, plan = [], choice.Plan
     monkeypatch.setattr(choice, "Plan", lambda *graph: made.append(graph) or plan(*graph))
 

@@ -276,14 +276,13 @@ def test_what_is_no_loop_stays(counted):
 
     def few(x):
         for _ in range(12):
-            for k in range(30):
-                x = np.dot(np.sin(x * k), x) * x
-            x = np.cumsum(x)
+            for function in (np.sin, np.cos, np.tanh, np.arctan, np.expm1, np.square):
+                x = function(x) / np.sum(x ** 2 + 1)
         return x
     for f, x in (pointwise, np.ones(500)), (few, np.full(3, 0.1)):
         alike(de.jit(f)(x), f(x))
         before, after = counted[-1]
-        assert before > 250 and after > before // 4
+        assert before > 250 and after == before
 
 
 def test_turns_that_wait_for_none_are_computed_at_once(counted):

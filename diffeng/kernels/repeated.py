@@ -46,7 +46,7 @@ def instructions(call, planned):
     held, patches = Buffer("arena", np.dtype(np.uint8), peak), []
     given = [_given(before, x, n, loop.carried <= k < moving, loop.reverse) for k, (x, n) in enumerate(zip(call.operands, loop.inputs))]
     pieces = _pieces(loop, call.out, before, after)
-    carries = [_carry(loop, k, pieces, kept, given[k], before) if k not in wider else _wide(loop, pieces[k], *wider[k], given[k], before, after) for k in range(loop.carried)]
+    carries = [_carry(loop, k, pieces, kept, given[k], before, after) if k not in wider else _wide(loop, pieces[k], *wider[k], given[k], before, after) for k in range(loop.carried)]
     places = {"input": [read for read, _ in carries] + [_rows(v, loop.length) if k < moving else _same(v) for k, v in enumerate(given) if k >= loop.carried],
               "output": [made for _, made in carries] + [_rows(backwards(v) if loop.reverse else v, loop.length) for v in pieces[loop.carried:]]}
     for w in with_parts(once + turn):
@@ -122,11 +122,12 @@ def _given(before, x, n, moves, reverse):
 
 
 def _kept(loop):
-    """{the number of a result: the number of the carry}: results that are a carry as every turn began with it. It lies in those rows then, and nobody copies it."""
-    kept = {}
+    """{the number of a result: the number of a carry}: results that are a carry as every turn begins with it, or as it leaves it. It lies in those rows then, and nobody
+    copies it."""
+    kept, carries = {}, [c for c, x in enumerate(loop.outputs[:loop.carried]) if type(x) is Node and 0 not in x.shape and x.dtype == loop.dtype]
     for k, x in enumerate(loop.outputs[loop.carried:], loop.carried):
-        c = next((c for c, n in enumerate(loop.inputs[:loop.carried]) if n is x), None)
-        if c is not None and c not in kept.values() and type(loop.outputs[c]) is Node and 0 not in x.shape:
+        c = next((c for c in carries if (x is loop.inputs[c] or x is loop.outputs[c]) and c not in kept.values()), None)
+        if c is not None:
             kept[k] = c
     return kept
 
@@ -148,15 +149,21 @@ def _pieces(loop, out, before, after):
     return made
 
 
-def _carry(loop, c, pieces, kept, begin, before):
+def _carry(loop, c, pieces, kept, begin, before, after):
     """(where turns read a carry, where they write it): what a turn has written the next one reads, and the last one writes it where it is to lie."""
     there, x, (shape, dtype) = pieces[c], loop.outputs[c], loop.results[c]
     k = next((k for k, number in kept.items() if number == c), None)
     if k is not None:
         rows = backwards(pieces[k]) if loop.reverse else pieces[k]
-        (buffer, at), *_, step, last = read = _rows(rows, loop.length)
-        before.cast(begin, View(buffer, at, shape, c_strides(shape, dtype.itemsize), dtype), shape)
-        return read, ((buffer, at + step),) * 3 + (step, _at(there))
+        (buffer, at), *_, step, last = in_rows = _rows(rows, loop.length)
+
+        def row(place):
+            return View(*place, shape, c_strides(shape, dtype.itemsize), dtype)
+        if loop.outputs[k] is x:
+            after.cast(row(last), there, shape)
+            return (_at(begin), (buffer, at - step), (buffer, at - step), step, (last[0], last[1] - step) if loop.length > 1 else _at(begin)), in_rows
+        before.cast(begin, row((buffer, at)), shape)
+        return in_rows, ((buffer, at + step),) * 3 + (step, _at(there))
     other = _stored(shape, dtype)
     if type(x) is not Node and 0 not in shape:
         before.cast(before.view(x), other, shape)

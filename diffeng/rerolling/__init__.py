@@ -14,7 +14,7 @@ from .rewriting import Rewriting
 from .written_rows import by_rows
 
 FEWEST = 16                              # turns of a loop
-LEAST = 200                              # operations that it saves
+LEAST = 200                              # operations that the loops of a graph save
 
 
 def rerolled(outputs):

@@ -12,6 +12,7 @@ from .turns import Made, Refused, Turns
 
 MOST_BYTES = 1 << 20                     # that are copied to make rows of what is none
 _COMPUTE = frozenset("map reduce contract linalg".split())
+A_LOOP = 50                              # operations that one of the loops of a graph saves
 LEAST = 8                                # operands of a concatenation that are joined
 MOST_BY_TURNS = 4                        # values of a turn that are joined one after the other
 LOOK = 64                                # operations in the middle of many that are looked at
@@ -30,9 +31,9 @@ class Rewriting:
         self.tracing = Tracing(values=False, frames=())
 
     def outputs(self, codes, least):
-        """The outputs themselves where nothing becomes a loop. codes: of the operations, equal where these are; least: operations that a loop saves."""
-        found = stretches(codes, self.fewest, least, self._is_a_turn)
-        if not found:
+        """The outputs themselves where nothing becomes a loop. codes: of the operations, equal where these are; least: operations that loops save."""
+        found = stretches(codes, self.fewest, min(least, A_LOOP), self._is_a_turn)
+        if sum([end - first - period for first, end, period in found]) < least:
             return self._outputs
         self._look_who_reads(found)
         left, at, changed = [Turns(self, *self._cut(*each)) for each in found][::-1], 0, False
