@@ -57,3 +57,48 @@ def test_what_is_the_same_in_every_turn(f):
     for g in (f, de.jacobian(lambda c, A: np.sum(np.sin(flatten(f(c, A))[0][0])), argnums=(0, 1))):
         for got, want in zip(flatten(de.jit(g)(c, A))[0], flatten(g(c, A))[0]):
             np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-13)
+
+
+def conjugate_gradients(c, A):
+    """Rows of a carry as turns begin with it, and of another one as they leave it."""
+    def body(carry, _):
+        p, square, x, r = carry
+        Ap = A @ p
+        step = square / (p @ Ap)
+        r = r - step * Ap
+        return (r + r @ r / square * p, r @ r, x + step * p, r), (r @ r, p)
+    A = A @ A.T + np.diag(np.arange(1.0, 1 + len(A)))
+    return de.scan(body, (c, c @ c, np.zeros_like(c), c), None, length=3)
+
+
+def handed_on(c, A):
+    """A carry that becomes another one, with rows of both, of some of them twice."""
+    def body(carry, x):
+        before, now = carry
+        after = np.tanh(A @ now + before * x)
+        return (now, after), (before, now, after, after)
+    return de.scan(body, (c, c * 2), np.arange(4.0), reverse=True)
+
+
+def of_two_types(c, A):
+    """A carry of float32 beside float64, and rows that are the same in all turns."""
+    def body(carry, x):
+        small, large = carry
+        small = np.tanh(small * x)
+        return (small, large + small @ A), (small, small, large, 1.5)
+    return de.scan(body, (c.astype(np.float32), c), np.arange(5, dtype=np.float32))
+
+
+def left_as_it_is(c, A):
+    return de.scan(lambda carry, x: ((carry[0], np.tanh(A @ carry[1] + carry[0])), (carry[0], carry[1])), (c, c), None, length=1)
+
+
+@pytest.mark.parametrize("f", [conjugate_gradients, handed_on, of_two_types, left_as_it_is], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("n", [6, 70])
+def test_results_that_lie_where_a_carry_does(f, n):
+    c, A = np.linspace(0.1, 0.7, n), np.cos(np.arange(n * n).reshape(n, n)) / n
+    rounding = 1e-5 if f is of_two_types else 1e-10
+    for g in (f, de.grad(lambda c, A: sum([np.sum(np.sin(x) * (1 + np.arange(np.size(x)).reshape(np.shape(x)))) for x in flatten(f(c, A))[0]]), argnums=(0, 1))):
+        for got, want in zip(flatten(de.jit(g)(c, A))[0], flatten(g(c, A))[0], strict=True):
+            assert got.dtype == np.asarray(want).dtype
+            np.testing.assert_allclose(got, want, rtol=rounding, atol=rounding * np.max(np.abs(want)))

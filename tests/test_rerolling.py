@@ -293,6 +293,19 @@ def test_turns_that_wait_for_none_are_computed_at_once(counted):
     assert counted[0][1] < 60
 
 
+def test_parts_that_follow_one_another(counted):
+    """Windows of an array, each of which begins where the one before did, or further on; of their adjoint no loop is made."""
+    def f(x, w):
+        total, Y = 0.0, np.stack([x, x ** 2])
+        for t in range(100):
+            total = np.tanh(total * 0.9 + np.dot(w, x[t:t + 5]) + np.sum(Y[1, 2 * t:2 * t + 2]))
+        return total ** 2
+    args = normal(210), normal(5)
+    alike(de.jit(f)(*args), f(*args))
+    assert counted[-1][1] < 60
+    alike(de.jit(de.value_and_grad(f, argnums=(0, 1)))(*args), de.value_and_grad(f, argnums=(0, 1))(*args))
+
+
 def test_a_failure_in_a_turn_names_the_line():
     def f(A, b):
         for _ in range(100):

@@ -87,7 +87,9 @@ class Unknowns:
         total = 0
         for m, a in n.terms.items():
             for u in m:
-                a = self.now(self._known[u] if u in self._known else self._one(u)) * a
+                if u in self._known:
+                    self._known[u] = self.now(self._known[u])            # (kept: they are made of one another)
+                a = self._known.get(u, self._one(u)) * a
             total = a + total
         return total
 

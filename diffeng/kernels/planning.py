@@ -115,7 +115,7 @@ def _turn(loop, kept, codes):
     """See repeated.instructions."""
     from .program import Program
     inputs, outputs = sizes.turn_of(loop.inputs, loop.outputs)
-    inputs, outputs, wider = among_zeros(inputs, simplify(Outputs([0.0 if k in kept else x for k, x in enumerate(outputs)])), loop.carried)
+    inputs, outputs, wider = among_zeros(inputs, simplify(Outputs([0.0 if k in kept else x for k, x in enumerate(outputs)])), loop.carried, kept.values())
     steps, reports, _ = steps_of(Program, inputs, outputs, {}, codes=codes)
     plans = Plans()
     made, factors = [], set()

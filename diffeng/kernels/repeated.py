@@ -42,7 +42,7 @@ def instructions(call, planned):
     cost = loop.length * sum([w.rows * w.cost for w in turn])
     if cost > LONGEST:
         return None
-    before, after = (Lowering(Fuser(), []) for _ in range(2))
+    before, after = Lowering(Fuser(), []), []                # after: what is copied to where
     held, patches = Buffer("arena", np.dtype(np.uint8), peak), []
     given = [_given(before, x, n, loop.carried <= k < moving, loop.reverse) for k, (x, n) in enumerate(zip(call.operands, loop.inputs))]
     pieces = _pieces(loop, call.out, before, after)
@@ -55,7 +55,11 @@ def instructions(call, planned):
     for w in turn:
         words += [KernelOf(w), WordsOf(w), w.rows, w.chunk]
     call.products, call.reports = products, reports
-    return before.fuser.finish(), [*once, Instruction(KEY, _build, words + patches, 1, 1, cost, tuple(turn))], after.fuser.finish()
+    before, copying = before.fuser.finish(), Lowering(Fuser(), [])           # (finished first: a buffer knows who writes it)
+    for x, there in after:
+        copying.fuser.need(there)                            # results lie in one buffer, which is written and read
+        copying.cast(x, there, there.shape)
+    return before, [*once, Instruction(KEY, _build, words + patches, 1, 1, cost, tuple(turn))], copying.fuser.finish()
 
 
 def _apart(made, moving):
@@ -143,7 +147,7 @@ def _pieces(loop, out, before, after):
     for k, ((shape, dtype), x) in enumerate(zip(loop.results, loop.outputs)):
         made.append(pieces[k] if k in pieces and dtype == out.dtype else _stored(shape, dtype))
         if k in pieces and made[k] is not pieces[k] and 0 not in shape:
-            after.cast(made[k], pieces[k], shape)
+            after.append((made[k], pieces[k]))
         if type(x) is not Node and 0 not in shape:       # it is the same in every turn
             before.cast(before.view(x), made[k], shape)
     return made
@@ -160,7 +164,7 @@ def _carry(loop, c, pieces, kept, begin, before, after):
         def row(place):
             return View(*place, shape, c_strides(shape, dtype.itemsize), dtype)
         if loop.outputs[k] is x:
-            after.cast(row(last), there, shape)
+            after.append((row(last), there))
             return (_at(begin), (buffer, at - step), (buffer, at - step), step, (last[0], last[1] - step) if loop.length > 1 else _at(begin)), in_rows
         before.cast(begin, row((buffer, at)), shape)
         return in_rows, ((buffer, at + step),) * 3 + (step, _at(there))
@@ -176,11 +180,12 @@ def _wide(loop, there, shape, block, begin, before, after):
     dtype = there.dtype
     one, other = _stored(shape, dtype), _stored(shape, dtype)
     before.cast(before.view(np.zeros((), dtype)), one, shape)
+    before.fuser.need(one)
 
     def inside(v):
         return View(v.buffer, v.offset + sum([lo * s for (lo, _), s in zip(block, v.strides)]), there.shape, v.strides, dtype)
     before.cast(begin, inside(one), there.shape)
-    after.cast(inside(one if loop.length % 2 == 0 else other), there, there.shape)
+    after.append((inside(one if loop.length % 2 == 0 else other), there))
     return (_at(one), _at(other), _at(one), 0, _at(one if loop.length % 2 else other)), (_at(other), _at(one), _at(other), 0, _at(other if loop.length % 2 else one))
 
 

@@ -38,11 +38,11 @@ def shifted(outputs):
     return _Rewriting(outputs, reachable(outputs)).outputs
 
 
-def among_zeros(inputs, outputs, carried):
+def among_zeros(inputs, outputs, carried, others=()):
     """(inputs, outputs, {number of a carry: (lo, hi) of each axis}) of a loop's turn, of whose carries some lie among zeros: those that only add up what is computed
-    among zeros anyway. inputs, outputs: the carries' come first."""
+    among zeros anyway. inputs, outputs: the carries' come first. others: carries that lie somewhere else."""
     rewriting = _Rewriting(outputs, reachable(outputs))
-    found = rewriting.widened(inputs[:carried])
+    found = {k: wide for k, wide in rewriting.widened(inputs[:carried]).items() if k not in others}
     if not found:
         return inputs, outputs, {}
     inputs, outputs = [*inputs], Outputs(rewriting.outputs)

@@ -10,7 +10,7 @@ What it is not: no search for equal subgraphs: what a loop has made stands in th
 import numpy as np
 
 from ..nodes import reachable
-from .rewriting import Rewriting
+from .rewriting import Rewriting, part_of
 from .written_rows import by_rows
 
 FEWEST = 16                              # turns of a loop
@@ -38,14 +38,14 @@ def rerolled(outputs):
 
 
 def _codes(order):
-    """Numbers that are equal where operations are, but for their operands, and for the number of a row that they read."""
+    """Numbers that are equal where operations are, but for their operands, and for the place of a row, or part, that they read."""
     codes, kinds = {}, {}
     return [codes.setdefault(n if not n.operands else (n.primitive, n.shape, n.dtype, len(n.operands), () if not n.params else kinds.get(id(n.params)) or _kind(n, kinds)), len(codes)) for n in order]
 
 
 def _kind(n, kinds):
     """What the parameters of an operation are, as a key. kinds: those that are known, by identity."""
-    kinds[id(n.params)] = found = tuple([(name, tuple(["row" if type(i) is int else _told(i) for i in value]) if name == "index" and type(value) is tuple else _told(value))
+    kinds[id(n.params)] = found = tuple([(name, tuple([_told(i) if part_of(i) is None else ("part", part_of(i)) for i in value]) if name == "index" and type(value) is tuple else _told(value))
                                          for name, value in n.params.items()])
     return found
 

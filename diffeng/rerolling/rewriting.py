@@ -177,7 +177,7 @@ class Rewriting:
         return None if found is None else found[0].rows(Made(found[1]), *found[2:], len(values))
 
     def _of_array(self, values):
-        """Entries of an array that follow one another along an axis."""
+        """Entries of an array, or parts of it, that follow one another along an axis."""
         n = values[0]
         if n.primitive.name != "getitem" or len(n.operands) > 1 or any([x.primitive is not n.primitive or x.operands[0] is not n.operands[0] or x in self.made for x in values]):
             return None
@@ -187,13 +187,15 @@ class Rewriting:
             return None
         axis, = varies
         at = [i[axis] for i in indices]
-        of_one = all([type(i) is slice and i.step in (None, 1) and None not in (i.start, i.stop) and i.stop == i.start + 1 for i in at])
-        at = [i.start for i in at] if of_one else at
-        if not all([type(i) is int for i in at]) or at[0] == at[1] or at != [*range(at[0], at[0] + len(at) * (at[1] - at[0]), at[1] - at[0])] or min(at) < 0:
+        widths = {part_of(i) for i in at}
+        at = [i.start if type(i) is slice else i for i in at]
+        if len(widths) > 1 or None in widths or min(at) < 0 or at[0] == at[1] or at != [*range(at[0], at[0] + len(at) * (at[1] - at[0]), at[1] - at[0])]:
             return None
-        index = (*indices[0][:axis], _part(at[0], at[1] - at[0], len(at)), *indices[0][axis + 1:])
-        rows = np.moveaxis(self.traced(n.operands[0])[index], sum([type(i) is slice for i in index[:axis]]), 0)
-        return np.reshape(rows, (len(values), *n.shape)) if of_one else rows
+        width, = widths
+        x = self.traced(n.operands[0])[(*indices[0][:axis], slice(None), *indices[0][axis + 1:])]
+        axis = sum([type(i) is slice for i in indices[0][:axis]])
+        x = np.moveaxis(np.lib.stride_tricks.sliding_window_view(x, width, axis) if width else x, axis, 0)[_part(at[0], at[1] - at[0], len(at))]
+        return np.moveaxis(x, -1, axis + 1) if width else x
 
     def _of_reshaped(self, values):
         n = values[0]
@@ -205,6 +207,14 @@ class Rewriting:
 def _follow(first, second, k, x):
     """Is x what is made k steps after the first, if one step leads from the first to the second?"""
     return first is not None and second is not None and first[1] != second[1] and x == (first[0], first[1] + k * (second[1] - first[1]), first[2])
+
+
+def part_of(index):
+    """How many entries a part has that begins and ends at numbers; 0 for a number, which reads one; None for others."""
+    if type(index) is int:
+        return 0
+    plain = type(index) is slice and index.step in (None, 1) and type(index.start) is type(index.stop) is int and 0 <= index.start < index.stop
+    return index.stop - index.start if plain else None
 
 
 def _part(first, step, count):
