@@ -148,32 +148,44 @@ class Turns:
     # ---- the loop ---------------------------------------------------------------------------------------------------------------------------
 
     def _make(self):
-        """The Loop, in the graph."""
-        graph, turn = self.graph, []
-        for place, sources in enumerate(self.sources):
-            turn.append(sources if type(sources) is Node else self._column(place)[0].on([turn[x.place] if type(x) is Made else x for x in sources]))
-        read = [np.flatnonzero(graph.last_read[self.first + place:self.end:self.period] >= self.end) for place in range(self.period)]
-        last = [place for place, turns in enumerate(read) if self._carries and turns.tolist() == [self.count - 1]]
-        for place in last:                                       # of which no row is wanted: a carry that nobody reads in the turns
+        """The Loop, in the graph; of turns that wait for none, their operations on all rows at once."""
+        turn, (every, last) = self._as_nodes(), self._read()
+        for place in last:                                       # of which no row is wanted: a carry, though the turns may not read it
             if not any([x == Made(place) for _, _, x in self._carries.values()]):
                 self._carries[place, "last"] = np.zeros((), turn[place].dtype), _input("carry", turn[place]), Made(place)
-        carried, again = [*self._carries.values()], self._chosen([place for place, turns in enumerate(read) if len(turns) and place not in last])
-        kept = [x for x in again if type(x) is not Made or not again[x]]
-        after = [turn[x.place] if type(x) is Made else self._carries[x][1] for _, _, x in carried]
-        if any([turn[x.place].dtype.kind != "f" for _, _, x in carried if type(x) is Made]) or any([self.like(x).dtype.kind not in "fb" for x in kept]):
-            raise Refused
+        carried, chosen = [*self._carries.values()], self._chosen(every)
+        kept = [x for x, again in chosen.items() if not again]
+        if not all([self.like(x).dtype.kind == "f" for _, _, x in carried if type(x) is Made]) or not all([self.like(x).dtype.kind in "fb" for x in kept]):
+            raise Refused                                        # integers would be another loop's
         if not carried and not (kept and self._rows):
             raise Refused
-        ends = [turn[x.place] if type(x) is Made else x for x in kept]
-        ends = [x if x.dtype.kind == "f" else e.astype(Tracer(graph.tracing, x), dtype=np.dtype(np.float32)).node for x in ends]          # (integers would be another loop's)
-        from . import rerolled
-        inputs = [[x for _, x, *_ in some.values()] for some in (self._carries, self._rows, self._outer)]
-        loop = Loop(sum(inputs, []), rerolled(Outputs([*after, *ends])), len(inputs[0]), len(inputs[1]), self.count)
-        numbers = [*[self._begun(x, n) for x, n, _ in carried], *[rows for rows, *_ in self._rows.values()], *[graph.traced(x) for x, _ in self._outer.values()]]
-        results = loop.every(numbers) if carried else vmap(loop.step, tuple([0 if k < loop.read else None for k in range(len(numbers))]))(*numbers)
+        after = [turn[x.place] if type(x) is Made else self._carries[x][1] for _, _, x in carried]
+        results = self._results(carried, after, [turn[x.place] if type(x) is Made else x for x in kept])
         self._last = {x: value for (_, _, x), value in zip(carried, results) if type(x) is Made}
         self.kept = {x: rows if self.like(x).dtype.kind == "f" else rows != 0 for x, rows in zip(kept, results[len(carried):])} | {n: rows for rows, n, *_ in self._rows.values()}
         self.given = {n: x for x, n in self._outer.values()}
+
+    def _as_nodes(self):
+        """The operations of one turn, on what stands there for what it reads."""
+        turn = []
+        for place, sources in enumerate(self.sources):
+            turn.append(sources if type(sources) is Node else self._column(place)[0].on([turn[x.place] if type(x) is Made else x for x in sources]))
+        return turn
+
+    def _read(self):
+        """(the places that are read after the loop, those of which only the last turn is)."""
+        read = [np.flatnonzero(self.graph.last_read[self.first + place:self.end:self.period] >= self.end) for place in range(self.period)]
+        last = [place for place, turns in enumerate(read) if self._carries and turns.tolist() == [self.count - 1]]
+        return [place for place, turns in enumerate(read) if len(turns) and place not in last], last
+
+    def _results(self, carried, after, kept):
+        """What the loop returns: each carry at last, and the rows of what is kept. after: the next carry, in a turn."""
+        from . import rerolled
+        ends = [x if x.dtype.kind == "f" else e.astype(Tracer(self.graph.tracing, x), dtype=np.dtype(np.float32)).node for x in kept]
+        rows, outer = self._rows.values(), self._outer.values()
+        loop = Loop([n for _, n, *_ in (*carried, *rows, *outer)], rerolled(Outputs([*after, *ends])), len(carried), len(rows), self.count)
+        numbers = [*[self._begun(x, n) for x, n, _ in carried], *[x for x, *_ in rows], *[self.graph.traced(x) for x, _ in outer]]
+        return loop.every(numbers) if carried else vmap(loop.step, (0,) * len(rows) + (None,) * len(outer))(*numbers)
 
     def _begun(self, x, like):
         x = self.graph.traced(x) if hasattr(x, "dtype") else np.asarray(x, like.dtype)
