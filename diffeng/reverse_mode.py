@@ -241,6 +241,8 @@ def _taken(node, slot, new, taken, row, values):
     log at 0 where the other branch was taken, is NaN until elementwise operations end there. taken: the node's own; row: by which `new` was made of `values`."""
     name, kind, params, x = node.primitive.name, node.primitive.kind, node.params, node.operands[slot]
     mask, steep = taken or (None, False)
+    if type(mask) is bool:                                       # of two of Python's numbers
+        mask = np.array(mask)
     if name in _MOVED:
         return new, (_MOVED[name][slot](_whole(mask, node.shape), *values[1:], **params), False)
     if name in PLACES and slot == 0 and _is_known(node):

@@ -307,13 +307,72 @@ def test_parts_that_follow_one_another(counted):
 
 
 def test_a_failure_in_a_turn_names_the_line():
-    def f(A, b):
+    """Of a loop, and of turns that wait for none."""
+    def one_after_the_other(A, b):
         for _ in range(100):
             b = np.linalg.solve(A, np.tanh(b))
         return b
-    line = f.__code__.co_firstlineno + 2
-    with pytest.raises(np.linalg.LinAlgError, match=f"test_rerolling.py:{line}"):
-        de.jit(f)(np.zeros((3, 3)), np.ones(3))
+
+    def each_by_itself(A, b):
+        return sum([np.sum(np.linalg.solve(A * (t - 90), b)) for t in range(200)])
+    for f, A, line in (one_after_the_other, np.zeros((3, 3)), 2), (each_by_itself, np.eye(3), 1):
+        with pytest.raises(np.linalg.LinAlgError, match=f"test_rerolling.py:{f.__code__.co_firstlineno + line}"):
+            de.jit(f)(A, np.ones(3))
+
+
+def made_of_what_is_the_same(x, y):
+    """0.1 x is made again where the gradient reads it, of nothing that a turn has made."""
+    z = y
+    for _ in range(100):
+        y = np.maximum(y, 0.0) * np.maximum(x, z) * 0.3
+        z = z + 0.1 * x
+    return np.sum(y) + np.sum(z)
+
+
+def beside_the_argument(x, y):
+    """Rows that do not depend on what is traced."""
+    rows = np.zeros(200)
+    rows[-1], rows[0] = y[0], 0.5
+    for t in range(1, 199):
+        rows[t] = np.cos(rows[t - 1]) + 0.1
+    return np.sum(rows) * x[0]
+
+
+def looked_up(x, y):
+    rows, place, numbers = np.zeros(90), np.argmax(y), np.arange(3.0)
+    for t in range(90):
+        rows[t] = numbers[place] * x[0] * np.tanh(rows[t - 1])
+    return np.sum(rows)
+
+
+def in_a_ring(x, y):
+    ring = np.zeros(4)
+    ring[0] = x[0]
+    for t in range(200):
+        ring[t % 4] = np.sin(ring[(t - 1) % 4]) + y[1]
+    return np.sum(ring)
+
+
+@pytest.mark.parametrize("f", [made_of_what_is_the_same, beside_the_argument, looked_up, in_a_ring], ids=lambda f: f.__name__)
+def test_turns_of_which_something_is_known_before(f):
+    args = np.array([0.3, 0.4, -0.2]), np.array([0.5, 0.1, 0.9])
+    both = de.value_and_grad(f, argnums=(0, 1))
+    alike(de.jit(both)(*args), both(*args))
+
+
+def test_the_graph_stays_where_loops_make_it_no_smaller(counted, monkeypatch):
+    """A value of ten turns ago is no carry: each would be a loop of nine. And time is linear."""
+    def delayed(x):
+        out = [x] * 9
+        for _ in range(300):
+            out.append(np.sin(out[-1]) + 0.1 * out[-9])
+        return out[-1]
+    alike(de.jit(delayed)(0.3), delayed(0.3))
+    assert counted[-1][0] == counted[-1][1]
+    tried, own = [], rerolling.turns.Turns.become_a_loop
+    monkeypatch.setattr(rerolling.turns.Turns, "become_a_loop", lambda self: tried.append(self.count) or own(self))
+    alike(de.jit(de.grad(delayed))(0.3), de.grad(delayed)(0.3))
+    assert sum(tried) < 20 * 300
 
 
 def test_a_loop_keeps_what_is_cheaply_made_of_it(counted):

@@ -257,3 +257,14 @@ def test_diagonals_of_factors_that_are_repeated(text, shapes):
     for gradient in de.grad(f, argnums=(0, 1)), de.jit(de.grad(f, argnums=(0, 1))):
         for got, want in zip(gradient(*args), wanted):
             np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+
+
+def test_a_choice_between_numbers_that_are_known():
+    """A condition of Python's own numbers, and what is chosen is read entry by entry."""
+    def f(w):
+        total = 0.0
+        for _ in range(3):
+            total = total + 0.04 * np.where(total > 0.1, total, w[0])
+        return total
+    x = np.array([0.3, -0.2])
+    np.testing.assert_allclose(de.jit(de.grad(f))(x), de.grad(f)(x), rtol=1e-14)

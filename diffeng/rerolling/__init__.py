@@ -1,8 +1,7 @@
 """Loop rerolling: what a Python loop has recorded turn by turn becomes a loop again, whose turn is planned and compiled once.
 
-What it is: `rerolled(outputs)`. Where a graph's operations, in the order in which they were recorded, repeat themselves (periods.py), a turn's operands are, in all turns
-alike, made in the same turn, or in one before (a carry), or the same, or rows of something that is known before the loop; then the turns are one loops.Loop
-(turns.py). A gradient has two, of which the second reads the rows that the first one keeps. So a compiler sees a tenth, or a hundredth, of the operations, and
+What it is: `rerolled(outputs)`. A graph's operations may repeat themselves, in the order in which they were recorded (periods.py). If their operands are alike in all turns, made in
+the same turn or in one before (a carry), or the same, or rows of something that is known before the loop, then the turns are one loops.Loop (turns.py). A gradient has two, of which the second reads the rows that the first one keeps. So a compiler sees a tenth, or a hundredth, of the operations, and
 the same ones for any number of turns.
 
 What it is not: no search for equal subgraphs: what a loop has made stands in the order of its turns. It is for evaluation only: no method of differentiation sees it.
@@ -40,14 +39,18 @@ def rerolled(outputs):
 def _codes(order):
     """Numbers that are equal where operations are, but for their operands, and for the place of a row, or part, that they read."""
     codes, kinds = {}, {}
-    return [codes.setdefault(n if not n.operands else (n.primitive, n.shape, n.dtype, len(n.operands), () if not n.params else kinds.get(id(n.params)) or _kind(n, kinds)), len(codes)) for n in order]
+
+    def kind(n):
+        return n if not n.operands else (n.primitive, n.shape, n.dtype, len(n.operands), _kind(n, kinds) if n.params else ())
+    return [codes.setdefault(kind(n), len(codes)) for n in order]
 
 
 def _kind(n, kinds):
     """What the parameters of an operation are, as a key. kinds: those that are known, by identity."""
-    kinds[id(n.params)] = found = tuple([(name, tuple([_told(i) if part_of(i) is None else ("part", part_of(i)) for i in value]) if name == "index" and type(value) is tuple else _told(value))
-                                         for name, value in n.params.items()])
-    return found
+    if id(n.params) not in kinds:
+        kinds[id(n.params)] = tuple([(name, tuple([_told(i) if part_of(i) is None else ("part", part_of(i)) for i in value]) if name == "index" and type(value) is tuple
+                                      else _told(value)) for name, value in n.params.items()])
+    return kinds[id(n.params)]
 
 
 def _told(value):

@@ -5,9 +5,9 @@ What it is not: a picture's search (picture/repeats.py), which wants blocks in b
 """
 import numpy as np
 
-_WINDOWS = 8, 64                         # codes that are looked at together: in the shorter ones inner loops show, in the longer ones what is around these
+_WINDOWS = 8, 64                         # codes that are looked at together: inner loops show in the shorter ones, outer ones in the longer
 _PERIODS = 6                             # of each, those that occur most often are tried
-MOST = 16                                # of the shortest period, a turn's: its operations may all be alike
+MULTIPLES = 16                           # of the shortest period that are tried, for all operations of a turn may be alike
 
 
 def stretches(codes, fewest, least, fits=lambda first, end, period: True):
@@ -24,12 +24,12 @@ def stretches(codes, fewest, least, fits=lambda first, end, period: True):
                     if (runs := _runs(codes, left, period, max(least, (fewest - 1) * period)))], default=None)
         if best is None:
             return sorted(found)
-        _, period, runs = best[0], -best[1], best[2]
+        period, runs = -best[1], best[2]
         for first, end in [(first, end + period) for first, end in runs]:
             if left[first:end].all():
                 left[first:end] = False
                 shortest = next(p for p in candidates if period % p == 0 and (codes[first:end - p] == codes[first + p:end]).all())
-                fitting = [p for p in range(shortest, min(MOST * shortest, (end - first) // fewest) + 1, shortest) if fits(first, end, p)]
+                fitting = [p for p in range(shortest, min(MULTIPLES * shortest, (end - first) // fewest) + 1, shortest) if fits(first, end, p)]
                 found += [(first, end, p) for p in fitting[:1]]
 
 

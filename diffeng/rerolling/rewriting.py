@@ -6,15 +6,14 @@ import math
 
 import numpy as np
 
-from ..nodes import Node, Outputs, Tracer, Tracing
+from ..nodes import Node, Outputs, Tracer, Tracing, reachable
 from .periods import stretches
 from .turns import Made, Refused, Turns
 
-MOST_BYTES = 1 << 20                     # that are copied to make rows of what is none
-_COMPUTE = frozenset("map reduce contract linalg".split())
+MOST_BYTES = 1 << 20                     # that are copied to make the rows of one loop out of single values
 A_LOOP = 50                              # operations that one of the loops of a graph saves
-LEAST = 8                                # operands of a concatenation that are joined
-MOST_BY_TURNS = 4                        # values of a turn that are joined one after the other
+TOGETHER, MOST_BY_TURNS = 8, 4           # operands of a concatenation that are joined, at least; values of a turn that come there one after the other
+_COMPUTE = frozenset("map reduce contract linalg".split())
 LOOK = 64                                # operations in the middle of many that are looked at
 
 
@@ -50,13 +49,14 @@ class Rewriting:
         if not changed:
             return self._outputs
         self._copy(at, len(self.order))
-        return Outputs([self.node(x) for x in self._outputs])
+        found = Outputs([self.node(x) for x in self._outputs])
+        return found if len(self.order) - len(reachable(found)) >= least else self._outputs          # who is no loop reads one row after the other
 
     # ---- where turns are ----------------------------------------------------------------------------------------------------------------
 
     def _is_a_turn(self, first, end, period):
         """Do they compute something, and do some in between read what was made as far before them as those of the next turn do, or before all of them?"""
-        middle = first + int(0.38 * (end - first)) // period * period          # (not where an equal loop may follow on another)
+        middle = first + int(0.38 * (end - first)) // period * period          # (not in the very middle, where the second of two equal loops begins)
         for k in range(middle, min(middle + max(period, LOOK), end - period)):
             if any([b != a + period and (a >= first or b >= first) for a, b in zip(self.wires[k], self.wires[k + period])]):
                 return False
@@ -108,12 +108,18 @@ class Rewriting:
             return x
         if x not in self.now:
             turns, turn, place = self.made[x]
-            self.now[x] = turns.value(turn, place).node
+            value = turns.value(turn, place)
+            self.now[x] = value.node if type(value) is Tracer else value
         return self.now[x]
 
     def traced(self, x):
         x = self.node(x)
         return Tracer(self.tracing, x) if type(x) is Node else x
+
+    def apply(self, n, operands):
+        """An operation on these, at its line."""
+        self.tracing.frames = n.frames
+        return n.primitive(*operands, **n.params)
 
     def _joined(self, n):
         """The operands of a concatenation, what a loop's turns make one after the other as one."""
@@ -133,9 +139,10 @@ class Rewriting:
                 break
             found.append(self.made[inner])
         for several in range(1, min(MOST_BY_TURNS, len(found) // 2) + 1):
-            step = found[several][1] - found[0][1]
-            end = next((k for k in range(several, len(found)) if not step or found[k] != (found[k - several][0], found[k - several][1] + step, found[k - several][2])), len(found))
-            if end >= max(2 * several, LEAST):
+            step, end = found[several][1] - found[0][1], several
+            while step and end < len(found) and found[end] == (found[end - several][0], found[end - several][1] + step, found[end - several][2]):
+                end += 1
+            if end >= max(2 * several, TOGETHER):
                 count = end // several
                 rows = [turns.rows(Made(place), turn, step, count) for turns, turn, place in found[:several]]
                 return rows[0] if several == 1 else np.reshape(np.stack(rows, axis=1), (count * several, *rows[0].shape[1:]))

@@ -25,6 +25,7 @@ CHEAP = frozenset("add subtract multiply negative square absolute maximum minimu
 AGAIN, WIDER = 4, 1.25                   # of these, so many make a value again where it is read; how much more of other values may be kept for it
 FEW = 4                                  # turns of which a value may be read outside of loops, and be made again there
 LONGEST = 8                              # turns that a value may be handed on
+MOST_CUTS = 32                           # loops that follow one another without anything in between
 SHORT = 64                               # entries of arrays that one kernel takes through all turns (kernels/turns.py)
 _VIEWS = frozenset(("reshape", "broadcast_to", "transpose"))         # of which elementwise functions are fused
 
@@ -38,27 +39,30 @@ class Refused(Exception):
 class Turns:
     """`count` turns of `period` operations each, from number `first` of a Rewriting's order on; a place is the number of an operation in its turn.
 
-    sources: [of each place its operands: Made, nodes that stand for what a turn reads, or made again in it, constants; or such a node, where it is no operation of the turn].
-    kept: {Made, or such a node: its rows}, of what is known of all turns after the loop. given: {node that stands for what is the same in all turns: that}.
+    sources: of each place the operands: each is a Made, a node that stands for what a turn reads or that is made again in it, or a constant; for a place that is a row of
+    something before the loop, only the node that stands for it. kept: {Made, or such a node: its rows}, of what is known of all turns after the loop. given: {node that
+    stands for what is the same in all turns: that}. cuts: how many loops were cut off in front of it.
     """
 
-    def __init__(self, graph, first, period, count):
-        self.graph, self.first, self.period, self.count, self.end = graph, first, period, count, first + period * count
+    def __init__(self, graph, first, period, count, cuts=0):
+        self.graph, self.first, self.period, self.count, self.end, self._cuts = graph, first, period, count, first + period * count, cuts
+
     def parts(self):
-        """These turns, and without the first or the last, which may be others: they begin with a constant, say. None where they are not worth a loop."""
+        """These turns, and without the first or the last, which may be others: they begin with a constant, say. Nothing, where they are not worth a loop."""
         turn = self.graph.order[self.first:self.first + self.period]
         if all([n.primitive.kind == "map" or n.primitive.name in _VIEWS for n in turn]) and max([math.prod(n.shape) for n in turn]) > SHORT:
             return                                               # fused, they are one loop over the entries of arrays
-        for skipped, left in (0, 0), (0, 1), (1, 1), (1, 2):
-            if self.count - left >= self.graph.fewest:
-                yield Turns(self.graph, self.first + skipped * self.period, self.period, self.count - left)
+        for skipped, fewer in (0, 0), (0, 1), (1, 1), (1, 2):    # at the beginning, and in all
+            if self.count - fewer >= self.graph.fewest:
+                yield Turns(self.graph, self.first + skipped * self.period, self.period, self.count - fewer)
 
     def halves(self):
         """The turns before the first one that reads what was made long before it, and the others: a loop goes on where an equal one has ended, and reads its rows."""
-        for turn in range(1, self.count):
+        for turn in range(1, self.count if self._cuts < MOST_CUTS else 1):
             begin = self.first + turn * self.period
             if any([self.first <= w < begin - LONGEST * self.period for wires in self.graph.wires[begin:begin + self.period] for w in wires]):
-                return [Turns(self.graph, self.first, self.period, turn), Turns(self.graph, begin, self.period, self.count - turn)]
+                halves = [Turns(self.graph, self.first, self.period, turn), Turns(self.graph, begin, self.period, self.count - turn, self._cuts + 1)]
+                return halves if turn >= self.graph.fewest else []
         return []
 
     def become_a_loop(self):
@@ -131,10 +135,8 @@ class Turns:
         return self._made_again(turns, Made(place), first, step)
 
     def _row(self, key, like, rows, *held):
-        """held: that whose identity is the key."""
-        if key not in self._rows:
-            self._rows[key] = rows(), _input("x", like), *held
-        return self._rows[key][1]
+        """rows(): the rows, which are made once it is certain that there is a loop. held: that whose identity is the key."""
+        return self._rows.setdefault(key, (rows, _input("x", like), *held))[1]
 
     def _made_again(self, turns, x, first, step):
         """What stands in this turn for x of another loop's turns, the first of which is `first`, and the next `step` further."""
@@ -159,6 +161,7 @@ class Turns:
             raise Refused                                        # integers would be another loop's
         if not carried and not (kept and self._rows):
             raise Refused
+        self._rows = {key: (rows(), *more) for key, (rows, *more) in self._rows.items()}
         after = [turn[x.place] if type(x) is Made else self._carries[x][1] for _, _, x in carried]
         results = self._results(carried, after, [turn[x.place] if type(x) is Made else x for x in kept])
         self._last = {x: value for (_, _, x), value in zip(carried, results) if type(x) is Made}
@@ -185,7 +188,15 @@ class Turns:
         rows, outer = self._rows.values(), self._outer.values()
         loop = Loop([n for _, n, *_ in (*carried, *rows, *outer)], rerolled(Outputs([*after, *ends])), len(carried), len(rows), self.count)
         numbers = [*[self._begun(x, n) for x, n, _ in carried], *[x for x, *_ in rows], *[self.graph.traced(x) for x, _ in outer]]
-        return loop.every(numbers) if carried else vmap(loop.step, (0,) * len(rows) + (None,) * len(outer))(*numbers)
+        if not any([type(x) is Tracer for x in numbers]):        # it is the same for all inputs
+            raise Refused
+
+        def at_once(*numbers):
+            known = dict(zip(loop.inputs, numbers))
+            for n in loop.order:
+                known[n] = self.graph.apply(n, [known[x] if type(x) is Node else x for x in n.operands])
+            return [known[x] for x in loop.outputs]
+        return loop.every(numbers) if carried else vmap(at_once, (0,) * len(rows) + (None,) * len(outer))(*numbers)
 
     def _begun(self, x, like):
         x = self.graph.traced(x) if hasattr(x, "dtype") else np.asarray(x, like.dtype)
@@ -232,7 +243,7 @@ class Turns:
         if turn == self.count - 1 and Made(place) in self._last:
             return self._last[Made(place)]
         return self.made_of_what_is_kept(Made(place), lambda x: self.graph.traced(self.given[x]) if x in self.given else self.kept[x][turn],
-                                         lambda x, n, operands: n.primitive(*operands, **n.params))
+                                         lambda x, n, operands: self.graph.apply(n, operands))
 
     def rows(self, x, first, step, count):
         """What stands for x in so many turns, as rows: of the turn `first`, the one that is `step` further, ..."""
@@ -244,8 +255,11 @@ class Turns:
 
         def apply(x, n, operands):
             values, axes = zip(*[y if type(y) is tuple else (y, None) for y in operands])
-            return vmap(lambda *values: n.primitive(*values, **n.params), axes)(*values), 0
-        return self.made_of_what_is_kept(x, leaf, apply)[0]
+            if not any([axis == 0 for axis in axes]):
+                return self.graph.apply(n, values), None
+            return vmap(lambda *values: self.graph.apply(n, values), axes)(*values), 0
+        value, axis = self.made_of_what_is_kept(x, leaf, apply)
+        return value if axis == 0 else np.broadcast_to(value, (count, *np.shape(value)))
 
 
 def _numbers(n, slot, values):
@@ -260,7 +274,7 @@ def _numbers(n, slot, values):
 
 def _may_begin(x, like, spread):
     if not hasattr(x, "dtype"):
-        return type(x) in (int, float)
+        return type(x) in (int, float) and (spread or not like.shape)
     return x.dtype == like.dtype and (x.shape == like.shape or spread and np.broadcast_shapes(x.shape, like.shape) == like.shape)
 
 

@@ -1,6 +1,6 @@
 """An array that is written into row by row, as its rows: y[t + 1] = y[t] + ... of a Python loop, and the cotangent of what a loop reads row by row, to which every turn adds one.
 
-What it is: `by_rows(outputs)`, a graph rewritten for rerolling.py, which looks for what turns have in common: a turn makes its row of those before it then, and not a whole
+What it is: `by_rows(outputs)`, a graph rewritten for those who look for what turns have in common: a turn makes its row of those before it then, and not a whole
 array of another. Who reads a row gets what was written there last; the array is put together where somebody reads it.
 
 What it is not: arrays of which many versions are read as a whole, and what is written at places that are not numbers: these stay.
@@ -16,7 +16,7 @@ def by_rows(outputs, fewest):
     """The nodes of a graph, of arrays that are written at least so many times row by row the rows; the outputs themselves where there are none."""
     order = reachable(outputs)
     versions = _versions(order, outputs, fewest)
-    return _Rewriting(order, versions).outputs(outputs) if versions else outputs
+    return _InRows(order, versions).outputs(outputs) if versions else outputs
 
 
 def _place(n, shape):
@@ -87,8 +87,8 @@ def _reads_row(n, array):
     return place is not None and place[0] == array.axes
 
 
-class _Rewriting:
-    """now: {node: what stands for it}."""
+class _InRows:
+    """A graph with the rows. now: {node: what stands for it}."""
 
     def __init__(self, order, versions):
         self.order, self.versions, self.now, self.tracing = order, versions, {}, Tracing(values=False, frames=())
@@ -97,7 +97,7 @@ class _Rewriting:
         for n in self.order:
             if n in self.versions:
                 self._write(self.versions[n])
-            elif n.primitive.name == "getitem" and n.operands[0] in self.versions and _reads_row(n, self.versions[n.operands[0]].array):
+            elif n.primitive.name == "getitem" and type(n.operands[0]) is Node and n.operands[0] in self.versions and _reads_row(n, self.versions[n.operands[0]].array):
                 version = self.versions[n.operands[0]]
                 self.now[n] = self._row(version.array, _place(n, version.array.shape)[1], version.number)
             else:
