@@ -264,7 +264,7 @@ def test_a_choice_between_numbers_that_are_known():
     def f(w):
         total = 0.0
         for _ in range(3):
-            total = total + 0.04 * np.where(total > 0.1, total, w[0])
-        return total
+            total = total + 0.04 * np.where(total > 0.1, w[0], total)
+        return total + w[1]
     x = np.array([0.3, -0.2])
     np.testing.assert_allclose(de.jit(de.grad(f))(x), de.grad(f)(x), rtol=1e-14)

@@ -108,8 +108,7 @@ class Rewriting:
             return x
         if x not in self.now:
             turns, turn, place = self.made[x]
-            value = turns.value(turn, place)
-            self.now[x] = value.node if type(value) is Tracer else value
+            self.now[x] = _as_operand(turns.value(turn, place))
         return self.now[x]
 
     def traced(self, x):
@@ -126,7 +125,7 @@ class Rewriting:
         axis, k, operands = n.params["axis"], 0, []
         while k < len(n.operands):
             several = self._in_turns(n.operands[k:], axis)
-            operands.append(self.node(n.operands[k]) if several is None else np.moveaxis(several, 0, axis).node)
+            operands.append(self.node(n.operands[k]) if several is None else _as_operand(np.moveaxis(several, 0, axis)))
             k += 1 if several is None else len(several)
         return operands
 
@@ -209,6 +208,11 @@ class Rewriting:
         if n.primitive.name != "reshape" or any([x.primitive is not n.primitive or x.shape != n.shape or x.operands[0].shape != n.operands[0].shape or x in self.made for x in values]):
             return None
         return np.reshape(self.as_rows([x.operands[0] for x in values]), (len(values), *n.shape))
+
+
+def _as_operand(x):
+    """A Node, or a constant."""
+    return x.node if type(x) is Tracer else x
 
 
 def _follow(first, second, k, x):
