@@ -2,7 +2,7 @@
 
 What it is: each workload is written once, takes the numpy it runs on, and is checked and timed as in matrices.py.
 Expected: the first call grows with the operations that are recorded, 10 microseconds each, and not with what has to be compiled; a call costs what a de.scan would. JAX unrolls
-such loops, which takes its compiler time; what it makes of them is straight machine code. Seen: docs/performance.md.
+such loops, which takes its compiler time (more than twice as much for twice as many turns); what it makes of them is straight machine code. Seen: docs/performance.md.
 
 Run: python benchmarks/python_loops.py           (needs `pip install jax`)
 """
@@ -11,7 +11,7 @@ import numpy
 from in_place import put
 from matrices import main
 
-TURNS = 200
+TURNS = 40
 
 
 def controlled(np, u, x):
@@ -33,19 +33,6 @@ def filtered(np, A, ys):
         m, P = m + K * error, P - np.outer(K, P[0])
         total = total - 0.5 * (error * error / S + np.log(S))
     return total
-
-
-def lorenz(np, p):
-    """Lorenz's equations by Runge and Kutta's method, by their parameters."""
-    def slope(y):
-        return np.array([p[0] * (y[1] - y[0]), y[0] * (p[1] - y[2]) - y[1], y[0] * y[1] - p[2] * y[2]])
-    y, h = np.ones(3), 0.005
-    for _ in range(TURNS):
-        a = slope(y)
-        b = slope(y + h / 2 * a)
-        c = slope(y + h / 2 * b)
-        y = y + h / 6 * (a + 2 * b + 2 * c + slope(y + h * c))
-    return np.sum(y ** 2)
 
 
 def bodies(np, velocities, places, masses):
@@ -90,7 +77,6 @@ def workloads():
     normal = numpy.random.default_rng(0).standard_normal
     yield "a pushed pendulum", controlled, (normal(TURNS), normal(2))
     yield "a Kalman filter", filtered, (0.5 * normal((2, 2)), normal(TURNS))
-    yield "Lorenz's equations", lorenz, (numpy.array([10.0, 28.0, 8 / 3]),)
     yield "five bodies", bodies, (0.1 * normal((5, 3)), normal((5, 3)), numpy.arange(1.0, 6.0))
     yield "a network of 20 units", network, (0.2 * normal((20, 20)), normal((TURNS, 20)))
     yield "tridiagonal equations", tridiagonal, (normal(TURNS), 4 + normal(TURNS) ** 2, normal(TURNS))

@@ -82,8 +82,9 @@ def written_out(outputs, as_recorded=False, split=False):
     if as_recorded:
         return outputs
     if split:
+        from .nodes import Outputs
         from .rerolling import rerolled
-        outputs = rerolled(outputs)
+        outputs = rerolled(Outputs(outputs))
     if not Primitive.some_own:
         return outputs
     from .own_rules import inlined

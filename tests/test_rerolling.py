@@ -7,7 +7,7 @@ import pytest
 import diffeng as de
 from diffeng import kernels, rerolling
 from diffeng.nodes import reachable
-from diffeng.rerolling import written_rows
+from diffeng.rerolling import rewriting, turns, written_rows
 from diffeng.trees import flatten
 
 RNG = np.random.default_rng(6)
@@ -257,13 +257,13 @@ def test_float32(counted):
 
 @pytest.mark.parametrize("f", ARGUMENTS, ids=lambda f: f.__name__)
 def test_another_number_of_turns_compiles_nothing(f):
-    def run(turns):
-        args, count = arguments(turns)[f]
+    def run(number):
+        args, count = arguments(number)[f]
         de.jit(de.value_and_grad(f, argnums=tuple(range(count))))(*args)
     run(130)
     before = kernels.compilations
-    for turns in (200, 201):
-        run(turns)
+    for number in (200, 201):
+        run(number)
     assert kernels.compilations == before
 
 
@@ -369,8 +369,8 @@ def test_the_graph_stays_where_loops_make_it_no_smaller(counted, monkeypatch):
         return out[-1]
     alike(de.jit(delayed)(0.3), delayed(0.3))
     assert counted[-1][0] == counted[-1][1]
-    tried, own = [], rerolling.turns.Turns.become_a_loop
-    monkeypatch.setattr(rerolling.turns.Turns, "become_a_loop", lambda self: tried.append(self.count) or own(self))
+    tried, own = [], turns.Turns.become_a_loop
+    monkeypatch.setattr(turns.Turns, "become_a_loop", lambda self: tried.append(self.count) or own(self))
     alike(de.jit(de.grad(delayed))(0.3), de.grad(delayed)(0.3))
     assert sum(tried) < 20 * 300
 
@@ -379,16 +379,16 @@ def test_a_loop_keeps_what_is_cheaply_made_of_it(counted):
     """Of a flux k (u[1:] - u[:-1]) the gradient reads the differences, which are made of the rows of u."""
     found = []
 
-    class Loop(rerolling.turns.Loop):
+    class Loop(turns.Loop):
         def __init__(self, *args, **more):
             super().__init__(*args, **more)
             found.append(self)
-    own, rerolling.turns.Loop = rerolling.turns.Loop, Loop
+    own, turns.Loop = turns.Loop, Loop
     try:
         args, _ = ARGUMENTS[heated]
         de.jit(de.value_and_grad(heated, argnums=(0, 1)))(*args)
     finally:
-        rerolling.turns.Loop = own
+        turns.Loop = own
     forward, backward = [loop for loop in found if loop.packing and not loop.integers]
     assert forward.outputs[1:] == forward.inputs[:1] and [n.shape for n in backward.inputs[backward.carried:backward.carried + backward.read]] == [(40,)]
 
@@ -451,10 +451,10 @@ def test_rows_say_what_the_array_says(f, monkeypatch):
     """Of values and of gradients, whether loops are found in it or not."""
     made = []
     own = written_rows.by_rows
-    monkeypatch.setattr(rerolling, "by_rows", lambda outputs, fewest: made.append((outputs, own(outputs, fewest))) or made[-1][1])
+    monkeypatch.setattr(written_rows, "by_rows", lambda outputs, fewest: made.append((outputs, own(outputs, fewest))) or made[-1][1])
     monkeypatch.setattr(rerolling, "LEAST", 20)
     monkeypatch.setattr(rerolling, "FEWEST", 5)
-    monkeypatch.setattr(rerolling.Rewriting, "outputs", lambda self, *_: self._outputs + [])          # as if there had been a loop
+    monkeypatch.setattr(rewriting.Rewriting, "outputs", lambda self, *_: self._outputs + [])          # as if there had been a loop
     x = np.array([0.3, -0.2, 0.5])
     alike(de.jit(f)(x), f(x))
     slope = de.grad(lambda x: sum([np.sum(np.sin(y)) for y in flatten(f(x))[0]]))

@@ -9,8 +9,6 @@ What it is not: no search for equal subgraphs: what a loop has made stands in th
 import numpy as np
 
 from ..nodes import reachable
-from .rewriting import Rewriting, part_of
-from .written_rows import by_rows
 
 FEWEST = 16                              # turns of a loop
 LEAST = 200                              # operations that the loops of a graph save
@@ -28,24 +26,26 @@ def rerolled(outputs):
     >>> len(reachable([y.node])), [n.primitive.name for n in reachable(rerolled([y.node]))]
     (401, ['input', 'scan', 'getitem', 'reshape'])
     """
-    if len(reachable(outputs)) < LEAST:
+    if len(reachable(outputs)) < LEAST:                          # mostly: nothing is imported for it
         return outputs
+    from .rewriting import Rewriting, part_of
+    from .written_rows import by_rows
     rows = by_rows(outputs, FEWEST)
     order = reachable(rows)
-    again = Rewriting(order, rows, FEWEST).outputs(_codes(order), LEAST)
+    again = Rewriting(order, rows, FEWEST).outputs(_codes(order, part_of), LEAST)
     return outputs if again is rows else again
 
 
-def _codes(order):
+def _codes(order, part_of):
     """Numbers that are equal where operations are, but for their operands, and for the place of a row, or part, that they read."""
     codes, kinds = {}, {}
 
     def kind(n):
-        return n if not n.operands else (n.primitive, n.shape, n.dtype, len(n.operands), _kind(n, kinds) if n.params else ())
+        return n if not n.operands else (n.primitive, n.shape, n.dtype, len(n.operands), _kind(n, kinds, part_of) if n.params else ())
     return [codes.setdefault(kind(n), len(codes)) for n in order]
 
 
-def _kind(n, kinds):
+def _kind(n, kinds, part_of):
     """What the parameters of an operation are, as a key. kinds: those that are known, by identity."""
     if id(n.params) not in kinds:
         kinds[id(n.params)] = tuple([(name, tuple([_told(i) if part_of(i) is None else ("part", part_of(i)) for i in value]) if name == "index" and type(value) is tuple
