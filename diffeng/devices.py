@@ -77,12 +77,11 @@ def _on_cpu(inputs, outputs, donated=(), as_recorded=False):
 
 def written_out(outputs, as_recorded=False, split=False):
     """A graph's outputs as programs compute them: functions with rules of their own (de.custom) by what they compute, for programs have no rules, and loops without
-    results that nobody reads. split: loops are split, too (fission.py)."""
-    from .nodes import Primitive
+    results that nobody reads. split: Python loops are found again (rerolling/), and loops are split (fission.py)."""
+    from .nodes import Outputs, Primitive
     if as_recorded:
         return outputs
     if split:
-        from .nodes import Outputs
         from .rerolling import rerolled
         outputs = rerolled(Outputs(outputs))
     if not Primitive.some_own:

@@ -172,6 +172,12 @@ def solved(u, k, steps):
     return np.sum(u ** 2)
 
 
+def solved_anew(u, k, steps):
+    for _ in range(len(steps)):
+        u = np.linalg.solve(np.eye(9) + k / 2 * np.diag(np.arange(9.0)), np.tanh(u))
+    return np.sum(u ** 2)
+
+
 def trained(W, V, X, steps):
     def loss(W, V):
         return np.mean((np.tanh(X @ W) @ V - X[:, :1]) ** 2)
@@ -202,7 +208,7 @@ def arguments(turns):
             clipped: ((0.1, normal(turns)), 2), three_ago: ((0.1, 0.2, 0.3, steps), 3), appended: ((normal(3), steps), 1), multistep: ((normal(2), 0.3, steps), 2),
             filtered: ((normal(2), normal(2, 2), normal(turns)), 3), every_second: ((normal(2 * turns),), 1), backwards: ((normal(turns),), 1),
             tridiagonal: ((normal(turns), normal(turns) + 3, normal(turns)), 3), relaxed: ((normal(turns), normal(turns)), 2), heated: ((normal(40), 0.2 + 0.1 * normal(39), steps), 2),
-            heated_in_place: ((normal(8, 9), 0.1, steps), 2), solved: ((normal(9), 0.4, steps), 2), trained: ((normal(3, 4), normal(4, 1), normal(6, 3), steps), 2),
+            heated_in_place: ((normal(8, 9), 0.1, steps), 2), solved: ((normal(9), 0.4, steps), 2), solved_anew: ((normal(9), 0.4, steps), 2), trained: ((normal(3, 4), normal(4, 1), normal(6, 3), steps), 2),
             nested: ((normal(3), steps), 1)}
 
 
@@ -265,6 +271,21 @@ def test_another_number_of_turns_compiles_nothing(f):
     for number in (200, 201):
         run(number)
     assert kernels.compilations == before
+
+
+def test_what_is_the_same_in_all_turns_is_computed_before(counted, monkeypatch):
+    """The matrix of a system of equations, though each turn makes it anew, and its factors."""
+    made = []
+
+    class Loop(turns.Loop):
+        def __init__(self, *args, **more):
+            super().__init__(*args, **more)
+            made.append([n.primitive.name for n in self.order])
+    monkeypatch.setattr(turns, "Loop", Loop)
+    args, count = ARGUMENTS[solved_anew]
+    both = de.value_and_grad(solved_anew, argnums=(0, 1))
+    alike(de.jit(both)(*args), both(*args))
+    assert made and all(["solve" in names and "multiply" not in names and "divide" not in names for names in made[:1]])
 
 
 def test_what_is_no_loop_stays(counted):
@@ -353,7 +374,16 @@ def in_a_ring(x, y):
     return np.sum(ring)
 
 
-@pytest.mark.parametrize("f", [made_of_what_is_the_same, beside_the_argument, looked_up, in_a_ring], ids=lambda f: f.__name__)
+def begun_with_a_number(x, y):
+    """What is read three turns later begins with Python's numbers and the argument."""
+    kept, total = [0.5, x[0], 1, y[0]], 0.0
+    for t in range(60):
+        kept.append(np.sin(kept[t] * x[1]) + y[2])
+        total = total + kept[t] * kept[t + 2]
+    return total
+
+
+@pytest.mark.parametrize("f", [begun_with_a_number, made_of_what_is_the_same, beside_the_argument, looked_up, in_a_ring], ids=lambda f: f.__name__)
 def test_turns_of_which_something_is_known_before(f):
     args = np.array([0.3, 0.4, -0.2]), np.array([0.5, 0.1, 0.9])
     both = de.value_and_grad(f, argnums=(0, 1))

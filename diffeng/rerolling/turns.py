@@ -68,9 +68,12 @@ class Turns:
     def become_a_loop(self):
         """Can they?"""
         self.graph.copied = 0
+        self._same_in_all = set()                                # nodes of the turn that stand for such
         self._carries, self._rows, self._outer, self._again = {}, {}, {}, {}          # each: {a key: (what is read, the node that stands for it in the turn, ...)}
         try:
-            self.sources = [self._sources(place) for place in range(self.period)]
+            self.sources = []
+            for place in range(self.period):
+                self.sources.append(self._sources(place))
             self._make()
         except Refused:
             return False
@@ -88,12 +91,21 @@ class Turns:
         column = self._column(place)
         n, index = column[0], column[0].params.get("index")
         if index is None or all([x.params["index"] == index for x in column]):
-            return [self._source(n, slot, [x.operands[slot] for x in column]) for slot in range(len(n.operands))]
+            sources = [self._source(n, slot, [x.operands[slot] for x in column]) for slot in range(len(n.operands))]
+            if not all(map(self._stays, sources)):
+                return sources
+            self.graph.copy(n)                                   # the same in all turns: it is computed before
+            return self._same(n)
         if n.primitive.name != "getitem" or len(n.operands) > 1 or any([x.operands[0] is not n.operands[0] for x in column]) or not self._is_before(n.operands[0]):
             raise Refused
         for x in column:
             self.graph.copy(x)                                   # it waits for no turn
         return self._row_of(column)
+
+    def _stays(self, x):
+        """Is an operand the same in all turns?"""
+        x = self.sources[x.place] if type(x) is Made else x
+        return type(x) is not list and (type(x) is not Node or x in self._same_in_all)
 
     def _is_before(self, x):
         return type(x) is not Node or self.graph.place[x] < self.first
@@ -116,7 +128,10 @@ class Turns:
         return self._row_of(values if any([type(x) is Node for x in values]) else _numbers(n, slot, values))
 
     def _same(self, x):
-        return self._outer.setdefault(id(x), (x, _input("outer", x)))[1]
+        if id(x) not in self._outer:
+            self._outer[id(x)] = x, _input("outer", x)
+            self._same_in_all.add(self._outer[id(x)][1])
+        return self._outer[id(x)][1]
 
     def _carry_of(self, place, begin, spread):
         """What an operation made so many turns ago. begin: what the first turns read in place of that; may it be spread out?"""
@@ -128,6 +143,8 @@ class Turns:
         return self._carries[place, *map(id, begin)][1]
 
     def _row_of(self, values):
+        if not all([hasattr(x, "dtype") for x in values]):       # a Python number among them, of which nobody knows the dtype
+            raise Refused
         found = self.graph.series(values)
         if found is None:
             return self._row(tuple(map(id, values)), values[0], lambda: self.graph.as_rows(values), values)
@@ -212,8 +229,8 @@ class Turns:
         found, states = {Made(place): False for place in places}, {n for _, n, _ in self._carries.values()}
         for x in [*found]:
             leaves, left, like = {}, AGAIN, self.like(x)
-            singly = self.graph.singly[self.first + x.place:self.end:self.period].sum()
-            stack = [x] if singly <= FEW else []
+            free = type(self.sources[x.place]) is Node or self.graph.singly[self.first + x.place:self.end:self.period].sum() <= FEW
+            stack = [x] if free else []
             while stack and left >= 0:
                 y = stack.pop()
                 if type(y) is Made and (y == x or found.get(y, True)):
@@ -224,7 +241,7 @@ class Turns:
                     left = -1
                 elif type(y) is Node and y in states and y not in found:
                     leaves[y] = False
-            if singly <= FEW and left >= 0 and sum(map(_bytes, leaves)) <= WIDER * _bytes(like):
+            if free and left >= 0 and sum(map(_bytes, leaves)) <= WIDER * _bytes(like):
                 found[x] = True
                 found |= leaves
         return found
