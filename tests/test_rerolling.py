@@ -306,6 +306,13 @@ def test_what_is_no_loop_stays(counted):
         assert before > 250 and after == before
 
 
+def test_long_work_stays(counted, monkeypatch):
+    monkeypatch.setattr(turns, "LONG", 40 * 10 * TURNS)
+    args, _ = ARGUMENTS[heated]
+    alike(de.jit(heated)(*args), heated(*args))
+    assert counted[0][0] == counted[0][1]
+
+
 def test_turns_that_wait_for_none_are_computed_at_once(counted):
     def f(x, A):
         return np.sum(np.array([np.sum(np.tanh(A @ x[k]) * k) ** 2 for k in range(len(x))]))

@@ -24,6 +24,7 @@ from ..vocabulary import elementwise as e
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())
 AGAIN, WIDER = 4, 1.25                   # of these, so many make a value again where it is read; how much more of other values may be kept for it
 FEW = 4                                  # turns of which a value may be read outside of loops, and be made again there
+LONG = 1e8                               # operations of all turns
 LONGEST = 8                              # turns that a value may be handed on
 MOST_CUTS = 32                           # loops that follow one another without anything in between
 SHORT = 64                               # entries of arrays that one kernel takes through all turns (kernels/turns.py)
@@ -52,6 +53,8 @@ class Turns:
         turn = self.graph.order[self.first:self.first + self.period]
         if all([n.primitive.kind == "map" or n.primitive.name in _VIEWS for n in turn]) and max([math.prod(n.shape) for n in turn]) > SHORT:
             return                                               # fused, they are one loop over the entries of arrays
+        if self.count * sum(map(_work, turn)) > LONG:
+            return                                               # so long that Python would go from turn to turn, to hear a signal (kernels/repeated.py)
         for skipped, fewer in (0, 0), (0, 1), (1, 1), (1, 2):    # at the beginning, and in all
             if self.count - fewer >= self.graph.fewest:
                 yield Turns(self.graph, self.first + skipped * self.period, self.period, self.count - fewer)
@@ -277,6 +280,12 @@ class Turns:
             return vmap(lambda *values: self.graph.apply(n, values), axes)(*values), 0
         value, axis = self.made_of_what_is_kept(x, leaf, apply)
         return value if axis == 0 else np.broadcast_to(value, (count, *np.shape(value)))
+
+
+def _work(n):
+    """Operations, roughly: of a product of matrices as many as entries of both and of the result make, for others one an entry."""
+    sizes = [math.prod(n.shape), *[math.prod(np.shape(x)) for x in n.operands if n.primitive.kind == "contract"]]
+    return math.prod(sizes) ** 0.5 if len(sizes) > 1 else sizes[0]
 
 
 def _numbers(n, slot, values):
