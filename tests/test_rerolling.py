@@ -307,7 +307,7 @@ def test_what_is_no_loop_stays(counted):
 
 
 def test_long_work_stays(counted, monkeypatch):
-    monkeypatch.setattr(turns, "LONG", 40 * 10 * TURNS)
+    monkeypatch.setattr(turns, "LONG", 40 * 5 * TURNS)
     args, _ = ARGUMENTS[heated]
     alike(de.jit(heated)(*args), heated(*args))
     assert counted[0][0] == counted[0][1]
