@@ -44,7 +44,7 @@ def apart(outputs):
         if scan in split:
             now[n] = split[scan].entries(*place, n.shape)
         else:
-            now[n] = _on(n, operands)
+            now[n] = n.with_operands(operands)
         if n.primitive.name == "scan":
             loop = _within(n.primitive.own)
             cut = _Cut(loop)
@@ -265,7 +265,7 @@ class _Split:
         now = {**given}
         for n in reachable([x for x in outputs.values() if type(x) is Node]):
             if n not in now:
-                now[n] = _on(n, [now[x] if type(x) is Node else x for x in n.operands])
+                now[n] = n.with_operands([now[x] if type(x) is Node else x for x in n.operands])
         ends = [now[x] if type(x) is Node else x for x in outputs.values()]
         used = {*reachable([x for x in ends if type(x) is Node])}
         carry = [n for k, n in enumerate(loop.inputs[:loop.carried]) if k in outputs]
@@ -292,11 +292,6 @@ class _Split:
                 terms = [Tracer(self._tracing, x) if type(x) is Node else x for x in (loop.inputs[k], *cut.totals[k][1])]
                 outputs[k] = functools.reduce(np.add, terms).node
         return outputs
-
-
-def _on(n, operands):
-    """The same operation on these operands: n itself, where they are its own."""
-    return n if all([a is b for a, b in zip(operands, n.operands)]) else n.on(operands)
 
 
 def _is_plain(n):

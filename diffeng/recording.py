@@ -18,11 +18,11 @@ from .trees import argument_names, flatten, function_name, in_native_order, retu
 outlining = contextvars.ContextVar("outlining", default=None)          # which loops are one operation of what is recorded: see record
 
 
-def computed(order, values):
-    """values, {node: array or traced value}, with those of further nodes, in topological order, computed from them."""
+def computed(order, values, apply=lambda n, operands: n.primitive(*operands, **n.params)):
+    """values, {node: array or traced value}, with those of further nodes, in topological order, computed from them. apply(n, operands): computes one."""
     for n in order:
         if n not in values:
-            values[n] = n.primitive(*[values[x] if type(x) is Node else x for x in n.operands], **n.params)
+            values[n] = apply(n, [values[x] if type(x) is Node else x for x in n.operands])
     return values
 
 

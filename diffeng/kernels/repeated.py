@@ -27,8 +27,8 @@ LONGEST = 1e8                              # nanoseconds, roughly, that Python i
 
 def instructions(call, planned):
     """(steps that come before, the instructions that do what a Call of a loop does, steps that come after them); None where Python does it. The call says then what
-    the kernels report, and whether there are products. planned(loop, kept, codes): of its turn ((the buffers that a step writes, its instructions and calls) in order, reports, has it products?,
-    {number of a carry that lies among zeros there: (shape, where it lies)}). kept: results that it does not make."""
+    the kernels report, and whether there are products. planned(loop, kept, codes): of its turn ((the buffers that a step writes, its instructions and calls) in order,
+    reports, has it products?, {number of a carry that lies among zeros there: (shape, where it lies)}). kept: results that it does not make."""
     loop = call.node.primitive.own if call.node is not None and call.node.primitive.name == "scan" else None
     between = next((step for step in (ROOM, ROOM >> DEEPER) if call.origin % step == 0), 0) >> DEEPER          # 0: of a loop in a loop in a loop
     if loop is None or not between:
@@ -171,22 +171,28 @@ def _carry(loop, c, pieces, kept, begin, before, after):
     other = _stored(shape, dtype)
     if type(x) is not Node and 0 not in shape:
         before.cast(before.view(x), other, shape)
-    odd, even = (other, there) if loop.length % 2 else (there, other)
-    return (_at(begin), _at(even), _at(odd), 0, _at(other if loop.length > 1 else begin)), (_at(even), _at(odd), _at(even), 0, _at(there))
+    return _alternating(loop.length, begin, there, other)
 
 
 def _wide(loop, there, shape, block, begin, before, after):
     """As _carry, of one that lies among zeros as long as it turns."""
     dtype = there.dtype
-    one, other = _stored(shape, dtype), _stored(shape, dtype)
-    before.cast(before.view(np.zeros((), dtype)), one, shape)
-    before.fuser.need(one)
+    last, other = _stored(shape, dtype), _stored(shape, dtype)
+    first = other if loop.length % 2 else last               # into the other one the first turn writes
+    before.cast(before.view(np.zeros((), dtype)), first, shape)
+    before.fuser.need(first)
 
     def inside(v):
         return View(v.buffer, v.offset + sum([lo * s for (lo, _), s in zip(block, v.strides)]), there.shape, v.strides, dtype)
-    before.cast(begin, inside(one), there.shape)
-    after.append((inside(one if loop.length % 2 == 0 else other), there))
-    return (_at(one), _at(other), _at(one), 0, _at(one if loop.length % 2 else other)), (_at(other), _at(one), _at(other), 0, _at(other if loop.length % 2 else one))
+    before.cast(begin, inside(first), there.shape)
+    after.append((inside(last), there))
+    return _alternating(loop.length, first, last, other)
+
+
+def _alternating(length, begin, last, other):
+    """(where turns read a carry, where they write it) that is written into two places by turns, at last into `last`."""
+    odd, even = (other, last) if length % 2 else (last, other)
+    return (_at(begin), _at(even), _at(odd), 0, _at(other if length > 1 else begin)), (_at(even), _at(odd), _at(even), 0, _at(last))
 
 
 def _at(view):

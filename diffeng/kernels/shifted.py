@@ -46,10 +46,10 @@ def among_zeros(inputs, outputs, carried, others=()):
     if not found:
         return inputs, outputs, {}
     inputs, outputs = [*inputs], Outputs(rewriting.outputs)
-    for k, (part, term) in found.items():
-        inputs[k] = Node(INPUT, (), inputs[k].params, None, part.shape, term.dtype, ())
-        outputs[k] = Node(Primitive.registry["add"], (inputs[k], term), {}, None, part.shape, term.dtype, term.frames)
-    return inputs, outputs, {k: rewriting.block(part) for k, (part, _) in found.items()}
+    for k, (term, _) in found.items():
+        inputs[k] = Node(INPUT, (), inputs[k].params, None, term.shape, term.dtype, ())
+        outputs[k] = Node(Primitive.registry["add"], (inputs[k], term), {}, None, term.shape, term.dtype, term.frames)
+    return inputs, outputs, {k: block for k, (_, block) in found.items()}
 
 
 def _block(index, whole):
@@ -191,8 +191,8 @@ class _Rewriting:
         return min(parts, key=lambda r: r.serial, default=None)
 
     def widened(self, carry):
-        """{number of a carry that only adds up: (a part, among whose zeros what it adds is computed anyway; that, among zeros)}. carry: its nodes; the first outputs
-        are what they become."""
+        """{number of a carry that only adds up: (what it adds, among zeros as it is computed anyway; (lo, hi) of each axis: where it lies there)}. carry: its nodes; the
+        first outputs are what they become."""
         found = {}
         for k, (x, out) in enumerate(zip(carry, self._before)) if self._among else ():
             if type(out) is Node and out.primitive.name == "add" and x in out.operands and out.shape == x.shape and self._readers.get(x) == [out] and out not in self._readers \
@@ -200,11 +200,8 @@ class _Rewriting:
                 term = out.operands[out.operands[0] is x]
                 part = self._like(term, out)
                 if part is not None:
-                    found[k] = part, self._taken(part, term)
+                    found[k] = self._taken(part, term), self._parts[part]
         return found
-
-    def block(self, part):
-        return self._parts[part]
 
     # ---- making it --------------------------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Loop rerolling: what a Python loop has recorded turn by turn becomes a loop again, whose turn is planned and compiled once.
 
-What it is: `rerolled(outputs)`. A graph's operations may repeat themselves, in the order in which they were recorded (periods.py). If their operands are alike in all turns, made in
-the same turn or in one before (a carry), or the same, or rows of something that is known before the loop, then the turns are one loops.Loop (turns.py). A gradient has two, of which the second reads the rows that the first one keeps. So a compiler sees a tenth, or a hundredth, of the operations, and
-the same ones for any number of turns.
+What it is: `rerolled(outputs)`. A graph's operations may repeat themselves, in the order in which they were recorded (periods.py). If their operands are alike in all turns,
+made in the same turn or in one before (a carry), or the same, or rows of something that is known before the loop, then the turns are one loops.Loop (turns.py). A gradient
+has two, of which the second reads the rows that the first one keeps. So a compiler sees a tenth, or a hundredth, of the operations, and the same ones for any number of turns.
 
 What it is not: no search for equal subgraphs: what a loop has made stands in the order of its turns. It is for evaluation only: no method of differentiation sees it.
 """

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from ..nodes import Node, Outputs, Tracer, Tracing, reachable
+from ..nodes import Node, Outputs, Tracer, Tracing, bytes_of, reachable
 from .periods import stretches
-from .turns import Made, Refused, Turns
+from .turns import Made, Refused, Turns, progression
 
 MOST_BYTES = 1 << 20                     # that are copied to make the rows of one loop out of single values
 A_LOOP = 50                              # operations that one of the loops of a graph saves
@@ -100,7 +100,7 @@ class Rewriting:
     def copy(self, n):
         if n not in self.now:
             operands = self._joined(n) if n.primitive.name == "concatenate" and len(n.operands) >= self.fewest else [self.node(x) for x in n.operands]
-            self.now[n] = n if all([a is b for a, b in zip(operands, n.operands)]) else n.on(operands)
+            self.now[n] = n.with_operands(operands)
 
     def node(self, x):
         """What stands for an operand now."""
@@ -152,10 +152,11 @@ class Rewriting:
     def series(self, values):
         """(Turns, a place in them, which turn makes the first, how many further is the next) of values that one loop has made; None for others."""
         found = [self.made.get(x) if type(x) is Node else None for x in values]
-        if found[0] is None or found[1] is None or not all([_follow(*found[:2], k, x) for k, x in enumerate(found)]):
+        if None in found:
             return None
-        turns, turn, place = found[0]
-        return turns, place, turn, found[1][1] - turn
+        (turns, turn, place), (_, after, _) = found[:2]
+        step = after - turn
+        return (turns, place, turn, step) if step and all([x == (turns, turn + k * step, place) for k, x in enumerate(found)]) else None
 
     def as_rows(self, values):
         """Values, one of each turn, as the rows of one array. Raises Refused where too much would have to be copied for it."""
@@ -166,7 +167,7 @@ class Rewriting:
                     return found
         if len({(np.shape(x), getattr(x, "dtype", None)) for x in values}) > 1 or not hasattr(values[0], "dtype"):
             raise Refused
-        self.copied += len(values) * math.prod(values[0].shape) * values[0].dtype.itemsize
+        self.copied += len(values) * bytes_of(values[0])
         if self.copied > MOST_BYTES:
             raise Refused
         for one, first, end in (values[-1], 0, -1), (values[0], 1, None):          # what a loop began with is often read beside what it has made
@@ -200,7 +201,7 @@ class Rewriting:
         width, = widths
         x = self.traced(n.operands[0])[(*indices[0][:axis], slice(None), *indices[0][axis + 1:])]
         axis = sum([type(i) is slice for i in indices[0][:axis]])
-        x = np.moveaxis(np.lib.stride_tricks.sliding_window_view(x, width, axis) if width else x, axis, 0)[_part(at[0], at[1] - at[0], len(at))]
+        x = np.moveaxis(np.lib.stride_tricks.sliding_window_view(x, width, axis) if width else x, axis, 0)[progression(at[0], at[1] - at[0], len(at))]
         return np.moveaxis(x, -1, axis + 1) if width else x
 
     def _of_reshaped(self, values):
@@ -215,20 +216,9 @@ def _as_operand(x):
     return x.node if type(x) is Tracer else x
 
 
-def _follow(first, second, k, x):
-    """Is x what is made k steps after the first, if one step leads from the first to the second?"""
-    return first is not None and second is not None and first[1] != second[1] and x == (first[0], first[1] + k * (second[1] - first[1]), first[2])
-
-
 def part_of(index):
     """How many entries a part has that begins and ends at numbers; 0 for a number, which reads one; None for others."""
     if type(index) is int:
         return 0
     plain = type(index) is slice and index.step in (None, 1) and type(index.start) is type(index.stop) is int and 0 <= index.start < index.stop
     return index.stop - index.start if plain else None
-
-
-def _part(first, step, count):
-    """The slice that reads so many entries."""
-    end = first + count * step
-    return slice(first, None if end < 0 else end, step)

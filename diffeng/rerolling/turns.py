@@ -18,7 +18,8 @@ import numpy as np
 from ..batching import vmap
 from ..constants import Exact
 from ..loops import Loop
-from ..nodes import INPUT, Node, Outputs, Tracer
+from ..nodes import INPUT, Node, Outputs, Tracer, bytes_of
+from ..recording import computed
 from ..vocabulary import elementwise as e
 
 CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())
@@ -71,8 +72,8 @@ class Turns:
     def become_a_loop(self):
         """Can they?"""
         self.graph.copied = 0
-        self._same_in_all = set()                                # nodes of the turn that stand for such
-        self._carries, self._rows, self._outer, self._again = {}, {}, {}, {}          # each: {a key: (what is read, the node that stands for it in the turn, ...)}
+        self._carries, self._rows = {}, {}                       # {a key: (what is read, the node that stands for it in the turn, ...)}
+        self._outer, self._again, self.given = {}, {}, {}        # {a key: the node}
         try:
             self.sources = []
             for place in range(self.period):
@@ -108,7 +109,7 @@ class Turns:
     def _stays(self, x):
         """Is an operand the same in all turns?"""
         x = self.sources[x.place] if type(x) is Made else x
-        return type(x) is not list and (type(x) is not Node or x in self._same_in_all)
+        return type(x) is not list and (type(x) is not Node or x in self.given)
 
     def _is_before(self, x):
         return type(x) is not Node or self.graph.place[x] < self.first
@@ -132,9 +133,9 @@ class Turns:
 
     def _same(self, x):
         if id(x) not in self._outer:
-            self._outer[id(x)] = x, _input("outer", x)
-            self._same_in_all.add(self._outer[id(x)][1])
-        return self._outer[id(x)][1]
+            self._outer[id(x)] = n = _input("outer", x)
+            self.given[n] = x
+        return self._outer[id(x)]
 
     def _carry_of(self, place, begin, spread):
         """What an operation made so many turns ago. begin: what the first turns read in place of that; may it be spread out?"""
@@ -164,7 +165,7 @@ class Turns:
             return self._same(turns.given[x]) if x in turns.given else self._row((x, turns, first, step), turns.like(x), lambda: turns.rows(x, first, step, self.count))
 
         def apply(x, n, operands):
-            return self._again.setdefault((x, turns, first, step), (None, n.on(operands)))[1]
+            return self._again.setdefault((x, turns, first, step), n.on(operands))
         return turns.made_of_what_is_kept(x, leaf, apply)
 
     # ---- the loop ---------------------------------------------------------------------------------------------------------------------------
@@ -186,7 +187,6 @@ class Turns:
         results = self._results(carried, after, [turn[x.place] if type(x) is Made else x for x in kept])
         self._last = {x: value for (_, _, x), value in zip(carried, results) if type(x) is Made}
         self.kept = {x: rows if self.like(x).dtype.kind == "f" else rows != 0 for x, rows in zip(kept, results[len(carried):])} | {n: rows for rows, n, *_ in self._rows.values()}
-        self.given = {n: x for x, n in self._outer.values()}
 
     def _as_nodes(self):
         """The operations of one turn, on what stands there for what it reads."""
@@ -205,18 +205,16 @@ class Turns:
         """What the loop returns: each carry at last, and the rows of what is kept. after: the next carry, in a turn."""
         from . import rerolled
         ends = [x if x.dtype.kind == "f" else e.astype(Tracer(self.graph.tracing, x), dtype=np.dtype(np.float32)).node for x in kept]
-        rows, outer = self._rows.values(), self._outer.values()
-        loop = Loop([n for _, n, *_ in (*carried, *rows, *outer)], rerolled(Outputs([*after, *ends])), len(carried), len(rows), self.count)
-        numbers = [*[self._begun(x, n) for x, n, _ in carried], *[x for x, *_ in rows], *[self.graph.traced(x) for x, _ in outer]]
+        rows = self._rows.values()
+        loop = Loop([*[n for _, n, *_ in (*carried, *rows)], *self.given], rerolled(Outputs([*after, *ends])), len(carried), len(rows), self.count)
+        numbers = [*[self._begun(x, n) for x, n, _ in carried], *[x for x, *_ in rows], *map(self.graph.traced, self.given.values())]
         if not any([type(x) is Tracer for x in numbers]):        # it is the same for all inputs
             raise Refused
 
         def at_once(*numbers):
-            known = dict(zip(loop.inputs, numbers))
-            for n in loop.order:
-                known[n] = self.graph.apply(n, [known[x] if type(x) is Node else x for x in n.operands])
+            known = computed(loop.order, dict(zip(loop.inputs, numbers)), self.graph.apply)
             return [known[x] for x in loop.outputs]
-        return loop.every(numbers) if carried else vmap(at_once, (0,) * len(rows) + (None,) * len(outer))(*numbers)
+        return loop.every(numbers) if carried else vmap(at_once, (0,) * len(rows) + (None,) * len(self.given))(*numbers)
 
     def _begun(self, x, like):
         x = self.graph.traced(x) if hasattr(x, "dtype") else np.asarray(x, like.dtype)
@@ -244,7 +242,7 @@ class Turns:
                     left = -1
                 elif type(y) is Node and y in states and y not in found:
                     leaves[y] = False
-            if free and left >= 0 and sum(map(_bytes, leaves)) <= WIDER * _bytes(like):
+            if free and left >= 0 and sum(map(bytes_of, leaves)) <= WIDER * bytes_of(like):
                 found[x] = True
                 found |= leaves
         return found
@@ -270,8 +268,7 @@ class Turns:
         def leaf(x):
             if x in self.given:
                 return self.graph.traced(self.given[x]), None
-            end = first + count * step
-            return self.kept[x][first:None if end < 0 else end:step], 0
+            return self.kept[x][progression(first, step, count)], 0
 
         def apply(x, n, operands):
             values, axes = zip(*[y if type(y) is tuple else (y, None) for y in operands])
@@ -280,6 +277,12 @@ class Turns:
             return vmap(lambda *values: self.graph.apply(n, values), axes)(*values), 0
         value, axis = self.made_of_what_is_kept(x, leaf, apply)
         return value if axis == 0 else np.broadcast_to(value, (count, *np.shape(value)))
+
+
+def progression(first, step, count):
+    """The slice that reads so many entries, from this one on."""
+    end = first + count * step
+    return slice(first, None if end < 0 else end, step)
 
 
 def _work(n):
@@ -316,10 +319,6 @@ def _are_equal(values):
 
 def _is_cheap(n):
     return n.primitive.kind == "view" or n.primitive.name in CHEAP or n.primitive.name == "getitem" and len(n.operands) == 1
-
-
-def _bytes(x):
-    return math.prod(x.shape) * x.dtype.itemsize
 
 
 def _input(name, like):

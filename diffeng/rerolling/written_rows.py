@@ -32,10 +32,12 @@ def _place(n, shape):
 
 class _Array:
     """What is written row by row. axes: those along which rows are numbered; base: what it was before, None for zeros; length: of how many versions; read: those that are
-    read as a whole; rows: {row: [(version, what was written)]}."""
+    read as a whole; shape: the array's, row_shape: a
+    row's; rows: {row: [(version, what was written)]}."""
 
     def __init__(self, axes, base, like):
         self.axes, self.base, self.shape, self.dtype, self.length, self.read, self.rows = axes, base, like.shape, like.dtype, 0, set(), {}
+        self.row_shape = tuple([m for axis, m in enumerate(like.shape) if axis not in axes])
 
 
 class _Version:
@@ -105,8 +107,7 @@ class _InRows:
         return Outputs([self._node(x) for x in outputs])
 
     def _write(self, version):
-        array, value = version.array, self._traced(version.value)
-        shape = tuple([m for axis, m in enumerate(array.shape) if axis not in array.axes])
+        array, value, shape = version.array, self._traced(version.value), version.array.row_shape
         if value.dtype != array.dtype:
             value = Primitive.registry["astype"](value, dtype=array.dtype)
         if value.shape != shape:
@@ -121,9 +122,8 @@ class _InRows:
         for k, value in reversed(array.rows.get(row, ())):
             if k <= number:
                 return value
-        shape = tuple([m for axis, m in enumerate(array.shape) if axis not in array.axes])
         if array.base is None:
-            return np.zeros(shape, array.dtype)
+            return np.zeros(array.row_shape, array.dtype)
         index = _index(array, row)
         if type(array.base) is not Node:
             return np.asarray(array.base)[index]
