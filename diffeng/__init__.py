@@ -93,6 +93,8 @@ def _found(name):
         return functions[name]                                                 # sin_(x), which writes into x
     if name in _ROOMS or name in _HOME:
         return importlib.import_module(f"{__name__}.{name}")
+    if importlib.machinery.PathFinder.find_spec(f"{__name__}.{name}", __path__):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: import {__name__}.{name}")          # mostly `from . import` asks, and nobody reads it
     raise importlib.import_module(f"{__name__}.errors").absent(f"module {__name__!r}", name, _INSTEAD, __all__)
 
 

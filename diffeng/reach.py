@@ -87,7 +87,7 @@ def is_own_module(x):
     path = getattr(x, "__file__", None)
     if path is None:                               # made by the program itself, or a prompt
         return getattr(x, "__spec__", None) is None
-    return not os.path.abspath(path).startswith(_INSTALLED)
+    return not path.startswith(_INSTALLED) and not os.path.abspath(path).startswith(_INSTALLED)
 
 
 def package(f):

@@ -13,11 +13,9 @@ import functools
 import hashlib
 import json
 import os
-import pathlib
 import platform
 import stat
 import sys
-import tempfile
 
 _FORMAT = 4
 _TELLS = {"vendor_id", "cpu family", "model", "model name", "stepping", "flags",                   # lines of /proc/cpuinfo, of x86-64 and of ARM
@@ -29,8 +27,9 @@ def _circumstances():
     """What machine code depends on besides the kernel's key."""
     import llvmlite
     own = hashlib.sha256()
-    for path in sorted(pathlib.Path(__file__).parent.rglob("*.py")):
-        own.update(path.read_bytes())
+    for path in sorted([os.path.join(folder, name) for folder, _, names in os.walk(os.path.dirname(__file__)) for name in names if name.endswith(".py")]):
+        with open(path, "rb", buffering=0) as file:
+            own.update(file.read())
     return {"format": _FORMAT, "compiler": own.hexdigest(), "llvmlite": llvmlite.__version__, "python": platform.python_version(),
             "system": f"{sys.platform} {platform.machine()}", "processor": hashlib.sha256(processor().encode()).hexdigest()}
 
@@ -124,6 +123,7 @@ def keep(key, compiled, room=""):
     path, whole = _place(key, room)
     if path is None:
         return
+    import tempfile                           # for who writes: it takes longer to load than a kernel
     symbols, needs, code = compiled["symbols"], compiled["needs"], compiled["code"]
     header = json.dumps({"key": whole, "sha256": _digest(symbols, needs, code), "symbols": symbols, "needs": needs}).encode()
     try:
