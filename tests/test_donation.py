@@ -163,6 +163,17 @@ def test_neighbours_before_and_behind_are_read_before_they_are_written_over():
                 np.testing.assert_allclose(compiled(x, y), want, rtol=1e-14)
 
 
+@pytest.mark.parametrize("n", [3, 9, 700])
+def test_what_is_written_over_one_that_is_read_one_entry_behind_alone_twice_alike(n):
+    """Equal loops are planned once; here what is written over is read nowhere as it is."""
+    def fun(b, d):
+        for _ in range(4):
+            b = np.roll(np.pad(d[1:] - b[:-1], (1, 0)), 1)
+        return b, np.pad(d[1:] - b[:-1], (1, 0))
+    b, d = rng.standard_normal((2, n))
+    np.testing.assert_allclose(de.jit(fun)(b, d), fun(b, d), rtol=1e-13)
+
+
 @pytest.mark.parametrize("n", [3, 17, 500])
 def test_a_result_that_is_made_over_its_neighbours_is_read_as_it_is(n):
     def fun(u, k):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import diffeng as de
+from diffeng.kernels import repeated
 from diffeng.trees import flatten
 
 
@@ -102,3 +103,38 @@ def test_results_that_lie_where_a_carry_does(f, n):
         for got, want in zip(flatten(de.jit(g)(c, A))[0], flatten(g(c, A))[0], strict=True):
             assert got.dtype == np.asarray(want).dtype
             np.testing.assert_allclose(got, want, rtol=rounding, atol=rounding * np.max(np.abs(want)))
+
+
+def where_it_was(n):
+    """A carry that is made of its neighbours, one that only adds up, one that is turned round."""
+    def turn(c, x):
+        u, total, back = c
+        du = np.concatenate([u[:1] * 0, 0.2 * (u[2:] - 2 * u[1:-1] + u[:-2]), u[-1:] * 0])
+        return (u + du + 0.1 * x, total + u * x, 0.5 * back[::-1]), None
+    return lambda u, xs: de.scan(turn, (u, u * 0, np.cos(u)), xs)[0]
+
+
+@pytest.mark.parametrize("turns", [8, 9, 40])
+@pytest.mark.parametrize("n", [5, 70, 1000, 3000])
+def test_carries_that_each_turn_makes_where_they_were(n, turns):
+    f, (u, *xs) = where_it_was(n), np.random.default_rng(n).standard_normal((turns + 1, n))
+    xs = np.array(xs)
+    for g in (f, de.grad(lambda u, xs: sum(np.sum(np.sin(x)) for x in f(u, xs)), argnums=(0, 1))):
+        for got, want in zip(flatten(de.jit(g)(u, xs))[0], flatten(g(u, xs))[0]):
+            np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
+def test_a_stencils_carry_lies_in_one_place(monkeypatch):
+    """The first two carries: what is read of them is read before it is written over."""
+    asked, planned = [], repeated.instructions
+
+    def instructions(call, turn):
+        def seen(*args):
+            asked.append(turn(*args)[-1])
+            return turn(*args)
+        return planned(call, seen)
+    monkeypatch.setattr(repeated, "instructions", instructions)
+    monkeypatch.setenv("DIFFENG_CACHE", "off")
+    u, *xs = np.random.default_rng(3).standard_normal((20, 500))
+    de.trace(where_it_was(500), u, np.array(xs)).compile()
+    assert {0, 1} <= set(asked[0]) and 2 not in asked[0]

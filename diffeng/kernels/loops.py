@@ -253,9 +253,10 @@ class Loops:
 
     def aligned(self, first, last, mine):
         """The entry from which on vectors are whole cache lines of what is written, where there are many up to `last`: half of one and half of the next take
-        twice as long."""
-        stores = [op[7][1] for op in (self.ops[k] for k in mine) if op[0] == "map" and op[7] and op[7][0] == "memory" and self.views[op[7][1]][1] == "u"]
-        if not stores:
+        twice as long. Not where something is summed up on the way: the order of a sum would depend on where an array happens to lie."""
+        ops = [self.ops[k] for k in mine]
+        stores = [op[7][1] for op in ops if op[0] == "map" and op[7] and op[7][0] == "memory" and self.views[op[7][1]][1] == "u"]
+        if not stores or any([op[0] == "reduce" and op[7] != "columns" for op in ops]):
             return first
         size = SIZES[self.views[stores[0]][0]]
         base, _ = self.place(stores[0], None)

@@ -116,7 +116,7 @@ def _turn(loop, kept, codes):
     from .program import Program
     inputs, outputs = sizes.turn_of(loop.inputs, loop.outputs)
     inputs, outputs, wider = among_zeros(inputs, simplify(Outputs([0.0 if k in kept else x for k, x in enumerate(outputs)])), loop.carried, kept.values())
-    steps, reports, _ = steps_of(Program, inputs, outputs, {}, codes=codes)
+    steps, reports, staying = steps_of(Program, inputs, outputs, {k: k for k in range(loop.carried) if k not in kept.values()}, codes=codes)
     plans = Plans()
     made, factors = [], set()
     for step in steps:
@@ -126,7 +126,7 @@ def _turn(loop, kept, codes):
             made.append((new, work[:-1]))
             work, factors = work[-1:], factors | new
         made.append((written(step), work))
-    return made, reports | reported(steps), has_products(steps), {k: (inputs[k].shape, block) for k, block in wider.items()}
+    return made, reports | reported(steps), has_products(steps), {k: (inputs[k].shape, block) for k, block in wider.items()}, staying
 
 
 def reported(steps):

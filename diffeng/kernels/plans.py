@@ -32,11 +32,12 @@ class Plans:
 
 
 class _Description:
-    """key: all that a plan depends on. places: the (buffer, offset) of every view, by number; numbers: the Immediates."""
+    """key: all that a plan depends on. places: the (buffer, offset) of every view, by number; buffers: those of views, and their homes, by number; numbers: the
+    Immediates."""
 
     def __init__(self, group, aligned):
         self._aligned = aligned
-        self._buffers, self._at, self.places, self.numbers, self.simple = {}, {}, [], [], True
+        self._buffers, self._at, self.places, self.buffers, self.numbers, self.simple = {}, {}, [], [], [], True
         self.key = (group.columns, group.n, group.cuts, *[self._operation(o) for o in group.operations])
 
     def _operation(self, o):
@@ -68,13 +69,15 @@ class _Description:
         if k is not None:
             return k
         k = self._buffers[id(buffer)] = len(self._buffers)
+        self.buffers.append(buffer)
         home = None if buffer.home is None else self._buffer(buffer.home)
         return k, home, buffer.size, buffer.stored, buffer.short, buffer.pitch
 
 
 def _pattern(made, found):
     """Instructions with places and numbers by their number, and buffers of the group's own by theirs."""
-    places = {(id(b), offset): k for k, (b, offset) in enumerate(found.places)}
+    places = {(id(b), 0): ~k for k, b in enumerate(found.buffers)}           # (where a window is written over, its buffer's beginning stands for it: groups.py)
+    places |= {(id(b), offset): k for k, (b, offset) in enumerate(found.places)}
     numbers = {id(x): k for k, x in enumerate(found.numbers)}
     own = {}
 
@@ -91,7 +94,7 @@ def _word(w, found, own):
     if type(w) is not tuple:
         return w
     if w[0] == "place":
-        return found.places[w[1]]
+        return found.places[w[1]] if w[1] >= 0 else (found.buffers[~w[1]], 0)
     if w[0] == "number":
         return found.numbers[w[1]]
     _, k, kind, dtype, size, offset = w

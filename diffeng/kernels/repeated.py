@@ -28,13 +28,14 @@ LONGEST = 1e8                              # nanoseconds, roughly, that Python i
 def instructions(call, planned):
     """(steps that come before, the instructions that do what a Call of a loop does, steps that come after them); None where Python does it. The call says then what
     the kernels report, and whether there are products. planned(loop, kept, codes): of its turn ((the buffers that a step writes, its instructions and calls) in order,
-    reports, has it products?, {number of a carry that lies among zeros there: (shape, where it lies)}). kept: results that it does not make."""
+    reports, has it products?, {number of a carry that lies among zeros there: (shape, where it lies)}, the numbers of those that each turn makes where they were). kept:
+    results that it does not make."""
     loop = call.node.primitive.own if call.node is not None and call.node.primitive.name == "scan" else None
     between = next((step for step in (ROOM, ROOM >> DEEPER) if call.origin % step == 0), 0) >> DEEPER          # 0: of a loop in a loop in a loop
     if loop is None or not between:
         return None
     kept = _kept(loop)
-    made, reports, products, wider = planned(loop, kept, (call.origin, between))
+    made, reports, products, wider, staying = planned(loop, kept, (call.origin, between))
     if any([type(w) is Call for _, work in made for w in work]):
         return None
     moving = loop.carried + loop.read
@@ -46,7 +47,8 @@ def instructions(call, planned):
     held, patches = Buffer("arena", np.dtype(np.uint8), peak), []
     given = [_given(before, x, n, loop.carried <= k < moving, loop.reverse) for k, (x, n) in enumerate(zip(call.operands, loop.inputs))]
     pieces = _pieces(loop, call.out, before, after)
-    carries = [_carry(loop, k, pieces, kept, given[k], before, after) if k not in wider else _wide(loop, pieces[k], *wider[k], given[k], before, after) for k in range(loop.carried)]
+    carries = [_carry(loop, k, k in staying, pieces, kept, given[k], before, after) if k not in wider else
+               _wide(loop, k in staying, pieces[k], *wider[k], given[k], before, after) for k in range(loop.carried)]
     places = {"input": [read for read, _ in carries] + [_rows(v, loop.length) if k < moving else _same(v) for k, v in enumerate(given) if k >= loop.carried],
               "output": [made for _, made in carries] + [_rows(backwards(v) if loop.reverse else v, loop.length) for v in pieces[loop.carried:]]}
     for w in with_parts(once + turn):
@@ -153,7 +155,7 @@ def _pieces(loop, out, before, after):
     return made
 
 
-def _carry(loop, c, pieces, kept, begin, before, after):
+def _carry(loop, c, stays, pieces, kept, begin, before, after):
     """(where turns read a carry, where they write it): what a turn has written the next one reads, and the last one writes it where it is to lie."""
     there, x, (shape, dtype) = pieces[c], loop.outputs[c], loop.results[c]
     k = next((k for k, number in kept.items() if number == c), None)
@@ -168,16 +170,20 @@ def _carry(loop, c, pieces, kept, begin, before, after):
             return (_at(begin), (buffer, at - step), (buffer, at - step), step, (last[0], last[1] - step) if loop.length > 1 else _at(begin)), in_rows
         before.cast(begin, row((buffer, at)), shape)
         return in_rows, ((buffer, at + step),) * 3 + (step, _at(there))
+    if stays:
+        before.cast(begin, there, shape)
+        return _same(there), _same(there)
     other = _stored(shape, dtype)
     if type(x) is not Node and 0 not in shape:
         before.cast(before.view(x), other, shape)
     return _alternating(loop.length, begin, there, other)
 
 
-def _wide(loop, there, shape, block, begin, before, after):
+def _wide(loop, stays, there, shape, block, begin, before, after):
     """As _carry, of one that lies among zeros as long as it turns."""
     dtype = there.dtype
-    last, other = _stored(shape, dtype), _stored(shape, dtype)
+    last = _stored(shape, dtype)
+    other = last if stays else _stored(shape, dtype)
     first = other if loop.length % 2 else last               # into the other one the first turn writes
     before.cast(before.view(np.zeros((), dtype)), first, shape)
     before.fuser.need(first)
