@@ -5,6 +5,7 @@ What it is not: no book, no walk. Why a file: the book is a table that one reads
 """
 import functools
 import itertools
+import math
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from .nodes import Node, Tracer
 from .traced import TRACED, Traced
 from .vocabulary import contraction, fourier, indexing, linalg
 from .vocabulary.elementwise import erfcx, hyp2f1, zeta
+from .vocabulary.reductions import sum_of_equal
 
 # ---- shapes --------------------------------------------------------------------------------------------------------------
 
@@ -23,7 +25,10 @@ def fit(g, shape, dtype):
     if have != shape and (extra := len(have) - len(shape)) >= 0:
         stretched = tuple(range(extra)) if have[extra:] == shape else tuple([k for k, n in enumerate(have) if k < extra or n != 1 and shape[k - extra] == 1])
         if stretched:
-            g = np.add.reduce(g, axis=stretched, keepdims=len(stretched) > extra)
+            if type(g) is np.ndarray and g.size > 1 and not any(g.strides) and g.dtype.kind == "f":          # equal entries: what a sum, or a mean, has begun with
+                g = np.broadcast_to(sum_of_equal(g[(0,) * g.ndim], math.prod([have[k] for k in stretched])), [1 if k in stretched else n for k, n in enumerate(have)])
+            else:
+                g = np.add.reduce(g, axis=stretched, keepdims=len(stretched) > extra)
             if g.shape != shape:
                 g = g.reshape(shape)
     return g if g.dtype == dtype else g.astype(dtype)

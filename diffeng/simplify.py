@@ -24,6 +24,7 @@ from .index_maps import added_neighbours, neighbours, part_beside, part_of_gathe
 from .lengths import part
 from .nodes import CONSTANT, INPUT, Node, Outputs, Primitive, reachable
 from .vocabulary.indexing import Slot
+from .vocabulary.reductions import sum_of_equal
 from .vocabulary.shaping import broadcast_shapes, is_repeated
 
 PARTS = 64                # operands of a merged concatenation
@@ -356,7 +357,8 @@ def _sum_of_spread(walk, n, x):
     if rest:
         y = walk.make(n, n.primitive.name, y, params={"axis": rest, "keepdims": True}, shape=[1 if k in rest else m for k, m in enumerate(_shape(y))])
     if n.primitive.name == "sum":
-        y = walk.make(n, "multiply", y, float(math.prod([x.shape[k] for k in stretched])), shape=_shape(y))
+        count = float(math.prod([x.shape[k] for k in stretched]))
+        y = sum_of_equal(y, count) if isinstance(y, np.floating) else walk.make(n, "multiply", y, count, shape=_shape(y))
     shape = tuple([m for k, m in enumerate((1,) * extra + _shape(y)) if n.params["keepdims"] or k not in axis])
     return walk.make(n, "reshape", y, params={"shape": shape}, shape=shape)
 

@@ -5,7 +5,6 @@ alpha A B + C where C lies, so that the product itself is never written, and new
 
 What it is not: no algebra. Product, factor and sum must stand there as the program has them; whoever else needs the product finds it computed on its own.
 """
-from .cutting import is_long
 from .fuse import Group, Immediate, Map, Product
 from .layout import View
 from .scalar import FLOAT, type_name
@@ -50,8 +49,6 @@ def _added(product, group):
     onto = _other(last, made)
     if last.rule is not FLOAT["add"] and (last.rule is not FLOAT["subtract"] or onto is not last.operands[0]) \
             or type(onto) is not View or not onto.whole() or onto.dtype != product.out.dtype:
-        return None
-    if product.out.ndim == 2 and is_long(*product.out.shape, product.left.shape[1]):        # threads have partial results of such, which are added up later
         return None
     if any([v.buffer is onto.buffer for v in (product.left, product.right)]):           # a factor, too: the loop can write over it, a product could not
         return None

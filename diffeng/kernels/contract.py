@@ -254,7 +254,7 @@ def product(step, cut=None):
     vector = m < 2 and cut is None and step.onto is None
     laid = cut is None and not vector and is_laid(type, chr(tb), m, n, k)
     together = ldc == n or m == 1                        # do the result's rows follow each other?
-    shares = cut is None and batch == 1 and together and step.onto is None and m != 1          # whatever the sizes: they do not decide what is compiled
+    shares = cut is None and batch == 1 and together and m != 1          # whatever the sizes: they do not decide what is compiled
     shared = terms_of(type, chr(ta), chr(tb), m, n, k) if shares and not vector else None
     by_terms = SHARED if shared else BY_TERMS if along == "terms" else 0
     laid &= not by_terms
@@ -336,7 +336,9 @@ def _write_product(type, bits, depth, lays, added):
         out = word(OUT) + i * word(20) + j * word(21) + code.lo.over(word(CUT + 2)) * word(CUT + 1)
         pa, pb, pc = code.entry([word(10) + above * word(18), word(9) + select(terms, part, j) * word(19), out], entry, BATCH, depth)
         m, n, k = smaller(word(4) - i * word(13), word(13)), smaller(word(3) - j * word(15), word(15)), smaller(word(5) - t * word(16), word(16))
-        beta = select(t.equals(select(word(CUT).equals(SHARED), code.lo, word(FIRST))), code.number(0.0, type), code.number(1.0, type))
+        first = t.equals(select(word(CUT).equals(SHARED), code.lo, word(FIRST)))
+        fresh = first if added is None else first & word(CUT).equals(SHARED) & code.lo.differs(0)          # is there nothing yet that it is added to?
+        beta = select(fresh, code.number(0.0, type), code.number(1.0, type))
         if lays:
             down, own, copied, chunk = (word(BATCH + 4 * depth + j) for j in range(4))
             source, laid = pb, copied.differs(0)
@@ -345,8 +347,8 @@ def _write_product(type, bits, depth, lays, added):
                 code.turn(type, source, down, pb, word(6) * SIZES[type], n, k)
         sizes = type, bits, word(0), word(1)
         if added is not None:
-            alpha = _onto(code, type, added, BATCH + 4 * depth + 4 * lays, (m, n, k), (pa, pb, pc))
-            code.gemm(*sizes, word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), alpha, 1.0)
+            alpha = _onto(code, type, added, BATCH + 4 * depth + 4 * lays, (m, n, k), (pa, pb, pc), first, fresh)
+            code.gemm(*sizes, word(2), n, m, k, pb, word(6), pa, word(7), pc, word(8), alpha, beta)
         else:
             vector, plain, few = word(2).equals(VECTOR), word(1).equals(ord("N")), n * k < FEW
             with code.when(vector & few):
@@ -371,17 +373,18 @@ def _few(code, type, n, k, places):
         code.store(at, j * down, total.get())
 
 
-def _onto(code, type, added, first, sizes, places):
-    """Put what a product is added to where the result will lie, if it is elsewhere; the factor of the sums. first: the word that says where it is."""
+def _onto(code, type, added, where, sizes, places, first, fresh):
+    """Put what a product is added to where the result will lie, if it is elsewhere; the factor of the sums. where: the word that says where it is. first: is this part the
+    first of its sums? fresh: is it one that is added to nothing?"""
     (m, n, k), (pa, pb, pc), word, size, (scale, negative) = sizes, places, code.word, SIZES[type], added
-    source, down = word(first) + (pc - word(OUT)), word(8) * size
-    with code.when(source.differs(pc)):
+    source, down = word(where) + (pc - word(OUT)), word(8) * size
+    with code.when(first & ~fresh & source.differs(pc)):
         with code.loop(0, m) as i:
             with code.loop(0, n) as j:
                 code.store(pc + i * down, j, code.load(source + i * down, j, type))
     if scale is None:
         return code.number(-1.0 if negative else 1.0, type)
-    factor = code.immediate(first + 1, type) if scale == "Immediate" else code.load(word(first + 1), None, type)
+    factor = code.immediate(where + 1, type) if scale == "Immediate" else code.load(word(where + 1), None, type)
     factor = -factor if negative else factor
     with code.when(factor.equals(0.0)):                                # then BLAS computes nothing, but 0 times infinity is NaN
         entry = code.number(size)
@@ -392,7 +395,7 @@ def _onto(code, type, added, first, sizes, places):
                 total = code.cell(type, 0.0)
                 with code.loop(0, k) as t:
                     total.set(total.get() + code.load(pa + i * da + t * sa, None, type) * code.load(pb + t * db + j * sb, None, type))
-                code.store(pc + i * down, j, code.load(pc + i * down, j, type) + factor * total.get())
+                code.store(pc + i * down, j, select(fresh, code.number(0.0, type), code.load(pc + i * down, j, type)) + factor * total.get())
     return factor
 
 

@@ -9,6 +9,7 @@ What it is not: no search for equal subgraphs: what a loop has made stands in th
 import numpy as np
 
 from ..nodes import reachable
+from ..vocabulary.indexing import Slot
 
 FEWEST = 16                              # turns of a loop
 LEAST = 200                              # operations that the loops of a graph save
@@ -54,4 +55,4 @@ def _kind(n, kinds, part_of):
 
 
 def _told(value):
-    return repr(value) if isinstance(value, (int, float, str, tuple, slice, type(None), np.dtype)) else id(value)
+    return repr(value) if isinstance(value, (int, float, str, tuple, slice, type(None), np.dtype, Slot)) else id(value)

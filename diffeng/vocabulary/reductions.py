@@ -19,6 +19,27 @@ def _reduce(name, evaluate, slots=None, quick=None):
     return Primitive(name, evaluate, "reduce", slots, ((0.3, 2.0),), infer, quick)
 
 
+def sum_of_equal(part, count):
+    """The sum of so many equal numbers; of what may be that, so that each is its n-th part in floating point, the one with the fewest digits: the n-th parts of 1,
+    a mean's cotangents, make 1 for every n, and a program that is the same for every n.
+
+    >>> sum_of_equal(np.float64(1 / 49), 49) - 1, np.float64(1 / 49) * 49 - 1 != 0
+    (np.float64(0.0), np.True_)
+    """
+    count = part.dtype.type(count)
+    total = part * count
+    if not np.isfinite(total) or not total:
+        return total
+    near = [x for x in (total, np.nextafter(total, -np.inf, dtype=part.dtype), np.nextafter(total, np.inf, dtype=part.dtype)) if x / count == part]
+    return sorted(near or [total], key=_digits)[0]
+
+
+def _digits(x):
+    """How many bits there are between the first that is set and the last."""
+    n = int(abs(math.ldexp(math.frexp(x)[0], 53)))
+    return n.bit_length() - (n & -n).bit_length()
+
+
 def _log_sum_exp(x, axis, keepdims):
     """log(sum(exp(x))) with the largest entry taken out first (Blanchard, Higham & Higham, IMA J. Numer. Anal. 41, 2021)."""
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
