@@ -95,7 +95,27 @@ def centred(x, y):
     return np.mean(np.log(np.sum(np.exp(s), axis=1)) - np.trace(s) / len(s))
 
 
+def measured(s, x):
+    """One spread for all: its cotangent is a sum of n-th parts."""
+    s = s * s + 1
+    return np.mean(0.5 * (x / s) ** 2 + np.log(s))
+
+
+def penalised(w, x):
+    return np.sum(np.tanh(x @ w) ** 2) + np.sum(w ** 2)
+
+
+def decayed(x, k):
+    """A Python loop on entries alone, of which one kernel takes a few through all turns."""
+    for _ in range(60):
+        x = x - 0.1 * k * np.sin(x)
+    return np.sum(x)
+
+
 SHAPES = {
+    measured: [lambda n: ((), (n,)), (66,), (80,), (49,), (100,)],
+    penalised: [lambda n, k, m: ((k, m), (n, k)), (100, 20, 30), (400, 20, 30), (90, 5, 3), (3000, 50, 60)],
+    decayed: [lambda n: ((n,), ()), (30,), (65,), (300,), (20_000,)],
     bodies: [lambda n: ((n, 3), (n, 3)), (10,), (2,), (3,), (37,)],
     three_factors: [lambda i, j, k, r: ((i, r), (j, r), (k, r)), (5, 7, 9, 4), (40, 3, 5, 2), (6, 6, 6, 6), (2, 30, 3, 8)],
     trilinear: [lambda b, i, o, j: ((b, i), (o, i, j), (b, j)), (7, 11, 13, 3), (100, 5, 9, 6), (8, 8, 8, 8), (20, 2, 12, 30)],

@@ -18,6 +18,7 @@ from .image import buffers, with_parts
 from .layout import Buffer, View, backwards, c_strides, new
 from .lower import Lowering
 from .memory import plan
+from .sizes import turn_of
 from .tiles import KernelOf, WordsOf
 
 KEY = repr(("loop",))
@@ -138,15 +139,22 @@ def _kept(loop):
     return kept
 
 
+def _results(loop):
+    """Shape and dtype of each result, of the lengths that are planned."""
+    _, outputs = turn_of(loop.inputs, loop.outputs)
+    return [((*shape[:len(shape) - len(x.shape)], *x.shape) if type(x) is Node else shape, dtype) for (shape, dtype), x in zip(loop.results, outputs)]
+
+
 def _pieces(loop, out, before, after):
     """A view of each result."""
     pieces, at = {}, 0
+    results = _results(loop)
     for k in loop.packing:
-        shape, _ = loop.results[k]
+        shape, _ = results[k]
         pieces[k] = View(out.buffer, out.offset + at * out.dtype.itemsize, shape, c_strides(shape, out.dtype.itemsize), out.dtype)
-        at += math.prod(shape)
+        at += int(math.prod(shape))
     made = []
-    for k, ((shape, dtype), x) in enumerate(zip(loop.results, loop.outputs)):
+    for k, ((shape, dtype), x) in enumerate(zip(results, loop.outputs)):
         made.append(pieces[k] if k in pieces and dtype == out.dtype else _stored(shape, dtype))
         if k in pieces and made[k] is not pieces[k] and 0 not in shape:
             after.append((made[k], pieces[k]))
@@ -157,7 +165,7 @@ def _pieces(loop, out, before, after):
 
 def _carry(loop, c, stays, pieces, kept, begin, before, after):
     """(where turns read a carry, where they write it): what a turn has written the next one reads, and the last one writes it where it is to lie."""
-    there, x, (shape, dtype) = pieces[c], loop.outputs[c], loop.results[c]
+    there, x, (shape, dtype) = pieces[c], loop.outputs[c], _results(loop)[c]
     k = next((k for k, number in kept.items() if number == c), None)
     if k is not None:
         rows = backwards(pieces[k]) if loop.reverse else pieces[k]

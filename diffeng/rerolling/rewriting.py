@@ -161,7 +161,7 @@ class Rewriting:
     def as_rows(self, values):
         """Values, one of each turn, as the rows of one array. Raises Refused where too much would have to be copied for it."""
         if all([type(x) is Node for x in values]):
-            for known in self._of_loop, self._of_array, self._of_reshaped:
+            for known in self._of_loop, self._of_carry, self._of_array, self._of_reshaped:
                 found = known(values)
                 if found is not None:
                     return found
@@ -182,6 +182,16 @@ class Rewriting:
     def _of_loop(self, values):
         found = self.series(values)
         return None if found is None else found[0].rows(Made(found[1]), *found[2:], len(values))
+
+    def _of_carry(self, values):
+        """What turns have begun with, from the first one on, or back to it."""
+        for begin, made, first, step in (values[0], values[1:], 0, 1), (values[-1], values[:-1], len(values) - 2, -1):
+            found = self.series(made) if len(made) > 1 else None
+            if found is not None and found[2:] == (first, step):
+                turns, place, *_ = found
+                rows = turns.begun(place, begin)
+                return None if rows is None or len(made) == turns.count else rows[progression(len(made) if first else 0, step, len(values))]
+        return None
 
     def _of_array(self, values):
         """Entries of an array, or parts of it, that follow one another along an axis."""

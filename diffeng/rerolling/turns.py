@@ -28,7 +28,7 @@ FEW = 4                                  # turns of which a value may be read ou
 LONG = 1e8                               # operations of all turns
 LONGEST = 8                              # turns that a value may be handed on
 MOST_CUTS = 32                           # loops that follow one another without anything in between
-SHORT = 64                               # entries of arrays that one kernel takes through all turns (kernels/turns.py)
+WIDE, MOST_ROWS = 1 << 19, 1 << 26        # bytes of an array, and of its rows of all turns, from which on turns of operations on entries had better be fused
 _VIEWS = frozenset(("reshape", "broadcast_to", "transpose"))         # of which elementwise functions are fused
 
 Made = collections.namedtuple("Made", "place")
@@ -52,8 +52,9 @@ class Turns:
     def parts(self):
         """These turns, and without the first or the last, which may be others: they begin with a constant, say. Nothing, where they are not worth a loop."""
         turn = self.graph.order[self.first:self.first + self.period]
-        if all([n.primitive.kind == "map" or n.primitive.name in _VIEWS for n in turn]) and max([math.prod(n.shape) for n in turn]) > SHORT:
-            return                                               # fused, they are one loop over the entries of arrays
+        widest = max(map(bytes_of, turn))
+        if (widest > WIDE or self.count * widest > MOST_ROWS) and all([n.primitive.kind == "map" or n.primitive.name in _VIEWS for n in turn]):
+            return                                               # fused, they are one loop over the entries of arrays, and keep nothing
         if self.count * sum(map(_work, turn)) > LONG:
             return                                               # so long that Python would go from turn to turn, to hear a signal (kernels/repeated.py)
         for skipped, fewer in (0, 0), (0, 1), (1, 1), (1, 2):    # at the beginning, and in all
@@ -246,6 +247,11 @@ class Turns:
                 found[x] = True
                 found |= leaves
         return found
+
+    def begun(self, place, begin):
+        """The rows of what each turn begins with of what is made at this place, the first one with `begin`; None where they are not kept."""
+        _, carry, made = self._carries.get((place, id(begin)), (None, None, None))
+        return self.kept.get(carry) if made == Made(place) else None
 
     def made_of_what_is_kept(self, x, leaf, apply):
         """x, Made or a node, of one turn or of several. leaf(x): of what is kept, or given; apply(x, n, operands): of an operation on such."""
