@@ -157,9 +157,9 @@ def _places(walk, n, shape, index, arrays, full):
 
 
 def _part_of_places(walk, n, a, parts):
-    """That part of one array of places, which is spread to the shape that they have together."""
+    """That part of one array of places, which is spread to the shape that they have together: of one place nothing but none is a part."""
     shape = shape_of(a)
-    index = tuple([_slice(p) if m != 1 else slice(None) for p, m in zip(parts[len(parts) - len(shape):], shape)])
+    index = tuple([_slice(p) if m != 1 or not extent(p) else slice(None) for p, m in zip(parts[len(parts) - len(shape):], shape)])
     return walk.make(n, "getitem", a, params={"index": index}, shape=[extent(part(i, k)) for i, k in zip(index, shape)], dtype=a.dtype)
 
 

@@ -267,3 +267,12 @@ def test_an_ellipsis_of_no_axis_stands_between_arrays(index):
         for got, want in zip(de.jit(de.grad(lambda x, v: np.sum(f(x, v) ** 2), argnums=(0, 1)))(x, v), de.grad(lambda x, v: np.sum(f(x, v) ** 2), argnums=(0, 1))(x, v)):
             np.testing.assert_array_equal(got, want)
     np.testing.assert_array_equal(de.jit(de.grad(lambda x: np.sum(x[index] * v)))(x), de.grad(lambda x: np.sum(x[index] * v))(x))
+
+
+@pytest.mark.parametrize("f", [lambda a, b: a * np.concatenate([a, b[[1]][1:]]), lambda a, b: np.diff(np.take_along_axis(b, np.argmax(b, keepdims=True), 0)) + a[:1],
+                               lambda a, b: np.sort(b[:1])[1:] + a[:1], lambda a, b: np.outer(a, b)[np.array([[1], [2]]), [0]][1:, 1:] * a[:1]])
+def test_no_part_of_one_place(f):
+    """An index that names one place, of which an empty part is read: nothing is added there."""
+    both = de.grad(lambda a, b: np.sum(f(a, b)) + np.sum(np.sin(b)), argnums=(0, 1))
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([0.7, 0.5, 0.2])
+    np.testing.assert_allclose(de.jit(both)(a, b), both(a, b), rtol=1e-13)
