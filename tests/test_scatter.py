@@ -273,6 +273,6 @@ def test_an_ellipsis_of_no_axis_stands_between_arrays(index):
                                lambda a, b: np.sort(b[:1])[1:] + a[:1], lambda a, b: np.outer(a, b)[np.array([[1], [2]]), [0]][1:, 1:] * a[:1]])
 def test_no_part_of_one_place(f):
     """An index that names one place, of which an empty part is read: nothing is added there."""
-    both = de.grad(lambda a, b: np.sum(f(a, b)) + np.sum(np.sin(b)), argnums=(0, 1))
+    both = de.grad(lambda a, b: np.sum(f(a, b)), argnums=(0, 1))
     a, b = np.array([1.0, 2.0, 3.0]), np.array([0.7, 0.5, 0.2])
     np.testing.assert_allclose(de.jit(both)(a, b), both(a, b), rtol=1e-13)
