@@ -26,7 +26,8 @@ def fit(g, shape, dtype):
         stretched = tuple(range(extra)) if have[extra:] == shape else tuple([k for k, n in enumerate(have) if k < extra or n != 1 and shape[k - extra] == 1])
         if stretched:
             if type(g) is np.ndarray and g.size > 1 and not any(g.strides) and g.dtype.kind == "f":          # equal entries: what a sum, or a mean, has begun with
-                g = np.broadcast_to(sum_of_equal(g[(0,) * g.ndim], math.prod([have[k] for k in stretched])), [1 if k in stretched else n for k, n in enumerate(have)])
+                total = sum_of_equal(g[(0,) * g.ndim], math.prod([have[k] for k in stretched]))
+                g = np.broadcast_to(total, shape) if shape else total
             else:
                 g = np.add.reduce(g, axis=stretched, keepdims=len(stretched) > extra)
             if g.shape != shape:

@@ -190,6 +190,23 @@ def test_what_a_product_is_added_to(name, dtype):
     assert program.kernels == 1 and not program.peak_bytes
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.7])
+@pytest.mark.parametrize("m, n, k", [(20, 30, 5), (20, 30, 400), (20, 20, 8000), (3, 200, 5000), (100, 50, 8000)])
+def test_long_sums_are_added_to_something(m, n, k, factor):
+    """Threads have partial results of these, of which the first is added to what is there; another length compiles nothing."""
+    step = de.jit(lambda w, x, d, s: w - s * (x.T @ d))
+    w, x, d = rng.standard_normal((m, n)), rng.standard_normal((k, m)), rng.standard_normal((k, n))
+    step(w, x[:4], d[:4], factor)
+    before = machine.compilations
+    for _ in range(2):
+        np.testing.assert_allclose(step(w, x, d, factor), w - factor * (x.T @ d), rtol=1e-11, atol=1e-11 * k ** 0.5)
+    assert machine.compilations == before
+    if not factor:
+        x[k // 2, 1] = np.inf
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(np.isnan(step(w, x, d, factor)), np.isnan(w - factor * (x.T @ d)))
+
+
 NOT_ADDED = {
     "a product that is read twice": (lambda p, x, y: (p - x @ y) * (x @ y), 2),
     "a product that is subtracted from": (lambda p, x, y: x @ y - p, 2),

@@ -268,3 +268,12 @@ def test_a_choice_between_numbers_that_are_known():
         return total + w[1]
     x = np.array([0.3, -0.2])
     np.testing.assert_allclose(de.jit(de.grad(f))(x), de.grad(f)(x), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_parts_of_a_mean_add_up_to_it_in_a_program(dtype):
+    """For every n, so that it is one program: 49 times 1/49 is less than 1, and so is the sum of 80 times 1/80, as NumPy adds them."""
+    for n in (1, 3, 49, 66, 80, 98, 1000):
+        x, p = np.ones((n, 2), dtype), np.ones(2, dtype)
+        for f, want in ((lambda p: np.mean(x[:, 0] + p[0]), [1, 0]), (lambda p: -3 * np.mean(x + p), [-1.5, -1.5]), (lambda p: np.mean(x + np.sum(p)), [1, 1])):
+            np.testing.assert_array_equal(de.jit(de.grad(f))(p), np.array(want, dtype))
