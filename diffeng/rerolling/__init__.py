@@ -6,13 +6,16 @@ has two, of which the second reads the rows that the first one keeps. So a compi
 
 What it is not: no search for equal subgraphs: what a loop has made stands in the order of its turns. It is for evaluation only: no method of differentiation sees it.
 """
+import collections
+
 import numpy as np
 
 from ..nodes import reachable
 from ..vocabulary.indexing import Slot
 
-FEWEST = 16                              # turns of a loop
-LEAST = 200                              # operations that the loops of a graph save
+FEWEST = 8                               # turns of a loop
+LEAST = 60                               # operations that the loops of a graph save
+LOOK = 2000                              # operations of a graph up to which a look at what occurs often is shorter than one for loops
 
 
 def rerolled(outputs):
@@ -27,7 +30,8 @@ def rerolled(outputs):
     >>> len(reachable([y.node])), [n.primitive.name for n in reachable(rerolled([y.node]))]
     (401, ['input', 'scan', 'getitem', 'reshape'])
     """
-    if len(reachable(outputs)) < LEAST:                          # mostly: nothing is imported for it
+    order = reachable(outputs)
+    if len(order) < LOOK and not _may_be_loops(order):          # mostly: nothing is imported for it
         return outputs
     from .rewriting import Rewriting, part_of
     from .written_rows import by_rows
@@ -35,6 +39,11 @@ def rerolled(outputs):
     order = reachable(rows)
     again = Rewriting(order, rows, FEWEST).outputs(_codes(order, part_of), LEAST)
     return outputs if again is rows else again
+
+
+def _may_be_loops(order):
+    """Do enough operations occur often enough?"""
+    return sum([count for count in collections.Counter([(n.primitive, n.shape) for n in order]).values() if count >= FEWEST]) >= LEAST
 
 
 def _codes(order, part_of):

@@ -11,7 +11,7 @@ from .periods import stretches
 from .turns import Made, Refused, Turns, progression
 
 MOST_BYTES = 1 << 20                     # that are copied to make the rows of one loop out of single values
-A_LOOP = 50                              # operations that one of the loops of a graph saves
+A_LOOP = 30                              # operations that one of the loops of a graph saves
 TOGETHER, MOST_BY_TURNS = 8, 4           # operands of a concatenation that are joined, at least; values of a turn that come there one after the other
 _COMPUTE = frozenset("map reduce contract linalg".split())
 LOOK = 64                                # operations in the middle of many that are looked at
@@ -57,7 +57,7 @@ class Rewriting:
     def _is_a_turn(self, first, end, period):
         """Do they compute something, and do some in between read what was made as far before them as those of the next turn do, or before all of them?"""
         middle = first + int(0.38 * (end - first)) // period * period          # (not in the very middle, where the second of two equal loops begins)
-        for k in range(middle, min(middle + max(period, LOOK), end - period)):
+        for k in range(middle, min(middle + max(period, LOOK), end - 2 * period)):          # (the last turn may be another)
             if any([b != a + period and (a >= first or b >= first) for a, b in zip(self.wires[k], self.wires[k + period])]):
                 return False
         return any([n.primitive.kind in _COMPUTE for n in self.order[middle:middle + period]])

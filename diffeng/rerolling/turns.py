@@ -67,7 +67,7 @@ class Turns:
             begin = self.first + turn * self.period
             if any([self.first <= w < begin - LONGEST * self.period for wires in self.graph.wires[begin:begin + self.period] for w in wires]):
                 halves = [Turns(self.graph, self.first, self.period, turn), Turns(self.graph, begin, self.period, self.count - turn, self._cuts + 1)]
-                return halves if turn >= self.graph.fewest else []
+                return halves if turn >= 2 * self.graph.fewest else []          # (a shorter one is not worth its rows)
         return []
 
     def become_a_loop(self):
