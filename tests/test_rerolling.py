@@ -1,7 +1,7 @@
 """Python loops as loops: the same values and derivatives, of a graph that does not grow with the number of turns."""
 import numpy as np
 import pytest
-from python_loops import arguments, entries_written, heated, network, nested, normal, solved_anew, three_ago
+from python_loops import arguments, chosen, entries_written, heated, network, nested, normal, solved, solved_anew, three_ago, walked
 
 import diffeng as de
 from diffeng import kernels, rerolling
@@ -67,6 +67,19 @@ def test_another_number_of_turns_compiles_nothing(f):
     run(130)
     before = kernels.compilations
     for number in (200, 201):
+        run(number)
+    assert kernels.compilations == before
+
+
+@pytest.mark.parametrize("f", [network, heated, chosen, walked, solved], ids=lambda f: f.__name__)
+def test_few_turns_compile_what_many_do(f):
+    def run(number):
+        args, count = arguments(number)[f]
+        both = de.value_and_grad(f, argnums=tuple(range(count)))
+        alike(de.jit(both)(*args), both(*args))
+    run(14)
+    before = kernels.compilations
+    for number in (13, 19, 40):
         run(number)
     assert kernels.compilations == before
 
