@@ -22,7 +22,7 @@ from ..nodes import INPUT, Node, Outputs, Tracer, bytes_of
 from ..recording import computed
 from ..vocabulary import elementwise as e
 
-CHEAP = frozenset("add subtract multiply negative square absolute maximum minimum".split())
+CHEAP = frozenset("add subtract multiply divide negative square absolute maximum minimum".split())
 AGAIN, WIDER = 4, 1.25                   # of these, so many make a value again where it is read; how much more of other values may be kept for it
 FEW = 4                                  # turns of which a value may be read outside of loops, and be made again there
 LONG = 1e8                               # operations of all turns
