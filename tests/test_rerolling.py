@@ -117,6 +117,17 @@ def test_what_is_no_loop_stays(counted):
         assert before > 150 and after == before
 
 
+def test_the_layers_of_a_network_stay(counted):
+    """Of a few turns what each has of its own is not put side by side."""
+    def layers(Ws, x):
+        for W in Ws:
+            x = np.tanh(x @ W) + x
+        return np.sum(x ** 2)
+    args = [normal(4, 4) for _ in range(12)], normal(5, 4)
+    alike(de.jit(de.grad(layers))(*args), de.grad(layers)(*args))
+    assert counted[-1][0] == counted[-1][1] > 100
+
+
 def test_long_work_stays(counted, monkeypatch):
     monkeypatch.setattr(turns, "LONG", 40 * 5 * TURNS)
     args, _ = ARGUMENTS[heated]

@@ -175,7 +175,7 @@ class Rewriting:
             if rows is not None:
                 one = np.expand_dims(self.traced(one), 0)
                 return np.concatenate([one, rows] if first else [rows, one])
-        if len({type(x) for x in values}) > 1:
+        if len({type(x) for x in values}) > 1 or type(values[0]) is Node and len(values) < 2 * self.fewest:          # (layers of a network)
             raise Refused
         return np.stack([self.traced(x) for x in values])
 
