@@ -130,8 +130,9 @@ def test_a_stencils_carry_lies_in_one_place(monkeypatch):
 
     def instructions(call, turn):
         def seen(*args):
-            asked.append(turn(*args)[-1])
-            return turn(*args)
+            found = turn(*args)
+            asked.append(found[-1])
+            return found
         return planned(call, seen)
     monkeypatch.setattr(repeated, "instructions", instructions)
     monkeypatch.setenv("DIFFENG_CACHE", "off")

@@ -165,7 +165,8 @@ def _pieces(loop, out, before, after):
 
 def _carry(loop, c, stays, pieces, kept, begin, before, after):
     """(where turns read a carry, where they write it): what a turn has written the next one reads, and the last one writes it where it is to lie."""
-    there, x, (shape, dtype) = pieces[c], loop.outputs[c], _results(loop)[c]
+    there, x = pieces[c], loop.outputs[c]
+    shape, dtype = there.shape, there.dtype
     k = next((k for k, number in kept.items() if number == c), None)
     if k is not None:
         rows = backwards(pieces[k]) if loop.reverse else pieces[k]

@@ -32,8 +32,7 @@ def _place(n, shape):
 
 class _Array:
     """What is written row by row. axes: those along which rows are numbered; base: what it was before, None for zeros; length: of how many versions; read: those that are
-    read as a whole; shape: the array's, row_shape: a
-    row's; rows: {row: [(version, what was written)]}."""
+    read as a whole; shape: the array's, row_shape: a row's; rows: {row: [(version, what was written)]}."""
 
     def __init__(self, axes, base, like):
         self.axes, self.base, self.shape, self.dtype, self.length, self.read, self.rows = axes, base, like.shape, like.dtype, 0, set(), {}
